@@ -1,0 +1,37 @@
+"""The errors that callers may meet: one small tree, each with a message that names the way out.
+
+Expected outcomes of the rules are values (verdicts); what stands here is a caller's mistake or broken infrastructure.
+The command line prints `str(error)` and exits 1; HTTP turns each class into one problem (`ledger.http.problems`).
+"""
+
+
+class LedgerError(Exception):
+    """Anything presence ledger itself reports; its text is one or two lines for the person who has to act."""
+
+
+class SettingsError(LedgerError):
+    """A setting is unknown or bad; the text names the line of the file or the variable."""
+
+
+class DataFolderInUse(LedgerError):
+    """Another running service holds the data folder."""
+
+
+class StoreUnavailable(LedgerError):
+    """PostgreSQL did not answer within the bound; nothing was stored by this call as far as is known."""
+
+
+class StoreFull(StoreUnavailable):
+    """PostgreSQL refused to write because its disk is full."""
+
+
+class SchemaMismatch(LedgerError):
+    """The database's schema is too new for this version, or its migrations are not ours."""
+
+
+class EmbeddedPostgresError(LedgerError):
+    """The embedded PostgreSQL could not be made, started or stopped."""
+
+
+class RequestError(LedgerError):
+    """The service answered a command-line query with a problem, or could not be reached."""
