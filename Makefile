@@ -1,0 +1,81 @@
+# Two commands for a fresh clone that has Python, pip and make: `make run` shows the product, `make test` checks it.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+JOBS ?= 2
+
+.PHONY: help run test check format lint types layers tests system-packages lock clean
+
+help:
+	@echo "make run     install into .venv and show presence ledger at work, with a simulated WuKongIM"
+	@echo "make test    install what the tests need (as root with apt too) and check everything"
+	@echo "make check   check everything: format, lint, types, layers, tests with coverage"
+	@echo "make format  put every file into the one format"
+	@echo "make lock    resolve the dependencies anew (needs uv)"
+
+run: .venv/run.done
+	$(BIN)/presence-ledger demo
+
+test: system-packages .venv/test.done
+	@$(MAKE) --no-print-directory check
+
+check: .venv/test.done lint types layers tests
+
+lint: .venv/test.done
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/test.done
+	$(BIN)/mypy
+
+layers: .venv/test.done
+	$(BIN)/lint-imports
+
+# The rules themselves are covered to the last branch, the rest to nine tenths.
+tests: .venv/test.done
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-report=
+	$(BIN)/coverage report --include 'ledger/domain/*' --fail-under 100
+	$(BIN)/coverage report --omit 'ledger/domain/*' --fail-under 90
+
+format: .venv/test.done
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+system-packages:
+	@./.ci/system-packages
+
+# Debian's python3 comes without the pip that `venv` puts in; a pip outside can put one in as well.
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv >/dev/null 2>&1 \
+		|| { rm -rf .venv; $(PYTHON) -m venv --without-pip .venv \
+			&& $(PYTHON) -m pip --quiet --python $(BIN)/python install pip; } \
+		|| { rm -rf .venv; echo "No virtual environment can be made: install python3-venv (or pip), then try again" >&2; exit 1; }
+	@touch $@
+
+.venv/run.done: .venv/made requirements.lock pyproject.toml
+	@echo "Installing presence ledger into .venv ..."
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+.venv/test.done: .venv/made requirements-dev.lock pyproject.toml
+	@echo "Installing presence ledger and its checks into .venv ..."
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade
+
+lock:
+	$(UV_COMPILE) -o requirements.lock
+	$(UV_COMPILE) --group dev -o requirements-dev.lock
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The tests, by cost: unit, property, contract (a real PostgreSQL), acceptance (real processes)."""
