@@ -1,0 +1,133 @@
+"""What an item's counts say beside its own connection: zero sweeps, more than we know implies."""
+
+from typing import NamedTuple
+
+from ledger.domain.events import SessionId, Verdict
+from ledger.domain.observation import Observation
+from ledger.domain.presence import Device, Presence, session_ids
+from ledger.domain.profile import Counting
+
+MAX_IMPLIED = 64
+"""A count may claim any number; so many sessions at a time are believed without a name."""
+
+
+class Judgement(NamedTuple):
+    """The verdict on the item's own connection."""
+
+    verdict: Verdict
+    rule: str
+    named: bool = False
+    counts_speak: bool = True
+    suspect: str | None = None
+
+
+class Effect(NamedTuple):
+    """What an item's counts do beside its own connection."""
+
+    swept: tuple[SessionId, ...] = ()
+    implied: int = 0
+    implied_elsewhere: int = 0
+    withdrawn: int = 0
+    withdrawn_elsewhere: int = 0
+    emptied: bool = False
+    suspect: str | None = None
+
+
+SILENT = Effect()
+
+
+def count(
+    counting: Counting,
+    presence: Presence,
+    device: Device | None,
+    observation: Observation,
+    scope: str,
+    reorder: int,
+    judgement: Judgement,
+) -> Effect:
+    """Hold the item's counts against the sessions known: zero sweeps, more than known implies."""
+    claim = observation.claim
+    if not claim.online and claim.total_count == 0:
+        return _sweep_all(counting, presence, observation, scope, reorder, judgement)
+    left_out = 1 if counting.online_counts_before and judgement.verdict == "opened" else 0
+    own, own_unnamed = _known(device, judgement)
+    swept: tuple[SessionId, ...] = ()
+    implied = withdrawn = 0
+    if not claim.online and claim.device_count == 0:
+        swept = _own_swept(device, judgement, claim.conn_id)
+    else:
+        implied, withdrawn = _adjust(own, own_unnamed, claim.device_count + left_out)
+    elsewhere, unlocated = _known_elsewhere(presence, observation, scope)
+    total = own - len(swept) + implied - withdrawn + elsewhere
+    implied_elsewhere, withdrawn_elsewhere = _adjust(total, unlocated, claim.total_count + left_out)
+    suspect = "implied_session" if implied or implied_elsewhere else None
+    return Effect(swept, implied, implied_elsewhere, withdrawn, withdrawn_elsewhere, suspect=suspect)
+
+
+def _adjust(known: int, unnamed: int, claimed: int) -> tuple[int, int]:
+    """-> (sessions implied, sessions withdrawn): only those that a count alone told of give way to a count."""
+    if claimed > known:
+        return min(claimed - known, MAX_IMPLIED), 0
+    return 0, min(unnamed, known - claimed)
+
+
+def _known(device: Device | None, judgement: Judgement) -> tuple[int, int]:
+    """-> (open sessions of the item's device after its own connection's part, those of them without a name)"""
+    known = 0 if device is None else len(device.sessions)
+    unnamed = 0 if device is None else device.unnamed()
+    if judgement.named:
+        unnamed -= 1
+    if judgement.verdict == "opened":
+        known += 0 if judgement.named else 1
+    elif judgement.verdict == "closed":
+        known -= 1
+    return known, unnamed
+
+
+def _known_elsewhere(presence: Presence, observation: Observation, scope: str) -> tuple[int, int]:
+    """-> (open sessions on the scope's other devices, those of them that only a total told of)"""
+    known = unlocated = 0
+    for device in presence.devices:
+        if device.source == observation.source and device.scope == scope:
+            if device.device_flag is None:
+                unlocated = len(device.sessions)
+            if device.device_flag != observation.claim.device_flag:
+                known += len(device.sessions)
+    return known, unlocated
+
+
+def _own_swept(device: Device | None, judgement: Judgement, conn_id: int) -> tuple[SessionId, ...]:
+    """The device's sessions beside the one that the item itself closes."""
+    if device is None:
+        return ()
+    sessions = list(session_ids(device))
+    if judgement.verdict == "closed":
+        own = None if judgement.named else conn_id
+        sessions.remove(SessionId(device.scope, device.device_flag, own))
+    return tuple(sessions)
+
+
+def _sweep_all(
+    counting: Counting, presence: Presence, observation: Observation, scope: str, reorder: int, judgement: Judgement
+) -> Effect:
+    """Total zero: every session of the scope ends, except what may have opened since where deliveries overtake."""
+    claim, at = observation.claim, observation.received_at
+    swept: list[SessionId] = []
+    spared = recent = False
+    for device in presence.devices:
+        if device.source != observation.source or device.scope != scope:
+            continue
+        own = device.device_flag == claim.device_flag
+        for session in device.sessions:
+            if own and session.conn_id == claim.conn_id:
+                continue
+            young = at - session.opened_at <= reorder
+            if counting.may_overtake and young and session.conn_id is not None and session.conn_id > claim.conn_id:
+                spared = True
+                continue
+            recent = recent or young
+            swept.append(SessionId(device.scope, device.device_flag, session.conn_id))
+    if judgement.verdict == "closed" and judgement.named:
+        swept.remove(SessionId(scope, claim.device_flag, None))
+    suspect = "spared_by_sweep" if spared else "sweep_of_recent" if recent and swept else None
+    return Effect(swept=tuple(swept), emptied=True, suspect=suspect)

@@ -1,0 +1,152 @@
+"""The rules for a webhook's item: what one observation means for a user, given what is known of him.
+
+Pure: `decide` judges, `presence.evolve` applies. Each rule has a name, which the event keeps.
+"""
+
+import msgspec
+
+from ledger.domain.counts import SILENT, Effect, Judgement, count
+from ledger.domain.events import Status, WebhookObserved
+from ledger.domain.observation import SECOND, Instant, Observation
+from ledger.domain.policy import Policy
+from ledger.domain.presence import Device, Presence
+from ledger.domain.profile import Counting
+
+
+class Look(msgspec.Struct, frozen=True, gc=False):
+    """Someone to be asked about at once: a user, or with `uid` None the boot of a node."""
+
+    uid: str | None
+    source: str
+    node: str
+    reason: str
+
+
+def decide(
+    counting: Counting, presence: Presence, observation: Observation, policy: Policy
+) -> tuple[WebhookObserved, tuple[Look, ...]]:
+    """The event that this observation becomes, and whom to look at because of it."""
+    claim = observation.claim
+    scope = observation.node if counting.node_local else ""
+    device = presence.device(observation.source, scope, claim.device_flag)
+    reorder = round(policy.reorder_seconds * SECOND)
+    if claim.online:
+        judgement = _judge_online(counting, presence, device, observation, scope, reorder)
+    else:
+        judgement = _judge_offline(device, observation)
+    if judgement.counts_speak and (observation.first_received_at is None or judgement.verdict in ("opened", "closed")):
+        effect = count(counting, presence, device, observation, scope, reorder, judgement)
+    else:
+        effect = SILENT
+    status_after: Status = "online" if _any_open(presence, observation, scope, judgement, effect) else "offline"
+    suspect = judgement.suspect or effect.suspect
+    event = WebhookObserved(
+        source=observation.source,
+        node=observation.node,
+        delivery=observation.delivery,
+        item=observation.item,
+        raw=observation.raw,
+        received_at=observation.received_at,
+        verdict=judgement.verdict,
+        rule=judgement.rule,
+        status_before=presence.status,
+        status_after=status_after,
+        device_flag=claim.device_flag,
+        online=claim.online,
+        conn_id=claim.conn_id,
+        scope=scope,
+        named=judgement.named,
+        swept=effect.swept,
+        implied=effect.implied,
+        implied_elsewhere=effect.implied_elsewhere,
+        withdrawn=effect.withdrawn,
+        withdrawn_elsewhere=effect.withdrawn_elsewhere,
+        emptied=effect.emptied,
+        resumes=_resumes(presence, status_after, observation.received_at, policy),
+        repeated=observation.first_received_at is not None,
+        suspect=suspect,
+    )
+    if suspect is None:
+        return event, ()
+    return event, (Look(presence.uid, observation.source, observation.node, suspect),)
+
+
+def _judge_online(
+    counting: Counting, presence: Presence, device: Device | None, observation: Observation, scope: str, reorder: int
+) -> Judgement:
+    conn_id, at = observation.claim.conn_id, observation.received_at
+    if device is not None and device.session(conn_id) is not None:
+        return Judgement("duplicate", "online_already_open")
+    closing = None if device is None else device.closing(conn_id)
+    if closing is not None and at - closing.at <= reorder:
+        if _told_by_first(closing.at, observation):
+            return Judgement("duplicate", "online_repeated")
+        return Judgement("stale", "online_overtaken_by_its_offline", counts_speak=False)
+    if _known_to_first(device, observation):
+        return Judgement("duplicate", "online_repeated")
+    if counting.may_overtake and _overtaken_by_empty(presence, observation, scope, reorder):
+        return Judgement("stale", "online_older_than_empty", counts_speak=False, suspect="online_older_than_empty")
+    if device is not None and device.unnamed():
+        return Judgement("opened", "online_names_session", named=True)
+    return Judgement("opened", "online_new")
+
+
+def _judge_offline(device: Device | None, observation: Observation) -> Judgement:
+    conn_id = observation.claim.conn_id
+    if device is not None:
+        if device.session(conn_id) is not None:
+            return Judgement("closed", "offline_of_open")
+        if device.closing(conn_id) is not None:
+            return Judgement("duplicate", "offline_already_closed")
+        if _known_to_first(device, observation):
+            return Judgement("duplicate", "offline_repeated")
+        if device.unnamed():
+            return Judgement("closed", "offline_names_session", named=True)
+    return Judgement("late", "offline_of_unknown", suspect="late_offline")
+
+
+def _told_by_first(closed_at: Instant, observation: Observation) -> bool:
+    """The delivery that this one repeats, or an earlier one, had closed the connection already."""
+    return observation.first_received_at is not None and closed_at <= observation.first_received_at
+
+
+def _known_to_first(device: Device | None, observation: Observation) -> bool:
+    """A repeated item about a connection that was over when its first delivery had been judged."""
+    if device is None or observation.first_received_at is None:
+        return False
+    conn_id = observation.claim.conn_id
+    closing = device.closing(conn_id)
+    if closing is not None:
+        return _told_by_first(closing.at, observation)
+    forgotten = device.forgotten
+    return forgotten is not None and conn_id <= forgotten.conn_id and _told_by_first(forgotten.at, observation)
+
+
+def _overtaken_by_empty(presence: Presence, observation: Observation, scope: str, reorder: int) -> bool:
+    """A younger connection of this node has since closed as the user's last: connIds of a boot ascend."""
+    return any(
+        device.emptied is not None
+        and observation.claim.conn_id < device.emptied.conn_id
+        and observation.received_at - device.emptied.at <= reorder
+        for device in presence.devices
+        if device.source == observation.source and device.scope == scope
+    )
+
+
+def _any_open(presence: Presence, observation: Observation, scope: str, judgement: Judgement, effect: Effect) -> bool:
+    """Whether the user has a session left once the event has been applied."""
+    known = sum(len(device.sessions) for device in presence.devices)
+    if judgement.verdict == "opened":
+        known += 0 if judgement.named else 1
+    elif judgement.verdict == "closed":
+        known -= 1
+    known += effect.implied + effect.implied_elsewhere - effect.withdrawn - effect.withdrawn_elsewhere
+    return known - len(effect.swept) > 0
+
+
+def _resumes(presence: Presence, status_after: Status, at: Instant, policy: Policy) -> Instant | None:
+    """Since when a user who is online again within the grace period has been shown online."""
+    flip, before = presence.flip, presence.before
+    if status_after != "online" or flip is None or flip.status != "offline" or before is None:
+        return None
+    return before.since if at - flip.since < round(policy.grace_seconds * SECOND) else None

@@ -1,0 +1,149 @@
+"""The events: facts as they are stored, each with its effects, so that folding them never judges again.
+
+A stored event is one of these structs under its kind; its stream, version, position and `recorded_at` stand beside it.
+A field's default is left out of the stored form. Instants are microseconds since the epoch.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ledger.domain.observation import Instant
+from ledger.domain.policy import Policy
+from ledger.domain.profile import Profile
+
+Status: TypeAlias = Literal["online", "offline", "unknown"]
+
+Verdict: TypeAlias = Literal["opened", "closed", "duplicate", "late", "stale"]
+
+
+class SessionId(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One session of a user within a source.
+
+    `scope` is the node for a source that counts node by node, else empty; `device_flag` is None where only a total
+    told of the session; `conn_id` is None where only a count did.
+    """
+
+    scope: str
+    device_flag: int | None
+    conn_id: int | None
+
+
+class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A webhook's item that names the user, the verdict on it, and what it did to his sessions."""
+
+    source: str
+    node: str
+    delivery: str
+    item: int
+    raw: str
+    received_at: Instant
+    verdict: Verdict
+    rule: str
+    status_before: Status
+    status_after: Status
+    device_flag: int
+    online: bool
+    conn_id: int
+    scope: str = ""
+    """The node, where the source counts node by node."""
+    named: bool = False
+    """The session it opened or closed was known before, without its connId."""
+    swept: tuple[SessionId, ...] = ()
+    """Sessions that its count of zero ended beside its own."""
+    implied: int = 0
+    """Sessions of its device flag that its count proves beyond those known."""
+    implied_elsewhere: int = 0
+    """Sessions of device flags not named that its total proves beyond those known."""
+    withdrawn: int = 0
+    """Sessions known from counts alone, on its device flag, that its count no longer has room for."""
+    withdrawn_elsewhere: int = 0
+    emptied: bool = False
+    """Its total was zero: nothing older of this scope is still open."""
+    resumes: Instant | None = None
+    """Online again within the grace period: shown online since then, as if never gone."""
+    repeated: bool = False
+    """Its delivery repeats one that came before."""
+    suspect: str | None = None
+    """Why the user should be looked at out of turn, where the evidence is ambiguous."""
+
+
+class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """One webhook POST; the events of its items follow it by position."""
+
+    delivery: str
+    node: str
+    received_at: Instant
+    digest: str
+    """SHA-256 of the body, hexadecimal."""
+    size: int
+    """Bytes of the body."""
+    items: int
+    rejected: int = 0
+    repeats: str | None = None
+    """The delivery whose body this one repeats, within the dedupe window."""
+    first_received_at: Instant | None = None
+    """When that one came."""
+    highest_conn_id: int = 0
+    """The highest connId its onlines name."""
+    suspects_restart: bool = False
+    """An online's connId was not above those that the sender had named before."""
+
+
+class ItemRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """An element of a delivery's array that is no claim, kept raw: its JSON text, cut at the bound."""
+
+    delivery: str
+    node: str
+    item: int
+    received_at: Instant
+    reason: str
+    raw: str
+    size: int
+    """Bytes of the whole JSON text; more than `raw` where that was cut."""
+    digest: str | None = None
+    """SHA-256 of the whole text, where it was cut."""
+
+
+class BodyRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A webhook body that is no JSON array, kept raw: base64, cut at the bound."""
+
+    delivery: str
+    node: str
+    received_at: Instant
+    reason: str
+    raw_base64: str
+    size: int
+    digest: str
+    """SHA-256 of the whole body, hexadecimal."""
+
+
+class Configured(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The configuration that the rules read, from here on, for every instance."""
+
+    at: Instant
+    instance: str
+    policy: Policy
+    profile: Profile
+    nodes: dict[str, Profile]
+    """Each node with the profile that holds for it."""
+
+
+class ServiceStarted(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """An instance of the service began to take this source's webhooks."""
+
+    at: Instant
+    instance: str
+    version: str
+
+
+class ServiceStopped(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """An instance of the service stopped in order; one that was killed leaves none of these."""
+
+    at: Instant
+    instance: str
+
+
+UserEvent: TypeAlias = WebhookObserved
+SourceEvent: TypeAlias = DeliveryReceived | ItemRejected | BodyRejected | Configured | ServiceStarted | ServiceStopped
+Event: TypeAlias = UserEvent | SourceEvent

@@ -1,0 +1,63 @@
+"""The status shown: derived from presence, the states of its sources, the policy and the instant."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from ledger.domain.events import Status
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.policy import Policy
+from ledger.domain.presence import Cause, Device, Flip, Presence
+from ledger.domain.source import SourceState
+
+Reason = Literal["never_observed", "node_down", "source_dark"]
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What is said of a user at an instant; `reason` where the status is unknown."""
+
+    status: Status
+    since: Instant | None
+    cause: Cause | None
+    reason: Reason | None = None
+
+
+NEVER_OBSERVED = Shown("unknown", None, None, "never_observed")
+
+
+def derive(presence: Presence, sources: Mapping[str, SourceState], policy: Policy, now: Instant) -> Shown:
+    """Online if online in any source, else unknown if unknown in any, else offline after the grace period."""
+    flip = presence.flip
+    if flip is None:
+        return NEVER_OBSERVED
+    doubt: Shown | None = None
+    for device in presence.devices:
+        shown = _doubtful(device, sources.get(device.source))
+        if shown is None and device.sessions:
+            return Shown("online", flip.since, flip.cause)
+        doubt = doubt or shown
+    return doubt or _after_grace(flip, presence.before, policy, now)
+
+
+def _doubtful(device: Device, source: SourceState | None) -> Shown | None:
+    """Why a device's state is not to be trusted now, if it is not."""
+    if source is None:
+        return None
+    if source.dark_since is not None:
+        return Shown("unknown", source.dark_since, None, "source_dark")
+    if device.sessions:
+        down = [source.nodes[s.node].down_since for s in device.sessions if s.node in source.nodes]
+        if len(down) == len(device.sessions) and None not in down:
+            return Shown("unknown", max(at for at in down if at is not None), None, "node_down")
+    return None
+
+
+def _after_grace(flip: Flip, before: Flip | None, policy: Policy, now: Instant) -> Shown:
+    """An offline shows once the grace period is over; until then the online period before it does."""
+    if flip.status == "online":
+        return Shown("online", flip.since, flip.cause)
+    shows_at = flip.since + round(policy.grace_seconds * SECOND)
+    if before is not None and now < shows_at:
+        return Shown("online", before.since, before.cause)
+    return Shown("offline", shows_at if before is not None else flip.since, flip.cause)

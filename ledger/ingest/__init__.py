@@ -1,0 +1,1 @@
+"""Ingest: webhooks become drafts, drafts become events, many at a time in one commit."""

@@ -1,0 +1,166 @@
+"""A draft: deliveries judged one after another on states held in memory, and the events that they become.
+
+The functions here are the whole of what ingest decides; the live writer and the replay of a recording both run them.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from ledger.domain.decide import Look, decide
+from ledger.domain.events import BodyRejected, DeliveryReceived, ItemRejected, SourceEvent
+from ledger.domain.observation import Claim, Instant, Malformed, Observation
+from ledger.domain.presence import Presence, evolve
+from ledger.domain.source import Delivery, SourceState, decide_delivery, evolve_source
+from ledger.sources.wukongim.payload import Element, NotAnArray, keep_body, keep_text, parse_body
+from ledger.store.mapper import Recorded, source_stream, user_stream
+
+
+class Webhook(NamedTuple):
+    """One accepted POST of presence, parsed; `elements` says why where the body is no array."""
+
+    delivery: str
+    source: str
+    node: str
+    received_at: Instant
+    digest: str
+    size: int
+    elements: list[Element] | NotAnArray
+    kept: str = ""
+    """Of a body that is no array: its first bytes, base64."""
+
+    @property
+    def items(self) -> int:
+        return 0 if isinstance(self.elements, NotAnArray) else len(self.elements)
+
+    def uids(self) -> Iterator[str]:
+        """The users that its items name, as often as they name them."""
+        if not isinstance(self.elements, NotAnArray):
+            for element in self.elements:
+                if isinstance(element.parsed, Claim):
+                    yield element.parsed.uid
+
+
+def read_webhook(
+    delivery: str, source: str, node: str, received_at: Instant, body: bytes, rejected_bytes: int
+) -> Webhook:
+    """Parse a body; `rejected_bytes` bounds what is kept of one that is no array."""
+    elements = parse_body(body)
+    kept = keep_body(body, rejected_bytes) if isinstance(elements, NotAnArray) else ""
+    digest = hashlib.sha256(body).hexdigest()
+    return Webhook(delivery, source, node, received_at, digest, len(body), elements, kept)
+
+
+class Draft:
+    """States as they are once the events drafted so far are stored.
+
+    `sources` must hold every source that a webhook names; a user who is not in `presences` was never observed.
+    Neither mapping is changed. The positions drafted follow `head` without a gap.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, SourceState],
+        presences: Mapping[str, Presence],
+        head: int,
+        rejected_bytes: int = 65536,
+    ) -> None:
+        self._base_sources = sources
+        self._base_presences = presences
+        self._rejected_bytes = rejected_bytes
+        self.sources: dict[str, SourceState] = {}
+        self.presences: dict[str, Presence] = {}
+        self.looks: list[Look] = []
+        self.head = head
+
+    def source(self, name: str) -> SourceState:
+        """The source's state after what was drafted."""
+        return self.sources.get(name) or self._base_sources[name]
+
+    def presence(self, uid: str) -> Presence:
+        """The user's presence after what was drafted."""
+        return self.presences.get(uid) or self._base_presences.get(uid) or Presence(uid)
+
+    def add(self, webhook: Webhook) -> Iterator[Recorded]:
+        """The events of one webhook: its delivery first, then one event an element, in their order."""
+        if isinstance(webhook.elements, NotAnArray):
+            yield self.append_to_source(webhook.source, _body_rejected(webhook, webhook.elements))
+            return
+        received = decide_delivery(self.source(webhook.source), _delivery(webhook, webhook.elements))
+        yield self.append_to_source(webhook.source, received)
+        source = self.source(webhook.source)
+        counting = source.counting(webhook.node)
+        for number, element in enumerate(webhook.elements):
+            if isinstance(element.parsed, Malformed):
+                rejected = _item_rejected(webhook, number, element, element.parsed, self._rejected_bytes)
+                yield self.append_to_source(webhook.source, rejected)
+                continue
+            presence = self.presence(element.parsed.uid)
+            observation = _observation(webhook, number, element.parsed, element.raw, received)
+            event, looks = decide(counting, presence, observation, source.policy)
+            self.head += 1
+            presence = evolve(presence, event, self.head)
+            self.presences[presence.uid] = presence
+            self.looks += looks
+            yield Recorded(user_stream(presence.uid), presence.version, event)
+
+    def append_to_source(self, name: str, event: SourceEvent) -> Recorded:
+        """An event of the source's stream; those that no webhook brings (starts, configurations) come in here."""
+        self.head += 1
+        source = evolve_source(self.source(name), event)
+        self.sources[name] = source
+        return Recorded(source_stream(name), source.version, event)
+
+
+def _delivery(webhook: Webhook, elements: list[Element]) -> Delivery:
+    onlines = [e.parsed.conn_id for e in elements if isinstance(e.parsed, Claim) and e.parsed.online]
+    return Delivery(
+        webhook.delivery,
+        webhook.source,
+        webhook.node,
+        webhook.received_at,
+        webhook.digest,
+        webhook.size,
+        len(elements),
+        sum(isinstance(e.parsed, Malformed) for e in elements),
+        (min(onlines, default=0), max(onlines, default=0)),
+    )
+
+
+def _observation(webhook: Webhook, number: int, claim: Claim, raw: str, received: DeliveryReceived) -> Observation:
+    return Observation(
+        claim,
+        webhook.source,
+        webhook.node,
+        webhook.delivery,
+        number,
+        raw,
+        webhook.received_at,
+        received.first_received_at,
+    )
+
+
+def _item_rejected(webhook: Webhook, number: int, element: Element, why: Malformed, bound: int) -> ItemRejected:
+    kept = keep_text(element.raw, bound)
+    return ItemRejected(
+        delivery=webhook.delivery,
+        node=webhook.node,
+        item=number,
+        received_at=webhook.received_at,
+        reason=why.reason,
+        raw=kept.raw,
+        size=kept.size,
+        digest=kept.digest,
+    )
+
+
+def _body_rejected(webhook: Webhook, why: NotAnArray) -> BodyRejected:
+    return BodyRejected(
+        delivery=webhook.delivery,
+        node=webhook.node,
+        received_at=webhook.received_at,
+        reason=why.reason,
+        raw_base64=webhook.kept,
+        size=webhook.size,
+        digest=webhook.digest,
+    )

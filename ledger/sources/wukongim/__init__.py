@@ -1,0 +1,1 @@
+"""WuKongIM: its webhook bodies and its recordings."""

@@ -1,0 +1,110 @@
+"""Between events and their stored form: kinds such as `webhook_observed.v1`, JSON payloads, upcasting.
+
+A kind is a name that we own, never a class path, so that code can be renamed and history still be read. A newer version
+of an event registers an upcaster from the one before; stored events are never rewritten.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
+
+from ledger.domain.events import (
+    BodyRejected,
+    Configured,
+    DeliveryReceived,
+    Event,
+    ItemRejected,
+    ServiceStarted,
+    ServiceStopped,
+    WebhookObserved,
+)
+from ledger.errors import LedgerError
+
+USER_PREFIX = "user:"
+SOURCE_PREFIX = "source:"
+
+
+def user_stream(uid: str) -> str:
+    """The stream of a user's events."""
+    return USER_PREFIX + uid
+
+
+def source_stream(name: str) -> str:
+    """The stream of a source's events."""
+    return SOURCE_PREFIX + name
+
+
+class UnknownKind(LedgerError):
+    """A stored event is of a kind that this version does not know: it was written by a newer one."""
+
+
+class Recorded(NamedTuple):
+    """An event at its place in a stream. The names are those that `eventsourcing` gives to the place."""
+
+    originator_id: str
+    originator_version: int
+    event: Event
+
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+"""From the payload of one version of an event to that of the next."""
+
+CURRENT_KINDS: Mapping[str, type[Event]] = {
+    "webhook_observed.v1": WebhookObserved,
+    "delivery_received.v1": DeliveryReceived,
+    "item_rejected.v1": ItemRejected,
+    "body_rejected.v1": BodyRejected,
+    "configured.v1": Configured,
+    "service_started.v1": ServiceStarted,
+    "service_stopped.v1": ServiceStopped,
+}
+
+UPCASTERS: Mapping[str, tuple[str, Upcaster]] = {}
+"""For each kind that is no longer written: the kind that follows it, and how its payload gets there."""
+
+
+class EventMapper(Mapper[str]):
+    """The library's mapper, for events that are msgspec structs without an id of their own."""
+
+    def __init__(
+        self,
+        kinds: Mapping[str, type[Any]] = CURRENT_KINDS,
+        upcasters: Mapping[str, tuple[str, Upcaster]] = UPCASTERS,
+    ) -> None:
+        super().__init__(JSONTranscoder())
+        self._kind_of = {cls: kind for kind, cls in kinds.items()}
+        self._decoders = {kind: msgspec.json.Decoder(cls) for kind, cls in kinds.items()}
+        self._classes = dict(kinds)
+        self._upcasters = dict(upcasters)
+        self._encode = msgspec.json.Encoder().encode
+
+    def kind_and_payload(self, event: Event) -> tuple[str, bytes]:
+        """The stored form of an event."""
+        return self._kind_of[type(event)], self._encode(event)
+
+    def event(self, kind: str, payload: bytes) -> Event:
+        """The event of a stored form, of an older version too. Raises UnknownKind."""
+        decoder = self._decoders.get(kind)
+        if decoder is not None:
+            event: Event = decoder.decode(payload)
+            return event
+        fields: dict[str, Any] = msgspec.json.decode(payload) if kind in self._upcasters else {}
+        while kind in self._upcasters:
+            kind, upcast = self._upcasters[kind]
+            fields = upcast(fields)
+        if kind not in self._classes:
+            raise UnknownKind(f"the ledger holds an event of kind {kind!r}, which this version does not know; upgrade it")
+        upcasted: Event = msgspec.convert(fields, self._classes[kind])
+        return upcasted
+
+    def to_stored_event(self, domain_event: Any) -> StoredEvent:
+        """The library's name for storing: a `Recorded` becomes its `StoredEvent`."""
+        kind, payload = self.kind_and_payload(domain_event.event)
+        return StoredEvent(domain_event.originator_id, domain_event.originator_version, kind, payload)
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
+        """The library's name for reading: a `StoredEvent` becomes its `Recorded`. Raises UnknownKind."""
+        event = self.event(stored_event.topic, stored_event.state)
+        return Recorded(str(stored_event.originator_id), stored_event.originator_version, event)
