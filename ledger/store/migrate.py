@@ -20,7 +20,7 @@ LOCK_KEY = 0x70726573656E6365
 
 LOCK = "SELECT pg_advisory_xact_lock(%s)"
 CREATE_TABLE = """
-CREATE TABLE IF NOT EXISTS schema_migrations (
+CREATE TABLE schema_migrations (
     number integer PRIMARY KEY,
     name text NOT NULL,
     sha256 text NOT NULL,
@@ -113,7 +113,8 @@ def _read(folder: Traversable) -> Iterator[Migration]:
 def _apply_next(connection: psycopg.Connection, ours: Sequence[Migration]) -> Migration | None:
     with connection.transaction():
         connection.execute(LOCK, [LOCK_KEY])
-        connection.execute(CREATE_TABLE)
+        if not _has_table(connection):
+            connection.execute(CREATE_TABLE)
         applied = _applied(connection)
         _compare(applied, ours)
         migration = next((each for each in ours if each.number not in applied), None)
@@ -129,9 +130,13 @@ def _apply_next(connection: psycopg.Connection, ours: Sequence[Migration]) -> Mi
     return migration
 
 
-def _applied(connection: psycopg.Connection) -> Mapping[int, Applied]:
+def _has_table(connection: psycopg.Connection) -> bool:
     row = connection.execute(TABLE_EXISTS).fetchone()
-    if row is None or not row[0]:
+    return row is not None and bool(row[0])
+
+
+def _applied(connection: psycopg.Connection) -> Mapping[int, Applied]:
+    if not _has_table(connection):
         return {}
     return {row[0]: Applied(*row) for row in connection.execute(READ_APPLIED)}
 
