@@ -1,0 +1,193 @@
+"""The command `simulate`: a WuKongIM that lies on command, against any service, with what it does shown live."""
+
+import asyncio
+import json
+import re
+import secrets
+import signal
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ledger.errors import LedgerError
+from ledger.simulator.events import Action, SimulatedEvent, Webhook
+from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, PlanError, Profile
+from ledger.simulator.runtime import Simulation, Summary
+
+LINES_SHOWN = 18
+NODE = re.compile(r"([A-Za-z0-9_.]+)(?:=(https?://\S+))?")
+
+
+def simulate(
+    node: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--node",
+            metavar="NAME=URL",
+            help="A node and the webhook URL that it posts to; once for each node. NAME alone posts to --target.",
+        ),
+    ] = None,
+    target: Annotated[str, typer.Option(help="The service, for nodes given without a URL.")] = "http://127.0.0.1:8640",
+    source: Annotated[str, typer.Option(help="The source's name in the path, for nodes given without a URL.")] = "main",
+    secret: Annotated[
+        str, typer.Option(envvar="PRESENCE_LEDGER_SIMULATE_SECRET", help="The secret, for nodes given without a URL.")
+    ] = "",
+    profile: Annotated[str, typer.Option(help=f"The version that is played: {', '.join(PROFILES)}.")] = "v2.2",
+    users: Annotated[int, typer.Option(min=1, help="How many users there are.")] = 20,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long; without it until Ctrl-C.")] = None,
+    rate: Annotated[float, typer.Option(min=0.001, help="Changes of presence a second.")] = 5.0,
+    fault: Annotated[list[str] | None, typer.Option(help=f"What goes wrong; repeatable: {', '.join(FAULTS)}.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same actions; without it one is drawn.")
+    ] = None,
+    api_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the first node's query API, the next ones follow.")
+    ] = None,
+    token: Annotated[str, typer.Option(help="The managerToken that the query API asks for (v1, v2).")] = "",
+    idle_seconds: Annotated[float, typer.Option(min=0.1, help="The nodes' connIdleTime.")] = 20.0,
+    record: Annotated[Path | None, typer.Option(help="Write the run as a recording that `replay` reads.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line; the summary comes last.")] = False,
+) -> None:
+    """Run a simulated WuKongIM: users come and go, its nodes send webhooks and answer queries, and faults happen.
+
+    Example: presence-ledger simulate --node n1=http://127.0.0.1:8640/hooks/main/n1/SECRET --profile v2.2
+    --fault duplicate --fault restart --seconds 60 --record run.jsonl
+    """
+    plan = _plan(
+        node or ["n1"],
+        secret,
+        api_port,
+        target=target,
+        source=source,
+        profile=profile,
+        users=users,
+        seconds=seconds,
+        rate=rate,
+        faults=fault or [],
+        seed=secrets.randbelow(2**31) if seed is None else seed,
+        token=token,
+        idle_seconds=idle_seconds,
+        record=record,
+    )
+    try:
+        summary = asyncio.run(_show(plan, as_json=as_json))
+    except (LedgerError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(json.dumps({"summary": summary.as_dict()}))
+    else:
+        typer.echo(summary_text(summary))
+
+
+def _plan(nodes: list[str], secret: str, api_port: int | None, *, faults: list[str], profile: str, **rest: Any) -> Plan:
+    """The plan that the options make. Raises typer.BadParameter, which is exit code 2."""
+    plans = []
+    for place, text in enumerate(nodes):
+        match = NODE.fullmatch(text)
+        if match is None or (match[2] and not urlsplit(match[2]).hostname):
+            raise typer.BadParameter(
+                "give NAME=URL, as n1=http://127.0.0.1:8640/hooks/main/n1/SECRET", param_hint="--node"
+            )
+        port = api_port + place if api_port else api_port
+        plans.append(NodePlan(match[1], secret, port, match[2]))
+    names: dict[str, Fault] = {name: name for name in FAULTS}
+    profiles: dict[str, Profile] = {name: name for name in PROFILES}
+    if unknown := [name for name in faults if name not in names]:
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; there are {', '.join(FAULTS)}", param_hint="--fault")
+    if profile not in profiles:
+        raise typer.BadParameter(f"unknown: {profile}; there are {', '.join(PROFILES)}", param_hint="--profile")
+    try:
+        return Plan(
+            nodes=tuple(plans), faults=frozenset(names[name] for name in faults), profile=profiles[profile], **rest
+        )
+    except PlanError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+async def _show(plan: Plan, *, as_json: bool) -> Summary:
+    console = Console()
+    if as_json:
+        return await _run(plan, lambda event: typer.echo(json.dumps(event_json(event), ensure_ascii=False)), console)
+    head = f"seed {plan.seed}: {plan.profile}, {len(plan.nodes)} node(s), {plan.users} users"
+    typer.echo(f"{head}, faults: {', '.join(sorted(plan.faults)) or 'none'}")
+    if not console.is_terminal:
+        return await _run(plan, lambda event: typer.echo(event_text(event)), console)
+    return await _run(plan, None, console)
+
+
+async def _run(plan: Plan, tell: Callable[[SimulatedEvent], None] | None, console: Console) -> Summary:
+    """Run until the end, SIGINT or SIGTERM; `tell` None draws a live table."""
+    lines: deque[str] = deque(maxlen=LINES_SHOWN)
+    simulation = Simulation(plan, tell or (lambda event: lines.append(event_text(event))))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, simulation.stop)
+    if tell is not None:
+        return await simulation.run()
+    with Live(console=console, refresh_per_second=4, get_renderable=lambda: _screen(simulation, lines), transient=True):
+        return await simulation.run()
+
+
+def _screen(simulation: Simulation, lines: deque[str]) -> Group:
+    world, totals = simulation.world, simulation.world.totals
+    table = Table(box=None, padding=(0, 2))
+    cells = {
+        "seconds": f"{world.now:.0f}",
+        "online": str(len(world.online())),
+        "webhooks": str(totals.sent),
+        "accepted": str(totals.accepted),
+        "refused": str(totals.refused),
+        "retried": str(totals.retried),
+        "batches dropped": str(totals.dropped_batches),
+    }
+    for name in cells:
+        table.add_column(name, justify="right")
+    table.add_row(*cells.values())
+    return Group(table, Text("\n".join(lines)))
+
+
+def event_text(event: SimulatedEvent) -> str:
+    """One plain line for an event; a webhook is named by its node, never by its URL."""
+    if isinstance(event, Action):
+        who = " ".join(str(event.line[key]) for key in ("uid", "device_flag", "device_id", "node") if key in event.line)
+        return f"{event.t:8.3f}  {event.do:<16} {who}"
+    arrival = event.arrival
+    notes = [f"{arrival.items} items", f"answer {event.answer}"]
+    notes += [f"attempt {arrival.attempt}"] if arrival.attempt > 1 else []
+    notes += ["a copy"] if arrival.copy > 1 else []
+    notes += ["answer lost on the way back"] if arrival.answer_lost else []
+    return f"{event.t:8.3f}  {'webhook':<16} {arrival.node}  {', '.join(notes)}"
+
+
+def event_json(event: SimulatedEvent) -> dict[str, Any]:
+    """An event as a line of a recording, a webhook with its attempt, its copy and whether its answer was lost."""
+    if isinstance(event, Webhook):
+        arrival = event.arrival
+        return {
+            **event.line(),
+            "attempt": arrival.attempt,
+            "copy": arrival.copy,
+            "answer_lost": arrival.answer_lost,
+        }
+    return event.line
+
+
+def summary_text(summary: Summary) -> str:
+    """The end of a run, in two lines."""
+    totals = summary.totals
+    return (
+        f"{summary.seconds:.1f} s, seed {summary.seed}: {totals.actions} actions, {totals.items} items in {totals.sent}"
+        f" webhooks; {totals.accepted} accepted, {totals.refused} refused, {totals.retried} retried,"
+        f" {totals.copied} copied\n"
+        f"dropped: {totals.dropped_batches} batches, {totals.dropped_items} items in all;"
+        f" really online now: {len(summary.online)} users"
+    )

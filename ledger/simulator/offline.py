@@ -1,0 +1,79 @@
+"""A whole simulation on a virtual clock, without a network: a recording to try rules on, and a storm's body."""
+
+from collections.abc import Iterator
+
+from ledger.simulator.answers import ONLINE_STATUS, Poll, QueryApi
+from ledger.simulator.cluster import slot_of
+from ledger.simulator.events import Action, Webhook
+from ledger.simulator.people import FLAG_SETS
+from ledger.simulator.plan import TRAITS, Plan, PlanError, Profile
+from ledger.simulator.recording import Line, first_line, in_order, last_line, poll_line
+from ledger.simulator.sender import encode
+from ledger.simulator.world import World
+
+ANSWER_SECONDS = 0.002
+MANY_USERS = 300
+STARTED_AT = 1_800_000_000.0
+
+
+def generate(plan: Plan, *, polls: bool = False) -> list[Line]:
+    """The lines of a recording of `plan.seconds`, every arrival answered "ok" after 2 ms.
+
+    `polls` adds a world that can be asked: users known so far every second (every third with more than 300 users),
+    varz or metrics every second, connz every fifth. Raises PlanError for a plan without an end.
+    """
+    if plan.seconds is None:
+        raise PlanError("a recording needs an end: give seconds")
+    world = World(plan)
+    lines: list[Line] = []
+    known: set[str] = set()
+    asked = 0
+    while (t := world.next_at()) is not None and t <= plan.seconds:
+        while polls and asked + 1 < t:
+            asked += 1
+            lines += [*_happen(world, asked, known), *_ask(world, asked, known)]
+        lines += _happen(world, t, known)
+    return [first_line(plan, STARTED_AT), *in_order(lines), last_line(plan.seconds)]
+
+
+def _happen(world: World, to: float, known: set[str]) -> Iterator[Line]:
+    for event in world.advance(to):
+        if isinstance(event, Action):
+            known.update([event.line["uid"]] if event.do == "connect" else [])
+            yield event.line
+        else:
+            world.answered(event, event.t + ANSWER_SECONDS, "ok")
+            yield Webhook(event, "ok").line()
+
+
+def _ask(world: World, second: int, known: set[str]) -> Iterator[Line]:
+    api = QueryApi(world.cluster, STARTED_AT, world.plan.token)
+    uids = sorted(known)
+    for name, node in world.cluster.nodes.items():
+        routes = ["GET /metrics" if api.is_v3 else "GET /varz"]
+        if uids and (len(uids) <= MANY_USERS or second % 3 == 0):
+            routes.append(ONLINE_STATUS)
+        if not api.is_v3 and second % 5 == 0:
+            routes.append("GET /connz?limit=100000")
+        for route in routes:
+            request = uids if route == ONLINE_STATUS else None
+            if not node.up:
+                yield poll_line(second, Poll(name, route, request, error="ConnectError"))
+                continue
+            if route == ONLINE_STATUS:
+                status, body = api.online_status(name, encode(uids))
+            elif route == "GET /metrics":
+                status, body = api.metrics(name)
+            elif route == "GET /varz":
+                status, body = api.varz(name, second)
+            else:
+                status, body = api.connz(name, second, limit=100_000)
+            yield poll_line(second, Poll(name, route, request, status, body))
+
+
+def storm_body(users: int, profile: Profile) -> bytes:
+    """The one body of a reconnect storm: an online for each of `users` users, connIds from 1, the profile's counts."""
+    count = 0 if TRAITS[profile].counts == "before" else 1
+    flags = [flag for (flag, *_) in FLAG_SETS]
+    items = (f"storm-{n}-{flags[slot_of(str(n)) % len(flags)]}-1-{n}-{count}-{count}" for n in range(1, users + 1))
+    return encode(items)

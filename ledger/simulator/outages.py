@@ -1,0 +1,103 @@
+"""Crashes, stops and reconnect storms of the simulated nodes, at instants drawn from the seed."""
+
+from random import Random
+
+from ledger.simulator.agenda import Agenda
+from ledger.simulator.cluster import Cluster, Session
+from ledger.simulator.crowd import IDLE_FACTOR, Crowd
+from ledger.simulator.plan import Plan
+from ledger.simulator.transport import Transport
+
+DOWN_SECONDS = 3.0
+STOPPED_AFTER_SECONDS = {"v1": 1.0, "v2.1": 1.0, "v2.2": 1.0, "v3": 0.5}
+ROUTE_LIFE_SECONDS = 90.0
+FIRST_SECONDS = (6.0, 12.0)
+BETWEEN_SECONDS = (15.0, 30.0)
+RESTART_RETURNS = (0.7, 0.5, 4.0)
+STORM_RETURNS = (0.8, 0.0, 0.3)
+
+
+class Outages:
+    """Faults `restart` (a crash or, one time in three, a stop) and `storm` (a crash; most clients return at once)."""
+
+    def __init__(self, plan: Plan, agenda: Agenda, cluster: Cluster, transport: Transport, crowd: Crowd) -> None:
+        self._plan, self._agenda, self._cluster = plan, agenda, cluster
+        self._transport, self._crowd = transport, crowd
+        self._random = Random(f"{plan.seed}:outages")
+
+    def begin(self) -> None:
+        """Let the first outage follow, if the plan has any."""
+        if self._plan.faults & {"restart", "storm"}:
+            self._agenda.at(self._random.uniform(*FIRST_SECONDS), self._outage)
+
+    def _outage(self) -> None:
+        self._agenda.at(self._agenda.now + self._random.uniform(*BETWEEN_SECONDS), self._outage)
+        kinds = sorted(self._plan.faults & {"restart", "storm"})
+        kind, graceful = self._random.choice(kinds), self._random.random() < 1 / 3
+        up = [node.name for node in self._cluster.nodes.values() if node.up]
+        if not up:
+            return
+        name = self._random.choice(up)
+        if kind == "storm":
+            self.crash(name, STORM_RETURNS)
+        elif graceful:
+            self.stop(name)
+        else:
+            self.crash(name, RESTART_RETURNS)
+
+    def crash(self, name: str, returns: tuple[float, float, float] = RESTART_RETURNS) -> None:
+        """kill -9: no word about anybody. `returns`: share of clients that come back, first and last after the boot."""
+        self._crowd.act("crash", node=name)
+        self._down(name, returns, [])
+
+    def stop(self, name: str) -> None:
+        """SIGTERM: v1 and v2 discard what is pending and end every client, v3 says offline for everybody first."""
+        node = self._cluster.nodes[name]
+        ended: list[Session] = []
+        self._crowd.act("stop", node=name)
+        if self._plan.profile == "v3":
+            ended = self._living(name)
+            said = self._cluster.close_all(name)
+            for session in ended:
+                self._crowd.ended_by_server(session)
+            self._transport.say(said)
+            self._transport.flush(name)
+        else:
+            self._transport.halt(name)
+        node.up = False
+        t = self._agenda.now + STOPPED_AFTER_SECONDS[self._plan.profile]
+        self._agenda.at(t, lambda: self._stopped(name, ended))
+
+    def _living(self, name: str) -> list[Session]:
+        return [session for session in self._cluster.nodes[name].sockets.values() if session.alive]
+
+    def _stopped(self, name: str, ended: list[Session]) -> None:
+        self._down(name, RESTART_RETURNS, ended)
+        self._crowd.act("stopped", node=name)
+
+    def _down(self, name: str, returns: tuple[float, float, float], ended: list[Session]) -> None:
+        living = self._living(name)
+        self._transport.halt(name)
+        self._cluster.halt(name)
+        for session in living:
+            self._crowd.ended_by_server(session)
+        self._agenda.at(self._agenda.now + DOWN_SECONDS, lambda: self._boot(name, ended + living, returns))
+
+    def _boot(self, name: str, ended: list[Session], returns: tuple[float, float, float]) -> None:
+        now, (share, first, last) = self._agenda.now, returns
+        self._cluster.boot(now, name)
+        self._transport.boot(name)
+        self._crowd.act("start", node=name)
+        if self._plan.profile == "v3":
+            self._agenda.at(now + ROUTE_LIFE_SECONDS, lambda: self._cluster.forget_ghosts(name, now))
+            self._agenda.at(now + ROUTE_LIFE_SECONDS, self._cluster.refresh_routes)
+        else:
+            ghosts_until = now + self._plan.idle_seconds * IDLE_FACTOR
+            self._agenda.at(ghosts_until, lambda: self._cluster.forget_ghosts(name, now))
+        for session in ended:
+            if self._random.random() < share:
+                self._returns(now + self._random.uniform(first, last), session)
+
+    def _returns(self, t: float, session: Session) -> None:
+        uid, flag, device_id = session.uid, session.device_flag, session.device_id
+        self._agenda.at(t, lambda: self._crowd.returns(uid, flag, device_id))

@@ -1,0 +1,105 @@
+"""What a simulation is asked to do (target, nodes, profile, users, faults, seed), and how each profile behaves."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from ledger.errors import LedgerError
+
+CountsMean = Literal["after", "before", "node_local"]
+Fault = Literal["drop", "duplicate", "reorder", "delay", "restart", "storm", "slot-zero", "half-open", "kick"]
+Profile = Literal["v1", "v2.1", "v2.2", "v3"]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+PROFILES: tuple[Profile, ...] = get_args(Profile)
+
+
+class PlanError(LedgerError):
+    """The plan of a simulation contradicts itself or names what does not exist."""
+
+
+class TargetUnreachableError(LedgerError):
+    """Nobody listens where the webhooks are to be posted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """How one version behaves: what its counts say, and how its webhook sender works (durations in seconds)."""
+
+    server: str
+    counts: CountsMean
+    timeout_seconds: float = 5.0
+    attempts: int = 5
+    pause_seconds: float = 1.0
+    poll_seconds: float = 2.0
+    queue: int | None = None
+    batch: int | None = None
+    senders: int = 1
+    silent_slot_zero: bool = False
+    idle_says_offline: bool = False
+
+
+TRAITS: dict[Profile, Traits] = {
+    "v1": Traits("v12", "after"),
+    "v2.1": Traits("v21", "before", silent_slot_zero=True, idle_says_offline=True),
+    "v2.2": Traits("v22", "after", timeout_seconds=10.0, silent_slot_zero=True, idle_says_offline=True),
+    "v3": Traits("v3", "node_local", attempts=3, pause_seconds=0.0, queue=1024, batch=512, senders=16),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """One node: its name, the secret of its webhook path or the whole `hook` URL, and the port of its query API.
+
+    `api_port` 0 takes a free port; None serves no query API.
+    """
+
+    name: str
+    secret: str = field(default="", repr=False)
+    api_port: int | None = None
+    hook: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run. `rate` is changes of presence a second, `seconds` None runs until stopped, `idle_seconds` is connIdleTime.
+
+    The same seed gives the same actions at the same instants of the run. Raises PlanError where it contradicts itself.
+    """
+
+    target: str = "http://127.0.0.1:8640"
+    source: str = "main"
+    nodes: tuple[NodePlan, ...] = (NodePlan("n1"),)
+    profile: Profile = "v2.2"
+    users: int = 20
+    seconds: float | None = 60.0
+    rate: float = 5.0
+    faults: frozenset[Fault] = frozenset()
+    seed: int = 0
+    record: Path | None = None
+    token: str = field(default="", repr=False)
+    idle_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        names = [node.name for node in self.nodes]
+        unknown = sorted(set(self.faults) - set(FAULTS))
+        if unknown:
+            raise PlanError(f"unknown fault {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
+        if self.profile not in PROFILES:
+            raise PlanError(f"unknown profile {self.profile}; there are: {', '.join(PROFILES)}")
+        if not names or len(set(names)) != len(names):
+            raise PlanError("a simulation needs at least one node, and each name once")
+        if self.profile == "v1" and len(names) > 1:
+            raise PlanError("v1 has no cluster: give one node")
+        if self.users < 1 or self.rate <= 0 or self.idle_seconds <= 0:
+            raise PlanError("users, rate and idle seconds must be above 0")
+        if self.seconds is not None and self.seconds <= 0:
+            raise PlanError("seconds must be above 0")
+
+    @property
+    def traits(self) -> Traits:
+        """How the profile of this plan behaves."""
+        return TRAITS[self.profile]
+
+    def hook_url(self, node: NodePlan) -> str:
+        """The URL that the node posts to, without the event's name; it holds the secret."""
+        return node.hook or f"{self.target.rstrip('/')}/hooks/{self.source}/{node.name}/{node.secret}"

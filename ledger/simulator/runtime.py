@@ -1,0 +1,193 @@
+"""A simulation in real time: posts the world's webhooks, serves its query APIs, records, and sums up."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from ledger.simulator.answers import QueryApi
+from ledger.simulator.api import NodeApi, make_app
+from ledger.simulator.events import EVENT, Action, Answer, Arrival, SimulatedEvent, Totals, Webhook
+from ledger.simulator.plan import Plan, TargetUnreachableError
+from ledger.simulator.recording import Recorder, first_line
+from ledger.simulator.world import World
+
+REACH_SECONDS = 3.0
+DRAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to: seed, length in seconds, sums, and the users who really were online at its end."""
+
+    seed: int
+    seconds: float
+    totals: Totals
+    online: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary as JSON-ready values."""
+        return {
+            "seed": self.seed,
+            "seconds": round(self.seconds, 3),
+            **asdict(self.totals),
+            "truth_online": len(self.online),
+        }
+
+
+class Simulation:
+    """One run of a plan. `on_event` is called for every action and for every webhook once it is answered.
+
+    `run` ends after the plan's seconds, after `stop`, or when it is cancelled; it cleans up in each case.
+    """
+
+    def __init__(self, plan: Plan, on_event: Callable[[SimulatedEvent], None] | None = None) -> None:
+        self.plan = plan
+        self.world = World(plan)
+        self._on_event = on_event
+        self._hooks = {node.name: f"{plan.hook_url(node)}?event={EVENT}" for node in plan.nodes}
+        self._started = self._started_at = 0.0
+        self._stopping = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._posting: set[asyncio.Task[None]] = set()
+        self._apis: dict[str, NodeApi] = {}
+        self._recorder: Recorder | None = None
+        self._arrivals = 0
+
+    @property
+    def api_urls(self) -> dict[str, str]:
+        """The address of each node's query API, for those that have one; known once `run` has begun."""
+        return {name: f"http://127.0.0.1:{api.port}" for name, api in self._apis.items()}
+
+    def stop(self) -> None:
+        """Let `run` end soon, as if its time were over."""
+        self._stopping.set()
+        self._woken.set()
+
+    async def run(self) -> Summary:
+        """Run the plan.
+
+        Raises TargetUnreachableError if nobody listens at any hook, PlanError if an API's port is taken.
+        """
+        await self._reach()
+        async with AsyncExitStack() as stack:
+            if self.plan.record is not None:
+                write = stack.enter_context(self.plan.record.open("w", encoding="utf-8")).write
+                self._recorder = Recorder(write)
+            client = await stack.enter_async_context(httpx2.AsyncClient(follow_redirects=False, timeout=None))
+            stack.push_async_callback(self._silence)
+            self._started, self._started_at = time.monotonic(), time.time()
+            if self._recorder is not None:
+                self._recorder.put(first_line(self.plan, self._started_at))
+            await self._serve_apis()
+            await self._live(client)
+            await self._drain()
+            seconds = self._elapsed()
+            if self._recorder is not None:
+                self._recorder.close(seconds)
+        return Summary(self.plan.seed, seconds, self.world.totals, tuple(self.world.online()))
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    async def _reach(self) -> None:
+        addresses = []
+        for hook in self._hooks.values():
+            url = urlsplit(hook)
+            addresses.append((url.hostname or "", url.port or (443 if url.scheme == "https" else 80)))
+        for host, port in addresses:
+            try:
+                async with asyncio.timeout(REACH_SECONDS):
+                    _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+                return
+            except (OSError, TimeoutError):
+                continue
+        where = ", ".join(sorted({f"{host}:{port}" for host, port in addresses}))
+        raise TargetUnreachableError(
+            f"nobody listens at {where}: start the service there, or give its webhook URL with --node"
+        )
+
+    async def _serve_apis(self) -> None:
+        api = QueryApi(self.world.cluster, self._started_at, self.plan.token)
+        for node in self.plan.nodes:
+            if node.api_port is not None:
+                self._apis[node.name] = NodeApi(make_app(api, node.name, self._elapsed), node.api_port)
+                await self._apis[node.name].start()
+
+    async def _live(self, client: httpx2.AsyncClient) -> None:
+        end = self.plan.seconds
+        while not self._stopping.is_set():
+            now = self._elapsed()
+            self._woken.clear()
+            for event in self.world.advance(now if end is None else min(now, end)):
+                await self._happen(event, client)
+            if end is not None and now >= end:
+                return
+            next_at = self.world.next_at()
+            until = min(t for t in (next_at, end, now + 1.0) if t is not None)
+            try:
+                async with asyncio.timeout(max(0.0, until - self._elapsed())):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def _happen(self, event: Action | Arrival, client: httpx2.AsyncClient) -> None:
+        if isinstance(event, Arrival):
+            self._arrivals += 1
+            if self._recorder is not None:
+                self._recorder.expect(self._arrivals, event.t)
+            task = asyncio.create_task(self._post(event, self._arrivals, client))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
+            return
+        self._tell(event, None)
+        api = self._apis.get(str(event.line.get("node")))
+        if api is not None and event.do in ("crash", "stop"):
+            await api.stop()
+        elif api is not None and event.do == "start" and event.t > 0:
+            await api.start()
+
+    async def _post(self, arrival: Arrival, key: int, client: httpx2.AsyncClient) -> None:
+        answer = await self._answer(arrival, client)
+        self.world.answered(arrival, self._elapsed(), answer)
+        self._woken.set()
+        if answer == "refused" and self._recorder is not None:
+            self._recorder.give_up(key)
+        self._tell(Webhook(arrival, answer), key)
+
+    async def _answer(self, arrival: Arrival, client: httpx2.AsyncClient) -> Answer:
+        headers = {"content-type": "application/json"}
+        try:
+            async with asyncio.timeout(arrival.patience_seconds):
+                response = await client.post(self._hooks[arrival.node], content=arrival.body, headers=headers)
+        except httpx2.ConnectError:
+            return "refused"
+        except TimeoutError:
+            return "slow"
+        except httpx2.TransportError:
+            return "reset"
+        return "ok" if response.status_code == 200 else str(response.status_code)
+
+    def _tell(self, event: SimulatedEvent, key: int | None) -> None:
+        refused = isinstance(event, Webhook) and event.answer == "refused"
+        if self._recorder is not None and not refused:
+            self._recorder.add(event, key)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    async def _drain(self) -> None:
+        if self._posting:
+            await asyncio.wait(self._posting, timeout=DRAIN_SECONDS)
+
+    async def _silence(self) -> None:
+        for task in list(self._posting):
+            task.cancel()
+        await asyncio.gather(*self._posting, return_exceptions=True)
+        for api in self._apis.values():
+            await api.stop()

@@ -1,0 +1,59 @@
+"""The simulated world as a whole: a deterministic machine whose `advance` yields what happens, without I/O or clock."""
+
+from ledger.simulator.agenda import Agenda
+from ledger.simulator.cluster import Cluster
+from ledger.simulator.crowd import Crowd
+from ledger.simulator.events import Answer, Arrival, Happening, Totals
+from ledger.simulator.outages import Outages
+from ledger.simulator.plan import Plan
+from ledger.simulator.transport import Transport
+
+
+class World:
+    """A plan at work. Instants are seconds since its start; two worlds of one plan that get the same answers are equal.
+
+    The caller asks `next_at`, calls `advance`, brings each Arrival to a receiver and reports back with `answered`.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.totals = Totals()
+        self.agenda = Agenda()
+        self._happened: list[Happening] = []
+        self.cluster = Cluster(plan.traits, [node.name for node in plan.nodes])
+        self.transport = Transport(plan, self.agenda, self.totals, self._happened.append)
+        self.crowd = Crowd(
+            plan=plan,
+            agenda=self.agenda,
+            cluster=self.cluster,
+            transport=self.transport,
+            totals=self.totals,
+            emit=self._happened.append,
+        )
+        self.outages = Outages(plan, self.agenda, self.cluster, self.transport, self.crowd)
+        self.crowd.begin()
+        self.outages.begin()
+
+    @property
+    def now(self) -> float:
+        """How far the world has advanced."""
+        return self.agenda.now
+
+    def next_at(self) -> float | None:
+        """The instant of the next thing to happen, as far as is known before further answers."""
+        return self.agenda.next_at()
+
+    def advance(self, to: float) -> list[Happening]:
+        """Let everything up to `to` happen; returns it in order."""
+        self.agenda.run(to)
+        happened = self._happened[:]
+        self._happened.clear()
+        return happened
+
+    def answered(self, arrival: Arrival, t: float, answer: Answer) -> None:
+        """What the receiver answered to an arrival, at `t`: "ok" for 200, anything else is a failure."""
+        self.transport.answered(arrival, t, answer)
+
+    def online(self) -> list[str]:
+        """The truth: the users who really are online, sorted."""
+        return self.crowd.online()
