@@ -1,0 +1,195 @@
+"""What the file and the environment may say: the shape, the bounds and the default of every setting."""
+
+import os
+import re
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from ledger.domain.policy import DEFAULT_POLICY
+from ledger.settings.model import Listen, LogFormat, LogLevel, MetricsScope
+
+MIN_SECRET_CHARACTERS = 8
+MAX_SECRET_CHARACTERS = 256
+YEAR_SECONDS = 31_536_000
+MIB = 1_048_576
+DEFAULT_SOURCE = "main"
+DEFAULT_NODE = "n1"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
+_PATH_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+
+T = TypeVar("T")
+
+
+SECRET_KEYS = frozenset({"database_url", "webhook_secret", "token", "key"})
+"""No message and no listing shows the value of one of these."""
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            "must be 1 to 64 letters, digits or . _ ~ - of ASCII, starting with a letter or digit: "
+            "it is part of the webhook's path"
+        )
+    return value
+
+
+def _long_enough(value: str) -> None:
+    if not MIN_SECRET_CHARACTERS <= len(value) <= MAX_SECRET_CHARACTERS:
+        raise ValueError(
+            f"must have {MIN_SECRET_CHARACTERS} to {MAX_SECRET_CHARACTERS} characters, not {len(value)}: "
+            "whoever guesses it is let in"
+        )
+
+
+def _webhook_secret(value: str) -> str:
+    _long_enough(value)
+    if not _PATH_SAFE.fullmatch(value):
+        raise ValueError("may hold only letters, digits and . _ ~ - of ASCII: it is part of the webhook's path")
+    return value
+
+
+def _api_key(value: str) -> str:
+    _long_enough(value)
+    return _header_value(value)
+
+
+def _header_value(value: str) -> str:
+    if not _VISIBLE.fullmatch(value):
+        raise ValueError("may hold only visible ASCII characters without blanks: it is sent in a header")
+    return value
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _some(value: list[T]) -> list[T]:
+    if not value:
+        raise ValueError("is an empty list; leave the key out, or give at least one")
+    return value
+
+
+def _api_url(value: str) -> str:
+    parts = _split(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL like http://127.0.0.1:5001")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must be an address alone; the managerToken goes into `token`")
+    return value.rstrip("/")
+
+
+def _database_url(value: str) -> str:
+    if value and _split(value).scheme not in ("postgresql", "postgres"):
+        raise ValueError("must be empty (the embedded database) or a URL like postgresql://user:password@host/database")
+    return value
+
+
+def _split(value: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018  (reading it is what checks it)
+    except ValueError as error:
+        raise ValueError("is no valid URL") from error
+    return parts
+
+
+def _path(value: str) -> str:
+    if not value.strip() or "\0" in value:
+        raise ValueError("must be the path of a folder")
+    return os.path.expanduser(value)
+
+
+def _listen(value: str) -> str:
+    parse_listen(value)
+    return value
+
+
+def parse_listen(value: str) -> Listen:
+    """Reads `host:port`, an IPv6 host in brackets. Raises ValueError."""
+    host, colon, port = value.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host or (":" in host and not bracketed) or any(blank in host for blank in " \t/"):
+        raise ValueError("must be host:port like 127.0.0.1:8640 or [::1]:8640")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ValueError("must end in a port from 1 to 65535")
+    return Listen(host.strip("[]"), int(port))
+
+
+Name = Annotated[str, AfterValidator(_name)]
+ProfileName = Literal["v1", "v2.1", "v2.2", "v3"]
+Scope = Literal["read", "audit", "admin"]
+Seconds = Annotated[float, Field(ge=0, le=YEAR_SECONDS)]
+Interval = Annotated[float, Field(ge=0.1, le=YEAR_SECONDS)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class NodeTable(_Table):
+    name: Name
+    api_url: Annotated[str, AfterValidator(_api_url)] | None = None
+    token: Annotated[str, AfterValidator(_header_value)] | None = None
+    profile: ProfileName | None = None
+
+
+class SourceTable(_Table):
+    name: Name
+    profile: ProfileName = "v2.2"
+    webhook_secret: Annotated[
+        list[Annotated[str, AfterValidator(_webhook_secret)]],
+        AfterValidator(_some),
+        BeforeValidator(_as_list),
+    ] = Field(default=[])
+    nodes: Annotated[list[NodeTable], AfterValidator(_some)] = [NodeTable(name=DEFAULT_NODE)]
+
+
+class PolicyTable(_Table):
+    """The fields are those of `ledger.domain.policy.Policy`, which holds the defaults."""
+
+    grace_seconds: Seconds = DEFAULT_POLICY.grace_seconds
+    reorder_seconds: Seconds = DEFAULT_POLICY.reorder_seconds
+    dedupe_seconds: Seconds = DEFAULT_POLICY.dedupe_seconds
+    dark_seconds: Seconds = DEFAULT_POLICY.dark_seconds
+    tier_vip_seconds: Interval = DEFAULT_POLICY.tier_vip_seconds
+    tier_normal_seconds: Interval = DEFAULT_POLICY.tier_normal_seconds
+    tier_cold_seconds: Interval = DEFAULT_POLICY.tier_cold_seconds
+    confirm_seconds: Seconds = DEFAULT_POLICY.confirm_seconds
+    confirmations: Annotated[int, Field(ge=1, le=100)] = DEFAULT_POLICY.confirmations
+    breaker_share: Annotated[float, Field(ge=0, le=1)] = DEFAULT_POLICY.breaker_share
+    breaker_minimum: Annotated[int, Field(ge=1, le=1_000_000_000)] = DEFAULT_POLICY.breaker_minimum
+    breaker_seconds: Interval = DEFAULT_POLICY.breaker_seconds
+    breaker_hold_seconds: Seconds = DEFAULT_POLICY.breaker_hold_seconds
+    budget_calls: Annotated[float, Field(gt=0, le=1_000_000)] = DEFAULT_POLICY.budget_calls
+    budget_users: Annotated[float, Field(ge=1, le=1_000_000_000)] = DEFAULT_POLICY.budget_users
+
+
+class ApiKeyTable(_Table):
+    key: Annotated[str, AfterValidator(_api_key)]
+    scopes: Annotated[list[Scope], AfterValidator(_some)]
+
+
+class SettingsTable(_Table):
+    """The whole file."""
+
+    data_dir: Annotated[str, AfterValidator(_path)] = "./presence-ledger-data"
+    database_url: Annotated[str, AfterValidator(_database_url)] = ""
+    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8640"
+    metrics_scope: MetricsScope = "read"
+    max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * MIB)] = 64 * MIB
+    rejected_bytes: Annotated[int, Field(ge=0, le=MIB)] = 65_536
+    store_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 4.0
+    queue_items: Annotated[int, Field(ge=1, le=100_000_000)] = 200_000
+    queue_bytes: Annotated[int, Field(ge=1024, le=65_536 * MIB)] = 64 * MIB
+    group_items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    group_milliseconds: Annotated[float, Field(ge=0, le=1000)] = 2.0
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"
+    sources: Annotated[list[SourceTable], AfterValidator(_some)] = [SourceTable(name=DEFAULT_SOURCE)]
+    policy: PolicyTable = PolicyTable()
+    api_keys: dict[Name, ApiKeyTable] = {}

@@ -1,0 +1,69 @@
+"""Lists the settings in force as `config` shows them: key, value and origin, no secret among them."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from ledger.settings.model import Origin, Settings
+
+MASK = "********"
+MADE = "(made at the first start, kept in data_dir)"
+
+_PASSWORD = re.compile(r"(?<=password=)[^&]*", re.IGNORECASE)
+
+Value = str | int | float | list[str] | None
+
+
+class Entry(NamedTuple):
+    """One setting; `value` is masked where it is a secret, and None where nothing is set."""
+
+    key: str
+    value: Value
+    origin: Origin
+
+
+def entries(settings: Settings) -> list[Entry]:
+    """Returns every setting in the order of the documents."""
+    return [Entry(key, value, settings.origin(key)) for key, value in _values(settings)]
+
+
+def mask_url(url: str) -> str:
+    """Returns the database URL with its password masked, wherever the URL has it."""
+    parts = urlsplit(url)
+    user, at, address = parts.netloc.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:{MASK}"
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{address}", query=_PASSWORD.sub(MASK, parts.query)))
+
+
+def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
+    yield "data_dir", str(settings.data_dir)
+    yield "database_url", mask_url(settings.database_url)
+    yield "listen", str(settings.listen)
+    yield "metrics_scope", settings.metrics_scope
+    yield "max_body_bytes", settings.max_body_bytes
+    yield "rejected_bytes", settings.rejected_bytes
+    yield "store_wait_seconds", settings.store_wait_seconds
+    yield "queue_items", settings.queue_items
+    yield "queue_bytes", settings.queue_bytes
+    yield "group_items", settings.group_items
+    yield "group_milliseconds", settings.group_milliseconds
+    yield "log_level", settings.log_level
+    yield "log_format", settings.log_format
+    for index, source in enumerate(settings.sources):
+        here = f"sources[{index}]"
+        yield f"{here}.name", source.name
+        yield f"{here}.profile", source.profile.value
+        yield f"{here}.webhook_secret", [MASK] * len(source.webhook_secrets) or MADE
+        for number, node in enumerate(source.nodes):
+            yield f"{here}.nodes[{number}].name", node.name
+            yield f"{here}.nodes[{number}].api_url", node.api_url
+            yield f"{here}.nodes[{number}].token", MASK if node.token else None
+            yield f"{here}.nodes[{number}].profile", node.profile.value if node.profile else None
+    yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(settings.policy).items())
+    for api_key in settings.api_keys:
+        yield f"api_keys.{api_key.name}.key", MASK
+        yield f"api_keys.{api_key.name}.scopes", sorted(api_key.scopes)

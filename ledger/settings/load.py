@@ -1,0 +1,202 @@
+"""Reads the settings: the file, then the environment over it, then the defaults, each value with its origin."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from ledger.domain.policy import Policy
+from ledger.domain.profile import Profile
+from ledger.errors import SettingsError
+from ledger.settings import environment
+from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, SourceTable, parse_listen
+from ledger.settings.environment import Assignment
+from ledger.settings.lines import KeyPath, locate
+from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings, SourceSettings
+from ledger.settings.problems import Problem, key_of, of_validation
+from ledger.settings.scopes import with_implied
+
+FILE_NAME = "presence-ledger.toml"
+
+Tree = dict[str, Any]
+
+_PLACE = re.compile(r"(?P<reason>.*) \(at (line (?P<line>\d+), column \d+|end of document)\)", re.DOTALL)
+
+
+class _File(NamedTuple):
+    path: Path
+    shown: str
+
+
+def load(config: Path | None = None, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+    """Returns the settings in force.
+
+    `config` is the file to read, which must exist; without it `presence-ledger.toml` in `folder` (the working folder)
+    is read where there is one. `environ` is this process's unless given. Raises SettingsError, which names the file and
+    the line, or the variable, of the first problem.
+    """
+    folder = (folder or Path.cwd()).absolute()
+    environ = os.environ if environ is None else environ
+    if config is None and environ.get(environment.CONFIG):
+        config = Path(environ[environment.CONFIG])
+    file = _file(config, folder)
+    text = _text(file) if file else ""
+    tree = _parse(text, file) if file else {}
+    named_keys = tree.get("api_keys")
+    assignments, problems = environment.read(environ, named_keys if isinstance(named_keys, dict) else ())
+    for assignment in assignments:
+        problems += _assign(tree, assignment)
+    places = _Places(file, locate(text), {each.path: each.variable for each in assignments})
+    if problems:
+        raise places.error(problems)
+    try:
+        table = SettingsTable.model_validate(tree)
+    except ValidationError as error:
+        raise places.error(of_validation(error)) from None
+    if problems := list(_duplicates(table)):
+        raise places.error(problems)
+    return _settings(table, file, folder, places.origins())
+
+
+def _file(config: Path | None, folder: Path) -> _File | None:
+    if config is not None:
+        return _File(folder / config, str(config))
+    default = folder / FILE_NAME
+    return _File(default, FILE_NAME) if default.exists() else None
+
+
+def _text(file: _File) -> str:
+    try:
+        content = file.path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{file.shown} cannot be read: {error.strerror or error}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{file.shown}, line {line}: the text is not UTF-8") from None
+
+
+def _parse(text: str, file: _File) -> Tree:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.fullmatch(str(error))
+        reason = place["reason"] if place else str(error)
+        line = (place and place["line"]) or text.rstrip("\n").count("\n") + 1
+        raise SettingsError(f"{file.shown}, line {line}: this is not TOML: {reason}") from None
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{file.shown}: this is not TOML that can be read: {error}") from None
+
+
+def _assign(tree: Tree, assignment: Assignment) -> list[Problem]:
+    here: Any = tree
+    for part, following in pairwise(assignment.path):
+        fresh: Any = [] if isinstance(following, int) else {}
+        if isinstance(part, int):
+            if part > len(here):
+                return [
+                    Problem((), f"there is no number {len(here)} before it; they count from 0", assignment.variable)
+                ]
+            if part == len(here):
+                here.append(fresh)
+            here = here[part]
+        else:
+            here = here.setdefault(part, _default_list(part) or fresh)
+        if not isinstance(here, type(fresh)):
+            return []  # the file's own mistake, which the validation reports
+    here[assignment.path[-1]] = assignment.value
+    return []
+
+
+def _default_list(part: str) -> list[Tree]:
+    return {"sources": [{"name": DEFAULT_SOURCE}], "nodes": [{"name": DEFAULT_NODE}]}.get(part, [])
+
+
+class _Places:
+    """Where each key was set."""
+
+    def __init__(self, file: _File | None, lines: Mapping[KeyPath, int], variables: Mapping[KeyPath, str]) -> None:
+        self.shown = file.shown if file else ""
+        self.lines = lines
+        self.variables = variables
+
+    def origins(self) -> dict[str, Origin]:
+        of_file = {key_of(path): Origin("file", f"{self.shown}:{line}") for path, line in self.lines.items()}
+        return of_file | {key_of(path): Origin("environment", name) for path, name in self.variables.items()}
+
+    def error(self, problems: Sequence[Problem]) -> SettingsError:
+        first = problems[0]
+        text = f"{self.place(first)}{' ' if first.path else ''}{first.text}"
+        if len(problems) > 1:
+            text += f"\n(and {len(problems) - 1} more after it)"
+        return SettingsError(text)
+
+    def place(self, problem: Problem) -> str:
+        if problem.variable:
+            return f"{problem.variable}: {key_of(problem.path)}"
+        key = key_of(problem.path)
+        for length in range(len(problem.path), 0, -1):
+            prefix = problem.path[:length]
+            beneath = (name for path, name in self.variables.items() if path[:length] == prefix)
+            if name := self.variables.get(prefix) or (None if prefix in self.lines else next(beneath, None)):
+                return f"{name}: {key}"
+            if line := self.lines.get(prefix):
+                return f"{self.shown}, line {line}: {key}"
+        return f"{self.shown}: {key}"
+
+
+def _duplicates(table: SettingsTable) -> Iterator[Problem]:
+    yield from _twice((), "sources", [source.name for source in table.sources])
+    for index, source in enumerate(table.sources):
+        yield from _twice(("sources", index), "nodes", [node.name for node in source.nodes])
+    seen: dict[str, str] = {}
+    for name, api_key in table.api_keys.items():
+        if other := seen.get(api_key.key):
+            yield Problem(("api_keys", name, "key"), f"is the same key as that of {other}")
+        seen.setdefault(api_key.key, name)
+
+
+def _twice(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Problem((*outer, kind, index, "name"), f"is taken: {name!r} is the name of one of the {kind} before")
+
+
+def _settings(table: SettingsTable, file: _File | None, folder: Path, origins: Mapping[str, Origin]) -> Settings:
+    policy = Policy(**table.policy.model_dump())
+    of_environment = origins.get("data_dir", Origin("default")).kind == "environment"
+    base = folder if of_environment or file is None else file.path.parent
+    plain = table.model_dump(exclude={"data_dir", "listen", "sources", "policy", "api_keys"})
+    return Settings(
+        file=file.path if file else None,
+        data_dir=Path(os.path.abspath(base / table.data_dir)),
+        listen=parse_listen(table.listen),
+        sources=tuple(_source(source, policy, "policy.dark_seconds" in origins) for source in table.sources),
+        policy=policy,
+        api_keys=tuple(
+            ApiKeySettings(name, with_implied(api_key.scopes), api_key.key) for name, api_key in table.api_keys.items()
+        ),
+        origins=origins,
+        **plain,
+    )
+
+
+def _source(source: SourceTable, policy: Policy, dark_is_set: bool) -> SourceSettings:
+    nodes = tuple(
+        NodeSettings(node.name, node.api_url, node.token, Profile(node.profile) if node.profile else None)
+        for node in source.nodes
+    )
+    can_be_asked = any(node.api_url for node in nodes)
+    return SourceSettings(
+        name=source.name,
+        profile=Profile(source.profile),
+        nodes=nodes,
+        dark_seconds=policy.dark_seconds if can_be_asked or dark_is_set else 0.0,
+        webhook_secrets=tuple(source.webhook_secret),
+    )

@@ -1,0 +1,101 @@
+"""The settings as the rest of the product sees them: frozen values, each with where it came from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ledger.domain.policy import Policy
+from ledger.domain.profile import Profile
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "console", "json"]
+MetricsScope = Literal["none", "read", "audit", "admin"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value came from; `where` is `file:line`, the variable's name, or empty for a default."""
+
+    kind: Literal["default", "file", "environment"]
+    where: str = ""
+
+    def __str__(self) -> str:
+        return self.where or self.kind
+
+
+class Listen(NamedTuple):
+    """The address that the service listens on; an IPv6 host stands without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """One server of a source. Without `api_url` nothing is reconciled through it."""
+
+    name: str
+    api_url: str | None = None
+    token: str | None = field(default=None, repr=False)
+    profile: Profile | None = None
+    """The node's own profile, where it differs from its source's."""
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """One IM cluster. Without `webhook_secrets` the secret is made and kept in the data folder."""
+
+    name: str
+    profile: Profile
+    nodes: tuple[NodeSettings, ...]
+    dark_seconds: float
+    """The policy's number, or 0 (never) where nobody set it and no node has an `api_url`."""
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Newest first; each of them is accepted."""
+
+    def profile_of(self, node: NodeSettings) -> Profile:
+        return node.profile or self.profile
+
+
+@dataclass(frozen=True)
+class ApiKeySettings:
+    """A fixed API key; `scopes` holds the included ones as well."""
+
+    name: str
+    scopes: frozenset[str]
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set, valid and complete. Secrets are left out of `repr`."""
+
+    file: Path | None
+    """The file that was read; None where there is none."""
+    data_dir: Path
+    """Absolute."""
+    database_url: str = field(repr=False)
+    """`postgresql://…`; empty for the embedded database."""
+    listen: Listen
+    sources: tuple[SourceSettings, ...]
+    policy: Policy
+    api_keys: tuple[ApiKeySettings, ...]
+    metrics_scope: MetricsScope
+    max_body_bytes: int
+    rejected_bytes: int
+    store_wait_seconds: float
+    queue_items: int
+    queue_bytes: int
+    group_items: int
+    group_milliseconds: float
+    log_level: LogLevel
+    log_format: LogFormat
+    origins: Mapping[str, Origin]
+    """By key as in `policy.grace_seconds` or `sources[0].nodes[0].token`; a key that is missing has its default."""
+
+    def origin(self, key: str) -> Origin:
+        return self.origins.get(key, Origin("default"))

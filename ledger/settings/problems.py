@@ -1,0 +1,82 @@
+"""Says what is wrong with a setting, in the operator's words and without showing a secret."""
+
+import difflib
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ledger.settings.edge import SECRET_KEYS, ApiKeyTable, NodeTable, PolicyTable, SettingsTable, SourceTable
+from ledger.settings.lines import KeyPath
+
+MAX_SHOWN = 60
+
+
+class Problem(NamedTuple):
+    """What is wrong with the key at `path`; `variable` where the environment gave it."""
+
+    path: KeyPath
+    text: str
+    variable: str | None = None
+
+
+def of_validation(error: ValidationError) -> list[Problem]:
+    return [_problem(details) for details in error.errors(include_url=False)]
+
+
+def key_of(path: KeyPath) -> str:
+    """Writes a path as the documents do: `sources[0].nodes[1].token`."""
+    written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return written.removeprefix(".")
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    path = tuple(part for part in details["loc"] if part != "[key]")
+    context: dict[str, Any] = details.get("ctx", {})
+    match details["type"]:
+        case "extra_forbidden":
+            return Problem(path, f"unknown key{_nearest(path)}")
+        case "missing":
+            return Problem(path, "is missing")
+        case "value_error":
+            return Problem(path, str(context["error"]))
+        case "literal_error":
+            text = f"must be one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+        case "greater_than_equal":
+            text = f"must be at least {context['ge']:,}"
+        case "greater_than":
+            text = f"must be more than {context['gt']:,}"
+        case "less_than_equal":
+            text = f"must be at most {context['le']:,}"
+        case kind:
+            text = _TYPES.get(kind) or details["msg"]
+    return Problem(path, text + _shown(path, details["input"]))
+
+
+_TYPES = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be a text in quotes",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+}
+
+_TABLES: dict[str, type[BaseModel]] = {"sources": SourceTable, "nodes": NodeTable, "policy": PolicyTable, "api_keys": ApiKeyTable}
+
+
+def _nearest(path: KeyPath) -> str:
+    table = next((_TABLES[part] for part in reversed(path[:-1]) if isinstance(part, str) and part in _TABLES), None)
+    known = (table or SettingsTable).model_fields
+    nearest = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else f"; known here: {', '.join(known)}"
+
+
+def _shown(path: KeyPath, value: object) -> str:
+    if any(part in SECRET_KEYS for part in path) or isinstance(value, (dict, list)):
+        return ""
+    written = repr(value)
+    return f", not {written if len(written) <= MAX_SHOWN else written[:MAX_SHOWN] + '…'}"
