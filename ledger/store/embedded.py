@@ -43,6 +43,9 @@ SIGNALS: Mapping[Mode, signal.Signals] = {
     "immediate": signal.SIGQUIT,
 }
 
+# A server outlives its starter on purpose; a handle that is collected while it runs would warn of that.
+_started: list[subprocess.Popen[bytes]] = []
+
 
 @dataclass
 class EmbeddedPostgres:
@@ -180,8 +183,7 @@ class EmbeddedPostgres:
         return gate
 
     def _start(self, user: SystemUser, password: str, gate: int) -> None:
-        if self._process is not None:
-            self._process.wait()
+        self._reap()
         folder = programs(VERSION, user, self.data_dir / "postgres-programs")
         if not self.cluster.exists():
             make_cluster(self.cluster, folder, user, password, gate)
@@ -197,6 +199,7 @@ class EmbeddedPostgres:
             self.log.chmod(0o600)
             self._log_start = log.tell()
             self._process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[gate], **user.popen_arguments())
+        _started.append(self._process)
 
     def _await_ready(self, deadline: float) -> None:
         while True:
@@ -251,10 +254,14 @@ class EmbeddedPostgres:
             time.sleep(POLL_SECONDS)
         if gate >= 0:
             os.close(gate)
+        self._reap()
+        return True
+
+    def _reap(self) -> None:
         if self._process is not None:
             self._process.wait()
+            _started.remove(self._process)
             self._process = None
-        return True
 
     def _watch_log(self) -> None:
         if self._stopped is None:

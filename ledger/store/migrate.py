@@ -99,7 +99,7 @@ def check(connection_url: str, ours: Sequence[Migration] | None = None) -> None:
     """
     ours = load() if ours is None else ours
     with _connected(connection_url) as connection:
-        _compare(_applied(connection), ours)
+        compare(_applied(connection), ours)
 
 
 def _read(folder: Traversable) -> Iterator[Migration]:
@@ -116,7 +116,7 @@ def _apply_next(connection: psycopg.Connection, ours: Sequence[Migration]) -> Mi
         if not _has_table(connection):
             connection.execute(CREATE_TABLE)
         applied = _applied(connection)
-        _compare(applied, ours)
+        compare(applied, ours)
         migration = next((each for each in ours if each.number not in applied), None)
         if migration is None:
             return None
@@ -141,7 +141,7 @@ def _applied(connection: psycopg.Connection) -> Mapping[int, Applied]:
     return {row[0]: Applied(*row) for row in connection.execute(READ_APPLIED)}
 
 
-def _compare(applied: Mapping[int, Applied], ours: Iterable[Migration]) -> None:
+def compare(applied: Mapping[int, Applied], ours: Iterable[Migration]) -> None:
     numbers = set()
     for migration in ours:
         numbers.add(migration.number)

@@ -1,0 +1,44 @@
+"""What every test may ask for: a PostgreSQL server, and a database of its own on it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import pg
+
+RUN = pytest.StashKey[pg.Run]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.stash[RUN] = pg.Run.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (run := config.stash.get(RUN, None)) is not None:
+        run.end()
+
+
+def pytest_report_header() -> str:
+    versions = pg.versions()
+    return f"PostgreSQL: embedded {versions['embedded']}, external {versions['external']}"
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> str:
+    """URL of a running server: the embedded one, or what `pg.on_every_server` asks for."""
+    return pg.server_url(getattr(request, "param", "embedded"))
+
+
+@pytest.fixture
+def database_url(server: str) -> Iterator[str]:
+    """URL of a database of the test's own, with the schema up to date."""
+    with pg.new_database(server) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(server: str) -> Iterator[str]:
+    """URL of a database of the test's own, with nothing in it."""
+    with pg.new_database(server, migrated=False) as url:
+        yield url

@@ -1,0 +1,141 @@
+"""Migrations against real servers: the schema they give, applied once, and what other versions' schemas get."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ledger.errors import SchemaMismatch
+from ledger.store import migrate
+from ledger.store.migrate import Migration
+from tests.support import pg
+from tests.support.catalogue import catalogue
+
+SNAPSHOT = Path(__file__).with_name("schema.snapshot")
+UPDATE = "PRESENCE_LEDGER_UPDATE_SNAPSHOT"
+
+FILES = {
+    "0001_first": "CREATE TABLE first (id bigint PRIMARY KEY);\nINSERT INTO first VALUES (1);",
+    "0002_second": "ALTER TABLE first ADD COLUMN name text;",
+    "0003_third": "CREATE TABLE third ();",
+    "0004_fourth": "CREATE TABLE fourth ();",
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / f"{name}.sql").write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def four(files: Path) -> list[Migration]:
+    return migrate.load(files)
+
+
+@pytest.fixture
+def columns(empty_database_url: str) -> Iterator["Columns"]:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        yield Columns(connection)
+
+
+class Columns:
+    """What the test migrations have made so far."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def of(self, table: str) -> list[str]:
+        query = "SELECT column_name FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position"
+        return [row[0] for row in self._connection.execute(query, [table])]
+
+
+def names(migrations: Sequence[Migration]) -> list[str]:
+    return [str(migration) for migration in migrations]
+
+
+@pg.on_every_server
+def test_the_schema_is_the_intended_one(database_url: str) -> None:
+    found = catalogue(database_url)
+    if os.environ.get(UPDATE):
+        SNAPSHOT.write_text(found, encoding="utf-8")
+    assert found == SNAPSHOT.read_text(encoding="utf-8"), f"if this is intended, run once with {UPDATE}=1 and commit"
+
+
+@pg.on_every_server
+def test_applied_twice_changes_nothing(empty_database_url: str) -> None:
+    ours = migrate.load()
+    assert migrate.apply(empty_database_url) == ours
+    before = catalogue(empty_database_url), migrate.status(empty_database_url)
+
+    assert migrate.apply(empty_database_url) == []
+
+    assert (catalogue(empty_database_url), migrate.status(empty_database_url)) == before
+
+
+@pg.on_every_server
+def test_two_at_once_apply_each_file_once(empty_database_url: str, four: list[Migration]) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        applied = list(threads.map(lambda _: migrate.apply(empty_database_url, four), range(8)))
+    assert sorted(names([each for some in applied for each in some])) == sorted(FILES)
+
+
+def test_status_says_what_is_applied_and_what_is_not(empty_database_url: str, four: list[Migration]) -> None:
+    assert [at for _, at in migrate.status(empty_database_url, four)] == [None] * 4
+    migrate.apply(empty_database_url, four[:2])
+    assert [(each.number, at is not None) for each, at in migrate.status(empty_database_url, four)] == [
+        (1, True),
+        (2, True),
+        (3, False),
+        (4, False),
+    ]
+    assert names([each for each, _ in migrate.status(empty_database_url, four[:1])]) == ["0001_first", "0002_second"]
+
+
+def test_what_is_missing_is_applied_and_no_more(empty_database_url: str, four: list[Migration]) -> None:
+    migrate.apply(empty_database_url, four[:2])
+    migrate.check(empty_database_url, four)
+    assert names(migrate.apply(empty_database_url, four)) == ["0003_third", "0004_fourth"]
+
+
+def test_an_altered_file_is_refused_before_anything_changes(
+    empty_database_url: str, four: list[Migration], files: Path, columns: Columns
+) -> None:
+    migrate.apply(empty_database_url, four[:1])
+    (files / "0001_first.sql").write_text("CREATE TABLE first (id integer);")
+    altered = migrate.load(files)
+
+    for attempt in (migrate.apply, migrate.check):
+        with pytest.raises(SchemaMismatch, match="0001_first is not this version's 0001_first"):
+            attempt(empty_database_url, altered)
+
+    assert columns.of("first") == ["id"]
+
+
+def test_a_schema_newer_by_one_is_accepted(empty_database_url: str, four: list[Migration]) -> None:
+    migrate.apply(empty_database_url, four[:3])
+    migrate.check(empty_database_url, four[:2])
+    assert migrate.apply(empty_database_url, four[:2]) == []
+
+
+def test_a_schema_newer_by_two_is_refused(empty_database_url: str, four: list[Migration]) -> None:
+    migrate.apply(empty_database_url, four)
+    for attempt in (migrate.apply, migrate.check):
+        with pytest.raises(SchemaMismatch, match="2 migrations newer than this version"):
+            attempt(empty_database_url, four[:2])
+
+
+def test_a_file_that_fails_leaves_nothing_of_itself(empty_database_url: str, files: Path, columns: Columns) -> None:
+    (files / "0003_third.sql").write_text("CREATE TABLE third (id bigint); SELECT 1 / 0;")
+    broken = migrate.load(files)
+
+    with pytest.raises(migrate.MigrationFailed, match="0003_third was refused and rolled back: division by zero"):
+        migrate.apply(empty_database_url, broken)
+
+    assert columns.of("first") == ["id", "name"]
+    assert columns.of("third") == []
+    assert [at is not None for _, at in migrate.status(empty_database_url, broken)] == [True, True, False, False]

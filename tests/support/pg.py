@@ -1,0 +1,153 @@
+"""The PostgreSQL servers of a test run, shared by all its workers, and databases of their own for the tests.
+
+A server starts when the first test wants it; a database is a clone of one that was migrated once.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ledger.store import migrate
+from ledger.store.embedded import EmbeddedPostgres
+from ledger.store.system_user import VERSION, postgres_user, programs
+from tests.support.external import OLDER_VERSION, ExternalPostgres, debian_programs
+
+RUN_VARIABLE = "PRESENCE_LEDGER_TEST_RUN"
+RUNS = Path(tempfile.gettempdir()) / f"presence-ledger-tests-{os.geteuid()}"
+
+# Durability has tests of its own, with servers of their own.
+FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+SERVERS = ("embedded", "external")
+TEMPLATE = "migrated"
+
+on_every_server = pytest.mark.parametrize("server", SERVERS, indirect=True)
+
+_numbers = count(1)
+
+
+class Run:
+    """The folder of one test run; its lock is held while the run lives, so that a later one can clear up after it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.mkdir(parents=True)
+        self._lock = _locked(self.path)
+
+    @classmethod
+    def begin(cls) -> "Run":
+        """Clear up what killed runs left, and begin a new one."""
+        RUNS.mkdir(mode=0o700, exist_ok=True)
+        for left in RUNS.iterdir():
+            if (lock := _locked(left)) is not None:
+                _clear(left)
+                os.close(lock)
+        run = cls(RUNS / str(os.getpid()))
+        os.environ[RUN_VARIABLE] = str(run.path)
+        return run
+
+    def end(self) -> None:
+        """Stop the servers and remove the folder."""
+        _clear(self.path)
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def server_url(name: str) -> str:
+    """The URL of the running server `name` (one of `SERVERS`), of a database that is not for tests; starts it first."""
+    folder = Path(os.environ[RUN_VARIABLE])
+    record = folder / f"{name}.url"
+    with _one_at_a_time(folder / f"{name}.starting"):
+        if not record.exists():
+            record.write_text(_start(name, folder / name))
+    return record.read_text()
+
+
+def template(url: str) -> str:
+    """The name of the migrated database on the server of `url`, made by the first that asks."""
+    folder = Path(os.environ[RUN_VARIABLE])
+    made = folder / f"{urlsplit(url).port or 'embedded'}.migrated"
+    with _one_at_a_time(made.with_suffix(".migrating")):
+        if not made.exists():
+            _execute(url, sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(TEMPLATE)))
+            _execute(url, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(TEMPLATE)))
+            migrate.apply(with_database(url, TEMPLATE))
+            made.touch()
+    return TEMPLATE
+
+
+@contextmanager
+def new_database(url: str, *, migrated: bool = True) -> Iterator[str]:
+    """A database on the server of `url`, with our schema or with nothing in it, dropped at the end, clients or not."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    model = template(url) if migrated else "template0"
+    _execute(url, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(model)))
+    try:
+        yield with_database(url, name)
+    finally:
+        _execute(url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def with_database(url: str, database: str) -> str:
+    """The same server's other database. `postgresql://…@/name?host=…` has an empty host, which must stay."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{database}"))
+
+
+def versions() -> dict[str, str]:
+    """What each of `SERVERS` is, as its program says."""
+    older = debian_programs()
+    user = postgres_user(Path("none"))
+    copies = Path(os.environ[RUN_VARIABLE]) / "programs"
+    found = {"embedded": programs(VERSION, user, copies), "external": older or programs(OLDER_VERSION, user, copies)}
+    return {
+        name: subprocess.run([folder / "postgres", "--version"], check=True, capture_output=True, text=True)
+        .stdout.strip()
+        .removeprefix("postgres (PostgreSQL) ")
+        for name, folder in found.items()
+    }
+
+
+def _start(name: str, folder: Path) -> str:
+    if name == "embedded":
+        return EmbeddedPostgres(folder, {**FAST, "max_connections": "200"}).start()
+    return ExternalPostgres(folder, FAST).start()
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _execute(url: str, statement: sql.Composed) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _locked(folder: Path) -> int | None:
+    lock = os.open(folder / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _clear(folder: Path) -> None:
+    EmbeddedPostgres(folder / "embedded").stop("immediate")
+    ExternalPostgres(folder / "external").stop("immediate")
+    shutil.rmtree(folder)
