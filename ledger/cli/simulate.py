@@ -27,6 +27,7 @@ NODE = re.compile(r"([A-Za-z0-9_.]+)(?:=(https?://\S+))?")
 
 
 def simulate(
+    *,
     node: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,7 +50,7 @@ def simulate(
         int | None, typer.Option(help="The same seed gives the same actions; without it one is drawn.")
     ] = None,
     api_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port of the first node's query API, the next ones follow.")
+        int | None, typer.Option(min=1, max=65535, help="Port of the first node's query API, the next ones follow.")
     ] = None,
     token: Annotated[str, typer.Option(help="The managerToken that the query API asks for (v1, v2).")] = "",
     idle_seconds: Annotated[float, typer.Option(min=0.1, help="The nodes' connIdleTime.")] = 20.0,

@@ -51,6 +51,10 @@ class Crowd:
         """The users who really are online, sorted."""
         return sorted(self._alive)
 
+    def sessions(self, uid: str) -> list[Session]:
+        """The live connections of a user."""
+        return list(self._alive.get(uid, []))
+
     def act(self, do: str, **what: Any) -> None:
         """Tell one action at this instant."""
         t = self._agenda.now
@@ -104,13 +108,13 @@ class Crowd:
 
     def _leave(self, session: Session) -> None:
         if "half-open" in self._plan.faults and self._random.random() < 0.25:
-            self._vanish(session)
+            self.vanish(session)
         elif "kick" in self._plan.faults and self._random.random() < 0.25:
             self._kick(session)
         else:
-            self._close(session)
+            self.close(session)
 
-    def _close(self, session: Session) -> None:
+    def close(self, session: Session) -> None:
         """The client closes; a session that has ended otherwise meanwhile stays as it is."""
         if not session.socket_open:
             return
@@ -118,7 +122,7 @@ class Crowd:
         self.act("close", **self._who(session))
         self._transport.say(self._cluster.close(session))
 
-    def _vanish(self, session: Session) -> None:
+    def vanish(self, session: Session) -> None:
         """The client is gone and its socket stays: v2 says offline when idle and again when it closes the socket."""
         self._die(session)
         self.act("vanish", **self._who(session))
@@ -140,7 +144,7 @@ class Crowd:
                 self._later(CLIENT_OBEYS_SECONDS, other)
 
     def _later(self, seconds: tuple[float, float], session: Session) -> None:
-        self._agenda.at(self._agenda.now + self._random.uniform(*seconds), lambda: self._close(session))
+        self._agenda.at(self._agenda.now + self._random.uniform(*seconds), lambda: self.close(session))
 
     def _end(self, session: Session) -> None:
         """The server closes a socket."""
