@@ -1,6 +1,5 @@
-"""Runs the command line: `python -m ledger` is `presence-ledger`."""
+"""Makes `python -m ledger` the same command as `presence-ledger`."""
 
 from ledger.cli.app import main
 
-if __name__ == "__main__":
-    main()
+main()

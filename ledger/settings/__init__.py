@@ -1,6 +1,7 @@
 """The settings: a TOML file and the environment, read once at the edge into one frozen value."""
 
 from ledger.settings.entries import Entry, entries, mask_url
+from ledger.settings.kept import ADMIN_KEY_FILE, webhook_secrets
 from ledger.settings.load import FILE_NAME, load
 from ledger.settings.model import (
     ApiKeySettings,
@@ -15,7 +16,6 @@ from ledger.settings.model import (
 )
 from ledger.settings.policy import override_policy
 from ledger.settings.scopes import SCOPES, with_implied
-from ledger.settings.secrets import ADMIN_KEY_FILE, webhook_secrets
 
 __all__ = [
     "ADMIN_KEY_FILE",

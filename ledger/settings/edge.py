@@ -1,7 +1,7 @@
 """What the file and the environment may say: the shape, the bounds and the default of every setting."""
 
-import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -19,6 +19,7 @@ DEFAULT_NODE = "n1"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
 _PATH_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -86,6 +87,9 @@ def _api_url(value: str) -> str:
 def _database_url(value: str) -> str:
     if value and _split(value).scheme not in ("postgresql", "postgres"):
         raise ValueError("must be empty (the embedded database) or a URL like postgresql://user:password@host/database")
+    # PostgreSQL's library would refuse it too, with a message that shows the password.
+    if _BAD_PERCENT.search(value):
+        raise ValueError("holds a % that does not begin an escape: write %25 for a percent sign")
     return value
 
 
@@ -101,7 +105,10 @@ def _split(value: str) -> SplitResult:
 def _path(value: str) -> str:
     if not value.strip() or "\0" in value:
         raise ValueError("must be the path of a folder")
-    return os.path.expanduser(value)
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError as error:
+        raise ValueError("names a user's home that there is not") from error
 
 
 def _listen(value: str) -> str:

@@ -18,8 +18,9 @@ from ledger.settings.problems import Problem
 
 PREFIX = "PRESENCE_LEDGER_"
 CONFIG, API_KEY, URL = f"{PREFIX}CONFIG", f"{PREFIX}API_KEY", f"{PREFIX}URL"
-COMMAND_LINE_VARIABLES = frozenset({CONFIG, API_KEY, URL})
-"""Read by the command line alone: the file to read, and the key and address that queries use."""
+SIMULATE_SECRET = f"{PREFIX}SIMULATE_SECRET"
+COMMAND_LINE_VARIABLES = frozenset({CONFIG, API_KEY, URL, SIMULATE_SECRET})
+"""Read by the command line alone: the file to read, the key and address that queries use, the simulator's secret."""
 
 # Kubernetes adds these to every container beside a Service that is called presence-ledger.
 _KUBERNETES = re.compile(r"PRESENCE_LEDGER_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)")

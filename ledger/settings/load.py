@@ -175,7 +175,7 @@ def _settings(table: SettingsTable, file: _File | None, folder: Path, origins: M
     plain = table.model_dump(exclude={"data_dir", "listen", "sources", "policy", "api_keys"})
     return Settings(
         file=file.path if file else None,
-        data_dir=Path(os.path.abspath(base / table.data_dir)),
+        data_dir=(base / table.data_dir).resolve(),
         listen=parse_listen(table.listen),
         sources=tuple(_source(source, policy, "policy.dark_seconds" in origins) for source in table.sources),
         policy=policy,

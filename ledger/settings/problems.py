@@ -65,7 +65,12 @@ _TYPES = {
     "model_attributes_type": "must be a table",
 }
 
-_TABLES: dict[str, type[BaseModel]] = {"sources": SourceTable, "nodes": NodeTable, "policy": PolicyTable, "api_keys": ApiKeyTable}
+_TABLES: dict[str, type[BaseModel]] = {
+    "sources": SourceTable,
+    "nodes": NodeTable,
+    "policy": PolicyTable,
+    "api_keys": ApiKeyTable,
+}
 
 
 def _nearest(path: KeyPath) -> str:

@@ -1,0 +1,1 @@
+"""The command line `presence-ledger`: one module for each command."""

@@ -1,0 +1,138 @@
+"""The command itself: its global options, its list of commands, and what a failure looks like.
+
+A command's module is imported when it is called, so that `--help` answers at once.
+"""
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+from typer.main import get_command
+
+from ledger import __version__
+from ledger.cli.invocation import Invocation
+from ledger.errors import LedgerError
+
+
+class Place(NamedTuple):
+    """Where a command's function, or the typer application of its subcommands, is found."""
+
+    module: str
+    name: str
+    help: str
+
+
+COMMANDS = {
+    "serve": Place("ledger.cli.serve", "serve", "Run the service: take webhooks, answer queries."),
+    "demo": Place("ledger.cli.demo", "demo", "See it at work with a simulated WuKongIM; nothing to configure."),
+    "config": Place("ledger.cli.config", "app", "Show the settings in force and what to paste into WuKongIM."),
+    "migrate": Place("ledger.cli.migrate", "migrate", "Bring the database's schema up to date."),
+    "keys": Place("ledger.cli.keys", "app", "Make, list and revoke API keys."),
+    "status": Place("ledger.cli.queries", "status", "Show who is online."),
+    "history": Place("ledger.cli.queries", "history", "Show a user's events, each with its verdict and rule."),
+    "replay": Place("ledger.cli.replay", "replay", "Put a recording through the rules, in memory."),
+    "simulate": Place("ledger.cli.simulate", "simulate", "Run a WuKongIM that lies on command, against any service."),
+}
+
+Command = Any
+"""A click command; typer keeps click's classes to itself."""
+
+
+class Commands(TyperGroup):
+    """Finds commands by COMMANDS, and turns what they raise into lines and exit codes."""
+
+    def list_commands(self, ctx: Command) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Command, cmd_name: str) -> Command:
+        place = COMMANDS.get(cmd_name)
+        return place and _as_command(cmd_name, getattr(importlib.import_module(place.module), place.name))
+
+    def format_commands(self, ctx: Command, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.help) for name, place in COMMANDS.items()])
+
+    def invoke(self, ctx: Command) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
+            raise
+        except LedgerError as error:
+            _explain(two_lines(str(error)), debug=ctx.params["debug"])
+        except Exception as error:  # noqa: BLE001  (the last seam: told to the person, with the exit code of a failure)
+            # Its text is not shown, since it may quote a secret.
+            text = f"unexpected error: {type(error).__name__}; run again with --debug before the command to see it all"
+            _explain(text, debug=ctx.params["debug"])
+        raise typer.Exit(1)
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="presence-ledger",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 110, "help_option_names": ["--help", "-h"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"presence-ledger {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="The settings to read instead of presence-ledger.toml in the working folder.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Who was online when: WuKongIM's webhooks, checked and kept as an immutable ledger.
+
+    Example: presence-ledger --config /etc/presence-ledger.toml serve
+    """
+    context.obj = Invocation(config, debug)
+
+
+def main() -> None:
+    """Runs the command that this process's arguments name, and exits: 0, 1 on a failure, 2 on a wrong call."""
+    try:
+        app(prog_name="presence-ledger")
+    except KeyboardInterrupt:
+        # Ctrl-C while a module is being imported; during a command typer does the same.
+        sys.exit(130)
+
+
+def two_lines(text: str) -> str:
+    """Folds an explanation into one line, with the way out, its last line, below."""
+    *reason, way_out = [line.strip() for line in text.splitlines() if line.strip()] or ["failed without a reason"]
+    return f"{' '.join(reason)}\n{way_out}" if reason else way_out
+
+
+def _as_command(name: str, found: Callable[..., object] | typer.Typer) -> Command:
+    if not isinstance(found, typer.Typer):
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(name)(found)
+        found = single
+    command = get_command(found)
+    command.name = name
+    return command
+
+
+def _explain(text: str, *, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    typer.echo(f"presence-ledger: {text}", err=True)

@@ -1,0 +1,152 @@
+"""Asks the service's HTTP API for the command line."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from ledger.errors import RequestError
+from ledger.settings import ADMIN_KEY_FILE, Listen, Settings
+from ledger.settings.environment import API_KEY, URL
+
+TIMEOUT_SECONDS = 30.0
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not listened on)
+
+Json = dict[str, Any]
+
+
+def service_url(listen: Listen) -> str:
+    """Returns the address by which this machine reaches the service."""
+    return f"http://{Listen(WILDCARDS.get(listen.host, listen.host), listen.port)}"
+
+
+class Client:
+    """A service and the key to ask it with. Its methods raise RequestError with the way out."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url.rstrip("/")
+        # A proxy of the environment is meant for the world outside, not for the service beside us.
+        self._http = httpx2.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_SECONDS, trust_env=False
+        )
+
+    def presences(self, uids: Sequence[str]) -> list[Json]:
+        """Returns one presence for each uid, in the order asked; at most 10,000."""
+        answer = self._json("POST", "/v1/presence/query", json={"uids": list(uids)})
+        items: list[Json] = answer["items"]
+        return items
+
+    def latest_events(self, uid: str, limit: int) -> list[Json]:
+        """Returns the user's latest events, at most `limit` (1 to 10,000), the oldest of them first."""
+        answer = self._json("GET", f"/v1/users/{path_segment(uid)}/events", params={"order": "desc", "limit": limit})
+        items: list[Json] = answer["items"]
+        return items[::-1]
+
+    def all_events(self, uid: str) -> Iterator[str]:
+        """Yields all events of the user, oldest first, each as the JSON text that the service sent."""
+        path = f"/v1/users/{path_segment(uid)}/events"
+        with self._explained(), self._http.stream("GET", path, headers={"Accept": "application/x-ndjson"}) as response:
+            if response.status_code != httpx2.codes.OK:
+                response.read()
+            self._check(response)
+            yield from (line for line in response.iter_lines() if line)
+
+    def _json(self, method: str, path: str, **arguments: Any) -> Json:
+        with self._explained():
+            response = self._http.request(method, path, **arguments)
+            self._check(response)
+            try:
+                answer: Json = response.json()
+            except ValueError as error:
+                raise self._foreign() from error
+        return answer
+
+    def _check(self, response: httpx2.Response) -> None:
+        if response.status_code == httpx2.codes.OK:
+            return
+        try:
+            problem = response.json()
+        except ValueError:
+            problem = None
+        if not isinstance(problem, Mapping) or "title" not in problem:
+            raise self._foreign()
+        said = ": ".join(str(problem[part]) for part in ("title", "detail") if problem.get(part))
+        way_out = _WAYS_OUT.get(response.status_code)
+        raise RequestError(f"The service at {self.url} answered {response.status_code}: {said}" + (way_out or ""))
+
+    def _foreign(self) -> RequestError:
+        return RequestError(
+            f"What answers at {self.url} is not presence ledger.\nCheck `listen`, or name the service with --url."
+        )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.TimeoutException as error:
+            raise RequestError(
+                f"The service at {self.url} did not answer within {TIMEOUT_SECONDS:.0f} s.\n"
+                "Look at its log and at /health/ready."
+            ) from error
+        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.DecodingError) as error:
+            raise RequestError(
+                f"No service can be reached at {self.url} ({error}).\n"
+                "Start it with `presence-ledger serve`, or name another with --url."
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+
+_WAYS_OUT = {
+    401: f"\nSet {API_KEY} to a key that the service knows.",
+    403: f"\nSet {API_KEY} to a key with the scope: `presence-ledger keys create NAME --scope SCOPE` makes one.",
+}
+
+
+def client(settings: Settings, url: str | None, environ: Mapping[str, str] | None = None) -> Client:
+    """Returns a client of the service at `url`, by default the one that these settings are of.
+
+    The key is PRESENCE_LEDGER_API_KEY, else the data folder's admin key, which is sent to no address but the settings'
+    own. Raises RequestError when there is none.
+    """
+    environ = os.environ if environ is None else environ
+    url = url or environ.get(URL)
+    key = environ.get(API_KEY)
+    if url is None:
+        return Client(service_url(settings.listen), key or _admin_key(settings))
+    if not key:
+        raise RequestError(f"A service named by its address needs a key.\nSet {API_KEY} to one.")
+    return Client(url, key)
+
+
+def path_segment(uid: str) -> str:
+    """Returns the uid as one segment of a path. Raises RequestError for one that is not UTF-8."""
+    try:
+        quoted = quote(uid, safe="")
+    except UnicodeEncodeError as error:
+        raise RequestError(f"The uid {uid!r} is not UTF-8.\nA uid in the ledger always is.") from error
+    # These two alone would be taken for steps of the path.
+    return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted
+
+
+def _admin_key(settings: Settings) -> str:
+    file = settings.data_dir / ADMIN_KEY_FILE
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        reason = f"There is no admin key in {settings.data_dir}: the service has not started with this data_dir yet"
+        raise RequestError(f"{reason}.\nStart it (`presence-ledger serve`), or set {API_KEY}.") from error
+    except OSError as error:
+        raise RequestError(
+            f"{file} cannot be read: {error.strerror}.\nRun the command as the service's user, or set {API_KEY}."
+        ) from error

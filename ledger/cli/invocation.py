@@ -1,0 +1,12 @@
+"""What the global options of one call said."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """`config` is the settings file that was named, None for the usual one."""
+
+    config: Path | None = None
+    debug: bool = False

@@ -1,0 +1,42 @@
+"""The command `migrate`: brings the schema up to date, or says how it stands."""
+
+from typing import Annotated
+
+import typer
+
+from ledger.cli.access import database_url, settings_of, started_database_url
+from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.store import migrate as migrations
+
+
+def migrate(
+    context: typer.Context,
+    status: Annotated[bool, typer.Option("--status", help="Change nothing; list the migrations.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the database's schema up to date; `serve` does the same when it starts.
+
+    An embedded database that does not run is started for so long; --status wants it running.
+
+    Example: presence-ledger migrate --status
+    """
+    settings = settings_of(context)
+    if status:
+        _show_status(database_url(settings), as_json=as_json)
+        return
+    with started_database_url(settings) as url:
+        migrations.check(url)
+        applied = [str(migration) for migration in migrations.apply(url)]
+    if as_json:
+        print_json({"applied": applied})
+    else:
+        say(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
+
+
+def _show_status(url: str, *, as_json: bool) -> None:
+    listed = [(str(migration), applied_at) for migration, applied_at in migrations.status(url)]
+    if as_json:
+        instants = {name: applied_at and applied_at.isoformat() for name, applied_at in listed}
+        print_json([{"migration": name, "applied_at": instant} for name, instant in instants.items()])
+    else:
+        print_table(("migration", "applied at"), listed)
