@@ -1,6 +1,7 @@
 """What every test may ask for: a PostgreSQL server, and a database of its own on it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,14 @@ def empty_database_url(server: str) -> Iterator[str]:
     """URL of a database of the test's own, with nothing in it."""
     with pg.new_database(server, migrated=False) as url:
         yield url
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A data folder of the test's own, not made yet; an embedded PostgreSQL that still runs in it is ended afterwards.
+
+    Its path is short, as sockets want it. pytest's own temporary folders will not do for root: each run of pytest
+    closes the folder above them to others anew, and so to the user that PostgreSQL runs as.
+    """
+    with pg.new_data_dir() as path:
+        yield path

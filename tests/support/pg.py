@@ -99,6 +99,17 @@ def new_database(url: str, *, migrated: bool = True) -> Iterator[str]:
         _execute(url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+@contextmanager
+def new_data_dir() -> Iterator[Path]:
+    """A path for a data folder, below the run's; whatever runs in it is ended and it is removed at the end."""
+    path = Path(os.environ[RUN_VARIABLE]) / "data" / f"{os.getpid()}-{next(_numbers)}"
+    path.parent.mkdir(exist_ok=True)
+    try:
+        yield path
+    finally:
+        _remove_data_dir(path)
+
+
 def with_database(url: str, database: str) -> str:
     """The same server's other database. `postgresql://…@/name?host=…` has an empty host, which must stay."""
     parts = urlsplit(url)
@@ -147,7 +158,15 @@ def _locked(folder: Path) -> int | None:
     return lock
 
 
+def _remove_data_dir(path: Path) -> None:
+    if path.exists():
+        EmbeddedPostgres(path).stop("immediate")
+        shutil.rmtree(path)
+
+
 def _clear(folder: Path) -> None:
+    for left in (folder / "data").glob("*"):
+        _remove_data_dir(left)
     EmbeddedPostgres(folder / "embedded").stop("immediate")
     ExternalPostgres(folder / "external").stop("immediate")
     shutil.rmtree(folder)
