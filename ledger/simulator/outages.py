@@ -9,7 +9,7 @@ from ledger.simulator.plan import Plan
 from ledger.simulator.transport import Transport
 
 DOWN_SECONDS = 3.0
-STOPPED_AFTER_SECONDS = {"v1": 1.0, "v2.1": 1.0, "v2.2": 1.0, "v3": 0.5}
+STOPPED_AFTER_SECONDS = {"v1": 0.01, "v2.1": 1.0, "v2.2": 1.0, "v3": 0.5}
 ROUTE_LIFE_SECONDS = 90.0
 FIRST_SECONDS = (6.0, 12.0)
 BETWEEN_SECONDS = (15.0, 30.0)

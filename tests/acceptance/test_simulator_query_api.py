@@ -288,11 +288,45 @@ def test_only_200_is_a_delivery_and_no_redirect_is_followed(answer: Callable[[],
     run(test())
 
 
+def test_a_receiver_that_resets_or_never_answers_has_failed() -> None:
+    async def test() -> None:
+        connections = 0
+        silent = asyncio.Event()
+
+        async def reset_first_then_say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            if connections > 4:
+                await silent.wait()
+            writer.transport.abort()
+
+        server = await asyncio.start_server(reset_first_then_say_nothing, "127.0.0.1", 0)
+        events: list[SimulatedEvent] = []
+        async with server:
+            target = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            nodes = (NodePlan("n1", "secret"),)
+            simulation = Simulation(
+                Plan(target=target, nodes=nodes, profile="v3", seconds=None, rate=50.0), events.append
+            )
+            task = asyncio.create_task(simulation.run())
+
+            async def both() -> bool:
+                return {"reset", "slow"} <= {event.answer for event in events if isinstance(event, Webhook)}
+
+            await until(both)
+            simulation.stop()
+            silent.set()
+            await task
+        assert simulation.world.totals.accepted == 0
+
+    run(test())
+
+
 def test_nobody_there_is_said_at_once() -> None:
     async def test() -> None:
         async with receiving() as receiver:
             gone = receiver.url
-        with pytest.raises(TargetUnreachableError, match="nobody listens at 127.0.0.1") as caught:
+        with pytest.raises(TargetUnreachableError, match=r"nobody listens at 127\.0\.0\.1") as caught:
             await Simulation(Plan(target=gone, nodes=(NodePlan("n1", "hush"),))).run()
         assert "hush" not in str(caught.value)
 

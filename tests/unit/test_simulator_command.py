@@ -1,7 +1,10 @@
 """The command `simulate`: its exit codes, its lines, and that it never prints a secret."""
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +29,7 @@ class Taker(BaseHTTPRequestHandler):
         self.send_header("content-length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
 
 
@@ -79,6 +82,31 @@ def test_json_is_an_object_a_line_with_the_summary_last(hook: str) -> None:
     assert code == 0
     assert (lines[0]["do"], lines[-1]["summary"]["seed"]) == ("start", 11)
     assert SECRET not in output
+
+
+def test_on_a_terminal_a_table_is_drawn(hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    code, output = call("--node", f"n1={hook}", "--seconds", "1", "--rate", "40", "--profile", "v3", "--seed", "11")
+    assert code == 0
+    assert "batches dropped" in output
+    assert SECRET not in output
+
+
+def test_a_signal_ends_a_run_with_its_summary(hook: str) -> None:
+    program = "import typer; from ledger.cli.simulate import simulate; typer.run(simulate)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "--node", f"n1={hook}", "--rate", "40"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    with process, process.stdout as lines:
+        assert any("connect" in line for line in lines)
+        process.send_signal(signal.SIGINT)
+        assert any("really online now:" in line for line in lines)
+    assert process.returncode == 0
 
 
 def test_nobody_there_is_one_line_and_exit_code_1() -> None:
