@@ -44,7 +44,7 @@ class _Pattern(NamedTuple):
 
 
 def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[list[Assignment], list[Problem]]:
-    """Returns what the variables set, in order of their names, and what is wrong with them.
+    """Returns what the variables set, in order of the keys, and what is wrong with them.
 
     `named_keys` are the names under [api_keys] in the file: a variable in capitals means the same one.
     """
@@ -64,7 +64,7 @@ def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[
         except ValueError as error:
             shown = "" if path[-1] in SECRET_KEYS else f", not {environ[variable]!r}"
             problems.append(Problem(path, f"{error}{shown}", variable))
-    return assignments, problems
+    return sorted(assignments, key=lambda each: each.path), problems
 
 
 def _of_kubernetes(variable: str, value: str) -> bool:

@@ -49,6 +49,7 @@ class _Scanner:
         self.at += 2 if is_list else 1
         table: KeyPath = ()
         for part in outer:
+            self.note((*table, part), start)
             table = self.current_element((*table, part))
         table = (*table, last)
         self.note(table, start)

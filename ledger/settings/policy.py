@@ -23,7 +23,8 @@ def override_policy(policy: Policy, assignments: Iterable[str]) -> Policy:
         try:
             values = PolicyTable.model_validate(values).model_dump()
         except ValidationError as error:
-            raise SettingsError(f"--policy {name}: {of_validation(error)[0].text}") from None
+            problem = of_validation(error, ("policy",))[0]
+            raise SettingsError(f"--policy {name}: {problem.text}") from None
     return Policy(**values)
 
 

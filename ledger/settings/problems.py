@@ -20,8 +20,9 @@ class Problem(NamedTuple):
     variable: str | None = None
 
 
-def of_validation(error: ValidationError) -> list[Problem]:
-    return [_problem(details) for details in error.errors(include_url=False)]
+def of_validation(error: ValidationError, inside: KeyPath = ()) -> list[Problem]:
+    """Returns what pydantic found; `inside` is the path of the table that it looked at."""
+    return [_problem(details, inside) for details in error.errors(include_url=False)]
 
 
 def key_of(path: KeyPath) -> str:
@@ -30,12 +31,12 @@ def key_of(path: KeyPath) -> str:
     return written.removeprefix(".")
 
 
-def _problem(details: ErrorDetails) -> Problem:
-    path = tuple(part for part in details["loc"] if part != "[key]")
+def _problem(details: ErrorDetails, inside: KeyPath) -> Problem:
+    path = inside + tuple(part for part in details["loc"] if part != "[key]")
     context: dict[str, Any] = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            return Problem(path, f"unknown key{_nearest(path)}")
+            return Problem(path, f"is an unknown key{_nearest(path)}")
         case "missing":
             return Problem(path, "is missing")
         case "value_error":
@@ -43,11 +44,11 @@ def _problem(details: ErrorDetails) -> Problem:
         case "literal_error":
             text = f"must be one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
         case "greater_than_equal":
-            text = f"must be at least {context['ge']:,}"
+            text = f"must be at least {_bound(context['ge'])}"
         case "greater_than":
-            text = f"must be more than {context['gt']:,}"
+            text = f"must be more than {_bound(context['gt'])}"
         case "less_than_equal":
-            text = f"must be at most {context['le']:,}"
+            text = f"must be at most {_bound(context['le'])}"
         case kind:
             text = _TYPES.get(kind) or details["msg"]
     return Problem(path, text + _shown(path, details["input"]))
@@ -76,8 +77,13 @@ _TABLES: dict[str, type[BaseModel]] = {
 def _nearest(path: KeyPath) -> str:
     table = next((_TABLES[part] for part in reversed(path[:-1]) if isinstance(part, str) and part in _TABLES), None)
     known = (table or SettingsTable).model_fields
-    nearest = difflib.get_close_matches(str(path[-1]), known, n=1)
+    wrong = str(path[-1])
+    nearest = difflib.get_close_matches(wrong, known, n=1) or [name for name in known if wrong in name]
     return f"; did you mean {nearest[0]}?" if nearest else f"; known here: {', '.join(known)}"
+
+
+def _bound(number: float) -> str:
+    return f"{number:,.0f}" if number == int(number) else f"{number:g}"
 
 
 def _shown(path: KeyPath, value: object) -> str:
