@@ -1,0 +1,57 @@
+"""A receiver of webhooks over real HTTP, for the tests of the simulator, and how they wait."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ledger.simulator.api import NodeApi
+
+DEADLINE_SECONDS = 15.0
+
+
+class Receiver:
+    """A receiver of webhooks that answers as it is told and remembers what it got."""
+
+    def __init__(self, answer: Callable[[], Response] = Response) -> None:
+        self.got: list[tuple[str, str, bytes]] = []
+        self.answer = answer
+        hook = Route("/hooks/{source}/{node}/{secret}", self.hook, methods=["GET", "POST"])
+        self.api = NodeApi(Starlette(routes=[hook]), 0)
+
+    async def hook(self, request: Request) -> Response:
+        self.got.append((request.method, str(request.url.path) + "?" + request.url.query, await request.body()))
+        return self.answer()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.api.port}"
+
+
+@asynccontextmanager
+async def receiving(answer: Callable[[], Response] = Response) -> AsyncIterator[Receiver]:
+    receiver = Receiver(answer)
+    await receiver.api.start()
+    try:
+        yield receiver
+    finally:
+        await receiver.api.stop()
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition, with a deadline."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not await holds():
+        assert time.monotonic() < deadline, "the deadline has passed"
+        await asyncio.sleep(0.01)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine."""
+    asyncio.run(test)

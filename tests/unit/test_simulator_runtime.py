@@ -1,0 +1,176 @@
+"""The simulation in real time: webhooks posted, answers understood, the run recorded and summed up."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.responses import RedirectResponse, Response
+
+from ledger.simulator.events import SimulatedEvent, Webhook
+from ledger.simulator.plan import NodePlan, Plan, TargetUnreachableError
+from ledger.simulator.runtime import Simulation, Summary
+from tests.unit.simulator_receiver import receiving, run, until
+
+
+def test_webhooks_are_posted_recorded_and_summed_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    record = tmp_path / "run.jsonl"
+    events: list[SimulatedEvent] = []
+
+    async def test() -> Summary:
+        async with receiving() as receiver:
+            plan = Plan(
+                target=receiver.url,
+                nodes=(NodePlan("n1", "hush-hush"),),
+                profile="v3",
+                seconds=3.0,
+                rate=20.0,
+                faults=frozenset(["duplicate"]),
+                seed=2,
+                record=record,
+            )
+            summary = await Simulation(plan, events.append).run()
+            assert {(method, path) for method, path, _ in receiver.got} == {
+                ("POST", "/hooks/main/n1/hush-hush?event=user.onlinestatus")
+            }
+            bodies = [event.arrival.body for event in events if isinstance(event, Webhook)]
+            assert sorted(bodies) == sorted(body for _, _, body in receiver.got)
+            return summary
+
+    summary = asyncio.run(test())
+    assert caplog.records
+    assert not any("hush-hush" in entry.getMessage() for entry in caplog.records)
+    lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    assert [line["t"] for line in lines] == sorted(line["t"] for line in lines)
+    assert (lines[0]["server"], lines[0]["seed"], lines[-1]["end"]) == ("v3", 2, True)
+    told = [line for line in lines if line["kind"] == "webhook"]
+    assert {line["answer"] for line in told} == {"ok"}
+    assert len(told) == summary.totals.accepted == sum(isinstance(event, Webhook) for event in events)
+    assert summary.totals.retried > 0
+    assert sum(line["kind"] == "action" for line in lines) == summary.totals.actions
+    assert summary.as_dict()["truth_online"] == len(summary.online) > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "recorded"),
+    [
+        (lambda: Response(status_code=204), "204"),
+        (lambda: Response(status_code=503), "503"),
+        (lambda: RedirectResponse("/hooks/main/n1/elsewhere"), "307"),
+    ],
+)
+def test_only_200_is_a_delivery_and_no_redirect_is_followed(answer: Callable[[], Response], recorded: str) -> None:
+    async def test() -> None:
+        events: list[SimulatedEvent] = []
+        async with receiving(answer) as receiver:
+            nodes = (NodePlan("n1", "secret"),)
+            plan = Plan(target=receiver.url, nodes=nodes, profile="v3", seconds=1.0, rate=50.0, seed=1)
+            summary = await Simulation(plan, events.append).run()
+            assert {path for _, path, _ in receiver.got} == {"/hooks/main/n1/secret?event=user.onlinestatus"}
+        assert {event.answer for event in events if isinstance(event, Webhook)} == {recorded}
+        assert summary.totals.accepted == 0
+        assert summary.totals.dropped_batches > 0
+
+    run(test())
+
+
+def test_a_receiver_that_resets_or_never_answers_has_failed() -> None:
+    async def test() -> None:
+        connections = 0
+        silent = asyncio.Event()
+
+        async def reset_first_then_say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            if connections > 4:
+                await silent.wait()
+            writer.transport.abort()
+
+        server = await asyncio.start_server(reset_first_then_say_nothing, "127.0.0.1", 0)
+        events: list[SimulatedEvent] = []
+        async with server:
+            target = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            nodes = (NodePlan("n1", "secret"),)
+            simulation = Simulation(
+                Plan(target=target, nodes=nodes, profile="v3", seconds=None, rate=50.0), events.append
+            )
+            task = asyncio.create_task(simulation.run())
+
+            async def both() -> bool:
+                return {"reset", "slow"} <= {event.answer for event in events if isinstance(event, Webhook)}
+
+            await until(both)
+            simulation.stop()
+            silent.set()
+            await task
+        assert simulation.world.totals.accepted == 0
+
+    run(test())
+
+
+def test_nobody_there_is_said_at_once() -> None:
+    async def test() -> None:
+        async with receiving() as receiver:
+            gone = receiver.url
+        with pytest.raises(TargetUnreachableError, match=r"nobody listens at 127\.0\.0\.1") as caught:
+            await Simulation(Plan(target=gone, nodes=(NodePlan("n1", "hush"),))).run()
+        assert "hush" not in str(caught.value)
+
+    run(test())
+
+
+def test_a_receiver_that_goes_away_is_refused_deliveries_that_no_recording_holds(tmp_path: Path) -> None:
+    record = tmp_path / "run.jsonl"
+
+    async def test() -> None:
+        async with receiving() as receiver:
+            nodes = (NodePlan("n1", "secret"),)
+            plan = Plan(target=receiver.url, nodes=nodes, profile="v3", seconds=None, rate=50.0, record=record)
+            simulation = Simulation(plan)
+            task = asyncio.create_task(simulation.run())
+
+            async def delivered() -> bool:
+                return simulation.world.totals.accepted > 0
+
+            async def failing() -> bool:
+                return simulation.world.totals.dropped_batches > 0
+
+            await until(delivered)
+            await receiver.api.stop()
+            await until(failing)
+            simulation.stop()
+            await task
+
+    run(test())
+    answers = {json.loads(line).get("answer") for line in record.read_text(encoding="utf-8").splitlines()}
+    assert "ok" in answers
+    assert "refused" not in answers
+
+
+def test_a_run_that_is_cancelled_leaves_a_whole_recording_and_no_listener(tmp_path: Path) -> None:
+    record = tmp_path / "run.jsonl"
+
+    async def test() -> None:
+        async with receiving() as receiver:
+            nodes = (NodePlan("n1", "secret", 0),)
+            simulation = Simulation(Plan(target=receiver.url, nodes=nodes, seconds=None, rate=50.0, record=record))
+            task = asyncio.create_task(simulation.run())
+
+            async def delivered() -> bool:
+                return simulation.world.totals.accepted > 0
+
+            await until(delivered)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with httpx2.AsyncClient() as client:
+                with pytest.raises(httpx2.ConnectError):
+                    await client.get(simulation.api_urls["n1"] + "/varz")
+
+    run(test())
+    lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    assert lines[-1]["end"] is True
+    assert [line["t"] for line in lines] == sorted(line["t"] for line in lines)
