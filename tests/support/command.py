@@ -1,0 +1,43 @@
+"""Calls the command in this process or in one of its own, with no setting of the environment but those given."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from ledger.cli.app import app
+
+REPOSITORY = Path(__file__).parents[2]
+PREFIX = "PRESENCE_LEDGER_"
+
+
+def call(*arguments: str, **variables: str) -> Result:
+    """Call the command in this process; `variables` go without their prefix."""
+    cleared: dict[str, str | None] = {name: None for name in os.environ if name.startswith(PREFIX)}
+    return CliRunner().invoke(app, arguments, env=cleared | _prefixed(variables))
+
+
+def process_environment(**variables: str) -> dict[str, str]:
+    """The environment of a process that finds the package in this repository."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return kept | {"PYTHONPATH": str(REPOSITORY)} | _prefixed(variables)
+
+
+def run_process(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, in `folder`, until it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "ledger", *arguments],
+        cwd=folder,
+        env=process_environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _prefixed(variables: Mapping[str, str]) -> dict[str, str]:
+    return {f"{PREFIX}{name}": value for name, value in variables.items()}

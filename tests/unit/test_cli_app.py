@@ -1,0 +1,217 @@
+"""Checks what every command shares: help, exit codes, and failures told in a line or two without a traceback."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from ledger import __version__
+from ledger.cli.app import COMMANDS, Place, two_lines
+from ledger.errors import StoreUnavailable
+from tests.support.command import call, process_environment, run_process
+
+
+def fail() -> None:
+    """Fail as a store does. Example: fail"""
+    raise StoreUnavailable("PostgreSQL did not answer:\n  connection refused\n  to two addresses\nStart it.")
+
+
+def crash() -> None:
+    """Crash with a text that quotes a secret. Example: crash"""
+    raise KeyError("geheim")
+
+
+def interrupt() -> None:
+    """Be interrupted. Example: interrupt"""
+    raise KeyboardInterrupt
+
+
+def misuse() -> None:
+    """Find the call wrong. Example: misuse"""
+    raise typer.BadParameter("must be less")
+
+
+def leave() -> None:
+    """Leave with a code of its own. Example: leave"""
+    raise typer.Exit(3)
+
+
+@pytest.fixture
+def _test_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    for function in (fail, crash, interrupt, misuse, leave):
+        monkeypatch.setitem(COMMANDS, function.__name__, Place(__name__, function.__name__, "A test's."))
+    # pytest imports this module under a name that `importlib` finds only here.
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+
+
+def test_help_lists_every_command_without_importing_one(tmp_path: Path) -> None:
+    script = (
+        "import sys; from ledger.cli.app import app; app(['--help'], standalone_mode=False);"
+        "print(*sorted(name for name in sys.modules if name.startswith('ledger')), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=process_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert set(done.stderr.split()) == {
+        "ledger",
+        "ledger.cli",
+        "ledger.cli.app",
+        "ledger.cli.invocation",
+        "ledger.errors",
+    }
+    for name, place in COMMANDS.items():
+        assert f"  {name} " in done.stdout
+        assert place.help in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    result = call(name, "--help")
+    assert result.exit_code == 0
+    assert "Example: presence-ledger" in result.output
+
+
+@pytest.mark.parametrize("name", ["config", "keys"])
+def test_every_subcommand_has_help_with_an_example(name: str) -> None:
+    subcommands = importlib.import_module(COMMANDS[name].module).app.registered_commands
+    assert subcommands
+    for subcommand in subcommands:
+        result = call(name, subcommand.name or subcommand.callback.__name__, "--help")
+        assert result.exit_code == 0
+        assert "Example: " in result.output
+
+
+def test_the_version_is_shown() -> None:
+    assert (call("--version").exit_code, call("--version").output) == (0, f"presence-ledger {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("nothing",), ("--nothing",), ("status",), ("config", "nothing"), ("history", "u", "--limit", "0")],
+)
+def test_a_wrong_call_is_2(arguments: tuple[str, ...]) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("_test_commands")
+def test_a_failure_is_1_and_two_lines() -> None:
+    result = call("fail")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        "presence-ledger: PostgreSQL did not answer: connection refused to two addresses\nStart it.\n"
+    )
+
+
+@pytest.mark.usefixtures("_test_commands")
+def test_debug_shows_the_traceback() -> None:
+    result = call("--debug", "fail")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.endswith("\nStart it.\n")
+
+
+@pytest.mark.usefixtures("_test_commands")
+def test_an_unexpected_error_is_1_and_one_line_that_quotes_nothing() -> None:
+    result = call("crash")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "presence-ledger: unexpected error: KeyError; run again with --debug before the command to see it all\n"
+    )
+    assert "geheim" in call("--debug", "crash").stderr
+
+
+@pytest.mark.usefixtures("_test_commands")
+def test_ctrl_c_is_130_and_quiet() -> None:
+    result = call("interrupt")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+@pytest.mark.usefixtures("_test_commands")
+def test_a_command_may_find_its_call_wrong_or_leave_with_a_code() -> None:
+    result = call("misuse")
+    assert result.exit_code == 2
+    assert "must be less" in result.stderr
+    assert call("leave").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("one", "one"),
+        ("one\n\ntwo\n", "one\ntwo"),
+        ("one\n\ttwo\nthree", "one two\nthree"),
+        ("", "failed without a reason"),
+    ],
+)
+def test_an_explanation_is_one_or_two_lines(text: str, folded: str) -> None:
+    assert two_lines(text) == folded
+
+
+def test_the_process_exits_as_the_command_did(tmp_path: Path) -> None:
+    good = run_process("config", "--json", folder=tmp_path)
+    assert (good.returncode, good.stderr) == (0, "")
+    wrong = run_process("nothing", folder=tmp_path)
+    assert wrong.returncode == 2
+    assert "No such command 'nothing'" in wrong.stderr
+    failed = run_process("config", folder=tmp_path, LISTEN="nowhere")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == (
+        "presence-ledger: PRESENCE_LEDGER_LISTEN: listen must be host:port like 127.0.0.1:8640 or [::1]:8640\n"
+    )
+
+
+def test_the_file_is_named_before_the_command(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("\nlisten = 5\n")
+    failed = run_process("--config", "mine.toml", "status", "u100", folder=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr == "presence-ledger: mine.toml, line 2: listen must be a text in quotes, not 5\n"
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "ledger", "config", "--json"],
+        cwd=tmp_path,
+        env=process_environment(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_the_process_quietly(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "ledger", "--config", str(fifo), "config"],
+        cwd=tmp_path,
+        env=process_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # Opening waits until the command opens its settings, which then waits for a text that never comes.
+    with running, fifo.open("w"):
+        running.send_signal(signal.SIGINT)
+        output, errors = running.communicate(timeout=60)
+    assert (running.returncode, output, errors) == (130, "", "")
