@@ -29,10 +29,10 @@ class Client:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
-        # A proxy of the environment is meant for the world outside, not for the service beside us.
-        self._http = httpx2.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_SECONDS, trust_env=False
-        )
+        headers = {"Authorization": f"Bearer {key}"}
+        with self._explained():
+            # A proxy of the environment is meant for the world outside, not for the service beside us.
+            self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
 
     def presences(self, uids: Sequence[str]) -> list[Json]:
         """Returns one presence for each uid, in the order asked; at most 10,000."""
