@@ -43,6 +43,7 @@ def history(
     context: typer.Context,
     uid: Annotated[str, typer.Argument(metavar="UID", help="The user.")],
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many of the latest events.")] = 100,
+    *,
     everything: Annotated[bool, typer.Option("--all", help="All events; with --json one on each line.")] = False,
     as_json: AsJson = False,
     url: Url = None,
