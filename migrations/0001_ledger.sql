@@ -16,8 +16,12 @@ CREATE TABLE events (
 
 CREATE INDEX events_position ON events (position);
 
+-- Payloads are UTF-8 whatever the database's encoding, so that the conversion is as immutable as they are.
+CREATE FUNCTION payload_json(payload bytea) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$ SELECT convert_from(payload, 'UTF8')::jsonb $$;
+
 -- A delivery is asked for by its id; only its own event carries the index.
-CREATE INDEX events_delivery ON events ((convert_from(payload, 'UTF8')::jsonb ->> 'delivery'))
+CREATE INDEX events_delivery ON events ((payload_json(payload) ->> 'delivery'))
     WHERE kind IN ('delivery_received.v1', 'body_rejected.v1');
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -56,7 +60,7 @@ CREATE VIEW ledger_events AS
     SELECT position, stream, version, kind, recorded_at,
            to_timestamp((body ->> 'received_at')::numeric / 1000000) AS received_at,
            body ->> 'verdict' AS verdict, body ->> 'rule' AS rule, body ->> 'raw' AS raw, body AS payload
-      FROM events, LATERAL (SELECT convert_from(payload, 'UTF8')::jsonb AS body) AS decoded;
+      FROM events, LATERAL (SELECT payload_json(payload) AS body) AS decoded;
 
 CREATE VIEW current_presence AS
     SELECT uid, status, to_timestamp(since::numeric / 1000000) AS since, version, devices FROM current;

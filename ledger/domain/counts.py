@@ -1,5 +1,6 @@
 """What an item's counts say beside its own connection: zero sweeps, more than we know implies."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ledger.domain.events import SessionId, Verdict
@@ -9,6 +10,26 @@ from ledger.domain.profile import Counting
 
 MAX_IMPLIED = 64
 """A count may claim any number; so many sessions at a time are believed without a name."""
+
+
+class Situation(NamedTuple):
+    """An observation with what the rules hold against it."""
+
+    observation: Observation
+    presence: Presence
+    counting: Counting
+    scope: str
+    """The node, where the source counts node by node, else empty."""
+    device: Device | None
+    """The observation's own device."""
+    reorder: int
+    """The reorder window, microseconds."""
+
+    def of_scope(self) -> Iterator[Device]:
+        """The user's devices that the observation's total counts."""
+        for device in self.presence.devices:
+            if device.source == self.observation.source and device.scope == self.scope:
+                yield device
 
 
 class Judgement(NamedTuple):
@@ -36,28 +57,20 @@ class Effect(NamedTuple):
 SILENT = Effect()
 
 
-def count(
-    counting: Counting,
-    presence: Presence,
-    device: Device | None,
-    observation: Observation,
-    scope: str,
-    reorder: int,
-    judgement: Judgement,
-) -> Effect:
+def count(situation: Situation, judgement: Judgement) -> Effect:
     """Hold the item's counts against the sessions known: zero sweeps, more than known implies."""
-    claim = observation.claim
+    claim = situation.observation.claim
     if not claim.online and claim.total_count == 0:
-        return _sweep_all(counting, presence, observation, scope, reorder, judgement)
-    left_out = 1 if counting.online_counts_before and judgement.verdict == "opened" else 0
-    own, own_unnamed = _known(device, judgement)
+        return _sweep_all(situation, judgement)
+    left_out = 1 if situation.counting.online_counts_before and judgement.verdict == "opened" else 0
+    own, own_unnamed = _known(situation.device, judgement)
     swept: tuple[SessionId, ...] = ()
     implied = withdrawn = 0
     if not claim.online and claim.device_count == 0:
-        swept = _own_swept(device, judgement, claim.conn_id)
+        swept = _own_swept(situation.device, judgement, claim.conn_id)
     else:
         implied, withdrawn = _adjust(own, own_unnamed, claim.device_count + left_out)
-    elsewhere, unlocated = _known_elsewhere(presence, observation, scope)
+    elsewhere, unlocated = _known_elsewhere(situation)
     total = own - len(swept) + implied - withdrawn + elsewhere
     implied_elsewhere, withdrawn_elsewhere = _adjust(total, unlocated, claim.total_count + left_out)
     suspect = "implied_session" if implied or implied_elsewhere else None
@@ -84,15 +97,14 @@ def _known(device: Device | None, judgement: Judgement) -> tuple[int, int]:
     return known, unnamed
 
 
-def _known_elsewhere(presence: Presence, observation: Observation, scope: str) -> tuple[int, int]:
+def _known_elsewhere(situation: Situation) -> tuple[int, int]:
     """-> (open sessions on the scope's other devices, those of them that only a total told of)"""
     known = unlocated = 0
-    for device in presence.devices:
-        if device.source == observation.source and device.scope == scope:
-            if device.device_flag is None:
-                unlocated = len(device.sessions)
-            if device.device_flag != observation.claim.device_flag:
-                known += len(device.sessions)
+    for device in situation.of_scope():
+        if device.device_flag is None:
+            unlocated = len(device.sessions)
+        if device is not situation.device:
+            known += len(device.sessions)
     return known, unlocated
 
 
@@ -107,27 +119,24 @@ def _own_swept(device: Device | None, judgement: Judgement, conn_id: int) -> tup
     return tuple(sessions)
 
 
-def _sweep_all(
-    counting: Counting, presence: Presence, observation: Observation, scope: str, reorder: int, judgement: Judgement
-) -> Effect:
+def _sweep_all(situation: Situation, judgement: Judgement) -> Effect:
     """Total zero: every session of the scope ends, except what may have opened since where deliveries overtake."""
-    claim, at = observation.claim, observation.received_at
+    claim, at = situation.observation.claim, situation.observation.received_at
     swept: list[SessionId] = []
     spared = recent = False
-    for device in presence.devices:
-        if device.source != observation.source or device.scope != scope:
-            continue
-        own = device.device_flag == claim.device_flag
+    for device in situation.of_scope():
+        own = device is situation.device
         for session in device.sessions:
             if own and session.conn_id == claim.conn_id:
                 continue
-            young = at - session.opened_at <= reorder
-            if counting.may_overtake and young and session.conn_id is not None and session.conn_id > claim.conn_id:
+            young = at - session.opened_at <= situation.reorder
+            later = session.conn_id is not None and session.conn_id > claim.conn_id
+            if situation.counting.may_overtake and young and later:
                 spared = True
                 continue
             recent = recent or young
             swept.append(SessionId(device.scope, device.device_flag, session.conn_id))
     if judgement.verdict == "closed" and judgement.named:
-        swept.remove(SessionId(scope, claim.device_flag, None))
+        swept.remove(SessionId(situation.scope, claim.device_flag, None))
     suspect = "spared_by_sweep" if spared else "sweep_of_recent" if recent and swept else None
     return Effect(swept=tuple(swept), emptied=True, suspect=suspect)

@@ -5,7 +5,7 @@ Pure: `decide` judges, `presence.evolve` applies. Each rule has a name, which th
 
 import msgspec
 
-from ledger.domain.counts import SILENT, Effect, Judgement, count
+from ledger.domain.counts import SILENT, Effect, Judgement, Situation, count
 from ledger.domain.events import Status, WebhookObserved
 from ledger.domain.observation import SECOND, Instant, Observation
 from ledger.domain.policy import Policy
@@ -30,15 +30,12 @@ def decide(
     scope = observation.node if counting.node_local else ""
     device = presence.device(observation.source, scope, claim.device_flag)
     reorder = round(policy.reorder_seconds * SECOND)
-    if claim.online:
-        judgement = _judge_online(counting, presence, device, observation, scope, reorder)
-    else:
-        judgement = _judge_offline(device, observation)
-    if judgement.counts_speak and (observation.first_received_at is None or judgement.verdict in ("opened", "closed")):
-        effect = count(counting, presence, device, observation, scope, reorder, judgement)
-    else:
-        effect = SILENT
-    status_after: Status = "online" if _any_open(presence, observation, scope, judgement, effect) else "offline"
+    situation = Situation(observation, presence, counting, scope, device, reorder)
+    judgement = _judge_online(situation) if claim.online else _judge_offline(device, observation)
+    # What a repeated delivery counted was so when it came first, and has been heard.
+    first_time = observation.first_received_at is None or judgement.verdict in ("opened", "closed")
+    effect = count(situation, judgement) if judgement.counts_speak and first_time else SILENT
+    status_after: Status = "online" if _any_open(presence, judgement, effect) else "offline"
     suspect = judgement.suspect or effect.suspect
     event = WebhookObserved(
         source=observation.source,
@@ -71,24 +68,20 @@ def decide(
     return event, (Look(presence.uid, observation.source, observation.node, suspect),)
 
 
-def _judge_online(
-    counting: Counting, presence: Presence, device: Device | None, observation: Observation, scope: str, reorder: int
-) -> Judgement:
-    conn_id, at = observation.claim.conn_id, observation.received_at
+def _judge_online(situation: Situation) -> Judgement:
+    observation, device = situation.observation, situation.device
+    conn_id = observation.claim.conn_id
     if device is not None and device.session(conn_id) is not None:
         return Judgement("duplicate", "online_already_open")
-    closing = None if device is None else device.closing(conn_id)
-    if closing is not None and at - closing.at <= reorder:
-        if _told_by_first(closing.at, observation):
-            return Judgement("duplicate", "online_repeated")
-        return Judgement("stale", "online_overtaken_by_its_offline", counts_speak=False)
     if _known_to_first(device, observation):
         return Judgement("duplicate", "online_repeated")
-    if counting.may_overtake and _overtaken_by_empty(presence, observation, scope, reorder):
+    closing = None if device is None else device.closing(conn_id)
+    if closing is not None and observation.received_at - closing.at <= situation.reorder:
+        return Judgement("stale", "online_overtaken_by_its_offline", counts_speak=False)
+    if situation.counting.may_overtake and _overtaken_by_empty(situation):
         return Judgement("stale", "online_older_than_empty", counts_speak=False, suspect="online_older_than_empty")
-    if device is not None and device.unnamed():
-        return Judgement("opened", "online_names_session", named=True)
-    return Judgement("opened", "online_new")
+    named = device is not None and device.unnamed() > 0
+    return Judgement("opened", "online_names_session" if named else "online_new", named)
 
 
 def _judge_offline(device: Device | None, observation: Observation) -> Judgement:
@@ -122,18 +115,18 @@ def _known_to_first(device: Device | None, observation: Observation) -> bool:
     return forgotten is not None and conn_id <= forgotten.conn_id and _told_by_first(forgotten.at, observation)
 
 
-def _overtaken_by_empty(presence: Presence, observation: Observation, scope: str, reorder: int) -> bool:
+def _overtaken_by_empty(situation: Situation) -> bool:
     """A younger connection of this node has since closed as the user's last: connIds of a boot ascend."""
+    observation = situation.observation
     return any(
         device.emptied is not None
         and observation.claim.conn_id < device.emptied.conn_id
-        and observation.received_at - device.emptied.at <= reorder
-        for device in presence.devices
-        if device.source == observation.source and device.scope == scope
+        and observation.received_at - device.emptied.at <= situation.reorder
+        for device in situation.of_scope()
     )
 
 
-def _any_open(presence: Presence, observation: Observation, scope: str, judgement: Judgement, effect: Effect) -> bool:
+def _any_open(presence: Presence, judgement: Judgement, effect: Effect) -> bool:
     """Whether the user has a session left once the event has been applied."""
     known = sum(len(device.sessions) for device in presence.devices)
     if judgement.verdict == "opened":

@@ -134,7 +134,7 @@ class ServiceStarted(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     at: Instant
     instance: str
-    version: str
+    software_version: str
 
 
 class ServiceStopped(msgspec.Struct, frozen=True, gc=False, kw_only=True):

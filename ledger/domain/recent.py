@@ -48,7 +48,7 @@ class RecentBodies:
         while first < self._length and self._bodies[first].received_at < keep_since:
             first += 1
         bodies, index = self._bodies, self._index
-        if self._length != len(bodies) or first > 1024 and first * 2 > self._length:
+        if self._length != len(bodies) or (first > 1024 and first * 2 > self._length):
             bodies, index = bodies[first : self._length], {}
             for number, body in enumerate(bodies):
                 index.setdefault((body.node, body.digest), []).append(number)

@@ -1,4 +1,4 @@
-"""The state of a source: its configuration, what its nodes named last, the bodies it sent lately; and the rules on it."""
+"""The state of a source: its configuration, what its nodes named last, the bodies it sent lately; its rules."""
 
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived
 
 
 def _names_its_own(source: SourceState, node: str) -> bool:
-    """Whether the connIds a node sends are its own: in a cluster that counts as a whole, the sender is not the holder."""
+    """Whether the connIds a node sends are its own: where a cluster counts as a whole, the sender is not the holder."""
     return source.counting(node).node_local or len(source.node_profiles) <= 1
 
 

@@ -1,6 +1,6 @@
 """The status shown: derived from presence, the states of its sources, the policy and the instant."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -40,6 +40,14 @@ def derive(presence: Presence, sources: Mapping[str, SourceState], policy: Polic
     return doubt or _after_grace(flip, presence.before, policy, now)
 
 
+def derive_device(parts: Sequence[Device], source: SourceState | None) -> Status:
+    """The status of one device flag, whose parts are those of the nodes where the source counts node by node."""
+    doubts = [_doubtful(part, source) for part in parts]
+    if any(part.sessions and doubt is None for part, doubt in zip(parts, doubts, strict=True)):
+        return "online"
+    return "unknown" if any(doubts) else "offline"
+
+
 def _doubtful(device: Device, source: SourceState | None) -> Shown | None:
     """Why a device's state is not to be trusted now, if it is not."""
     if source is None:
@@ -61,3 +69,12 @@ def _after_grace(flip: Flip, before: Flip | None, policy: Policy, now: Instant) 
     if before is not None and now < shows_at:
         return Shown("online", before.since, before.cause)
     return Shown("offline", shows_at if before is not None else flip.since, flip.cause)
+
+
+def next_change_at(presence: Presence, policy: Policy, now: Instant) -> Instant | None:
+    """When the status shown changes by itself, without another event: the end of a grace period."""
+    flip = presence.flip
+    if flip is None or flip.status == "online" or presence.before is None:
+        return None
+    shows_at = flip.since + round(policy.grace_seconds * SECOND)
+    return shows_at if shows_at > now else None

@@ -102,7 +102,7 @@ class Draft:
             presence = evolve(presence, event, self.head)
             self.presences[presence.uid] = presence
             self.looks += looks
-            yield Recorded(user_stream(presence.uid), presence.version, event)
+            yield Recorded(user_stream(presence.uid), presence.version, event, presence.uid)
 
     def append_to_source(self, name: str, event: SourceEvent) -> Recorded:
         """An event of the source's stream; those that no webhook brings (starts, configurations) come in here."""

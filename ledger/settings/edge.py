@@ -194,7 +194,6 @@ class SettingsTable(_Table):
     queue_items: Annotated[int, Field(ge=1, le=100_000_000)] = 200_000
     queue_bytes: Annotated[int, Field(ge=1024, le=65_536 * MIB)] = 64 * MIB
     group_items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    group_milliseconds: Annotated[float, Field(ge=0, le=1000)] = 2.0
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
     sources: Annotated[list[SourceTable], AfterValidator(_some)] = [SourceTable(name=DEFAULT_SOURCE)]

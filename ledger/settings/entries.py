@@ -50,7 +50,6 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "queue_items", settings.queue_items
     yield "queue_bytes", settings.queue_bytes
     yield "group_items", settings.group_items
-    yield "group_milliseconds", settings.group_milliseconds
     yield "log_level", settings.log_level
     yield "log_format", settings.log_format
     for index, source in enumerate(settings.sources):

@@ -91,7 +91,6 @@ class Settings:
     queue_items: int
     queue_bytes: int
     group_items: int
-    group_milliseconds: float
     log_level: LogLevel
     log_format: LogFormat
     origins: Mapping[str, Origin]

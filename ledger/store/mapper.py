@@ -46,6 +46,8 @@ class Recorded(NamedTuple):
     originator_id: str
     originator_version: int
     event: Event
+    uid: str | None = None
+    """The user whose event it is; None for a source's."""
 
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -95,7 +97,9 @@ class EventMapper(Mapper[str]):
             kind, upcast = self._upcasters[kind]
             fields = upcast(fields)
         if kind not in self._classes:
-            raise UnknownKind(f"the ledger holds an event of kind {kind!r}, which this version does not know; upgrade it")
+            raise UnknownKind(
+                f"the ledger holds an event of kind {kind!r}, which this version does not know; upgrade it"
+            )
         upcasted: Event = msgspec.convert(fields, self._classes[kind])
         return upcasted
 

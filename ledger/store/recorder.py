@@ -1,8 +1,9 @@
 """The one place that knows the table `events`: appending under one lock, and reading by stream and by position.
 
-The library's PostgreSQL recorder, extended at its seams: our own DDL and names, arrays sent in binary instead of composite
-types as text (a third of the time an event), one transaction-level advisory lock instead of `LOCK TABLE` (which stalls
-against VACUUM), positions counted under that lock, so that they have no gaps, and `recorded_at`, which never goes back.
+The library's PostgreSQL recorder, extended at its seams: our own DDL and names, arrays sent in binary instead of
+composite types as text (a third of the time an event), one transaction-level advisory lock instead of `LOCK TABLE`
+(which stalls against VACUUM), positions counted under that lock, so that they have no gaps, and `recorded_at`, which
+never goes back.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,7 +51,7 @@ _ROWS = "SELECT position, stream, version, kind, payload, recorded_at FROM event
 
 _DELIVERY = """
 SELECT position FROM events
- WHERE convert_from(payload, 'UTF8')::jsonb ->> 'delivery' = %s
+ WHERE payload_json(payload) ->> 'delivery' = %s
    AND kind IN ('delivery_received.v1', 'body_rejected.v1')
 """
 
@@ -182,7 +183,9 @@ class LedgerRecorder(PostgresApplicationRecorder):
             " ORDER BY position",
             limit,
         )
-        return [Notification(stream, version, kind, payload, position) for position, stream, version, kind, payload in rows]
+        return [
+            Notification(stream, version, kind, payload, position) for position, stream, version, kind, payload in rows
+        ]
 
     def max_notification_id(self) -> int | None:
         """The head: the last position, None while the ledger is empty."""
@@ -191,13 +194,26 @@ class LedgerRecorder(PostgresApplicationRecorder):
         return head
 
     def stream_rows(
-        self, stream: str, *, after: int | None = None, before: int | None = None, descending: bool = False, limit: int
+        self,
+        stream: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        recorded_from: datetime | None = None,
+        recorded_before: datetime | None = None,
+        descending: bool = False,
+        limit: int,
     ) -> list[StoredRow]:
-        """A page of one stream: versions above `after`, below `before`."""
+        """A page of one stream: versions above `after` and below `before`, recorded between the two instants."""
         return self._rows(
             " WHERE stream = %s",
             [stream],
-            [(" AND version > %s", after), (" AND version < %s", before)],
+            [
+                (" AND version > %s", after),
+                (" AND version < %s", before),
+                (" AND recorded_at >= %s", recorded_from),
+                (" AND recorded_at < %s", recorded_before),
+            ],
             " ORDER BY version DESC" if descending else " ORDER BY version",
             limit,
         )

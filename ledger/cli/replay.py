@@ -1,0 +1,91 @@
+"""`presence-ledger replay`: a recording through the rules on a virtual clock, in memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.policy import Policy
+from ledger.errors import LedgerError
+from ledger.ingest.replay import Replay, ReplayResult
+from ledger.settings import override_policy
+from ledger.sources.wukongim.recording import RecordingError, read_header, read_webhooks
+
+SHOWN_USERS = 50
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="The recording: NDJSON, a JSON object a line.", show_default=False)],
+    *,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="NAME=VALUE", help="Another number of the policy."),
+    ] = None,
+    until: Annotated[float | None, typer.Option(help="Stop after this second of the recording.", min=0)] = None,
+    webhooks_only: Annotated[bool, typer.Option("--webhooks-only", help="Never look at the recorded polls.")] = False,
+    all_deliveries: Annotated[
+        bool, typer.Option("--all-deliveries", help="Take refused and cut webhooks as received, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put a recording through the rules, without a database.
+
+    Shows what would have been shown of each user, and what became of every item. Polls are not looked at yet: the outcome
+    is that of the webhooks alone, with or without --webhooks-only.
+
+    Example: presence-ledger replay crash.jsonl --policy grace_seconds=5 --json
+    """
+    del webhooks_only  # what it asks for is what there is, until reconciliation comes
+    result = _run(file, override_policy(Policy(), policy or []), until, all_deliveries)
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        _print(result)
+
+
+def _run(file: Path, policy: Policy, until: float | None, all_deliveries: bool) -> ReplayResult:
+    try:
+        size = file.stat().st_size
+        with file.open(encoding="utf-8", errors="surrogateescape") as lines, _progress(size) as progress:
+            first = lines.readline()
+            if not first:
+                raise RecordingError(f"{file} is empty; a recording begins with a line of kind 'meta'")
+            header = read_header(first)
+            stop: Instant | None = None if until is None else header.started_at + round(until * SECOND)
+            replayed = Replay(header, policy)
+            task = progress.add_task(file.name, total=size)
+
+            def read() -> Iterator[str]:
+                for line in lines:
+                    progress.advance(task, len(line))
+                    yield line
+
+            for _ in replayed.run(read_webhooks(read(), header, stop, all_deliveries)):
+                pass
+            return replayed.result
+    except OSError as error:
+        raise LedgerError(f"cannot read {file}: {error.strerror}") from error
+
+
+def _progress(size: int) -> Progress:
+    """A bar where the file is large enough to wait for; it shows on a terminal alone."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    return Progress(*columns, transient=True, disable=size < 1_000_000)
+
+
+def _print(result: ReplayResult) -> None:
+    rows = [
+        (uid, story.status, len(story.transitions), story.events)
+        for uid, story in sorted(result.users.items())[:SHOWN_USERS]
+    ]
+    print_table(("uid", "status", "transitions", "events"), rows)
+    if len(result.users) > SHOWN_USERS:
+        say(f"and {len(result.users) - SHOWN_USERS} more users; --json prints all of them")
+    print_table(("verdict", "items or sessions"), sorted(result.verdicts.items()))
+    repeated = f", {result.repeated} of them repeated" if result.repeated else ""
+    say(f"{result.events} events of {len(result.users)} users in {result.deliveries} deliveries{repeated};")
+    say(f"{result.rejected} rejected, {result.corrections} corrections, {result.looks} looks")

@@ -1,0 +1,1 @@
+"""The HTTP side: webhooks in, presences and events out."""

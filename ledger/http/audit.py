@@ -1,0 +1,135 @@
+"""The routes of the record: a user's events, the ledger by position, a delivery and what became of its items."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime
+
+from ledger.domain.events import BodyRejected, DeliveryReceived
+from ledger.http import schemas
+from ledger.http.auth import require
+from ledger.http.paging import Page, number_from_cursor, to_cursor
+from ledger.http.problems import Problem, invalid
+from ledger.http.state import services_of
+from ledger.http.uid import Uid
+from ledger.http.views import event_view
+from ledger.store.ledger import Ledger, translated
+from ledger.store.mapper import user_stream
+from ledger.store.recorder import StoredRow
+from projections.current import can_be_stored
+
+NDJSON = "application/x-ndjson"
+STREAMED_PAGE = 1000
+
+router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class EventFilter(Page):
+    """Which of a user's events: by the instant they were recorded, `from` included and `to` not."""
+
+    order: Literal["asc", "desc"] = "asc"
+    from_: Annotated[AwareDatetime | None, Query(alias="from")] = None
+    to: AwareDatetime | None = None
+
+
+@router.get(
+    "/v1/users/{uid:uid}/events",
+    summary="A user's events",
+    response_model=schemas.EventPage,
+    responses={200: {"content": {NDJSON: {"example": "one event a line, all of them"}}}},
+)
+def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
+    """One event for every item that names him, with its verdict; with `Accept: application/x-ndjson`, all as lines."""
+    ledger = services_of(request).ledger
+    after = number_from_cursor(query.after)
+    if query.from_ is not None and query.to is not None and query.from_ > query.to:
+        raise invalid("to", "before 'from'")
+    rows = _UserRows(ledger, uid, query.order == "desc", query.from_, query.to)
+    if NDJSON in request.headers.get("accept", ""):
+        return StreamingResponse(rows.lines(after), media_type=NDJSON)
+    found = rows.page(after, query.limit)
+    following = to_cursor(str(found[-1].version)) if len(found) == query.limit else None
+    return _page(ledger, found, following)
+
+
+class _UserRows:
+    """A user's stream, in one direction and between two instants."""
+
+    def __init__(
+        self, ledger: Ledger, uid: str, descending: bool, since: datetime | None, until: datetime | None
+    ) -> None:
+        self._ledger = ledger
+        self._uid = uid
+        self._descending = descending
+        self._since = since
+        self._until = until
+
+    def page(self, last: int | None, limit: int) -> list[StoredRow]:
+        """The rows after the version that the page before ended at."""
+        if not can_be_stored(self._uid):
+            return []
+        with translated():
+            return self._ledger.events_recorder.stream_rows(
+                user_stream(self._uid),
+                after=None if self._descending else last,
+                before=last if self._descending else None,
+                recorded_from=self._since,
+                recorded_before=self._until,
+                descending=self._descending,
+                limit=limit,
+            )
+
+    def lines(self, last: int | None) -> Iterator[bytes]:
+        """All of them, a JSON object a line, read page by page."""
+        while rows := self.page(last, STREAMED_PAGE):
+            yield b"".join(_encode(event_view(row, self._ledger.event(row))) + b"\n" for row in rows)
+            last = rows[-1].version
+
+
+@router.get("/v1/ledger/events", summary="Every event by position", response_model=schemas.EventPage)
+def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response:
+    """The whole ledger in the order of its commits: users' events and sources' events."""
+    ledger = services_of(request).ledger
+    after = number_from_cursor(query.after) or 0
+    with translated():
+        rows = ledger.events_recorder.ledger_rows(after=after, limit=query.limit)
+    # At the head the cursor goes on as well: what is appended later comes after it.
+    following = to_cursor(str(rows[-1].position)) if len(rows) == query.limit else None
+    return _page(ledger, rows, following)
+
+
+@router.get("/v1/deliveries/{delivery}", summary="One webhook delivery", response_model=schemas.DeliveryBody)
+def one_delivery(
+    request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[Page, Query()]
+) -> Response:
+    """The delivery, and a page of the events of its items in their order."""
+    ledger = services_of(request).ledger
+    after = number_from_cursor(query.after)
+    with translated():
+        position = ledger.events_recorder.delivery_position(delivery) if can_be_stored(delivery) else None
+        if position is None:
+            raise Problem(404, "no such delivery")
+        [row] = ledger.events_recorder.ledger_rows(after=position - 1, limit=1)
+        received = ledger.event(row)
+        assert isinstance(received, DeliveryReceived | BodyRejected)
+        last = position + (received.items if isinstance(received, DeliveryReceived) else 0)
+        start = min(max(position, after or position), last)
+        limit = min(query.limit, last - start)
+        rows = ledger.events_recorder.ledger_rows(after=start, limit=limit)
+    body = {
+        "delivery": event_view(row, received),
+        "items": [event_view(item, ledger.event(item)) for item in rows],
+        "next": to_cursor(str(start + limit)) if start + limit < last else None,
+    }
+    return Response(_encode(body), media_type="application/json")
+
+
+def _page(ledger: Ledger, rows: list[StoredRow], following: str | None) -> Response:
+    items: list[dict[str, Any]] = [event_view(row, ledger.event(row)) for row in rows]
+    return Response(_encode({"items": items, "next": following}), media_type="application/json")

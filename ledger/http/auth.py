@@ -1,0 +1,80 @@
+"""Who may ask: API keys by their hash, with scopes; the webhook's secret in constant time."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from fastapi import Request
+
+from ledger.errors import StoreUnavailable
+from ledger.http.problems import Problem
+from ledger.settings import ApiKeySettings
+from ledger.store.api_keys import key_hash
+
+FRESH_SECONDS = 1.0
+"""A key made or revoked by another process is known after so long at the latest."""
+
+Keys = Mapping[bytes, tuple[str, frozenset[str]]]
+"""By the hash of the key: its name and its scopes."""
+
+
+class KeyRing:
+    """The keys in force: the fixed ones of the settings, and those of the database, read again every second.
+
+    While the store is away the keys last read stay in force.
+    """
+
+    def __init__(self, load: Callable[[], Keys], fixed: Sequence[ApiKeySettings]) -> None:
+        self._load = load
+        self._fixed: Keys = {key_hash(key.key): (key.name, key.scopes) for key in fixed}
+        self._stored: Keys | None = None
+        self._read_at = 0.0
+        self._reading = asyncio.Lock()
+
+    async def scopes(self, key: str) -> frozenset[str] | None:
+        """The scopes of a key, None if it is none of ours."""
+        hashed = key_hash(key)
+        fixed = self._fixed.get(hashed)
+        if fixed is not None:
+            return fixed[1]
+        if time.monotonic() - self._read_at > FRESH_SECONDS:
+            await self._refresh()
+        known = (self._stored or {}).get(hashed)
+        return None if known is None else known[1]
+
+    async def _refresh(self) -> None:
+        async with self._reading:
+            if time.monotonic() - self._read_at <= FRESH_SECONDS:
+                return
+            try:
+                self._stored = await asyncio.to_thread(self._load)
+            except StoreUnavailable:
+                if self._stored is None:
+                    raise
+            self._read_at = time.monotonic()
+
+
+def require(scope: str) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that lets a request pass whose key has the scope: 401 without a valid key, 403 without the scope."""
+
+    async def check(request: Request) -> None:
+        header = request.headers.get("authorization", "")
+        scheme, _, key = header.partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers={"WWW-Authenticate": "Bearer"})
+        keys: KeyRing = request.app.state.keys
+        scopes = await keys.scopes(key.strip())
+        if scopes is None:
+            raise Problem(401, "this API key is unknown or revoked", headers={"WWW-Authenticate": "Bearer"})
+        if scope not in scopes:
+            raise Problem(403, f"this API key has no scope '{scope}'")
+
+    return check
+
+
+def secret_matches(given: str, accepted: Sequence[str]) -> bool:
+    """Whether a webhook's secret is one of those accepted, in a time that does not tell how near it came."""
+    data = given.encode(errors="surrogatepass")
+    matches = [hmac.compare_digest(data, secret.encode()) for secret in accepted]
+    return any(matches)

@@ -1,0 +1,51 @@
+"""What an instance counts while it runs, for `/metrics` and `/v1/sources`. No label holds a secret or a uid."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+WEBHOOK_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class Counters:
+    """Counters since the instance started, in a registry of their own, so that tests may run several."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        by_node = ["source", "node"]
+        self.accepted = self._counter("webhooks_accepted", "Presence webhooks stored and answered 200", by_node)
+        self.other_events = self._counter("webhooks_other_events", "Webhooks of other events, answered 200", by_node)
+        self.refused = self._counter("webhooks_refused", "Webhooks refused, by reason", [*by_node, "reason"])
+        self.forbidden = self._counter("webhooks_forbidden", "Posts with a wrong secret, source or node", [])
+        self.looks = self._counter("looks_wanted", "Users and nodes that the rules want asked about", ["reason"])
+        self.webhook_seconds = Histogram(
+            "presence_ledger_webhook_seconds",
+            "From the body's last byte to its durable commit",
+            buckets=WEBHOOK_BUCKETS,
+            registry=self.registry,
+        )
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return Counter(f"presence_ledger_{name}", text, labels, registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """All of them in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def of_node(self, source: str, node: str) -> dict[str, int]:
+        """What this instance counted of one node."""
+        refused = {
+            reason: int(self._value("webhooks_refused", source=source, node=node, reason=reason))
+            for reason in ("store_unavailable", "too_large")
+        }
+        return {
+            "accepted": int(self._value("webhooks_accepted", source=source, node=node)),
+            "other_events": int(self._value("webhooks_other_events", source=source, node=node)),
+            "refused_store_unavailable": refused["store_unavailable"],
+            "refused_too_large": refused["too_large"],
+        }
+
+    def forbidden_count(self) -> int:
+        """Posts with a wrong secret, source or node."""
+        return int(self._value("webhooks_forbidden"))
+
+    def _value(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"presence_ledger_{name}_total", labels) or 0.0

@@ -1,0 +1,114 @@
+"""The webhook route: who may post, how much, what is answered when; a 200 says that the items are in the ledger."""
+
+import os
+import time
+
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from ledger.errors import StoreUnavailable
+from ledger.http.auth import secret_matches
+from ledger.http.problems import Problem
+from ledger.http.state import Services
+from ledger.sources.wukongim.payload import EVENT_NAME
+
+router = APIRouter(tags=["webhooks"])
+
+
+@router.post(
+    "/hooks/{source}/{node}/{secret}",
+    summary="Take a webhook of a WuKongIM node",
+    response_class=Response,
+    responses={
+        200: {"description": "Durable; the body is empty"},
+        403: {"description": "Wrong secret, or no such source or node; nothing is stored"},
+        413: {"description": "The body is larger than `max_body_bytes`; nothing is stored"},
+        503: {"description": "PostgreSQL was away for longer than `store_wait_seconds`; WuKongIM sends again"},
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "array", "items": {"type": "string"}},
+                    "example": ["u100-0-1-1-1-1", "u100-1-1-2-1-2"],
+                }
+            },
+        }
+    },
+)
+async def take_webhook(request: Request, source: str, node: str, secret: str, event: str = "") -> Response:
+    """Every item of the array becomes an event before the answer; what does not parse is kept raw, as rejected.
+
+    `event` other than `user.onlinestatus` is acknowledged and not stored.
+    """
+    services: Services = request.app.state.services
+    counters = services.counters
+    if not allowed(services, source, node, secret):
+        counters.forbidden.inc()
+        raise Problem(403, "no such source or node, or a wrong secret")
+    if event != EVENT_NAME:
+        await _discard(request, services.settings.max_body_bytes)
+        counters.other_events.labels(source, node).inc()
+        return Response()
+    body = await _read(request, services, source, node)
+    started = time.perf_counter()
+    try:
+        await services.intake.submit(new_delivery_id(), source, node, services.clock.now(), body)
+    except StoreUnavailable:
+        counters.refused.labels(source, node, "store_unavailable").inc()
+        raise
+    counters.accepted.labels(source, node).inc()
+    counters.webhook_seconds.observe(time.perf_counter() - started)
+    return Response()
+
+
+def allowed(services: Services, source: str, node: str, secret: str) -> bool:
+    """Whether a path's names and secret are ours; an unknown name costs as much time as a wrong secret."""
+    accepted = services.hook_secrets.get((source, node))
+    matches = secret_matches(secret, accepted or services.no_secrets)
+    return matches and accepted is not None
+
+
+async def _read(request: Request, services: Services, source: str, node: str) -> bytes:
+    """The body, if it is within the bound."""
+    bound = services.settings.max_body_bytes
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > bound:
+        raise _too_large(services, source, node)
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > bound:
+                raise _too_large(services, source, node)
+            parts.append(part)
+    except ClientDisconnect as error:
+        raise Problem(400, "the body was cut off") from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(services: Services, source: str, node: str) -> Problem:
+    services.counters.refused.labels(source, node, "too_large").inc()
+    bound = services.settings.max_body_bytes
+    return Problem(
+        413, f"the body is larger than {bound} bytes (max_body_bytes); its items are lost unless sent in parts"
+    )
+
+
+async def _discard(request: Request, bound: int) -> None:
+    """Read and forget the body of an event that is not ours, as far as the bound."""
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > bound:
+            return
+
+
+def new_delivery_id() -> str:
+    """A UUID of version 7 (RFC 9562): ascending in time, so that its index grows at one end."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = int.from_bytes(os.urandom(10))
+    low = 0x8000_0000_0000_0000 | value >> 16 & 0x3FFF_FFFF_FFFF_FFFF
+    digits = f"{milliseconds:012x}7{value & 0xFFF:03x}{low:016x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,29 @@
+"""Instants as the API writes and reads them: RFC 3339, UTC, six digits after the second."""
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from ledger.domain.observation import SECOND, Instant
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def to_text(instant: Instant) -> str:
+    """`2026-11-23T08:20:46.000123Z`."""
+    seconds, microseconds = divmod(instant, SECOND)
+    return f"{_second(seconds)}.{microseconds:06d}Z"
+
+
+def optional(instant: Instant | None) -> str | None:
+    """The same, of an instant that may be missing."""
+    return None if instant is None else to_text(instant)
+
+
+def of_datetime(value: datetime) -> Instant:
+    """Microseconds since the epoch, exactly. The value must know its offset."""
+    return (value - _EPOCH) // timedelta(microseconds=1)

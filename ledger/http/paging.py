@@ -1,0 +1,53 @@
+"""Keyset pages: an opaque cursor that holds the last key of a page."""
+
+import base64
+import binascii
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict
+
+from ledger.http.problems import Problem, invalid
+
+MAX_LIMIT = 10_000
+
+After = Annotated[str | None, Query(description="`next` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="items of a page")]
+
+
+class Page(BaseModel):
+    """The query of a list; a name that is not one of its fields is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: After = None
+    limit: Limit = 100
+
+
+def to_cursor(key: str) -> str:
+    """The cursor after that key."""
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def from_cursor(cursor: str | None) -> str | None:
+    """The key of a cursor. Raises the problem that names `after`."""
+    if cursor is None:
+        return None
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise _bad() from error
+
+
+def number_from_cursor(cursor: str | None) -> int | None:
+    """The same, of a cursor over positions or versions."""
+    key = from_cursor(cursor)
+    if key is None:
+        return None
+    if not (key.isascii() and key.isdigit()) or len(key) > 18:
+        raise _bad()
+    return int(key)
+
+
+def _bad() -> Problem:
+    return invalid("after", "no cursor of this list; take it from `next` of the page before")

@@ -1,0 +1,109 @@
+"""The routes that say who is online: one user, thousands at once, lists and counts."""
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from ledger.http import schemas
+from ledger.http.auth import require
+from ledger.http.instants import to_text
+from ledger.http.paging import Page, from_cursor, to_cursor
+from ledger.http.state import services_of
+from ledger.http.uid import Uid
+from ledger.http.views import AsOf, PresenceView, presence_view
+from projections import listing
+from projections.reader import Read
+
+MAX_UIDS = 10_000
+
+router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=schemas.PROBLEMS)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class UidQuery(BaseModel):
+    """Whom to ask about."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
+
+    uids: Annotated[list[str], Field(max_length=MAX_UIDS)]
+
+
+class PresenceFilter(Page):
+    """Which presences to list. With `device_flag` or `source`, the users who have such a device, in that status."""
+
+    status: Literal["online", "offline", "unknown"] | None = None
+    device_flag: Annotated[int | None, Query(ge=0, le=255)] = None
+    source: Annotated[str | None, Query(max_length=64)] = None
+
+
+@router.get(
+    "/v1/users/{uid:uid}/presence",
+    summary="Is this user online?",
+    response_model=schemas.Presence,
+    responses={304: {"description": "Unchanged since the `ETag` of `If-None-Match`"}},
+)
+async def one_presence(request: Request, uid: Uid) -> Response:
+    """The user's presence, read fresh; a user never observed is `unknown`, reason `never_observed`."""
+    services = services_of(request)
+    read = await services.reader.one(uid)
+    view, as_of = _views(read, services.clock.now())
+    body = _encode(view[0])
+    etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if _matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    view[0].as_of = as_of
+    return Response(_encode(view[0]), headers=headers, media_type="application/json")
+
+
+@router.post("/v1/presence/query", summary="Which of these users are online?", response_model=schemas.PresenceItems)
+async def query_presences(request: Request, query: UidQuery) -> Response:
+    """The presences of up to 10,000 users in the order asked, all of one snapshot."""
+    services = services_of(request)
+    read = await services.reader.many(query.uids)
+    views, as_of = _views(read, services.clock.now())
+    for view in views:
+        view.as_of = as_of
+    return Response(_encode({"items": views}), media_type="application/json")
+
+
+@router.get("/v1/presence", summary="List presences", response_model=schemas.PresencePage)
+async def list_presences(request: Request, query: Annotated[PresenceFilter, Query()]) -> Response:
+    """Users in the order of their uids. A page may hold fewer than `limit` while `next` goes on."""
+    services = services_of(request)
+    now = services.clock.now()
+    wanted = listing.Filter(query.status, query.device_flag, query.source)
+    page = await services.reader.page(wanted, from_cursor(query.after), query.limit, now)
+    views, as_of = _views(page.read, now)
+    items = [view for view in views if query.status in (None, view.status)]
+    for view in items:
+        view.as_of = as_of
+    following = None if page.last_uid is None else to_cursor(page.last_uid)
+    return Response(_encode({"items": items, "next": following}), media_type="application/json")
+
+
+@router.get("/v1/presence/summary", summary="Count presences", response_model=schemas.Summary)
+async def summarise(request: Request) -> Response:
+    """How many users are in each status, and devices online by device flag, source and node; counted now."""
+    services = services_of(request)
+    now = services.clock.now()
+    counts = await services.reader.summary(now)
+    as_of = AsOf(to_text(now), counts.head)
+    return Response(_encode({**counts.as_dict(), "as_of": as_of}), media_type="application/json")
+
+
+def _views(read: Read, now: int) -> tuple[list[PresenceView], AsOf]:
+    sources, policy = read.rules.sources, read.rules.policy
+    return [presence_view(presence, sources, policy, now) for presence in read.presences], AsOf(to_text(now), read.head)
+
+
+def _matches(header: str | None, etag: str) -> bool:
+    """RFC 9110's weak comparison, of any of the tags listed."""
+    if header is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return etag in tags or "*" in tags

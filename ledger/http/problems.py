@@ -1,0 +1,109 @@
+"""Errors as RFC 9457 problems: the one place where an exception becomes an answer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ledger.errors import LedgerError, StoreUnavailable
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+
+TITLES = {
+    400: "Bad request",
+    401: "No valid API key",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    413: "Body too large",
+    422: "Invalid request",
+    500: "Defect",
+    503: "Store unavailable",
+}
+
+
+class Problem(Exception):
+    """An answer that is an error; `errors` names the fields at fault as `{"field", "detail"}`."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[dict[str, str]] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = headers
+
+
+def invalid(field: str, detail: str) -> Problem:
+    """422 for one field."""
+    return Problem(422, f"{field}: {detail}", [{"field": field, "detail": detail}])
+
+
+def answer(problem: Problem) -> JSONResponse:
+    """The response of a problem."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": TITLES.get(problem.status, "Error"),
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    if problem.errors:
+        body["errors"] = problem.errors
+    return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Turn every exception of the app's routes into a problem."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(LedgerError, _ledger)
+    app.add_exception_handler(Exception, _defect)
+
+
+def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return answer(error)
+
+
+def _validation(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"field": _field(e["loc"]), "detail": str(e["msg"])} for e in error.errors()]
+    return answer(Problem(422, "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:5]), errors))
+
+
+def _field(location: Sequence[int | str]) -> str:
+    """`uids.17` of ("body", "uids", 17); where the whole body is at fault, `body`."""
+    names = [str(part) for part in location[1:]] or [str(part) for part in location]
+    return ".".join(names)
+
+
+def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers) if error.headers else None
+    return answer(Problem(error.status_code, str(error.detail), headers=headers))
+
+
+def _ledger(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, StoreUnavailable):
+        log.warning("store_unavailable", reason=str(error))
+        return answer(Problem(503, str(error), headers={"Retry-After": "1"}))
+    log.error("request_failed", reason=str(error), error=type(error).__name__)
+    return answer(Problem(500, str(error)))
+
+
+def _defect(_: Request, error: Exception) -> JSONResponse:
+    # The path is left out: it may hold a webhook's secret.
+    log.error("defect", error=type(error).__name__, exc_info=error)
+    return answer(Problem(500, "an unexpected error; the service's log has it"))

@@ -1,0 +1,161 @@
+"""One instance of the service: its parts built in order, run until it is asked to stop, and taken down in order."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+from msgspec.structs import replace
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from ledger import __version__
+from ledger.domain.decide import Look
+from ledger.errors import StoreUnavailable
+from ledger.http.app import create_app
+from ledger.http.auth import KeyRing, Keys
+from ledger.http.counters import Counters
+from ledger.http.server import check_address, server, wait_until_listening
+from ledger.http.state import Services
+from ledger.ingest.announce import Configuration, announce_start, announce_stop
+from ledger.ingest.clock import Clock
+from ledger.ingest.intake import Intake
+from ledger.ingest.writer import Limits, Writer
+from ledger.settings import ADMIN_KEY_FILE, Settings, webhook_secrets
+from ledger.store import api_keys, migrate
+from ledger.store.data_folder import DataFolder
+from ledger.store.ledger import Ledger
+from projections.reader import PresenceReader
+
+log = structlog.get_logger()
+
+READ_CONNECTIONS = 4
+LEDGER_CONNECTIONS = 8
+DRAIN_SECONDS = 6.0
+START_SECONDS = 10.0
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
+@asynccontextmanager
+async def running(settings: Settings, folder: DataFolder, database_url: str) -> AsyncIterator[FastAPI]:
+    """An instance on a database that answers: migrated, announced, its app ready to be served.
+
+    Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
+    """
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(migrate.apply, database_url)
+        ledger = await asyncio.to_thread(Ledger, database_url, LEDGER_CONNECTIONS)
+        stack.callback(ledger.close)
+        _ensure_admin_key(ledger, folder)
+        services = _services(settings, folder, ledger, await stack.enter_async_context(_pool(database_url)))
+        configurations = _configurations(settings)
+        names = list(configurations)
+        await asyncio.to_thread(
+            announce_start, ledger, services.instance, __version__, configurations, services.clock.now()
+        )
+        stack.push_async_callback(_announce_stop, services, names)
+        services.writer.start()
+        stack.push_async_callback(_drain, services)
+        yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys))
+
+
+async def serve(settings: Settings, folder: DataFolder, database_url: str, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. Raises LedgerError where it cannot start."""
+    check_address(settings.listen)
+    async with running(settings, folder, database_url) as app:
+        http = server(app, settings.listen)
+        serving = asyncio.create_task(http.serve())
+        try:
+            await wait_until_listening(settings.listen, START_SECONDS)
+            log.info("listening", address=f"http://{settings.listen}")
+            await stop.wait()
+            log.info("stopping")
+        finally:
+            http.stop()  # type: ignore[no-untyped-call]
+            await serving
+
+
+def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool) -> Services:
+    counters = Counters()
+    intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
+    limits = Limits(settings.group_items, settings.rejected_bytes)
+
+    def count_looks(looks: Sequence[Look]) -> None:
+        # Each look is on record too, as its event's `suspect`: reconciliation finds them there after a restart.
+        for look in looks:
+            counters.looks.labels(look.reason).inc()
+
+    secrets_of = {
+        (source.name, node.name): webhook_secrets(source, folder.secret)
+        for source in settings.sources
+        for node in source.nodes
+    }
+    return Services(
+        settings=settings,
+        instance=f"{socket.gethostname()}-{secrets.token_hex(4)}",
+        ledger=ledger,
+        pool=pool,
+        reader=PresenceReader(pool),
+        intake=intake,
+        writer=Writer(ledger, intake, limits, count_looks),
+        clock=Clock(),
+        counters=counters,
+        hook_secrets=secrets_of,
+        no_secrets=[secrets.token_urlsafe(32)],
+    )
+
+
+def _configurations(settings: Settings) -> dict[str, Configuration]:
+    """What the rules read of each source."""
+    return {
+        source.name: Configuration(
+            replace(settings.policy, dark_seconds=source.dark_seconds),
+            source.profile,
+            {node.name: source.profile_of(node) for node in source.nodes},
+        )
+        for source in settings.sources
+    }
+
+
+@asynccontextmanager
+async def _pool(database_url: str) -> AsyncIterator[Pool]:
+    pool: Pool = AsyncConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=READ_CONNECTIONS,
+        timeout=2.0,
+        kwargs={"autocommit": True, "connect_timeout": 5, "application_name": "presence-ledger reader"},
+        open=False,
+    )
+    async with pool:
+        yield pool
+
+
+def _ensure_admin_key(ledger: Ledger, folder: DataFolder) -> None:
+    key = folder.secret(ADMIN_KEY_FILE, api_keys.new_key)
+    with ledger.connection() as connection:
+        api_keys.ensure_admin(connection, key)
+
+
+def _load_keys(ledger: Ledger) -> Keys:
+    with ledger.connection() as connection:
+        return api_keys.load_active(connection)
+
+
+async def _drain(services: Services) -> None:
+    """Commit what was accepted."""
+    services.intake.close()
+    if not await asyncio.to_thread(services.writer.join, DRAIN_SECONDS):
+        log.error("stopped_with_webhooks_unanswered", reason="PostgreSQL did not take them in time")
+
+
+async def _announce_stop(services: Services, names: Sequence[str]) -> None:
+    try:
+        await asyncio.to_thread(announce_stop, services.ledger, services.instance, names, services.clock.now())
+    except StoreUnavailable as error:
+        log.warning("stop_not_recorded", reason=str(error))

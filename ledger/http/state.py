@@ -1,0 +1,42 @@
+"""What the routes work with: one value, built by the service, held by the app."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastapi import Request
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from ledger.http.counters import Counters
+from ledger.ingest.clock import Clock
+from ledger.ingest.intake import Intake
+from ledger.ingest.writer import Writer
+from ledger.settings import Settings
+from ledger.store.ledger import Ledger
+from projections.reader import PresenceReader
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running instance."""
+
+    settings: Settings
+    instance: str
+    ledger: Ledger
+    pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
+    reader: PresenceReader
+    intake: Intake
+    writer: Writer
+    clock: Clock
+    counters: Counters
+    hook_secrets: Mapping[tuple[str, str], Sequence[str]]
+    """By source and node."""
+    no_secrets: Sequence[str]
+    """Random ones, to compare with where a path's names are unknown."""
+
+
+def services_of(request: Request) -> Services:
+    """The services of the app that a request came to."""
+    services: Services = request.app.state.services
+    return services

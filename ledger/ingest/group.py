@@ -1,0 +1,128 @@
+"""A group: webhooks that are committed together, and the events they become on given states.
+
+It is judged before the commit lock is taken; under the lock it is written, or first judged again where the ledger's
+head is not the one it was judged on. One too large for that is judged part by part under the lock while the part
+before is written, so that a reconnect storm takes neither the time nor the memory of both.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from typing import NamedTuple
+
+from eventsourcing.persistence import StoredEvent
+
+from ledger.domain.decide import Look
+from ledger.domain.presence import Presence
+from ledger.domain.source import SourceState
+from ledger.ingest.draft import Draft, Webhook
+from ledger.store.mapper import EventMapper, Recorded
+from ledger.store.recorder import Commit
+from projections import current, sources
+
+PART_ITEMS = 5_000
+
+
+class States(NamedTuple):
+    """What a group is judged on: the states of its sources and users when the ledger's head was `head`."""
+
+    head: int
+    sources: Mapping[str, SourceState]
+    presences: Mapping[str, Presence]
+
+
+class Part(NamedTuple):
+    """Events ready to be stored, in their order, with the users' states after them."""
+
+    stored: list[StoredEvent]
+    current_rows: list[current.CurrentRows]
+
+
+class Judged(NamedTuple):
+    """A group with what it becomes; `states` are those after it."""
+
+    head_before: int
+    part: Part
+    states: States
+    snapshots: list[sources.SourceRow]
+    looks: list[Look]
+
+    def write(self, commit: Commit) -> None:
+        """Append everything in the transaction that holds the lock."""
+        _write_part(commit, self.part)
+        _finish(commit, self.snapshots)
+
+
+def judge(mapper: EventMapper, webhooks: Sequence[Webhook], states: States, rejected_bytes: int) -> Judged:
+    """What the webhooks become on those states. Pure but for the time it takes."""
+    draft = Draft(states.sources, states.presences, states.head, rejected_bytes)
+    events = chain.from_iterable(draft.add(webhook) for webhook in webhooks)
+    part = _part(mapper, draft, events)
+    after = States(draft.head, {**states.sources, **draft.sources}, draft.presences)
+    return Judged(states.head, part, after, _snapshots_due(states.sources, draft.sources), draft.looks)
+
+
+def write_in_parts(
+    commit: Commit,
+    mapper: EventMapper,
+    webhook: Webhook,
+    source: SourceState,
+    load: Callable[[Sequence[str]], Mapping[str, Presence]],
+    rejected_bytes: int,
+) -> tuple[States, list[Look]]:
+    """Judge and write one large webhook under the lock, the next part being judged while one is written.
+
+    `load` reads users' presences; it is called from another thread.
+    """
+    presences: dict[str, Presence] = {}
+    draft = Draft({source.name: source}, presences, commit.head, rejected_bytes)
+    uids, events = webhook.uids(), draft.add(webhook)
+
+    def parts() -> Iterator[Part]:
+        while True:
+            # An event of the delivery and of each rejected item comes between, so users are read ahead of their events.
+            wanted = [uid for uid in islice(uids, PART_ITEMS) if uid not in draft.presences]
+            presences.update(load(wanted))
+            part = _part(mapper, draft, islice(events, PART_ITEMS))
+            if not part.stored:
+                return
+            yield part
+            for uid in presences.keys() & draft.presences.keys():
+                del presences[uid]
+
+    judged = parts()
+    with ThreadPoolExecutor(1, thread_name_prefix="judge") as judging:
+        upcoming = judging.submit(next, judged, None)
+        while (part := upcoming.result()) is not None:
+            upcoming = judging.submit(next, judged, None)
+            _write_part(commit, part)
+    _finish(commit, _snapshots_due({source.name: source}, draft.sources))
+    return States(draft.head, draft.sources, {}), draft.looks
+
+
+def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> Part:
+    stored: list[StoredEvent] = []
+    touched: dict[str, None] = {}
+    for recorded in events:
+        stored.append(mapper.to_stored_event(recorded))
+        if recorded.uid is not None:
+            touched[recorded.uid] = None
+    return Part(stored, list(current.rows_of(draft.presences[uid] for uid in touched)))
+
+
+def _write_part(commit: Commit, part: Part) -> None:
+    commit.append(part.stored)
+    current.write(commit.cursor, part.current_rows)
+
+
+def _finish(commit: Commit, snapshots: list[sources.SourceRow]) -> None:
+    sources.write(commit.cursor, snapshots)
+    commit.notify()
+
+
+def _snapshots_due(before: Mapping[str, SourceState], after: Mapping[str, SourceState]) -> list[sources.SourceRow]:
+    return [
+        sources.row_of(source)
+        for name, source in after.items()
+        if source.version // sources.SNAPSHOT_EVERY != before[name].version // sources.SNAPSHOT_EVERY
+    ]

@@ -1,0 +1,184 @@
+"""The intake: webhooks between the HTTP server and the writer, bounded, each with somebody who waits for its commit."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from ledger.domain.observation import Instant
+from ledger.errors import StoreUnavailable
+
+Body = tuple[str, str, bytes]
+"""Source, node and body: what makes two webhooks the same while they are in flight."""
+
+
+class Ticket:
+    """One webhook in flight; every request that brought the same body waits for its `done`."""
+
+    __slots__ = ("body", "delivery", "done", "items", "node", "received_at", "source", "waiters")
+
+    def __init__(
+        self, delivery: str, source: str, node: str, received_at: Instant, body: bytes, done: asyncio.Future[None]
+    ) -> None:
+        self.delivery = delivery
+        self.source = source
+        self.node = node
+        self.received_at = received_at
+        self.body = body
+        self.items = body.count(b",") + 1
+        """An estimate from above, before anybody has parsed it."""
+        self.done = done
+        self.waiters = 0
+
+    @property
+    def key(self) -> Body:
+        return (self.source, self.node, self.body)
+
+
+class Intake:
+    """A bounded queue. Where it is full, a request waits for room, which slows its sender down; nothing is dropped.
+
+    `submit` runs in the event loop, everything else in the writer's thread. A request gives up after `wait_seconds` in
+    which the writer got nowhere: the store is away, and its sender's own time-out is near.
+    """
+
+    def __init__(self, max_items: int, max_bytes: int, wait_seconds: float) -> None:
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._wait_seconds = wait_seconds
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)
+        self._room = asyncio.Condition()
+        self._queue: deque[Ticket] = deque()
+        self._in_flight: dict[Body, Ticket] = {}
+        self._items = 0
+        self._bytes = 0
+        self._closed = False
+        self._progressed_at = time.monotonic()
+
+    async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> None:
+        """Return once the webhook is in the ledger. Raises StoreUnavailable."""
+        ticket = self._in_flight.get((source, node, body))
+        if ticket is None:
+            ticket = Ticket(delivery, source, node, received_at, body, self._loop.create_future())
+            self._in_flight[ticket.key] = ticket
+            ticket.waiters += 1
+            try:
+                await self._enter(ticket)
+            except BaseException:
+                self._leave(ticket)
+                raise
+        else:
+            ticket.waiters += 1
+        try:
+            await self._wait(ticket)
+        finally:
+            ticket.waiters -= 1
+
+    async def _enter(self, ticket: Ticket) -> None:
+        """Queue a ticket once there is room; one larger than the whole queue enters an empty one."""
+        deadline = time.monotonic() + self._wait_seconds
+        async with self._room:
+            while not self._has_room(ticket):
+                left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
+                if left <= 0:
+                    raise StoreUnavailable("the ledger is behind: its queue stayed full")
+                try:
+                    await asyncio.wait_for(self._room.wait(), left)
+                except TimeoutError:
+                    continue
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable("the service is stopping")
+            self._queue.append(ticket)
+            self._items += ticket.items
+            self._bytes += len(ticket.body)
+            self._filled.notify()
+
+    def _has_room(self, ticket: Ticket) -> bool:
+        if self._items == 0:
+            return True
+        return self._items + ticket.items <= self._max_items and self._bytes + len(ticket.body) <= self._max_bytes
+
+    async def _wait(self, ticket: Ticket) -> None:
+        deadline = time.monotonic() + self._wait_seconds
+        while True:
+            left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
+            if left <= 0:
+                raise StoreUnavailable("PostgreSQL does not answer")
+            try:
+                return await asyncio.wait_for(asyncio.shield(ticket.done), left)
+            except TimeoutError:
+                continue
+
+    def _leave(self, ticket: Ticket) -> None:
+        """A ticket that never entered: whoever joined it must not wait for ever."""
+        ticket.waiters -= 1
+        self._in_flight.pop(ticket.key, None)
+        if not ticket.done.done():
+            ticket.done.set_exception(StoreUnavailable("the ledger is behind: its queue stayed full"))
+            ticket.done.exception()
+
+    def take(self, max_items: int, max_bytes: int) -> list[Ticket]:
+        """All that waits, up to the bounds; one larger than them comes alone. Empty once closed and drained."""
+        with self._lock:
+            while not self._queue and not self._closed:
+                self._filled.wait()
+            taken: list[Ticket] = []
+            items = size = 0
+            while self._queue:
+                ticket = self._queue[0]
+                items += ticket.items
+                size += len(ticket.body)
+                if taken and (items > max_items or size > max_bytes):
+                    break
+                taken.append(self._queue.popleft())
+        self.progressed()
+        return taken
+
+    def progressed(self) -> None:
+        """The writer got on with its work: who waits may wait on."""
+        self._progressed_at = time.monotonic()
+
+    def succeed(self, tickets: Sequence[Ticket]) -> None:
+        """The tickets are in the ledger."""
+        self.progressed()
+        self._loop.call_soon_threadsafe(self._finish, list(tickets), None)
+
+    def fail(self, tickets: Sequence[Ticket], error: Exception) -> None:
+        """The tickets are not in the ledger and will not be."""
+        self._loop.call_soon_threadsafe(self._finish, list(tickets), error)
+
+    def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
+        """Those that somebody still waits for; the others are over. After closing, none."""
+        wanted = [ticket for ticket in tickets if ticket.waiters and not self._closed]
+        over = [ticket for ticket in tickets if ticket not in wanted]
+        if over:
+            self.fail(over, error)
+        return wanted
+
+    def close(self) -> None:
+        """Take no more; what waits is still handed out."""
+        with self._lock:
+            self._closed = True
+            self._filled.notify_all()
+
+    def _finish(self, tickets: list[Ticket], error: Exception | None) -> None:
+        for ticket in tickets:
+            self._in_flight.pop(ticket.key, None)
+            self._items -= ticket.items
+            self._bytes -= len(ticket.body)
+            if ticket.done.done():
+                continue
+            if error is None:
+                ticket.done.set_result(None)
+            else:
+                ticket.done.set_exception(error)
+                ticket.done.exception()  # seen, even if its last waiter has gone
+        self._loop.create_task(self._wake())
+
+    async def _wake(self) -> None:
+        async with self._room:
+            self._room.notify_all()

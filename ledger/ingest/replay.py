@@ -1,0 +1,133 @@
+"""Replay: a recording through the very functions that ingest runs, on a virtual clock, in memory."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ledger.domain.events import BodyRejected, Configured, DeliveryReceived, ItemRejected, Status, WebhookObserved
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.policy import Policy
+from ledger.domain.presence import Presence
+from ledger.domain.source import SourceState
+from ledger.domain.status import derive, next_change_at
+from ledger.ingest.draft import Draft, read_webhook
+from ledger.sources.wukongim.recording import Header, RecordedWebhook
+
+SOURCE = "main"
+REJECTED_BYTES = 65536
+
+
+@dataclass
+class UserStory:
+    """What was shown of one user: each change with its instant in the recording's seconds."""
+
+    status: Status = "unknown"
+    transitions: list[tuple[float, Status]] = field(default_factory=list)
+    events: int = 0
+
+
+@dataclass
+class ReplayResult:
+    """The outcome of a replay; counts are of users' events."""
+
+    users: dict[str, UserStory] = field(default_factory=dict)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    deliveries: int = 0
+    repeated: int = 0
+    rejected: int = 0
+    events: int = 0
+    corrections: int = 0
+    looks: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `replay --json` prints it."""
+        return {
+            "users": {
+                uid: {"status": story.status, "transitions": story.transitions, "events": story.events}
+                for uid, story in sorted(self.users.items())
+            },
+            "verdicts": dict(sorted(self.verdicts.items())),
+            "corrections": self.corrections,
+            "rejected": self.rejected,
+            "looks": self.looks,
+            "events": self.events,
+        }
+
+
+class Replay:
+    """One run of the rules; the shown status of each user is followed through every instant."""
+
+    def __init__(self, header: Header, policy: Policy) -> None:
+        self._header = header
+        self._draft = Draft({SOURCE: SourceState(SOURCE)}, {}, 0, REJECTED_BYTES)
+        self._policy = policy
+        self._due: dict[str, Instant] = {}
+        self._nodes: set[str] = set()
+        self.result = ReplayResult()
+
+    def run(self, webhooks: Iterable[RecordedWebhook | Instant]) -> Iterator[Instant]:
+        """Judge them in order; yields each instant reached, for a progress bar."""
+        for number, webhook in enumerate(webhooks):
+            if isinstance(webhook, RecordedWebhook):
+                self._let_pass(webhook.at)
+                self._judge(number, webhook)
+                yield webhook.at
+            else:
+                self._let_pass(webhook)
+                yield webhook
+
+    def _judge(self, number: int, recorded: RecordedWebhook) -> None:
+        if recorded.node not in self._nodes:
+            self._nodes.add(recorded.node)
+            self._configure(recorded.at)
+        webhook = read_webhook(f"replayed-{number}", SOURCE, recorded.node, recorded.at, recorded.body, REJECTED_BYTES)
+        for event in self._draft.add(webhook):
+            match event.event:
+                case WebhookObserved() as observed if event.uid is not None:
+                    self._count(event.uid, observed)
+                case ItemRejected() | BodyRejected():
+                    self.result.rejected += 1
+                case DeliveryReceived() as delivery:
+                    self.result.deliveries += 1
+                    self.result.repeated += delivery.repeats is not None
+
+    def _configure(self, at: Instant) -> None:
+        """A node that was not heard of before: the configuration that names it."""
+        profile = self._header.profile
+        nodes = dict.fromkeys(sorted(self._nodes), profile)
+        event = Configured(at=at, instance="replay", policy=self._policy, profile=profile, nodes=nodes)
+        self._draft.append_to_source(SOURCE, event)
+
+    def _count(self, uid: str, event: WebhookObserved) -> None:
+        self.result.events += 1
+        verdicts = self.result.verdicts
+        verdicts[event.verdict] += 1
+        for verdict, number in (
+            ("swept", len(event.swept)),
+            ("implied", event.implied + event.implied_elsewhere),
+        ):
+            if number:
+                verdicts[verdict] += number
+        self.result.users.setdefault(uid, UserStory()).events += 1
+        self._show(uid, event.received_at)
+
+    def _show(self, uid: str, at: Instant) -> None:
+        """Note what is shown of the user now, and when that changes by itself."""
+        presence: Presence = self._draft.presence(uid)
+        shown = derive(presence, self._draft.sources, self._policy, at)
+        story = self.result.users[uid]
+        if shown.status != story.status:
+            story.status = shown.status
+            story.transitions.append((round((at - self._header.started_at) / SECOND, 6), shown.status))
+        due = next_change_at(presence, self._policy, at)
+        if due is None:
+            self._due.pop(uid, None)
+        else:
+            self._due[uid] = due
+
+    def _let_pass(self, until: Instant) -> None:
+        """Show what time alone changes up to that instant."""
+        over = [(at, uid) for uid, at in self._due.items() if at <= until]
+        for at, uid in sorted(over):
+            self._show(uid, at)

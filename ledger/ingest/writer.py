@@ -1,0 +1,250 @@
+"""The writer: one thread judges all webhooks that wait as a group, another commits the group before.
+
+Nothing of the ledger's truth lives here. Judging runs ahead on states that are not yet committed; under the commit
+lock a group whose head is not the ledger's (another instance wrote, or a group before it failed) is judged again on
+what the database says. A request's answer waits for the commit of its group.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from ledger.domain.decide import Look
+from ledger.domain.presence import Presence
+from ledger.domain.source import SourceState
+from ledger.errors import StoreUnavailable
+from ledger.ingest.draft import Webhook, read_webhook
+from ledger.ingest.group import Judged, States, judge, write_in_parts
+from ledger.ingest.intake import Intake, Ticket
+from ledger.store.ledger import Ledger, translated
+from ledger.store.recorder import STATEMENT_BYTES, Commit
+from projections import current, sources
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.5
+
+
+class Limits(NamedTuple):
+    """What bounds a group, and how much of a rejected body is kept."""
+
+    group_items: int
+    rejected_bytes: int
+
+
+class Work:
+    """Tickets on their way to the ledger; `judged` is None until somebody has judged them, and once that is void."""
+
+    def __init__(self, tickets: Sequence[Ticket], webhooks: Sequence[Webhook]) -> None:
+        self.tickets = tickets
+        self.webhooks = webhooks
+        self.judged: Judged | None = None
+
+    def drop_unwanted(self, wanted: Sequence[Ticket]) -> None:
+        """Go on with those tickets alone, to be judged again."""
+        kept = {ticket.delivery for ticket in wanted}
+        self.tickets = wanted
+        self.webhooks = [webhook for webhook in self.webhooks if webhook.delivery in kept]
+        self.judged = None
+
+
+class Writer:
+    """Commits what the intake holds, group by group, until that is closed and empty.
+
+    `on_looks` is given the users and nodes that the rules want asked about at once, after the commit.
+    """
+
+    def __init__(
+        self, ledger: Ledger, intake: Intake, limits: Limits, on_looks: Callable[[Sequence[Look]], None]
+    ) -> None:
+        self._ledger = ledger
+        self._intake = intake
+        self._limits = limits
+        self._on_looks = on_looks
+        self._changed = threading.Condition()
+        """Guards what both threads share, which is what follows here."""
+        self._in_flight: deque[Work] = deque()
+        """On its way from the one thread through the other, oldest first."""
+        self._committed: States | None = None
+        """The sources as of our last commit, None while they have to be read."""
+        self._generation = 0
+        """Raised whenever what was judged ahead no longer stands."""
+        self._handed: queue.Queue[Work | None] = queue.Queue(maxsize=1)
+        self._threads = [
+            threading.Thread(target=self._judge_all, name="judge", daemon=True),
+            threading.Thread(target=self._commit_all, name="commit", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to take webhooks."""
+        for thread in self._threads:
+            thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether webhooks are still judged and committed."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end after the intake was closed; False if it did not come within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _judge_all(self) -> None:
+        while tickets := self._intake.take(self._limits.group_items, STATEMENT_BYTES):
+            try:
+                work = self._work(tickets)
+            except Exception as error:  # a defect must cost this group alone, and be seen, not stop the service
+                log.exception("group_not_judged", deliveries=[ticket.delivery for ticket in tickets])
+                self._intake.fail(tickets, error)
+                continue
+            self._handed.put(work)
+        self._handed.put(None)
+
+    def _work(self, tickets: Sequence[Ticket]) -> Work:
+        """Parse a group and judge it on the states that it will meet, as far as can be known yet."""
+        rejected_bytes = self._limits.rejected_bytes
+        webhooks = [read_webhook(t.delivery, t.source, t.node, t.received_at, t.body, rejected_bytes) for t in tickets]
+        work = Work(tickets, webhooks)
+        with self._changed:
+            # Judging runs ahead of commits, but not of judgements that are still to be made, or made anew.
+            self._changed.wait_for(lambda: all(w.judged is not None for w in self._in_flight))
+            ahead = [w.judged for w in self._in_flight if w.judged is not None]
+            newest = ahead[-1].states if ahead else self._committed
+            generation = self._generation
+            self._in_flight.append(work)
+        known = newest is not None and all(webhook.source in newest.sources for webhook in webhooks)
+        if newest is None or not known or self._goes_in_parts(work):
+            return work
+        try:
+            states = States(newest.head, newest.sources, self._presences(webhooks, ahead))
+            judged = judge(self._ledger.events_mapper, webhooks, states, rejected_bytes)
+        except Exception:  # noqa: BLE001  (the committing thread meets it again, and answers for it)
+            return work
+        with self._changed:
+            if generation == self._generation:
+                work.judged = judged
+        return work
+
+    def _goes_in_parts(self, work: Work) -> bool:
+        return len(work.webhooks) == 1 and work.webhooks[0].items > self._limits.group_items
+
+    def _presences(self, webhooks: Sequence[Webhook], ahead: Sequence[Judged]) -> Mapping[str, Presence]:
+        """The users' presences after what was judged ahead; the others read from the database."""
+        presences: dict[str, Presence] = {}
+        missing = []
+        for uid in {uid for webhook in webhooks for uid in webhook.uids()}:
+            for judged in reversed(ahead):
+                if uid in judged.states.presences:
+                    presences[uid] = judged.states.presences[uid]
+                    break
+            else:
+                missing.append(uid)
+        presences.update(self._load(missing))
+        return presences
+
+    def _load(self, uids: Sequence[str]) -> Mapping[str, Presence]:
+        if not uids:
+            return {}
+        with self._ledger.connection() as connection:
+            return current.load(connection, uids)
+
+    def _commit_all(self) -> None:
+        while (work := self._handed.get()) is not None:
+            try:
+                self._commit(work)
+            except Exception as error:  # as above
+                log.exception("group_not_committed", deliveries=[ticket.delivery for ticket in work.tickets])
+                self._forget()
+                self._intake.fail(work.tickets, error)
+            with self._changed:
+                self._in_flight.remove(work)
+                self._changed.notify_all()
+
+    def _commit(self, work: Work) -> None:
+        """Commit a group, again and again while the store is away and somebody still waits for it."""
+        pause, doubtful = FIRST_PAUSE_SECONDS, False
+        while work.tickets:
+            try:
+                with translated():
+                    looks = self._attempt(work, doubtful)
+            except StoreUnavailable as error:
+                self._forget()
+                # Whether a commit whose answer was lost took place is asked of the ledger at the next attempt.
+                doubtful = True
+                work.drop_unwanted(self._intake.still_wanted(work.tickets, error))
+                time.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                continue
+            self._intake.succeed(work.tickets)
+            if looks:
+                self._on_looks(looks)
+            return
+
+    def _attempt(self, work: Work, doubtful: bool) -> Sequence[Look]:
+        with self._ledger.events_recorder.commit() as commit:
+            if doubtful and commit.holds_delivery(work.tickets[0].delivery):
+                return ()
+            if self._goes_in_parts(work):
+                states, looks = self._write_in_parts(work.webhooks[0], commit)
+            else:
+                judged = work.judged
+                if judged is None or judged.head_before != commit.head:
+                    judged = self._judge_under_lock(work, commit)
+                judged.write(commit)
+                states, looks = judged.states, judged.looks
+        with self._changed:
+            self._committed = States(states.head, states.sources, {})
+        return looks
+
+    def _judge_under_lock(self, work: Work, commit: Commit) -> Judged:
+        """Judge on what the database says, which nobody else can change now; what follows is judged on from here."""
+        self._forget()
+        self._intake.progressed()
+        states = States(
+            commit.head,
+            self._sources_now({webhook.source for webhook in work.webhooks}),
+            self._load(list({uid for webhook in work.webhooks for uid in webhook.uids()})),
+        )
+        judged = judge(self._ledger.events_mapper, work.webhooks, states, self._limits.rejected_bytes)
+        with self._changed:
+            work.judged = judged
+            self._changed.notify_all()
+        return judged
+
+    def _write_in_parts(self, webhook: Webhook, commit: Commit) -> tuple[States, list[Look]]:
+        def load(uids: Sequence[str]) -> Mapping[str, Presence]:
+            self._intake.progressed()
+            return self._load(uids)
+
+        source = self._sources_now({webhook.source})[webhook.source]
+        self._forget()
+        return write_in_parts(commit, self._ledger.events_mapper, webhook, source, load, self._limits.rejected_bytes)
+
+    def _sources_now(self, names: set[str]) -> dict[str, SourceState]:
+        """The sources' states as of the database, read under the lock: what we knew, and what came since."""
+        known = {} if self._committed is None else self._committed.sources
+        found = {}
+        with self._ledger.connection() as connection:
+            for name in names | known.keys():
+                state = known.get(name)
+                found[name] = (
+                    sources.load(connection, self._ledger, name)
+                    if state is None
+                    else sources.follow(self._ledger, state)
+                )
+        return found
+
+    def _forget(self) -> None:
+        """What was judged ahead no longer stands: the database is not what it was judged on."""
+        with self._changed:
+            self._generation += 1
+            for work in self._in_flight:
+                work.judged = None

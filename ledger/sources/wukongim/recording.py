@@ -1,0 +1,109 @@
+"""Recordings: what a server sent and answered, a JSON object a line in order of time, read for replay."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.profile import Profile
+from ledger.errors import LedgerError
+from ledger.sources.wukongim.payload import EVENT_NAME
+
+PROFILES = {
+    "v12": Profile.V1,
+    "v21": Profile.V2_1,
+    "v22": Profile.V2_2,
+    "v3": Profile.V3,
+    **{profile.value: profile for profile in Profile},
+}
+"""By the name of the server in a recording's first line."""
+
+LONGEST = 10**9
+"""Seconds; a recording that claims more is broken."""
+
+
+class RecordingError(LedgerError):
+    """The file is no recording; the text names the line."""
+
+
+class Header(NamedTuple):
+    """What a recording's first line says."""
+
+    profile: Profile
+    started_at: Instant
+    """The instant of second 0; the epoch where the recording does not tell."""
+
+
+class RecordedWebhook(NamedTuple):
+    """A webhook of presence that reached the receiver."""
+
+    at: Instant
+    node: str
+    body: bytes
+
+
+def read_header(line: str) -> Header:
+    """Read the first line. Raises RecordingError."""
+    meta = _line(1, line)
+    if meta["kind"] != "meta" or not isinstance(meta.get("server"), str):
+        raise RecordingError("line 1: a recording begins with a line of kind 'meta' that names its 'server'")
+    profile = PROFILES.get(meta["server"])
+    if profile is None:
+        known = ", ".join(sorted(PROFILES))
+        raise RecordingError(f"line 1: unknown server {meta['server']!r}; known are {known}")
+    started_at = meta.get("started_at", 0)
+    if not isinstance(started_at, int | float) or not 0 <= started_at < 10**11:
+        raise RecordingError("line 1: 'started_at' is no Unix time in seconds")
+    return Header(profile, round(started_at * SECOND))
+
+
+def read_webhooks(
+    lines: Iterable[str], header: Header, until: Instant | None, all_deliveries: bool
+) -> Iterator[RecordedWebhook | Instant]:
+    """The webhooks after the first line, and in place of every other line its instant, so that time goes on.
+
+    A webhook that was refused or cut counts as lost, unless `all_deliveries`. Raises RecordingError.
+    """
+    for number, text in enumerate(lines, 2):
+        if not text.strip():
+            continue
+        line = _line(number, text)
+        at = header.started_at + round(_seconds(number, line) * SECOND)
+        if until is not None and at > until:
+            return
+        reached = line.get("answer") == "ok" or all_deliveries
+        if line["kind"] == "webhook" and line.get("event") == EVENT_NAME and reached:
+            yield RecordedWebhook(at, _text(number, line, "node"), _body(number, line))
+        else:
+            yield at
+
+
+def _line(number: int, text: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RecordingError(f"line {number}: no JSON ({error.msg}); a recording is one JSON object a line") from None
+    except RecursionError:
+        raise RecordingError(f"line {number}: nested too deeply") from None
+    if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+        raise RecordingError(f"line {number}: no JSON object with a 'kind'")
+    return line
+
+
+def _seconds(number: int, line: dict[str, Any]) -> float:
+    seconds = line.get("t", 0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < LONGEST:
+        raise RecordingError(f"line {number}: 't' is no number of seconds")
+    return float(seconds)
+
+
+def _text(number: int, line: dict[str, Any], field: str) -> str:
+    value = line.get(field)
+    if not isinstance(value, str):
+        raise RecordingError(f"line {number}: '{field}' is missing or no string")
+    return value
+
+
+def _body(number: int, line: dict[str, Any]) -> bytes:
+    # A recorded body may hold what is no UTF-8; the recorder kept such bytes as surrogates.
+    return _text(number, line, "body").encode(errors="surrogateescape")

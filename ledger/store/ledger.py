@@ -1,0 +1,113 @@
+"""The ledger as an `eventsourcing` application: recorder, mapper and pool, built for one database URL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, cast
+
+import psycopg
+import psycopg.errors
+from eventsourcing.application import Application
+from eventsourcing.persistence import (
+    BaseInfrastructureFactory,
+    InterfaceError,
+    InternalError,
+    Mapper,
+    OperationalError,
+    PersistenceError,
+)
+from eventsourcing.postgres import PostgresDatastore, PostgresFactory
+from eventsourcing.utils import Environment
+from psycopg.rows import TupleRow, dict_row, tuple_row
+
+from ledger.domain.events import Event
+from ledger.errors import StoreFull, StoreUnavailable
+from ledger.store.mapper import EventMapper
+from ledger.store.recorder import LedgerRecorder, StoredRow
+
+DATABASE_URL = "DATABASE_URL"
+POOL_SIZE = "POOL_SIZE"
+CONNECT_SECONDS = 2.0
+"""How long a call waits for a connection of the pool before the store counts as away."""
+
+
+class LedgerDatastore(PostgresDatastore):
+    """The library's datastore and pool, for any URL that libpq understands."""
+
+    def __init__(self, url: str, pool_size: int) -> None:
+        super().__init__("", "", "", "", "", originator_id_type="text", pool_size=1, connect_timeout=CONNECT_SECONDS)
+        # The library takes five parts of a URL; libpq knows more (sslmode, options, several hosts).
+        self.pool.conninfo = url
+        self.pool.kwargs = {"row_factory": dict_row, "connect_timeout": 5, "application_name": "presence-ledger"}
+        self.pool.resize(1, max(1, pool_size))
+
+
+class LedgerFactory(PostgresFactory):
+    """Builds the parts of the ledger; the library finds it by its topic."""
+
+    application_recorder_class = LedgerRecorder
+
+    def __init__(self, env: Environment | dict[str, str] | None) -> None:
+        BaseInfrastructureFactory.__init__(self, env)
+        self.datastore = LedgerDatastore(self.env[DATABASE_URL], int(self.env.get(POOL_SIZE) or "4"))
+
+    def mapper(self, *_: Any, **__: Any) -> Mapper[Any]:
+        return EventMapper()
+
+
+class Ledger(Application[str]):
+    """Every event, by stream and by position. Raises StoreUnavailable and StoreFull through `translated`."""
+
+    env: ClassVar[dict[str, str]] = {
+        "PERSISTENCE_MODULE": "ledger.store.ledger:LedgerFactory",
+        "CREATE_TABLE": "no",
+    }
+
+    def __init__(self, database_url: str, pool_size: int = 4) -> None:
+        with translated():
+            super().__init__({DATABASE_URL: database_url, POOL_SIZE: str(pool_size)})
+        self.events_recorder = cast(LedgerRecorder, self.recorder)
+        self.events_mapper = cast(EventMapper, self.mapper)
+        self._datastore = self.events_recorder.datastore
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
+        """A connection of the pool whose rows are tuples, errors translated."""
+        with translated(), self._datastore.get_connection() as connection:
+            connection.row_factory = tuple_row
+            try:
+                yield connection
+            finally:
+                connection.row_factory = dict_row
+
+    def event(self, row: StoredRow) -> Event:
+        """The event of a stored row. Raises UnknownKind."""
+        return self.events_mapper.event(row.kind, row.payload)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The one seam where errors of the library and the driver become ours.
+
+    What says that PostgreSQL is away, restarting or full is StoreUnavailable or StoreFull; anything else is a defect
+    and passes.
+    """
+    try:
+        yield
+    except (PersistenceError, psycopg.Error) as error:
+        cause = error.__cause__ if isinstance(error, PersistenceError) else error
+        if isinstance(cause, psycopg.errors.DiskFull):
+            raise StoreFull("PostgreSQL has no space left on its disk; free some, nothing accepted is lost") from error
+        away = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+        if isinstance(error, away) or isinstance(cause, away) or _was_ended(error, cause):
+            raise StoreUnavailable(f"PostgreSQL does not answer: {_first_line(cause or error)}") from error
+        raise
+
+
+def _was_ended(error: BaseException, cause: BaseException | None) -> bool:
+    """A connection that the server ended in the middle of a transaction reports itself in several classes."""
+    return isinstance(error, InternalError) and isinstance(cause, psycopg.errors.InternalError_)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

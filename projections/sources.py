@@ -1,0 +1,144 @@
+"""The states of the sources: snapshots written with the append, completed by the events that followed; their table.
+
+A state is needed whole and at once by whoever judges a webhook or derives a status, while a source's stream grows by
+each delivery: so a snapshot is written now and then, and reading folds what came after it.
+"""
+
+from collections.abc import Iterable
+from typing import Any, LiteralString, NamedTuple
+
+import msgspec
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.domain.events import Configured, DeliveryReceived, SourceEvent
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.policy import Policy
+from ledger.domain.profile import Profile
+from ledger.domain.recent import NO_BODIES, RecentBodies
+from ledger.domain.source import NodeState, SourceState, evolve_source
+from ledger.store.ledger import Ledger
+from ledger.store.mapper import source_stream
+
+SNAPSHOT_EVERY = 256
+"""Events of a source between two snapshots."""
+
+_PAGE = 1000
+
+_READ = "SELECT version, state FROM source_states WHERE source = %s"
+
+READ_ALL: LiteralString = "SELECT source, version, state FROM source_states ORDER BY source"
+
+_WRITE = """
+INSERT INTO source_states AS s (source, version, rules_position, state) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (source) DO UPDATE
+   SET version = excluded.version, rules_position = greatest(s.rules_position, excluded.rules_position),
+       state = excluded.state
+ WHERE s.version < excluded.version
+"""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What a source's state is without the bodies it sent lately, which its stream has anyway."""
+
+    policy: Policy
+    profile: Profile
+    node_profiles: dict[str, Profile]
+    nodes: dict[str, NodeState]
+    last_webhook_at: Instant | None
+    dark_since: Instant | None
+
+
+_decode = msgspec.json.Decoder(Snapshot).decode
+
+
+class SourceRow(NamedTuple):
+    """A snapshot ready to be written; `rules_position` is 0 where the rules did not change."""
+
+    source: str
+    version: int
+    rules_position: int
+    state: bytes
+
+
+def changes_rules(event: object) -> bool:
+    """Whether an event changes what the status shown is derived from."""
+    return isinstance(event, Configured)
+
+
+def row_of(source: SourceState, rules_position: int = 0) -> SourceRow:
+    """The snapshot of a state."""
+    snapshot = Snapshot(
+        source.policy,
+        source.profile,
+        source.node_profiles,
+        source.nodes,
+        source.last_webhook_at,
+        source.dark_since,
+    )
+    return SourceRow(source.name, source.version, rules_position, msgspec.json.encode(snapshot))
+
+
+def write(cursor: Cursor[Any], rows: Iterable[SourceRow]) -> None:
+    """Write snapshots within the append's transaction; a newer one there already is left."""
+    for row in rows:
+        cursor.execute(_WRITE, row)
+
+
+def load(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceState:
+    """A source's state as of its last event, the bodies of its dedupe window included."""
+    row = connection.cursor(binary=True).execute(_READ, (name,)).fetchone()
+    if row is None:
+        return follow(ledger, SourceState(name))
+    source = decode_snapshot(name, row[0], row[1])
+    return follow(ledger, msgspec.structs.replace(source, recent=_recent_before(ledger, source)))
+
+
+def decode_snapshot(name: str, version: int, state: bytes) -> SourceState:
+    """The state in a row, without the bodies sent lately."""
+    snapshot = _decode(state)
+    return SourceState(
+        name,
+        version,
+        snapshot.policy,
+        snapshot.profile,
+        snapshot.node_profiles,
+        snapshot.nodes,
+        NO_BODIES,
+        snapshot.last_webhook_at,
+        snapshot.dark_since,
+    )
+
+
+def follow(ledger: Ledger, source: SourceState) -> SourceState:
+    """The source after the events that were stored since its version."""
+    while rows := ledger.events_recorder.stream_rows(source_stream(source.name), after=source.version, limit=_PAGE):
+        for row in rows:
+            source = evolve_source(source, _source_event(ledger.event(row)))
+    return source
+
+
+def _recent_before(ledger: Ledger, source: SourceState) -> RecentBodies:
+    """The bodies of the dedupe window up to the source's version, read backwards from there."""
+    since = (source.last_webhook_at or 0) - round(source.policy.dedupe_seconds * SECOND)
+    found: list[DeliveryReceived] = []
+    before = source.version + 1
+    while rows := ledger.events_recorder.stream_rows(
+        source_stream(source.name), before=before, descending=True, limit=_PAGE
+    ):
+        events = [ledger.event(row) for row in rows]
+        found += [e for e in events if isinstance(e, DeliveryReceived) and e.received_at >= since]
+        oldest = [e.received_at for e in events if isinstance(e, DeliveryReceived)]
+        if oldest and oldest[-1] < since:
+            break
+        before = rows[-1].version
+    recent = NO_BODIES
+    for event in reversed(found):
+        recent = recent.remember(event.node, event.digest, event.delivery, event.received_at, since)
+    return recent
+
+
+def _source_event(event: object) -> SourceEvent:
+    if not isinstance(event, SourceEvent):
+        raise TypeError(f"{type(event).__name__} stands in a source's stream")
+    return event
