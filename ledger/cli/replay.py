@@ -34,8 +34,8 @@ def replay(
 ) -> None:
     """Put a recording through the rules, without a database.
 
-    Shows what would have been shown of each user, and what became of every item. Polls are not looked at yet: the outcome
-    is that of the webhooks alone, with or without --webhooks-only.
+    Shows what would have been shown of each user, and what became of every item. Polls are not looked at yet: the
+    outcome is that of the webhooks alone, with or without --webhooks-only.
 
     Example: presence-ledger replay crash.jsonl --policy grace_seconds=5 --json
     """

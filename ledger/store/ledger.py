@@ -72,12 +72,14 @@ class Ledger(Application[str]):
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
         """A connection of the pool whose rows are tuples, errors translated."""
-        with translated(), self._datastore.get_connection() as connection:
+        with translated(), self._datastore.get_connection() as pooled:
+            # The library wants dictionaries of the same connections.
+            connection = cast(psycopg.Connection[TupleRow], pooled)
             connection.row_factory = tuple_row
             try:
                 yield connection
             finally:
-                connection.row_factory = dict_row
+                pooled.row_factory = dict_row
 
     def event(self, row: StoredRow) -> Event:
         """The event of a stored row. Raises UnknownKind."""

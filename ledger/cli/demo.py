@@ -1,0 +1,210 @@
+"""`presence-ledger demo`: the service on a scratch data folder, and a simulated WuKongIM whose users come and go."""
+
+import asyncio
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx2
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ledger.cli.demo_lines import Story
+from ledger.cli.output import say
+from ledger.errors import LedgerError
+from ledger.settings import ADMIN_KEY_FILE
+from ledger.simulator.plan import FAULTS, Fault, NodePlan, Plan
+from ledger.simulator.runtime import Simulation
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+ASK_EVERY_SECONDS = 0.25
+PAGE = 1000
+LINES_SHOWN = 20
+USUAL_FAULTS: tuple[Fault, ...] = ("duplicate", "reorder")
+
+SETTINGS = """
+data_dir = "data"
+listen = "127.0.0.1:{port}"
+log_format = "json"
+
+[[sources]]
+name = "main"
+profile = "v2.2"
+webhook_secret = "{secret}"
+
+  [[sources.nodes]]
+  name = "n1"
+"""
+
+
+def demo(
+    *,
+    users: Annotated[int, typer.Option(min=1, help="How many users come and go.")] = 40,
+    seconds: Annotated[float | None, typer.Option(min=1, help="How long; without it until Ctrl-C.")] = None,
+    rate: Annotated[float, typer.Option(min=0.01, help="Changes of presence a second.")] = 4.0,
+    fault: Annotated[
+        list[str] | None, typer.Option(help=f"What goes wrong; repeatable, duplicate and reorder by default: {FAULTS}.")
+    ] = None,
+) -> None:
+    """See presence ledger at work: its own PostgreSQL, the service, and a WuKongIM v2.2 that does not always behave.
+
+    Every event is shown as it is recorded. Everything lies in a scratch folder, which is removed at the end.
+
+    Example: presence-ledger demo --users 100 --seconds 60 --fault restart
+    """
+    wanted = USUAL_FAULTS if fault is None else tuple(name for name in FAULTS if name in fault)
+    unknown = sorted(set(fault or ()) - set(FAULTS))
+    if unknown:
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; there are {', '.join(FAULTS)}", param_hint="--fault")
+    folder = Path(tempfile.mkdtemp(prefix="presence-ledger-demo-"))
+    try:
+        port, secret = _free_port(), secrets.token_urlsafe(24)
+        (folder / "presence-ledger.toml").write_text(SETTINGS.format(port=port, secret=secret), encoding="utf-8")
+        say("starting PostgreSQL and the service …")
+        with _service(folder, port) as (url, key):
+            _introduce(url, key, folder)
+            plan = Plan(
+                target=url,
+                nodes=(NodePlan("n1", secret, api_port=0),),
+                users=users,
+                seconds=seconds,
+                rate=rate,
+                faults=frozenset(wanted),
+                seed=secrets.randbelow(2**31),
+            )
+            story = asyncio.run(_watch(plan, url, key))
+        say(story.summary())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _introduce(url: str, key: str, folder: Path) -> None:
+    say(f"the service listens on {url}, its API is described at {url}/docs; ask it:")
+    say(f"  curl -H 'Authorization: Bearer {key}' {url}/v1/presence/summary")
+    say(f'  psql "$(presence-ledger --config {folder}/presence-ledger.toml config database-url)"')
+    say("Ctrl-C ends it. What is recorded, as it is recorded:")
+
+
+@contextmanager
+def _service(folder: Path, port: int) -> Iterator[tuple[str, str]]:
+    """The service as a process of its own -> (its URL, an admin key). Raises LedgerError with what it said."""
+    log = folder / "service.log"
+    command = [sys.executable, "-m", "ledger", "--config", str(folder / "presence-ledger.toml"), "serve"]
+    with log.open("wb") as errors:
+        # In a session of its own: Ctrl-C is for us, and we stop it in order.
+        process = subprocess.Popen(command, stderr=errors, stdout=errors, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        asyncio.run(_ready(process, url, log))
+        yield url, (folder / "data" / ADMIN_KEY_FILE).read_text(encoding="utf-8").strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = asyncio.get_running_loop().time() + START_SECONDS
+    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        while asyncio.get_running_loop().time() < deadline:
+            if process.poll() is not None:
+                raise LedgerError(f"the service did not start: {_last_line(log)}")
+            try:
+                if (await client.get("/health/ready")).status_code == httpx2.codes.OK:
+                    return
+            except httpx2.TransportError:
+                pass
+            await asyncio.sleep(0.05)
+    raise LedgerError(f"the service was not ready after {START_SECONDS:g} s; its log is {log}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+async def _watch(plan: Plan, url: str, key: str) -> Story:
+    """Run the simulation, and show what the ledger records meanwhile."""
+    simulation = Simulation(plan)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, simulation.stop)
+    console = Console()
+    lines: deque[str] = deque(maxlen=LINES_SHOWN)
+    live = console.is_terminal
+    story = Story(lines.append if live else typer.echo)
+    running = asyncio.create_task(simulation.run())
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
+        with _screen(console, simulation, story, lines, live=live):
+            await _follow(client, story, running)
+    await running
+    story.really_online = len(simulation.world.online())
+    return story
+
+
+async def _follow(client: httpx2.AsyncClient, story: Story, running: "asyncio.Task[Any]") -> None:
+    """Read the ledger page by page until the simulation is over and all it caused has been read."""
+    after: str | None = None
+    position = 0
+    over = False
+    while True:
+        page = (
+            await client.get("/v1/ledger/events", params={"limit": PAGE} | ({"after": after} if after else {}))
+        ).json()
+        fresh = [event for event in page["items"] if event["position"] > position]
+        for event in fresh:
+            story.tell(event)
+            position = event["position"]
+        after = page["next"] or after
+        if over and not fresh:
+            summary = (await client.get("/v1/presence/summary")).json()
+            story.shown_online = summary["users"]["online"]
+            return
+        if page["next"] is None:
+            over = running.done()
+            await asyncio.wait({running}, timeout=ASK_EVERY_SECONDS)
+
+
+@contextmanager
+def _screen(console: Console, simulation: Simulation, story: Story, lines: deque[str], *, live: bool) -> Iterator[None]:
+    """On a terminal counters above the last lines; elsewhere nothing, since the lines are printed one by one."""
+    if not live:
+        yield
+        return
+    render: Callable[[], Group] = lambda: _table(simulation, story, lines)  # noqa: E731
+    with Live(console=console, refresh_per_second=4, get_renderable=render):
+        yield
+
+
+def _table(simulation: Simulation, story: Story, lines: deque[str]) -> Group:
+    table = Table(box=None, padding=(0, 2))
+    cells = {"seconds": f"{simulation.world.now:.0f}", "really online": str(len(simulation.world.online()))}
+    cells |= {name: str(number) for name, number in story.counts().items()}
+    for name in cells:
+        table.add_column(name, justify="right")
+    table.add_row(*cells.values())
+    return Group(table, Text("\n".join(lines)))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
