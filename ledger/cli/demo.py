@@ -161,19 +161,14 @@ async def _watch(plan: Plan, url: str, key: str) -> Story:
 
 async def _follow(client: httpx2.AsyncClient, story: Story, running: "asyncio.Task[Any]") -> None:
     """Read the ledger page by page until the simulation is over and all it caused has been read."""
-    after: str | None = None
     position = 0
     over = False
     while True:
-        page = (
-            await client.get("/v1/ledger/events", params={"limit": PAGE} | ({"after": after} if after else {}))
-        ).json()
-        fresh = [event for event in page["items"] if event["position"] > position]
-        for event in fresh:
+        page = (await client.get("/v1/ledger/events", params={"limit": PAGE, "after": position})).json()
+        for event in page["items"]:
             story.tell(event)
             position = event["position"]
-        after = page["next"] or after
-        if over and not fresh:
+        if over and not page["items"]:
             summary = (await client.get("/v1/presence/summary")).json()
             story.shown_online = summary["users"]["online"]
             return

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.http import schemas
 from ledger.http.auth import require
-from ledger.http.paging import Page, number_from_cursor, to_cursor
+from ledger.http.paging import Page, number_from_cursor
 from ledger.http.problems import Problem, invalid
 from ledger.http.state import services_of
 from ledger.http.uid import Uid
@@ -54,7 +54,7 @@ def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query(
     if NDJSON in request.headers.get("accept", ""):
         return StreamingResponse(rows.lines(after), media_type=NDJSON)
     found = rows.page(after, query.limit)
-    following = to_cursor(str(found[-1].version)) if len(found) == query.limit else None
+    following = str(found[-1].version) if len(found) == query.limit else None
     return _page(ledger, found, following)
 
 
@@ -94,13 +94,15 @@ class _UserRows:
 
 @router.get("/v1/ledger/events", summary="Every event by position", response_model=schemas.EventPage)
 def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response:
-    """The whole ledger in the order of its commits: users' events and sources' events."""
+    """The whole ledger in the order of its commits: users' events and sources' events.
+
+    `after` takes any position, so that a reader at the head can ask later for what was appended since.
+    """
     ledger = services_of(request).ledger
     after = number_from_cursor(query.after) or 0
     with translated():
         rows = ledger.events_recorder.ledger_rows(after=after, limit=query.limit)
-    # At the head the cursor goes on as well: what is appended later comes after it.
-    following = to_cursor(str(rows[-1].position)) if len(rows) == query.limit else None
+    following = str(rows[-1].position) if len(rows) == query.limit else None
     return _page(ledger, rows, following)
 
 
@@ -125,7 +127,7 @@ def one_delivery(
     body = {
         "delivery": event_view(row, received),
         "items": [event_view(item, ledger.event(item)) for item in rows],
-        "next": to_cursor(str(start + limit)) if start + limit < last else None,
+        "next": str(start + limit) if start + limit < last else None,
     }
     return Response(_encode(body), media_type="application/json")
 

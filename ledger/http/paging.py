@@ -1,4 +1,4 @@
-"""Keyset pages: an opaque cursor that holds the last key of a page."""
+"""Keyset pages: a cursor that holds the last key of a page, opaque to whoever asks."""
 
 import base64
 import binascii
@@ -40,13 +40,12 @@ def from_cursor(cursor: str | None) -> str | None:
 
 
 def number_from_cursor(cursor: str | None) -> int | None:
-    """The same, of a cursor over positions or versions."""
-    key = from_cursor(cursor)
-    if key is None:
+    """The position or version that a list goes on after, in digits, so that whoever follows the ledger can name it."""
+    if cursor is None:
         return None
-    if not (key.isascii() and key.isdigit()) or len(key) > 18:
+    if not (cursor.isascii() and cursor.isdigit()) or len(cursor) > 18:
         raise _bad()
-    return int(key)
+    return int(cursor)
 
 
 def _bad() -> Problem:
