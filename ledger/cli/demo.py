@@ -56,7 +56,8 @@ def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="How long; without it until Ctrl-C.")] = None,
     rate: Annotated[float, typer.Option(min=0.01, help="Changes of presence a second.")] = 4.0,
     fault: Annotated[
-        list[str] | None, typer.Option(help=f"What goes wrong; repeatable, duplicate and reorder by default: {FAULTS}.")
+        list[str] | None,
+        typer.Option(help=f"What goes wrong; repeatable: {', '.join(FAULTS)}.", show_default="duplicate, reorder"),
     ] = None,
 ) -> None:
     """See presence ledger at work: its own PostgreSQL, the service, and a WuKongIM v2.2 that does not always behave.
@@ -164,17 +165,24 @@ async def _follow(client: httpx2.AsyncClient, story: Story, running: "asyncio.Ta
     position = 0
     over = False
     while True:
-        page = (await client.get("/v1/ledger/events", params={"limit": PAGE, "after": position})).json()
+        page = await _ask(client, "/v1/ledger/events", limit=PAGE, after=position)
         for event in page["items"]:
             story.tell(event)
             position = event["position"]
         if over and not page["items"]:
-            summary = (await client.get("/v1/presence/summary")).json()
+            summary = await _ask(client, "/v1/presence/summary")
             story.shown_online = summary["users"]["online"]
             return
         if page["next"] is None:
             over = running.done()
             await asyncio.wait({running}, timeout=ASK_EVERY_SECONDS)
+
+
+async def _ask(client: httpx2.AsyncClient, path: str, **params: int) -> Any:
+    response = await client.get(path, params=params)
+    if response.status_code != httpx2.codes.OK:
+        raise LedgerError(f"the service answered {response.status_code} to {path}: {response.text[:200]}")
+    return response.json()
 
 
 @contextmanager

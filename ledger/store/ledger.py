@@ -10,7 +10,6 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import (
     BaseInfrastructureFactory,
     InterfaceError,
-    InternalError,
     Mapper,
     OperationalError,
     PersistenceError,
@@ -100,14 +99,13 @@ def translated() -> Iterator[None]:
         if isinstance(cause, psycopg.errors.DiskFull):
             raise StoreFull("PostgreSQL has no space left on its disk; free some, nothing accepted is lost") from error
         away = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
-        if isinstance(error, away) or isinstance(cause, away) or _was_ended(error, cause):
+        if isinstance(error, away) or isinstance(cause, (*away, *_PASSING)):
             raise StoreUnavailable(f"PostgreSQL does not answer: {_first_line(cause or error)}") from error
         raise
 
 
-def _was_ended(error: BaseException, cause: BaseException | None) -> bool:
-    """A connection that the server ended in the middle of a transaction reports itself in several classes."""
-    return isinstance(error, InternalError) and isinstance(cause, psycopg.errors.InternalError_)
+_PASSING = (psycopg.errors.InternalError_, psycopg.errors.ReadOnlySqlTransaction)
+"""What a server says that ends a session in the middle of a transaction, or that has just lost its place to another."""
 
 
 def _first_line(error: BaseException) -> str:
