@@ -43,8 +43,12 @@ SIGNALS: Mapping[Mode, signal.Signals] = {
     "immediate": signal.SIGQUIT,
 }
 
-# A server outlives its starter on purpose; a handle that is collected while it runs would warn of that.
-_started: list[subprocess.Popen[bytes]] = []
+
+class Server(subprocess.Popen[bytes]):
+    """The postmaster that we started. It may outlive us, which is meant: a plain Popen would warn of it at our end."""
+
+    def __del__(self) -> None:
+        """Leave it alone."""
 
 
 @dataclass
@@ -56,7 +60,7 @@ class EmbeddedPostgres:
 
     data_dir: Path
     settings: Mapping[str, str] = field(default_factory=dict)
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+    _process: Server | None = field(default=None, init=False, repr=False)
     _stopped: threading.Event | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -198,8 +202,7 @@ class EmbeddedPostgres:
         with self.log.open("ab") as log:
             self.log.chmod(0o600)
             self._log_start = log.tell()
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[gate], **user.popen_arguments())
-        _started.append(self._process)
+            self._process = Server(command, stdout=log, stderr=log, pass_fds=[gate], **user.popen_arguments())
 
     def _await_ready(self, deadline: float) -> None:
         while True:
@@ -260,7 +263,6 @@ class EmbeddedPostgres:
     def _reap(self) -> None:
         if self._process is not None:
             self._process.wait()
-            _started.remove(self._process)
             self._process = None
 
     def _watch_log(self) -> None:
