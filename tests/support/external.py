@@ -7,10 +7,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ledger.store import postmaster
 from ledger.store.system_user import SystemUser, let_pass, postgres_user, programs
@@ -57,9 +61,16 @@ class ExternalPostgres:
             self._pg_ctl(postgres_user(self.cluster), "stop", "-w", "-t", "120", "-m", mode)
 
     def kill(self) -> None:
-        """kill -9 of every process of it."""
-        for process in postmaster.members(self.cluster):
-            process.send_signal(signal.SIGKILL)
+        """kill -9 of every process of it; returns when none is left and `start` may follow."""
+        deadline = time.monotonic() + 30
+        while members := list(postmaster.members(self.cluster)):
+            assert time.monotonic() < deadline, members
+            for process in members:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL)
+            time.sleep(0.01)
+        # Where nobody reaps orphans, their numbers stay taken, and PostgreSQL would believe the file.
+        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
 
     def url(self, database: str = "postgres") -> str:
         """The URL of a database of it, for an ordinary role that may make databases."""
