@@ -1,6 +1,8 @@
 """Who may ask: API keys by their hash, with scopes; the webhook's secret in constant time."""
 
 import asyncio
+import base64
+import binascii
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -55,22 +57,36 @@ class KeyRing:
             self._read_at = time.monotonic()
 
 
-def require(scope: str) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that lets a request pass whose key has the scope: 401 without a valid key, 403 without the scope."""
+def require(scope: str, *, basic: bool = False) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that lets a request pass whose key has the scope: 401 without a valid key, 403 without the scope.
+
+    With `basic` the key may also come as the password of HTTP's basic authentication, which browsers ask for.
+    """
+    challenge = {"WWW-Authenticate": 'Basic realm="presence ledger: an API key as the password"' if basic else "Bearer"}
 
     async def check(request: Request) -> None:
-        header = request.headers.get("authorization", "")
-        scheme, _, key = header.partition(" ")
-        if scheme.lower() != "bearer" or not key:
-            raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers={"WWW-Authenticate": "Bearer"})
+        key = _key_of(request.headers.get("authorization", ""), basic=basic)
+        if not key:
+            raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=challenge)
         keys: KeyRing = request.app.state.keys
-        scopes = await keys.scopes(key.strip())
+        scopes = await keys.scopes(key)
         if scopes is None:
-            raise Problem(401, "this API key is unknown or revoked", headers={"WWW-Authenticate": "Bearer"})
+            raise Problem(401, "this API key is unknown or revoked", headers=challenge)
         if scope not in scopes:
             raise Problem(403, f"this API key has no scope '{scope}'")
 
     return check
+
+
+def _key_of(header: str, *, basic: bool) -> str:
+    scheme, _, credentials = header.partition(" ")
+    credentials = credentials.strip()
+    if basic and scheme.lower() == "basic":
+        try:
+            return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeError):
+            return ""
+    return credentials if scheme.lower() == "bearer" else ""
 
 
 def secret_matches(given: str, accepted: Sequence[str]) -> bool:

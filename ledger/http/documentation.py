@@ -1,0 +1,74 @@
+"""The API's own description, `/openapi.json`, and the page that shows it, `/docs`, with assets of its own."""
+
+from importlib.resources import files
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import HTMLResponse, JSONResponse
+
+from ledger.http import schemas
+from ledger.http.auth import require
+
+ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+
+# A browser cannot send a bearer key with a page; it can ask its user for a password.
+router = APIRouter(dependencies=[Depends(require("read", basic=True))], include_in_schema=False)
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """The description of every route."""
+    return JSONResponse(request.app.openapi())
+
+
+@router.get("/docs")
+async def page() -> HTMLResponse:
+    """The description as a page to read and try."""
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="Presence ledger",
+        swagger_js_url="/docs/swagger-ui-bundle.js",
+        swagger_css_url="/docs/swagger-ui.css",
+        swagger_favicon_url="data:,",
+    )
+
+
+def _asset(name: str) -> Response:
+    content = (files("fastapi_swagger") / "resources" / name).read_bytes()
+    return Response(content, media_type=ASSETS[name], headers={"Cache-Control": "private, max-age=86400"})
+
+
+@router.get("/docs/swagger-ui-bundle.js")
+def script() -> Response:
+    """Swagger UI itself."""
+    return _asset("swagger-ui-bundle.js")
+
+
+@router.get("/docs/swagger-ui.css")
+def style() -> Response:
+    """Its style sheet."""
+    return _asset("swagger-ui.css")
+
+
+def describe(app: Any) -> dict[str, Any]:
+    """FastAPI's description with what it cannot know: the API key, and problems instead of its own errors."""
+    description = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    components = description.setdefault("components", {})
+    problem = schemas.ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+    components["schemas"] = {
+        name: schema
+        for name, schema in components.get("schemas", {}).items()
+        if name not in ("HTTPValidationError", "ValidationError")
+    }
+    components["schemas"] |= problem.pop("$defs") | {"ProblemBody": problem}
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, operations in description["paths"].items():
+        for operation in operations.values():
+            if not path.startswith(("/hooks", "/health")):
+                operation["security"] = [{"key": []}]
+            refused = operation["responses"].get("422")
+            if refused is not None:
+                refused["content"] = schemas.PROBLEMS[422]["content"]
+    return description
