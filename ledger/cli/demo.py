@@ -93,7 +93,7 @@ def demo(
 
 
 def _introduce(url: str, key: str, folder: Path) -> None:
-    say(f"the service listens on {url}, its API is described at {url}/docs; ask it:")
+    say(f"the service listens on {url}, its API is described at {url}/docs (password: the key); ask it:")
     say(f"  curl -H 'Authorization: Bearer {key}' {url}/v1/presence/summary")
     say(f'  psql "$(presence-ledger --config {folder}/presence-ledger.toml config database-url)"')
     say("Ctrl-C ends it. What is recorded, as it is recorded:")

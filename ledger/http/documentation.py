@@ -24,14 +24,16 @@ async def openapi(request: Request) -> Response:
 
 
 @router.get("/docs")
-async def page() -> HTMLResponse:
+async def page(request: Request) -> HTMLResponse:
     """The description as a page to read and try."""
+    # Within the page: a browser that was given the key in the page's URL refuses to fetch another one with it.
     return get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="Presence ledger",
         swagger_js_url="/docs/swagger-ui-bundle.js",
         swagger_css_url="/docs/swagger-ui.css",
         swagger_favicon_url="data:,",
+        swagger_ui_parameters={"spec": request.app.openapi()},
     )
 
 
