@@ -1,0 +1,91 @@
+"""The PostgreSQL that is measured on: an embedded one in a scratch folder, or a given one, with databases to use up."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from os import getpid
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from bench._report import Options
+from ledger.store import migrate, postmaster
+from ledger.store.embedded import EmbeddedPostgres
+
+_numbers = count(1)
+
+
+class Server:
+    """A running PostgreSQL; `folder` is for whatever the run needs on disk."""
+
+    def __init__(self, url: str, folder: Path, cluster: Path | None) -> None:
+        self._url = url
+        self.folder = folder
+        self._cluster = cluster
+
+    def describe(self) -> str:
+        """Its version, and whether it is ours."""
+        with psycopg.connect(self._url) as connection:
+            version = connection.info.parameter_status("server_version")
+        return f"PostgreSQL {version} ({'embedded, fsync on' if self._cluster else 'external'})"
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of a database with our schema and nothing in it, dropped at the end."""
+        name = f"bench_{getpid()}_{next(_numbers)}"
+        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        url = urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
+        try:
+            migrate.apply(url)
+            yield url
+        finally:
+            self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def settle(self) -> None:
+        """Write out what earlier measurements left to be written."""
+        self._execute(sql.SQL("CHECKPOINT"))
+
+    def cpu_seconds(self) -> float:
+        """What its living processes used so far; 0 for an external one."""
+        if self._cluster is None:
+            return 0.0
+        return sum(used.user + used.system for used in (p.cpu_times() for p in postmaster.members(self._cluster)))
+
+    def _execute(self, statement: sql.SQL | sql.Composed) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@contextmanager
+def server(options: Options) -> Iterator[Server]:
+    """The server that the options ask for; an embedded one is stopped and removed at the end."""
+    with scratch_folder() as folder:
+        if options.database_url:
+            yield Server(options.database_url, folder, None)
+            return
+        postgres = EmbeddedPostgres(folder / "postgres")
+        try:
+            yield Server(postgres.start(), folder, postgres.cluster)
+        finally:
+            postgres.stop("immediate")
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder with a short path, as sockets want it, removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="ledger-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def process_cpu_seconds(pid: int) -> float:
+    """What a process used so far, all its threads together."""
+    used = psutil.Process(pid).cpu_times()
+    return used.user + used.system

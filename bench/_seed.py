@@ -1,0 +1,94 @@
+"""Fills a ledger without the service: real bodies judged by the product's own rules, their rows brought in by COPY."""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import cycle, islice
+from typing import Any
+
+import psycopg
+from psycopg import Cursor
+
+from bench._crowd import Crowd
+from bench._report import progress
+from ledger.domain.events import Configured
+from ledger.domain.policy import DEFAULT_POLICY
+from ledger.domain.profile import Profile
+from ledger.domain.source import SourceState
+from ledger.http.hooks import new_delivery_id
+from ledger.ingest.draft import Draft, read_webhook
+from ledger.store.mapper import EventMapper, Recorded
+from projections import current, sources
+
+SOURCE = "main"
+ROWS_A_COPY = 50_000
+PROGRESS_EVENTS = 1_000_000
+REJECTED_BYTES = 65_536
+
+_EVENTS_IN = "COPY events (stream, version, position, kind, payload, recorded_at) FROM STDIN (FORMAT BINARY)"
+
+
+class Seeder:
+    """Writes into one empty ledger, and goes on from there later if nobody else wrote meanwhile.
+
+    The crowds are those of the nodes n1, n2 …, and have told of nothing yet.
+    """
+
+    def __init__(self, url: str, crowds: Sequence[Crowd]) -> None:
+        self._url = url
+        self._crowds = crowds
+        self._mapper = EventMapper()
+        self._draft = Draft({SOURCE: SourceState(SOURCE)}, {}, 0, REJECTED_BYTES)
+
+    def everybody_online(self) -> None:
+        """An event for each user."""
+        self._store(
+            event
+            for node, crowd in enumerate(self._crowds)
+            for body in crowd.first_bodies(1000)
+            for event in self._judged(node, body)
+        )
+
+    def come_and_go(self, events: int, body_items: int = 512) -> None:
+        """So many events more, the nodes taking turns."""
+        nodes = cycle(range(len(self._crowds)))
+        endless = (event for node in nodes for event in self._judged(node, self._crowds[node].body(body_items)))
+        self._store(islice(endless, events))
+
+    def _judged(self, node: int, body: bytes) -> Iterator[Recorded]:
+        at = time.time_ns() // 1000
+        if self._draft.head == 0:
+            nodes = {f"n{number + 1}": Profile.V2_2 for number in range(len(self._crowds))}
+            configured = Configured(at=at, instance="seed", policy=DEFAULT_POLICY, profile=Profile.V2_2, nodes=nodes)
+            yield self._draft.append_to_source(SOURCE, configured)
+        yield from self._draft.add(read_webhook(new_delivery_id(), SOURCE, f"n{node + 1}", at, body, REJECTED_BYTES))
+
+    def _store(self, events: Iterator[Recorded]) -> None:
+        """Bring them in, in large transactions, and then the states as they are after the last one."""
+        with psycopg.connect(self._url) as connection, connection.cursor() as cursor:
+            position = self._head(cursor)
+            while part := list(islice(events, ROWS_A_COPY)):
+                self._copy(cursor, part, position)
+                position += len(part)
+                connection.commit()
+                if position // PROGRESS_EVENTS != (position - len(part)) // PROGRESS_EVENTS:
+                    progress(f"{position:,} events in the ledger")
+            cursor.execute("DELETE FROM current")
+            current.write(cursor, list(current.rows_of(self._draft.presences.values())))
+            sources.write(cursor, [sources.row_of(self._draft.source(SOURCE), rules_position=1)])
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+
+    def _copy(self, cursor: Cursor[Any], part: Sequence[Recorded], position: int) -> None:
+        at = datetime.now(UTC)
+        with cursor.copy(_EVENTS_IN) as copy:
+            copy.set_types(["text", "int8", "int8", "text", "bytea", "timestamptz"])
+            for number, recorded in enumerate(part, position + 1):
+                kind, payload = self._mapper.kind_and_payload(recorded.event)
+                copy.write_row((recorded.originator_id, recorded.originator_version, number, kind, payload, at))
+
+    def _head(self, cursor: Cursor[Any]) -> int:
+        row = cursor.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+        assert row is not None
+        head: int = row[0]
+        return head

@@ -1,0 +1,96 @@
+"""The command with what a benchmark adds to it: a route that answers a constant, and timers around the steps of ingest.
+
+`BENCH_CONSTANT=1` and `BENCH_PROFILE=1` switch them on; all else is the product's own `serve`.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+from fastapi import Depends, FastAPI, Response
+
+from ledger.cli.app import main
+from ledger.http import service
+from ledger.http.app import create_app
+from ledger.http.auth import KeyRing, require
+from ledger.http.state import Services
+from ledger.ingest import writer
+from ledger.store.recorder import Commit
+from projections import current
+
+CONSTANT_PATH = "/bench/constant"
+TIMES_PATH = "/bench/times"
+
+# As long as an answer about one user.
+BODY = b'{"constant":"' + b"x" * 420 + b'"}'
+
+
+class Times:
+    """Seconds by step: on the clock, and on the processor by the thread that took the step."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.seconds: dict[str, tuple[float, float]] = {}
+
+    def around(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, timed."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            wall, processor = time.perf_counter(), time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent = time.perf_counter() - wall, time.thread_time() - processor
+                with self._lock:
+                    before = self.seconds.get(step, (0.0, 0.0))
+                    self.seconds[step] = before[0] + spent[0], before[1] + spent[1]
+
+        return timed
+
+
+def _extended(times: Times) -> Callable[[Services, KeyRing], FastAPI]:
+    def extended(services: Services, keys: KeyRing) -> FastAPI:
+        app = create_app(services, keys)
+
+        async def constant() -> Response:
+            return Response(BODY, media_type="application/json")
+
+        async def show_times() -> dict[str, tuple[float, float]]:
+            return times.seconds
+
+        admitted = [Depends(require("read"))]
+        app.add_api_route(CONSTANT_PATH, constant, dependencies=admitted)
+        app.add_api_route(TIMES_PATH, show_times, dependencies=admitted)
+        return app
+
+    return extended
+
+
+def _profile(times: Times) -> None:
+    steps: tuple[tuple[Any, str, str], ...] = (
+        (writer, "read_webhook", "parse"),
+        (writer, "judge", "judge"),
+        (current, "rows_of", "encode states (within judge)"),
+        (current, "load", "load states"),
+        (Commit, "append", "write events"),
+        (current, "write", "write states"),
+        (writer.Writer, "_attempt", "transaction"),
+    )
+    rows_of = current.rows_of
+    for owner, name, step in steps:
+        function = getattr(owner, name)
+        if name == "rows_of":
+            # It makes its rows only as they are asked for.
+            function = lambda presences: list(rows_of(presences))  # noqa: E731
+        setattr(owner, name, times.around(step, function))
+
+
+if __name__ == "__main__":
+    times = Times()
+    if os.environ.get("BENCH_PROFILE"):
+        _profile(times)
+    with patch.object(service, "create_app", _extended(times)):
+        main()

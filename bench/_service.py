@@ -1,0 +1,149 @@
+"""The service under test: a process of its own, started by the very command that an operator uses."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import _client
+from ledger.store import postmaster
+
+REPOSITORY = Path(__file__).parents[1]
+SECRET = "bench-webhook-secret"  # noqa: S105
+KEY = "bench-api-key"
+NODES = 8
+PRODUCT = ("-m", "ledger")
+WITH_EXTRAS = ("-m", "bench._serve")
+"""See `bench/_serve.py`."""
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+CONFIGURATION = """
+data_dir = "{folder}/data"
+database_url = "{database_url}"
+listen = "127.0.0.1:{port}"
+log_level = "warning"
+[[sources]]
+name = "main"
+profile = "v2.2"
+webhook_secret = "{secret}"
+{nodes}
+[api_keys]
+bench = {{ key = "{key}", scopes = ["admin"] }}
+"""
+
+
+class Service:
+    """An instance with `NODES` nodes, its settings and its log in `folder`."""
+
+    def __init__(self, folder: Path, database_url: str = "", command: Sequence[str] = PRODUCT, **extras: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = _free_port()
+        self._command = command
+        self._extras = extras
+        self._configuration = folder / "presence-ledger.toml"
+        self._configuration.write_text(
+            CONFIGURATION.format(
+                folder=folder,
+                database_url=database_url.replace("\\", "\\\\"),
+                port=self.port,
+                secret=SECRET,
+                nodes="\n".join(f'[[sources.nodes]]\nname = "n{number}"' for number in range(1, NODES + 1)),
+                key=KEY,
+            ),
+            encoding="utf-8",
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def cluster(self) -> Path:
+        """Where the embedded PostgreSQL's files are, if it has one."""
+        return (self.folder / "data" / "postgres").resolve()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def spawn(self) -> None:
+        """Start the process and do not wait for anything."""
+        # Neither an operator's settings nor a coverage measurement may slow it down.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PRESENCE_LEDGER_", "COVERAGE_"))}
+        environment |= {"PYTHONPATH": str(REPOSITORY)} | self._extras
+        command = [sys.executable, *self._command, "--config", str(self._configuration), "serve"]
+        with (self.folder / "service.log").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections. Raises RuntimeError with its last words."""
+        self.spawn()
+        deadline = time.monotonic() + START_SECONDS
+        while not self.listens():
+            self.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the service does not listen after {START_SECONDS:g} s")
+            time.sleep(0.01)
+
+    def listens(self) -> bool:
+        """Whether it takes connections."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def check(self) -> None:
+        """Raises RuntimeError where the process has ended."""
+        if self._process is None or self._process.poll() is not None:
+            words = (self.folder / "service.log").read_text(encoding="utf-8", errors="replace")
+            raise RuntimeError(f"the service ended:\n{words[-2000:]}")
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for the end."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        self._end(signal.SIGKILL)
+
+    def kill_postgres(self, only_postmaster: bool) -> None:
+        """SIGKILL to the embedded PostgreSQL: to its first process alone, or to all of them."""
+        running = postmaster.find(self.cluster)
+        victims = list(postmaster.members(self.cluster))
+        if only_postmaster and running is not None:
+            victims = [running.process]
+        for process in victims:
+            if process.is_running():
+                os.kill(process.pid, signal.SIGKILL)
+
+    def webhook(self, body: bytes, node: int = 0) -> bytes:
+        """The request that brings a body from one of the nodes, counted from 0."""
+        path = f"/hooks/main/n{node + 1}/{SECRET}?event=user.onlinestatus"
+        return _client.post(path, body)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+            self._process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def running(folder: Path, database_url: str, command: Sequence[str] = PRODUCT, **extras: str) -> Iterator[Service]:
+    """A service that listens, stopped at the end; `extras` are of its environment."""
+    service = Service(folder, database_url, command, **extras)
+    service.start()
+    try:
+        yield service
+        service.check()
+    finally:
+        service.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
