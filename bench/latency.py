@@ -1,0 +1,87 @@
+"""How long do the answers to 512-item POSTs take while 5,000 items a second flow?"""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+from bench import _client, _service
+from bench._crowd import Crowd
+from bench._postgres import server
+from bench._report import Bar, Options, Report, main, number, percentile
+
+ITEMS_A_SECOND = 5000
+BODY_ITEMS = 512
+USERS = 24_000
+WARM_UP_SECONDS = 3
+
+
+def measure(options: Options) -> Report:
+    """An open loop: POSTs leave when they are due, whatever became of those before, and count from when they were due.
+
+    Once at an even pace, once at random (exponential) distances of the same mean, where POSTs meet each other.
+    """
+    seconds = options.pick(60, 8)
+    with server(options) as postgres:
+        report = Report(
+            f"POSTs of {BODY_ITEMS} items, {ITEMS_A_SECOND:,} items/s, {USERS:,} users known, {seconds} s each; "
+            "milliseconds from the instant a POST was due to its answer",
+            postgres.describe(),
+            ("arrivals", "POSTs", "median", "p90", "p99", "longest"),
+        )
+        for arrivals in ("even", "random"):
+            with postgres.database() as url, _service.running(postgres.folder / arrivals, url) as service:
+                requests, warm_up = _requests(service, seconds)
+                postgres.settle()
+                took = _client.run(_open_loop(service.port, requests, _due(len(requests), arrivals, options.seed)))
+            took = [1000 * each for each in took[warm_up:]]
+            figures = (percentile(took, 0.5), percentile(took, 0.9), percentile(took, 0.99), max(took))
+            report.rows.append((arrivals, str(len(took)), *(number(figure) for figure in figures)))
+            bound = 250 if options.short else 50
+            report.bars.append(Bar(f"p99, {arrivals} arrivals", figures[2], bound, at_least=False, unit="ms"))
+    return report
+
+
+def _requests(service: _service.Service, seconds: int) -> tuple[list[tuple[int, bytes]], int]:
+    """The POSTs with their nodes in turn, and how many of them are for warming up; everybody is made known first."""
+    crowds = [Crowd(node, USERS // _service.NODES) for node in range(_service.NODES)]
+    first = [[service.webhook(body, node) for body in c.first_bodies(BODY_ITEMS)] for node, c in enumerate(crowds)]
+    _client.run(_client.drive(service.port, [iter(each) for each in first]))
+    warm_up = WARM_UP_SECONDS * ITEMS_A_SECOND // BODY_ITEMS
+    posts = warm_up + seconds * ITEMS_A_SECOND // BODY_ITEMS
+    nodes = [number % _service.NODES for number in range(posts)]
+    return [(node, service.webhook(crowds[node].body(BODY_ITEMS), node)) for node in nodes], warm_up
+
+
+def _due(posts: int, arrivals: str, seed: int) -> list[float]:
+    """When each POST is due, in seconds from the start."""
+    distance = BODY_ITEMS / ITEMS_A_SECOND
+    if arrivals == "even":
+        return [number * distance for number in range(posts)]
+    choice = random.Random(seed)
+    due, at = [], 0.0
+    for _ in range(posts):
+        due.append(at)
+        at += choice.expovariate(1 / distance)
+    return due
+
+
+async def _open_loop(port: int, requests: Sequence[tuple[int, bytes]], due: Sequence[float]) -> list[float]:
+    """Seconds each POST took; one of a node goes out after the answer to that node's one before, as its sender does."""
+    connections = [await _client.connect(port) for _ in range(_service.NODES)]
+    free = [asyncio.Lock() for _ in connections]
+    started = time.perf_counter()
+
+    async def one(node: int, request: bytes, at: float) -> float:
+        await asyncio.sleep(started + at - time.perf_counter())
+        async with free[node]:
+            answer = await connections[node].exchange(request)
+        if answer.status != 200:
+            raise RuntimeError(f"answered {answer.status}: {answer.body[:500]!r}")
+        return time.perf_counter() - started - at
+
+    return await asyncio.gather(*(one(*each, at) for each, at in zip(requests, due, strict=True)))
+
+
+if __name__ == "__main__":
+    main("latency", "performance.md", measure)

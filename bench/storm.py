@@ -1,0 +1,88 @@
+"""A reconnect storm: how long do 200,000 items in one POST take, and how much memory?"""
+
+import re
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import _client, _service
+from bench._copy import counts
+from bench._crowd import Crowd
+from bench._postgres import server
+from bench._report import Bar, Options, Report, main, median, number, progress
+
+ITEMS = 200_000
+MIB = 1_048_576
+
+
+class Storm(NamedTuple):
+    """One POST: seconds to its answer, and MiB over idle at the peak."""
+
+    seconds: float
+    memory: float
+
+
+def measure(options: Options) -> Report:
+    """Each round is a service and a ledger of its own: a storm of users never seen, then one of the same users."""
+    rounds = options.pick(3, 1)
+    kinds: dict[str, list[Storm]] = {"new": [], "known": []}
+    with server(options) as postgres:
+        for round_number in range(rounds):
+            with postgres.database() as url:
+                with _service.running(postgres.folder / f"service-{round_number}", url) as service:
+                    crowd = Crowd(0, ITEMS, round_number)
+                    idle = _warm_up(service)
+                    for kind, storms in kinds.items():
+                        storm = _storm(service, crowd.first_body(), idle)
+                        storms.append(storm)
+                        progress(f"{kind} users: {storm.seconds:.1f} s, {storm.memory:.0f} MiB over {idle / MIB:.0f}")
+                events, _ = counts(url)
+                if events < 2 * ITEMS:
+                    raise RuntimeError(f"{events} events of {2 * ITEMS} items are in the ledger")
+        report = Report(
+            f"{ITEMS:,} items in one POST, to users never seen and then to the same again; "
+            f"memory is the peak of the service's resident set over that of an idle one; medians of {rounds} rounds, "
+            "the worst in brackets",
+            postgres.describe(),
+            ("users", "seconds to 200", "items/s", "memory over idle, MiB"),
+        )
+    for kind, storms in kinds.items():
+        seconds, memory = [storm.seconds for storm in storms], [storm.memory for storm in storms]
+        report.rows.append((kind, _with_worst(seconds), number(ITEMS / median(seconds)), _with_worst(memory)))
+        bound = 30 if options.short else 10
+        report.bars.append(Bar(f"{kind} users, longest", max(seconds), bound, at_least=False, unit="s"))
+        report.bars.append(Bar(f"{kind} users, most memory", max(memory), 400, at_least=False, unit="MiB"))
+    return report
+
+
+def _with_worst(values: list[float]) -> str:
+    return f"{number(median(values))} ({number(max(values))})"
+
+
+def _warm_up(service: _service.Service) -> int:
+    """Some ordinary traffic, of another node, so that every part is there; gives the resident bytes after it."""
+    crowd = Crowd(1, 1000)
+    posts = [service.webhook(crowd.body(512), 1) for _ in range(20)]
+    _client.run(_client.drive(service.port, [iter(posts)]))
+    return _memory(service.pid, "VmRSS")
+
+
+def _storm(service: _service.Service, body: bytes, idle: int) -> Storm:
+    # Makes the kernel forget the peak so far.
+    Path(f"/proc/{service.pid}/clear_refs").write_text("5", encoding="ascii")
+    started = time.perf_counter()
+    _client.run(_client.drive(service.port, [iter([service.webhook(body)])]))
+    return Storm(time.perf_counter() - started, (_memory(service.pid, "VmHWM") - idle) / MIB)
+
+
+def _memory(pid: int, name: str) -> int:
+    """Bytes, as the kernel keeps them: VmRSS now, VmHWM at the peak."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"the kernel does not tell {name}")
+    return int(found[1]) * 1024
+
+
+if __name__ == "__main__":
+    main("storm", "performance.md", measure)
