@@ -1,73 +1,158 @@
-"""The HTTP server: granian inside our own event loop, on a port that a new instance may share with the old one."""
+"""The HTTP server: granian inside our own event loop, on a port that a new instance may share with the old one.
+
+An upgrade starts the new instance beside the old one and then stops that. Linux spreads new connections over all who
+listen, and whatever waits in the queue of a socket that closes is reset; so the one that stops first has new
+connections sent to the other, then ends those it has by telling their senders, and closes last.
+"""
 
 import asyncio
+import ctypes
 import errno
 import socket
+import struct
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
+import psutil
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
-from granian.server.embed import Server
+from granian.net import SocketHolder  # type: ignore[attr-defined]
+from granian.server.embed import Server as Granian
 
 from ledger.errors import LedgerError
 from ledger.settings import Listen
 
 BACKLOG = 4096
+DRAIN_SECONDS = 2.5
+"""An idle WuKongIM polls its own queue every two seconds: by then each of its connections has been told."""
+FINISH_SECONDS = 4.5
+"""Requests under way end within `store_wait_seconds`; one that is never sent to its end is cut off."""
+LOOK_SECONDS = 0.05
+
+# Linux's <asm-generic/socket.h>; Python's socket module has no names for them.
+ATTACH_REUSEPORT_CBPF = 51
+DETACH_REUSEPORT_BPF = 68
+BPF_RETURN = 0x06
+SECOND_LISTENER = 1
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
 
 
 class PortTaken(LedgerError):
     """Another program listens on the address."""
 
 
-def check_address(listen: Listen) -> None:
-    """Raise PortTaken, or say what else is wrong, before anything is started for nothing.
+def bind(listen: Listen) -> socket.socket:
+    """A socket that has the address and does not listen yet. Raises PortTaken, or says what else is wrong.
 
     Linux lets a port be shared by those who ask for it and run as one user: an instance beside another one of ours gets
     through, a port that another program holds does not.
     """
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            probe.bind((listen.host, listen.port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortTaken(
-                    f"{listen} is taken by another program; stop it, or set `listen` to another port"
-                ) from error
-            raise LedgerError(
-                f"cannot listen on {listen}: {error.strerror}; set `listen` to an address of this machine"
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((listen.host, listen.port))
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(
+                f"{listen} is taken by another program; stop it, or set `listen` to another port"
             ) from error
+        raise LedgerError(
+            f"cannot listen on {listen}: {error.strerror}; set `listen` to an address of this machine"
+        ) from error
+    return bound
 
 
-def server(app: Any, listen: Listen) -> Server:
-    """A server of the app that `serve()` runs until `stop()`."""
-    return Server(
-        app,
-        address=listen.host,
-        port=listen.port,
-        interface=Interfaces.ASGINL,
-        websockets=False,
-        backlog=BACKLOG,
-        http1_settings=HTTP1Settings(),
-        log_enabled=False,
-        log_access=False,
-    )
+class HttpServer:
+    """Serves an app on a bound socket from `start` to `stop`."""
 
+    def __init__(self, app: Any, bound: socket.socket) -> None:
+        self._app = app
+        self._socket = bound
+        self._address = bound.getsockname()
+        self._stopping = False
+        self._granian = _Granian(self._serve_one, bound)
+        self._serving: asyncio.Task[None] | None = None
 
-async def wait_until_listening(listen: Listen, seconds: float) -> None:
-    """Return once the address takes connections. Raises LedgerError after `seconds`."""
-    # An address that means all of them is asked at the loopback one.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(host, listen.port)
-        except OSError as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise LedgerError(f"the server does not listen on {listen}: {error}") from error
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
+    def start(self) -> None:
+        """Listen: from here on nobody is refused."""
+        self._socket.listen(BACKLOG)
+        # What an instance that stopped earlier left with the port would send everybody to one of us.
+        _set_option(self._socket, DETACH_REUSEPORT_BPF, struct.pack("@i", 0))
+        self._serving = asyncio.create_task(self._granian.serve())
+
+    async def stop(self) -> None:
+        """Take no new connections where another instance does, answer what comes on those there are, then close.
+
+        Takes up to `DRAIN_SECONDS` while senders keep connections open, and `FINISH_SECONDS` for requests under way.
+        """
+        assert self._serving is not None
+        self._stopping = True
+        _send_connections_to_the_other(self._socket)
+        deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS
+        while True:
+            # First of all a pause, in which the connections of the queue are accepted.
+            await asyncio.sleep(LOOK_SECONDS)
+            if asyncio.get_running_loop().time() > deadline or not await asyncio.to_thread(self._has_connections):
+                break
+        self._granian.stop()  # type: ignore[no-untyped-call]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._serving, FINISH_SECONDS)
+        self._socket.close()
+
+    def _has_connections(self) -> bool:
+        port = self._address[1]
+        connections = psutil.Process().net_connections("tcp")
+        return any(each.status == psutil.CONN_ESTABLISHED and each.laddr.port == port for each in connections)
+
+    async def _serve_one(self, scope: Message, receive: Any, send: Send) -> None:
+        if not self._stopping:
+            await self._app(scope, receive, send)
             return
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, send_and_close)
+
+
+class _Granian(Granian):
+    """granian on our socket; on one of its own we could say nothing about who gets its connections."""
+
+    def __init__(self, app: Any, listening: socket.socket) -> None:
+        super().__init__(
+            app,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            backlog=BACKLOG,
+            http1_settings=HTTP1Settings(),
+            log_enabled=False,
+            log_access=False,
+        )
+        self._listening = listening
+
+    def _init_shared_socket(self) -> None:
+        # It takes the descriptor over and closes it.
+        self._shd = SocketHolder(self._listening.dup().detach(), False, BACKLOG)  # type: ignore[assignment, call-arg]
+
+
+def _send_connections_to_the_other(listening: socket.socket) -> None:
+    """Where two share a port, the one that listened first is the first of Linux's list: choose the second.
+
+    Without a second one, or on another system, connections go on coming to us.
+    """
+    instruction = ctypes.create_string_buffer(struct.pack("@HBBI", BPF_RETURN, 0, 0, SECOND_LISTENER))
+    program = struct.pack("@HP", 1, ctypes.addressof(instruction))
+    _set_option(listening, ATTACH_REUSEPORT_CBPF, program)
+
+
+def _set_option(listening: socket.socket, option: int, value: bytes) -> None:
+    with suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, option, value)

@@ -1,6 +1,7 @@
 """One instance of the service: its parts built in order, run until it is asked to stop, and taken down in order."""
 
 import asyncio
+import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +20,7 @@ from ledger.errors import StoreUnavailable
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
-from ledger.http.server import check_address, server, wait_until_listening
+from ledger.http.server import HttpServer, bind
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration, announce_start, announce_stop
 from ledger.ingest.clock import Clock
@@ -35,8 +36,7 @@ log = structlog.get_logger()
 
 READ_CONNECTIONS = 4
 LEDGER_CONNECTIONS = 8
-DRAIN_SECONDS = 6.0
-START_SECONDS = 10.0
+DRAIN_SECONDS = 2.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
@@ -66,18 +66,16 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
 
 async def serve(settings: Settings, folder: DataFolder, database_url: str, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises LedgerError where it cannot start."""
-    check_address(settings.listen)
-    async with running(settings, folder, database_url) as app:
-        http = server(app, settings.listen)
-        serving = asyncio.create_task(http.serve())
-        try:
-            await wait_until_listening(settings.listen, START_SECONDS)
-            log.info("listening", address=f"http://{settings.listen}")
-            await stop.wait()
-            log.info("stopping")
-        finally:
-            http.stop()  # type: ignore[no-untyped-call]
-            await serving
+    with bind(settings.listen) as bound:
+        async with running(settings, folder, database_url) as app:
+            http = HttpServer(app, bound)
+            http.start()
+            log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
+            try:
+                await stop.wait()
+            finally:
+                log.info("stopping")
+                await http.stop()
 
 
 def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool) -> Services:
