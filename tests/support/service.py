@@ -1,0 +1,235 @@
+"""Runs the service as its own process: started by the command, asked over HTTP, stopped, killed, its log read."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+from urllib.parse import quote
+
+import httpx2
+
+from tests.support.command import process_environment
+
+T = TypeVar("T")
+
+SECRET = "webhook-secret-of-the-tests"
+KEYS = {"read": "reader-key-of-the-tests", "audit": "auditor-key-of-the-tests", "admin": "admin-key-of-the-tests"}
+PRESENCE_EVENT = "user.onlinestatus"
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+MAIN = f'[[sources]]\nname = "main"\nprofile = "v2.2"\nwebhook_secret = "{SECRET}"\n[[sources.nodes]]\nname = "n1"\n'
+
+
+class Ended(NamedTuple):
+    """How a process ended: its exit code, and what it had written to standard error."""
+
+    code: int
+    log: str
+
+
+class Port:
+    """A port of this machine that nobody else is given while it is held; any number of services may share it."""
+
+    def __init__(self) -> None:
+        # Bound and not listening: the kernel hands it to nobody, and whoever connects is refused.
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._socket.bind(("127.0.0.1", 0))
+        self.number: int = self._socket.getsockname()[1]
+
+    def release(self) -> None:
+        """Let it go."""
+        self._socket.close()
+
+
+class Service:
+    """One instance: its settings file and log in `folder`, its data in `data_dir`.
+
+    `scalars` are settings of the file's top level, `tables` the rest of it as TOML.
+    """
+
+    def __init__(
+        self, folder: Path, port: Port, data_dir: Path, *, database_url: str = "", tables: str = MAIN, **scalars: Any
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.data_dir = data_dir
+        self.port = port.number
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_file = folder / "service.log"
+        self.config = folder / "presence-ledger.toml"
+        self.configure(database_url=database_url, tables=tables, **scalars)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.variables: dict[str, str] = {}
+
+    def configure(self, *, database_url: str = "", tables: str = MAIN, **scalars: Any) -> None:
+        """Write the settings file; a running instance goes on with what it has."""
+        listen = f"127.0.0.1:{self.port}"
+        values = {"data_dir": str(self.data_dir), "database_url": database_url, "listen": listen, "log_level": "debug"}
+        lines = [f"{name} = {json.dumps(value)}" for name, value in (values | scalars).items()]
+        keys = [f'{name} = {{ key = "{key}", scopes = ["{name}"] }}' for name, key in KEYS.items()]
+        self.config.write_text("\n".join([*lines, tables, "[api_keys]", *keys, ""]), encoding="utf-8")
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process last spawned."""
+        assert self._process is not None
+        return self._process
+
+    def spawn(self) -> None:
+        """Start the process and wait for nothing."""
+        command = [sys.executable, "-m", "ledger", "--config", str(self.config), "serve"]
+        environment = process_environment(**self.variables)
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+
+    def start(self) -> "Service":
+        """Start it and wait until it is ready."""
+        self.spawn()
+        self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
+        """Wait until this very process answers that it is ready; another one may share its port."""
+        wait_for(self._ready, seconds, lambda: self.log()[-2000:])
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, f"the service ended with {self.process.poll()}: {self.log()[-2000:]}"
+        # The log tells of this process, the port perhaps of another.
+        if f'"pid": {self.process.pid}' not in self._listening_lines():
+            return False
+        try:
+            return httpx2.get(f"{self.url}/health/ready", trust_env=False, timeout=5).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def _listening_lines(self) -> str:
+        return "\n".join(line for line in self.log().splitlines() if '"listening"' in line)
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds: float = STOP_SECONDS) -> Ended:
+        """Wait for the end of the process."""
+        code = self.process.wait(seconds)
+        return Ended(code, self.log())
+
+    def stop(self) -> Ended:
+        """SIGTERM and wait for the end; nothing is sent to one that has ended."""
+        if self.process.poll() is None:
+            self.terminate()
+        return self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end; the embedded PostgreSQL goes on without it."""
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
+
+    def end(self) -> None:
+        """Whatever state it is in, no process of it is left."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def log(self) -> str:
+        """All that its processes wrote."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace") if self.log_file.exists() else ""
+
+    def hook_path(self, node: str = "n1", source: str = "main", secret: str = SECRET) -> str:
+        """Where a node posts its presence."""
+        return f"/hooks/{source}/{node}/{secret}?event={PRESENCE_EVENT}"
+
+    def environment(self) -> Mapping[str, str]:
+        """Variables with which the command line asks this service."""
+        return process_environment(CONFIG=str(self.config))
+
+
+class Api:
+    """An HTTP client of one service, with the key of a scope, all of them by default."""
+
+    def __init__(self, service: Service, key: str | None = KEYS["admin"], seconds: float = 60.0) -> None:
+        self.service = service
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self.http = httpx2.Client(base_url=service.url, headers=headers, timeout=seconds, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def hook(self, items: Sequence[object] | bytes, node: str = "n1", source: str = "main") -> httpx2.Response:
+        """Post presence items, or a body as it is."""
+        body = items if isinstance(items, bytes) else json.dumps(items, ensure_ascii=False).encode()
+        return self.http.post(self.service.hook_path(node, source), content=body)
+
+    def deliver(self, *items: object, node: str = "n1", source: str = "main") -> None:
+        """Post presence items that must be taken: exactly 200 with an empty body."""
+        answer = self.hook(items, node, source)
+        assert (answer.status_code, answer.content) == (200, b""), answer.text
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The JSON of an answer that must be 200."""
+        answer = self.http.get(path, params=query)
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def presence(self, uid: str) -> Any:
+        """A user's presence."""
+        return self.get(f"/v1/users/{segment(uid)}/presence")
+
+    def events(self, uid: str, **query: Any) -> list[Any]:
+        """All events of a user, page by page."""
+        return list(self.pages(f"/v1/users/{segment(uid)}/events", **query))
+
+    def ledger(self) -> list[Any]:
+        """All events of the ledger, page by page."""
+        return list(self.pages("/v1/ledger/events", limit=10_000))
+
+    def source_events(self, kind: str) -> list[Any]:
+        """The events of that kind in any source's stream."""
+        return [event for event in self.ledger() if event["kind"] == kind]
+
+    def pages(self, path: str, **query: Any) -> Iterator[Any]:
+        """The items of a list, page after page to the end."""
+        after: dict[str, str] = {}
+        while True:
+            page = self.get(path, **query, **after)
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            after = {"after": page["next"]}
+
+
+def segment(uid: str) -> str:
+    """A uid as one segment of a path."""
+    quoted = quote(uid, safe="")
+    # These two alone would be taken for steps of the path.
+    return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted
+
+
+def wait_for(condition: Callable[[], T], seconds: float, explain: Callable[[], object] = lambda: "") -> T:
+    """Ask until the answer is true; an assertion fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {explain()}"
+        time.sleep(0.01)
+    return answer
+
+
+@contextmanager
+def new_service(folder: Path, data_dir: Path, **settings: Any) -> Iterator[Service]:
+    """A service on a port of its own, not started; ended at the end."""
+    port = Port()
+    service = Service(folder, port, data_dir, **settings)
+    try:
+        yield service
+    finally:
+        service.end()
+        port.release()
