@@ -1,0 +1,133 @@
+"""The status shown: across sources and nodes, with darkness, dead nodes and the grace period."""
+
+import pytest
+
+from ledger.domain.observation import SECOND
+from ledger.domain.policy import DEFAULT_POLICY, Policy
+from ledger.domain.presence import Presence
+from ledger.domain.profile import Profile
+from ledger.domain.source import NodeState, SourceState
+from ledger.domain.status import NEVER_OBSERVED, derive, derive_device, next_change_at
+from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, given
+
+FIRST = STARTED_AT + round(PAUSE_SECONDS * SECOND)
+LEFT_AT = FIRST + round(PAUSE_SECONDS * SECOND)
+NOW = LEFT_AT + SECOND
+GRACE = Policy(grace_seconds=5.0)
+DOWN_AT = FIRST + 1
+DARK_AT = FIRST + 2
+
+
+def node_down(*names: str, up: tuple[str, ...] = ()) -> dict[str, SourceState]:
+    nodes = {name: NodeState(down_since=DOWN_AT) for name in names} | {name: NodeState() for name in up}
+    return {"main": SourceState("main", nodes=nodes)}
+
+
+def dark(name: str = "main") -> dict[str, SourceState]:
+    return {name: SourceState(name, dark_since=DARK_AT)}
+
+
+def shown(presence: Presence, sources: dict[str, SourceState]) -> tuple[str, str | None]:
+    status = derive(presence, sources, DEFAULT_POLICY, NOW)
+    return status.status, status.reason
+
+
+ONLINE = given("u-0-1-5-1-1").presence
+OFFLINE = given("u-0-1-5-1-1", "u-0-0-5-0-0").presence
+NEVER_ONLINE = given("u-0-0-5-0-0").presence
+TWO_SOURCES = given("u-0-1-5-1-1", Step("u-0-1-6-1-1", source="other")).presence
+TWO_NODES = given("u-0-1-5-1-1", Step("u-0-1-6-1-1", node="n2"), profile=Profile.V3).presence
+
+
+def test_a_user_never_observed_is_unknown() -> None:
+    assert derive(Presence("u"), {}, DEFAULT_POLICY, FIRST) is NEVER_OBSERVED
+    assert (NEVER_OBSERVED.status, NEVER_OBSERVED.reason) == ("unknown", "never_observed")
+
+
+def test_online_has_its_instant_and_cause() -> None:
+    status = derive(ONLINE, {}, DEFAULT_POLICY, FIRST)
+    assert (status.status, status.since, status.reason) == ("online", FIRST, None)
+    assert status.cause is not None
+    assert (status.cause.kind, status.cause.at, status.cause.position) == ("webhook", FIRST, 1)
+
+
+def test_offline_shows_at_once_without_grace() -> None:
+    status = derive(OFFLINE, {}, DEFAULT_POLICY, LEFT_AT)
+    assert (status.status, status.since) == ("offline", LEFT_AT)
+
+
+@pytest.mark.parametrize(
+    ("presence", "sources", "expected"),
+    [
+        pytest.param(ONLINE, dark(), ("unknown", "source_dark"), id="dark"),
+        pytest.param(OFFLINE, dark(), ("unknown", "source_dark"), id="an offline in the dark"),
+        pytest.param(ONLINE, dark("other"), ("online", None), id="another source is dark"),
+        pytest.param(TWO_SOURCES, dark(), ("online", None), id="online in a source that is not dark"),
+        pytest.param(TWO_SOURCES, dark() | dark("other"), ("unknown", "source_dark"), id="both are dark"),
+        pytest.param(ONLINE, node_down("n1"), ("unknown", "node_down"), id="node down"),
+        pytest.param(OFFLINE, node_down("n1"), ("offline", None), id="an offline does not hang on a node"),
+        pytest.param(ONLINE, node_down(up=("n1",)), ("online", None), id="node up"),
+        pytest.param(ONLINE, node_down("n2"), ("online", None), id="another node is down"),
+        pytest.param(TWO_NODES, node_down("n2", up=("n1",)), ("online", None), id="online on a living node"),
+        pytest.param(TWO_NODES, node_down("n1", "n2"), ("unknown", "node_down"), id="both are down"),
+    ],
+)
+def test_what_is_not_to_be_trusted_is_unknown(
+    presence: Presence, sources: dict[str, SourceState], expected: tuple[str, str | None]
+) -> None:
+    assert shown(presence, sources) == expected
+
+
+def test_a_session_on_a_living_node_keeps_its_device_online() -> None:
+    presence = given("u-0-1-5-1-1", Step("u-0-1-6-2-2", node="n2")).presence
+    assert shown(presence, node_down("n1", up=("n2",))) == ("online", None)
+    assert shown(presence, node_down("n1")) == ("online", None)
+    assert derive(presence, node_down("n1", "n2"), DEFAULT_POLICY, FIRST).since == DOWN_AT
+
+
+def test_the_grace_period_shows_the_online_period_before() -> None:
+    shows_at = LEFT_AT + 5 * SECOND
+    before = derive(OFFLINE, {}, GRACE, shows_at - 1)
+    assert (before.status, before.since) == ("online", FIRST)
+    after = derive(OFFLINE, {}, GRACE, shows_at)
+    assert (after.status, after.since) == ("offline", shows_at)
+
+
+def test_the_grace_period_tells_when_it_ends() -> None:
+    shows_at = LEFT_AT + 5 * SECOND
+    assert next_change_at(OFFLINE, GRACE, shows_at - 1) == shows_at
+    assert next_change_at(OFFLINE, GRACE, shows_at) is None
+
+
+@pytest.mark.parametrize("presence", [Presence("u"), ONLINE, NEVER_ONLINE])
+def test_nothing_else_changes_by_itself(presence: Presence) -> None:
+    assert next_change_at(presence, GRACE, STARTED_AT) is None
+
+
+def test_an_offline_before_any_online_shows_at_once_even_with_grace() -> None:
+    status = derive(NEVER_ONLINE, {}, GRACE, FIRST)
+    assert (status.status, status.since) == ("offline", FIRST)
+
+
+def test_a_node_that_failed_in_the_grace_period_changes_nothing() -> None:
+    assert derive(OFFLINE, node_down("n1"), GRACE, NOW).status == "online"
+
+
+def test_a_user_whom_a_dead_node_alone_held_is_back_once_the_doubt_is_over() -> None:
+    assert shown(ONLINE, node_down("n1")) == ("unknown", "node_down")
+    assert shown(ONLINE, {"main": SourceState("main")}) == ("online", None)
+
+
+@pytest.mark.parametrize(
+    ("presence", "sources", "expected"),
+    [
+        (ONLINE, {}, "online"),
+        (OFFLINE, {}, "offline"),
+        (ONLINE, dark(), "unknown"),
+        (OFFLINE, dark(), "unknown"),
+        (TWO_NODES, node_down("n1", up=("n2",)), "online"),
+        (TWO_NODES, node_down("n1", "n2"), "unknown"),
+    ],
+)
+def test_a_devices_status(presence: Presence, sources: dict[str, SourceState], expected: str) -> None:
+    assert derive_device(presence.devices, sources.get("main")) == expected
