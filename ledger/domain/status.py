@@ -63,8 +63,6 @@ def _doubtful(device: Device, source: SourceState | None) -> Shown | None:
 
 def _after_grace(flip: Flip, before: Flip | None, policy: Policy, now: Instant) -> Shown:
     """An offline shows once the grace period is over; until then the online period before it does."""
-    if flip.status == "online":
-        return Shown("online", flip.since, flip.cause)
     shows_at = flip.since + round(policy.grace_seconds * SECOND)
     if before is not None and now < shows_at:
         return Shown("online", before.since, before.cause)
