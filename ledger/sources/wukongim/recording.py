@@ -85,6 +85,8 @@ def _line(number: int, text: str) -> dict[str, Any]:
         raise RecordingError(f"line {number}: no JSON ({error.msg}); a recording is one JSON object a line") from None
     except RecursionError:
         raise RecordingError(f"line {number}: nested too deeply") from None
+    except ValueError:
+        raise RecordingError(f"line {number}: a number of too many digits") from None
     if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
         raise RecordingError(f"line {number}: no JSON object with a 'kind'")
     return line
@@ -106,4 +108,7 @@ def _text(number: int, line: dict[str, Any], field: str) -> str:
 
 def _body(number: int, line: dict[str, Any]) -> bytes:
     # A recorded body may hold what is no UTF-8; the recorder kept such bytes as surrogates.
-    return _text(number, line, "body").encode(errors="surrogateescape")
+    try:
+        return _text(number, line, "body").encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise RecordingError(f"line {number}: 'body' holds a lone surrogate that stands for no byte") from None
