@@ -1,7 +1,7 @@
 """Users who come and go, and what a WuKongIM v2.2 says of it: webhook bodies with counts after the change."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 DEVICE_FLAGS = (0, 1)
 SECOND_DEVICE_SHARE = 0.2
@@ -18,17 +18,21 @@ class Crowd:
 
     def first_body(self) -> bytes:
         """Everybody comes online, in one array."""
-        return _body(self._opens(number, 0) for number in range(len(self.uids)))
+        return as_body(self._opens(number, 0) for number in range(len(self.uids)))
 
     def first_bodies(self, items: int) -> Iterator[bytes]:
         """Everybody comes online, in arrays of so many."""
         for start in range(0, len(self.uids), items):
-            yield _body(self._opens(number, 0) for number in range(start, min(start + items, len(self.uids))))
+            yield as_body(self._opens(number, 0) for number in range(start, min(start + items, len(self.uids))))
 
     def body(self, items: int) -> bytes:
-        """The next so many changes of users at random."""
+        """The next so many changes of users at random, as a webhook's body."""
+        return as_body(self.items(items))
+
+    def items(self, number: int) -> list[str]:
+        """The next so many changes of users at random; none is ever said twice."""
         users = len(self.uids)
-        return _body(self._change(int(self._random.random() * users)) for _ in range(items))
+        return [self._change(int(self._random.random() * users)) for _ in range(number)]
 
     def _change(self, number: int) -> str:
         devices = self._open[number]
@@ -46,5 +50,6 @@ class Crowd:
         return f"{self.uids[number]}-{flag}-1-{self._conn_id}-1-{len(self._open[number])}"
 
 
-def _body(items: Iterator[str]) -> bytes:
+def as_body(items: Iterable[str]) -> bytes:
+    """The array of a webhook; no uid here needs an escape."""
     return ('["' + '","'.join(items) + '"]').encode()

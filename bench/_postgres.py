@@ -30,9 +30,7 @@ class Server:
 
     def describe(self) -> str:
         """Its version, and whether it is ours."""
-        with psycopg.connect(self._url) as connection:
-            version = connection.info.parameter_status("server_version")
-        return f"PostgreSQL {version} ({'embedded, fsync on' if self._cluster else 'external'})"
+        return f"{describe(self._url)} ({'embedded, fsync on' if self._cluster else 'external'})"
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -83,6 +81,12 @@ def scratch_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def describe(url: str) -> str:
+    """The name and version of a server."""
+    with psycopg.connect(url) as connection:
+        return f"PostgreSQL {connection.info.parameter_status('server_version')}"
 
 
 def process_cpu_seconds(pid: int) -> float:

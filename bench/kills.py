@@ -1,0 +1,74 @@
+"""Is anything lost, halved or doubled by kill -9 of the service, or its PostgreSQL, under load? How soon is it back?"""
+
+import asyncio
+import random
+from itertools import chain
+
+from bench import _client
+from bench._load import Load, Verdicts, items_repeated, seconds_until_served, verdict_bars, verdict_notes
+from bench._postgres import describe, scratch_folder
+from bench._report import Bar, Options, Report, main, median, number, progress
+from bench._service import Service
+from ledger.store.embedded import EmbeddedPostgres
+
+BODY_ITEMS = 200
+LOAD_SECONDS = (0.1, 2.0)
+SERVE_WITHIN_SECONDS = 60.0
+VICTIMS = ("service", "service and PostgreSQL", "postmaster, then service")
+
+
+def measure(options: Options) -> Report:
+    """One ledger through all kills. What is killed is drawn by lot, as is the instant; the seed says both."""
+    kills = options.pick(50, 6)
+    choice = random.Random(options.seed)
+    found: list[Verdicts] = []
+    back: dict[str, list[float]] = {victim: [] for victim in VICTIMS}
+    with scratch_folder() as folder:
+        service = Service(folder)
+        postgres = EmbeddedPostgres(folder / "data")
+        try:
+            service.start()
+            load = Load(service, BODY_ITEMS)
+            for count in range(kills):
+                victim = VICTIMS[0] if count % 2 == 0 else choice.choice(VICTIMS[1:])
+                _client.run(_kill(service, load, victim, choice.uniform(*LOAD_SECONDS), choice.random()))
+                service.spawn()
+                body = f'["after-kill-{count}-0-1-{count + 1}-1-1"]'.encode()
+                back[victim].append(_client.run(seconds_until_served(service, body, 0, SERVE_WITHIN_SECONDS)))
+                found.append(load.check(postgres.url()))
+                progress(
+                    f"kill {count + 1}, {victim}: back after {back[victim][-1]:.2f} s; {found[-1].acknowledged} kept"
+                )
+            repeated = items_repeated(postgres.url())
+            described = describe(postgres.url())
+        finally:
+            service.stop()
+            postgres.stop("immediate")
+    report = Report(
+        f"{kills} times kill -9 under load ({BODY_ITEMS} items a POST, 8 nodes) at random instants, one ledger through "
+        f"all of them, seed {options.seed}",
+        f"{described}, embedded",
+        ("killed", "times", "serving again after, median s", "longest s"),
+    )
+    report.rows += [(victim, str(len(s)), number(median(s)), number(max(s))) for victim, s in back.items() if s]
+    report.bars.append(Bar("serving again after, longest", max(chain(*back.values())), 5, at_least=False, unit="s"))
+    report.bars += verdict_bars(found, repeated)
+    report.notes += verdict_notes(found)
+    return report
+
+
+async def _kill(service: Service, load: Load, victim: str, after: float, pause: float) -> None:
+    """Load for so many seconds, then the blow; the load ends as its connections are lost."""
+    loading = asyncio.create_task(load.run(lambda: False, reconnect=False))
+    await asyncio.sleep(after)
+    if victim == "service and PostgreSQL":
+        service.kill_postgres(only_postmaster=False)
+    elif victim == "postmaster, then service":
+        service.kill_postgres(only_postmaster=True)
+        await asyncio.sleep(pause)
+    service.kill()
+    await loading
+
+
+if __name__ == "__main__":
+    main("kills", "reliability.md", measure)

@@ -1,0 +1,71 @@
+"""Does an event cost more in a ledger of ten million events than in one of a hundred thousand?"""
+
+from typing import NamedTuple
+
+from bench import _client, _service
+from bench._crowd import Crowd
+from bench._postgres import Server, process_cpu_seconds, server
+from bench._report import Bar, Options, Report, main, median, number, progress
+from bench._seed import Seeder
+
+USERS = 20_000
+BODY_ITEMS = 512
+
+
+class Cost(NamedTuple):
+    """Microseconds an event: on the clock, and of processor time in the service and in PostgreSQL."""
+
+    clock: float
+    service: float
+    postgres: float
+
+
+def measure(options: Options) -> Report:
+    """One crowd's ledger of each size, made by the product's own rules and COPY; then the same load on each in turn."""
+    sizes = (options.pick(100_000, 50_000), options.pick(10_000_000, 300_000))
+    items, rounds = options.pick(200_000, 40_000), options.pick(5, 3)
+    with server(options) as postgres, postgres.database() as small, postgres.database() as large:
+        urls, costs = (small, large), tuple[list[Cost], list[Cost]](([], []))
+        crowds = [_seeded(url, size) for url, size in zip(urls, sizes, strict=True)]
+        for round_number in range(rounds + 1):
+            for which, url in enumerate(urls):
+                folder = f"service-{round_number}-{which}"
+                costs[which].append(_load(postgres, folder, url, crowds[which], items))
+                progress(f"{sizes[which]:,} events: {costs[which][-1].clock:.1f} microseconds an event")
+        report = Report(
+            f"{items:,} items a round in bodies of {BODY_ITEMS} from {_service.NODES} nodes, {USERS:,} users who come "
+            f"and go, into ledgers of two sizes in turn, medians of {rounds} rounds after one to warm up",
+            postgres.describe(),
+            ("events in the ledger", "microseconds an event", "of processor, service", "of processor, PostgreSQL"),
+        )
+    medians = [Cost(*(median(column) for column in zip(*each[1:], strict=True))) for each in costs]
+    report.rows += [(f"{size:,}", *(number(x) for x in cost)) for size, cost in zip(sizes, medians, strict=True)]
+    ratio = median([b.clock / a.clock for a, b in zip(costs[0][1:], costs[1][1:], strict=True)])
+    bound = 2.0 if options.short else 1.3
+    report.bars.append(Bar("cost in the larger ledger, as a multiple", ratio, bound, at_least=False))
+    return report
+
+
+def _seeded(url: str, events: int) -> list[Crowd]:
+    crowds = [Crowd(node, USERS // _service.NODES) for node in range(_service.NODES)]
+    progress(f"making a ledger of {events:,} events")
+    seeder = Seeder(url, crowds)
+    seeder.everybody_online()
+    seeder.come_and_go(events - USERS, BODY_ITEMS)
+    return crowds
+
+
+def _load(postgres: Server, folder: str, url: str, crowds: list[Crowd], items: int) -> Cost:
+    with _service.running(postgres.folder / folder, url) as service:
+        bodies = items // BODY_ITEMS // _service.NODES
+        requests = [[service.webhook(c.body(BODY_ITEMS), node) for _ in range(bodies)] for node, c in enumerate(crowds)]
+        postgres.settle()
+        before = process_cpu_seconds(service.pid), postgres.cpu_seconds()
+        seconds = _client.run(_client.drive(service.port, [iter(each) for each in requests]))
+        after = process_cpu_seconds(service.pid), postgres.cpu_seconds()
+    micro = 1_000_000 / (bodies * BODY_ITEMS * _service.NODES)
+    return Cost(seconds * micro, (after[0] - before[0]) * micro, (after[1] - before[1]) * micro)
+
+
+if __name__ == "__main__":
+    main("scale", "performance.md", measure)
