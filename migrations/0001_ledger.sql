@@ -44,7 +44,8 @@ CREATE TABLE current (
     status  text   NOT NULL,  -- by evidence, the grace period aside: online or offline
     since   bigint NOT NULL,  -- microseconds
     devices text   NOT NULL,  -- ' source/flag/on/node source/flag/off/ ', for filters and counts
-    state   bytea  NOT NULL   -- the presence, MessagePack
+    state   bytea  NOT NULL,  -- the presence, MessagePack
+    body    bytea  NOT NULL   -- what the API answers where no grace period and no doubt changes it, JSON
 ) WITH (fillfactor = 70);
 
 -- Snapshots of the sources' states; the events after `version` complete them.

@@ -5,31 +5,35 @@ of the aggregate, so that judging a thousand users costs one SELECT.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, LiteralString, NamedTuple
 
 import msgspec
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from ledger.domain.observation import Instant
-from ledger.domain.presence import Presence
+from ledger.domain.presence import Device, Presence
+from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, texts
+from projections.shown import plain_body
 
-_STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b::text[])"
+_STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
 # One snapshot for the head, the position of the rules and the users; a row of NULLs where none of them is known.
-READ: LiteralString = """
-SELECT place.head, place.rules, c.uid, c.state
+_READ: LiteralString = """
+SELECT place.head, place.rules, c.uid, c.{}
   FROM (SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0) AS head,
                coalesce((SELECT max(rules_position) FROM source_states), 0) AS rules) AS place
-  LEFT JOIN current AS c ON c.uid = ANY(%b::text[])
+  LEFT JOIN current AS c ON c.uid = ANY(%b)
 """
+READ_BODIES: LiteralString = _READ.format("body")
+READ_STATES: LiteralString = _READ.format("state")
 
 _WRITE = """
-INSERT INTO current AS c (uid, version, status, since, devices, state)
-SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[])
+INSERT INTO current AS c (uid, version, status, since, devices, state, body)
+SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
     ON CONFLICT (uid) DO UPDATE
    SET version = excluded.version, status = excluded.status, since = excluded.since,
-       devices = excluded.devices, state = excluded.state
+       devices = excluded.devices, state = excluded.state, body = excluded.body
 """
 
 ROWS_A_STATEMENT = 20_000
@@ -39,14 +43,15 @@ _decode = msgspec.msgpack.Decoder(Presence).decode
 
 
 class CurrentRows(NamedTuple):
-    """Rows of `current` as columns, ready to be sent."""
+    """Rows of `current` as the packed columns of one statement."""
 
-    uids: list[str]
-    versions: list[int]
-    statuses: list[str]
-    sinces: list[Instant]
-    devices: list[str]
-    states: list[bytes]
+    uids: TextArray
+    versions: BigintArray
+    statuses: TextArray
+    sinces: BigintArray
+    devices: TextArray
+    states: ByteaArray
+    bodies: ByteaArray
 
 
 def decode_state(state: bytes) -> Presence:
@@ -61,32 +66,30 @@ def can_be_stored(uid: str) -> bool:
 
 def rows_of(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
     """The rows of presences, in parts that one statement takes. A presence here has at least one event."""
-    rows = CurrentRows([], [], [], [], [], [])
-    for presence in presences:
-        assert presence.flip is not None
-        rows.uids.append(presence.uid)
-        rows.versions.append(presence.version)
-        rows.statuses.append(presence.flip.status)
-        rows.sinces.append(presence.flip.since)
-        rows.devices.append(device_tokens(presence))
-        rows.states.append(_encode(presence))
-        if len(rows.uids) == ROWS_A_STATEMENT:
-            yield rows
-            rows = CurrentRows([], [], [], [], [], [])
-    if rows.uids:
-        yield rows
+    waiting = iter(presences)
+    while part := list(islice(waiting, ROWS_A_STATEMENT)):
+        flips = [presence.flip for presence in part if presence.flip is not None]
+        yield CurrentRows(
+            texts([presence.uid for presence in part]),
+            bigints([presence.version for presence in part]),
+            texts([flip.status for flip in flips]),
+            bigints([flip.since for flip in flips]),
+            texts([device_tokens(presence) for presence in part]),
+            byteas([_encode(presence) for presence in part]),
+            byteas([plain_body(presence) for presence in part]),
+        )
 
 
 def device_tokens(presence: Presence) -> str:
     """What lists and counts look for: ` source/flag/on/node source/flag/off/ `, a token for each device."""
-    tokens = []
-    for device in presence.devices:
-        flag = "" if device.device_flag is None else str(device.device_flag)
-        if device.sessions:
-            tokens.append(f"{device.source}/{flag}/on/{device.sessions[-1].node}")
-        else:
-            tokens.append(f"{device.source}/{flag}/off/")
-    return f" {' '.join(tokens)} "
+    return f" {' '.join([_token(device) for device in presence.devices])} "
+
+
+def _token(device: Device) -> str:
+    flag = "" if device.device_flag is None else device.device_flag
+    if device.sessions:
+        return f"{device.source}/{flag}/on/{device.sessions[-1].node}"
+    return f"{device.source}/{flag}/off/"
 
 
 def write(cursor: Cursor[Any], parts: Sequence[CurrentRows]) -> None:
@@ -97,5 +100,5 @@ def write(cursor: Cursor[Any], parts: Sequence[CurrentRows]) -> None:
 
 def load(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, Presence]:
     """The presences of those users who have one."""
-    rows = connection.cursor(binary=True).execute(_STATES, (list(uids),)).fetchall()
+    rows = connection.cursor(binary=True).execute(_STATES, (texts(uids),)).fetchall()
     return {uid: _decode(state) for uid, state in rows}

@@ -1,7 +1,7 @@
 """Reading presences while the service runs: single reads that wait at the same time share one fresh query."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -10,32 +10,24 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.domain.observation import Instant
-from ledger.domain.policy import DEFAULT_POLICY, Policy
+from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Presence
-from ledger.domain.source import SourceState
 from ledger.domain.status import derive
+from ledger.store.arrays import texts
 from ledger.store.ledger import translated
 from projections import current, listing, sources
 from projections.listing import Filter, Summary
+from projections.shown import Rules, body, plain_body
 
 SHARED_UIDS = 200
 """The most single reads that share a query."""
 
 
-class Rules(NamedTuple):
-    """What a status is derived from beside the presence itself: the sources' states, as of a position."""
-
-    position: int
-    sources: Mapping[str, SourceState]
-    policy: Policy
-
-
 class Read(NamedTuple):
-    """Presences with the ledger's head in the same snapshot; a user never observed has version 0."""
+    """Presences as the API shows them, each without its `as_of`, and the ledger's head in the same snapshot."""
 
     head: int
-    rules: Rules
-    presences: list[Presence]
+    bodies: list[bytes]
 
 
 class Page(NamedTuple):
@@ -48,38 +40,44 @@ class Page(NamedTuple):
 class PresenceReader:
     """Reads of the table `current` from an event loop. Raises StoreUnavailable."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[TupleRow]], now: Callable[[], Instant]) -> None:
         self._pool = pool
+        self._now = now
         self._rules = Rules(-1, {}, DEFAULT_POLICY)
-        self._waiting: list[tuple[str, asyncio.Future[tuple[int, Presence]]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[tuple[int, bytes]]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
-    async def one(self, uid: str) -> Read:
-        """One user's presence, in a query shared with whoever asks meanwhile."""
-        future: asyncio.Future[tuple[int, Presence]] = asyncio.get_running_loop().create_future()
+    async def one(self, uid: str) -> tuple[int, bytes]:
+        """The head and one user's body, in a query shared with whoever asks meanwhile."""
+        future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
         self._waiting.append((uid, future))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
-        head, presence = await future
-        return Read(head, self._rules, [presence])
+        return await future
 
     async def many(self, uids: Sequence[str]) -> Read:
         """The presences of many users in the order asked, all of one snapshot."""
         head, found = await self._query(uids)
-        return Read(head, self._rules, [found.get(uid) or Presence(uid) for uid in uids])
+        return Read(head, [found.get(uid) or plain_body(Presence(uid)) for uid in uids])
 
-    async def page(self, wanted: Filter, after: str | None, limit: int, now: Instant) -> Page:
-        """Users that may match the filter, by uid after `after`; the status shown is for the caller to check."""
-        if after is not None and not current.can_be_stored(after):
-            after = None
+    async def page(self, wanted: Filter, after: str | None, limit: int) -> Page:
+        """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
+        now = self._now()
         async with self._snapshot() as (connection, head):
-            cutoff = listing.grace_cutoff(self._rules.policy, now)
+            rules = self._rules
+            cutoff = listing.grace_cutoff(rules.policy, now)
             rows = await listing.page(connection, wanted, after, limit, cutoff)
-        presences = [current.decode_state(state) for _, state in rows]
-        return Page(Read(head, self._rules, presences), rows[-1][0] if len(rows) == limit else None)
+        bodies = []
+        for _, state in rows:
+            presence = current.decode_state(state)
+            shown = derive(presence, rules.sources, rules.policy, now)
+            if wanted.status in (None, shown.status):
+                bodies.append(body(presence, shown, rules.sources))
+        return Page(Read(head, bodies), rows[-1][0] if len(rows) == limit else None)
 
-    async def summary(self, now: Instant) -> Summary:
+    async def summary(self) -> Summary:
         """Users and devices counted over all of `current`, in one snapshot."""
+        now = self._now()
         async with self._snapshot() as (connection, head):
             rules = self._rules
             cutoff = listing.grace_cutoff(rules.policy, now)
@@ -110,7 +108,7 @@ class PresenceReader:
         finally:
             self._flushing = None
 
-    async def _answer(self, batch: list[tuple[str, asyncio.Future[tuple[int, Presence]]]]) -> None:
+    async def _answer(self, batch: list[tuple[str, asyncio.Future[tuple[int, bytes]]]]) -> None:
         try:
             head, found = await self._query([uid for uid, _ in batch])
         except Exception as error:  # noqa: BLE001  (each waiting request gets it, and answers with its problem)
@@ -120,18 +118,32 @@ class PresenceReader:
             return
         for uid, future in batch:
             if not future.done():
-                future.set_result((head, found.get(uid) or Presence(uid)))
+                future.set_result((head, found.get(uid) or plain_body(Presence(uid))))
 
-    async def _query(self, uids: Sequence[str]) -> tuple[int, dict[str, Presence]]:
-        askable = [uid for uid in uids if current.can_be_stored(uid)]
+    async def _query(self, uids: Sequence[str]) -> tuple[int, dict[str, bytes]]:
+        """-> (head, body by uid of those who have a presence)"""
+        asked = texts([uid for uid in uids if current.can_be_stored(uid)])
         with translated():
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(binary=True)
-                rows = await (await cursor.execute(current.READ, (askable,))).fetchall()
-                head, rules_position = rows[0][0], rows[0][1]
-                if rules_position != self._rules.position:
-                    self._rules = await _read_rules(connection, rules_position)
-        return head, {row[2]: current.decode_state(row[3]) for row in rows if row[2] is not None}
+                while True:
+                    plain = self._rules.plain
+                    rows = await (await cursor.execute(_READ[plain], (asked,))).fetchall()
+                    if rows[0][1] == self._rules.position:
+                        break
+                    # The rules are newer than those that the query was chosen by.
+                    self._rules = await _read_rules(connection, rows[0][1])
+        if plain:
+            return rows[0][0], {row[2]: row[3] for row in rows if row[2] is not None}
+        return rows[0][0], {row[2]: self._body(row[3]) for row in rows if row[2] is not None}
+
+    def _body(self, state: bytes) -> bytes:
+        presence = current.decode_state(state)
+        rules = self._rules
+        return body(presence, derive(presence, rules.sources, rules.policy, self._now()), rules.sources)
+
+
+_READ = {True: current.READ_BODIES, False: current.READ_STATES}
 
 
 async def _read_rules(connection: AsyncConnection[TupleRow], position: int) -> Rules:

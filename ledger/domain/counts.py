@@ -1,7 +1,8 @@
 """What an item's counts say beside its own connection: zero sweeps, more than we know implies."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from ledger.domain.events import SessionId, Verdict
 from ledger.domain.observation import Observation
@@ -12,7 +13,7 @@ MAX_IMPLIED = 64
 """A count may claim any number; so many sessions at a time are believed without a name."""
 
 
-class Situation(NamedTuple):
+class Situation(msgspec.Struct, frozen=True, gc=False):
     """An observation with what the rules hold against it."""
 
     observation: Observation
@@ -32,7 +33,7 @@ class Situation(NamedTuple):
                 yield device
 
 
-class Judgement(NamedTuple):
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """The verdict on the item's own connection."""
 
     verdict: Verdict
@@ -42,7 +43,7 @@ class Judgement(NamedTuple):
     suspect: str | None = None
 
 
-class Effect(NamedTuple):
+class Effect(msgspec.Struct, frozen=True, gc=False):
     """What an item's counts do beside its own connection."""
 
     swept: tuple[SessionId, ...] = ()

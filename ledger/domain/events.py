@@ -29,7 +29,7 @@ class SessionId(msgspec.Struct, frozen=True, gc=False, array_like=True):
     conn_id: int | None
 
 
-class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A webhook's item that names the user, the verdict on it, and what it did to his sessions."""
 
     source: str

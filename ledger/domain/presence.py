@@ -5,7 +5,7 @@ import msgspec
 from ledger.domain.events import SessionId, Status, UserEvent, WebhookObserved
 from ledger.domain.observation import Instant
 
-REMEMBERED_CLOSED = 16
+REMEMBERED_CLOSED = 8
 
 
 class Session(msgspec.Struct, frozen=True, gc=False, array_like=True):

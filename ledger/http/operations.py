@@ -7,11 +7,11 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from ledger.domain.instants import optional
 from ledger.domain.source import NodeState, SourceState
 from ledger.errors import StoreUnavailable
 from ledger.http import schemas
 from ledger.http.auth import require
-from ledger.http.instants import optional
 from ledger.http.problems import Problem
 from ledger.http.state import Services, services_of
 from projections import sources

@@ -36,7 +36,7 @@ def from_cursor(cursor: str | None) -> str | None:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
-        raise _bad() from error
+        raise bad_cursor() from error
 
 
 def number_from_cursor(cursor: str | None) -> int | None:
@@ -44,9 +44,10 @@ def number_from_cursor(cursor: str | None) -> int | None:
     if cursor is None:
         return None
     if not (cursor.isascii() and cursor.isdigit()) or len(cursor) > 18:
-        raise _bad()
+        raise bad_cursor()
     return int(cursor)
 
 
-def _bad() -> Problem:
+def bad_cursor() -> Problem:
+    """The problem of a cursor that this list never gave."""
     return invalid("after", "no cursor of this list; take it from `next` of the page before")

@@ -7,15 +7,17 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from ledger.domain.instants import to_text
+from ledger.domain.observation import Instant
 from ledger.http import schemas
 from ledger.http.auth import require
-from ledger.http.instants import to_text
-from ledger.http.paging import Page, from_cursor, to_cursor
+from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
 from ledger.http.state import services_of
 from ledger.http.uid import Uid
-from ledger.http.views import AsOf, PresenceView, presence_view
 from projections import listing
+from projections.current import can_be_stored
 from projections.reader import Read
+from projections.shown import as_of
 
 MAX_UIDS = 10_000
 
@@ -49,15 +51,12 @@ class PresenceFilter(Page):
 async def one_presence(request: Request, uid: Uid) -> Response:
     """The user's presence, read fresh; a user never observed is `unknown`, reason `never_observed`."""
     services = services_of(request)
-    read = await services.reader.one(uid)
-    view, as_of = _views(read, services.clock.now())
-    body = _encode(view[0])
+    head, body = await services.reader.one(uid)
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if _matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    view[0].as_of = as_of
-    return Response(_encode(view[0]), headers=headers, media_type="application/json")
+    return Response(body + as_of(services.clock.now(), head), headers=headers, media_type="application/json")
 
 
 @router.post("/v1/presence/query", summary="Which of these users are online?", response_model=schemas.PresenceItems)
@@ -65,40 +64,36 @@ async def query_presences(request: Request, query: UidQuery) -> Response:
     """The presences of up to 10,000 users in the order asked, all of one snapshot."""
     services = services_of(request)
     read = await services.reader.many(query.uids)
-    views, as_of = _views(read, services.clock.now())
-    for view in views:
-        view.as_of = as_of
-    return Response(_encode({"items": views}), media_type="application/json")
+    return Response(b"{" + _items(read, services.clock.now()) + b"}", media_type="application/json")
 
 
 @router.get("/v1/presence", summary="List presences", response_model=schemas.PresencePage)
 async def list_presences(request: Request, query: Annotated[PresenceFilter, Query()]) -> Response:
     """Users in the order of their uids. A page may hold fewer than `limit` while `next` goes on."""
     services = services_of(request)
-    now = services.clock.now()
     wanted = listing.Filter(query.status, query.device_flag, query.source)
-    page = await services.reader.page(wanted, from_cursor(query.after), query.limit, now)
-    views, as_of = _views(page.read, now)
-    items = [view for view in views if query.status in (None, view.status)]
-    for view in items:
-        view.as_of = as_of
-    following = None if page.last_uid is None else to_cursor(page.last_uid)
-    return Response(_encode({"items": items, "next": following}), media_type="application/json")
+    after = from_cursor(query.after)
+    if after is not None and not can_be_stored(after):
+        raise bad_cursor()
+    page = await services.reader.page(wanted, after, query.limit)
+    following = _encode(None if page.last_uid is None else to_cursor(page.last_uid))
+    items = _items(page.read, services.clock.now())
+    return Response(b"{" + items + b',"next":' + following + b"}", media_type="application/json")
 
 
 @router.get("/v1/presence/summary", summary="Count presences", response_model=schemas.Summary)
 async def summarise(request: Request) -> Response:
     """How many users are in each status, and devices online by device flag, source and node; counted now."""
     services = services_of(request)
-    now = services.clock.now()
-    counts = await services.reader.summary(now)
-    as_of = AsOf(to_text(now), counts.head)
-    return Response(_encode({**counts.as_dict(), "as_of": as_of}), media_type="application/json")
+    counts = await services.reader.summary()
+    made = {"at": to_text(services.clock.now()), "position": counts.head}
+    return Response(_encode({**counts.as_dict(), "as_of": made}), media_type="application/json")
 
 
-def _views(read: Read, now: int) -> tuple[list[PresenceView], AsOf]:
-    sources, policy = read.rules.sources, read.rules.policy
-    return [presence_view(presence, sources, policy, now) for presence in read.presences], AsOf(to_text(now), read.head)
+def _items(read: Read, now: Instant) -> bytes:
+    """`"items":[…]`, each with the same `as_of`."""
+    end = as_of(now, read.head)
+    return b'"items":[' + (end + b",").join(read.bodies) + (end if read.bodies else b"") + b"]"
 
 
 def _matches(header: str | None, etag: str) -> bool:

@@ -29,7 +29,7 @@ from ledger.ingest.writer import Limits, Writer
 from ledger.settings import ADMIN_KEY_FILE, Settings, webhook_secrets
 from ledger.store import api_keys, migrate
 from ledger.store.data_folder import DataFolder
-from ledger.store.ledger import Ledger
+from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
 from projections.reader import PresenceReader
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ async def serve(settings: Settings, folder: DataFolder, database_url: str, stop:
 
 
 def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool) -> Services:
-    counters = Counters()
+    counters, clock = Counters(), Clock()
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
 
@@ -98,10 +98,10 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool
         instance=f"{socket.gethostname()}-{secrets.token_hex(4)}",
         ledger=ledger,
         pool=pool,
-        reader=PresenceReader(pool),
+        reader=PresenceReader(pool, clock.now),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
-        clock=Clock(),
+        clock=clock,
         counters=counters,
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],
@@ -126,7 +126,8 @@ async def _pool(database_url: str) -> AsyncIterator[Pool]:
         database_url,
         min_size=1,
         max_size=READ_CONNECTIONS,
-        timeout=2.0,
+        timeout=CONNECT_SECONDS,
+        reconnect_timeout=RECONNECT_SECONDS,
         kwargs={"autocommit": True, "connect_timeout": 5, "application_name": "presence-ledger reader"},
         open=False,
     )

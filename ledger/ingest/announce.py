@@ -10,6 +10,7 @@ from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger, translated
+from ledger.store.recorder import Rows
 from projections import sources
 
 
@@ -47,12 +48,14 @@ def _append(ledger: Ledger, names: Sequence[str], events: Callable[[SourceState]
         with ledger.connection() as connection:
             states = {name: sources.load(connection, ledger, name) for name in names}
         draft = Draft(states, {}, commit.head)
-        stored, rules_position = [], dict.fromkeys(names, 0)
+        rows, rules_position = Rows(), dict.fromkeys(names, 0)
         for name, state in states.items():
             for event in events(state):
-                stored.append(ledger.events_mapper.to_stored_event(draft.append_to_source(name, event)))
+                recorded = draft.append_to_source(name, event)
+                kind, payload = ledger.events_mapper.kind_and_payload(event)
+                rows.add(recorded.originator_id, recorded.originator_version, kind, payload)
                 if sources.changes_rules(event):
                     rules_position[name] = draft.head
-        commit.append(stored)
+        commit.append(rows.pack())
         sources.write(commit.cursor, [sources.row_of(draft.source(name), rules_position[name]) for name in names])
         commit.notify()

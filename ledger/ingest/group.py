@@ -10,14 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import NamedTuple
 
-from eventsourcing.persistence import StoredEvent
-
 from ledger.domain.decide import Look
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft, Webhook
 from ledger.store.mapper import EventMapper, Recorded
-from ledger.store.recorder import Commit
+from ledger.store.recorder import Commit, PackedRows, Rows
 from projections import current, sources
 
 PART_ITEMS = 5_000
@@ -34,7 +32,7 @@ class States(NamedTuple):
 class Part(NamedTuple):
     """Events ready to be stored, in their order, with the users' states after them."""
 
-    stored: list[StoredEvent]
+    events: list[PackedRows]
     current_rows: list[current.CurrentRows]
 
 
@@ -84,7 +82,7 @@ def write_in_parts(
             wanted = [uid for uid in islice(uids, PART_ITEMS) if uid not in draft.presences]
             presences.update(load(wanted))
             part = _part(mapper, draft, islice(events, PART_ITEMS))
-            if not part.stored:
+            if not part.events:
                 return
             yield part
             for uid in presences.keys() & draft.presences.keys():
@@ -101,17 +99,18 @@ def write_in_parts(
 
 
 def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> Part:
-    stored: list[StoredEvent] = []
+    rows = Rows()
     touched: dict[str, None] = {}
-    for recorded in events:
-        stored.append(mapper.to_stored_event(recorded))
-        if recorded.uid is not None:
-            touched[recorded.uid] = None
-    return Part(stored, list(current.rows_of(draft.presences[uid] for uid in touched)))
+    for stream, version, event, uid in events:
+        kind, payload = mapper.kind_and_payload(event)
+        rows.add(stream, version, kind, payload)
+        if uid is not None:
+            touched[uid] = None
+    return Part(rows.pack(), list(current.rows_of(draft.presences[uid] for uid in touched)))
 
 
 def _write_part(commit: Commit, part: Part) -> None:
-    commit.append(part.stored)
+    commit.append(part.events)
     current.write(commit.cursor, part.current_rows)
 
 

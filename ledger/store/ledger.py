@@ -27,6 +27,8 @@ DATABASE_URL = "DATABASE_URL"
 POOL_SIZE = "POOL_SIZE"
 CONNECT_SECONDS = 2.0
 """How long a call waits for a connection of the pool before the store counts as away."""
+RECONNECT_SECONDS = 2.0
+"""How long a pool tries by itself to replace a lost connection; after that, whoever asks for one makes it try anew."""
 
 
 class LedgerDatastore(PostgresDatastore):
@@ -37,6 +39,8 @@ class LedgerDatastore(PostgresDatastore):
         # The library takes five parts of a URL; libpq knows more (sslmode, options, several hosts).
         self.pool.conninfo = url
         self.pool.kwargs = {"row_factory": dict_row, "connect_timeout": 5, "application_name": "presence-ledger"}
+        # Attempts whose pauses have doubled for as long as an outage lasted would find its end as much later.
+        self.pool.reconnect_timeout = RECONNECT_SECONDS
         self.pool.resize(1, max(1, pool_size))
 
 

@@ -17,6 +17,8 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg import Cursor
 from psycopg.rows import tuple_row
 
+from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, texts
+
 CHANNEL = "events"
 """Notified at each commit, without a payload."""
 
@@ -83,36 +85,69 @@ class Commit:
         """Whether a delivery is in the ledger: tells a commit that was lost from one whose answer was."""
         return self.cursor.execute(_DELIVERY, (delivery,)).fetchone() is not None
 
-    def append(self, events: Sequence[StoredEvent]) -> None:
-        """Insert events in their order. Raises psycopg.IntegrityError where a version is taken."""
-        for part in _parts(events):
+    def append(self, packed: Sequence["PackedRows"]) -> None:
+        """Insert rows in their order. Raises psycopg.IntegrityError where a version is taken."""
+        for rows in packed:
             self.cursor.execute(
-                _INSERT,
-                (
-                    self.head,
-                    self.recorded_at,
-                    [event.originator_id for event in part],
-                    [event.originator_version for event in part],
-                    [event.topic for event in part],
-                    [event.state for event in part],
-                ),
+                _INSERT, (self.head, self.recorded_at, rows.streams, rows.versions, rows.kinds, rows.payloads)
             )
-            self.head += len(part)
+            self.head += rows.number
 
     def notify(self) -> None:
         """Tell the followers of the ledger, once the transaction commits."""
         self.cursor.execute(f"NOTIFY {CHANNEL}")
 
 
-def _parts(events: Sequence[StoredEvent]) -> Iterator[Sequence[StoredEvent]]:
-    start = size = 0
-    for number, event in enumerate(events):
-        size += len(event.state)
-        if size > STATEMENT_BYTES and number > start:
-            yield events[start:number]
-            start, size = number, len(event.state)
-    if start < len(events):
-        yield events[start:]
+class Rows:
+    """Events on their way into the table, column by column, in their order."""
+
+    __slots__ = ("kinds", "payloads", "streams", "versions")
+
+    def __init__(self) -> None:
+        self.streams: list[str] = []
+        self.versions: list[int] = []
+        self.kinds: list[str] = []
+        self.payloads: list[bytes] = []
+
+    def add(self, stream: str, version: int, kind: str, payload: bytes) -> None:
+        """One more event."""
+        self.streams.append(stream)
+        self.versions.append(version)
+        self.kinds.append(kind)
+        self.payloads.append(payload)
+
+    def pack(self) -> list["PackedRows"]:
+        """The rows as the arrays of one INSERT each, which is work to be done before the lock is taken."""
+        return [self._pack(start, stop) for start, stop in self._statements()]
+
+    def _pack(self, start: int, stop: int) -> "PackedRows":
+        return PackedRows(
+            stop - start,
+            texts(self.streams[start:stop]),
+            bigints(self.versions[start:stop]),
+            texts(self.kinds[start:stop]),
+            byteas(self.payloads[start:stop]),
+        )
+
+    def _statements(self) -> Iterator[tuple[int, int]]:
+        start = size = 0
+        for number, payload in enumerate(self.payloads):
+            size += len(payload)
+            if size > STATEMENT_BYTES and number > start:
+                yield start, number
+                start, size = number, len(payload)
+        if start < len(self.payloads):
+            yield start, len(self.payloads)
+
+
+class PackedRows(NamedTuple):
+    """The parameters of one INSERT: `number` events, packed."""
+
+    number: int
+    streams: TextArray
+    versions: BigintArray
+    kinds: TextArray
+    payloads: ByteaArray
 
 
 class LedgerRecorder(PostgresApplicationRecorder):
@@ -137,9 +172,13 @@ class LedgerRecorder(PostgresApplicationRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Append and return the positions. Not retried here: a lost answer to COMMIT would come back as a conflict."""
+        rows = Rows()
+        for event in stored_events:
+            rows.add(str(event.originator_id), event.originator_version, event.topic, event.state)
+        packed = rows.pack()
         with self.commit() as commit:
             first = commit.head + 1
-            commit.append(stored_events)
+            commit.append(packed)
             commit.notify()
         return list(range(first, commit.head + 1))
 

@@ -1,4 +1,4 @@
-"""Instants as the API writes and reads them: RFC 3339, UTC, six digits after the second."""
+"""Instants as they are shown: RFC 3339, UTC, six digits after the second."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -13,6 +13,7 @@ def _second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@lru_cache(maxsize=4096)
 def to_text(instant: Instant) -> str:
     """`2026-11-23T08:20:46.000123Z`."""
     seconds, microseconds = divmod(instant, SECOND)

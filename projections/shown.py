@@ -1,0 +1,100 @@
+"""A presence as the API shows it: JSON text, made when it changes rather than when it is asked for."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.domain.events import Status
+from ledger.domain.instants import to_text
+from ledger.domain.observation import Instant
+from ledger.domain.policy import Policy
+from ledger.domain.presence import Cause, Device, Presence
+from ledger.domain.source import SourceState
+from ledger.domain.status import NEVER_OBSERVED, Shown, derive_device
+
+DEVICE_NAMES: Mapping[int | None, str] = {0: "app", 1: "web", 2: "desktop", 99: "system", None: "unknown"}
+
+_quote = msgspec.json.Encoder().encode
+
+
+class Rules(NamedTuple):
+    """What a status is derived from beside the presence itself: the sources' states, as of a position."""
+
+    position: int
+    sources: Mapping[str, SourceState]
+    policy: Policy
+
+    @property
+    def plain(self) -> bool:
+        """Whether what is shown follows from the presence alone: no grace period, no source or node in doubt."""
+        return self.policy.grace_seconds == 0 and not any(
+            source.dark_since is not None or any(node.down_since is not None for node in source.nodes.values())
+            for source in self.sources.values()
+        )
+
+
+def plain_body(presence: Presence) -> bytes:
+    """The body of a presence where the rules are plain: what `body` says then, at half its cost."""
+    flip = presence.flip
+    if flip is None:
+        return body(presence, NEVER_OBSERVED, {})
+    devices = presence.devices
+    if len(devices) == 1:
+        device = devices[0]
+        status: Status = "online" if device.sessions else "offline"
+        shown = _device(device.source, device.device_flag, status, device.since, len(device.sessions))
+    else:
+        shown = _devices(devices, {})
+    return _body(presence, flip.status, flip.since, flip.cause, "null", shown)
+
+
+def body(presence: Presence, shown: Shown, sources: Mapping[str, SourceState]) -> bytes:
+    """The JSON object of a presence but for its `as_of` and its closing brace, which `as_of` adds."""
+    reason = "null" if shown.reason is None else f'"{shown.reason}"'
+    devices = _devices(presence.devices, sources)
+    return _body(presence, shown.status, shown.since, shown.cause, reason, devices)
+
+
+def as_of(at: Instant, position: int) -> bytes:
+    """The end of a presence's JSON: the instant and the position that the answer was made at."""
+    return f',"as_of":{{"at":"{to_text(at)}","position":{position}}}}}'.encode()
+
+
+def _body(
+    presence: Presence, status: Status, since: Instant | None, cause: Cause | None, reason: str, devices: str
+) -> bytes:
+    caused = (
+        "null" if cause is None else f'{{"kind":"{cause.kind}","at":"{to_text(cause.at)}","position":{cause.position}}}'
+    )
+    return (
+        f'{{"uid":{_quote(presence.uid).decode()},"status":"{status}","since":{_instant(since)},'
+        f'"last_seen_at":{_instant(presence.last_seen_at)},"devices":[{devices}],'
+        f'"cause":{caused},"reason":{reason},"verified_at":null,"version":{presence.version}'
+    ).encode()
+
+
+def _instant(instant: Instant | None) -> str:
+    return "null" if instant is None else f'"{to_text(instant)}"'
+
+
+def _devices(devices: tuple[Device, ...], sources: Mapping[str, SourceState]) -> str:
+    """One entry for each source and device flag; where a source counts node by node, its nodes are put together."""
+    together: dict[tuple[str, int | None], list[Device]] = {}
+    for device in devices:
+        together.setdefault((device.source, device.device_flag), []).append(device)
+    shown = []
+    for (source, flag), parts in together.items():
+        online = [part for part in parts if part.sessions]
+        since = min([part.since for part in online]) if online else max([part.since for part in parts])
+        sessions = sum([len(part.sessions) for part in online])
+        shown.append(_device(source, flag, derive_device(parts, sources.get(source)), since, sessions))
+    return ",".join(shown)
+
+
+def _device(source: str, flag: int | None, status: Status, since: Instant, sessions: int) -> str:
+    return (
+        f'{{"source":"{source}","device_flag":{"null" if flag is None else flag},'
+        f'"device":"{DEVICE_NAMES.get(flag, "custom")}","status":"{status}","since":"{to_text(since)}",'
+        f'"sessions":{sessions}}}'
+    )
