@@ -20,12 +20,12 @@ COPY (SELECT stream, version, position, kind, payload, recorded_at FROM events
 """
 
 _CURRENT_OUT: LiteralString = """
-COPY (SELECT c.uid, c.version, c.status, c.since, c.devices, c.state FROM current c JOIN last_events l USING (uid)
+COPY (SELECT c.uid, c.version, c.status, c.since, c.devices, c.state, c.body FROM current c JOIN last_events l USING (uid)
        WHERE l.position > {after} AND l.position <= {upto} ORDER BY l.position) TO STDOUT (FORMAT BINARY)
 """
 
 _EVENTS_IN = "COPY events (stream, version, position, kind, payload, recorded_at) FROM STDIN (FORMAT BINARY)"
-_CURRENT_IN = "COPY current (uid, version, status, since, devices, state) FROM STDIN (FORMAT BINARY)"
+_CURRENT_IN = "COPY current (uid, version, status, since, devices, state, body) FROM STDIN (FORMAT BINARY)"
 
 
 class Block(NamedTuple):
