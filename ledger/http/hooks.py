@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
@@ -77,14 +78,11 @@ async def _read(request: Request, services: Services, source: str, node: str) ->
     if declared.isascii() and declared.isdigit() and int(declared) > bound:
         raise _too_large(services, source, node)
     parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > bound:
-                raise _too_large(services, source, node)
-            parts.append(part)
-    except ClientDisconnect as error:
-        raise Problem(400, "the body was cut off") from error
+    async for part in _stream(request):
+        size += len(part)
+        if size > bound:
+            raise _too_large(services, source, node)
+        parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -99,10 +97,19 @@ def _too_large(services: Services, source: str, node: str) -> Problem:
 async def _discard(request: Request, bound: int) -> None:
     """Read and forget the body of an event that is not ours, as far as the bound."""
     size = 0
-    async for part in request.stream():
+    async for part in _stream(request):
         size += len(part)
         if size > bound:
             return
+
+
+async def _stream(request: Request) -> AsyncIterator[bytes]:
+    """The body's parts. Raises Problem where its sender cuts it off."""
+    try:
+        async for part in request.stream():
+            yield part
+    except ClientDisconnect as error:
+        raise Problem(400, "the body was cut off") from error
 
 
 def new_delivery_id() -> str:
