@@ -4,13 +4,16 @@ import asyncio
 import gc
 import signal
 import sys
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import structlog
 import typer
 import uvloop
 
 from ledger.cli.invocation import Invocation
+from ledger.errors import LedgerError
 from ledger.http.logs import configure_logging
 from ledger.http.service import serve as serve_http
 from ledger.settings import Settings, load, mask_url
@@ -21,6 +24,9 @@ log = structlog.get_logger()
 
 # Judging and committing are threads beside the event loop: at the default, each hand-over would cost a read 5 ms.
 SWITCH_SECONDS = 0.0005
+
+WATCH_SECONDS = 0.25
+WATCH_END_SECONDS = 5.0
 
 
 def serve(context: typer.Context) -> None:
@@ -49,6 +55,7 @@ def run(settings: Settings) -> None:
             log.info("starting_postgresql", folder=str(settings.data_dir))
             url = postgres.start()
             stack.callback(postgres.stop)
+            stack.enter_context(_watched(postgres))
         log.info("database", url=mask_url(url))
         _tune_gc()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -61,6 +68,32 @@ async def _until_signal(settings: Settings, folder: DataFolder, url: str) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await serve_http(settings, folder, url, stop)
+
+
+@contextmanager
+def _watched(postgres: EmbeddedPostgres) -> Iterator[None]:
+    """Start the embedded PostgreSQL again whenever it ends; requests wait meanwhile, as for any database away."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(WATCH_SECONDS):
+            if postgres.is_running():
+                continue
+            log.error("postgresql_ended", way_out="it is started again; postgres.log in data_dir may say why")
+            try:
+                postgres.start()
+            except LedgerError as error:
+                log.error("postgresql_not_started", reason=str(error))  # noqa: TRY400  (an expected outcome)
+            else:
+                log.info("postgresql_started")
+
+    watching = threading.Thread(target=watch, name="watch postgresql", daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watching.join(WATCH_END_SECONDS)
 
 
 def _tune_gc() -> None:
