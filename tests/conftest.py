@@ -54,3 +54,10 @@ def data_dir() -> Iterator[Path]:
     """
     with pg.new_data_dir() as path:
         yield path
+
+
+@pytest.fixture(scope="module")
+def module_database_url() -> Iterator[str]:
+    """URL of a migrated database on the embedded server that the tests of a module share."""
+    with pg.new_database(pg.server_url("embedded")) as url:
+        yield url
