@@ -20,7 +20,8 @@ COPY (SELECT stream, version, position, kind, payload, recorded_at FROM events
 """
 
 _CURRENT_OUT: LiteralString = """
-COPY (SELECT c.uid, c.version, c.status, c.since, c.devices, c.state, c.body FROM current c JOIN last_events l USING (uid)
+COPY (SELECT c.uid, c.version, c.status, c.since, c.devices, c.state, c.body
+        FROM current c JOIN last_events l USING (uid)
        WHERE l.position > {after} AND l.position <= {upto} ORDER BY l.position) TO STDOUT (FORMAT BINARY)
 """
 

@@ -121,7 +121,7 @@ def machine() -> str:
 
 def number(value: float) -> str:
     """A figure with the digits that mean something."""
-    if value == int(value) or value >= 100:
+    if value >= 100 or float(value).is_integer():
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 

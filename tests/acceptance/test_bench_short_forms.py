@@ -1,0 +1,28 @@
+"""Every benchmark in its short form: it runs, and what it measures is within easier bars, since others run beside it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.command import REPOSITORY, process_environment
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name", ["ingest", "get_presence", "query", "latency", "scale", "storm", "kills", "pg_stop", "score"]
+)
+def test_its_bars_are_held(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{name}", "--short"],
+        cwd=REPOSITORY,
+        env=process_environment(),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
+    assert ": held" in done.stdout
+    assert "MISSED" not in done.stdout
