@@ -21,7 +21,7 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
     ("value", "at_least", "held"),
     [(0.25, True, True), (0.24, True, False), (50.0, False, False), (0.25, False, True)],
 )
-def test_a_bar_on_either_side(value: float, at_least: bool, held: bool) -> None:  # noqa: FBT001
+def test_a_bar_on_either_side(value: float, at_least: bool, held: bool) -> None:
     bar = Bar("ratio", value, 0.25, at_least)
     assert bar.held is held
     assert ("MISSED" in str(bar)) is not held
