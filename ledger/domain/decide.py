@@ -12,6 +12,8 @@ from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence
 from ledger.domain.profile import Counting
 
+OFFLINE_REPEATED = Judgement("duplicate", "offline_repeated")
+
 
 class Look(msgspec.Struct, frozen=True, gc=False):
     """Someone to be asked about at once: a user, or with `uid` None the boot of a node."""
@@ -88,12 +90,15 @@ def _judge_online(situation: Situation) -> Judgement:
 def _judge_offline(device: Device | None, observation: Observation) -> Judgement:
     conn_id = observation.claim.conn_id
     if device is not None:
-        if device.session(conn_id) is not None:
-            return Judgement("closed", "offline_of_open")
+        session = device.session(conn_id)
+        if session is not None:
+            # What this delivery opened when it came first, it opened after saying this.
+            opened_by_first = session.opened_at == observation.first_received_at
+            return OFFLINE_REPEATED if opened_by_first else Judgement("closed", "offline_of_open")
         if device.closing(conn_id) is not None:
             return Judgement("duplicate", "offline_already_closed")
         if _known_to_first(device, observation):
-            return Judgement("duplicate", "offline_repeated")
+            return OFFLINE_REPEATED
         if device.unnamed():
             return Judgement("closed", "offline_names_session", named=True)
     return Judgement("late", "offline_of_unknown", suspect="late_offline")

@@ -148,7 +148,9 @@ def _own_device(device: Device, event: WebhookObserved) -> Device:
         sessions = _without(sessions, None if event.named else conn_id, 1)
     elif event.verdict == "duplicate" and event.online:
         sessions = tuple(Session(s.conn_id, s.node, s.opened_at, at) if s.conn_id == conn_id else s for s in sessions)
-    if event.verdict in ("closed", "late"):
+    # A stale online's connection is over as well: nothing that is said of it again may open it.
+    over = event.verdict in ("closed", "late") or (event.verdict == "stale" and device.closing(conn_id) is None)
+    if over:
         closed, forgotten = _remember(closed, forgotten, conn_id, at)
     if event.withdrawn:
         sessions = _without(sessions, None, event.withdrawn)

@@ -221,3 +221,20 @@ def test_beyond_the_grace_period_a_new_online_period_begins() -> None:
 def test_the_grace_period_knows_nothing_before_a_first_offline() -> None:
     scenario = given("u-0-0-5-0-0", policy=Policy(grace_seconds=5.0))
     scenario.when(Step("u-0-1-6-1-1", after=1.0)).then("opened", "online_new", "online")
+
+
+def test_a_repeated_offline_is_older_than_what_its_delivery_opened_after_it() -> None:
+    scenario = given("u-0-0-5-0-0", "u-0-0-5-0-0", Step("u-0-1-5-1-1", after=0.0))
+    scenario.then("opened", "online_new", "online")
+    scenario.when(Step("u-0-0-5-0-0", after=1.0, repeats_after=1.0)).then("duplicate", "offline_repeated", "online")
+
+
+def test_a_repeated_offline_closes_what_opened_only_after_it_came_first() -> None:
+    scenario = given("u-0-0-5-0-0", "u-0-1-5-1-1").when(Step("u-0-0-5-0-0", repeats_after=20.0))
+    scenario.then("closed", "offline_of_open", "offline", emptied=True)
+
+
+def test_v3_a_stale_online_said_again_opens_nothing() -> None:
+    scenario = given("u-0-1-9-1-1", "u-0-0-9-0-0", Step("u-1-1-8-1-2", after=1.0), profile=V3)
+    scenario.when(Step("u-1-1-8-1-2", after=30.0, repeats_after=30.0))
+    scenario.then("duplicate", "online_repeated", "offline").left()
