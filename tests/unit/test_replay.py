@@ -173,5 +173,5 @@ def test_a_broken_line_is_named(line: str, message: str) -> None:
 
 
 def test_a_body_with_a_lone_surrogate_of_its_own_is_named_too() -> None:
-    with pytest.raises(RecordingError, match="^line 2: 'body' holds a lone surrogate"):
+    with pytest.raises(RecordingError, match=r"^line 2: 'body' holds a lone surrogate"):
         replayed(webhook(1) | {"body": '["\ud800"]'})
