@@ -12,6 +12,7 @@ from ledger.domain.source import NodeState, SourceState
 from ledger.errors import StoreUnavailable
 from ledger.http import schemas
 from ledger.http.auth import require
+from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
 from ledger.http.state import Services, services_of
 from projections import sources
@@ -54,6 +55,7 @@ async def metrics(request: Request) -> Response:
 @router.get("/v1/sources", summary="The sources and their nodes", response_model=schemas.SourceItems)
 def list_sources(request: Request) -> Response:
     """Each source of the settings as the ledger has it, and what this instance counted of its nodes."""
+    refuse_parameters(request)
     services = services_of(request)
     ledger = services.ledger
     with ledger.connection() as connection:

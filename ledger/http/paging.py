@@ -1,10 +1,9 @@
 """Keyset pages: a cursor that holds the last key of a page, opaque to whoever asks."""
 
 import base64
-import binascii
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from ledger.http.problems import Problem, invalid
@@ -24,6 +23,12 @@ class Page(BaseModel):
     limit: Limit = 100
 
 
+def refuse_parameters(request: Request) -> None:
+    """For a route that takes none: raises the problem that names the first; what is asked for must not be ignored."""
+    for name in request.query_params:
+        raise invalid(name, "this route has no such parameter")
+
+
 def to_cursor(key: str) -> str:
     """The cursor after that key."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
@@ -35,7 +40,7 @@ def from_cursor(cursor: str | None) -> str | None:
         return None
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError) as error:
+    except ValueError as error:  # not ASCII, no base64 (binascii.Error), not UTF-8 (UnicodeError)
         raise bad_cursor() from error
 
 

@@ -1,6 +1,7 @@
 """The routes that say who is online: one user, thousands at once, lists and counts."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,7 +12,8 @@ from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
 from ledger.http import schemas
 from ledger.http.auth import require
-from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
+from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
+from ledger.http.problems import invalid
 from ledger.http.state import services_of
 from ledger.http.uid import Uid
 from projections import listing
@@ -50,6 +52,7 @@ class PresenceFilter(Page):
 )
 async def one_presence(request: Request, uid: Uid) -> Response:
     """The user's presence, read fresh; a user never observed is `unknown`, reason `never_observed`."""
+    refuse_parameters(request)
     services = services_of(request)
     head, body = await services.reader.one(uid)
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
@@ -62,6 +65,8 @@ async def one_presence(request: Request, uid: Uid) -> Response:
 @router.post("/v1/presence/query", summary="Which of these users are online?", response_model=schemas.PresenceItems)
 async def query_presences(request: Request, query: UidQuery) -> Response:
     """The presences of up to 10,000 users in the order asked, all of one snapshot."""
+    refuse_parameters(request)
+    _check_text(query.uids)
     services = services_of(request)
     read = await services.reader.many(query.uids)
     return Response(b"{" + _items(read, services.clock.now()) + b"}", media_type="application/json")
@@ -84,6 +89,7 @@ async def list_presences(request: Request, query: Annotated[PresenceFilter, Quer
 @router.get("/v1/presence/summary", summary="Count presences", response_model=schemas.Summary)
 async def summarise(request: Request) -> Response:
     """How many users are in each status, and devices online by device flag, source and node; counted now."""
+    refuse_parameters(request)
     services = services_of(request)
     counts = await services.reader.summary()
     made = {"at": to_text(services.clock.now()), "position": counts.head}
@@ -94,6 +100,15 @@ def _items(read: Read, now: Instant) -> bytes:
     """`"items":[…]`, each with the same `as_of`."""
     end = as_of(now, read.head)
     return b'"items":[' + (end + b",").join(read.bodies) + (end if read.bodies else b"") + b"]"
+
+
+def _check_text(uids: Sequence[str]) -> None:
+    """JSON can spell half a character; an answer in UTF-8 cannot repeat it."""
+    try:
+        "".join(uids).encode()
+    except UnicodeEncodeError:
+        number = next(n for n, uid in enumerate(uids) if any("\ud800" <= c <= "\udfff" for c in uid))
+        raise invalid(f"uids.{number}", "holds a lone surrogate, which is no text") from None
 
 
 def _matches(header: str | None, etag: str) -> bool:
