@@ -1,0 +1,350 @@
+"""Checks what a running service says of presence: one user, ten thousand, lists, counts, and who may ask."""
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.service import KEYS, SECRET, Api, Service, new_service, segment, wait_for
+
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+ODD_UIDS = [
+    "a/b",
+    "/",
+    "//x//",
+    "50%",
+    "%2F",
+    "%252F",
+    "what?now=1",
+    "#1",
+    "two\nlines",
+    "\r\n\t",
+    " ",
+    "用户-一",
+    "👩‍👩‍👧‍👦",
+    "x" * 1024,
+    "é" * 512,
+    ".",
+    "..",
+    "../../v1/presence",
+    "a/presence",
+    "a/events",
+    "presence",
+    "+",
+    "a+b c",
+    "'; DROP TABLE events; --",
+    "-",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "\x7f\x1b[31m",
+    '"quoted"\\',
+    "u-0-1-1-1-1",
+]
+
+
+def one(api: Api, uid: str, **headers: str) -> httpx2.Response:
+    return api.http.get(f"/v1/users/{segment(uid)}/presence", headers=headers)
+
+
+def problem(answer: httpx2.Response, status: int) -> Any:
+    """The body of a problem of that status."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    body = answer.json()
+    assert (body["status"], body["type"]) == (status, "about:blank")
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+def fields(answer: httpx2.Response) -> list[str]:
+    """The fields that a 422 names."""
+    return [error["field"] for error in problem(answer, 422)["errors"]]
+
+
+def test_a_presence_has_every_field_of_the_interface(api: Api) -> None:
+    api.deliver("shape-0-1-11-1-1", "shape-1-1-12-1-2")
+    presence = api.presence("shape")
+    [event, second] = api.events("shape")
+    assert presence == {
+        "uid": "shape",
+        "status": "online",
+        "since": event["received_at"],
+        "last_seen_at": event["received_at"],
+        "devices": [
+            {
+                "source": "main",
+                "device_flag": flag,
+                "device": name,
+                "status": "online",
+                "since": event["received_at"],
+                "sessions": 1,
+            }
+            for flag, name in ((0, "app"), (1, "web"))
+        ],
+        "cause": {"kind": "webhook", "at": event["received_at"], "position": event["position"]},
+        "reason": None,
+        "verified_at": None,
+        "version": 2,
+        "as_of": {"at": presence["as_of"]["at"], "position": second["position"]},
+    }
+    assert INSTANT.fullmatch(presence["as_of"]["at"])
+    assert INSTANT.fullmatch(presence["since"])
+
+
+def test_a_user_never_observed_is_unknown_and_not_missing(api: Api) -> None:
+    presence = api.presence("nobody")
+    assert (presence["uid"], presence["status"], presence["reason"]) == ("nobody", "unknown", "never_observed")
+    assert (presence["devices"], presence["since"], presence["version"]) == ([], None, 0)
+
+
+def test_offline_keeps_the_devices(api: Api) -> None:
+    api.deliver("gone-0-1-21-1-1", "gone-5-1-22-1-2", "gone-0-0-21-0-1", "gone-5-0-22-0-0")
+    presence = api.presence("gone")
+    assert presence["status"] == "offline"
+    assert [(d["device_flag"], d["device"], d["status"], d["sessions"]) for d in presence["devices"]] == [
+        (0, "app", "offline", 0),
+        (5, "custom", "offline", 0),
+    ]
+
+
+@pytest.mark.parametrize("uid", ODD_UIDS, ids=lambda uid: repr(uid)[:20])
+def test_a_uid_may_be_any_string(api: Api, uid: str) -> None:
+    api.deliver(f"{uid}-0-1-31-1-1")
+    assert (api.presence(uid)["uid"], api.presence(uid)["status"]) == (uid, "online")
+    assert [event["uid"] for event in api.events(uid)] == [uid]
+    [asked] = api.http.post("/v1/presence/query", json={"uids": [uid]}).json()["items"]
+    assert (asked["uid"], asked["status"]) == (uid, "online")
+
+
+@pytest.mark.parametrize("uid", ["nul\0", "x" * 1025, "x" * 5000])
+def test_a_uid_that_nobody_can_have_is_never_observed(api: Api, uid: str) -> None:
+    assert api.presence(uid)["reason"] == "never_observed"
+    assert api.events(uid) == []
+
+
+def test_a_query_answers_in_the_order_asked(api: Api) -> None:
+    api.deliver(*(f"many-{number}-0-1-{number}-1-1" for number in range(0, 5000, 2)))
+    asked = [f"many-{number}" for number in range(5000)][::-1] * 2
+    items = api.http.post("/v1/presence/query", json={"uids": asked}).json()["items"]
+    assert [item["uid"] for item in items] == asked
+    assert all(item["status"] == ("unknown" if int(item["uid"][5:]) % 2 else "online") for item in items)
+    assert len({json.dumps(item["as_of"]) for item in items}) == 1
+    assert api.http.post("/v1/presence/query", json={"uids": []}).json() == {"items": []}
+
+
+def test_one_and_many_say_the_same(api: Api) -> None:
+    api.deliver("same-0-1-41-1-1")
+    single = api.presence("same")
+    [many] = api.http.post("/v1/presence/query", json={"uids": ["same"]}).json()["items"]
+    assert {**single, "as_of": None} == {**many, "as_of": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"uids": ["u"] * 10_001}, "uids"),
+        ({"uids": ["u"], "at": "now"}, "at"),
+        ({"uids": ["u", 7]}, "uids.1"),
+        ({}, "uids"),
+        ([], "body"),
+        ("no json", "body"),
+    ],
+    ids=["too many", "unknown field", "a number", "nothing", "a list", "no JSON"],
+)
+def test_a_bad_query_names_its_field(api: Api, body: Any, field: str) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    answer = api.http.post("/v1/presence/query", content=text, headers={"Content-Type": "application/json"})
+    named = fields(answer)
+    assert named[0] == field or (text == "no json" and named), named
+
+
+def test_half_a_character_is_no_uid(api: Api) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = api.http.post("/v1/presence/query", content='{"uids": ["u", "\\ud800"]}', headers=headers)
+    assert fields(answer) == ["uids.1"]
+    answer = api.http.post("/v1/presence/query", content='{"uids": ["\\u0000"]}', headers=headers)
+    assert answer.json()["items"][0]["reason"] == "never_observed"
+
+
+@pytest.mark.parametrize("path", ["%FF", "%ED%A0%80", "%", "%zz", "a%00b"])
+def test_a_path_that_is_no_text_is_no_defect(service: Service, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    headers = {"Authorization": f"Bearer {KEYS['audit']}"}
+    for route in ("presence", "events"):
+        connection.request("GET", f"/v1/users/{path}/{route}", headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status in {200, 400, 404, 422}
+    connection.close()
+    assert '"defect"' not in service.log()
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/presence?limit=0", "limit"),
+        ("/v1/presence?limit=10001", "limit"),
+        ("/v1/presence?limit=many", "limit"),
+        ("/v1/presence?after=%21", "after"),
+        ("/v1/presence?after=%F0%9F%98%80", "after"),
+        ("/v1/presence?status=away", "status"),
+        ("/v1/presence?device_flag=256", "device_flag"),
+        ("/v1/presence?colour=red", "colour"),
+        ("/v1/users/u/presence?colour=red", "colour"),
+        ("/v1/presence/summary?colour=red", "colour"),
+        ("/v1/sources?colour=red", "colour"),
+        ("/v1/users/u/events?colour=red", "colour"),
+        ("/v1/users/u/events?from=yesterday", "from"),
+        ("/v1/users/u/events?from=2026-11-23T00:00:00", "from"),
+        ("/v1/users/u/events?from=1700000000", "from"),
+        ("/v1/users/u/events?to=2026-13-01T00:00:00Z", "to"),
+        ("/v1/users/u/events?from=2026-11-23T00:00:01Z&to=2026-11-23T00:00:00Z", "to"),
+        ("/v1/users/u/events?order=up", "order"),
+        ("/v1/users/u/events?after=x", "after"),
+        ("/v1/users/u/events?after=-1", "after"),
+        ("/v1/users/u/events?limit=10001", "limit"),
+        ("/v1/ledger/events?after=x", "after"),
+        ("/v1/ledger/events?after=99999999999999999999", "after"),
+        ("/v1/ledger/events?limit=10001", "limit"),
+        ("/v1/deliveries/x?limit=0", "limit"),
+    ],
+)
+def test_a_bad_parameter_is_named(api: Api, path: str, field: str) -> None:
+    assert fields(api.http.get(path)) == [field]
+
+
+def test_the_etag_changes_when_the_body_would(api: Api) -> None:
+    def etag() -> str:
+        return one(api, "tagged").headers["etag"]
+
+    nobody = etag()
+    assert one(api, "tagged", **{"If-None-Match": nobody}).status_code == 304
+    api.deliver("tagged-0-1-51-1-1")
+    online = etag()
+    # Others' events move the ledger's head and the instant of the answer, not the tag.
+    api.deliver("somebody-else-0-1-52-1-1")
+    assert etag() == online != nobody
+    unchanged = one(api, "tagged", **{"If-None-Match": f'"other", W/{online}'})
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["etag"]) == (304, b"", online)
+    assert one(api, "tagged", **{"If-None-Match": "*"}).status_code == 304
+    assert one(api, "tagged", **{"If-None-Match": nobody}).status_code == 200
+    # The same claim again is fresh evidence: last seen and version change, so the tag does.
+    api.deliver("tagged-0-1-51-1-1", "tagged-0-1-51-1-1")
+    assert etag() not in {nobody, online}
+
+
+def test_the_list_pages_to_its_end_in_order(api: Api) -> None:
+    api.deliver(*(f"page-{number:03}-9-1-{number}-1-1" for number in range(25)))
+    api.deliver(*(f"page-{number:03}-9-0-{number}-0-0" for number in range(10)))
+    listed = list(api.pages("/v1/presence", device_flag=9, limit=4))
+    assert [item["uid"] for item in listed] == [f"page-{number:03}" for number in range(25)]
+    online = list(api.pages("/v1/presence", device_flag=9, status="online", limit=3))
+    assert [item["uid"] for item in online] == [f"page-{number:03}" for number in range(10, 25)]
+    offline = list(api.pages("/v1/presence", device_flag=9, status="offline", source="main", limit=10_000))
+    assert [(item["uid"], item["status"]) for item in offline] == [(f"page-{n:03}", "offline") for n in range(10)]
+    assert list(api.pages("/v1/presence", device_flag=9, source="elsewhere")) == []
+    assert list(api.pages("/v1/presence", status="unknown")) == []
+
+
+def test_the_list_pages_over_any_uid(api: Api) -> None:
+    uids = [f"{uid}*odd" for uid in ODD_UIDS if len(uid.encode()) < 1000]
+    api.deliver(*(f"{uid}-8-1-{number}-1-1" for number, uid in enumerate(uids, 1)))
+    listed = [item["uid"] for item in api.pages("/v1/presence", device_flag=8, limit=1)]
+    assert sorted(listed) == sorted(uids)
+
+
+@pytest.fixture
+def alone(database_url: str, tmp_path: Path) -> Iterator[Service]:
+    """A service whose ledger is empty, with a grace period."""
+    with new_service(
+        tmp_path,
+        tmp_path / "data",
+        database_url=database_url,
+        tables=f"""
+[policy]
+grace_seconds = 1.5
+[[sources]]
+name = "main"
+profile = "v2.2"
+webhook_secret = "{SECRET}"
+[[sources.nodes]]
+name = "n1"
+[[sources.nodes]]
+name = "n2"
+[[sources]]
+name = "other"
+profile = "v3"
+webhook_secret = "{SECRET}"
+[[sources.nodes]]
+name = "n1"
+""",
+    ) as service:
+        yield service.start()
+
+
+def test_the_summary_counts_and_grace_hides_a_short_absence(alone: Service) -> None:
+    with Api(alone) as api:
+        assert api.get("/v1/presence/summary")["users"] == {"online": 0, "offline": 0, "unknown": 0}
+        api.deliver("a-0-1-1-1-1", "a-1-1-2-1-2", "b-0-1-3-1-1", "c-0-1-4-1-1")
+        api.deliver("d-0-1-1-1-1", node="n2")
+        api.deliver("a-0-1-1-1-1", source="other")
+        api.deliver("b-0-0-3-0-0")
+        shown = api.presence("b")
+        summary = api.get("/v1/presence/summary")
+        if shown["status"] == "online":
+            assert [device["status"] for device in shown["devices"]] == ["offline"]
+        assert summary["devices_online"] == [
+            {"source": "main", "device_flag": 0, "devices": 3},
+            {"source": "main", "device_flag": 1, "devices": 1},
+            {"source": "other", "device_flag": 0, "devices": 1},
+        ]
+        assert summary["nodes"] == [
+            {"source": "main", "node": "n1", "devices": 3},
+            {"source": "main", "node": "n2", "devices": 1},
+            {"source": "other", "node": "n1", "devices": 1},
+        ]
+        etag = one(api, "b").headers["etag"]
+        wait_for(lambda: api.presence("b")["status"] == "offline", 10)
+        # The grace period's end is no event, and changes what is shown.
+        shown = api.presence("b")
+        [_, closed] = api.events("b")
+        assert shown["since"] > closed["received_at"]
+        assert one(api, "b", **{"If-None-Match": one(api, "b").headers["etag"]}).status_code == 304
+        assert one(api, "b").headers["etag"] != etag
+        assert api.get("/v1/presence/summary")["users"] == {"online": 3, "offline": 1, "unknown": 0}
+
+
+READ = ["/v1/users/u/presence", "/v1/presence", "/v1/presence/summary", "/metrics"]
+AUDIT = ["/v1/users/u/events", "/v1/ledger/events", "/v1/deliveries/x", "/v1/sources"]
+
+
+@pytest.mark.parametrize("path", READ + AUDIT)
+def test_every_route_wants_a_key_with_its_scope(service: Service, path: str) -> None:
+    for key, status in ((None, 401), ("no-such-key-at-all", 401), (KEYS["read"], 403 if path in AUDIT else 200)):
+        with Api(service, key) as api:
+            answer = api.http.get(path)
+            if status == 200:
+                assert answer.status_code == 200
+                continue
+            problem(answer, status)
+            assert ("www-authenticate" in answer.headers) == (status == 401)
+    for key in (KEYS["audit"], KEYS["admin"]):
+        with Api(service, key) as api:
+            assert api.http.get(path).status_code == (404 if path == "/v1/deliveries/x" else 200)
+
+
+def test_the_query_wants_a_key_before_it_looks_at_the_body(service: Service) -> None:
+    with Api(service, None) as api:
+        problem(api.http.post("/v1/presence/query", json={"uids": ["u"]}), 401)
+
+
+@pytest.mark.parametrize("header", ["Basic dTpw", "Bearer", "bearer é", f"Token {KEYS['read']}"])
+def test_what_is_no_bearer_token_is_no_key(service: Service, header: str) -> None:
+    with Api(service, None) as api:
+        answer = api.http.get("/v1/presence", headers={b"Authorization": header.encode()})
+        problem(answer, 401)
+        assert api.http.get("/v1/presence", headers={"Authorization": f"bearer {KEYS['read']}"}).status_code == 200
