@@ -10,7 +10,7 @@ import ctypes
 import errno
 import socket
 import struct
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,15 +26,30 @@ from ledger.settings import Listen
 BACKLOG = 4096
 DRAIN_SECONDS = 2.5
 """An idle WuKongIM polls its own queue every two seconds: by then each of its connections has been told."""
+LAST_SECONDS = 0.5
+"""For connections that came at the very end of that."""
 FINISH_SECONDS = 4.5
 """Requests under way end within `store_wait_seconds`; one that is never sent to its end is cut off."""
 LOOK_SECONDS = 0.05
 
 # Linux's <asm-generic/socket.h>; Python's socket module has no names for them.
+ATTACH_FILTER = 26
 ATTACH_REUSEPORT_CBPF = 51
 DETACH_REUSEPORT_BPF = 68
-BPF_RETURN = 0x06
-SECOND_LISTENER = 1
+
+# Programs of classic BPF: code, jump if true, jump if false, operand.
+Program = Sequence[tuple[int, int, int, int]]
+LOAD_BYTE, AND, JUMP_IF_EQUAL, RETURN = 0x30, 0x54, 0x15, 0x06
+CHOOSE_THE_SECOND: Program = [(RETURN, 0, 0, 1)]
+"""Where two share a port, the one that listened first is the first of Linux's list. Without a second, no change."""
+DROP_NEW_CONNECTIONS: Program = [
+    (LOAD_BYTE, 0, 0, 13),  # TCP's flags
+    (AND, 0, 0, 0x12),  # SYN and ACK
+    (JUMP_IF_EQUAL, 0, 1, 0x02),  # SYN alone
+    (RETURN, 0, 0, 0),
+    (RETURN, 0, 0, 0x7FFFFFFF),
+]
+"""Whoever gets no answer to its first packet sends it again after a second; by then a restart may be over."""
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -89,21 +104,27 @@ class HttpServer:
     async def stop(self) -> None:
         """Take no new connections where another instance does, answer what comes on those there are, then close.
 
-        Takes up to `DRAIN_SECONDS` while senders keep connections open, and `FINISH_SECONDS` for requests under way.
+        Takes up to `DRAIN_SECONDS` and `LAST_SECONDS` while senders keep connections open, and `FINISH_SECONDS` for
+        requests under way.
         """
         assert self._serving is not None
         self._stopping = True
-        _send_connections_to_the_other(self._socket)
-        deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS
-        while True:
-            # First of all a pause, in which the connections of the queue are accepted.
-            await asyncio.sleep(LOOK_SECONDS)
-            if asyncio.get_running_loop().time() > deadline or not await asyncio.to_thread(self._has_connections):
-                break
+        _attach(self._socket, ATTACH_REUSEPORT_CBPF, CHOOSE_THE_SECOND)
+        await self._until_no_connections(DRAIN_SECONDS)
+        _attach(self._socket, ATTACH_FILTER, DROP_NEW_CONNECTIONS)
+        await self._until_no_connections(LAST_SECONDS)
         self._granian.stop()  # type: ignore[no-untyped-call]
         with suppress(TimeoutError):
             await asyncio.wait_for(self._serving, FINISH_SECONDS)
         self._socket.close()
+
+    async def _until_no_connections(self, seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            # First of all a pause, in which the connections of the queue are accepted.
+            await asyncio.sleep(LOOK_SECONDS)
+            if asyncio.get_running_loop().time() > deadline or not await asyncio.to_thread(self._has_connections):
+                return
 
     def _has_connections(self) -> bool:
         port = self._address[1]
@@ -143,16 +164,12 @@ class _Granian(Granian):
         self._shd = SocketHolder(self._listening.dup().detach(), False, BACKLOG)  # type: ignore[assignment, call-arg]
 
 
-def _send_connections_to_the_other(listening: socket.socket) -> None:
-    """Where two share a port, the one that listened first is the first of Linux's list: choose the second.
-
-    Without a second one, or on another system, connections go on coming to us.
-    """
-    instruction = ctypes.create_string_buffer(struct.pack("@HBBI", BPF_RETURN, 0, 0, SECOND_LISTENER))
-    program = struct.pack("@HP", 1, ctypes.addressof(instruction))
-    _set_option(listening, ATTACH_REUSEPORT_CBPF, program)
+def _attach(listening: socket.socket, option: int, program: Program) -> None:
+    instructions = ctypes.create_string_buffer(b"".join(struct.pack("@HBBI", *each) for each in program))
+    _set_option(listening, option, struct.pack("@HP", len(program), ctypes.addressof(instructions)))
 
 
 def _set_option(listening: socket.socket, option: int, value: bytes) -> None:
+    """Where the system knows no such option, a stop may cut a connection off, as every server's does."""
     with suppress(OSError):
         listening.setsockopt(socket.SOL_SOCKET, option, value)
