@@ -66,7 +66,7 @@ def server(options: Options) -> Iterator[Server]:
         if options.database_url:
             yield Server(options.database_url, folder, None)
             return
-        postgres = EmbeddedPostgres(folder / "postgres")
+        postgres = EmbeddedPostgres(folder / "postgres", options.settings)
         try:
             yield Server(postgres.start(), folder, postgres.cluster)
         finally:

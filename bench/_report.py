@@ -6,7 +6,7 @@ import platform
 import re
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,8 @@ class Options:
     """Of a server to measure on; empty for an embedded one in a scratch folder."""
     profile: bool
     seed: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the embedded PostgreSQL, where they are to differ from the product's."""
 
     def pick(self, full: int, short: int) -> int:
         """An amount, by the length of the run."""
@@ -93,8 +95,12 @@ def main(name: str, document: str, measure: Callable[[Options], Report]) -> None
     parser.add_argument("--write", action="store_true", help=f"put the table into docs/{document}")
     parser.add_argument("--profile", action="store_true", help="show where the time goes, which costs some of it")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)), help="of what happens at random")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of the embedded PostgreSQL"
+    )
     given = parser.parse_args()
-    options = Options(given.short, given.database_url, given.profile, given.seed)
+    settings = dict(each.split("=", 1) for each in given.set)
+    options = Options(given.short, given.database_url, given.profile, given.seed, settings)
     report = measure(options)
     text = report.markdown()
     print(f"\n{text}")
