@@ -1,0 +1,189 @@
+"""The stored form of events: kinds that stay, payloads readable for ever, upcasting, and kinds of the future."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from eventsourcing.persistence import StoredEvent
+
+from ledger.domain.events import (
+    BodyRejected,
+    Configured,
+    DeliveryReceived,
+    Event,
+    ItemRejected,
+    ServiceStarted,
+    ServiceStopped,
+    SessionId,
+    WebhookObserved,
+)
+from ledger.domain.policy import Policy
+from ledger.domain.profile import Profile
+from ledger.store.mapper import CURRENT_KINDS, EventMapper, Recorded, UnknownKind, source_stream, user_stream
+
+AT = 1_800_000_000_000_001
+
+STORED: dict[str, tuple[str, Event]] = {
+    "webhook_observed.v1": (
+        (
+            '{"source":"main","node":"n1","delivery":"d","item":3,"raw":"u-0-0-5-0-0","received_at":1800000000000001,'
+            '"verdict":"closed","rule":"offline_of_open","status_before":"online","status_after":"offline",'
+            '"device_flag":0,"online":false,"conn_id":5,"scope":"n1","swept":[["n1",1,6],["n1",null,null]],'
+            '"emptied":true,"suspect":"sweep_of_recent"}'
+        ),
+        WebhookObserved(
+            source="main",
+            node="n1",
+            delivery="d",
+            item=3,
+            raw="u-0-0-5-0-0",
+            received_at=AT,
+            verdict="closed",
+            rule="offline_of_open",
+            status_before="online",
+            status_after="offline",
+            device_flag=0,
+            online=False,
+            conn_id=5,
+            scope="n1",
+            swept=(SessionId("n1", 1, 6), SessionId("n1", None, None)),
+            emptied=True,
+            suspect="sweep_of_recent",
+        ),
+    ),
+    "delivery_received.v1": (
+        (
+            '{"delivery":"d2","node":"n1","received_at":1800000000000001,"digest":"ab","size":17,"items":2,"rejected":1,'
+            '"repeats":"d1","first_received_at":1800000000000000,"highest_conn_id":9,"suspects_restart":true}'
+        ),
+        DeliveryReceived(
+            delivery="d2",
+            node="n1",
+            received_at=AT,
+            digest="ab",
+            size=17,
+            items=2,
+            rejected=1,
+            repeats="d1",
+            first_received_at=AT - 1,
+            highest_conn_id=9,
+            suspects_restart=True,
+        ),
+    ),
+    "item_rejected.v1": (
+        '{"delivery":"d","node":"n1","item":0,"received_at":1800000000000001,"reason":"no string","raw":"1","size":1}',
+        ItemRejected(delivery="d", node="n1", item=0, received_at=AT, reason="no string", raw="1", size=1),
+    ),
+    "body_rejected.v1": (
+        (
+            '{"delivery":"d","node":"n1","received_at":1800000000000001,"reason":"no array","raw_base64":"e30=",'
+            '"size":2,"digest":"cd"}'
+        ),
+        BodyRejected(
+            delivery="d", node="n1", received_at=AT, reason="no array", raw_base64="e30=", size=2, digest="cd"
+        ),
+    ),
+    "configured.v1": (
+        '{"at":1800000000000001,"instance":"i","policy":{"grace_seconds":5.0},"profile":"v2.2","nodes":{"n1":"v3"}}',
+        Configured(
+            at=AT, instance="i", policy=Policy(grace_seconds=5.0), profile=Profile.V2_2, nodes={"n1": Profile.V3}
+        ),
+    ),
+    "service_started.v1": (
+        '{"at":1800000000000001,"instance":"i","software_version":"0.1"}',
+        ServiceStarted(at=AT, instance="i", software_version="0.1"),
+    ),
+    "service_stopped.v1": ('{"at":1800000000000001,"instance":"i"}', ServiceStopped(at=AT, instance="i")),
+}
+"""What lies in ledgers today: none of these texts may ever need another event to be read."""
+
+
+def test_every_kind_has_a_stored_form_that_is_frozen_here() -> None:
+    assert STORED.keys() == CURRENT_KINDS.keys()
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_a_stored_form_is_read(kind: str) -> None:
+    payload, event = STORED[kind]
+    assert EventMapper().event(kind, payload.encode()) == event
+
+
+@pytest.mark.parametrize("kind", [kind for kind in STORED if kind != "configured.v1"])
+def test_an_event_is_stored_as_it_was_before(kind: str) -> None:
+    payload, event = STORED[kind]
+    assert EventMapper().kind_and_payload(event) == (kind, payload.encode())
+
+
+def test_a_configuration_is_stored_whole_so_that_a_new_default_changes_no_past() -> None:
+    _, payload = EventMapper().kind_and_payload(STORED["configured.v1"][1])
+    assert msgspec.json.decode(payload)["policy"].keys() == msgspec.structs.asdict(Policy()).keys()
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_what_a_newer_version_added_to_a_kind_is_passed_over(kind: str) -> None:
+    payload, event = STORED[kind]
+    assert EventMapper().event(kind, payload.replace("{", '{"added":1,', 1).encode()) == event
+
+
+@pytest.mark.parametrize("kind", ["webhook_observed.v2", "corrected.v1", ""])
+def test_a_kind_of_the_future_says_so(kind: str) -> None:
+    with pytest.raises(UnknownKind, match=f"of kind '{kind}', which this version does not know; upgrade it"):
+        EventMapper().event(kind, b"{}")
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """An event of the test's own, in its third version."""
+
+    to: str
+    by: str = "nobody"
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"to": fields["place"]}
+
+
+def _with_mover(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**fields, "by": f"whoever went to {fields['to']}"}
+
+
+UPCASTING = EventMapper(
+    kinds={"moved.v3": Moved},
+    upcasters={"moved.v1": ("moved.v2", _renamed), "moved.v2": ("moved.v3", _with_mover)},
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "event"),
+    [
+        ("moved.v1", b'{"place":"x"}', Moved("x", "whoever went to x")),
+        ("moved.v2", b'{"to":"y"}', Moved("y", "whoever went to y")),
+        ("moved.v3", b'{"to":"z"}', Moved("z")),
+    ],
+)
+def test_older_versions_are_read_as_the_newest(kind: str, payload: bytes, event: Moved) -> None:
+    read: object = UPCASTING.event(kind, payload)
+    assert read == event
+
+
+def test_an_upcaster_to_nowhere_is_an_unknown_kind() -> None:
+    mapper = EventMapper(kinds={}, upcasters={"moved.v1": ("moved.v2", _renamed)})
+    with pytest.raises(UnknownKind, match=r"of kind 'moved\.v2'"):
+        mapper.event("moved.v1", b'{"place":"x"}')
+
+
+def test_a_payload_that_does_not_fit_its_kind_is_no_event() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        EventMapper().event("service_stopped.v1", b'{"at":"noon","instance":"i"}')
+
+
+def test_the_librarys_names_for_both_ways() -> None:
+    event = STORED["service_stopped.v1"][1]
+    mapper = EventMapper()
+    stored = mapper.to_stored_event(Recorded(source_stream("main"), 7, event))
+    assert stored == StoredEvent("source:main", 7, "service_stopped.v1", STORED["service_stopped.v1"][0].encode())
+    assert mapper.to_domain_event(stored) == Recorded("source:main", 7, event)
+
+
+def test_streams_of_users_and_sources_never_meet() -> None:
+    assert user_stream("source:main") != source_stream("main")
+    assert source_stream("user:u") != user_stream("u")
