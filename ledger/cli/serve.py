@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import uvloop
 from ledger.cli.invocation import Invocation
 from ledger.errors import LedgerError
 from ledger.http.logs import configure_logging
+from ledger.http.server import bind
 from ledger.http.service import serve as serve_http
 from ledger.settings import Settings, load, mask_url
 from ledger.store.data_folder import DataFolder
@@ -45,7 +47,11 @@ def run(settings: Settings) -> None:
     """Run an instance until SIGTERM or SIGINT. Raises LedgerError where it cannot start."""
     configure_logging(settings.log_level, settings.log_format)
     sys.setswitchinterval(SWITCH_SECONDS)
+    # Until there is an event loop to tell, an end in order is an exception.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with ExitStack() as stack:
+        # First what costs nothing: a port that is taken must not start a database.
+        bound = stack.enter_context(bind(settings.listen))
         folder = DataFolder(settings.data_dir)
         folder.claim()
         stack.callback(folder.release)
@@ -53,21 +59,25 @@ def run(settings: Settings) -> None:
         if not url:
             postgres = EmbeddedPostgres(settings.data_dir)
             log.info("starting_postgresql", folder=str(settings.data_dir))
-            url = postgres.start()
+            try:
+                url = postgres.start()
+            except SystemExit:
+                postgres.stop()
+                raise
             stack.callback(postgres.stop)
             stack.enter_context(_watched(postgres))
         log.info("database", url=mask_url(url))
         _tune_gc()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signal(settings, folder, url))
+            runner.run(_until_signal(settings, folder, url, bound))
 
 
-async def _until_signal(settings: Settings, folder: DataFolder, url: str) -> None:
+async def _until_signal(settings: Settings, folder: DataFolder, url: str, bound: socket.socket) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve_http(settings, folder, url, stop)
+    await serve_http(settings, folder, url, bound, stop)
 
 
 @contextmanager

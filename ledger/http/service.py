@@ -20,7 +20,7 @@ from ledger.errors import StoreUnavailable
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
-from ledger.http.server import HttpServer, bind
+from ledger.http.server import HttpServer
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration, announce_start, announce_stop
 from ledger.ingest.clock import Clock
@@ -64,18 +64,19 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys))
 
 
-async def serve(settings: Settings, folder: DataFolder, database_url: str, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set. Raises LedgerError where it cannot start."""
-    with bind(settings.listen) as bound:
-        async with running(settings, folder, database_url) as app:
-            http = HttpServer(app, bound)
-            http.start()
-            log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
-            try:
-                await stop.wait()
-            finally:
-                log.info("stopping")
-                await http.stop()
+async def serve(
+    settings: Settings, folder: DataFolder, database_url: str, bound: socket.socket, stop: asyncio.Event
+) -> None:
+    """Serve on a socket that `bind` made, until `stop` is set. Raises LedgerError where it cannot start."""
+    async with running(settings, folder, database_url) as app:
+        http = HttpServer(app, bound)
+        http.start()
+        log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
+        try:
+            await stop.wait()
+        finally:
+            log.info("stopping")
+            await http.stop()
 
 
 def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool) -> Services:
