@@ -64,7 +64,8 @@ def _doubtful(device: Device, source: SourceState | None) -> Shown | None:
 def _after_grace(flip: Flip, before: Flip | None, policy: Policy, now: Instant) -> Shown:
     """An offline shows once the grace period is over; until then the online period before it does."""
     shows_at = flip.since + round(policy.grace_seconds * SECOND)
-    if before is not None and now < shows_at:
+    # Without a grace period the clock of another instance may still be ahead of ours.
+    if before is not None and policy.grace_seconds > 0 and now < shows_at:
         return Shown("online", before.since, before.cause)
     return Shown("offline", shows_at if before is not None else flip.since, flip.cause)
 

@@ -131,3 +131,8 @@ def test_a_user_whom_a_dead_node_alone_held_is_back_once_the_doubt_is_over() -> 
 )
 def test_a_devices_status(presence: Presence, sources: dict[str, SourceState], expected: str) -> None:
     assert derive_device(presence.devices, sources.get("main")) == expected
+
+
+def test_without_grace_an_offline_shows_even_where_the_clock_is_behind_it() -> None:
+    status = derive(OFFLINE, {}, DEFAULT_POLICY, LEFT_AT - SECOND)
+    assert (status.status, status.since) == ("offline", LEFT_AT)
