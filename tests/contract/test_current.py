@@ -1,0 +1,85 @@
+"""The inline projection `current`: rows in parts, any uid, the newest state."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from ledger.domain.presence import Presence
+from ledger.domain.profile import Profile
+from ledger.store.ledger import Ledger
+from projections import current
+from tests.support import pg
+from tests.support.ledgers import opened
+from tests.support.scenario import Step, given
+from tests.support.strategies import Feed, Post
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    with opened(database_url) as found:
+        yield found
+
+
+UIDS = ["a", "A", "用户", "😀", "a-b-0-1", " ", "\n", "'; DROP TABLE current; --", "%s", '"', "\\", "é" * 512]
+
+
+def presences(*uids: str, conn_id: int = 1) -> list[Presence]:
+    """Users who are online by one connection."""
+    feed = Feed(Profile.V2_2)
+    feed.post(Post(0.0, "main", "n1", tuple(f"{uid}-0-1-{conn_id}-1-1" for uid in uids)))
+    return [feed.draft.presence(uid) for uid in uids]
+
+
+def write(ledger: Ledger, found: list[Presence]) -> None:
+    with ledger.events_recorder.commit() as commit:
+        current.write(commit.cursor, list(current.rows_of(found)))
+
+
+@pg.on_every_server
+def test_any_uid_is_written_and_read(ledger: Ledger) -> None:
+    found = presences(*UIDS)
+    write(ledger, found)
+    with ledger.connection() as connection:
+        assert current.load(connection, [*UIDS, "nobody"]) == {each.uid: each for each in found}
+        assert current.load(connection, []) == {}
+
+
+def test_a_later_state_replaces_the_one_before(ledger: Ledger) -> None:
+    write(ledger, presences("u", "v"))
+    later = given("u-0-1-5-1-1", "u-0-0-5-0-0").presence
+    write(ledger, [later])
+    with ledger.connection() as connection:
+        assert current.load(connection, ["u"]) == {"u": later}
+        rows = connection.execute("SELECT uid, version, status FROM current ORDER BY uid").fetchall()
+    assert rows == [("u", 2, "offline"), ("v", 1, "online")]
+
+
+def test_many_rows_go_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current, "ROWS_A_STATEMENT", 3)
+    found = presences(*(f"u{n}" for n in range(8)))
+    assert len(list(current.rows_of(found))) == 3
+    write(ledger, found)
+    with ledger.connection() as connection:
+        assert len(current.load(connection, [each.uid for each in found])) == 8
+    assert list(current.rows_of([])) == []
+
+
+@pytest.mark.parametrize(
+    ("uid", "can"), [("a", True), ("用", True), ("a\0", False), ("用\0", False), ("用\udc00", False)]
+)
+def test_which_uids_can_be_stored(uid: str, can: bool) -> None:
+    assert current.can_be_stored(uid) is can
+
+
+def test_devices_as_lists_look_for_them() -> None:
+    presence = given("u-0-1-5-1-2", Step("u-1-1-6-1-3", node="n2"), "u-1-0-6-0-2").presence
+    assert current.device_tokens(presence) == " main/0/on/n1 main//on/n1 main/1/off/ "
+
+
+@pg.on_every_server
+def test_people_read_it_through_a_view(ledger: Ledger, database_url: str) -> None:
+    write(ledger, presences("u"))
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT uid, status, version, devices FROM current_presence").fetchone()
+    assert row == ("u", "online", 1, " main/0/on/n1 ")

@@ -1,0 +1,168 @@
+"""Reading presences: single reads that share a query, lists and counts that agree with each other."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from ledger.domain.policy import Policy
+from ledger.domain.profile import Profile
+from ledger.errors import StoreUnavailable
+from ledger.ingest.announce import Configuration, announce_start
+from ledger.ingest.clock import Clock
+from ledger.store.ledger import Ledger
+from projections.listing import Filter
+from projections.reader import SHARED_UIDS, PresenceReader
+from tests.support import pg
+from tests.support.ledgers import SOURCE, configure, opened, running
+
+USERS = 250
+ONLINE = [f"u{n:03}" for n in range(USERS) if n % 5]
+OFFLINE = [f"u{n:03}" for n in range(USERS) if n % 5 == 0]
+
+
+@asynccontextmanager
+async def reading(url: str) -> AsyncIterator[PresenceReader]:
+    pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
+        url, min_size=1, max_size=2, timeout=2.0, kwargs={"autocommit": True}, open=False
+    )
+    async with pool:
+        yield PresenceReader(pool, Clock().now)
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    """Users of whom a fifth went away, on two device flags and two nodes."""
+    with opened(database_url) as found:
+        configure(found)
+        asyncio.run(_fill(found))
+        yield found
+
+
+async def _fill(ledger: Ledger) -> None:
+    items = [f"u{n:03}-{n % 2}-1-{n + 1}-1-1" for n in range(USERS)]
+    gone = [f"u{n:03}-{n % 2}-0-{n + 1}-0-0" for n in range(0, USERS, 5)]
+    async with running(ledger) as instance:
+        await instance.post(json.dumps(items[:125]).encode(), node="n1")
+        await instance.post(json.dumps(items[125:]).encode(), node="n2")
+        await instance.post(json.dumps(gone).encode(), node="n1")
+
+
+def ask(url: str, question: Callable[[PresenceReader], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        async with reading(url) as reader:
+            return await question(reader)
+
+    return asyncio.run(run())
+
+
+def shown(body: bytes) -> dict[str, Any]:
+    presence: dict[str, Any] = json.loads(body + b"}")
+    return presence
+
+
+@pg.on_every_server
+def test_reads_that_wait_together_are_answered_each_with_its_own(ledger: Ledger, database_url: str) -> None:
+    asked = [*ONLINE, *OFFLINE, "nobody", "a\0b", "\ud800", ONLINE[0]]
+    assert len(asked) > SHARED_UIDS
+
+    async def question(reader: PresenceReader) -> list[tuple[int, bytes]]:
+        return await asyncio.gather(*(reader.one(uid) for uid in asked if uid != "\ud800"))
+
+    answers = ask(database_url, question)
+    assert {head for head, _ in answers} == {ledger.events_recorder.max_notification_id()}
+    found = [shown(body) for _, body in answers]
+    assert [each["uid"] for each in found] == [uid for uid in asked if uid != "\ud800"]
+    expected = ["online"] * len(ONLINE) + ["offline"] * len(OFFLINE) + ["unknown", "unknown", "online"]
+    assert [each["status"] for each in found] == expected
+
+
+def test_a_read_after_a_commit_sees_it(ledger: Ledger, database_url: str) -> None:
+    async def question(reader: PresenceReader) -> list[str]:
+        seen = []
+        async with running(ledger) as instance:
+            for n in range(10):
+                online = n % 2 == 0
+                await instance.post(f'["w-0-{int(online)}-{n // 2}-{int(online)}-{int(online)}"]'.encode())
+                seen.append(shown((await reader.one("w"))[1])["status"])
+        return seen
+
+    assert ask(database_url, question) == ["online", "offline"] * 5
+
+
+def test_many_are_answered_in_the_order_asked(ledger: Ledger, database_url: str) -> None:
+    asked = [OFFLINE[3], "nobody", ONLINE[5], OFFLINE[3]]
+    read = ask(database_url, lambda reader: reader.many(asked))
+    assert [shown(body)["uid"] for body in read.bodies] == asked
+    assert [shown(body)["status"] for body in read.bodies] == ["offline", "unknown", "online", "offline"]
+
+
+async def pages(reader: PresenceReader, wanted: Filter) -> list[str]:
+    uids: list[str] = []
+    after = None
+    while True:
+        page = await reader.page(wanted, after, 60)
+        uids += [shown(body)["uid"] for body in page.read.bodies]
+        after = page.last_uid
+        if after is None:
+            return uids
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Filter(None, None, None), sorted(ONLINE + OFFLINE)),
+        (Filter("online", None, None), ONLINE),
+        (Filter("offline", None, None), OFFLINE),
+        (Filter("unknown", None, None), []),
+        (Filter(None, 1, None), [uid for uid in sorted(ONLINE + OFFLINE) if int(uid[1:]) % 2]),
+        (Filter("online", 1, SOURCE), [uid for uid in ONLINE if int(uid[1:]) % 2]),
+        (Filter("online", 7, None), []),
+        (Filter(None, None, "other"), []),
+        (Filter(None, None, ".*"), []),
+    ],
+)
+def test_a_list_has_everybody_once_in_order(
+    ledger: Ledger, database_url: str, wanted: Filter, expected: list[str]
+) -> None:
+    assert ask(database_url, lambda reader: pages(reader, wanted)) == expected
+
+
+@pg.on_every_server
+def test_the_summary_counts_what_lists_show(ledger: Ledger, database_url: str) -> None:
+    summary = ask(database_url, lambda reader: reader.summary()).as_dict()
+    assert summary["users"] == {"online": len(ONLINE), "offline": len(OFFLINE), "unknown": 0}
+    flags = [sum(int(uid[1:]) % 2 == flag for uid in ONLINE) for flag in (0, 1)]
+    assert summary["devices_online"] == [
+        {"source": SOURCE, "device_flag": flag, "devices": flags[flag]} for flag in (0, 1)
+    ]
+    assert summary["nodes"] == [{"source": SOURCE, "node": node, "devices": 100} for node in ("n1", "n2")]
+
+
+def test_a_grace_period_configured_meanwhile_holds_at_once(ledger: Ledger, database_url: str) -> None:
+    async def question(reader: PresenceReader) -> tuple[str, str, dict[str, int], list[str]]:
+        before = shown((await reader.one(OFFLINE[0]))[1])["status"]
+        configuration = Configuration(Policy(grace_seconds=3600.0), Profile.V2_2, {"n1": Profile.V2_2})
+        await asyncio.to_thread(announce_start, ledger, "j", "0", {SOURCE: configuration}, Clock().now())
+        after = shown((await reader.one(OFFLINE[0]))[1])["status"]
+        summary = (await reader.summary()).as_dict()["users"]
+        return before, after, summary, await pages(reader, Filter("offline", None, None))
+
+    before, after, summary, offline = ask(database_url, question)
+    assert (before, after) == ("offline", "online")
+    assert summary == {"online": USERS, "offline": 0, "unknown": 0}
+    assert offline == []
+
+
+def test_every_read_that_waits_hears_of_a_store_that_is_away() -> None:
+    async def question(reader: PresenceReader) -> list[Any]:
+        return await asyncio.gather(*(reader.one(f"u{n}") for n in range(5)), return_exceptions=True)
+
+    answers = ask("postgresql://nobody@127.0.0.1:1/nothing", question)
+    assert [type(each) for each in answers] == [StoreUnavailable] * 5
