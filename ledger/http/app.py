@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from starlette.responses import PlainTextResponse
 
 from ledger import __version__
 from ledger.http import audit, documentation, hooks, operations, presence, problems
@@ -32,6 +33,7 @@ def create_app(services: Services, keys: KeyRing) -> FastAPI:
         dependencies=[] if scope == "none" else [Depends(require(scope))],
         tags=["operations"],
         summary="What this instance counts",
+        response_class=PlainTextResponse,
     )
     return app
 

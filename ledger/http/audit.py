@@ -64,7 +64,7 @@ class EventFilter(Page):
     "/v1/users/{uid:uid}/events",
     summary="A user's events",
     response_model=schemas.EventPage,
-    responses={200: {"content": {NDJSON: {"example": "one event a line, all of them"}}}},
+    responses={200: {"content": {NDJSON: {"schema": {"type": "string"}}}}},
 )
 def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
     """One event for every item that names him, with its verdict; with `Accept: application/x-ndjson`, all as lines."""
@@ -128,7 +128,12 @@ def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response
     return _page(ledger, rows, following)
 
 
-@router.get("/v1/deliveries/{delivery}", summary="One webhook delivery", response_model=schemas.DeliveryBody)
+@router.get(
+    "/v1/deliveries/{delivery}",
+    summary="One webhook delivery",
+    response_model=schemas.DeliveryBody,
+    responses={404: schemas.problem("No such delivery")},
+)
 def one_delivery(
     request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[Page, Query()]
 ) -> Response:

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 
 from ledger.http import schemas
 from ledger.http.auth import require
+from ledger.http.examples import add_examples
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
@@ -67,10 +68,14 @@ def describe(app: Any) -> dict[str, Any]:
     components["schemas"] |= problem.pop("$defs") | {"ProblemBody": problem}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, operations in description["paths"].items():
-        for operation in operations.values():
-            if not path.startswith(("/hooks", "/health")):
+        for method, operation in operations.items():
+            responses = operation["responses"]
+            if path.startswith(("/hooks", "/health")):
+                responses.pop("422", None)
+            else:
                 operation["security"] = [{"key": []}]
-            refused = operation["responses"].get("422")
-            if refused is not None:
-                refused["content"] = schemas.PROBLEMS[422]["content"]
+            for status, response in responses.items():
+                if status >= "400":
+                    response["content"] = schemas.problem("")["content"]
+            add_examples(method, path, responses)
     return description

@@ -1,13 +1,25 @@
-"""The examples of the API's documentation: a running service's answers, which tests compare with those of now."""
+"""The examples of the API's description: what a running service answered, held by a test to what it answers now."""
 
+import json
+from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any
 
-PRESENCE: dict[str, Any] = {}
-EVENT: dict[str, Any] = {}
-DELIVERY: dict[str, Any] = {}
-SUMMARY: dict[str, Any] = {}
-SOURCE: dict[str, Any] = {}
-PROBLEM_401: dict[str, Any] = {}
-PROBLEM_403: dict[str, Any] = {}
-PROBLEM_422: dict[str, Any] = {}
-PROBLEM_503: dict[str, Any] = {}
+COMMON = "every route"
+
+ANSWERS: Mapping[str, Mapping[str, Any]] = json.loads(
+    files("ledger.http").joinpath("examples.json").read_text(encoding="utf-8")
+)
+"""By `METHOD /path/{as}/in/the/description` and then by status; an `ndjson` and a text stand as they were sent."""
+
+NDJSON = "200 as lines"
+
+
+def add_examples(method: str, path: str, responses: dict[str, Any]) -> None:
+    """Give each response of a route its example; `responses` are OpenAPI's, changed in place."""
+    answers = {**ANSWERS[COMMON], **ANSWERS.get(f"{method.upper()} {path}", {})}
+    for status, response in responses.items():
+        for media, content in response.get("content", {}).items():
+            example = answers.get(NDJSON if media.endswith("ndjson") else status)
+            if example is not None:
+                content["example"] = example

@@ -2,12 +2,11 @@
 
 import os
 import time
-from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
 from ledger.errors import StoreUnavailable
+from ledger.http import bodies
 from ledger.http.auth import secret_matches
 from ledger.http.problems import Problem
 from ledger.http.state import Services
@@ -49,7 +48,7 @@ async def take_webhook(request: Request, source: str, node: str, secret: str, ev
         counters.forbidden.inc()
         raise Problem(403, "no such source or node, or a wrong secret")
     if event != EVENT_NAME:
-        await _discard(request, services.settings.max_body_bytes)
+        await bodies.discard(request, services.settings.max_body_bytes)
         counters.other_events.labels(source, node).inc()
         return Response()
     body = await _read(request, services, source, node)
@@ -72,44 +71,12 @@ def allowed(services: Services, source: str, node: str, secret: str) -> bool:
 
 
 async def _read(request: Request, services: Services, source: str, node: str) -> bytes:
-    """The body, if it is within the bound."""
-    bound = services.settings.max_body_bytes
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > bound:
-        raise _too_large(services, source, node)
-    parts, size = [], 0
-    async for part in _stream(request):
-        size += len(part)
-        if size > bound:
-            raise _too_large(services, source, node)
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _too_large(services: Services, source: str, node: str) -> Problem:
-    services.counters.refused.labels(source, node, "too_large").inc()
-    bound = services.settings.max_body_bytes
-    return Problem(
-        413, f"the body is larger than {bound} bytes (max_body_bytes); its items are lost unless sent in parts"
-    )
-
-
-async def _discard(request: Request, bound: int) -> None:
-    """Read and forget the body of an event that is not ours, as far as the bound."""
-    size = 0
-    async for part in _stream(request):
-        size += len(part)
-        if size > bound:
-            return
-
-
-async def _stream(request: Request) -> AsyncIterator[bytes]:
-    """The body's parts. Raises Problem where its sender cuts it off."""
+    """The body, if it is within the bound; counted where it is not, since its items are lost."""
     try:
-        async for part in request.stream():
-            yield part
-    except ClientDisconnect as error:
-        raise Problem(400, "the body was cut off") from error
+        return await bodies.read(request, services.settings.max_body_bytes, "its items are lost unless sent in parts")
+    except bodies.TooLarge:
+        services.counters.refused.labels(source, node, "too_large").inc()
+        raise
 
 
 def new_delivery_id() -> str:

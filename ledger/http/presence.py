@@ -1,19 +1,18 @@
 """The routes that say who is online: one user, thousands at once, lists and counts."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
-from ledger.http import schemas
+from ledger.http import bodies, schemas
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
-from ledger.http.problems import invalid
 from ledger.http.state import services_of
 from ledger.http.uid import Uid
 from projections import listing
@@ -62,13 +61,21 @@ async def one_presence(request: Request, uid: Uid) -> Response:
     return Response(body + as_of(services.clock.now(), head), headers=headers, media_type="application/json")
 
 
-@router.post("/v1/presence/query", summary="Which of these users are online?", response_model=schemas.PresenceItems)
-async def query_presences(request: Request, query: UidQuery) -> Response:
+@router.post(
+    "/v1/presence/query",
+    summary="Which of these users are online?",
+    response_model=schemas.PresenceItems,
+    responses={413: schemas.problem("The body is larger than `max_body_bytes`")},
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": UidQuery.model_json_schema()}}}
+    },
+)
+async def query_presences(request: Request) -> Response:
     """The presences of up to 10,000 users in the order asked, all of one snapshot."""
     refuse_parameters(request)
-    _check_text(query.uids)
     services = services_of(request)
-    read = await services.reader.many(query.uids)
+    body = await bodies.read(request, services.settings.max_body_bytes, "ask about fewer users")
+    read = await services.reader.many(_parse(body).uids)
     return Response(b"{" + _items(read, services.clock.now()) + b"}", media_type="application/json")
 
 
@@ -102,13 +109,13 @@ def _items(read: Read, now: Instant) -> bytes:
     return b'"items":[' + (end + b",").join(read.bodies) + (end if read.bodies else b"") + b"]"
 
 
-def _check_text(uids: Sequence[str]) -> None:
-    """JSON can spell half a character; an answer in UTF-8 cannot repeat it."""
+def _parse(body: bytes) -> UidQuery:
+    """Here and not by FastAPI, which would read a body of any size before it looks for a key."""
     try:
-        "".join(uids).encode()
-    except UnicodeEncodeError:
-        number = next(n for n, uid in enumerate(uids) if any("\ud800" <= c <= "\udfff" for c in uid))
-        raise invalid(f"uids.{number}", "holds a lone surrogate, which is no text") from None
+        return UidQuery.model_validate_json(body)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in errors]) from error
 
 
 def _matches(header: str | None, etag: str) -> bool:

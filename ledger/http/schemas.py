@@ -4,8 +4,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ledger.http import examples
-
 StatusName = Literal["online", "offline", "unknown"]
 
 
@@ -24,16 +22,17 @@ class ProblemBody(BaseModel):
     errors: list[FieldError] = []
 
 
-def _problem(description: str, example: dict[str, Any]) -> dict[str, Any]:
+def problem(description: str) -> dict[str, Any]:
+    """A response of OpenAPI that is a problem."""
     schema = {"$ref": "#/components/schemas/ProblemBody"}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema, "example": example}}}
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    401: _problem("No API key, or an unknown or revoked one", examples.PROBLEM_401),
-    403: _problem("The key lacks the scope", examples.PROBLEM_403),
-    422: _problem("A field is invalid; `errors` names it", examples.PROBLEM_422),
-    503: _problem("PostgreSQL does not answer", examples.PROBLEM_503),
+    401: problem("No API key, or an unknown or revoked one"),
+    403: problem("The key lacks the scope"),
+    422: problem("A field is invalid; `errors` names it"),
+    503: problem("PostgreSQL does not answer"),
 }
 
 
@@ -65,8 +64,6 @@ class AsOfBody(BaseModel):
 
 class Presence(BaseModel):
     """What is said of one user."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.PRESENCE]})
 
     uid: str
     status: StatusName
@@ -109,8 +106,6 @@ class NodeCount(BaseModel):
 class Summary(BaseModel):
     """Users by status; devices online by device flag and by the node that told of them."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.SUMMARY]})
-
     users: UserCounts
     devices_online: list[FlagCount]
     nodes: list[NodeCount]
@@ -120,7 +115,7 @@ class Summary(BaseModel):
 class EventBody(BaseModel):
     """A stored event: its place, and the fields of its kind."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [examples.EVENT]})
+    model_config = ConfigDict(extra="allow")
 
     position: int
     version: int
@@ -138,8 +133,6 @@ class EventPage(BaseModel):
 class DeliveryBody(BaseModel):
     """One webhook POST, and a page of what became of its items, in their order."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.DELIVERY]})
-
     delivery: EventBody
     items: list[EventBody]
     next: str | None
@@ -156,8 +149,6 @@ class NodeBody(BaseModel):
 
 class SourceBody(BaseModel):
     """A source as the ledger has it; `since_start` is what this instance counted."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.SOURCE]})
 
     name: str
     profile: str
