@@ -165,9 +165,25 @@ def test_a_bad_query_names_its_field(api: Api, body: Any, field: str) -> None:
 def test_half_a_character_is_no_uid(api: Api) -> None:
     headers = {"Content-Type": "application/json"}
     answer = api.http.post("/v1/presence/query", content='{"uids": ["u", "\\ud800"]}', headers=headers)
-    assert fields(answer) == ["uids.1"]
+    assert fields(answer) == ["body"]
     answer = api.http.post("/v1/presence/query", content='{"uids": ["\\u0000"]}', headers=headers)
     assert answer.json()["items"][0]["reason"] == "never_observed"
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"[" * 100_000, b'{"uids": ["\xff"]}', b'{"uids": NaN}'])
+def test_a_query_that_is_no_json_in_utf_8(api: Api, body: bytes) -> None:
+    assert fields(api.http.post("/v1/presence/query", content=body))
+
+
+def test_a_query_beyond_the_bound_is_not_read(service: Service, api: Api) -> None:
+    for key, status in ((KEYS["read"], 413), ("no-such-key-at-all", 401)):
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection.putrequest("POST", "/v1/presence/query")
+        connection.putheader("Authorization", f"Bearer {key}")
+        connection.putheader("Content-Length", str(64 * 1024 * 1024 + 1))
+        connection.endheaders(b"{")
+        assert connection.getresponse().status == status
+        connection.close()
 
 
 @pytest.mark.parametrize("path", ["%FF", "%ED%A0%80", "%", "%zz", "a%00b"])

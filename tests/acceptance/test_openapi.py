@@ -1,0 +1,97 @@
+"""Checks the API's description against the running service: valid, with the examples it really gives, and no 5xx."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CHECKS, CheckFunction, load_all_checks
+from schemathesis.openapi import from_dict
+
+from ledger.http import examples
+from tests.support.examples import answers, fresh, masked
+from tests.support.service import KEYS, Api, Service
+
+ROUTES = {
+    ("POST", "/hooks/{source}/{node}/{secret}"),
+    ("GET", "/v1/users/{uid}/presence"),
+    ("POST", "/v1/presence/query"),
+    ("GET", "/v1/presence"),
+    ("GET", "/v1/presence/summary"),
+    ("GET", "/v1/users/{uid}/events"),
+    ("GET", "/v1/ledger/events"),
+    ("GET", "/v1/deliveries/{delivery}"),
+    ("GET", "/v1/sources"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/metrics"),
+}
+
+
+def test_the_examples_are_what_the_service_answers(data_dir: Path) -> None:
+    with fresh(data_dir) as (service, stop_database):
+        assert masked(answers(service, stop_database)) == masked(examples.ANSWERS)
+
+
+def test_every_route_is_described_with_an_example_of_each_answer(api: Api) -> None:
+    description = api.get("/openapi.json")
+    from_dict(description).validate()
+    operations = {
+        (method.upper(), path): operation
+        for path, methods in description["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert set(operations) == ROUTES
+    for (method, path), operation in operations.items():
+        for status, response in operation["responses"].items():
+            for media, content in response.get("content", {}).items():
+                assert "example" in content, (method, path, status, media)
+        assert ("security" in operation) == (not path.startswith(("/hooks", "/health")))
+        assert operation["summary"]
+
+
+def test_the_page_shows_without_another_host(api: Api) -> None:
+    page = api.http.get("/docs")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "https://" not in page.text.partition("SwaggerUIBundle(")[0]
+    for asset in ("/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"):
+        assert asset in page.text
+        assert api.http.get(asset).status_code == 200
+    with Api(api.service, None) as stranger:
+        assert stranger.http.get("/docs").status_code == 401
+        assert stranger.http.get("/openapi.json").status_code == 401
+        assert stranger.http.get("/docs", auth=("any", KEYS["read"])).status_code == 200
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("route", sorted(route for route in ROUTES if "/v1/" in route[1]), ids=" ".join)
+def test_no_request_gets_an_answer_that_is_not_described(
+    service: Service, api: Api, route: tuple[str, str], mode: GenerationMode
+) -> None:
+    """Whatever is asked, rightly or wrongly: no 5xx, and answers of a shape and status that the route describes."""
+    method, path = route
+    api.deliver("u100-0-1-1-1-1")
+    load_all_checks()
+    checks = cast(
+        list[CheckFunction],
+        CHECKS.get_by_names(
+            ["not_a_server_error", "content_type_conformance", "response_schema_conformance", "status_code_conformance"]
+        ),
+    )
+    operation = from_dict(api.get("/openapi.json"))[path][method]
+
+    @settings(
+        max_examples=20,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Case[Any]) -> None:
+        case.call_and_validate(base_url=service.url, headers=dict(api.http.headers), checks=checks, timeout=30)
+
+    ask()
+    assert '"defect"' not in service.log()
