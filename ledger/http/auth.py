@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -84,7 +83,7 @@ def _key_of(header: str, *, basic: bool) -> str:
     if basic and scheme.lower() == "basic":
         try:
             return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeError):
+        except ValueError:  # not ASCII, no base64 (binascii.Error), not UTF-8 (UnicodeError)
             return ""
     return credentials if scheme.lower() == "bearer" else ""
 
