@@ -62,6 +62,8 @@ def test_the_page_shows_without_another_host(api: Api) -> None:
         assert stranger.http.get("/docs").status_code == 401
         assert stranger.http.get("/openapi.json").status_code == 401
         assert stranger.http.get("/docs", auth=("any", KEYS["read"])).status_code == 200
+        for header in (b"Basic !", b"Basic \xe9", b"Basic /w==", b"Basic dTp3"):
+            assert stranger.http.get("/docs", headers={b"Authorization": header}).status_code == 401
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)

@@ -1,0 +1,125 @@
+"""Checks the small parts of the HTTP edge: keys while the store is away, cursors, secrets, delivery ids, the log."""
+
+import asyncio
+import json
+import uuid
+
+import pytest
+import structlog
+
+from ledger.errors import LedgerError, StoreUnavailable
+from ledger.http import problems
+from ledger.http.auth import KeyRing, Keys, secret_matches
+from ledger.http.hooks import new_delivery_id
+from ledger.http.logs import configure_logging
+from ledger.http.paging import from_cursor, number_from_cursor, to_cursor
+from ledger.http.problems import Problem
+from ledger.settings import ApiKeySettings
+from ledger.store.api_keys import key_hash
+
+FIXED = ApiKeySettings("app", frozenset({"read"}), "a-fixed-key")
+
+
+def test_fixed_keys_need_no_store() -> None:
+    def load() -> Keys:
+        raise StoreUnavailable("away")
+
+    async def ask() -> None:
+        ring = KeyRing(load, [FIXED])
+        assert await ring.scopes("a-fixed-key") == frozenset({"read"})
+        with pytest.raises(StoreUnavailable):
+            await ring.scopes("another-key")
+
+    asyncio.run(ask())
+
+
+def test_keys_last_read_stay_in_force_while_the_store_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.http.auth.FRESH_SECONDS", -1.0)
+    answers: list[Keys | StoreUnavailable] = [
+        {key_hash("stored"): ("name", frozenset({"audit"}))},
+        StoreUnavailable("away"),
+        {},
+    ]
+
+    def load() -> Keys:
+        answer = answers.pop(0)
+        if isinstance(answer, StoreUnavailable):
+            raise answer
+        return answer
+
+    async def ask() -> None:
+        ring = KeyRing(load, [])
+        assert [await ring.scopes("stored") for _ in range(3)] == [frozenset({"audit"}), frozenset({"audit"}), None]
+
+    asyncio.run(ask())
+
+
+def test_requests_at_once_read_the_keys_once() -> None:
+    calls = []
+
+    def load() -> Keys:
+        calls.append(1)
+        return {}
+
+    async def ask() -> None:
+        ring = KeyRing(load, [])
+        assert await asyncio.gather(*(ring.scopes("k") for _ in range(20))) == [None] * 20
+
+    asyncio.run(ask())
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("given", ["", "secret", "secret-two", "\udcff", "用户"])
+def test_a_secret_matches_only_itself(given: str) -> None:
+    assert not secret_matches(given, ["secret-one", "secret-2"])
+    assert secret_matches("secret-2", ["secret-one", "secret-2"])
+
+
+@pytest.mark.parametrize("key", ["", "u100", "a/b c", "用户", "x" * 1024])
+def test_a_cursor_gives_its_key_back(key: str) -> None:
+    assert from_cursor(to_cursor(key)) == key
+
+
+@pytest.mark.parametrize("cursor", ["!", "A", "é", "_w", "a b"])
+def test_a_cursor_that_is_none_names_its_field(cursor: str) -> None:
+    with pytest.raises(Problem) as caught:
+        from_cursor(cursor)
+    assert [error["field"] for error in caught.value.errors] == ["after"]
+    with pytest.raises(Problem):
+        number_from_cursor(cursor)
+
+
+def test_no_cursor_is_the_beginning() -> None:
+    assert (from_cursor(None), number_from_cursor(None), number_from_cursor("017")) == (None, None, 17)
+
+
+def test_delivery_ids_are_version_7_and_ascend() -> None:
+    ids = [uuid.UUID(new_delivery_id()) for _ in range(100)]
+    assert {(each.version, each.variant) for each in ids} == {(7, uuid.RFC_4122)}
+    assert len(set(ids)) == 100
+    assert [each.int >> 80 for each in ids] == sorted(each.int >> 80 for each in ids)
+
+
+def test_our_own_errors_are_problems_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    try:
+        away = problems._ledger(None, StoreUnavailable("away"))  # type: ignore[arg-type]
+        other = problems._ledger(None, LedgerError("odd"))  # type: ignore[arg-type]
+    finally:
+        structlog.reset_defaults()
+    assert (away.status_code, away.headers["retry-after"], other.status_code) == (503, "1", 500)
+    assert json.loads(bytes(away.body))["detail"] == "away"
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines] == ["store_unavailable", "request_failed"]
+
+
+def test_the_log_for_people_is_no_json(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging("warning", "console")
+    try:
+        structlog.get_logger().info("too quiet")
+        structlog.get_logger().warning("seen", where="here")
+    finally:
+        structlog.reset_defaults()
+    text = capfd.readouterr().err
+    assert "seen" in text
+    assert "too quiet" not in text
