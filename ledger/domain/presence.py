@@ -148,9 +148,7 @@ def _own_device(device: Device, event: WebhookObserved) -> Device:
         sessions = _without(sessions, None if event.named else conn_id, 1)
     elif event.verdict == "duplicate" and event.online:
         sessions = tuple(Session(s.conn_id, s.node, s.opened_at, at) if s.conn_id == conn_id else s for s in sessions)
-    # A stale online's connection is over as well: nothing that is said of it again may open it.
-    over = event.verdict in ("closed", "late") or (event.verdict == "stale" and device.closing(conn_id) is None)
-    if over:
+    if _is_over(device, event):
         closed, forgotten = _remember(closed, forgotten, conn_id, at)
     if event.withdrawn:
         sessions = _without(sessions, None, event.withdrawn)
@@ -159,6 +157,17 @@ def _own_device(device: Device, event: WebhookObserved) -> Device:
     emptied = Closed(conn_id, at) if event.emptied else device.emptied
     since = at if bool(sessions) != bool(device.sessions) else device.since
     return Device(device.source, device.scope, device.device_flag, since, sessions, closed, forgotten, emptied)
+
+
+def _is_over(device: Device, event: WebhookObserved) -> bool:
+    """Whether the event says that its connection is gone, as of now."""
+    if event.verdict == "stale":
+        # Nothing that is said of it again may open it.
+        return device.closing(event.conn_id) is None
+    if event.verdict == "duplicate":
+        # The same number may be another connection, after a boot, whose offline overtook its online.
+        return not event.online and not event.repeated
+    return event.verdict in ("closed", "late")
 
 
 def _other_devices(devices: tuple[Device, ...], event: WebhookObserved) -> tuple[Device, ...]:

@@ -223,9 +223,15 @@ def test_the_grace_period_knows_nothing_before_a_first_offline() -> None:
     scenario.when(Step("u-0-1-6-1-1", after=1.0)).then("opened", "online_new", "online")
 
 
+def test_a_second_offline_may_overtake_the_online_of_another_connection_of_that_number() -> None:
+    scenario = given("u-0-1-5-1-1", "u-0-0-5-0-0", "u-0-0-5-0-0").when(Step("u-0-1-5-1-1", after=1.0))
+    scenario.then("stale", "online_overtaken_by_its_offline", "offline").left()
+
+
 def test_a_repeated_offline_is_older_than_what_its_delivery_opened_after_it() -> None:
-    scenario = given("u-0-0-5-0-0", "u-0-0-5-0-0", Step("u-0-1-5-1-1", after=0.0))
-    scenario.then("opened", "online_new", "online")
+    """Between the two of one delivery so many others closed that the connection was forgotten."""
+    others: list[Step | str] = [Step(f"u-0-0-{conn_id}-0-0", after=0.0) for conn_id in range(6, 30)]
+    scenario = given("u-0-0-5-0-0", *others, Step("u-0-1-5-1-1", after=0.0)).then("opened", "online_new", "online")
     scenario.when(Step("u-0-0-5-0-0", after=1.0, repeats_after=1.0)).then("duplicate", "offline_repeated", "online")
 
 
