@@ -16,6 +16,7 @@ from ledger.domain.status import derive, derive_device
 from ledger.ingest.draft import Webhook
 from ledger.sources.wukongim.payload import NotAnArray, parse_body
 from ledger.store.mapper import EventMapper
+from projections.shown import body, plain_body
 from tests.support.strategies import (
     NODES,
     UIDS,
@@ -45,10 +46,10 @@ def test_what_parses_is_written_back_as_it_was_but_for_leading_zeros(item: str) 
 
 
 @given(st.one_of(st.binary(), st.recursive(st.none() | st.floats() | st.text(), st.lists).map(msgspec.json.encode)))
-def test_any_body_is_read(body: bytes) -> None:
-    parsed = parse_body(body)
+def test_any_body_is_read(raw: bytes) -> None:
+    parsed = parse_body(raw)
     if not isinstance(parsed, NotAnArray):
-        assert len(parsed) == len(msgspec.json.decode(body))
+        assert len(parsed) == len(msgspec.json.decode(raw))
 
 
 @settings(max_examples=400, deadline=None)
@@ -109,6 +110,17 @@ def test_every_status_is_explained_by_its_events(profile: Profile, policy: Polic
             parts = [derive_device([device], None) for device in presence.devices]
             assert ("online" in parts) == (status == "online")
         assert presence.version == len(events)
+
+
+@settings(max_examples=100, deadline=None)
+@given(profiles, histories)
+def test_the_body_made_when_it_changes_is_the_one_made_when_it_is_asked_for(
+    profile: Profile, history: list[Post]
+) -> None:
+    feed = Feed(profile).post_all(history)
+    for presence in [Presence("nobody"), *feed.draft.presences.values()]:
+        shown = derive(presence, feed.draft.sources, DEFAULT_POLICY, feed.at)
+        assert plain_body(presence) == body(presence, shown, feed.draft.sources)
 
 
 @settings(max_examples=200, deadline=None)
