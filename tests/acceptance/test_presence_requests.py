@@ -1,0 +1,147 @@
+"""Checks who may ask a running service, and what a request gets that asks in a wrong way."""
+
+import http.client
+import json
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.service import KEYS, Api, Service
+
+
+def problem(answer: httpx2.Response, status: int) -> Any:
+    """The body of a problem of that status."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    body = answer.json()
+    assert (body["status"], body["type"]) == (status, "about:blank")
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+def fields(answer: httpx2.Response) -> list[str]:
+    """The fields that a 422 names."""
+    return [error["field"] for error in problem(answer, 422)["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"uids": ["u"] * 10_001}, "uids"),
+        ({"uids": ["u"], "at": "now"}, "at"),
+        ({"uids": ["u", 7]}, "uids.1"),
+        ({}, "uids"),
+        ([], "body"),
+        ("no json", "body"),
+    ],
+    ids=["too many", "unknown field", "a number", "nothing", "a list", "no JSON"],
+)
+def test_a_bad_query_names_its_field(api: Api, body: Any, field: str) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    answer = api.http.post("/v1/presence/query", content=text, headers={"Content-Type": "application/json"})
+    named = fields(answer)
+    assert named[0] == field or (text == "no json" and named), named
+
+
+def test_half_a_character_is_no_uid(api: Api) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = api.http.post("/v1/presence/query", content='{"uids": ["u", "\\ud800"]}', headers=headers)
+    assert fields(answer) == ["body"]
+    answer = api.http.post("/v1/presence/query", content='{"uids": ["\\u0000"]}', headers=headers)
+    assert answer.json()["items"][0]["reason"] == "never_observed"
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"[" * 100_000, b'{"uids": ["\xff"]}', b'{"uids": NaN}'])
+def test_a_query_that_is_no_json_in_utf_8(api: Api, body: bytes) -> None:
+    assert fields(api.http.post("/v1/presence/query", content=body))
+
+
+def test_a_query_beyond_the_bound_is_not_read(service: Service, api: Api) -> None:
+    for key, status in ((KEYS["read"], 413), ("no-such-key-at-all", 401)):
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection.putrequest("POST", "/v1/presence/query")
+        connection.putheader("Authorization", f"Bearer {key}")
+        connection.putheader("Content-Length", str(64 * 1024 * 1024 + 1))
+        connection.endheaders(b"{")
+        assert connection.getresponse().status == status
+        connection.close()
+
+
+@pytest.mark.parametrize("path", ["%FF", "%ED%A0%80", "%", "%zz", "a%00b"])
+def test_a_path_that_is_no_text_is_no_defect(service: Service, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    headers = {"Authorization": f"Bearer {KEYS['audit']}"}
+    for route in ("presence", "events"):
+        connection.request("GET", f"/v1/users/{path}/{route}", headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status in {200, 400, 404, 422}
+    connection.close()
+    assert '"defect"' not in service.log()
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/presence?limit=0", "limit"),
+        ("/v1/presence?limit=10001", "limit"),
+        ("/v1/presence?limit=many", "limit"),
+        ("/v1/presence?after=%21", "after"),
+        ("/v1/presence?after=%F0%9F%98%80", "after"),
+        ("/v1/presence?status=away", "status"),
+        ("/v1/presence?device_flag=256", "device_flag"),
+        ("/v1/presence?colour=red", "colour"),
+        ("/v1/users/u/presence?colour=red", "colour"),
+        ("/v1/presence/summary?colour=red", "colour"),
+        ("/v1/sources?colour=red", "colour"),
+        ("/v1/users/u/events?colour=red", "colour"),
+        ("/v1/users/u/events?from=yesterday", "from"),
+        ("/v1/users/u/events?from=2026-11-23T00:00:00", "from"),
+        ("/v1/users/u/events?from=1700000000", "from"),
+        ("/v1/users/u/events?to=2026-13-01T00:00:00Z", "to"),
+        ("/v1/users/u/events?from=2026-11-23T00:00:01Z&to=2026-11-23T00:00:00Z", "to"),
+        ("/v1/users/u/events?order=up", "order"),
+        ("/v1/users/u/events?after=x", "after"),
+        ("/v1/users/u/events?after=-1", "after"),
+        ("/v1/users/u/events?limit=10001", "limit"),
+        ("/v1/ledger/events?after=x", "after"),
+        ("/v1/ledger/events?after=99999999999999999999", "after"),
+        ("/v1/ledger/events?limit=10001", "limit"),
+        ("/v1/deliveries/x?limit=0", "limit"),
+    ],
+)
+def test_a_bad_parameter_is_named(api: Api, path: str, field: str) -> None:
+    assert fields(api.http.get(path)) == [field]
+
+
+READ = ["/v1/users/u/presence", "/v1/presence", "/v1/presence/summary", "/metrics"]
+AUDIT = ["/v1/users/u/events", "/v1/ledger/events", "/v1/deliveries/x", "/v1/sources"]
+
+
+@pytest.mark.parametrize("path", READ + AUDIT)
+def test_every_route_wants_a_key_with_its_scope(service: Service, path: str) -> None:
+    for key, status in ((None, 401), ("no-such-key-at-all", 401), (KEYS["read"], 403 if path in AUDIT else 200)):
+        with Api(service, key) as api:
+            answer = api.http.get(path)
+            if status == 200:
+                assert answer.status_code == 200
+                continue
+            problem(answer, status)
+            assert ("www-authenticate" in answer.headers) == (status == 401)
+    for key in (KEYS["audit"], KEYS["admin"]):
+        with Api(service, key) as api:
+            assert api.http.get(path).status_code == (404 if path == "/v1/deliveries/x" else 200)
+
+
+def test_the_query_wants_a_key_before_it_looks_at_the_body(service: Service) -> None:
+    with Api(service, None) as api:
+        problem(api.http.post("/v1/presence/query", json={"uids": ["u"]}), 401)
+
+
+@pytest.mark.parametrize("header", ["Basic dTpw", "Bearer", "bearer é", f"Token {KEYS['read']}"])
+def test_what_is_no_bearer_token_is_no_key(service: Service, header: str) -> None:
+    with Api(service, None) as api:
+        answer = api.http.get("/v1/presence", headers={b"Authorization": header.encode()})
+        problem(answer, 401)
+        assert api.http.get("/v1/presence", headers={"Authorization": f"bearer {KEYS['read']}"}).status_code == 200
