@@ -5,6 +5,7 @@ head is not the one it was judged on. One too large for that is judged part by p
 before is written, so that a reconnect storm takes neither the time nor the memory of both.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
@@ -29,11 +30,21 @@ class States(NamedTuple):
     presences: Mapping[str, Presence]
 
 
-class Part(NamedTuple):
+class Part:
     """Events ready to be stored, in their order, with the users' states after them."""
 
-    events: list[PackedRows]
-    current_rows: list[current.CurrentRows]
+    def __init__(self, events: list[PackedRows], presences: list[Presence]) -> None:
+        self.events = events
+        self._presences = presences
+        self._current_rows: list[current.CurrentRows] | None = None
+        self._making = threading.Lock()
+
+    def current_rows(self) -> list[current.CurrentRows]:
+        """The users' rows, made by whoever asks first: while PostgreSQL takes the events, somebody has the time."""
+        with self._making:
+            if self._current_rows is None:
+                self._current_rows = list(current.rows_of(self._presences))
+            return self._current_rows
 
 
 class Judged(NamedTuple):
@@ -106,12 +117,12 @@ def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> Part
         rows.add(stream, version, kind, payload)
         if uid is not None:
             touched[uid] = None
-    return Part(rows.pack(), list(current.rows_of(draft.presences[uid] for uid in touched)))
+    return Part(rows.pack(), [draft.presences[uid] for uid in touched])
 
 
 def _write_part(commit: Commit, part: Part) -> None:
     commit.append(part.events)
-    current.write(commit.cursor, part.current_rows)
+    current.write(commit.cursor, part.current_rows())
 
 
 def _finish(commit: Commit, snapshots: list[sources.SourceRow]) -> None:

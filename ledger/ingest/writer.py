@@ -106,6 +106,10 @@ class Writer:
                 self._intake.fail(tickets, error)
                 continue
             self._handed.put(work)
+            judged = work.judged
+            if judged is not None:
+                # While the other thread has the events written.
+                judged.part.current_rows()
         self._handed.put(None)
 
     def _work(self, tickets: Sequence[Ticket]) -> Work:
