@@ -211,6 +211,6 @@ class AnythingGoes(Servers):
 
 
 TestNothingLost = NothingLost.TestCase
-TestNothingLost.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestNothingLost.settings = settings(max_examples=150, stateful_step_count=30)
 TestAnythingGoes = AnythingGoes.TestCase
-TestAnythingGoes.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestAnythingGoes.settings = settings(max_examples=100, stateful_step_count=30)

@@ -52,7 +52,7 @@ def test_any_body_is_read(raw: bytes) -> None:
         assert len(parsed) == len(msgspec.json.decode(raw))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(profiles, policies, histories, posts, st.floats(0, 60))
 def test_a_repeated_delivery_changes_no_status(
     profile: Profile, policy: Policy, history: list[Post], post: Post, gap: float
@@ -63,7 +63,7 @@ def test_a_repeated_delivery_changes_no_status(
     assert (feed.statuses(), feed.devices_online()) == before
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(profiles, policies, histories)
 def test_folding_the_stored_events_gives_the_state(profile: Profile, policy: Policy, history: list[Post]) -> None:
     feed = Feed(profile, policy).post_all(history)
@@ -90,7 +90,7 @@ def recent_of(source: SourceState) -> list[Any]:
     return source.recent._bodies[source.recent._first : source.recent._length]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(profiles, policies, histories)
 def test_every_status_is_explained_by_its_events(profile: Profile, policy: Policy, history: list[Post]) -> None:
     feed = Feed(profile, policy).post_all(history)
@@ -112,7 +112,7 @@ def test_every_status_is_explained_by_its_events(profile: Profile, policy: Polic
         assert presence.version == len(events)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(profiles, histories)
 def test_the_body_made_when_it_changes_is_the_one_made_when_it_is_asked_for(
     profile: Profile, history: list[Post]
@@ -123,7 +123,7 @@ def test_the_body_made_when_it_changes_is_the_one_made_when_it_is_asked_for(
         assert plain_body(presence) == body(presence, shown, feed.draft.sources)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(profiles, policies, histories, st.sampled_from(UIDS))
 def test_users_do_not_touch_each_other(profile: Profile, policy: Policy, history: list[Post], uid: str) -> None:
     together, alone = Feed(profile, policy), Feed(profile, policy)
@@ -150,7 +150,7 @@ def judged(event: WebhookObserved) -> dict[str, Any]:
     return fields
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(profiles, histories, histories, st.randoms(use_true_random=False))
 def test_sources_do_not_touch_each_other(profile: Profile, main: list[Post], other: list[Post], random: Any) -> None:
     """However the deliveries of two sources interleave, each of them leaves the same devices behind."""

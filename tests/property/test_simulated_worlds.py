@@ -45,7 +45,7 @@ def items(recording: list[Line]) -> int:
     return sum(len(json.loads(body)) for body in bodies)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     profile=st.sampled_from(PROFILES),
     seed=st.integers(0, 2**32),
@@ -76,14 +76,14 @@ def test_any_world_is_replayed_whole(
         assert statuses[-1] == story.status
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_without_faults_v1_shows_nobody_wrong_for_longer_than_the_way_takes(seed: int) -> None:
     recording = generate(Plan(profile="v1", users=30, seconds=60.0, rate=5.0, seed=seed))
     assert score(recording, replayed(recording)[0].as_dict()["users"])["late"] == 0.0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_without_faults_v3_shows_nobody_wrong_but_those_to_be_looked_at(seed: int) -> None:
     """A young connection that its node's last offline spared may have closed in silence: only a look can tell."""
