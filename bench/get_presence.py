@@ -47,7 +47,7 @@ def measure(options: Options) -> Report:
     )
     read, empty = median([read for read, _ in rates]), median([empty for _, empty in rates])
     report.rows.append(tuple(number(x) for x in (read, empty, median(ratios), min(ratios), max(ratios))))
-    report.bars.append(Bar("ratio", median(ratios), 0.2 if options.short else 0.35, at_least=True))
+    report.bars.append(Bar("ratio", median(ratios), 0.1 if options.short else 0.35, at_least=True))
     report.notes.append(f"processor time of the service a presence: {median(spent) * 1e6:.0f} microseconds")
     return report
 

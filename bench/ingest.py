@@ -54,7 +54,7 @@ def measure(options: Options) -> Report:
                 )
             )
             ratio = median([r.ratio for r in done])
-            bound = 0.12 if options.short else 0.25
+            bound = 0.05 if options.short else 0.25
             report.bars.append(
                 Bar(f"ratio with {body_items:,} items a body (goal {GOAL})", ratio, bound, at_least=True)
             )

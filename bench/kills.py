@@ -49,7 +49,8 @@ def measure(options: Options) -> Report:
         ("killed", "times", "serving again after, median s", "longest s"),
     )
     report.rows += [(victim, str(len(s)), number(median(s)), number(max(s))) for victim, s in back.items() if s]
-    report.bars.append(Bar("serving again after, longest", max(chain(*back.values())), 5, at_least=False, unit="s"))
+    bound = options.pick(5, 30)
+    report.bars.append(Bar("serving again after, longest", max(chain(*back.values())), bound, at_least=False, unit="s"))
     report.bars += verdict_bars(found, repeated)
     report.notes += verdict_notes(found)
     return report

@@ -23,7 +23,7 @@ class Outage(NamedTuple):
 
 def measure(options: Options) -> Report:
     """One outage in each way that an operator or a crash ends PostgreSQL."""
-    away = options.pick(20, 3)
+    away, bound = options.pick(20, 3), options.pick(5, 30)
     report = Report(
         f"An external PostgreSQL away for {away} s under load ({BODY_ITEMS} items a POST, {_service.NODES} nodes that "
         "post on meanwhile), the service left alone",
@@ -38,13 +38,13 @@ def measure(options: Options) -> Report:
                 report.server = server.describe()
                 with server.database() as url, _service.running(folder / "service", url) as service:
                     outage, load = _client.run(_under_load(service, postgres, mode, away))
-                    _judge(report, outage, load, mode, url)
+                    _judge(report, outage, load, mode, url, bound)
             finally:
                 postgres.stop("immediate")
     return report
 
 
-def _judge(report: Report, outage: Outage, load: Load, mode: str, url: str) -> None:
+def _judge(report: Report, outage: Outage, load: Load, mode: str, url: str, bound: int) -> None:
     good = [at for at, status in load.answered_at if status == 200]
     before = sum(at < outage.stopped_at for at in good)
     after = [at for at in good if at >= outage.started_at]
@@ -60,7 +60,7 @@ def _judge(report: Report, outage: Outage, load: Load, mode: str, url: str) -> N
             number(recovered),
         )
     )
-    report.bars.append(Bar(f"{mode}: first 200 once it is back", recovered, 5, at_least=False, unit="s"))
+    report.bars.append(Bar(f"{mode}: first 200 once it is back", recovered, bound, at_least=False, unit="s"))
     bars = verdict_bars([verdicts], items_repeated(url))
     report.bars += [bar._replace(what=f"{mode}: {bar.what}") for bar in bars]
     report.notes += [f"{mode}: {note}" for note in verdict_notes([verdicts])]

@@ -46,7 +46,7 @@ def measure(options: Options) -> Report:
         ("query, ms", "SELECT, ms", "ratio", "users/s"),
     )
     report.rows.append((number(asked * 1000), number(selected * 1000), number(ratio), number(UIDS / asked)))
-    report.bars.append(Bar("ratio", ratio, 0.25 if options.short else 0.5, at_least=True))
+    report.bars.append(Bar("ratio", ratio, 0.1 if options.short else 0.5, at_least=True))
     report.notes.append(f"processor time of the service a query: {cpu * 1000:.2f} ms")
     return report
 

@@ -41,7 +41,7 @@ def measure(options: Options) -> Report:
     medians = [Cost(*(median(column) for column in zip(*each[1:], strict=True))) for each in costs]
     report.rows += [(f"{size:,}", *(number(x) for x in cost)) for size, cost in zip(sizes, medians, strict=True)]
     ratio = median([b.clock / a.clock for a, b in zip(costs[0][1:], costs[1][1:], strict=True)])
-    bound = 2.0 if options.short else 1.3
+    bound = 4.0 if options.short else 1.3
     report.bars.append(Bar("cost in the larger ledger, as a multiple", ratio, bound, at_least=False))
     return report
 

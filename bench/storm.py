@@ -49,7 +49,7 @@ def measure(options: Options) -> Report:
     for kind, storms in kinds.items():
         seconds, memory = [storm.seconds for storm in storms], [storm.memory for storm in storms]
         report.rows.append((kind, _with_worst(seconds), number(ITEMS / median(seconds)), _with_worst(memory)))
-        bound = 30 if options.short else 10
+        bound = 60 if options.short else 10
         report.bars.append(Bar(f"{kind} users, longest", max(seconds), bound, at_least=False, unit="s"))
         report.bars.append(Bar(f"{kind} users, most memory", max(memory), 400, at_least=False, unit="MiB"))
     return report
