@@ -21,6 +21,7 @@ from ledger.errors import StoreUnavailable
 from ledger.ingest.draft import Webhook, read_webhook
 from ledger.ingest.group import Judged, States, judge, write_in_parts
 from ledger.ingest.intake import Intake, Ticket
+from ledger.ingest.known import KnownUsers
 from ledger.store.ledger import Ledger, translated
 from ledger.store.recorder import STATEMENT_BYTES, Commit
 from projections import current, sources
@@ -45,6 +46,15 @@ class Work:
         self.tickets = tickets
         self.webhooks = webhooks
         self.judged: Judged | None = None
+
+    @property
+    def names(self) -> set[str]:
+        """The sources that its webhooks name."""
+        return {webhook.source for webhook in self.webhooks}
+
+    def uids(self) -> set[str]:
+        """The users that their items name."""
+        return {uid for webhook in self.webhooks for uid in webhook.uids()}
 
     def drop_unwanted(self, wanted: Sequence[Ticket]) -> None:
         """Go on with those tickets alone, to be judged again."""
@@ -73,6 +83,7 @@ class Writer:
         """On its way from the one thread through the other, oldest first."""
         self._committed: States | None = None
         """The sources as of our last commit, None while they have to be read."""
+        self._known = KnownUsers()
         self._generation = 0
         """Raised whenever what was judged ahead no longer stands."""
         self._handed: queue.Queue[Work | None] = queue.Queue(maxsize=1)
@@ -124,11 +135,10 @@ class Writer:
             newest = ahead[-1].states if ahead else self._committed
             generation = self._generation
             self._in_flight.append(work)
-        known = newest is not None and all(webhook.source in newest.sources for webhook in webhooks)
-        if newest is None or not known or self._goes_in_parts(work):
+        if newest is None or work.names - newest.sources.keys() or self._goes_in_parts(work):
             return work
         try:
-            states = States(newest.head, newest.sources, self._presences(webhooks, ahead))
+            states = States(newest.head, newest.sources, self._presences(work, ahead))
             judged = judge(self._ledger.events_mapper, webhooks, states, rejected_bytes)
         except Exception:  # noqa: BLE001  (the committing thread meets it again, and answers for it)
             return work
@@ -140,18 +150,15 @@ class Writer:
     def _goes_in_parts(self, work: Work) -> bool:
         return len(work.webhooks) == 1 and work.webhooks[0].items > self._limits.group_items
 
-    def _presences(self, webhooks: Sequence[Webhook], ahead: Sequence[Judged]) -> Mapping[str, Presence]:
-        """The users' presences after what was judged ahead; the others read from the database."""
-        presences: dict[str, Presence] = {}
-        missing = []
-        for uid in {uid for webhook in webhooks for uid in webhook.uids()}:
-            for judged in reversed(ahead):
-                if uid in judged.states.presences:
-                    presences[uid] = judged.states.presences[uid]
-                    break
-            else:
-                missing.append(uid)
-        presences.update(self._load(missing))
+    def _presences(self, work: Work, ahead: Sequence[Judged]) -> Mapping[str, Presence]:
+        """The users' presences after what was judged ahead; of who is not known, as the database has them."""
+        uids = work.uids()
+        with self._changed:
+            presences = self._known.of(uids)
+        for judged in ahead:
+            later = judged.states.presences
+            presences.update({uid: later[uid] for uid in uids if uid in later})
+        presences.update(self._load(list(uids - presences.keys())))
         return presences
 
     def _load(self, uids: Sequence[str]) -> Mapping[str, Presence]:
@@ -206,6 +213,7 @@ class Writer:
                 states, looks = judged.states, judged.looks
         with self._changed:
             self._committed = States(states.head, states.sources, {})
+            self._known.remember(states.presences)
         return looks
 
     def _judge_under_lock(self, work: Work, commit: Commit) -> Judged:
@@ -214,8 +222,8 @@ class Writer:
         self._intake.progressed()
         states = States(
             commit.head,
-            self._sources_now({webhook.source for webhook in work.webhooks}),
-            self._load(list({uid for webhook in work.webhooks for uid in webhook.uids()})),
+            self._sources_now(work.names),
+            self._load(list(work.uids())),
         )
         judged = judge(self._ledger.events_mapper, work.webhooks, states, self._limits.rejected_bytes)
         with self._changed:
@@ -250,5 +258,6 @@ class Writer:
         """What was judged ahead no longer stands: the database is not what it was judged on."""
         with self._changed:
             self._generation += 1
+            self._known.forget()
             for work in self._in_flight:
                 work.judged = None
