@@ -16,6 +16,7 @@ from psycopg import sql
 from bench._report import Options
 from ledger.store import migrate, postmaster
 from ledger.store.embedded import EmbeddedPostgres
+from tests.support.pg import drop_database
 
 _numbers = count(1)
 
@@ -42,7 +43,7 @@ class Server:
             migrate.apply(url)
             yield url
         finally:
-            self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            drop_database(self._url, name)
 
     def settle(self) -> None:
         """Write out what earlier measurements left to be written."""

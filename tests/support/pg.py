@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -23,6 +24,7 @@ from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.system_user import VERSION, postgres_user, programs
 from tests.support.external import OLDER_VERSION, ExternalPostgres, debian_programs
 
+DROP_SECONDS = 60.0
 RUN_VARIABLE = "PRESENCE_LEDGER_TEST_RUN"
 RUNS = Path(tempfile.gettempdir()) / f"presence-ledger-tests-{os.geteuid()}"
 
@@ -96,7 +98,21 @@ def new_database(url: str, *, migrated: bool = True) -> Iterator[str]:
     try:
         yield with_database(url, name)
     finally:
-        _execute(url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        drop_database(url, name)
+
+
+def drop_database(url: str, name: str) -> None:
+    """Drop a database with its clients; autovacuum's worker is not ours to end, so it is waited for."""
+    deadline = time.monotonic() + DROP_SECONDS
+    while True:
+        try:
+            _execute(url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        except psycopg.errors.InsufficientPrivilege:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 @contextmanager
