@@ -16,7 +16,7 @@ from ledger.store import postmaster
 REPOSITORY = Path(__file__).parents[1]
 SECRET = "bench-webhook-secret"  # noqa: S105
 KEY = "bench-api-key"
-NODES = 8
+NODES = 16
 PRODUCT = ("-m", "ledger")
 WITH_EXTRAS = ("-m", "bench._serve")
 """See `bench/_serve.py`."""
