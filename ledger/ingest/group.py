@@ -95,6 +95,8 @@ def write_in_parts(
             part = _part(mapper, draft, islice(events, PART_ITEMS))
             if not part.events:
                 return
+            # Here, not where they are written: two threads that both compute would only take turns.
+            part.current_rows()
             yield part
             for uid in presences.keys() & draft.presences.keys():
                 del presences[uid]
