@@ -44,7 +44,7 @@ class Verdicts(NamedTuple):
 
 
 class Load:
-    """Eight nodes that post without a pause. No item is said twice, so that each can be found in the ledger."""
+    """Every node posts without a pause. No item is said twice, so that each can be found in the ledger."""
 
     def __init__(self, service: _service.Service, body_items: int, users: int = 4000) -> None:
         self._service = service

@@ -43,7 +43,7 @@ def measure(options: Options) -> Report:
             service.stop()
             postgres.stop("immediate")
     report = Report(
-        f"{kills} times kill -9 under load ({BODY_ITEMS} items a POST, 8 nodes) at random instants, one ledger through "
+        f"{kills} times kill -9 under load ({BODY_ITEMS} items a POST, {_service.NODES} nodes) at random instants, one ledger through "
         f"all of them, seed {options.seed}",
         f"{described}, embedded",
         ("killed", "times", "serving again after, median s", "longest s"),
