@@ -8,7 +8,7 @@ from bench import _client
 from bench._load import Load, Verdicts, items_repeated, seconds_until_served, verdict_bars, verdict_notes
 from bench._postgres import describe, scratch_folder
 from bench._report import Bar, Options, Report, main, median, number, progress
-from bench._service import Service
+from bench._service import NODES, Service
 from ledger.store.embedded import EmbeddedPostgres
 
 BODY_ITEMS = 200
@@ -43,8 +43,8 @@ def measure(options: Options) -> Report:
             service.stop()
             postgres.stop("immediate")
     report = Report(
-        f"{kills} times kill -9 under load ({BODY_ITEMS} items a POST, {_service.NODES} nodes) at random instants, one ledger through "
-        f"all of them, seed {options.seed}",
+        f"{kills} times kill -9 under load ({BODY_ITEMS} items a POST, {NODES} nodes) at random instants, one "
+        f"ledger through all of them, seed {options.seed}",
         f"{described}, embedded",
         ("killed", "times", "serving again after, median s", "longest s"),
     )
