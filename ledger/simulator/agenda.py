@@ -13,6 +13,8 @@ class Agenda:
         self.now = 0.0
         self._tasks: list[tuple[float, int, Task]] = []
         self._count = 0
+        self.soon: Callable[[Task], None] = lambda task: self.at(self.now, task)
+        """Puts a task at this very instant. Who runs the agenda by a real clock sets its own."""
 
     def at(self, t: float, task: Task) -> None:
         """Put a task; an instant that has passed means now."""

@@ -13,12 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ledger.simulator.answers import DEFAULT_LIMIT, QueryApi
+from ledger.simulator.answers import CONNZ, DEFAULT_LIMIT, METRICS, ONLINE_STATUS, VARZ, Reply
+from ledger.simulator.door import HOST, Breaks, Door
 from ledger.simulator.plan import PlanError
+from ledger.simulator.telling import HTML, Question, Telling
 
-HOST = "127.0.0.1"
 LISTEN_SECONDS = 5.0
 JSON = "application/json; charset=utf-8"
+PLAIN = "text/plain; charset=utf-8"
 
 
 def _whole(request: Request, name: str, default: int) -> int:
@@ -27,28 +29,48 @@ def _whole(request: Request, name: str, default: int) -> int:
     return int(value) if value.isdecimal() and value.isascii() else default
 
 
-def make_app(api: QueryApi, node: str, now: Callable[[], float]) -> ASGIApp:
+def _response(reply: Reply) -> Response:
+    if reply.body == HTML:
+        return Response(reply.body, reply.status, media_type="text/html")
+    plain = reply.status == 404 or reply.body.startswith(b"#")
+    return Response(reply.body, reply.status, media_type=PLAIN if plain else JSON)
+
+
+async def _until_gone(request: Request) -> None:
+    """Wait until who asked has gone away, or has been sent away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+
+
+def make_app(telling: Telling, node: str, now: Callable[[], float]) -> ASGIApp:
     """The routes of a node; `now` gives seconds of the run."""
 
-    def answer(request: Request, result: tuple[int, str]) -> Response:
-        if not api.admits(request.headers.get("token")):
+    async def answer(request: Request, question: Question) -> Response:
+        if not telling.api.admits(request.headers.get("token")):
             return Response(status_code=401)
-        status, body = result
-        plain = status == 404 or body.startswith("#")
-        return Response(body, status, media_type="text/plain; charset=utf-8" if plain else JSON)
+        told = telling.ask(node, question, now())
+        if told.after_seconds > 0:
+            try:
+                # Infinitely many seconds would be more than the clock can count.
+                async with asyncio.timeout(min(told.after_seconds, 1e6)):
+                    await _until_gone(request)
+            except TimeoutError:
+                return _response(told.reply)
+        return _response(told.reply)
 
     async def online_status(request: Request) -> Response:
-        return answer(request, api.online_status(node, await request.body()))
+        return await answer(request, Question(ONLINE_STATUS, await request.body()))
 
     async def connz(request: Request) -> Response:
         offset, limit = _whole(request, "offset", 0), _whole(request, "limit", DEFAULT_LIMIT)
-        return answer(request, api.connz(node, now(), offset, limit, request.query_params.get("uid", "")))
+        uid = request.query_params.get("uid", "")
+        return await answer(request, Question(CONNZ, b"", offset, limit, uid))
 
     async def varz(request: Request) -> Response:
-        return answer(request, api.varz(node, now()))
+        return await answer(request, Question(VARZ))
 
     async def metrics(request: Request) -> Response:
-        return answer(request, api.metrics(node))
+        return await answer(request, Question(METRICS))
 
     routes = [
         Route("/user/onlinestatus", online_status, methods=["POST"]),
@@ -60,11 +82,16 @@ def make_app(api: QueryApi, node: str, now: Callable[[], float]) -> ASGIApp:
 
 
 class NodeApi:
-    """A node's listener. `port` 0 becomes a free one at once and stays the same over restarts."""
+    """A node's listener: an application behind a door, which alone is seen from outside.
 
-    def __init__(self, app: ASGIApp, port: int) -> None:
+    `port` 0 becomes a free one at once and stays the same while the door is shut and opened.
+    """
+
+    def __init__(self, app: ASGIApp, port: int, breaks: Breaks | None = None) -> None:
         self._app = app
-        self.port = port or _free_port()
+        self.port = port or free_port()
+        self._door = Door(self.port) if breaks is None else Door(self.port, breaks)
+        self._behind = 0
         self._server: Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -74,19 +101,33 @@ class NodeApi:
             return
         if _listens(self.port):
             raise PlanError(f"port {self.port} is taken; choose another one with --api-port")
+        self._behind = free_port()
         self._server = Server(
-            self._app, address=HOST, port=self.port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False
+            self._app, address=HOST, port=self._behind, interface=Interfaces.ASGINL, log_enabled=False, websockets=False
         )
         self._task = asyncio.create_task(self._server.serve())
         async with asyncio.timeout(LISTEN_SECONDS):
-            while not await asyncio.to_thread(_listens, self.port):
+            while not await asyncio.to_thread(_listens, self._behind):
                 if self._task.done():
                     await self._task
-                    raise PlanError(f"the query API could not listen at port {self.port}")
+                    raise PlanError("the query API could not listen")
                 await asyncio.sleep(0.005)
+        await self.open()
+
+    async def open(self) -> None:
+        """Let connections in again. Raises PlanError where the port was taken meanwhile."""
+        try:
+            await self._door.open(self._behind)
+        except OSError as error:
+            raise PlanError(f"port {self.port} is taken; choose another one with --api-port") from error
+
+    async def shut(self) -> None:
+        """Close the port as a node that is killed does: every connection is reset, further ones are refused."""
+        await self._door.shut()
 
     async def stop(self) -> None:
-        """Close the port; from now on connections are refused."""
+        """Shut, and end the application."""
+        await self._door.shut()
         server, task = self._server, self._task
         self._server = self._task = None
         if server is not None and task is not None:
@@ -94,7 +135,8 @@ class NodeApi:
             await task
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with closing(socket.socket()) as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -30,6 +30,7 @@ class Session:
     alive: bool = True
     socket_open: bool = True
     listed: bool = True
+    row: tuple[bytes, bytes] | None = None
 
 
 class Rows:

@@ -20,6 +20,8 @@ V2_REPLACED_SECONDS = 2.0
 V3_FORGET_SECONDS = 90.0
 CLIENT_OBEYS_SECONDS = (0.2, 3.0)
 OLD_CLIENT_CLOSES_SECONDS = (3.0, 8.0)
+STARTERS_AT_ONCE = 500
+STARTERS_EVERY_SECONDS = 0.1
 
 
 class Crowd:
@@ -40,16 +42,35 @@ class Crowd:
         self._random = Random(f"{plan.seed}:people")
         self.people = make_people(plan.users, self._random, "slot-zero" in plan.faults)
         self._alive: dict[str, list[Session]] = {}
+        self._since: dict[str, float] = {}
+        self._spans: dict[str, list[tuple[float, float]]] = {}
+        self._calm = False
 
     def begin(self) -> None:
         """Announce the nodes and let the first change follow."""
         for name in self._cluster.nodes:
             self.act("start", node=name)
+        self._begin_online()
         self._agenda.at(self._pause(), self._change)
 
     def online(self) -> list[str]:
         """The users who really are online, sorted."""
         return sorted(self._alive)
+
+    def online_count(self) -> int:
+        """How many users really are online."""
+        return len(self._alive)
+
+    def truth(self, to: float) -> dict[str, list[tuple[float, float]]]:
+        """When everybody who ever connected really was online, as (from, to) in seconds of the run, up to `to`."""
+        spans = {uid: list(spans) for uid, spans in self._spans.items()}
+        for uid, since in self._since.items():
+            spans.setdefault(uid, []).append((since, max(since, round(to, 4))))
+        return spans
+
+    def calm(self) -> None:
+        """Nobody comes or goes any more by himself; clients that lost their node still return."""
+        self._calm = True
 
     def sessions(self, uid: str) -> list[Session]:
         """The live connections of a user."""
@@ -82,14 +103,33 @@ class Crowd:
         for old in [s for s in self._alive.get(uid, []) if (s.device_flag, s.device_id) == (device_flag, device_id)]:
             self._replace(old, name)
         session, said = self._cluster.connect(self._agenda.now, uid, device_flag, device_id, name)
-        self._alive.setdefault(uid, []).append(session)
+        if uid not in self._alive:
+            self._alive[uid] = []
+            self._goes_online(uid)
+        self._alive[uid].append(session)
         self.act("connect", **self._who(session))
         self._transport.say(said)
 
     def _pause(self) -> float:
         return self._agenda.now + self._random.expovariate(self._plan.rate)
 
+    def _begin_online(self) -> None:
+        """Who is online from the start connects: at once, or as fast as a bounded queue (v3) takes it."""
+        random = Random(f"{self._plan.seed}:start")
+        starters = random.sample(self.people, round(self._plan.start_online * len(self.people)))
+        size = len(starters) if self._plan.traits.queue is None else STARTERS_AT_ONCE
+        for place, first in enumerate(range(0, len(starters), max(1, size))):
+            some = starters[first : first + size]
+            self._agenda.at(place * STARTERS_EVERY_SECONDS, partial(self._start, some))
+
+    def _start(self, people: list[Person]) -> None:
+        for person in people:
+            if person.uid not in self._alive:
+                self.connect(person.uid, *person.devices[0])
+
     def _change(self) -> None:
+        if self._calm:
+            return
         self._agenda.at(self._pause(), self._change)
         person = self._random.choice(self.people)
         alive = self._alive.get(person.uid, [])
@@ -179,6 +219,15 @@ class Crowd:
             sessions.remove(session)
             if not sessions:
                 del self._alive[session.uid]
+                self._goes_offline(session.uid)
+
+    def _goes_online(self, uid: str) -> None:
+        t, spans = round(self._agenda.now, 4), self._spans.get(uid)
+        self._since[uid] = spans.pop()[0] if spans and spans[-1][1] >= t else t
+
+    def _goes_offline(self, uid: str) -> None:
+        span = self._since.pop(uid), round(self._agenda.now, 4)
+        self._spans.setdefault(uid, []).append(span)
 
     @staticmethod
     def _who(session: Session) -> dict[str, Any]:

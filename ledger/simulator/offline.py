@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 
-from ledger.simulator.answers import ONLINE_STATUS, Poll, QueryApi
+from ledger.simulator.answers import CONNZ, METRICS, ONLINE_STATUS, VARZ, Poll, QueryApi
 from ledger.simulator.cluster import slot_of
 from ledger.simulator.events import Action, Webhook
 from ledger.simulator.people import FLAG_SETS
 from ledger.simulator.plan import TRAITS, Plan, PlanError, Profile
 from ledger.simulator.recording import Line, first_line, in_order, last_line, poll_line
 from ledger.simulator.sender import encode
+from ledger.simulator.telling import Question, Telling
 from ledger.simulator.world import World
 
 ANSWER_SECONDS = 0.002
 MANY_USERS = 300
 STARTED_AT = 1_800_000_000.0
+ALL_ROWS = 100_000
 
 
 def generate(plan: Plan, *, polls: bool = False) -> list[Line]:
@@ -47,28 +49,26 @@ def _happen(world: World, to: float, known: set[str]) -> Iterator[Line]:
 
 
 def _ask(world: World, second: int, known: set[str]) -> Iterator[Line]:
-    api = QueryApi(world.cluster, STARTED_AT, world.plan.token)
+    telling = Telling(QueryApi(world.cluster, STARTED_AT, world.plan.token), world.lies)
     uids = sorted(known)
+    is_v3 = telling.api.is_v3
+    questions = [Question(METRICS if is_v3 else VARZ)]
+    if uids and (len(uids) <= MANY_USERS or second % 3 == 0):
+        questions.append(Question(ONLINE_STATUS, encode(uids)))
+    if not is_v3 and second % 5 == 0:
+        questions.append(Question(CONNZ, limit=ALL_ROWS))
     for name, node in world.cluster.nodes.items():
-        routes = ["GET /metrics" if api.is_v3 else "GET /varz"]
-        if uids and (len(uids) <= MANY_USERS or second % 3 == 0):
-            routes.append(ONLINE_STATUS)
-        if not api.is_v3 and second % 5 == 0:
-            routes.append("GET /connz?limit=100000")
-        for route in routes:
-            request = uids if route == ONLINE_STATUS else None
+        for question in questions:
+            request = uids if question.route == ONLINE_STATUS else None
+            route = f"{CONNZ}?limit={ALL_ROWS}" if question.route == CONNZ else question.route
             if not node.up:
                 yield poll_line(second, Poll(name, route, request, error="ConnectError"))
                 continue
-            if route == ONLINE_STATUS:
-                status, body = api.online_status(name, encode(uids))
-            elif route == "GET /metrics":
-                status, body = api.metrics(name)
-            elif route == "GET /varz":
-                status, body = api.varz(name, second)
+            told = telling.ask(name, question, second)
+            if told.error is not None:
+                yield poll_line(second, Poll(name, route, request, error=told.error))
             else:
-                status, body = api.connz(name, second, limit=100_000)
-            yield poll_line(second, Poll(name, route, request, status, body))
+                yield poll_line(second, Poll(name, route, request, told.reply.status, told.reply.text))
 
 
 def storm_body(users: int, profile: Profile) -> bytes:

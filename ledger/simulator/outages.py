@@ -1,10 +1,12 @@
 """Crashes, stops and reconnect storms of the simulated nodes, at instants drawn from the seed."""
 
+from functools import partial
 from random import Random
 
 from ledger.simulator.agenda import Agenda
 from ledger.simulator.cluster import Cluster, Session
 from ledger.simulator.crowd import IDLE_FACTOR, Crowd
+from ledger.simulator.lies import Lies
 from ledger.simulator.plan import Plan
 from ledger.simulator.transport import Transport
 
@@ -15,44 +17,63 @@ FIRST_SECONDS = (6.0, 12.0)
 BETWEEN_SECONDS = (15.0, 30.0)
 RESTART_RETURNS = (0.7, 0.5, 4.0)
 STORM_RETURNS = (0.8, 0.0, 0.3)
+Returns = tuple[float, float, float]
 
 
 class Outages:
-    """Faults `restart` (a crash or, one time in three, a stop) and `storm` (a crash; most clients return at once)."""
+    """Faults `restart` (a crash or, one time in three, a stop) and `storm` (a crash; most clients return at once).
 
-    def __init__(self, plan: Plan, agenda: Agenda, cluster: Cluster, transport: Transport, crowd: Crowd) -> None:
+    `returns` is of the clients that lost their node: the share that comes back, and between how many seconds after the
+    boot, evenly. Fault `empty-list` brings restarts of its own where the plan has none.
+    """
+
+    def __init__(
+        self, plan: Plan, agenda: Agenda, cluster: Cluster, transport: Transport, crowd: Crowd, lies: Lies
+    ) -> None:
         self._plan, self._agenda, self._cluster = plan, agenda, cluster
-        self._transport, self._crowd = transport, crowd
+        self._transport, self._crowd, self._lies = transport, crowd, lies
+        self._kinds = sorted(plan.faults & {"restart", "storm"})
+        if "empty-list" in plan.faults and not self._kinds:
+            self._kinds = ["restart"]
         self._random = Random(f"{plan.seed}:outages")
 
     def begin(self) -> None:
         """Let the first outage follow, if the plan has any."""
-        if self._plan.faults & {"restart", "storm"}:
+        if self._kinds:
             self._agenda.at(self._random.uniform(*FIRST_SECONDS), self._outage)
 
+    def calm(self) -> None:
+        """No further outage by itself; a node that is down comes back."""
+        self._kinds = []
+
     def _outage(self) -> None:
+        if not self._kinds:
+            return
         self._agenda.at(self._agenda.now + self._random.uniform(*BETWEEN_SECONDS), self._outage)
-        kinds = sorted(self._plan.faults & {"restart", "storm"})
-        kind, graceful = self._random.choice(kinds), self._random.random() < 1 / 3
+        kind, graceful = self._random.choice(self._kinds), self._random.random() < 1 / 3
         up = [node.name for node in self._cluster.nodes.values() if node.up]
         if not up:
             return
         name = self._random.choice(up)
         if kind == "storm":
-            self.crash(name, STORM_RETURNS)
+            self.crash(name, returns=STORM_RETURNS)
         elif graceful:
             self.stop(name)
         else:
-            self.crash(name, RESTART_RETURNS)
+            self.crash(name)
 
-    def crash(self, name: str, returns: tuple[float, float, float] = RESTART_RETURNS) -> None:
-        """kill -9: no word about anybody. `returns`: share of clients that come back, first and last after the boot."""
+    def crash(self, name: str, returns: Returns = RESTART_RETURNS, down_seconds: float = DOWN_SECONDS) -> None:
+        """kill -9: no word about anybody. A node that is down stays as it is."""
+        if not self._cluster.nodes[name].up:
+            return
         self._crowd.act("crash", node=name)
-        self._down(name, returns, [])
+        self._down(name, returns, down_seconds, [])
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, returns: Returns = RESTART_RETURNS, down_seconds: float = DOWN_SECONDS) -> None:
         """SIGTERM: v1 and v2 discard what is pending and end every client, v3 says offline for everybody first."""
         node = self._cluster.nodes[name]
+        if not node.up:
+            return
         ended: list[Session] = []
         self._crowd.act("stop", node=name)
         if self._plan.profile == "v3":
@@ -66,28 +87,29 @@ class Outages:
             self._transport.halt(name)
         node.up = False
         t = self._agenda.now + STOPPED_AFTER_SECONDS[self._plan.profile]
-        self._agenda.at(t, lambda: self._stopped(name, ended))
+        self._agenda.at(t, partial(self._stopped, name, returns, down_seconds, ended))
 
     def _living(self, name: str) -> list[Session]:
         return [session for session in self._cluster.nodes[name].sockets.values() if session.alive]
 
-    def _stopped(self, name: str, ended: list[Session]) -> None:
-        self._down(name, RESTART_RETURNS, ended)
+    def _stopped(self, name: str, returns: Returns, down_seconds: float, ended: list[Session]) -> None:
+        self._down(name, returns, down_seconds, ended)
         self._crowd.act("stopped", node=name)
 
-    def _down(self, name: str, returns: tuple[float, float, float], ended: list[Session]) -> None:
+    def _down(self, name: str, returns: Returns, down_seconds: float, ended: list[Session]) -> None:
         living = self._living(name)
         self._transport.halt(name)
         self._cluster.halt(name)
         for session in living:
             self._crowd.ended_by_server(session)
-        self._agenda.at(self._agenda.now + DOWN_SECONDS, lambda: self._boot(name, ended + living, returns))
+        self._agenda.at(self._agenda.now + down_seconds, lambda: self._boot(name, ended + living, returns))
 
-    def _boot(self, name: str, ended: list[Session], returns: tuple[float, float, float]) -> None:
+    def _boot(self, name: str, ended: list[Session], returns: Returns) -> None:
         now, (share, first, last) = self._agenda.now, returns
         self._cluster.boot(now, name)
         self._transport.boot(name)
         self._crowd.act("start", node=name)
+        self._lies.booted(name)
         if self._plan.profile == "v3":
             self._agenda.at(now + ROUTE_LIFE_SECONDS, lambda: self._cluster.forget_ghosts(name, now))
             self._agenda.at(now + ROUTE_LIFE_SECONDS, self._cluster.refresh_routes)
@@ -99,5 +121,4 @@ class Outages:
                 self._returns(now + self._random.uniform(first, last), session)
 
     def _returns(self, t: float, session: Session) -> None:
-        uid, flag, device_id = session.uid, session.device_flag, session.device_id
-        self._agenda.at(t, lambda: self._crowd.returns(uid, flag, device_id))
+        self._agenda.at(t, partial(self._crowd.returns, session.uid, session.device_flag, session.device_id))

@@ -7,7 +7,22 @@ from typing import Literal, get_args
 from ledger.errors import LedgerError
 
 CountsMean = Literal["after", "before", "node_local"]
-Fault = Literal["drop", "duplicate", "reorder", "delay", "restart", "storm", "slot-zero", "half-open", "kick"]
+Fault = Literal[
+    "drop",
+    "duplicate",
+    "reorder",
+    "delay",
+    "restart",
+    "storm",
+    "slot-zero",
+    "half-open",
+    "kick",
+    "api-errors",
+    "api-slow",
+    "api-odd",
+    "leader-change",
+    "empty-list",
+]
 Profile = Literal["v1", "v2.1", "v2.2", "v3"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 PROFILES: tuple[Profile, ...] = get_args(Profile)
@@ -47,6 +62,43 @@ TRAITS: dict[Profile, Traits] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """How much of the webhooks a fault of their way meets: the chance of an item or a POST, 0 to 1.
+
+    `swallowed` POSTs are taken by something on the way, which says 200; `failed` ones get no answer and are retried.
+    """
+
+    items_lost: float = 0.04
+    swallowed: float = 0.0
+    failed: float = 0.05
+    answers_lost: float = 0.12
+    copied: float = 0.15
+    overtaken: float = 0.2
+    late: float = 1.0
+    delayed: float = 0.2
+
+
+def shares_of(share: float | None) -> Shares:
+    """The usual ones for None, else those by which each fault meets this share of the webhooks.
+
+    Of what is to be lost one half are single items, the other half whole bodies.
+    """
+    if share is None:
+        return Shares()
+    half = share / 2
+    return Shares(
+        items_lost=half,
+        swallowed=half / (1 - half),
+        failed=min(0.05, share),
+        answers_lost=half,
+        copied=half,
+        overtaken=share,
+        late=share,
+        delayed=share,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class NodePlan:
     """One node: its name, the secret of its webhook path or the whole `hook` URL, and the port of its query API.
 
@@ -63,7 +115,9 @@ class NodePlan:
 class Plan:
     """A run. `rate` is changes of presence a second, `seconds` None runs until stopped, `idle_seconds` is connIdleTime.
 
-    The same seed gives the same actions at the same instants of the run. Raises PlanError where it contradicts itself.
+    `fault_share` is how much of the webhooks `drop`, `duplicate`, `reorder` and `delay` meet; None leaves each its own.
+    `start_online` is the share of the users who are connected from the start, each with one device. The same seed
+    gives the same actions at the same instants of the run. Raises PlanError where it contradicts itself.
     """
 
     target: str = "http://127.0.0.1:8640"
@@ -78,6 +132,8 @@ class Plan:
     record: Path | None = None
     token: str = field(default="", repr=False)
     idle_seconds: float = 20.0
+    fault_share: float | None = None
+    start_online: float = 0.0
 
     def __post_init__(self) -> None:
         names = [node.name for node in self.nodes]
@@ -94,6 +150,10 @@ class Plan:
             raise PlanError("users, rate and idle seconds must be above 0")
         if self.seconds is not None and self.seconds <= 0:
             raise PlanError("seconds must be above 0")
+        if self.fault_share is not None and not 0 <= self.fault_share < 1:
+            raise PlanError("the share of faults must be at least 0 and below 1")
+        if not 0 <= self.start_online <= 1:
+            raise PlanError("the share of users online at the start must be from 0 to 1")
 
     @property
     def traits(self) -> Traits:

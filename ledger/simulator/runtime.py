@@ -5,20 +5,27 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx2
 
+from ledger.simulator.agenda import Task
 from ledger.simulator.answers import QueryApi
 from ledger.simulator.api import NodeApi, make_app
 from ledger.simulator.events import EVENT, Action, Answer, Arrival, SimulatedEvent, Totals, Webhook
-from ledger.simulator.plan import Plan, TargetUnreachableError
+from ledger.simulator.lies import Lies
+from ledger.simulator.outages import DOWN_SECONDS, RESTART_RETURNS, Returns
+from ledger.simulator.plan import Plan, PlanError, TargetUnreachableError
 from ledger.simulator.recording import Recorder, first_line
+from ledger.simulator.telling import Telling
 from ledger.simulator.world import World
 
 REACH_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
+TICK_SECONDS = 0.005
+"""What happens within a tick happens together: thousands of clients that return do not each wake us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +59,64 @@ class Simulation:
         self._on_event = on_event
         self._hooks = {node.name: f"{plan.hook_url(node)}?event={EVENT}" for node in plan.nodes}
         self._started = self._started_at = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._woken = asyncio.Event()
         self._posting: set[asyncio.Task[None]] = set()
         self._apis: dict[str, NodeApi] = {}
         self._recorder: Recorder | None = None
         self._arrivals = 0
+        self.world.agenda.soon = self._soon
 
     @property
     def api_urls(self) -> dict[str, str]:
         """The address of each node's query API, for those that have one; known once `run` has begun."""
         return {name: f"http://127.0.0.1:{api.port}" for name, api in self._apis.items()}
+
+    @property
+    def lies(self) -> Lies:
+        """The lies of the query APIs, to be told from now on; they may be asked for from any thread."""
+        return self.world.lies
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the run so far; 0 before it has begun."""
+        return self._elapsed() if self._loop is not None else 0.0
+
+    def crash(self, node: str, *, down_seconds: float = DOWN_SECONDS, returns: Returns = RESTART_RETURNS) -> None:
+        """Kill a node now; it boots after `down_seconds`. May be called from any thread; one that is down stays so.
+
+        `returns`: the share of its clients that come back, evenly between how many seconds after the boot.
+        Raises PlanError for a node that the plan does not have.
+        """
+        self._soon(partial(self.world.outages.crash, self._known(node), returns, down_seconds))
+
+    def shut_down(self, node: str, *, down_seconds: float = DOWN_SECONDS, returns: Returns = RESTART_RETURNS) -> None:
+        """The same by SIGTERM, in the manner of the version."""
+        self._soon(partial(self.world.outages.stop, self._known(node), returns, down_seconds))
+
+    def calm(self, *, traffic: bool = True) -> None:
+        """No fault and no lie from now on; with `traffic` False nobody comes or goes either. From any thread."""
+        self._soon(partial(self.world.calm, traffic=traffic))
+
+    def truth(self) -> dict[str, list[tuple[float, float]]]:
+        """When everybody who ever connected really was online, (from, to) in seconds of the run, up to now."""
+        return self.world.truth()
+
+    def _known(self, node: str) -> str:
+        if node not in self.world.cluster.nodes:
+            raise PlanError(f"no node {node}; there are: {', '.join(self.world.cluster.nodes)}")
+        return node
+
+    def _soon(self, task: Task) -> None:
+        if self._loop is None:
+            self.world.agenda.at(0.0, task)
+        else:
+            self._loop.call_soon_threadsafe(self._put, task)
+
+    def _put(self, task: Task) -> None:
+        self.world.agenda.at(self._elapsed(), task)
+        self._woken.set()
 
     def stop(self) -> None:
         """Let `run` end soon, as if its time were over."""
@@ -84,6 +138,7 @@ class Simulation:
             client = await stack.enter_async_context(httpx2.AsyncHTTPTransport())
             stack.push_async_callback(self._silence)
             self._started, self._started_at = time.monotonic(), time.time()
+            self._loop = asyncio.get_running_loop()
             if self._recorder is not None:
                 self._recorder.put(first_line(self.plan, self._started_at))
             await self._serve_apis()
@@ -113,11 +168,15 @@ class Simulation:
         )
 
     async def _serve_apis(self) -> None:
-        api = QueryApi(self.world.cluster, self._started_at, self.plan.token)
+        telling = Telling(QueryApi(self.world.cluster, self._started_at, self.plan.token), self.world.lies)
         for node in self.plan.nodes:
             if node.api_port is not None:
-                self._apis[node.name] = NodeApi(make_app(api, node.name, self._elapsed), node.api_port)
+                app = make_app(telling, node.name, self._elapsed)
+                self._apis[node.name] = NodeApi(app, node.api_port, partial(self._breaks, node.name))
                 await self._apis[node.name].start()
+
+    def _breaks(self, node: str) -> Literal["cut", "reset"] | None:
+        return self.world.lies.breaks(node, self._elapsed())
 
     async def _live(self, client: httpx2.AsyncHTTPTransport) -> None:
         end = self.plan.seconds
@@ -129,7 +188,7 @@ class Simulation:
             if end is not None and now >= end:
                 return
             next_at = self.world.next_at()
-            until = min(t for t in (next_at, end, now + 1.0) if t is not None)
+            until = max(min(t for t in (next_at, end, now + 1.0) if t is not None), now + TICK_SECONDS)
             try:
                 async with asyncio.timeout(max(0.0, until - self._elapsed())):
                     await self._woken.wait()
@@ -148,9 +207,9 @@ class Simulation:
         self._tell(event, None)
         api = self._apis.get(str(event.line.get("node")))
         if api is not None and event.do in ("crash", "stop"):
-            await api.stop()
+            await api.shut()
         elif api is not None and event.do == "start" and event.t > 0:
-            await api.start()
+            await api.open()
 
     async def _post(self, arrival: Arrival, key: int, client: httpx2.AsyncHTTPTransport) -> None:
         answer = await self._answer(arrival, client)

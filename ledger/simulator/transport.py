@@ -8,7 +8,7 @@ from random import Random
 from ledger.simulator.agenda import Agenda
 from ledger.simulator.cluster import Said
 from ledger.simulator.events import Answer, Arrival, Totals
-from ledger.simulator.plan import Plan
+from ledger.simulator.plan import Fault, Plan, shares_of
 from ledger.simulator.sender import Post, Sender, make_sender
 
 SERIAL_SECONDS = 0.002
@@ -36,13 +36,18 @@ class Transport:
 
     def __init__(self, plan: Plan, agenda: Agenda, totals: Totals, emit: Callable[[Arrival], None]) -> None:
         self._plan, self._agenda, self._totals, self._emit = plan, agenda, totals, emit
-        self._traits = plan.traits
+        self._traits, self._shares = plan.traits, shares_of(plan.fault_share)
+        self._faults: frozenset[Fault] = plan.faults
         self._random = Random(f"{plan.seed}:transport")
         self._ways: dict[str, _Way] = {}
         for node in plan.nodes:
             phase = self._random.uniform(0.0, self._traits.poll_seconds)
             self._ways[node.name] = _Way(make_sender(self._traits, phase), {})
             self._arm(self._ways[node.name], node.name)
+
+    def calm(self) -> None:
+        """From now on nothing goes wrong on the way."""
+        self._faults = frozenset()
 
     def say(self, said: list[Said]) -> None:
         """Queue items at their nodes' senders.
@@ -55,14 +60,19 @@ class Transport:
             if not way.up:
                 continue
             self._totals.items += 1
-            if "drop" in self._plan.faults and self._random.random() < 0.04:
+            if "drop" in self._faults and self._random.random() < self._shares.items_lost:
                 self._totals.dropped_items += 1
                 continue
-            if "reorder" in self._plan.faults and self._traits.senders == 1 and self._random.random() < 0.2:
+            if self._is_overtaken():
                 later = self._agenda.now + self._random.uniform(*OVERTAKEN_SECONDS)
                 self._agenda.at(later, partial(self._push, way, name, item, way.boots))
             else:
                 self._push(way, name, item, way.boots)
+
+    def _is_overtaken(self) -> bool:
+        """Whether an item is overtaken by later ones, where one sender keeps the order of what it is given."""
+        may_be = "reorder" in self._faults and self._traits.senders == 1
+        return may_be and self._random.random() < self._shares.overtaken
 
     def _push(self, way: _Way, name: str, item: str, boots: int) -> None:
         if not way.up or boots != way.boots:
@@ -133,29 +143,39 @@ class Transport:
         self._arm(way, name)
 
     def _send(self, way: _Way, name: str, post: Post) -> None:
-        now, faults = self._agenda.now, self._plan.faults
+        now, faults, shares = self._agenda.now, self._faults, self._shares
         way.waiting[post.id] = post
         self._totals.sent += 1
         self._totals.retried += post.attempt > 1
         self._agenda.at(now + self._traits.timeout_seconds, lambda: self._settle(name, post.id, False))
-        if "drop" in faults and self._random.random() < 0.05:
-            self._totals.lost_on_the_way += 1
-            self._agenda.at(now + SERIAL_SECONDS, lambda: self._settle(name, post.id, False))
+        if "drop" in faults and self._is_lost(name, post):
             return
         seconds = SERIAL_SECONDS if self._traits.senders == 1 else self._random.uniform(*POOLED_SECONDS)
-        if "reorder" in faults and self._traits.senders > 1:
+        if "reorder" in faults and self._traits.senders > 1 and self._random.random() < shares.late:
             seconds += self._random.uniform(*REORDERED_SECONDS)
-        if "delay" in faults and self._random.random() < 0.2:
+        if "delay" in faults and self._random.random() < shares.delayed:
             seconds += self._random.uniform(*DELAYED_SECONDS)
         lost = copied = False
         if "duplicate" in faults:
             chance = self._random.random()
-            lost = self._totals.sent == FIRST_LOST_ANSWER or chance < 0.12
-            copied = not lost and (self._totals.sent == FIRST_COPY or chance > 0.85)
+            lost = self._totals.sent == FIRST_LOST_ANSWER or chance < shares.answers_lost
+            copied = not lost and (self._totals.sent == FIRST_COPY or chance > 1 - shares.copied)
         self._arrive(name, post, seconds, copy=1, answer_lost=lost)
         if copied:
             self._totals.copied += 1
             self._arrive(name, post, seconds + self._random.uniform(0.001, 0.05), copy=2, answer_lost=False)
+
+    def _is_lost(self, name: str, post: Post) -> bool:
+        """Whether a POST is lost on the way: it fails, or something on the way takes it and says 200."""
+        failed = self._random.random() < self._shares.failed
+        if not failed and (self._shares.swallowed == 0 or self._random.random() >= self._shares.swallowed):
+            return False
+        self._totals.lost_on_the_way += 1
+        if not failed:
+            self._totals.dropped_batches += 1
+            self._totals.dropped_items += len(post.items)
+        self._agenda.at(self._agenda.now + SERIAL_SECONDS, lambda: self._settle(name, post.id, not failed))
+        return True
 
     def _arrive(self, name: str, post: Post, seconds: float, copy: int, answer_lost: bool) -> None:
         t = self._agenda.now + seconds

@@ -4,6 +4,7 @@ from ledger.simulator.agenda import Agenda
 from ledger.simulator.cluster import Cluster
 from ledger.simulator.crowd import Crowd
 from ledger.simulator.events import Answer, Arrival, Happening, Totals
+from ledger.simulator.lies import Lies
 from ledger.simulator.outages import Outages
 from ledger.simulator.plan import Plan
 from ledger.simulator.transport import Transport
@@ -30,8 +31,10 @@ class World:
             totals=self.totals,
             emit=self._happened.append,
         )
-        self.outages = Outages(plan, self.agenda, self.cluster, self.transport, self.crowd)
+        self.lies = Lies(plan, self.agenda, self.crowd.act)
+        self.outages = Outages(plan, self.agenda, self.cluster, self.transport, self.crowd, self.lies)
         self.crowd.begin()
+        self.lies.begin()
         self.outages.begin()
 
     @property
@@ -57,3 +60,21 @@ class World:
     def online(self) -> list[str]:
         """The truth: the users who really are online, sorted."""
         return self.crowd.online()
+
+    def truth(self, to: float | None = None) -> dict[str, list[tuple[float, float]]]:
+        """When everybody who ever connected really was online, (from, to) in seconds of the run, up to `to` or now.
+
+        It is what the actions of a recording of this run come to.
+        """
+        return self.crowd.truth(self.now if to is None else to)
+
+    def calm(self, *, traffic: bool = True) -> None:
+        """From now on no fault begins and no lie is told; with `traffic` False nobody comes or goes either.
+
+        A node that is down comes back, and so do its clients.
+        """
+        self.transport.calm()
+        self.outages.calm()
+        self.lies.calm()
+        if not traffic:
+            self.crowd.calm()

@@ -159,7 +159,7 @@ def cluster_of_two(profile: Profile) -> tuple[World, QueryApi, list[str]]:
     uids = [f"t{n}" for n in range(40)]
     for uid in uids:
         world.agenda.at(2.0, partial(world.crowd.connect, uid, 0, "d"))
-    world.agenda.at(10.0, partial(world.outages.crash, "n2", (0.0, 0.0, 0.0)))
+    world.agenda.at(10.0, partial(world.outages.crash, "n2", returns=(0.0, 0.0, 0.0)))
     return world, QueryApi(world.cluster, 0.0), uids
 
 
@@ -205,8 +205,8 @@ def test_a_cluster_answers_null_where_it_asked_another_node_that_knows_nobody() 
     leader = cluster.leader("alice").name
     other = "n1" if leader == "n2" else "n2"
     api = QueryApi(cluster, 0.0)
-    assert api.online_status(other, b'["alice"]') == (200, "null")
-    assert api.online_status(leader, b'["alice"]') == (200, "[]")
+    assert api.online_status(other, b'["alice"]') == (200, b"null")
+    assert api.online_status(leader, b'["alice"]') == (200, b"[]")
 
 
 def test_v3_answers_each_repetition_with_every_repetition() -> None:
@@ -229,8 +229,8 @@ def test_query_rows_have_the_shape_of_the_recorded_ones(profile: Profile) -> Non
     assert [row for row in json.loads(real) if row["uid"] in {"u100", "用户-一"}] == json.loads(ours)
     if profile == "v3":
         real = next(line["body"] for line in polls if line["route"] == "GET /metrics")
-        assert api.metrics("n1")[1].splitlines()[:2] == real.splitlines()[:2]
-        assert api.metrics("n1")[1].splitlines()[2].split()[0] == real.splitlines()[2].split()[0]
+        assert api.metrics("n1").text.splitlines()[:2] == real.splitlines()[:2]
+        assert api.metrics("n1").text.splitlines()[2].split()[0] == real.splitlines()[2].split()[0]
         return
     assert api.metrics("n1")[0] == 404
     real = next(line["body"] for line in polls if line["route"].startswith("GET /connz"))
