@@ -1,0 +1,167 @@
+"""The live client against the simulator's query API, with what it says of users, connections, boots and tokens."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from ledger.domain.observation import SECOND
+from ledger.domain.profile import Profile
+from ledger.ingest.clock import Clock
+from ledger.simulator.plan import NodePlan, Plan
+from ledger.simulator.runtime import Simulation
+from ledger.sources.wukongim.answers import Boot, Connections, OnlineRows, Unanswered
+from ledger.sources.wukongim.budget import Budget
+from ledger.sources.wukongim.client import QueryClient, QueryNode
+from tests.support.query_clients import no_pause
+from tests.unit.simulator_receiver import Receiver, receiving, run, until
+
+GRAIN_SECONDS = 0.05
+TOKEN = "t0ken-of-the-manager"
+
+
+@asynccontextmanager
+async def running(receiver: Receiver, names: tuple[str, ...] = ("n1",), **plan: Any) -> AsyncIterator[Simulation]:
+    """A simulation with query APIs, in which some users have come online."""
+    nodes = tuple(NodePlan(name, "secret", 0) for name in names)
+    simulation = Simulation(Plan(target=receiver.url, nodes=nodes, seconds=None, seed=1, rate=50.0, **plan))
+    task = asyncio.create_task(simulation.run())
+    try:
+
+        async def somebody() -> bool:
+            if task.done():
+                await task
+            return len(simulation.world.online()) > 5
+
+        await until(somebody)
+        yield simulation
+    finally:
+        simulation.stop()
+        await task
+
+
+@asynccontextmanager
+async def asking(simulation: Simulation, name: str, profile: Profile, token: str | None) -> AsyncIterator[QueryClient]:
+    node = QueryNode(name, simulation.api_urls[name], token, profile)
+    client = QueryClient(node, Budget(1000, 1e6), Clock().now, sleep=no_pause)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def lies_within(boot: Boot | Unanswered, booted: float) -> bool:
+    """Whether the node is said to have booted at that instant, Unix seconds."""
+    assert isinstance(boot, Boot)
+    return boot.earliest / SECOND - GRAIN_SECONDS <= booted <= boot.latest / SECOND + GRAIN_SECONDS
+
+
+def boot_of(simulation: Simulation, node: str) -> float:
+    """When the simulated node really booted, Unix seconds."""
+    return time.time() - simulation.elapsed + simulation.world.cluster.nodes[node].booted_at
+
+
+@pytest.mark.parametrize(("profile", "token"), [(Profile.V2_2, TOKEN), (Profile.V2_2, ""), (Profile.V3, TOKEN)])
+def test_it_hears_who_is_online(profile: Profile, token: str) -> None:
+    async def test() -> None:
+        async with (
+            receiving() as receiver,
+            running(receiver, profile=profile.value, token=token) as simulation,
+            asking(simulation, "n1", profile, token) as client,
+        ):
+            everybody = [person.uid for person in simulation.world.crowd.people]
+
+            async def agree() -> bool:
+                truth = set(simulation.world.online())
+                answer = await client.online_status(everybody)
+                assert isinstance(answer, OnlineRows)
+                assert answer.odd == 0
+                return truth == set(simulation.world.online()) == set(answer.rows)
+
+            await until(agree)
+            for boot in (await client.boot(), await client.probe()):
+                assert lies_within(boot, boot_of(simulation, "n1"))
+            assert client.health.failures_in_a_row == 0
+
+    run(test())
+
+
+def test_v2_lists_its_connections() -> None:
+    async def test() -> None:
+        async with (
+            receiving() as receiver,
+            running(receiver, token=TOKEN) as simulation,
+            asking(simulation, "n1", Profile.V2_2, TOKEN) as client,
+        ):
+
+            async def agree() -> bool:
+                truth = set(simulation.world.online())
+                answer = await client.connections()
+                assert isinstance(answer, Connections)
+                assert {row.node_id for row in answer.rows} <= {1001}
+                return truth == set(simulation.world.online()) == {row.uid for row in answer.rows}
+
+            await until(agree)
+
+    run(test())
+
+
+@pytest.mark.parametrize("token", [None, "wrong-token"])
+def test_without_the_token_it_hears_nothing_and_says_why(token: str | None) -> None:
+    async def test() -> None:
+        async with (
+            receiving() as receiver,
+            running(receiver, token=TOKEN) as simulation,
+            asking(simulation, "n1", Profile.V2_2, token) as client,
+        ):
+            uid = simulation.world.online()[0]
+            refused = Unanswered("401: the token is refused")
+            assert await client.online_status([uid]) == refused
+            assert await client.connections() == refused
+            assert await client.boot() == refused
+            assert await client.probe() == refused
+            assert client.health.calls == 4
+
+    run(test())
+
+
+@pytest.mark.parametrize("profile", [Profile.V2_2, Profile.V3])
+def test_a_node_that_is_killed_is_refused_and_found_again_with_a_later_boot(profile: Profile) -> None:
+    async def test() -> None:
+        async with (
+            receiving() as receiver,
+            running(receiver, ("n1", "n2"), profile=profile.value) as simulation,
+            asking(simulation, "n1", profile, None) as peer,
+            asking(simulation, "n2", profile, None) as client,
+        ):
+            first = await client.probe()
+            simulation.crash("n2")
+
+            async def refused() -> bool:
+                answer = await client.probe()
+                return isinstance(answer, Unanswered) and answer.refused
+
+            await until(refused)
+            while client.health.breaker == "closed":
+                assert isinstance(await client.boot(), Unanswered)
+            answer = await peer.online_status(["u0"])
+            assert isinstance(answer, Unanswered)
+            assert answer.reason.startswith("400: ")
+            assert isinstance(await peer.probe(), Boot)
+
+            async def back() -> bool:
+                return isinstance(await client.probe(), Boot)
+
+            await until(back)
+            health = client.health
+            assert (health.breaker, health.probe_reason) == ("closed", None)
+            boot = await client.boot()
+            assert lies_within(boot, boot_of(simulation, "n2"))
+            assert isinstance(first, Boot)
+            assert isinstance(boot, Boot)
+            assert boot.earliest > first.latest
+
+    run(test())
