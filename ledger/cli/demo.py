@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ STOP_SECONDS = 20.0
 ASK_EVERY_SECONDS = 0.25
 PAGE = 1000
 LINES_SHOWN = 20
-USUAL_FAULTS: tuple[Fault, ...] = ("duplicate", "reorder")
+USUAL_FAULTS: tuple[Fault, ...] = ("duplicate", "reorder", "drop")
 
 SETTINGS = """
 data_dir = "data"
@@ -47,6 +47,7 @@ webhook_secret = "{secret}"
 
   [[sources.nodes]]
   name = "n1"
+  api_url = "http://127.0.0.1:{api_port}"
 """
 
 
@@ -57,7 +58,7 @@ def demo(
     rate: Annotated[float, typer.Option(min=0.01, help="Changes of presence a second.")] = 4.0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help=f"What goes wrong; repeatable: {', '.join(FAULTS)}.", show_default="duplicate, reorder"),
+        typer.Option(help=f"What goes wrong; repeatable: {', '.join(FAULTS)}.", show_default=", ".join(USUAL_FAULTS)),
     ] = None,
 ) -> None:
     """See presence ledger at work: its own PostgreSQL, the service, and a WuKongIM v2.2 that does not always behave.
@@ -72,14 +73,15 @@ def demo(
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}; there are {', '.join(FAULTS)}", param_hint="--fault")
     folder = Path(tempfile.mkdtemp(prefix="presence-ledger-demo-"))
     try:
-        port, secret = _free_port(), secrets.token_urlsafe(24)
-        (folder / "presence-ledger.toml").write_text(SETTINGS.format(port=port, secret=secret), encoding="utf-8")
+        (port, api_port), secret = _free_ports(2), secrets.token_urlsafe(24)
+        settings = SETTINGS.format(port=port, secret=secret, api_port=api_port)
+        (folder / "presence-ledger.toml").write_text(settings, encoding="utf-8")
         say("starting PostgreSQL and the service …")
         with _service(folder, port) as (url, key):
             _introduce(url, key, folder)
             plan = Plan(
                 target=url,
-                nodes=(NodePlan("n1", secret, api_port=0),),
+                nodes=(NodePlan("n1", secret, api_port=api_port),),
                 users=users,
                 seconds=seconds,
                 rate=rate,
@@ -198,7 +200,7 @@ def _screen(console: Console, simulation: Simulation, story: Story, lines: deque
 
 def _table(simulation: Simulation, story: Story, lines: deque[str]) -> Group:
     table = Table(box=None, padding=(0, 2))
-    cells = {"seconds": f"{simulation.world.now:.0f}", "really online": str(len(simulation.world.online()))}
+    cells = {"seconds": f"{simulation.world.now:.0f}", "really online": str(simulation.world.crowd.online_count())}
     cells |= {name: str(number) for name, number in story.counts().items()}
     for name in cells:
         table.add_column(name, justify="right")
@@ -206,8 +208,9 @@ def _table(simulation: Simulation, story: Story, lines: deque[str]) -> Group:
     return Group(table, Text("\n".join(lines)))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(number)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]

@@ -40,8 +40,11 @@ class Story:
             case "item_rejected" | "body_rejected":
                 self._rejected += 1
                 self._write(f"{clock}  ** rejected, kept raw: {event['reason']}")
-            case kind:
-                self._write(f"{clock}  -- {kind.replace('_', ' ')}")
+            case kind if event.get("uid") is not None:
+                self._verdicts[event.get("verdict") or kind] += 1
+                self._write(f"{clock}  {_of_user(event)}")
+            case _:
+                self._write(f"{clock}  -- {_of_source(event)}")
 
     def counts(self) -> dict[str, int]:
         """What was counted, by its name."""
@@ -50,6 +53,7 @@ class Story:
             "repeated": self._repeated,
             "events": self._verdicts.total(),
             "duplicates": self._verdicts["duplicate"],
+            "corrected": self._verdicts["corrected"],
             "late or stale": self._verdicts["late"] + self._verdicts["stale"],
             "rejected": self._rejected,
         }
@@ -57,22 +61,38 @@ class Story:
     def summary(self) -> str:
         """The end of a demo, in two lines."""
         counted = ", ".join(f"{number} {name}" for name, number in self.counts().items())
-        return (
-            f"{counted};\nonline as shown: {self.shown_online}, really: {self.really_online} (as far as webhooks tell)"
-        )
+        return f"{counted};\nonline as shown: {self.shown_online}, really: {self.really_online}"
 
 
 def _observed(event: Json) -> str:
-    before, after = event["status_before"], event["status_after"]
-    change = f"{before} -> {after}" if before != after else after
-    device = f"device {event['device_flag']}"
     notes = [event["rule"]]
     if event["swept"]:
         notes.append(f"{len(event['swept'])} more swept")
     if event["implied"] or event["implied_elsewhere"]:
         notes.append("its count proves a lost webhook")
+    return _line(event, notes)
+
+
+def _of_user(event: Json) -> str:
+    """An event of a user that no webhook told, of whatever kind: a correction, a sweep, a tier."""
+    return _line(event, [event.get("rule") or event["kind"].replace("_", " ")])
+
+
+def _line(event: Json, notes: list[str]) -> str:
+    before, after = event.get("status_before"), event.get("status_after")
+    change = f"{before} -> {after}" if before != after else after or ""
+    device = f"device {event['device_flag']}" if event.get("device_flag") is not None else ""
+    verdict = event.get("verdict") or event["kind"].replace("_", " ")
     uid = printable(event["uid"])[:UID_WIDTH]
-    return f"{uid:<{UID_WIDTH}}  {device:<10} {event['verdict']:<9}  {change:<18}  {', '.join(notes)}"
+    return f"{uid:<{UID_WIDTH}}  {device:<10} {verdict:<9}  {change:<18}  {', '.join(notes)}"
+
+
+def _of_source(event: Json) -> str:
+    """An event of a source: what happened, where, and why if it says so."""
+    told = [event["kind"].replace("_", " ")]
+    told += [f"of {printable(str(event[name]))}" for name in ("node", "run") if event.get(name)]
+    told += [printable(str(event[name])) for name in ("cause", "reason") if event.get(name)]
+    return ", ".join([" ".join(told[:2]), *told[2:]])
 
 
 def _repeated(event: Json) -> str:

@@ -46,6 +46,13 @@ def simulate(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="How long; without it until Ctrl-C.")] = None,
     rate: Annotated[float, typer.Option(min=0.001, help="Changes of presence a second.")] = 5.0,
     fault: Annotated[list[str] | None, typer.Option(help=f"What goes wrong; repeatable: {', '.join(FAULTS)}.")] = None,
+    fault_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=0.99, help="The share of the webhooks that drop, duplicate, reorder and delay meet: 0.3, say."
+        ),
+    ] = None,
+    start_online: Annotated[float, typer.Option(min=0, max=1, help="The share of the users online at the start.")] = 0,
     seed: Annotated[
         int | None, typer.Option(help="The same seed gives the same actions; without it one is drawn.")
     ] = None,
@@ -73,6 +80,8 @@ def simulate(
         seconds=seconds,
         rate=rate,
         faults=fault or [],
+        fault_share=fault_share,
+        start_online=start_online,
         seed=secrets.randbelow(2**31) if seed is None else seed,
         token=token,
         idle_seconds=idle_seconds,
@@ -143,7 +152,7 @@ def _screen(simulation: Simulation, lines: deque[str]) -> Group:
     table = Table(box=None, padding=(0, 2))
     cells = {
         "seconds": f"{world.now:.0f}",
-        "online": str(len(world.online())),
+        "online": str(world.crowd.online_count()),
         "webhooks": str(totals.sent),
         "accepted": str(totals.accepted),
         "refused": str(totals.refused),
@@ -159,7 +168,8 @@ def _screen(simulation: Simulation, lines: deque[str]) -> Group:
 def event_text(event: SimulatedEvent) -> str:
     """One plain line for an event; a webhook is named by its node, never by its URL."""
     if isinstance(event, Action):
-        who = " ".join(str(event.line[key]) for key in ("uid", "device_flag", "device_id", "node") if key in event.line)
+        told = ("uid", "device_flag", "device_id", "node", "lie", "what", "seconds")
+        who = " ".join(str(event.line[key]) for key in told if key in event.line)
         return f"{event.t:8.3f}  {event.do:<16} {who}"
     arrival = event.arrival
     notes = [f"{arrival.items} items", f"answer {event.answer}"]
