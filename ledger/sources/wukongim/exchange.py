@@ -1,11 +1,13 @@
 """One question to a node over HTTP and its whole answer, or in words why there is none; no word of it is a secret."""
 
 import errno
+import io
 import logging
 import re
 import socket
 import ssl
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import httpx2
@@ -57,26 +59,28 @@ class Exchange:
         for name in ("httpx2", "httpcore2"):
             logging.getLogger(name).setLevel(logging.ERROR)
         self._connect_seconds = connect_seconds
-        self._address = _address(api_url)
-        self.problem: Unanswered | None = self._address if isinstance(self._address, Unanswered) else None
+        self._address = api_url.rstrip("/") if api_url else ""
+        self.problem = _address_problem(api_url)
+        """Why no question can be sent at all."""
         headers = {"User-Agent": "presence-ledger", "Accept-Encoding": "identity"}
         if token and _TOKEN.fullmatch(token):
             headers["token"] = token
-        elif token:
-            self.problem = self.problem or Unanswered("the token holds characters that cannot be sent in a header")
+        elif token and self.problem is None:
+            self.problem = Unanswered("the token holds characters that cannot be sent in a header")
         self._http = httpx2.AsyncClient(
             headers=headers,
             timeout=httpx2.Timeout(None, connect=connect_seconds),
             limits=LIMITS,
             follow_redirects=False,
             trust_env=False,
+            verify=_tls(),
             transport=transport,
         )
 
     async def ask(self, method: str, route: str, content: bytes | None = None) -> Answer | Unanswered:
         """Send one request and read its whole answer; the caller bounds the time."""
-        if isinstance(self._address, Unanswered) or self.problem is not None:
-            return self.problem or Unanswered("no address")
+        if self.problem is not None:
+            return self.problem
         if self._http.is_closed:
             return Unanswered("the client is closed")
         headers = {"Content-Type": "application/json"} if content is not None else None
@@ -105,28 +109,34 @@ class Exchange:
 
 
 async def _whole(response: httpx2.Response) -> Answer | Unanswered:
-    chunks: list[bytes] = []
-    size = 0
+    # Unlike a join of the chunks, this holds a long body once.
+    body = io.BytesIO()
     async for chunk in response.aiter_bytes():
-        chunks.append(chunk)
-        size += len(chunk)
+        body.write(chunk)
+        size = body.tell()
         if response.status_code != OK and size >= MAX_ERROR_BYTES:
             break
         if size > MAX_BODY_BYTES:
             return TOO_LARGE
-    return Answer(response.status_code, b"".join(chunks))
+    return Answer(response.status_code, body.getvalue())
 
 
-def _address(api_url: str | None) -> str | Unanswered:
+def _address_problem(api_url: str | None) -> Unanswered | None:
     if not api_url:
         return Unanswered("no api_url is set")
     unusable = Unanswered("api_url is no address like http://127.0.0.1:5001")
     try:
         url = httpx2.URL(api_url)
-        usable = url.scheme in {"http", "https"} and url.host and (url.port is None or 0 < url.port < 65_536)
     except (httpx2.InvalidURL, ValueError, TypeError):
         return unusable
-    return api_url.rstrip("/") if usable and not url.query and not url.fragment else unusable
+    usable = url.scheme in {"http", "https"} and url.host and (url.port is None or 0 < url.port < 65_536)
+    return None if usable and not url.query and not url.fragment else unusable
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading the trusted certificates takes longer than any other part of a client."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _not_connected(error: Exception) -> Unanswered:

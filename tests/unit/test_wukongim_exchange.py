@@ -1,0 +1,79 @@
+"""Why no answer came, in words: each kind of broken connection, told apart without the library's own texts."""
+
+import asyncio
+import errno
+import socket
+import ssl
+
+import httpx2
+import pytest
+
+from ledger.sources.wukongim.answers import Unanswered
+from ledger.sources.wukongim.exchange import Answer, Exchange
+
+SECRET = "http://user:passw0rd@node"
+
+
+def ask(error: Exception, cause: Exception | None = None) -> Answer | Unanswered:
+    """What an exchange makes of an error of its transport that came from another one."""
+
+    def broken(_: httpx2.Request) -> httpx2.Response:
+        raise error from cause
+
+    async def test() -> Answer | Unanswered:
+        exchange = Exchange("http://node", None, 2.0, httpx2.MockTransport(broken))
+        try:
+            return await exchange.ask("GET", "/varz")
+        finally:
+            await exchange.close()
+
+    return asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, SECRET), Unanswered("connection refused", refused=True)),
+        (
+            ExceptionGroup(SECRET, [OSError(errno.ENETUNREACH, SECRET), ConnectionRefusedError(SECRET)]),
+            Unanswered("connection refused", refused=True),
+        ),
+        (socket.gaierror(SECRET), Unanswered("the host of api_url is not known")),
+        (ssl.SSLError(SECRET), Unanswered("no TLS connection: handshake failed or certificate not trusted")),
+        (OSError(errno.EHOSTUNREACH, SECRET), Unanswered("no route to the host")),
+        (OSError(errno.EADDRNOTAVAIL, SECRET), Unanswered("no connection")),
+        (None, Unanswered("no connection")),
+    ],
+)
+def test_why_no_connection_was_made(cause: Exception | None, expected: Unanswered) -> None:
+    assert ask(httpx2.ConnectError(SECRET), cause) == expected
+
+
+def test_a_cause_behind_a_cause_is_found() -> None:
+    wrapped = OSError("All connection attempts failed")
+    wrapped.__cause__ = ConnectionRefusedError(SECRET)
+    assert ask(httpx2.ConnectError(SECRET), wrapped) == Unanswered("connection refused", refused=True)
+
+
+def test_causes_that_lead_in_a_circle_come_to_an_end() -> None:
+    first, second = OSError(SECRET), OSError(SECRET)
+    first.__cause__, second.__cause__ = second, first
+    assert ask(httpx2.ConnectError(SECRET), first) == Unanswered("no connection")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (httpx2.ConnectTimeout(SECRET), "no connection within 2 s"),
+        (httpx2.ReadError(SECRET), "the connection broke before the whole answer had come"),
+        (httpx2.WriteError(SECRET), "the connection broke before the whole answer had come"),
+        (httpx2.RemoteProtocolError(SECRET), "the connection broke before the whole answer had come"),
+        (httpx2.PoolTimeout(SECRET), "the connection broke before the whole answer had come"),
+        (httpx2.DecodingError(SECRET), "an answer in a broken encoding"),
+        (httpx2.LocalProtocolError(SECRET), "the question could not be sent (LocalProtocolError)"),
+        (UnicodeError(SECRET), "the question could not be sent (UnicodeError)"),
+        (RuntimeError(SECRET), "the question could not be sent (RuntimeError)"),
+    ],
+)
+def test_other_failures(error: Exception, reason: str) -> None:
+    assert ask(error) == Unanswered(reason)
