@@ -88,11 +88,9 @@ def _line(event: Json, notes: list[str]) -> str:
 
 
 def _of_source(event: Json) -> str:
-    """An event of a source: what happened, where, and why if it says so."""
-    told = [event["kind"].replace("_", " ")]
-    told += [f"of {printable(str(event[name]))}" for name in ("node", "run") if event.get(name)]
-    told += [printable(str(event[name])) for name in ("cause", "reason") if event.get(name)]
-    return ", ".join([" ".join(told[:2]), *told[2:]])
+    """An event of a source: what happened, at which node, and what else it says of itself."""
+    what = event["kind"].replace("_", " ") + (f" of {printable(event['node'])}" if event.get("node") else "")
+    return ", ".join([what, *(printable(str(event[name])) for name in ("run", "cause", "reason") if event.get(name))])
 
 
 def _repeated(event: Json) -> str:

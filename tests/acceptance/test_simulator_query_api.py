@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from ledger.simulator.lies import ERRORS
 from ledger.simulator.plan import NodePlan, Plan, PlanError
 from ledger.simulator.runtime import Simulation
 from tests.unit.simulator_receiver import DEADLINE_SECONDS, Receiver, receiving, run, until
@@ -143,7 +144,7 @@ def test_while_a_peer_is_down_every_query_fails(profile: str) -> None:
             running(receiver, profile=profile, names=("n1", "n2")) as (simulation, client),
         ):
             urls = simulation.api_urls
-            simulation.world.outages.crash("n2")
+            simulation.crash("n2")
 
             async def refused() -> bool:
                 try:
@@ -177,6 +178,107 @@ def test_a_v2_cluster_with_a_token_fails_every_query() -> None:
             response = await client.post(url + STATUS, json=["u0"], headers={"token": "t0ken"})
             assert response.status_code == 400
             assert response.json()["msg"].endswith("[401]")
+
+    run(test())
+
+
+def test_errors_come_over_http_as_they_are() -> None:
+    async def test() -> None:
+        async with receiving() as receiver, running(receiver) as (simulation, client):
+            url = simulation.api_urls["n1"]
+            seen: dict[str, str] = {}
+            for error in ERRORS:
+                simulation.lies.errors(error, seconds=60.0)
+
+                async def told(error: str = error) -> bool:
+                    try:
+                        response = await client.post(url + STATUS, json=simulation.world.online())
+                    except (httpx2.ReadError, httpx2.RemoteProtocolError) as broken:
+                        seen[error] = type(broken).__name__
+                        return error in {"cut", "reset"}
+                    seen[error] = f"{response.status_code} {response.headers.get('content-type')}"
+                    spell = simulation.lies.told("errors", "n1", simulation.elapsed)
+                    if error == "half":
+                        with pytest.raises(ValueError, match=r"column \d+"):
+                            response.json()
+                    return spell is not None and spell.what == error not in {"cut", "reset"}
+
+                await until(told)
+            assert seen == {
+                "500": "500 application/json; charset=utf-8",
+                "400": "400 application/json; charset=utf-8",
+                "401": "401 application/json; charset=utf-8",
+                "html": "502 text/html; charset=utf-8",
+                "half": "200 application/json; charset=utf-8",
+                "cut": "RemoteProtocolError",
+                "reset": "ReadError",
+            }
+            simulation.calm()
+
+            async def well() -> bool:
+                try:
+                    return (await client.get(url + "/varz")).status_code == 200
+                except httpx2.TransportError:
+                    return False
+
+            await until(well)
+
+    run(test())
+
+
+@pytest.mark.parametrize("never", [True, False])
+def test_a_slow_answer_holds_up_no_other_and_not_the_end(never: bool) -> None:
+    async def test() -> None:
+        async with (
+            receiving() as receiver,
+            running(receiver, names=("n1", "n2")) as (simulation, client),
+        ):
+            urls = simulation.api_urls
+            simulation.lies.slow(never=never, seconds=60.0, node="n1")
+
+            async def slow() -> bool:
+                return simulation.lies.told("slow", "n1", simulation.elapsed) is not None
+
+            await until(slow)
+            waiting = [asyncio.create_task(client.get(urls["n1"] + "/varz", timeout=60.0)) for _ in range(5)]
+            with pytest.raises(httpx2.ReadTimeout):
+                await client.post(urls["n1"] + STATUS, json=["u0"], timeout=0.3)
+            assert (await client.get(urls["n2"] + "/varz", timeout=5.0)).status_code == 200
+            simulation.calm()
+
+            async def fast() -> bool:
+                return (await client.get(urls["n1"] + "/varz", timeout=5.0)).status_code == 200
+
+            await until(fast)
+            assert not any(task.done() for task in waiting)
+            began = time.monotonic()
+            simulation.crash("n1", down_seconds=60.0)
+            for answer in await asyncio.gather(*waiting, return_exceptions=True):
+                assert isinstance(answer, httpx2.TransportError)
+        assert time.monotonic() - began < DEADLINE_SECONDS
+
+    run(test())
+
+
+def test_a_leader_change_is_seen_in_the_status_alone_and_passes() -> None:
+    async def test() -> None:
+        async with receiving() as receiver, running(receiver, users=400, start_online=1.0) as (simulation, client):
+            url = simulation.api_urls["n1"]
+            uids = simulation.world.online()
+            simulation.lies.leader_change(0.3, seconds=1.0)
+
+            async def missing() -> bool:
+                rows = online_rows(await client.post(url + STATUS, json=uids))
+                return len(rows) < 0.85 * len(uids)
+
+            await until(missing)
+            connz = (await client.get(url + "/connz", params={"limit": 100000})).json()
+            assert len({row["uid"] for row in connz["connections"]}) > 0.95 * len(uids)
+
+            async def passed() -> bool:
+                return not await missing()
+
+            await until(passed)
 
     run(test())
 

@@ -93,6 +93,18 @@ def test_on_a_terminal_a_table_is_drawn(hook: str, monkeypatch: pytest.MonkeyPat
     assert SECRET not in output
 
 
+def test_shares_and_lies_are_told(hook: str) -> None:
+    code, output = call(
+        *("--node", f"n1={hook}", "--seconds", "1", "--users", "50", "--start-online", "1", "--rate", "0.001"),
+        *("--fault", "drop", "--fault", "api-odd", "--fault-share", "0.9", "--json", "--seed", "3"),
+    )
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert code == 0
+    assert [line["lie"] for line in lines if line.get("do") == "lie"] == ["odd"]
+    assert lines[-1]["summary"]["truth_online"] == 50
+    assert lines[-1]["summary"]["dropped_items"] > 5
+
+
 def test_a_signal_ends_a_run_with_its_summary(hook: str) -> None:
     program = "import typer; from ledger.cli.simulate import simulate; typer.run(simulate)"
     process = subprocess.Popen(
@@ -127,6 +139,8 @@ def test_nobody_there_is_one_line_and_exit_code_1() -> None:
         ("--fault", "gremlins"),
         ("--profile", "v4"),
         ("--users", "0"),
+        ("--fault-share", "1"),
+        ("--start-online", "2"),
         ("--node", "n1", "--node", "n1"),
         ("--node", "n1", "--node", "n2", "--profile", "v1"),
     ],
@@ -151,3 +165,5 @@ def test_lines_say_what_is_odd_about_a_webhook() -> None:
     action = Action(1.0, "close", {"t": 1.0, "kind": "action", "do": "close", "uid": "a", "node": "n1"})
     assert event_text(action).split() == ["1.000", "close", "a", "n1"]
     assert event_json(action) == action.line
+    line = {"t": 1.0, "kind": "action", "do": "lie", "lie": "errors", "node": "n1", "what": "500", "seconds": 2.0}
+    assert event_text(Action(1.0, "lie", line)).split() == ["1.000", "lie", "n1", "errors", "500", "2.0"]

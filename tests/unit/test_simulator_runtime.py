@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from starlette.responses import RedirectResponse, Response
 
-from ledger.simulator.events import SimulatedEvent, Webhook
-from ledger.simulator.plan import NodePlan, Plan, TargetUnreachableError
+from ledger.simulator.events import Action, SimulatedEvent, Webhook
+from ledger.simulator.plan import NodePlan, Plan, PlanError, TargetUnreachableError
 from ledger.simulator.runtime import Simulation, Summary
 from tests.unit.simulator_receiver import receiving, run, until
 
@@ -174,3 +174,67 @@ def test_a_run_that_is_cancelled_leaves_a_whole_recording_and_no_listener(tmp_pa
     lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     assert lines[-1]["end"] is True
     assert [line["t"] for line in lines] == sorted(line["t"] for line in lines)
+
+
+def test_a_node_is_killed_at_an_instant_of_the_callers_choosing_from_any_thread(tmp_path: Path) -> None:
+    record = tmp_path / "run.jsonl"
+    told: list[str] = []
+
+    async def test() -> None:
+        async with receiving() as receiver:
+            nodes = (NodePlan("n1", "secret"),)
+            plan = Plan(
+                target=receiver.url,
+                nodes=nodes,
+                users=300,
+                rate=1e-9,
+                start_online=1.0,
+                seconds=None,
+                record=record,
+            )
+            simulation = Simulation(plan, lambda event: told.append(event.do) if isinstance(event, Action) else None)
+            assert simulation.elapsed == 0.0
+            task = asyncio.create_task(simulation.run())
+
+            async def announced() -> bool:
+                return simulation.world.totals.accepted > 0 and simulation.world.crowd.online_count() == 300
+
+            async def down() -> bool:
+                return "crash" in told and simulation.world.crowd.online_count() == 0
+
+            async def back() -> bool:
+                return simulation.world.crowd.online_count() > 200
+
+            await until(announced)
+            with pytest.raises(PlanError, match="no node n9; there are: n1"):
+                simulation.crash("n9")
+            await asyncio.to_thread(simulation.crash, "n1", down_seconds=0.3, returns=(0.8, 0.0, 0.3))
+            await until(down)
+            await until(back)
+            simulation.shut_down("n1", down_seconds=0.1, returns=(1.0, 0.0, 0.1))
+            await until(down)
+            simulation.calm(traffic=False)
+            simulation.stop()
+            await task
+            spans = simulation.truth()
+            assert len(spans) == 300
+            assert 200 < sum(len(of_user) > 1 for of_user in spans.values()) < 300
+
+    run(test())
+    lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    assert [line["do"] for line in lines if line.get("do") in {"crash", "stop"}] == ["crash", "stop"]
+    crash, start = (line["t"] for line in lines if line.get("do") in {"crash", "start"} and line["t"] > 0)
+    assert start - crash == pytest.approx(0.3, abs=0.001)
+
+
+def test_what_is_steered_before_the_start_happens_at_the_start() -> None:
+    async def test() -> None:
+        async with receiving() as receiver:
+            plan = Plan(target=receiver.url, nodes=(NodePlan("n1", "secret"),), seconds=0.5)
+            actions: list[Action] = []
+            simulation = Simulation(plan, lambda event: actions.append(event) if isinstance(event, Action) else None)
+            simulation.lies.empty_list(seconds=3.0)
+            await simulation.run()
+            assert [(action.t, action.line["lie"]) for action in actions if action.do == "lie"] == [(0.0, "empty_list")]
+
+    run(test())
