@@ -11,12 +11,12 @@ import msgspec
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from ledger.domain.events import Configured, DeliveryReceived, SourceEvent
-from ledger.domain.observation import SECOND, Instant
-from ledger.domain.policy import Policy
-from ledger.domain.profile import Profile
+from ledger.domain.events import Configured, DeliveryReceived
+from ledger.domain.history import SourceEvent
+from ledger.domain.observation import SECOND
 from ledger.domain.recent import NO_BODIES, RecentBodies
-from ledger.domain.source import NodeState, SourceState, evolve_source
+from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
+from ledger.domain.source import SourceState, evolve_source
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 
@@ -38,16 +38,15 @@ INSERT INTO source_states AS s (source, version, rules_position, state) VALUES (
 """
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """What a source's state is without the bodies it sent lately, which its stream has anyway."""
+_NOT_KEPT = {"name", "version", "recent"}
+"""What has a column of its own, and the bodies sent lately, which the stream has anyway."""
 
-    policy: Policy
-    profile: Profile
-    node_profiles: dict[str, Profile]
-    nodes: dict[str, NodeState]
-    last_webhook_at: Instant | None
-    dark_since: Instant | None
-
+Snapshot = msgspec.defstruct(
+    "Snapshot",
+    [(field.name, field.type) for field in msgspec.structs.fields(SourceState) if field.name not in _NOT_KEPT],
+    frozen=True,
+)
+"""A source's state as it is kept: its fields without those of `_NOT_KEPT`."""
 
 _decode = msgspec.json.Decoder(Snapshot).decode
 
@@ -63,19 +62,12 @@ class SourceRow(NamedTuple):
 
 def changes_rules(event: object) -> bool:
     """Whether an event changes what the status shown is derived from."""
-    return isinstance(event, Configured)
+    return isinstance(event, Configured | NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit)
 
 
 def row_of(source: SourceState, rules_position: int = 0) -> SourceRow:
     """The snapshot of a state."""
-    snapshot = Snapshot(
-        source.policy,
-        source.profile,
-        source.node_profiles,
-        source.nodes,
-        source.last_webhook_at,
-        source.dark_since,
-    )
+    snapshot = Snapshot(**{name: getattr(source, name) for name in Snapshot.__struct_fields__})
     return SourceRow(source.name, source.version, rules_position, msgspec.json.encode(snapshot))
 
 
@@ -96,25 +88,14 @@ def load(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceS
 
 def decode_snapshot(name: str, version: int, state: bytes) -> SourceState:
     """The state in a row, without the bodies sent lately."""
-    snapshot = _decode(state)
-    return SourceState(
-        name,
-        version,
-        snapshot.policy,
-        snapshot.profile,
-        snapshot.node_profiles,
-        snapshot.nodes,
-        NO_BODIES,
-        snapshot.last_webhook_at,
-        snapshot.dark_since,
-    )
+    return SourceState(name, version, **msgspec.structs.asdict(_decode(state)))
 
 
 def follow(ledger: Ledger, source: SourceState) -> SourceState:
     """The source after the events that were stored since its version."""
     while rows := ledger.events_recorder.stream_rows(source_stream(source.name), after=source.version, limit=_PAGE):
         for row in rows:
-            source = evolve_source(source, _source_event(ledger.event(row)))
+            source = evolve_source(source, _source_event(ledger.event(row)), row.position)
     return source
 
 

@@ -11,9 +11,9 @@ from ledger.cli.output import AsJson, print_json, print_table, say
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
-from ledger.ingest.replay import Replay, ReplayResult
+from ledger.reconcile.replay import Replay, ReplayResult
 from ledger.settings import override_policy
-from ledger.sources.wukongim.recording import RecordingError, read_header, read_webhooks
+from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines
 
 SHOWN_USERS = 50
 
@@ -34,20 +34,21 @@ def replay(
 ) -> None:
     """Put a recording through the rules, without a database.
 
-    Shows what would have been shown of each user, and what became of every item. Polls are not looked at yet: the
-    outcome is that of the webhooks alone, with or without --webhooks-only.
+    Shows what would have been shown of each user, what became of every item, and what reconciliation would have found:
+    it looks when its plan says so, and the recorded polls answer.
 
     Example: presence-ledger replay crash.jsonl --policy grace_seconds=5 --json
     """
-    del webhooks_only  # what it asks for is what there is, until reconciliation comes
-    result = _run(file, override_policy(Policy(), policy or []), until, all_deliveries)
+    result = _run(
+        file, override_policy(Policy(), policy or []), until, all_deliveries=all_deliveries, polls=not webhooks_only
+    )
     if as_json:
         print_json(result.as_dict())
     else:
         _print(result)
 
 
-def _run(file: Path, policy: Policy, until: float | None, all_deliveries: bool) -> ReplayResult:
+def _run(file: Path, policy: Policy, until: float | None, *, all_deliveries: bool, polls: bool) -> ReplayResult:
     try:
         size = file.stat().st_size
         with file.open(encoding="utf-8", errors="surrogateescape") as lines, _progress(size) as progress:
@@ -64,7 +65,8 @@ def _run(file: Path, policy: Policy, until: float | None, all_deliveries: bool) 
                     progress.advance(task, len(line))
                     yield line
 
-            for _ in replayed.run(read_webhooks(read(), header, stop, all_deliveries)):
+            lines_read = read_lines(read(), header, stop, all_deliveries=all_deliveries, polls=polls)
+            for _ in replayed.run(lines_read):
                 pass
             return replayed.result
     except OSError as error:

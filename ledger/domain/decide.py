@@ -1,6 +1,6 @@
 """The rules for a webhook's item: what one observation means for a user, given what is known of him.
 
-Pure: `decide` judges, `presence.evolve` applies. Each rule has a name, which the event keeps.
+Pure: `decide` judges, `evolve` applies. Each rule has a name, which the event keeps.
 """
 
 import msgspec
@@ -37,6 +37,7 @@ def decide(
     # What a repeated delivery counted was so when it came first, and has been heard.
     first_time = observation.first_received_at is None or judgement.verdict in ("opened", "closed")
     effect = count(situation, judgement) if judgement.counts_speak and first_time else SILENT
+    placed = judgement.verdict == "opened" and not judgement.named and _has_unplaced(presence, observation, scope)
     status_after: Status = "online" if _any_open(presence, judgement, effect) else "offline"
     suspect = judgement.suspect or effect.suspect
     # By place, in the order of the fields: naming them costs as much again as the rules.
@@ -65,10 +66,19 @@ def decide(
         _resumes(presence, status_after, observation.received_at, policy),
         observation.first_received_at is not None,
         suspect,
+        placed,
     )
     if suspect is None:
         return event, ()
     return event, (Look(presence.uid, observation.source, observation.node, suspect),)
+
+
+def _has_unplaced(presence: Presence, observation: Observation, scope: str) -> bool:
+    """Whether a poll told of a session on that device without its node, where others tell it."""
+    if not scope:
+        return False
+    device = presence.device(observation.source, "", observation.claim.device_flag)
+    return device is not None and device.unnamed() > 0
 
 
 def _judge_online(situation: Situation) -> Judgement:

@@ -66,6 +66,8 @@ class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     """Its delivery repeats one that came before."""
     suspect: str | None = None
     """Why the user should be looked at out of turn, where the evidence is ambiguous."""
+    placed: bool = False
+    """The session it opened was known from a poll, which did not tell its node."""
 
 
 class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -142,8 +144,3 @@ class ServiceStopped(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     at: Instant
     instance: str
-
-
-UserEvent: TypeAlias = WebhookObserved
-SourceEvent: TypeAlias = DeliveryReceived | ItemRejected | BodyRejected | Configured | ServiceStarted | ServiceStopped
-Event: TypeAlias = UserEvent | SourceEvent

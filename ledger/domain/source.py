@@ -1,14 +1,27 @@
 """The state of a source: its configuration, what its nodes named last, the bodies it sent lately; its rules."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from ledger.domain.events import Configured, DeliveryReceived, SourceEvent
+from ledger.domain.events import Configured, DeliveryReceived
+from ledger.domain.history import SourceEvent
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
+from ledger.domain.presence import Session
 from ledger.domain.profile import COUNTING, Counting, Profile
 from ledger.domain.recent import NO_BODIES, RecentBodies
+from ledger.domain.reconciled import (
+    BreakerClosed,
+    BreakerOpened,
+    NodeBooted,
+    NodeDown,
+    NodeSettled,
+    RunEnded,
+    RunStarted,
+    SourceDark,
+    SourceLit,
+)
 
 
 class NodeState(msgspec.Struct, frozen=True, gc=False):
@@ -18,6 +31,23 @@ class NodeState(msgspec.Struct, frozen=True, gc=False):
     """The highest connId its onlines named since it was last suspected of a restart."""
     last_webhook_at: Instant | None = None
     down_since: Instant | None = None
+    """Sessions without evidence after it are in doubt, until the node is settled."""
+    boot: tuple[Instant, Instant] | None = None
+    """The interval in which it last booted, once that is known."""
+    boot_position: int = 0
+    """Of the event that proved it."""
+    node_id: int | None = None
+    """The number that the cluster gives it."""
+    swept: bool = True
+    """Whether what its last boot ended has been swept."""
+
+
+class OpenRun(msgspec.Struct, frozen=True, gc=False):
+    """A run that has begun and not ended."""
+
+    started_at: Instant
+    scope: Literal["rotation", "start", "restart", "manual"]
+    node: str | None = None
 
 
 class SourceState(msgspec.Struct, frozen=True):
@@ -32,6 +62,24 @@ class SourceState(msgspec.Struct, frozen=True):
     recent: RecentBodies = NO_BODIES
     last_webhook_at: Instant | None = None
     dark_since: Instant | None = None
+    open_runs: dict[str, OpenRun] = {}
+    breaker_until: Instant | None = None
+    """While the breaker is open: until when it holds corrections to offline."""
+    lost_node_at: Instant | None = None
+    """When a node of the cluster was last lost, or found to have booted."""
+    retired: dict[str, int] = {}
+    """Nodes that the configuration no longer names and whose sessions are still to be swept, with its position."""
+    passed: bool = False
+    """Whether a first pass has been made over everybody."""
+
+    @property
+    def holders_known(self) -> bool:
+        """Whether the node that tells of a session is the one that holds it: in v1/v2 clusters it is not."""
+        return len(self.node_profiles) <= 1 or all(self.counting(node).node_local for node in self.node_profiles)
+
+    def holder(self, session: Session) -> str | None:
+        """The node that holds a session's socket, if that is known."""
+        return session.held_by or (session.node if self.holders_known else None)
 
     def counting(self, node: str) -> Counting:
         """How the counts of this node's webhooks are to be read."""
@@ -79,16 +127,80 @@ def _names_its_own(source: SourceState, node: str) -> bool:
     return source.counting(node).node_local or len(source.node_profiles) <= 1
 
 
-def evolve_source(source: SourceState, event: SourceEvent) -> SourceState:
-    """The source after one more event of its stream."""
+def evolve_source(source: SourceState, event: SourceEvent, position: int) -> SourceState:
+    """The source after one more event of its stream, stored at that position of the ledger."""
     version = source.version + 1
     if isinstance(event, DeliveryReceived):
         return _after_delivery(source, event, version)
     if isinstance(event, Configured):
+        retired = {name: position for name in source.node_profiles if name not in event.nodes}
+        kept = {name: at for name, at in source.retired.items() if name not in event.nodes}
         return msgspec.structs.replace(
-            source, version=version, policy=event.policy, profile=event.profile, node_profiles=event.nodes
+            source,
+            version=version,
+            policy=event.policy,
+            profile=event.profile,
+            node_profiles=event.nodes,
+            nodes={name: node for name, node in source.nodes.items() if name in event.nodes},
+            retired=kept | retired,
         )
-    return msgspec.structs.replace(source, version=version)
+    return msgspec.structs.replace(_after_reconciled(source, event, position), version=version)
+
+
+def _after_reconciled(source: SourceState, event: SourceEvent, position: int) -> SourceState:
+    """What reconciliation's events change; their version is the caller's to count."""
+    match event:
+        case NodeDown() | NodeBooted() | NodeSettled():
+            return _after_node(source, event, position)
+        case RunStarted():
+            run = OpenRun(event.at, event.scope, event.node)
+            return _replace(source, open_runs={**source.open_runs, event.run: run})
+        case RunEnded():
+            runs = {run: opened for run, opened in source.open_runs.items() if run != event.run}
+            passed = source.passed or (event.scope == "start" and event.outcome == "completed")
+            return _replace(source, open_runs=runs, passed=passed)
+        case SourceDark():
+            return _replace(source, dark_since=event.since)
+        case SourceLit():
+            return _replace(source, dark_since=None)
+        case BreakerOpened():
+            return _replace(source, breaker_until=event.until)
+        case BreakerClosed():
+            return _replace(source, breaker_until=None)
+        case _:
+            return source
+
+
+def _after_node(source: SourceState, event: NodeDown | NodeBooted | NodeSettled, position: int) -> SourceState:
+    node = source.nodes.get(event.node, NodeState())
+    lost_at = source.lost_node_at
+    retired = source.retired
+    match event:
+        case NodeDown():
+            node = _replace(node, down_since=node.down_since or event.since)
+            lost_at = event.since
+        case NodeBooted():
+            # Until what it ended has been swept, what was known of it before is in doubt.
+            node = _replace(
+                node,
+                down_since=node.down_since if event.first else node.down_since or event.earliest,
+                boot=(event.earliest, event.latest),
+                boot_position=position,
+                node_id=event.node_id if event.node_id is not None else node.node_id,
+                swept=event.first,
+                highest_conn_id=node.highest_conn_id if event.first else 0,
+            )
+            lost_at = lost_at if event.first else event.latest
+        case NodeSettled():
+            node = _replace(node, down_since=None, swept=True)
+            retired = {name: at for name, at in retired.items() if name != event.node}
+            if event.node not in source.node_profiles:
+                return _replace(source, retired=retired)
+    nodes = {**source.nodes, event.node: node}
+    return _replace(source, nodes=nodes, lost_node_at=lost_at, retired=retired)
+
+
+_replace = msgspec.structs.replace
 
 
 def _after_delivery(source: SourceState, event: DeliveryReceived, version: int) -> SourceState:
@@ -96,14 +208,6 @@ def _after_delivery(source: SourceState, event: DeliveryReceived, version: int) 
     highest = event.highest_conn_id if event.suspects_restart else max(known.highest_conn_id, event.highest_conn_id)
     at = max(event.received_at, source.last_webhook_at or event.received_at)
     keep_since = at - round(source.policy.dedupe_seconds * SECOND)
-    return SourceState(
-        source.name,
-        version,
-        source.policy,
-        source.profile,
-        source.node_profiles,
-        {**source.nodes, event.node: NodeState(highest, event.received_at, known.down_since)},
-        source.recent.remember(event.node, event.digest, event.delivery, event.received_at, keep_since),
-        at,
-        source.dark_since,
-    )
+    nodes = {**source.nodes, event.node: _replace(known, highest_conn_id=highest, last_webhook_at=event.received_at)}
+    recent = source.recent.remember(event.node, event.digest, event.delivery, event.received_at, keep_since)
+    return _replace(source, version=version, nodes=nodes, recent=recent, last_webhook_at=at)

@@ -8,7 +8,7 @@ import msgspec
 from ledger.domain.events import Status
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
-from ledger.domain.presence import Cause, Device, Flip, Presence
+from ledger.domain.presence import Cause, Device, Flip, Presence, Session
 from ledger.domain.source import SourceState
 
 Reason = Literal["never_observed", "node_down", "source_dark"]
@@ -54,11 +54,19 @@ def _doubtful(device: Device, source: SourceState | None) -> Shown | None:
         return None
     if source.dark_since is not None:
         return Shown("unknown", source.dark_since, None, "source_dark")
-    if device.sessions:
-        down = [source.nodes[s.node].down_since for s in device.sessions if s.node in source.nodes]
-        if len(down) == len(device.sessions) and None not in down:
-            return Shown("unknown", max(at for at in down if at is not None), None, "node_down")
-    return None
+    if not device.sessions or all(node.down_since is None for node in source.nodes.values()):
+        return None
+    since = [_doubted_since(session, source) for session in device.sessions]
+    doubted = [at for at in since if at is not None]
+    return Shown("unknown", max(doubted), None, "node_down") if len(doubted) == len(since) else None
+
+
+def _doubted_since(session: Session, source: SourceState) -> Instant | None:
+    """Since when the node that holds a session, or may hold it, has been down without further word of the session."""
+    holder = source.holder(session)
+    nodes = source.nodes if holder is None else {holder: source.nodes[holder]} if holder in source.nodes else {}
+    down = [n.down_since for n in nodes.values() if n.down_since is not None and session.seen_at <= n.down_since]
+    return max(down, default=None)
 
 
 def _after_grace(flip: Flip, before: Flip | None, policy: Policy, now: Instant) -> Shown:

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from ledger.domain.events import Event, WebhookObserved
+from ledger.domain.events import WebhookObserved
+from ledger.domain.history import Event
 from ledger.domain.instants import of_datetime, optional, to_text
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX
 from ledger.store.recorder import StoredRow

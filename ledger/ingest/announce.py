@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from ledger.domain.events import Configured, ServiceStarted, ServiceStopped, SourceEvent
+from ledger.domain.events import Configured, ServiceStarted, ServiceStopped
+from ledger.domain.history import SourceEvent
 from ledger.domain.observation import Instant
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from ledger.domain.decide import Look, decide
-from ledger.domain.events import BodyRejected, DeliveryReceived, ItemRejected, SourceEvent
+from ledger.domain.events import BodyRejected, DeliveryReceived, ItemRejected
+from ledger.domain.evolve import evolve
+from ledger.domain.history import SourceEvent, UserEvent
 from ledger.domain.observation import Claim, Instant, Malformed, Observation
-from ledger.domain.presence import Presence, evolve
+from ledger.domain.presence import Presence
 from ledger.domain.source import Delivery, SourceState, decide_delivery, evolve_source
 from ledger.sources.wukongim.payload import Element, NotAnArray, keep_body, keep_text, parse_body
 from ledger.store.mapper import Recorded, source_stream, user_stream
@@ -107,9 +109,16 @@ class Draft:
     def append_to_source(self, name: str, event: SourceEvent) -> Recorded:
         """An event of the source's stream; those that no webhook brings (starts, configurations) come in here."""
         self.head += 1
-        source = evolve_source(self.source(name), event)
+        source = evolve_source(self.source(name), event, self.head)
         self.sources[name] = source
         return Recorded(source_stream(name), source.version, event)
+
+    def append_to_user(self, uid: str, event: UserEvent) -> Recorded:
+        """An event of a user's stream; those that no webhook brings (corrections, sweeps, tiers) come in here."""
+        self.head += 1
+        presence = evolve(self.presence(uid), event, self.head)
+        self.presences[uid] = presence
+        return Recorded(user_stream(uid), presence.version, event, uid)
 
 
 def _delivery(webhook: Webhook, elements: list[Element]) -> Delivery:

@@ -18,7 +18,7 @@ from eventsourcing.postgres import PostgresDatastore, PostgresFactory
 from eventsourcing.utils import Environment
 from psycopg.rows import TupleRow, dict_row, tuple_row
 
-from ledger.domain.events import Event
+from ledger.domain.history import Event
 from ledger.errors import StoreFull, StoreUnavailable
 from ledger.store.mapper import EventMapper
 from ledger.store.recorder import LedgerRecorder, StoredRow

@@ -10,16 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
-from ledger.domain.events import (
-    BodyRejected,
-    Configured,
-    DeliveryReceived,
-    Event,
-    ItemRejected,
-    ServiceStarted,
-    ServiceStopped,
-    WebhookObserved,
-)
+from ledger.domain import events, reconciled
+from ledger.domain.history import Event
 from ledger.errors import LedgerError
 
 USER_PREFIX = "user:"
@@ -54,13 +46,26 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """From the payload of one version of an event to that of the next."""
 
 CURRENT_KINDS: Mapping[str, type[Event]] = {
-    "webhook_observed.v1": WebhookObserved,
-    "delivery_received.v1": DeliveryReceived,
-    "item_rejected.v1": ItemRejected,
-    "body_rejected.v1": BodyRejected,
-    "configured.v1": Configured,
-    "service_started.v1": ServiceStarted,
-    "service_stopped.v1": ServiceStopped,
+    "webhook_observed.v1": events.WebhookObserved,
+    "delivery_received.v1": events.DeliveryReceived,
+    "item_rejected.v1": events.ItemRejected,
+    "body_rejected.v1": events.BodyRejected,
+    "configured.v1": events.Configured,
+    "service_started.v1": events.ServiceStarted,
+    "service_stopped.v1": events.ServiceStopped,
+    "corrected.v1": reconciled.Corrected,
+    "swept.v1": reconciled.Swept,
+    "tier_set.v1": reconciled.TierSet,
+    "poll_observed.v1": reconciled.PollObserved,
+    "run_started.v1": reconciled.RunStarted,
+    "run_ended.v1": reconciled.RunEnded,
+    "node_down.v1": reconciled.NodeDown,
+    "node_booted.v1": reconciled.NodeBooted,
+    "node_settled.v1": reconciled.NodeSettled,
+    "source_dark.v1": reconciled.SourceDark,
+    "source_lit.v1": reconciled.SourceLit,
+    "breaker_opened.v1": reconciled.BreakerOpened,
+    "breaker_closed.v1": reconciled.BreakerClosed,
 }
 
 UPCASTERS: Mapping[str, tuple[str, Upcaster]] = {}

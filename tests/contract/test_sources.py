@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from ledger.domain.events import SourceEvent, WebhookObserved
+from ledger.domain.events import WebhookObserved
+from ledger.domain.history import SourceEvent
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
@@ -43,7 +44,7 @@ def folded(ledger: Ledger, name: str = SOURCE) -> SourceState:
     for row in ledger.events_recorder.stream_rows(source_stream(name), limit=100_000):
         event = ledger.event(row)
         assert isinstance(event, SourceEvent)
-        source = evolve_source(source, event)
+        source = evolve_source(source, event, source.version + 1)
     return source
 
 

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.events import WebhookObserved
+from ledger.domain.evolve import evolve
 from ledger.domain.observation import Claim, format_item, parse_item
 from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.presence import Presence, evolve
+from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import derive, derive_device
@@ -80,7 +81,7 @@ def test_folding_the_stored_events_gives_the_state(profile: Profile, policy: Pol
         for event_of_source in source_events:
             stored_event = MAPPER.event(*MAPPER.kind_and_payload(event_of_source))
             assert stored_event == event_of_source
-            source = evolve_source(source, event_of_source)
+            source = evolve_source(source, event_of_source, position)
         found = feed.draft.source(name)
         assert recent_of(source) == recent_of(found)
         assert msgspec.structs.replace(source, recent=found.recent) == found

@@ -12,8 +12,9 @@ import psycopg
 
 from ledger.domain.decide import Look
 from ledger.domain.events import WebhookObserved
+from ledger.domain.evolve import evolve
 from ledger.domain.policy import DEFAULT_POLICY
-from ledger.domain.presence import Presence, evolve
+from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 from ledger.domain.decide import Look, decide
 from ledger.domain.events import SessionId, WebhookObserved
+from ledger.domain.evolve import evolve
 from ledger.domain.observation import SECOND, Claim, Instant, Observation, parse_item
 from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.presence import Presence, evolve
+from ledger.domain.presence import Presence
 from ledger.domain.profile import COUNTING, Profile
 
 STARTED_AT: Instant = 1_800_000_000 * SECOND

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from ledger.domain.events import Configured, SourceEvent, WebhookObserved
+from ledger.domain.events import Configured, WebhookObserved
+from ledger.domain.history import SourceEvent
 from ledger.domain.observation import SECOND, Claim, Instant, format_item
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile

@@ -3,8 +3,8 @@
 import pytest
 
 from ledger.domain.policy import Policy
-from ledger.domain.presence import REMEMBERED_CLOSED
 from ledger.domain.profile import Profile
+from ledger.domain.sessions import REMEMBERED_CLOSED
 from tests.support.scenario import PAUSE_SECONDS, Step, given, session
 
 V1, V2_1, V2_2, V3 = Profile.V1, Profile.V2_1, Profile.V2_2, Profile.V3

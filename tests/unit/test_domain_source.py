@@ -14,7 +14,7 @@ T = 1_800_000_000 * SECOND
 
 def configured(profile: Profile = Profile.V2_2, policy: Policy = DEFAULT_POLICY, **nodes: Profile) -> SourceState:
     event = Configured(at=T, instance="i", policy=policy, profile=profile, nodes=nodes or {"n1": profile})
-    return evolve_source(SourceState("main"), event)
+    return evolve_source(SourceState("main"), event, 1)
 
 
 def delivery(seconds: float, digest: str = "a", conn_ids: tuple[int, int] = (0, 0), node: str = "n1") -> Delivery:
@@ -27,7 +27,7 @@ def take(source: SourceState, *deliveries: Delivery) -> tuple[SourceState, Deliv
     event = None
     for each in deliveries:
         event = decide_delivery(source, each)
-        source = evolve_source(source, event)
+        source = evolve_source(source, event, source.version + 1)
     assert event is not None
     return source, event
 
@@ -115,7 +115,7 @@ def test_a_node_has_its_own_profile_or_its_sources() -> None:
 def test_a_configuration_replaces_the_one_before_and_nothing_else() -> None:
     source, _ = take(configured(), delivery(1, "a", (5, 9)))
     event = Configured(at=T, instance="i", policy=Policy(grace_seconds=3), profile=Profile.V3, nodes={})
-    after = evolve_source(source, event)
+    after = evolve_source(source, event, source.version + 1)
     assert (after.policy, after.profile, after.node_profiles) == (event.policy, Profile.V3, {})
     assert (after.nodes, after.recent, after.last_webhook_at) == (source.nodes, source.recent, source.last_webhook_at)
     assert after.version == source.version + 1
@@ -130,7 +130,9 @@ def test_a_configuration_replaces_the_one_before_and_nothing_else() -> None:
 )
 def test_other_events_raise_the_version_alone(event: ServiceStarted | BodyRejected) -> None:
     source, _ = take(configured(), delivery(1))
-    assert evolve_source(source, event) == msgspec.structs.replace(source, version=source.version + 1)
+    assert evolve_source(source, event, source.version + 1) == msgspec.structs.replace(
+        source, version=source.version + 1
+    )
 
 
 def test_the_instant_of_the_last_webhook_never_goes_back() -> None:

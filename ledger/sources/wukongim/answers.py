@@ -1,8 +1,8 @@
-"""What WuKongIM's query APIs answer, parsed: a failed or odd answer says nothing, and is never read as "all offline"."""
+"""What WuKongIM's query APIs answer, parsed. A failed or odd answer says nothing; it never means "all offline"."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import msgspec
 
@@ -102,7 +102,12 @@ def read_connections(status: int, body: bytes) -> Connections | Unanswered:
         uid, conn_id, node_id = (
             (row.get("uid"), row.get("id"), row.get("node_id")) if isinstance(row, dict) else (None, None, None)
         )
-        if not isinstance(uid, str) or not uid or not _is_number(conn_id) or not (node_id is None or _is_number(node_id)):
+        if (
+            not isinstance(uid, str)
+            or not uid
+            or not _is_number(conn_id)
+            or not (node_id is None or _is_number(node_id))
+        ):
             odd += 1
             continue
         label = row.get("device")
@@ -152,7 +157,7 @@ def _json(status: int, body: bytes) -> Any:
 
 
 def _failed(status: int, body: bytes) -> Unanswered:
-    if status == 401:  # noqa: PLR2004
+    if status == 401:
         return Unanswered("401: the token is refused")
     try:
         answer = msgspec.json.decode(body)
@@ -162,9 +167,9 @@ def _failed(status: int, body: bytes) -> Unanswered:
     return Unanswered(f"{status}: {message[:200]}" if isinstance(message, str) and message else str(status))
 
 
-def _is_flag(value: object) -> bool:
+def _is_flag(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_DEVICE_FLAG
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63

@@ -42,6 +42,25 @@ class RecordedWebhook(NamedTuple):
     body: bytes
 
 
+class RecordedPoll(NamedTuple):
+    """An answer of the query API, or with `error` the name of what came instead of one."""
+
+    at: Instant
+    node: str
+    method: str
+    path: str
+    """With its query."""
+    asked: tuple[str, ...]
+    """The users asked about, where the question was about users."""
+    status: int
+    body: bytes
+    error: str | None
+
+
+RecordedLine = RecordedWebhook | RecordedPoll | Instant
+"""Of a line that is neither a webhook nor a poll its instant alone, so that time goes on."""
+
+
 def read_header(line: str) -> Header:
     """Read the first line. Raises RecordingError."""
     meta = _line(1, line)
@@ -57,10 +76,10 @@ def read_header(line: str) -> Header:
     return Header(profile, round(started_at * SECOND))
 
 
-def read_webhooks(
-    lines: Iterable[str], header: Header, until: Instant | None, all_deliveries: bool
-) -> Iterator[RecordedWebhook | Instant]:
-    """The webhooks after the first line, and in place of every other line its instant, so that time goes on.
+def read_lines(
+    lines: Iterable[str], header: Header, until: Instant | None, *, all_deliveries: bool, polls: bool
+) -> Iterator[RecordedLine]:
+    """What follows the first line.
 
     A webhook that was refused or cut counts as lost, unless `all_deliveries`. Raises RecordingError.
     """
@@ -74,8 +93,22 @@ def read_webhooks(
         reached = line.get("answer") == "ok" or all_deliveries
         if line["kind"] == "webhook" and line.get("event") == EVENT_NAME and reached:
             yield RecordedWebhook(at, _text(number, line, "node"), _body(number, line))
+        elif line["kind"] == "poll" and polls:
+            yield _poll(number, line, at)
         else:
             yield at
+
+
+def _poll(number: int, line: dict[str, Any], at: Instant) -> RecordedPoll:
+    method, _, path = _text(number, line, "route").partition(" ")
+    request, error, status = line.get("request"), line.get("error"), line.get("status", 0)
+    asked = tuple(uid for uid in request if isinstance(uid, str)) if isinstance(request, list) else ()
+    if not (error is None or isinstance(error, str)):
+        raise RecordingError(f"line {number}: 'error' is no string")
+    if isinstance(status, bool) or not isinstance(status, int):
+        raise RecordingError(f"line {number}: 'status' is no whole number")
+    body = b"" if error is not None else _body(number, line)
+    return RecordedPoll(at, _text(number, line, "node"), method, path, asked, status, body, error)
 
 
 def _line(number: int, text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Replay: a recording through the very functions that ingest runs, on a virtual clock, in memory."""
+"""Replay: a recording through the very functions that ingest and reconciliation run, on a virtual clock, in memory."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,11 +8,13 @@ from typing import Any
 from ledger.domain.events import BodyRejected, Configured, DeliveryReceived, ItemRejected, Status, WebhookObserved
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
-from ledger.domain.presence import Presence
+from ledger.domain.reconciled import Corrected, NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit, Swept, TierSet
 from ledger.domain.source import SourceState
 from ledger.domain.status import derive, next_change_at
 from ledger.ingest.draft import Draft, read_webhook
-from ledger.sources.wukongim.recording import Header, RecordedWebhook
+from ledger.reconcile.recorded_world import RecordedWorld
+from ledger.sources.wukongim.recording import Header, RecordedLine, RecordedPoll, RecordedWebhook
+from ledger.store.mapper import Recorded
 
 SOURCE = "main"
 REJECTED_BYTES = 65536
@@ -64,33 +66,45 @@ class Replay:
         self._policy = policy
         self._due: dict[str, Instant] = {}
         self._nodes: set[str] = set()
+        self._world = RecordedWorld(self._draft, SOURCE)
         self.result = ReplayResult()
 
-    def run(self, webhooks: Iterable[RecordedWebhook | Instant]) -> Iterator[Instant]:
+    def run(self, lines: Iterable[RecordedLine]) -> Iterator[Instant]:
         """Judge them in order; yields each instant reached, for a progress bar."""
-        for number, webhook in enumerate(webhooks):
-            if isinstance(webhook, RecordedWebhook):
-                self._let_pass(webhook.at)
-                self._judge(number, webhook)
-                yield webhook.at
-            else:
-                self._let_pass(webhook)
-                yield webhook
+        for number, line in enumerate(lines):
+            at = line if isinstance(line, Instant) else line.at
+            self._let_pass(at)
+            if not isinstance(line, Instant) and line.node not in self._nodes:
+                self._nodes.add(line.node)
+                self._configure(at)
+            if isinstance(line, RecordedWebhook):
+                self._receive(number, line)
+            elif isinstance(line, RecordedPoll):
+                self._take(self._world.poll(line), at)
+            yield at
+        self.result.looks = self._world.looks
 
-    def _judge(self, number: int, recorded: RecordedWebhook) -> None:
-        if recorded.node not in self._nodes:
-            self._nodes.add(recorded.node)
-            self._configure(recorded.at)
+    def _receive(self, number: int, recorded: RecordedWebhook) -> None:
         webhook = read_webhook(f"replayed-{number}", SOURCE, recorded.node, recorded.at, recorded.body, REJECTED_BYTES)
-        for event in self._draft.add(webhook):
+        events = list(self._draft.add(webhook))
+        self._take(events, recorded.at)
+        self._take(self._world.heard(recorded.node, events, recorded.at), recorded.at)
+
+    def _take(self, events: Iterable[Recorded], at: Instant) -> None:
+        """Count events, and note what they change of what is shown."""
+        for event in events:
             match event.event:
-                case WebhookObserved() as observed if event.uid is not None:
-                    self._count(event.uid, observed)
+                case WebhookObserved() | Corrected() | Swept() | TierSet() as of_user if event.uid is not None:
+                    self._count(event.uid, of_user)
+                    self._show(event.uid, at)
                 case ItemRejected() | BodyRejected():
                     self.result.rejected += 1
                 case DeliveryReceived() as delivery:
                     self.result.deliveries += 1
                     self.result.repeated += delivery.repeats is not None
+                case NodeDown() | NodeBooted() | NodeSettled() | SourceDark() | SourceLit():
+                    for uid in list(self.result.users):
+                        self._show(uid, at)
 
     def _configure(self, at: Instant) -> None:
         """A node that was not heard of before: the configuration that names it."""
@@ -99,22 +113,23 @@ class Replay:
         event = Configured(at=at, instance="replay", policy=self._policy, profile=profile, nodes=nodes)
         self._draft.append_to_source(SOURCE, event)
 
-    def _count(self, uid: str, event: WebhookObserved) -> None:
+    def _count(self, uid: str, event: WebhookObserved | Corrected | Swept | TierSet) -> None:
         self.result.events += 1
         verdicts = self.result.verdicts
-        verdicts[event.verdict] += 1
-        for verdict, number in (
-            ("swept", len(event.swept)),
-            ("implied", event.implied + event.implied_elsewhere),
-        ):
-            if number:
-                verdicts[verdict] += number
+        if isinstance(event, Swept):
+            verdicts["swept"] += len(event.ended)
+        else:
+            verdicts[event.verdict] += 1
+        if isinstance(event, WebhookObserved):
+            implied = event.implied + event.implied_elsewhere
+            verdicts.update({name: n for name, n in (("swept", len(event.swept)), ("implied", implied)) if n})
+        elif isinstance(event, Corrected):
+            self.result.corrections += event.drift is not None
         self.result.users.setdefault(uid, UserStory()).events += 1
-        self._show(uid, event.received_at)
 
     def _show(self, uid: str, at: Instant) -> None:
         """Note what is shown of the user now, and when that changes by itself."""
-        presence: Presence = self._draft.presence(uid)
+        presence = self._draft.presence(uid)
         shown = derive(presence, self._draft.sources, self._policy, at)
         story = self.result.users[uid]
         if shown.status != story.status:
@@ -128,6 +143,8 @@ class Replay:
 
     def _let_pass(self, until: Instant) -> None:
         """Show what time alone changes up to that instant."""
+        for at, events in self._world.advance(until):
+            self._take(events, at)
         over = [(at, uid) for uid, at in self._due.items() if at <= until]
         for at, uid in sorted(over):
             self._show(uid, at)

@@ -1,0 +1,246 @@
+"""Drift: what a look says of one user, held against what we know of him, and what may be done about it.
+
+Pure. Two kinds of looks: rows of `/user/onlinestatus` (connections by device flag) and the union of all nodes' own
+`/connz` rows (connections by node and connId), which is the better evidence.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from ledger.domain.events import SessionId
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.policy import Policy
+from ledger.domain.presence import Device, Presence, Session
+from ledger.domain.profile import Profile
+from ledger.domain.reconciled import Attribution, DriftKind, Located, OpenedSession
+from ledger.domain.source import SourceState
+
+SILENCED_SLOT, SLOTS = 0, 64
+SILENCING = frozenset({Profile.V2_1, Profile.V2_2})
+"""Profiles whose servers never report some users offline (wukongim.md, section 3)."""
+
+
+class Poll(NamedTuple):
+    """A look that was answered. `head` is the ledger's last position when it was sent: the fence."""
+
+    poll: str
+    run: str
+    node: str
+    route: str
+    asked_at: Instant
+    answered_at: Instant
+    head: int
+
+
+class Doubt(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Sessions that a look did not find, until a second look has spoken."""
+
+    drift: DriftKind
+    agreed_at: Instant | None
+    """The last look or evidence before that agreed."""
+    disagreed_at: Instant
+    """The answer of the first look that did not."""
+    head: int
+    """Nothing of the user has changed since, or the doubt is void."""
+    looks: int = 1
+    held: bool = False
+    """The breaker keeps it from being acted upon."""
+
+
+class Connection(NamedTuple):
+    """A socket that a node says is its own; `device_flag` None where its label does not tell."""
+
+    node: str
+    conn_id: int
+    device_flag: int | None
+
+
+class Difference(NamedTuple):
+    """What a look found beside what we hold. Nothing in it: they agree."""
+
+    opened: tuple[OpenedSession, ...] = ()
+    replaced: tuple[SessionId, ...] = ()
+    """Sessions without a name that one of `opened` takes the place of."""
+    gone: tuple[SessionId, ...] = ()
+    """Sessions that the look did not find."""
+    proven: tuple[SessionId, ...] = ()
+    """Those of them whose node has booted since their last evidence: no second look is needed."""
+    located: tuple[Located, ...] = ()
+
+
+class _Held(NamedTuple):
+    device: Device
+    session: Session
+
+    @property
+    def id(self) -> SessionId:
+        return SessionId(self.device.scope, self.device.device_flag, self.session.conn_id)
+
+
+def held_in(presence: Presence, source: str) -> list[_Held]:
+    """The user's open sessions in a source."""
+    return [_Held(d, s) for d in presence.devices if d.source == source for s in d.sessions]
+
+
+def against_rows(presence: Presence, source: SourceState, node: str, rows: Mapping[int, int]) -> Difference:
+    """Hold a user's rows, connections by device flag, against his sessions in the source."""
+    by_flag: dict[int | None, list[_Held]] = {}
+    for held in held_in(presence, source.name):
+        by_flag.setdefault(held.device.device_flag, []).append(held)
+    unlocated = by_flag.pop(None, [])
+    opened: list[OpenedSession] = []
+    replaced: list[SessionId] = []
+    gone: list[SessionId] = []
+    scope = _scope(source, node)
+    for flag, number in sorted(rows.items()):
+        for _ in range(number - len(by_flag.get(flag, ()))):
+            opened.append(OpenedSession(scope, flag, None, node))
+            if unlocated:
+                replaced.append(unlocated.pop(0).id)
+    for known, sessions in by_flag.items():
+        surplus = len(sessions) - (0 if known is None else rows.get(known, 0))
+        if surplus > 0:
+            gone += [held.id for held in sorted(sessions, key=_least_certain_first)[:surplus]]
+    gone += [held.id for held in unlocated]
+    return Difference(tuple(opened), tuple(replaced), tuple(gone))
+
+
+def _least_certain_first(held: _Held) -> tuple[bool, Instant]:
+    return held.session.conn_id is not None, held.session.seen_at
+
+
+def _scope(source: SourceState, node: str) -> str:
+    """Where a session goes that the query told of: its node, where connIds are counted by node and there is but one."""
+    return node if source.counting(node).node_local and len(source.node_profiles) == 1 else ""
+
+
+def against_connections(
+    presence: Presence,
+    source: SourceState,
+    connections: Sequence[Connection],
+    *,
+    locate: bool,
+    silent: str | None = None,
+) -> Difference:
+    """Hold a user's connections on all nodes against his sessions.
+
+    `locate`: note which node holds which session. `silent`: the one node that did not answer; what is nowhere else is
+    there, as far as it is anywhere.
+    """
+    waiting = held_in(presence, source.name)
+    opened: list[OpenedSession] = []
+    replaced: list[SessionId] = []
+    located: list[Located] = []
+    unmatched: list[Connection] = []
+    # Those whose node is known first: in a cluster two nodes may use the same connId.
+    for connection in connections:
+        match = next((h for h in waiting if _is(h, connection) and source.holder(h.session) == connection.node), None)
+        if match is None:
+            unmatched.append(connection)
+        else:
+            waiting.remove(match)
+    for connection in unmatched:
+        flag = connection.device_flag
+        match = next((h for h in waiting if _is(h, connection) and source.holder(h.session) is None), None)
+        if match is not None:
+            waiting.remove(match)
+            if locate:
+                located.append(Located(match.id, connection.node))
+            continue
+        nameless = next((h for h in waiting if _could_be(h, connection)), None)
+        if nameless is not None:
+            waiting.remove(nameless)
+            replaced.append(nameless.id)
+            flag = nameless.device.device_flag if flag is None else flag
+        scope = connection.node if source.counting(connection.node).node_local else ""
+        held_by = None if source.holders_known else connection.node
+        opened.append(OpenedSession(scope, flag, connection.conn_id, connection.node, held_by))
+    if silent is not None:
+        there = [h for h in waiting if source.holder(h.session) in (None, silent)]
+        located += [Located(h.id, silent, seen=False) for h in there if source.holder(h.session) is None]
+        waiting = [h for h in waiting if h not in there]
+    proven = tuple(h.id for h in waiting if _booted_since(h.session, source))
+    return Difference(tuple(opened), tuple(replaced), tuple(h.id for h in waiting), proven, tuple(located))
+
+
+def _is(held: _Held, connection: Connection) -> bool:
+    """Whether a session may be that connection, by its connId and what the label tells of its device flag."""
+    if held.session.conn_id != connection.conn_id:
+        return False
+    flag = held.device.device_flag
+    return flag == connection.device_flag or flag is None or (connection.device_flag is None and flag > 2)
+
+
+def _could_be(held: _Held, connection: Connection) -> bool:
+    """Whether a connection may be the session that a count or a query told of without its connId."""
+    if held.session.conn_id is not None:
+        return False
+    flag = held.device.device_flag
+    return flag is None or flag == connection.device_flag or (connection.device_flag is None and flag > 2)
+
+
+def _booted_since(session: Session, source: SourceState) -> bool:
+    """Whether every node that may hold the session has booted since its last evidence, or one has and none may."""
+    holder = source.holder(session)
+    boots = [
+        node.boot is not None and session.seen_at < node.boot[0]
+        for name, node in source.nodes.items()
+        if holder in (None, name)
+    ]
+    return any(boots)
+
+
+def swept_by_boot(presence: Presence, source: SourceState, node: str) -> tuple[tuple[SessionId, ...], bool]:
+    """-> (sessions that ended with the node's last boot, whether others of it are in doubt because of it)"""
+    boot = source.nodes[node].boot
+    if boot is None:
+        return (), False
+    ended: list[SessionId] = []
+    suspect = False
+    for held in held_in(presence, source.name):
+        holder = source.holder(held.session)
+        if holder == node and held.session.seen_at < boot[0]:
+            ended.append(held.id)
+        elif holder in (None, node) and held.session.seen_at <= boot[1]:
+            suspect = True
+    return tuple(ended), suspect
+
+
+def swept_by_retirement(presence: Presence, source: SourceState, node: str) -> tuple[SessionId, ...]:
+    """The sessions of a node that the configuration no longer names."""
+    return tuple(
+        held.id
+        for held in held_in(presence, source.name)
+        if node in (held.device.scope, held.session.held_by or held.session.node)
+    )
+
+
+def is_silenced(uid: str, profile: Profile) -> bool:
+    """Whether the server's version never reports the user offline."""
+    return profile in SILENCING and crc32(uid.encode(errors="surrogatepass")) % SLOTS == SILENCED_SLOT
+
+
+def attribute(source: SourceState, uid: str, node: str, drift: DriftKind, agreed_at: Instant | None) -> Attribution:
+    """Why webhooks did not say it, as far as we can tell."""
+    since = agreed_at or 0
+    for state in source.nodes.values():
+        if state.down_since is not None:
+            return "node"
+        if state.boot is not None and state.boot[1] >= since and not (agreed_at is None and drift == "ghost"):
+            return "restart"
+    if drift == "ghost" and is_silenced(uid, source.node_profiles.get(node, source.profile)):
+        return "upstream_defect"
+    if source.last_webhook_at is None or source.last_webhook_at < since - round(
+        source.policy.tier_vip_seconds * SECOND
+    ):
+        return "sender"
+    return "gap"
+
+
+def is_confirmed(doubt: Doubt, poll: Poll, policy: Policy) -> bool:
+    """Whether a look that disagrees again is the last one that is needed."""
+    long_enough = poll.asked_at - doubt.disagreed_at >= round(policy.confirm_seconds * SECOND)
+    return long_enough and doubt.looks + 1 >= policy.confirmations

@@ -1,0 +1,127 @@
+"""Folding: a user's presence after one more event of his stream. It never judges: events carry their effects."""
+
+import msgspec
+
+from ledger.domain.events import WebhookObserved
+from ledger.domain.evolve_reconciled import after_reconciled
+from ledger.domain.history import UserEvent
+from ledger.domain.observation import Instant
+from ledger.domain.presence import Cause, Closed, Device, Flip, Presence, Session
+from ledger.domain.sessions import remember, without
+
+
+def evolve(presence: Presence, event: UserEvent, position: int) -> Presence:
+    """The presence after one more event of its stream, stored at that position of the ledger."""
+    if isinstance(event, WebhookObserved):
+        return _after_webhook(presence, event, position)
+    return after_reconciled(presence, event, position)
+
+
+def _after_webhook(presence: Presence, event: WebhookObserved, position: int) -> Presence:
+    at = event.received_at
+    device = presence.device(event.source, event.scope, event.device_flag)
+    changed = _own_device(device or Device(event.source, event.scope, event.device_flag, at), event)
+    devices = tuple(changed if d is device else d for d in presence.devices)
+    if device is None:
+        devices += (changed,)
+    if event.swept or event.implied_elsewhere or event.withdrawn_elsewhere:
+        devices = _other_devices(devices, event)
+    if event.placed:
+        devices = tuple(_placed(d) if _is_unplaced(d, event) else d for d in devices)
+    seen = event.verdict in ("opened", "closed") or (event.verdict == "duplicate" and event.online)
+    flip, before = presence.flip, presence.before
+    if flip is None or event.status_after != flip.status:
+        cause = Cause("webhook", at, position)
+        if event.resumes is not None and before is not None:
+            flip, before = before, None
+        else:
+            before = flip if flip is not None and flip.status == "online" else None
+            flip = Flip(event.status_after, at, cause)
+    return Presence(
+        presence.uid,
+        presence.version + 1,
+        flip,
+        before,
+        devices,
+        max(at, presence.last_seen_at or at) if seen else presence.last_seen_at,
+        position,
+        presence.tier,
+    )
+
+
+def _is_unplaced(device: Device, event: WebhookObserved) -> bool:
+    return device.scope == "" and device.device_flag == event.device_flag and device.source == event.source
+
+
+def _placed(device: Device) -> Device:
+    """One session fewer that a poll told of without its node: it has been named."""
+    sessions = without(device.sessions, None, 1)
+    return msgspec.structs.replace(device, sessions=sessions)
+
+
+def _own_device(device: Device, event: WebhookObserved) -> Device:
+    """The device that the item names, after its own connection's part of the event."""
+    at, conn_id = event.received_at, event.conn_id
+    sessions, closed, forgotten = device.sessions, device.closed, device.forgotten
+    if event.verdict == "opened":
+        if event.named:
+            sessions = without(sessions, None, 1)
+        sessions += (Session(conn_id, event.node, at, at),)
+    elif event.verdict == "closed":
+        sessions = without(sessions, None if event.named else conn_id, 1)
+    elif event.verdict == "duplicate" and event.online:
+        sessions = tuple(
+            Session(s.conn_id, s.node, s.opened_at, at, s.held_by) if s.conn_id == conn_id else s for s in sessions
+        )
+    if _is_over(device, event):
+        closed, forgotten = remember(closed, forgotten, conn_id, at)
+    if event.withdrawn:
+        sessions = without(sessions, None, event.withdrawn)
+    if event.implied:
+        sessions += (Session(None, event.node, at, at),) * event.implied
+    emptied = Closed(conn_id, at) if event.emptied else device.emptied
+    since = at if bool(sessions) != bool(device.sessions) else device.since
+    return Device(device.source, device.scope, device.device_flag, since, sessions, closed, forgotten, emptied)
+
+
+def _is_over(device: Device, event: WebhookObserved) -> bool:
+    """Whether the event says that its connection is gone, as of now."""
+    if event.verdict == "stale":
+        # Nothing that is said of it again may open it.
+        return device.closing(event.conn_id) is None
+    if event.verdict == "duplicate":
+        # The same number may be another connection, after a boot, whose offline overtook its online.
+        return not event.online and not event.repeated
+    return event.verdict in ("closed", "late")
+
+
+def _other_devices(devices: tuple[Device, ...], event: WebhookObserved) -> tuple[Device, ...]:
+    """The devices after what the event's counts did beside its own connection."""
+    at = event.received_at
+    swept: dict[tuple[str, int | None], list[int | None]] = {}
+    for session in event.swept:
+        swept.setdefault((session.scope, session.device_flag), []).append(session.conn_id)
+    changed = []
+    for device in devices:
+        gone = swept.get((device.scope, device.device_flag)) if device.source == event.source else None
+        changed.append(device if gone is None else _sweep(device, gone, at))
+    if not (event.implied_elsewhere or event.withdrawn_elsewhere):
+        return tuple(d for d in changed if d.sessions or d.device_flag is not None)
+    rest = [d for d in changed if (d.source, d.scope, d.device_flag) != (event.source, event.scope, None)]
+    before = next((d for d in changed if d not in rest), None)
+    sessions = without(() if before is None else before.sessions, None, event.withdrawn_elsewhere)
+    sessions += (Session(None, event.node, at, at),) * event.implied_elsewhere
+    if sessions:
+        since = before.since if before is not None else at
+        rest.append(Device(event.source, event.scope, None, since, sessions))
+    return tuple(rest)
+
+
+def _sweep(device: Device, gone: list[int | None], at: Instant) -> Device:
+    sessions, closed, forgotten = device.sessions, device.closed, device.forgotten
+    for conn_id in gone:
+        sessions = without(sessions, conn_id, 1)
+        if conn_id is not None:
+            closed, forgotten = remember(closed, forgotten, conn_id, at)
+    since = device.since if sessions else at
+    return Device(device.source, device.scope, device.device_flag, since, sessions, closed, forgotten, device.emptied)

@@ -1,0 +1,29 @@
+"""Sets of sessions and of closed connections, as values: what is taken away, what is remembered."""
+
+from ledger.domain.observation import Instant
+from ledger.domain.presence import Closed, Session
+
+REMEMBERED_CLOSED = 8
+
+
+def without(sessions: tuple[Session, ...], conn_id: int | None, number: int) -> tuple[Session, ...]:
+    """The sessions but for so many of that connId, or of those without one."""
+    kept = []
+    for session in sessions:
+        if number and session.conn_id == conn_id:
+            number -= 1
+        else:
+            kept.append(session)
+    return tuple(kept)
+
+
+def remember(
+    closed: tuple[Closed, ...], forgotten: Closed | None, conn_id: int, at: Instant
+) -> tuple[tuple[Closed, ...], Closed | None]:
+    """Remember a closed connId, the newest last, and the highest of those forgotten for it."""
+    kept = (*(c for c in closed if c.conn_id != conn_id), Closed(conn_id, at))
+    if len(kept) <= REMEMBERED_CLOSED:
+        return kept, forgotten
+    oldest = kept[0]
+    highest = max(oldest.conn_id, forgotten.conn_id) if forgotten is not None else oldest.conn_id
+    return kept[1:], Closed(highest, oldest.at)

@@ -1,0 +1,167 @@
+"""One answer about many users: each is judged, and what is new becomes events, the poll's own first.
+
+The live reconciler and the replay of a recording both run these functions.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace as _replace
+
+from ledger.domain.drift import Connection, Difference, Poll, against_connections, against_rows, held_in
+from ledger.domain.look import JudgedLook, Watch, judge_look
+from ledger.domain.presence import Presence
+from ledger.domain.reconciled import PollObserved, RunCounts
+from ledger.domain.source import SourceState
+from ledger.ingest.draft import Draft
+from ledger.store.mapper import Recorded
+
+NEW = Watch(0)
+"""The watch of a user who was never looked at."""
+
+
+class Look(NamedTuple):
+    """A user with what the answer found of him."""
+
+    uid: str
+    presence: Presence
+    watch: Watch
+    difference: Difference
+
+
+class Verdicts(NamedTuple):
+    """What an answer comes to: judged looks in order."""
+
+    judged: list[tuple[str, JudgedLook]]
+
+    @property
+    def news(self) -> list[tuple[str, JudgedLook]]:
+        """Those that leave an event."""
+        return [(uid, judged) for uid, judged in self.judged if judged.finding is not None or judged.event is not None]
+
+    def watches(self) -> dict[str, Watch]:
+        """When each is to be looked at again."""
+        return {uid: judged.watch for uid, judged in self.judged}
+
+
+def looks_at_rows(
+    presence_of: Callable[[str], Presence],
+    source: SourceState,
+    node: str,
+    watches: Mapping[str, Watch],
+    rows: Mapping[str, Mapping[int, int]],
+) -> list[Look]:
+    """What an answer of `/user/onlinestatus` found of each user in `watches`; who has no row is said to be offline."""
+    looks = []
+    for uid, watch in watches.items():
+        presence = presence_of(uid)
+        looks.append(Look(uid, presence, watch, against_rows(presence, source, node, rows.get(uid, {}))))
+    return looks
+
+
+def looks_at_connections(
+    presence_of: Callable[[str], Presence],
+    source: SourceState,
+    watches: Mapping[str, Watch],
+    connections: Mapping[str, Sequence[Connection]],
+    silent: str | None,
+) -> list[Look]:
+    """What the union of all nodes' `/connz` found of each user in `watches`; `silent`: the one that did not answer."""
+    locate = not source.holders_known and (silent is not None or source.lost_node_at is not None)
+    looks = []
+    for uid, watch in watches.items():
+        presence = presence_of(uid)
+        found = connections.get(uid, ())
+        difference = against_connections(presence, source, found, locate=locate, silent=silent)
+        looks.append(Look(uid, presence, watch, difference))
+    return looks
+
+
+def count_missing(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tuple[int, int]:
+    """-> (online users looked at for the first time, of them said to be offline), for the breaker"""
+    looked = missing = 0
+    for look in looks:
+        if look.presence.status != "online" or look.presence.position > poll.head or look.watch.doubt is not None:
+            continue
+        held = held_in(look.presence, source.name)
+        if held:
+            looked += 1
+            unproven = len(look.difference.gone) - len(look.difference.proven)
+            missing += len(look.difference.gone) == len(held) and unproven > 0 and not look.difference.opened
+    return looked, missing
+
+
+def judge_all(source: SourceState, poll: Poll, looks: Sequence[Look], *, holding: bool) -> Verdicts:
+    """Judge each user's look."""
+    return Verdicts(
+        [(look.uid, judge_look(look.presence, source, poll, look.difference, look.watch, holding)) for look in looks]
+    )
+
+
+def record(
+    draft: Draft, source: str, poll: Poll, asked: int, verdicts: Verdicts, rows: Mapping[str, str]
+) -> Iterator[Recorded]:
+    """The events of an answer: none where it said nothing new. The watches it changes are in `verdicts.judged`."""
+    news = verdicts.news
+    if not news:
+        return
+    yield draft.append_to_source(
+        source,
+        PollObserved(
+            poll=poll.poll,
+            run=poll.run,
+            node=poll.node,
+            route=poll.route,
+            asked_at=poll.asked_at,
+            answered_at=poll.answered_at,
+            asked=asked,
+            agreed=sum(judged.agreed for _, judged in verdicts.judged),
+            findings=tuple(judged.finding for _, judged in news if judged.finding is not None),
+            rows={uid: rows[uid] for uid, _ in news if uid in rows},
+        ),
+    )
+    for number, (uid, judged) in enumerate(verdicts.judged):
+        if judged.event is not None:
+            yield draft.append_to_user(uid, judged.event)
+            verdicts.judged[number] = (uid, _with_doubt_at(judged, draft.head))
+
+
+def _with_doubt_at(judged: JudgedLook, head: int) -> JudgedLook:
+    """Where a correction leaves a doubt, the correction itself does not end it."""
+    doubt = judged.watch.doubt
+    if doubt is None:
+        return judged
+    return judged._replace(watch=_replace(judged.watch, doubt=_replace(doubt, head=head)))
+
+
+def rows_text(rows: Mapping[str, Mapping[int, int]], uids: Sequence[str]) -> dict[str, str]:
+    """What an answer said of users, as the poll's event keeps it."""
+    return {uid: " ".join(f"{flag}:{number}" for flag, number in sorted(rows.get(uid, {}).items())) for uid in uids}
+
+
+def connections_text(connections: Mapping[str, Sequence[Connection]], uids: Sequence[str]) -> dict[str, str]:
+    """The same of `/connz`: `node/connId` for each."""
+    return {uid: " ".join(f"{c.node}/{c.conn_id}" for c in connections.get(uid, ())) for uid in uids}
+
+
+def counted(counts: RunCounts, verdicts: Verdicts) -> RunCounts:
+    """A run's counts after one more answered poll."""
+    outcomes = [judged.finding.outcome for _, judged in verdicts.judged if judged.finding is not None]
+    return _replace(
+        counts,
+        polls=counts.polls + 1,
+        looked=counts.looked + len(verdicts.judged),
+        agreed=counts.agreed + sum(judged.agreed for _, judged in verdicts.judged),
+        drifted=counts.drifted + sum(_is_new_drift(judged) for _, judged in verdicts.judged),
+        corrected=counts.corrected + outcomes.count("corrected"),
+        cleared=counts.cleared + outcomes.count("cleared"),
+        in_flight=counts.in_flight + outcomes.count("in_flight"),
+        held=counts.held + outcomes.count("held"),
+    )
+
+
+def _is_new_drift(judged: JudgedLook) -> bool:
+    finding, doubt = judged.finding, judged.watch.doubt
+    if finding is None:
+        return False
+    return finding.outcome == "corrected" if doubt is None else doubt.looks == 1

@@ -1,0 +1,148 @@
+"""What a source is to be asked, as far as its answers are to be believed; and the sweeps that follow a boot."""
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from ledger.domain.drift import Connection
+from ledger.domain.events import SessionId, Status
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.presence import Presence
+from ledger.domain.profile import Profile
+from ledger.domain.reconciled import Swept
+from ledger.domain.source import NodeState, SourceState
+from ledger.reconcile.judge import Look
+from ledger.sources.wukongim.answers import Connections
+
+ROUTE_LIFE_SECONDS = 90.0
+"""So long a v3 cluster answers from routes of a node that it has lost (wukongim.md, section 5a)."""
+
+LEADER_MEMORY_SECONDS = 900.0
+"""So long the leaders of a v2 cluster are taken to remember users of a node that it has lost: longer than any idle
+time that is usual."""
+
+
+class Route(enum.Enum):
+    """How to look."""
+
+    ROWS = "POST /user/onlinestatus"
+    CONNECTIONS = "GET /connz"
+
+
+ROWS, CONNECTIONS = Route.ROWS, Route.CONNECTIONS
+
+
+class Wait(NamedTuple):
+    """Nothing that could be asked would be believed until then."""
+
+    until: Instant
+
+
+def has_connections(source: SourceState) -> bool:
+    """Whether all nodes of the source have `/connz`."""
+    return all(profile is not Profile.V3 for profile in source.node_profiles.values())
+
+
+def route_for(source: SourceState, now: Instant) -> Route | Wait:
+    """What is believed now: after a cluster has lost a node its rows are wrong both ways."""
+    lost_at = source.lost_node_at
+    if source.node_profiles and all(_is_down(source, name) for name in source.node_profiles):
+        return Wait(now + SECOND)
+    if len(source.node_profiles) <= 1 or lost_at is None:
+        return ROWS
+    if has_connections(source):
+        return CONNECTIONS if now < lost_at + round(LEADER_MEMORY_SECONDS * SECOND) else ROWS
+    down = any(node.down_since is not None for node in source.nodes.values())
+    believed_at = lost_at + round(ROUTE_LIFE_SECONDS * SECOND)
+    if down:
+        return Wait(now + SECOND)
+    return ROWS if now >= believed_at else Wait(believed_at)
+
+
+def needs_connections(source: SourceState) -> bool:
+    """Whether only `/connz` tells who was held by a node that is gone."""
+    return not source.holders_known and has_connections(source)
+
+
+def answering(source: SourceState) -> set[str]:
+    """The nodes that can be asked now."""
+    return {name for name in source.node_profiles if not _is_down(source, name)}
+
+
+def _is_down(source: SourceState, node: str) -> bool:
+    """Whether a node does not answer; one that booted does, though its sessions are still in doubt."""
+    state = source.nodes.get(node)
+    return state is not None and state.down_since is not None and state.swept
+
+
+def is_online(presence_of: Callable[[str], Presence], uid: str) -> bool:
+    """Whether we hold the user online."""
+    return presence_of(uid).status == "online"
+
+
+def union_of(source: SourceState, found: Mapping[str, Connections]) -> dict[str, list[Connection]]:
+    """Every node's own sockets by user."""
+    union: dict[str, list[Connection]] = {}
+    for node, connections in found.items():
+        node_id = source.nodes.get(node, NodeState()).node_id if len(source.node_profiles) > 1 else None
+        for row in connections.own(node_id):
+            union.setdefault(row.uid, []).append(Connection(node, row.conn_id, row.device_flag))
+    return union
+
+
+def only_answered(source: SourceState, looks: Sequence[Look], answered: Iterable[str]) -> list[Look]:
+    """Those looks that can be judged: where not all nodes answered, nobody is missed who may be at another one."""
+    names = set(answered)
+    if names >= source.node_profiles.keys():
+        return list(looks)
+    return [look for look in looks if not _may_be_elsewhere(source, look, names)]
+
+
+def silent_node(source: SourceState, answered: Iterable[str]) -> str | None:
+    """The one node that did not answer, where it is one."""
+    silent = source.node_profiles.keys() - set(answered)
+    return silent.pop() if len(silent) == 1 else None
+
+
+def _may_be_elsewhere(source: SourceState, look: Look, names: set[str]) -> bool:
+    gone = set(look.difference.gone)
+    return any(
+        source.holder(session) not in names
+        for device in look.presence.devices
+        for session in device.sessions
+        if SessionId(device.scope, device.device_flag, session.conn_id) in gone
+    )
+
+
+def swept(
+    presence: Presence,
+    source: SourceState,
+    node: str,
+    ended: tuple[SessionId, ...],
+    at: Instant,
+    run: str,
+    evidence: int,
+) -> Swept:
+    """The sweep of sessions that ended with a boot of their node, or with the node itself where that was retired."""
+    seen = [
+        session.seen_at
+        for device in presence.devices
+        if device.source == source.name
+        for session in device.sessions
+        if SessionId(device.scope, device.device_flag, session.conn_id) in ended
+    ]
+    boot = source.nodes[node].boot if node in source.nodes else None
+    left: Status = "online" if sum(len(d.sessions) for d in presence.devices) > len(ended) else "offline"
+    return Swept(
+        source=source.name,
+        node=node,
+        received_at=at,
+        rule="restart" if boot is not None and node in source.node_profiles else "node_retired",
+        status_before=presence.status,
+        status_after=left,
+        ended=ended,
+        run=run,
+        evidence=evidence,
+        earliest=max(seen, default=None),
+        latest=None if boot is None else boot[1],
+    )
