@@ -1,89 +1,99 @@
 """How wrong is what we would have shown of recorded users, against what their clients really did?"""
 
-import importlib.util
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from typer.testing import CliRunner
 
 from bench._report import Bar, Options, Report, main
 from ledger.cli.app import app
+from tests.support.recordings import (
+    ALONE,
+    LATE_GOAL,
+    LOOKS_PER_USER_MINUTE,
+    RECORDINGS,
+    SECONDS_SLACK,
+    SHARE_SLACK,
+    WITH_POLLS,
+    Bounds,
+    Column,
+    Figures,
+    figures_of,
+    lines_of,
+    missed,
+)
 
-FIXTURES = Path(__file__).parents[1] / "tests" / "fixtures"
-RECORDINGS = FIXTURES / "wukongim"
-SHARE_SLACK, SECONDS_SLACK = 1.02, 1.0
-
-Figures = dict[str, Any]
+COLUMNS = (ALONE, WITH_POLLS)
+NAMES = ("wrong", "late", "unknown", "wrong_at_end")
+SHORT_LINES = 300
 
 
 def measure(options: Options) -> Report:
-    """Every recording (in the short form, those of fewer than 300 lines) through `replay --webhooks-only`."""
-    bounds: dict[str, dict[str, float]] = json.loads((FIXTURES / "webhooks_alone.json").read_text(encoding="utf-8"))
-    score = _scorer()
+    """Every recording (in the short form, those of fewer than 300 lines) through `replay`, without polls and with."""
+    columns = [f"{column.title}{end}" for column in COLUMNS for end in ("", ", at most")]
     report = Report(
         "User-seconds `wrong` / `late` / `unknown` / users wrong at the end, of recordings of real servers, from "
-        f"webhooks alone, and what they may be at most (with {SHARE_SLACK - 1:.0%} and {SECONDS_SLACK:g} s of slack)",
+        f"webhooks alone and with polls (`--policy {' '.join(WITH_POLLS.policy)}`), and what they may be at most (with "
+        f"{SHARE_SLACK - 1:.0%} and {SECONDS_SLACK:g} s of slack)",
         "no database",
-        ("recording", "users", "user-seconds", "reached", "at most"),
+        ("recording", "users", "user-seconds", *columns, "looks per user and minute"),
     )
-    reached: list[Figures] = []
-    missed = []
-    for name, bound in bounds.items():
-        lines = [json.loads(line) for line in (RECORDINGS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
-        if options.short and len(lines) >= 300:
-            continue
-        figures = score(lines, _replay(RECORDINGS / f"{name}.jsonl"))
-        figures["wrong_at_end"] = len(figures["wrong_at_end"])
-        reached.append(figures)
-        if not _within(figures, bound):
-            missed.append(name)
-        cells = (str(figures["users"]), f"{figures['user_seconds']:,.0f}", _shown(figures), _shown(bound))
-        report.rows.append((name, *cells))
-    sums = {name: sum(figures[name] for figures in reached) for name in ("users", "user_seconds", *_FIGURES)}
-    chosen = [bound for (name, bound) in bounds.items() if any(row[0] == name for row in report.rows)]
-    most = {name: sum(bound[name] for bound in chosen) for name in _FIGURES}
-    report.rows.append(("sum", f"{sums['users']:.0f}", f"{sums['user_seconds']:,.0f}", _shown(sums), _shown(most)))
-    report.bars.append(Bar(f"recordings over their bound, of {len(reached)}", len(missed), 0, at_least=False))
-    report.notes += missed
+    names = [name for name in ALONE.bounds if not options.short or len(lines_of(name)) < SHORT_LINES]
+    reached = {column.title: {name: _replay(name, column) for name in names} for column in COLUMNS}
+    for name in names:
+        figures = [reached[column.title][name] for column in COLUMNS]
+        cells = [_cells(found._asdict(), column.bounds[name]) for column, found in zip(COLUMNS, figures, strict=True)]
+        size = (str(figures[0].users), f"{figures[0].user_seconds:,.0f}")
+        report.rows.append((name, *size, *cells[0], *cells[1], f"{figures[1].looks_per_user_minute:.1f}"))
+    report.rows.append(_sums(names, reached))
+    for column in COLUMNS:
+        found = reached[column.title]
+        over = {name: why for name in names if (why := missed(found[name], column.bounds[name]))}
+        what = f"{column.title}: recordings over their bound, of {len(names)}"
+        report.bars.append(Bar(what, len(over), 0, at_least=False))
+        report.notes += [f"{column.title}: {name} misses {', '.join(why)}" for name, why in over.items()]
+    polled = reached[WITH_POLLS.title].values()
+    late, looks = sum(each.late for each in polled), max(each.looks_per_user_minute for each in polled)
+    report.bars.append(Bar("with polls: `late` of all", late, LATE_GOAL, at_least=False, unit="user-seconds"))
+    report.bars.append(Bar("most looks per user and minute", looks, LOOKS_PER_USER_MINUTE, at_least=False))
     return report
 
 
-_FIGURES = ("wrong", "late", "unknown", "wrong_at_end")
-
-
-def _within(figures: Figures, bound: dict[str, float]) -> bool:
-    both = figures["wrong"] + figures["unknown"], bound["wrong"] + bound["unknown"]
-    seconds = ((figures["late"], bound["late"]), both)
-    return figures["wrong_at_end"] <= bound["wrong_at_end"] and all(
-        value <= most * SHARE_SLACK + SECONDS_SLACK for value, most in seconds
+def _sums(names: list[str], reached: dict[str, dict[str, Figures]]) -> tuple[str, ...]:
+    """The last row: all recordings together."""
+    cells: list[str] = []
+    for column in COLUMNS:
+        found = [reached[column.title][name] for name in names]
+        figures = {figure: sum(getattr(each, figure) for each in found) for figure in NAMES}
+        cells += _cells(figures, {figure: sum(column.bounds[name][figure] for name in names) for figure in NAMES})
+    every = reached[ALONE.title].values()
+    return (
+        "sum",
+        str(sum(each.users for each in every)),
+        f"{sum(each.user_seconds for each in every):,.0f}",
+        *cells,
+        "",
     )
 
 
-def _shown(figures: Figures | dict[str, float]) -> str:
-    wrong, late, unknown, at_end = (figures[name] for name in _FIGURES)
+def _cells(figures: Bounds, bounds: Bounds) -> tuple[str, str]:
+    return _shown(figures), _shown(bounds)
+
+
+def _shown(figures: Bounds) -> str:
+    wrong, late, unknown, at_end = (figures[name] for name in NAMES)
     return f"{wrong:,.1f} / {late:,.1f} / {unknown:,.1f} / {at_end:.0f}"
 
 
-def _replay(recording: Path) -> dict[str, Any]:
-    """The users as the command prints them. Raises RuntimeError where it fails."""
-    result = CliRunner().invoke(app, ["replay", str(recording), "--webhooks-only", "--json"])
+def _replay(name: str, column: Column) -> Figures:
+    """Score what the command prints. Raises RuntimeError where it fails."""
+    changed = [part for assignment in column.policy for part in ("--policy", assignment)]
+    arguments = ["replay", str(RECORDINGS / f"{name}.jsonl"), "--json", *changed]
+    result = CliRunner().invoke(app, arguments if column.polls else [*arguments, "--webhooks-only"])
     if result.exit_code != 0:
-        raise RuntimeError(f"replay {recording}: {result.output}")
-    users: dict[str, Any] = json.loads(result.stdout)["users"]
-    return users
-
-
-def _scorer() -> Callable[[list[Figures], dict[str, Any]], Figures]:
-    """`score` of the fixtures' script, which stands alone."""
-    spec = importlib.util.spec_from_file_location("score", FIXTURES / "score.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Callable[[list[Figures], dict[str, Any]], Figures] = module.score
-    return found
+        raise RuntimeError(f"replay {name}: {result.output}")
+    printed: dict[str, Any] = json.loads(result.stdout)
+    return figures_of([json.loads(line) for line in lines_of(name)], printed)
 
 
 if __name__ == "__main__":

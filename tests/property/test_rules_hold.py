@@ -78,7 +78,7 @@ def test_folding_the_stored_events_gives_the_state(profile: Profile, policy: Pol
         assert presence == feed.draft.presence(uid)
     for name, source_events in feed.source_events.items():
         source = SourceState(name)
-        for event_of_source in source_events:
+        for position, event_of_source in source_events:
             stored_event = MAPPER.event(*MAPPER.kind_and_payload(event_of_source))
             assert stored_event == event_of_source
             source = evolve_source(source, event_of_source, position)

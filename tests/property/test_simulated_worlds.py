@@ -1,33 +1,18 @@
 """Whole simulated worlds through the replay: every profile, any seed, any faults; without faults hardly ever wrong."""
 
-import importlib.util
 import json
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.policy import Policy
-from ledger.ingest.replay import Replay, ReplayResult
+from ledger.reconcile.replay import Replay, ReplayResult
 from ledger.simulator.offline import generate
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, Profile
 from ledger.simulator.recording import Line, dump
-from ledger.sources.wukongim.recording import read_header, read_webhooks
-
-SCORE = Path(__file__).parents[1] / "fixtures" / "score.py"
-
-
-def score(recording: list[Line], users: dict[str, Any]) -> dict[str, Any]:
-    """How wrong what was shown is, by the fixtures' script, which stands alone."""
-    spec = importlib.util.spec_from_file_location("score", SCORE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    figures: dict[str, Any] = module.score(recording, users)
-    return figures
+from ledger.sources.wukongim.recording import read_header, read_lines
+from tests.support.recordings import score
 
 
 def replayed(recording: list[Line]) -> tuple[ReplayResult, set[str | None]]:
@@ -35,7 +20,7 @@ def replayed(recording: list[Line]) -> tuple[ReplayResult, set[str | None]]:
     lines = [dump(line) for line in recording]
     header = read_header(lines[0])
     replay = Replay(header, Policy())
-    for _ in replay.run(read_webhooks(lines[1:], header, None, all_deliveries=False)):
+    for _ in replay.run(read_lines(lines[1:], header, None, all_deliveries=False, polls=False)):
         pass
     return replay.result, {look.uid for look in replay._draft.looks}
 

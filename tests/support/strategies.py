@@ -70,7 +70,7 @@ class Feed:
     def __init__(self, profile: Profile, policy: Policy = DEFAULT_POLICY, nodes: Sequence[str] = NODES) -> None:
         self.at = STARTED_AT
         self.draft = Draft({name: SourceState(name) for name in SOURCES}, {}, 0)
-        self.source_events: dict[str, list[SourceEvent]] = defaultdict(list)
+        self.source_events: dict[str, list[tuple[int, SourceEvent]]] = defaultdict(list)
         self.user_events: dict[str, list[tuple[int, WebhookObserved]]] = defaultdict(list)
         for name in SOURCES:
             configured = Configured(
@@ -115,5 +115,6 @@ class Feed:
             assert recorded.uid is not None
             self.user_events[recorded.uid].append((self.draft.head, recorded.event))
         else:
+            assert isinstance(recorded.event, SourceEvent)
             name = recorded.originator_id.removeprefix(source_stream(""))
-            self.source_events[name].append(recorded.event)
+            self.source_events[name].append((self.draft.head, recorded.event))

@@ -114,9 +114,10 @@ def test_a_node_has_its_own_profile_or_its_sources() -> None:
 
 def test_a_configuration_replaces_the_one_before_and_nothing_else() -> None:
     source, _ = take(configured(), delivery(1, "a", (5, 9)))
-    event = Configured(at=T, instance="i", policy=Policy(grace_seconds=3), profile=Profile.V3, nodes={})
+    nodes = {"n1": Profile.V3, "n2": Profile.V3}
+    event = Configured(at=T, instance="i", policy=Policy(grace_seconds=3), profile=Profile.V3, nodes=nodes)
     after = evolve_source(source, event, source.version + 1)
-    assert (after.policy, after.profile, after.node_profiles) == (event.policy, Profile.V3, {})
+    assert (after.policy, after.profile, after.node_profiles, after.retired) == (event.policy, Profile.V3, nodes, {})
     assert (after.nodes, after.recent, after.last_webhook_at) == (source.nodes, source.recent, source.last_webhook_at)
     assert after.version == source.version + 1
 

@@ -8,8 +8,8 @@ import pytest
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.ingest.replay import Replay, ReplayResult
-from ledger.sources.wukongim.recording import RecordingError, read_header, read_webhooks
+from ledger.reconcile.replay import Replay, ReplayResult
+from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines
 
 META = {"kind": "meta", "server": "v22", "started_at": 1_800_000_000.5}
 
@@ -31,13 +31,14 @@ def replayed(
     meta: dict[str, Any] = META,
     until: float | None = None,
     all_deliveries: bool = False,
+    polls: bool = True,
     policy: Policy | None = None,
 ) -> ReplayResult:
     texts = [json.dumps(line) for line in (meta, *lines)]
     header = read_header(texts[0])
     stop = None if until is None else header.started_at + round(until * SECOND)
     replay = Replay(header, policy or Policy())
-    for _ in replay.run(read_webhooks(texts[1:], header, stop, all_deliveries)):
+    for _ in replay.run(read_lines(texts[1:], header, stop, all_deliveries=all_deliveries, polls=polls)):
         pass
     return replay.result
 
@@ -73,7 +74,7 @@ def test_a_recorded_byte_that_is_no_utf8_is_one_again() -> None:
     assert replayed(webhook(1) | {"body": '["u\udcff-0-1-1-1-1"]'}).rejected == 1
 
 
-@pytest.mark.parametrize("lost", [{"answer": "500"}, {"answer": None}, {"event": "msg.notify"}, {"kind": "poll"}])
+@pytest.mark.parametrize("lost", [{"answer": "500"}, {"answer": None}, {"event": "msg.notify"}, {"kind": "action"}])
 def test_what_did_not_reach_us_or_is_no_presence_counts_as_lost(lost: dict[str, Any]) -> None:
     assert replayed(webhook(1, "u-0-1-1-1-1", **lost)).as_dict()["users"] == {}
 
@@ -169,7 +170,7 @@ def test_a_broken_line_is_named(line: str, message: str) -> None:
     header = read_header(json.dumps(META))
     lines = [json.dumps(webhook(1, "u-0-1-1-1-1")), " \n", line]
     with pytest.raises(RecordingError, match=f"^{message}"):
-        list(read_webhooks(lines, header, None, all_deliveries=False))
+        list(read_lines(lines, header, None, all_deliveries=False, polls=True))
 
 
 def test_a_body_with_a_lone_surrogate_of_its_own_is_named_too() -> None:
