@@ -20,7 +20,7 @@ _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
 # One snapshot for the head, the position of the rules and the users; a row of NULLs where none of them is known.
 _READ: LiteralString = """
-SELECT place.head, place.rules, c.uid, c.{}
+SELECT place.head, place.rules, c.uid, c.{}, c.version, (SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)
   FROM (SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0) AS head,
                coalesce((SELECT max(rules_position) FROM source_states), 0) AS rules) AS place
   LEFT JOIN current AS c ON c.uid = ANY(%b)
@@ -68,12 +68,11 @@ def rows_of(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
     """The rows of presences, in parts that one statement takes. A presence here has at least one event."""
     waiting = iter(presences)
     while part := list(islice(waiting, ROWS_A_STATEMENT)):
-        flips = [presence.flip for presence in part if presence.flip is not None]
         yield CurrentRows(
             texts([presence.uid for presence in part]),
             bigints([presence.version for presence in part]),
-            texts([flip.status for flip in flips]),
-            bigints([flip.since for flip in flips]),
+            texts([presence.status for presence in part]),
+            bigints([0 if presence.flip is None else presence.flip.since for presence in part]),
             texts([device_tokens(presence) for presence in part]),
             byteas([_encode(presence) for presence in part]),
             byteas([plain_body(presence) for presence in part]),

@@ -14,7 +14,9 @@ SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)
        coalesce((SELECT max(rules_position) FROM source_states), 0)
 """
 
-_LIST: LiteralString = "SELECT uid, state FROM current WHERE true"
+_LIST: LiteralString = """
+SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current.uid) FROM current WHERE true
+"""
 
 # Of a raw status, with those apart whose offline the grace period does not show yet.
 _STATUSES: LiteralString = """
@@ -72,8 +74,8 @@ def grace_cutoff(policy: Policy, now: Instant) -> Instant:
 
 async def page(
     connection: AsyncConnection[TupleRow], wanted: Filter, after: str | None, limit: int, cutoff: Instant
-) -> list[tuple[str, bytes]]:
-    """A page of (uid, state) that may match, by uid; the status shown is for the caller to check."""
+) -> list[tuple[str, bytes, Instant | None]]:
+    """A page of (uid, state, last look that agreed) that may match, by uid; the status shown is for the caller to check."""
     query, params = _LIST, list[Any]()
     if after is not None:
         query += " AND uid > %s"

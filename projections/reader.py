@@ -17,7 +17,7 @@ from ledger.store.arrays import texts
 from ledger.store.ledger import translated
 from projections import current, listing, sources
 from projections.listing import Filter, Summary
-from projections.shown import Rules, body, plain_body
+from projections.shown import NEVER_SEEN, Rules, body, plain_body, verified
 
 SHARED_UIDS = 200
 """The most single reads that share a query."""
@@ -58,7 +58,7 @@ class PresenceReader:
     async def many(self, uids: Sequence[str]) -> Read:
         """The presences of many users in the order asked, all of one snapshot."""
         head, found = await self._query(uids)
-        return Read(head, [found.get(uid) or plain_body(Presence(uid)) for uid in uids])
+        return Read(head, [found.get(uid) or _never_seen(uid) for uid in uids])
 
     async def page(self, wanted: Filter, after: str | None, limit: int) -> Page:
         """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
@@ -68,11 +68,11 @@ class PresenceReader:
             cutoff = listing.grace_cutoff(rules.policy, now)
             rows = await listing.page(connection, wanted, after, limit, cutoff)
         bodies = []
-        for _, state in rows:
+        for _, state, verified_at in rows:
             presence = current.decode_state(state)
             shown = derive(presence, rules.sources, rules.policy, now)
             if wanted.status in (None, shown.status):
-                bodies.append(body(presence, shown, rules.sources))
+                bodies.append(body(presence, shown, rules.sources) + verified(verified_at, presence.version))
         return Page(Read(head, bodies), rows[-1][0] if len(rows) == limit else None)
 
     async def summary(self) -> Summary:
@@ -118,7 +118,7 @@ class PresenceReader:
             return
         for uid, future in batch:
             if not future.done():
-                future.set_result((head, found.get(uid) or plain_body(Presence(uid))))
+                future.set_result((head, found.get(uid) or _never_seen(uid)))
 
     async def _query(self, uids: Sequence[str]) -> tuple[int, dict[str, bytes]]:
         """-> (head, body by uid of those who have a presence)"""
@@ -133,14 +133,22 @@ class PresenceReader:
                         break
                     # The rules are newer than those that the query was chosen by.
                     self._rules = await _read_rules(connection, rows[0][1])
-        if plain:
-            return rows[0][0], {row[2]: row[3] for row in rows if row[2] is not None}
-        return rows[0][0], {row[2]: self._body(row[3]) for row in rows if row[2] is not None}
+        made = bytes if plain else self._body
+        bodies = {
+            uid: made(kept) + verified(verified_at, version)
+            for _, _, uid, kept, version, verified_at in rows
+            if uid is not None
+        }
+        return rows[0][0], bodies
 
     def _body(self, state: bytes) -> bytes:
         presence = current.decode_state(state)
         rules = self._rules
         return body(presence, derive(presence, rules.sources, rules.policy, self._now()), rules.sources)
+
+
+def _never_seen(uid: str) -> bytes:
+    return plain_body(Presence(uid)) + NEVER_SEEN
 
 
 _READ = {True: current.READ_BODIES, False: current.READ_STATES}

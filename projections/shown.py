@@ -50,10 +50,19 @@ def plain_body(presence: Presence) -> bytes:
 
 
 def body(presence: Presence, shown: Shown, sources: Mapping[str, SourceState]) -> bytes:
-    """The JSON object of a presence but for its `as_of` and its closing brace, which `as_of` adds."""
+    """The JSON object of a presence but for its end, which `verified` and `as_of` add."""
     reason = "null" if shown.reason is None else f'"{shown.reason}"'
     devices = _devices(presence.devices, sources)
     return _body(presence, shown.status, shown.since, shown.cause, reason, devices)
+
+
+def verified(verified_at: Instant | None, version: int) -> bytes:
+    """What follows the body: the last look that agreed, which is no part of the presence, and its version."""
+    return f',"verified_at":{_instant(verified_at)},"version":{version}'.encode()
+
+
+NEVER_SEEN = verified(None, 0)
+"""The same of somebody who was never observed."""
 
 
 def as_of(at: Instant, position: int) -> bytes:
@@ -70,7 +79,7 @@ def _body(
     return (
         f'{{"uid":{_quote(presence.uid).decode()},"status":"{status}","since":{_instant(since)},'
         f'"last_seen_at":{_instant(presence.last_seen_at)},"devices":[{devices}],'
-        f'"cause":{caused},"reason":{reason},"verified_at":null,"version":{presence.version}'
+        f'"cause":{caused},"reason":{reason}'
     ).encode()
 
 

@@ -71,6 +71,11 @@ def row_of(source: SourceState, rules_position: int = 0) -> SourceRow:
     return SourceRow(source.name, source.version, rules_position, msgspec.json.encode(snapshot))
 
 
+def snapshot_is_due(before: SourceState, after: SourceState) -> bool:
+    """Whether so many events have come that reading them all again would take long."""
+    return after.version // SNAPSHOT_EVERY != before.version // SNAPSHOT_EVERY
+
+
 def write(cursor: Cursor[Any], rows: Iterable[SourceRow]) -> None:
     """Write snapshots within the append's transaction; a newer one there already is left."""
     for row in rows:

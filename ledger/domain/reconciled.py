@@ -20,6 +20,10 @@ Outcome: TypeAlias = Literal["open", "held", "corrected", "cleared", "in_flight"
 """A second look is to come; the breaker holds it; corrected; we were right, or events have overtaken the question;
 a webhook on its way said the same."""
 
+RunScope: TypeAlias = Literal["rotation", "start", "restart", "retired", "manual"]
+"""The looks in turn and out of turn, a minute of them; everybody when an instance begins to lead; what a boot of a node
+or its retirement ends; what somebody asked for."""
+
 Attribution: TypeAlias = Literal["node", "restart", "sender", "upstream_defect", "gap"]
 """Why webhooks did not say it: their node is down; it booted; its sender is silent or drops; a defect of its version
 is known to silence the user; an unexplained gap."""
@@ -139,7 +143,7 @@ class RunStarted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     run: str
     at: Instant
     instance: str
-    scope: Literal["rotation", "start", "restart", "manual"]
+    scope: RunScope
     node: str | None = None
     """The node that booted, of a run after a restart."""
     users: int | None = None
@@ -173,7 +177,7 @@ class RunEnded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_onl
     run: str
     at: Instant
     started_at: Instant
-    scope: Literal["rotation", "start", "restart", "manual"]
+    scope: RunScope
     outcome: Literal["completed", "interrupted"]
     counts: RunCounts
     node: str | None = None

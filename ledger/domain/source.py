@@ -1,6 +1,6 @@
 """The state of a source: its configuration, what its nodes named last, the bodies it sent lately; its rules."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +18,7 @@ from ledger.domain.reconciled import (
     NodeDown,
     NodeSettled,
     RunEnded,
+    RunScope,
     RunStarted,
     SourceDark,
     SourceLit,
@@ -46,8 +47,9 @@ class OpenRun(msgspec.Struct, frozen=True, gc=False):
     """A run that has begun and not ended."""
 
     started_at: Instant
-    scope: Literal["rotation", "start", "restart", "manual"]
+    scope: RunScope
     node: str | None = None
+    uids: tuple[str, ...] = ()
 
 
 class SourceState(msgspec.Struct, frozen=True):
@@ -153,7 +155,7 @@ def _after_reconciled(source: SourceState, event: SourceEvent, position: int) ->
         case NodeDown() | NodeBooted() | NodeSettled():
             return _after_node(source, event, position)
         case RunStarted():
-            run = OpenRun(event.at, event.scope, event.node)
+            run = OpenRun(event.at, event.scope, event.node, event.uids)
             return _replace(source, open_runs={**source.open_runs, event.run: run})
         case RunEnded():
             runs = {run: opened for run, opened in source.open_runs.items() if run != event.run}

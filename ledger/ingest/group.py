@@ -133,8 +133,4 @@ def _finish(commit: Commit, snapshots: list[sources.SourceRow]) -> None:
 
 
 def _snapshots_due(before: Mapping[str, SourceState], after: Mapping[str, SourceState]) -> list[sources.SourceRow]:
-    return [
-        sources.row_of(source)
-        for name, source in after.items()
-        if source.version // sources.SNAPSHOT_EVERY != before[name].version // sources.SNAPSHOT_EVERY
-    ]
+    return [sources.row_of(source) for name, source in after.items() if sources.snapshot_is_due(before[name], source)]

@@ -46,16 +46,15 @@ def has_connections(source: SourceState) -> bool:
 def route_for(source: SourceState, now: Instant) -> Route | Wait:
     """What is believed now: after a cluster has lost a node its rows are wrong both ways."""
     lost_at = source.lost_node_at
-    if source.node_profiles and all(_is_down(source, name) for name in source.node_profiles):
+    if source.node_profiles and not answering(source):
         return Wait(now + SECOND)
     if len(source.node_profiles) <= 1 or lost_at is None:
         return ROWS
     if has_connections(source):
         return CONNECTIONS if now < lost_at + round(LEADER_MEMORY_SECONDS * SECOND) else ROWS
-    down = any(node.down_since is not None for node in source.nodes.values())
-    believed_at = lost_at + round(ROUTE_LIFE_SECONDS * SECOND)
-    if down:
+    if any(node.down_since is not None for node in source.nodes.values()):
         return Wait(now + SECOND)
+    believed_at = lost_at + round(ROUTE_LIFE_SECONDS * SECOND)
     return ROWS if now >= believed_at else Wait(believed_at)
 
 

@@ -69,7 +69,10 @@ class NodeProbe:
         )
 
     def failed(self, unanswered: Unanswered, asked_at: Instant, at: Instant, state: NodeState) -> list[ProbeEvent]:
-        """A probe that brought no answer."""
+        """A probe that brought no boot instant; one that was answered all the same is a sign of life."""
+        if unanswered.answered:
+            self._failing_since, self._refused, self._failed = None, 0, 0
+            return [NodeSettled(node=self.node, at=at)] if state.down_since is not None and state.swept else []
         if self._failing_since is None:
             self._failing_since = asked_at
         self._failed += 1
@@ -79,7 +82,9 @@ class NodeProbe:
         if self._refused < REFUSED_IN_A_ROW and self._failed < FAILED_IN_A_ROW:
             return []
         heard = state.last_webhook_at
-        if state.down_since is not None or (heard is not None and heard > self._failing_since):
+        # An address at which nobody ever answered is more likely wrong than its node is down.
+        ever_answered = state.boot is not None or self._answered_at is not None
+        if state.down_since is not None or not ever_answered or (heard is not None and heard > self._failing_since):
             return []
         since = self._failing_since if heard is None else max(self._failing_since, heard)
         return [NodeDown(node=self.node, at=at, since=since, reason=unanswered.reason)]

@@ -1,0 +1,64 @@
+"""Appending what no webhook brings: events decided under the commit lock, when nobody else can change the states."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from psycopg import Cursor
+
+from ledger.domain.history import Event
+from ledger.domain.source import SourceState
+from ledger.ingest.draft import Draft
+from ledger.store.ledger import Ledger, translated
+from ledger.store.mapper import SOURCE_PREFIX, Recorded
+from ledger.store.recorder import Rows
+from projections import current, sources
+
+
+class Appended(NamedTuple):
+    """What was appended, each event with its position, and the sources' states after it."""
+
+    events: list[tuple[int, Event]]
+    sources: dict[str, SourceState]
+
+
+def append(
+    ledger: Ledger,
+    known: Mapping[str, SourceState | None],
+    uids: Iterable[str],
+    decide: Callable[[Draft], Iterator[Recorded]],
+    also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None = None,
+) -> Appended:
+    """Append the events that `decide` draws from the states of these sources and users, read under the lock.
+
+    `known` gives states to go on from, where there are any. `also` writes what belongs into the same transaction; it is
+    called where there are no events, too. Raises StoreUnavailable; nothing is appended then, as far as can be known.
+    """
+    with translated(), ledger.events_recorder.commit() as commit:
+        with ledger.connection() as connection:
+            states = {
+                name: sources.load(connection, ledger, name) if state is None else sources.follow(ledger, state)
+                for name, state in known.items()
+            }
+            presences = current.load(connection, list(uids))
+        draft = Draft(states, presences, commit.head)
+        rows, rules_position = Rows(), dict.fromkeys(states, 0)
+        events: list[tuple[int, Event]] = []
+        for recorded in decide(draft):
+            kind, payload = ledger.events_mapper.kind_and_payload(recorded.event)
+            rows.add(recorded.originator_id, recorded.originator_version, kind, payload)
+            events.append((draft.head, recorded.event))
+            if recorded.uid is None and sources.changes_rules(recorded.event):
+                rules_position[recorded.originator_id.removeprefix(SOURCE_PREFIX)] = draft.head
+        if events:
+            commit.append(rows.pack())
+            current.write(commit.cursor, list(current.rows_of(draft.presences.values())))
+            due = [
+                sources.row_of(draft.source(name), rules_position[name])
+                for name, state in states.items()
+                if rules_position[name] or sources.snapshot_is_due(state, draft.source(name))
+            ]
+            sources.write(commit.cursor, due)
+            commit.notify()
+        if also is not None:
+            also(commit.cursor, events)
+        return Appended(events, {name: draft.source(name) for name in states})

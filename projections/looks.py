@@ -1,0 +1,180 @@
+"""The agenda in PostgreSQL: who is to be looked at when, in each source; the one place that knows its tables."""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any, LiteralString, NamedTuple
+
+import msgspec
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.domain.drift import Doubt
+from ledger.domain.look import Watch
+from ledger.domain.observation import Instant
+from ledger.store.arrays import texts
+
+_SELECT: LiteralString = "SELECT uid, due_at, urgent, verified_at, doubt, looked_at FROM looks WHERE source = %s"
+
+_URGENT: LiteralString = _SELECT + " AND urgent IS NOT NULL AND due_at <= %s ORDER BY due_at LIMIT %s"
+
+_IN_TURN: LiteralString = _SELECT + " AND urgent IS NULL AND due_at <= %s ORDER BY due_at LIMIT %s"
+
+_OF_USERS: LiteralString = _SELECT + " AND uid = ANY(%b)"
+
+# The limit bounds the walk where few are online.
+_SOONEST: LiteralString = _SELECT + " AND urgent IS NULL ORDER BY due_at LIMIT %s"
+
+_ONLINE = "SELECT uid FROM current WHERE uid = ANY(%b) AND status = 'online'"
+
+_ONLINE_AFTER = "SELECT uid FROM current WHERE status = 'online' AND uid > %s ORDER BY uid LIMIT %s"
+
+_KNOWN_AFTER: LiteralString = _SELECT + " AND uid > %s ORDER BY uid LIMIT %s"
+
+_WRITE = """
+INSERT INTO looks AS l (uid, source, due_at, urgent, verified_at, looked_at, doubt)
+SELECT uid, %(source)s, due_at, urgent, verified_at, looked_at, doubt
+  FROM unnest(%(uids)s::text[], %(due)s::bigint[], %(urgent)s::text[], %(verified)s::bigint[], %(looked)s::bigint[],
+              %(doubts)s::bytea[]) AS new (uid, due_at, urgent, verified_at, looked_at, doubt)
+ ORDER BY uid
+    ON CONFLICT (uid, source) DO UPDATE
+   SET due_at = excluded.due_at, urgent = excluded.urgent, verified_at = excluded.verified_at,
+       looked_at = excluded.looked_at, doubt = excluded.doubt
+"""
+
+# A row is only touched where it changes: most of what the agenda hears of changes nothing. A doubt that an event has
+# made void needs no second look out of turn.
+_HEAR = """
+INSERT INTO looks AS l (uid, source, due_at, urgent)
+SELECT heard.uid, %(source)s, CASE WHEN heard.known THEN heard.due ELSE heard.at END, heard.why
+  FROM (SELECT new.uid, new.at, new.why, old.uid IS NOT NULL AS known, old.due_at, old.urgent,
+               CASE WHEN new.why IS NULL THEN new.due
+                    ELSE greatest(new.at, coalesce(old.looked_at + %(spacing)s, new.at)) END AS due
+          FROM unnest(%(uids)s::text[], %(at)s::bigint[], %(due)s::bigint[], %(why)s::text[]) AS new (uid, at, due, why)
+          LEFT JOIN looks AS old ON old.uid = new.uid AND old.source = %(source)s) AS heard
+ WHERE NOT heard.known OR heard.due < heard.due_at OR (heard.why IS NULL AND heard.urgent = 'confirm')
+ ORDER BY heard.uid
+    ON CONFLICT (uid, source) DO UPDATE SET due_at = excluded.due_at, urgent = excluded.urgent
+"""
+
+_DUE_COUNTS = """
+SELECT count(*) FILTER (WHERE urgent IS NOT NULL), count(*) FROM looks WHERE source = %s AND due_at <= %s
+"""
+
+_POSITION = "SELECT position FROM followers WHERE name = 'agenda'"
+_FOLLOWED = "UPDATE followers SET position = %s WHERE name = 'agenda'"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Doubt).decode
+
+Watches = dict[str, Watch]
+
+
+class DueCounts(NamedTuple):
+    """How many users' looks are due: out of turn, and in all."""
+
+    urgent: int
+    everybody: int
+
+
+def due(connection: Connection[TupleRow], source: str, now: Instant, limit: int, *, urgent: bool) -> Watches:
+    """Users whose look is due, the longest waiting first: those out of turn, or those in turn."""
+    return _watches(connection, _URGENT if urgent else _IN_TURN, (source, now, limit))
+
+
+def of_users(connection: Connection[TupleRow], source: str, uids: Sequence[str]) -> Watches:
+    """The watches of those users who have one."""
+    return _watches(connection, _OF_USERS, (source, texts(uids)))
+
+
+def soonest_online(connection: Connection[TupleRow], source: str, number: int) -> Watches:
+    """So many online users at most who are next in turn."""
+    watches = _watches(connection, _SOONEST, (source, number * 20))
+    online = connection.execute(_ONLINE, (texts(list(watches)),)).fetchall()
+    uids = {uid for (uid,) in online}
+    return dict(islice(((uid, watch) for uid, watch in watches.items() if uid in uids), number))
+
+
+def online_after(connection: Connection[TupleRow], uid: str, limit: int) -> list[str]:
+    """A page of the users who are online in any source, by uid."""
+    return [found for (found,) in connection.execute(_ONLINE_AFTER, (uid, limit)).fetchall()]
+
+
+def known_after(connection: Connection[TupleRow], source: str, uid: str, limit: int) -> Watches:
+    """A page of everybody known to a source, by uid."""
+    return _watches(connection, _KNOWN_AFTER, (source, uid, limit))
+
+
+def due_counts(connection: Connection[TupleRow], source: str, now: Instant) -> DueCounts:
+    """How many looks are due."""
+    row = connection.execute(_DUE_COUNTS, (source, now)).fetchone()
+    assert row is not None
+    return DueCounts(*row)
+
+
+def write(cursor: Cursor[Any], source: str, watches: Mapping[str, Watch]) -> None:
+    """Note when users are to be looked at next, and what their last look left."""
+    if not watches:
+        return
+    values = watches.values()
+    cursor.execute(
+        _WRITE,
+        {
+            "source": source,
+            "uids": list(watches),
+            "due": [watch.due_at for watch in values],
+            "urgent": [watch.urgent for watch in values],
+            "verified": [watch.verified_at for watch in values],
+            "looked": [watch.looked_at for watch in values],
+            "doubts": [None if watch.doubt is None else _encode(watch.doubt) for watch in values],
+        },
+    )
+
+
+class Heard(NamedTuple):
+    """What the ledger says of a user: when, when the look in turn is due after it, and why one out of turn, if so."""
+
+    at: Instant
+    due_at: Instant
+    why: str | None = None
+
+
+def hear(cursor: Cursor[Any], source: str, heard: Mapping[str, Heard], spacing: int) -> None:
+    """Put who is new on the agenda, and let others be looked at sooner.
+
+    A look out of turn is due at once, but `spacing` microseconds after the one before at the soonest.
+    """
+    if not heard:
+        return
+    values = heard.values()
+    cursor.execute(
+        _HEAR,
+        {
+            "source": source,
+            "uids": list(heard),
+            "at": [each.at for each in values],
+            "due": [each.due_at for each in values],
+            "why": [each.why for each in values],
+            "spacing": spacing,
+        },
+    )
+
+
+def followed(connection: Connection[TupleRow]) -> int:
+    """The position up to which the agenda has heard the ledger."""
+    row = connection.execute(_POSITION).fetchone()
+    assert row is not None
+    position: int = row[0]
+    return position
+
+
+def note_followed(cursor: Cursor[Any], position: int) -> None:
+    """The agenda has heard the ledger up to there."""
+    cursor.execute(_FOLLOWED, (position,))
+
+
+def _watches(connection: Connection[TupleRow], query: LiteralString, params: tuple[Any, ...]) -> Watches:
+    rows = connection.cursor(binary=True).execute(query, params).fetchall()
+    return {
+        uid: Watch(due_at, urgent, verified_at, None if doubt is None else _decode(doubt), looked_at)
+        for uid, due_at, urgent, verified_at, doubt, looked_at in rows
+    }
