@@ -75,7 +75,7 @@ def grace_cutoff(policy: Policy, now: Instant) -> Instant:
 async def page(
     connection: AsyncConnection[TupleRow], wanted: Filter, after: str | None, limit: int, cutoff: Instant
 ) -> list[tuple[str, bytes, Instant | None]]:
-    """A page of (uid, state, last look that agreed) that may match, by uid; the status shown is for the caller to check."""
+    """A page of (uid, state, last look that agreed) that may match; the status shown is for the caller to check."""
     query, params = _LIST, list[Any]()
     if after is not None:
         query += " AND uid > %s"

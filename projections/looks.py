@@ -69,6 +69,15 @@ _decode = msgspec.msgpack.Decoder(Doubt).decode
 Watches = dict[str, Watch]
 
 
+_EVERYBODY = """
+INSERT INTO looks (uid, source, due_at)
+SELECT DISTINCT uid, split_part(token, '/', 1), 0
+  FROM current, LATERAL string_to_table(btrim(devices), ' ') AS token
+ WHERE token <> ''
+    ON CONFLICT DO NOTHING
+"""
+
+
 class DueCounts(NamedTuple):
     """How many users' looks are due: out of turn, and in all."""
 
@@ -157,6 +166,11 @@ def hear(cursor: Cursor[Any], source: str, heard: Mapping[str, Heard], spacing: 
             "spacing": spacing,
         },
     )
+
+
+def add_everybody(cursor: Cursor[Any]) -> None:
+    """Put everybody on the agenda who is known and not on it, to be looked at in turn."""
+    cursor.execute(_EVERYBODY)
 
 
 def followed(connection: Connection[TupleRow]) -> int:

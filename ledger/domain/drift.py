@@ -48,6 +48,10 @@ class Doubt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     looks: int = 1
     held: bool = False
     """The breaker keeps it from being acted upon."""
+    counted: int = 1
+    """The looks that count: each but the first was asked long enough after the answer of the one before."""
+    counted_at: Instant | None = None
+    """The answer of the last of those; None: of the first look."""
 
 
 class Connection(NamedTuple):
@@ -240,7 +244,9 @@ def attribute(source: SourceState, uid: str, node: str, drift: DriftKind, agreed
     return "gap"
 
 
-def is_confirmed(doubt: Doubt, poll: Poll, policy: Policy) -> bool:
-    """Whether a look that disagrees again is the last one that is needed."""
-    long_enough = poll.asked_at - doubt.disagreed_at >= round(policy.confirm_seconds * SECOND)
-    return long_enough and doubt.looks + 1 >= policy.confirmations
+def looks_that_count(doubt: Doubt | None, poll: Poll, policy: Policy) -> int:
+    """How many looks have disagreed far enough apart, with this one if it was: one out of turn may come too soon."""
+    if doubt is None:
+        return 1
+    last = doubt.disagreed_at if doubt.counted_at is None else doubt.counted_at
+    return doubt.counted + (poll.asked_at - last >= round(policy.confirm_seconds * SECOND))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledger.domain.drift import Difference, Doubt, Poll, attribute, held_in, is_confirmed, is_silenced
+from ledger.domain.drift import Difference, Doubt, Poll, attribute, held_in, is_silenced, looks_that_count
 from ledger.domain.events import SessionId, Status
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
@@ -82,6 +82,11 @@ def due_after(presence: Presence, source: SourceState, looked_at: Instant) -> In
     return looked_at + _interval(tier_of(presence, source, looked_at), source.policy)
 
 
+def due_of(tier: Tier, policy: Policy, after: Instant) -> Instant:
+    """When somebody of a tier is to be looked at next."""
+    return after + _interval(tier, policy)
+
+
 def _interval(tier: Tier, policy: Policy) -> int:
     """Microseconds from a look to the next one in turn."""
     share = VIP_SHARE if tier == "vip" else DUE_SHARE
@@ -154,13 +159,13 @@ def _judge_drift(
     if difference.opened and held:
         drift = "devices"
     unproven = len(difference.gone) > len(difference.proven)
+    counted = looks_that_count(doubt, poll, source.policy)
     closing = difference.gone if not unproven else difference.proven
     outcome: Outcome = "corrected"
     if unproven:
-        confirmed = doubt is not None and is_confirmed(doubt, poll, source.policy)
         flips = _status_after(presence, difference, difference.gone) != "online"
         held_back = flips and holding
-        if confirmed and not held_back:
+        if counted >= source.policy.confirmations and not held_back:
             closing = difference.gone
         else:
             outcome = "held" if held_back else "open"
@@ -171,7 +176,9 @@ def _judge_drift(
         looks = doubt.looks + 1 if doubt is not None else 1
         gone_drift: DriftKind = "ghost" if drift == "ghost" else "devices"
         head = doubt.head if doubt is not None else poll.head
-        next_doubt = Doubt(gone_drift, agreed_at, disagreed_at, head, looks, outcome == "held")
+        before = 0 if doubt is None else doubt.counted
+        counted_at = poll.answered_at if counted > before or doubt is None else doubt.counted_at
+        next_doubt = Doubt(gone_drift, agreed_at, disagreed_at, head, looks, outcome == "held", counted, counted_at)
     attributed = attribute(source, presence.uid, poll.node, drift, agreed_at)
     finding = Finding(presence.uid, drift, outcome, agreed_at, disagreed_at, attributed)
     event = None

@@ -26,7 +26,9 @@ from ledger.ingest.announce import Configuration, announce_start, announce_stop
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
+from ledger.reconcile.service import Reconciliation
 from ledger.settings import ADMIN_KEY_FILE, Settings, webhook_secrets
+from ledger.sources.wukongim.client import QueryNode
 from ledger.store import api_keys, migrate
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
@@ -35,7 +37,7 @@ from projections.reader import PresenceReader
 log = structlog.get_logger()
 
 READ_CONNECTIONS = 4
-LEDGER_CONNECTIONS = 8
+LEDGER_CONNECTIONS = 10
 DRAIN_SECONDS = 2.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -52,7 +54,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         ledger = await asyncio.to_thread(Ledger, database_url, LEDGER_CONNECTIONS)
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
-        services = _services(settings, folder, ledger, await stack.enter_async_context(_pool(database_url)))
+        services = _services(
+            settings, folder, ledger, await stack.enter_async_context(_pool(database_url)), database_url
+        )
         configurations = _configurations(settings)
         names = list(configurations)
         await asyncio.to_thread(
@@ -61,6 +65,8 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         stack.push_async_callback(_announce_stop, services, names)
         services.writer.start()
         stack.push_async_callback(_drain, services)
+        services.reconciliation.start()
+        stack.push_async_callback(services.reconciliation.stop)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys))
 
 
@@ -79,7 +85,7 @@ async def serve(
             await http.stop()
 
 
-def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool) -> Services:
+def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool, database_url: str) -> Services:
     counters, clock = Counters(), Clock()
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
@@ -94,14 +100,20 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool
         for source in settings.sources
         for node in source.nodes
     }
+    instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    nodes = {
+        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n)) for n in source.nodes]
+        for source in settings.sources
+    }
     return Services(
         settings=settings,
-        instance=f"{socket.gethostname()}-{secrets.token_hex(4)}",
+        instance=instance,
         ledger=ledger,
         pool=pool,
         reader=PresenceReader(pool, clock.now),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
+        reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes),
         clock=clock,
         counters=counters,
         hook_secrets=secrets_of,

@@ -12,6 +12,7 @@ from ledger.http.counters import Counters
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Writer
+from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
 from projections.reader import PresenceReader
@@ -28,6 +29,7 @@ class Services:
     reader: PresenceReader
     intake: Intake
     writer: Writer
+    reconciliation: Reconciliation
     clock: Clock
     counters: Counters
     hook_secrets: Mapping[tuple[str, str], Sequence[str]]

@@ -39,6 +39,11 @@ class Verdicts(NamedTuple):
         """Those that leave an event."""
         return [(uid, judged) for uid, judged in self.judged if judged.finding is not None or judged.event is not None]
 
+    @property
+    def agreed(self) -> int:
+        """How many users the answer agreed about."""
+        return sum(judged.agreed for _, judged in self.judged)
+
     def watches(self) -> dict[str, Watch]:
         """When each is to be looked at again."""
         return {uid: judged.watch for uid, judged in self.judged}
@@ -99,9 +104,12 @@ def judge_all(source: SourceState, poll: Poll, looks: Sequence[Look], *, holding
 
 
 def record(
-    draft: Draft, source: str, poll: Poll, asked: int, verdicts: Verdicts, rows: Mapping[str, str]
+    draft: Draft, source: str, poll: Poll, asked: int, verdicts: Verdicts, rows: Mapping[str, str], agreed: int
 ) -> Iterator[Recorded]:
-    """The events of an answer: none where it said nothing new. The watches it changes are in `verdicts.judged`."""
+    """The events of an answer: none where it said nothing new. The watches it changes are in `verdicts.judged`.
+
+    `asked` and `agreed` count users that `verdicts` leaves out, too.
+    """
     news = verdicts.news
     if not news:
         return
@@ -115,7 +123,7 @@ def record(
             asked_at=poll.asked_at,
             answered_at=poll.answered_at,
             asked=asked,
-            agreed=sum(judged.agreed for _, judged in verdicts.judged),
+            agreed=agreed,
             findings=tuple(judged.finding for _, judged in news if judged.finding is not None),
             rows={uid: rows[uid] for uid, _ in news if uid in rows},
         ),
@@ -151,7 +159,7 @@ def counted(counts: RunCounts, verdicts: Verdicts) -> RunCounts:
         counts,
         polls=counts.polls + 1,
         looked=counts.looked + len(verdicts.judged),
-        agreed=counts.agreed + sum(judged.agreed for _, judged in verdicts.judged),
+        agreed=counts.agreed + verdicts.agreed,
         drifted=counts.drifted + sum(_is_new_drift(judged) for _, judged in verdicts.judged),
         corrected=counts.corrected + outcomes.count("corrected"),
         cleared=counts.cleared + outcomes.count("cleared"),

@@ -1,7 +1,7 @@
 """What a source is to be asked, as far as its answers are to be believed; and the sweeps that follow a boot."""
 
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ledger.domain.drift import Connection
@@ -38,19 +38,20 @@ class Wait(NamedTuple):
     until: Instant
 
 
-def has_connections(source: SourceState) -> bool:
-    """Whether all nodes of the source have `/connz`."""
-    return all(profile is not Profile.V3 for profile in source.node_profiles.values())
+def has_connections(source: SourceState, askable: Collection[str] | None = None) -> bool:
+    """Whether all nodes of the source have `/connz`, and can be asked for it; `askable` None: all of them can."""
+    everywhere = askable is None or source.node_profiles.keys() <= set(askable)
+    return everywhere and all(profile is not Profile.V3 for profile in source.node_profiles.values())
 
 
-def route_for(source: SourceState, now: Instant) -> Route | Wait:
+def route_for(source: SourceState, now: Instant, askable: Collection[str] | None = None) -> Route | Wait:
     """What is believed now: after a cluster has lost a node its rows are wrong both ways."""
     lost_at = source.lost_node_at
-    if source.node_profiles and not answering(source):
+    if source.node_profiles and not answering(source, askable):
         return Wait(now + SECOND)
     if len(source.node_profiles) <= 1 or lost_at is None:
         return ROWS
-    if has_connections(source):
+    if has_connections(source, askable):
         return CONNECTIONS if now < lost_at + round(LEADER_MEMORY_SECONDS * SECOND) else ROWS
     if any(node.down_since is not None for node in source.nodes.values()):
         return Wait(now + SECOND)
@@ -58,14 +59,15 @@ def route_for(source: SourceState, now: Instant) -> Route | Wait:
     return ROWS if now >= believed_at else Wait(believed_at)
 
 
-def needs_connections(source: SourceState) -> bool:
+def needs_connections(source: SourceState, askable: Collection[str] | None = None) -> bool:
     """Whether only `/connz` tells who was held by a node that is gone."""
-    return not source.holders_known and has_connections(source)
+    return not source.holders_known and has_connections(source, askable)
 
 
-def answering(source: SourceState) -> set[str]:
+def answering(source: SourceState, askable: Collection[str] | None = None) -> set[str]:
     """The nodes that can be asked now."""
-    return {name for name in source.node_profiles if not _is_down(source, name)}
+    names = source.node_profiles.keys() if askable is None else source.node_profiles.keys() & set(askable)
+    return {name for name in names if not _is_down(source, name)}
 
 
 def _is_down(source: SourceState, node: str) -> bool:

@@ -228,7 +228,7 @@ class RecordedWorld:
             )
             yield self._draft.append_to_source(self._name, event)
         verdicts = judge.judge_all(self._source, poll, looks, holding=holding)
-        yield from judge.record(self._draft, self._name, poll, asked, verdicts, text)
+        yield from judge.record(self._draft, self._name, poll, asked, verdicts, text, verdicts.agreed)
         self._counts = judge.counted(self._counts, verdicts)
         for uid, watch in verdicts.watches().items():
             self._asked.pop(uid, None)

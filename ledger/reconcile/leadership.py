@@ -1,0 +1,65 @@
+"""Leadership: of all instances on a database one reconciles at a time, whoever holds a session's advisory lock."""
+
+import contextlib
+import threading
+
+import psycopg
+
+from ledger.store.ledger import translated
+
+LEAD_LOCK = 0x70726573_6C656164
+""""pres", "lead" in ASCII."""
+
+_TRY = "SELECT pg_try_advisory_lock(%s)"
+_HOLDS = """
+SELECT EXISTS (SELECT FROM pg_locks
+                WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted
+                  AND ((classid::bigint << 32) | objid::bigint) = %s)
+"""
+
+# A leading instance whose machine vanished gives no sign: its connection must not keep the lock.
+_KEEPALIVE = (
+    "SET tcp_keepalives_idle = 2",
+    "SET tcp_keepalives_interval = 1",
+    "SET tcp_keepalives_count = 3",
+    "SET tcp_user_timeout = 5000",
+)
+
+
+class Leadership:
+    """A connection of its own that may hold the lock. For one thread at a time."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._connection: psycopg.Connection | None = None
+        self._guard = threading.Lock()
+
+    def take(self) -> bool:
+        """Whether this instance leads now. Raises StoreUnavailable."""
+        with translated(), self._guard:
+            if self._connection is None or self._connection.closed:
+                self._connection = psycopg.connect(
+                    self._url, autocommit=True, connect_timeout=5, application_name="presence-ledger leader"
+                )
+                for statement in _KEEPALIVE:
+                    self._connection.execute(statement)
+            row = self._connection.execute(_TRY, (LEAD_LOCK,)).fetchone()
+            return row is not None and bool(row[0])
+
+    def still_holds(self) -> bool:
+        """Whether the lock is still ours."""
+        with self._guard:
+            if self._connection is None or self._connection.closed:
+                return False
+            try:
+                row = self._connection.execute(_HOLDS, (LEAD_LOCK,)).fetchone()
+            except psycopg.Error:
+                return False
+            return row is not None and bool(row[0])
+
+    def give_up(self) -> None:
+        """Let another instance lead."""
+        with self._guard, contextlib.suppress(psycopg.Error):
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None

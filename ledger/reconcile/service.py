@@ -1,0 +1,179 @@
+"""Reconciliation as a part of the service: this instance leads or waits to; a term that fails is followed by another."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import structlog
+
+from ledger.domain.instants import of_datetime
+from ledger.domain.observation import Instant
+from ledger.errors import StoreUnavailable
+from ledger.reconcile.desk import Desk
+from ledger.reconcile.follower import Follower
+from ledger.reconcile.leadership import Leadership
+from ledger.reconcile.reconciler import Reconciler
+from ledger.sources.wukongim.budget import Budget
+from ledger.sources.wukongim.client import QueryClient, QueryNode
+from ledger.store.ledger import Ledger
+from projections import node_health, runs
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 0.2
+HEALTH_SECONDS = 1.0
+WAIT_SECONDS = 1.0
+"""Between two attempts to lead; another instance takes over so much later at most, once a lock is free."""
+
+AGAIN_SECONDS = 2.0
+"""After a term that failed."""
+
+
+class Reconciliation:
+    """Every source of the settings. `nodes` are those with their query APIs, by source."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        database_url: str,
+        instance: str,
+        now: Callable[[], Instant],
+        nodes: Mapping[str, Sequence[QueryNode]],
+    ) -> None:
+        self._ledger = ledger
+        self._leadership = Leadership(database_url)
+        self._instance = instance
+        self._now = now
+        self._nodes = nodes
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reconcile")
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._sources: dict[str, Reconciler] = {}
+        self.leads = False
+
+    def start(self) -> None:
+        """Begin to lead, or to wait for it."""
+        self._task = asyncio.create_task(self._run(), name="reconciliation")
+
+    async def stop(self) -> None:
+        """End the term in order, and let another instance lead."""
+        self._stopping.set()
+        if self._task is not None:
+            await self._task
+        await self._in_thread(self._leadership.give_up)
+        self._thread.shutdown(wait=False)
+
+    def is_alive(self) -> bool:
+        """Whether it runs: it never ends by itself."""
+        return self._task is not None and not self._task.done()
+
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args))
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if await self._in_thread(self._leadership.take):
+                    await self._term()
+                else:
+                    await self._pause(WAIT_SECONDS)
+                continue
+            except* StoreUnavailable as errors:
+                log.warning("reconciliation_interrupted", reason=str(errors.exceptions[0]))
+            except* Exception as errors:  # a defect must be seen, and must not end reconciliation for good
+                log.exception("reconciliation_failed", exc_info=errors)
+            await self._in_thread(self._leadership.give_up)
+            await self._pause(AGAIN_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    async def _term(self) -> None:
+        """Lead until the lock is lost, something fails, or the service stops."""
+        log.info("leads", instance=self._instance)
+        self.leads = True
+        clients: list[QueryClient] = []
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                follower = await self._in_thread(Follower, self._ledger, list(self._nodes))
+                for name, nodes in self._nodes.items():
+                    desk = await self._in_thread(Desk, self._ledger, name, self._now, time.monotonic)
+                    asked = {node.name: self._client(node, desk) for node in nodes if node.api_url}
+                    clients += asked.values()
+                    self._sources[name] = Reconciler(
+                        desk, asked, self._instance, self._now, time.monotonic, self._in_thread, tasks.create_task
+                    )
+                for source in self._sources.values():
+                    await source.begin(await self._in_thread(self._last_sign_at, source.desk))
+                await self._lead(follower)
+                await self._end(tasks)
+        except* _Over:
+            pass
+        finally:
+            self.leads = False
+            self._sources.clear()
+            for client in clients:
+                await client.close()
+
+    def _client(self, node: QueryNode, desk: Desk) -> QueryClient:
+        policy = desk.source.policy
+        return QueryClient(node, Budget(policy.budget_calls, policy.budget_users, burst_seconds=0.25), self._now)
+
+    async def _lead(self, follower: Follower) -> None:
+        noted = time.monotonic()
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            while await self._in_thread(self._follow, follower):
+                pass
+            for source in self._sources.values():
+                await source.tick()
+            if time.monotonic() - noted >= HEALTH_SECONDS:
+                noted = time.monotonic()
+                if not await self._in_thread(self._leadership.still_holds):
+                    raise StoreUnavailable("the lock of the leading instance is lost")
+                await self._in_thread(self._note_health)
+            await self._pause(max(0.0, began + TICK_SECONDS - time.monotonic()))
+
+    def _follow(self, follower: Follower) -> bool:
+        more = follower.follow({name: source.desk.source for name, source in self._sources.items()})
+        for source in self._sources.values():
+            source.desk.follow()
+        return more
+
+    async def _end(self, tasks: asyncio.TaskGroup) -> None:
+        """What the term leaves unfinished is for the next one to close."""
+        for source in self._sources.values():
+            await source.end()
+        await self._in_thread(self._note_health)
+
+        async def over() -> None:
+            raise _Over
+
+        tasks.create_task(over())
+
+    def _note_health(self) -> None:
+        with self._ledger.connection() as connection, connection.transaction():
+            cursor = connection.cursor()
+            for name, source in self._sources.items():
+                node_health.write(cursor, name, source.health())
+                for run in source.runs.values():
+                    runs.note(cursor, run.run, name, run.counts, run.users)
+
+    def _last_sign_at(self, desk: Desk) -> Instant | None:
+        """The last instant at which the source was heard or answered, before this instance led."""
+        with self._ledger.connection() as connection:
+            health = node_health.of_source(connection, desk.name).get("", {})
+        polled = health.get("last_good_poll_at")
+        signs = [desk.source.last_webhook_at, None if polled is None else of_datetime(datetime.fromisoformat(polled))]
+        return max((at for at in signs if at is not None), default=None)
+
+
+class _Over(Exception):
+    """The term has ended in order."""
