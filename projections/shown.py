@@ -61,10 +61,6 @@ def verified(verified_at: Instant | None, version: int) -> bytes:
     return f',"verified_at":{_instant(verified_at)},"version":{version}'.encode()
 
 
-NEVER_SEEN = verified(None, 0)
-"""The same of somebody who was never observed."""
-
-
 def as_of(at: Instant, position: int) -> bytes:
     """The end of a presence's JSON: the instant and the position that the answer was made at."""
     return f',"as_of":{{"at":"{to_text(at)}","position":{position}}}}}'.encode()
@@ -107,3 +103,7 @@ def _device(source: str, flag: int | None, status: Status, since: Instant, sessi
         f'"device":"{DEVICE_NAMES.get(flag, "custom")}","status":"{status}","since":"{to_text(since)}",'
         f'"sessions":{sessions}}}'
     )
+
+
+NEVER_SEEN = verified(None, 0)
+"""What follows the body of somebody who was never observed."""

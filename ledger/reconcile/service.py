@@ -1,4 +1,4 @@
-"""Reconciliation as a part of the service: this instance leads or waits to; a term that fails is followed by another."""
+"""Reconciliation as a part of the service: this instance leads or waits to; terms that fail are followed by others."""
 
 import asyncio
 import contextlib
