@@ -158,6 +158,9 @@ def _judge_drift(
     drift: DriftKind = "missed" if not held else "devices" if len(difference.gone) < len(held) else "ghost"
     if difference.opened and held:
         drift = "devices"
+    if doubt is not None and doubt.drift == "devices" and drift == "ghost":
+        # The look before this one saw him, if with fewer connections: it says nothing of his being gone.
+        doubt = None
     unproven = len(difference.gone) > len(difference.proven)
     counted = looks_that_count(doubt, poll, source.policy)
     closing = difference.gone if not unproven else difference.proven

@@ -1,0 +1,272 @@
+"""A reconciler in memory, on a clock that its caller moves: questions and answers are two calls, so that anything may
+happen in between. It judges by the product's own functions and keeps every event with its position.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ledger.domain.breaker import Breaker
+from ledger.domain.drift import Poll, swept_by_boot, swept_by_retirement
+from ledger.domain.events import Configured, WebhookObserved
+from ledger.domain.history import Event
+from ledger.domain.look import JudgedLook, Watch, due_after, made_urgent
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.policy import DEFAULT_POLICY, Policy
+from ledger.domain.presence import Presence
+from ledger.domain.profile import Profile
+from ledger.domain.reconciled import BreakerClosed, BreakerOpened, NodeBooted, NodeSettled, RunCounts
+from ledger.domain.source import NodeState, SourceState
+from ledger.domain.status import Shown, derive
+from ledger.ingest.draft import Draft, read_webhook
+from ledger.reconcile import judge, plan
+from ledger.reconcile.agenda import MemoryAgenda
+from ledger.reconcile.probes import NodeProbe
+from ledger.simulator.sender import encode
+from ledger.sources.wukongim.answers import Boot, Connections, Unanswered
+from ledger.store.mapper import Recorded
+
+SOURCE = "main"
+RUN = "run"
+AGAIN_SECONDS = 4.0
+"""After a look that failed."""
+STARTED_AT: Instant = 1_800_000_000 * SECOND
+
+
+class Kept(NamedTuple):
+    """An event at its position; `batch` is the same for events of one commit."""
+
+    position: int
+    batch: int
+    uid: str | None
+    event: Event
+
+
+class Question(NamedTuple):
+    """A poll on its way: the fence and the clock were read when it was asked."""
+
+    number: int
+    node: str
+    route: str
+    asked_at: Instant
+    head: int
+    watches: Mapping[str, Watch]
+
+
+class Reconciler:
+    """One source's ledger and its reconciler."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        nodes: Sequence[str] = ("n1",),
+        policy: Policy = DEFAULT_POLICY,
+        at: Instant = STARTED_AT,
+    ) -> None:
+        self.at = at
+        self.draft = Draft({SOURCE: SourceState(SOURCE)}, {}, 0)
+        self.agenda = MemoryAgenda()
+        self.breaker = Breaker()
+        self.counts = RunCounts()
+        self.kept: list[Kept] = []
+        self.judged: dict[str, JudgedLook] = {}
+        """What the last answer came to, by user."""
+        self._probes: dict[str, NodeProbe] = {}
+        self._asked: set[str] = set()
+        self._questions = 0
+        self._deliveries = 0
+        self._batches = 0
+        self.configure(dict.fromkeys(nodes, profile), profile, policy)
+
+    @property
+    def source(self) -> SourceState:
+        return self.draft.source(SOURCE)
+
+    def presence(self, uid: str) -> Presence:
+        return self.draft.presence(uid)
+
+    def shown(self, uid: str) -> Shown:
+        """What would be said of the user now."""
+        return derive(self.presence(uid), {SOURCE: self.source}, self.source.policy, self.at)
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock; a breaker whose time is over closes."""
+        self.at += round(seconds * SECOND)
+        until = self.source.breaker_until
+        if until is not None and until <= self.at:
+            self.breaker.reset()
+            self._commit([self.draft.append_to_source(SOURCE, BreakerClosed(at=self.at))])
+
+    def configure(self, nodes: Mapping[str, Profile], profile: Profile, policy: Policy) -> None:
+        """The configuration from here on; what it no longer names is retired."""
+        event = Configured(at=self.at, instance="i", policy=policy, profile=profile, nodes=dict(nodes))
+        self._commit([self.draft.append_to_source(SOURCE, event)])
+        for node, position in self.source.retired.items():
+            self._commit(self._retire(node, position))
+
+    def restart(self) -> None:
+        """Another instance goes on: what was in memory alone is gone, and everybody is due again."""
+        self.agenda, self.breaker = MemoryAgenda(), Breaker()
+        self._probes, self._asked = {}, set()
+        for uid in self.draft.presences:
+            self.agenda.put(uid, Watch(self.at, "start"))
+
+    def hear(self, node: str, *items: str) -> list[WebhookObserved]:
+        """A delivery comes; who is new is on the agenda from here, suspects at once."""
+        self._deliveries += 1
+        webhook = read_webhook(f"d{self._deliveries}", SOURCE, node, self.at, encode(items), 65536)
+        recorded = list(self._commit(self.draft.add(webhook)))
+        observed = []
+        for each in recorded:
+            if isinstance(each.event, WebhookObserved) and each.uid is not None:
+                observed.append(each.event)
+                self._watch_anew(each.uid, each.event.suspect)
+        return observed
+
+    def _watch_anew(self, uid: str, suspect: str | None) -> None:
+        presence = self.presence(uid)
+        watch = self.agenda.get(uid) if uid in self.agenda else Watch(self.at)
+        due = due_after(presence, self.source, self.at)
+        if watch.doubt is not None and watch.looked_at is not None:
+            # The doubt is void, and its second look with it.
+            in_turn = due_after(presence, self.source, watch.looked_at)
+            watch = Watch(in_turn, None, watch.verified_at, watch.doubt, watch.looked_at)
+        if suspect is not None:
+            watch = made_urgent(watch, self.at, suspect)
+        elif watch.due_at > due:
+            watch = Watch(due, None, watch.verified_at, watch.doubt, watch.looked_at)
+        if uid not in self._asked:
+            self.agenda.put(uid, watch)
+
+    def take_due(self) -> list[str]:
+        """Users whose look is due now; they are in nobody's turn until they have been asked about."""
+        return [uid for _, uid in self.agenda.take_due(self.at)]
+
+    def put_back(self, uids: Iterable[str], until: Instant) -> None:
+        """Nobody could be asked about them until then."""
+        for uid in uids:
+            watch = self.agenda.get(uid)
+            self.agenda.put(uid, Watch(until, watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
+
+    def ask(self, uids: Iterable[str], node: str = "n1") -> Question:
+        """Send a question about users."""
+        return self._question(uids, node, "POST /user/onlinestatus")
+
+    def ask_nodes(self, uids: Iterable[str] = ()) -> Question:
+        """Ask every node for all its connections, which tells of everybody known, and of these."""
+        return self._question({*self.draft.presences, *uids}, "n1", "GET /connz")
+
+    def _question(self, uids: Iterable[str], node: str, route: str) -> Question:
+        self._questions += 1
+        watches = {uid: self.agenda.get(uid) if uid in self.agenda else Watch(self.at, "new") for uid in uids}
+        self._asked.update(watches)
+        return Question(self._questions, node, route, self.at, self.draft.head, watches)
+
+    def fail(self, question: Question) -> None:
+        """A question brings no answer."""
+        for uid, watch in question.watches.items():
+            self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
+
+    def _again(self) -> Instant:
+        return self.at + round(AGAIN_SECONDS * SECOND)
+
+    def _back(self, uid: str, watch: Watch) -> None:
+        self._asked.discard(uid)
+        self.agenda.put(uid, watch)
+
+    def answer(self, question: Question, rows: Mapping[str, Mapping[int, int]]) -> dict[str, JudgedLook]:
+        """The rows that answer a question: connections by device flag of each user who has any."""
+        poll = self._poll(question)
+        looks = judge.looks_at_rows(self.presence, self.source, question.node, question.watches, rows)
+        return self._judge(poll, looks, len(question.watches), judge.rows_text(rows, list(question.watches)))
+
+    def answer_nodes(self, question: Question, found: Mapping[str, Connections]) -> dict[str, JudgedLook]:
+        """What `/connz` of the nodes that answered brings."""
+        poll, source = self._poll(question), self.source
+        connections = plan.union_of(source, found)
+        watches = {**{uid: Watch(self.at, "new") for uid in connections}, **question.watches}
+        silent = plan.silent_node(source, found)
+        looks = judge.looks_at_connections(self.presence, source, watches, connections, silent)
+        looks = plan.only_answered(source, looks, found)
+        judged = self._judge(
+            poll, looks, sum(map(len, connections.values())), judge.connections_text(connections, list(watches))
+        )
+        for uid, watch in question.watches.items():
+            if uid not in judged:
+                self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
+        unswept = [node for node, state in source.nodes.items() if not state.swept and node in found]
+        self._commit(self._settled(node) for node in unswept)
+        return judged
+
+    def _poll(self, question: Question) -> Poll:
+        name = f"poll-{question.number}"
+        return Poll(name, RUN, question.node, question.route, question.asked_at, self.at, question.head)
+
+    def _judge(self, poll: Poll, looks: list[judge.Look], asked: int, text: Mapping[str, str]) -> dict[str, JudgedLook]:
+        policy, now = self.source.policy, self.at / SECOND
+        self.breaker.note(now, *judge.count_missing(self.source, poll, looks), policy)
+        tripped = self.breaker.trips(now, policy)
+        if tripped is not None and self.source.breaker_until is None:
+            looked, missing, window = tripped
+            until = self.at + round(policy.breaker_hold_seconds * SECOND)
+            event = BreakerOpened(at=self.at, looked=looked, missing=missing, window_seconds=window, until=until)
+            self._commit([self.draft.append_to_source(SOURCE, event)])
+        holding = self.source.breaker_until is not None
+        verdicts = judge.judge_all(self.source, poll, looks, holding=holding)
+        self._commit(judge.record(self.draft, SOURCE, poll, asked, verdicts, text, verdicts.agreed))
+        self.counts = judge.counted(self.counts, verdicts)
+        for uid, watch in verdicts.watches().items():
+            self._back(uid, watch)
+        self.judged = dict(verdicts.judged)
+        return self.judged
+
+    def probe(self, node: str, answer: Boot | Unanswered, *, asked_seconds_ago: float = 0.0) -> list[Event]:
+        """A probe of a node has come to its end."""
+        probe = self._probes.setdefault(node, NodeProbe(node))
+        state = self.source.nodes.get(node, NodeState())
+        asked_at = self.at - round(asked_seconds_ago * SECOND)
+        if isinstance(answer, Boot):
+            events = probe.answered(answer, asked_at, self.at, state, "/varz")
+        else:
+            events = probe.failed(answer, asked_at, self.at, state)
+        for event in events:
+            self._commit([self.draft.append_to_source(SOURCE, event)])
+            if isinstance(event, NodeBooted):
+                self._commit(self._sweep(node))
+        return [*events]
+
+    def _sweep(self, node: str) -> Iterator[Recorded]:
+        """End what a boot ended; who may have come back, or may not be that node's, is looked at at once."""
+        source = self.source
+        for uid in sorted(self.draft.presences):
+            presence = self.presence(uid)
+            ended, suspect = swept_by_boot(presence, source, node)
+            if ended:
+                evidence = source.nodes[node].boot_position
+                swept = plan.swept(presence, source, node, ended, self.at, RUN, evidence)
+                yield self.draft.append_to_user(uid, swept)
+            if (ended or suspect) and uid not in self._asked:
+                watch = self.agenda.get(uid) if uid in self.agenda else Watch(self.at)
+                self.agenda.put(uid, made_urgent(watch, self.at, "restart"))
+        if not plan.needs_connections(source):
+            yield self._settled(node)
+
+    def _retire(self, node: str, evidence: int) -> Iterator[Recorded]:
+        for uid in sorted(self.draft.presences):
+            presence = self.presence(uid)
+            ended = swept_by_retirement(presence, self.source, node)
+            if ended:
+                swept = plan.swept(presence, self.source, node, ended, self.at, RUN, evidence)
+                yield self.draft.append_to_user(uid, swept)
+        yield self.draft.append_to_source(SOURCE, NodeSettled(node=node, at=self.at))
+
+    def _settled(self, node: str) -> Recorded:
+        return self.draft.append_to_source(SOURCE, NodeSettled(node=node, at=self.at, booted=True))
+
+    def _commit(self, events: Iterable[Recorded]) -> list[Recorded]:
+        """Keep events that belong together."""
+        self._batches += 1
+        kept = []
+        for recorded in events:
+            self.kept.append(Kept(self.draft.head, self._batches, recorded.uid, recorded.event))
+            kept.append(recorded)
+        return kept
