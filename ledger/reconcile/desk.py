@@ -208,7 +208,7 @@ class Desk:
         looked, missing, window = tripped
         return BreakerOpened(at=poll.answered_at, looked=looked, missing=missing, window_seconds=window, until=until)
 
-    def sweep_page(self, node: str, run: str, after: str, *, retired: bool) -> tuple[str | None, int]:
+    def sweep_page(self, node: str, run: str, after: str, retired: bool) -> tuple[str | None, int]:
         """End what a boot of the node ended, or its retirement, of a page of online users -> (where to go on, swept).
 
         Who may have come back, or may not be that node's, is looked at out of turn.

@@ -16,6 +16,11 @@ def new_run() -> str:
     return f"r-{secrets.token_hex(8)}"
 
 
+def new_poll() -> str:
+    """An id that no poll had."""
+    return f"p-{secrets.token_hex(8)}"
+
+
 def request_run(ledger: Ledger, source: str, uids: Sequence[str], instance: str, at: Instant) -> str:
     """Record that a run over these users, or over everybody, was asked for -> its id.
 

@@ -18,6 +18,7 @@ from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
 from ledger.reconcile.leadership import Leadership
 from ledger.reconcile.reconciler import Reconciler
+from ledger.reconcile.term import Term
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient, QueryNode
 from ledger.store.ledger import Ledger
@@ -53,7 +54,7 @@ class Reconciliation:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reconcile")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._sources: dict[str, Reconciler] = {}
+        self._sources: dict[str, tuple[Term, Reconciler]] = {}
         self.leads = False
 
     def start(self) -> None:
@@ -107,11 +108,13 @@ class Reconciliation:
                     desk = await self._in_thread(Desk, self._ledger, name, self._now, time.monotonic)
                     asked = {node.name: self._client(node, desk) for node in nodes if node.api_url}
                     clients += asked.values()
-                    self._sources[name] = Reconciler(
+                    term = Term(
                         desk, asked, self._instance, self._now, time.monotonic, self._in_thread, tasks.create_task
                     )
-                for source in self._sources.values():
-                    await source.begin(await self._in_thread(self._last_sign_at, source.desk))
+                    last_sign_at = await self._in_thread(self._last_sign_at, desk)
+                    self._sources[name] = (term, Reconciler(term, last_sign_at))
+                for _, source in self._sources.values():
+                    await source.begin()
                 await self._lead(follower)
                 await self._end(tasks)
         except* _Over:
@@ -132,7 +135,7 @@ class Reconciliation:
             began = time.monotonic()
             while await self._in_thread(self._follow, follower):
                 pass
-            for source in self._sources.values():
+            for _, source in self._sources.values():
                 await source.tick()
             if time.monotonic() - noted >= HEALTH_SECONDS:
                 noted = time.monotonic()
@@ -142,14 +145,14 @@ class Reconciliation:
             await self._pause(max(0.0, began + TICK_SECONDS - time.monotonic()))
 
     def _follow(self, follower: Follower) -> bool:
-        more = follower.follow({name: source.desk.source for name, source in self._sources.items()})
-        for source in self._sources.values():
-            source.desk.follow()
+        more = follower.follow({name: term.source for name, (term, _) in self._sources.items()})
+        for term, _ in self._sources.values():
+            term.desk.follow()
         return more
 
     async def _end(self, tasks: asyncio.TaskGroup) -> None:
         """What the term leaves unfinished is for the next one to close."""
-        for source in self._sources.values():
+        for _, source in self._sources.values():
             await source.end()
         await self._in_thread(self._note_health)
 
@@ -161,9 +164,9 @@ class Reconciliation:
     def _note_health(self) -> None:
         with self._ledger.connection() as connection, connection.transaction():
             cursor = connection.cursor()
-            for name, source in self._sources.items():
+            for name, (term, source) in self._sources.items():
                 node_health.write(cursor, name, source.health())
-                for run in source.runs.values():
+                for run in term.runs.values():
                     runs.note(cursor, run.run, name, run.counts, run.users)
 
     def _last_sign_at(self, desk: Desk) -> Instant | None:

@@ -1,0 +1,115 @@
+"""Looks by name: users who are due, or whom a run names, are asked about in chunks, each node within its budget."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from ledger.domain.drift import Poll
+from ledger.domain.look import Watch
+from ledger.domain.observation import SECOND
+from ledger.reconcile import plan
+from ledger.reconcile.requests import new_poll
+from ledger.reconcile.runs import Run
+from ledger.reconcile.signs import Signs
+from ledger.reconcile.term import Term
+from ledger.sources.wukongim.answers import OnlineRows, Unanswered
+
+CALLS_AT_A_TIME = 4
+"""To one node."""
+
+FIRST_AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 4.0, 60.0
+"""After a look that failed, doubling with each failure in a row."""
+
+PageAfter = Callable[[str], Awaitable[dict[str, Watch]]]
+"""The next page of users after one, by uid; empty at the end."""
+
+
+class Asking:
+    """The questions of `/user/onlinestatus` to the nodes of one source."""
+
+    def __init__(self, term: Term, signs: Signs) -> None:
+        self._term = term
+        self._signs = signs
+        self._calls: dict[str, int] = dict.fromkeys(term.clients, 0)
+        self._failures = 0
+
+    async def ask_due(self, pass_instead: Callable[[int], bool]) -> None:
+        """Ask about whoever is due, as far as the budgets go; `pass_instead` may take over for so many users."""
+        term = self._term
+        free = self._free_nodes()
+        limit = sum(self._room(name) for name in free)
+        if not limit:
+            return
+        taken = await term.database(term.desk.take_due, limit, term.in_flight)
+        if not taken.watches or pass_instead(len(taken.watches)):
+            return
+        run = await term.rotation()
+        run.overdue(taken.overdue)
+        waiting = list(taken.watches.items())
+        for name in free:
+            while waiting and self._room(name):
+                size = term.clients[name].chunk_users
+                chunk, waiting = dict(waiting[:size]), waiting[size:]
+                self._begin(name, chunk)
+                term.spawn(self._ask(name, chunk, taken.head, run))
+
+    async def ask_pages(self, run: Run, page_after: PageAfter) -> None:
+        """Ask about everybody, page by page."""
+        after = ""
+        while page := await page_after(after):
+            after = max(page)
+            await self.ask_all(run, page)
+
+    async def ask_all(self, run: Run, watches: Mapping[str, Watch]) -> None:
+        """Ask about these users, whoever's turn it is; who cannot be asked about now has failed."""
+        term = self._term
+        waiting = [(uid, watch) for uid, watch in watches.items() if uid not in term.in_flight]
+        while waiting:
+            free = self._free_nodes()
+            if not free or term.route() is not plan.ROWS:
+                run.failed(", ".join(term.clients), "no node can be asked about users now", len(waiting))
+                return
+            name = free[0]
+            size = term.clients[name].chunk_users
+            chunk, waiting = dict(waiting[:size]), waiting[size:]
+            head = await term.database(term.desk.head)
+            self._begin(name, chunk)
+            await self._ask(name, chunk, head, run)
+
+    def _free_nodes(self) -> list[str]:
+        """The nodes that can be asked now, whoever has most of its budget left first."""
+        clients = self._term.clients
+        names = [name for name in self._term.answering() if clients[name].health.breaker != "open"]
+        return sorted(names, key=lambda name: -clients[name].budget.available().users)
+
+    def _room(self, name: str) -> int:
+        """Users that the node can be asked about at once."""
+        client = self._term.clients[name]
+        allowed = client.budget.available()
+        calls = min(int(allowed.calls), CALLS_AT_A_TIME - self._calls[name])
+        return max(0, min(int(allowed.users), calls * client.chunk_users))
+
+    def _begin(self, name: str, watches: Mapping[str, Watch]) -> None:
+        self._calls[name] += 1
+        self._term.in_flight |= watches.keys()
+
+    async def _ask(self, name: str, watches: dict[str, Watch], head: int, run: Run) -> None:
+        term = self._term
+        asked_at = term.now()
+        try:
+            answer = await term.clients[name].online_status(list(watches))
+            if isinstance(answer, OnlineRows):
+                self._failures = 0
+                await self._signs.polled()
+                poll = Poll(new_poll(), run.run, name, plan.ROWS.value, asked_at, term.now(), head)
+                run.judged(await term.database(term.desk.judge_rows, poll, watches, answer.rows))
+            else:
+                await self._failed(name, answer, watches, run)
+        finally:
+            self._calls[name] -= 1
+            term.in_flight -= watches.keys()
+
+    async def _failed(self, name: str, why: Unanswered, watches: dict[str, Watch], run: Run) -> None:
+        """It says nothing of anybody; they are asked about again, ever later."""
+        run.failed(name, why.reason, len(watches))
+        seconds = min(LONGEST_AGAIN_SECONDS, FIRST_AGAIN_SECONDS * 2 ** min(self._failures, 8))
+        self._failures += 1
+        await self._term.database(self._term.desk.put_back, watches, self._term.now() + round(seconds * SECOND))

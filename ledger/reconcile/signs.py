@@ -1,0 +1,113 @@
+"""Signs of life of one source: webhooks and good polls, their rhythm, darkness; and the time that the breaker holds."""
+
+from typing import Any, Literal
+
+import structlog
+from msgspec.structs import asdict
+
+from ledger.domain.instants import to_text
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.reconciled import BreakerClosed, SourceDark, SourceLit
+from ledger.reconcile.term import Term
+
+log = structlog.get_logger()
+
+QUIET_SECONDS, QUIET_INTERVALS = 60.0, 10.0
+"""Webhooks are silent after so long and so many of their usual intervals, while queries answer."""
+
+ANSWERING_SECONDS = 10.0
+"""Queries answer if one did within so long."""
+
+RHYTHM_SHARE = 0.1
+"""What the last interval between two webhooks weighs in the usual one."""
+
+
+class Signs:
+    """What was heard of the source, by the clock that only goes forward: a clock that is set darkens nothing."""
+
+    def __init__(self, term: Term, last_sign_at: Instant | None) -> None:
+        self._term = term
+        ago = 0 if last_sign_at is None else max(0, term.now() - last_sign_at)
+        self._last_sign = term.seconds() - ago / SECOND
+        self._last_webhook_at = term.source.last_webhook_at
+        self._last_good_poll_at: Instant | None = None
+        self._webhook_interval: float | None = None
+        self._breaker_ends: float | None = None
+
+    async def tick(self) -> None:
+        """Note what the last moment brought, and what it did not."""
+        await self._note_webhooks()
+        await self._note_darkness()
+        await self._close_breaker()
+
+    async def polled(self) -> None:
+        """A query was answered well."""
+        self._last_good_poll_at = self._term.now()
+        await self._sign("poll")
+
+    async def _note_webhooks(self) -> None:
+        at = self._term.source.last_webhook_at
+        if at is None or at == self._last_webhook_at:
+            return
+        if self._last_webhook_at is not None:
+            interval = (at - self._last_webhook_at) / SECOND
+            usual = interval if self._webhook_interval is None else self._webhook_interval
+            self._webhook_interval = usual + RHYTHM_SHARE * (interval - usual)
+        self._last_webhook_at = at
+        await self._sign("webhook")
+
+    async def _sign(self, by: Literal["webhook", "poll"]) -> None:
+        self._last_sign = self._term.seconds()
+        if self._term.source.dark_since is not None:
+            log.info("source_lit", source=self._term.name, by=by)
+            await self._term.append(SourceLit(at=self._term.now(), by=by))
+
+    async def _note_darkness(self) -> None:
+        source = self._term.source
+        silent = self._term.seconds() - self._last_sign
+        if source.policy.dark_seconds and silent >= source.policy.dark_seconds and source.dark_since is None:
+            now = self._term.now()
+            log.warning("source_dark", source=source.name, silent_seconds=round(silent))
+            await self._term.append(SourceDark(at=now, since=now - round(silent * SECOND)))
+
+    async def _close_breaker(self) -> None:
+        source = self._term.source
+        if source.breaker_until is None:
+            self._breaker_ends = None
+            return
+        if self._breaker_ends is None:
+            left = max(0.0, (source.breaker_until - self._term.now()) / SECOND)
+            self._breaker_ends = self._term.seconds() + min(left, source.policy.breaker_hold_seconds)
+            log.warning("breaker_open", source=source.name, until=to_text(source.breaker_until))
+        if self._term.seconds() >= self._breaker_ends:
+            self._term.desk.breaker.reset()
+            log.info("breaker_closed", source=source.name)
+            await self._term.append(BreakerClosed(at=self._term.now()))
+
+    def health(self) -> dict[str, dict[str, Any]]:
+        """What is known of the nodes' query APIs, JSON-ready; under "" of the source."""
+        now, source = self._term.now(), self._term.source
+        nodes = {name: _texts(asdict(client.health)) for name, client in self._term.clients.items()}
+        polled = self._last_good_poll_at
+        nodes[""] = {
+            "leader": self._term.instance,
+            "noted_at": to_text(now),
+            "last_good_poll_at": None if polled is None else to_text(polled),
+            "webhook_interval_seconds": None if self._webhook_interval is None else round(self._webhook_interval, 3),
+            "webhooks_silent": self._webhooks_are_silent(now, polled),
+            "breaker_open": source.breaker_until is not None,
+        }
+        return nodes
+
+    def _webhooks_are_silent(self, now: Instant, polled: Instant | None) -> bool:
+        """Whether webhooks stopped while queries answer: an alarm, for darkness is another thing."""
+        heard = self._term.source.last_webhook_at
+        if self._webhook_interval is None or heard is None or polled is None:
+            return False
+        longest = QUIET_SECONDS + QUIET_INTERVALS * self._webhook_interval
+        return (now - heard) / SECOND > longest and (now - polled) / SECOND < ANSWERING_SECONDS
+
+
+def _texts(fields: dict[str, Any]) -> dict[str, Any]:
+    instants = {name for name in fields if name.endswith(("_at", "_until"))}
+    return {name: to_text(value) if name in instants and value is not None else value for name, value in fields.items()}

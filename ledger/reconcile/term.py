@@ -1,0 +1,103 @@
+"""What the parts of one source's live reconciliation share while this instance leads: desk, clients, clocks, runs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ledger.domain.history import SourceEvent
+from ledger.domain.observation import Instant
+from ledger.domain.source import SourceState
+from ledger.reconcile import plan
+from ledger.reconcile.desk import Desk
+from ledger.reconcile.runs import Run
+from ledger.sources.wukongim.client import QueryClient
+
+ROTATION_SECONDS = 60.0
+"""A run of looks in turn and out of turn; each leaves two events."""
+
+Database = Callable[..., Awaitable[Any]]
+"""Runs a function with its arguments in the thread that may wait for PostgreSQL."""
+
+Spawn = Callable[[Any], asyncio.Task[Any]]
+"""Starts a task whose failure ends the term."""
+
+
+class Term:
+    """One source while this instance leads. `seconds` is a clock that only goes forward."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        clients: Mapping[str, QueryClient],
+        instance: str,
+        now: Callable[[], Instant],
+        seconds: Callable[[], float],
+        database: Database,
+        spawn: Spawn,
+    ) -> None:
+        self.desk = desk
+        self.clients = clients
+        self.instance = instance
+        self.now, self.seconds = now, seconds
+        self.database, self.spawn = database, spawn
+        self.runs: dict[str, Run] = {}
+        """All under way, by id."""
+        self.in_flight: set[str] = set()
+        """Users with a question under way."""
+        self._rotation: Run | None = None
+
+    @property
+    def name(self) -> str:
+        return self.desk.name
+
+    @property
+    def source(self) -> SourceState:
+        """The source as of the last event that we know of."""
+        return self.desk.source
+
+    async def append(self, *events: SourceEvent) -> None:
+        """Append events of the source."""
+        await self.database(self.desk.append, *events)
+
+    def route(self) -> plan.Route | plan.Wait:
+        """How to look now."""
+        return plan.route_for(self.source, self.now(), self.clients.keys())
+
+    def answering(self) -> set[str]:
+        """The nodes that can be asked now."""
+        return plan.answering(self.source, self.clients.keys())
+
+    @property
+    def can_pass(self) -> bool:
+        """Whether all nodes can be asked for all their connections."""
+        return bool(self.clients) and plan.has_connections(self.source, self.clients.keys())
+
+    @property
+    def needs_connections(self) -> bool:
+        """Whether only `/connz` tells who was held by a node that is gone."""
+        return bool(self.clients) and plan.needs_connections(self.source, self.clients.keys())
+
+    async def start_run(self, run: Run) -> Run:
+        """Put the begin of a run on record."""
+        self.runs[run.run] = run
+        await self.append(run.start_event(self.instance))
+        return run
+
+    async def end_run(self, run: Run) -> None:
+        """Put its end on record."""
+        await self.append(run.end_event(self.now()))
+        del self.runs[run.run]
+
+    async def rotation(self) -> Run:
+        """The run of what is looked at in turn and out of turn."""
+        if self._rotation is None:
+            self._rotation = Run.new("rotation", self.now())
+            await self.start_run(self._rotation)
+        return self._rotation
+
+    async def rotate(self, *, over: bool = False) -> None:
+        """End that run when its time is over."""
+        run = self._rotation
+        if run is not None and (over or self.seconds() - run.began >= ROTATION_SECONDS):
+            self._rotation = None
+            await self.end_run(run)
