@@ -113,7 +113,7 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool
         reader=PresenceReader(pool, clock.now),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
-        reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes),
+        reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),
         clock=clock,
         counters=counters,
         hook_secrets=secrets_of,

@@ -100,7 +100,8 @@ class Asking:
                 self._failures = 0
                 await self._signs.polled()
                 poll = Poll(new_poll(), run.run, name, plan.ROWS.value, asked_at, term.now(), head)
-                run.judged(await term.database(term.desk.judge_rows, poll, watches, answer.rows))
+                verdicts = await term.database(term.desk.judge_rows, poll, watches, answer.rows)
+                term.answered(run, name, plan.ROWS, verdicts)
             else:
                 await self._failed(name, answer, watches, run)
         finally:
@@ -109,7 +110,7 @@ class Asking:
 
     async def _failed(self, name: str, why: Unanswered, watches: dict[str, Watch], run: Run) -> None:
         """It says nothing of anybody; they are asked about again, ever later."""
-        run.failed(name, why.reason, len(watches))
+        self._term.failed(run, name, plan.ROWS, why.reason, len(watches))
         seconds = min(LONGEST_AGAIN_SECONDS, FIRST_AGAIN_SECONDS * 2 ** min(self._failures, 8))
         self._failures += 1
         await self._term.database(self._term.desk.put_back, watches, self._term.now() + round(seconds * SECOND))

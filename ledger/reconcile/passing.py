@@ -67,7 +67,7 @@ class Passing:
                 if isinstance(answer, Connections):
                     found[name] = answer
                 else:
-                    run.failed(name, answer.reason, 0)
+                    term.failed(run, name, plan.CONNECTIONS, answer.reason, 0)
             if not found:
                 return
             await self._signs.polled()
@@ -83,7 +83,8 @@ class Passing:
         async def judge(uids: Sequence[str]) -> None:
             watches = await term.database(term.desk.watches_of, uids)
             part = poll._replace(poll=new_poll())
-            run.judged(await term.database(term.desk.judge_connections, part, watches, union, names))
+            verdicts = await term.database(term.desk.judge_connections, part, watches, union, names)
+            term.answered(run, poll.node, plan.CONNECTIONS, verdicts)
 
         connected = sorted(union)
         for start in range(0, len(connected), PASS_USERS):

@@ -74,8 +74,18 @@ class Reconciler:
         await self._term.rotate(over=True)
 
     def health(self) -> dict[str, dict[str, Any]]:
-        """What is known of the nodes' query APIs, JSON-ready; under "" of the source."""
-        return self._signs.health()
+        """What is known of the nodes' query APIs, JSON-ready; under "" of the source. Sets the gauges, too."""
+        term, health = self._term, self._signs.health()
+        source = term.source
+        term.counters.state(
+            term.name,
+            breaker_open=source.breaker_until is not None,
+            dark=source.dark_since is not None,
+            down=sum(node.down_since is not None for node in source.nodes.values()),
+            silent=health[""]["webhooks_silent"],
+            due=term.desk.due_counts().everybody,
+        )
+        return health
 
     # Probes.
 
@@ -143,6 +153,7 @@ class Reconciler:
         while after is not None:
             after, swept = await term.database(term.desk.sweep_page, name, run.run, after, retired)
             run.swept(swept)
+            term.counters.swept(term.name, name, swept)
         if retired or not term.needs_connections:
             await term.append(NodeSettled(node=name, at=term.now(), booted=not retired))
         else:

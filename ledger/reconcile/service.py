@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from ledger.domain.instants import of_datetime
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
+from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
 from ledger.reconcile.leadership import Leadership
@@ -45,17 +47,18 @@ class Reconciliation:
         instance: str,
         now: Callable[[], Instant],
         nodes: Mapping[str, Sequence[QueryNode]],
+        registry: CollectorRegistry,
     ) -> None:
         self._ledger = ledger
         self._leadership = Leadership(database_url)
         self._instance = instance
         self._now = now
         self._nodes = nodes
+        self._counters = ReconcileCounters(registry)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reconcile")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sources: dict[str, tuple[Term, Reconciler]] = {}
-        self.leads = False
 
     def start(self) -> None:
         """Begin to lead, or to wait for it."""
@@ -99,7 +102,7 @@ class Reconciliation:
     async def _term(self) -> None:
         """Lead until the lock is lost, something fails, or the service stops."""
         log.info("leads", instance=self._instance)
-        self.leads = True
+        self._counters.leads.set(1)
         clients: list[QueryClient] = []
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -109,7 +112,14 @@ class Reconciliation:
                     asked = {node.name: self._client(node, desk) for node in nodes if node.api_url}
                     clients += asked.values()
                     term = Term(
-                        desk, asked, self._instance, self._now, time.monotonic, self._in_thread, tasks.create_task
+                        desk,
+                        asked,
+                        self._instance,
+                        self._now,
+                        time.monotonic,
+                        self._in_thread,
+                        tasks.create_task,
+                        self._counters,
                     )
                     last_sign_at = await self._in_thread(self._last_sign_at, desk)
                     self._sources[name] = (term, Reconciler(term, last_sign_at))
@@ -120,7 +130,7 @@ class Reconciliation:
         except* _Over:
             pass
         finally:
-            self.leads = False
+            self._counters.leads.set(0)
             self._sources.clear()
             for client in clients:
                 await client.close()

@@ -7,7 +7,8 @@ from typing import Any
 from ledger.domain.history import SourceEvent
 from ledger.domain.observation import Instant
 from ledger.domain.source import SourceState
-from ledger.reconcile import plan
+from ledger.reconcile import judge, plan
+from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.desk import Desk
 from ledger.reconcile.runs import Run
 from ledger.sources.wukongim.client import QueryClient
@@ -34,12 +35,14 @@ class Term:
         seconds: Callable[[], float],
         database: Database,
         spawn: Spawn,
+        counters: ReconcileCounters,
     ) -> None:
         self.desk = desk
         self.clients = clients
         self.instance = instance
         self.now, self.seconds = now, seconds
         self.database, self.spawn = database, spawn
+        self.counters = counters
         self.runs: dict[str, Run] = {}
         """All under way, by id."""
         self.in_flight: set[str] = set()
@@ -76,6 +79,16 @@ class Term:
     def needs_connections(self) -> bool:
         """Whether only `/connz` tells who was held by a node that is gone."""
         return bool(self.clients) and plan.needs_connections(self.source, self.clients.keys())
+
+    def answered(self, run: Run, node: str, route: plan.Route, verdicts: judge.Verdicts) -> None:
+        """A poll was answered and judged."""
+        run.judged(verdicts)
+        self.counters.answered(self.name, node, route.value, verdicts)
+
+    def failed(self, run: Run, node: str, route: plan.Route, reason: str, users: int) -> None:
+        """A poll about so many users was not answered, or with nothing of use."""
+        run.failed(node, reason, users)
+        self.counters.failed(self.name, node, route.value)
 
     async def start_run(self, run: Run) -> Run:
         """Put the begin of a run on record."""
