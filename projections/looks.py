@@ -57,7 +57,8 @@ SELECT heard.uid, %(source)s, CASE WHEN heard.known THEN heard.due ELSE heard.at
 """
 
 _DUE_COUNTS = """
-SELECT count(*) FILTER (WHERE urgent IS NOT NULL), count(*) FROM looks WHERE source = %s AND due_at <= %s
+SELECT count(*) FILTER (WHERE urgent IS NOT NULL), count(*)
+  FROM (SELECT urgent FROM looks WHERE source = %s AND due_at <= %s LIMIT 100000) AS due
 """
 
 _POSITION = "SELECT position FROM followers WHERE name = 'agenda'"
@@ -79,7 +80,7 @@ SELECT DISTINCT uid, split_part(token, '/', 1), 0
 
 
 class DueCounts(NamedTuple):
-    """How many users' looks are due: out of turn, and in all."""
+    """How many users' looks are due, out of turn and in all, counted up to 100,000."""
 
     urgent: int
     everybody: int

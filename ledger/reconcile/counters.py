@@ -9,39 +9,22 @@ class ReconcileCounters:
     """Counters and gauges in the registry of the instance."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._polls = Counter(
-            "presence_ledger_polls",
-            "Polls of the query APIs",
-            ["source", "node", "route", "outcome"],
-            registry=registry,
-        )
-        self._looked = Counter(
-            "presence_ledger_users_looked_at", "Users judged by polls", ["source"], registry=registry
-        )
-        self._drifts = Counter(
-            "presence_ledger_drifts",
-            "Drifts by what a look made of them",
-            ["source", "kind", "outcome"],
-            registry=registry,
-        )
-        self._swept = Counter(
-            "presence_ledger_users_swept",
-            "Users whose sessions ended with a node",
-            ["source", "node"],
-            registry=registry,
-        )
-        self._breaker = Gauge(
-            "presence_ledger_breaker_open", "1 while corrections to offline are held", ["source"], registry=registry
-        )
-        self._dark = Gauge("presence_ledger_source_dark", "1 while nothing is known", ["source"], registry=registry)
-        self._down = Gauge("presence_ledger_nodes_down", "Nodes in doubt", ["source"], registry=registry)
-        self._silent = Gauge(
-            "presence_ledger_webhooks_silent", "1 while webhooks stop and queries answer", ["source"], registry=registry
-        )
-        self._overdue = Gauge(
-            "presence_ledger_looks_due", "Users whose look is due and not under way", ["source"], registry=registry
-        )
-        self.leads = Gauge("presence_ledger_leads", "1 while this instance reconciles", registry=registry)
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"presence_ledger_{name}", text, ["source", *labels], registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"presence_ledger_{name}", text, labels, registry=registry)
+
+        self._polls = counter("polls", "Polls of the query APIs", "node", "route", "outcome")
+        self._looked = counter("users_looked_at", "Users judged by polls")
+        self._drifts = counter("drifts", "Drifts by what a look made of them", "kind", "outcome")
+        self._swept = counter("users_swept", "Users whose sessions ended with a node", "node")
+        self._breaker = gauge("breaker_open", "1 while corrections to offline are held", "source")
+        self._dark = gauge("source_dark", "1 while nothing is known of the source", "source")
+        self._down = gauge("nodes_down", "Nodes whose users are in doubt", "source")
+        self._silent = gauge("webhooks_silent", "1 while webhooks stop and queries answer", "source")
+        self._due = gauge("looks_due", "Users whose look is due", "source")
+        self.leads = gauge("leads", "1 while this instance reconciles")
 
     def answered(self, source: str, node: str, route: str, verdicts: Verdicts) -> None:
         """A poll was answered and judged."""
@@ -65,4 +48,4 @@ class ReconcileCounters:
         self._dark.labels(source).set(dark)
         self._down.labels(source).set(down)
         self._silent.labels(source).set(silent)
-        self._overdue.labels(source).set(due)
+        self._due.labels(source).set(due)
