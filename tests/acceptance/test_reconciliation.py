@@ -1,0 +1,242 @@
+"""Reconciliation as its users see it: drift is found and corrected with evidence, and a bad query API harms nobody."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.im_node import ImNode, Mode, im_node
+from tests.support.service import SECRET, Api, Service, new_service, wait_for
+
+POLICY = """
+[policy]
+tier_normal_seconds = 2
+tier_vip_seconds = 2
+tier_cold_seconds = 4
+confirm_seconds = 0.5
+breaker_hold_seconds = 2
+"""
+SECONDS = 20.0
+
+
+def settings(*urls: str | None, policy: str = POLICY, **nodes: str) -> str:
+    """A source `main` whose nodes n1, n2 … have these query APIs."""
+    lines = ["[[sources]]", 'name = "main"', 'profile = "v2.2"', f'webhook_secret = "{SECRET}"']
+    for number, url in enumerate(urls, 1):
+        lines += ["[[sources.nodes]]", f'name = "n{number}"']
+        lines += [f'api_url = "{url}"'] if url else []
+    return "\n".join([*lines, policy])
+
+
+@contextmanager
+def reconciled(folder: Path, database_url: str, *nodes: ImNode, policy: str = POLICY) -> Iterator[Api]:
+    """A service that reconciles these nodes, and has begun to."""
+    tables = settings(*(node.url for node in nodes), policy=policy)
+    with (
+        new_service(folder, folder / "data", database_url=database_url, tables=tables) as service,
+        ExitStack() as stack,
+    ):
+        service.start()
+        api = stack.enter_context(Api(service))
+        wait_for(lambda: api.source_events("run_ended"), SECONDS, api.service.log)
+        yield api
+
+
+@pytest.fixture
+def node() -> Iterator[ImNode]:
+    with im_node() as node:
+        yield node
+
+
+@pytest.fixture
+def api(tmp_path: Path, database_url: str, node: ImNode) -> Iterator[Api]:
+    with reconciled(tmp_path, database_url, node) as api:
+        yield api
+
+
+def shown(api: Api, uid: str) -> Any:
+    return api.presence(uid)["status"]
+
+
+def wait_until_shown(api: Api, uid: str, status: str) -> None:
+    wait_for(lambda: shown(api, uid) == status, SECONDS, lambda: (api.events(uid), api.service.log()[-3000:]))
+
+
+def test_lost_webhooks_of_both_kinds_are_found_and_corrected_with_evidence(api: Api, node: ImNode) -> None:
+    api.deliver(node.connect("alice"), node.connect("carol"))
+    node.connect("bob")
+    api.deliver("bob-0-0-9-0-0")  # bob is known, and shown offline
+    node.close("alice")
+    wait_until_shown(api, "alice", "offline")
+    wait_until_shown(api, "bob", "online")
+    assert shown(api, "carol") == "online"
+    events = api.ledger()
+    polls = {event["poll"]: event["position"] for event in events if event["kind"] == "poll_observed"}
+    runs = {event["run"] for event in events if event["kind"] == "run_started"}
+    for uid, drift in (("alice", "ghost"), ("bob", "missed")):
+        [corrected] = [event for event in api.events(uid) if event["verdict"] == "corrected"]
+        assert corrected["drift"] == drift
+        assert polls[corrected["poll"]] < corrected["position"]
+        assert corrected["run"] in runs
+        assert api.presence(uid)["cause"] == {
+            "kind": "correction",
+            "at": corrected["received_at"],
+            "position": corrected["position"],
+        }
+    wait_for(lambda: api.presence("carol")["verified_at"], SECONDS)
+
+
+def test_whoever_is_connected_before_the_first_start_is_found(tmp_path: Path, database_url: str, node: ImNode) -> None:
+    for number in range(50):
+        node.connect(f"early-{number}", number % 3)
+    with reconciled(tmp_path, database_url, node) as api:
+        summary = api.get("/v1/presence/summary")
+        assert summary["users"]["online"] == 50
+
+
+def test_a_crash_shows_unknown_and_then_who_came_back(api: Api, node: ImNode) -> None:
+    api.deliver(*(node.connect(uid) for uid in ("alice", "bob", "carol")))
+    wait_for(lambda: api.source_events("node_booted"), SECONDS)
+    node.crash()
+    wait_for(lambda: api.presence("alice")["reason"] == "node_down", SECONDS, api.service.log)
+    node.start()
+    node.connect("bob")  # whose webhook is lost
+    api.deliver(node.connect("carol"))
+    for uid, status in (("alice", "offline"), ("bob", "online"), ("carol", "online")):
+        wait_until_shown(api, uid, status)
+    [swept] = [event for event in api.events("alice") if event["verdict"] == "swept"]
+    assert swept["rule"] == "restart"
+    assert swept["earliest"] < swept["latest"]
+    [booted] = [event for event in api.source_events("node_booted") if event["position"] == swept["evidence"]]
+    assert not booted["first"]
+
+
+@pytest.mark.parametrize("mode", ["401", "400", "500", "html", "half", "slow"])
+def test_a_query_api_that_fails_changes_nothing(api: Api, node: ImNode, mode: Mode) -> None:
+    api.deliver(*(node.connect(f"u{number}") for number in range(5)))
+    for number in range(5):
+        wait_for(lambda number=number: api.presence(f"u{number}")["verified_at"], SECONDS)
+    node.mode = mode
+    before = len(api.source_events("run_ended"))
+    run = api.http.post("/v1/sources/main/reconcile", json={"uids": [f"u{n}" for n in range(5)]})
+    assert run.status_code == 202, run.text
+    ended = wait_for(lambda: api.source_events("run_ended")[before:], 40.0, api.service.log)
+    [failed] = [event for event in ended if event["scope"] == "manual"]
+    assert failed["counts"]["failed"] == 5
+    assert failed["failures"]["n1"]
+    assert all(shown(api, f"u{number}") == "online" for number in range(5))
+    assert not [event for event in api.ledger() if event.get("verdict") == "corrected"]
+
+
+def test_a_lie_about_many_turns_nobody_offline(api: Api, node: ImNode) -> None:
+    uids = [f"u{number}" for number in range(60)]
+    api.deliver(*(node.connect(uid) for uid in uids))
+    for uid in uids:
+        wait_for(lambda uid=uid: api.presence(uid)["verified_at"], SECONDS)
+    node.mode = "nobody"
+    wait_for(lambda: api.source_events("breaker_opened"), SECONDS, api.service.log)
+    node.mode = "truth"
+    wait_for(lambda: api.source_events("breaker_closed"), SECONDS, api.service.log)
+    wait_for(lambda: all(api.presence(uid)["verified_at"] > _opened_at(api) for uid in uids), SECONDS)
+    assert all(event["status_after"] == "online" for event in api.ledger() if "status_after" in event)
+
+
+def _opened_at(api: Api) -> str:
+    at: str = api.source_events("breaker_opened")[-1]["at"]
+    return at
+
+
+def test_a_source_that_falls_silent_goes_dark_and_comes_back(tmp_path: Path, database_url: str, node: ImNode) -> None:
+    with reconciled(tmp_path, database_url, node, policy=POLICY + "dark_seconds = 3\n") as api:
+        api.deliver(node.connect("alice"))
+        node.crash()
+        wait_for(lambda: api.presence("alice")["reason"] == "source_dark", SECONDS, api.service.log)
+        assert api.http.get("/health/ready").status_code == 200
+        api.deliver("bob-0-1-77-1-1")
+        wait_for(lambda: shown(api, "bob") == "online", SECONDS, api.service.log)
+
+
+def test_a_node_that_is_retired_takes_its_sessions_along(tmp_path: Path, database_url: str) -> None:
+    tables = settings(None, None)
+    with new_service(tmp_path, tmp_path / "data", database_url=database_url, tables=tables) as service:
+        service.start()
+        with Api(service) as api:
+            api.deliver("alice-0-1-1-1-1", node="n1")
+            api.deliver("bob-0-1-1-1-1", node="n2")
+        service.stop()
+        service.configure(database_url=database_url, tables=settings(None))
+        service.start()
+        with Api(service) as api:
+            wait_until_shown(api, "bob", "offline")
+            assert shown(api, "alice") == "online"
+            [swept] = [event for event in api.events("bob") if event["verdict"] == "swept"]
+            assert swept["rule"] == "node_retired"
+
+
+def test_an_address_where_nobody_answers_stops_nothing(tmp_path: Path, database_url: str) -> None:
+    tables = settings("http://127.0.0.1:9")
+    with new_service(tmp_path, tmp_path / "data", database_url=database_url, tables=tables) as service:
+        service.start()
+        with Api(service) as api:
+            api.deliver("alice-0-1-1-1-1")
+            wait_for(lambda: api.source_events("run_ended"), SECONDS, service.log)
+            assert shown(api, "alice") == "online"
+            assert api.http.get("/health/ready").status_code == 200
+
+
+def test_a_second_instance_takes_over_when_the_leading_one_is_killed(
+    tmp_path: Path, database_url: str, node: ImNode
+) -> None:
+    tables = settings(node.url)
+
+    def instance(name: str) -> Any:
+        return new_service(tmp_path / name, tmp_path / name / "data", database_url=database_url, tables=tables)
+
+    with instance("a") as first, instance("b") as second:
+        first.start()
+        second.start()
+        with Api(second) as api:
+            wait_for(lambda: api.source_events("run_ended"), SECONDS, first.log)
+            begun = len(api.source_events("run_started"))
+            first.kill()
+            wait_for(lambda: len(api.source_events("run_started")) > begun, 10.0, second.log)
+            api.deliver(node.connect("alice"))
+            node.close("alice")
+            wait_until_shown(api, "alice", "offline")
+            wait_for(lambda: _unended(api) <= 1, SECONDS)
+
+
+def _unended(api: Api) -> int:
+    events = api.ledger()
+    started = {event["run"] for event in events if event["kind"] == "run_started"}
+    return len(started - {event["run"] for event in events if event["kind"] == "run_ended"})
+
+
+def test_two_nodes_of_v2_who_is_at_the_living_one_stays_online(tmp_path: Path, database_url: str) -> None:
+    with im_node(1001) as living, im_node(1002) as dying, ExitStack() as stack:
+        living.peers, dying.peers = [dying], [living]
+        api = stack.enter_context(reconciled(tmp_path, database_url, living, dying))
+        api.deliver(living.connect("alice"), node="n2")  # the sender leads the user's slot, another one holds him
+        api.deliver(dying.connect("bob"), node="n1")
+        wait_for(lambda: len(api.source_events("node_booted")) == 2, SECONDS)
+        dying.crash()
+        wait_for(lambda: api.presence("bob")["reason"] == "node_down", SECONDS, api.service.log)
+        wait_until_shown(api, "alice", "online")
+        dying.start()
+        wait_until_shown(api, "bob", "offline")
+        assert shown(api, "alice") == "online"
+
+
+def test_the_service_that_was_away_learns_what_it_missed(tmp_path: Path, database_url: str, node: ImNode) -> None:
+    with reconciled(tmp_path, database_url, node) as api:
+        api.deliver(node.connect("alice"), node.connect("bob"))
+        service: Service = api.service
+        service.stop()
+        node.close("alice")
+        node.connect("carol")
+        service.start()
+        wait_until_shown(api, "carol", "online")
+        wait_until_shown(api, "alice", "offline")
+        assert shown(api, "bob") == "online"
