@@ -1,0 +1,135 @@
+"""A service that reconciles with simulated nodes: its settings, the simulation beside it, what it answers of users."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx2
+
+from bench import _service
+from bench._report import Options
+from ledger.simulator.api import free_port
+from ledger.simulator.events import SimulatedEvent
+from ledger.simulator.plan import PROFILES, NodePlan, Profile
+from ledger.simulator.runtime import Simulation
+
+SOURCE = "main"
+CHUNK_UIDS = 10_000
+"""Users that one query may ask about."""
+
+CONFIGURATION = """
+data_dir = "{folder}/data"
+database_url = "{database_url}"
+listen = "127.0.0.1:{port}"
+log_level = "warning"
+[[sources]]
+name = "{source}"
+profile = "{profile}"
+webhook_secret = "{secret}"
+{nodes}
+[policy]
+{policy}
+[api_keys]
+bench = {{ key = "{key}", scopes = ["admin"] }}
+"""
+
+NODE = """[[sources.nodes]]
+name = "{name}"
+api_url = "http://127.0.0.1:{port}"
+"""
+
+
+class Reconciling(_service.Service):
+    """A service whose source has so many simulated nodes with query APIs; `policy` is what differs from the defaults."""
+
+    def __init__(
+        self, folder: Path, database_url: str, profile: Profile, nodes: int, policy: Mapping[str, float]
+    ) -> None:
+        super().__init__(folder, database_url)
+        self.nodes = tuple(
+            NodePlan(f"n{number}", _service.SECRET, api_port=free_port()) for number in range(1, nodes + 1)
+        )
+        self._configuration.write_text(
+            CONFIGURATION.format(
+                folder=folder,
+                database_url=database_url.replace("\\", "\\\\"),
+                port=self.port,
+                source=SOURCE,
+                profile=profile,
+                secret=_service.SECRET,
+                nodes="".join(NODE.format(name=node.name, port=node.api_port) for node in self.nodes),
+                policy="\n".join(f"{name} = {value:g}" for name, value in policy.items()),
+                key=_service.KEY,
+            ),
+            encoding="utf-8",
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it listens; the target of a simulation's plan."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self) -> httpx2.AsyncClient:
+        """A client of its API with the key for everything."""
+        headers = {"Authorization": f"Bearer {_service.KEY}"}
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=60.0, trust_env=False)
+
+
+class Answered(NamedTuple):
+    """What the service says of a user at a position of the ledger."""
+
+    status: str
+    reason: str | None
+    position: int
+
+
+async def answers(client: httpx2.AsyncClient, uids: Iterable[str]) -> dict[str, Answered]:
+    """What the service says of these users. Raises httpx2.HTTPStatusError."""
+    found: dict[str, Answered] = {}
+    asked = list(uids)
+    for start in range(0, len(asked), CHUNK_UIDS):
+        answer = await client.post("/v1/presence/query", json={"uids": asked[start : start + CHUNK_UIDS]})
+        answer.raise_for_status()
+        for item in answer.json()["items"]:
+            found[item["uid"]] = Answered(item["status"], item["reason"], item["as_of"]["position"])
+    return found
+
+
+@asynccontextmanager
+async def at_work(
+    simulation: Simulation, until: Callable[[Simulation], bool] = lambda simulation: simulation.elapsed > 0
+) -> AsyncIterator[Simulation]:
+    """A simulation that runs, from when `until` holds; it is stopped at the end. Raises what ends it before."""
+    running = asyncio.create_task(simulation.run())
+    try:
+        while not until(simulation):
+            if running.done():
+                break
+            await asyncio.sleep(0.01)
+        if not running.done():
+            yield simulation
+    finally:
+        simulation.stop()
+        await running
+
+
+def nobody_listens(_: SimulatedEvent) -> None:
+    """What happens in the simulation is of no interest."""
+
+
+def profile_of(name: str) -> Profile:
+    """The simulator's profile of that name. Raises ValueError."""
+    profiles: dict[str, Profile] = {profile: profile for profile in PROFILES}
+    if name not in profiles:
+        raise ValueError(f"no profile {name}; there are: {', '.join(PROFILES)}")
+    return profiles[name]
+
+
+def amounts(options: Options, **defaults: str) -> tuple[dict[str, str], Options]:
+    """-> (the defaults, changed by `--set`; the options left, whose settings are the embedded PostgreSQL's)"""
+    own = {name: value for name, value in options.settings.items() if name in defaults}
+    rest = {name: value for name, value in options.settings.items() if name not in defaults}
+    return defaults | own, replace(options, settings=rest)
