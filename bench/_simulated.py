@@ -43,7 +43,7 @@ api_url = "http://127.0.0.1:{port}"
 
 
 class Reconciling(_service.Service):
-    """A service whose source has so many simulated nodes with query APIs; `policy` is what differs from the defaults."""
+    """A service whose source has simulated nodes with query APIs; `policy` is what differs from the defaults."""
 
     def __init__(
         self, folder: Path, database_url: str, profile: Profile, nodes: int, policy: Mapping[str, float]
