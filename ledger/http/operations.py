@@ -1,13 +1,17 @@
 """The routes for those who run the service: health, metrics, sources."""
 
 import asyncio
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from ledger.domain.instants import optional
+from ledger.domain.instants import of_datetime, optional, to_text
+from ledger.domain.observation import SECOND
+from ledger.domain.profile import Profile
 from ledger.domain.source import NodeState, SourceState
 from ledger.errors import StoreUnavailable
 from ledger.http import schemas
@@ -15,9 +19,15 @@ from ledger.http.auth import require
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
 from ledger.http.state import Services, services_of
-from projections import sources
+from ledger.settings import SourceSettings
+from projections import node_health, sources
 
 READY_SECONDS = 2.0
+
+LED_SECONDS = 10.0
+"""Another instance leads so long after the end of the one before, at the latest."""
+
+Json = dict[str, Any]
 
 health = APIRouter(tags=["operations"])
 router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
@@ -54,38 +64,137 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/v1/sources", summary="The sources and their nodes", response_model=schemas.SourceItems)
 def list_sources(request: Request) -> Response:
-    """Each source of the settings as the ledger has it, and what this instance counted of its nodes."""
+    """Each source of the settings as the ledger has it, how its query APIs fare, and what this instance counted."""
     refuse_parameters(request)
     services = services_of(request)
-    ledger = services.ledger
-    with ledger.connection() as connection:
-        states = [sources.load(connection, ledger, source.name) for source in services.settings.sources]
+    with services.ledger.connection() as connection:
+        found = [
+            _Source(
+                services,
+                settings,
+                sources.load(connection, services.ledger, settings.name),
+                node_health.of_source(connection, settings.name),
+            )
+            for settings in services.settings.sources
+        ]
     body = {
-        "items": [_source_view(services, state) for state in states],
+        "items": [source.view() for source in found],
         "forbidden_since_start": services.counters.forbidden_count(),
     }
     return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-def _source_view(services: Services, source: SourceState) -> dict[str, Any]:
-    nodes = []
-    for name, profile in source.node_profiles.items():
-        node = source.nodes.get(name, NodeState())
-        nodes.append(
-            {
-                "name": name,
-                "profile": profile,
-                "last_webhook_at": optional(node.last_webhook_at),
-                "highest_conn_id": node.highest_conn_id,
-                "down_since": optional(node.down_since),
-                "since_start": services.counters.of_node(source.name, name),
-            }
-        )
-    return {
-        "name": source.name,
-        "profile": source.profile,
-        "version": source.version,
-        "last_webhook_at": optional(source.last_webhook_at),
-        "dark_since": optional(source.dark_since),
-        "nodes": nodes,
-    }
+class _Source:
+    """One source of the settings, its state in the ledger, and what the leading instance noted of it."""
+
+    def __init__(
+        self, services: Services, settings: SourceSettings, state: SourceState, noted: Mapping[str, Json]
+    ) -> None:
+        self._services = services
+        self._state = state
+        self._noted = noted.get("", {})
+        self._asked = [node.name for node in settings.nodes if node.api_url]
+        self._apis = {name: noted[name] for name in self._asked if name in noted}
+
+    def view(self) -> Json:
+        """As the API shows it."""
+        state = self._state
+        return {
+            "name": state.name,
+            "profile": state.profile,
+            "version": state.version,
+            "health": self._health(),
+            "reasons": list(self._reasons()),
+            "last_webhook_at": optional(state.last_webhook_at),
+            "rhythm_seconds": self._noted.get("webhook_interval_seconds"),
+            "webhooks_silent": self._webhooks_are_silent,
+            "last_good_poll_at": self._noted.get("last_good_poll_at"),
+            "leader": self._noted.get("leader"),
+            "dark_since": optional(state.dark_since),
+            "breaker": {"open": state.breaker_until is not None, "until": optional(state.breaker_until)},
+            "open_runs": [
+                {
+                    "run": run,
+                    "scope": opened.scope,
+                    "node": opened.node,
+                    "started_at": optional(opened.started_at),
+                    "users": len(opened.uids) or None,
+                }
+                for run, opened in state.open_runs.items()
+            ],
+            "retired_nodes": list(state.retired),
+            "nodes": [self._node(name, profile) for name, profile in state.node_profiles.items()],
+        }
+
+    def _node(self, name: str, profile: Profile) -> Json:
+        node = self._state.nodes.get(name, NodeState())
+        api = self._apis.get(name)
+        return {
+            "name": name,
+            "profile": profile,
+            "last_webhook_at": optional(node.last_webhook_at),
+            "highest_conn_id": node.highest_conn_id,
+            "down_since": optional(node.down_since),
+            "boot": node.boot and {"earliest": optional(node.boot[0]), "latest": optional(node.boot[1])},
+            "api": {
+                "configured": name in self._asked,
+                "health": None if api is None else {field: api.get(field) for field in schemas.ApiHealth.model_fields},
+            },
+            "since_start": self._services.counters.of_node(self._state.name, name),
+        }
+
+    def _health(self) -> str:
+        if self._state.dark_since is not None:
+            return "dark"
+        if not self._asked:
+            return "unreconciled"
+        return "degraded" if any(self._reasons()) else "good"
+
+    @property
+    def _webhooks_are_silent(self) -> bool:
+        return bool(self._noted.get("webhooks_silent", False))
+
+    def _reasons(self) -> Iterator[str]:
+        """Why the source is not good, in words."""
+        state = self._state
+        if state.dark_since is not None:
+            yield f"neither a webhook nor a good answer since {to_text(state.dark_since)}"
+        if not self._asked:
+            yield "no node has an api_url: what webhooks miss stays unseen"
+        elif (unled := self._unled()) is not None:
+            yield unled
+        if state.breaker_until is not None:
+            yield (
+                "too many online users were said to be offline at once: corrections to offline are held until "
+                f"{to_text(state.breaker_until)} at least"
+            )
+        if self._webhooks_are_silent:
+            yield "webhooks have stopped while queries answer: look at the webhook's address and secret on the nodes"
+        for name in state.node_profiles:
+            yield from self._reasons_of(name)
+        for name in state.retired:
+            yield f"{name}: no longer configured; its sessions are still to be ended"
+
+    def _unled(self) -> str | None:
+        """Whether the leading instance is missing: it notes every second how it fares."""
+        noted_at = self._noted.get("noted_at")
+        if noted_at is None:
+            return "reconciliation has not begun yet"
+        ago = (self._services.clock.now() - of_datetime(datetime.fromisoformat(noted_at))) / SECOND
+        return f"no instance has reconciled since {noted_at}" if ago > LED_SECONDS else None
+
+    def _reasons_of(self, name: str) -> Iterator[str]:
+        node = self._state.nodes.get(name, NodeState())
+        if node.down_since is not None and node.swept:
+            yield f"{name}: does not answer since {to_text(node.down_since)}"
+        elif not node.swept:
+            yield f"{name}: has booted; who was connected to it before is still being looked at"
+        if name not in self._asked:
+            return
+        api = self._apis.get(name, {})
+        if failures := api.get("failures_in_a_row"):
+            yield f"{name}: its query API fails ({failures} in a row): {api.get('last_reason')}"
+        elif api.get("probe_reason") is not None:
+            yield f"{name}: its last probe failed: {api['probe_reason']}"
+        elif api.get("last_good_at") is None and api.get("last_good_probe_at") is None:
+            yield f"{name}: its query API has not answered yet"

@@ -5,8 +5,6 @@ from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
@@ -20,19 +18,9 @@ from projections.current import can_be_stored
 from projections.reader import Read
 from projections.shown import as_of
 
-MAX_UIDS = 10_000
-
 router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=schemas.PROBLEMS)
 
 _encode = msgspec.json.Encoder().encode
-
-
-class UidQuery(BaseModel):
-    """Whom to ask about."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
-
-    uids: Annotated[list[str], Field(max_length=MAX_UIDS)]
 
 
 class PresenceFilter(Page):
@@ -66,16 +54,14 @@ async def one_presence(request: Request, uid: Uid) -> Response:
     summary="Which of these users are online?",
     response_model=schemas.PresenceItems,
     responses={413: schemas.problem("The body is larger than `max_body_bytes`")},
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": UidQuery.model_json_schema()}}}
-    },
+    openapi_extra=schemas.body_of(schemas.UidQuery),
 )
 async def query_presences(request: Request) -> Response:
     """The presences of up to 10,000 users in the order asked, all of one snapshot."""
     refuse_parameters(request)
     services = services_of(request)
     body = await bodies.read(request, services.settings.max_body_bytes, "ask about fewer users")
-    read = await services.reader.many(_parse(body).uids)
+    read = await services.reader.many(schemas.parse(schemas.UidQuery, body).uids)
     return Response(b"{" + _items(read, services.clock.now()) + b"}", media_type="application/json")
 
 
@@ -107,15 +93,6 @@ def _items(read: Read, now: Instant) -> bytes:
     """`"items":[…]`, each with the same `as_of`."""
     end = as_of(now, read.head)
     return b'"items":[' + (end + b",").join(read.bodies) + (end if read.bodies else b"") + b"]"
-
-
-def _parse(body: bytes) -> UidQuery:
-    """Here and not by FastAPI, which would read a body of any size before it looks for a key."""
-    try:
-        return UidQuery.model_validate_json(body)
-    except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False, include_context=False)
-        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in errors]) from error
 
 
 def _matches(header: str | None, etag: str) -> bool:

@@ -1,10 +1,84 @@
-"""The shapes of the API's answers, for its documentation; for speed, the answers are encoded without them."""
+"""The shapes of questions, which are checked by them, and of answers, for the API's documentation alone.
 
-from typing import Any, Literal
+For speed, the answers are encoded without them.
+"""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from ledger.domain.observation import MAX_UID_BYTES
+from ledger.domain.reconciled import Attribution, DriftKind, Outcome, RunScope, Tier
+from projections.current import can_be_stored
+
+MAX_UIDS = 10_000
 
 StatusName = Literal["online", "offline", "unknown"]
+Health = Literal["good", "degraded", "dark", "unreconciled"]
+
+
+def uid_problem(uid: str) -> str | None:
+    """Why nobody can have that uid, if so."""
+    if not uid:
+        return "an empty uid"
+    if not can_be_stored(uid):
+        return "a uid holds neither NUL nor half a character"
+    return f"over {MAX_UID_BYTES} bytes" if len(uid.encode()) > MAX_UID_BYTES else None
+
+
+def _possible(uid: str) -> str:
+    problem = uid_problem(uid)
+    if problem is not None:
+        raise ValueError(problem)
+    return uid
+
+
+class UidQuery(BaseModel):
+    """Whom to ask about."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
+
+    uids: Annotated[list[str], Field(max_length=MAX_UIDS)]
+
+
+class RunQuery(BaseModel):
+    """Whom to look at now; without `uids`, everybody."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
+
+    uids: (
+        Annotated[list[Annotated[str, AfterValidator(_possible)]], Field(min_length=1, max_length=MAX_UIDS)] | None
+    ) = None
+
+
+class TierQuery(BaseModel):
+    """How soon a user is to be looked at again; null leaves it to the rules."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"tier": "vip"}]})
+
+    tier: Tier | None
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], body: bytes) -> Model:
+    """A body as its model. Raises RequestValidationError, which names the fields.
+
+    Here and not by FastAPI, which would read a body of any size before it looks for a key.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in errors]) from error
+
+
+def body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """What `parse` reads, as a route's `openapi_extra`."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 class FieldError(BaseModel):
@@ -138,26 +212,160 @@ class DeliveryBody(BaseModel):
     next: str | None
 
 
+class BootBody(BaseModel):
+    """The interval in which a node last booted."""
+
+    earliest: str
+    latest: str
+
+
+class ApiHealth(BaseModel):
+    """How a node's query API fares, as the leading instance last knew it; reasons in words, probes apart."""
+
+    last_good_at: str | None
+    last_failure_at: str | None
+    failures_in_a_row: int
+    last_reason: str | None
+    breaker: Literal["closed", "open", "half_open"]
+    breaker_open_until: str | None
+    last_good_probe_at: str | None
+    probe_reason: str | None
+    calls: int
+    users_asked: int
+
+
+class ApiBody(BaseModel):
+    """Whether a node has an `api_url`, and how its query API fares; null until it has been asked."""
+
+    configured: bool
+    health: ApiHealth | None
+
+
 class NodeBody(BaseModel):
     name: str
     profile: str
     last_webhook_at: str | None
     highest_conn_id: int
     down_since: str | None
+    boot: BootBody | None
+    api: ApiBody
     since_start: dict[str, int]
 
 
+class BreakerBody(BaseModel):
+    """While it is open, corrections to offline are held."""
+
+    open: bool
+    until: str | None
+
+
+class OpenRunBody(BaseModel):
+    """A run that has not ended; `users` are those that were named."""
+
+    run: str
+    scope: RunScope
+    node: str | None
+    started_at: str
+    users: int | None
+
+
 class SourceBody(BaseModel):
-    """A source as the ledger has it; `since_start` is what this instance counted."""
+    """A source as the ledger has it; `since_start` is what this instance counted.
+
+    `health` has its `reasons`. `rhythm_seconds` is the usual time between two webhooks, `webhooks_silent` the alarm
+    that they have stopped while queries answer.
+    """
 
     name: str
     profile: str
     version: int
+    health: Health
+    reasons: list[str]
     last_webhook_at: str | None
+    rhythm_seconds: float | None
+    webhooks_silent: bool
+    last_good_poll_at: str | None
+    leader: str | None
     dark_since: str | None
+    breaker: BreakerBody
+    open_runs: list[OpenRunBody]
+    retired_nodes: list[str]
     nodes: list[NodeBody]
 
 
 class SourceItems(BaseModel):
     items: list[SourceBody]
     forbidden_since_start: int
+
+
+class RunCountsBody(BaseModel):
+    """Users, but for the polls."""
+
+    polls: int
+    failed_polls: int
+    looked: int
+    agreed: int
+    drifted: int
+    corrected: int
+    cleared: int
+    in_flight: int
+    held: int
+    swept: int
+    failed: int
+    overdue: int
+
+
+class RunBody(BaseModel):
+    """A reconciliation run; `users` are those to be looked at, where that is known, `failures` the last one by node."""
+
+    run: str
+    source: str
+    position: int
+    scope: RunScope
+    node: str | None
+    state: Literal["running", "completed", "interrupted"]
+    instance: str
+    started_at: str
+    ended_at: str | None
+    duration_seconds: float | None
+    users: int | None
+    counts: RunCountsBody
+    failures: dict[str, str]
+
+
+class RunPage(BaseModel):
+    items: list[RunBody]
+    next: str | None
+
+
+class DriftBody(BaseModel):
+    """A difference between presence and polls: it began after `agreed_at` and before `disagreed_at`.
+
+    `position` is of the event that first told of it, `last_position` of the last one.
+    """
+
+    uid: str
+    source: str
+    position: int
+    kind: DriftKind
+    state: Outcome
+    agreed_at: str | None
+    disagreed_at: str
+    ended_at: str | None
+    attributed_to: Attribution | None
+    run: str
+    node: str
+    last_position: int
+
+
+class DriftPage(BaseModel):
+    items: list[DriftBody]
+    next: str | None
+
+
+class TierBody(BaseModel):
+    """A user's tier, and the position of the event that says so."""
+
+    uid: str
+    tier: Tier | None
+    position: int

@@ -1,0 +1,192 @@
+"""The routes of reconciliation: its runs and drifts on record, a run asked for, a user's tier."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from ledger.domain.reconciled import Attribution, DriftKind, Outcome, Tier
+from ledger.http import bodies, schemas
+from ledger.http.auth import require
+from ledger.http.paging import Page, bad_cursor, from_cursor, number_from_cursor, refuse_parameters, to_cursor
+from ledger.http.problems import Problem, invalid
+from ledger.http.state import Services, services_of
+from ledger.http.uid import Uid
+from ledger.reconcile.requests import request_run, set_tier
+from ledger.settings import SourceSettings
+from ledger.store import api_keys
+from ledger.store.api_keys import key_hash
+from projections import drifts, runs, sources
+from projections.current import can_be_stored
+from projections.drifts import DriftFilter
+
+record = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
+orders = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("admin"))], responses=schemas.PROBLEMS)
+
+NO_SOURCE = "no such source"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class DriftQuery(Page):
+    """Which drifts."""
+
+    state: Outcome | None = None
+    kind: DriftKind | None = None
+    source: Annotated[str | None, Query(max_length=64)] = None
+    node: Annotated[str | None, Query(max_length=1024, description="whose answer first told of it")] = None
+    attributed_to: Attribution | None = None
+    uid: str | None = None
+
+
+@record.get(
+    "/v1/sources/{source}/runs",
+    summary="A source's reconciliation runs",
+    response_model=schemas.RunPage,
+    responses={404: schemas.problem("No such source")},
+)
+def source_runs(request: Request, source: str, query: Annotated[Page, Query()]) -> Response:
+    """Every run in the order of their begin, also of a source that the settings no longer name."""
+    services = services_of(request)
+    after = number_from_cursor(query.after) or 0
+    if not _is_known(services, source):
+        raise Problem(404, NO_SOURCE)
+    with services.ledger.connection() as connection:
+        found = runs.page(connection, services.ledger.events_mapper, source, after, query.limit)
+    following = str(found[-1]["position"]) if len(found) == query.limit else None
+    return _json({"items": found, "next": following})
+
+
+@record.get(
+    "/v1/runs/{run}",
+    summary="One reconciliation run",
+    response_model=schemas.RunBody,
+    responses={404: schemas.problem("No such run")},
+)
+def one_run(request: Request, run: str) -> Response:
+    """The run as it stands: while it is `running`, its counts are those of a moment ago."""
+    refuse_parameters(request)
+    return _json(_run(services_of(request), run))
+
+
+@record.get("/v1/drift", summary="Drifts", response_model=schemas.DriftPage)
+def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Response:
+    """Differences between presence and polls, in the order in which they were first told of."""
+    wanted = DriftFilter(query.state, query.kind, query.source, query.node, query.attributed_to, query.uid)
+    after = _place(query.after)
+    found: list[drifts.Drift] = []
+    if all(value is None or can_be_stored(value) for value in wanted):
+        with services_of(request).ledger.connection() as connection:
+            found = drifts.page(connection, wanted, after, query.limit)
+    following = to_cursor(f"{found[-1].position}.{found[-1].uid}") if len(found) == query.limit else None
+    return _json({"items": [drift.as_dict() for drift in found], "next": following})
+
+
+@orders.post(
+    "/v1/sources/{source}/reconcile",
+    status_code=202,
+    summary="Look at users now",
+    response_model=schemas.RunBody,
+    responses={
+        202: {"headers": {"Location": {"description": "The run's own address", "schema": {"type": "string"}}}},
+        404: schemas.problem("No such source"),
+        409: schemas.problem("No node of the source has an `api_url`"),
+        413: schemas.problem("The body is larger than `max_body_bytes`"),
+    },
+    openapi_extra=schemas.body_of(schemas.RunQuery, required=False),
+)
+async def reconcile(request: Request, source: str) -> Response:
+    """A run over these users, or without a body over everybody; whoever leads the reconciliation makes it.
+
+    A user whom nobody knows is looked at like any other. The answer is the run as it begins.
+    """
+    refuse_parameters(request)
+    services = services_of(request)
+    configured = next((each for each in services.settings.sources if each.name == source), None)
+    if configured is None:
+        raise Problem(404, NO_SOURCE)
+    body = await bodies.read(request, services.settings.max_body_bytes, "name fewer users")
+    wanted = schemas.parse(schemas.RunQuery, body) if body.strip() else schemas.RunQuery()
+    if not any(node.api_url for node in configured.nodes):
+        raise Problem(409, f"no node of '{source}' has an api_url in the settings: there is nobody to ask")
+    run = await asyncio.to_thread(_request_run, services, configured, wanted.uids or ())
+    return _json(run, status=202, headers={"Location": f"/v1/runs/{run['run']}"})
+
+
+@orders.put(
+    "/v1/users/{uid:uid}/tier",
+    summary="How soon a user is looked at again",
+    response_model=schemas.TierBody,
+    responses={413: schemas.problem("The body is larger than `max_body_bytes`")},
+    openapi_extra=schemas.body_of(schemas.TierQuery),
+)
+async def put_tier(request: Request, uid: Uid) -> Response:
+    """An event of the user, who need not have been observed; `null` leaves it to the rules again."""
+    refuse_parameters(request)
+    problem = schemas.uid_problem(uid)
+    if problem is not None:
+        raise invalid("uid", problem)
+    services = services_of(request)
+    body = await bodies.read(request, services.settings.max_body_bytes, "a tier is a word")
+    tier = schemas.parse(schemas.TierQuery, body).tier
+    position = await asyncio.to_thread(_set_tier, services, uid, tier, request.headers["authorization"])
+    return _json({"uid": uid, "tier": tier, "position": position})
+
+
+def _is_known(services: Services, source: str) -> bool:
+    """Whether the settings name the source, or its stream does."""
+    if any(each.name == source for each in services.settings.sources):
+        return True
+    if not can_be_stored(source):
+        return False
+    with services.ledger.connection() as connection:
+        return sources.load(connection, services.ledger, source).version > 0
+
+
+def _run(services: Services, run: str) -> dict[str, object]:
+    if can_be_stored(run):
+        with services.ledger.connection() as connection:
+            found = runs.one(connection, services.ledger.events_mapper, run)
+        if found is not None:
+            return found
+    raise Problem(404, "no such run")
+
+
+def _request_run(services: Services, source: SourceSettings, uids: Sequence[str]) -> dict[str, object]:
+    run = request_run(services.ledger, source.name, uids, services.instance, services.clock.now())
+    return _run(services, run)
+
+
+def _set_tier(services: Services, uid: str, tier: Tier | None, authorization: str) -> int:
+    by = _key_name(services, authorization.partition(" ")[2].strip())
+    return set_tier(services.ledger, uid, tier, by, services.clock.now())
+
+
+def _key_name(services: Services, key: str) -> str:
+    """The name of an API key that has just been found in force."""
+    hashed = key_hash(key)
+    for fixed in services.settings.api_keys:
+        if key_hash(fixed.key) == hashed:
+            return fixed.name
+    with services.ledger.connection() as connection:
+        stored = api_keys.load_active(connection).get(hashed)
+    if stored is None:
+        raise Problem(401, "this API key has just been revoked", headers={"WWW-Authenticate": "Bearer"})
+    return stored[0]
+
+
+def _place(cursor: str | None) -> tuple[int, str]:
+    """The position and the uid of a drift cursor."""
+    key = from_cursor(cursor)
+    if key is None:
+        return 0, ""
+    position, dot, uid = key.partition(".")
+    if not (dot and position.isascii() and position.isdigit()) or len(position) > 18 or not can_be_stored(uid):
+        raise bad_cursor()
+    return int(position), uid
+
+
+def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(_encode(body), status, headers, "application/json")
