@@ -55,6 +55,21 @@ class Client:
             self._check(response)
             yield from (line for line in response.iter_lines() if line)
 
+    def sources(self) -> list[str]:
+        """Returns the names of the sources that the service takes webhooks of."""
+        return [source["name"] for source in self._json("GET", "/v1/sources")["items"]]
+
+    def start_run(self, source: str, uids: Sequence[str]) -> Json:
+        """Has these users looked at now, or everybody; returns the run as it begins."""
+        for uid in uids:
+            path_segment(uid)
+        body = {"uids": list(uids)} if uids else {}
+        return self._json("POST", f"/v1/sources/{path_segment(source)}/reconcile", json=body)
+
+    def run(self, run: str) -> Json:
+        """Returns a run as it stands."""
+        return self._json("GET", f"/v1/runs/{path_segment(run)}")
+
     def _json(self, method: str, path: str, **arguments: Any) -> Json:
         with self._explained():
             response = self._http.request(method, path, **arguments)
@@ -66,7 +81,7 @@ class Client:
         return answer
 
     def _check(self, response: httpx2.Response) -> None:
-        if response.status_code == httpx2.codes.OK:
+        if response.status_code in (httpx2.codes.OK, httpx2.codes.ACCEPTED):
             return
         try:
             problem = response.json()

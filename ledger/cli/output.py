@@ -56,6 +56,14 @@ def printable(text: str) -> str:
     return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 
+def duration(seconds: float) -> str:
+    """Writes a time for people, in the largest unit of which there are at least two: `95 s`, `12 min`, `3 h`, `5 d`."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def say(text: str) -> None:
     """Prints a line for people beside the output of a command, on standard error."""
     typer.echo(text, err=True)

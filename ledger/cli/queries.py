@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from ledger.cli.access import settings_of
 from ledger.cli.client import Client, Json, client
-from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.cli.output import AsJson, duration, print_json, print_table, say
 
 UIDS_A_QUERY = 10_000
 
@@ -27,16 +28,16 @@ def status(
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Show who of the users is online, since when, on which devices, and why.
+    """Show who of the users is online, since when, on which devices, why, and when a check last agreed.
 
     Example: presence-ledger status u100 u200
     """
     with client(settings_of(context), url) as service:
-        presences = list(_presences(service, uids))
+        presences = list(presences_of(service, uids))
     if as_json:
         print_json({"items": presences})
     else:
-        print_table(("uid", "status", "since", "devices", "why"), map(_presence_row, presences))
+        print_presences(presences)
 
 
 def history(
@@ -61,17 +62,31 @@ def history(
         _show_events(uid, list(events), as_json=as_json)
 
 
-def _presences(service: Client, uids: Iterable[str]) -> Iterator[Json]:
+def presences_of(service: Client, uids: Iterable[str]) -> Iterator[Json]:
+    """Yields the presences of any number of users, in the order asked."""
     remaining = iter(uids)
     while chunk := list(islice(remaining, UIDS_A_QUERY)):
         yield from service.presences(chunk)
+
+
+def print_presences(presences: Iterable[Json]) -> None:
+    """Prints a line for each presence."""
+    print_table(("uid", "status", "since", "devices", "why", "checked"), map(_presence_row, presences))
 
 
 def _presence_row(presence: Json) -> Sequence[object]:
     devices = [_device(device) for device in presence.get("devices", ()) if device["status"] != "offline"]
     cause = presence.get("cause")
     why = presence.get("reason") or (f"{cause['kind']} at position {cause['position']}" if cause else None)
-    return presence["uid"], presence["status"], presence.get("since"), devices, why
+    return presence["uid"], presence["status"], presence.get("since"), devices, why, _checked(presence)
+
+
+def _checked(presence: Json) -> str | None:
+    """How long before the answer a look last agreed, by the service's own clock."""
+    if not presence.get("verified_at"):
+        return None
+    made, verified = (datetime.fromisoformat(at) for at in (presence["as_of"]["at"], presence["verified_at"]))
+    return f"{duration((made - verified).total_seconds())} ago"
 
 
 def _device(device: Json) -> str:
@@ -85,7 +100,9 @@ def _show_events(uid: str, events: list[Json], *, as_json: bool) -> None:
     elif not events:
         say(f"the ledger has no event of {uid}")
     else:
-        print_table(("position", "recorded at", "node", "verdict", "rule", "status", "raw"), map(_event_row, events))
+        print_table(
+            ("position", "recorded at", "node", "verdict", "rule", "status", "evidence"), map(_event_row, events)
+        )
 
 
 def _event_row(event: Json) -> Sequence[object]:
@@ -93,4 +110,31 @@ def _event_row(event: Json) -> Sequence[object]:
     change = after if before == after else f"{before} -> {after}"
     place = "/".join(part for part in (event.get("source"), event.get("node")) if part)
     verdict = event.get("verdict") or event.get("kind")
-    return event["position"], event.get("recorded_at"), place, verdict, event.get("rule"), change, event.get("raw")
+    return event["position"], event.get("recorded_at"), place, verdict, event.get("rule"), change, _evidence(event)
+
+
+def _evidence(event: Json) -> str | None:
+    match event.get("kind"):
+        case "corrected":
+            return _of_correction(event)
+        case "swept":
+            return f"{_sessions(event['ended'])} ended, run {event['run']}, proven at position {event['evidence']}"
+        case "tier_set":
+            return f"{event['tier'] or 'as the rules say'}, by {event['by']}"
+        case _:
+            return event.get("raw")
+
+
+def _of_correction(event: Json) -> str:
+    found = [event["drift"]] if event["drift"] else []
+    found += [f"{_sessions(event[done])} {done}" for done in ("opened", "closed", "located") if event[done]]
+    if event["attributed_to"]:
+        found.append(f"because of: {event['attributed_to'].replace('_', ' ')}")
+    if event["disagreed_at"]:
+        began_after = f"after {event['agreed_at']} and " if event["agreed_at"] else ""
+        found.append(f"began {began_after}before {event['disagreed_at']}")
+    return ", ".join([*found, f"poll {event['poll']}, run {event['run']}"])
+
+
+def _sessions(sessions: Sequence[object]) -> str:
+    return f"{len(sessions)} session" + ("s" if len(sessions) != 1 else "")

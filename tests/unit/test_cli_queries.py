@@ -3,9 +3,8 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from typer.testing import Result
@@ -13,7 +12,7 @@ from typer.testing import Result
 from ledger.cli.client import Client, client, path_segment, service_url
 from ledger.errors import RequestError
 from ledger.settings import Listen, load
-from tests.support.command import call
+from tests.support.scripted import Asked, ScriptedService, scripted_service
 
 PRESENCE = {
     "uid": "u100",
@@ -25,6 +24,8 @@ PRESENCE = {
     ],
     "cause": {"kind": "webhook", "at": "2026-11-23T12:00:00.000000Z", "position": 4711},
     "reason": None,
+    "verified_at": "2026-11-23T12:00:07.000000Z",
+    "as_of": {"at": "2026-11-23T12:00:10.499999Z", "position": 4720},
 }
 UNKNOWN: dict[str, Any] = {
     "uid": "用户-\x1b[31m",
@@ -49,89 +50,40 @@ def event(position: int) -> dict[str, Any]:
     }
 
 
-class Asked(NamedTuple):
-    """One request as it reached the service."""
-
-    method: str
-    target: str
-    key: str | None
-    body: Any
-
-
-class Service:
-    """Answers every request with `answer(asked)`, a status and a body, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self.answer: Callable[[Asked], tuple[int, str]] = lambda asked: (200, "{}")
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def respond(self) -> None:
-                content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                body = json.loads(content) if content else None
-                asked = Asked(self.command, self.path, self.headers.get("Authorization"), body)
-                service.asked.append(asked)
-                status, text = service.answer(asked)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            do_GET = do_POST = respond  # noqa: N815  (the library's names)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the library's name)
-                """Say nothing among the tests' own output."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+@pytest.fixture
+def service() -> Iterator[ScriptedService]:
+    with scripted_service() as service:
+        yield service
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    service = Service()
-    thread = threading.Thread(target=service.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield service
-    service.server.shutdown()
-    thread.join()
-    service.server.server_close()
-
-
-@pytest.fixture
-def ask(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def ask(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Calls a command in a folder whose service is the scripted one, with an admin key in its data folder."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "presence-ledger-data").mkdir()
-    (tmp_path / "presence-ledger-data" / "admin.key").write_text("plk_admin\n")
-
-    def run(*arguments: str, **variables: str) -> Result:
-        return call(*arguments, **{"LISTEN": service.url.removeprefix("http://")} | variables)
-
-    return run
+    return service.command_in(tmp_path)
 
 
-def test_status_shows_who_is_online(service: Service, ask: Callable[..., Result]) -> None:
+def test_status_shows_who_is_online(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: (200, json.dumps({"items": [PRESENCE, UNKNOWN]}))
     result = ask("status", "u100", "用户")
     assert result.exit_code == 0
     assert service.asked == [Asked("POST", "/v1/presence/query", "Bearer plk_admin", {"uids": ["u100", "用户"]})]
     head, online, unknown = result.stdout.splitlines()
-    assert head.split() == ["uid", "status", "since", "devices", "why"]
+    assert head.split() == ["uid", "status", "since", "devices", "why", "checked"]
     assert online.split("  ")[0] == "u100"
-    assert "main/app x2  webhook at position 4711" in online
+    assert "main/app x2  webhook at position 4711  3 s ago" in online
     assert "main/web" not in online
     assert unknown.startswith("用户-\\x1b[31m  unknown  -")
-    assert unknown.endswith("never_observed")
+    assert [cell.strip() for cell in unknown.split("  ") if cell][-2:] == ["never_observed", "-"]
 
 
-def test_status_as_json_is_what_the_service_said(service: Service, ask: Callable[..., Result]) -> None:
+def test_status_as_json_is_what_the_service_said(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: (200, json.dumps({"items": [PRESENCE, UNKNOWN]}))
     assert json.loads(ask("status", "u100", "用户", "--json").stdout) == {"items": [PRESENCE, UNKNOWN]}
 
 
 def test_more_users_than_one_query_takes_are_asked_about_in_several(
-    service: Service, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    service: ScriptedService, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.cli.queries.UIDS_A_QUERY", 2)
     service.answer = lambda asked: (200, json.dumps({"items": [{**UNKNOWN, "uid": uid} for uid in asked.body["uids"]]}))
@@ -140,7 +92,7 @@ def test_more_users_than_one_query_takes_are_asked_about_in_several(
     assert [asked.body["uids"] for asked in service.asked] == [["a", "b"], ["c"]]
 
 
-def test_history_shows_the_latest_events_oldest_first(service: Service, ask: Callable[..., Result]) -> None:
+def test_history_shows_the_latest_events_oldest_first(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: (200, json.dumps({"items": [event(9), event(7)], "next": None}))
     result = ask("history", "a/b c", "--limit", "2")
     assert [asked.target for asked in service.asked] == ["/v1/users/a%2Fb%20c/events?order=desc&limit=2"]
@@ -150,7 +102,64 @@ def test_history_shows_the_latest_events_oldest_first(service: Service, ask: Cal
     assert [each["position"] for each in json.loads(ask("history", "u", "--json").stdout)["items"]] == [7, 9]
 
 
-def test_a_users_whole_history_is_streamed(service: Service, ask: Callable[..., Result]) -> None:
+SESSION = {"node": None, "device_flag": 0, "conn_id": 5}
+CORRECTED = {
+    "kind": "corrected",
+    "verdict": "corrected",
+    "rule": "poll_ghost",
+    "drift": "ghost",
+    "opened": [],
+    "closed": [SESSION, SESSION],
+    "located": [],
+    "attributed_to": "upstream_defect",
+    "agreed_at": "2026-11-23T11:59:00.000000Z",
+    "disagreed_at": "2026-11-23T12:00:00.000000Z",
+    "poll": "p-1",
+    "run": "r-1",
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (
+            CORRECTED,
+            (
+                "ghost, 2 sessions closed, because of: upstream defect, "
+                "began after 2026-11-23T11:59:00.000000Z and before 2026-11-23T12:00:00.000000Z, poll p-1, run r-1"
+            ),
+        ),
+        (
+            CORRECTED | {"drift": "missed", "opened": [SESSION], "closed": [], "agreed_at": None},
+            (
+                "missed, 1 session opened, because of: upstream defect, "
+                "began before 2026-11-23T12:00:00.000000Z, poll p-1, run r-1"
+            ),
+        ),
+        (
+            CORRECTED
+            | {"drift": None, "located": [SESSION], "closed": [], "attributed_to": None, "disagreed_at": None},
+            "1 session located, poll p-1, run r-1",
+        ),
+        (
+            {"kind": "swept", "verdict": "swept", "ended": [SESSION], "run": "r-2", "evidence": 7},
+            "1 session ended, run r-2, proven at position 7",
+        ),
+        ({"kind": "tier_set", "verdict": "tier_set", "tier": "vip", "by": "ops"}, "vip, by ops"),
+        ({"kind": "tier_set", "verdict": "tier_set", "tier": None, "by": "ops"}, "as the rules say, by ops"),
+    ],
+)
+def test_history_tells_what_reconciliation_did(
+    service: ScriptedService, ask: Callable[..., Result], fields: dict[str, Any], told: str
+) -> None:
+    found = {name: value for name, value in event(9).items() if name != "raw"} | fields
+    service.answer = lambda asked: (200, json.dumps({"items": [found], "next": None}))
+    [row] = ask("history", "u100").stdout.splitlines()[1:]
+    assert row.endswith(f"  offline -> online  {told}")
+    assert fields["verdict"] in row
+
+
+def test_a_users_whole_history_is_streamed(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: (200, "".join(json.dumps(event(position)) + "\n" for position in (1, 2, 3)))
     lines = ask("history", "u100", "--all", "--json").stdout.splitlines()
     assert [json.loads(line) for line in lines] == [event(1), event(2), event(3)]
@@ -158,19 +167,21 @@ def test_a_users_whole_history_is_streamed(service: Service, ask: Callable[..., 
     assert {asked.target for asked in service.asked} == {"/v1/users/u100/events"}
 
 
-def test_a_user_without_events_is_told(service: Service, ask: Callable[..., Result]) -> None:
+def test_a_user_without_events_is_told(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: (200, json.dumps({"items": [], "next": None}))
     result = ask("history", "nobody")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "the ledger has no event of nobody\n")
 
 
-def test_the_environments_key_goes_before_the_data_folders(service: Service, ask: Callable[..., Result]) -> None:
+def test_the_environments_key_goes_before_the_data_folders(
+    service: ScriptedService, ask: Callable[..., Result]
+) -> None:
     service.answer = lambda asked: (200, json.dumps({"items": []}))
     ask("status", "u", API_KEY="plk_mine")
     assert [asked.key for asked in service.asked] == ["Bearer plk_mine"]
 
 
-def test_the_admin_key_is_sent_to_no_other_address(service: Service, ask: Callable[..., Result]) -> None:
+def test_the_admin_key_is_sent_to_no_other_address(service: ScriptedService, ask: Callable[..., Result]) -> None:
     for refused in (ask("status", "u", "--url", service.url), ask("status", "u", URL=service.url)):
         assert refused.exit_code == 1
         assert "Set PRESENCE_LEDGER_API_KEY to one." in refused.stderr
@@ -197,7 +208,13 @@ def test_the_admin_key_is_sent_to_no_other_address(service: Service, ask: Callab
 )
 @pytest.mark.parametrize("arguments", [("status", "u"), ("history", "u"), ("history", "u", "--limit", "1", "--json")])
 def test_a_refusal_is_explained(
-    service: Service, ask: Callable[..., Result], *, status: int, body: object, told: str, arguments: tuple[str, ...]
+    service: ScriptedService,
+    ask: Callable[..., Result],
+    *,
+    status: int,
+    body: object,
+    told: str,
+    arguments: tuple[str, ...],
 ) -> None:
     service.answer = lambda asked: (status, "<html>" if body is None else json.dumps(body))
     result = ask(*arguments)
@@ -208,7 +225,7 @@ def test_a_refusal_is_explained(
     assert "plk_admin" not in result.output
 
 
-def test_a_streams_refusal_is_explained(service: Service, ask: Callable[..., Result]) -> None:
+def test_a_streams_refusal_is_explained(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: (403, json.dumps({"title": "Forbidden", "detail": "the scope audit is missing"}))
     result = ask("history", "u", "--all", "--json")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -223,7 +240,7 @@ def test_a_service_that_is_not_there_is_named(ask: Callable[..., Result]) -> Non
 
 
 def test_a_service_that_does_not_answer_is_named(
-    service: Service, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    service: ScriptedService, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
 

@@ -1,0 +1,164 @@
+"""The command `reconcile`: has the service look at users now, shows how far it is, and what it found."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ledger.cli.access import settings_of
+from ledger.cli.client import Client, Json, client
+from ledger.cli.output import AsJson, duration, print_json, print_table, printable, say
+from ledger.cli.queries import Url, presences_of, print_presences
+from ledger.errors import LedgerError
+
+PAUSE_SECONDS = 0.2
+LINE_SECONDS = 2.0
+"""Between two lines where no bar can be shown."""
+
+COUNTS = (
+    "polls",
+    "failed_polls",
+    "looked",
+    "agreed",
+    "drifted",
+    "corrected",
+    "cleared",
+    "in_flight",
+    "held",
+    "swept",
+    "failed",
+)
+
+Update = Callable[[Json], None]
+
+
+class RunFailed(LedgerError):
+    """A run ended without having looked."""
+
+
+def reconcile(
+    context: typer.Context,
+    uids: Annotated[
+        list[str] | None, typer.Argument(metavar="[UID...]", help="The users to look at; everybody if none is named.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The source to ask; need not be named where there is but one.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Look at users now, whoever's turn it is, and wait for the end: what agreed, what drifted, what was corrected.
+
+    Example: presence-ledger reconcile u100 u200 --source main
+    """
+    with client(settings_of(context), url) as service:
+        run = _follow(service, service.start_run(_choose(service, source), uids or ()))
+        presences = list(presences_of(service, uids or ()))
+    if as_json:
+        print_json({"run": run, "users": presences})
+    else:
+        _print(run, presences)
+    _judge(run)
+
+
+def _choose(service: Client, wanted: str | None) -> str:
+    names = service.sources()
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted not in names:
+        said = "name one with --source" if wanted is None else f"there is no source '{printable(wanted)}', but"
+        raise typer.BadParameter(f"{said}: {', '.join(names)}")
+    return wanted
+
+
+def _follow(service: Client, run: Json) -> Json:
+    """Asks until the run has ended -> the run at its end."""
+    name = run["run"]
+    try:
+        with _shown(run) as update:
+            while run["state"] == "running":
+                update(run)
+                time.sleep(PAUSE_SECONDS)
+                run = service.run(name)
+            update(run)
+    except KeyboardInterrupt:
+        say(f"the run goes on: {service.url}/v1/runs/{name}")
+        raise
+    return run
+
+
+def _shown(run: Json) -> AbstractContextManager[Update]:
+    """What shows how far a run is: a bar on a terminal, lines elsewhere; beside the output, for programs read that."""
+    return _bar(run) if sys.stderr.isatty() else _lines(run)
+
+
+@contextmanager
+def _bar(run: Json) -> Iterator[Update]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"looking at {run['source']}", total=None, told="")
+
+        def update(run: Json) -> None:
+            progress.update(task, total=run["users"], completed=_done(run), told=_told(run))
+
+        yield update
+
+
+@contextmanager
+def _lines(run: Json) -> Iterator[Update]:
+    say(f"run {run['run']} of {run['source']} has begun")
+    said_at, said = time.monotonic(), _told(run)
+
+    def update(run: Json) -> None:
+        nonlocal said_at, said
+        told = _told(run)
+        if told != said and time.monotonic() - said_at >= LINE_SECONDS:
+            said_at, said = time.monotonic(), told
+            say(told)
+
+    yield update
+
+
+def _done(run: Json) -> int:
+    counts = run["counts"]
+    done: int = counts["looked"] + counts["failed"]
+    return done
+
+
+def _told(run: Json) -> str:
+    counts = run["counts"]
+    of = "" if run["users"] is None else f" of {run['users']}"
+    failed = f", {counts['failed']} failed" if counts["failed"] else ""
+    return f"{counts['looked']}{of} users looked at, {counts['drifted']} drifted{failed}"
+
+
+def _print(run: Json, presences: Sequence[Json]) -> None:
+    counts = run["counts"]
+    rows: list[tuple[str, object]] = [(name.replace("_", " "), counts[name]) for name in COUNTS]
+    took = run["duration_seconds"]
+    rows.append(("duration", None if took is None else duration(took) if took >= 10 else f"{took:.1f} s"))
+    print_table(("run", run["run"]), rows)
+    if run["failures"]:
+        typer.echo()
+        print_table(("node", "why its last poll failed"), sorted(run["failures"].items()))
+    if presences:
+        typer.echo()
+        print_presences(presences)
+
+
+def _judge(run: Json) -> None:
+    """Raises RunFailed where the run says nothing of the users."""
+    if run["state"] == "interrupted":
+        raise RunFailed(f"Run {run['run']} was interrupted: the instance that made it has ended.\nStart another one.")
+    counts = run["counts"]
+    if not counts["looked"] and (counts["failed_polls"] or counts["failed"]):
+        why = "; ".join(f"{node}: {reason}" for node, reason in sorted(run["failures"].items()))
+        raise RunFailed(
+            f"Every poll of run {run['run']} failed ({why}).\n"
+            "Look at `api_url` and `token` of the nodes; nothing was changed."
+        )
