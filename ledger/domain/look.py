@@ -53,7 +53,7 @@ class JudgedLook(NamedTuple):
 
     @property
     def agreed(self) -> bool:
-        return self.finding is None
+        return self.finding is None and self.watch.urgent != "overtaken"
 
 
 def tier_of(presence: Presence, source: SourceState, now: Instant) -> Tier:

@@ -71,8 +71,6 @@ class SourceState(msgspec.Struct, frozen=True):
     """When a node of the cluster was last lost, or found to have booted."""
     retired: dict[str, int] = {}
     """Nodes that the configuration no longer names and whose sessions are still to be swept, with its position."""
-    passed: bool = False
-    """Whether a first pass has been made over everybody."""
 
     @property
     def holders_known(self) -> bool:
@@ -159,8 +157,7 @@ def _after_reconciled(source: SourceState, event: SourceEvent, position: int) ->
             return _replace(source, open_runs={**source.open_runs, event.run: run})
         case RunEnded():
             runs = {run: opened for run, opened in source.open_runs.items() if run != event.run}
-            passed = source.passed or (event.scope == "start" and event.outcome == "completed")
-            return _replace(source, open_runs=runs, passed=passed)
+            return _replace(source, open_runs=runs)
         case SourceDark():
             return _replace(source, dark_since=event.since)
         case SourceLit():
@@ -189,7 +186,7 @@ def _after_node(source: SourceState, event: NodeDown | NodeBooted | NodeSettled,
                 boot=(event.earliest, event.latest),
                 boot_position=position,
                 node_id=event.node_id if event.node_id is not None else node.node_id,
-                swept=event.first,
+                swept=False,
                 highest_conn_id=node.highest_conn_id if event.first else 0,
             )
             lost_at = lost_at if event.first else event.latest

@@ -39,7 +39,9 @@ class Asking:
         if not limit:
             return
         taken = await term.database(term.desk.take_due, limit, term.in_flight)
-        if not taken.watches or pass_instead(len(taken.watches)):
+        if not taken.watches:
+            return
+        if len(taken.watches) >= limit and pass_instead((await term.database(term.desk.due_counts)).everybody):
             return
         run = await term.rotation()
         run.overdue(taken.overdue)

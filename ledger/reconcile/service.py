@@ -72,10 +72,6 @@ class Reconciliation:
         await self._in_thread(self._leadership.give_up)
         self._thread.shutdown(wait=False)
 
-    def is_alive(self) -> bool:
-        """Whether it runs: it never ends by itself."""
-        return self._task is not None and not self._task.done()
-
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args))
 

@@ -13,7 +13,7 @@ from tests.support.query_api import HANG, RESET, VARZ, listening, rows, said
 from tests.support.query_clients import NOW, asking, run
 from tests.support.virtual_time import VirtualTime, done_after, settle
 
-REFUSED = Unanswered("400: peer down")
+REFUSED = Unanswered("400: peer down", answered=True)
 PEER_DOWN = said(400, '{"msg":"peer down","status":400}')
 
 
@@ -145,7 +145,7 @@ def test_a_half_open_circuit_lets_one_call_through_and_one_attempt_of_it() -> No
             assert trial.cancelled()
             node.says(said(500))
             asked = len(node.asked)
-            assert await client.online_status(["u3"]) == Unanswered("500")
+            assert await client.online_status(["u3"]) == Unanswered("500", answered=True)
             assert len(node.asked) == asked + 1
 
     run(test())

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple, TypeGuard
 
 import msgspec
 
-from ledger.domain.observation import MAX_DEVICE_FLAG, MAX_NUMBER, SECOND, Instant
+from ledger.domain.observation import MAX_DEVICE_FLAG, MAX_NUMBER, MAX_UID_BYTES, SECOND, Instant
 
 OK = 200
 EARLY = LAG = round(1.1 * SECOND)
@@ -130,7 +130,7 @@ def read_connections(status: int, body: bytes) -> Connections | Unanswered:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             odd += 1
             continue
-        if not row.uid:
+        if not row.uid or "\0" in row.uid or len(row.uid.encode()) > MAX_UID_BYTES:
             odd += 1
             continue
         label = row.device if isinstance(row.device, str) else ""
