@@ -230,16 +230,15 @@ def is_silenced(uid: str, profile: Profile) -> bool:
 def attribute(source: SourceState, uid: str, node: str, drift: DriftKind, agreed_at: Instant | None) -> Attribution:
     """Why webhooks did not say it, as far as we can tell."""
     since = agreed_at or 0
-    for state in source.nodes.values():
-        if state.down_since is not None:
-            return "node"
-        if state.boot is not None and state.boot[1] >= since and not (agreed_at is None and drift == "ghost"):
-            return "restart"
+    if any(state.down_since is not None for state in source.nodes.values()):
+        return "node"
+    boots = [state.boot[1] for state in source.nodes.values() if state.boot is not None]
+    if agreed_at is not None and any(latest >= agreed_at for latest in boots):
+        return "restart"
     if drift == "ghost" and is_silenced(uid, source.node_profiles.get(node, source.profile)):
         return "upstream_defect"
-    if source.last_webhook_at is None or source.last_webhook_at < since - round(
-        source.policy.tier_vip_seconds * SECOND
-    ):
+    if source.last_webhook_at is None or source.last_webhook_at < since:
+        # Nothing at all has come since we last agreed.
         return "sender"
     return "gap"
 
