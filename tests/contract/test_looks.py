@@ -1,0 +1,148 @@
+"""The agenda in PostgreSQL: who is due, the longest waiting first, and what the ledger's events change of that."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from ledger.domain.drift import Doubt
+from ledger.domain.look import Watch
+from ledger.domain.observation import SECOND
+from ledger.domain.profile import Profile
+from ledger.store.ledger import Ledger
+from projections import current, looks
+from projections.looks import DueCounts, Heard
+from tests.support import pg
+from tests.support.ledgers import SOURCE, opened
+from tests.support.strategies import Feed, Post
+
+T = 1_800_000_000 * SECOND
+SPACING = 5 * SECOND
+DOUBT = Doubt("ghost", T - SECOND, T, 4711, 2, held=True)
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    with opened(database_url) as found:
+        yield found
+
+
+@pytest.fixture
+def connection(ledger: Ledger) -> Iterator[Connection[Any]]:
+    with ledger.connection() as connection:
+        yield connection
+
+
+def put(connection: Connection[Any], watches: Mapping[str, Watch], source: str = SOURCE) -> None:
+    looks.write(connection.cursor(), source, watches)
+
+
+def watch(connection: Connection[Any], uid: str, source: str = SOURCE) -> Watch:
+    return looks.of_users(connection, source, [uid])[uid]
+
+
+def known(connection: Connection[Any], online: list[str], offline: list[str]) -> None:
+    """Users of `current`."""
+    feed = Feed(Profile.V2_2)
+    feed.post(Post(0.0, SOURCE, "n1", tuple(f"{uid}-0-1-{n}-1-1" for n, uid in enumerate([*online, *offline], 1))))
+    feed.post(Post(9.0, SOURCE, "n1", tuple(f"{uid}-0-0-{n}-0-0" for n, uid in enumerate(offline, 1 + len(online)))))
+    presences = [feed.draft.presence(uid) for uid in (*online, *offline)]
+    current.write(connection.cursor(), list(current.rows_of(presences)))
+
+
+@pg.on_every_server
+def test_a_watch_is_kept_as_it_is(connection: Connection[Any]) -> None:
+    watches = {
+        "u": Watch(T, "confirm", T - 5, DOUBT, T - 1),
+        "用户": Watch(T),
+        "'; DROP TABLE looks; --": Watch(0, None, 7, None, 8),
+    }
+    put(connection, watches)
+    assert looks.of_users(connection, SOURCE, [*watches, "nobody"]) == watches
+    assert looks.of_users(connection, "other", list(watches)) == {}
+    put(connection, {"u": Watch(T + 9)})
+    put(connection, {})
+    assert watch(connection, "u") == Watch(T + 9)
+
+
+@pg.on_every_server
+def test_who_is_due_comes_in_the_order_of_waiting(connection: Connection[Any]) -> None:
+    in_turn = {f"t{n}": Watch(T - n * SECOND) for n in range(4)}
+    urgent = {f"u{n}": Watch(T - n * SECOND, "restart") for n in range(4)}
+    later = {"later": Watch(T + 1), "urgent later": Watch(T + 1, "confirm", None, DOUBT)}
+    put(connection, in_turn | urgent | later)
+    put(connection, {"elsewhere": Watch(0, "restart")}, "other")
+    assert list(looks.due(connection, SOURCE, T, 3, urgent=True)) == ["u3", "u2", "u1"]
+    assert list(looks.due(connection, SOURCE, T, 10, urgent=False)) == ["t3", "t2", "t1", "t0"]
+    assert looks.due_counts(connection, SOURCE, T) == DueCounts(4, 8)
+    assert looks.due_counts(connection, SOURCE, T + 1) == DueCounts(5, 10)
+    assert looks.due_counts(connection, "nothing", T) == DueCounts(0, 0)
+
+
+@pg.on_every_server
+def test_everybody_page_by_page_and_the_online_next_in_turn(connection: Connection[Any]) -> None:
+    online, offline = [f"a{n}" for n in range(5)], [f"b{n}" for n in range(5)]
+    known(connection, online, offline)
+    looks.add_everybody(connection.cursor())
+    assert looks.of_users(connection, SOURCE, [*online, *offline]) == dict.fromkeys([*online, *offline], Watch(0))
+    put(connection, {"a2": Watch(T), "a1": Watch(T, "confirm"), "b0": Watch(T, None, T)})
+    looks.add_everybody(connection.cursor())
+    assert watch(connection, "b0") == Watch(T, None, T)
+    assert looks.online_after(connection, "", 3) == ["a0", "a1", "a2"]
+    assert looks.online_after(connection, "a2", 3) == ["a3", "a4"]
+    assert list(looks.known_after(connection, SOURCE, "a3", 3)) == ["a4", "b0", "b1"]
+    assert looks.known_after(connection, "other", "", 3) == {}
+    assert set(looks.soonest_online(connection, SOURCE, 10)) == {"a0", "a2", "a3", "a4"}
+    assert set(looks.soonest_online(connection, SOURCE, 1)) < set(online)
+
+
+HEARD = T + 60 * SECOND
+
+
+@pg.on_every_server
+@pytest.mark.parametrize(
+    ("before", "heard", "after"),
+    [
+        pytest.param(None, Heard(HEARD, HEARD + 9), Watch(HEARD), id="new: at once"),
+        pytest.param(None, Heard(HEARD, HEARD + 9, "late"), Watch(HEARD, "late"), id="new suspect"),
+        pytest.param(Watch(HEARD + 5), Heard(HEARD, HEARD + 9), Watch(HEARD + 5), id="due sooner anyway"),
+        pytest.param(Watch(HEARD + 50, None, 3), Heard(HEARD, HEARD + 9), Watch(HEARD + 9, None, 3), id="due sooner"),
+        pytest.param(Watch(HEARD + 50), Heard(HEARD, HEARD + 9, "late"), Watch(HEARD, "late"), id="a suspect at once"),
+        pytest.param(
+            Watch(HEARD + 2 * SPACING, None, None, None, HEARD - SECOND),
+            Heard(HEARD, HEARD + 9, "late"),
+            Watch(HEARD - SECOND + SPACING, "late", None, None, HEARD - SECOND),
+            id="a suspect looked at just now",
+        ),
+        pytest.param(
+            Watch(HEARD - 1, "restart"), Heard(HEARD, HEARD + 9, "late"), Watch(HEARD - 1, "restart"), id="due already"
+        ),
+        pytest.param(
+            Watch(HEARD + 1, "confirm", None, DOUBT),
+            Heard(HEARD, HEARD + 9),
+            Watch(HEARD + 9, None, None, DOUBT),
+            id="a doubt that an event has made void",
+        ),
+        pytest.param(
+            Watch(HEARD + 1, "held", None, DOUBT),
+            Heard(HEARD, HEARD + 9),
+            Watch(HEARD + 1, "held", None, DOUBT),
+            id="a doubt that is held",
+        ),
+    ],
+)
+def test_what_the_ledger_says_of_a_user(
+    connection: Connection[Any], before: Watch | None, heard: Heard, after: Watch
+) -> None:
+    if before is not None:
+        put(connection, {"u": before})
+    looks.hear(connection.cursor(), SOURCE, {}, SPACING)
+    looks.hear(connection.cursor(), SOURCE, {"u": heard}, SPACING)
+    assert watch(connection, "u") == after
+
+
+def test_how_far_the_agenda_has_heard(connection: Connection[Any]) -> None:
+    assert looks.followed(connection) == 0
+    looks.note_followed(connection.cursor(), 4711)
+    assert looks.followed(connection) == 4711
