@@ -1,4 +1,4 @@
-"""What does reconciliation in turn cost an IM server, by users and tiers? From the rules themselves, without a server."""
+"""What do looks in turn cost an IM server, by users and tiers? From the rules themselves, without a server."""
 
 from bench._report import Bar, Options, Report, main
 from ledger.domain.drift import SILENCED_SLOT, SLOTS, is_silenced
@@ -7,7 +7,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import Tier
-from ledger.reconcile.service import TICK_SECONDS
+from ledger.reconcile.asking import IN_TURN_SECONDS
 from ledger.sources.wukongim.client import CHUNK_USERS
 
 SIZES = ((1_000, 10_000), (10_000, 100_000), (100_000, 1_000_000), (300_000, 3_000_000), (1_000_000, 10_000_000))
@@ -17,8 +17,8 @@ SIZES = ((1_000, 10_000), (10_000, 100_000), (100_000, 1_000_000), (300_000, 3_0
 def measure(_: Options) -> Report:
     """Users a second that fall due, and the calls that ask about them, with the default policy."""
     report = Report(
-        "Looks in turn with the default policy, a second: users asked about and calls, all nodes together; besides these "
-        "one probe a second for each node, and looks out of turn",
+        "Looks in turn with the default policy, a second: users asked about and calls, all nodes together; besides "
+        "these one probe a second for each node, and looks out of turn",
         "no database",
         ("profile", "online", "known, offline", "users a second", "calls a second", "of one node's budget"),
     )
@@ -27,8 +27,8 @@ def measure(_: Options) -> Report:
         for online, offline in SIZES:
             silenced = online / SLOTS if is_silenced("bob", profile) else 0.0
             users = (online - silenced) * _rate("normal") + silenced * _rate("vip") + offline * _rate("cold")
-            # What falls due is asked about tick by tick.
-            calls = max(users / CHUNK_USERS, min(users, 1 / TICK_SECONDS))
+            # What falls due is gathered for a moment.
+            calls = max(users / CHUNK_USERS, min(users, 1 / IN_TURN_SECONDS))
             share = max(users / DEFAULT_POLICY.budget_users, calls / DEFAULT_POLICY.budget_calls)
             report.rows.append(
                 (profile, f"{online:,}", f"{offline:,}", f"{users:,.0f}", f"{calls:.1f}", f"{share:.0%}")

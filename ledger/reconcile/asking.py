@@ -1,6 +1,7 @@
 """Looks by name: users who are due, or whom a run names, are asked about in chunks, each node within its budget."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from ledger.domain.drift import Poll
 from ledger.domain.look import Watch
@@ -14,6 +15,9 @@ from ledger.sources.wukongim.answers import OnlineRows, Unanswered
 
 CALLS_AT_A_TIME = 4
 """To one node."""
+
+IN_TURN_SECONDS = 1.0
+"""Looks in turn are gathered for so long, so that few calls ask about many; those out of turn do not wait."""
 
 FIRST_AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 4.0, 60.0
 """After a look that failed, doubling with each failure in a row."""
@@ -30,6 +34,7 @@ class Asking:
         self._signs = signs
         self._calls: dict[str, int] = dict.fromkeys(term.clients, 0)
         self._failures = 0
+        self._asked_in_turn = float("-inf")
 
     async def ask_due(self, pass_instead: Callable[[int], bool]) -> None:
         """Ask about whoever is due, as far as the budgets go; `pass_instead` may take over for so many users."""
@@ -38,7 +43,10 @@ class Asking:
         limit = sum(self._room(name) for name in free)
         if not limit:
             return
-        taken = await term.database(term.desk.take_due, limit, term.in_flight)
+        in_turn = term.seconds() - self._asked_in_turn >= IN_TURN_SECONDS
+        taken = await term.database(partial(term.desk.take_due, limit, term.in_flight, in_turn=in_turn))
+        if in_turn and len(taken.watches) < limit:
+            self._asked_in_turn = term.seconds()
         if not taken.watches:
             return
         if len(taken.watches) >= limit and pass_instead((await term.database(term.desk.due_counts)).everybody):

@@ -88,13 +88,16 @@ class Desk:
         assert row is not None
         return int(row[0])
 
-    def take_due(self, limit: int, in_flight: set[str]) -> Taken:
-        """So many users at most whose look is due and not under way, with enough others beside a second look."""
+    def take_due(self, limit: int, in_flight: set[str], *, in_turn: bool = True) -> Taken:
+        """So many users at most whose look is due and not under way, with enough others beside a second look.
+
+        `in_turn` False: those out of turn alone.
+        """
         now, head = self._now(), self.head()
         with self._ledger.connection() as connection:
             urgent = looks.due(connection, self.name, now, limit + len(in_flight), urgent=True)
-            in_turn = looks.due(connection, self.name, now, limit + len(in_flight), urgent=False)
-            found = _share_out(_without(urgent, in_flight), _without(in_turn, in_flight), limit)
+            rest = looks.due(connection, self.name, now, limit + len(in_flight), urgent=False) if in_turn else {}
+            found = _share_out(_without(urgent, in_flight), _without(rest, in_flight), limit)
             doubted = {uid: watch for uid, watch in found.items() if watch.doubt is not None}
             if any(watch.doubt is not None and watch.doubt.drift == "ghost" for watch in doubted.values()):
                 doubted |= _without(self._sample(connection), in_flight | doubted.keys())
