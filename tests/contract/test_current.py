@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
+from ledger.domain.reconciled import TierSet
 from ledger.store.ledger import Ledger
 from projections import current
 from tests.support import pg
@@ -53,6 +55,16 @@ def test_a_later_state_replaces_the_one_before(ledger: Ledger) -> None:
         assert current.load(connection, ["u"]) == {"u": later}
         rows = connection.execute("SELECT uid, version, status FROM current ORDER BY uid").fetchall()
     assert rows == [("u", 2, "offline"), ("v", 1, "online")]
+
+
+def test_a_user_of_whom_only_the_tier_is_known_is_unknown(ledger: Ledger) -> None:
+    tier = TierSet(received_at=1, tier="vip", by="ops", status_before="unknown", status_after="unknown")
+    presence = evolve(Presence("u"), tier, 1)
+    write(ledger, [presence])
+    with ledger.connection() as connection:
+        assert current.load(connection, ["u"]) == {"u": presence}
+        row = connection.execute("SELECT version, status, since, btrim(devices) FROM current").fetchone()
+    assert (presence.tier, row) == ("vip", (1, "unknown", 0, ""))
 
 
 def test_many_rows_go_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

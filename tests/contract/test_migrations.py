@@ -8,11 +8,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from ledger.domain.look import Watch
+from ledger.domain.profile import Profile
 from ledger.errors import SchemaMismatch
 from ledger.store import migrate
 from ledger.store.migrate import Migration
+from projections import current, looks
 from tests.support import pg
 from tests.support.catalogue import catalogue
+from tests.support.strategies import Feed, Post
 
 SNAPSHOT = Path(__file__).with_name("schema.snapshot")
 UPDATE = "PRESENCE_LEDGER_UPDATE_SNAPSHOT"
@@ -64,6 +68,31 @@ def test_the_schema_is_the_intended_one(database_url: str) -> None:
     if os.environ.get(UPDATE):
         SNAPSHOT.write_text(found, encoding="utf-8")
     assert found == SNAPSHOT.read_text(encoding="utf-8"), f"if this is intended, run once with {UPDATE}=1 and commit"
+
+
+@pg.on_every_server
+def test_whoever_was_known_before_reconciliation_is_on_its_agenda(empty_database_url: str) -> None:
+    migrate.apply(empty_database_url, migrate.load()[:2])
+    feed = Feed(Profile.V2_2)
+    feed.post(Post(0.0, "main", "n1", ("here-0-1-1-1-1", "gone-0-1-2-1-1", "gone-0-0-2-0-0", "用户-1-1-3-1-1")))
+    feed.post(Post(0.0, "other", "n1", ("here-0-1-1-1-1", "here-1-1-2-1-2")))
+    presences = [feed.draft.presence(uid) for uid in ("here", "gone", "用户")]
+    with psycopg.connect(empty_database_url) as connection:
+        current.write(connection.cursor(), list(current.rows_of(presences)))
+        for position in (1, 2, 4711):
+            connection.execute(
+                "INSERT INTO events (stream, version, position, kind, payload, recorded_at)"
+                " VALUES ('source:main', %s, %s, 'service_stopped.v1', '{}', now())",
+                (position, position),
+            )
+
+    migrate.apply(empty_database_url)
+
+    with psycopg.connect(empty_database_url) as connection:
+        everybody = {name: looks.known_after(connection, name, "", 10) for name in ("main", "other")}
+        assert looks.followed(connection) == 4711
+    in_turn = Watch(0)
+    assert everybody == {"main": {"gone": in_turn, "here": in_turn, "用户": in_turn}, "other": {"here": in_turn}}
 
 
 @pg.on_every_server

@@ -11,12 +11,16 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from ledger.domain.instants import optional
+from ledger.domain.look import Watch
+from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.errors import StoreUnavailable
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
+from projections import looks
 from projections.listing import Filter
 from projections.reader import SHARED_UIDS, PresenceReader
 from tests.support import pg
@@ -101,6 +105,42 @@ def test_many_are_answered_in_the_order_asked(ledger: Ledger, database_url: str)
     read = ask(database_url, lambda reader: reader.many(asked))
     assert [shown(body)["uid"] for body in read.bodies] == asked
     assert [shown(body)["status"] for body in read.bodies] == ["offline", "unknown", "online", "offline"]
+
+
+T = 1_800_000_000 * SECOND
+VERIFIED = {ONLINE[0]: T, ONLINE[1]: T + 1, OFFLINE[0]: T + 2}
+
+
+def look_agreed(ledger: Ledger) -> None:
+    """A look agreed with each of `VERIFIED`; two sources were asked about the second, who is in one of them."""
+    with ledger.connection() as connection:
+        cursor = connection.cursor()
+        looks.write(cursor, SOURCE, {uid: Watch(0, None, at) for uid, at in VERIFIED.items()})
+        looks.write(cursor, "other", {ONLINE[1]: Watch(0, None, T), ONLINE[2]: Watch(0)})
+
+
+@pg.on_every_server
+@pytest.mark.parametrize("grace_seconds", [0.0, 3600.0])
+def test_every_answer_says_when_a_look_last_agreed(ledger: Ledger, database_url: str, grace_seconds: float) -> None:
+    configuration = Configuration(Policy(grace_seconds=grace_seconds), Profile.V2_2, {"n1": Profile.V2_2})
+    announce_start(ledger, "j", "0", {SOURCE: configuration}, Clock().now())
+    look_agreed(ledger)
+    asked = [*VERIFIED, ONLINE[2], "nobody"]
+
+    async def question(reader: PresenceReader) -> list[list[bytes]]:
+        single = await asyncio.gather(*(reader.one(uid) for uid in asked))
+        listed = await reader.page(Filter(None, None, None), None, 10)
+        return [[body for _, body in single], (await reader.many(asked)).bodies, listed.read.bodies]
+
+    single, many, listed = ask(database_url, question)
+    assert single == many
+    expected = [optional(at) for at in VERIFIED.values()] + [None, None]
+    assert [shown(body)["verified_at"] for body in single] == expected
+    assert [shown(body)["version"] for body in single] == [1, 1, 2, 1, 0]
+    found = {shown(body)["uid"]: body for body in listed}
+    assert [found[uid] for uid in sorted(VERIFIED)] == [single[asked.index(uid)] for uid in sorted(VERIFIED)]
+    for body in (*single, *many, *listed):
+        assert body.count(b'"verified_at"') == body.count(b'"version"') == 1
 
 
 async def pages(reader: PresenceReader, wanted: Filter) -> list[str]:
