@@ -1,7 +1,7 @@
 """A service that reconciles with simulated nodes: its settings, the simulation beside it, what it answers of users."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,22 +36,23 @@ webhook_secret = "{secret}"
 bench = {{ key = "{key}", scopes = ["admin"] }}
 """
 
-NODE = """[[sources.nodes]]
-name = "{name}"
-api_url = "http://127.0.0.1:{port}"
-"""
-
 
 class Reconciling(_service.Service):
-    """A service whose source has simulated nodes with query APIs; `policy` is what differs from the defaults."""
+    """A service whose source has simulated nodes with query APIs; `policy` is what differs from the defaults.
+
+    `nodes` are so many new ones, or those of another instance; one without an `api_port` has no query API.
+    """
 
     def __init__(
-        self, folder: Path, database_url: str, profile: Profile, nodes: int, policy: Mapping[str, float]
+        self,
+        folder: Path,
+        database_url: str,
+        profile: Profile,
+        nodes: int | Sequence[NodePlan],
+        policy: Mapping[str, float],
     ) -> None:
         super().__init__(folder, database_url)
-        self.nodes = tuple(
-            NodePlan(f"n{number}", _service.SECRET, api_port=free_port()) for number in range(1, nodes + 1)
-        )
+        self.nodes = new_nodes(nodes) if isinstance(nodes, int) else tuple(nodes)
         self._configuration.write_text(
             CONFIGURATION.format(
                 folder=folder,
@@ -60,7 +61,7 @@ class Reconciling(_service.Service):
                 source=SOURCE,
                 profile=profile,
                 secret=_service.SECRET,
-                nodes="".join(NODE.format(name=node.name, port=node.api_port) for node in self.nodes),
+                nodes="".join(_settings_of(node) for node in self.nodes),
                 policy="\n".join(f"{name} = {value:g}" for name, value in policy.items()),
                 key=_service.KEY,
             ),
@@ -76,6 +77,16 @@ class Reconciling(_service.Service):
         """A client of its API with the key for everything."""
         headers = {"Authorization": f"Bearer {_service.KEY}"}
         return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=60.0, trust_env=False)
+
+
+def new_nodes(number: int) -> tuple[NodePlan, ...]:
+    """So many nodes, each with a free port for its query API."""
+    return tuple(NodePlan(f"n{place}", _service.SECRET, api_port=free_port()) for place in range(1, number + 1))
+
+
+def _settings_of(node: NodePlan) -> str:
+    address = "" if node.api_port is None else f'api_url = "http://127.0.0.1:{node.api_port}"\n'
+    return f'[[sources.nodes]]\nname = "{node.name}"\n{address}'
 
 
 class Answered(NamedTuple):
