@@ -52,8 +52,7 @@ class ImNode:
     def start(self) -> None:
         """Boot, at the same port as before."""
         self.connections, self._next, self._booted = {}, 1, time.monotonic()
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", self.port), _handler(self))
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -97,6 +96,13 @@ class ImNode:
             answer = [{"uid": uid, "device_flag": flag, "online": 1} for _, (uid, flag) in held if uid in asked]
         text = json.dumps(answer)
         return 200, text[: len(text) // 2] if self.mode == "half" else text
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Whoever asked has given up."""
 
 
 def _handler(node: ImNode) -> type[BaseHTTPRequestHandler]:
