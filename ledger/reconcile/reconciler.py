@@ -39,6 +39,8 @@ class Reconciler:
         self._probes = {name: NodeProbe(name) for name in term.clients}
         self._offset: int | None = None
         """Our clock less the monotonic one, microseconds, when the last probe was asked."""
+        self._complained: set[str] = set()
+        """Nodes whose silence has been logged."""
         self._requested: set[str] = set()
         self._sweeping: set[str] = set()
 
@@ -48,6 +50,8 @@ class Reconciler:
         left = {run: opened for run, opened in term.source.open_runs.items() if opened.scope != "manual"}
         if left:
             await term.append(*(_interrupted(run, opened, term.now()) for run, opened in left.items()))
+        if silent := sorted(term.source.node_profiles.keys() - term.clients.keys()):
+            log.info("not_reconciled", source=term.name, nodes=silent, reason="no api_url in the settings")
         for name in term.clients:
             term.spawn(self._probe_on(name))
         if term.clients:
@@ -106,11 +110,15 @@ class Reconciler:
         state = term.source.nodes.get(name, NodeState())
         probe = self._probes[name]
         if isinstance(answer, Boot):
+            self._complained.discard(name)
             await self._signs.polled()
             route = "/metrics" if answer.node_id is None else "/varz"
             events = probe.answered(answer, asked_at, term.now(), state, route, stepped=stepped)
         else:
             events = probe.failed(answer, asked_at, term.now(), state)
+            if name not in self._complained:
+                self._complained.add(name)
+                log.warning("query_api_failed", source=term.name, node=name, reason=answer.reason)
             if answer.refused and term.needs_connections:
                 # It may be gone: who is connected to the others is known the sooner.
                 self._passing.make_soon(without=name)

@@ -14,7 +14,15 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import BreakerClosed, BreakerOpened, NodeBooted, NodeSettled, RunCounts
+from ledger.domain.reconciled import (
+    BreakerClosed,
+    BreakerOpened,
+    NodeBooted,
+    NodeSettled,
+    RunCounts,
+    Tier,
+    TierSet,
+)
 from ledger.domain.source import NodeState, SourceState
 from ledger.domain.status import Shown, derive
 from ledger.ingest.draft import Draft, read_webhook
@@ -136,6 +144,16 @@ class Reconciler:
             watch = Watch(due, None, watch.verified_at, watch.doubt, watch.looked_at)
         if uid not in self._asked:
             self.agenda.put(uid, watch)
+
+    def set_tier(self, uid: str, tier: Tier | None) -> None:
+        """Somebody chooses how soon the user is looked at."""
+        status = self.presence(uid).status
+        event = TierSet(received_at=self.at, tier=tier, by="key", status_before=status, status_after=status)
+        self._commit([self.draft.append_to_user(uid, event)])
+        watch = self.agenda.get(uid) if uid in self.agenda else Watch(self.at)
+        due = min(watch.due_at, due_after(self.presence(uid), self.source, self.at))
+        if uid not in self._asked:
+            self.agenda.put(uid, Watch(due, watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
 
     def take_due(self) -> list[str]:
         """Users whose look is due now; they are in nobody's turn until they have been asked about."""
