@@ -88,12 +88,12 @@ class Desk:
         assert row is not None
         return int(row[0])
 
-    def take_due(self, limit: int, in_flight: set[str], *, in_turn: bool = True) -> Taken:
+    def take_due(self, limit: int, in_flight: set[str], *, in_turn: bool = True, by: Instant | None = None) -> Taken:
         """So many users at most whose look is due and not under way, with enough others beside a second look.
 
-        `in_turn` False: those out of turn alone.
+        `in_turn` False: those out of turn alone. `by`: when it was due, now by default.
         """
-        now, head = self._now(), self.head()
+        now, head = self._now() if by is None else by, self.head()
         with self._ledger.connection() as connection:
             urgent = looks.due(connection, self.name, now, limit + len(in_flight), urgent=True)
             rest = looks.due(connection, self.name, now, limit + len(in_flight), urgent=False) if in_turn else {}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ledger.domain.drift import Connection, Poll
 from ledger.domain.observation import SECOND
@@ -94,7 +95,9 @@ class Passing:
             after = page[-1]
             if missing := [uid for uid in page if uid not in union]:
                 await judge(missing)
-        while rest := (await term.database(term.desk.take_due, PASS_USERS, term.in_flight)).watches:
+        # Due by the time of asking: answers that took their time may be older than the turn of whom they agree about.
+        due = partial(term.desk.take_due, PASS_USERS, term.in_flight, by=poll.asked_at)
+        while rest := (await term.database(due)).watches:
             before = run.counts.looked
             await judge(list(rest))
             if run.counts.looked == before:
