@@ -51,22 +51,29 @@ class Chaos(NamedTuple):
     restarts: int
     kills: int
     scale: float
+    hold_seconds: float
     seed: int
 
     @property
-    def policy(self) -> dict[str, float]:
-        """What differs from the default policy: the tiers. A vip's is not below what two looks take."""
+    def tiers(self) -> dict[str, float]:
+        """The bounds of the tiers in seconds; a vip's is not below what two looks take."""
         normal = 300 / self.scale
         return {
-            "tier_vip_seconds": max(30 / self.scale, min(5.0, normal)),
-            "tier_normal_seconds": normal,
-            "tier_cold_seconds": 3600 / self.scale,
+            "vip": max(30 / self.scale, min(5.0, normal)),
+            "normal": normal,
+            "cold": 3600 / self.scale,
         }
+
+    @property
+    def policy(self) -> dict[str, float]:
+        """What differs from the default policy."""
+        tiers = {f"tier_{name}_seconds": seconds for name, seconds in self.tiers.items()}
+        return tiers | {"breaker_hold_seconds": self.hold_seconds}
 
     @property
     def longest_tier_seconds(self) -> float:
         """The bound within which everybody is to be right once all is calm."""
-        return max(self.policy.values())
+        return max(self.tiers.values())
 
     def reference(self) -> Reference:
         """The reference server's rules, its period and its age shortened as the tiers are."""

@@ -28,6 +28,7 @@ def measure(options: Options) -> Report:
         rate="",
         start_online="0.5",
         scale="100" if options.short else "20",
+        hold_seconds="5" if options.short else "20",
     )
     seconds, users = float(given["seconds"]), int(given["users"])
     draw = Random(options.seed)
@@ -43,6 +44,7 @@ def measure(options: Options) -> Report:
             restarts=int(given["restarts"] or max(1, round(seconds / RESTART_EVERY_SECONDS))),
             kills=int(given["kills"]),
             scale=float(given["scale"]),
+            hold_seconds=float(given["hold_seconds"]),
             seed=seed,
         )
         for profile in given["profile"].split(",")
@@ -61,13 +63,13 @@ def measure(options: Options) -> Report:
 
 def _report(options: Options, outcomes: list[Outcome], described: str) -> Report:
     chaos = outcomes[0].chaos
-    tiers = ", ".join(f"{name.split('_')[1]} {seconds:g} s" for name, seconds in chaos.policy.items())
+    tiers = ", ".join(f"{name} {seconds:g} s" for name, seconds in chaos.tiers.items())
     report = Report(
         f"User-seconds of {chaos.users:,} users, {chaos.nodes} nodes, {chaos.rate:g} changes a second, "
         f"{chaos.seconds:g} s. Of the webhooks 30 % dropped, as many duplicated, reordered and delayed; "
         f"{chaos.restarts} restarts of a node; query errors, slow answers, odd ones and lies of leader changes and "
         f"boots in spells; {chaos.kills} times kill -9 of the service. The periods of both are {chaos.scale:g} times "
-        f"shorter than usual: our tiers {tiers}; the reference server's check every {300 / chaos.scale:g} s of 1,000 "
+        f"shorter than usual: our tiers {tiers} (the breaker holds for {chaos.hold_seconds:g} s); the reference server's check every {300 / chaos.scale:g} s of 1,000 "
         f"rows online for over {60 / chaos.scale:g} s. Seed {options.seed}",
         described,
         ("profile", "seed", "rules", "user-seconds", "wrong", "late", "unknown", "wrong at the end"),
