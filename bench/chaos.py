@@ -69,8 +69,9 @@ def _report(options: Options, outcomes: list[Outcome], described: str) -> Report
         f"{chaos.seconds:g} s. Of the webhooks 30 % dropped, as many duplicated, reordered and delayed; "
         f"{chaos.restarts} restarts of a node; query errors, slow answers, odd ones and lies of leader changes and "
         f"boots in spells; {chaos.kills} times kill -9 of the service. The periods of both are {chaos.scale:g} times "
-        f"shorter than usual: our tiers {tiers} (the breaker holds for {chaos.hold_seconds:g} s); the reference server's check every {300 / chaos.scale:g} s of 1,000 "
-        f"rows online for over {60 / chaos.scale:g} s. Seed {options.seed}",
+        f"shorter than usual: our tiers {tiers} (the breaker holds for {chaos.hold_seconds:g} s, longer than a lie "
+        f"lasts); the reference server's check every {300 / chaos.scale:g} s of 1,000 rows online for over "
+        f"{60 / chaos.scale:g} s. Seed {options.seed}",
         described,
         ("profile", "seed", "rules", "user-seconds", "wrong", "late", "unknown", "wrong at the end"),
     )
