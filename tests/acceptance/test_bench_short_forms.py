@@ -11,7 +11,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "name", ["ingest", "get_presence", "query", "latency", "scale", "storm", "kills", "pg_stop", "score"]
+    "name",
+    ["ingest", "get_presence", "query", "latency", "scale", "storm", "kills", "pg_stop", "score", "chaos", "lie"],
 )
 def test_its_bars_are_held(name: str) -> None:
     # A coverage measurement of the processes would be measured along.
