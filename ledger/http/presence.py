@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
-from ledger.http import bodies, schemas
+from ledger.http import bodies, questions, schemas
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
 from ledger.http.state import services_of
@@ -54,14 +54,14 @@ async def one_presence(request: Request, uid: Uid) -> Response:
     summary="Which of these users are online?",
     response_model=schemas.PresenceItems,
     responses={413: schemas.problem("The body is larger than `max_body_bytes`")},
-    openapi_extra=schemas.body_of(schemas.UidQuery),
+    openapi_extra=questions.body_of(questions.UidQuery),
 )
 async def query_presences(request: Request) -> Response:
     """The presences of up to 10,000 users in the order asked, all of one snapshot."""
     refuse_parameters(request)
     services = services_of(request)
     body = await bodies.read(request, services.settings.max_body_bytes, "ask about fewer users")
-    read = await services.reader.many(schemas.parse(schemas.UidQuery, body).uids)
+    read = await services.reader.many(questions.parse(questions.UidQuery, body).uids)
     return Response(b"{" + _items(read, services.clock.now()) + b"}", media_type="application/json")
 
 

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ledger.domain.reconciled import Attribution, DriftKind, Outcome, Tier
-from ledger.http import bodies, schemas
+from ledger.http import bodies, questions, schemas
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, from_cursor, number_from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import Problem, invalid
@@ -95,7 +95,7 @@ def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Resp
         409: schemas.problem("No node of the source has an `api_url`"),
         413: schemas.problem("The body is larger than `max_body_bytes`"),
     },
-    openapi_extra=schemas.body_of(schemas.RunQuery, required=False),
+    openapi_extra=questions.body_of(questions.RunQuery, required=False),
 )
 async def reconcile(request: Request, source: str) -> Response:
     """A run over these users, or without a body over everybody; whoever leads the reconciliation makes it.
@@ -108,7 +108,7 @@ async def reconcile(request: Request, source: str) -> Response:
     if configured is None:
         raise Problem(404, NO_SOURCE)
     body = await bodies.read(request, services.settings.max_body_bytes, "name fewer users")
-    wanted = schemas.parse(schemas.RunQuery, body) if body.strip() else schemas.RunQuery()
+    wanted = questions.parse(questions.RunQuery, body) if body.strip() else questions.RunQuery()
     if not any(node.api_url for node in configured.nodes):
         raise Problem(409, f"no node of '{source}' has an api_url in the settings: there is nobody to ask")
     run = await asyncio.to_thread(_request_run, services, configured, wanted.uids or ())
@@ -120,17 +120,17 @@ async def reconcile(request: Request, source: str) -> Response:
     summary="How soon a user is looked at again",
     response_model=schemas.TierBody,
     responses={413: schemas.problem("The body is larger than `max_body_bytes`")},
-    openapi_extra=schemas.body_of(schemas.TierQuery),
+    openapi_extra=questions.body_of(questions.TierQuery),
 )
 async def put_tier(request: Request, uid: Uid) -> Response:
     """An event of the user, who need not have been observed; `null` leaves it to the rules again."""
     refuse_parameters(request)
-    problem = schemas.uid_problem(uid)
+    problem = questions.uid_problem(uid)
     if problem is not None:
         raise invalid("uid", problem)
     services = services_of(request)
     body = await bodies.read(request, services.settings.max_body_bytes, "a tier is a word")
-    tier = schemas.parse(schemas.TierQuery, body).tier
+    tier = questions.parse(questions.TierQuery, body).tier
     position = await asyncio.to_thread(_set_tier, services, uid, tier, request.headers["authorization"])
     return _json({"uid": uid, "tier": tier, "position": position})
 
