@@ -47,6 +47,10 @@ def test_sources_as_the_ledger_has_them(api: Api) -> None:
     assert source["last_webhook_at"] == node["last_webhook_at"] == api.events("source")[0]["received_at"]
     assert node["since_start"]["accepted"] >= 1
     assert (source["dark_since"], node["down_since"]) == (None, None)
+    assert (source["health"], node["api"]) == ("unreconciled", {"configured": False, "health": None})
+    assert source["reasons"] == ["no node has an api_url: what webhooks miss stays unseen"]
+    assert (source["breaker"], source["webhooks_silent"]) == ({"open": False, "until": None}, False)
+    assert (source["open_runs"], source["retired_nodes"], node["boot"]) == ([], [], None)
 
 
 def test_a_key_made_by_the_command_works_until_it_is_revoked(service: Service) -> None:

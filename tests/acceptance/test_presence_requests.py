@@ -109,6 +109,19 @@ def test_a_path_that_is_no_text_is_no_defect(service: Service, path: str) -> Non
         ("/v1/ledger/events?after=99999999999999999999", "after"),
         ("/v1/ledger/events?limit=10001", "limit"),
         ("/v1/deliveries/x?limit=0", "limit"),
+        ("/v1/sources/main/runs?after=x", "after"),
+        ("/v1/sources/main/runs?limit=10001", "limit"),
+        ("/v1/runs/x?colour=red", "colour"),
+        ("/v1/drift?state=closed", "state"),
+        ("/v1/drift?kind=bug", "kind"),
+        ("/v1/drift?attributed_to=somebody", "attributed_to"),
+        ("/v1/drift?colour=red", "colour"),
+        ("/v1/drift?limit=0", "limit"),
+        ("/v1/drift?after=%21", "after"),
+        ("/v1/drift?after=dTEwMA", "after"),  # u100
+        ("/v1/drift?after=eC51", "after"),  # x.u
+        ("/v1/drift?after=MS4A", "after"),  # 1. and NUL
+        ("/v1/drift?after=OTk5OTk5OTk5OTk5OTk5OTk5OS51", "after"),  # 9999999999999999999.u
     ],
 )
 def test_a_bad_parameter_is_named(api: Api, path: str, field: str) -> None:
@@ -116,7 +129,9 @@ def test_a_bad_parameter_is_named(api: Api, path: str, field: str) -> None:
 
 
 READ = ["/v1/users/u/presence", "/v1/presence", "/v1/presence/summary", "/metrics"]
-AUDIT = ["/v1/users/u/events", "/v1/ledger/events", "/v1/deliveries/x", "/v1/sources"]
+FOUND = ["/v1/users/u/events", "/v1/ledger/events", "/v1/sources", "/v1/sources/main/runs", "/v1/drift"]
+NOT_FOUND = ["/v1/deliveries/x", "/v1/runs/x", "/v1/sources/elsewhere/runs"]
+AUDIT = FOUND + NOT_FOUND
 
 
 @pytest.mark.parametrize("path", READ + AUDIT)
@@ -131,7 +146,7 @@ def test_every_route_wants_a_key_with_its_scope(service: Service, path: str) -> 
             assert ("www-authenticate" in answer.headers) == (status == 401)
     for key in (KEYS["audit"], KEYS["admin"]):
         with Api(service, key) as api:
-            assert api.http.get(path).status_code == (404 if path == "/v1/deliveries/x" else 200)
+            assert api.http.get(path).status_code == (404 if path in NOT_FOUND else 200)
 
 
 def test_the_query_wants_a_key_before_it_looks_at_the_body(service: Service) -> None:

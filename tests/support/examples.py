@@ -16,7 +16,8 @@ import psycopg
 
 from ledger.http import examples
 from tests.support.external import ExternalPostgres
-from tests.support.service import KEYS, SECRET, Api, Service, new_service
+from tests.support.im_node import ImNode, im_node
+from tests.support.service import KEYS, SECRET, Api, Service, new_service, wait_for
 
 FILE = Path(examples.__file__).with_suffix(".json")
 MAX_BODY = 1024
@@ -34,24 +35,71 @@ Answers = dict[str, dict[str, Any]]
 MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"), "<instant>"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<delivery>"),
-    (re.compile(r'("instance": ")[^"]+'), r"\1<instance>"),
+    (re.compile(r'("(?:instance|leader)": ")[^"]+'), r"\1<instance>"),
+    (re.compile(r"\br-[0-9a-f]{16}\b"), "<run>"),
     (re.compile(r'("software_version": ")[^"]+'), r"\1<version>"),
 )
-NUMBER = re.compile(r"(?<=[ \"])[0-9][0-9.e+-]*")
+SECONDS = 30.0
+
+RECONCILE = "POST /v1/sources/{source}/reconcile"
+RECONCILED = (
+    RECONCILE,
+    "GET /v1/sources",
+    "GET /v1/sources/{source}/runs",
+    "GET /v1/runs/{run}",
+    "GET /v1/drift",
+    "PUT /v1/users/{uid}/tier",
+)
+"""The routes of which a service is asked that reconciles, and whose numbers and times are its own."""
 
 
 def answers(service: Service, stop_database: Callable[[], None]) -> Answers:
     """What the service answers to each route after the same deliveries; its ledger must be empty before."""
-    with Api(service) as api:
-        api.deliver("u100-0-1-1-1-1", "u100-1-1-2-1-2", "bob-0-1-3-1-1")
-        api.deliver("u100-0-1-1-1-1", "u100-1-1-2-1-2", "bob-0-1-3-1-1")
-        api.deliver("bob-0-0-3-0-0", "no item")
+    with im_node() as node, Api(service) as api:
+        first = [node.connect("u100"), node.connect("u100", 1), node.connect("bob")]
+        api.deliver(*first)
+        api.deliver(*first)
+        api.deliver(node.close("bob"), "no item")
         found = dict(_good(api))
-        for route, bad in _bad(service, api).items():
-            found[route] = found.get(route, {}) | bad
+        bad = _bad(service, api)
+        service.stop()
+        service.reconfigure(tables=f'{TABLES}api_url = "{node.url}"\n')
+        service.start()
+        found |= _reconciling(api, node)
+        for route, refused in bad.items():
+            found[route] = found.get(route, {}) | refused
         stop_database()
         found[examples.COMMON]["503"] = api.hook(["u100-0-0-1-0-1"]).json()
     return found
+
+
+def _reconciling(api: Api, node: ImNode) -> Answers:
+    """Of a service that asks a node, after a webhook that was lost."""
+    wait_for(lambda: api.source_events("run_ended"), SECONDS, api.service.log)
+    api.deliver(node.connect("eve"))
+    node.connect("carol")
+    requested = api.http.post("/v1/sources/main/reconcile", json={"uids": ["u100", "carol"]}).json()
+    path = f"/v1/runs/{requested['run']}"
+    wait_for(lambda: api.get(path)["state"] == "completed", SECONDS, api.service.log)
+    wait_for(lambda: _is_good(api), SECONDS, lambda: api.get("/v1/sources"))
+    return {
+        RECONCILE: {"202": requested},
+        "GET /v1/runs/{run}": {"200": api.get(path)},
+        "GET /v1/sources/{source}/runs": {
+            "200": api.get("/v1/sources/main/runs", after=requested["position"] - 1, limit=1)
+        },
+        "GET /v1/drift": {"200": api.get("/v1/drift", uid="carol")},
+        "GET /v1/sources": {"200": api.get("/v1/sources")},
+        "PUT /v1/users/{uid}/tier": {"200": api.http.put("/v1/users/u100/tier", json={"tier": "vip"}).json()},
+    }
+
+
+def _is_good(api: Api) -> bool:
+    [source] = api.get("/v1/sources")["items"]
+    [node] = source["nodes"]
+    health = node["api"]["health"]
+    known = (source["rhythm_seconds"], health and health["last_good_at"], health and health["last_good_probe_at"])
+    return source["health"] == "good" and all(value is not None for value in known)
 
 
 def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,7 +110,6 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
         ("/v1/presence/summary", "/v1/presence/summary"),
         ("/v1/ledger/events", "/v1/ledger/events?after=2&limit=2"),
         ("/v1/deliveries/{delivery}", f"/v1/deliveries/{delivery}"),
-        ("/v1/sources", "/v1/sources"),
         ("/health/live", "/health/live"),
         ("/health/ready", "/health/ready"),
     ):
@@ -89,8 +136,18 @@ def _bad(service: Service, api: Api) -> Answers:
             "413": stranger.hook(b" " * (MAX_BODY + 1)).json(),
         }
     missing = api.http.get("/v1/deliveries/00000000-0000-0000-0000-000000000000").json()
+    no_source = api.http.get("/v1/sources/elsewhere/runs").json()
+    large = b" " * (MAX_BODY + 1)
     return {
         examples.COMMON: {**common, "404": missing},
+        "GET /v1/sources/{source}/runs": {"404": no_source},
+        "GET /v1/runs/{run}": {"404": api.http.get("/v1/runs/r-0").json()},
+        RECONCILE: {
+            "404": no_source,
+            "409": api.http.post("/v1/sources/main/reconcile").json(),
+            "413": api.http.post("/v1/sources/main/reconcile", content=large).json(),
+        },
+        "PUT /v1/users/{uid}/tier": {"413": api.http.put("/v1/users/u100/tier", content=large).json()},
         "POST /v1/presence/query": {"413": api.http.post("/v1/presence/query", content=b" " * (MAX_BODY + 1)).json()},
         "POST /hooks/{source}/{node}/{secret}": hooks,
     }
@@ -103,8 +160,34 @@ def masked(found: Any) -> Any:
         text = pattern.sub(mask, text)
     # The lines are JSON within JSON.
     made = json.loads(text)
-    made["GET /metrics"]["200"] = NUMBER.sub("<number>", made["GET /metrics"]["200"])
+    made["GET /metrics"]["200"] = _described(made["GET /metrics"]["200"])
+    for route in RECONCILED:
+        made[route] = _without_numbers(made[route])
+    for name in ("state", "ended_at", "duration_seconds"):
+        # It may have ended already.
+        made[RECONCILE]["202"][name] = "<as it stands>"
+    for source in made["GET /v1/sources"]["200"]["items"]:
+        source["open_runs"] = "<as they stand>"
     return made
+
+
+def _described(exposition: str) -> list[str]:
+    """What the metrics are; which of them have values already differs from run to run."""
+    return [line for line in exposition.splitlines() if line.startswith("#") and "_created" not in line]
+
+
+def _without_numbers(value: Any) -> Any:
+    match value:
+        case bool():
+            return value
+        case int() | float():
+            return "<number>"
+        case dict():
+            return {name: _without_numbers(each) for name, each in value.items()}
+        case list():
+            return [_without_numbers(each) for each in value]
+        case _:
+            return value
 
 
 @contextmanager

@@ -70,11 +70,16 @@ class Service:
 
     def configure(self, *, database_url: str = "", tables: str = MAIN, **scalars: Any) -> None:
         """Write the settings file; a running instance goes on with what it has."""
+        self._settings = {"database_url": database_url, "tables": tables, **scalars}
         listen = f"127.0.0.1:{self.port}"
         values = {"data_dir": str(self.data_dir), "database_url": database_url, "listen": listen, "log_level": "debug"}
         lines = [f"{name} = {json.dumps(value)}" for name, value in (values | scalars).items()]
         keys = [f'{name} = {{ key = "{key}", scopes = ["{name}"] }}' for name, key in KEYS.items()]
         self.config.write_text("\n".join([*lines, tables, "[api_keys]", *keys, ""]), encoding="utf-8")
+
+    def reconfigure(self, **changed: Any) -> None:
+        """Write the settings file anew, as it was but for these."""
+        self.configure(**self._settings | changed)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
