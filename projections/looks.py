@@ -45,13 +45,18 @@ SELECT uid, %(source)s, due_at, urgent, verified_at, looked_at, doubt
 # made void needs no second look out of turn.
 _HEAR = """
 INSERT INTO looks AS l (uid, source, due_at, urgent)
-SELECT heard.uid, %(source)s, CASE WHEN heard.known THEN heard.due ELSE heard.at END, heard.why
+SELECT heard.uid, %(source)s,
+       CASE WHEN NOT heard.known THEN heard.at
+            WHEN heard.why IS NULL AND heard.urgent = 'confirm' THEN heard.due
+            ELSE least(heard.due, heard.due_at) END,
+       heard.why
   FROM (SELECT new.uid, new.at, new.why, old.uid IS NOT NULL AS known, old.due_at, old.urgent,
                CASE WHEN new.why IS NULL THEN new.due
                     ELSE greatest(new.at, coalesce(old.looked_at + %(spacing)s, new.at)) END AS due
           FROM unnest(%(uids)s::text[], %(at)s::bigint[], %(due)s::bigint[], %(why)s::text[]) AS new (uid, at, due, why)
           LEFT JOIN looks AS old ON old.uid = new.uid AND old.source = %(source)s) AS heard
  WHERE NOT heard.known OR heard.due < heard.due_at OR (heard.why IS NULL AND heard.urgent = 'confirm')
+    OR (heard.why IS NOT NULL AND heard.urgent IS NULL AND heard.due_at <= heard.at)
  ORDER BY heard.uid
     ON CONFLICT (uid, source) DO UPDATE SET due_at = excluded.due_at, urgent = excluded.urgent
 """

@@ -16,6 +16,7 @@ from ledger.domain.evolve import evolve
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
+from ledger.domain.reconciled import Corrected, Swept, TierSet
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
@@ -110,7 +111,8 @@ def assert_consistent(ledger: Ledger) -> None:
         versions[row.stream] += 1
         assert row.version == versions[row.stream]
         event = ledger.event(row)
-        if isinstance(event, WebhookObserved):
+        if row.stream.startswith(USER_PREFIX):
+            assert isinstance(event, WebhookObserved | Corrected | Swept | TierSet)
             uid = row.stream.removeprefix(USER_PREFIX)
             presences[uid] = evolve(presences.get(uid) or Presence(uid), event, row.position)
     instants = [row.recorded_at for row in rows]

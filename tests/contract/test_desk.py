@@ -1,0 +1,201 @@
+"""The desk and the follower against a real ledger: agendas from events, answers into events, each at once."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from itertools import count
+
+import msgspec
+import pytest
+
+from ledger.domain.drift import Poll
+from ledger.domain.look import Watch
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.reconciled import NodeBooted, TierSet
+from ledger.reconcile.desk import Desk
+from ledger.reconcile.follower import Follower
+from ledger.reconcile.judge import Verdicts
+from ledger.reconcile.requests import request_run, set_tier
+from ledger.store.ledger import Ledger
+from projections import drifts, looks
+from projections.drifts import Drift, DriftFilter
+from tests.support.ledgers import SOURCE, all_rows, assert_consistent, configure, opened, running
+
+NUMBERS = count(1)
+
+
+class Time:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.at: Instant = 4_000_000_000 * SECOND
+
+    def now(self) -> Instant:
+        return self.at
+
+    def seconds(self) -> float:
+        return self.at / SECOND
+
+    def passes(self, seconds: float) -> None:
+        self.at += round(seconds * SECOND)
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    with opened(database_url) as ledger:
+        configure(ledger)
+        yield ledger
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def desk(ledger: Ledger, time: Time) -> Desk:
+    return Desk(ledger, SOURCE, time.now, time.seconds)
+
+
+def post(ledger: Ledger, *items: str) -> None:
+    async def send() -> None:
+        async with running(ledger) as instance:
+            await instance.post(json.dumps(items).encode())
+
+    asyncio.run(send())
+
+
+def follow(ledger: Ledger, desk: Desk) -> None:
+    follower = Follower(ledger, [SOURCE])
+    while follower.follow({SOURCE: desk.source}):
+        pass
+    desk.follow()
+
+
+def ask(desk: Desk, time: Time, head: int | None = None) -> Poll:
+    """A question sent now and answered at once."""
+    return Poll(f"p{next(NUMBERS)}", "r1", "n1", "POST /user/onlinestatus", time.at, time.at, head or desk.head())
+
+
+def look(desk: Desk, time: Time, rows: dict[str, dict[int, int]], *uids: str, poll: Poll | None = None) -> Verdicts:
+    return desk.judge_rows(poll or ask(desk, time), desk.watches_of(uids), rows)
+
+
+def drifts_of(ledger: Ledger, uid: str) -> list[Drift]:
+    with ledger.connection() as connection:
+        return drifts.page(connection, DriftFilter(uid=uid), (0, ""), 100)
+
+
+def watch(ledger: Ledger, uid: str) -> Watch:
+    with ledger.connection() as connection:
+        return looks.of_users(connection, SOURCE, [uid])[uid]
+
+
+def verdicts(ledger: Ledger, uid: str) -> list[str]:
+    return [getattr(ledger.event(row), "verdict", "") for row in all_rows(ledger) if row.stream == f"user:{uid}"]
+
+
+def test_the_agenda_hears_of_who_is_new_and_of_suspects_each_event_once(ledger: Ledger, desk: Desk) -> None:
+    post(ledger, "alice-0-1-1-1-1", "bob-0-0-7-1-1")
+    follow(ledger, desk)
+    assert watch(ledger, "alice").urgent is None
+    assert watch(ledger, "bob").urgent == "late_offline"
+    assert desk.source.last_webhook_at is not None
+    with ledger.connection() as connection:
+        assert looks.followed(connection) == len(all_rows(ledger))
+
+
+def test_a_ghost_takes_two_looks_and_leaves_its_evidence(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    follow(ledger, desk)
+    first = look(desk, time, {}, "alice")
+    assert first.judged[0][1].event is None
+    assert watch(ledger, "alice").urgent == "confirm"
+    [drift] = drifts_of(ledger, "alice")
+    assert (drift.kind, drift.state) == ("ghost", "open")
+    time.passes(3)
+    look(desk, time, {}, "alice")
+    assert verdicts(ledger, "alice") == ["opened", "corrected"]
+    [drift] = drifts_of(ledger, "alice")
+    assert (drift.state, drift.ended_at) == ("corrected", time.at)
+    assert_consistent(ledger)
+
+
+def test_a_webhook_since_the_question_is_newer_than_the_answer(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-1-1-1-1", "alice-0-0-1-0-0")
+    poll = ask(desk, time)
+    post(ledger, "alice-0-1-2-1-1", "alice-0-0-2-0-0")
+    answer = look(desk, time, {"alice": {0: 1}}, "alice", poll=poll)
+    assert not answer.news
+    assert verdicts(ledger, "alice") == ["opened", "closed", "opened", "closed"]
+    assert watch(ledger, "alice").urgent == "overtaken"
+
+
+def test_a_look_that_agrees_writes_no_event(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    before = len(all_rows(ledger))
+    look(desk, time, {"alice": {0: 1}}, "alice")
+    assert len(all_rows(ledger)) == before
+    assert watch(ledger, "alice").verified_at == time.at
+
+
+def test_a_lie_about_many_opens_the_breaker_and_holds(ledger: Ledger, desk: Desk, time: Time) -> None:
+    uids = [f"u{number}" for number in range(40)]
+    post(ledger, *(f"{uid}-0-1-{number}-1-1" for number, uid in enumerate(uids, 1)))
+    look(desk, time, {}, *uids)
+    assert desk.source.breaker_until == time.at + 60 * SECOND
+    time.passes(3)
+    look(desk, time, {}, *uids)
+    assert {tuple(verdicts(ledger, uid)) for uid in uids} == {("opened",)}
+    assert {drift.state for uid in uids for drift in drifts_of(ledger, uid)} == {"held"}
+
+
+def test_a_boot_sweeps_who_is_older_and_asks_about_them(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-1-1-1-1", "bob-0-1-2-1-1")
+    follow(ledger, desk)
+    # Of one node, whose connections its webhooks name.
+    desk.source = msgspec.structs.replace(desk.source, node_profiles={"n1": desk.source.profile})
+    desk.append(NodeBooted(node="n1", at=time.at, earliest=time.at - SECOND, latest=time.at, route="/varz"))
+    after: str | None = ""
+    swept = 0
+    while after is not None:
+        after, number = desk.sweep_page("n1", "r1", after, False)
+        swept += number
+    assert swept == 2
+    assert verdicts(ledger, "alice") == ["opened", "swept"]
+    assert watch(ledger, "alice").urgent == "restart"
+
+
+def test_a_request_is_found_by_who_leads_and_a_tier_is_an_event(ledger: Ledger, desk: Desk, time: Time) -> None:
+    run = request_run(ledger, SOURCE, ["alice", "alice", "bob"], "i", time.at)
+    position = set_tier(ledger, "nobody-yet", "vip", "ops", time.at)
+    follow(ledger, desk)
+    assert desk.source.open_runs[run].uids == ("alice", "bob")
+    [row] = [row for row in all_rows(ledger) if row.position == position]
+    event = ledger.event(row)
+    assert isinstance(event, TierSet)
+    assert (event.tier, event.status_after) == ("vip", "unknown")
+    assert watch(ledger, "nobody-yet").due_at <= time.at + 30 * SECOND
+
+
+def test_taken_are_those_who_are_due_suspects_first_but_not_alone(ledger: Ledger, desk: Desk, time: Time) -> None:
+    with ledger.connection() as connection, connection.transaction():
+        cursor = connection.cursor()
+        looks.write(cursor, SOURCE, {f"s{n}": Watch(time.at - n, "late_offline") for n in range(20)})
+        looks.write(cursor, SOURCE, {f"t{n}": Watch(time.at - n) for n in range(20)})
+        looks.write(cursor, SOURCE, {"later": Watch(time.at + 1)})
+    taken = desk.take_due(10, {"s19"})
+    assert sorted(taken.watches) == ["s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "t18", "t19"]
+    assert all(watch.urgent for watch in desk.take_due(10, set(), in_turn=False).watches.values())
+    assert desk.due_counts() == (20, 40)
+    desk.put_back(taken.watches, time.at + SECOND)
+    assert not taken.watches.keys() & desk.take_due(100, set()).watches.keys()
+
+
+def test_whoever_is_known_before_is_put_on_the_agenda_at_once(
+    ledger: Ledger, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(ledger, *(f"u{number}-0-1-{number}-1-1" for number in range(1, 30)))
+    monkeypatch.setattr("ledger.reconcile.follower.FAR_BEHIND", 5)
+    follow(ledger, desk)
+    assert desk.due_counts().everybody == 29

@@ -1,0 +1,136 @@
+"""Signs of life: darkness, the rhythm of webhooks and the breaker's hold, by a clock that nobody can set."""
+
+import asyncio
+from typing import Any, cast
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from ledger.domain.history import SourceEvent
+from ledger.domain.observation import SECOND
+from ledger.domain.policy import Policy
+from ledger.domain.reconciled import BreakerClosed, SourceDark, SourceLit
+from ledger.domain.source import SourceState, evolve_source
+from ledger.reconcile.counters import ReconcileCounters
+from ledger.reconcile.desk import Desk
+from ledger.reconcile.signs import Signs
+from ledger.reconcile.term import Term
+
+HOUR = 3600.0
+T = 1_800_000_000 * SECOND
+
+
+class Desktop:
+    """A desk that keeps the source's state and what is appended, without a ledger."""
+
+    def __init__(self, source: SourceState) -> None:
+        self.source, self.name = source, source.name
+        self.events: list[SourceEvent] = []
+        self.breaker = self
+
+    def append(self, *events: SourceEvent) -> None:
+        for event in events:
+            self.events.append(event)
+            self.source = evolve_source(self.source, event, len(self.events))
+
+    def reset(self) -> None:
+        """Of the breaker's counts, which are not looked at here."""
+
+
+class World:
+    """A source with its signs, and two clocks."""
+
+    def __init__(self, **policy: float) -> None:
+        state = SourceState("main", 1, policy=Policy(**policy), last_webhook_at=T)  # type: ignore[arg-type]
+        self.desk = Desktop(state)
+        self.wall, self.monotonic = T, 1000.0
+
+        async def database(function: Any, *args: Any) -> Any:
+            return function(*args)
+
+        self.term = Term(
+            cast(Desk, self.desk),
+            {},
+            "i",
+            lambda: self.wall,
+            lambda: self.monotonic,
+            database,
+            asyncio.create_task,
+            ReconcileCounters(CollectorRegistry()),
+        )
+        self.signs = Signs(self.term, T)
+
+    def passes(self, seconds: float, set_by: float = 0.0) -> None:
+        """Time passes, and the machine's clock is set by so much besides."""
+        self.monotonic += seconds
+        self.wall += round((seconds + set_by) * SECOND)
+        asyncio.run(self.signs.tick())
+
+    def webhook(self) -> None:
+        self.desk.source = msgspec.structs.replace(self.desk.source, last_webhook_at=self.wall)
+        asyncio.run(self.signs.tick())
+
+
+def test_a_source_goes_dark_at_the_bound_and_is_lit_by_the_next_word() -> None:
+    world = World(dark_seconds=60)
+    world.passes(59)
+    assert world.desk.events == []
+    world.passes(1)
+    assert world.desk.events == [SourceDark(at=world.wall, since=world.wall - 60 * SECOND)]
+    world.passes(100)
+    assert len(world.desk.events) == 1
+    world.webhook()
+    assert world.desk.events[1:] == [SourceLit(at=world.wall, by="webhook")]
+
+
+def test_a_good_poll_is_a_sign_too() -> None:
+    world = World(dark_seconds=60)
+    world.passes(59)
+    asyncio.run(world.signs.polled())
+    world.passes(59)
+    assert world.desk.events == []
+
+
+def test_a_clock_set_by_an_hour_darkens_nothing() -> None:
+    world = World(dark_seconds=900)
+    world.passes(1, set_by=HOUR)
+    world.passes(1, set_by=HOUR)
+    assert world.desk.events == []
+
+
+def test_never_dark_by_policy() -> None:
+    world = World(dark_seconds=0)
+    world.passes(10 * HOUR)
+    assert world.desk.events == []
+
+
+def test_what_was_heard_before_this_instance_led_counts() -> None:
+    world = World(dark_seconds=60)
+    world.wall += 50 * SECOND
+    world.signs = Signs(world.term, T)
+    world.passes(10)
+    assert [type(event) for event in world.desk.events] == [SourceDark]
+
+
+def test_the_breaker_is_closed_when_its_time_is_over_and_not_by_a_clock() -> None:
+    world = World(breaker_hold_seconds=60)
+    world.desk.source = msgspec.structs.replace(world.desk.source, breaker_until=world.wall + 60 * SECOND)
+    world.passes(1)
+    world.passes(1, set_by=HOUR)
+    assert world.desk.events == []
+    world.passes(59)
+    assert [type(event) for event in world.desk.events] == [BreakerClosed]
+
+
+def test_webhooks_that_stop_while_queries_answer_are_an_alarm() -> None:
+    world = World(dark_seconds=0)
+    for _ in range(5):
+        world.passes(2)
+        world.webhook()
+    assert not world.signs.health()[""]["webhooks_silent"]
+    world.passes(200)
+    assert not world.signs.health()[""]["webhooks_silent"]
+    asyncio.run(world.signs.polled())
+    health = world.signs.health()[""]
+    assert health["webhooks_silent"]
+    assert health["webhook_interval_seconds"] == 2.0
