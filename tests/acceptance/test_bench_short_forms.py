@@ -12,7 +12,21 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     "name",
-    ["ingest", "get_presence", "query", "latency", "scale", "storm", "kills", "pg_stop", "score", "chaos", "lie"],
+    [
+        "ingest",
+        "get_presence",
+        "query",
+        "latency",
+        "scale",
+        "storm",
+        "kills",
+        "pg_stop",
+        "score",
+        "chaos",
+        "lie",
+        "restart",
+        "leader_kills",
+    ],
 )
 def test_its_bars_are_held(name: str) -> None:
     # A coverage measurement of the processes would be measured along.
