@@ -67,7 +67,10 @@ class EventFilter(Page):
     responses={200: {"content": {NDJSON: {"schema": {"type": "string"}}}}},
 )
 def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
-    """One event for every item that names him, with its verdict; with `Accept: application/x-ndjson`, all as lines."""
+    """One event for every item that names him and for every correction, sweep and tier, each with its verdict.
+
+    With `Accept: application/x-ndjson`, all of them as lines.
+    """
     ledger = services_of(request).ledger
     after = number_from_cursor(query.after)
     if query.from_ is not None and query.to is not None and query.from_ > query.to:

@@ -69,7 +69,7 @@ def list_sources(request: Request) -> Response:
     services = services_of(request)
     with services.ledger.connection() as connection:
         found = [
-            _Source(
+            SourceView(
                 services,
                 settings,
                 sources.load(connection, services.ledger, settings.name),
@@ -84,7 +84,7 @@ def list_sources(request: Request) -> Response:
     return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-class _Source:
+class SourceView:
     """One source of the settings, its state in the ledger, and what the leading instance noted of it."""
 
     def __init__(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.cli.output import cell, print_json, print_table, printable
+from ledger.cli.output import cell, duration, print_json, print_table, printable
 
 
 class Terminal(io.StringIO):
@@ -37,6 +37,22 @@ class Terminal(io.StringIO):
 )
 def test_values_are_written_for_people(value: object, written: str) -> None:
     assert cell(value) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (0.4, "0 s"),
+        (119.4, "119 s"),
+        (120, "2 min"),
+        (7199, "120 min"),
+        (7200, "2 h"),
+        (172_799, "48 h"),
+        (950_400, "11 d"),
+    ],
+)
+def test_a_time_is_written_in_a_unit_of_which_there_are_some(seconds: float, written: str) -> None:
+    assert duration(seconds) == written
 
 
 def test_nothing_printable_is_escaped() -> None:

@@ -1,0 +1,119 @@
+"""Checks what is said of a source's health: from its state, what the leading instance noted, and the settings."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ledger.domain.instants import to_text
+from ledger.domain.observation import SECOND
+from ledger.domain.profile import Profile
+from ledger.domain.source import NodeState, OpenRun, SourceState
+from ledger.http.counters import Counters
+from ledger.http.operations import LED_SECONDS, SourceView
+from ledger.http.state import Services
+from ledger.settings import NodeSettings, SourceSettings
+
+NOW = 1_800_000_000 * SECOND
+URL = "http://127.0.0.1:5001"
+APIS = ("n1", "n2")
+GOOD: dict[str, Any] = {
+    "last_good_at": to_text(NOW),
+    "last_failure_at": None,
+    "failures_in_a_row": 0,
+    "last_reason": None,
+    "breaker": "closed",
+    "breaker_open_until": None,
+    "last_good_probe_at": to_text(NOW),
+    "probe_reason": None,
+    "calls": 3,
+    "users_asked": 5,
+}
+LED: dict[str, Any] = {"leader": "i", "noted_at": to_text(NOW - SECOND), "webhooks_silent": False}
+NOTED = {"": LED, "n1": GOOD, "n2": GOOD}
+FAILED = GOOD | {"failures_in_a_row": 2, "last_reason": "connection refused", "breaker": "open"}
+NEVER = dict.fromkeys(GOOD) | {"failures_in_a_row": 0, "breaker": "closed"}
+
+
+def view(noted: dict[str, Any] = NOTED, apis: tuple[str, ...] = APIS, **state: Any) -> dict[str, Any]:
+    """A source of two nodes."""
+    nodes = tuple(NodeSettings(name, URL if name in apis else None) for name in ("n1", "n2"))
+    settings = SourceSettings("main", Profile.V2_2, nodes, 900.0)
+    services = cast(Services, SimpleNamespace(clock=SimpleNamespace(now=lambda: NOW), counters=Counters()))
+    source = SourceState("main", 1, node_profiles=dict.fromkeys(("n1", "n2"), Profile.V2_2), **state)
+    return SourceView(services, settings, source, noted).view()
+
+
+def down(**fields: Any) -> dict[str, Any]:
+    """A state in which n2 is in doubt."""
+    return {"nodes": {"n2": NodeState(down_since=NOW, **fields)}}
+
+
+def test_a_source_is_good_where_nothing_is_wrong() -> None:
+    source = view()
+    assert (source["health"], source["reasons"]) == ("good", [])
+    assert [node["api"] for node in source["nodes"]] == [{"configured": True, "health": GOOD}] * 2
+
+
+@pytest.mark.parametrize(
+    ("noted", "state", "reason"),
+    [
+        (NOTED | {"n2": FAILED}, {}, "n2: its query API fails (2 in a row): connection refused"),
+        (NOTED | {"n2": GOOD | {"probe_reason": "no answer"}}, {}, "n2: its last probe failed: no answer"),
+        (NOTED | {"n2": NEVER}, {}, "n2: its query API has not answered yet"),
+        ({"": LED, "n1": GOOD}, {}, "n2: its query API has not answered yet"),
+        (NOTED | {"": LED | {"webhooks_silent": True}}, {}, "webhooks have stopped while queries answer"),
+        (
+            NOTED | {"": LED | {"noted_at": to_text(NOW - round((LED_SECONDS + 1) * SECOND))}},
+            {},
+            "no instance has reconciled since 2027-01-15T07:59:49.000000Z",
+        ),
+        ({"n1": GOOD, "n2": GOOD}, {}, "reconciliation has not begun yet"),
+        (NOTED, {"breaker_until": NOW}, "corrections to offline are held until 2027-01-15T08:00:00.000000Z at least"),
+        (NOTED, down(), "n2: does not answer since 2027-01-15T08:00:00.000000Z"),
+        (NOTED, down(swept=False, boot=(NOW, NOW)), "n2: has booted; who was connected to it before is still being"),
+        (NOTED, {"retired": {"n3": 17}}, "n3: no longer configured; its sessions are still to be ended"),
+    ],
+)
+def test_a_source_is_degraded_for_a_reason(noted: dict[str, Any], state: dict[str, Any], reason: str) -> None:
+    source = view(noted, **state)
+    assert source["health"] == "degraded"
+    assert [reason in each for each in source["reasons"]] == [True]
+
+
+def test_a_source_without_an_address_is_not_reconciled() -> None:
+    source = view({"": LED}, apis=())
+    assert source["health"] == "unreconciled"
+    assert source["reasons"] == ["no node has an api_url: what webhooks miss stays unseen"]
+    assert [node["api"] for node in source["nodes"]] == [{"configured": False, "health": None}] * 2
+
+
+def test_a_node_without_an_address_says_nothing_of_an_older_one() -> None:
+    source = view(NOTED | {"n2": FAILED}, apis=("n1",))
+    assert (source["health"], source["nodes"][1]["api"]) == ("good", {"configured": False, "health": None})
+
+
+@pytest.mark.parametrize("apis", [APIS, ()])
+def test_a_source_that_has_gone_dark_says_since_when(apis: tuple[str, ...]) -> None:
+    source = view(apis=apis, dark_since=NOW, **down())
+    assert (source["health"], source["dark_since"]) == ("dark", "2027-01-15T08:00:00.000000Z")
+    assert source["reasons"][0] == "neither a webhook nor a good answer since 2027-01-15T08:00:00.000000Z"
+    assert source["reasons"][-1] == "n2: does not answer since 2027-01-15T08:00:00.000000Z"
+
+
+def test_what_else_is_told_of_it() -> None:
+    led = LED | {"webhook_interval_seconds": 2.5, "last_good_poll_at": to_text(NOW), "webhooks_silent": True}
+    runs = {"r1": OpenRun(NOW, "restart", "n2"), "r2": OpenRun(NOW, "manual", None, ("a", "b"))}
+    nodes = {"n2": NodeState(last_webhook_at=NOW, boot=(NOW, NOW + 1), highest_conn_id=4)}
+    source = view(NOTED | {"": led}, open_runs=runs, nodes=nodes, breaker_until=NOW, retired={"n3": 7})
+    told = {name: source[name] for name in ("leader", "rhythm_seconds", "webhooks_silent", "last_good_poll_at")}
+    assert told == {"leader": "i", "rhythm_seconds": 2.5, "webhooks_silent": True, "last_good_poll_at": to_text(NOW)}
+    assert source["breaker"] == {"open": True, "until": to_text(NOW)}
+    assert source["retired_nodes"] == ["n3"]
+    assert source["open_runs"] == [
+        {"run": "r1", "scope": "restart", "node": "n2", "started_at": to_text(NOW), "users": None},
+        {"run": "r2", "scope": "manual", "node": None, "started_at": to_text(NOW), "users": 2},
+    ]
+    node = source["nodes"][1]
+    assert node["boot"] == {"earliest": to_text(NOW), "latest": to_text(NOW + 1)}
+    assert (node["last_webhook_at"], node["highest_conn_id"]) == (to_text(NOW), 4)
