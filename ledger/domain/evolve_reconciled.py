@@ -9,7 +9,7 @@ from ledger.domain.events import SessionId, Status
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Closed, Device, Flip, Presence, Session
 from ledger.domain.reconciled import Corrected, Located, Swept, UserReconciled
-from ledger.domain.sessions import remember, without
+from ledger.domain.sessions import ended_first, remember, without
 
 _replace = msgspec.structs.replace
 
@@ -98,14 +98,15 @@ def _locate(device: Device, located: Located, at: Instant) -> Device:
     return _replace(device, sessions=tuple(sessions))
 
 
-def _end(device: Device, gone: SessionId) -> Device:
-    return _replace(device, sessions=without(device.sessions, gone.conn_id, 1))
+def _end(device: Device, gone: SessionId, node: str) -> Device:
+    ended = ended_first(device.sessions, gone.conn_id, node)
+    return _replace(device, sessions=tuple(session for session in device.sessions if session is not ended))
 
 
 def _swept(devices: tuple[Device, ...], event: Swept) -> tuple[Device, ...]:
     changed = list(devices)
     for gone in event.ended:
-        _change(changed, event.source, gone, event.received_at, partial(_end, gone=gone))
+        _change(changed, event.source, gone, event.received_at, partial(_end, gone=gone, node=event.node))
     # connIds begin anew with a boot: what the one before said of them says nothing of these.
     nothing: tuple[Closed, ...] = ()
     return tuple(

@@ -1,5 +1,7 @@
 """Sets of sessions and of closed connections, as values: what is taken away, what is remembered."""
 
+from collections.abc import Iterable
+
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Closed, Session
 
@@ -15,6 +17,12 @@ def without(sessions: tuple[Session, ...], conn_id: int | None, number: int) -> 
         else:
             kept.append(session)
     return tuple(kept)
+
+
+def ended_first(sessions: Iterable[Session], conn_id: int | None, node: str) -> Session | None:
+    """Of the sessions of one connId, or without one, that which ends with a node: seen there, else the oldest."""
+    alike = [session for session in sessions if session.conn_id == conn_id]
+    return min(alike, key=lambda session: (session.held_by != node, session.seen_at), default=None)
 
 
 def remember(

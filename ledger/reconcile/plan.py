@@ -10,6 +10,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import Swept
+from ledger.domain.sessions import ended_first
 from ledger.domain.source import NodeState, SourceState
 from ledger.reconcile.judge import Look
 from ledger.sources.wukongim.answers import Connections
@@ -125,13 +126,6 @@ def swept(
     evidence: int,
 ) -> Swept:
     """The sweep of sessions that ended with a boot of their node, or with the node itself where that was retired."""
-    seen = [
-        session.seen_at
-        for device in presence.devices
-        if device.source == source.name
-        for session in device.sessions
-        if SessionId(device.scope, device.device_flag, session.conn_id) in ended
-    ]
     boot = source.nodes[node].boot if node in source.nodes else None
     left: Status = "online" if sum(len(d.sessions) for d in presence.devices) > len(ended) else "offline"
     return Swept(
@@ -144,6 +138,21 @@ def swept(
         ended=ended,
         run=run,
         evidence=evidence,
-        earliest=max(seen, default=None),
+        earliest=_last_evidence(presence, source.name, node, ended),
         latest=None if boot is None else boot[1],
     )
+
+
+def _last_evidence(presence: Presence, source: str, node: str, ended: tuple[SessionId, ...]) -> Instant | None:
+    """The last evidence of the sessions that a sweep ends, the very ones that folding it will take away."""
+    seen: list[Instant] = []
+    for device in presence.devices:
+        sessions = list(device.sessions) if device.source == source else []
+        for gone in ended:
+            if (gone.scope, gone.device_flag) != (device.scope, device.device_flag):
+                continue
+            session = ended_first(sessions, gone.conn_id, node)
+            if session is not None:
+                sessions.remove(session)
+                seen.append(session.seen_at)
+    return max(seen, default=None)
