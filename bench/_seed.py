@@ -1,7 +1,7 @@
 """Fills a ledger without the service: real bodies judged by the product's own rules, their rows brought in by COPY."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from typing import Any
@@ -55,8 +55,12 @@ class Seeder:
         endless = (event for node in nodes for event in self._judged(node, self._crowds[node].body(body_items)))
         self._store(islice(endless, events))
 
-    def _judged(self, node: int, body: bytes) -> Iterator[Recorded]:
-        at = time.time_ns() // 1000
+    def webhooks(self, bodies: Iterable[tuple[int, bytes]], ago_seconds: float) -> None:
+        """The events of these bodies, each with its node's number, as received so long ago."""
+        self._store(event for node, body in bodies for event in self._judged(node, body, ago_seconds))
+
+    def _judged(self, node: int, body: bytes, ago_seconds: float = 0.0) -> Iterator[Recorded]:
+        at = time.time_ns() // 1000 - round(ago_seconds * 1_000_000)
         if self._draft.head == 0:
             nodes = {f"n{number + 1}": Profile.V2_2 for number in range(len(self._crowds))}
             configured = Configured(at=at, instance="seed", policy=DEFAULT_POLICY, profile=Profile.V2_2, nodes=nodes)
