@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
         "lie",
         "restart",
         "leader_kills",
+        "million",
     ],
 )
 def test_its_bars_are_held(name: str) -> None:
