@@ -141,14 +141,16 @@ def against_connections(
     unmatched: list[Connection] = []
     # Those whose node is known first: in a cluster two nodes may use the same connId.
     for connection in connections:
-        match = next((h for h in waiting if _is(h, connection) and source.holder(h.session) == connection.node), None)
+        match = next(
+            (h for h in waiting if _is(h, connection) and source.holder(h.device, h.session) == connection.node), None
+        )
         if match is None:
             unmatched.append(connection)
         else:
             waiting.remove(match)
     for connection in unmatched:
         flag = connection.device_flag
-        match = next((h for h in waiting if _is(h, connection) and source.holder(h.session) is None), None)
+        match = next((h for h in waiting if _is(h, connection) and source.holder(h.device, h.session) is None), None)
         if match is not None:
             waiting.remove(match)
             if locate:
@@ -163,10 +165,10 @@ def against_connections(
         held_by = None if source.holders_known else connection.node
         opened.append(OpenedSession(scope, flag, connection.conn_id, connection.node, held_by))
     if silent is not None:
-        there = [h for h in waiting if source.holder(h.session) in (None, silent)]
-        located += [Located(h.id, silent, seen=False) for h in there if source.holder(h.session) is None]
+        there = [h for h in waiting if source.holder(h.device, h.session) in (None, silent)]
+        located += [Located(h.id, silent, seen=False) for h in there if source.holder(h.device, h.session) is None]
         waiting = [h for h in waiting if h not in there]
-    proven = tuple(h.id for h in waiting if _booted_since(h.session, source))
+    proven = tuple(h.id for h in waiting if _booted_since(h, source))
     return Difference(tuple(opened), tuple(replaced), tuple(h.id for h in waiting), proven, tuple(located))
 
 
@@ -186,11 +188,11 @@ def _could_be(held: _Held, connection: Connection) -> bool:
     return flag is None or flag == connection.device_flag or (connection.device_flag is None and flag > 2)
 
 
-def _booted_since(session: Session, source: SourceState) -> bool:
+def _booted_since(held: _Held, source: SourceState) -> bool:
     """Whether every node that may hold the session has booted since its last evidence, or one has and none may."""
-    holder = source.holder(session)
+    holder = source.holder(held.device, held.session)
     boots = [
-        node.boot is not None and session.seen_at < node.boot[0]
+        node.boot is not None and held.session.seen_at < node.boot[0]
         for name, node in source.nodes.items()
         if holder in (None, name)
     ]
@@ -205,7 +207,7 @@ def swept_by_boot(presence: Presence, source: SourceState, node: str) -> tuple[t
     ended: list[SessionId] = []
     suspect = False
     for held in held_in(presence, source.name):
-        holder = source.holder(held.session)
+        holder = source.holder(held.device, held.session)
         if holder == node and held.session.seen_at < boot[0]:
             ended.append(held.id)
         elif holder in (None, node) and held.session.seen_at <= boot[1]:

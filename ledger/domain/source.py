@@ -8,7 +8,7 @@ from ledger.domain.events import Configured, DeliveryReceived
 from ledger.domain.history import SourceEvent
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.presence import Session
+from ledger.domain.presence import Device, Session
 from ledger.domain.profile import COUNTING, Counting, Profile
 from ledger.domain.recent import NO_BODIES, RecentBodies
 from ledger.domain.reconciled import (
@@ -77,9 +77,12 @@ class SourceState(msgspec.Struct, frozen=True):
         """Whether the node that tells of a session is the one that holds it: in v1/v2 clusters it is not."""
         return len(self.node_profiles) <= 1 or all(self.counting(node).node_local for node in self.node_profiles)
 
-    def holder(self, session: Session) -> str | None:
+    def holder(self, device: Device, session: Session) -> str | None:
         """The node that holds a session's socket, if that is known."""
-        return session.held_by or (session.node if self.holders_known else None)
+        if session.held_by is not None or not self.holders_known:
+            return session.held_by
+        # In a cluster that counts node by node only a query has not told where: it speaks for all nodes.
+        return session.node if device.scope or len(self.node_profiles) <= 1 else None
 
     def counting(self, node: str) -> Counting:
         """How the counts of this node's webhooks are to be read."""

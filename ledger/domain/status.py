@@ -56,14 +56,14 @@ def _doubtful(device: Device, source: SourceState | None) -> Shown | None:
         return Shown("unknown", source.dark_since, None, "source_dark")
     if not device.sessions or all(node.down_since is None for node in source.nodes.values()):
         return None
-    since = [_doubted_since(session, source) for session in device.sessions]
+    since = [_doubted_since(device, session, source) for session in device.sessions]
     doubted = [at for at in since if at is not None]
     return Shown("unknown", max(doubted), None, "node_down") if len(doubted) == len(since) else None
 
 
-def _doubted_since(session: Session, source: SourceState) -> Instant | None:
+def _doubted_since(device: Device, session: Session, source: SourceState) -> Instant | None:
     """Since when the node that holds a session, or may hold it, has been down without further word of the session."""
-    holder = source.holder(session)
+    holder = source.holder(device, session)
     nodes = source.nodes if holder is None else {holder: source.nodes[holder]} if holder in source.nodes else {}
     down = [n.down_since for n in nodes.values() if n.down_since is not None and session.seen_at <= n.down_since]
     return max(down, default=None)

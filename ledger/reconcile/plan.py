@@ -107,9 +107,11 @@ def silent_node(source: SourceState, answered: Iterable[str]) -> str | None:
 
 
 def _may_be_elsewhere(source: SourceState, look: Look, names: set[str]) -> bool:
+    if look.presence.flip is None and not look.difference.opened:
+        return True
     gone = set(look.difference.gone)
     return any(
-        source.holder(session) not in names
+        source.holder(device, session) not in names
         for device in look.presence.devices
         for session in device.sessions
         if SessionId(device.scope, device.device_flag, session.conn_id) in gone

@@ -59,6 +59,11 @@ class Question(NamedTuple):
     head: int
     watches: Mapping[str, Watch]
 
+    @property
+    def poll(self) -> str:
+        """The name of the poll that it becomes."""
+        return f"poll-{self.number}"
+
 
 class Reconciler:
     """One source's ledger and its reconciler."""
@@ -211,13 +216,16 @@ class Reconciler:
         for uid, watch in question.watches.items():
             if uid not in judged:
                 self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
-        unswept = [node for node, state in source.nodes.items() if not state.swept and node in found]
+        unswept = [
+            node
+            for node, state in source.nodes.items()
+            if not state.swept and node in found and state.boot is not None and state.boot[1] <= question.asked_at
+        ]
         self._commit(self._settled(node) for node in unswept)
         return judged
 
     def _poll(self, question: Question) -> Poll:
-        name = f"poll-{question.number}"
-        return Poll(name, RUN, question.node, question.route, question.asked_at, self.at, question.head)
+        return Poll(question.poll, RUN, question.node, question.route, question.asked_at, self.at, question.head)
 
     def _judge(self, poll: Poll, looks: list[judge.Look], asked: int, text: Mapping[str, str]) -> dict[str, JudgedLook]:
         policy, now = self.source.policy, self.at / SECOND

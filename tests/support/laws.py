@@ -1,0 +1,180 @@
+"""The laws of reconciliation, held against a ledger in memory and against the truth of a perfect model."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from ledger.domain.evolve import evolve
+from ledger.domain.history import UserEvent
+from ledger.domain.look import JudgedLook
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.policy import Policy
+from ledger.domain.presence import Presence
+from ledger.domain.reconciled import (
+    BreakerClosed,
+    BreakerOpened,
+    Corrected,
+    NodeBooted,
+    PollObserved,
+    Swept,
+)
+from ledger.domain.source import SourceState, evolve_source
+from tests.support.clients import Cluster
+from tests.support.reconciler import SOURCE, Kept, Question, Reconciler
+
+
+class Missed(NamedTuple):
+    """A look that did not find a user at all."""
+
+    poll: str
+    asked_at: Instant
+    answered_at: Instant
+    head: int
+
+
+class Laws:
+    """What was asked and answered so far, and whether all that was made of it is lawful."""
+
+    def __init__(self, ledger: Reconciler, cluster: Cluster, policy: Policy) -> None:
+        self._ledger, self._cluster, self._policy = ledger, cluster, policy
+        self._heads: dict[str, int] = {}
+        self._missed: dict[str, list[Missed]] = defaultdict(list)
+        self._checked = 0
+        self._breaker_open = False
+
+    def asked(self, question: Question) -> None:
+        """A question was sent."""
+        self._heads[question.poll] = question.head
+
+    def answered(self, question: Question, found: Collection[str]) -> None:
+        """Its answer has come, and is not judged yet: of those asked about it names these."""
+        for uid in question.watches:
+            if uid in found:
+                self._missed[uid].clear()
+            else:
+                self._missed[uid].append(Missed(question.poll, question.asked_at, self._ledger.at, question.head))
+
+    def check_events(self) -> list[str]:
+        """Every event since the last time is lawful -> what they did to users, in words."""
+        told = []
+        for kept in self._ledger.kept[self._checked :]:
+            match kept.event:
+                case BreakerOpened():
+                    self._breaker_open = True
+                case BreakerClosed():
+                    self._breaker_open = False
+                case Corrected() as corrected:
+                    told.append(f"{kept.uid}: {corrected.rule}, {corrected.status_before} -> {corrected.status_after}")
+                    self._check_correction(kept, corrected)
+                case Swept() as swept:
+                    told.append(f"{kept.uid}: swept, {swept.status_before} -> {swept.status_after}")
+                    self._check_sweep(swept)
+        self._checked = len(self._ledger.kept)
+        return told
+
+    def _check_sweep(self, swept: Swept) -> None:
+        """It cites the boot that proves it, and ends nothing that showed signs of life since."""
+        (proof,) = [kept.event for kept in self._ledger.kept if kept.position == swept.evidence]
+        assert isinstance(proof, NodeBooted)
+        assert proof.node == swept.node
+        assert swept.earliest is not None
+        assert swept.earliest < proof.earliest <= proof.latest == swept.latest, "ended by a boot before its evidence"
+
+    def _check_correction(self, kept: Kept, corrected: Corrected) -> None:
+        """It cites its poll, stands behind its fence, and turns nobody offline on the word of one look."""
+        (cited,) = [
+            k for k in self._ledger.kept if isinstance(k.event, PollObserved) and k.event.poll == corrected.poll
+        ]
+        assert isinstance(cited.event, PollObserved)
+        assert cited.position < kept.position
+        assert (cited.batch, cited.event.run) == (kept.batch, corrected.run)
+        before = [k for k in self._ledger.kept if k.uid == kept.uid and k.position < kept.position]
+        newest = max((k.position for k in before), default=0)
+        assert newest <= self._heads[corrected.poll], "corrected over something newer"
+        turned_offline = (corrected.status_before, corrected.status_after) == ("online", "offline")
+        if turned_offline and not corrected.rule.endswith("_after_boot"):
+            assert not self._breaker_open, "turned offline while the breaker is open"
+            assert kept.uid is not None
+            assert self._confirmations(kept.uid, before) >= self._policy.confirmations, "turned offline by few looks"
+
+    def _confirmations(self, uid: str, before: list[Kept]) -> int:
+        """How many looks in a row, far enough apart, have missed the user, with nothing recorded of him in between."""
+        missed = self._missed[uid]
+        # What such a look has itself ended, by a boot, does not make its doubt of the rest void.
+        by_them = {look.poll for look in missed}
+        others = [k.position for k in before if not (isinstance(k.event, Corrected) and k.event.poll in by_them)]
+        last: Instant | None = None
+        number = 0
+        for look in missed:
+            apart = last is None or look.asked_at - last >= round(self._policy.confirm_seconds * SECOND)
+            if look.head >= max(others, default=0) and apart:
+                last, number = look.answered_at, number + 1
+        return number
+
+    def check_rows(self, judged: Mapping[str, JudgedLook], rows: Mapping[str, Mapping[int, int]]) -> None:
+        """Whoever was corrected has as many sessions as the answer said, on the same devices."""
+        for uid, look in judged.items():
+            if look.finding is not None and look.finding.outcome == "corrected":
+                held: Counter[int | None] = Counter()
+                for device in self._ledger.presence(uid).devices:
+                    held[device.device_flag] += len(device.sessions)
+                assert +held == Counter(rows.get(uid, {})), f"{uid} was corrected to something else"
+
+    def check_connections(self, before: Mapping[str, Presence], judged: Mapping[str, JudgedLook]) -> None:
+        """All nodes' own connections are the truth, so nobody is said to be offline who is not."""
+        for uid, look in judged.items():
+            event = look.event
+            if event is None:
+                continue
+            if event.status_after == "offline":
+                assert not self._cluster.is_online(uid), f"{uid} is offline, since a node said nothing"
+            if event.rule == "connz_after_boot":
+                self._check_after_boot(before[uid], event)
+
+    def _check_after_boot(self, before: Presence, event: Corrected) -> None:
+        boots = [node.boot[0] for node in self._ledger.source.nodes.values() if node.boot is not None]
+        for gone, number in Counter(event.closed).items():
+            device = before.device(SOURCE, gone.scope, gone.device_flag)
+            assert device is not None
+            seen = sorted(session.seen_at for session in device.sessions if session.conn_id == gone.conn_id)
+            assert seen[number - 1] < max(boots), "ended by a boot before its last evidence"
+
+    def check_told_by(self, nodes: Collection[str]) -> None:
+        """Whoever is connected to a node that has just said so is shown online, unless that node is down for us."""
+        trusted = {node for node in nodes if self._ledger.source.nodes[node].down_since is None}
+        for uid, connections in self._cluster.open.items():
+            if any(held.node in trusted for held in connections):
+                assert self._ledger.shown(uid).status == "online", f"{uid} is connected to a node that said so"
+
+    def check_states(self) -> None:
+        """A status is that of the sessions; none outlives its node; nobody's turn is too late."""
+        source = self._ledger.source
+        for uid, presence in self._ledger.draft.presences.items():
+            sessions = [(device, session) for device in presence.devices for session in device.sessions]
+            assert presence.flip is None or (presence.status == "online") == bool(sessions), uid
+            for device, session in sessions if source.holders_known else ():
+                holder = source.holder(device, session)
+                boot = None if holder is None else source.nodes[holder].boot
+                assert boot is None or session.seen_at >= boot[0], f"a session of {uid} outlives its node"
+
+    def check_folding(self) -> None:
+        """The recorded events, folded anew, give the states."""
+        presences: dict[str, Presence] = {}
+        source = SourceState(SOURCE)
+        for kept in self._ledger.kept:
+            if isinstance(kept.event, UserEvent):
+                assert kept.uid is not None
+                presence = presences.get(kept.uid, Presence(kept.uid))
+                presences[kept.uid] = evolve(presence, kept.event, kept.position)
+            else:
+                source = evolve_source(source, kept.event, kept.position)
+        assert presences == self._ledger.draft.presences
+        found = self._ledger.source
+        assert (source.nodes, source.version, source.lost_node_at) == (found.nodes, found.version, found.lost_node_at)
+
+    def check_calm(self) -> None:
+        """Everybody who was ever observed is shown as he is."""
+        for uid, presence in sorted(self._ledger.draft.presences.items()):
+            if presence.flip is not None:
+                status = "online" if self._cluster.is_online(uid) else "offline"
+                assert self._ledger.shown(uid).status == status, uid
