@@ -182,6 +182,9 @@ def _without_numbers(value: Any) -> Any:
             return value
         case int() | float():
             return "<number>"
+        case str() if value.isdecimal():
+            # The cursor of a list by position.
+            return "<number>"
         case dict():
             return {name: _without_numbers(each) for name, each in value.items()}
         case list():
@@ -203,7 +206,7 @@ def fresh(folder: Path) -> Iterator[tuple[Service, Callable[[], None]]]:
             database_url=server.url("ledger"),
             tables=TABLES,
             max_body_bytes=MAX_BODY,
-            store_wait_seconds=0.2,
+            store_wait_seconds=2.0,
         ) as service:
             yield service.start(), lambda: server.stop("immediate")
     finally:
