@@ -26,6 +26,18 @@ RIGHT_WITHIN_SECONDS = 60.0
 BEFORE_SECONDS = 180.0
 LOOK_EVERY_SECONDS = 0.5
 
+HEADER = (
+    "all right after the boot, s",
+    "calls, most in a second",
+    "in all",
+    "users asked, most in a second",
+    "in all",
+    "POSTs, ms: median",
+    "p99",
+    "longest",
+    "memory over idle, MiB",
+)
+
 _LOOKED_AT = "SELECT count(*) FROM looks WHERE source = %s AND looked_at IS NOT NULL"
 
 
@@ -161,28 +173,19 @@ def _report(
     return_seconds: float,
     bound: float,
 ) -> Report:
-    until = min(recovery.right_at, recovery.booted_at + RIGHT_WITHIN_SECONDS)
+    until = recovery.booted_at + bound
     asked = questions.between(recovery.crashed_at, until)
     calls, users = most_a_second(asked)
     posts = [post for post in heard.posts if recovery.crashed_at <= post[0] < until]
     took = [1000 * seconds for _, seconds, answer in posts if answer == "ok"]
+    times = [number(percentile(took, share)) if took else "" for share in (0.5, 0.99, 1.0)]
     seconds = recovery.right_at - recovery.booted_at
     report = Report(
         f"A node with {title} killed, back after {DOWN_SECONDS:g} s; {recovery.back:,} users come back evenly within "
-        f"{return_seconds:g} s of its boot; budget {BUDGET_CALLS:g} calls and {BUDGET_USERS:,.0f} users a second; seed "
-        f"{options.seed}",
+        f"{return_seconds:g} s of its boot; budget {BUDGET_CALLS:g} calls and {BUDGET_USERS:,.0f} users a second; "
+        f"asked and posted from the crash to {bound:g} s after the boot; seed {options.seed}",
         server_described,
-        (
-            "all right after the boot, s",
-            "calls, most in a second",
-            "in all",
-            "users asked, most in a second",
-            "in all",
-            "POSTs, ms: median",
-            "p99",
-            "longest",
-            "memory over idle, MiB",
-        ),
+        HEADER,
     )
     report.rows.append(
         (
@@ -191,7 +194,7 @@ def _report(
             f"{len(asked):,}",
             f"{users:,}",
             f"{sum(each.users for each in asked):,}",
-            *(number(percentile(took, share)) if took else "" for share in (0.5, 0.99, 1.0)),
+            *times,
             number((recovery.peak - recovery.idle) / MIB),
         )
     )
@@ -204,7 +207,7 @@ def _report(
     ]
     answers = Counter(answer for _, _, answer in posts)
     report.notes += [
-        f"asked from the crash until all were right: {_watching.by_route(asked)}",
+        f"asked: {_watching.by_route(asked)}",
         f"POSTs, from when each was due: {', '.join(f'{count:,} {answer}' for answer, count in answers.items())}",
         (
             f"resident memory of the service, MiB: idle {number(recovery.idle / MIB)}, before the crash "
