@@ -133,7 +133,7 @@ def test_an_announced_start_is_in_each_sources_stream(ledger: Ledger) -> None:
 
 
 def test_an_event_of_the_future_is_named_when_it_is_read(ledger: Ledger) -> None:
-    ledger.events_recorder.insert_events([StoredEvent("user:u", 1, "corrected.v1", b"{}")])
+    ledger.events_recorder.insert_events([StoredEvent("user:u", 1, "erased.v1", b"{}")])
     (row,) = all_rows(ledger)
     with pytest.raises(UnknownKind):
         ledger.event(row)
