@@ -23,6 +23,11 @@ SELECT DISTINCT uid, split_part(token, '/', 1), 0
   FROM current, LATERAL string_to_table(btrim(devices), ' ') AS token
  WHERE token <> '';
 
+-- The end of an answer, its `verified_at` and version, is no longer kept with it. (No text within can hold it: a quote in
+-- a JSON string is escaped.)
+UPDATE current SET body = substring(body FOR position(',"verified_at":'::bytea IN body) - 1)
+ WHERE position(',"verified_at":'::bytea IN body) > 0;
+
 -- How far the agenda has followed the ledger.
 CREATE TABLE followers (
     name     text PRIMARY KEY,

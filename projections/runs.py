@@ -71,7 +71,7 @@ def _view(mapper: EventMapper, row: TupleRow) -> dict[str, Any]:
     assert isinstance(started, RunStarted)
     ended = None if ended_payload is None else mapper.event("run_ended.v1", ended_payload)
     assert ended is None or isinstance(ended, RunEnded)
-    counts = _all_counts(RunCounts()) if progress is None else progress
+    counts = _all_counts(RunCounts(**(progress or {})))
     return {
         "run": started.run,
         "source": stream.removeprefix(SOURCE_PREFIX),

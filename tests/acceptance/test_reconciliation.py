@@ -64,6 +64,10 @@ def wait_until_shown(api: Api, uid: str, status: str) -> None:
     wait_for(lambda: shown(api, uid) == status, SECONDS, lambda: (api.events(uid), api.service.log()[-3000:]))
 
 
+def wait_until_verified(api: Api, uids: list[str]) -> None:
+    wait_for(lambda: all(api.presence(uid)["verified_at"] for uid in uids), SECONDS, api.service.log)
+
+
 def test_lost_webhooks_of_both_kinds_are_found_and_corrected_with_evidence(api: Api, node: ImNode) -> None:
     api.deliver(node.connect("alice"), node.connect("carol"))
     node.connect("bob")
@@ -116,8 +120,7 @@ def test_a_crash_shows_unknown_and_then_who_came_back(api: Api, node: ImNode) ->
 @pytest.mark.parametrize("mode", ["401", "400", "500", "html", "half", "slow"])
 def test_a_query_api_that_fails_changes_nothing(api: Api, node: ImNode, mode: Mode) -> None:
     api.deliver(*(node.connect(f"u{number}") for number in range(5)))
-    for number in range(5):
-        wait_for(lambda number=number: api.presence(f"u{number}")["verified_at"], SECONDS)
+    wait_until_verified(api, [f"u{number}" for number in range(5)])
     node.mode = mode
     before = len(api.source_events("run_ended"))
     run = api.http.post("/v1/sources/main/reconcile", json={"uids": [f"u{n}" for n in range(5)]})
@@ -133,8 +136,7 @@ def test_a_query_api_that_fails_changes_nothing(api: Api, node: ImNode, mode: Mo
 def test_a_lie_about_many_turns_nobody_offline(api: Api, node: ImNode) -> None:
     uids = [f"u{number}" for number in range(60)]
     api.deliver(*(node.connect(uid) for uid in uids))
-    for uid in uids:
-        wait_for(lambda uid=uid: api.presence(uid)["verified_at"], SECONDS)
+    wait_until_verified(api, uids)
     node.mode = "nobody"
     wait_for(lambda: api.source_events("breaker_opened"), SECONDS, api.service.log)
     node.mode = "truth"

@@ -79,6 +79,10 @@ def test_whoever_was_known_before_reconciliation_is_on_its_agenda(empty_database
     presences = [feed.draft.presence(uid) for uid in ("here", "gone", "用户")]
     with psycopg.connect(empty_database_url) as connection:
         current.write(connection.cursor(), list(current.rows_of(presences)))
+        bodies = dict(connection.execute("SELECT uid, body FROM current"))
+        connection.execute(
+            """UPDATE current SET body = body || convert_to(',"verified_at":null,"version":1', 'UTF8')"""
+        )
         for position in (1, 2, 4711):
             connection.execute(
                 "INSERT INTO events (stream, version, position, kind, payload, recorded_at)"
@@ -91,6 +95,7 @@ def test_whoever_was_known_before_reconciliation_is_on_its_agenda(empty_database
     with psycopg.connect(empty_database_url) as connection:
         everybody = {name: looks.known_after(connection, name, "", 10) for name in ("main", "other")}
         assert looks.followed(connection) == 4711
+        assert dict(connection.execute("SELECT uid, body FROM current")) == bodies
     in_turn = Watch(0)
     assert everybody == {"main": {"gone": in_turn, "here": in_turn, "用户": in_turn}, "other": {"here": in_turn}}
 
