@@ -232,7 +232,7 @@ def is_silenced(uid: str, profile: Profile) -> bool:
 def attribute(source: SourceState, uid: str, node: str, drift: DriftKind, agreed_at: Instant | None) -> Attribution:
     """Why webhooks did not say it, as far as we can tell."""
     since = agreed_at or 0
-    if any(state.down_since is not None for state in source.nodes.values()):
+    if any(state.down_since is not None and state.swept for state in source.nodes.values()):
         return "node"
     boots = [state.boot[1] for state in source.nodes.values() if state.boot is not None]
     if agreed_at is not None and any(latest >= agreed_at for latest in boots):
