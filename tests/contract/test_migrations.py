@@ -79,7 +79,7 @@ def test_whoever_was_known_before_reconciliation_is_on_its_agenda(empty_database
     presences = [feed.draft.presence(uid) for uid in ("here", "gone", "用户")]
     with psycopg.connect(empty_database_url) as connection:
         current.write(connection.cursor(), list(current.rows_of(presences)))
-        bodies = dict(connection.execute("SELECT uid, body FROM current"))
+        bodies: dict[str, bytes] = dict(connection.execute("SELECT uid, body FROM current"))
         connection.execute(
             """UPDATE current SET body = body || convert_to(',"verified_at":null,"version":1', 'UTF8')"""
         )
