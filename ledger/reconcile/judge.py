@@ -169,7 +169,7 @@ def counted(counts: RunCounts, verdicts: Verdicts) -> RunCounts:
 
 
 def _is_new_drift(judged: JudgedLook) -> bool:
-    finding, doubt = judged.finding, judged.watch.doubt
-    if finding is None:
-        return False
-    return finding.outcome == "corrected" if doubt is None else doubt.looks == 1
+    """Whether this look is the first that found it: its correction may come with a later one."""
+    if judged.watch.doubt is not None:
+        return judged.finding is not None and judged.watch.doubt.looks == 1
+    return judged.event is not None and judged.event.drift is not None and judged.event.looks == 1

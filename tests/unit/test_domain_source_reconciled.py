@@ -1,4 +1,4 @@
-"""A source's state after what reconciliation found: nodes down, booted, settled, retired; runs, darkness, the breaker."""
+"""A source's state after what reconciliation found: nodes down, booted, settled, retired; runs, darkness, breaker."""
 
 import pytest
 
@@ -129,7 +129,7 @@ def test_a_poll_changes_nothing_of_its_source() -> None:
 
 def test_a_node_that_the_configuration_no_longer_names_is_to_be_swept() -> None:
     source = after(down(5, 3, node="n2"), configured("n1"))
-    assert (source.retired, source.node_profiles.keys(), source.nodes.keys()) == ({"n2": 3}, {"n1"}, set())
+    assert (source.retired, set(source.node_profiles), set(source.nodes)) == ({"n2": 3}, {"n1"}, set())
     source = after(down(5, 3, node="n2"), configured("n1"), settled(9, node="n2"))
     assert (source.retired, "n2" in source.nodes) == ({}, False)
 
