@@ -12,10 +12,13 @@ from ledger.reconcile.requests import new_poll
 from ledger.reconcile.runs import Run
 from ledger.reconcile.signs import Signs
 from ledger.reconcile.term import Term
-from ledger.sources.wukongim.answers import Connections
+from ledger.sources.wukongim.answers import Connections, Unanswered
 
 PASS_SECONDS = 5.0
 """Passes follow each other no sooner, but for those that a boot or somebody asks for."""
+
+PATIENCE_SECONDS, PATIENCE_TIMES = 3.0, 4.0
+"""A node may take so long, or so many times as long as the last time: nobody is looked at while a pass waits for it."""
 
 USERS_FROM = 5_000
 """With more users due, one `/connz` of each node is cheaper than asking about them by name."""
@@ -32,6 +35,7 @@ class Passing:
         self._signs = signs
         self._one = asyncio.Lock()
         self._begun_at = float("-inf")
+        self._patience: dict[str, float] = {}
 
     @property
     def under_way(self) -> bool:
@@ -62,7 +66,7 @@ class Passing:
             self._begun_at = term.seconds()
             head, asked_at = await term.database(term.desk.head), term.now()
             names = sorted(term.answering() - {without})
-            answers = await asyncio.gather(*(term.clients[name].connections() for name in names))
+            answers = await asyncio.gather(*(self._ask(name) for name in names))
             found: dict[str, Connections] = {}
             for name, answer in zip(names, answers, strict=True):
                 if isinstance(answer, Connections):
@@ -76,6 +80,20 @@ class Passing:
             poll = Poll(new_poll(), run.run, "+".join(found), plan.CONNECTIONS.value, asked_at, term.now(), head)
             await self._judge(run, poll, union, set(found))
             await self._settle(poll, set(found))
+
+    async def _ask(self, name: str) -> Connections | Unanswered:
+        """A node's connections; one that takes far longer than it did is waited for twice as long the next time."""
+        began, patience = self._term.seconds(), self._patience.get(name)
+        try:
+            async with asyncio.timeout(patience):
+                answer = await self._term.clients[name].connections()
+        except TimeoutError:
+            assert patience is not None
+            self._patience[name] = 2 * patience
+            return Unanswered(f"no answer within {patience:.0f} s, far longer than it took before")
+        if isinstance(answer, Connections):
+            self._patience[name] = max(PATIENCE_SECONDS, PATIENCE_TIMES * (self._term.seconds() - began))
+        return answer
 
     async def _judge(self, run: Run, poll: Poll, union: Mapping[str, Sequence[Connection]], names: set[str]) -> None:
         """Whoever is connected, whoever we hold online besides, and whoever is due besides."""
