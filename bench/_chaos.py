@@ -34,6 +34,9 @@ STOP_SHARE, EMPTY_SHARE = 1 / 3, 1 / 2
 ASK_SECONDS = 5.0
 """How long the reference's check waits for an answer."""
 
+MET_SECONDS = 3.0
+"""By then the service has probed every node: of one that boots before, it cannot know that it had run."""
+
 CHECK_SECONDS = 0.25
 RIGHT_CHECKS, RIGHT_EVERY_SECONDS = 3, 1.0
 """Everybody is right once so many looks in a row, so far apart, found nobody wrong."""
@@ -80,10 +83,10 @@ class Chaos(NamedTuple):
         return Reference(period_seconds=300 / self.scale, age_seconds=60 / self.scale)
 
     def instants(self, number: int, purpose: str) -> list[float]:
-        """So many instants, one at random in each equal part of the run, none in its first and last twentieth."""
+        """So many instants, one at random in each equal part of the run, none before the nodes are met."""
         random = Random(f"{self.seed}:{purpose}")
-        part = 0.9 * self.seconds / max(1, number)
-        return [0.05 * self.seconds + part * (place + random.random()) for place in range(number)]
+        part = 0.95 * (self.seconds - MET_SECONDS) / max(1, number)
+        return [MET_SECONDS + part * (place + random.random()) for place in range(number)]
 
 
 class Figures(NamedTuple):

@@ -19,7 +19,7 @@ def measure(options: Options) -> Report:
     given, options = amounts(
         options,
         users="300" if options.short else "10000",
-        seconds="6" if options.short else "600",
+        seconds="8" if options.short else "600",
         seeds="1" if options.short else "3",
         profile="v2.2",
         nodes="2",
