@@ -13,7 +13,6 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 import msgspec
-import psycopg
 
 from bench import _client, _service
 from ledger.simulator.answers import ONLINE_STATUS
@@ -142,13 +141,6 @@ def wait_until(condition: Callable[[], bool], seconds: float, otherwise: str, ev
         if time.monotonic() > deadline:
             raise RuntimeError(f"{otherwise} after {seconds:g} s")
         time.sleep(every)
-
-
-def open_runs(connection: psycopg.Connection[tuple[object, ...]], scopes: Sequence[str]) -> int:
-    """How many runs of these scopes have begun and not ended."""
-    row = connection.execute(_OPEN_RUNS, (list(scopes),)).fetchone()
-    assert row is not None
-    return int(str(row[0]))
 
 
 class _Item(msgspec.Struct):
