@@ -193,7 +193,7 @@ def _after_node(source: SourceState, event: NodeDown | NodeBooted | NodeSettled,
                 highest_conn_id=node.highest_conn_id if event.first else 0,
             )
             lost_at = lost_at if event.first else event.latest
-        case NodeSettled():
+        case _:
             node = _replace(node, down_since=None, swept=True)
             retired = {name: at for name, at in retired.items() if name != event.node}
             if event.node not in source.node_profiles:

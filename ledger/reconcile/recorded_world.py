@@ -110,10 +110,7 @@ class RecordedWorld:
         self._heads.append((until, self._draft.head))
         if not self._polled:
             return
-        seconds = ROWS_SECONDS_OF_MANY if len(self._agenda) > MANY_USERS else ROWS_SECONDS
-        for uid, (asked_at, watch) in list(self._asked.items()) if self._pass_asked_at is None else ():
-            if asked_at + round(seconds * SECOND) < until:
-                self._failed(uid, watch, asked_at + round(seconds * SECOND))
+        self._give_up(until)
         if self._pass_asked_at is not None and self._pass_asked_at + round(CONNECTIONS_SECONDS * SECOND) < until:
             yield until, list(self._finish_pass(until))
         dark = self._source.policy.dark_seconds
@@ -127,6 +124,19 @@ class RecordedWorld:
             self._breaker.reset()
             yield opened_until, [self._draft.append_to_source(self._name, BreakerClosed(at=opened_until))]
         self._ask(until)
+        while self._give_up(until):
+            self._ask(until)
+
+    def _give_up(self, until: Instant) -> bool:
+        """Questions that were not answered in time have failed -> whether there were any."""
+        if self._pass_asked_at is not None:
+            return False
+        seconds = ROWS_SECONDS_OF_MANY if len(self._agenda) > MANY_USERS else ROWS_SECONDS
+        late_from = until - round(seconds * SECOND)
+        late = {uid: asked for uid, asked in self._asked.items() if asked[0] < late_from}
+        for uid, (asked_at, watch) in late.items():
+            self._failed(uid, watch, asked_at + round(seconds * SECOND))
+        return bool(late)
 
     def _failed(self, uid: str, watch: Watch, at: Instant) -> None:
         self._asked.pop(uid, None)

@@ -1,10 +1,11 @@
 """The status shown: across sources and nodes, with darkness, dead nodes and the grace period."""
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.presence import Presence
+from ledger.domain.presence import Device, Presence, Session
 from ledger.domain.profile import Profile
 from ledger.domain.source import NodeState, SourceState
 from ledger.domain.status import NEVER_OBSERVED, derive, derive_device, next_change_at
@@ -136,3 +137,49 @@ def test_a_devices_status(presence: Presence, sources: dict[str, SourceState], e
 def test_without_grace_an_offline_shows_even_where_the_clock_is_behind_it() -> None:
     status = derive(OFFLINE, {}, DEFAULT_POLICY, LEFT_AT - SECOND)
     assert (status.status, status.since) == ("offline", LEFT_AT)
+
+
+def source_of(profile: Profile, **nodes: NodeState) -> dict[str, SourceState]:
+    state = SourceState("main", profile=profile, node_profiles=dict.fromkeys(nodes, profile), nodes=nodes)
+    return {"main": state}
+
+
+UP, DOWN = NodeState(), NodeState(down_since=DOWN_AT)
+V2_2, V3 = Profile.V2_2, Profile.V3
+
+
+def held_by(node: str | None, seen_at: int = FIRST) -> Presence:
+    device = Device("main", "", 0, FIRST, (Session(5, "n1", FIRST, seen_at, node),))
+    return replace(ONLINE, devices=(device,))
+
+
+@pytest.mark.parametrize(
+    ("presence", "sources", "expected"),
+    [
+        pytest.param(held_by(None), source_of(V2_2, n1=DOWN, n2=UP), "unknown", id="v2: who holds it is not known"),
+        pytest.param(held_by(None), source_of(V2_2, n1=UP, n2=UP), "online", id="v2: nobody is down"),
+        pytest.param(held_by("n2"), source_of(V2_2, n1=DOWN, n2=UP), "online", id="v2: seen at the living node"),
+        pytest.param(held_by("n1"), source_of(V2_2, n1=DOWN, n2=UP), "unknown", id="v2: seen at the dead one"),
+        pytest.param(held_by("n3"), source_of(V2_2, n1=DOWN, n2=UP), "online", id="seen at a node that is retired"),
+        pytest.param(held_by(None, DOWN_AT), source_of(V2_2, n1=DOWN), "unknown", id="last evidence when it went"),
+        pytest.param(held_by(None, DOWN_AT + 1), source_of(V2_2, n1=DOWN), "online", id="evidence after it"),
+        pytest.param(TWO_NODES, source_of(V3, n1=DOWN, n2=UP), "online", id="v3: another session lives"),
+        pytest.param(TWO_NODES, source_of(V3, n1=DOWN, n2=DOWN), "unknown", id="v3: both are down"),
+    ],
+)
+def test_while_a_node_is_down_what_it_holds_or_may_hold_is_not_known(
+    presence: Presence, sources: dict[str, SourceState], expected: str
+) -> None:
+    assert shown(presence, sources)[0] == expected
+    assert derive_device(presence.devices, sources["main"]) == expected
+
+
+def test_a_doubt_began_when_the_last_of_the_nodes_went() -> None:
+    sources = source_of(V2_2, n1=DOWN, n2=NodeState(down_since=DOWN_AT + 5))
+    assert derive(held_by(None), sources, DEFAULT_POLICY, NOW).since == DOWN_AT + 5
+
+
+def test_darkness_is_said_before_a_dead_node() -> None:
+    sources = {"main": replace(node_down("n1")["main"], dark_since=DARK_AT)}
+    assert shown(ONLINE, sources) == ("unknown", "source_dark")
+    assert derive(ONLINE, sources, DEFAULT_POLICY, NOW).since == DARK_AT

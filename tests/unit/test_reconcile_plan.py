@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from ledger.domain.drift import swept_by_boot
 from ledger.domain.events import Configured
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
@@ -22,6 +23,7 @@ from ledger.reconcile.plan import (
     needs_connections,
     route_for,
     silent_node,
+    swept,
     union_of,
 )
 from ledger.sources.wukongim.answers import Connections
@@ -196,6 +198,17 @@ def test_in_a_cluster_whose_senders_are_not_the_holders_a_boot_sweeps_what_was_l
     assert not looking.world.source.nodes["n2"].swept
     looking.looks_at_nodes(n1=[row(6, 1)], n2=[])
     assert looking.world.source.nodes["n2"].swept
+
+
+def test_a_node_whose_boot_is_not_known_ends_nothing() -> None:
+    looking = given("u-0-1-5-1-1")
+    assert swept_by_boot(looking.world.presence("u"), looking.world.source, "n1") == ((), False)
+
+
+def test_of_a_session_that_is_not_there_there_is_no_evidence() -> None:
+    world = given("u-0-1-5-1-1").world
+    assert swept(world.presence("u"), world.source, "n1", (session(9),), T, "r", 1).earliest is None
+    assert swept(world.presence("u"), world.source, "n1", (session(5, 1),), T, "r", 1).earliest is None
 
 
 def test_retired_nodes_end_their_sessions() -> None:

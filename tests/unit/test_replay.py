@@ -5,43 +5,10 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.reconcile.replay import Replay, ReplayResult
 from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines
-
-META = {"kind": "meta", "server": "v22", "started_at": 1_800_000_000.5}
-
-
-def webhook(t: float, *items: str, **fields: Any) -> dict[str, Any]:
-    body = json.dumps(list(items))
-    return {
-        "kind": "webhook",
-        "t": t,
-        "node": "n1",
-        "event": "user.onlinestatus",
-        "body": body,
-        "answer": "ok",
-    } | fields
-
-
-def replayed(
-    *lines: dict[str, Any],
-    meta: dict[str, Any] = META,
-    until: float | None = None,
-    all_deliveries: bool = False,
-    polls: bool = True,
-    policy: Policy | None = None,
-) -> ReplayResult:
-    texts = [json.dumps(line) for line in (meta, *lines)]
-    header = read_header(texts[0])
-    stop = None if until is None else header.started_at + round(until * SECOND)
-    replay = Replay(header, policy or Policy())
-    for _ in replay.run(read_lines(texts[1:], header, stop, all_deliveries=all_deliveries, polls=polls)):
-        pass
-    return replay.result
-
+from tests.support.lines import META, poll, replayed, webhook
 
 CAME_AND_WENT = (webhook(1.25, "u-0-1-1-1-1"), webhook(3.5, "u-0-0-1-0-0"))
 
@@ -163,6 +130,12 @@ def test_a_file_that_is_no_recording(first: str, message: str) -> None:
         (json.dumps(webhook(1) | {"node": None}), "line 4: 'node' is missing or no string"),
         (json.dumps(webhook(1) | {"body": []}), "line 4: 'body' is missing or no string"),
         ('{"kind":"poll","t":' + "9" * 5000 + "}", "line 4: a number of too many digits"),
+        (json.dumps(poll(1, {}) | {"route": None}), "line 4: 'route' is missing or no string"),
+        (json.dumps(poll(1, {}) | {"node": 1}), "line 4: 'node' is missing or no string"),
+        (json.dumps(poll(1, {}) | {"body": None}), "line 4: 'body' is missing or no string"),
+        (json.dumps(poll(1, {}) | {"error": 7}), "line 4: 'error' is no string"),
+        (json.dumps(poll(1, {}) | {"status": "200"}), "line 4: 'status' is no whole number"),
+        (json.dumps(poll(1, {}) | {"status": True}), "line 4: 'status' is no whole number"),
     ],
     ids=lambda text: text[:40],
 )
