@@ -192,7 +192,9 @@ def _after_node(source: SourceState, event: NodeDown | NodeBooted | NodeSettled,
                 swept=False,
                 highest_conn_id=node.highest_conn_id if event.first else 0,
             )
-            lost_at = lost_at if event.first else event.latest
+            # The first boot that we learn of loses a node that had been heard before, if one is lost by it.
+            was_heard = node.last_webhook_at is not None and node.last_webhook_at < event.earliest
+            lost_at = lost_at if event.first and not was_heard else event.latest
         case _:
             node = _replace(node, down_since=None, swept=True)
             retired = {name: at for name, at in retired.items() if name != event.node}

@@ -14,7 +14,7 @@ from ledger.reconcile.signs import Signs
 from ledger.reconcile.term import Term
 from ledger.sources.wukongim.answers import Connections, Unanswered
 
-PASS_SECONDS = 5.0
+PASS_SECONDS = 3.0
 """Passes follow each other no sooner, but for those that a boot or somebody asks for."""
 
 PATIENCE_SECONDS, PATIENCE_TIMES = 3.0, 4.0
@@ -69,8 +69,10 @@ class Passing:
             answers = await asyncio.gather(*(self._ask(name) for name in names))
             found: dict[str, Connections] = {}
             for name, answer in zip(names, answers, strict=True):
-                if isinstance(answer, Connections):
+                if isinstance(answer, Connections) and plan.knows_its_own(term.source, name):
                     found[name] = answer
+                elif isinstance(answer, Connections):
+                    term.failed(run, name, plan.CONNECTIONS, "its number in the cluster is not known yet", 0)
                 else:
                     term.failed(run, name, plan.CONNECTIONS, answer.reason, 0)
             if not found:

@@ -82,6 +82,11 @@ def is_online(presence_of: Callable[[str], Presence], uid: str) -> bool:
     return presence_of(uid).status == "online"
 
 
+def knows_its_own(source: SourceState, node: str) -> bool:
+    """Whether a node's own rows can be told from those that it remembers of others, which takes its number."""
+    return len(source.node_profiles) <= 1 or source.nodes.get(node, NodeState()).node_id is not None
+
+
 def union_of(source: SourceState, found: Mapping[str, Connections]) -> dict[str, list[Connection]]:
     """Every node's own sockets by user."""
     union: dict[str, list[Connection]] = {}

@@ -39,6 +39,8 @@ class Reconciler:
         self._probes = {name: NodeProbe(name) for name in term.clients}
         self._offset: int | None = None
         """Our clock less the monotonic one, microseconds, when the last probe was asked."""
+        self._met = {name: asyncio.Event() for name in term.clients}
+        """Set once a node's first probe has come to something."""
         self._complained: set[str] = set()
         """Nodes whose silence has been logged."""
         self._requested: set[str] = set()
@@ -124,6 +126,7 @@ class Reconciler:
                 self._passing.make_soon(without=name)
         if events:
             await term.append(*events)
+        self._met[name].set()
         for event in events:
             self._react(event)
 
@@ -176,6 +179,7 @@ class Reconciler:
 
     async def _first_run(self) -> None:
         """Everybody we hold online, and whoever the nodes can name besides, once this instance leads."""
+        await asyncio.gather(*(met.wait() for met in self._met.values()))
         run = await self._term.start_run(Run.new("start", self._term.now()))
         if self._term.can_pass:
             await self._passing.make(run)
