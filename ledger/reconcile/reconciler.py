@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from ledger.domain.instants import to_text
-from ledger.domain.look import Watch
+from ledger.domain.look import RETURN_SECONDS, Watch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, RunCounts, RunEnded
 from ledger.domain.source import NodeState, OpenRun
@@ -167,13 +167,20 @@ class Reconciler:
             term.counters.swept(term.name, name, swept)
         if retired or not term.needs_connections:
             await term.append(NodeSettled(node=name, at=term.now(), booted=not retired))
-        else:
+        if not retired and term.can_pass:
             await self._passing.make(run)
             while not term.source.nodes[name].swept:
                 await asyncio.sleep(PASS_SECONDS)
                 await self._passing.make(run)
+            term.spawn(self._pass_once_more())
         await term.end_run(run)
         self._sweeping.discard(name)
+
+    async def _pass_once_more(self) -> None:
+        """When most clients have come back: whoever among them was never heard of is found by `/connz` alone."""
+        await asyncio.sleep(RETURN_SECONDS)
+        if self._term.can_pass:
+            await self._passing.make(await self._term.rotation())
 
     # Runs over everybody, and those that somebody asked for.
 
