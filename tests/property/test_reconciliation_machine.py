@@ -88,6 +88,17 @@ class Reconciliation(RuleBasedStateMachine):
         if node not in self.cluster.down:
             self.cluster.crash(node, self.ledger.at)
 
+    @precondition(lambda self: not self.cluster.is_v3 and not self.cluster.down)
+    @rule(data=st.data())
+    def crashes_and_is_missed(self, data: st.DataObject) -> None:
+        """Two probes find nobody listening, and who is on the other nodes is asked of them."""
+        node = data.draw(st.sampled_from(self.cluster.nodes))
+        self.cluster.crash(node, self.ledger.at)
+        for _ in range(2):
+            self.ledger.pass_time(1.0)
+            self.world.probe(node)
+        self.world.ask_nodes(USERS)
+
     @precondition(lambda self: bool(self.cluster.down))
     @rule(data=st.data(), wrong_seconds=st.sampled_from([0.0, 30.0, 85.0]))
     def boots(self, data: st.DataObject, wrong_seconds: float) -> None:
@@ -146,30 +157,42 @@ class Reconciliation(RuleBasedStateMachine):
 
     @rule(
         uid=users,
-        before=st.sampled_from([None, "closes unheard"]),
-        between=st.sampled_from([None, "connects", "is repeated", "closes unheard"]),
+        before=st.sampled_from([None, "closes unheard", "is denied"]),
+        between=st.sampled_from([None, "connects", "is repeated", "closes unheard", "is seen"]),
         data=st.data(),
     )
     def is_looked_at_twice(self, uid: str, before: str | None, between: str | None, data: st.DataObject) -> None:
         """Much may still happen between a first sign of drift and the second look."""
         if before == "closes unheard":
             self.closes(uid, data, "lost")
-        self.world.ask({uid})
-        self.world.answer_all()
+        elif before == "is denied":
+            self.cluster.denied.add(uid)
+        self.look_at(uid)
         if between == "connects":
             self.connects(uid, 0, data, "heard")
         elif between == "is repeated" and self.world.delivered:
             self.world.hear(*self.world.delivered[-1])
         elif between == "closes unheard":
             self.closes(uid, data, "lost")
+        elif between == "is seen":
+            denied = self.cluster.denied.copy()
+            self.cluster.denied.clear()
+            self.look_at(uid)
+            self.cluster.denied |= denied
         self.ledger.pass_time(data.draw(st.sampled_from([1.0, 3.0])))
+        self.look_at(uid)
+
+    def look_at(self, uid: str) -> None:
         self.world.ask({uid})
         self.world.answer_all()
 
     @precondition(lambda self: not self.cluster.is_v3)
-    @rule(takes=st.sampled_from([0.0, 0.1]), without=st.sampled_from([None, "n2"]))
-    def asks_all_nodes(self, takes: float, without: str | None) -> None:
-        self.world.ask_nodes(USERS, takes=takes, without=without)
+    @rule(takes=st.sampled_from([0.0, 0.1]), without=st.sampled_from([None, "n1", "n2"]), times=st.integers(1, 2))
+    def asks_all_nodes(self, takes: float, without: str | None, times: int) -> None:
+        """Once, or again after the time that a second look needs."""
+        for _ in range(times):
+            self.world.ask_nodes(USERS, takes=takes, without=without)
+            self.ledger.pass_time(3.0 if times > 1 else 0.0)
 
     @rule(data=st.data(), early=st.sampled_from([0.0, 1.1, 2.1]), late=st.sampled_from([0.0, 1.1]))
     def probes(self, data: st.DataObject, early: float, late: float) -> None:

@@ -122,7 +122,7 @@ class Driven:
             return
         self.laws.answered(question, named)
         before = {uid: self.ledger.presence(uid) for uid in self.users}
-        self.laws.check_connections(before, self.ledger.answer_nodes(question, answered))
+        self.laws.check_connections(before, self.ledger.answer_nodes(question, answered), answered)
         self.check_events()
         self.laws.check_told_by(answered)
 
