@@ -4,7 +4,6 @@ A question is answered by the first recorded poll of its route, and node, that c
 little later; none there: the look failed.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
@@ -22,7 +21,6 @@ from ledger.domain.reconciled import (
     NodeBooted,
     NodeDown,
     NodeSettled,
-    RunCounts,
     SourceDark,
     SourceLit,
 )
@@ -30,17 +28,8 @@ from ledger.domain.source import NodeState, SourceState
 from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
 from ledger.reconcile.agenda import MemoryAgenda
-from ledger.reconcile.probes import PROBE_SECONDS, NodeProbe
-from ledger.sources.wukongim.answers import (
-    Boot,
-    Connections,
-    OnlineRows,
-    Unanswered,
-    read_connections,
-    read_online_status,
-    read_start_time,
-    read_uptime,
-)
+from ledger.reconcile.recorded_answers import RUN, Fences, RecordedProbes, connections_in, rows_in
+from ledger.sources.wukongim.answers import Connections, OnlineRows
 from ledger.sources.wukongim.recording import RecordedPoll
 from ledger.store.mapper import Recorded
 
@@ -49,13 +38,8 @@ MANY_USERS = 300
 
 ROWS_SECONDS, ROWS_SECONDS_OF_MANY, CONNECTIONS_SECONDS = 1.5, 3.5, 5.5
 
-ANSWER_SECONDS = 0.1
-"""The recorded question is taken to have been sent so much before its answer: what came in between is newer."""
-
 AGAIN_SECONDS = 4.0
 """After a look that failed."""
-
-RUN = "replay"
 
 
 class RecordedWorld:
@@ -68,18 +52,14 @@ class RecordedWorld:
         self._agenda = MemoryAgenda()
         self._asked: dict[str, tuple[Instant, Watch]] = {}
         """Users whose question waits for its answer: asked at, with the watch that it is for."""
-        self._probes: dict[str, NodeProbe] = {}
-        self._next_probe: dict[str, Instant] = {}
+        self._probes = RecordedProbes()
+        self._fences = Fences()
         self._breaker = Breaker()
         self._pass_asked_at: Instant | None = None
         self._pass_waits: set[str] = set()
         self._pass_found: dict[str, Connections] = {}
         self._last_sign: Instant | None = None
-        self._heads: deque[tuple[Instant, int]] = deque(maxlen=1000)
-        """The ledger's head before each of the last instants."""
-        self._polls = 0
         self._polled = False
-        self._counts = RunCounts()
 
     @property
     def _source(self) -> SourceState:
@@ -107,7 +87,7 @@ class RecordedWorld:
 
     def advance(self, until: Instant) -> Iterator[tuple[Instant, list[Recorded]]]:
         """Ask what is due, and give up what was not answered in time; yields events with their instants."""
-        self._heads.append((until, self._draft.head))
+        self._fences.note(until, self._draft.head)
         if not self._polled:
             return
         self._give_up(until)
@@ -159,10 +139,8 @@ class RecordedWorld:
             self._start_pass(due[-1][0])
             return
         self.looks += len(due)
-        doubted = [
-            uid for _, uid in due if (doubt := self._agenda.get(uid).doubt) is not None and doubt.drift == "ghost"
-        ]
-        if doubted:
+        doubts = [self._agenda.get(uid).doubt for _, uid in due]
+        if any(doubt is not None and doubt.drift == "ghost" for doubt in doubts):
             self._ask_sample(due[-1][0])
 
     def _ask_sample(self, at: Instant) -> None:
@@ -195,7 +173,7 @@ class RecordedWorld:
             yield from self._connections(poll)
         elif path in ("/varz", "/metrics"):
             yield from self._probe(poll, path)
-        self._heads.append((poll.at, self._draft.head))
+        self._fences.note(poll.at, self._draft.head)
 
     def _rows(self, poll: RecordedPoll) -> Iterator[Recorded]:
         for uid in dict.fromkeys(poll.asked):
@@ -208,7 +186,7 @@ class RecordedWorld:
         asked = {uid: self._asked[uid][1] for uid in dict.fromkeys(poll.asked) if uid in self._asked}
         if not asked:
             return
-        answer = _failure(poll) or read_online_status(poll.status, poll.body, asked)
+        answer = rows_in(poll, asked)
         if not isinstance(answer, OnlineRows):
             for uid, watch in asked.items():
                 self._failed(uid, watch, poll.at)
@@ -216,14 +194,7 @@ class RecordedWorld:
         yield from self._sign(poll.at, "poll")
         looks = judge.looks_at_rows(self._draft.presence, self._source, poll.node, asked, answer.rows)
         text = judge.rows_text(answer.rows, list(asked))
-        yield from self._judge(self._poll_of(poll), looks, len(asked), text)
-
-    def _poll_of(self, poll: RecordedPoll) -> Poll:
-        self._polls += 1
-        name = f"{poll.method} {poll.path}"
-        sent_at = poll.at - round(ANSWER_SECONDS * SECOND)
-        head = next((head for at, head in reversed(self._heads) if at <= sent_at), 0)
-        return Poll(f"replayed-{self._polls}", RUN, poll.node, name, poll.at, poll.at, head)
+        yield from self._judge(self._fences.poll_of(poll), looks, len(asked), text)
 
     def _judge(self, poll: Poll, looks: list[judge.Look], asked: int, text: dict[str, str]) -> Iterator[Recorded]:
         policy = self._source.policy
@@ -239,7 +210,6 @@ class RecordedWorld:
             yield self._draft.append_to_source(self._name, event)
         verdicts = judge.judge_all(self._source, poll, looks, holding=holding)
         yield from judge.record(self._draft, self._name, poll, asked, verdicts, text, verdicts.agreed)
-        self._counts = judge.counted(self._counts, verdicts)
         for uid, watch in verdicts.watches().items():
             self._asked.pop(uid, None)
             self._agenda.put(uid, watch)
@@ -247,7 +217,7 @@ class RecordedWorld:
     def _connections(self, poll: RecordedPoll) -> Iterator[Recorded]:
         if self._pass_asked_at is None or poll.node not in self._pass_waits:
             return
-        answer = _failure(poll) or read_connections(poll.status, poll.body)
+        answer = connections_in(poll)
         if isinstance(answer, Connections):
             self._pass_waits.discard(poll.node)
             self._pass_found[poll.node] = answer
@@ -268,7 +238,7 @@ class RecordedWorld:
         everybody = {uid: asked.get(uid) or self._agenda.get(uid) for uid in self._everybody() | asked.keys()}
         for uid in connections.keys() - everybody.keys():
             everybody[uid] = Watch(at, "new")
-        poll = self._poll_of(last)
+        poll = self._fences.poll_of(last)
         silent = plan.silent_node(source, self._pass_found)
         looks = judge.looks_at_connections(self._draft.presence, source, everybody, connections, silent)
         looks = plan.only_answered(source, looks, self._pass_found.keys())
@@ -285,25 +255,15 @@ class RecordedWorld:
         return {uid for uid in self._draft.presences if uid in self._agenda}
 
     def _probe(self, poll: RecordedPoll, path: str) -> Iterator[Recorded]:
-        if poll.at < self._next_probe.get(poll.node, poll.at):
+        probed = self._probes.take(poll, path, self._source.nodes.get(poll.node, NodeState()))
+        if probed is None:
             return
-        self._next_probe[poll.node] = poll.at + round((PROBE_SECONDS - 0.1) * SECOND)
-        probe = self._probes.setdefault(poll.node, NodeProbe(poll.node))
-        state = self._source.nodes.get(poll.node, NodeState())
-        answer = _failure(poll) or (
-            read_uptime(poll.status, poll.body, poll.at, poll.at)
-            if path == "/varz"
-            else read_start_time(poll.status, poll.body)
-        )
-        if isinstance(answer, Boot):
+        if probed.good:
             yield from self._sign(poll.at, "poll")
-            events = probe.answered(answer, poll.at, poll.at, state, path)
-        else:
-            events = probe.failed(answer, poll.at, poll.at, state)
-            if answer.refused and not events and plan.needs_connections(self._source):
-                # It may be gone: who is connected to the others is known the sooner.
-                self._start_pass(poll.at, without=poll.node)
-        for event in events:
+        if probed.refused and plan.needs_connections(self._source):
+            # It may be gone: who is connected to the others is known the sooner.
+            self._start_pass(poll.at, without=poll.node)
+        for event in probed.events:
             yield self._draft.append_to_source(self._name, event)
             if isinstance(event, NodeBooted):
                 yield from self._sweep(event.node, poll.at)
@@ -333,13 +293,4 @@ class RecordedWorld:
         """The source spoke."""
         self._last_sign = at
         if self._source.dark_since is not None:
-            yield self._draft.append_to_source(
-                self._name, SourceLit(at=at, by="webhook" if by == "webhook" else "poll")
-            )
-
-
-def _failure(poll: RecordedPoll) -> Unanswered | None:
-    """What a recorded error says."""
-    if poll.error is None:
-        return None
-    return Unanswered(poll.error, refused=poll.error == "ConnectError")
+            yield self._draft.append_to_source(self._name, SourceLit(at=at, by=by))
