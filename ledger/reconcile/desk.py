@@ -16,14 +16,14 @@ from ledger.domain.history import Event, SourceEvent
 from ledger.domain.look import DUE_SHARE, SPACING_SECONDS, Watch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import BreakerOpened, PollObserved
+from ledger.domain.reconciled import BreakerOpened, PollObserved, RunEnded
 from ledger.domain.source import SourceState
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
-from projections import current, drifts, looks, sources
+from projections import current, drifts, looks, runs, sources
 from projections.listing import HEAD
 from projections.looks import Heard, Watches
 
@@ -67,6 +67,19 @@ class Desk:
                 yield draft.append_to_source(self.name, event)
 
         self._append((), decide, None)
+
+    def end_runs(self, *ended: RunEnded) -> None:
+        """Put the ends of runs on record; what was noted of their progress is over with that."""
+
+        def decide(draft: Draft) -> Iterator[Recorded]:
+            for event in ended:
+                yield draft.append_to_source(self.name, event)
+
+        def also(cursor: Cursor[Any], _: list[tuple[int, Event]]) -> None:
+            for event in ended:
+                runs.forget(cursor, event.run)
+
+        self._append((), decide, also)
 
     def _append(
         self,

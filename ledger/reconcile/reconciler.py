@@ -51,7 +51,8 @@ class Reconciler:
         term = self._term
         left = {run: opened for run, opened in term.source.open_runs.items() if opened.scope != "manual"}
         if left:
-            await term.append(*(_interrupted(run, opened, term.now()) for run, opened in left.items()))
+            ended = [_interrupted(run, opened, term.now()) for run, opened in left.items()]
+            await term.database(term.desk.end_runs, *ended)
         if silent := sorted(term.source.node_profiles.keys() - term.clients.keys()):
             log.info("not_reconciled", source=term.name, nodes=silent, reason="no api_url in the settings")
         for name in term.clients:

@@ -20,6 +20,7 @@ from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
 from ledger.reconcile.leadership import Leadership
 from ledger.reconcile.reconciler import Reconciler
+from ledger.reconcile.runs import Run
 from ledger.reconcile.term import Term
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient, QueryNode
@@ -147,7 +148,7 @@ class Reconciliation:
                 noted = time.monotonic()
                 if not await self._in_thread(self._leadership.still_holds):
                     raise StoreUnavailable("the lock of the leading instance is lost")
-                await self._in_thread(self._note_health)
+                await self._in_thread(self._note_health, self._progress())
             await self._pause(max(0.0, began + TICK_SECONDS - time.monotonic()))
 
     def _follow(self, follower: Follower) -> bool:
@@ -160,20 +161,24 @@ class Reconciliation:
         """What the term leaves unfinished is for the next one to close."""
         for _, source in self._sources.values():
             await source.end()
-        await self._in_thread(self._note_health)
+        await self._in_thread(self._note_health, self._progress())
 
         async def over() -> None:
             raise _Over
 
         tasks.create_task(over())
 
-    def _note_health(self) -> None:
+    def _progress(self) -> list[tuple[str, Run]]:
+        """The runs under way by source, taken down in the event loop, where they begin and end."""
+        return [(name, run) for name, (term, _) in self._sources.items() for run in term.runs.values()]
+
+    def _note_health(self, progress: Sequence[tuple[str, Run]]) -> None:
         with self._ledger.connection() as connection, connection.transaction():
             cursor = connection.cursor()
-            for name, (term, source) in self._sources.items():
+            for name, (_, source) in self._sources.items():
                 node_health.write(cursor, name, source.health())
-                for run in term.runs.values():
-                    runs.note(cursor, run.run, name, run.counts, run.users)
+            for name, run in progress:
+                runs.note(cursor, run.run, name, run.counts, run.users)
 
     def _last_sign_at(self, desk: Desk) -> Instant | None:
         """The last instant at which the source was heard or answered, before this instance led."""

@@ -98,8 +98,8 @@ class Term:
 
     async def end_run(self, run: Run) -> None:
         """Put its end on record."""
-        await self.append(run.end_event(self.now()))
         del self.runs[run.run]
+        await self.database(self.desk.end_runs, run.end_event(self.now()))
 
     async def rotation(self) -> Run:
         """The run of what is looked at in turn and out of turn."""
