@@ -26,7 +26,10 @@ _SOONEST: LiteralString = _SELECT + " AND urgent IS NULL ORDER BY due_at LIMIT %
 
 _ONLINE = "SELECT uid FROM current WHERE uid = ANY(%b) AND status = 'online'"
 
-_ONLINE_AFTER = "SELECT uid FROM current WHERE status = 'online' AND uid > %s ORDER BY uid LIMIT %s"
+# A source is not asked about users whom only another one has named.
+_ONLINE_AFTER = """
+SELECT uid FROM current WHERE status = 'online' AND strpos(devices, %s) > 0 AND uid > %s ORDER BY uid LIMIT %s
+"""
 
 _KNOWN_AFTER: LiteralString = _SELECT + " AND uid > %s ORDER BY uid LIMIT %s"
 
@@ -109,9 +112,9 @@ def soonest_online(connection: Connection[TupleRow], source: str, number: int) -
     return dict(islice(((uid, watch) for uid, watch in watches.items() if uid in uids), number))
 
 
-def online_after(connection: Connection[TupleRow], uid: str, limit: int) -> list[str]:
-    """A page of the users who are online in any source, by uid."""
-    return [found for (found,) in connection.execute(_ONLINE_AFTER, (uid, limit)).fetchall()]
+def online_after(connection: Connection[TupleRow], source: str, uid: str, limit: int) -> list[str]:
+    """A page of the users known to a source who are online in any, by uid."""
+    return [found for (found,) in connection.execute(_ONLINE_AFTER, (f" {source}/", uid, limit)).fetchall()]
 
 
 def known_after(connection: Connection[TupleRow], source: str, uid: str, limit: int) -> Watches:

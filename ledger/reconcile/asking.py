@@ -58,7 +58,7 @@ class Asking:
             while waiting and self._room(name):
                 size = term.clients[name].chunk_users
                 chunk, waiting = dict(waiting[:size]), waiting[size:]
-                self._begin(name, chunk)
+                self._begin(name, chunk, run)
                 term.spawn(self._ask(name, chunk, taken.head, run))
 
     async def ask_pages(self, run: Run, page_after: PageAfter) -> None:
@@ -81,7 +81,7 @@ class Asking:
             size = term.clients[name].chunk_users
             chunk, waiting = dict(waiting[:size]), waiting[size:]
             head = await term.database(term.desk.head)
-            self._begin(name, chunk)
+            self._begin(name, chunk, run)
             await self._ask(name, chunk, head, run)
 
     def _free_nodes(self) -> list[str]:
@@ -94,10 +94,13 @@ class Asking:
         """Users that the node can be asked about at once."""
         client = self._term.clients[name]
         allowed = client.budget.available()
-        calls = min(int(allowed.calls), CALLS_AT_A_TIME - self._calls[name])
+        # Of a half open breaker one call decides; the others would fail unasked, and their users wait for it.
+        most = CALLS_AT_A_TIME if client.health.breaker == "closed" else 1
+        calls = min(int(allowed.calls), most - self._calls[name])
         return max(0, min(int(allowed.users), calls * client.chunk_users))
 
-    def _begin(self, name: str, watches: Mapping[str, Watch]) -> None:
+    def _begin(self, name: str, watches: Mapping[str, Watch], run: Run) -> None:
+        run.under_way += 1
         self._calls[name] += 1
         self._term.in_flight |= watches.keys()
 
@@ -115,6 +118,7 @@ class Asking:
             else:
                 await self._failed(name, answer, watches, run)
         finally:
+            run.under_way -= 1
             self._calls[name] -= 1
             term.in_flight -= watches.keys()
 

@@ -69,11 +69,15 @@ class Desk:
         self._append((), decide, None)
 
     def end_runs(self, *ended: RunEnded) -> None:
-        """Put the ends of runs on record; what was noted of their progress is over with that."""
+        """Put the ends of runs on record; what was noted of their progress is over with that.
+
+        A run that another leading instance has ended has its end already.
+        """
 
         def decide(draft: Draft) -> Iterator[Recorded]:
             for event in ended:
-                yield draft.append_to_source(self.name, event)
+                if event.run in draft.source(self.name).open_runs:
+                    yield draft.append_to_source(self.name, event)
 
         def also(cursor: Cursor[Any], _: list[tuple[int, Event]]) -> None:
             for event in ended:
@@ -139,9 +143,9 @@ class Desk:
         return {uid: known.get(uid) or Watch(self._now(), "new") for uid in uids if current.can_be_stored(uid)}
 
     def online_after(self, uid: str, limit: int) -> list[str]:
-        """A page of users who are online, by uid."""
+        """A page of users known to the source who are online, by uid."""
         with self._ledger.connection() as connection:
-            return looks.online_after(connection, uid, limit)
+            return looks.online_after(connection, self.name, uid, limit)
 
     def known_after(self, uid: str, limit: int) -> Watches:
         """A page of everybody known to the source, by uid."""
@@ -194,12 +198,15 @@ class Desk:
                 looks.write(connection.cursor(), self.name, quiet.watches())
             return quiet
         verdicts = judge.Verdicts([])
+        with self._ledger.connection() as connection:
+            # Another look at one of them may have been judged since this one was asked: its doubt is the one in force.
+            asked_again = watches | looks.of_users(connection, self.name, sorted(news))
 
         def decide(draft: Draft) -> Iterator[Recorded]:
             if opened is not None:
                 yield draft.append_to_source(self.name, opened)
             source = draft.source(self.name)
-            again = look_at(draft.presence, source, {uid: watches[uid] for uid in watches if uid in news})
+            again = look_at(draft.presence, source, {uid: watch for uid, watch in asked_again.items() if uid in news})
             verdicts.judged[:] = judge.judge_all(source, poll, again, holding=holding).judged
             agreed = quiet.agreed + verdicts.agreed
             rows = text(sorted(news))

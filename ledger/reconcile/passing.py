@@ -61,6 +61,13 @@ class Passing:
 
     async def make(self, run: Run, without: str | None = None) -> None:
         """Ask all nodes but `without`, and judge what they say together."""
+        run.under_way += 1
+        try:
+            await self._make(run, without)
+        finally:
+            run.under_way -= 1
+
+    async def _make(self, run: Run, without: str | None) -> None:
         term = self._term
         async with self._one:
             self._begun_at = term.seconds()

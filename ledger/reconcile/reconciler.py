@@ -37,8 +37,8 @@ class Reconciler:
         self._asking = Asking(term, self._signs)
         self._passing = Passing(term, self._signs)
         self._probes = {name: NodeProbe(name) for name in term.clients}
-        self._offset: int | None = None
-        """Our clock less the monotonic one, microseconds, when the last probe was asked."""
+        self._offsets: dict[str, int] = {}
+        """Our clock less the monotonic one, microseconds, when a node's last probe was asked."""
         self._met = {name: asyncio.Event() for name in term.clients}
         """Set once a node's first probe has come to something."""
         self._complained: set[str] = set()
@@ -107,8 +107,12 @@ class Reconciler:
 
     async def _probe(self, name: str) -> None:
         term = self._term
+        if name not in term.source.node_profiles:
+            # Retired by the settings of a newer instance: what becomes of it is no news of the source.
+            self._met[name].set()
+            return
         asked_at = term.now()
-        stepped = self._has_stepped(asked_at)
+        stepped = self._has_stepped(name, asked_at)
         answer = await term.clients[name].probe()
         state = term.source.nodes.get(name, NodeState())
         probe = self._probes[name]
@@ -131,11 +135,12 @@ class Reconciler:
         for event in events:
             self._react(event)
 
-    def _has_stepped(self, asked_at: Instant) -> bool:
+    def _has_stepped(self, name: str, asked_at: Instant) -> bool:
+        """Whether our clock was set since the node's last probe."""
         offset = asked_at - round(self._term.seconds() * SECOND)
-        stepped = self._offset is not None and abs(offset - self._offset) > STEP_SECONDS * SECOND
-        self._offset = offset
-        return stepped
+        before = self._offsets.get(name, offset)
+        self._offsets[name] = offset
+        return abs(offset - before) > STEP_SECONDS * SECOND
 
     def _react(self, event: NodeDown | NodeBooted | NodeSettled) -> None:
         name = self._term.name

@@ -24,7 +24,7 @@ from ledger.reconcile.runs import Run
 from ledger.reconcile.term import Term
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient, QueryNode
-from ledger.store.ledger import Ledger
+from ledger.store.ledger import Ledger, translated
 from projections import node_health, runs
 
 log = structlog.get_logger()
@@ -33,6 +33,9 @@ TICK_SECONDS = 0.2
 HEALTH_SECONDS = 1.0
 WAIT_SECONDS = 1.0
 """Between two attempts to lead; another instance takes over so much later at most, once a lock is free."""
+
+FOLLOW_PAGES = 20
+"""Of the ledger, between two looks at what is due and at the lock: some seconds, however far behind the agenda is."""
 
 AGAIN_SECONDS = 2.0
 """After a term that failed."""
@@ -74,7 +77,7 @@ class Reconciliation:
         self._thread.shutdown(wait=False)
 
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(_translated, function, *args))
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
@@ -140,8 +143,9 @@ class Reconciliation:
         noted = time.monotonic()
         while not self._stopping.is_set():
             began = time.monotonic()
-            while await self._in_thread(self._follow, follower):
-                pass
+            for _ in range(FOLLOW_PAGES):
+                if not await self._in_thread(self._follow, follower):
+                    break
             for _, source in self._sources.values():
                 await source.tick()
             if time.monotonic() - noted >= HEALTH_SECONDS:
@@ -187,6 +191,12 @@ class Reconciliation:
         polled = health.get("last_good_poll_at")
         signs = [desk.source.last_webhook_at, None if polled is None else of_datetime(datetime.fromisoformat(polled))]
         return max((at for at in signs if at is not None), default=None)
+
+
+def _translated(function: Callable[..., Any], *args: Any) -> Any:
+    """What a function gives; that PostgreSQL is away is StoreUnavailable, wherever it shows."""
+    with translated():
+        return function(*args)
 
 
 class _Over(Exception):

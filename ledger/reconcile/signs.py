@@ -80,7 +80,8 @@ class Signs:
             self._breaker_ends = self._term.seconds() + min(left, source.policy.breaker_hold_seconds)
             log.warning("breaker_open", source=source.name, until=to_text(source.breaker_until))
         if self._term.seconds() >= self._breaker_ends:
-            self._term.desk.breaker.reset()
+            # Where answers are judged, which reads the counts that this forgets.
+            await self._term.database(self._term.desk.breaker.reset)
             log.info("breaker_closed", source=source.name)
             await self._term.append(BreakerClosed(at=self._term.now()))
 

@@ -48,6 +48,8 @@ class Term:
         self.in_flight: set[str] = set()
         """Users with a question under way."""
         self._rotation: Run | None = None
+        self._ending: list[Run] = []
+        """Those before it whose last polls are still under way."""
 
     @property
     def name(self) -> str:
@@ -109,8 +111,11 @@ class Term:
         return self._rotation
 
     async def rotate(self, *, over: bool = False) -> None:
-        """End that run when its time is over."""
+        """End that run when its time is over and its last polls are counted; at the end of the term as it stands."""
         run = self._rotation
         if run is not None and (over or self.seconds() - run.began >= ROTATION_SECONDS):
             self._rotation = None
+            self._ending.append(run)
+        for run in [run for run in self._ending if over or not run.under_way]:
+            self._ending.remove(run)
             await self.end_run(run)

@@ -89,8 +89,9 @@ def test_everybody_page_by_page_and_the_online_next_in_turn(connection: Connecti
     put(connection, {"a2": Watch(T), "a1": Watch(T, "confirm"), "b0": Watch(T, None, T)})
     looks.add_everybody(connection.cursor())
     assert watch(connection, "b0") == Watch(T, None, T)
-    assert looks.online_after(connection, "", 3) == ["a0", "a1", "a2"]
-    assert looks.online_after(connection, "a2", 3) == ["a3", "a4"]
+    assert looks.online_after(connection, SOURCE, "", 3) == ["a0", "a1", "a2"]
+    assert looks.online_after(connection, SOURCE, "a2", 3) == ["a3", "a4"]
+    assert looks.online_after(connection, "other", "", 3) == []
     assert list(looks.known_after(connection, SOURCE, "a3", 3)) == ["a4", "b0", "b1"]
     assert looks.known_after(connection, "other", "", 3) == {}
     assert set(looks.soonest_online(connection, SOURCE, 10)) == {"a0", "a2", "a3", "a4"}

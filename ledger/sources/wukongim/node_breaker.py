@@ -43,7 +43,9 @@ class NodeBreaker:
 
     def open_seconds(self) -> float:
         """How long nobody will be let through; 0 unless it is open."""
-        return 0.0 if self._open_until is None else max(0.0, self._open_until - self._monotonic())
+        # Read once: another thread may ask while a call's end closes the breaker.
+        until = self._open_until
+        return 0.0 if until is None else max(0.0, until - self._monotonic())
 
     @property
     def is_passable(self) -> bool:
