@@ -1,6 +1,6 @@
 """The breaker: when too many online users are said to be offline at once, the query API is doubted, not the users.
 
-A value of its own time: seconds of a clock that only goes forward. Looks that confirm an earlier one are not counted,
+Its time is seconds of a clock that only goes forward. Looks that confirm an earlier one are not counted,
 since they are about the missing alone.
 """
 
@@ -9,39 +9,42 @@ from collections import deque
 
 from ledger.domain.policy import Policy
 
-AWHILE_SECONDS = 2.0
-"""The short window goes back so much further than the time between two looks."""
+BUCKET_SECONDS = 0.25
 
 
 class Breaker:
-    """Counts of the last looks, second by second, over `breaker_seconds`."""
+    """Counts of the last looks over `breaker_seconds`, in buckets of a quarter of a second."""
 
     def __init__(self) -> None:
-        self._seconds: deque[tuple[int, int, int]] = deque()
-        """(second, online users looked at, of them said to be offline), oldest first."""
+        self._buckets: deque[tuple[int, int, int]] = deque()
+        """(bucket, online users looked at, of them said to be offline), oldest first."""
 
     def note(self, now: float, looked: int, missing: int, policy: Policy) -> None:
         """Online users were looked at for the first time in turn or as suspects, some of them said to be offline."""
-        second = math.floor(now)
-        if self._seconds and self._seconds[-1][0] == second:
-            _, before, missed = self._seconds.pop()
+        bucket = _bucket(now)
+        if self._buckets and self._buckets[-1][0] == bucket:
+            _, before, missed = self._buckets.pop()
             looked, missing = looked + before, missing + missed
-        self._seconds.append((second, looked, missing))
-        while self._seconds[0][0] < second - policy.breaker_seconds:
-            self._seconds.popleft()
+        self._buckets.append((bucket, looked, missing))
+        while self._buckets[0][0] < _bucket(now - policy.breaker_seconds):
+            self._buckets.popleft()
 
     def window(self, now: float, seconds: float) -> tuple[int, int]:
         """-> (looked at, missing) within the last so many seconds"""
-        recent = [(looked, missing) for second, looked, missing in self._seconds if second >= now - seconds - 1]
+        first = _bucket(now - seconds)
+        recent = [(looked, missing) for bucket, looked, missing in self._buckets if bucket >= first]
         return sum(looked for looked, _ in recent), sum(missing for _, missing in recent)
 
-    def trips(self, now: float, policy: Policy) -> tuple[int, int, float] | None:
+    def trips(self, now: float, policy: Policy, doubted_for: float | None = None) -> tuple[int, int, float] | None:
         """-> (looked at, missing, seconds of the window) where they are too many, else None.
 
-        Two windows: that of the policy, in which a lie that has just begun is still a small share, and the time that a
-        correction needs for its second look.
+        In the window of the policy a lie that has just begun is still a small share. So the time that a second look
+        takes is looked at, too, and the time since the users in question have been missing: of that, all is lie.
         """
-        for seconds in (policy.breaker_seconds, short_window(policy)):
+        windows = [policy.breaker_seconds, short_window(policy)]
+        if doubted_for is not None and doubted_for < policy.breaker_seconds:
+            windows.append(doubted_for)
+        for seconds in windows:
             looked, missing = self.window(now, seconds)
             if missing >= policy.breaker_minimum and missing > policy.breaker_share * looked:
                 return looked, missing, seconds
@@ -56,9 +59,13 @@ class Breaker:
 
     def reset(self) -> None:
         """Begin to count anew, after it was closed."""
-        self._seconds.clear()
+        self._buckets.clear()
 
 
 def short_window(policy: Policy) -> float:
     """Seconds from a first look to the correction that its second one makes."""
-    return min(policy.breaker_seconds, policy.confirm_seconds + AWHILE_SECONDS)
+    return min(policy.breaker_seconds, policy.confirm_seconds)
+
+
+def _bucket(seconds: float) -> int:
+    return math.floor(seconds / BUCKET_SECONDS)

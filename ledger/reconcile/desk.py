@@ -224,7 +224,7 @@ class Desk:
     def _open_breaker(self, poll: Poll, found: Sequence[judge.Look]) -> BreakerOpened | None:
         policy, seconds = self.source.policy, self._seconds()
         self.breaker.note(seconds, *judge.count_missing(self.source, poll, found), policy)
-        tripped = self.breaker.trips(seconds, policy)
+        tripped = self.breaker.trips(seconds, policy, judge.doubted_for(poll, found))
         if tripped is None or self.source.breaker_until is not None:
             return None
         until = poll.answered_at + round(policy.breaker_hold_seconds * SECOND)

@@ -118,7 +118,7 @@ def test_without_the_token_it_hears_nothing_and_says_why(token: str | None) -> N
             asking(simulation, "n1", Profile.V2_2, token) as client,
         ):
             uid = simulation.world.online()[0]
-            refused = Unanswered("401: the token is refused")
+            refused = Unanswered("401: the token is refused", answered=True)
             assert await client.online_status([uid]) == refused
             assert await client.connections() == refused
             assert await client.boot() == refused

@@ -39,8 +39,8 @@ def test_looks_of_several_answers_add_up() -> None:
 
 def test_what_is_older_than_the_window_is_forgotten() -> None:
     breaker = noted((0.0, 50, 25))
-    assert breaker.trips(T + 61, POLICY) is not None
-    assert breaker.trips(T + 62, POLICY) is None
+    assert breaker.trips(T + 60, POLICY) is not None
+    assert breaker.trips(T + 60.5, POLICY) is None
     breaker.note(T + 200, 1, 0, POLICY)
     assert breaker.window(T + 200, 10_000.0) == (1, 0)
 
@@ -48,11 +48,22 @@ def test_what_is_older_than_the_window_is_forgotten() -> None:
 def test_a_lie_that_has_just_begun_is_a_large_share_of_the_last_moments() -> None:
     breaker = noted((0, 10_000, 0), (50, 50, 30))
     assert breaker.window(T + 50, POLICY.breaker_seconds) == (10_050, 30)
-    assert breaker.trips(T + 50, POLICY) == (50, 30, 5.0)
+    assert breaker.trips(T + 50, POLICY) == (50, 30, 3.0)
+
+
+def test_a_lie_is_no_smaller_for_the_truth_before_it() -> None:
+    # 75 looks a second in turn; for the last three seconds three in ten are said to be offline.
+    breaker = noted(*((quarter / 4, 19, 6 if quarter >= 240 else 0) for quarter in range(252)))
+    assert breaker.trips(T + 62.75, POLICY) is not None
+    # Where what is doubted has been missing for longer than a second look takes, so long is looked back.
+    slow = noted(*((second, 10, 3 if second >= 100 else 0) for second in range(110)))
+    assert slow.trips(T + 109, POLICY) is None
+    assert slow.trips(T + 109, POLICY, 9.0) == (100, 30, 9.0)
+    assert slow.trips(T + 109, POLICY, 1000.0) is None
 
 
 def test_the_short_window_is_the_time_that_a_correction_takes_and_no_longer_than_the_other() -> None:
-    assert short_window(POLICY) == POLICY.confirm_seconds + 2.0
+    assert short_window(POLICY) == POLICY.confirm_seconds
     assert short_window(Policy(confirm_seconds=120.0)) == POLICY.breaker_seconds
 
 
