@@ -71,7 +71,7 @@ class Asking:
     async def ask_all(self, run: Run, watches: Mapping[str, Watch]) -> None:
         """Ask about these users, whoever's turn it is; who cannot be asked about now has failed."""
         term = self._term
-        waiting = [(uid, watch) for uid, watch in watches.items() if uid not in term.in_flight]
+        waiting = list(watches.items())
         while waiting:
             free = self._free_nodes()
             if not free or term.route() is not plan.ROWS:

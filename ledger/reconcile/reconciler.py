@@ -67,6 +67,7 @@ class Reconciler:
         self._sweep_what_is_left()
         if not self._term.clients:
             return
+        self._keep_budgets()
         await self._term.rotate()
         route = self._term.route()
         if route is plan.CONNECTIONS:
@@ -75,6 +76,14 @@ class Reconciler:
                 self._passing.make_soon()
         elif route is plan.ROWS and not self._passing.under_way:
             await self._asking.ask_due(self._passing.instead_of)
+
+    def _keep_budgets(self) -> None:
+        """Another instance may have brought a newer policy."""
+        policy = self._term.source.policy
+        for client in self._term.clients.values():
+            budget = client.budget
+            if (budget.calls_a_second, budget.users_a_second) != (policy.budget_calls, policy.budget_users):
+                budget.change(policy.budget_calls, policy.budget_users)
 
     async def end(self) -> None:
         """An orderly stop: the looks in turn are complete as far as they went."""
