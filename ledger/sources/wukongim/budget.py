@@ -20,12 +20,15 @@ class Allowance(NamedTuple):
 
 
 class _Bucket:
-    """Tokens that come in at a rate, up to a bound; full at first. Below zero it is in debt."""
+    """Tokens that come in at a rate, up to a bound; full at first. Below zero it is in debt.
+
+    The bound is one at least: of less, nobody who asks what is there would ever find enough.
+    """
 
     def __init__(self, rate: float, burst_seconds: float) -> None:
         if rate <= 0:
             raise ValueError("a budget is more than nothing a second")
-        self.rate, self.bound = rate, rate * burst_seconds
+        self.rate, self.bound = rate, max(1.0, rate * burst_seconds)
         self.level = self.bound
 
     def add(self, tokens: float) -> None:
@@ -39,8 +42,8 @@ class _Bucket:
 class Budget:
     """Two token buckets, of calls and of users, that are paid from together and in the order of asking.
 
-    Over any time no more is spent than the rates allow, plus `burst_seconds` worth of them at its beginning. A single
-    take above that is let through when all else is paid, and those after it wait until it is paid too.
+    Over any time no more is spent than the rates allow, plus `burst_seconds` worth of them, or one, at its beginning. A
+    single take above that is let through when all else is paid, and those after it wait until it is paid too.
     """
 
     def __init__(
