@@ -44,6 +44,12 @@ SELECT uid, %(source)s, due_at, urgent, verified_at, looked_at, doubt
        looked_at = excluded.looked_at, doubt = excluded.doubt
 """
 
+_POSTPONE = """
+INSERT INTO looks (uid, source, due_at)
+SELECT uid, %(source)s, %(due)s FROM unnest(%(uids)s::text[]) AS uid ORDER BY uid
+    ON CONFLICT (uid, source) DO UPDATE SET due_at = excluded.due_at
+"""
+
 # A row is only touched where it changes: most of what the agenda hears of changes nothing. A doubt that an event has
 # made void needs no second look out of turn.
 _HEAR = """
@@ -146,6 +152,11 @@ def write(cursor: Cursor[Any], source: str, watches: Mapping[str, Watch]) -> Non
             "doubts": [None if watch.doubt is None else _encode(watch.doubt) for watch in values],
         },
     )
+
+
+def postpone(cursor: Cursor[Any], source: str, uids: Sequence[str], due_at: Instant) -> None:
+    """Let users be looked at by an instant, whatever else is noted of them."""
+    cursor.execute(_POSTPONE, {"source": source, "uids": list(uids), "due": due_at})
 
 
 class Heard(NamedTuple):

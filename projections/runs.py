@@ -55,6 +55,12 @@ def note(cursor: Cursor[Any], run: str, source: str, counts: RunCounts, users: i
     cursor.execute(_NOTE, (run, source, Jsonb(_all_counts(counts)), users))
 
 
+def noted(connection: Connection[TupleRow], source: str) -> dict[str, RunCounts]:
+    """What a source's runs under way had come to, by id."""
+    rows = connection.execute("SELECT run, counts FROM run_progress WHERE source = %s", (source,)).fetchall()
+    return {run: RunCounts(**counts) for run, counts in rows}
+
+
 def forget(cursor: Cursor[Any], run: str) -> None:
     """A run is over: its event says what it came to."""
     cursor.execute(_FORGET, (run,))

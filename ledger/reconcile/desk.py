@@ -16,7 +16,7 @@ from ledger.domain.history import Event, SourceEvent
 from ledger.domain.look import DUE_SHARE, SPACING_SECONDS, Watch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import BreakerOpened, PollObserved, RunEnded
+from ledger.domain.reconciled import BreakerOpened, PollObserved, RunCounts, RunEnded
 from ledger.domain.source import SourceState
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
@@ -67,6 +67,11 @@ class Desk:
                 yield draft.append_to_source(self.name, event)
 
         self._append((), decide, None)
+
+    def noted_counts(self) -> dict[str, RunCounts]:
+        """What runs had come to when it was last noted, by id."""
+        with self._ledger.connection() as connection:
+            return runs.noted(connection, self.name)
 
     def end_runs(self, *ended: RunEnded) -> None:
         """Put the ends of runs on record; what was noted of their progress is over with that.
@@ -154,9 +159,8 @@ class Desk:
 
     def put_back(self, watches: Mapping[str, Watch], due_at: Instant) -> None:
         """A look failed: it says nothing, and is made again."""
-        again = {uid: _due(watch, due_at) for uid, watch in watches.items()}
         with self._ledger.connection() as connection, connection.transaction():
-            looks.write(connection.cursor(), self.name, again)
+            looks.postpone(connection.cursor(), self.name, list(watches), due_at)
 
     def judge_rows(self, poll: Poll, watches: Watches, rows: Mapping[str, Mapping[int, int]]) -> judge.Verdicts:
         """Judge an answer of `/user/onlinestatus` about these users."""
@@ -224,7 +228,7 @@ class Desk:
     def _open_breaker(self, poll: Poll, found: Sequence[judge.Look]) -> BreakerOpened | None:
         policy, seconds = self.source.policy, self._seconds()
         self.breaker.note(seconds, *judge.count_missing(self.source, poll, found), policy)
-        tripped = self.breaker.trips(seconds, policy, judge.doubted_for(poll, found))
+        tripped = self.breaker.trips(seconds, policy, judge.doubted_for(poll, found, policy))
         if tripped is None or self.source.breaker_until is not None:
             return None
         until = poll.answered_at + round(policy.breaker_hold_seconds * SECOND)
@@ -271,10 +275,6 @@ class Desk:
         if retired:
             return swept_by_retirement(presence, source, node), False
         return swept_by_boot(presence, source, node)
-
-
-def _due(watch: Watch, due_at: Instant) -> Watch:
-    return Watch(due_at, watch.urgent, watch.verified_at, watch.doubt, watch.looked_at)
 
 
 def _without(watches: Watches, uids: set[str]) -> Watches:

@@ -11,6 +11,7 @@ from msgspec.structs import replace as _replace
 from ledger.domain.drift import Connection, Difference, Poll, against_connections, against_rows, held_in
 from ledger.domain.look import JudgedLook, Watch, judge_look
 from ledger.domain.observation import SECOND
+from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
 from ledger.domain.reconciled import PollObserved, RunCounts
 from ledger.domain.source import SourceState
@@ -97,12 +98,12 @@ def count_missing(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tup
     return looked, missing
 
 
-def doubted_for(poll: Poll, looks: Sequence[Look]) -> float | None:
-    """Seconds since the first look that missed those of the users whom nobody holds back; None: there are none."""
-    since = [
-        look.watch.doubt.disagreed_at for look in looks if look.watch.doubt is not None and not look.watch.doubt.held
-    ]
-    return (poll.answered_at - min(since)) / SECOND if since else None
+def doubted_for(poll: Poll, looks: Sequence[Look], policy: Policy) -> float | None:
+    """Seconds since the first look that missed those of the users whom nobody holds back, as far as the breaker looks
+    back; None: there are none."""
+    doubts = [look.watch.doubt for look in looks if look.watch.doubt is not None]
+    ages = [(poll.answered_at - doubt.disagreed_at) / SECOND for doubt in doubts if not doubt.held]
+    return max((age for age in ages if age < policy.breaker_seconds), default=None)
 
 
 def judge_all(source: SourceState, poll: Poll, looks: Sequence[Look], *, holding: bool) -> Verdicts:

@@ -17,7 +17,7 @@ SELECT EXISTS (SELECT FROM pg_locks
                   AND ((classid::bigint << 32) | objid::bigint) = %s)
 """
 
-# A leading instance whose machine vanished gives no sign: its connection must not keep the lock.
+# A machine that vanished gives no sign, be it ours or the database's: the connection must keep neither the lock nor us.
 _KEEPALIVE = (
     "SET tcp_keepalives_idle = 2",
     "SET tcp_keepalives_interval = 1",
@@ -39,7 +39,14 @@ class Leadership:
         with translated(), self._guard:
             if self._connection is None or self._connection.closed:
                 self._connection = psycopg.connect(
-                    self._url, autocommit=True, connect_timeout=5, application_name="presence-ledger leader"
+                    self._url,
+                    autocommit=True,
+                    connect_timeout=5,
+                    application_name="presence-ledger leader",
+                    keepalives_idle=2,
+                    keepalives_interval=1,
+                    keepalives_count=3,
+                    tcp_user_timeout=5000,
                 )
                 for statement in _KEEPALIVE:
                     self._connection.execute(statement)

@@ -48,9 +48,13 @@ class Passing:
             return False
         return self.make_soon()
 
+    def may_begin(self, every: float) -> bool:
+        """Whether none is being made, and the last one was begun so many seconds ago."""
+        return not self.under_way and self._term.seconds() - self._begun_at >= every
+
     def make_soon(self, without: str | None = None) -> bool:
         """Make a pass, unless one is being made or was made just now -> whether one is made."""
-        if self.under_way or self._term.seconds() - self._begun_at < PASS_SECONDS:
+        if not self.may_begin(PASS_SECONDS):
             return False
         self._begun_at = self._term.seconds()
         self._term.spawn(self._make_in_turn(without))

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from ledger.domain.instants import to_text
-from ledger.domain.look import RETURN_SECONDS, Watch
+from ledger.domain.look import RETURN_SECONDS, Watch, bound_of
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, RunCounts, RunEnded
 from ledger.domain.source import NodeState, OpenRun
@@ -51,7 +51,10 @@ class Reconciler:
         term = self._term
         left = {run: opened for run, opened in term.source.open_runs.items() if opened.scope != "manual"}
         if left:
-            ended = [_interrupted(run, opened, term.now()) for run, opened in left.items()]
+            counts = await term.database(term.desk.noted_counts)
+            ended = [
+                _interrupted(run, opened, counts.get(run, RunCounts()), term.now()) for run, opened in left.items()
+            ]
             await term.database(term.desk.end_runs, *ended)
         if silent := sorted(term.source.node_profiles.keys() - term.clients.keys()):
             log.info("not_reconciled", source=term.name, nodes=silent, reason="no api_url in the settings")
@@ -71,11 +74,18 @@ class Reconciler:
         await self._term.rotate()
         route = self._term.route()
         if route is plan.CONNECTIONS:
-            due = await self._term.database(self._term.desk.due_counts)
-            if due.everybody:
-                self._passing.make_soon()
+            await self._pass_where_due()
         elif route is plan.ROWS and not self._passing.under_way:
             await self._asking.ask_due(self._passing.instead_of)
+
+    async def _pass_where_due(self) -> None:
+        """Where only `/connz` is believed: as often as second looks need it at first, then at the bound of a vip."""
+        term = self._term
+        source = term.source
+        is_fresh = source.lost_node_at is None or term.now() - source.lost_node_at < round(RETURN_SECONDS * SECOND)
+        every = PASS_SECONDS if is_fresh else max(PASS_SECONDS, bound_of("vip", source.policy))
+        if self._passing.may_begin(every) and (await term.database(term.desk.due_counts)).everybody:
+            self._passing.make_soon()
 
     def _keep_budgets(self) -> None:
         """Another instance may have brought a newer policy."""
@@ -135,7 +145,7 @@ class Reconciler:
             if name not in self._complained:
                 self._complained.add(name)
                 log.warning("query_api_failed", source=term.name, node=name, reason=answer.reason)
-            if answer.refused and term.needs_connections:
+            if answer.refused and state.down_since is None and term.needs_connections:
                 # It may be gone: who is connected to the others is known the sooner.
                 self._passing.make_soon(without=name)
         if events:
@@ -184,7 +194,7 @@ class Reconciler:
             await term.append(NodeSettled(node=name, at=term.now(), booted=not retired))
         if not retired and term.can_pass:
             await self._passing.make(run)
-            while not term.source.nodes[name].swept:
+            while (node := term.source.nodes.get(name)) is not None and not node.swept:
                 await asyncio.sleep(PASS_SECONDS)
                 await self._passing.make(run)
             term.spawn(self._pass_once_more())
@@ -241,14 +251,14 @@ class Reconciler:
         self._requested.discard(name)
 
 
-def _interrupted(run: str, opened: OpenRun, at: Instant) -> RunEnded:
-    """The end of a run whose instance leads no longer."""
+def _interrupted(run: str, opened: OpenRun, counts: RunCounts, at: Instant) -> RunEnded:
+    """The end of a run whose instance leads no longer, with what it was last noted to have come to."""
     return RunEnded(
         run=run,
         at=at,
         started_at=opened.started_at,
         scope=opened.scope,
         outcome="interrupted",
-        counts=RunCounts(),
+        counts=counts,
         node=opened.node,
     )

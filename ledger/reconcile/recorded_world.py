@@ -200,7 +200,7 @@ class RecordedWorld:
         policy = self._source.policy
         now = poll.answered_at / SECOND
         self._breaker.note(now, *judge.count_missing(self._source, poll, looks), policy)
-        tripped = self._breaker.trips(now, policy, judge.doubted_for(poll, looks))
+        tripped = self._breaker.trips(now, policy, judge.doubted_for(poll, looks, policy))
         holding = self._source.breaker_until is not None or tripped is not None
         if tripped is not None and self._source.breaker_until is None:
             until = poll.answered_at + round(policy.breaker_hold_seconds * SECOND)

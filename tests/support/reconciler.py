@@ -230,7 +230,7 @@ class Reconciler:
     def _judge(self, poll: Poll, looks: list[judge.Look], asked: int, text: Mapping[str, str]) -> dict[str, JudgedLook]:
         policy, now = self.source.policy, self.at / SECOND
         self.breaker.note(now, *judge.count_missing(self.source, poll, looks), policy)
-        tripped = self.breaker.trips(now, policy, judge.doubted_for(poll, looks))
+        tripped = self.breaker.trips(now, policy, judge.doubted_for(poll, looks, policy))
         if tripped is not None and self.source.breaker_until is None:
             looked, missing, window = tripped
             until = self.at + round(policy.breaker_hold_seconds * SECOND)
