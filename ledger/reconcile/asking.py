@@ -33,7 +33,8 @@ class Asking:
         self._term = term
         self._signs = signs
         self._calls: dict[str, int] = dict.fromkeys(term.clients, 0)
-        self._failures = 0
+        self._failures: dict[str, int] = dict.fromkeys(term.clients, 0)
+        """In a row, by node."""
         self._asked_in_turn = float("-inf")
 
     async def ask_due(self, pass_instead: Callable[[int], bool]) -> None:
@@ -85,10 +86,10 @@ class Asking:
             await self._ask(name, chunk, head, run)
 
     def _free_nodes(self) -> list[str]:
-        """The nodes that can be asked now, whoever has most of its budget left first."""
+        """The nodes that can be asked now: those that answered last time first, of these who has most budget left."""
         clients = self._term.clients
         names = [name for name in self._term.answering() if clients[name].health.breaker != "open"]
-        return sorted(names, key=lambda name: -clients[name].budget.available().users)
+        return sorted(names, key=lambda name: (self._failures[name], -clients[name].budget.available().users))
 
     def _room(self, name: str) -> int:
         """Users that the node can be asked about at once."""
@@ -110,7 +111,7 @@ class Asking:
         try:
             answer = await term.clients[name].online_status(list(watches))
             if isinstance(answer, OnlineRows):
-                self._failures = 0
+                self._failures[name] = 0
                 await self._signs.polled()
                 poll = Poll(new_poll(), run.run, name, plan.ROWS.value, asked_at, term.now(), head)
                 verdicts = await term.database(term.desk.judge_rows, poll, watches, answer.rows)
@@ -125,6 +126,6 @@ class Asking:
     async def _failed(self, name: str, why: Unanswered, watches: dict[str, Watch], run: Run) -> None:
         """It says nothing of anybody; they are asked about again, ever later."""
         self._term.failed(run, name, plan.ROWS, why.reason, len(watches))
-        seconds = min(LONGEST_AGAIN_SECONDS, FIRST_AGAIN_SECONDS * 2 ** min(self._failures, 8))
-        self._failures += 1
+        seconds = min(LONGEST_AGAIN_SECONDS, FIRST_AGAIN_SECONDS * 2 ** min(self._failures[name], 8))
+        self._failures[name] += 1
         await self._term.database(self._term.desk.put_back, watches, self._term.now() + round(seconds * SECOND))

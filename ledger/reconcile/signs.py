@@ -33,6 +33,7 @@ class Signs:
         self._last_good_poll_at: Instant | None = None
         self._webhook_interval: float | None = None
         self._breaker_ends: float | None = None
+        self._lighting = False
 
     async def tick(self) -> None:
         """Note what the last moment brought, and what it did not."""
@@ -58,9 +59,14 @@ class Signs:
 
     async def _sign(self, by: Literal["webhook", "poll"]) -> None:
         self._last_sign = self._term.seconds()
-        if self._term.source.dark_since is not None:
-            log.info("source_lit", source=self._term.name, by=by)
-            await self._term.append(SourceLit(at=self._term.now(), by=by))
+        if self._term.source.dark_since is not None and not self._lighting:
+            # Several answers may come while the first one's event is being written.
+            self._lighting = True
+            try:
+                log.info("source_lit", source=self._term.name, by=by)
+                await self._term.append(SourceLit(at=self._term.now(), by=by))
+            finally:
+                self._lighting = False
 
     async def _note_darkness(self) -> None:
         source = self._term.source
