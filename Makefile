@@ -58,15 +58,16 @@ system-packages:
 		|| { rm -rf .venv; echo "No virtual environment can be made: install python3-venv (or pip), then try again" >&2; exit 1; }
 	@touch $@
 
+# The locks are complete: whoever resolves them again (an older pip, coverage[toml] of pytest-cov) finds newer releases.
 .venv/run.done: .venv/made requirements.lock pyproject.toml
 	@echo "Installing presence ledger into .venv ..."
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
 	@$(PIP) install --no-deps --editable .
 	@touch $@
 
 .venv/test.done: .venv/made requirements-dev.lock pyproject.toml
 	@echo "Installing presence ledger and its checks into .venv ..."
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@$(PIP) install --no-deps --editable .
 	@touch $@
 
