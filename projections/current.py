@@ -20,9 +20,12 @@ _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
 # One snapshot for the head, the position of the rules and the users; a row of NULLs where none of them is known.
 _READ: LiteralString = """
-SELECT place.head, place.rules, c.uid, c.{}, c.version, (SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)
-  FROM (SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0) AS head,
-               coalesce((SELECT max(rules_position) FROM source_states), 0) AS rules) AS place
+SELECT place.head, place.recorded_at, place.rules, c.uid, c.{}, c.version,
+       (SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)
+  FROM (SELECT coalesce(max(position), 0) AS head,
+               coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0) AS recorded_at,
+               coalesce((SELECT max(rules_position) FROM source_states), 0) AS rules
+          FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last) AS place
   LEFT JOIN current AS c ON c.uid = ANY(%b)
 """
 READ_BODIES: LiteralString = _READ.format("body")
@@ -57,6 +60,11 @@ class CurrentRows(NamedTuple):
 def decode_state(state: bytes) -> Presence:
     """The presence in a row's `state`."""
     return _decode(state)
+
+
+def encode_state(presence: Presence) -> bytes:
+    """What a row's `state` holds of a presence."""
+    return _encode(presence)
 
 
 def can_be_stored(uid: str) -> bool:

@@ -6,8 +6,10 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.domain.as_of import InFlight
 from ledger.domain.instants import optional
 from ledger.domain.reconciled import PollObserved
+from ledger.store.arrays import texts
 
 FINISHED = frozenset({"corrected", "cleared", "in_flight"})
 
@@ -25,6 +27,12 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 _SUPERSEDE = """
 UPDATE drifts SET state = 'cleared', ended_at = %s, last_position = %s
  WHERE uid = %s AND source = %s AND state IN ('open', 'held') AND disagreed_at < %s
+"""
+
+_IN_FLIGHT = """
+SELECT uid, last_position, agreed_at, disagreed_at FROM drifts
+ WHERE uid = ANY(%b) AND state = 'in_flight' AND last_position > %s AND last_position <= %s
+ ORDER BY uid, last_position
 """
 
 _PAGE: LiteralString = """
@@ -116,3 +124,13 @@ def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int
     params.append(limit)
     rows: Sequence[tuple[Any, ...]] = connection.execute(query + " ORDER BY position, uid LIMIT %s", params).fetchall()
     return [Drift(*row) for row in rows]
+
+
+def in_flight(
+    connection: Connection[TupleRow], uids: Sequence[str], after: int, upto: int
+) -> dict[str, list[InFlight]]:
+    """The drifts of users that a webhook on its way ended, told of between two positions, the first one excluded."""
+    found: dict[str, list[InFlight]] = {}
+    for uid, *drift in connection.cursor(binary=True).execute(_IN_FLIGHT, (texts(uids), after, upto)):
+        found.setdefault(uid, []).append(InFlight(*drift))
+    return found

@@ -8,11 +8,14 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
+from projections.shown import Made
 
 HEAD: LiteralString = """
-SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0),
+SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0),
        coalesce((SELECT max(rules_position) FROM source_states), 0)
+  FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
 """
+"""-> (the head, when it was recorded, the position of the rules)"""
 
 _LIST: LiteralString = """
 SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current.uid) FROM current WHERE true
@@ -44,7 +47,7 @@ class Filter(NamedTuple):
 class Summary(NamedTuple):
     """Counts as of a position: users by status, online devices by source, device flag and node."""
 
-    head: int
+    made: Made
     statuses: dict[str, int]
     devices: list[tuple[str, int | None, str, int]]
 

@@ -75,6 +75,8 @@ SELECT count(*) FILTER (WHERE urgent IS NOT NULL), count(*)
   FROM (SELECT urgent FROM looks WHERE source = %s AND due_at <= %s LIMIT 100000) AS due
 """
 
+_VERIFIED = "SELECT uid, max(verified_at) FROM looks WHERE uid = ANY(%b) AND verified_at <= %s GROUP BY uid"
+
 _POSITION = "SELECT position FROM followers WHERE name = 'agenda'"
 _FOLLOWED = "UPDATE followers SET position = %s WHERE name = 'agenda'"
 
@@ -191,6 +193,11 @@ def hear(cursor: Cursor[Any], source: str, heard: Mapping[str, Heard], spacing: 
 def add_everybody(cursor: Cursor[Any]) -> None:
     """Put everybody on the agenda who is known and not on it, to be looked at in turn."""
     cursor.execute(_EVERYBODY)
+
+
+def verified(connection: Connection[TupleRow], uids: Sequence[str], at: Instant) -> dict[str, Instant]:
+    """The last looks that agreed, of those users whose last one was made by an instant: earlier ones are not kept."""
+    return dict(connection.cursor(binary=True).execute(_VERIFIED, (texts(uids), at)).fetchall())
 
 
 def followed(connection: Connection[TupleRow]) -> int:

@@ -17,16 +17,16 @@ from ledger.store.arrays import texts
 from ledger.store.ledger import translated
 from projections import current, listing, sources
 from projections.listing import Filter, Summary
-from projections.shown import NEVER_SEEN, Rules, body, plain_body, verified
+from projections.shown import NEVER_SEEN, Made, Rules, body, plain_body, rules_of, shown_body, verified
 
 SHARED_UIDS = 200
 """The most single reads that share a query."""
 
 
 class Read(NamedTuple):
-    """Presences as the API shows them, each without its `as_of`, and the ledger's head in the same snapshot."""
+    """Presences as the API shows them, each without its `as_of`, and what that is."""
 
-    head: int
+    made: Made
     bodies: list[bytes]
 
 
@@ -44,12 +44,12 @@ class PresenceReader:
         self._pool = pool
         self._now = now
         self._rules = Rules(-1, {}, DEFAULT_POLICY)
-        self._waiting: list[tuple[str, asyncio.Future[tuple[int, bytes]]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[tuple[Made, bytes]]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
-    async def one(self, uid: str) -> tuple[int, bytes]:
-        """The head and one user's body, in a query shared with whoever asks meanwhile."""
-        future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+    async def one(self, uid: str) -> tuple[Made, bytes]:
+        """One user's body and what it was made at, in a query shared with whoever asks meanwhile."""
+        future: asyncio.Future[tuple[Made, bytes]] = asyncio.get_running_loop().create_future()
         self._waiting.append((uid, future))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
@@ -57,47 +57,46 @@ class PresenceReader:
 
     async def many(self, uids: Sequence[str]) -> Read:
         """The presences of many users in the order asked, all of one snapshot."""
-        head, found = await self._query(uids)
-        return Read(head, [found.get(uid) or _never_seen(uid) for uid in uids])
+        made, found = await self._query(uids)
+        return Read(made, [found.get(uid) or _never_seen(uid) for uid in uids])
 
     async def page(self, wanted: Filter, after: str | None, limit: int) -> Page:
         """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
-        now = self._now()
-        async with self._snapshot() as (connection, head):
+        async with self._snapshot() as (connection, made):
             rules = self._rules
-            cutoff = listing.grace_cutoff(rules.policy, now)
+            cutoff = listing.grace_cutoff(rules.policy, made.at)
             rows = await listing.page(connection, wanted, after, limit, cutoff)
         bodies = []
         for _, state, verified_at in rows:
             presence = current.decode_state(state)
-            shown = derive(presence, rules.sources, rules.policy, now)
+            shown = derive(presence, rules.sources, rules.policy, made.at)
             if wanted.status in (None, shown.status):
                 bodies.append(body(presence, shown, rules.sources) + verified(verified_at, presence.version))
-        return Page(Read(head, bodies), rows[-1][0] if len(rows) == limit else None)
+        return Page(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
 
     async def summary(self) -> Summary:
         """Users and devices counted over all of `current`, in one snapshot."""
-        now = self._now()
-        async with self._snapshot() as (connection, head):
+        async with self._snapshot() as (connection, made):
             rules = self._rules
-            cutoff = listing.grace_cutoff(rules.policy, now)
+            cutoff = listing.grace_cutoff(rules.policy, made.at)
             statuses = await listing.statuses(connection, cutoff)
             for state in await listing.states_in_grace(connection, cutoff):
-                status = derive(current.decode_state(state), rules.sources, rules.policy, now).status
+                status = derive(current.decode_state(state), rules.sources, rules.policy, made.at).status
                 statuses[status] = statuses.get(status, 0) + 1
-            return Summary(head, statuses, await listing.devices_online(connection))
+            return Summary(made, statuses, await listing.devices_online(connection))
 
     @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], int]]:
-        """A connection in a transaction that sees one moment of the ledger, and the head of that moment."""
+    async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], Made]]:
+        """A connection in a transaction that sees one moment of the ledger, and which moment that is."""
         with translated():
             async with self._pool.connection() as connection, connection.transaction():
                 await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 row = await (await connection.execute(listing.HEAD)).fetchone()
                 assert row is not None
-                if row[1] != self._rules.position:
-                    self._rules = await _read_rules(connection, row[1])
-                yield connection, row[0]
+                head, recorded_at, rules_position = row
+                if rules_position != self._rules.position:
+                    self._rules = await _read_rules(connection, rules_position)
+                yield connection, self._made(head, recorded_at)
 
     async def _flush(self) -> None:
         """Answer what waits, query after query, until nothing does."""
@@ -108,9 +107,9 @@ class PresenceReader:
         finally:
             self._flushing = None
 
-    async def _answer(self, batch: list[tuple[str, asyncio.Future[tuple[int, bytes]]]]) -> None:
+    async def _answer(self, batch: list[tuple[str, asyncio.Future[tuple[Made, bytes]]]]) -> None:
         try:
-            head, found = await self._query([uid for uid, _ in batch])
+            made, found = await self._query([uid for uid, _ in batch])
         except Exception as error:  # noqa: BLE001  (each waiting request gets it, and answers with its problem)
             for _, future in batch:
                 if not future.done():
@@ -118,10 +117,10 @@ class PresenceReader:
             return
         for uid, future in batch:
             if not future.done():
-                future.set_result((head, found.get(uid) or _never_seen(uid)))
+                future.set_result((made, found.get(uid) or _never_seen(uid)))
 
-    async def _query(self, uids: Sequence[str]) -> tuple[int, dict[str, bytes]]:
-        """-> (head, body by uid of those who have a presence)"""
+    async def _query(self, uids: Sequence[str]) -> tuple[Made, dict[str, bytes]]:
+        """-> (what the answer was made at, body by uid of those who have a presence)"""
         asked = texts([uid for uid in uids if current.can_be_stored(uid)])
         with translated():
             async with self._pool.connection() as connection:
@@ -129,22 +128,21 @@ class PresenceReader:
                 while True:
                     plain = self._rules.plain
                     rows = await (await cursor.execute(_READ[plain], (asked,))).fetchall()
-                    if rows[0][1] == self._rules.position:
+                    head, recorded_at, rules_position = rows[0][:3]
+                    if rules_position == self._rules.position:
                         break
                     # The rules are newer than those that the query was chosen by.
-                    self._rules = await _read_rules(connection, rows[0][1])
-        made = bytes if plain else self._body
-        bodies = {
-            uid: made(kept) + verified(verified_at, version)
-            for _, _, uid, kept, version, verified_at in rows
-            if uid is not None
-        }
-        return rows[0][0], bodies
+                    self._rules = await _read_rules(connection, rules_position)
+        made, rules = self._made(head, recorded_at), self._rules
+        bodies = {}
+        for *_, uid, kept, version, verified_at in rows:
+            if uid is not None:
+                shown = kept if plain else shown_body(current.decode_state(kept), rules, made.at)
+                bodies[uid] = shown + verified(verified_at, version)
+        return made, bodies
 
-    def _body(self, state: bytes) -> bytes:
-        presence = current.decode_state(state)
-        rules = self._rules
-        return body(presence, derive(presence, rules.sources, rules.policy, self._now()), rules.sources)
+    def _made(self, head: int, recorded_at: Instant) -> Made:
+        return Made(max(self._now(), recorded_at), head)
 
 
 def _never_seen(uid: str) -> bytes:
@@ -156,6 +154,4 @@ _READ = {True: current.READ_BODIES, False: current.READ_STATES}
 
 async def _read_rules(connection: AsyncConnection[TupleRow], position: int) -> Rules:
     rows = await (await connection.cursor(binary=True).execute(sources.READ_ALL)).fetchall()
-    states = {name: sources.decode_snapshot(name, version, state) for name, version, state in rows}
-    policies = [state.policy for state in states.values()]
-    return Rules(position, states, policies[0] if policies else DEFAULT_POLICY)
+    return rules_of(position, {name: sources.decode_snapshot(name, version, state) for name, version, state in rows})

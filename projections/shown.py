@@ -5,17 +5,28 @@ from typing import NamedTuple
 
 import msgspec
 
+from ledger.domain.as_of import Uncertain
 from ledger.domain.events import Status
 from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
-from ledger.domain.policy import Policy
+from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Cause, Device, Presence
 from ledger.domain.source import SourceState
-from ledger.domain.status import NEVER_OBSERVED, Shown, derive_device
+from ledger.domain.status import NEVER_OBSERVED, Shown, derive, derive_device
 
 DEVICE_NAMES: Mapping[int | None, str] = {0: "app", 1: "web", 2: "desktop", 99: "system", None: "unknown"}
 
 _quote = msgspec.json.Encoder().encode
+
+
+class Made(NamedTuple):
+    """The instant and the ledger's head that an answer was made at: it is the same for ever for these two.
+
+    The instant is not before the one at which the head was recorded, whatever our clock says.
+    """
+
+    at: Instant
+    position: int
 
 
 class Rules(NamedTuple):
@@ -32,6 +43,12 @@ class Rules(NamedTuple):
             source.dark_since is not None or any(node.down_since is not None for node in source.nodes.values())
             for source in self.sources.values()
         )
+
+
+def rules_of(position: int, sources: Mapping[str, SourceState]) -> Rules:
+    """The rules of these sources, as of the position of the last event that changed them."""
+    states = dict(sorted(sources.items()))
+    return Rules(position, states, next((state.policy for state in states.values()), DEFAULT_POLICY))
 
 
 def plain_body(presence: Presence) -> bytes:
@@ -56,14 +73,25 @@ def body(presence: Presence, shown: Shown, sources: Mapping[str, SourceState]) -
     return _body(presence, shown.status, shown.since, shown.cause, reason, devices)
 
 
+def shown_body(presence: Presence, rules: Rules, at: Instant) -> bytes:
+    """The same of a presence as it is shown at an instant under these rules."""
+    return body(presence, derive(presence, rules.sources, rules.policy, at), rules.sources)
+
+
 def verified(verified_at: Instant | None, version: int) -> bytes:
     """What follows the body: the last look that agreed, which is no part of the presence, and its version."""
     return f',"verified_at":{_instant(verified_at)},"version":{version}'.encode()
 
 
-def as_of(at: Instant, position: int) -> bytes:
-    """The end of a presence's JSON: the instant and the position that the answer was made at."""
-    return f',"as_of":{{"at":"{to_text(at)}","position":{position}}}}}'.encode()
+def hedged(uncertain: Uncertain) -> bytes:
+    """What is added where the truth lies between two looks."""
+    bounds = f'"from":"{to_text(uncertain.earliest)}","to":"{to_text(uncertain.latest)}"'
+    return f',"uncertain":{{{bounds},"could_be":"{uncertain.could_be}"}}'.encode()
+
+
+def as_of(made: Made) -> bytes:
+    """The end of a presence's JSON."""
+    return f',"as_of":{{"at":"{to_text(made.at)}","position":{made.position}}}}}'.encode()
 
 
 def _body(

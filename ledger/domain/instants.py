@@ -28,3 +28,8 @@ def optional(instant: Instant | None) -> str | None:
 def of_datetime(value: datetime) -> Instant:
     """Microseconds since the epoch, exactly. The value must know its offset."""
     return (value - _EPOCH) // timedelta(microseconds=1)
+
+
+def to_datetime(instant: Instant) -> datetime:
+    """The same instant as a datetime, in UTC."""
+    return _EPOCH + timedelta(microseconds=instant)

@@ -1,18 +1,17 @@
 """The routes of the record: a user's events, the ledger by position, a delivery and what became of its items."""
 
-import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.http import schemas
 from ledger.http.auth import require
+from ledger.http.instants import At
 from ledger.http.paging import Page, number_from_cursor
 from ledger.http.problems import Problem, invalid
 from ledger.http.state import services_of
@@ -28,28 +27,7 @@ STREAMED_PAGE = 1000
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 
-_INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
-
 _encode = msgspec.json.Encoder().encode
-
-
-def _rfc3339(value: object) -> object:
-    """Digits alone would be taken for seconds since 1970."""
-    if isinstance(value, str) and not _INSTANT.fullmatch(value):
-        raise ValueError("no instant of RFC 3339, like 2026-11-23T08:20:46.000123Z ('+' is written %2B)")
-    return value
-
-
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("beyond the years 1 to 9999") from error
-
-
-At = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 
 
 class EventFilter(Page):

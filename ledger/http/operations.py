@@ -51,7 +51,7 @@ async def ready(request: Request) -> dict[str, Any]:
         raise Problem(503, "the writer has stopped")
     try:
         async with asyncio.timeout(READY_SECONDS):
-            head = (await services.reader.many([])).head
+            head = (await services.reader.many([])).made.position
     except TimeoutError as error:
         raise StoreUnavailable(f"PostgreSQL did not answer within {READY_SECONDS:g} s") from error
     return {"status": "ready", "instance": services.instance, "head": head}

@@ -1,19 +1,21 @@
 """The routes that say who is online: one user, thousands at once, lists and counts."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from ledger.domain.instants import to_text
-from ledger.domain.observation import Instant
 from ledger.http import bodies, questions, schemas
 from ledger.http.auth import require
+from ledger.http.instants import When, moment_of
 from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
-from ledger.http.state import services_of
+from ledger.http.state import Services, services_of
 from ledger.http.uid import Uid
-from projections import listing
+from projections import listing, past
 from projections.current import can_be_stored
 from projections.reader import Read
 from projections.shown import as_of
@@ -37,16 +39,23 @@ class PresenceFilter(Page):
     response_model=schemas.Presence,
     responses={304: {"description": "Unchanged since the `ETag` of `If-None-Match`"}},
 )
-async def one_presence(request: Request, uid: Uid) -> Response:
-    """The user's presence, read fresh; a user never observed is `unknown`, reason `never_observed`."""
-    refuse_parameters(request)
+async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()]) -> Response:
+    """The user's presence; a user never observed is `unknown`, reason `never_observed`.
+
+    With `at`, what it was at that instant, as is known now, or was known at `known_at` or `position`. The `at` and the
+    `position` of an answer's `as_of` give the same answer for ever.
+    """
     services = services_of(request)
-    head, body = await services.reader.one(uid)
+    if when.is_past:
+        read = await _past(services, [uid], when)
+        made, [body] = read.made, read.bodies
+    else:
+        made, body = await services.reader.one(uid)
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if _matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    return Response(body + as_of(services.clock.now(), head), headers=headers, media_type="application/json")
+    return Response(body + as_of(made), headers=headers, media_type="application/json")
 
 
 @router.post(
@@ -57,12 +66,13 @@ async def one_presence(request: Request, uid: Uid) -> Response:
     openapi_extra=questions.body_of(questions.UidQuery),
 )
 async def query_presences(request: Request) -> Response:
-    """The presences of up to 10,000 users in the order asked, all of one snapshot."""
+    """The presences of up to 10,000 users in the order asked, all of one snapshot; of the past as for a single user."""
     refuse_parameters(request)
     services = services_of(request)
     body = await bodies.read(request, services.settings.max_body_bytes, "ask about fewer users")
-    read = await services.reader.many(questions.parse(questions.UidQuery, body).uids)
-    return Response(b"{" + _items(read, services.clock.now()) + b"}", media_type="application/json")
+    query = questions.parse(questions.UidQuery, body)
+    read = await (_past(services, query.uids, query) if query.is_past else services.reader.many(query.uids))
+    return Response(b"{" + _items(read) + b"}", media_type="application/json")
 
 
 @router.get("/v1/presence", summary="List presences", response_model=schemas.PresencePage)
@@ -75,7 +85,7 @@ async def list_presences(request: Request, query: Annotated[PresenceFilter, Quer
         raise bad_cursor()
     page = await services.reader.page(wanted, after, query.limit)
     following = _encode(None if page.last_uid is None else to_cursor(page.last_uid))
-    items = _items(page.read, services.clock.now())
+    items = _items(page.read)
     return Response(b"{" + items + b',"next":' + following + b"}", media_type="application/json")
 
 
@@ -85,13 +95,25 @@ async def summarise(request: Request) -> Response:
     refuse_parameters(request)
     services = services_of(request)
     counts = await services.reader.summary()
-    made = {"at": to_text(services.clock.now()), "position": counts.head}
+    made = {"at": to_text(counts.made.at), "position": counts.made.position}
     return Response(_encode({**counts.as_dict(), "as_of": made}), media_type="application/json")
 
 
-def _items(read: Read, now: Instant) -> bytes:
+async def _past(services: Services, uids: Sequence[str], when: When) -> Read:
+    """The answer about the past that a request asks for, all of one snapshot."""
+
+    def read() -> Read:
+        with services.ledger.connection() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            made = moment_of(connection, when, services.clock.now())
+            return past.read(connection, services.ledger.events_mapper, uids, made)
+
+    return await run_in_threadpool(read)
+
+
+def _items(read: Read) -> bytes:
     """`"items":[…]`, each with the same `as_of`."""
-    end = as_of(now, read.head)
+    end = as_of(read.made)
     return b'"items":[' + (end + b",").join(read.bodies) + (end if read.bodies else b"") + b"]"
 
 

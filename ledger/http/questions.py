@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ledger.domain.observation import MAX_UID_BYTES
 from ledger.domain.reconciled import Tier
+from ledger.http.instants import When
 from projections.current import can_be_stored
 
 MAX_UIDS = 10_000
@@ -28,8 +29,8 @@ def _possible(uid: str) -> str:
     return uid
 
 
-class UidQuery(BaseModel):
-    """Whom to ask about."""
+class UidQuery(When):
+    """Whom to ask about, and for which instant."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
 

@@ -1,8 +1,8 @@
 """The shapes of the API's answers, for its documentation; for speed, the answers are encoded without them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.domain.reconciled import Attribution, DriftKind, Outcome, RunScope, Tier
 
@@ -65,8 +65,16 @@ class AsOfBody(BaseModel):
     position: int
 
 
+class UncertainBody(BaseModel):
+    """The instant asked about lies between two looks: the change to `could_be` came about between these instants."""
+
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+    could_be: StatusName
+
+
 class Presence(BaseModel):
-    """What is said of one user."""
+    """What is said of one user; `uncertain` is there in answers about the past alone, where the truth is not known."""
 
     uid: str
     status: StatusName
@@ -77,6 +85,7 @@ class Presence(BaseModel):
     reason: Literal["never_observed", "node_down", "source_dark"] | None
     verified_at: str | None
     version: int
+    uncertain: UncertainBody | None = None
     as_of: AsOfBody
 
 

@@ -1,0 +1,115 @@
+"""As of: what is known of a user at an instant, with what was recorded later taken for what it says of that instant."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from ledger.domain.events import Status, WebhookObserved
+from ledger.domain.evolve import evolve
+from ledger.domain.history import UserEvent
+from ledger.domain.observation import Instant
+from ledger.domain.policy import Policy
+from ledger.domain.presence import Presence
+from ledger.domain.reconciled import Corrected, Swept
+from ledger.domain.source import SourceState
+from ledger.domain.status import Shown, derive
+
+
+class Later(NamedTuple):
+    """An event that was recorded after the instant in question."""
+
+    position: int
+    event: UserEvent
+
+
+class InFlight(NamedTuple):
+    """A drift that a webhook ended which said the same: its change came about between the bounds."""
+
+    position: int
+    """Of the poll's event that says so; the webhook stands before it."""
+    agreed_at: Instant | None
+    disagreed_at: Instant
+
+
+class Uncertain(NamedTuple):
+    """The instant lies between two looks: the change to `could_be` came about at some time between these two."""
+
+    earliest: Instant
+    latest: Instant
+    could_be: Status
+
+
+class Belief(NamedTuple):
+    """What is known of a user at an instant."""
+
+    presence: Presence
+    shown: Shown
+    uncertain: Uncertain | None = None
+
+
+def believe(
+    presence: Presence,
+    later: Iterable[Later],
+    in_flight: Sequence[InFlight],
+    sources: Mapping[str, SourceState],
+    policy: Policy,
+    at: Instant,
+) -> Belief:
+    """What is known of `at` by whoever knows `later`, too; `presence` is what had been recorded by then.
+
+    Later events are in the order of their positions; of those whose bounds begin after `at` none is needed.
+    """
+    known = presence
+    uncertain: tuple[Instant, Instant, UserEvent, int] | None = None
+    for position, event in later:
+        bounds = _bounds(position, event, in_flight)
+        if bounds is None:
+            continue
+        earliest, latest = bounds
+        if latest <= at:
+            known = _applied_early(known, event, position, latest)
+        elif earliest is not None and earliest < at and uncertain is None:
+            uncertain = (earliest, latest, event, position)
+    shown = derive(known, sources, policy, at)
+    if uncertain is None:
+        return Belief(known, shown)
+    earliest, latest, event, position = uncertain
+    could_be = derive(_applied_early(known, event, position, at), sources, policy, at).status
+    if could_be == shown.status:
+        return Belief(known, shown)
+    return Belief(known, shown, Uncertain(earliest, latest, could_be))
+
+
+def arrived(later: Sequence[Later], at: Instant) -> int:
+    """How many of the first events had arrived by an instant and were only recorded after it."""
+    number, latest = 0, 0
+    for _, event in later:
+        latest = max(latest, event.received_at)
+        if latest > at:
+            break
+        number += 1
+    return number
+
+
+def _bounds(position: int, event: UserEvent, in_flight: Sequence[InFlight]) -> tuple[Instant | None, Instant] | None:
+    """-> (after which instant what the event tells came about, None: not known; by which); None: looks told none"""
+    match event:
+        case Corrected(agreed_at=agreed_at, disagreed_at=int(disagreed_at)):
+            return agreed_at, disagreed_at
+        case Swept(earliest=earliest, latest=int(latest)):
+            return earliest, latest
+        case WebhookObserved(status_before=before, status_after=after) if before != after:
+            drifts = (each for each in in_flight if position < each.position)
+            drift = next((each for each in drifts if each.disagreed_at < event.received_at), None)
+            return None if drift is None else (drift.agreed_at, drift.disagreed_at)
+        case _:
+            return None
+
+
+def _applied_early(presence: Presence, event: UserEvent, position: int, at: Instant) -> Presence:
+    """The presence as if the event had been judged at that instant: its status is that of the sessions left then."""
+    early = replace(event, received_at=at)
+    after = evolve(presence, replace(early, status_before=presence.status, status_after=presence.status), position)
+    left: Status = "online" if any(device.sessions for device in after.devices) else "offline"
+    return evolve(presence, replace(early, status_before=presence.status, status_after=left), position)

@@ -1,0 +1,82 @@
+"""Instants as requests name them, and which answer about the past a request asks for."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Query
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+
+from ledger.domain.instants import of_datetime, to_text
+from ledger.domain.observation import Instant
+from ledger.http.problems import invalid
+from projections import history
+from projections.shown import Made
+
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _rfc3339(value: object) -> object:
+    """Digits alone would be taken for seconds since 1970."""
+    if isinstance(value, str) and not _INSTANT.fullmatch(value):
+        raise ValueError("no instant of RFC 3339, like 2026-11-23T08:20:46.000123Z ('+' is written %2B)")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("beyond the years 1 to 9999") from error
+
+
+At = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
+
+Position = Annotated[int, Query(ge=0, le=2**63 - 1)]
+
+
+class When(BaseModel):
+    """Which instant is asked about, and as of when: at most one of `known_at` and `position`, and with `at` only."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: Annotated[At | None, Query(description="the instant asked about; now where it is missing")] = None
+    known_at: Annotated[At | None, Query(description="as was known at this instant; now where it is missing")] = None
+    position: Annotated[Position | None, Query(description="as was known at this position of the ledger")] = None
+
+    @property
+    def is_past(self) -> bool:
+        """Whether anything but the present is asked about. Raises the problem of a question that has no meaning."""
+        for field in ("known_at", "position"):
+            if self.at is None and getattr(self, field) is not None:
+                raise invalid(field, "needs 'at', the instant that is asked about")
+        if self.known_at is not None and self.position is not None:
+            raise invalid("position", "either 'known_at' or 'position'")
+        return self.at is not None
+
+
+def moment_of(connection: Connection[TupleRow], when: When, now: Instant) -> Made:
+    """The instant asked about, and the position up to which the ledger is known. Raises the problem that names it."""
+    assert when.at is not None
+    head = history.head(connection)
+    # The clock of the instance that answered before, or the database's, may be ahead of ours.
+    latest = max(now, head.recorded_at)
+    at = of_datetime(when.at)
+    if at > latest:
+        raise invalid("at", f"in the future: it is {to_text(latest)}")
+    if when.position is not None:
+        if when.position > head.position:
+            raise invalid("position", f"beyond the head of the ledger, which is {head.position}")
+        return Made(at, when.position)
+    if when.known_at is None:
+        return Made(at, head.position)
+    known_at = of_datetime(when.known_at)
+    if known_at < at:
+        raise invalid("known_at", "before 'at': nobody can have known then what was to come")
+    if known_at > latest:
+        raise invalid("known_at", f"in the future: it is {to_text(latest)}")
+    return Made(at, history.position_at(connection, known_at))

@@ -1,0 +1,27 @@
+"""Answers about the past, as the API shows them."""
+
+from collections.abc import Sequence
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.store.mapper import EventMapper
+from projections import history, looks
+from projections.current import can_be_stored
+from projections.reader import Read
+from projections.shown import Made, body, hedged, verified
+
+
+def read(connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[str], made: Made) -> Read:
+    """The presences of users in the order asked, as they were at an instant by what a position of the ledger knows.
+
+    `verified_at`, the one fact that no event tells, is there as far as it is kept. Raises UnknownKind.
+    """
+    found = history.as_of(connection, mapper, uids, made.at, made.position)
+    looked = looks.verified(connection, [uid for uid in uids if can_be_stored(uid)], made.at)
+    bodies = []
+    for uid in uids:
+        presence, shown, uncertain = found.of(uid, made.at)
+        text = body(presence, shown, found.rules.sources) + verified(looked.get(uid), presence.version)
+        bodies.append(text if uncertain is None else text + hedged(uncertain))
+    return Read(made, bodies)
