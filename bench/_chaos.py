@@ -11,6 +11,7 @@ import httpx2
 
 from bench._reference import Reference
 from bench._report import progress
+from bench._service import SEAL_KEY
 from bench._shown import Shown
 from bench._simulated import Answered, Reconciling, answers, at_work
 from bench._truth import as_lines
@@ -291,7 +292,7 @@ def run(chaos: Chaos, service: Reconciling, database_url: str) -> Outcome:
         service.check()
     finally:
         service.stop()
-    ledger = Ledger(database_url)
+    ledger = Ledger(database_url, SEAL_KEY)
     try:
         return at_work_now.outcome(end, ledger)
     finally:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from bench import _client
 from ledger.store import postmaster
+from ledger.store.seal import SealKey
 
 REPOSITORY = Path(__file__).parents[1]
 SECRET = "bench-webhook-secret"  # noqa: S105
 KEY = "bench-api-key"
+SEAL_KEY = SealKey("the-seal-key-of-the-benches-ledgers")
 NODES = 16
 PRODUCT = ("-m", "ledger")
 WITH_EXTRAS = ("-m", "bench._serve")
@@ -26,6 +28,7 @@ STOP_SECONDS = 15.0
 CONFIGURATION = """
 data_dir = "{folder}/data"
 database_url = "{database_url}"
+seal_keys = "{seal_key}"
 listen = "127.0.0.1:{port}"
 log_level = "warning"
 [[sources]]
@@ -54,6 +57,7 @@ class Service:
                 database_url=database_url.replace("\\", "\\\\"),
                 port=self.port,
                 secret=SECRET,
+                seal_key=SEAL_KEY.text,
                 nodes="\n".join(f'[[sources.nodes]]\nname = "n{number}"' for number in range(1, NODES + 1)),
                 key=KEY,
             ),

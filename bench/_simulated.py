@@ -23,6 +23,7 @@ CHUNK_UIDS = 10_000
 CONFIGURATION = """
 data_dir = "{folder}/data"
 database_url = "{database_url}"
+seal_keys = "{seal_key}"
 listen = "127.0.0.1:{port}"
 log_level = "warning"
 [[sources]]
@@ -57,6 +58,7 @@ class Reconciling(_service.Service):
             CONFIGURATION.format(
                 folder=folder,
                 database_url=database_url.replace("\\", "\\\\"),
+                seal_key=_service.SEAL_KEY.text,
                 port=self.port,
                 source=SOURCE,
                 profile=profile,

@@ -12,6 +12,7 @@ import psycopg
 
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, median, number, progress
+from bench._service import SEAL_KEY
 from bench._simulated import Reconciling, amounts, new_nodes, nobody_listens, profile_of
 from bench._watching import simulating, wait_until
 from ledger.domain.events import SessionId, WebhookObserved
@@ -176,7 +177,7 @@ def _events(ledger: Ledger) -> Iterator[tuple[int, str, int, object]]:
 
 def _read(url: str) -> Record:
     """Fold the whole ledger, and hold every run and every correction against what stands before it."""
-    ledger, record = Ledger(url, 1), Record()
+    ledger, record = Ledger(url, SEAL_KEY, 1), Record()
     presences: dict[str, Presence] = {}
     last: dict[str, int] = {}
     polls: set[str] = set()

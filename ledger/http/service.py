@@ -27,11 +27,12 @@ from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
-from ledger.settings import ADMIN_KEY_FILE, Settings, webhook_secrets
+from ledger.settings import ADMIN_KEY_FILE, Settings, sealing_key, webhook_secrets
 from ledger.sources.wukongim.client import QueryNode
 from ledger.store import api_keys, migrate
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
+from ledger.store.seal import SealKey
 from projections.reader import PresenceReader
 
 log = structlog.get_logger()
@@ -51,7 +52,8 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
     """
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(migrate.apply, database_url)
-        ledger = await asyncio.to_thread(Ledger, database_url, LEDGER_CONNECTIONS)
+        seal_key = SealKey(sealing_key(settings, folder.secret))
+        ledger = await asyncio.to_thread(Ledger, database_url, seal_key, LEDGER_CONNECTIONS)
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
         services = _services(

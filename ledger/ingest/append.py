@@ -10,7 +10,7 @@ from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
-from ledger.store.recorder import Rows
+from ledger.store.rows import Rows
 from projections import current, sources
 
 

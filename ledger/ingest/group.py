@@ -16,7 +16,8 @@ from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft, Webhook
 from ledger.store.mapper import EventMapper, Recorded
-from ledger.store.recorder import Commit, PackedRows, Rows
+from ledger.store.recorder import Commit
+from ledger.store.rows import PackedRows, Rows
 from projections import current, sources
 
 PART_ITEMS = 5_000

@@ -23,7 +23,8 @@ from ledger.ingest.group import Judged, States, judge, write_in_parts
 from ledger.ingest.intake import Intake, Ticket
 from ledger.ingest.known import KnownUsers
 from ledger.store.ledger import Ledger, translated
-from ledger.store.recorder import STATEMENT_BYTES, Commit
+from ledger.store.recorder import Commit
+from ledger.store.rows import STATEMENT_BYTES
 from projections import current, sources
 
 log = structlog.get_logger()

@@ -1,7 +1,7 @@
 """The settings: a TOML file and the environment, read once at the edge into one frozen value."""
 
 from ledger.settings.entries import Entry, entries, mask_url
-from ledger.settings.kept import ADMIN_KEY_FILE, webhook_secrets
+from ledger.settings.kept import ADMIN_KEY_FILE, SEAL_KEY_FILE, known_seal_keys, sealing_key, webhook_secrets
 from ledger.settings.load import FILE_NAME, load
 from ledger.settings.model import (
     ApiKeySettings,
@@ -21,6 +21,7 @@ __all__ = [
     "ADMIN_KEY_FILE",
     "FILE_NAME",
     "SCOPES",
+    "SEAL_KEY_FILE",
     "ApiKeySettings",
     "Entry",
     "Listen",
@@ -32,9 +33,11 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "entries",
+    "known_seal_keys",
     "load",
     "mask_url",
     "override_policy",
+    "sealing_key",
     "webhook_secrets",
     "with_implied",
 ]

@@ -12,6 +12,7 @@ from ledger.settings.model import Listen, LogFormat, LogLevel, MetricsScope
 
 MIN_SECRET_CHARACTERS = 8
 MAX_SECRET_CHARACTERS = 256
+MIN_SEAL_KEY_CHARACTERS = 32
 YEAR_SECONDS = 31_536_000
 MIB = 1_048_576
 DEFAULT_SOURCE = "main"
@@ -26,7 +27,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
 
 
-SECRET_KEYS = frozenset({"database_url", "webhook_secret", "token", "key"})
+SECRET_KEYS = frozenset({"database_url", "webhook_secret", "token", "key", "seal_keys"})
 """No message and no listing shows the value of one of these."""
 
 
@@ -40,11 +41,12 @@ def _name(value: str) -> str:
 
 
 def _long_enough(value: str) -> None:
-    if not MIN_SECRET_CHARACTERS <= len(value) <= MAX_SECRET_CHARACTERS:
-        raise ValueError(
-            f"must have {MIN_SECRET_CHARACTERS} to {MAX_SECRET_CHARACTERS} characters, not {len(value)}: "
-            "whoever guesses it is let in"
-        )
+    _check_length(value, MIN_SECRET_CHARACTERS, "whoever guesses it is let in")
+
+
+def _check_length(value: str, least: int, reason: str) -> None:
+    if not least <= len(value) <= MAX_SECRET_CHARACTERS:
+        raise ValueError(f"must have {least} to {MAX_SECRET_CHARACTERS} characters, not {len(value)}: {reason}")
 
 
 def _webhook_secret(value: str) -> str:
@@ -57,6 +59,13 @@ def _webhook_secret(value: str) -> str:
 def _api_key(value: str) -> str:
     _long_enough(value)
     return _header_value(value)
+
+
+def _seal_key(value: str) -> str:
+    _check_length(value, MIN_SEAL_KEY_CHARACTERS, "whoever guesses it can rewrite the ledger unseen")
+    if not _VISIBLE.fullmatch(value) or "," in value:
+        raise ValueError("may hold only visible ASCII characters without blanks and commas")
+    return value
 
 
 def _header_value(value: str) -> str:
@@ -186,6 +195,11 @@ class SettingsTable(_Table):
 
     data_dir: Annotated[str, AfterValidator(_path)] = "./presence-ledger-data"
     database_url: Annotated[str, AfterValidator(_database_url)] = ""
+    seal_keys: Annotated[
+        list[Annotated[str, AfterValidator(_seal_key)]],
+        AfterValidator(_some),
+        BeforeValidator(_as_list),
+    ] = Field(default=[])
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8640"
     metrics_scope: MetricsScope = "read"
     max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * MIB)] = 64 * MIB

@@ -42,6 +42,7 @@ def mask_url(url: str) -> str:
 def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "data_dir", str(settings.data_dir)
     yield "database_url", mask_url(settings.database_url)
+    yield "seal_keys", [MASK] * len(settings.seal_keys) or MADE
     yield "listen", str(settings.listen)
     yield "metrics_scope", settings.metrics_scope
     yield "max_body_bytes", settings.max_body_bytes

@@ -3,9 +3,11 @@
 import secrets
 from collections.abc import Callable
 
-from ledger.settings.model import SourceSettings
+from ledger.errors import SettingsError
+from ledger.settings.model import Settings, SourceSettings
 
 ADMIN_KEY_FILE = "admin.key"
+SEAL_KEY_FILE = "seal.key"
 
 KeepSecret = Callable[[str, Callable[[], str]], str]
 """`DataFolder.secret`: the text of the secret file of this name, made and stored first where there is none."""
@@ -13,13 +15,32 @@ KeepSecret = Callable[[str, Callable[[], str]], str]
 
 def webhook_secrets(source: SourceSettings, keep: KeepSecret) -> tuple[str, ...]:
     """Returns the secrets that the source's webhooks may carry, newest first: those set, else the one kept."""
-    return source.webhook_secrets or (keep(webhook_secret_file(source.name), new_webhook_secret),)
+    return source.webhook_secrets or (keep(webhook_secret_file(source.name), new_secret),)
+
+
+def sealing_key(settings: Settings, keep: KeepSecret) -> str:
+    """Returns the key that new events are sealed with: the newest of those set, else the one kept."""
+    return settings.seal_keys[0] if settings.seal_keys else keep(SEAL_KEY_FILE, new_secret)
+
+
+def known_seal_keys(settings: Settings) -> tuple[str, ...]:
+    """Returns all keys that seals may be checked with, newest first: those set, then the one kept; makes none."""
+    file = settings.data_dir / SEAL_KEY_FILE
+    try:
+        kept = (file.read_text(encoding="utf-8").strip(),)
+    except FileNotFoundError:
+        kept = ()
+    except OSError as error:
+        raise SettingsError(
+            f"{file} cannot be read: {error.strerror or error}.\nRun the command as the user the service runs as."
+        ) from error
+    return (*settings.seal_keys, *kept)
 
 
 def webhook_secret_file(source: str) -> str:
     return f"webhook-{source}.secret"
 
 
-def new_webhook_secret() -> str:
-    """Returns 32 random bytes as 43 characters that fit into a URL's path."""
+def new_secret() -> str:
+    """Returns 32 random bytes as 43 characters, which fit into a URL's path."""
     return secrets.token_urlsafe(32)

@@ -172,10 +172,11 @@ def _settings(table: SettingsTable, file: _File | None, folder: Path, origins: M
     policy = Policy(**table.policy.model_dump())
     of_environment = origins.get("data_dir", Origin("default")).kind == "environment"
     base = folder if of_environment or file is None else file.path.parent
-    plain = table.model_dump(exclude={"data_dir", "listen", "sources", "policy", "api_keys"})
+    plain = table.model_dump(exclude={"data_dir", "seal_keys", "listen", "sources", "policy", "api_keys"})
     return Settings(
         file=file.path if file else None,
         data_dir=(base / table.data_dir).resolve(),
+        seal_keys=tuple(table.seal_keys),
         listen=parse_listen(table.listen),
         sources=tuple(_source(source, policy, "policy.dark_seconds" in origins) for source in table.sources),
         policy=policy,

@@ -80,6 +80,8 @@ class Settings:
     """Absolute."""
     database_url: str = field(repr=False)
     """`postgresql://…`; empty for the embedded database."""
+    seal_keys: tuple[str, ...] = field(repr=False)
+    """Newest first; the first one seals, all of them verify. Empty: the key is made and kept in the data folder."""
     listen: Listen
     sources: tuple[SourceSettings, ...]
     policy: Policy

@@ -22,9 +22,11 @@ from ledger.domain.history import Event
 from ledger.errors import StoreFull, StoreUnavailable
 from ledger.store.mapper import EventMapper
 from ledger.store.recorder import LedgerRecorder, StoredRow
+from ledger.store.seal import SealKey
 
 DATABASE_URL = "DATABASE_URL"
 POOL_SIZE = "POOL_SIZE"
+SEAL_KEY = "SEAL_KEY"
 CONNECT_SECONDS = 2.0
 """How long a call waits for a connection of the pool before the store counts as away."""
 RECONNECT_SECONDS = 2.0
@@ -47,27 +49,31 @@ class LedgerDatastore(PostgresDatastore):
 class LedgerFactory(PostgresFactory):
     """Builds the parts of the ledger; the library finds it by its topic."""
 
-    application_recorder_class = LedgerRecorder
-
     def __init__(self, env: Environment | dict[str, str] | None) -> None:
         BaseInfrastructureFactory.__init__(self, env)
         self.datastore = LedgerDatastore(self.env[DATABASE_URL], int(self.env.get(POOL_SIZE) or "4"))
+
+    def application_recorder(self) -> LedgerRecorder:
+        return LedgerRecorder(self.datastore, SealKey(self.env[SEAL_KEY]))
 
     def mapper(self, *_: Any, **__: Any) -> Mapper[Any]:
         return EventMapper()
 
 
 class Ledger(Application[str]):
-    """Every event, by stream and by position. Raises StoreUnavailable and StoreFull through `translated`."""
+    """Every event, by stream and by position, sealed as it is appended.
+
+    Raises StoreUnavailable and StoreFull through `translated`.
+    """
 
     env: ClassVar[dict[str, str]] = {
         "PERSISTENCE_MODULE": "ledger.store.ledger:LedgerFactory",
         "CREATE_TABLE": "no",
     }
 
-    def __init__(self, database_url: str, pool_size: int = 4) -> None:
+    def __init__(self, database_url: str, seal_key: SealKey, pool_size: int = 4) -> None:
         with translated():
-            super().__init__({DATABASE_URL: database_url, POOL_SIZE: str(pool_size)})
+            super().__init__({DATABASE_URL: database_url, SEAL_KEY: seal_key.text, POOL_SIZE: str(pool_size)})
         self.events_recorder = cast(LedgerRecorder, self.recorder)
         self.events_mapper = cast(EventMapper, self.mapper)
         self._datastore = self.events_recorder.datastore

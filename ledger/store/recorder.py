@@ -17,7 +17,9 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg import Cursor
 from psycopg.rows import tuple_row
 
-from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, texts
+from ledger.store import seals
+from ledger.store.rows import PackedRows, Rows
+from ledger.store.seal import Chain, SealKey
 
 CHANNEL = "events"
 """Notified at each commit, without a payload."""
@@ -25,16 +27,16 @@ CHANNEL = "events"
 COMMIT_LOCK = 0x70726573_656E6365
 """The advisory lock that each commit holds: "presence" in ASCII."""
 
-STATEMENT_BYTES = 8 * 1024 * 1024
-"""Payload bytes of one INSERT at most; a larger append takes several in its one transaction."""
-
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 
 # A statement of its own, after the lock's: only then its snapshot holds the commits that the lock waited for.
-_HEAD = """
-SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0),
-       greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1))
-"""
+# What is sealed counts, too: a position is never given twice, not even where the event that had it was removed.
+_HEAD: LiteralString = f"""
+SELECT greatest((SELECT position FROM events ORDER BY position DESC LIMIT 1), sealed.last_position, 0),
+       greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1)),
+       sealed.seal
+  FROM (VALUES (1)) AS always (one) LEFT JOIN ({seals.LAST}) AS sealed ON true
+"""  # noqa: S608  (of constants)
 
 _INSERT = """
 INSERT INTO events (stream, version, position, kind, payload, recorded_at)
@@ -70,12 +72,13 @@ class StoredRow(NamedTuple):
 
 
 class Commit:
-    """A transaction that holds the commit lock: what it appends follows `head` at once."""
+    """A transaction that holds the commit lock: what it appends follows `head` at once, and is sealed when it ends."""
 
-    def __init__(self, cursor: Cursor[Any], head: int, recorded_at: datetime) -> None:
+    def __init__(self, cursor: Cursor[Any], head: int, recorded_at: datetime, chain: Chain) -> None:
         self.cursor = cursor
         self.head = head
         self.recorded_at = recorded_at
+        self._chain = chain
 
     def moved_since(self, position: int) -> dict[str, int]:
         """The streams that grew after a position, each with its version now."""
@@ -85,90 +88,57 @@ class Commit:
         """Whether a delivery is in the ledger: tells a commit that was lost from one whose answer was."""
         return self.cursor.execute(_DELIVERY, (delivery,)).fetchone() is not None
 
-    def append(self, packed: Sequence["PackedRows"]) -> None:
+    def append(self, packed: Sequence[PackedRows]) -> None:
         """Insert rows in their order. Raises psycopg.IntegrityError where a version is taken."""
+        self.append_at(packed, self.head + 1, self.recorded_at)
+
+    def append_at(self, packed: Sequence[PackedRows], first: int, recorded_at: datetime) -> None:
+        """Insert rows that have their places already, from position `first` on, all recorded at one instant.
+
+        That is what an import does, once for each run of consecutive positions with one `recorded_at`, in ascending
+        order. Raises ValueError where `first` is not above the head, psycopg.IntegrityError where a version is taken.
+        """
+        if first <= self.head:
+            raise ValueError(f"position {first} is not above {self.head}, the last one")
         for rows in packed:
             self.cursor.execute(
-                _INSERT, (self.head, self.recorded_at, rows.streams, rows.versions, rows.kinds, rows.payloads)
+                _INSERT, (first - 1, recorded_at, rows.streams, rows.versions, rows.kinds, rows.payloads)
             )
-            self.head += rows.number
+            seals.write(self.cursor, self._chain.add(first, recorded_at, rows.digests))
+            first += rows.number
+            self.head = first - 1
 
     def notify(self) -> None:
         """Tell the followers of the ledger, once the transaction commits."""
         self.cursor.execute(f"NOTIFY {CHANNEL}")
 
-
-class Rows:
-    """Events on their way into the table, column by column, in their order."""
-
-    __slots__ = ("kinds", "payloads", "streams", "versions")
-
-    def __init__(self) -> None:
-        self.streams: list[str] = []
-        self.versions: list[int] = []
-        self.kinds: list[str] = []
-        self.payloads: list[bytes] = []
-
-    def add(self, stream: str, version: int, kind: str, payload: bytes) -> None:
-        """One more event."""
-        self.streams.append(stream)
-        self.versions.append(version)
-        self.kinds.append(kind)
-        self.payloads.append(payload)
-
-    def pack(self) -> list["PackedRows"]:
-        """The rows as the arrays of one INSERT each, which is work to be done before the lock is taken."""
-        return [self._pack(start, stop) for start, stop in self._statements()]
-
-    def _pack(self, start: int, stop: int) -> "PackedRows":
-        return PackedRows(
-            stop - start,
-            texts(self.streams[start:stop]),
-            bigints(self.versions[start:stop]),
-            texts(self.kinds[start:stop]),
-            byteas(self.payloads[start:stop]),
-        )
-
-    def _statements(self) -> Iterator[tuple[int, int]]:
-        start = size = 0
-        for number, payload in enumerate(self.payloads):
-            size += len(payload)
-            if size > STATEMENT_BYTES and number > start:
-                yield start, number
-                start, size = number, len(payload)
-        if start < len(self.payloads):
-            yield start, len(self.payloads)
-
-
-class PackedRows(NamedTuple):
-    """The parameters of one INSERT: `number` events, packed."""
-
-    number: int
-    streams: TextArray
-    versions: BigintArray
-    kinds: TextArray
-    payloads: ByteaArray
+    def seal(self) -> None:
+        """Seal what was appended, as the last thing in the transaction."""
+        seals.write(self.cursor, self._chain.end())
 
 
 class LedgerRecorder(PostgresApplicationRecorder):
     """The library's application recorder on our table `events`."""
 
-    def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = CHANNEL) -> None:
-        del events_table_name  # the library derives a name of its own from the application's; the table is ours
+    def __init__(self, datastore: PostgresDatastore, seal_key: SealKey) -> None:
         super().__init__(datastore, events_table_name=CHANNEL)
+        self._seal_key = seal_key
 
     def create_table(self) -> None:
         """Nothing: `migrations/` makes the tables."""
 
     @contextmanager
     def commit(self) -> Iterator[Commit]:
-        """A transaction holding the commit lock, committed on leaving; database errors are the library's."""
+        """A transaction holding the commit lock, sealed and committed on leaving; database errors are the library's."""
         with self.datastore.get_connection() as connection, connection.transaction():
             cursor = connection.cursor(row_factory=tuple_row)
             cursor.execute(_LOCK, (COMMIT_LOCK,))
             row = cursor.execute(_HEAD).fetchone()
             assert row is not None
-            yield Commit(cursor, row[0], row[1])
+            head, recorded_at, sealed = row
+            commit = Commit(cursor, head, recorded_at, Chain(self._seal_key, sealed))
+            yield commit
+            commit.seal()
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Append and return the positions. Not retried here: a lost answer to COMMIT would come back as a conflict."""

@@ -11,7 +11,7 @@ from ledger.errors import StoreFull, StoreUnavailable
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import UnknownKind
 from tests.support import pg
-from tests.support.ledgers import all_rows, configure, end_sessions, opened, wait_until
+from tests.support.ledgers import SEAL_KEY, all_rows, configure, end_sessions, opened, wait_until
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_killed_commit_is_a_store_that_is_away_and_stores_nothing(ledger: Ledg
 
 def test_a_server_that_is_not_there_is_a_store_that_is_away() -> None:
     with pytest.raises(StoreUnavailable):
-        Ledger("postgresql://nobody@127.0.0.1:1/nothing")
+        Ledger("postgresql://nobody@127.0.0.1:1/nothing", SEAL_KEY)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from ledger.store import migrate
 from ledger.store.ledger import Ledger
-from ledger.store.recorder import STATEMENT_BYTES, LedgerRecorder, Rows
+from ledger.store.recorder import LedgerRecorder
+from ledger.store.rows import STATEMENT_BYTES, Rows
 from tests.support import pg
 from tests.support.external import ExternalPostgres
 from tests.support.ledgers import DEADLINE_SECONDS, all_rows, opened

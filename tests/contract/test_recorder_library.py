@@ -10,7 +10,7 @@ from eventsourcing.persistence import InfrastructureFactory
 from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
 from eventsourcing.utils import Environment
 
-from ledger.store.ledger import DATABASE_URL, Ledger, LedgerFactory
+from ledger.store.ledger import DATABASE_URL, SEAL_KEY, Ledger, LedgerFactory
 from ledger.store.mapper import EventMapper
 from ledger.store.recorder import LedgerRecorder
 from tests.support import pg
@@ -56,7 +56,7 @@ del ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
 
 
 def test_the_library_finds_our_factory_by_its_topic(database_url: str) -> None:
-    environment = Environment("ledger", {**Ledger.env, DATABASE_URL: database_url})
+    environment = Environment("ledger", {**Ledger.env, DATABASE_URL: database_url, SEAL_KEY: "a-seal-key"})
     factory: InfrastructureFactory[Any] = InfrastructureFactory.construct(environment)
     try:
         assert type(factory) is LedgerFactory

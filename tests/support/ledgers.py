@@ -24,16 +24,18 @@ from ledger.ingest.writer import Limits, Writer
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX
 from ledger.store.recorder import StoredRow
+from ledger.store.seal import SealKey
 from projections import current
 
 SOURCE = "main"
+SEAL_KEY = SealKey("the-seal-key-of-the-tests-ledgers")
 DEADLINE_SECONDS = 30.0
 
 
 @contextmanager
 def opened(url: str, pool_size: int = 8) -> Iterator[Ledger]:
     """The ledger of a database, closed afterwards."""
-    ledger = Ledger(url, pool_size)
+    ledger = Ledger(url, SEAL_KEY, pool_size)
     try:
         yield ledger
     finally:
