@@ -1,6 +1,6 @@
-"""Drifts: each difference between presence and polls from its first look to its end; the one place of their table."""
+"""The projection `drift`: each difference between presence and polls, from its first look to its end; its table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, LiteralString, NamedTuple
 
 from psycopg import Connection, Cursor
@@ -8,25 +8,30 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.as_of import InFlight
 from ledger.domain.instants import optional
-from ledger.domain.reconciled import PollObserved
-from ledger.store.arrays import texts
+from ledger.domain.reconciled import Finding, PollObserved
+from ledger.store.arrays import bigints, texts
+from ledger.store.mapper import SOURCE_PREFIX
+from projections.projection import Followed
 
 FINISHED = frozenset({"corrected", "cleared", "in_flight"})
+UNFINISHED = frozenset({"open", "held"})
 
-_WRITE = """
-INSERT INTO drifts AS d (uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run,
-                         node, last_position)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    ON CONFLICT (uid, source, disagreed_at) DO UPDATE
-   SET state = excluded.state, ended_at = excluded.ended_at, run = excluded.run, node = excluded.node,
-       attributed_to = coalesce(excluded.attributed_to, d.attributed_to), last_position = excluded.last_position
- WHERE d.last_position < excluded.last_position
+# Those that an event may change: not yet over, or told of again.
+_KNOWN = """
+SELECT uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node, last_position
+  FROM drifts
+  JOIN unnest(%b::text[], %b::text[]) AS told (uid, source) USING (uid, source)
+ WHERE state IN ('open', 'held') OR disagreed_at >= %s
 """
 
-# A drift whose doubt an event has made void has no look that ends it: the next drift of the user does.
-_SUPERSEDE = """
-UPDATE drifts SET state = 'cleared', ended_at = %s, last_position = %s
- WHERE uid = %s AND source = %s AND state IN ('open', 'held') AND disagreed_at < %s
+_WRITE = """
+INSERT INTO drifts (uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node,
+                    last_position)
+SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %s::bigint[], %b::bigint[],
+                     %s::bigint[], %s::text[], %b::text[], %b::text[], %b::bigint[])
+    ON CONFLICT (uid, source, disagreed_at) DO UPDATE
+   SET state = excluded.state, ended_at = excluded.ended_at, run = excluded.run, node = excluded.node,
+       attributed_to = excluded.attributed_to, last_position = excluded.last_position
 """
 
 _IN_FLIGHT = """
@@ -78,32 +83,110 @@ class DriftFilter(NamedTuple):
     uid: str | None = None
 
 
-def write(cursor: Cursor[Any], source: str, position: int, poll: PollObserved) -> None:
-    """Note what a poll's event, stored at that position, says of drifts."""
-    if poll.findings:
-        cursor.executemany(
-            _SUPERSEDE,
-            [(poll.answered_at, position, finding.uid, source, finding.disagreed_at) for finding in poll.findings],
-        )
-        cursor.executemany(_WRITE, list(_rows(source, position, poll)))
+class Drifts:
+    """Follows the polls that said something new."""
+
+    name = "drift"
+    tables = ("drifts",)
+    kinds = frozenset({"poll_observed.v1"})
+
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+        """Note what these polls say of drifts."""
+        polls = [
+            (event.stream.removeprefix(SOURCE_PREFIX), event.position, event.event)
+            for event in events
+            if isinstance(event.event, PollObserved) and event.event.findings
+        ]
+        if polls:
+            drifts = _Known(cursor, polls)
+            for source, position, poll in polls:
+                drifts.take(source, position, poll)
+            drifts.write(cursor)
 
 
-def _rows(source: str, position: int, poll: PollObserved) -> Iterator[tuple[Any, ...]]:
-    for finding in poll.findings:
-        yield (
-            finding.uid,
-            source,
-            position,
-            finding.drift,
-            finding.outcome,
-            finding.agreed_at,
-            finding.disagreed_at,
-            poll.answered_at if finding.outcome in FINISHED else None,
-            finding.attributed_to,
-            poll.run,
-            poll.node,
-            position,
+PROJECTION = Drifts()
+
+
+class _Known:
+    """The drifts that some polls may change, and what they make of them."""
+
+    def __init__(self, cursor: Cursor[Any], polls: Sequence[tuple[str, int, PollObserved]]) -> None:
+        self._of_user: dict[tuple[str, str], dict[int, Drift]] = {}
+        self._changed: set[tuple[str, str, int]] = set()
+        told = {(finding.uid, source) for source, _, poll in polls for finding in poll.findings}
+        since = min(finding.disagreed_at for _, _, poll in polls for finding in poll.findings)
+        users = texts([uid for uid, _ in told]), texts([source for _, source in told])
+        for row in cursor.execute(_KNOWN, (*users, since)).fetchall():
+            self._keep(Drift(*row))
+
+    def take(self, source: str, position: int, poll: PollObserved) -> None:
+        """What a poll's event, stored at that position, says."""
+        for finding in poll.findings:
+            # A drift whose doubt an event has made void has no look that ends it: the next drift of the user does.
+            for drift in list(self._of_user.get((finding.uid, source), {}).values()):
+                if drift.state in UNFINISHED and drift.disagreed_at < finding.disagreed_at:
+                    over = drift._replace(state="cleared", ended_at=poll.answered_at, last_position=position)
+                    self._change(over)
+        for finding in poll.findings:
+            self._change(self._after(source, position, poll, finding))
+
+    def write(self, cursor: Cursor[Any]) -> None:
+        """Store those that have changed."""
+        changed = [self._of_user[uid, source][at] for uid, source, at in sorted(self._changed)]
+        columns = list(zip(*changed, strict=True))
+        cursor.execute(_WRITE, [pack(column) for pack, column in zip(_PACKED, columns, strict=True)])
+
+    def _after(self, source: str, position: int, poll: PollObserved, finding: Finding) -> Drift:
+        """The drift of a finding, new or as it was told of before."""
+        ended_at = poll.answered_at if finding.outcome in FINISHED else None
+        before = self._of_user.get((finding.uid, source), {}).get(finding.disagreed_at)
+        if before is None:
+            return Drift(
+                finding.uid,
+                source,
+                position,
+                finding.drift,
+                finding.outcome,
+                finding.agreed_at,
+                finding.disagreed_at,
+                ended_at,
+                finding.attributed_to,
+                poll.run,
+                poll.node,
+                position,
+            )
+        return before._replace(
+            state=finding.outcome,
+            ended_at=ended_at,
+            attributed_to=finding.attributed_to or before.attributed_to,
+            run=poll.run,
+            node=poll.node,
+            last_position=position,
         )
+
+    def _change(self, drift: Drift) -> None:
+        self._keep(drift)
+        self._changed.add((drift.uid, drift.source, drift.disagreed_at))
+
+    def _keep(self, drift: Drift) -> None:
+        self._of_user.setdefault((drift.uid, drift.source), {})[drift.disagreed_at] = drift
+
+
+# Column by column; those that may be NULL go as lists, which the packed arrays cannot hold.
+_PACKED: tuple[Callable[[Any], Any], ...] = (
+    texts,
+    texts,
+    bigints,
+    texts,
+    texts,
+    list,
+    bigints,
+    list,
+    list,
+    texts,
+    texts,
+    bigints,
+)
 
 
 def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int, str], limit: int) -> list[Drift]:

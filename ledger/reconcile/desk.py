@@ -16,14 +16,14 @@ from ledger.domain.history import Event, SourceEvent
 from ledger.domain.look import DUE_SHARE, SPACING_SECONDS, Watch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import BreakerOpened, PollObserved, RunCounts, RunEnded
+from ledger.domain.reconciled import BreakerOpened, RunCounts, RunEnded
 from ledger.domain.source import SourceState
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
-from projections import current, drifts, looks, runs, sources
+from projections import current, looks, runs, sources
 from projections.listing import HEAD
 from projections.looks import Heard, Watches
 
@@ -216,11 +216,8 @@ class Desk:
             rows = text(sorted(news))
             yield from judge.record(draft, self.name, poll, len(watches), verdicts, rows, agreed)
 
-        def also(cursor: Cursor[Any], events: list[tuple[int, Event]]) -> None:
+        def also(cursor: Cursor[Any], _: list[tuple[int, Event]]) -> None:
             looks.write(cursor, self.name, quiet.watches() | verdicts.watches())
-            for position, event in events:
-                if isinstance(event, PollObserved):
-                    drifts.write(cursor, self.name, position, event)
 
         self._append(sorted(news), decide, also)
         return judge.Verdicts(quiet.judged + verdicts.judged)

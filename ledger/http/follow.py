@@ -1,0 +1,118 @@
+"""The projector's process: follows the ledger beside the service, and ends when that does.
+
+`python -m ledger.http.follow`; what it is to do is a line of JSON on standard input, since a database's URL may hold a
+password and a command line is for everybody to read. The end of that input is the end of the service.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+import psycopg
+import structlog
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.errors import LedgerError, StoreUnavailable
+from ledger.http.logs import configure_logging
+from ledger.settings import LogFormat, LogLevel
+from ledger.store.ledger import translated
+from ledger.store.recorder import CHANNEL
+from projections.projector import Projector
+
+log = structlog.get_logger()
+
+NICENESS = 10
+"""Ingest comes first."""
+
+POLL_SECONDS = 1.0
+"""Looked at as often even if no notification comes: one may be lost."""
+
+GATHER_SECONDS = 0.05
+"""Under load commits follow one another within milliseconds; what they bring in this time is one batch."""
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
+
+# Losing the last batches in a crash of the server costs nothing: the checkpoint is lost with them.
+_PREPARE = ("SET synchronous_commit = off", f"LISTEN {CHANNEL}")
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process is to do."""
+
+    database_url: str
+    log_level: LogLevel
+    log_format: LogFormat
+
+
+def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = lambda: False) -> None:
+    """Follow the ledger until the end, over one connection after another; says once when one is lost."""
+    pause, lost = FIRST_PAUSE_SECONDS, False
+    while not ended():
+        try:
+            with translated(), _connected(database_url) as connection:
+                if lost:
+                    log.info("projector_connected")
+                while not ended():
+                    more = projector.round(connection)
+                    pause, lost = FIRST_PAUSE_SECONDS, False
+                    if not more:
+                        _wait(connection)
+        except StoreUnavailable as error:
+            if not lost:
+                log.warning("projector_lost_connection", reason=str(error))
+            lost = True
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _connected(database_url: str) -> Connection[TupleRow]:
+    connection = psycopg.connect(
+        database_url,
+        autocommit=True,
+        connect_timeout=5,
+        application_name="presence-ledger projector",
+        keepalives_idle=2,
+        keepalives_interval=1,
+        keepalives_count=3,
+        tcp_user_timeout=5000,
+    )
+    for statement in _PREPARE:
+        connection.execute(statement)
+    return connection
+
+
+def _wait(connection: Connection[TupleRow]) -> None:
+    """Until a commit is told of, and what follows it at once has gathered; not for ever."""
+    for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+        time.sleep(GATHER_SECONDS)
+
+
+def _end_with_service() -> None:
+    """Whatever is under way is undone by the database, and done again from the checkpoint."""
+    sys.stdin.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """Follow as the first line of standard input says."""
+    # Ctrl-C reaches the whole group; the service is stopped by it, and stops us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
+    orders = msgspec.json.decode(sys.stdin.readline(), type=Orders)
+    configure_logging(orders.log_level, orders.log_format)
+    threading.Thread(target=_end_with_service, name="end with service", daemon=True).start()
+    try:
+        follow(orders.database_url, Projector())
+    except LedgerError as error:
+        log.error("projector_failed", reason=str(error))  # noqa: TRY400  (its text says it all)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

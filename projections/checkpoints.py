@@ -1,0 +1,134 @@
+"""How far each projection has followed the ledger: checkpoints, stops and skips; the one place of their two tables."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, LiteralString, NamedTuple
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+INLINE = "current"
+"""The projection that is written with the events: it has no checkpoint, since it is never behind."""
+
+# Head and checkpoints of one moment, so that a lag is never below zero.
+READ: LiteralString = """
+SELECT name, position, stopped_position, stopped_reason, updated_at,
+       (SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0))
+  FROM projections ORDER BY name
+"""
+
+_PLACE: LiteralString = """
+SELECT position, stopped_position,
+       (SELECT array_agg(position) FROM projection_skips AS s WHERE s.name = p.name AND s.position > p.position)
+  FROM projections AS p WHERE name = %s FOR UPDATE OF p{}
+"""
+_LEAD = _PLACE.format(" SKIP LOCKED")
+_HOLD = _PLACE.format("")
+
+_MOVE = """
+UPDATE projections
+   SET position = %s, stopped_position = NULL, stopped_reason = NULL, updated_at = clock_timestamp()
+ WHERE name = %s
+"""
+
+_STOP = """
+UPDATE projections SET position = %s, stopped_position = %s, stopped_reason = %s, updated_at = clock_timestamp()
+ WHERE name = %s
+"""
+
+_RESUME = "UPDATE projections SET stopped_position = NULL, stopped_reason = NULL WHERE name = %s"
+
+_SKIP = """
+INSERT INTO projection_skips (name, position, reason) SELECT name, stopped_position, stopped_reason
+  FROM projections WHERE name = %s
+"""
+
+_SKIPS = "SELECT position FROM projection_skips WHERE name = %s"
+_UNSKIP = "DELETE FROM projection_skips WHERE name = %s AND position = ANY(%s)"
+
+
+class Place(NamedTuple):
+    """Where a projection stands, its row locked."""
+
+    position: int
+    stopped_position: int | None
+    skips: frozenset[int]
+    """Later events that an operator told it to leave out."""
+
+
+class Checkpoint(NamedTuple):
+    """How far a projection has come, for whoever watches."""
+
+    name: str
+    position: int
+    stopped_position: int | None
+    stopped_reason: str | None
+    updated_at: datetime | None
+    head: int
+    inline: bool = False
+    """Written with the events themselves."""
+
+    @property
+    def lag(self) -> int:
+        """How many positions it has still to go."""
+        return self.head - self.position
+
+    @property
+    def state(self) -> str:
+        """`following`, `stopped` or `inline`."""
+        if self.stopped_position is not None:
+            return "stopped"
+        return "inline" if self.inline else "following"
+
+
+def all_of(rows: Sequence[TupleRow]) -> list[Checkpoint]:
+    """The checkpoints in the rows of `READ`, after that of the projection that is never behind."""
+    found = [Checkpoint(*row) for row in rows]
+    head = max((each.head for each in found), default=0)
+    return [Checkpoint(INLINE, head, None, None, None, head, inline=True), *found]
+
+
+def read(connection: Connection[TupleRow]) -> list[Checkpoint]:
+    """Every projection's checkpoint, of one moment."""
+    return all_of(connection.execute(READ).fetchall())
+
+
+def lead(cursor: Cursor[Any], name: str) -> Place | None:
+    """Lead a projection until the transaction ends; None where another process does."""
+    return _place(cursor, _LEAD, name)
+
+
+def hold(cursor: Cursor[Any], name: str) -> Place | None:
+    """The same, waiting for whoever leads it; None where there is no such projection."""
+    return _place(cursor, _HOLD, name)
+
+
+def _place(cursor: Cursor[Any], query: LiteralString, name: str) -> Place | None:
+    row = cursor.execute(query, (name,)).fetchone()
+    return None if row is None else Place(row[0], row[1], frozenset(row[2] or ()))
+
+
+def move(cursor: Cursor[Any], name: str, position: int) -> None:
+    """What stands in the projection's tables is as of that position."""
+    cursor.execute(_MOVE, (position, name))
+
+
+def stop(cursor: Cursor[Any], name: str, position: int, stopped_position: int, reason: str) -> None:
+    """It has come to `position`, and cannot take the event at `stopped_position`."""
+    cursor.execute(_STOP, (position, stopped_position, reason, name))
+
+
+def skip(cursor: Cursor[Any], name: str) -> None:
+    """Leave out the event at which the projection is stopped, on record, and go on."""
+    cursor.execute(_SKIP, (name,))
+    cursor.execute(_RESUME, (name,))
+
+
+def skips(cursor: Cursor[Any], name: str) -> frozenset[int]:
+    """The events that an operator told the projection to leave out."""
+    return frozenset(position for (position,) in cursor.execute(_SKIPS, (name,)).fetchall())
+
+
+def unskip(cursor: Cursor[Any], name: str, positions: Sequence[int]) -> None:
+    """These events have been taken after all."""
+    cursor.execute(_UNSKIP, (name, list(positions)))

@@ -1,0 +1,8 @@
+"""The projections that follow the ledger in batches, by name."""
+
+from collections.abc import Mapping
+
+from projections import drifts, snapshots
+from projections.projection import Projection
+
+FOLLOWING: Mapping[str, Projection] = {each.name: each for each in (drifts.PROJECTION, snapshots.PROJECTION)}
