@@ -12,7 +12,7 @@ from psycopg import Cursor
 from bench._crowd import Crowd
 from bench._report import progress
 from ledger.domain.events import Configured
-from ledger.domain.policy import DEFAULT_POLICY
+from ledger.domain.policy import DEFAULT_POLICY, RULES_VERSION
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.http.hooks import new_delivery_id
@@ -63,7 +63,14 @@ class Seeder:
         at = time.time_ns() // 1000 - round(ago_seconds * 1_000_000)
         if self._draft.head == 0:
             nodes = {f"n{number + 1}": Profile.V2_2 for number in range(len(self._crowds))}
-            configured = Configured(at=at, instance="seed", policy=DEFAULT_POLICY, profile=Profile.V2_2, nodes=nodes)
+            configured = Configured(
+                at=at,
+                instance="seed",
+                policy=DEFAULT_POLICY,
+                profile=Profile.V2_2,
+                nodes=nodes,
+                rules_version=RULES_VERSION,
+            )
             yield self._draft.append_to_source(SOURCE, configured)
         yield from self._draft.add(read_webhook(new_delivery_id(), SOURCE, f"n{node + 1}", at, body, REJECTED_BYTES))
 

@@ -13,8 +13,9 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.events import Configured, DeliveryReceived
 from ledger.domain.history import SourceEvent
+from ledger.domain.imported import SourceImported
 from ledger.domain.observation import SECOND
-from ledger.domain.recent import NO_BODIES, RecentBodies
+from ledger.domain.recent import NO_BODIES, Body, RecentBodies
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
 from ledger.store.ledger import Ledger
@@ -62,7 +63,7 @@ class SourceRow(NamedTuple):
 
 def changes_rules(event: object) -> bool:
     """Whether an event changes what the status shown is derived from."""
-    return isinstance(event, Configured | NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit)
+    return isinstance(event, Configured | NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit | SourceImported)
 
 
 def row_of(source: SourceState, rules_position: int = 0) -> SourceRow:
@@ -107,21 +108,31 @@ def follow(ledger: Ledger, source: SourceState) -> SourceState:
 def _recent_before(ledger: Ledger, source: SourceState) -> RecentBodies:
     """The bodies of the dedupe window up to the source's version, read backwards from there."""
     since = (source.last_webhook_at or 0) - round(source.policy.dedupe_seconds * SECOND)
-    found: list[DeliveryReceived] = []
+    found: list[Body] = []
     before = source.version + 1
     while rows := ledger.events_recorder.stream_rows(
         source_stream(source.name), before=before, descending=True, limit=_PAGE
     ):
-        events = [ledger.event(row) for row in rows]
-        found += [e for e in events if isinstance(e, DeliveryReceived) and e.received_at >= since]
-        oldest = [e.received_at for e in events if isinstance(e, DeliveryReceived)]
-        if oldest and oldest[-1] < since:
+        bodies = [body for row in rows for body in _bodies_of(ledger.event(row))]
+        found += [body for body in bodies if body.received_at >= since]
+        if bodies and bodies[-1].received_at < since:
             break
         before = rows[-1].version
     recent = NO_BODIES
-    for event in reversed(found):
-        recent = recent.remember(event.node, event.digest, event.delivery, event.received_at, since)
+    for body in reversed(found):
+        recent = recent.remember(*body, keep_since=since)
     return recent
+
+
+def _bodies_of(event: object) -> list[Body]:
+    """The bodies that an event tells of, the latest first."""
+    match event:
+        case DeliveryReceived():
+            return [Body(event.node, event.digest, event.delivery, event.received_at)]
+        case SourceImported():
+            return list(reversed(event.recent))
+        case _:
+            return []
 
 
 def _source_event(event: object) -> SourceEvent:

@@ -86,6 +86,8 @@ class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     """The delivery whose body this one repeats, within the dedupe window."""
     first_received_at: Instant | None = None
     """When that one came."""
+    lowest_conn_id: int = 0
+    """The lowest connId its onlines name."""
     highest_conn_id: int = 0
     """The highest connId its onlines name."""
     suspects_restart: bool = False
@@ -129,6 +131,8 @@ class Configured(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     profile: Profile
     nodes: dict[str, Profile]
     """Each node with the profile that holds for it."""
+    rules_version: int
+    """Of the rules that judge from here on."""
 
 
 class ServiceStarted(msgspec.Struct, frozen=True, gc=False, kw_only=True):

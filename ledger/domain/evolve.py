@@ -5,6 +5,7 @@ import msgspec
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evolve_reconciled import after_reconciled
 from ledger.domain.history import UserEvent
+from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Closed, Device, Flip, Presence, Session
 from ledger.domain.sessions import remember, without
@@ -14,6 +15,8 @@ def evolve(presence: Presence, event: UserEvent, position: int) -> Presence:
     """The presence after one more event of its stream, stored at that position of the ledger."""
     if isinstance(event, WebhookObserved):
         return _after_webhook(presence, event, position)
+    if isinstance(event, PresenceImported):
+        return event.presence
     return after_reconciled(presence, event, position)
 
 

@@ -11,10 +11,18 @@ from ledger.domain.events import (
     ServiceStopped,
     WebhookObserved,
 )
+from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.domain.reconciled import SourceReconciled, UserReconciled
 
-UserEvent: TypeAlias = WebhookObserved | UserReconciled
+UserEvent: TypeAlias = WebhookObserved | UserReconciled | PresenceImported
 SourceEvent: TypeAlias = (
-    DeliveryReceived | ItemRejected | BodyRejected | Configured | ServiceStarted | ServiceStopped | SourceReconciled
+    DeliveryReceived
+    | ItemRejected
+    | BodyRejected
+    | Configured
+    | ServiceStarted
+    | ServiceStopped
+    | SourceReconciled
+    | SourceImported
 )
 Event: TypeAlias = UserEvent | SourceEvent

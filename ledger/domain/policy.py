@@ -1,6 +1,9 @@
-"""The numbers of the rules, as one value: windows, grace, tiers, confirmations, breaker, budget."""
+"""The numbers of the rules, as one value: windows, grace, tiers, confirmations, breaker, budget; the rules' version."""
 
 import msgspec
+
+RULES_VERSION = 1
+"""Raised whenever the rules judge some evidence otherwise than they did; each configuration on record carries it."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

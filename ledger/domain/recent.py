@@ -1,5 +1,7 @@
 """The bodies that a source sent lately: a persistent value, cheap to extend, so that a repeated body is recognised."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from ledger.domain.observation import Instant
@@ -31,6 +33,9 @@ class RecentBodies:
 
     def __len__(self) -> int:
         return self._length - self._first
+
+    def __iter__(self) -> Iterator[Body]:
+        return islice(self._bodies, self._first, self._length)
 
     def find(self, node: str, digest: str, since: Instant) -> Body | None:
         """The last delivery of that body by that node, if it came at `since` or later."""

@@ -129,12 +129,15 @@ class PollObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw
     route: str
     asked_at: Instant
     answered_at: Instant
+    head: int
+    """The ledger's last position when it was sent: the fence."""
     asked: int
     """Users asked about; with `/connz`, connections named."""
     agreed: int
     findings: tuple[Finding, ...]
     rows: dict[str, str] = {}
-    """What the answer said of the users with findings: `0:2 1:1`, a connection count for each device flag."""
+    """What the answer said of whom it says something new: `0:2 1:1`, a connection count for each device flag; of
+    `/connz` `n1/17:0 n2/5`, each connection's node and connId, and its device flag where the label tells it."""
 
 
 class RunStarted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

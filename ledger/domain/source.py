@@ -6,6 +6,8 @@ import msgspec
 
 from ledger.domain.events import Configured, DeliveryReceived
 from ledger.domain.history import SourceEvent
+from ledger.domain.imported import SourceImported
+from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Device, Session
@@ -18,38 +20,10 @@ from ledger.domain.reconciled import (
     NodeDown,
     NodeSettled,
     RunEnded,
-    RunScope,
     RunStarted,
     SourceDark,
     SourceLit,
 )
-
-
-class NodeState(msgspec.Struct, frozen=True, gc=False):
-    """What a node told of itself by its webhooks."""
-
-    highest_conn_id: int = 0
-    """The highest connId its onlines named since it was last suspected of a restart."""
-    last_webhook_at: Instant | None = None
-    down_since: Instant | None = None
-    """Sessions without evidence after it are in doubt, until the node is settled."""
-    boot: tuple[Instant, Instant] | None = None
-    """The interval in which it last booted, once that is known."""
-    boot_position: int = 0
-    """Of the event that proved it."""
-    node_id: int | None = None
-    """The number that the cluster gives it."""
-    swept: bool = True
-    """Whether what its last boot ended has been swept."""
-
-
-class OpenRun(msgspec.Struct, frozen=True, gc=False):
-    """A run that has begun and not ended."""
-
-    started_at: Instant
-    scope: RunScope
-    node: str | None = None
-    uids: tuple[str, ...] = ()
 
 
 class SourceState(msgspec.Struct, frozen=True):
@@ -71,6 +45,8 @@ class SourceState(msgspec.Struct, frozen=True):
     """When a node of the cluster was last lost, or found to have booted."""
     retired: dict[str, int] = {}
     """Nodes that the configuration no longer names and whose sessions are still to be swept, with its position."""
+    rules_version: int = 0
+    """Of the rules that the last configuration announced."""
 
     @property
     def holders_known(self) -> bool:
@@ -120,6 +96,7 @@ def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived
         rejected=delivery.rejected,
         repeats=None if first is None else first.delivery,
         first_received_at=None if first is None else first.received_at,
+        lowest_conn_id=lowest,
         highest_conn_id=highest,
         suspects_restart=first is None and _names_its_own(source, delivery.node) and 0 < lowest <= known,
     )
@@ -146,8 +123,25 @@ def evolve_source(source: SourceState, event: SourceEvent, position: int) -> Sou
             node_profiles=event.nodes,
             nodes={name: node for name, node in source.nodes.items() if name in event.nodes},
             retired=kept | retired,
+            rules_version=event.rules_version,
         )
+    if isinstance(event, SourceImported):
+        return _imported(source.name, event)
     return msgspec.structs.replace(_after_reconciled(source, event, position), version=version)
+
+
+def as_imported(source: SourceState) -> SourceImported:
+    """The event that carries a source's state into another ledger."""
+    fields = {name: getattr(source, name) for name in SourceState.__struct_fields__ if name not in ("name", "recent")}
+    return SourceImported(recent=tuple(source.recent), **fields)
+
+
+def _imported(name: str, event: SourceImported) -> SourceState:
+    recent = NO_BODIES
+    for body in event.recent:
+        recent = recent.remember(*body, keep_since=0)
+    fields = {field: getattr(event, field) for field in SourceImported.__struct_fields__ if field != "recent"}
+    return SourceState(name=name, recent=recent, **fields)
 
 
 def _after_reconciled(source: SourceState, event: SourceEvent, position: int) -> SourceState:

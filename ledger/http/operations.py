@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ledger.domain.instants import of_datetime, optional, to_text
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
-from ledger.domain.source import NodeState, SourceState
+from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
 from ledger.http import schemas
 from ledger.http.auth import require

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ledger.domain.events import Configured, ServiceStarted, ServiceStopped
 from ledger.domain.observation import Instant
-from ledger.domain.policy import Policy
+from ledger.domain.policy import RULES_VERSION, Policy
 from ledger.domain.profile import Profile
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
@@ -24,17 +24,17 @@ class Configuration(NamedTuple):
 def announce_start(
     ledger: Ledger, instance: str, version: str, configurations: Mapping[str, Configuration], at: Instant
 ) -> None:
-    """Record the start in each source's stream, and its configuration where that is another than the newest."""
+    """Record the start in each source's stream, and its configuration where that or the rules are not the newest."""
 
     def events(draft: Draft) -> Iterator[Recorded]:
         for name, wanted in configurations.items():
             source = draft.source(name)
-            is_news = (
-                source.version == 0 or Configuration(source.policy, source.profile, source.node_profiles) != wanted
-            )
+            known = Configuration(source.policy, source.profile, source.node_profiles)
+            is_news = source.version == 0 or (known, source.rules_version) != (wanted, RULES_VERSION)
             yield draft.append_to_source(name, ServiceStarted(at=at, instance=instance, software_version=version))
             if is_news:
-                yield draft.append_to_source(name, Configured(at=at, instance=instance, **wanted._asdict()))
+                event = Configured(at=at, instance=instance, rules_version=RULES_VERSION, **wanted._asdict())
+                yield draft.append_to_source(name, event)
 
     append(ledger, dict.fromkeys(configurations), (), events)
 

@@ -132,6 +132,7 @@ def record(
             route=poll.route,
             asked_at=poll.asked_at,
             answered_at=poll.answered_at,
+            head=poll.head,
             asked=asked,
             agreed=agreed,
             findings=tuple(judged.finding for _, judged in news if judged.finding is not None),
@@ -158,8 +159,29 @@ def rows_text(rows: Mapping[str, Mapping[int, int]], uids: Sequence[str]) -> dic
 
 
 def connections_text(connections: Mapping[str, Sequence[Connection]], uids: Sequence[str]) -> dict[str, str]:
-    """The same of `/connz`: `node/connId` for each."""
-    return {uid: " ".join(f"{c.node}/{c.conn_id}" for c in connections.get(uid, ())) for uid in uids}
+    """The same of `/connz`: `node/connId:flag` for each, without the flag where the label does not tell it."""
+    return {uid: " ".join(map(_connection_text, connections.get(uid, ()))) for uid in uids}
+
+
+def _connection_text(connection: Connection) -> str:
+    flag = "" if connection.device_flag is None else f":{connection.device_flag}"
+    return f"{connection.node}/{connection.conn_id}{flag}"
+
+
+def read_rows(text: str) -> dict[int, int]:
+    """Connections by device flag, from what a poll's event keeps of a user."""
+    pairs = (pair.split(":") for pair in text.split())
+    return {int(flag): int(number) for flag, number in pairs}
+
+
+def read_connections(text: str) -> list[Connection]:
+    """The same of a user's connections."""
+    found = []
+    for each in text.split():
+        node, _, rest = each.partition("/")
+        conn_id, _, flag = rest.partition(":")
+        found.append(Connection(node, int(conn_id), int(flag) if flag else None))
+    return found
 
 
 def counted(counts: RunCounts, verdicts: Verdicts) -> RunCounts:

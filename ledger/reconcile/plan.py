@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from ledger.domain.drift import Connection
 from ledger.domain.events import SessionId, Status
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import Swept
 from ledger.domain.sessions import ended_first
-from ledger.domain.source import NodeState, SourceState
+from ledger.domain.source import SourceState
 from ledger.reconcile.judge import Look
 from ledger.sources.wukongim.answers import Connections
 

@@ -3,9 +3,9 @@
 Pure: what a probe brings goes in with its instants, events of the source come out.
 """
 
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled
-from ledger.domain.source import NodeState
 from ledger.sources.wukongim.answers import Boot, Unanswered
 
 PROBE_SECONDS = 1.0

@@ -10,9 +10,9 @@ import structlog
 
 from ledger.domain.instants import to_text
 from ledger.domain.look import RETURN_SECONDS, Watch, bound_of
+from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, RunCounts, RunEnded
-from ledger.domain.source import NodeState, OpenRun
 from ledger.reconcile import plan
 from ledger.reconcile.asking import Asking
 from ledger.reconcile.passing import PASS_SECONDS, PASS_USERS, Passing

@@ -5,8 +5,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from ledger.domain.drift import Poll
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.source import NodeState
 from ledger.reconcile.probes import PROBE_SECONDS, NodeProbe, ProbeEvent
 from ledger.sources.wukongim.answers import (
     Boot,

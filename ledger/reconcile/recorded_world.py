@@ -14,6 +14,7 @@ from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll, swept_by_boot
 from ledger.domain.events import WebhookObserved
 from ledger.domain.look import Watch, due_after, made_urgent
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import (
     BreakerClosed,
@@ -24,7 +25,7 @@ from ledger.domain.reconciled import (
     SourceDark,
     SourceLit,
 )
-from ledger.domain.source import NodeState, SourceState
+from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
 from ledger.reconcile.agenda import MemoryAgenda

@@ -7,7 +7,7 @@ from typing import Any
 
 from ledger.domain.events import BodyRejected, Configured, DeliveryReceived, ItemRejected, Status, WebhookObserved
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.policy import Policy
+from ledger.domain.policy import RULES_VERSION, Policy
 from ledger.domain.reconciled import Corrected, NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit, Swept, TierSet
 from ledger.domain.source import SourceState
 from ledger.domain.status import derive, next_change_at
@@ -110,7 +110,14 @@ class Replay:
         """A node that was not heard of before: the configuration that names it."""
         profile = self._header.profile
         nodes = dict.fromkeys(sorted(self._nodes), profile)
-        event = Configured(at=at, instance="replay", policy=self._policy, profile=profile, nodes=nodes)
+        event = Configured(
+            at=at,
+            instance="replay",
+            policy=self._policy,
+            profile=profile,
+            nodes=nodes,
+            rules_version=RULES_VERSION,
+        )
         self._draft.append_to_source(SOURCE, event)
 
     def _count(self, uid: str, event: WebhookObserved | Corrected | Swept | TierSet) -> None:

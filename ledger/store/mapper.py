@@ -4,14 +4,14 @@ A kind is a name that we own, never a class path, so that code can be renamed an
 of an event registers an upcaster from the one before; stored events are never rewritten.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
-from ledger.domain import events, reconciled
-from ledger.domain.history import Event
+from ledger.domain import events, imported, reconciled
+from ledger.domain.history import Event, UserEvent
 from ledger.errors import LedgerError
 
 USER_PREFIX = "user:"
@@ -66,7 +66,12 @@ CURRENT_KINDS: Mapping[str, type[Event]] = {
     "source_lit.v1": reconciled.SourceLit,
     "breaker_opened.v1": reconciled.BreakerOpened,
     "breaker_closed.v1": reconciled.BreakerClosed,
+    "presence_imported.v1": imported.PresenceImported,
+    "source_imported.v1": imported.SourceImported,
 }
+
+USER_KINDS = frozenset(kind for kind, cls in CURRENT_KINDS.items() if cls in get_args(UserEvent))
+"""The kinds that stand in users' streams."""
 
 UPCASTERS: Mapping[str, tuple[str, Upcaster]] = {}
 """For each kind that is no longer written: the kind that follows it, and how its payload gets there."""
@@ -90,6 +95,17 @@ class EventMapper(Mapper[str]):
     def kind_and_payload(self, event: Event) -> tuple[str, bytes]:
         """The stored form of an event."""
         return self._kind_of[type(event)], self._encode(event)
+
+    def knows(self, kind: str) -> bool:
+        """Whether this version can read events of a kind."""
+        return kind in self._classes or kind in self._upcasters
+
+    def stored_kinds(self, kinds: Iterable[str]) -> frozenset[str]:
+        """These kinds, and the older ones that are read as them."""
+        found = set(kinds)
+        for _ in self._upcasters:
+            found |= {older for older, (newer, _) in self._upcasters.items() if newer in found}
+        return frozenset(found)
 
     def event(self, kind: str, payload: bytes) -> Event:
         """The event of a stored form, of an older version too. Raises UnknownKind."""

@@ -33,6 +33,7 @@ def poll(at: int, *findings: Finding, node: str = "n1", run: str = "r") -> PollO
         route="POST /user/onlinestatus",
         asked_at=answered_at - SECOND,
         answered_at=answered_at,
+        head=0,
         asked=10,
         agreed=9,
         findings=findings,

@@ -103,9 +103,14 @@ STORED: dict[str, tuple[str, Event]] = {
         ),
     ),
     "configured.v1": (
-        '{"at":1800000000000001,"instance":"i","policy":{"grace_seconds":5.0},"profile":"v2.2","nodes":{"n1":"v3"}}',
+        '{"at":1800000000000001,"instance":"i","policy":{"grace_seconds":5.0},"profile":"v2.2","nodes":{"n1":"v3"},"rules_version":1}',
         Configured(
-            at=AT, instance="i", policy=Policy(grace_seconds=5.0), profile=Profile.V2_2, nodes={"n1": Profile.V3}
+            at=AT,
+            instance="i",
+            policy=Policy(grace_seconds=5.0),
+            profile=Profile.V2_2,
+            nodes={"n1": Profile.V3},
+            rules_version=1,
         ),
     ),
     "service_started.v1": (
@@ -166,7 +171,7 @@ STORED: dict[str, tuple[str, Event]] = {
     "poll_observed.v1": (
         (
             '{"poll":"p","run":"r","node":"n1","route":"POST /user/onlinestatus","asked_at":1800000000000000,'
-            '"answered_at":1800000000000001,"asked":2,"agreed":1,"findings":[["u","ghost","open",null,2,"gap"]],'
+            '"answered_at":1800000000000001,"head":7,"asked":2,"agreed":1,"findings":[["u","ghost","open",null,2,"gap"]],'
             '"rows":{"u":"0:2 1:1"}}'
         ),
         PollObserved(
@@ -176,6 +181,7 @@ STORED: dict[str, tuple[str, Event]] = {
             route="POST /user/onlinestatus",
             asked_at=AT - 1,
             answered_at=AT,
+            head=7,
             asked=2,
             agreed=1,
             findings=(Finding("u", "ghost", "open", None, 2, "gap"),),

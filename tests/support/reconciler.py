@@ -8,8 +8,9 @@ from typing import NamedTuple
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll, swept_by_boot, swept_by_retirement
 from ledger.domain.events import Configured, WebhookObserved
-from ledger.domain.history import Event
+from ledger.domain.history import Event, SourceEvent
 from ledger.domain.look import JudgedLook, Watch, due_after, made_urgent
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Presence
@@ -23,7 +24,7 @@ from ledger.domain.reconciled import (
     Tier,
     TierSet,
 )
-from ledger.domain.source import NodeState, SourceState
+from ledger.domain.source import SourceState
 from ledger.domain.status import Shown, derive
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.reconcile import judge, plan
@@ -111,10 +112,14 @@ class Reconciler:
 
     def configure(self, nodes: Mapping[str, Profile], profile: Profile, policy: Policy) -> None:
         """The configuration from here on; what it no longer names is retired."""
-        event = Configured(at=self.at, instance="i", policy=policy, profile=profile, nodes=dict(nodes))
+        event = Configured(at=self.at, instance="i", policy=policy, profile=profile, nodes=dict(nodes), rules_version=1)
         self._commit([self.draft.append_to_source(SOURCE, event)])
         for node, position in self.source.retired.items():
             self._commit(self._retire(node, position))
+
+    def append(self, event: SourceEvent) -> None:
+        """An event of the source from elsewhere."""
+        self._commit([self.draft.append_to_source(SOURCE, event)])
 
     def restart(self) -> None:
         """Another instance goes on: what was in memory alone is gone, and everybody is due again."""

@@ -74,7 +74,12 @@ class Feed:
         self.user_events: dict[str, list[tuple[int, WebhookObserved]]] = defaultdict(list)
         for name in SOURCES:
             configured = Configured(
-                at=self.at, instance="i", policy=policy, profile=profile, nodes=dict.fromkeys(nodes, profile)
+                at=self.at,
+                instance="i",
+                policy=policy,
+                profile=profile,
+                nodes=dict.fromkeys(nodes, profile),
+                rules_version=1,
             )
             self._keep(self.draft.append_to_source(name, configured))
         self._number = 0

@@ -3,10 +3,11 @@
 import pytest
 
 from ledger.domain.drift import against_rows, attribute, is_silenced
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import Located, OpenedSession
-from ledger.domain.source import NodeState, SourceState
+from ledger.domain.source import SourceState
 from tests.support.looking import Looking, given, row
 from tests.support.scenario import Step, session
 

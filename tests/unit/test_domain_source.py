@@ -13,7 +13,9 @@ T = 1_800_000_000 * SECOND
 
 
 def configured(profile: Profile = Profile.V2_2, policy: Policy = DEFAULT_POLICY, **nodes: Profile) -> SourceState:
-    event = Configured(at=T, instance="i", policy=policy, profile=profile, nodes=nodes or {"n1": profile})
+    event = Configured(
+        at=T, instance="i", policy=policy, profile=profile, nodes=nodes or {"n1": profile}, rules_version=1
+    )
     return evolve_source(SourceState("main"), event, 1)
 
 
@@ -115,7 +117,9 @@ def test_a_node_has_its_own_profile_or_its_sources() -> None:
 def test_a_configuration_replaces_the_one_before_and_nothing_else() -> None:
     source, _ = take(configured(), delivery(1, "a", (5, 9)))
     nodes = {"n1": Profile.V3, "n2": Profile.V3}
-    event = Configured(at=T, instance="i", policy=Policy(grace_seconds=3), profile=Profile.V3, nodes=nodes)
+    event = Configured(
+        at=T, instance="i", policy=Policy(grace_seconds=3), profile=Profile.V3, nodes=nodes, rules_version=1
+    )
     after = evolve_source(source, event, source.version + 1)
     assert (after.policy, after.profile, after.node_profiles, after.retired) == (event.policy, Profile.V3, nodes, {})
     assert (after.nodes, after.recent, after.last_webhook_at) == (source.nodes, source.recent, source.last_webhook_at)

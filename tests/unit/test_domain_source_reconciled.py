@@ -4,6 +4,7 @@ import pytest
 
 from ledger.domain.events import Configured
 from ledger.domain.history import SourceEvent
+from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Device, Session
@@ -21,13 +22,14 @@ from ledger.domain.reconciled import (
     SourceDark,
     SourceLit,
 )
-from ledger.domain.source import NodeState, OpenRun, SourceState, evolve_source
+from ledger.domain.source import SourceState, evolve_source
 
 T = 1_800_000_000 * SECOND
 
 
 def configured(*nodes: str, profile: Profile = Profile.V2_2) -> Configured:
-    return Configured(at=T, instance="i", policy=DEFAULT_POLICY, profile=profile, nodes=dict.fromkeys(nodes, profile))
+    names = dict.fromkeys(nodes, profile)
+    return Configured(at=T, instance="i", policy=DEFAULT_POLICY, profile=profile, nodes=names, rules_version=1)
 
 
 def after(*events: SourceEvent) -> SourceState:
@@ -121,7 +123,16 @@ def test_the_breaker_holds_until_it_closes() -> None:
 
 def test_a_poll_changes_nothing_of_its_source() -> None:
     poll = PollObserved(
-        poll="p", run="r", node="n1", route="GET /connz", asked_at=T, answered_at=T, asked=1, agreed=0, findings=()
+        poll="p",
+        run="r",
+        node="n1",
+        route="GET /connz",
+        asked_at=T,
+        answered_at=T,
+        head=0,
+        asked=1,
+        agreed=0,
+        findings=(),
     )
     before = after()
     assert evolve_source(before, poll, 2).nodes == before.nodes

@@ -3,11 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Device, Presence, Session
 from ledger.domain.profile import Profile
-from ledger.domain.source import NodeState, SourceState
+from ledger.domain.source import SourceState
 from ledger.domain.status import NEVER_OBSERVED, derive, derive_device, next_change_at
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, given
 

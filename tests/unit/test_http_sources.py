@@ -6,9 +6,10 @@ from typing import Any, cast
 import pytest
 
 from ledger.domain.instants import to_text
+from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
-from ledger.domain.source import NodeState, OpenRun, SourceState
+from ledger.domain.source import SourceState
 from ledger.http.counters import Counters
 from ledger.http.operations import LED_SECONDS, SourceView
 from ledger.http.state import Services

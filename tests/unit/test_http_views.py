@@ -116,7 +116,7 @@ def test_a_webhook_s_item() -> None:
 
 def test_a_poll_with_its_findings() -> None:
     event = PollObserved(
-        poll="p", run="r", node="n1", route="GET /connz", asked_at=AT, answered_at=AT + 1, asked=5, agreed=3,
+        poll="p", run="r", node="n1", route="GET /connz", asked_at=AT, answered_at=AT + 1, head=0, asked=5, agreed=3,
         findings=(Finding("u", "ghost", "open", None, AT), Finding("v", "missed", "corrected", AT, AT + 1, "node")),
         rows={"u": "", "v": "n1/4"},
     )  # fmt: skip

@@ -170,8 +170,16 @@ def test_an_overtaken_look_agreed_with_nothing() -> None:
 
 
 def test_connections_as_a_poll_keeps_them() -> None:
-    found = {"u": [socket(5), socket(6, 1, "n2")]}
-    assert judge.connections_text(found, ["u", "v"]) == {"u": "n1/5 n2/6", "v": ""}
+    found = {"u": [socket(5), socket(6, None, "n2")]}
+    text = judge.connections_text(found, ["u", "v"])
+    assert text == {"u": "n1/5:0 n2/6", "v": ""}
+    assert {uid: judge.read_connections(each) for uid, each in text.items()} == {"u": found["u"], "v": []}
+
+
+def test_rows_as_a_poll_keeps_them() -> None:
+    text = judge.rows_text({"u": {1: 1, 0: 2}}, ["u", "v"])
+    assert text == {"u": "0:2 1:1", "v": ""}
+    assert {uid: judge.read_rows(each) for uid, each in text.items()} == {"u": {0: 2, 1: 1}, "v": {}}
 
 
 def test_verdicts_with_news_are_those_with_a_finding_or_an_event() -> None:

@@ -5,11 +5,12 @@ from msgspec.structs import replace
 
 from ledger.domain.drift import swept_by_boot
 from ledger.domain.events import Configured
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import NodeSettled, Swept
-from ledger.domain.source import NodeState, SourceState
+from ledger.domain.source import SourceState
 from ledger.reconcile.plan import (
     CONNECTIONS,
     LEADER_MEMORY_SECONDS,

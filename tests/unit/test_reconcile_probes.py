@@ -3,10 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled
-from ledger.domain.source import NodeState, SourceState, evolve_source
+from ledger.domain.source import SourceState, evolve_source
 from ledger.reconcile.probes import FAILED_IN_A_ROW, NodeProbe, ProbeEvent
 from ledger.sources.wukongim.answers import Boot, Unanswered
 
