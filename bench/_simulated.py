@@ -75,10 +75,14 @@ class Reconciling(_service.Service):
         """Where it listens; the target of a simulation's plan."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request brings: the key for everything."""
+        return {"Authorization": f"Bearer {_service.KEY}"}
+
     def client(self) -> httpx2.AsyncClient:
         """A client of its API with the key for everything."""
-        headers = {"Authorization": f"Bearer {_service.KEY}"}
-        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=60.0, trust_env=False)
+        return httpx2.AsyncClient(base_url=self.url, headers=self.headers, timeout=60.0, trust_env=False)
 
 
 def new_nodes(number: int) -> tuple[NodePlan, ...]:
