@@ -1,6 +1,6 @@
 """What an instance counts while it runs, for `/metrics` and `/v1/sources`. No label holds a secret or a uid."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 WEBHOOK_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -16,6 +16,8 @@ class Counters:
         self.refused = self._counter("webhooks_refused", "Webhooks refused, by reason", [*by_node, "reason"])
         self.forbidden = self._counter("webhooks_forbidden", "Posts with a wrong secret, source or node", [])
         self.looks = self._counter("looks_wanted", "Users and nodes that the rules want asked about", ["reason"])
+        self.projection_lag = self._gauge("projection_lag", "Positions that a projection is behind the ledger")
+        self.projection_stopped = self._gauge("projection_stopped", "Whether a projection met an event it cannot take")
         self.webhook_seconds = Histogram(
             "presence_ledger_webhook_seconds",
             "From the body's last byte to its durable commit",
@@ -25,6 +27,9 @@ class Counters:
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(f"presence_ledger_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"presence_ledger_{name}", text, ["projection"], registry=self.registry)
 
     def exposition(self) -> bytes:
         """All of them in Prometheus' text format."""

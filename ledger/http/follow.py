@@ -42,7 +42,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 _PREPARE = ("SET synchronous_commit = off", f"LISTEN {CHANNEL}")
 
 
-class Orders(msgspec.Struct, frozen=True, kw_only=True):
+class Orders(msgspec.Struct, frozen=True):
     """What the process is to do."""
 
     database_url: str

@@ -15,7 +15,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.http import schemas
+from ledger.http import projections, schemas
 from ledger.http.auth import require
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
@@ -46,20 +46,25 @@ async def live() -> dict[str, str]:
     responses={503: {"description": "PostgreSQL does not answer, or the service is stopping"}},
 )
 async def ready(request: Request) -> dict[str, Any]:
-    """200 while the database answers and the writer runs; `head` is the ledger's last position."""
+    """200 while the database answers and the writer runs; `head` is the ledger's last position.
+
+    A projection that lags or has stopped is shown, and makes no instance unready.
+    """
     services = services_of(request)
     if not services.writer.is_alive():
         raise Problem(503, "the writer has stopped")
     try:
         async with asyncio.timeout(READY_SECONDS):
-            head = (await services.reader.many([])).made.position
+            found = await projections.read(services)
     except TimeoutError as error:
         raise StoreUnavailable(f"PostgreSQL did not answer within {READY_SECONDS:g} s") from error
-    return {"status": "ready", "instance": services.instance, "head": head}
+    head, shown = found[0].head, projections.views(found)
+    return {"status": "ready", "instance": services.instance, "head": head, "projections": shown}
 
 
 async def metrics(request: Request) -> Response:
     """What this instance counts, in Prometheus' text format."""
+    await projections.measure(services_of(request))
     return Response(services_of(request).counters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -20,6 +20,8 @@ from ledger.errors import StoreUnavailable
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
+from ledger.http.follow import Orders
+from ledger.http.projector import ProjectorProcess
 from ledger.http.server import HttpServer
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration, announce_start, announce_stop
@@ -69,6 +71,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()
         stack.push_async_callback(services.reconciliation.stop)
+        projector = ProjectorProcess(Orders(database_url, settings.log_level, settings.log_format))
+        projector.start()
+        stack.push_async_callback(projector.stop)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys))
 
 

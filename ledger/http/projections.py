@@ -1,0 +1,42 @@
+"""How far the projections have come, for health, metrics and whoever asks the service."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from ledger.errors import StoreUnavailable
+from ledger.http.state import Services
+from ledger.store.ledger import translated
+from projections import checkpoints
+from projections.checkpoints import Checkpoint
+
+GAUGE_SECONDS = 1.0
+"""Metrics are answered without these figures where the database takes longer."""
+
+
+async def read(services: Services) -> list[Checkpoint]:
+    """Every projection's checkpoint, of one moment. Raises StoreUnavailable."""
+    with translated():
+        async with services.pool.connection() as connection:
+            rows = await (await connection.execute(checkpoints.READ)).fetchall()
+    return checkpoints.all_of(rows)
+
+
+def views(found: Sequence[Checkpoint]) -> dict[str, Any]:
+    """As health shows them: a projection that lags or has stopped makes no instance unready."""
+    return {each.name: {"state": each.state, "lag": each.lag} for each in found}
+
+
+async def measure(services: Services) -> None:
+    """Bring the gauges up to date; what is not known is not shown."""
+    counters = services.counters
+    try:
+        async with asyncio.timeout(GAUGE_SECONDS):
+            found = await read(services)
+    except (StoreUnavailable, TimeoutError):
+        counters.projection_lag.clear()
+        counters.projection_stopped.clear()
+        return
+    for each in found:
+        counters.projection_lag.labels(each.name).set(each.lag)
+        counters.projection_stopped.labels(each.name).set(each.stopped_position is not None)
