@@ -54,14 +54,20 @@ class Reconciling(_service.Service):
     ) -> None:
         super().__init__(folder, database_url)
         self.nodes = new_nodes(nodes) if isinstance(nodes, int) else tuple(nodes)
+        self._database_url = database_url
+        self._profile = profile
+        self.configure(policy)
+
+    def configure(self, policy: Mapping[str, float]) -> None:
+        """Write the settings, with this policy; they hold from the next start."""
         self._configuration.write_text(
             CONFIGURATION.format(
-                folder=folder,
-                database_url=database_url.replace("\\", "\\\\"),
+                folder=self.folder,
+                database_url=self._database_url.replace("\\", "\\\\"),
                 seal_key=_service.SEAL_KEY.text,
                 port=self.port,
                 source=SOURCE,
-                profile=profile,
+                profile=self._profile,
                 secret=_service.SECRET,
                 nodes="".join(_settings_of(node) for node in self.nodes),
                 policy="\n".join(f"{name} = {value:g}" for name, value in policy.items()),

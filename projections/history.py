@@ -118,7 +118,7 @@ def as_of(
     """
     asked = sorted({uid for uid in uids if can_be_stored(uid)})
     base = min(position, position_at(connection, at))
-    rules = rules_at(connection, mapper, base, position, at)
+    rules = rules_at(connection, mapper, base, (position, at))
     presences = presences_at(connection, mapper, asked, base)
     beliefs = {uid: Belief(each, derive(each, rules.sources, rules.policy, at)) for uid, each in presences.items()}
     if base < position:
@@ -147,22 +147,18 @@ def presences_at(
 
 
 def rules_at(
-    connection: Connection[TupleRow],
-    mapper: EventMapper,
-    position: int,
-    known: int | None = None,
-    arrived_by: Instant | None = None,
+    connection: Connection[TupleRow], mapper: EventMapper, position: int, hindsight: tuple[int, Instant] | None = None
 ) -> Rules:
     """The rules as of a position.
 
-    With `known` and `arrived_by` also what was recorded later, up to `known`, and had come about by that instant.
+    `hindsight` is (a later position, an instant): what was recorded up to there and had come about by then counts, too.
     """
+    upto, by = hindsight or (position, 0)
     states: dict[str, SourceState] = {}
     last = 0
-    rows = connection.cursor(binary=True).execute(_RULES, (position if known is None else known,)).fetchall()
-    for place, stream, kind, payload in rows:
+    for place, stream, kind, payload in connection.cursor(binary=True).execute(_RULES, (upto,)).fetchall():
         event = cast(SourceEvent, mapper.event(kind, payload))
-        if place > position and (arrived_by is None or getattr(event, "at", place) > arrived_by):
+        if place > position and getattr(event, "at", by + 1) > by:
             break
         name = stream.removeprefix(SOURCE_PREFIX)
         states[name] = evolve_source(states.get(name) or SourceState(name), event, place)

@@ -23,6 +23,7 @@ from ledger.store.ledger import Ledger
 from projections import looks
 from projections.listing import Filter
 from projections.reader import SHARED_UIDS, PresenceReader
+from projections.shown import Made
 from tests.support import pg
 from tests.support.ledgers import SOURCE, configure, opened, running
 
@@ -76,11 +77,11 @@ def test_reads_that_wait_together_are_answered_each_with_its_own(ledger: Ledger,
     asked = [*ONLINE, *OFFLINE, "nobody", "a\0b", "\ud800", ONLINE[0]]
     assert len(asked) > SHARED_UIDS
 
-    async def question(reader: PresenceReader) -> list[tuple[int, bytes]]:
+    async def question(reader: PresenceReader) -> list[tuple[Made, bytes]]:
         return await asyncio.gather(*(reader.one(uid) for uid in asked if uid != "\ud800"))
 
     answers = ask(database_url, question)
-    assert {head for head, _ in answers} == {ledger.events_recorder.max_notification_id()}
+    assert {made.position for made, _ in answers} == {ledger.events_recorder.max_notification_id()}
     found = [shown(body) for _, body in answers]
     assert [each["uid"] for each in found] == [uid for uid in asked if uid != "\ud800"]
     expected = ["online"] * len(ONLINE) + ["offline"] * len(OFFLINE) + ["unknown", "unknown", "online"]

@@ -19,7 +19,7 @@ from tests.support.driven import Driven, Fate
 from tests.support.reconciler import SOURCE, Kept
 
 USERS = ("alice", "bob", "u-1-2", "用户")
-CLUSTERS = (
+CLUSTERS: tuple[tuple[Profile, tuple[str, ...]], ...] = (
     (Profile.V1, ("n1",)),
     (Profile.V2_1, ("n1",)),
     (Profile.V2_2, ("n1", "n2")),
