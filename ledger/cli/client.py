@@ -34,9 +34,12 @@ class Client:
             # A proxy of the environment is meant for the world outside, not for the service beside us.
             self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
 
-    def presences(self, uids: Sequence[str]) -> list[Json]:
-        """Returns one presence for each uid, in the order asked; at most 10,000."""
-        answer = self._json("POST", "/v1/presence/query", json={"uids": list(uids)})
+    def presences(self, uids: Sequence[str], when: Mapping[str, str | int] | None = None) -> list[Json]:
+        """Returns one presence for each uid, in the order asked; at most 10,000.
+
+        `when` asks about the past: `at`, and with it `known_at` or `position`.
+        """
+        answer = self._json("POST", "/v1/presence/query", json={"uids": list(uids), **(when or {})})
         items: list[Json] = answer["items"]
         return items
 

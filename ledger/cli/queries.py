@@ -1,7 +1,7 @@
 """The commands `status` and `history`: what the service answers, as people read it."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Annotated
@@ -22,18 +22,43 @@ Url = Annotated[
 ]
 
 
+KnownAt = Annotated[
+    str | None, typer.Option(metavar="INSTANT", help="With --at: as was known at this instant, not as is known now.")
+]
+KnownPosition = Annotated[
+    int | None, typer.Option(metavar="POSITION", help="With --at: as was known at this position of the ledger.", min=0)
+]
+
+
+def when_of(at: str | None, known_at: str | None, position: int | None) -> dict[str, str | int]:
+    """Returns what a question about the past adds to a request; empty: the present is asked about."""
+    if known_at is not None and position is not None:
+        raise typer.BadParameter("either --known-at or --position")
+    if at is None and (known_at is not None or position is not None):
+        raise typer.BadParameter("--known-at and --position go with --at")
+    asked = {"at": at, "known_at": known_at, "position": position}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
 def status(
     context: typer.Context,
     uids: Annotated[list[str], typer.Argument(metavar="UID...", help="The users to ask about.")],
+    *,
+    at: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Not now: at this instant, like 2026-11-23T14:03:00Z.")
+    ] = None,
+    known_at: KnownAt = None,
+    position: KnownPosition = None,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
     """Show who of the users is online, since when, on which devices, why, and when a check last agreed.
 
-    Example: presence-ledger status u100 u200
+    Example: presence-ledger status u100 u200 --at 2026-11-23T14:03:00Z
     """
+    when = when_of(at, known_at, position)
     with client(settings_of(context), url) as service:
-        presences = list(presences_of(service, uids))
+        presences = list(presences_of(service, uids, when))
     if as_json:
         print_json({"items": presences})
     else:
@@ -62,11 +87,11 @@ def history(
         _show_events(uid, list(events), as_json=as_json)
 
 
-def presences_of(service: Client, uids: Iterable[str]) -> Iterator[Json]:
-    """Yields the presences of any number of users, in the order asked."""
+def presences_of(service: Client, uids: Iterable[str], when: Mapping[str, str | int] | None = None) -> Iterator[Json]:
+    """Yields the presences of any number of users, in the order asked, now or as `when` asks."""
     remaining = iter(uids)
     while chunk := list(islice(remaining, UIDS_A_QUERY)):
-        yield from service.presences(chunk)
+        yield from service.presences(chunk, when)
 
 
 def print_presences(presences: Iterable[Json]) -> None:
@@ -78,7 +103,14 @@ def _presence_row(presence: Json) -> Sequence[object]:
     devices = [_device(device) for device in presence.get("devices", ()) if device["status"] != "offline"]
     cause = presence.get("cause")
     why = presence.get("reason") or (f"{cause['kind']} at position {cause['position']}" if cause else None)
-    return presence["uid"], presence["status"], presence.get("since"), devices, why, _checked(presence)
+    return presence["uid"], _status(presence), presence.get("since"), devices, why, _checked(presence)
+
+
+def _status(presence: Json) -> str:
+    """The status, and what it could have been where the truth lies between two looks."""
+    status: str = presence["status"]
+    hedge = presence.get("uncertain")
+    return f"{status} ({hedge['could_be']} from between {hedge['from']} and {hedge['to']})" if hedge else status
 
 
 def _checked(presence: Json) -> str | None:

@@ -1,0 +1,65 @@
+"""Checks how `status` asks about the past and shows what is not certain of it."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from tests.support.scripted import Asked, ScriptedService, scripted_service
+
+AT = "2026-11-23T12:00:05Z"
+UNCERTAIN: dict[str, Any] = {
+    "uid": "u100",
+    "status": "online",
+    "since": "2026-11-23T12:00:00.000000Z",
+    "devices": [],
+    "cause": {"kind": "webhook", "at": "2026-11-23T12:00:00.000000Z", "position": 4711},
+    "reason": None,
+    "verified_at": None,
+    "uncertain": {"from": "2026-11-23T12:00:01.000000Z", "to": "2026-11-23T12:00:09.000000Z", "could_be": "offline"},
+    "as_of": {"at": "2026-11-23T12:00:05.000000Z", "position": 4720},
+}
+
+
+@pytest.fixture
+def service() -> Iterator[ScriptedService]:
+    with scripted_service() as service:
+        service.answer = lambda asked: (200, json.dumps({"items": [UNCERTAIN]}))
+        yield service
+
+
+@pytest.fixture
+def ask(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    return service.command_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (("--at", AT), {"at": AT}),
+        (("--at", AT, "--known-at", AT), {"at": AT, "known_at": AT}),
+        (("--at", AT, "--position", "0"), {"at": AT, "position": 0}),
+    ],
+)
+def test_the_past_is_asked_about(
+    service: ScriptedService, ask: Callable[..., Result], options: tuple[str, ...], asked: dict[str, Any]
+) -> None:
+    result = ask("status", "u100", *options)
+    assert result.exit_code == 0
+    assert service.asked == [Asked("POST", "/v1/presence/query", "Bearer plk_admin", {"uids": ["u100"], **asked})]
+    assert "online (offline from between 2026-11-23T12:00:01.000000Z and 2026-11-23T12:00:09.000000Z)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--known-at", AT), ("--position", "1"), ("--at", AT, "--known-at", AT, "--position", "1")],
+)
+def test_a_question_without_meaning_is_a_wrong_call(
+    service: ScriptedService, ask: Callable[..., Result], options: tuple[str, ...]
+) -> None:
+    assert ask("status", "u100", *options).exit_code == 2
+    assert not service.asked
