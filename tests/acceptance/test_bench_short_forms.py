@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
         "restart",
         "leader_kills",
         "million",
+        "as_of",
     ],
 )
 def test_its_bars_are_held(name: str) -> None:
