@@ -13,8 +13,12 @@ from projections.projection import Followed
 # Payloads that nobody reads may be large and stay where they are.
 _READ = """
 SELECT position, stream, version, kind, recorded_at, CASE WHEN kind = ANY(%s) THEN payload END
-  FROM events WHERE position > %s ORDER BY position LIMIT %s
+  FROM events WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
 """
+
+
+END = 2**63 - 1
+"""Beyond every position."""
 
 
 class Poison(NamedTuple):
@@ -81,13 +85,13 @@ class Feed:
         self._kinds = sorted(kinds)
         self._last: tuple[int, Stretch] | None = None
 
-    def after(self, cursor: Cursor[Any], position: int, limit: int) -> Stretch:
-        """The next events after a position, so many at most."""
+    def after(self, cursor: Cursor[Any], position: int, limit: int, upto: int | None = None) -> Stretch:
+        """The next events after a position, so many at most, and none beyond `upto`."""
         if self._last is not None:
             kept_limit, kept = self._last
             if kept.after == position and kept_limit == limit and kept.number:
                 return kept
-        rows = cursor.execute(_READ, (self._kinds, position, limit)).fetchall()
+        rows = cursor.execute(_READ, (self._kinds, position, END if upto is None else upto, limit)).fetchall()
         stretch = Stretch(position, [Row(*row) for row in rows], self._mapper)
         self._last = (limit, stretch)
         return stretch

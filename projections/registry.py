@@ -5,4 +5,6 @@ from collections.abc import Mapping
 from projections import drifts, snapshots
 from projections.projection import Projection
 
-FOLLOWING: Mapping[str, Projection] = {each.name: each for each in (drifts.PROJECTION, snapshots.PROJECTION)}
+_ALL: tuple[Projection, ...] = (drifts.PROJECTION, snapshots.PROJECTION)
+
+FOLLOWING: Mapping[str, Projection] = {each.name: each for each in _ALL}

@@ -137,6 +137,7 @@ def test_drifts_are_found_by_what_they_are(api: Api, node: ImNode) -> None:
         requested(api, uids=[f"{prefix}-{number}" for number in range(3)])
     ghosts, missed = [f"ghost-{n}" for n in range(3)], [f"missed-{n}" for n in range(3)]
     wait_for(lambda: {api.presence(uid)["status"] for uid in ghosts} == {"offline"}, SECONDS, api.service.log)
+    api.wait_for_projections()
 
     def uids(**wanted: Any) -> list[str]:
         found = [drift["uid"] for drift in api.pages("/v1/drift", **wanted)]

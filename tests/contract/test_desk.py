@@ -19,6 +19,8 @@ from ledger.reconcile.requests import request_run, set_tier
 from ledger.store.ledger import Ledger
 from projections import drifts, looks
 from projections.drifts import Drift, DriftFilter
+from projections.projector import Projector
+from tests.support.following import follow_all
 from tests.support.ledgers import SOURCE, all_rows, assert_consistent, configure, opened, running
 
 NUMBERS = count(1)
@@ -83,6 +85,7 @@ def look(desk: Desk, time: Time, rows: dict[str, dict[int, int]], *uids: str, po
 
 def drifts_of(ledger: Ledger, uid: str) -> list[Drift]:
     with ledger.connection() as connection:
+        follow_all(connection, Projector())
         return drifts.page(connection, DriftFilter(uid=uid), (0, ""), 100)
 
 

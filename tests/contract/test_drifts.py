@@ -1,7 +1,9 @@
 """The table of drifts: each from its first look to its end, filtered, page by page."""
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, get_args
 
 import pytest
 
@@ -10,6 +12,7 @@ from ledger.domain.reconciled import Finding, Outcome, PollObserved
 from ledger.store.ledger import Ledger
 from projections import drifts
 from projections.drifts import Drift, DriftFilter
+from projections.projection import Followed
 from tests.support import pg
 from tests.support.ledgers import SOURCE, opened
 
@@ -45,9 +48,14 @@ def ghost(outcome: Outcome, uid: str = "u", disagreed: int = 1, **fields: Any) -
     return Finding(uid, "ghost", outcome, T, T + disagreed * SECOND, **fields)
 
 
-def write(ledger: Ledger, position: int, told: PollObserved, source: str = SOURCE) -> None:
-    with ledger.events_recorder.commit() as commit:
-        drifts.write(commit.cursor, source, position, told)
+def told(position: int, event: PollObserved, source: str = SOURCE) -> Followed:
+    """A poll's event at its place."""
+    return Followed(position, f"source:{source}", position, datetime.now(UTC), event, None)
+
+
+def write(ledger: Ledger, *polls: Followed) -> None:
+    with ledger.connection() as connection, connection.transaction():
+        drifts.PROJECTION.handle(connection.cursor(), polls)
 
 
 def found(ledger: Ledger, wanted: DriftFilter = ANY, after: tuple[int, str] = (0, ""), limit: int = 100) -> list[Drift]:
@@ -57,11 +65,11 @@ def found(ledger: Ledger, wanted: DriftFilter = ANY, after: tuple[int, str] = (0
 
 @pg.on_every_server
 def test_a_drift_is_one_row_from_its_first_look_to_its_end(ledger: Ledger) -> None:
-    write(ledger, 10, poll(1, ghost("open", attributed_to="sender"), run="r1"))
+    write(ledger, told(10, poll(1, ghost("open", attributed_to="sender"), run="r1")))
     [drift] = found(ledger)
     assert (drift.state, drift.position, drift.last_position, drift.ended_at) == ("open", 10, 10, None)
-    write(ledger, 20, poll(4, ghost("held"), run="r2", node="n2"))
-    write(ledger, 30, poll(7, ghost("corrected"), run="r2"))
+    write(ledger, told(20, poll(4, ghost("held"), run="r2", node="n2")))
+    write(ledger, told(30, poll(7, ghost("corrected"), run="r2")))
     assert found(ledger) == [
         Drift(
             uid="u",
@@ -80,16 +88,37 @@ def test_a_drift_is_one_row_from_its_first_look_to_its_end(ledger: Ledger) -> No
     ]
 
 
-def test_what_was_told_before_never_replaces_what_was_told_later(ledger: Ledger) -> None:
-    write(ledger, 30, poll(7, ghost("cleared")))
-    write(ledger, 20, poll(4, ghost("open")))
-    assert [(drift.state, drift.last_position) for drift in found(ledger)] == [("cleared", 30)]
+def random_polls(seed: int) -> list[Followed]:
+    """Polls that say all there is to be said of a few users' drifts."""
+    draw = Random(seed)
+    polls = []
+    for at in range(1, 40):
+        findings = [
+            ghost(draw.choice(get_args(Outcome)), uid, draw.randrange(max(1, at - 3), at + 1))
+            for uid in draw.sample("abcd", draw.randrange(4))
+        ]
+        polls.append(told(10 * at, poll(at, *findings, run=f"r{at}"), draw.choice((SOURCE, "other"))))
+    return polls
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_comes_of_the_same_polls_in_batches_of_any_size(ledger: Ledger, seed: int) -> None:
+    polls = random_polls(seed)
+    write(ledger, *polls)
+    at_once = found(ledger)
+    for size in (1, 3):
+        with ledger.connection() as connection:
+            connection.execute("TRUNCATE drifts")
+        for start in range(0, len(polls), size):
+            write(ledger, *polls[start : start + size])
+        assert found(ledger) == at_once
+    assert {drift.state for drift in at_once} == set(get_args(Outcome))
 
 
 def test_the_next_drift_of_a_user_ends_one_that_no_look_has_ended(ledger: Ledger) -> None:
-    write(ledger, 10, poll(1, ghost("open"), ghost("held", "v")))
-    write(ledger, 11, poll(1, ghost("open")), source="other")
-    write(ledger, 20, poll(60, ghost("open", disagreed=60)))
+    write(ledger, told(10, poll(1, ghost("open"), ghost("held", "v"))))
+    write(ledger, told(11, poll(1, ghost("open")), source="other"))
+    write(ledger, told(20, poll(60, ghost("open", disagreed=60))))
     assert [(d.uid, d.source, d.state, d.ended_at) for d in found(ledger)] == [
         ("u", SOURCE, "cleared", T + 60 * SECOND),
         ("v", SOURCE, "held", None),
@@ -99,17 +128,17 @@ def test_the_next_drift_of_a_user_ends_one_that_no_look_has_ended(ledger: Ledger
 
 
 def test_a_poll_without_findings_writes_nothing(ledger: Ledger) -> None:
-    write(ledger, 10, poll(1))
+    write(ledger, told(10, poll(1)))
     assert found(ledger) == []
 
 
 @pg.on_every_server
 def test_a_list_is_narrowed_and_pages_by_position_and_user(ledger: Ledger) -> None:
     first = [ghost("corrected", uid, attributed_to="gap") for uid in ("b", "a", "用户")]
-    write(ledger, 10, poll(1, *first))
+    write(ledger, told(10, poll(1, *first)))
     missed = Finding("m", "missed", "corrected", None, T, "restart")
-    write(ledger, 20, poll(2, missed, ghost("in_flight", "f"), node="n2"))
-    write(ledger, 30, poll(3, ghost("open", "a")), source="other")
+    write(ledger, told(20, poll(2, missed, ghost("in_flight", "f"), node="n2")))
+    write(ledger, told(30, poll(3, ghost("open", "a")), source="other"))
 
     def uids(**wanted: str) -> list[str]:
         return [drift.uid for drift in found(ledger, DriftFilter(**wanted))]
@@ -131,7 +160,7 @@ def test_a_list_is_narrowed_and_pages_by_position_and_user(ledger: Ledger) -> No
 
 
 def test_it_is_shown_with_instants_as_text(ledger: Ledger) -> None:
-    write(ledger, 10, poll(1, Finding("u", "missed", "open", None, T + 1)))
+    write(ledger, told(10, poll(1, Finding("u", "missed", "open", None, T + 1))))
     [drift] = found(ledger)
     shown = drift.as_dict()
     assert (shown["agreed_at"], shown["disagreed_at"], shown["ended_at"]) == (None, "2027-01-15T08:00:00.000001Z", None)

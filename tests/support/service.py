@@ -201,6 +201,16 @@ class Api:
         """The events of that kind in any source's stream."""
         return [event for event in self.ledger() if event["kind"] == kind]
 
+    def wait_for_projections(self, seconds: float = 30.0) -> None:
+        """Wait until every projection has come to where the ledger is now."""
+        head = self.get("/health/ready")["head"]
+
+        def arrived() -> bool:
+            ready = self.get("/health/ready")
+            return all(ready["head"] - each["lag"] >= head for each in ready["projections"].values())
+
+        wait_for(arrived, seconds, lambda: self.get("/health/ready"))
+
     def pages(self, path: str, **query: Any) -> Iterator[Any]:
         """The items of a list, page after page to the end."""
         after: dict[str, str] = {}

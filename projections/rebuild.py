@@ -1,0 +1,207 @@
+"""Rebuilding: a projection made anew from the ledger beside the live one, then put in its place in one transaction."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.errors import LedgerError
+from ledger.store.ledger import translated
+from ledger.store.mapper import EventMapper
+from projections import checkpoints, switch
+from projections.feed import Feed, Poison, Stretch
+from projections.projection import Projection
+from projections.projector import apply
+
+BATCH_EVENTS = 10_000
+
+LOCK = 0x70726573_72656275
+"""Held by whoever rebuilds: "pres", "rebu" in ASCII."""
+
+SWITCH_SECONDS = 1.0
+"""Reads wait for the switch so long at most; where one that had begun before takes longer, it is tried again."""
+SWITCH_ATTEMPTS = 60
+
+APPLICATION = "presence-ledger rebuild"
+
+_TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
+
+_HOLDER = """
+SELECT a.application_name, a.backend_start
+  FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+_HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)"
+
+Progress = Callable[[int, int], None]
+"""Told how far it is: the position, and the head."""
+
+
+class RebuildRefused(LedgerError):
+    """Another rebuild is under way, or this one may not make its tables."""
+
+
+class RebuildFailed(LedgerError):
+    """The ledger holds an event that the projection cannot take; the live one is as it was."""
+
+
+@contextmanager
+def alone(database_url: str, names: Sequence[str]) -> Iterator[Connection[TupleRow]]:
+    """A connection that rebuilds these projections; no other does meanwhile, and what one had left is gone.
+
+    Raises RebuildRefused, StoreUnavailable.
+    """
+    with (
+        translated(),
+        psycopg.connect(
+            database_url, autocommit=True, connect_timeout=5, application_name=f"{APPLICATION} {' '.join(names)}"[:63]
+        ) as connection,
+    ):
+        if not _lock(connection):
+            raise RebuildRefused(_who_rebuilds(connection))
+        try:
+            with connection.transaction():
+                switch.clear(connection.cursor())
+            yield connection
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise RebuildRefused(
+                f"PostgreSQL refuses it: {error.diag.message_primary}.\n"
+                "A rebuild makes a schema of its own: grant the role of database_url CREATE on the database."
+            ) from error
+        finally:
+            if not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+                with connection.transaction():
+                    switch.clear(connection.cursor())
+
+
+def clear_remains(connection: Connection[TupleRow]) -> None:
+    """Remove what a rebuild left that was killed, unless one is under way."""
+    with connection.transaction():
+        row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
+        if row is not None and row[0]:
+            switch.clear(connection.cursor())
+
+
+def _lock(connection: Connection[TupleRow]) -> bool:
+    row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _who_rebuilds(connection: Connection[TupleRow]) -> str:
+    row = connection.execute(_HOLDER, (LOCK,)).fetchone()
+    what = "" if row is None else f" ({row[0].removeprefix(APPLICATION).strip()}, since {row[1]:%Y-%m-%d %H:%M:%S%z})"
+    return f"another rebuild is under way{what}.\nWait for its end, or stop it; nothing has been changed."
+
+
+def until_switched(attempt: Callable[[], int], catch_up: Callable[[], None]) -> int:
+    """Try to switch until nobody reads the live tables for too long. Raises RebuildRefused."""
+    for _ in range(SWITCH_ATTEMPTS):
+        try:
+            return attempt()
+        except psycopg.errors.LockNotAvailable:
+            catch_up()
+    raise RebuildRefused(
+        "somebody reads the live tables without an end, so they cannot be replaced; they are as they were.\n"
+        "Find the session in pg_stat_activity, end it, and rebuild again."
+    )
+
+
+class Rebuild:
+    """One projection that follows the ledger, made anew over a connection of `alone`."""
+
+    def __init__(
+        self,
+        connection: Connection[TupleRow],
+        projection: Projection,
+        mapper: EventMapper | None = None,
+        batch_events: int = BATCH_EVENTS,
+    ) -> None:
+        mapper = mapper or EventMapper()
+        self._connection = connection
+        self._projection = projection
+        self._kinds = mapper.stored_kinds(projection.kinds)
+        self._feed = Feed(mapper, self._kinds)
+        self._batch_events = batch_events
+        self._position = 0
+        self._skips: frozenset[int] = frozenset()
+        self._left_out: set[int] = set()
+
+    def run(self, progress: Progress) -> int:
+        """Build it, catch up, and switch; returns the position that it has come to. Raises RebuildFailed."""
+        self.build(progress)
+        return until_switched(self._switch, lambda: self._catch_up(progress))
+
+    def build(self, progress: Progress, upto: int | None = None) -> None:
+        """Fill new tables beside the live ones, as far as the ledger goes now, or up to a position."""
+        with self._connection.transaction():
+            cursor = self._connection.cursor()
+            self._skips = checkpoints.skips(cursor, self._projection.name)
+            switch.begin(cursor, self._projection.tables)
+        self._catch_up(progress, upto)
+
+    def _catch_up(self, progress: Progress, upto: int | None = None) -> None:
+        head = upto if upto is not None else self._head()
+        more = True
+        while more and (upto is None or self._position < upto):
+            with self._connection.transaction():
+                more = self._batch(self._connection.cursor(binary=True), upto)
+            progress(self._position, max(head, self._position))
+
+    def _head(self) -> int:
+        row = self._connection.execute(_HEAD).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _batch(self, cursor: Cursor[Any], upto: int | None = None) -> bool:
+        """One stretch of the ledger; whether there is more."""
+        stretch = self._feed.after(cursor, self._position, self._batch_events, upto)
+        with switch.named_first(cursor):
+            self._take(cursor, stretch)
+        self._position = stretch.last
+        return stretch.number == self._batch_events
+
+    def _take(self, cursor: Cursor[Any], stretch: Stretch) -> None:
+        """What an operator had the live one leave out is tried again: this version may know better."""
+        after = stretch.after
+        while True:
+            events, unreadable = stretch.followed(self._kinds, self._left_out)
+            events = [event for event in events if event.position > after]
+            found = apply(self._connection, cursor, self._projection, events) or unreadable
+            if found is None:
+                return
+            if found.position not in self._skips:
+                raise RebuildFailed(self._explain(found))
+            self._left_out.add(found.position)
+            after = found.position
+
+    def _explain(self, found: Poison) -> str:
+        name = self._projection.name
+        return (
+            f"'{name}' cannot take the event at position {found.position}: {found.reason}; the live one is as it was.\n"
+            f"Upgrade, or leave the event out with `presence-ledger projections --skip {name} {found.position}` "
+            "where the live one is stopped there too."
+        )
+
+    def _switch(self) -> int:
+        """The last events and the switch, in one transaction that the projector waits for."""
+        before = self._position
+        name, tables = self._projection.name, self._projection.tables
+        try:
+            with self._connection.transaction():
+                cursor = self._connection.cursor(binary=True)
+                cursor.execute(f"SET LOCAL lock_timeout = '{SWITCH_SECONDS:g}s'".encode())
+                checkpoints.hold(cursor, name)
+                while self._batch(cursor):
+                    pass
+                switch.switch(cursor, tables)
+                checkpoints.move(cursor, name, self._position)
+                checkpoints.unskip(cursor, name, sorted(self._skips - self._left_out))
+        except psycopg.errors.LockNotAvailable:
+            self._position = before
+            raise
+        return self._position
