@@ -33,5 +33,13 @@ class EmbeddedPostgresError(LedgerError):
     """The embedded PostgreSQL could not be made, started or stopped."""
 
 
+class SealKeyMissing(LedgerError):
+    """Seals cannot be checked: none of the keys that made them is here."""
+
+
+class LedgerAltered(LedgerError):
+    """The ledger is not what was sealed; the text names the first position."""
+
+
 class RequestError(LedgerError):
     """The service answered a command-line query with a problem, or could not be reached."""

@@ -47,7 +47,13 @@ def started_database_url(settings: Settings) -> Iterator[str]:
 @contextmanager
 def connected(settings: Settings) -> Iterator["psycopg.Connection[Any]"]:
     """Yields a connection to the database in use. Raises StoreUnavailable, EmbeddedPostgresError."""
-    url = database_url(settings)
+    with connected_to(database_url(settings)) as connection:
+        yield connection
+
+
+@contextmanager
+def connected_to(url: str) -> Iterator["psycopg.Connection[Any]"]:
+    """Yields a connection to this database. Raises StoreUnavailable."""
     name = "presence-ledger"
     try:
         with psycopg.connect(

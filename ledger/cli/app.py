@@ -36,6 +36,7 @@ COMMANDS = {
     "keys": Place("ledger.cli.keys", "app", "Make, list and revoke API keys."),
     "status": Place("ledger.cli.queries", "status", "Show who is online."),
     "history": Place("ledger.cli.queries", "history", "Show a user's events, each with its verdict and rule."),
+    "verify": Place("ledger.cli.verify", "verify", "Prove that no event was altered, or name the first that was."),
     "reconcile": Place("ledger.cli.reconcile", "reconcile", "Hold users against what WuKongIM says of them, now."),
     "replay": Place("ledger.cli.replay", "replay", "Put a recording through the rules, in memory."),
     "simulate": Place("ledger.cli.simulate", "simulate", "Run a WuKongIM that lies on command, against any service."),

@@ -8,7 +8,7 @@ known before the commit lock is taken. Position and `recorded_at`, which only th
 import hashlib
 import hmac
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -48,15 +48,30 @@ class SealKey:
         return hmac.digest(self.secret, _KEY_ID, "sha256")[:8]
 
 
+SealKeys = Mapping[bytes, SealKey]
+"""The keys that seals are checked with, by id, the newest first."""
+
+
 class Seal(NamedTuple):
     """The seal of a run: consecutive positions with one `recorded_at`, the 32 bytes of each event's digest in order."""
 
     first_position: int
     last_position: int
-    recorded_at: datetime
+    recorded_at: int
+    """As `microseconds` gives it."""
     key_id: bytes
     digests: bytes
     seal: bytes
+
+    def follows(self, previous: bytes, key: SealKey) -> bool:
+        """Whether it is the seal that this key makes of its run on top of the seal `previous`."""
+        made = _seal(key, previous, self.first_position, self.last_position, self.recorded_at, self.digests)
+        return hmac.compare_digest(made, self.seal)
+
+
+def seal_keys(texts: Iterable[str]) -> SealKeys:
+    """The keys with these texts, in their order."""
+    return {key.id: key for key in map(SealKey, texts)}
 
 
 def digests(streams: Sequence[str], versions: Sequence[int], kinds: Sequence[str], payloads: Sequence[bytes]) -> bytes:
@@ -73,8 +88,7 @@ def digests(streams: Sequence[str], versions: Sequence[int], kinds: Sequence[str
     )
 
 
-def seal_of(key: SealKey, previous: bytes, first: int, last: int, recorded_at: int, run_digests: bytes) -> bytes:
-    """The seal of a run; `recorded_at` as `microseconds` gives it."""
+def _seal(key: SealKey, previous: bytes, first: int, last: int, recorded_at: int, run_digests: bytes) -> bytes:
     message = previous + _SEALED(first, last, recorded_at) + key.id + run_digests
     return hmac.digest(key.secret, message, "sha256")
 
@@ -84,6 +98,11 @@ def microseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
+def instant_of(counted: int) -> datetime:
+    """The instant that `microseconds` counted."""
+    return _EPOCH + counted * _MICROSECOND
+
+
 class Chain:
     """Seals what a commit appends, run by run, each on top of the seal before it."""
 
@@ -91,16 +110,16 @@ class Chain:
         self._key = key
         self._previous = previous or NO_SEAL
         self._first = 0
-        self._recorded_at = _EPOCH
+        self._recorded_at = 0
         self._digests = bytearray()
 
     def add(self, first: int, recorded_at: datetime, appended: bytes) -> Seal | None:
         """Take the digests of events from position `first` on -> the seal of the run before, if that ends here."""
-        going_on = first == self._first + len(self._digests) // DIGEST_BYTES and recorded_at == self._recorded_at
-        ended = None
+        at, ended = microseconds(recorded_at), None
+        going_on = first == self._first + len(self._digests) // DIGEST_BYTES and at == self._recorded_at
         if not going_on or len(self._digests) >= RUN_EVENTS * DIGEST_BYTES:
             ended = self.end()
-            self._first, self._recorded_at = first, recorded_at
+            self._first, self._recorded_at = first, at
         self._digests += appended
         return ended
 
@@ -110,8 +129,7 @@ class Chain:
             return None
         run, first = bytes(self._digests), self._first
         last = first + len(run) // DIGEST_BYTES - 1
-        made = seal_of(self._key, self._previous, first, last, microseconds(self._recorded_at), run)
-        self._previous = made
+        self._previous = made = _seal(self._key, self._previous, first, last, self._recorded_at, run)
         self._digests.clear()
         return Seal(first, last, self._recorded_at, self._key.id, run, made)
 

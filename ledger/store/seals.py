@@ -1,20 +1,89 @@
 """The one place that knows the table `seals`: one row for each run of positions, written with the events it seals."""
 
-from typing import Any
+from collections.abc import Generator
+from typing import Any, NamedTuple
 
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 
-from ledger.store.seal import Seal
+from ledger.store.seal import NO_SEAL, Seal, instant_of
 
 LAST = "SELECT seal, last_position FROM seals ORDER BY first_position DESC LIMIT 1"
 """What the next seal stands on, and the last position that is sealed."""
+
+FETCHED_SEALS = 32
+"""At a time; a seal of a reconnect storm has megabytes of digests."""
 
 _INSERT = """
 INSERT INTO seals (first_position, last_position, recorded_at, key_id, digests, seal) VALUES (%s, %s, %s, %b, %b, %b)
 """
 
+# Whoever altered the table may have put in what the driver cannot read, such as an infinite instant or NULL.
+_FROM = """
+SELECT first_position, coalesce(last_position, 0), coalesce(timestamptz_send(recorded_at), ''), coalesce(key_id, ''),
+       coalesce(digests, ''), coalesce(seal, '')
+  FROM seals WHERE first_position >= %s ORDER BY first_position
+"""
+
+_RUN_OF = """
+SELECT first_position FROM seals WHERE first_position <= %(after)s AND last_position > %(after)s
+ ORDER BY first_position DESC LIMIT 1
+"""
+
+_STANDS_ON = "SELECT coalesce(seal, '') FROM seals WHERE first_position <= %s ORDER BY first_position DESC LIMIT 1"
+
+_NUMBER = "SELECT count(*) FROM seals WHERE first_position <= %s"
+
+_OF_KEY = """
+SELECT min(first_position), max(last_position) FROM seals WHERE key_id = %(key_id)s AND first_position >= %(first)s
+"""
+
+_LAST_KEY = "SELECT key_id FROM seals ORDER BY first_position DESC LIMIT 1"
+
+
+class Start(NamedTuple):
+    """Where a walk over the seals begins."""
+
+    position: int
+    """The last one before it."""
+    previous: bytes = NO_SEAL
+    """The seal that the first one stands on."""
+    number: int = 0
+    """Of the seals before."""
+
 
 def write(cursor: Cursor[Any], seal: Seal | None) -> None:
     """Store a seal, if there is one, in the transaction of its events."""
     if seal is not None:
-        cursor.execute(_INSERT, seal)
+        first, last, recorded_at, *rest = seal
+        cursor.execute(_INSERT, (first, last, instant_of(recorded_at), *rest))
+
+
+def last_key(connection: Connection[Any]) -> bytes | None:
+    """The id of the key that made the last seal, None while there is none."""
+    row = connection.execute(_LAST_KEY).fetchone()
+    return row and row[0]
+
+
+def start_after(connection: Connection[Any], position: int) -> Start:
+    """Where to begin in order to check what comes after a position: there, or where the run that it lies in begins."""
+    if (run := connection.execute(_RUN_OF, {"after": position}).fetchone()) is not None:
+        position = run[0] - 1
+    before = connection.execute(_STANDS_ON, (position,)).fetchone()
+    number = connection.execute(_NUMBER, (position,)).fetchone()
+    assert number is not None
+    return Start(position, before[0] if before else NO_SEAL, number[0])
+
+
+def read(connection: Connection[Any], start: int) -> Generator[Seal]:
+    """The seals whose runs begin at a position or after it, in order, as they lie there; needs a transaction."""
+    with connection.cursor("seals", binary=True) as cursor:
+        cursor.itersize = FETCHED_SEALS
+        for first, last, recorded_at, key_id, digests, seal in cursor.execute(_FROM, (start,)):
+            yield Seal(first, last, int.from_bytes(recorded_at, signed=True), key_id, digests, seal)
+
+
+def positions_of(connection: Connection[Any], key_id: bytes, first: int) -> tuple[int, int]:
+    """The first and the last of the positions, from `first` on, that a key sealed, one at least."""
+    row = connection.execute(_OF_KEY, {"key_id": key_id, "first": first}).fetchone()
+    assert row is not None
+    return row[0], row[1]

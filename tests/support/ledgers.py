@@ -33,9 +33,9 @@ DEADLINE_SECONDS = 30.0
 
 
 @contextmanager
-def opened(url: str, pool_size: int = 8) -> Iterator[Ledger]:
+def opened(url: str, pool_size: int = 8, key: SealKey = SEAL_KEY) -> Iterator[Ledger]:
     """The ledger of a database, closed afterwards."""
-    ledger = Ledger(url, SEAL_KEY, pool_size)
+    ledger = Ledger(url, key, pool_size)
     try:
         yield ledger
     finally:

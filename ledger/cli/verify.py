@@ -1,0 +1,112 @@
+"""The command `verify`: proves that no event was altered since it was recorded, or names the first that was."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+import typer
+
+from ledger.cli.access import connected_to, settings_of, started_database_url
+from ledger.cli.output import AsJson, print_json
+from ledger.cli.progress import shown
+from ledger.errors import LedgerAltered, SealKeyMissing
+from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
+from ledger.store import seal_head
+from ledger.store.replacing import replacing, unusable
+from ledger.store.seal import SealKey, SealKeys, seal_keys
+from ledger.store.seal_head import Head
+from ledger.store.verify import Verified, snapshot
+from ledger.store.verify import verify as walk
+
+
+def verify(
+    context: typer.Context,
+    export_head: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the ledger is intact, write its head here, for safe keeping."),
+    ] = None,
+    head: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Check as well that this head, written before, is in the ledger."),
+    ] = None,
+    after: Annotated[
+        int | None, typer.Option(metavar="POSITION", min=0, help="Check only what comes after this position.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every event against its seal, and every seal against the one before; exits 1 where anything was altered.
+
+    A head shows what seals alone cannot: that the end of the ledger was cut off, or written anew with the key. Keep
+    heads where nobody reaches them who reaches the database. The service may run meanwhile.
+
+    Example: presence-ledger verify --head /mnt/elsewhere/head.json --export-head /mnt/elsewhere/head.json
+    """
+    settings = settings_of(context)
+    keys = keys_of(settings)
+    expected = None if head is None else read_head(head, keys)
+    with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
+        verified = checked(connection, keys, after=after, expected=expected)
+    if export_head is not None and verified.altered is None:
+        with replacing(export_head, 0o644) as file:
+            file.write(seal_head.to_text(verified.head, newest(keys)).encode())
+    if as_json:
+        print_json(as_fields(verified, keys))
+        raise typer.Exit(verified.altered is not None)
+    require_intact(verified)
+    typer.echo(f"intact: {told(verified)}" + (f"; the head of {expected.made_at} is in it" if expected else ""))
+
+
+def keys_of(settings: Settings) -> SealKeys:
+    """The keys that are here. Raises SealKeyMissing, SettingsError."""
+    keys = seal_keys(known_seal_keys(settings))
+    if not keys:
+        raise SealKeyMissing(
+            f"There is no seal key here, neither in seal_keys nor in {settings.data_dir / SEAL_KEY_FILE}.\n"
+            "Set data_dir to the service's own, or seal_keys to the keys that it seals with."
+        )
+    return keys
+
+
+def read_head(path: Path, keys: SealKeys) -> Head:
+    """The head in a file. Raises HeadError, FileUnusable."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise unusable(path, error) from error
+    return seal_head.from_text(content, keys, str(path))
+
+
+def checked(
+    connection: psycopg.Connection[Any], keys: SealKeys, *, after: int | None = None, expected: Head | None = None
+) -> Verified:
+    """What a walk over the ledger finds, its progress shown."""
+    with shown("verifying") as update:
+        return walk(connection, keys, update, after=after, expected=expected)
+
+
+def require_intact(verified: Verified) -> None:
+    """Raises LedgerAltered where it is not."""
+    if (altered := verified.altered) is not None:
+        raise LedgerAltered(f"Altered at position {altered.position:,}: {altered.what}.\n{altered.way_out}")
+
+
+def told(verified: Verified) -> str:
+    """What was checked, for people."""
+    return f"{verified.events:,} events under {verified.seals:,} seals, up to position {verified.head.position:,}"
+
+
+def as_fields(verified: Verified, keys: SealKeys) -> dict[str, Any]:
+    """What was found, for programs."""
+    altered = verified.altered
+    return {
+        "intact": altered is None,
+        "events": verified.events,
+        "seals": verified.seals,
+        "head": seal_head.to_fields(verified.head, newest(keys)),
+        "altered": altered and {"position": altered.position, "what": altered.what},
+    }
+
+
+def newest(keys: SealKeys) -> SealKey:
+    """The key that seals now, which signs heads as well."""
+    return next(iter(keys.values()))

@@ -1,0 +1,202 @@
+"""Holds every event against the seals, and every seal against the one before it: names the first place that differs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, NamedTuple
+
+from psycopg import Connection, IsolationLevel
+
+from ledger.settings import SEAL_KEY_FILE
+from ledger.store import raw_events, seals
+from ledger.store.raw_events import Row, position_of
+from ledger.store.seal import Seal, SealKeys
+from ledger.store.seal_head import Head, new_head
+
+WINDOW_EVENTS = 50_000
+WINDOW_SEALS = 1_000
+"""About so much is read by one COPY."""
+
+LOOK = "No event before it was altered. A backup, restored into another data_dir, tells what stood there."
+UNSEALED = (
+    "Where a version before seals wrote it, check what follows with --after; else somebody put it in or removed its "
+    "seal."
+)
+
+Told = Callable[[int, int], None]
+
+
+class Altered(NamedTuple):
+    """The first position at which the ledger is not as it was sealed."""
+
+    position: int
+    what: str
+    way_out: str = LOOK
+
+
+class Verified(NamedTuple):
+    """What a walk over the ledger found: so many events and seals are as they were, up to `head`."""
+
+    events: int
+    seals: int
+    head: Head
+    altered: Altered | None
+
+
+@contextmanager
+def snapshot(connection: Connection[Any]) -> Iterator[None]:
+    """A transaction that sees one state of the ledger, however long it takes, and changes nothing."""
+    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+    with connection.transaction():
+        yield
+
+
+def verify(
+    connection: Connection[Any], keys: SealKeys, told: Told, *, after: int | None = None, expected: Head | None = None
+) -> Verified:
+    """Walk over the ledger in a `snapshot`, which may be over then: all of it, or what comes after a position.
+
+    `expected` is a head that the ledger once had. `told` is told how many events were checked, of how many.
+    """
+    return _Walk(connection, keys, told, after, expected).go()
+
+
+class _Walk:
+    def __init__(
+        self, connection: Connection[Any], keys: SealKeys, told: Told, after: int | None, expected: Head | None
+    ) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._told = told
+        start = seals.Start(raw_events.FIRST - 1) if after is None else seals.start_after(connection, after)
+        self._read = start.position
+        """The last position whose event was read."""
+        self._sealed = max(start.position, 0)
+        """The last one that was found to be as it was sealed …"""
+        self._seal = start.previous
+        """… and its seal."""
+        self._seals = start.number
+        self._events = 0
+        self._expected = expected if expected is not None and expected.position > self._sealed else None
+        self._total = max(raw_events.head(connection) - self._sealed, 0)
+
+    def go(self) -> Verified:
+        altered = self._walk()
+        head = new_head(self._sealed, self._seal, self._seals, datetime.now(UTC))
+        return Verified(self._events, self._seals, head, altered)
+
+    def _walk(self) -> Altered | None:
+        """Window by window: first the seals, then the events that they seal."""
+        without = raw_events.number_without_position(self._connection)
+        with closing(seals.read(self._connection, self._read + 1)) as chain:
+            while True:
+                window, broken = self._window(chain)
+                fault = broken and self._fault(broken)
+                if (altered := self._check(window, self._upto(window, broken))) is not None:
+                    return altered
+                if fault:
+                    return Altered(self._sealed + 1, *fault)
+                if not window:
+                    break
+        if self._expected is not None:
+            what = f"what the head knows up to position {self._expected.position:,} was cut off from here on"
+            return Altered(self._sealed + 1, what)
+        return Altered(self._sealed + 1, f"{without} events without a position were put in") if without else None
+
+    def _window(self, chain: Iterator[Seal]) -> tuple[list[Seal], Seal | None]:
+        """The next seals that stand on each other, and the one after them if that does not."""
+        window: list[Seal] = []
+        previous, events = self._seal, 0
+        while events < WINDOW_EVENTS and len(window) < WINDOW_SEALS and (seal := next(chain, None)) is not None:
+            key = self._keys.get(seal.key_id)
+            if key is None or not seal.follows(previous, key):
+                return window, seal
+            window.append(seal)
+            previous = seal.seal
+            events += seal.last_position - seal.first_position + 1
+        return window, None
+
+    def _fault(self, seal: Seal) -> tuple[str, str]:
+        """What is wrong with a seal that does not stand on the one before it, and the way out."""
+        if seal.key_id in self._keys:
+            run = f"{seal.first_position:,} to {seal.last_position:,}"
+            return (
+                f"the chain of seals breaks: the seal of {run}, or one before it, was altered, removed or put in",
+                LOOK,
+            )
+        first, last = seals.positions_of(self._connection, seal.key_id, seal.first_position)
+        key = seal.key_id.hex()
+        return (
+            f"the key {key}, which is not here, sealed positions from {first:,} to {last:,}",
+            f"Add that key to seal_keys: the service that wrote them has it in its settings or in {SEAL_KEY_FILE}.",
+        )
+
+    def _upto(self, window: list[Seal], broken: Seal | None) -> int:
+        """How far events are read after these seals: what lies before a broken one has none."""
+        if broken is not None:
+            return max(broken.first_position - 1, window[-1].last_position if window else self._read)
+        return window[-1].last_position if window else raw_events.LAST
+
+    def _check(self, window: list[Seal], upto: int) -> Altered | None:
+        if upto <= self._read:
+            return None
+        with closing(raw_events.rows(self._connection, self._read + 1, upto)) as rows:
+            for seal in window:
+                if (altered := self._check_run(seal, rows)) is not None:
+                    return altered
+            if (left := next(rows, None)) is not None:
+                return _unsealed(position_of(left), self._sealed)
+        self._read = upto
+        self._told(self._events, self._total)
+        return None
+
+    def _check_run(self, seal: Seal, rows: Iterator[Row]) -> Altered | None:
+        taken = list(islice(rows, seal.last_position - seal.first_position + 1))
+        different = raw_events.differs(taken, seal)
+        if different is not None:
+            self._events += different
+            return self._difference(seal, different, [*taken[different:], *islice(rows, 1)])
+        self._events += len(taken)
+        self._seals += 1
+        self._sealed, self._seal = seal.last_position, seal.seal
+        if self._expected is not None and self._expected.position <= self._sealed:
+            return self._check_head(seal, self._expected)
+        return None
+
+    def _check_head(self, seal: Seal, expected: Head) -> Altered | None:
+        """Whether the chain goes through the head that was kept."""
+        self._expected = None
+        if (expected.position, expected.seal, expected.seals) == (self._sealed, self._seal, self._seals):
+            return None
+        return Altered(
+            seal.first_position,
+            f"the seal of position {expected.position:,} is not the head's: what stands there, or before it, was "
+            "cut off or written anew with the key",
+            "A backup from before that head tells what stood there.",
+        )
+
+    def _difference(self, seal: Seal, number: int, rows: list[Row]) -> Altered:
+        """What is wrong at one place of a run, from the rows that are there and after it."""
+        expected = seal.first_position + number
+        found = position_of(rows[0]) if rows else None
+        if found is None or found > expected:
+            return Altered(expected, "the event was removed")
+        if found < expected:
+            return _unsealed(found, expected - 1 if number else self._sealed)
+        if len(rows) > 1 and position_of(rows[1]) == expected:
+            return _twice(expected)
+        if not raw_events.is_recorded_at(rows[0], seal):
+            return Altered(expected, "recorded_at of the event was altered")
+        return Altered(expected, "the event was altered, or another one put in its place")
+
+
+def _unsealed(position: int, last: int) -> Altered:
+    """What a row is that no seal covers; `last` is the position before it that was checked."""
+    if 0 < position <= last:
+        return _twice(position)
+    return Altered(position, "the event was never sealed", UNSEALED)
+
+
+def _twice(position: int) -> Altered:
+    return Altered(position, "an event was put in: two have this position")
