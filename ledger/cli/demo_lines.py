@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ledger.cli.output import printable
+from ledger.text import printable
 
 Json = dict[str, Any]
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ledger.text import printable
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -49,11 +51,6 @@ def cell(value: object) -> str:
             return ", ".join(cell(element) for element in value)
         case _:
             return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """Returns the text with control and formatting characters escaped: a uid may hold any."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 
 def duration(seconds: float) -> str:

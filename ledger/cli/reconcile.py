@@ -12,9 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger.cli.access import settings_of
 from ledger.cli.client import Client, Json, client
-from ledger.cli.output import AsJson, duration, print_json, print_table, printable, say
+from ledger.cli.output import AsJson, duration, print_json, print_table, say
 from ledger.cli.queries import Url, presences_of, print_presences
 from ledger.errors import LedgerError
+from ledger.text import printable
 
 PAUSE_SECONDS = 0.2
 LINE_SECONDS = 2.0

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.cli.output import cell, duration, print_json, print_table, printable
+from ledger.cli.output import cell, duration, print_json, print_table
+from ledger.text import printable
 
 
 class Terminal(io.StringIO):

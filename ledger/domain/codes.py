@@ -1,0 +1,176 @@
+"""The codes of all statements that an explanation may make, by what they are about, in the order they are told in."""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+About: TypeAlias = Literal["status", "confidence", "cause", "rule", "evidence", "later", "unknowable", "alternative"]
+
+_ITEM_RULES = (
+    "online_new",
+    "online_names_session",
+    "online_already_open",
+    "online_repeated",
+    "online_overtaken_by_its_offline",
+    "online_older_than_empty",
+    "offline_of_open",
+    "offline_names_session",
+    "offline_already_closed",
+    "offline_repeated",
+    "offline_of_unknown",
+)
+_LOOK_RULES = ("missed", "ghost", "devices", "absent", "after_boot", "located")
+"""Each of a query, `poll_`, and of `/connz`, `connz_`."""
+
+RULES = frozenset(
+    (
+        *_ITEM_RULES,
+        *(f"{route}_{rule}" for route in ("poll", "connz") for rule in _LOOK_RULES),
+        "restart",
+        "node_retired",
+    )
+)
+"""The rules that change or confirm sessions, by the names that events keep."""
+
+_CODES: Mapping[About, tuple[str, ...]] = {
+    "status": (
+        "shown_never_observed",
+        "shown_opened",
+        "shown_implied",
+        "shown_closed",
+        "shown_emptied",
+        "shown_withdrawn",
+        "shown_first_heard_offline",
+        "shown_missed",
+        "shown_ghost",
+        "shown_after_boot",
+        "shown_absent",
+        "shown_corrected",
+        "shown_restart",
+        "shown_node_retired",
+        "shown_in_grace",
+        "shown_source_dark",
+        "shown_node_down",
+        "shown_in_doubt",
+        "shown_before_record",
+        "with_hindsight",
+    ),
+    "confidence": (
+        "unknown_never_observed",
+        "unknown_source_dark",
+        "unknown_node_down",
+        "refuted",
+        "doubtful_between",
+        "certain_verified",
+        "certain_seen_after",
+        "certain_agreed_after",
+        "doubtful_drift",
+        "doubtful_down",
+        "doubtful_late_offline",
+        "doubtful_grace",
+        "doubtful_suspect",
+        "doubtful_mute",
+        "likely_look",
+        "likely_sweep",
+        "likely_unopposed",
+        "likely_before_record",
+    ),
+    "cause": (
+        "cause_online_item",
+        "cause_online_counted_item",
+        "cause_offline_item",
+        "cause_offline_counted_item",
+        "cause_correction",
+        "cause_sweep",
+        "cause_other",
+        "cause_dark",
+        "cause_node_down",
+        "cause_node_booted",
+        "last_status",
+    ),
+    "rule": (
+        *(f"rule_{rule}" for rule in sorted(RULES)),
+        "rule_other",
+        "rule_never_observed",
+        "rule_source_dark",
+        "rule_node_down",
+        "rule_grace_running",
+        "rule_grace_over",
+        "counts_swept",
+        "counts_implied",
+        "counts_withdrawn",
+    ),
+    "evidence": (
+        "delivery",
+        "suspects_restart",
+        "body_came_once",
+        "body_came_before",
+        "body_came_again",
+        "claim_came_before",
+        "claim_came_again",
+        "claim_came_again_at_least",
+        "poll",
+        "poll_found",
+        "poll_found_nothing",
+        "bounds",
+        "bounds_open",
+        "looks",
+        "attributed_node",
+        "attributed_restart",
+        "attributed_sender",
+        "attributed_upstream_defect",
+        "attributed_gap",
+        "run",
+        "booted",
+        "retired",
+        "sweep_bounds",
+        "last_seen",
+    ),
+    "later": (
+        "next_change",
+        "no_change_yet",
+        "nothing_since",
+        "doubt_ended",
+        "recorded_late",
+        "correction_before",
+        "correction_before_open",
+        "correction_around",
+        "correction_around_open",
+        "sweep_before",
+        "sweep_before_open",
+        "sweep_around",
+        "sweep_around_open",
+        "late_offline",
+        "drift_corrected",
+        "drift_cleared",
+        "drift_in_flight",
+        "today_same",
+        "today_other",
+        "today_uncertain",
+    ),
+    "unknowable": (
+        "stopped_then",
+        "stopped_between",
+        "killed_then",
+        "killed_between",
+        "source_was_dark",
+        "source_was_dark_open",
+        "node_was_down",
+        "node_was_down_open",
+        "breaker_was_open",
+        "never_reported_offline",
+        "time_is_latest",
+    ),
+    "alternative": (
+        "ignored_late",
+        "ignored_stale",
+        "ignored_duplicates",
+        "look_open",
+        "look_held",
+    ),
+}
+
+ABOUT: Mapping[str, About] = {code: about for about, codes in _CODES.items() for code in codes}
+"""What each statement is about, by its code."""
+
+ORDER: Mapping[About, int] = {about: place for place, about in enumerate(_CODES)}
+"""The place of each subject in an explanation."""

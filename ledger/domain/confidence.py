@@ -1,0 +1,148 @@
+"""How sure it is that what was shown was so, and why."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ledger.domain.drift import is_silenced
+from ledger.domain.events import WebhookObserved
+from ledger.domain.evidence import Evidence, Placed
+from ledger.domain.explain_later import contradictions, late_offlines, open_drifts
+from ledger.domain.explain_limits import gaps_between
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.reconciled import Corrected, Swept
+from ledger.domain.statement import Facts, Level, Statement, say
+
+UNDERWAY_SECONDS = 2.0
+"""A webhook comes so long after what it tells, as a rule: of so long before it nothing is certain."""
+
+
+class Confidence(NamedTuple):
+    """The level, and the statement that gives the reason."""
+
+    level: Level
+    statement: Statement
+
+
+def confidence(evidence: Evidence) -> Confidence:
+    """The first that holds: nothing was claimed; it was refuted; it is in doubt; it was confirmed; it was unopposed."""
+    if evidence.shown.reason is not None:
+        return _unknown(evidence)
+    return _refuted(evidence) or _confirmed(evidence) or _doubtful(evidence) or _likely(evidence)
+
+
+def _unknown(evidence: Evidence) -> Confidence:
+    reason = evidence.shown.reason
+    doubt = evidence.doubt()
+    places = evidence.searched if doubt is None else (doubt.position,)
+    return _sure("unknown", f"unknown_{reason}", *places)
+
+
+def _sure(level: Level, code: str, *positions: int, **params: str | float | None) -> Confidence:
+    return Confidence(level, say(code, *positions, level=level, **params))
+
+
+def _refuted(evidence: Evidence) -> Confidence | None:
+    """What is said of the instant today is something else, or may be."""
+    against = [placed.position for placed in _against(evidence)] or [evidence.head]
+    between = evidence.uncertain
+    if evidence.now.status not in (evidence.shown.status, "unknown"):
+        return _sure("refuted", "refuted", *against, status=evidence.now.status)
+    if between is not None:
+        facts: Facts = {"earliest": between.earliest, "latest": between.latest, "could_be": between.could_be}
+        return _sure("doubtful", "doubtful_between", *against, **facts)
+    return None
+
+
+def _against(evidence: Evidence) -> Iterator[Placed]:
+    """What was recorded later and speaks against it: what had arrived, what is bounded, what was on its way."""
+    for placed in evidence.after:
+        event = placed.event
+        if isinstance(event, WebhookObserved) and event.received_at <= evidence.at:
+            yield placed
+    yield from contradictions(evidence)
+    for placed, _, finding in evidence.findings():
+        if placed.position > evidence.position and finding.outcome == "in_flight":
+            yield placed
+
+
+def _confirmed(evidence: Evidence) -> Confidence | None:
+    cause = evidence.shown.cause
+    assert cause is not None
+    if evidence.verified_at is not None and evidence.verified_at >= evidence.at:
+        return _sure("certain", "certain_verified", cause.position, verified_at=evidence.verified_at)
+    for placed in _unflipped(evidence):
+        if evidence.shown.status == "online" and (seen_at := _seen_after(evidence, placed)) is not None:
+            return _sure("certain", "certain_seen_after", placed.position, received_at=seen_at)
+        agreed_at = _agreed_after(placed)
+        if agreed_at is not None and agreed_at > evidence.at:
+            return _sure("certain", "certain_agreed_after", placed.position, agreed_at=agreed_at)
+    return None
+
+
+def _unflipped(evidence: Evidence) -> Iterator[Placed]:
+    """The events after the instant up to the first that changed the status, itself included."""
+    for placed in evidence.after:
+        yield placed
+        if getattr(placed.event, "status_after", None) != getattr(placed.event, "status_before", None):
+            return
+
+
+def _seen_after(evidence: Evidence, placed: Placed) -> Instant | None:
+    """When a connection that was open at the instant was heard of again, if an event says so."""
+    event = placed.event
+    if not isinstance(event, WebhookObserved) or event.repeated:
+        return None
+    device = evidence.presence.device(event.source, event.scope, event.device_flag)
+    session = None if device is None else device.session(event.conn_id)
+    if session is None or event.verdict not in ("closed", "duplicate"):
+        return None
+    # It was connected a moment before it was said to have gone.
+    margin = 0 if event.online else round(UNDERWAY_SECONDS * SECOND)
+    return event.received_at if event.received_at - margin > evidence.at else None
+
+
+def _agreed_after(placed: Placed) -> Instant | None:
+    """The last evidence or look that agreed before a correction or a sweep."""
+    match placed.event:
+        case Corrected(agreed_at=agreed_at, drift=str()):
+            return agreed_at
+        case Swept(earliest=earliest):
+            return earliest
+        case _:
+            return None
+
+
+def _doubtful(evidence: Evidence) -> Confidence | None:
+    """Nothing has decided it, and there is a reason to doubt."""
+    cause = evidence.event_of(evidence.shown.cause)
+    for placed, _, finding in open_drifts(evidence):
+        return _sure("doubtful", "doubtful_drift", placed.position, disagreed_at=finding.disagreed_at)
+    for gap in gaps_between(evidence)[-1:]:
+        return _sure("doubtful", "doubtful_down", *gap.positions, since=gap.since, until=gap.until)
+    for placed in late_offlines(evidence):
+        return _sure("doubtful", "doubtful_late_offline", placed.position)
+    if evidence.in_grace and evidence.reported is not None:
+        return _sure("doubtful", "doubtful_grace", evidence.reported.position)
+    if cause is not None and isinstance(cause.event, WebhookObserved) and cause.event.suspect is not None:
+        return _sure("doubtful", "doubtful_suspect", cause.position, suspect=cause.event.suspect)
+    if evidence.shown.status == "online" and _is_mute(evidence):
+        return _sure("doubtful", "doubtful_mute", evidence.presence.position)
+    return None
+
+
+def _is_mute(evidence: Evidence) -> bool:
+    sources = (evidence.sources.get(device.source) for device in evidence.presence.devices if device.sessions)
+    return any(source is not None and is_silenced(evidence.uid, source.profile) for source in sources)
+
+
+def _likely(evidence: Evidence) -> Confidence:
+    cause = evidence.event_of(evidence.shown.cause)
+    if cause is None:
+        return _sure("likely", "likely_before_record", evidence.presence.position)
+    match cause.event:
+        case Corrected(looks=looks):
+            return _sure("likely", "likely_look", cause.position, looks=looks)
+        case Swept():
+            return _sure("likely", "likely_sweep", cause.position)
+        case _:
+            return _sure("likely", "likely_unopposed", cause.position)

@@ -1,0 +1,148 @@
+"""Evidence: what the ledger holds of a user around an instant, gathered for an explanation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.domain.as_of import Uncertain
+from ledger.domain.events import DeliveryReceived, WebhookObserved
+from ledger.domain.history import Event
+from ledger.domain.observation import Instant
+from ledger.domain.policy import Policy
+from ledger.domain.presence import Cause, Presence
+from ledger.domain.reconciled import Finding, NodeBooted, NodeDown, PollObserved, SourceDark
+from ledger.domain.source import SourceState
+from ledger.domain.status import Shown
+
+
+class Placed(NamedTuple):
+    """An event at its place, in the stream of a source or of a user; the name of the other is empty."""
+
+    position: int
+    version: int
+    recorded_at: Instant
+    source: str
+    uid: str
+    event: Event
+
+
+class Gap(NamedTuple):
+    """A time in which no instance of ours was running.
+
+    `since` is a stop in order, or else the last thing recorded before; `until` the start after it.
+    """
+
+    since: Instant
+    until: Instant
+    positions: tuple[int, int]
+    in_order: bool
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What was gathered; all events in the order of their positions."""
+
+    uid: str
+    at: Instant
+    position: int
+    """The last one of which the answer knew."""
+    known_at: Instant = 0
+    """When that one was recorded; later than the instant where it was told with hindsight."""
+    head: int
+    presence: Presence
+    """As of that position, as are the sources, the policy and what was shown."""
+    sources: Mapping[str, SourceState]
+    policy: Policy
+    shown: Shown
+    now: Shown
+    """What is said of that instant today."""
+    uncertain: Uncertain | None
+    verified_at: Instant | None = None
+    """The last look that agreed with what has been shown since then, if that is still shown."""
+    before: Sequence[Placed] = ()
+    """His last events up to the position."""
+    after: Sequence[Placed] = ()
+    """His first events after it."""
+    bounded: Sequence[Placed] = ()
+    """The first corrections and sweeps after it."""
+    following: Sequence[Placed] = ()
+    """His first events after the one that made the status."""
+    following_cut: bool = False
+    """There are more of them."""
+    cited: Mapping[int, Placed] = {}
+    """By position: what the status goes back to, and the proof of a sweep."""
+    delivery: Placed | None = None
+    repeats: Sequence[Placed] = ()
+    """Other deliveries with the same body, before it and after it."""
+    polls: Sequence[Placed] = ()
+    """The poll of a correction, and those that found a drift of him that may have been there at the instant."""
+    run: Placed | None = None
+    signs: Sequence[Placed] = ()
+    """Of his sources: nodes down, booted and settled, darkness, the breaker."""
+    gaps: Sequence[Gap] = ()
+
+    @property
+    def searched(self) -> tuple[int, ...]:
+        """How far the ledger was known, to be cited for what is not in it; nowhere in an empty one."""
+        return (self.position,) if self.position else ()
+
+    def event_of(self, cause: Cause | None) -> Placed | None:
+        """The event that a status goes back to."""
+        return None if cause is None else self.cited.get(cause.position)
+
+    @property
+    def reported(self) -> Placed | None:
+        """The event that made the status by evidence, the grace period aside."""
+        return None if self.presence.flip is None else self.event_of(self.presence.flip.cause)
+
+    @property
+    def in_grace(self) -> bool:
+        """Whether an offline had been reported that was not shown yet."""
+        flip = self.presence.flip
+        return flip is not None and flip.status == "offline" and self.shown.status == "online"
+
+    def doubt(self) -> Placed | None:
+        """The event that put what was known of him in doubt, where he was shown as unknown."""
+        found = None
+        for placed in self.signs:
+            match placed.event:
+                case SourceDark(since=since) if self.shown.reason == "source_dark" and since == self.shown.since:
+                    found = placed
+                case NodeDown(since=since) | NodeBooted(earliest=since):
+                    if self.shown.reason == "node_down" and since == self.shown.since:
+                        found = placed
+        return found
+
+    @property
+    def evident_at(self) -> Instant:
+        """When he was last heard of, by what was known."""
+        flip = self.presence.flip
+        since = self.at if flip is None else flip.since
+        return max(since, self.presence.last_seen_at or since)
+
+    def around(self) -> Iterator[tuple[int, WebhookObserved]]:
+        """The items that name him, before the instant and after it."""
+        for placed in (*self.before, *self.after):
+            if isinstance(placed.event, WebhookObserved):
+                yield placed.position, placed.event
+
+    def findings(self) -> Iterator[tuple[Placed, PollObserved, Finding]]:
+        """What polls found of him."""
+        for placed in self.polls:
+            if isinstance(placed.event, PollObserved):
+                for finding in placed.event.findings:
+                    if finding.uid == self.uid:
+                        yield placed, placed.event, finding
+
+    def poll(self, name: str) -> tuple[Placed, PollObserved] | None:
+        """A poll by its id."""
+        for placed in self.polls:
+            if isinstance(placed.event, PollObserved) and placed.event.poll == name:
+                return placed, placed.event
+        return None
+
+    def deliveries(self) -> list[tuple[int, DeliveryReceived]]:
+        """Every delivery that brought the same body as the cause's, itself included."""
+        own = [] if self.delivery is None else [self.delivery]
+        placed = sorted((*own, *self.repeats), key=lambda each: each.position)
+        return [(each.position, each.event) for each in placed if isinstance(each.event, DeliveryReceived)]

@@ -1,0 +1,190 @@
+"""Explaining a status: what was learnt afterwards, and what was there at the time and was not followed."""
+
+from collections.abc import Iterable
+from itertools import islice
+
+from ledger.domain.events import WebhookObserved
+from ledger.domain.evidence import Evidence, Placed
+from ledger.domain.explain_chain import is_same_claim
+from ledger.domain.observation import SECOND
+from ledger.domain.reconciled import Corrected, Finding, NodeSettled, PollObserved, SourceLit, Swept
+from ledger.domain.statement import Facts, Statement, say
+
+NEAR_SECONDS = 60.0
+"""An item that was not followed is told of where it came so near to the instant."""
+
+AT_MOST = 5
+"""Of each kind of statement that may be made of many events."""
+
+UNFINISHED = frozenset({"open", "held"})
+
+
+def later(evidence: Evidence) -> list[Statement]:
+    """What was recorded after what was known, as far as it speaks of the instant, and until when the status held."""
+    said = [_change(evidence)]
+    said += islice(_recorded_late(evidence), AT_MOST)
+    said += islice(_contradictions(evidence), AT_MOST)
+    said += islice(_late_offlines(evidence), AT_MOST)
+    said += _ends_of_drifts(evidence)
+    said.append(_today(evidence))
+    return said
+
+
+def contradictions(evidence: Evidence) -> Iterable[Placed]:
+    """Corrections and sweeps recorded later of something that had come about by the instant, or may have."""
+    for placed in evidence.bounded:
+        match placed.event:
+            case Corrected(disagreed_at=int(latest), agreed_at=earliest) | Swept(earliest=earliest, latest=int(latest)):
+                if latest <= evidence.at or earliest is None or earliest < evidence.at:
+                    yield placed
+
+
+def _change(evidence: Evidence) -> Statement:
+    """Until when what was shown held."""
+    if evidence.shown.reason in ("source_dark", "node_down"):
+        for placed in evidence.signs:
+            if placed.position > evidence.position and isinstance(placed.event, SourceLit | NodeSettled):
+                return say("doubt_ended", placed.position, ended_at=placed.event.at)
+    for placed in evidence.after:
+        status = getattr(placed.event, "status_after", None)
+        if status is not None and status != getattr(placed.event, "status_before", None):
+            at = getattr(placed.event, "received_at", placed.recorded_at)
+            return say("next_change", placed.position, status=status, changed_at=at)
+    if evidence.after:
+        last = evidence.after[-1]
+        return say("no_change_yet", last.position, number=len(evidence.after), until=last.recorded_at)
+    return say("nothing_since", evidence.head) if evidence.head else say("nothing_since")
+
+
+def _recorded_late(evidence: Evidence) -> Iterable[Statement]:
+    """Items that had arrived by the instant and were not in the ledger yet."""
+    for placed in evidence.after:
+        event = placed.event
+        if isinstance(event, WebhookObserved) and event.received_at <= evidence.at:
+            yield say(
+                "recorded_late",
+                placed.position,
+                raw=event.raw,
+                received_at=event.received_at,
+                recorded_at=placed.recorded_at,
+            )
+
+
+def _contradictions(evidence: Evidence) -> Iterable[Statement]:
+    for placed in contradictions(evidence):
+        match placed.event:
+            case Corrected() as event:
+                assert event.disagreed_at is not None
+                past = event.disagreed_at <= evidence.at
+                code = "correction_before" if past else "correction_around"
+                code += "" if event.agreed_at is not None else "_open"
+                facts: Facts = {"agreed_at": event.agreed_at, "disagreed_at": event.disagreed_at, "drift": event.drift}
+                yield say(code, placed.position, received_at=event.received_at, **facts)
+            case Swept() as event:
+                assert event.latest is not None
+                code = "sweep_before" if event.latest <= evidence.at else "sweep_around"
+                code += "" if event.earliest is not None else "_open"
+                bounds: Facts = {"earliest": event.earliest, "latest": event.latest}
+                yield say(code, placed.position, received_at=event.received_at, node=event.node, **bounds)
+
+
+def _late_offlines(evidence: Evidence) -> Iterable[Statement]:
+    """Offlines of connections that nobody had known: somebody was there of whom no webhook had told."""
+    for placed in late_offlines(evidence):
+        event = placed.event
+        assert isinstance(event, WebhookObserved)
+        yield say("late_offline", placed.position, raw=event.raw, received_at=event.received_at)
+
+
+def late_offlines(evidence: Evidence) -> Iterable[Placed]:
+    """Those that came soon after somebody was shown offline."""
+    if evidence.shown.status != "offline":
+        return
+    for placed in evidence.after:
+        event = placed.event
+        if isinstance(event, WebhookObserved) and event.verdict == "late" and not event.repeated:
+            soon = 0 < event.received_at - evidence.at <= NEAR_SECONDS * SECOND
+            yield from (placed,) if soon else ()
+
+
+def _ends_of_drifts(evidence: Evidence) -> list[Statement]:
+    """What became of drifts that looks had found, or could have found, at the instant."""
+    said = []
+    for placed, poll, finding in evidence.findings():
+        if placed.position <= evidence.position or finding.outcome in UNFINISHED:
+            continue
+        begun_by = finding.disagreed_at if finding.agreed_at is None else finding.agreed_at
+        if begun_by <= evidence.at <= poll.answered_at:
+            facts: Facts = {
+                "drift": finding.drift,
+                "disagreed_at": finding.disagreed_at,
+                "answered_at": poll.answered_at,
+            }
+            said.append(say(f"drift_{finding.outcome}", placed.position, **facts))
+    return said[:AT_MOST]
+
+
+def _today(evidence: Evidence) -> Statement:
+    """What is said of the instant by whoever knows all that the ledger holds now."""
+    head = (evidence.head,) if evidence.head else ()
+    if (between := evidence.uncertain) is not None:
+        return say(
+            "today_uncertain",
+            *head,
+            status=evidence.now.status,
+            could_be=between.could_be,
+            earliest=between.earliest,
+            latest=between.latest,
+        )
+    code = "today_same" if evidence.now.status == evidence.shown.status else "today_other"
+    return say(code, *head, status=evidence.now.status)
+
+
+def alternatives(evidence: Evidence) -> list[Statement]:
+    """What was there and not followed: items judged late, stale or duplicate, looks that waited for a second one."""
+    said = list(islice(_ignored(evidence), AT_MOST))
+    duplicates = [(place, event) for place, event in _near(evidence) if event.verdict == "duplicate"]
+    if duplicates:
+        first, last = duplicates[0][1].received_at, duplicates[-1][1].received_at
+        places = [place for place, _ in duplicates]
+        number = len(places)
+        said.append(say("ignored_duplicates", *places, number=number, first_at=first, last_at=last))
+    for placed, _, finding in open_drifts(evidence):
+        facts: Facts = {"drift": finding.drift, "disagreed_at": finding.disagreed_at}
+        said.append(say(f"look_{finding.outcome}", placed.position, **facts))
+    return said
+
+
+def _ignored(evidence: Evidence) -> Iterable[Statement]:
+    for position, event in _near(evidence):
+        if event.verdict in ("late", "stale"):
+            facts: Facts = {"raw": event.raw, "received_at": event.received_at, "rule": event.rule}
+            yield say(f"ignored_{event.verdict}", position, **facts)
+
+
+def _near(evidence: Evidence) -> Iterable[tuple[int, WebhookObserved]]:
+    """Items near the instant, but for the one behind the status and those that say the same."""
+    reported = evidence.reported
+    cause = None if reported is None else reported.event
+    for position, event in evidence.around():
+        near = abs(event.received_at - evidence.at) <= NEAR_SECONDS * SECOND
+        same = isinstance(cause, WebhookObserved) and is_same_claim(cause, event)
+        if near and not same and (reported is None or position != reported.position):
+            yield position, event
+
+
+def open_drifts(evidence: Evidence) -> list[tuple[Placed, PollObserved, Finding]]:
+    """Looks that had found otherwise by the instant, and waited for a second one or for the breaker."""
+    last = {}
+    for placed, poll, finding in evidence.findings():
+        if placed.position <= evidence.position:
+            last[finding.disagreed_at] = placed, poll, finding
+    return [found for found in last.values() if found[2].outcome in UNFINISHED and not _voided(evidence, *found[:2])]
+
+
+def _voided(evidence: Evidence, placed: Placed, poll: PollObserved) -> bool:
+    """Whether what a look doubted has changed since, but for what the look itself corrected."""
+    return any(
+        each.position > placed.position and not (isinstance(each.event, Corrected) and each.event.poll == poll.poll)
+        for each in evidence.before
+    )

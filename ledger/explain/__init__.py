@@ -1,0 +1,1 @@
+"""Explanations as people read them: sentences in their language, from catalogues with a template for each statement."""

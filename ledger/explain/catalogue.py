@@ -1,0 +1,72 @@
+"""A language's catalogue: a sentence for each code, words for what is named by codes, and how facts are written."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, TypeAlias
+
+from ledger.domain.instants import to_text
+from ledger.domain.observation import Instant
+from ledger.domain.statement import Explanation, Param, Statement, is_instant
+from ledger.text import printable
+
+Language: TypeAlias = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+
+Template: TypeAlias = str | Mapping[str, str]
+"""One sentence, or `one` and `other`, by the first number among its facts."""
+
+
+class Catalogue:
+    """The sentences of one language."""
+
+    def __init__(self, language: Language, content: Mapping[str, Any]) -> None:
+        self.language = language
+        self.about: Mapping[str, str] = content["about"]
+        self.words: Mapping[str, Mapping[str, str]] = content["words"]
+        self.templates: Mapping[str, Template] = content["statements"]
+
+    def sentence(self, explanation: Explanation, statement: Statement) -> str:
+        """A statement in words. The user and the instant may be named in each."""
+        day = to_text(explanation.at)[:10]
+        written = {name: self._written(name, value, day) for name, value in statement.params.items()}
+        facts = {"uid": printable(explanation.uid), "at": _in_full(explanation.at), **written}
+        return self._template(statement).format_map(facts)
+
+    def _template(self, statement: Statement) -> str:
+        template = self.templates[statement.code]
+        if isinstance(template, str):
+            return template
+        number = next(statement.params[name] for name in COUNTED if name in statement.params)
+        return template["one" if number == 1 else "other"]
+
+    def _written(self, name: str, value: Param, day: str) -> str:
+        if is_instant(name):
+            return _shortened(int(value), day)
+        words = self.words.get(name)
+        if words is not None:
+            return words.get(str(value)) or words.get("other", "{value}").format(value=value)
+        return f"{value:,.12g}" if isinstance(value, float) else printable(str(value))
+
+
+COUNTED = ("number", "ended", "looks")
+"""The facts by which `one` and `other` are chosen."""
+
+
+def _in_full(instant: Instant) -> str:
+    """To the second, or to the millisecond where it is none."""
+    text = to_text(instant)
+    return f"{text[:19]}Z" if text[20:23] == "000" else f"{text[:23]}Z"
+
+
+def _shortened(instant: Instant, day: str) -> str:
+    """Without the day where it is the explained instant's."""
+    return _in_full(instant).removeprefix(f"{day}T")
+
+
+@cache
+def catalogue(language: Language) -> Catalogue:
+    """The catalogue of a language."""
+    text = (files(__package__) / f"{language}.json").read_text(encoding="utf-8")
+    return Catalogue(language, json.loads(text))

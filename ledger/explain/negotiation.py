@@ -1,0 +1,51 @@
+"""Which language and which form a caller wants, from the headers of HTTP or from the environment."""
+
+from collections.abc import Mapping
+
+from ledger.explain.catalogue import LANGUAGES, Language
+
+JSON, TEXT = "application/json", "text/plain"
+
+
+def language_of(header: str | None) -> Language:
+    """The best language of an `Accept-Language`, English where none of ours is wanted."""
+    best: tuple[float, Language] | None = None
+    for tag, weight in _weighed(header or ""):
+        for language in LANGUAGES:
+            fits = tag == "*" or tag.partition("-")[0] == language
+            if fits and weight > 0 and (best is None or weight > best[0]):
+                best = weight, language
+    return "en" if best is None else best[1]
+
+
+def wants_text(header: str | None) -> bool:
+    """Whether an `Accept` prefers plain text to JSON, which is sent to whoever says nothing."""
+    weights = dict(_weighed(header or ""))
+    wildcard = weights.get("*/*", 0.0)
+    as_json = weights.get(JSON, weights.get("application/*", wildcard))
+    return weights.get(TEXT, weights.get("text/*", wildcard)) > as_json
+
+
+def language_of_locale(environ: Mapping[str, str]) -> Language:
+    """The language of a terminal: Chinese of a Chinese locale, else English."""
+    locale = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
+    return "zh" if locale.lower().startswith("zh") else "en"
+
+
+def _weighed(header: str) -> list[tuple[str, float]]:
+    """Each element of a header with its q-value, in order; one that is no number counts as 0."""
+    found = []
+    for element in header.split(","):
+        name, *parameters = (part.strip().lower() for part in element.split(";"))
+        weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        if name:
+            found.append((name, _number(weight)))
+    return found
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return number if 0 <= number <= 1 else 0.0

@@ -1,0 +1,182 @@
+"""Gathering the evidence for an explanation with few and bounded questions to a history."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from ledger.domain.as_of import Belief
+from ledger.domain.events import DeliveryReceived, WebhookObserved
+from ledger.domain.evidence import Evidence, Gap, Placed
+from ledger.domain.gaps import gaps
+from ledger.domain.observation import Instant
+from ledger.domain.reconciled import Corrected, Swept
+from projections.shown import Rules
+
+EVENTS = 200
+"""Of a user, before the instant and after what made the status, are looked at."""
+AFTER = 100
+"""The same, after what was known."""
+BOUNDED = 20
+SIGNS = 60
+SERVICES = 20
+REPEATS = 20
+"""A delivery that came more often than so is said to have come so often."""
+
+
+class History(Protocol):
+    """What can be asked of a ledger of one moment; all lists are in the order of the positions."""
+
+    def head(self) -> int:
+        """The last position, 0 of an empty ledger."""
+        ...
+
+    def believed(self, uid: str, at: Instant, position: int) -> tuple[Belief, Rules]:
+        """What whoever knows the ledger up to a position knows of a user at an instant, and the rules of that."""
+        ...
+
+    def at(self, positions: Sequence[int]) -> list[Placed]:
+        """The events at these positions, those that there are."""
+        ...
+
+    def last_before(self, position: int) -> Placed | None:
+        """The last event of the ledger before a position."""
+        ...
+
+    def version_at(self, uid: str, position: int) -> int:
+        """Of a user's stream, as of a position; 0 before his first event."""
+        ...
+
+    def of_user(self, uid: str, after: int, upto: int) -> list[Placed]:
+        """A user's events with versions above `after`, up to `upto`."""
+        ...
+
+    def bounded(self, uid: str, after: int, limit: int) -> list[Placed]:
+        """His first corrections and sweeps with versions above `after`."""
+        ...
+
+    def delivery(self, delivery: str) -> Placed | None:
+        """The event of a delivery."""
+        ...
+
+    def repeating(self, delivery: str) -> list[Placed]:
+        """The deliveries that were taken for repetitions of that one."""
+        ...
+
+    def poll(self, poll: str) -> Placed | None:
+        """The event of a poll."""
+        ...
+
+    def run(self, run: str) -> Placed | None:
+        """The event of a run's begin."""
+        ...
+
+    def finding(self, uid: str, at: Instant) -> list[Placed]:
+        """The polls that tell of the user's drifts which may have been there at the instant."""
+        ...
+
+    def signs(self, sources: Sequence[str], position: int, limit: int) -> list[Placed]:
+        """Darkness, nodes down, booted, settled, the breaker: the last up to a position, and the first after it."""
+        ...
+
+    def services(self, source: str, position: int, limit: int) -> list[Placed]:
+        """Starts and stops of instances: the last so many up to a position, and the first after."""
+        ...
+
+    def verified_at(self, uid: str) -> Instant | None:
+        """The last look at a user that agreed."""
+        ...
+
+
+def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
+    """The evidence on a user at an instant, for whoever knew the ledger up to a position."""
+    head = history.head()
+    belief, rules = history.believed(uid, at, position)
+    now, _ = history.believed(uid, at, head)
+    presence = belief.presence
+    version = history.version_at(uid, position)
+    before = history.of_user(uid, max(0, version - EVENTS), version)
+    after = history.of_user(uid, version, version + AFTER)
+    known = history.at([position])
+    # The state that a slice began with may go back to positions that here are of something else.
+    cited = {placed.position: placed for placed in history.at(_causes(belief)) if placed.uid == uid}
+    flip = presence.flip
+    reported = None if flip is None else cited.get(flip.cause.position)
+    event = None if reported is None else reported.event
+    following = [] if reported is None else history.of_user(uid, reported.version, reported.version + EVENTS)
+    names = sorted({device.source for device in presence.devices}) or list(rules.sources)
+    if isinstance(event, Swept):
+        cited |= {placed.position: placed for placed in history.at([event.evidence])}
+    delivery = history.delivery(event.delivery) if isinstance(event, WebhookObserved) else None
+    return Evidence(
+        uid=uid,
+        at=at,
+        position=position,
+        known_at=known[0].recorded_at if known else 0,
+        head=head,
+        presence=presence,
+        sources=rules.sources,
+        policy=rules.policy,
+        shown=belief.shown,
+        now=now.shown,
+        uncertain=now.uncertain,
+        verified_at=history.verified_at(uid) if len(after) < AFTER and not any(map(_flips, after)) else None,
+        before=before,
+        after=after,
+        bounded=history.bounded(uid, version, BOUNDED),
+        following=following,
+        following_cut=len(following) == EVENTS,
+        cited=cited,
+        delivery=delivery,
+        repeats=_repeats(history, delivery),
+        polls=_polls(history, uid, at, event),
+        run=history.run(event.run) if isinstance(event, Corrected | Swept) else None,
+        signs=history.signs(names, position, SIGNS),
+        gaps=_gaps(history, names, position),
+    )
+
+
+def _flips(placed: Placed) -> bool:
+    return getattr(placed.event, "status_after", None) != getattr(placed.event, "status_before", None)
+
+
+def _causes(belief: Belief) -> list[int]:
+    """The positions that the status goes back to: what is shown, and what the evidence said last."""
+    flip, shown = belief.presence.flip, belief.shown
+    causes = (shown.cause, None if flip is None else flip.cause)
+    return list(dict.fromkeys(cause.position for cause in causes if cause is not None))
+
+
+def _repeats(history: History, delivery: Placed | None) -> list[Placed]:
+    """The other deliveries with the body of this one: each repeats the one before it."""
+    if delivery is None or not isinstance(delivery.event, DeliveryReceived):
+        return []
+    found: list[Placed] = []
+    earlier: Placed | None = delivery
+    while earlier is not None and len(found) < REPEATS:
+        repeats = earlier.event.repeats if isinstance(earlier.event, DeliveryReceived) else None
+        earlier = None if repeats is None else history.delivery(repeats)
+        found += [] if earlier is None else [earlier]
+    last = [delivery]
+    while last and len(found) < REPEATS:
+        event = last[-1].event
+        last = history.repeating(event.delivery) if isinstance(event, DeliveryReceived) else []
+        found += last
+    return sorted(found, key=lambda placed: placed.position)
+
+
+def _polls(history: History, uid: str, at: Instant, event: object) -> list[Placed]:
+    """The poll of a correction, and those that found drifts."""
+    found = {placed.position: placed for placed in history.finding(uid, at)}
+    own = history.poll(event.poll) if isinstance(event, Corrected) else None
+    if own is not None:
+        found[own.position] = own
+    return [found[place] for place in sorted(found)]
+
+
+def _gaps(history: History, sources: Sequence[str], position: int) -> list[Gap]:
+    """The times without us around a position; each source has the same starts and stops."""
+
+    def each() -> Iterator[Gap]:
+        for source in sources[:1]:
+            yield from gaps(history.services(source, position, SERVICES), history.last_before)
+
+    return list(each())
