@@ -22,7 +22,9 @@ CREATE INDEX events_rules ON events (position)
     WHERE kind IN ('configured.v1', 'node_down.v1', 'node_booted.v1', 'node_settled.v1', 'source_dark.v1',
                    'source_lit.v1', 'source_imported.v1');
 CREATE INDEX events_bounded ON events (stream, version) WHERE kind IN ('corrected.v1', 'swept.v1');
-CREATE INDEX events_service ON events (stream, position) WHERE kind IN ('service_started.v1', 'service_stopped.v1');
+CREATE INDEX events_signs ON events (stream, position)
+    WHERE kind IN ('service_started.v1', 'service_stopped.v1', 'node_down.v1', 'node_booted.v1', 'node_settled.v1',
+                   'source_dark.v1', 'source_lit.v1', 'breaker_opened.v1', 'breaker_closed.v1');
 CREATE INDEX events_poll ON events ((payload_json(payload) ->> 'poll')) WHERE kind = 'poll_observed.v1';
 CREATE INDEX events_repeats ON events ((payload_json(payload) ->> 'repeats'))
     WHERE kind = 'delivery_received.v1' AND payload_json(payload) ? 'repeats';
@@ -91,40 +93,59 @@ CREATE TABLE snapshots (
     PRIMARY KEY (uid, version)
 );
 
--- The story of each user: what changed, with what changed nothing folded together.
+-- An instant as the API shows it.
+CREATE FUNCTION instant_text(microseconds bigint) RETURNS text LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
+    SELECT to_char((timestamptz 'epoch' + microseconds * interval '1 microsecond') AT TIME ZONE 'UTC',
+                   'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+-- The story of each user: an entry for each event that changed something, one for a run of those that changed nothing.
 CREATE TABLE timeline (
     uid           text COLLATE "C" NOT NULL,
     position      bigint NOT NULL,  -- of its first event
     last_position bigint NOT NULL,  -- of its last one, where several are folded
     kind          text   NOT NULL,
-    number        bigint NOT NULL,  -- of events
     at            bigint NOT NULL,  -- from …
     until         bigint NOT NULL,  -- … to
     entry         bytea  NOT NULL,  -- what the API shows, JSON
     PRIMARY KEY (uid, position)
 );
 
+-- When a source was dark or one of its nodes down, so that what was known of its users may have been wrong.
+CREATE TABLE in_doubt (
+    source        text   NOT NULL,
+    position      bigint NOT NULL,  -- of the event that began it
+    node          text   NOT NULL,  -- '': the source itself was dark
+    at            bigint NOT NULL,  -- from …
+    until         bigint,           -- … to
+    reason        text   NOT NULL,
+    ended_by      text,
+    last_position bigint,           -- of the event that ended it
+    PRIMARY KEY (source, position, node)
+);
+
 -- Sessions with begin and end. Ends are bounds: it ended after `ended_after`, where that is known, and by `ended_at`.
 CREATE TABLE sessions (
     uid            text COLLATE "C" NOT NULL,
     position       bigint NOT NULL,  -- of the event that opened it
-    ordinal        integer NOT NULL, -- among those that the event opened
+    ordinal        bigint NOT NULL,  -- among those that the event opened, from 0
     source         text   NOT NULL,
     scope          text   NOT NULL,
-    device_flag    integer,
+    device_flag    bigint,
     conn_id        bigint,
     node           text   NOT NULL,  -- that told of it
     held_by        text,
     opened_at      bigint NOT NULL,
     opened_after   bigint,
-    opened_by      text   NOT NULL,  -- the rule
+    opened_by      text   NOT NULL,  -- the rule, or the effect
     seen_at        bigint NOT NULL,  -- the last evidence of it
     ended_at       bigint,
     ended_after    bigint,
-    ended_by       text,             -- the rule
+    ended_by       text,             -- the rule, or the effect
     ended_position bigint,
-    concurrent     integer NOT NULL, -- sessions of the user that were open when it began, itself included
-    flaps          integer NOT NULL, -- sessions of the same device that ended within the minute before it began
+    concurrent     bigint NOT NULL,  -- sessions of the user that were open once it had begun, itself included
+    flaps          bigint NOT NULL,  -- sessions of the same device that ended within the minute before it began
     PRIMARY KEY (uid, position, ordinal)
 );
-CREATE INDEX sessions_open ON sessions (uid) WHERE ended_position IS NULL;
+-- The open ones, and those that ended lately.
+CREATE INDEX sessions_ends ON sessions (uid, ended_at);

@@ -8,6 +8,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.as_of import InFlight
 from ledger.domain.instants import optional
+from ledger.domain.observation import Instant
 from ledger.domain.reconciled import Finding, PollObserved
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import SOURCE_PREFIX
@@ -38,6 +39,24 @@ _IN_FLIGHT = """
 SELECT uid, last_position, agreed_at, disagreed_at FROM drifts
  WHERE uid = ANY(%b) AND state = 'in_flight' AND last_position > %s AND last_position <= %s
  ORDER BY uid, last_position
+"""
+
+# Of those that may have been there at an instant, the last ones.
+_TOLD_AT = """
+SELECT position, last_position FROM drifts
+ WHERE uid = %s AND coalesce(agreed_at, disagreed_at) <= %s AND (ended_at IS NULL OR ended_at >= %s)
+ ORDER BY disagreed_at DESC LIMIT 5
+"""
+
+# For the timeline: a user's drifts, each with the last position that it reaches.
+TOLD: LiteralString = """
+SELECT position, CASE WHEN state IN ('open', 'held') THEN 9223372036854775807 ELSE last_position END AS reaches,
+       convert_to(json_build_object(
+           'kind', 'drift', 'position', position, 'last_position', last_position, 'at', instant_text(disagreed_at),
+           'until', instant_text(ended_at), 'source', source, 'node', node, 'drift', kind, 'state', state,
+           'agreed_at', instant_text(agreed_at), 'disagreed_at', instant_text(disagreed_at),
+           'attributed_to', attributed_to, 'run', run)::text, 'UTF8') AS entry
+  FROM drifts WHERE uid = %(uid)s
 """
 
 _PAGE: LiteralString = """
@@ -207,6 +226,12 @@ def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int
     params.append(limit)
     rows: Sequence[tuple[Any, ...]] = connection.execute(query + " ORDER BY position, uid LIMIT %s", params).fetchall()
     return [Drift(*row) for row in rows]
+
+
+def told_at(connection: Connection[TupleRow], uid: str, at: Instant) -> list[int]:
+    """The positions of the polls that first and last told of the user's drifts which may have been there then."""
+    rows = connection.execute(_TOLD_AT, (uid, at, at)).fetchall()
+    return sorted({position for row in rows for position in row})
 
 
 def in_flight(

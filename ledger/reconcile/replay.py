@@ -1,7 +1,7 @@
 """Replay: a recording through the very functions that ingest and reconciliation run, on a virtual clock, in memory."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,15 @@ from ledger.domain.source import SourceState
 from ledger.domain.status import derive, next_change_at
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.reconcile.recorded_world import RecordedWorld
+from ledger.reconcile.tally import verdicts_of
 from ledger.sources.wukongim.recording import Header, RecordedLine, RecordedPoll, RecordedWebhook
 from ledger.store.mapper import Recorded
 
 SOURCE = "main"
 REJECTED_BYTES = 65536
+
+
+Listener = Callable[[Recorded, Instant], None]
 
 
 @dataclass
@@ -58,10 +62,14 @@ class ReplayResult:
 
 
 class Replay:
-    """One run of the rules; the shown status of each user is followed through every instant."""
+    """One run of the rules; the shown status of each user is followed through every instant.
 
-    def __init__(self, header: Header, policy: Policy) -> None:
+    `listen` is told of each event, in the order of their positions, with the instant at which it would be recorded.
+    """
+
+    def __init__(self, header: Header, policy: Policy, listen: Listener | None = None) -> None:
         self._header = header
+        self._listen = listen or (lambda event, at: None)
         self._draft = Draft({SOURCE: SourceState(SOURCE)}, {}, 0, REJECTED_BYTES)
         self._policy = policy
         self._due: dict[str, Instant] = {}
@@ -93,6 +101,7 @@ class Replay:
     def _take(self, events: Iterable[Recorded], at: Instant) -> None:
         """Count events, and note what they change of what is shown."""
         for event in events:
+            self._listen(event, at)
             match event.event:
                 case WebhookObserved() | Corrected() | Swept() | TierSet() as of_user if event.uid is not None:
                     self._count(event.uid, of_user)
@@ -118,19 +127,12 @@ class Replay:
             nodes=nodes,
             rules_version=RULES_VERSION,
         )
-        self._draft.append_to_source(SOURCE, event)
+        self._listen(self._draft.append_to_source(SOURCE, event), at)
 
     def _count(self, uid: str, event: WebhookObserved | Corrected | Swept | TierSet) -> None:
         self.result.events += 1
-        verdicts = self.result.verdicts
-        if isinstance(event, Swept):
-            verdicts["swept"] += len(event.ended)
-        else:
-            verdicts[event.verdict] += 1
-        if isinstance(event, WebhookObserved):
-            implied = event.implied + event.implied_elsewhere
-            verdicts.update({name: n for name, n in (("swept", len(event.swept)), ("implied", implied)) if n})
-        elif isinstance(event, Corrected):
+        self.result.verdicts.update(verdicts_of(event))
+        if isinstance(event, Corrected):
             self.result.corrections += event.drift is not None
         self.result.users.setdefault(uid, UserStory()).events += 1
 
