@@ -37,7 +37,15 @@ def take(source: SourceState, *deliveries: Delivery) -> tuple[SourceState, Deliv
 def test_a_delivery_is_recorded_as_it_came() -> None:
     _, event = take(configured(), delivery(1, conn_ids=(3, 7)))
     assert event == DeliveryReceived(
-        delivery="d1", node="n1", received_at=T + SECOND, digest="a", size=10, items=2, rejected=1, highest_conn_id=7
+        delivery="d1",
+        node="n1",
+        received_at=T + SECOND,
+        digest="a",
+        size=10,
+        items=2,
+        rejected=1,
+        lowest_conn_id=3,
+        highest_conn_id=7,
     )
 
 

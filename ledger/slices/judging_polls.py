@@ -1,0 +1,141 @@
+"""Polls judged again: from the rows that their events keep, the fence, and the doubts that looks before them left."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from ledger.domain.drift import Doubt, Poll
+from ledger.domain.look import JudgedLook, Watch
+from ledger.domain.reconciled import Corrected, Finding, PollObserved
+from ledger.domain.source import SourceState
+from ledger.reconcile import judge, plan
+from ledger.slices.judged import Judged, PlacedDraft, Said
+from ledger.slices.placed import Placed
+
+DOUBT_BEFORE = "the look that first disagreed is not in the slice"
+DOUBT_ENDED = "a look that left no event ended the doubt before it"
+NOT_KEPT = "what the answer said was not kept"
+
+
+class Polls:
+    """Judges polls in the order of their positions, and remembers the doubts that they leave."""
+
+    def __init__(self, draft: PlacedDraft, users: Collection[str] | None) -> None:
+        self._draft = draft
+        self._users = users
+        """The slice's; of others a poll says what cannot be judged. None: everybody."""
+        self._doubts: dict[tuple[str, str], Doubt] = {}
+        """By source and user, as judged again."""
+        self._begun: dict[tuple[str, str], int] = {}
+        """When the first look disagreed, of doubts on record that began in the slice."""
+
+    def take(self, poll: Placed, event: PollObserved, corrections: Sequence[Placed]) -> list[Judged]:
+        """What an answer came to for each user whom it said something new of, then and now."""
+        findings = {finding.uid: finding for finding in event.findings}
+        corrected = {each.uid: each for each in corrections if each.uid is not None}
+        recorded: dict[str, tuple[Finding | None, Placed | None]] = {
+            uid: (findings.get(uid), corrected.get(uid))
+            for uid in dict.fromkeys([*event.rows, *findings, *corrected])
+            if self._users is None or uid in self._users
+        }
+        why_not = {uid: self._why_not(poll, event, uid, finding) for uid, (finding, _) in recorded.items()}
+        asked = Poll(event.poll, event.run, event.node, event.route, event.asked_at, event.answered_at, event.head)
+        verdicts = self._judge_all(poll, event, asked, {uid: recorded[uid] for uid, why in why_not.items() if not why})
+        for uid, judged in verdicts.judged:
+            finding, correction = recorded[uid]
+            # Rarely an answer that agreed overtakes another look: the doubt that this one left is gone without a word.
+            if _said(finding, correction) != _judged(judged) and self._was_ended(poll, event, uid, finding):
+                why_not[uid] = DOUBT_ENDED
+        verdicts.judged[:] = [(uid, judged) for uid, judged in verdicts.judged if not why_not[uid]]
+        places = {uid: each.position for uid, each in corrected.items()}
+        self._draft.stand_at(poll.position, places)
+        for _ in judge.record(self._draft, poll.source, asked, event.asked, verdicts, {}, event.agreed):
+            pass
+        for uid, (_, correction) in recorded.items():
+            if why_not[uid] and correction is not None:
+                assert isinstance(correction.event, Corrected)
+                self._draft.append_to_user(uid, correction.event)
+        self._draft.leave()
+        return list(self._outcomes(poll, recorded, dict(verdicts.judged), why_not, event))
+
+    def _outcomes(
+        self,
+        poll: Placed,
+        recorded: Mapping[str, tuple[Finding | None, Placed | None]],
+        verdicts: Mapping[str, JudgedLook],
+        why_not: Mapping[str, str | None],
+        event: PollObserved,
+    ) -> list[Judged]:
+        outcomes = []
+        for uid, (finding, correction) in recorded.items():
+            said = _said(finding, correction)
+            judged = verdicts.get(uid)
+            replayed = said if why_not[uid] else () if judged is None else _judged(judged)
+            self._remember(poll, event, uid, finding, None if judged is None else judged.watch.doubt)
+            position = poll.position if correction is None else correction.position
+            outcomes.append(Judged(position, uid, said, replayed, why_not[uid]))
+        return outcomes
+
+    def _judge_all(
+        self,
+        poll: Placed,
+        event: PollObserved,
+        asked: Poll,
+        recorded: Mapping[str, tuple[Finding | None, Placed | None]],
+    ) -> judge.Verdicts:
+        source = self._draft.source(poll.source)
+        watches = {
+            uid: self._watch(poll.source, uid, finding, correction) for uid, (finding, correction) in recorded.items()
+        }
+        looks = self._looks(source, event, watches)
+        return judge.judge_all(source, asked, looks, holding=source.breaker_until is not None)
+
+    def _looks(self, source: SourceState, event: PollObserved, watches: Mapping[str, Watch]) -> list[judge.Look]:
+        if event.route == plan.ROWS.value:
+            rows = {uid: judge.read_rows(event.rows[uid]) for uid in watches}
+            return judge.looks_at_rows(self._draft.presence, source, event.node, watches, rows)
+        connections = {uid: judge.read_connections(event.rows[uid]) for uid in watches}
+        answered = set(event.node.split("+"))
+        silent = plan.silent_node(source, answered)
+        looks = judge.looks_at_connections(self._draft.presence, source, watches, connections, silent)
+        return plan.only_answered(source, looks, answered)
+
+    def _watch(self, source: str, uid: str, finding: Finding | None, correction: Placed | None) -> Watch:
+        """What was left open of the user; the last look that agreed is on record where it served as evidence."""
+        verified_at = None if finding is None else finding.agreed_at
+        if correction is not None and isinstance(correction.event, Corrected) and correction.event.drift is None:
+            verified_at = correction.event.agreed_at
+        return Watch(0, verified_at=verified_at, doubt=self._doubts.get((source, uid)))
+
+    def _why_not(self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None) -> str | None:
+        if uid not in event.rows:
+            return NOT_KEPT
+        if finding is None or finding.disagreed_at == event.answered_at:
+            return None
+        return None if self._begun.get((poll.source, uid)) == finding.disagreed_at else DOUBT_BEFORE
+
+    def _was_ended(self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None) -> bool:
+        """Whether a doubt that began in the slice is on record no longer, without an end."""
+        is_first = finding is None or finding.disagreed_at == event.answered_at
+        return is_first and (poll.source, uid) in self._begun
+
+    def _remember(
+        self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None, doubt: Doubt | None
+    ) -> None:
+        key = (poll.source, uid)
+        if doubt is None:
+            self._doubts.pop(key, None)
+        else:
+            self._doubts[key] = doubt
+        if finding is None or finding.outcome not in ("open", "held"):
+            self._begun.pop(key, None)
+        elif finding.disagreed_at == event.answered_at:
+            self._begun[key] = finding.disagreed_at
+
+
+def _said(finding: Finding | None, correction: Placed | None) -> tuple[Said, ...]:
+    event = None if correction is None else correction.event
+    assert event is None or isinstance(event, Corrected)
+    return tuple(each for each in (finding, event) if each is not None)
+
+
+def _judged(judged: JudgedLook) -> tuple[Said, ...]:
+    return tuple(each for each in (judged.finding, judged.event) if each is not None)

@@ -1,0 +1,132 @@
+"""A slice without the users' names: whatever may hold a uid is replaced; counts, order, connIds and instants stay."""
+
+import base64
+from collections.abc import Iterator
+from typing import assert_never
+
+import msgspec
+
+from ledger.domain.events import (
+    BodyRejected,
+    Configured,
+    DeliveryReceived,
+    ItemRejected,
+    ServiceStarted,
+    ServiceStopped,
+    WebhookObserved,
+)
+from ledger.domain.history import Event, SourceEvent, UserEvent
+from ledger.domain.imported import PresenceImported, SourceImported
+from ledger.domain.nodes import OpenRun
+from ledger.domain.observation import Claim, parse_item
+from ledger.domain.reconciled import (
+    BreakerClosed,
+    BreakerOpened,
+    Corrected,
+    Finding,
+    NodeBooted,
+    NodeDown,
+    NodeSettled,
+    PollObserved,
+    RunEnded,
+    RunStarted,
+    SourceDark,
+    SourceLit,
+    Swept,
+    TierSet,
+)
+from ledger.slices.form import EventLine, Slice, StateLine
+from ledger.slices.pseudonyms import Pseudonyms
+from ledger.store.mapper import USER_PREFIX, EventMapper, user_stream
+
+_replace = msgspec.structs.replace
+
+
+def pseudonymised(taken: Slice, names: Pseudonyms, mapper: EventMapper) -> Slice:
+    """The same slice of users whose names only the key's holder knows. Its lines raise UnknownKind."""
+    users = taken.header.users
+    header = _replace(
+        taken.header, pseudonymised=True, users=None if users is None else tuple(names.of(uid) for uid in users)
+    )
+    return Slice(header, _lines(taken, names, mapper))
+
+
+def _lines(taken: Slice, names: Pseudonyms, mapper: EventMapper) -> Iterator[StateLine | EventLine]:
+    for line in taken.lines:
+        event = renamed(mapper.event(line.event_kind, bytes(line.payload)), names)
+        kind, payload = mapper.kind_and_payload(event)
+        stream = line.stream
+        if stream.startswith(USER_PREFIX):
+            stream = user_stream(names.of(stream.removeprefix(USER_PREFIX)))
+        yield _replace(line, stream=stream, event_kind=kind, payload=msgspec.Raw(payload))
+
+
+def renamed(event: Event, names: Pseudonyms) -> Event:
+    """An event as it would be if its users had these names."""
+    return _of_user(event, names) if isinstance(event, UserEvent) else _of_source(event, names)
+
+
+def _of_user(event: UserEvent, names: Pseudonyms) -> UserEvent:
+    match event:
+        case WebhookObserved():
+            return _replace(event, raw=_item(event.raw, names))
+        case TierSet():
+            return _replace(event, by=names.redacted(event.by))
+        case PresenceImported():
+            return _replace(event, presence=_replace(event.presence, uid=names.of(event.presence.uid)))
+        case Corrected() | Swept():
+            return event
+        case _:
+            assert_never(event)
+
+
+def _of_source(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
+    match event:
+        case DeliveryReceived():
+            return _replace(event, digest=names.digest(event.digest))
+        case ItemRejected():
+            digest = None if event.digest is None else names.digest(event.digest)
+            return _replace(event, raw=names.redacted(event.raw), digest=digest)
+        case BodyRejected():
+            body = base64.b64encode(names.redacted(event.raw_base64).encode()).decode()
+            return _replace(event, raw_base64=body, digest=names.digest(event.digest))
+        case PollObserved():
+            findings = tuple(_finding(finding, names) for finding in event.findings)
+            return _replace(event, findings=findings, rows={names.of(uid): row for uid, row in event.rows.items()})
+        case RunStarted():
+            return _replace(event, uids=tuple(names.of(uid) for uid in event.uids))
+        case RunEnded():
+            return _replace(event, failures={node: names.redacted(why) for node, why in event.failures.items()})
+        case NodeDown():
+            return _replace(event, reason=names.redacted(event.reason))
+        case SourceImported():
+            return _imported(event, names)
+        case Configured() | ServiceStarted() | ServiceStopped() | NodeBooted() | NodeSettled():
+            return event
+        case SourceDark() | SourceLit() | BreakerOpened() | BreakerClosed():
+            return event
+        case _:
+            assert_never(event)
+
+
+def _item(raw: str, names: Pseudonyms) -> str:
+    """The item with its uid replaced, the numbers as they were written."""
+    claim = parse_item(raw)
+    if not isinstance(claim, Claim):
+        # An older version took for an item what this one does not.
+        return names.redacted(raw)
+    return names.of(claim.uid) + raw[len(claim.uid) :]
+
+
+def _finding(finding: Finding, names: Pseudonyms) -> Finding:
+    return _replace(finding, uid=names.of(finding.uid))
+
+
+def _imported(event: SourceImported, names: Pseudonyms) -> SourceImported:
+    runs = {name: _open_run(run, names) for name, run in event.open_runs.items()}
+    recent = tuple(body._replace(digest=names.digest(body.digest)) for body in event.recent)
+    return _replace(event, open_runs=runs, recent=recent)
+
+
+def _open_run(run: OpenRun, names: Pseudonyms) -> OpenRun:
+    return _replace(run, uids=tuple(names.of(uid) for uid in run.uids))

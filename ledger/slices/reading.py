@@ -1,0 +1,136 @@
+"""Reading a slice from its file, line by line, each checked; the first that is not right is named."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import msgspec
+
+from ledger.errors import LedgerError
+from ledger.slices.form import FORMAT, AnyLine, Chain, End, EventLine, Header, Slice, SliceError, StateLine
+
+GZIP = b"\x1f\x8b"
+
+NEXT = "Nothing of it was taken; export it again."
+
+
+class Numbered(NamedTuple):
+    """A line's value with its number, from 1."""
+
+    number: int
+    line: StateLine | EventLine
+
+
+class _Peek(msgspec.Struct):
+    """What tells a slice from anything else, and its version."""
+
+    kind: str
+    format: int = 0
+
+
+class SliceFile:
+    """A slice's file. Each pass over its lines checks them anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._opened() as stream:
+            line = next(self._texts(stream), b"")
+            self.header = self._header(line)
+
+    def slice(self) -> Slice:
+        """Its header and its lines."""
+        return Slice(self.header, (each.line for each in self.lines()))
+
+    def lines(self) -> Iterator[Numbered]:
+        """The states and events with the numbers of their lines. Raises SliceError at the first that is not right."""
+        chain = Chain()
+        end: End | None = None
+        counted = [0, 0]
+        with self._opened() as stream:
+            number = 0
+            for number, text in enumerate(self._texts(stream), 1):
+                line = self._line(chain, number, text)
+                if end is not None:
+                    raise self.wrong(number, "stands after the end")
+                if isinstance(line, Header):
+                    if number > 1:
+                        raise self.wrong(number, "is a second header")
+                elif isinstance(line, End):
+                    end = line
+                else:
+                    counted[isinstance(line, StateLine)] += 1
+                    yield Numbered(number, line)
+            if end is None:
+                raise self.wrong(number, "is the last, and no end: the file was cut")
+            if [end.events, end.states] != counted:
+                raise self.wrong(number, f"counts {end.events} events and {end.states} states, which there are not")
+
+    def wrong(self, number: int, why: str) -> SliceError:
+        """What is wrong with a line."""
+        return SliceError(f"{self.path}: line {number} {why}.\n{NEXT}")
+
+    def _line(self, chain: Chain, number: int, text: bytes) -> AnyLine:
+        try:
+            line = chain.read(text)
+        except msgspec.DecodeError as error:
+            raise self.wrong(number, f"is no line of a slice ({error})") from error
+        if line is None:
+            raise self.wrong(number, "was altered, or one before it is missing: its checksum is not right")
+        return line
+
+    def _header(self, text: bytes) -> Header:
+        try:
+            peeked = msgspec.json.decode(text, type=_Peek)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            peeked = _Peek("")
+        if peeked.kind != "header":
+            raise SliceError(
+                f"{self.path} is no slice: line 1 is no header.\n`presence-ledger export FILE` makes a slice."
+            )
+        if peeked.format > FORMAT:
+            raise SliceError(
+                f"{self.path}: line 1 says that its format is {peeked.format}, and this version reads {FORMAT}.\n"
+                "Upgrade presence ledger."
+            )
+        line = self._line(Chain(), 1, text)
+        if not isinstance(line, Header):
+            raise self.wrong(1, "is no header")
+        return line
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        try:
+            with self.path.open("rb") as file:
+                is_gzip = file.read(2) == GZIP
+                file.seek(0)
+                yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
+        except OSError as error:
+            raise LedgerError(
+                f"{self.path} cannot be read: {error.strerror or error}.\nName a slice's file."
+            ) from error
+
+    def _texts(self, stream: BinaryIO) -> Iterator[bytes]:
+        """The file's lines; one without a line break was cut."""
+        number = 0
+        try:
+            for number, text in enumerate(stream, 1):
+                if not text.endswith(b"\n"):
+                    raise self.wrong(number, "ends in the middle: the file was cut")
+                yield text[:-1]
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise self.wrong(number + 1, "cannot be unpacked: the file was cut or altered") from error
+
+
+def is_slice(path: Path) -> bool:
+    """Whether a file begins as a slice does, whatever follows. Raises LedgerError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(2)
+            if first == GZIP:
+                return True
+            return b'"kind":"header"' in first + file.readline(4096)
+    except OSError as error:
+        raise LedgerError(f"cannot read {path}: {error.strerror}") from error

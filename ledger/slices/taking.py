@@ -1,0 +1,160 @@
+"""Taking a slice of the ledger: the states where it begins, then its events, read in one snapshot."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from heapq import merge
+from itertools import chain, islice
+from typing import NamedTuple
+
+import msgspec
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger import __version__
+from ledger.domain import imported, source
+from ledger.domain.events import BodyRejected, DeliveryReceived, ItemRejected, WebhookObserved
+from ledger.domain.history import Event, SourceEvent
+from ledger.domain.instants import of_datetime
+from ledger.domain.policy import RULES_VERSION
+from ledger.domain.reconciled import PollObserved
+from ledger.domain.source import SourceState, evolve_source
+from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
+from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream, user_stream
+from ledger.store.recorder import StoredRow
+from projections import current, history, slices
+
+USERS_AT_A_TIME = 500
+
+Progress = Callable[[int, int], None]
+"""Told how many positions are behind, of how many."""
+
+
+class Wanted(NamedTuple):
+    """Which part of the ledger: of these users, from `since` on and before `until`; None is no bound."""
+
+    users: tuple[str, ...] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@contextmanager
+def taken(connection: Connection[TupleRow], mapper: EventMapper, wanted: Wanted, progress: Progress) -> Iterator[Slice]:
+    """The slice of the ledger as of now; its lines are there as long as the context is. Raises UnknownKind."""
+    users = None if wanted.users is None else [uid for uid in dict.fromkeys(wanted.users) if current.can_be_stored(uid)]
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        bounds = slices.bounds(connection, wanted.since, wanted.until)
+        header = Header(
+            format=FORMAT,
+            software_version=__version__,
+            rules_version=RULES_VERSION,
+            since=wanted.since,
+            until=wanted.until,
+            users=None if users is None else tuple(users),
+            pseudonymised=False,
+            policy=history.rules_at(connection, mapper, bounds.stop).policy,
+            began=Place(bounds.start, slices.recorded_at(connection, bounds.start)),
+            head=Place(bounds.head, bounds.head_recorded_at),
+        )
+        states = _states(connection, mapper, bounds.start, users) if bounds.start else iter(())
+        rows = slices.between(connection, bounds.start, bounds.stop, users)
+        counted = _counted(rows, bounds.start, bounds.stop, progress)
+        events = counted if users is None else _cited(counted, mapper, users)
+        yield Slice(header, chain(states, map(_event_line, events)))
+
+
+def _counted(rows: Iterator[StoredRow], start: int, stop: int, progress: Progress) -> Iterator[StoredRow]:
+    for row in rows:
+        progress(row.position - start, stop - start)
+        yield row
+
+
+def _event_line(row: StoredRow) -> EventLine:
+    return EventLine(
+        position=row.position,
+        stream=row.stream,
+        version=row.version,
+        event_kind=row.kind,
+        recorded_at=row.recorded_at,
+        payload=msgspec.Raw(row.payload),
+    )
+
+
+def _states(
+    connection: Connection[TupleRow], mapper: EventMapper, start: int, users: Sequence[str] | None
+) -> Iterator[StateLine]:
+    """What sources and users had come to where the slice begins, in the order of their last events."""
+    of_sources = (_source_line(connection, mapper, name, start) for name in slices.source_names(connection))
+    placed = sorted((line for line in of_sources if line is not None), key=_position)
+    return merge(placed, _user_lines(connection, mapper, start, users), key=_position)
+
+
+def _position(line: StateLine) -> int:
+    return line.position
+
+
+def _source_line(connection: Connection[TupleRow], mapper: EventMapper, name: str, start: int) -> StateLine | None:
+    """A source's state, folded from its beginning; None where it began later."""
+    state, last = SourceState(name), None
+    for last in slices.of_stream(connection, source_stream(name), start):
+        event = mapper.event(last.kind, last.payload)
+        assert isinstance(event, SourceEvent)
+        state = evolve_source(state, event, last.position)
+    if last is None:
+        return None
+    return _state_line(mapper, source.as_imported(state), last.stream, state.version, last.position, last.recorded_at)
+
+
+def _user_lines(
+    connection: Connection[TupleRow], mapper: EventMapper, start: int, users: Sequence[str] | None
+) -> Iterator[StateLine]:
+    lasts = slices.last_events(connection, start, users)
+    while part := list(islice(lasts, USERS_AT_A_TIME)):
+        presences = dict(current.load(connection, [last.uid for last in part]))
+        moved = [last.uid for last in part if presences[last.uid].version != last.version]
+        presences |= history.presences_at(connection, mapper, moved, start)
+        for last in part:
+            presence = presences[last.uid]
+            event = imported.as_imported(presence, of_datetime(last.recorded_at))
+            stream = user_stream(last.uid)
+            yield _state_line(mapper, event, stream, presence.version, last.position, last.recorded_at)
+
+
+def _state_line(
+    mapper: EventMapper, event: Event, stream: str, version: int, position: int, recorded_at: datetime
+) -> StateLine:
+    kind, payload = mapper.kind_and_payload(event)
+    return StateLine(
+        position=position,
+        stream=stream,
+        version=version,
+        event_kind=kind,
+        recorded_at=recorded_at,
+        payload=msgspec.Raw(payload),
+    )
+
+
+def _cited(rows: Iterator[StoredRow], mapper: EventMapper, users: Sequence[str]) -> Iterator[StoredRow]:
+    """The users' events, and of the sources' what these cite or what concerns everybody."""
+    chosen = set(users)
+    waiting: dict[str, tuple[str, StoredRow]] = {}
+    for row in rows:
+        event = mapper.event(row.kind, row.payload)
+        match event:
+            case DeliveryReceived():
+                # Its items follow it at once, if one names one of the users.
+                waiting[row.stream.removeprefix(SOURCE_PREFIX)] = (event.delivery, row)
+            case PollObserved():
+                if not chosen.isdisjoint(event.rows) or any(finding.uid in chosen for finding in event.findings):
+                    yield row
+            case WebhookObserved():
+                delivery, received = waiting.get(event.source, ("", row))
+                if delivery == event.delivery:
+                    del waiting[event.source]
+                    yield received
+                yield row
+            case ItemRejected() | BodyRejected():
+                pass
+            case _:
+                yield row
