@@ -17,6 +17,9 @@ SELECT name, position, stopped_position, stopped_reason, updated_at,
   FROM projections ORDER BY name
 """
 
+# Of one projection, named in the query.
+POSITION_OF: LiteralString = "coalesce((SELECT position FROM projections WHERE name = '{}'), 0)"
+
 _PLACE: LiteralString = """
 SELECT position, stopped_position,
        (SELECT array_agg(position) FROM projection_skips AS s WHERE s.name = p.name AND s.position > p.position)

@@ -15,6 +15,7 @@ BIGINT, BYTEA, TEXT = 20, 17, 25
 _HEADER = struct.Struct("!iiIii").pack
 _LENGTH = struct.Struct("!i").pack
 _BIGINT = struct.Struct("!iq").pack
+_NULL = _LENGTH(-1)
 _SHORT = tuple(_LENGTH(length) for length in range(4096))
 
 
@@ -45,10 +46,23 @@ def texts(values: Sequence[str]) -> TextArray:
     return TextArray(_header(TEXT, len(values)) + _packed([value.encode() for value in values]))
 
 
-def _header(element: int, length: int) -> bytes:
+def optional_bigints(values: Sequence[int | None]) -> BigintArray:
+    """The same of numbers some of which may be missing."""
+    packed = [_NULL if value is None else _BIGINT(8, value) for value in values]
+    return BigintArray(_header(BIGINT, len(values), nulls=True) + b"".join(packed))
+
+
+def optional_texts(values: Sequence[str | None]) -> TextArray:
+    """The same of texts some of which may be missing."""
+    encoded = [None if value is None else value.encode() for value in values]
+    packed = [_NULL if value is None else _LENGTH(len(value)) + value for value in encoded]
+    return TextArray(_header(TEXT, len(values), nulls=True) + b"".join(packed))
+
+
+def _header(element: int, length: int, *, nulls: bool = False) -> bytes:
     if not length:
         return _HEADER(0, 0, element, 0, 1)[:12]
-    return _HEADER(1, 0, element, length, 1)
+    return _HEADER(1, nulls, element, length, 1)
 
 
 def _packed(values: Sequence[bytes]) -> bytes:
