@@ -62,6 +62,8 @@ class Life:
             self.world.send(self._draw.choice(FATES))
 
     def _look(self) -> None:
+        if self.ledger.source.dark_since is not None:
+            self.ledger.append(SourceLit(at=self.ledger.at, by="poll"))
         for node in self._nodes:
             self.world.probe(node)
         self.world.ask_due()
@@ -83,7 +85,7 @@ class Life:
             case 1 if source.dark_since is None:
                 self.ledger.append(SourceDark(at=self.ledger.at, since=self.ledger.at - 1))
             case 1:
-                self.ledger.append(SourceLit(at=self.ledger.at, by="poll"))
+                self.ledger.append(SourceLit(at=self.ledger.at, by="webhook"))
             case _:
                 policy = replace(source.policy, grace_seconds=draw.choice((0.0, 0.0, 2.0, 10.0)))
                 self.ledger.configure(source.node_profiles, self._profile, policy)
