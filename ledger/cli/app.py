@@ -37,8 +37,12 @@ COMMANDS = {
     "status": Place("ledger.cli.queries", "status", "Show who is online."),
     "history": Place("ledger.cli.queries", "history", "Show a user's events, each with its verdict and rule."),
     "verify": Place("ledger.cli.verify", "verify", "Prove that no event was altered, or name the first that was."),
+    "backup": Place("ledger.cli.backup", "backup", "Write the embedded database into a file, while it runs."),
+    "restore": Place("ledger.cli.backup", "restore", "Bring a backup back, verified before it replaces anything."),
     "reconcile": Place("ledger.cli.reconcile", "reconcile", "Hold users against what WuKongIM says of them, now."),
-    "replay": Place("ledger.cli.replay", "replay", "Put a recording through the rules, in memory."),
+    "replay": Place("ledger.cli.replay", "replay", "Put a recording, a slice or the ledger through the rules."),
+    "export": Place("ledger.cli.export", "export", "Write a slice of the ledger to a file."),
+    "import": Place("ledger.cli.import_", "import_", "Bring a slice of another ledger into this one."),
     "simulate": Place("ledger.cli.simulate", "simulate", "Run a WuKongIM that lies on command, against any service."),
 }
 

@@ -1,4 +1,4 @@
-"""`presence-ledger replay`: a recording through the rules on a virtual clock, in memory."""
+"""`presence-ledger replay`: a recording, a slice or the ledger through the rules, on a virtual clock, in memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,44 +8,92 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.cli.replay_slice import OfSlice, replay_of_slice
+from ledger.cli.slice_options import Since, Until, Users
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
 from ledger.reconcile.replay import Replay, ReplayResult
 from ledger.settings import override_policy
+from ledger.slices.reading import is_slice
 from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines
 
 SHOWN_USERS = 50
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="The recording: NDJSON, a JSON object a line.", show_default=False)],
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="A recording (NDJSON) or a slice; without it, the ledger.", show_default=False
+        ),
+    ] = None,
     *,
     policy: Annotated[
         list[str] | None,
         typer.Option("--policy", metavar="NAME=VALUE", help="Another number of the policy."),
     ] = None,
-    until: Annotated[float | None, typer.Option(help="Stop after this second of the recording.", min=0)] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="SECOND|INSTANT", help="Stop after this second of the recording, else this instant."),
+    ] = None,
+    users: Users = None,
+    since: Since = None,
+    to: Until = None,
     webhooks_only: Annotated[bool, typer.Option("--webhooks-only", help="Never look at the recorded polls.")] = False,
     all_deliveries: Annotated[
         bool, typer.Option("--all-deliveries", help="Take refused and cut webhooks as received, too.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put a recording through the rules, without a database.
+    """Put what was recorded through the rules again, without changing anything.
 
-    Shows what would have been shown of each user, what became of every item, and what reconciliation would have found:
-    it looks when its plan says so, and the recorded polls answer.
+    Of a recording it shows what would have been shown of each user, what became of every item, and what reconciliation
+    would have found: it looks when its plan says so, and the recorded polls answer. Of a slice, or of the ledger's own
+    users and time, every verdict on record stands beside what the rules say of the same evidence now: with --policy,
+    what another number would have changed.
 
     Example: presence-ledger replay crash.jsonl --policy grace_seconds=5 --json
     """
+    if file is None or is_slice(file):
+        _refuse(webhooks_only=webhooks_only, all_deliveries=all_deliveries)
+        if file is not None and (users or since or to):
+            raise typer.BadParameter("--user, --from and --to choose of the ledger; a slice is replayed whole")
+        replay_of_slice(context, file, OfSlice(policy or [], until, users, since, to), as_json=as_json)
+        return
+    if users or since or to:
+        raise typer.BadParameter("--user, --from and --to choose of the ledger, not of a recording")
     result = _run(
-        file, override_policy(Policy(), policy or []), until, all_deliveries=all_deliveries, polls=not webhooks_only
+        file,
+        override_policy(Policy(), policy or []),
+        _second(until),
+        all_deliveries=all_deliveries,
+        polls=not webhooks_only,
     )
     if as_json:
         print_json(result.as_dict())
     else:
         _print(result)
+
+
+def _refuse(**of_recordings: bool) -> None:
+    for name, given in of_recordings.items():
+        if given:
+            raise typer.BadParameter(f"--{name.replace('_', '-')} is for recordings")
+
+
+def _second(until: str | None) -> float | None:
+    """The second of a recording. Raises typer.BadParameter."""
+    if until is None:
+        return None
+    try:
+        second = float(until)
+    except ValueError:
+        raise typer.BadParameter(f"{until!r} is not a valid float.", param_hint="'--until'") from None
+    if not second >= 0:
+        raise typer.BadParameter(f"{second} is not in the range x>=0.", param_hint="'--until'")
+    return second
 
 
 def _run(file: Path, policy: Policy, until: float | None, *, all_deliveries: bool, polls: bool) -> ReplayResult:

@@ -9,10 +9,14 @@ from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
-from ledger.errors import LedgerError
 from ledger.slices.form import FORMAT, AnyLine, Chain, End, EventLine, Header, Slice, SliceError, StateLine
+from ledger.store.replacing import unusable
 
 GZIP = b"\x1f\x8b"
+
+BEGIN = b'{"kind":"header"'
+
+PEEKED = len(BEGIN)
 
 NEXT = "Nothing of it was taken; export it again."
 
@@ -108,9 +112,7 @@ class SliceFile:
                 file.seek(0)
                 yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
         except OSError as error:
-            raise LedgerError(
-                f"{self.path} cannot be read: {error.strerror or error}.\nName a slice's file."
-            ) from error
+            raise unusable(self.path, error) from error
 
     def _texts(self, stream: BinaryIO) -> Iterator[bytes]:
         """The file's lines; one without a line break was cut."""
@@ -125,12 +127,10 @@ class SliceFile:
 
 
 def is_slice(path: Path) -> bool:
-    """Whether a file begins as a slice does, whatever follows. Raises LedgerError where it cannot be read."""
+    """Whether a file begins as a slice does, whatever follows; False as well where it cannot be read."""
     try:
         with path.open("rb") as file:
-            first = file.read(2)
-            if first == GZIP:
-                return True
-            return b'"kind":"header"' in first + file.readline(4096)
-    except OSError as error:
-        raise LedgerError(f"cannot read {path}: {error.strerror}") from error
+            first = file.read(PEEKED)
+    except OSError:
+        return False
+    return first.startswith((GZIP, BEGIN))

@@ -1,0 +1,73 @@
+"""The command `import`: brings a slice of another ledger into this one, all of it or nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.cli.access import settings_of, started_database_url
+from ledger.cli.output import AsJson, print_json
+from ledger.cli.progress import shown
+from ledger.settings import Settings, sealing_key
+from ledger.slices.importing import Imported, import_slice
+from ledger.slices.reading import SliceFile
+from ledger.store import migrate
+from ledger.store.data_folder import DataFolder
+from ledger.store.ledger import Ledger
+from ledger.store.seal import SealKey
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The slice, as `export` wrote it.", show_default=False)],
+    *,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="OLD=NEW", help="Give a source of the slice another name here."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a slice into the ledger: its events, and the states where it begins. All of it is checked before.
+
+    Into an empty ledger it comes with its positions and instants, into another one above its head. The database is
+    brought up to date first. Importing a slice again changes nothing.
+
+    Example: presence-ledger import incident.ndjson.gz --source main=incident
+    """
+    settings = settings_of(context)
+    renames = dict(_rename(each) for each in source or ())
+    slice_file = SliceFile(file)
+    with started_database_url(settings) as url:
+        migrate.check(url)
+        migrate.apply(url)
+        ledger = Ledger(url, SealKey(_key(settings)), 2)
+        try:
+            with shown("importing", "lines") as progress:
+                imported = import_slice(ledger, slice_file, renames, progress)
+        finally:
+            ledger.close()
+    if as_json:
+        print_json(imported._asdict())
+    else:
+        typer.echo(f"{file}: {_told(imported)}")
+
+
+def _rename(assignment: str) -> tuple[str, str]:
+    old, equals, new = assignment.partition("=")
+    if not (old and equals and new):
+        raise typer.BadParameter(f"{assignment!r} is not OLD=NEW", param_hint="'--source'")
+    return old, new
+
+
+def _key(settings: Settings) -> str:
+    folder = DataFolder(settings.data_dir)
+    folder.create()
+    return sealing_key(settings, folder.secret)
+
+
+def _told(imported: Imported) -> str:
+    what = f"{imported.events:,} events and {imported.states:,} states"
+    if imported.already:
+        return f"{what} are in the ledger already; nothing was changed"
+    where = f"above its head, from position {imported.first} on" if imported.renumbered else "with their positions"
+    return f"{what} imported, {where}"

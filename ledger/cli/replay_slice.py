@@ -1,0 +1,120 @@
+"""The part of `replay` that judges a slice again, or the ledger's own users and time: what differs, for people."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from ledger.cli.access import settings_of
+from ledger.cli.output import duration, print_json, print_table, say
+from ledger.cli.progress import shown
+from ledger.cli.slice_options import instant_of, slice_of_ledger, wanted_of
+from ledger.domain.instants import of_datetime, to_text
+from ledger.domain.observation import SECOND
+from ledger.domain.policy import RULES_VERSION, Policy
+from ledger.settings import override_policy
+from ledger.slices.form import EventLine, Slice, StateLine
+from ledger.slices.reading import SliceFile
+from ledger.slices.replaying import NOT_JUDGED_AGAIN, Replayed, replay_slice
+from ledger.slices.side_by_side import Pair
+from ledger.store.mapper import EventMapper
+
+SHOWN_USERS = 20
+"""Those who differ longest."""
+
+
+class OfSlice(NamedTuple):
+    """The options of `replay` that are about slices, as they were given."""
+
+    policy: Sequence[str]
+    until: str | None
+    users: Sequence[str] | None
+    since: str | None
+    to: str | None
+
+
+def replay_of_slice(context: typer.Context, file: Path | None, options: OfSlice, *, as_json: bool) -> None:
+    """Judge a slice again, of the ledger in use where no file is named. Raises LedgerError, typer.BadParameter."""
+    until = instant_of(options.until, "--until")
+    override_policy(Policy(), options.policy)
+
+    def change(policy: Policy) -> Policy:
+        return override_policy(policy, options.policy) if options.policy else policy
+
+    mapper = EventMapper()
+    with _slice(context, file, options, mapper) as taken:
+        result = replay_slice(taken, mapper, change, None if until is None else of_datetime(until))
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        _print(result)
+
+
+@contextmanager
+def _slice(context: typer.Context, file: Path | None, options: OfSlice, mapper: EventMapper) -> Iterator[Slice]:
+    if file is None:
+        wanted = wanted_of(options.users, options.since, options.to)
+        with slice_of_ledger(settings_of(context), wanted, mapper, "replaying") as taken:
+            yield taken
+        return
+    found = SliceFile(file)
+    with shown("replaying", "lines") as progress:
+
+        def lines() -> Iterator[StateLine | EventLine]:
+            for number, line in found.lines():
+                progress(number, 0)
+                yield line
+
+        yield Slice(found.header, lines())
+
+
+def _print(result: Replayed) -> None:
+    differing = sorted(
+        ((uid, pair) for uid, pair in result.side_by_side.users.items() if not pair.same),
+        key=lambda each: (-each[1].differing, each[0]),
+    )
+    if differing:
+        print_table(
+            ("uid", "recorded", "", "replayed", "", "differs for"),
+            [row for uid, pair in differing[:SHOWN_USERS] for row in _rows(uid, pair)],
+        )
+    if len(differing) > SHOWN_USERS:
+        say(f"and {len(differing) - SHOWN_USERS} more users; --json prints all of them")
+    names = sorted(result.recorded | result.replayed)
+    print_table(
+        ("verdict", "recorded", "replayed"), [(name, result.recorded[name], result.replayed[name]) for name in names]
+    )
+    _say_whole(result, len(differing))
+
+
+def _rows(uid: str, pair: Pair) -> Iterator[tuple[object, ...]]:
+    """A user's transitions, side by side."""
+    name, seconds = uid, f"{pair.differing / SECOND:g} s"
+    for then, now in zip_longest(pair.recorded, pair.replayed):
+        yield (name, *_cells(then), *_cells(now), seconds)
+        name, seconds = "", ""
+
+
+def _cells(transition: tuple[int, str] | None) -> tuple[str, str]:
+    return ("", "") if transition is None else (to_text(transition[0]), transition[1])
+
+
+def _say_whole(result: Replayed, differing: int) -> None:
+    say(
+        f"{result.events} events judged again: {result.repeated} verdicts came out the same, {result.differing} did not"
+    )
+    for why, number in sorted(result.not_repeatable.items()):
+        say(f"{number} could not be judged again: {why}")
+    if differing:
+        seconds = result.side_by_side.differing_seconds
+        say(f"{differing} users would have been shown otherwise, for {duration(seconds)} in all")
+    else:
+        say("every user would have been shown the same at all times")
+    if others := sorted(result.rules - {RULES_VERSION}):
+        versions = ", ".join(map(str, others))
+        say(f"what is on record was judged by the rules of version {versions}; these are version {RULES_VERSION}")
+    if taken := sorted(result.changed.keys() & NOT_JUDGED_AGAIN):
+        say(f"taken as recorded, since the evidence does not tell: what {', '.join(taken)} leads to")
