@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 
-from projections import drifts, snapshots
+from projections import drifts, sessions, snapshots, timeline
 from projections.projection import Projection
 
-_ALL: tuple[Projection, ...] = (drifts.PROJECTION, snapshots.PROJECTION)
+_ALL: tuple[Projection, ...] = (
+    drifts.PROJECTION,
+    sessions.PROJECTION,
+    snapshots.PROJECTION,
+    timeline.PROJECTION,
+)
 
 FOLLOWING: Mapping[str, Projection] = {each.name: each for each in _ALL}

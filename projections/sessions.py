@@ -66,7 +66,7 @@ class Sessions:
     """Follows users' events; its state are the open rows of its table."""
 
     name = "sessions"
-    tables = ("sessions",)
+    tables: Sequence[str] = ("sessions",)
     kinds = USER_KINDS
 
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:

@@ -89,7 +89,7 @@ class Timeline:
     """Follows users' events, and what puts their sources in doubt."""
 
     name = "timeline"
-    tables = ("timeline", "in_doubt")
+    tables: Sequence[str] = ("timeline", "in_doubt")
     kinds = USER_KINDS | in_doubt.KINDS
 
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
