@@ -37,6 +37,11 @@ class EventFilter(Page):
     from_: Annotated[At | None, Query(alias="from")] = None
     to: At | None = None
 
+    def refuse_backwards(self) -> None:
+        """Raises the problem of a `to` before `from`."""
+        if self.from_ is not None and self.to is not None and self.from_ > self.to:
+            raise invalid("to", "before 'from'")
+
 
 @router.get(
     "/v1/users/{uid:uid}/events",
@@ -51,8 +56,7 @@ def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query(
     """
     ledger = services_of(request).ledger
     after = number_from_cursor(query.after)
-    if query.from_ is not None and query.to is not None and query.from_ > query.to:
-        raise invalid("to", "before 'from'")
+    query.refuse_backwards()
     rows = _UserRows(ledger, uid, query.order == "desc", query.from_, query.to)
     if NDJSON in request.headers.get("accept", ""):
         return StreamingResponse(rows.lines(after), media_type=NDJSON)
