@@ -56,13 +56,15 @@ def verify(
     typer.echo(f"intact: {told(verified)}" + (f"; the head of {expected.made_at} is in it" if expected else ""))
 
 
-def keys_of(settings: Settings) -> SealKeys:
+KEY_ELSEWHERE = "Set data_dir to the service's own, or seal_keys to the keys that it seals with."
+
+
+def keys_of(settings: Settings, way_out: str = KEY_ELSEWHERE) -> SealKeys:
     """The keys that are here. Raises SealKeyMissing, SettingsError."""
     keys = seal_keys(known_seal_keys(settings))
     if not keys:
         raise SealKeyMissing(
-            f"There is no seal key here, neither in seal_keys nor in {settings.data_dir / SEAL_KEY_FILE}.\n"
-            "Set data_dir to the service's own, or seal_keys to the keys that it seals with."
+            f"There is no seal key here, neither in seal_keys nor in {settings.data_dir / SEAL_KEY_FILE}.\n{way_out}"
         )
     return keys
 

@@ -12,7 +12,7 @@ from ledger.store.rows import Rows
 from ledger.store.seal import RUN_EVENTS, SealKey, seal_keys
 from tests.support import pg
 from tests.support.ledgers import SEAL_KEY, opened
-from tests.support.tampering import KEYS, fill, found, unguarded, verified
+from tests.support.tampering import fill, found, unguarded, verified
 
 EVENTS = "events (stream, version, position, kind, payload, recorded_at)"
 
@@ -183,7 +183,7 @@ def test_a_head_that_tampering_left_behind_gives_no_position_twice(database_url:
 
 
 def test_a_run_is_sealed_by_itself_where_the_instant_or_the_positions_change(database_url: str) -> None:
-    now = datetime.now(UTC)
+    now, rows = datetime.now(UTC), Rows()
     with opened(database_url) as ledger, ledger.events_recorder.commit() as commit:
         for number, (first, at) in enumerate([(5, now), (6, now), (7, now + timedelta(seconds=1)), (20, now)]):
             rows = Rows()
@@ -219,4 +219,4 @@ def test_what_is_given_up_leaves_no_seal(database_url: str) -> None:
             raise RuntimeError
         with ledger.events_recorder.commit():
             pass
-    assert (verified(database_url).seals, KEYS.keys()) == (0, {SEAL_KEY.id})
+    assert verified(database_url).seals == 0

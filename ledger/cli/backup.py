@@ -1,0 +1,157 @@
+"""The commands `backup` and `restore`: the embedded database in one file and back, each proven by a verify."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import psycopg
+import typer
+
+from ledger import __version__
+from ledger.cli.access import connected_to, settings_of, started_database_url
+from ledger.cli.progress import Update, shown
+from ledger.cli.verify import checked, keys_of, newest, require_intact
+from ledger.errors import LedgerAltered
+from ledger.settings import SEAL_KEY_FILE, Settings
+from ledger.store import backup as backups
+from ledger.store import migrate, raw_events, restored, seal_head
+from ledger.store.backup import LINE_BYTES, Backup, BackupError
+from ledger.store.data_folder import DataFolder
+from ledger.store.dump import dump, load
+from ledger.store.embedded import EmbeddedPostgres
+from ledger.store.replacing import replacing
+from ledger.store.seal import SealKeys
+from ledger.store.seal_head import Head
+from ledger.store.verify import snapshot
+
+MB = 1_000_000
+
+NO_KEY = f"It is not in a backup: put the {SEAL_KEY_FILE} of the service that made it here, or set seal_keys."
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup's file.")]
+
+
+def backup(context: typer.Context, file: File) -> None:
+    """Write the embedded database into a file, while the service runs, and prove that what is in it is intact.
+
+    The file replaces an older one of its name when all went well. It holds everything but the keys and secrets of the
+    data folder: keep `seal.key` elsewhere, for without it a backup cannot be restored.
+
+    Example: presence-ledger backup /mnt/elsewhere/ledger.backup
+    """
+    settings = _embedded(context)
+    keys = keys_of(settings)
+    with (
+        started_database_url(settings) as url,
+        connected_to(url) as connection,
+        replacing(file, 0o600) as target,
+        snapshot(connection),
+    ):
+        made = _write(settings, url, connection, keys, target)
+    typer.echo(f"{file}: {_told(made)}")
+
+
+def restore(
+    context: typer.Context,
+    file: File,
+    replace: Annotated[bool, typer.Option("--replace", help="Do so although there are events; they are lost.")] = False,
+) -> None:
+    """Bring a backup back into the embedded database, verified before it takes the place of what is there.
+
+    The service must not run. `seal.key` of the service that made the backup, or `seal_keys`, must be here.
+
+    Example: presence-ledger restore /mnt/elsewhere/ledger.backup
+    """
+    settings = _embedded(context)
+    with DataFolder(settings.data_dir):
+        keys = keys_of(settings, way_out=NO_KEY)
+        with shown("reading", "MB") as update:
+            made = backups.read(file, _in_mb(update))
+        head = seal_head.from_fields(made.head, keys, str(file))
+        postgres = EmbeddedPostgres(settings.data_dir)
+        try:
+            _restore(settings, postgres.start(), file, made, keys, head, replace=replace)
+        finally:
+            postgres.stop()
+    typer.echo(f"restored: {_told(made)}")
+
+
+def _embedded(context: typer.Context) -> Settings:
+    settings = settings_of(context)
+    if settings.database_url:
+        raise BackupError(
+            "database_url is set: that PostgreSQL is not this service's own.\n"
+            "Back it up with its own tools (pg_dump, pg_restore), and check it with `presence-ledger verify`."
+        )
+    return settings
+
+
+def _write(
+    settings: Settings, url: str, connection: psycopg.Connection[Any], keys: SealKeys, target: BinaryIO
+) -> Backup:
+    """Dump what this snapshot sees, verify the same, and read back what was written."""
+    exported = connection.execute("SELECT pg_export_snapshot()").fetchone()
+    assert exported is not None
+    target.write(b" " * LINE_BYTES)
+    with shown("dumping", "MB") as update:
+        written = dump(settings.data_dir, url, exported[0], target, _in_mb(update))
+    verified = checked(connection, keys)
+    try:
+        require_intact(verified)
+    except LedgerAltered as error:
+        raise LedgerAltered(
+            f"{error}\nThe backup was not written; pg_dump makes one of the ledger as it is."
+        ) from error
+    target.flush()
+    target.seek(LINE_BYTES)
+    with shown("reading back", "MB") as update:
+        found = backups.digest(target, _in_mb(update), written[0])
+    if found != written:
+        raise BackupError("What was read back is not what was written.\nThe disk fails: write the backup elsewhere.")
+    made_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    made = Backup(made_at, __version__, seal_head.to_fields(verified.head, newest(keys)), *written)
+    target.seek(0)
+    target.write(backups.first_line(made))
+    return made
+
+
+def _restore(
+    settings: Settings, url: str, file: Path, made: Backup, keys: SealKeys, head: Head, *, replace: bool
+) -> None:
+    """Restore beside the ledger, verify that, and only then put it in the ledger's place."""
+    if not replace and (events := _events(url)):
+        raise BackupError(
+            f"There is a ledger of {events:,} events in {settings.data_dir} already.\n"
+            "Restore into another data_dir, or lose that ledger with --replace."
+        )
+    with restored.beside(url) as beside:
+        with file.open("rb") as archive, shown("restoring", "MB") as update:
+            archive.seek(LINE_BYTES)
+            load(settings.data_dir, beside, archive, made.size, _in_mb(update))
+        migrate.check(beside)
+        with connected_to(beside) as connection, snapshot(connection):
+            verified = checked(connection, keys, expected=head)
+        try:
+            require_intact(verified)
+        except LedgerAltered as error:
+            raise LedgerAltered(f"{error}\nNothing was changed; use another backup.") from error
+        restored.take_its_place(url)
+
+
+def _events(url: str) -> int:
+    """About how many events the ledger has: the last position; 0 where it has no tables yet."""
+    with connected_to(url) as connection:
+        table = connection.execute("SELECT to_regclass('events')").fetchone()
+        return raw_events.head(connection) if table and table[0] else 0
+
+
+def _in_mb(update: Update) -> Update:
+    return lambda done, total: update(done // MB, total // MB)
+
+
+def _told(made: Backup) -> str:
+    """What a backup is, for people."""
+    return (
+        f"{made.head['seals']:,} seals, up to position {made.head['position']:,}, made at {made.made_at}, "
+        f"{made.size / MB:,.1f} MB, intact"
+    )

@@ -1,0 +1,44 @@
+"""Databases beside the embedded one's own: one to restore into, and its taking the place of the other at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from ledger.store.postgres_config import DATABASE
+
+_RESTORED = f"{DATABASE}_restored"
+_REPLACED = f"{DATABASE}_replaced"
+
+
+@contextmanager
+def beside(url: str) -> Iterator[str]:
+    """The URL of an empty database beside that of the ledger; dropped at the end, unless it took the ledger's place."""
+    for name in (_RESTORED, _REPLACED):
+        _execute(url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    _execute(url, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(_RESTORED)))
+    try:
+        yield _with_database(url, _RESTORED)
+    finally:
+        _execute(url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_RESTORED)))
+
+
+def take_its_place(url: str) -> None:
+    """Make the database beside the ledger's the ledger's own, both names in one transaction; then drop the old one."""
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}").format
+    renames = [(DATABASE, _REPLACED), (_RESTORED, DATABASE)]
+    _execute(url, *(rename(sql.Identifier(old), sql.Identifier(new)) for old, new in renames))
+    _execute(url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(_REPLACED)))
+
+
+def _execute(url: str, *statements: sql.Composed) -> None:
+    """Run statements, several of them in one transaction, from a database that none of them is about."""
+    with psycopg.connect(_with_database(url, "postgres"), autocommit=len(statements) == 1) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _with_database(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
