@@ -36,6 +36,8 @@ COMMANDS = {
     "keys": Place("ledger.cli.keys", "app", "Make, list and revoke API keys."),
     "status": Place("ledger.cli.queries", "status", "Show who is online."),
     "history": Place("ledger.cli.queries", "history", "Show a user's events, each with its verdict and rule."),
+    "timeline": Place("ledger.cli.stories", "timeline", "Tell what happened to a user, and why."),
+    "sessions": Place("ledger.cli.stories", "sessions", "Show a user's connections from begin to end."),
     "verify": Place("ledger.cli.verify", "verify", "Prove that no event was altered, or name the first that was."),
     "backup": Place("ledger.cli.backup", "backup", "Write the embedded database into a file, while it runs."),
     "restore": Place("ledger.cli.backup", "restore", "Bring a backup back, verified before it replaces anything."),

@@ -58,6 +58,12 @@ class Client:
             self._check(response)
             yield from (line for line in response.iter_lines() if line)
 
+    def latest_of(self, uid: str, what: str, limit: int, query: Mapping[str, str]) -> Json:
+        """Returns the last page of a user's `timeline` or `sessions`, at most `limit` items, the oldest first."""
+        params = {"order": "desc", "limit": limit, **query}
+        answer = self._json("GET", f"/v1/users/{path_segment(uid)}/{what}", params=params)
+        return {**answer, "items": answer["items"][::-1]}
+
     def sources(self) -> list[str]:
         """Returns the names of the sources that the service takes webhooks of."""
         return [source["name"] for source in self._json("GET", "/v1/sources")["items"]]

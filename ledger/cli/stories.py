@@ -1,0 +1,87 @@
+"""The commands `timeline` and `sessions`: a user's story, as people read it."""
+
+from typing import Annotated
+
+import typer
+
+from ledger.cli.access import settings_of
+from ledger.cli.client import Json, client
+from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.cli.queries import Url
+from ledger.cli.story_lines import entry_row, session_row
+
+Uid = Annotated[str, typer.Argument(metavar="UID", help="The user.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="So many of the latest.")]
+Since = Annotated[
+    str | None, typer.Option("--from", metavar="INSTANT", help="Recorded since, like 2026-11-23T14:03:00Z.")
+]
+Until = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Recorded before.")]
+
+
+def timeline(
+    context: typer.Context,
+    uid: Uid,
+    limit: Limit = 100,
+    since: Since = None,
+    until: Until = None,
+    *,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Tell what happened to a user, oldest first: each change with its reason, and what changed nothing in one line.
+
+    Drifts, and the times in which his sources were in doubt, stand where they became known.
+
+    Example: presence-ledger timeline u100 --from 2026-11-23T14:00:00Z --to 2026-11-23T15:00:00Z
+    """
+    query = {name: value for name, value in (("from", since), ("to", until)) if value is not None}
+    with client(settings_of(context), url) as service:
+        page = service.latest_of(uid, "timeline", limit, query)
+    if as_json:
+        print_json(page)
+        return
+    if page["items"]:
+        print_table(("position", "at (UTC)", "status", "what", "evidence"), map(entry_row, page["items"]))
+    else:
+        say(f"the ledger tells nothing of {uid}" + (" in that time" if query else ""))
+    _say_rest(page, "entries")
+
+
+def sessions(
+    context: typer.Context,
+    uid: Uid,
+    limit: Limit = 100,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Of this source alone.")] = None,
+    *,
+    only_open: Annotated[bool, typer.Option("--open", help="Those that are open now.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Show a user's connections, oldest first: when each began and ended, by what, and how sure that is.
+
+    An instant alone is what a webhook of the connection itself said; others are bounds.
+
+    Example: presence-ledger sessions u100 --open
+    """
+    query = {"open": "true"} if only_open else {}
+    if source is not None:
+        query["source"] = source
+    with client(settings_of(context), url) as service:
+        page = service.latest_of(uid, "sessions", limit, query)
+    if as_json:
+        print_json(page)
+        return
+    if page["items"]:
+        columns = ("device", "connId", "told by", "began (UTC)", "by", "ended (UTC)", "by", "lasted", "beside", "flaps")
+        print_table(columns, map(session_row, page["items"]))
+    else:
+        say(f"the ledger has no {'open ' if only_open else ''}session of {uid}")
+    _say_rest(page, "sessions")
+
+
+def _say_rest(page: Json, what: str) -> None:
+    """Says what the page lacks: what came before it, and what is not told yet."""
+    if page["next"] is not None:
+        say(f"there are {what} before these; --limit shows more")
+    if page["lag"]:
+        say(f"told as of position {page['as_of']['position']}: {page['lag']} events since are still to be taken")
