@@ -25,7 +25,6 @@ from ledger.slices.placed import Placed
 from projections.sources import changes_rules
 
 NO_DELIVERY = "its delivery is not in the slice"
-NOT_ALL_DELIVERIES = "whether connIds began anew takes all deliveries of the source, and the slice is of chosen users"
 NO_BOOT = "what is known of the node is not in the slice"
 
 COUNTERFACTUAL_RUN = "replay"
@@ -47,7 +46,6 @@ class Judge:
     def __init__(self, change: Callable[[Policy], Policy], users: Collection[str] | None) -> None:
         self.recorded, self.replayed = PlacedDraft(), PlacedDraft()
         self._change = change
-        self._users = users
         self._polls = Polls(self.replayed, users)
         self._deliveries: dict[str, DeliveryReceived] = {}
         """The last of each source, as judged again: its items follow it at once."""
@@ -123,13 +121,9 @@ class Judge:
                 (event.lowest_conn_id, event.highest_conn_id),
             ),
         )
-        why_not = None
-        if self._users is not None:
-            replayed = _replace(replayed, suspects_restart=event.suspects_restart)
-            why_not = NOT_ALL_DELIVERIES
         self.replayed.put(at, replayed)
         self._deliveries[at.source] = replayed
-        return Judged(at.position, None, (event,), (replayed,), why_not)
+        return Judged(at.position, None, (event,), (replayed,))
 
     def _item(self, at: Placed, event: WebhookObserved) -> Judged:
         assert at.uid is not None

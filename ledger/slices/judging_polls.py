@@ -1,6 +1,7 @@
 """Polls judged again: from the rows that their events keep, the fence, and the doubts that looks before them left."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
 
 from ledger.domain.drift import Doubt, Poll
 from ledger.domain.look import JudgedLook, Watch
@@ -13,6 +14,10 @@ from ledger.slices.placed import Placed
 DOUBT_BEFORE = "the look that first disagreed is not in the slice"
 DOUBT_ENDED = "a look that left no event ended the doubt before it"
 NOT_KEPT = "what the answer said was not kept"
+
+
+Recorded: TypeAlias = tuple[Finding | None, Placed | None]
+"""What a poll was recorded to have come to for a user: its finding, the correction that follows from it."""
 
 
 class Polls:
@@ -31,35 +36,52 @@ class Polls:
         """What an answer came to for each user whom it said something new of, then and now."""
         findings = {finding.uid: finding for finding in event.findings}
         corrected = {each.uid: each for each in corrections if each.uid is not None}
-        recorded: dict[str, tuple[Finding | None, Placed | None]] = {
+        recorded: dict[str, Recorded] = {
             uid: (findings.get(uid), corrected.get(uid))
             for uid in dict.fromkeys([*event.rows, *findings, *corrected])
             if self._users is None or uid in self._users
         }
         why_not = {uid: self._why_not(poll, event, uid, finding) for uid, (finding, _) in recorded.items()}
         asked = Poll(event.poll, event.run, event.node, event.route, event.asked_at, event.answered_at, event.head)
-        verdicts = self._judge_all(poll, event, asked, {uid: recorded[uid] for uid, why in why_not.items() if not why})
-        for uid, judged in verdicts.judged:
-            finding, correction = recorded[uid]
+        judgeable = {uid: recorded[uid] for uid, why in why_not.items() if not why}
+        verdicts = dict(self._judge_all(poll, event, asked, judgeable, self._doubts).judged)
+        for uid, judged in list(verdicts.items()):
+            said = recorded[uid]
             # Rarely an answer that agreed overtakes another look: the doubt that this one left is gone without a word.
-            if _said(finding, correction) != _judged(judged) and self._was_ended(poll, event, uid, finding):
+            if _said(*said) != _judged(judged) and self._was_ended(poll, event, uid, said[0]):
                 why_not[uid] = DOUBT_ENDED
-        verdicts.judged[:] = [(uid, judged) for uid, judged in verdicts.judged if not why_not[uid]]
-        places = {uid: each.position for uid, each in corrected.items()}
-        self._draft.stand_at(poll.position, places)
-        for _ in judge.record(self._draft, poll.source, asked, event.asked, verdicts, {}, event.agreed):
+                del verdicts[uid]
+                anew = self._judge_all(poll, event, asked, {uid: said}, {})
+                verdicts |= {uid: judged for uid, judged in anew.judged if _judged(judged) == _said(*said)}
+        self._put(poll, event, asked, recorded, verdicts)
+        return list(self._outcomes(poll, recorded, verdicts, why_not, event))
+
+    def _put(
+        self,
+        poll: Placed,
+        event: PollObserved,
+        asked: Poll,
+        recorded: Mapping[str, Recorded],
+        verdicts: dict[str, JudgedLook],
+    ) -> None:
+        """Take what the answer changes now; of whom that cannot be known, what was recorded."""
+        self._draft.stand_at(
+            poll.position, {uid: each.position for uid, (_, each) in recorded.items() if each is not None}
+        )
+        judged = judge.Verdicts(list(verdicts.items()))
+        for _ in judge.record(self._draft, poll.source, asked, event.asked, judged, {}, event.agreed):
             pass
+        verdicts.update(judged.judged)
         for uid, (_, correction) in recorded.items():
-            if why_not[uid] and correction is not None:
+            if uid not in verdicts and correction is not None:
                 assert isinstance(correction.event, Corrected)
                 self._draft.append_to_user(uid, correction.event)
         self._draft.leave()
-        return list(self._outcomes(poll, recorded, dict(verdicts.judged), why_not, event))
 
     def _outcomes(
         self,
         poll: Placed,
-        recorded: Mapping[str, tuple[Finding | None, Placed | None]],
+        recorded: Mapping[str, Recorded],
         verdicts: Mapping[str, JudgedLook],
         why_not: Mapping[str, str | None],
         event: PollObserved,
@@ -68,7 +90,7 @@ class Polls:
         for uid, (finding, correction) in recorded.items():
             said = _said(finding, correction)
             judged = verdicts.get(uid)
-            replayed = said if why_not[uid] else () if judged is None else _judged(judged)
+            replayed = said if judged is None and why_not[uid] else () if judged is None else _judged(judged)
             self._remember(poll, event, uid, finding, None if judged is None else judged.watch.doubt)
             position = poll.position if correction is None else correction.position
             outcomes.append(Judged(position, uid, said, replayed, why_not[uid]))
@@ -79,12 +101,11 @@ class Polls:
         poll: Placed,
         event: PollObserved,
         asked: Poll,
-        recorded: Mapping[str, tuple[Finding | None, Placed | None]],
+        recorded: Mapping[str, Recorded],
+        doubts: Mapping[tuple[str, str], Doubt],
     ) -> judge.Verdicts:
         source = self._draft.source(poll.source)
-        watches = {
-            uid: self._watch(poll.source, uid, finding, correction) for uid, (finding, correction) in recorded.items()
-        }
+        watches = {uid: _watch(doubts.get((poll.source, uid)), *said) for uid, said in recorded.items()}
         looks = self._looks(source, event, watches)
         return judge.judge_all(source, asked, looks, holding=source.breaker_until is not None)
 
@@ -97,13 +118,6 @@ class Polls:
         silent = plan.silent_node(source, answered)
         looks = judge.looks_at_connections(self._draft.presence, source, watches, connections, silent)
         return plan.only_answered(source, looks, answered)
-
-    def _watch(self, source: str, uid: str, finding: Finding | None, correction: Placed | None) -> Watch:
-        """What was left open of the user; the last look that agreed is on record where it served as evidence."""
-        verified_at = None if finding is None else finding.agreed_at
-        if correction is not None and isinstance(correction.event, Corrected) and correction.event.drift is None:
-            verified_at = correction.event.agreed_at
-        return Watch(0, verified_at=verified_at, doubt=self._doubts.get((source, uid)))
 
     def _why_not(self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None) -> str | None:
         if uid not in event.rows:
@@ -139,3 +153,11 @@ def _said(finding: Finding | None, correction: Placed | None) -> tuple[Said, ...
 
 def _judged(judged: JudgedLook) -> tuple[Said, ...]:
     return tuple(each for each in (judged.finding, judged.event) if each is not None)
+
+
+def _watch(doubt: Doubt | None, finding: Finding | None, correction: Placed | None) -> Watch:
+    """What was left open of a user; the last look that agreed is on record where it served as evidence."""
+    verified_at = None if finding is None else finding.agreed_at
+    if correction is not None and isinstance(correction.event, Corrected) and correction.event.drift is None:
+        verified_at = correction.event.agreed_at
+    return Watch(0, verified_at=verified_at, doubt=doubt)

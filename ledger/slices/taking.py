@@ -13,14 +13,14 @@ from psycopg.rows import TupleRow
 
 from ledger import __version__
 from ledger.domain import imported, source
-from ledger.domain.events import BodyRejected, DeliveryReceived, ItemRejected, WebhookObserved
+from ledger.domain.events import BodyRejected, ItemRejected
 from ledger.domain.history import Event, SourceEvent
 from ledger.domain.instants import of_datetime
 from ledger.domain.policy import RULES_VERSION
 from ledger.domain.reconciled import PollObserved
 from ledger.domain.source import SourceState, evolve_source
 from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
-from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream, user_stream
+from ledger.store.mapper import EventMapper, source_stream, user_stream
 from ledger.store.recorder import StoredRow
 from projections import current, history, slices
 
@@ -60,7 +60,7 @@ def taken(connection: Connection[TupleRow], mapper: EventMapper, wanted: Wanted,
         states = _states(connection, mapper, bounds.start, users) if bounds.start else iter(())
         rows = slices.between(connection, bounds.start, bounds.stop, users)
         counted = _counted(rows, bounds.start, bounds.stop, progress)
-        events = counted if users is None else _cited(counted, mapper, users)
+        events = counted if users is None else _about(counted, mapper, users)
         yield Slice(header, chain(states, map(_event_line, events)))
 
 
@@ -135,26 +135,15 @@ def _state_line(
     )
 
 
-def _cited(rows: Iterator[StoredRow], mapper: EventMapper, users: Sequence[str]) -> Iterator[StoredRow]:
-    """The users' events, and of the sources' what these cite or what concerns everybody."""
+def _about(rows: Iterator[StoredRow], mapper: EventMapper, users: Sequence[str]) -> Iterator[StoredRow]:
+    """The users' events, and what their sources said but for rejected items and for polls about others alone."""
     chosen = set(users)
-    waiting: dict[str, tuple[str, StoredRow]] = {}
     for row in rows:
-        event = mapper.event(row.kind, row.payload)
-        match event:
-            case DeliveryReceived():
-                # Its items follow it at once, if one names one of the users.
-                waiting[row.stream.removeprefix(SOURCE_PREFIX)] = (event.delivery, row)
-            case PollObserved():
-                if not chosen.isdisjoint(event.rows) or any(finding.uid in chosen for finding in event.findings):
-                    yield row
-            case WebhookObserved():
-                delivery, received = waiting.get(event.source, ("", row))
-                if delivery == event.delivery:
-                    del waiting[event.source]
-                    yield received
-                yield row
+        match mapper.event(row.kind, row.payload):
             case ItemRejected() | BodyRejected():
                 pass
+            case PollObserved(rows=answers, findings=findings):
+                if not chosen.isdisjoint(answers) or any(finding.uid in chosen for finding in findings):
+                    yield row
             case _:
                 yield row
