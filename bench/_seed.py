@@ -1,4 +1,4 @@
-"""Fills a ledger without the service: real bodies judged by the product's own rules, their rows brought in by COPY."""
+"""Fills a ledger without the service: real bodies judged by the product's own rules, brought in by COPY and sealed."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,17 +11,23 @@ from psycopg import Cursor
 
 from bench._crowd import Crowd
 from bench._report import progress
+from bench._service import SEAL_KEY
 from ledger.domain.events import Configured
 from ledger.domain.policy import DEFAULT_POLICY, RULES_VERSION
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.http.hooks import new_delivery_id
 from ledger.ingest.draft import Draft, read_webhook
+from ledger.store import seal, seals
 from ledger.store.mapper import EventMapper, Recorded
+from ledger.store.rows import Rows
+from ledger.store.seal import Chain
 from projections import current, sources
 
 SOURCE = "main"
 ROWS_A_COPY = 50_000
+SEALED_ROWS = 1_000
+"""Under one seal, about as many as the service commits at once."""
 PROGRESS_EVENTS = 1_000_000
 REJECTED_BYTES = 65_536
 
@@ -77,9 +83,10 @@ class Seeder:
     def _store(self, events: Iterator[Recorded]) -> None:
         """Bring them in, in large transactions, and then the states as they are after the last one."""
         with psycopg.connect(self._url) as connection, connection.cursor() as cursor:
-            position = self._head(cursor)
+            position, last = self._head(cursor)
+            chain = Chain(SEAL_KEY, last)
             while part := list(islice(events, ROWS_A_COPY)):
-                self._copy(cursor, part, position)
+                self._copy(cursor, part, position, chain)
                 position += len(part)
                 connection.commit()
                 self._draft.looks.clear()
@@ -91,16 +98,23 @@ class Seeder:
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
 
-    def _copy(self, cursor: Cursor[Any], part: Sequence[Recorded], position: int) -> None:
-        at = datetime.now(UTC)
+    def _copy(self, cursor: Cursor[Any], part: Sequence[Recorded], position: int, chain: Chain) -> None:
+        at, rows = datetime.now(UTC), Rows()
         with cursor.copy(_EVENTS_IN) as copy:
             copy.set_types(["text", "int8", "int8", "text", "bytea", "timestamptz"])
             for number, recorded in enumerate(part, position + 1):
                 kind, payload = self._mapper.kind_and_payload(recorded.event)
                 copy.write_row((recorded.originator_id, recorded.originator_version, number, kind, payload, at))
+                rows.add(recorded.originator_id, recorded.originator_version, kind, payload)
+        digests = seal.digests(rows.streams, rows.versions, rows.kinds, rows.payloads)
+        for start in range(0, len(part), SEALED_ROWS):
+            run = slice(start * seal.DIGEST_BYTES, (start + SEALED_ROWS) * seal.DIGEST_BYTES)
+            chain.add(position + 1 + start, at, digests[run])
+            seals.write(cursor, chain.end())
 
-    def _head(self, cursor: Cursor[Any]) -> int:
+    def _head(self, cursor: Cursor[Any]) -> tuple[int, bytes | None]:
+        """The last position and the last seal."""
         row = cursor.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+        last = cursor.execute(seals.LAST).fetchone()
         assert row is not None
-        head: int = row[0]
-        return head
+        return row[0], last and last[0]

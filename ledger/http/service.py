@@ -29,12 +29,12 @@ from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
-from ledger.settings import ADMIN_KEY_FILE, Settings, sealing_key, webhook_secrets
+from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
 from ledger.sources.wukongim.client import QueryNode
-from ledger.store import api_keys, migrate
+from ledger.store import api_keys, migrate, seals
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
-from ledger.store.seal import SealKey
+from ledger.store.seal import SealKey, seal_keys
 from projections.reader import PresenceReader
 
 log = structlog.get_logger()
@@ -58,6 +58,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         ledger = await asyncio.to_thread(Ledger, database_url, seal_key, LEDGER_CONNECTIONS)
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
+        _warn_of_another_key(ledger, settings)
         services = _services(
             settings, folder, ledger, await stack.enter_async_context(_pool(database_url)), database_url
         )
@@ -159,6 +160,18 @@ def _ensure_admin_key(ledger: Ledger, folder: DataFolder) -> None:
     key = folder.secret(ADMIN_KEY_FILE, api_keys.new_key)
     with ledger.connection() as connection:
         api_keys.ensure_admin(connection, key)
+
+
+def _warn_of_another_key(ledger: Ledger, settings: Settings) -> None:
+    """Nothing is refused for it, since every seal tells its key; but nobody can verify with one of the keys alone."""
+    with ledger.connection() as connection:
+        last = seals.last_key(connection)
+    if last is not None and last not in seal_keys(known_seal_keys(settings)):
+        log.warning(
+            "sealed_with_another_key",
+            key=last.hex(),
+            way_out="set seal_keys, the same for all instances of a database, older keys after the newest",
+        )
 
 
 def _load_keys(ledger: Ledger) -> Keys:

@@ -2,9 +2,9 @@
 
 import hashlib
 import struct
-from collections.abc import Generator, Sequence
-from itertools import repeat
-from typing import Any
+from collections.abc import Generator, Iterator
+from itertools import islice, repeat
+from typing import Any, NamedTuple
 
 from psycopg import Connection, sql
 
@@ -14,6 +14,14 @@ FIRST, LAST = -(2**63), 2**63 - 1
 """The positions that a row can have."""
 
 Row = bytes | bytearray | memoryview
+
+
+class Taken(NamedTuple):
+    """What rows begin with, which tells their places, and the digests of the rest."""
+
+    places: list[bytes]
+    digests: list[bytes]
+
 
 _SIGNATURE_BYTES = 19
 _END = b"\xff\xff"
@@ -50,31 +58,39 @@ def rows(connection: Connection[Any], first: int, last: int) -> Generator[Row]:
         next(received, None)
 
 
-def differs(taken: Sequence[Row], seal: Seal) -> int | None:
+def take(rows: Iterator[Row], number: int) -> Taken:
+    """So many of the next rows, or as many as there are; of each no more is kept than what a seal speaks of."""
+    sha256, size = hashlib.sha256, _PLACE.size
+    places, digests = [], []
+    for row in islice(rows, number):
+        places.append(bytes(row[:size]))
+        digests.append(sha256(row[size:]).digest())
+    return Taken(places, digests)
+
+
+def differs(taken: Taken, seal: Seal) -> int | None:
     """Which of the rows, counted from 0, is the first that is not the one that was sealed; None where all of them are.
 
     Where there are fewer than were sealed, and nothing else is wrong, that is their number.
     """
-    sha256, size = hashlib.sha256, _PLACE.size
-    digests = b"".join([sha256(row[size:]).digest() for row in taken])
-    places = list(map(_PLACE.pack, repeat(6), repeat(8), _run(seal), repeat(8), repeat(seal.recorded_at)))
-    if digests == seal.digests and b"".join([row[:size] for row in taken]) == b"".join(places):
+    run = range(seal.first_position, seal.last_position + 1)
+    places = list(map(_PLACE.pack, repeat(6), repeat(8), run, repeat(8), repeat(seal.recorded_at)))
+    if b"".join(taken.digests) == seal.digests and taken.places == places:
         return None
-    for number, row in enumerate(taken):
-        here = slice(number * DIGEST_BYTES, (number + 1) * DIGEST_BYTES)
-        if row[:size] != places[number] or digests[here] != seal.digests[here]:
+    for number, (place, digest) in enumerate(zip(*taken, strict=True)):
+        if place != places[number] or digest != seal.digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:
             return number
-    return len(taken)
+    return len(taken.places)
 
 
-def is_recorded_at(row: Row, seal: Seal) -> bool:
+def is_recorded_at(place: bytes, seal: Seal) -> bool:
     """Whether a row says the instant that was sealed."""
-    return bool(row[_POSITION.stop : _PLACE.size] == struct.pack("!iq", 8, seal.recorded_at))
+    return place[_POSITION.stop :] == _PLACE.pack(6, 8, 0, 8, seal.recorded_at)[_POSITION.stop :]
 
 
-def position_of(row: Row) -> int:
+def position_of(place: bytes) -> int:
     """Where a row is."""
-    return int.from_bytes(row[_POSITION], signed=True)
+    return int.from_bytes(place[_POSITION], signed=True)
 
 
 def head(connection: Connection[Any]) -> int:
@@ -91,7 +107,3 @@ def _number(row: tuple[Any, ...] | None) -> int:
     assert row is not None
     number: int = row[0]
     return number
-
-
-def _run(seal: Seal) -> range:
-    return range(seal.first_position, seal.last_position + 1)

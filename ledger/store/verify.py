@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, NamedTuple
 
 from psycopg import Connection, IsolationLevel
@@ -145,19 +144,20 @@ class _Walk:
             for seal in window:
                 if (altered := self._check_run(seal, rows)) is not None:
                     return altered
-            if (left := next(rows, None)) is not None:
-                return _unsealed(position_of(left), self._sealed)
+            if left := raw_events.take(rows, 1).places:
+                return _unsealed(position_of(left[0]), self._sealed)
         self._read = upto
         self._told(self._events, self._total)
         return None
 
     def _check_run(self, seal: Seal, rows: Iterator[Row]) -> Altered | None:
-        taken = list(islice(rows, seal.last_position - seal.first_position + 1))
+        taken = raw_events.take(rows, seal.last_position - seal.first_position + 1)
         different = raw_events.differs(taken, seal)
         if different is not None:
             self._events += different
-            return self._difference(seal, different, [*taken[different:], *islice(rows, 1)])
-        self._events += len(taken)
+            there = taken.places[different:] + raw_events.take(rows, 1).places
+            return self._difference(seal, different, there)
+        self._events += len(taken.places)
         self._seals += 1
         self._sealed, self._seal = seal.last_position, seal.seal
         if self._expected is not None and self._expected.position <= self._sealed:
@@ -176,7 +176,7 @@ class _Walk:
             "A backup from before that head tells what stood there.",
         )
 
-    def _difference(self, seal: Seal, number: int, rows: list[Row]) -> Altered:
+    def _difference(self, seal: Seal, number: int, rows: list[bytes]) -> Altered:
         """What is wrong at one place of a run, from the rows that are there and after it."""
         expected = seal.first_position + number
         found = position_of(rows[0]) if rows else None
