@@ -29,6 +29,10 @@ class History(Protocol):
         """The last position, 0 of an empty ledger."""
         ...
 
+    def position_at(self, at: Instant) -> int:
+        """The last position recorded up to an instant."""
+        ...
+
     def believed(self, uid: str, at: Instant, position: int) -> tuple[Belief, Rules]:
         """What whoever knows the ledger up to a position knows of a user at an instant, and the rules of that."""
         ...
@@ -95,6 +99,7 @@ def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
     version = history.version_at(uid, position)
     before = history.of_user(uid, max(0, version - EVENTS), version)
     after = history.of_user(uid, version, version + AFTER)
+    base = min(position, history.position_at(at))
     known = history.at([position])
     # The state that a slice began with may go back to positions that here are of something else.
     cited = {placed.position: placed for placed in history.at(_causes(belief)) if placed.uid == uid}
@@ -111,6 +116,7 @@ def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
         at=at,
         position=position,
         known_at=known[0].recorded_at if known else 0,
+        recorded=base,
         head=head,
         presence=presence,
         sources=rules.sources,
@@ -121,7 +127,7 @@ def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
         verified_at=history.verified_at(uid) if len(after) < AFTER and not any(map(_flips, after)) else None,
         before=before,
         after=after,
-        bounded=history.bounded(uid, version, BOUNDED),
+        bounded=history.bounded(uid, history.version_at(uid, base), BOUNDED),
         following=following,
         following_cut=len(following) == EVENTS,
         cited=cited,

@@ -86,6 +86,10 @@ class RecordedHistory:
         """The last position, 0 of an empty ledger."""
         return history.head(self._connection).position
 
+    def position_at(self, at: Instant) -> int:
+        """The last position recorded up to an instant."""
+        return history.position_at(self._connection, at)
+
     def believed(self, uid: str, at: Instant, position: int) -> tuple[Belief, Rules]:
         """What whoever knows the ledger up to a position knows of a user at an instant, and the rules of that."""
         found = history.as_of(self._connection, self._mapper, [uid], at, position)

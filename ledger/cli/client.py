@@ -64,6 +64,20 @@ class Client:
         answer = self._json("GET", f"/v1/users/{path_segment(uid)}/{what}", params=params)
         return {**answer, "items": answer["items"][::-1]}
 
+    def explanation(self, uid: str, query: Mapping[str, str | int]) -> Json:
+        """Returns why the user was shown what he was: statements, each with its sentence."""
+        return self._json("GET", f"/v1/users/{path_segment(uid)}/explain", params=dict(query))
+
+    def explanation_page(self, uid: str, query: Mapping[str, str | int]) -> str:
+        """Returns the same as a page for people."""
+        path, headers = f"/v1/users/{path_segment(uid)}/explain", {"Accept": "text/plain"}
+        with self._explained():
+            response = self._http.get(path, params=dict(query), headers=headers)
+            self._check(response)
+            if not response.headers.get("content-type", "").startswith("text/plain"):
+                raise self._foreign()
+            return response.text
+
     def sources(self) -> list[str]:
         """Returns the names of the sources that the service takes webhooks of."""
         return [source["name"] for source in self._json("GET", "/v1/sources")["items"]]

@@ -60,6 +60,8 @@ _CODES: Mapping[About, tuple[str, ...]] = {
         "unknown_node_down",
         "refuted",
         "doubtful_between",
+        "doubtful_unknown_today",
+        "doubtful_rules",
         "certain_verified",
         "certain_seen_after",
         "certain_agreed_after",

@@ -43,26 +43,46 @@ def _sure(level: Level, code: str, *positions: int, **params: str | float | None
 
 def _refuted(evidence: Evidence) -> Confidence | None:
     """What is said of the instant today is something else, or may be."""
-    against = [placed.position for placed in _against(evidence)] or [evidence.head]
-    between = evidence.uncertain
-    if evidence.now.status not in (evidence.shown.status, "unknown"):
-        return _sure("refuted", "refuted", *against, status=evidence.now.status)
+    against = list(_against(evidence))
+    places = [placed.position for placed in against] or [evidence.head]
+    between, now = evidence.uncertain, evidence.now.status
+    if now == "unknown":
+        return _sure("doubtful", "doubtful_unknown_today", *places)
+    if now != evidence.shown.status and any(_had_come(placed, evidence) for placed in against):
+        return _sure("refuted", "refuted", *places, status=now)
+    if now != evidence.shown.status:
+        return _sure("doubtful", "doubtful_rules", evidence.head, status=now)
     if between is not None:
         facts: Facts = {"earliest": between.earliest, "latest": between.latest, "could_be": between.could_be}
-        return _sure("doubtful", "doubtful_between", *against, **facts)
+        return _sure("doubtful", "doubtful_between", *places, **facts)
+    arrived = [placed for placed in against if placed.uid]
+    if arrived and getattr(arrived[-1].event, "status_after", None) != evidence.shown.status:
+        # Only the grace period lets the answer be the same today.
+        return _sure("doubtful", "doubtful_grace", arrived[-1].position)
     return None
 
 
 def _against(evidence: Evidence) -> Iterator[Placed]:
-    """What was recorded later and speaks against it: what had arrived, what is bounded, what was on its way."""
+    """What speaks against it: what had arrived and was not known, what has bounds around, what was on its way."""
     for placed in evidence.after:
         event = placed.event
         if isinstance(event, WebhookObserved) and event.received_at <= evidence.at:
             yield placed
     yield from contradictions(evidence)
     for placed, _, finding in evidence.findings():
-        if placed.position > evidence.position and finding.outcome == "in_flight":
+        if finding.outcome == "in_flight" and (finding.agreed_at is None or finding.agreed_at < evidence.at):
             yield placed
+
+
+def _had_come(placed: Placed, evidence: Evidence) -> bool:
+    """Whether what was recorded later had come about by the instant."""
+    match placed.event:
+        case Corrected(disagreed_at=int(latest)) | Swept(latest=int(latest)) | WebhookObserved(received_at=latest):
+            return latest <= evidence.at
+        case _:
+            return any(
+                found is placed and finding.disagreed_at <= evidence.at for found, _, finding in evidence.findings()
+            )
 
 
 def _confirmed(evidence: Evidence) -> Confidence | None:

@@ -48,6 +48,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The last one of which the answer knew."""
     known_at: Instant = 0
     """When that one was recorded; later than the instant where it was told with hindsight."""
+    recorded: int = 0
+    """The last one that had been recorded by the instant, as far as the answer knew."""
     head: int
     presence: Presence
     """As of that position, as are the sources, the policy and what was shown."""
@@ -64,7 +66,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     after: Sequence[Placed] = ()
     """His first events after it."""
     bounded: Sequence[Placed] = ()
-    """The first corrections and sweeps after it."""
+    """The first corrections and sweeps recorded after the instant, or after the position if that is earlier."""
     following: Sequence[Placed] = ()
     """His first events after the one that made the status."""
     following_cut: bool = False
@@ -83,8 +85,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def searched(self) -> tuple[int, ...]:
-        """How far the ledger was known, to be cited for what is not in it; nowhere in an empty one."""
-        return (self.position,) if self.position else ()
+        """How far the ledger went by the instant, to be cited for what is not in it; nowhere if it was empty."""
+        return (self.recorded,) if self.recorded else ()
 
     def event_of(self, cause: Cause | None) -> Placed | None:
         """The event that a status goes back to."""

@@ -31,11 +31,13 @@ def later(evidence: Evidence) -> list[Statement]:
 
 
 def contradictions(evidence: Evidence) -> Iterable[Placed]:
-    """Corrections and sweeps recorded later of something that had come about by the instant, or may have."""
+    """Corrections and sweeps of something that had come about by the instant and was not known, or may have."""
     for placed in evidence.bounded:
         match placed.event:
             case Corrected(disagreed_at=int(latest), agreed_at=earliest) | Swept(earliest=earliest, latest=int(latest)):
-                if latest <= evidence.at or earliest is None or earliest < evidence.at:
+                unknown = placed.position > evidence.position
+                around = latest > evidence.at and (earliest is None or earliest < evidence.at)
+                if around or (latest <= evidence.at and unknown):
                     yield placed
 
 

@@ -1,0 +1,102 @@
+"""The route that says why a user was shown what he was, as JSON for machines or as a page for people."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from ledger.domain.explain import explain
+from ledger.domain.instants import optional, to_text
+from ledger.domain.observation import Instant
+from ledger.domain.statement import Explanation, Param, is_instant
+from ledger.explain.catalogue import Catalogue, Language, catalogue
+from ledger.explain.negotiation import TEXT, language_of, wants_text
+from ledger.explain.page import page
+from ledger.http import explain_schemas, schemas
+from ledger.http.auth import require
+from ledger.http.instants import When, moment_of
+from ledger.http.state import Services, services_of
+from ledger.http.uid import Uid
+from projections import history
+from projections.evidence import gather
+from projections.evidence_rows import RecordedHistory
+from projections.shown import Made
+
+router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Asked(When):
+    """The instant in question, and in which language to explain it."""
+
+    lang: Annotated[Language | None, Query(description="else the best of `Accept-Language`")] = None
+
+
+@router.get(
+    "/v1/users/{uid:uid}/explain",
+    summary="Why was this user shown so?",
+    response_model=explain_schemas.ExplanationBody,
+    responses={200: {"content": {TEXT: {"schema": {"type": "string"}}}}},
+)
+def explained(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> Response:
+    """Why the status was what it was at `at` (now by default), statement by statement, each with the events behind it.
+
+    Without `known_at` and `position` it is what was shown at that instant; with one of them, what was said of the
+    instant by whoever knew the ledger up to there. With `Accept: text/plain`, a page for people.
+    """
+    services = services_of(request)
+    made, explanation = _explanation(services, uid, query)
+    words = catalogue(query.lang or language_of(request.headers.get("accept-language")))
+    headers = {"Content-Language": words.language, "Vary": "Accept, Accept-Language", "Cache-Control": "no-cache"}
+    if wants_text(request.headers.get("accept")):
+        return Response(page(explanation, words), headers=headers, media_type=TEXT)
+    return Response(_encode(_view(explanation, made, words)), headers=headers, media_type="application/json")
+
+
+def _explanation(services: Services, uid: str, asked: Asked) -> tuple[Made, Explanation]:
+    """The explanation that a request asks for, all of one snapshot."""
+    with services.ledger.connection() as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        made = _made(connection, asked, services.clock.now())
+        found = RecordedHistory(connection, services.ledger.events_mapper)
+        return made, explain(gather(found, uid, made.at, made.position))
+
+
+def _made(connection: Any, asked: Asked, now: Instant) -> Made:
+    """The instant in question, and up to where the ledger was known: by default, what was recorded by then."""
+    if not asked.is_past:
+        head = history.head(connection)
+        return Made(max(now, head.recorded_at), head.position)
+    made = moment_of(connection, asked, now)
+    if asked.known_at is None and asked.position is None:
+        return Made(made.at, history.position_at(connection, made.at))
+    return made
+
+
+def _view(explanation: Explanation, made: Made, words: Catalogue) -> dict[str, Any]:
+    shown, cause = explanation.shown, explanation.cause
+    return {
+        "uid": explanation.uid,
+        "status": shown.status,
+        "since": optional(shown.since),
+        "cause": None if cause is None else {"kind": cause.kind, "at": to_text(cause.at), "position": cause.position},
+        "reason": shown.reason,
+        "confidence": explanation.confidence,
+        "language": words.language,
+        "statements": [
+            {
+                "code": statement.code,
+                "about": statement.about,
+                "text": words.sentence(explanation, statement),
+                "params": {name: _fact(name, value) for name, value in statement.params.items()},
+                "positions": statement.positions,
+            }
+            for statement in explanation.statements
+        ],
+        "as_of": {"at": to_text(made.at), "position": made.position},
+    }
+
+
+def _fact(name: str, value: Param) -> Param:
+    return to_text(int(value)) if is_instant(name) else value

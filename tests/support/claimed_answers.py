@@ -1,0 +1,148 @@
+"""What must be so of what an explanation answers and of how sure it is, beside the fields of the events."""
+
+from collections.abc import Callable, Mapping
+from zlib import crc32
+
+from tests.support.claim import Claim, Event, bounds_of, configured, finds, recorded
+
+NEAR = 60_000_000
+UNDERWAY = 2_000_000
+
+
+def _since(claim: Claim) -> bool:
+    """The status began with its event; an offline after the grace period; with hindsight at a bound of it."""
+    event = claim.events[0]
+    if event["status_after"] != claim.explanation.shown.status:
+        return False
+    instants = _begins(event)
+    return claim.params["since"] in instants | {instant + _grace(claim) for instant in instants}
+
+
+def _begins(event: Event) -> set[int]:
+    """When what an event tells is taken to have come about: at its arrival, or as known later at a bound of it."""
+    return {at for at in (event["received_at"], event.get("disagreed_at"), event.get("latest")) if at is not None}
+
+
+def _grace(claim: Claim) -> int:
+    seconds: float = configured(claim)["policy"].grace_seconds
+    return round(seconds * 1_000_000)
+
+
+def never(claim: Claim) -> bool:
+    upto = recorded(claim.rows, claim.explanation)
+    named = [event for event in claim.of_user() if event["position"] <= upto]
+    return not named and claim.statement.positions == ((upto,) if upto else ())
+
+
+def _corrected_otherwise(claim: Claim) -> bool:
+    """A look or a node's end that no other headline tells of."""
+    return claim.events[0]["kind"] in ("Corrected", "Swept") and _since(claim)
+
+
+def _in_grace(claim: Claim) -> bool:
+    online, offline = claim.events
+    reported_at = claim.params["reported_at"]
+    running = reported_at in _begins(offline) and 0 <= claim.explanation.at - reported_at < _grace(claim)
+    return running and (online["status_after"], offline["status_after"]) == ("online", "offline")
+
+
+def _refuted(claim: Claim) -> bool:
+    """Something cited was recorded later and had come about before."""
+    at, known = claim.explanation.at, claim.explanation.position
+    bounds = [bounds_of(event, claim.explanation.uid) for event in claim.events if event["position"] > known]
+    return claim.params["status"] != claim.explanation.shown.status and any(latest <= at for _, latest in bounds)
+
+
+def _between(claim: Claim) -> bool:
+    at = claim.explanation.at
+    told = (claim.params["earliest"], claim.params["latest"])
+    return told in [bounds_of(event, claim.explanation.uid) for event in claim.events] and told[0] < at < told[1]
+
+
+def _seen_after(claim: Claim) -> bool:
+    """The connection was opened and not closed before, and was heard of well after the instant."""
+    event = claim.events[0]
+    margin = 0 if event["online"] else UNDERWAY
+    told = claim.params["received_at"] == event["received_at"] > claim.explanation.at + margin
+    return told and event["verdict"] in ("closed", "duplicate") and not event["repeated"]
+
+
+def _agreed_after(claim: Claim) -> bool:
+    agreed_at = bounds_of(claim.events[0], claim.explanation.uid)[0]
+    return bool(claim.params["agreed_at"] == agreed_at > claim.explanation.at)
+
+
+def waiting(claim: Claim) -> bool:
+    return claim.events[0]["position"] <= claim.explanation.position and finds(claim)
+
+
+def silent(claim: Claim) -> bool:
+    """Nothing was recorded between the two events but the start itself; one of them told its end."""
+    stopped, started = claim.events
+    between = claim.rows[stopped["position"] : started["position"] - 1]
+    own = all(getattr(row.event, "instance", None) == started["instance"] for row in between)
+    since = stopped["at"] if stopped["kind"] == "ServiceStopped" else stopped["recorded_at"]
+    order = stopped["kind"] == "ServiceStopped" or not claim.statement.code.startswith("stopped")
+    return own and order and (since, started["at"]) == (claim.params["since"], claim.params["until"])
+
+
+def late_offline(claim: Claim) -> bool:
+    event = claim.events[0]
+    return bool(event["verdict"] == "late" and 0 < event["received_at"] - claim.explanation.at <= NEAR)
+
+
+def _opposed_by_grace(claim: Claim) -> bool:
+    return claim.events[0]["status_after"] == "offline" and claim.explanation.shown.status == "online"
+
+
+def mute(claim: Claim) -> bool:
+    return crc32(claim.explanation.uid.encode()) % 64 == 0
+
+
+def _unopposed(claim: Claim) -> bool:
+    """The last of what was recorded later and had come about by then, if there is any, says the same."""
+    at, status = claim.explanation.at, claim.explanation.shown.status
+    later = [event for event in claim.after() if event["kind"] in ("Corrected", "Swept", "WebhookObserved")]
+    upper = [(event, bounds_of(event, claim.explanation.uid)[1]) for event in later]
+    come = [event for event, latest in upper if latest is not None and latest <= at]
+    return all(event["status_after"] == status for event in (claim.events[0], *come[-1:]))
+
+
+def _likely_look(claim: Claim) -> bool:
+    return _unopposed(claim) and claim.events[0]["kind"] == "Corrected"
+
+
+def doubt(claim: Claim) -> bool:
+    """Since when and until when a source or a node was in doubt, by the events that say so."""
+    first, last = claim.events[0], claim.events[-1]
+    since = first["earliest"] if first["kind"] == "NodeBooted" else first["since"]
+    until = claim.params.get("until")
+    return since == claim.params["since"] and (until is None or until == last["at"])
+
+
+Check = Callable[[Claim], bool]
+
+ANSWERS: Mapping[str, Check] = {
+    **dict.fromkeys(("shown_never_observed", "rule_never_observed", "unknown_never_observed"), never),
+    **dict.fromkeys(("shown_opened", "shown_implied", "shown_closed", "shown_emptied", "shown_withdrawn"), _since),
+    **dict.fromkeys(("shown_first_heard_offline", "shown_missed", "shown_ghost", "shown_after_boot"), _since),
+    **dict.fromkeys(("shown_absent", "shown_restart", "shown_node_retired"), _since),
+    "shown_corrected": _corrected_otherwise,
+    "shown_in_grace": _in_grace,
+    **dict.fromkeys(("shown_source_dark", "shown_node_down"), doubt),
+    "unknown_source_dark": lambda claim: claim.events[0]["kind"] == "SourceDark",
+    "unknown_node_down": lambda claim: claim.events[0]["kind"] in ("NodeDown", "NodeBooted"),
+    "refuted": _refuted,
+    "doubtful_between": _between,
+    "doubtful_unknown_today": lambda claim: claim.explanation.shown.status != "unknown",
+    "doubtful_rules": lambda claim: claim.params["status"] != claim.explanation.shown.status,
+    "certain_seen_after": _seen_after,
+    "certain_agreed_after": _agreed_after,
+    "doubtful_drift": waiting,
+    "doubtful_down": silent,
+    "doubtful_late_offline": late_offline,
+    "doubtful_grace": _opposed_by_grace,
+    "doubtful_mute": mute,
+    "likely_look": _likely_look,
+    **dict.fromkeys(("likely_sweep", "likely_unopposed"), _unopposed),
+}

@@ -1,0 +1,187 @@
+"""What must be so of evidence, of what was learnt later and of what was not followed, beside the fields of events."""
+
+from collections.abc import Mapping
+
+from tests.support.claim import Claim, Event, bounds_of, configured, fields_of, finds, spans
+from tests.support.claimed_answers import NEAR, Check, doubt, late_offline, mute, silent, waiting
+
+ENDS = ("", "_open")
+
+
+def _cause(claim: Claim) -> Event:
+    """The item behind the status, as another statement cites it."""
+    told = [s for s in claim.explanation.statements if s.code == "delivery"]
+    return fields_of(claim.rows[told[0].positions[1] - 1])
+
+
+def _grace(claim: Claim) -> bool:
+    seconds: float = configured(claim)["policy"].grace_seconds
+    over = claim.params["reported_at"] + round(seconds * 1_000_000) <= claim.explanation.at
+    return bool(claim.params["grace_seconds"] == seconds and over == (claim.statement.code == "rule_grace_over"))
+
+
+def _counts(claim: Claim) -> bool:
+    device, total = claim.events[0]["raw"].rsplit("-", 2)[1:]
+    return [int(device), int(total)] == [claim.params["device_count"], claim.params["total_count"]]
+
+
+def _bodies(claim: Claim) -> bool:
+    """All deliveries of the body before, or after, that are linked to the cause's by repeating one another."""
+    own = next(s for s in claim.explanation.statements if s.code == "delivery").positions[0]
+    deliveries = [fields_of(row) for row in claim.rows if type(row.event).__name__ == "DeliveryReceived"]
+    linked = {fields_of(claim.rows[own - 1])["delivery"]}
+    while (
+        more := {
+            name
+            for event in deliveries
+            for name in (event["delivery"], event["repeats"])
+            if name is not None and {event["delivery"], event["repeats"]} & linked
+        }
+        - linked
+    ):
+        linked |= more
+    before = claim.statement.code == "body_came_before"
+    places = [e["position"] for e in deliveries if e["delivery"] in linked and e["position"] != own]
+    wanted = tuple(place for place in places if (place < own) == before)
+    if claim.statement.code == "body_came_once":
+        return not places and claim.statement.positions == (own,)
+    alike = {(event["node"], event["digest"]) for event in (*claim.events, fields_of(claim.rows[own - 1]))}
+    return wanted == claim.statement.positions and len(alike) == 1 and spans(claim)
+
+
+def _same_claims(claim: Claim) -> bool:
+    """All items that say of the same connection what the cause says, and did nothing."""
+    cause = _cause(claim)
+    before = claim.statement.code == "claim_came_before"
+    wanted = [
+        event["position"]
+        for event in claim.of_user()
+        if event["kind"] == "WebhookObserved"
+        and event["verdict"] in ("duplicate", "stale")
+        and event["position"] != cause["position"]
+        and all(event[name] == cause[name] for name in ("source", "scope", "device_flag", "conn_id", "online"))
+        and (event["position"] < cause["position"]) == before
+    ]
+    return list(claim.statement.positions) == wanted and spans(claim)
+
+
+def _duplicates(claim: Claim) -> bool:
+    """Each of them is a duplicate near the instant."""
+    near = all(abs(event["received_at"] - claim.explanation.at) <= NEAR for event in claim.events)
+    return near and all(event["verdict"] == "duplicate" for event in claim.events) and spans(claim)
+
+
+def _swept(claim: Claim) -> bool:
+    """The connections are those that the event names."""
+    numbers = [session.conn_id for session in claim.events[0]["swept"]]
+    return bool(claim.params["connections"] == ", ".join("?" if n is None else str(n) for n in numbers))
+
+
+def _sum(claim: Claim, what: str) -> int:
+    return int(claim.events[0][what] + claim.events[0][f"{what}_elsewhere"])
+
+
+def _rows(claim: Claim) -> bool:
+    said = claim.events[0]["rows"].get(claim.explanation.uid)
+    return bool(said == claim.params.get("rows", ""))
+
+
+def _next_change(claim: Claim) -> bool:
+    """It is the first event after what was known that changed the status."""
+    changes = [event for event in claim.after() if event.get("status_after") != event.get("status_before")]
+    return bool(changes and changes[0]["position"] == claim.statement.positions[0])
+
+
+def _nothing(claim: Claim) -> bool:
+    return not claim.after() and claim.statement.positions == (len(claim.rows),)
+
+
+def _no_change(claim: Claim) -> bool:
+    looked_at = claim.after()[: claim.params["number"]]
+    same = all(event.get("status_after") == event.get("status_before") for event in looked_at)
+    return same and looked_at[-1]["position"] == claim.statement.positions[0]
+
+
+def _past(claim: Claim) -> bool:
+    """Bounds before the instant, or around it, as the code says."""
+    earliest, latest = bounds_of(claim.events[0], claim.explanation.uid)
+    at, past = claim.explanation.at, "_before" in claim.statement.code
+    known = claim.events[0]["position"] <= claim.explanation.position
+    later = claim.events[0]["recorded_at"] > at or not known
+    if past and known:
+        return False
+    open_end = claim.statement.code.endswith("_open") == (earliest is None)
+    return later and open_end and (latest <= at if past else (earliest is None or earliest < at) and latest > at)
+
+
+def _recorded_late(claim: Claim) -> bool:
+    return bool(
+        claim.events[0]["position"] > claim.explanation.position and claim.params["received_at"] <= claim.explanation.at
+    )
+
+
+def _dark(claim: Claim) -> bool:
+    return bool(claim.params["dark_seconds"] == configured(claim)["policy"].dark_seconds)
+
+
+def _head(claim: Claim) -> bool:
+    same = claim.params["status"] == claim.explanation.shown.status
+    return claim.statement.positions == (len(claim.rows),) and same == (claim.statement.code == "today_same")
+
+
+def _last_seen(claim: Claim) -> bool:
+    """No online or end of a connection of later is known by then, but one that tells of that instant is."""
+    seen = claim.params["last_seen_at"]
+    known = [event for event in claim.of_user() if event["position"] <= claim.statement.positions[0]]
+    return any(seen in (event["received_at"], event.get("disagreed_at")) for event in known) and all(
+        event["received_at"] <= seen
+        for event in known
+        if event["kind"] == "WebhookObserved" and event["verdict"] in ("opened", "closed")
+    )
+
+
+def _breaker(claim: Claim) -> bool:
+    """It had been opened and not closed by then."""
+    opened = claim.events[0]
+    closed = [row for row in claim.rows if type(row.event).__name__ == "BreakerClosed"]
+    return not any(opened["position"] < row.position <= claim.explanation.position for row in closed)
+
+
+def _known_later(claim: Claim) -> bool:
+    return claim.events[0]["position"] > claim.explanation.position and finds(claim)
+
+
+_BOUNDED = (
+    f"{what}_{where}{end}" for what in ("correction", "sweep") for where in ("before", "around") for end in ENDS
+)
+
+EVIDENCE: Mapping[str, Check] = {
+    **dict.fromkeys(("cause_dark", "cause_node_down"), doubt),
+    **dict.fromkeys(("cause_online_counted_item", "cause_offline_counted_item"), _counts),
+    **dict.fromkeys(("rule_grace_running", "rule_grace_over"), _grace),
+    **dict.fromkeys(("rule_source_dark", "rule_node_down"), _dark),
+    "counts_swept": _swept,
+    "counts_implied": lambda claim: claim.params["number"] == _sum(claim, "implied"),
+    "counts_withdrawn": lambda claim: claim.params["number"] == _sum(claim, "withdrawn"),
+    "delivery": lambda claim: claim.params["item"] == claim.events[1]["item"] + 1 <= claim.params["items"],
+    **dict.fromkeys(("body_came_once", "body_came_before", "body_came_again"), _bodies),
+    **dict.fromkeys(("claim_came_before", "claim_came_again"), _same_claims),
+    "poll": lambda claim: claim.events[0]["poll"] == claim.events[1]["poll"],
+    **dict.fromkeys(("poll_found", "poll_found_nothing"), _rows),
+    "last_seen": _last_seen,
+    "next_change": _next_change,
+    "nothing_since": _nothing,
+    "no_change_yet": _no_change,
+    "recorded_late": _recorded_late,
+    **dict.fromkeys(_BOUNDED, _past),
+    "late_offline": late_offline,
+    **dict.fromkeys(("drift_corrected", "drift_cleared", "drift_in_flight"), _known_later),
+    **dict.fromkeys(("look_open", "look_held"), waiting),
+    **dict.fromkeys(("today_same", "today_other"), _head),
+    "today_uncertain": lambda claim: claim.params["earliest"] < claim.explanation.at < claim.params["latest"],
+    **dict.fromkeys(("stopped_then", "stopped_between", "killed_then", "killed_between"), silent),
+    **dict.fromkeys(("source_was_dark", "source_was_dark_open", "node_was_down", "node_was_down_open"), doubt),
+    "breaker_was_open": _breaker,
+    "never_reported_offline": mute,
+    "ignored_duplicates": _duplicates,
+}

@@ -1,0 +1,219 @@
+"""The history that an explanation asks, in memory: the events of a replay, each with its place."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from ledger.domain.as_of import Belief, InFlight, Later, arrived, believe
+from ledger.domain.events import (
+    BodyRejected,
+    Configured,
+    DeliveryReceived,
+    ServiceStarted,
+    ServiceStopped,
+)
+from ledger.domain.evidence import Placed
+from ledger.domain.evolve import evolve
+from ledger.domain.history import UserEvent
+from ledger.domain.observation import Instant
+from ledger.domain.presence import Presence
+from ledger.domain.reconciled import (
+    BreakerClosed,
+    BreakerOpened,
+    Corrected,
+    Finding,
+    NodeBooted,
+    NodeDown,
+    NodeSettled,
+    PollObserved,
+    RunStarted,
+    SourceDark,
+    SourceLit,
+    Swept,
+)
+from ledger.domain.source import SourceState, evolve_source
+from ledger.domain.status import derive
+from ledger.store.mapper import SOURCE_PREFIX, Recorded
+from projections.evidence_rows import AFTER
+from projections.shown import Rules, rules_of
+
+RULES = Configured | NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit
+SIGNS = NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit | BreakerOpened | BreakerClosed
+SERVICES = ServiceStarted | ServiceStopped
+FINISHED = frozenset({"corrected", "cleared", "in_flight"})
+DRIFTS = 5
+
+
+class MemoryHistory:
+    """A ledger that grows by `add`, asked as the one in PostgreSQL is; nobody's `verified_at` is known."""
+
+    def __init__(self) -> None:
+        self.rows: list[Placed] = []
+        self._recorded: list[Instant] = []
+        self._users: dict[str, list[Placed]] = defaultdict(list)
+        self._sources: dict[str, list[Placed]] = defaultdict(list)
+        self._deliveries: dict[str, Placed] = {}
+        self._repeating: dict[str, list[Placed]] = defaultdict(list)
+        self._polls: dict[str, Placed] = {}
+        self._runs: dict[str, Placed] = {}
+        self._found: dict[str, dict[tuple[str, Instant], list[tuple[Placed, Finding]]]] = defaultdict(dict)
+
+    def add(self, recorded: Recorded, at: Instant) -> None:
+        """One more event, recorded at that instant or with the one before it."""
+        at = max(at, self._recorded[-1]) if self._recorded else at
+        of_user = recorded.uid is not None
+        source = "" if of_user else recorded.originator_id.removeprefix(SOURCE_PREFIX)
+        place = len(self.rows) + 1
+        placed = Placed(place, recorded.originator_version, at, source, recorded.uid or "", recorded.event)
+        self.rows.append(placed)
+        self._recorded.append(at)
+        stream = self._users[placed.uid] if of_user else self._sources[source]
+        stream.append(placed)
+        assert placed.version == len(stream)
+        self._index(placed)
+
+    def _index(self, placed: Placed) -> None:
+        match placed.event:
+            case DeliveryReceived(delivery=delivery, repeats=repeats):
+                self._deliveries[delivery] = placed
+                if repeats is not None:
+                    self._repeating[repeats].append(placed)
+            case BodyRejected(delivery=delivery):
+                self._deliveries[delivery] = placed
+            case RunStarted(run=run):
+                self._runs[run] = placed
+            case PollObserved(poll=poll, findings=findings):
+                self._polls[poll] = placed
+                for finding in findings:
+                    drift = self._found[finding.uid].setdefault((placed.source, finding.disagreed_at), [])
+                    drift.append((placed, finding))
+
+    @property
+    def uids(self) -> Iterable[str]:
+        return self._users.keys()
+
+    def head(self) -> int:
+        """The last position."""
+        return len(self.rows)
+
+    def position_at(self, at: Instant) -> int:
+        """The last position recorded up to an instant."""
+        return bisect_right(self._recorded, at)
+
+    def believed(self, uid: str, at: Instant, position: int) -> tuple[Belief, Rules]:
+        """As `history.as_of` has it."""
+        base = min(position, self.position_at(at))
+        rules = self._rules(base, position, at)
+        stream = self._users.get(uid, [])
+        presence = Presence(uid)
+        later: list[Later] = []
+        for placed in stream:
+            event = placed.event
+            assert isinstance(event, UserEvent)
+            if placed.position <= base:
+                presence = evolve(presence, event, placed.position)
+            elif placed.position <= position:
+                later.append(Later(placed.position, event))
+        if base >= position:
+            return Belief(presence, derive(presence, rules.sources, rules.policy, at)), rules
+        number = arrived(later, at)
+        for each in later[:number]:
+            presence = evolve(presence, each.event, each.position)
+        belief = believe(
+            presence, later[number:], self._in_flight(uid, base, position), rules.sources, rules.policy, at
+        )
+        return belief, rules
+
+    def _rules(self, base: int, known: int, at: Instant) -> Rules:
+        states: dict[str, SourceState] = {}
+        last = 0
+        for placed in sorted(placed for stream in self._sources.values() for placed in stream):
+            event = placed.event
+            if placed.position > known or not isinstance(event, RULES):
+                continue
+            if placed.position > base and event.at > at:
+                break
+            states[placed.source] = evolve_source(
+                states.get(placed.source) or SourceState(placed.source), event, placed.position
+            )
+            last = placed.position
+        return rules_of(last, states)
+
+    def _in_flight(self, uid: str, after: int, upto: int) -> list[InFlight]:
+        found = []
+        for drift in self._found.get(uid, {}).values():
+            placed, finding = drift[-1]
+            if finding.outcome == "in_flight" and after < placed.position <= upto:
+                found.append(InFlight(placed.position, finding.agreed_at, finding.disagreed_at))
+        return sorted(found)
+
+    def at(self, positions: Sequence[int]) -> list[Placed]:
+        """The events at these positions."""
+        return [self.rows[position - 1] for position in sorted(positions) if 0 < position <= len(self.rows)]
+
+    def last_before(self, position: int) -> Placed | None:
+        """The event before a position."""
+        return self.rows[position - 2] if position > 1 else None
+
+    def version_at(self, uid: str, position: int) -> int:
+        """Of a user's stream, as of a position."""
+        return sum(placed.position <= position for placed in self._users.get(uid, ()))
+
+    def of_user(self, uid: str, after: int, upto: int) -> list[Placed]:
+        """A user's events by version."""
+        return self._users.get(uid, [])[after:upto]
+
+    def bounded(self, uid: str, after: int, limit: int) -> list[Placed]:
+        """His next corrections and sweeps."""
+        found = [placed for placed in self._users.get(uid, [])[after:] if isinstance(placed.event, Corrected | Swept)]
+        return found[:limit]
+
+    def delivery(self, delivery: str) -> Placed | None:
+        """The event of a delivery."""
+        return self._deliveries.get(delivery)
+
+    def repeating(self, delivery: str) -> list[Placed]:
+        """The deliveries that repeat it."""
+        return self._repeating.get(delivery, [])
+
+    def poll(self, poll: str) -> Placed | None:
+        """The event of a poll."""
+        return self._polls.get(poll)
+
+    def run(self, run: str) -> Placed | None:
+        """The event of a run's begin."""
+        return self._runs.get(run)
+
+    def finding(self, uid: str, at: Instant) -> list[Placed]:
+        """The first and the last poll of each drift that may have been there at the instant."""
+        wanted: dict[int, Placed] = {}
+        drifts = sorted(self._found.get(uid, {}).items(), key=lambda item: -item[0][1])
+        there = [drift for _, drift in drifts if _may_be_there(drift, at)]
+        for drift in there[:DRIFTS]:
+            wanted |= {placed.position: placed for placed, _ in (drift[0], drift[-1])}
+        return [wanted[position] for position in sorted(wanted)]
+
+    def signs(self, sources: Sequence[str], position: int, limit: int) -> list[Placed]:
+        """Darkness, nodes, the breaker, around a position."""
+        found = [placed for source in sources for placed in self._around(source, SIGNS, position, limit)]
+        return sorted(found, key=lambda placed: placed.position)
+
+    def services(self, source: str, position: int, limit: int) -> list[Placed]:
+        """Starts and stops around a position."""
+        return self._around(source, SERVICES, position, limit)
+
+    def _around(self, source: str, kinds: object, position: int, limit: int) -> list[Placed]:
+        found = [placed for placed in self._sources.get(source, ()) if isinstance(placed.event, kinds)]  # type: ignore[arg-type]
+        earlier = [placed for placed in found if placed.position <= position]
+        return earlier[-limit:] + found[len(earlier) : len(earlier) + AFTER]
+
+    def verified_at(self, uid: str) -> Instant | None:
+        """Which look last agreed is no event."""
+        return None
+
+
+def _may_be_there(drift: Sequence[tuple[Placed, Finding]], at: Instant) -> bool:
+    first, (last, finding) = drift[0][1], drift[-1]
+    assert isinstance(last.event, PollObserved)
+    begun_by = first.disagreed_at if first.agreed_at is None else first.agreed_at
+    return begun_by <= at and (finding.outcome not in FINISHED or last.event.answered_at >= at)
