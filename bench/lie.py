@@ -35,6 +35,9 @@ SELECT kind, recorded_at FROM events
  WHERE position > %s AND kind IN ('breaker_opened.v1', 'breaker_closed.v1') ORDER BY position
 """
 _UNFINISHED = "SELECT count(*) FROM drifts WHERE state IN ('open', 'held')"
+_BEHIND = """
+SELECT (SELECT position FROM events ORDER BY position DESC LIMIT 1) - position FROM projections WHERE name = 'drift'
+"""
 _LOOKS = "SELECT coalesce(sum((health ->> 'users_asked')::bigint), 0) FROM node_health WHERE source = %s AND node <> ''"
 
 
@@ -223,7 +226,7 @@ def _is_calm(connection: psycopg.Connection[tuple[object, ...]], head: int) -> b
     """Whether the breaker is closed and no drift is open or held."""
     kinds = [kind for kind, _ in connection.execute(_KINDS, (head,))]
     closed = len(kinds) % 2 == 0
-    return closed and _number(connection, _UNFINISHED) == 0
+    return closed and _number(connection, _BEHIND) == 0 and _number(connection, _UNFINISHED) == 0
 
 
 async def _source_shows(client: httpx2.AsyncClient) -> bool:

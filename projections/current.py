@@ -31,9 +31,12 @@ SELECT place.head, place.recorded_at, place.rules, c.uid, c.{}, c.version,
 READ_BODIES: LiteralString = _READ.format("body")
 READ_STATES: LiteralString = _READ.format("state")
 
-_WRITE = """
+_INSERT: LiteralString = """
 INSERT INTO current AS c (uid, version, status, since, devices, state, body)
 SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
+"""
+
+_REPLACE: LiteralString = """
     ON CONFLICT (uid) DO UPDATE
    SET version = excluded.version, status = excluded.status, since = excluded.since,
        devices = excluded.devices, state = excluded.state, body = excluded.body
@@ -102,7 +105,13 @@ def _token(device: Device) -> str:
 def write(cursor: Cursor[Any], parts: Sequence[CurrentRows]) -> None:
     """Write rows within the append's transaction."""
     for rows in parts:
-        cursor.execute(_WRITE, rows)
+        cursor.execute(_INSERT + _REPLACE, rows)
+
+
+def insert(cursor: Cursor[Any], parts: Iterable[CurrentRows]) -> None:
+    """Write rows of users who have none yet."""
+    for rows in parts:
+        cursor.execute(_INSERT, rows)
 
 
 def load(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, Presence]:

@@ -1,6 +1,7 @@
 """Rebuilding: a projection made anew from the ledger beside the live one, then put in its place in one transaction."""
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,9 +22,10 @@ BATCH_EVENTS = 10_000
 LOCK = 0x70726573_72656275
 """Held by whoever rebuilds: "pres", "rebu" in ASCII."""
 
-SWITCH_SECONDS = 1.0
+SWITCH_SECONDS = 0.5
 """Reads wait for the switch so long at most; where one that had begun before takes longer, it is tried again."""
 SWITCH_ATTEMPTS = 60
+SWITCH_PAUSE_SECONDS = 1.0
 
 APPLICATION = "presence-ledger rebuild"
 
@@ -51,15 +53,15 @@ class RebuildFailed(LedgerError):
 
 
 @contextmanager
-def alone(database_url: str, names: Sequence[str]) -> Iterator[Connection[TupleRow]]:
-    """A connection that rebuilds these projections; no other does meanwhile, and what one had left is gone.
+def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
+    """A connection that rebuilds this projection; no other does meanwhile, and what one had left is gone.
 
     Raises RebuildRefused, StoreUnavailable.
     """
     with (
         translated(),
         psycopg.connect(
-            database_url, autocommit=True, connect_timeout=5, application_name=f"{APPLICATION} {' '.join(names)}"[:63]
+            database_url, autocommit=True, connect_timeout=5, application_name=f"{APPLICATION} {name}"
         ) as connection,
     ):
         if not _lock(connection):
@@ -68,6 +70,10 @@ def alone(database_url: str, names: Sequence[str]) -> Iterator[Connection[TupleR
             with connection.transaction():
                 switch.clear(connection.cursor())
             yield connection
+        except psycopg.errors.UndefinedTable as error:
+            raise RebuildRefused(
+                "the database has no tables of presence ledger yet.\nRun `presence-ledger migrate` first."
+            ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise RebuildRefused(
                 f"PostgreSQL refuses it: {error.diag.message_primary}.\n"
@@ -98,12 +104,25 @@ def _who_rebuilds(connection: Connection[TupleRow]) -> str:
     return f"another rebuild is under way{what}.\nWait for its end, or stop it; nothing has been changed."
 
 
+def be_quick(cursor: Cursor[Any]) -> None:
+    """For the rest of the transaction, rather give up than wait for a lock."""
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{SWITCH_SECONDS * 1000:.0f}ms",))
+
+
+def head(connection: Connection[TupleRow]) -> int:
+    """The ledger's last position, 0 while it is empty."""
+    row = connection.execute(_HEAD).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def until_switched(attempt: Callable[[], int], catch_up: Callable[[], None]) -> int:
     """Try to switch until nobody reads the live tables for too long. Raises RebuildRefused."""
     for _ in range(SWITCH_ATTEMPTS):
         try:
             return attempt()
         except psycopg.errors.LockNotAvailable:
+            time.sleep(SWITCH_PAUSE_SECONDS)
             catch_up()
     raise RebuildRefused(
         "somebody reads the live tables without an end, so they cannot be replaced; they are as they were.\n"
@@ -134,6 +153,8 @@ class Rebuild:
     def run(self, progress: Progress) -> int:
         """Build it, catch up, and switch; returns the position that it has come to. Raises RebuildFailed."""
         self.build(progress)
+        with self._connection.transaction():
+            switch.analyze(self._connection.cursor(), self._projection.tables)
         return until_switched(self._switch, lambda: self._catch_up(progress))
 
     def build(self, progress: Progress, upto: int | None = None) -> None:
@@ -145,17 +166,12 @@ class Rebuild:
         self._catch_up(progress, upto)
 
     def _catch_up(self, progress: Progress, upto: int | None = None) -> None:
-        head = upto if upto is not None else self._head()
+        goal = upto if upto is not None else head(self._connection)
         more = True
         while more and (upto is None or self._position < upto):
             with self._connection.transaction():
                 more = self._batch(self._connection.cursor(binary=True), upto)
-            progress(self._position, max(head, self._position))
-
-    def _head(self) -> int:
-        row = self._connection.execute(_HEAD).fetchone()
-        assert row is not None
-        return int(row[0])
+            progress(self._position, max(goal, self._position))
 
     def _batch(self, cursor: Cursor[Any], upto: int | None = None) -> bool:
         """One stretch of the ledger; whether there is more."""
@@ -194,7 +210,7 @@ class Rebuild:
         try:
             with self._connection.transaction():
                 cursor = self._connection.cursor(binary=True)
-                cursor.execute(f"SET LOCAL lock_timeout = '{SWITCH_SECONDS:g}s'".encode())
+                be_quick(cursor)
                 checkpoints.hold(cursor, name)
                 while self._batch(cursor):
                     pass

@@ -19,8 +19,8 @@ SELECT n.nspname, array_to_string(c.reloptions, ', ')
 
 # Written without the schema, so that they can be run again for the table of the same name in another one.
 _INDEXES = """
-SELECT coalesce(format('ALTER TABLE %%I ADD CONSTRAINT %%I %%s', c.relname, k.conname, pg_get_constraintdef(k.oid)),
-                pg_get_indexdef(i.indexrelid, 0, true))
+SELECT CASE WHEN k.oid IS NULL THEN pg_get_indexdef(i.indexrelid, 0, true)
+            ELSE format('ALTER TABLE %%I ADD CONSTRAINT %%I %%s', c.relname, k.conname, pg_get_constraintdef(k.oid)) END
   FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid
   LEFT JOIN pg_constraint AS k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u')
  WHERE i.indrelid = to_regclass(%s)
@@ -71,6 +71,12 @@ def index(cursor: Cursor[Any], tables: Iterable[str]) -> None:
     with named_first(cursor):
         for statement in statements:
             cursor.execute(statement.encode())
+
+
+def analyze(cursor: Cursor[Any], tables: Iterable[str]) -> None:
+    """Let the planner know the new tables before they are read."""
+    for table in tables:
+        cursor.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(SCHEMA, table)))
 
 
 @contextmanager

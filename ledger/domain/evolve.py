@@ -23,15 +23,19 @@ def evolve(presence: Presence, event: UserEvent, position: int) -> Presence:
 def _after_webhook(presence: Presence, event: WebhookObserved, position: int) -> Presence:
     at = event.received_at
     device = presence.device(event.source, event.scope, event.device_flag)
-    changed = _own_device(device or Device(event.source, event.scope, event.device_flag, at), event)
-    devices = tuple(changed if d is device else d for d in presence.devices)
     if device is None:
-        devices += (changed,)
+        new = _own_device(Device(event.source, event.scope, event.device_flag, at), event)
+        devices = (*presence.devices, new)
+    else:
+        changed = _own_device(device, event)
+        devices = tuple([changed if d is device else d for d in presence.devices])
     if event.swept or event.implied_elsewhere or event.withdrawn_elsewhere:
         devices = _other_devices(devices, event)
     if event.placed:
         devices = tuple(_placed(d) if _is_unplaced(d, event) else d for d in devices)
-    seen = event.verdict in ("opened", "closed") or (event.verdict == "duplicate" and event.online)
+    seen_at = presence.last_seen_at
+    if event.verdict in ("opened", "closed") or (event.verdict == "duplicate" and event.online):
+        seen_at = at if seen_at is None or at > seen_at else seen_at
     flip, before = presence.flip, presence.before
     if flip is None or event.status_after != flip.status:
         cause = Cause("webhook", at, position)
@@ -46,7 +50,7 @@ def _after_webhook(presence: Presence, event: WebhookObserved, position: int) ->
         flip,
         before,
         devices,
-        max(at, presence.last_seen_at or at) if seen else presence.last_seen_at,
+        seen_at,
         position,
         presence.tier,
     )

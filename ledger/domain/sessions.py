@@ -29,7 +29,7 @@ def remember(
     closed: tuple[Closed, ...], forgotten: Closed | None, conn_id: int, at: Instant
 ) -> tuple[tuple[Closed, ...], Closed | None]:
     """Remember a closed connId, the newest last, and the highest of those forgotten for it."""
-    kept = (*(c for c in closed if c.conn_id != conn_id), Closed(conn_id, at))
+    kept = (*[c for c in closed if c.conn_id != conn_id], Closed(conn_id, at))
     if len(kept) <= REMEMBERED_CLOSED:
         return kept, forgotten
     oldest = kept[0]

@@ -22,6 +22,7 @@ from ledger.http.logs import configure_logging
 from ledger.settings import LogFormat, LogLevel
 from ledger.store.ledger import translated
 from ledger.store.recorder import CHANNEL
+from projections import rebuild
 from projections.projector import Projector
 
 log = structlog.get_logger()
@@ -52,12 +53,15 @@ class Orders(msgspec.Struct, frozen=True):
 
 def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = lambda: False) -> None:
     """Follow the ledger until the end, over one connection after another; says once when one is lost."""
-    pause, lost = FIRST_PAUSE_SECONDS, False
+    pause, lost, cleared = FIRST_PAUSE_SECONDS, False, False
     while not ended():
         try:
             with translated(), _connected(database_url) as connection:
                 if lost:
                     log.info("projector_connected")
+                if not cleared:
+                    _clear_remains(connection)
+                    cleared = True
                 while not ended():
                     more = projector.round(connection)
                     pause, lost = FIRST_PAUSE_SECONDS, False
@@ -85,6 +89,13 @@ def _connected(database_url: str) -> Connection[TupleRow]:
     for statement in _PREPARE:
         connection.execute(statement)
     return connection
+
+
+def _clear_remains(connection: Connection[TupleRow]) -> None:
+    try:
+        rebuild.clear_remains(connection)
+    except psycopg.errors.InsufficientPrivilege as error:
+        log.warning("rebuild_not_cleared", reason=str(error), way_out="drop the schema that a killed rebuild left")
 
 
 def _wait(connection: Connection[TupleRow]) -> None:

@@ -107,6 +107,10 @@ class EventMapper(Mapper[str]):
             found |= {older for older, (newer, _) in self._upcasters.items() if newer in found}
         return frozenset(found)
 
+    def decoder(self, kind: str) -> Callable[[bytes], Any]:
+        """What makes events of a kind that is written now, for whoever reads very many."""
+        return self._decoders[kind].decode
+
     def event(self, kind: str, payload: bytes) -> Event:
         """The event of a stored form, of an older version too. Raises UnknownKind."""
         decoder = self._decoders.get(kind)
