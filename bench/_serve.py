@@ -1,6 +1,7 @@
 """The command with what a benchmark adds to it: a route that answers a constant, and timers around the steps of ingest.
 
-`BENCH_CONSTANT=1` and `BENCH_PROFILE=1` switch them on; all else is the product's own `serve`.
+`BENCH_CONSTANT=1` and `BENCH_PROFILE=1` switch them on; `BENCH_UNSEALED=1` leaves out all that seals cost. All else is
+the product's own `serve`.
 """
 
 import os
@@ -18,8 +19,15 @@ from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, require
 from ledger.http.state import Services
 from ledger.ingest import writer
+from ledger.store import recorder, seal
 from ledger.store.recorder import Commit
 from projections import current
+
+_HEAD_UNSEALED = """
+SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0),
+       greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1)),
+       NULL::bytea
+"""
 
 CONSTANT_PATH = "/bench/constant"
 TIMES_PATH = "/bench/times"
@@ -88,9 +96,17 @@ def _profile(times: Times) -> None:
         setattr(owner, name, times.around(step, function))
 
 
+def _leave_seals_out() -> None:
+    """No digests, so that a commit has nothing to seal, and no look at the seal before."""
+    setattr(seal, "digests", lambda *_: b"")  # noqa: B010  (for mypy, a module's function is not to be assigned to)
+    setattr(recorder, "_HEAD", _HEAD_UNSEALED)  # noqa: B010
+
+
 if __name__ == "__main__":
     times = Times()
     if os.environ.get("BENCH_PROFILE"):
         _profile(times)
+    if os.environ.get("BENCH_UNSEALED"):
+        _leave_seals_out()
     with patch.object(service, "create_app", _extended(times)):
         main()

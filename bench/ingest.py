@@ -63,7 +63,7 @@ def measure(options: Options) -> Report:
 
 
 def _round(postgres: Server, body_items: int, items: int, number: int, options: Options) -> Ingested:
-    bodies = _bodies(body_items, items, number)
+    bodies = bodies_of(body_items, items, number)
     with postgres.database() as url:
         with _service.running(
             postgres.folder / f"service-{body_items}-{number}",
@@ -85,7 +85,7 @@ def _round(postgres: Server, body_items: int, items: int, number: int, options: 
     return done
 
 
-def _bodies(body_items: int, items: int, seed: int) -> Sequence[Sequence[bytes]]:
+def bodies_of(body_items: int, items: int, seed: int) -> Sequence[Sequence[bytes]]:
     """Each node's bodies, together exactly so many items."""
     crowds = [Crowd(node, USERS // _service.NODES, seed) for node in range(_service.NODES)]
     bodies: list[list[bytes]] = [[] for _ in crowds]

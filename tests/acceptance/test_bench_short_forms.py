@@ -28,6 +28,8 @@ pytestmark = pytest.mark.slow
         "leader_kills",
         "million",
         "as_of",
+        "tamper",
+        "seal_cost",
     ],
 )
 def test_its_bars_are_held(name: str) -> None:
