@@ -55,10 +55,10 @@ def _refuted(evidence: Evidence) -> Confidence | None:
     if between is not None:
         facts: Facts = {"earliest": between.earliest, "latest": between.latest, "could_be": between.could_be}
         return _sure("doubtful", "doubtful_between", *places, **facts)
-    arrived = [placed for placed in against if placed.uid]
-    if arrived and getattr(arrived[-1].event, "status_after", None) != evidence.shown.status:
+    come = max((placed for placed in against if placed.uid and _had_come(placed, evidence)), default=None)
+    if come is not None and getattr(come.event, "status_after", None) != evidence.shown.status:
         # Only the grace period lets the answer be the same today.
-        return _sure("doubtful", "doubtful_grace", arrived[-1].position)
+        return _sure("doubtful", "doubtful_grace", come.position)
     return None
 
 

@@ -27,6 +27,11 @@ class Claim(NamedTuple):
         """All events of the user, in their order."""
         return [fields_of(row) for row in self.rows if row.uid == self.explanation.uid]
 
+    @property
+    def hindsight(self) -> bool:
+        """Whether more was known than had been recorded by then: an event may then tell of less than when it came."""
+        return recorded(self.rows, self.explanation) < self.explanation.position
+
     def after(self) -> list[Event]:
         """Those that were recorded after what was known."""
         return [event for event in self.of_user() if event["position"] > self.explanation.position]

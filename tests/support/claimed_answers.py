@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from zlib import crc32
 
+from ledger.domain.reconciled import PollObserved
 from tests.support.claim import Claim, Event, bounds_of, configured, finds, recorded
 
 NEAR = 60_000_000
@@ -12,10 +13,17 @@ UNDERWAY = 2_000_000
 def _since(claim: Claim) -> bool:
     """The status began with its event; an offline after the grace period; with hindsight at a bound of it."""
     event = claim.events[0]
-    if event["status_after"] != claim.explanation.shown.status:
+    if event["status_after"] != claim.explanation.shown.status and not claim.hindsight:
         return False
-    instants = _begins(event)
+    instants = _begins(event) | told_by_looks(claim)
     return claim.params["since"] in instants | {instant + _grace(claim) for instant in instants}
+
+
+def told_by_looks(claim: Claim) -> set[int]:
+    """When looks had told of what webhooks on their way said: with hindsight it was so from then on."""
+    polls = [row.event for row in claim.rows if isinstance(row.event, PollObserved)]
+    found = [finding for poll in polls for finding in poll.findings if finding.uid == claim.explanation.uid]
+    return {finding.disagreed_at for finding in found if finding.outcome == "in_flight"}
 
 
 def _begins(event: Event) -> set[int]:
@@ -105,7 +113,8 @@ def _unopposed(claim: Claim) -> bool:
     later = [event for event in claim.after() if event["kind"] in ("Corrected", "Swept", "WebhookObserved")]
     upper = [(event, bounds_of(event, claim.explanation.uid)[1]) for event in later]
     come = [event for event, latest in upper if latest is not None and latest <= at]
-    return all(event["status_after"] == status for event in (claim.events[0], *come[-1:]))
+    cause = () if claim.hindsight else (claim.events[0],)
+    return all(event["status_after"] == status for event in (*cause, *come[-1:]))
 
 
 def _likely_look(claim: Claim) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tests.support.claim import Claim, Event, bounds_of, configured, fields_of, finds, spans
-from tests.support.claimed_answers import NEAR, Check, doubt, late_offline, mute, silent, waiting
+from tests.support.claimed_answers import NEAR, Check, doubt, late_offline, mute, silent, told_by_looks, waiting
 
 ENDS = ("", "_open")
 
@@ -133,7 +133,10 @@ def _last_seen(claim: Claim) -> bool:
     """No online or end of a connection of later is known by then, but one that tells of that instant is."""
     seen = claim.params["last_seen_at"]
     known = [event for event in claim.of_user() if event["position"] <= claim.statement.positions[0]]
-    return any(seen in (event["received_at"], event.get("disagreed_at")) for event in known) and all(
+    evident = {event["received_at"] for event in known} | {event.get("disagreed_at") for event in known}
+    if seen not in evident | told_by_looks(claim):
+        return False
+    return claim.hindsight or all(
         event["received_at"] <= seen
         for event in known
         if event["kind"] == "WebhookObserved" and event["verdict"] in ("opened", "closed")

@@ -50,6 +50,8 @@ def _compare(claim: Claim, param: str, field: Field) -> Iterator[str]:
     found = event.get(field.name, None)
     if field.size and found is not None:
         found = len(found)
+    if claim.hindsight and field.name in ("status_before", "status_after"):
+        return
     if wanted is None:
         yield f"it does not say {param}"
     elif found != wanted and not (isinstance(wanted, tuple) and found in wanted):
