@@ -44,6 +44,8 @@ def verify(
     settings = settings_of(context)
     keys = keys_of(settings)
     expected = None if head is None else read_head(head, keys)
+    if after is not None and expected is not None and after > expected.position:
+        raise typer.BadParameter(f"the head is of position {expected.position}, which --after would pass over")
     with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
         verified = checked(connection, keys, after=after, expected=expected)
     if export_head is not None and verified.altered is None:
@@ -94,7 +96,8 @@ def require_intact(verified: Verified) -> None:
 
 def told(verified: Verified) -> str:
     """What was checked, for people."""
-    return f"{verified.events:,} events under {verified.seals:,} seals, up to position {verified.head.position:,}"
+    seals = "1 seal" if verified.seals == 1 else f"{verified.seals:,} seals"
+    return f"{verified.events:,} events under {seals}, up to position {verified.head.position:,}"
 
 
 def as_fields(verified: Verified, keys: SealKeys) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def verify(
 ) -> Verified:
     """Walk over the ledger in a `snapshot`, which may be over then: all of it, or what comes after a position.
 
-    `expected` is a head that the ledger once had. `told` is told how many events were checked, of how many.
+    `expected` is a head that the ledger once had, not before `after`. `told` is told how many events were checked, of
+    how many.
     """
     return _Walk(connection, keys, told, after, expected).go()
 
@@ -75,18 +76,20 @@ class _Walk:
         """The last one that was found to be as it was sealed …"""
         self._seal = start.previous
         """… and its seal."""
-        self._seals = start.number
+        self._seals = self._passed = start.number
         self._events = 0
-        self._expected = expected if expected is not None and expected.position > self._sealed else None
+        self._expected = expected
         self._total = max(raw_events.head(connection) - self._sealed, 0)
 
     def go(self) -> Verified:
         altered = self._walk()
         head = new_head(self._sealed, self._seal, self._seals, datetime.now(UTC))
-        return Verified(self._events, self._seals, head, altered)
+        return Verified(self._events, self._seals - self._passed, head, altered)
 
     def _walk(self) -> Altered | None:
         """Window by window: first the seals, then the events that they seal."""
+        if (altered := self._check_head(self._sealed)) is not None:
+            return altered
         without = raw_events.number_without_position(self._connection)
         with closing(seals.read(self._connection, self._read + 1)) as chain:
             while True:
@@ -160,17 +163,18 @@ class _Walk:
         self._events += len(taken.places)
         self._seals += 1
         self._sealed, self._seal = seal.last_position, seal.seal
-        if self._expected is not None and self._expected.position <= self._sealed:
-            return self._check_head(seal, self._expected)
-        return None
+        return self._check_head(seal.first_position)
 
-    def _check_head(self, seal: Seal, expected: Head) -> Altered | None:
-        """Whether the chain goes through the head that was kept."""
+    def _check_head(self, first: int) -> Altered | None:
+        """Whether the chain goes through the head that was kept, once it has come there; `first` is of its last run."""
+        expected = self._expected
+        if expected is None or expected.position > self._sealed:
+            return None
         self._expected = None
         if (expected.position, expected.seal, expected.seals) == (self._sealed, self._seal, self._seals):
             return None
         return Altered(
-            seal.first_position,
+            first,
             f"the seal of position {expected.position:,} is not the head's: what stands there, or before it, was "
             "cut off or written anew with the key",
             "A backup from before that head tells what stood there.",

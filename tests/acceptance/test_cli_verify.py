@@ -64,6 +64,10 @@ def test_a_head_kept_elsewhere(url: str, tmp_path: Path) -> None:
     head = tmp_path / "head.json"
     assert verify(url, "--export-head", head).exit_code == 0
     fill(url, [3])
+    since = verify(url, "--head", head, "--after", "6")
+    assert since.stdout.startswith("intact: 3 events under 1 seal, up to position 9; the head of 20")
+    passed = verify(url, "--head", head, "--after", "7")
+    assert (passed.exit_code, "the head is of position 6" in passed.stderr) == (2, True)
     again = verify(url, "--head", head, "--export-head", head)
     assert again.stdout.startswith("intact: 9 events under 3 seals, up to position 9; the head of 20")
     assert json.loads(head.read_text())["position"] == 9
@@ -74,6 +78,8 @@ def test_a_head_kept_elsewhere(url: str, tmp_path: Path) -> None:
     assert verify(url).exit_code == 0
     cut = verify(url, "--head", head)
     assert cut.exit_code == 1
+    beyond = verify(url, "--head", head, "--after", "9")
+    assert (beyond.exit_code, "the seal of position 9 is not the head's" in beyond.stderr) == (1, True)
     assert "Altered at position 7: what the head knows up to position 9 was cut off from here on." in cut.stderr
 
 
