@@ -1,6 +1,5 @@
 """A session with its begin and its end: by what rule each is known, within what bounds, and how sure that is."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -36,7 +35,7 @@ def sureness(rule: str) -> Sure:
     return _SURE.get(rule, "bounded")
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, gc=False):
     """A session, as a row of the table."""
 
     uid: str
@@ -58,10 +57,6 @@ class Row(msgspec.Struct):
     ended_position: int | None = None
     concurrent: int = 0
     flaps: int = 0
-
-    def as_session(self) -> Session:
-        """What evolving needs of it."""
-        return Session(self.conn_id, self.node, self.opened_at, self.seen_at, self.held_by)
 
 
 class End(NamedTuple):
@@ -98,8 +93,7 @@ def ends(gone: Sequence[Row], event: UserEvent) -> Iterator[End]:
 
 
 def _by_webhook(gone: Sequence[Row], event: WebhookObserved) -> Iterator[End]:
-    swept = Counter(event.swept)
-    own: SessionId | None = None
+    swept, own = list(event.swept), None
     if event.verdict == "closed":
         own = SessionId(event.scope, event.device_flag, None if event.named else event.conn_id)
     for session in gone:
@@ -107,7 +101,8 @@ def _by_webhook(gone: Sequence[Row], event: WebhookObserved) -> Iterator[End]:
         if name == own and session.source == event.source:
             own = None
             yield End(event.received_at, None, event.rule, event.conn_id)
+        elif name in swept:
+            swept.remove(name)
+            yield End(event.received_at, session.seen_at, SWEPT, session.conn_id)
         else:
-            by = SWEPT if swept[name] > 0 else WITHDRAWN
-            swept[name] -= 1
-            yield End(event.received_at, session.seen_at, by, session.conn_id)
+            yield End(event.received_at, session.seen_at, WITHDRAWN, session.conn_id)

@@ -20,6 +20,8 @@ Place = tuple[str, str, int | None]
 class User:
     """The open sessions of one user, and when others of his devices ended lately."""
 
+    __slots__ = ("_ends", "_open", "_presence", "_rows", "_sessions", "_uid")
+
     def __init__(self, uid: str) -> None:
         self._uid = uid
         self._rows: dict[Place, list[Row]] = {}
@@ -33,37 +35,60 @@ class User:
         self._rows.setdefault(_place(row), []).append(row)
         self._open += 1
 
-    def note_end(self, source: str, device_flag: int | None, at: Instant) -> None:
-        """A session of a device of his ended then."""
-        insort(self._ends.setdefault((source, device_flag), []), at)
+    def restore_end(self, source: str, device_flag: int | None, at: Instant) -> None:
+        """A session of a device of his that has ended; they come in the order in which they did."""
+        self._ends.setdefault((source, device_flag), []).append(at)
 
     def take(self, event: UserEvent, position: int) -> list[Row]:
         """The rows that an event begins, ends or changes."""
-        if not self._sessions and self._rows:
+        if self._rows and not self._sessions:
             self._settle(list(self._rows))
         self._presence = evolve(self._presence, event, position)
-        found = {(d.source, d.scope, d.device_flag): d.sessions for d in self._presence.devices}
+        touched: list[tuple[Place, tuple[Session, ...]]] = []
+        found = 0
+        for device in self._presence.devices:
+            place = device.source, device.scope, device.device_flag
+            before = self._sessions.get(place)
+            found += before is not None
+            if device.sessions is not (before or ()):
+                touched.append((place, device.sessions))
+        if found < len(self._sessions):
+            there = {(device.source, device.scope, device.device_flag) for device in self._presence.devices}
+            touched += [(place, ()) for place in self._sessions if place not in there]
+        if not touched:
+            return []
+        if len(touched) == 1 and len(touched[0][1]) + len(self._rows.get(touched[0][0], ())) == 1:
+            return self._take_one(*touched[0], event, position)
+        return self._take_all(touched, event, position)
+
+    def _take_one(self, place: Place, sessions: tuple[Session, ...], event: UserEvent, position: int) -> list[Row]:
+        """The usual case, for speed: a device's only session begins or ends."""
+        if sessions:
+            self._sessions[place] = sessions
+            return self._begin([(place, sessions[0])], event, position)
+        del self._sessions[place]
+        gone = self._rows.pop(place)
+        self._end(gone, event, position)
+        return gone
+
+    def _take_all(
+        self, touched: Sequence[tuple[Place, tuple[Session, ...]]], event: UserEvent, position: int
+    ) -> list[Row]:
         changed, gone = list[Row](), list[Row]()
         new: list[tuple[Place, Session]] = []
-        touched = [place for place in self._rows if place not in found]
-        for place in touched:
-            gone += self._rows.pop(place)
-        for place, sessions in found.items():
-            if sessions is self._sessions.get(place, ()):
-                continue
-            touched.append(place)
+        for place, sessions in touched:
             kept, missing, added = _compare(self._rows.get(place, []), self._sessions.get(place, ()), sessions)
             self._rows[place] = [row for row, _ in kept]
             changed += [row for row, session in kept if _update(row, session)]
             gone += missing
             new += [(place, session) for session in added]
-        if not touched:
-            return changed
-        going_on = list(self._named(gone, new))
+        if gone and new:
+            changed += list(self._named(gone, new))
         self._end(gone, event, position)
-        begun = self._begin(new, event, position)
-        self._settle(touched)
-        return [*changed, *going_on, *gone, *begun]
+        changed += gone
+        changed += self._begin(new, event, position)
+        self._settle([place for place, _ in touched])
+        return changed
 
     def _named(self, gone: list[Row], new: list[tuple[Place, Session]]) -> Iterator[Row]:
         """Sessions known from a count or a poll alone that one of the new ones is: they go on under its name."""
@@ -84,7 +109,7 @@ class User:
             row.ended_at, row.ended_by, row.ended_position = end.at, end.by, position
             row.ended_after = end.after if end.after is not None and end.after <= end.at else None
             row.conn_id = end.conn_id
-            self.note_end(row.source, row.device_flag, end.at)
+            insort(self._ends.setdefault((row.source, row.device_flag), []), end.at)
 
     def _begin(self, new: Sequence[tuple[Place, Session]], event: UserEvent, position: int) -> list[Row]:
         begun = []
@@ -123,11 +148,13 @@ class User:
             rows = self._rows.get(place, [])
             if rows:
                 rows.sort(key=_order)
-                self._sessions[place] = tuple([row.as_session() for row in rows])
+                self._sessions[place] = tuple(
+                    [Session(row.conn_id, row.node, row.opened_at, row.seen_at, row.held_by) for row in rows]
+                )
             else:
                 self._rows.pop(place, None)
                 self._sessions.pop(place, None)
-        devices = [Device(*place, 0, sessions) for place, sessions in self._sessions.items()]
+        devices = [Device(source, scope, flag, 0, s) for (source, scope, flag), s in self._sessions.items()]
         self._presence = Presence(self._uid, devices=tuple(devices))
 
 

@@ -1,6 +1,6 @@
 """The projection `sessions`: each session of a user from its begin to its end; its table, handler and queries."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, LiteralString, NamedTuple, cast
 
 from msgspec.structs import astuple
@@ -87,16 +87,16 @@ class Sessions:
 PROJECTION = Sessions()
 
 
-def _users(cursor: Cursor[Any], events: Iterable[Followed]) -> Mapping[str, User]:
+def _users(cursor: Cursor[Any], events: Sequence[Followed]) -> Mapping[str, User]:
     """The users whom these events are of, each as he was before them."""
-    uids = {cast(str, followed.uid): None for followed in events}
-    users = {uid: User(uid) for uid in uids}
-    asked = texts(list(uids))
+    users = {uid: User(uid) for uid in {cast(str, followed.uid) for followed in events}}
+    asked = texts(list(users))
     for row in cursor.execute(_OPEN, (asked,), binary=True).fetchall():
         users[row[0]].restore(Row(*row))
-    since = min(cast(UserEvent, followed.event).received_at for followed in events) - FLAP_SECONDS * SECOND
+    of_users = cast(Sequence[UserEvent], [followed.event for followed in events])
+    since = min([event.received_at for event in of_users]) - FLAP_SECONDS * SECOND
     for uid, source, device_flag, ended_at in cursor.execute(_ENDS, (asked, since), binary=True).fetchall():
-        users[uid].note_end(source, device_flag, ended_at)
+        users[uid].restore_end(source, device_flag, ended_at)
     return users
 
 

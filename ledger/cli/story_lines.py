@@ -23,7 +23,7 @@ def session_row(session: Json) -> Row:
     told_by = session["held_by"] or session["told_by"]
     over: tuple[object, ...] = ("open", f"seen {moment(session['seen_at'], began['at'])}", None)
     if ended is not None:
-        over = (_edge(ended, began["at"]), _words(ended["rule"]), _lasted(session["duration_seconds"]))
+        over = (_edge(ended, began["at"]), _words(ended["rule"]), _lasted(session))
     beside = session["concurrent"] - 1
     return (
         device,
@@ -56,8 +56,12 @@ def _edge(edge: Json, beside: str = "") -> str:
             return f"{moment(after, beside)} .. {moment(at, after)}"
 
 
-def _lasted(seconds: float) -> str:
-    return duration(seconds) if seconds >= 10 else f"{max(0.0, seconds):.1f} s"
+def _lasted(session: Json) -> str:
+    seconds = max(0.0, session["duration_seconds"])
+    said = duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
+    if session["began"]["sure"] != "exact":
+        return f"about {said}"
+    return said if session["ended"]["sure"] == "exact" else f"at most {said}"
 
 
 def _status(entry: Json) -> str | None:
@@ -95,16 +99,11 @@ def _effects(entry: Json) -> list[str]:
 
 def _correction(entry: Json) -> tuple[str, str]:
     evidence = f"{_place(entry)} poll {entry['poll']}, run {entry['run']}"
-    changes = [
-        f"{_sessions(entry[done])} {word}"
-        for done, word in (("opened", "opened"), ("closed", "closed"), ("located", "located"))
-        if entry.get(done)
-    ]
-    done = ", ".join(changes) or "nothing to change"
+    changes = [f"{_sessions(entry[done])} {done}" for done in ("opened", "closed", "located") if entry.get(done)]
+    done = ", ".join(changes) or "no session"
     if entry["drift"] is None:
         return f"a poll told more: {done}", evidence
-    looks = f", seen by {entry['looks']} looks" if entry["looks"] > 1 else ""
-    return f"corrected: {entry['drift']}, began {_began(entry)}{looks}{_because(entry)}; {done}", evidence
+    return f"{entry['drift']} corrected after {_count(entry['looks'], 'look', 'looks')}: {done}", evidence
 
 
 def _drift(entry: Json) -> tuple[str, str]:
@@ -149,7 +148,7 @@ def _repeats(entry: Json) -> tuple[str, str]:
     word = entry["kind"] if entry["kind"] != "duplicate" else "duplicate" if number == 1 else "duplicates"
     said = f"{number} {word} in {_count(deliveries, 'delivery', 'deliveries')}"
     if again := entry["repeated_deliveries"]:
-        said += f", {again if again < deliveries else 'each'} of them sent before"
+        said += f", {again if again < deliveries else 'all' if again > 1 else 'which was'} sent before"
     if number > 1:
         said += f", until {moment(entry['until'], entry['at'])}"
     rules = ", ".join(f"{_words(rule)}" + (f" x{n}" if n > 1 else "") for rule, n in entry["rules"].items())
@@ -161,8 +160,17 @@ def _doubt(entry: Json) -> tuple[str, str | None]:
     dark = entry["kind"] == "source_dark"
     what = f"{entry['source']} was silent" if dark else f"{entry['source']}/{entry['node']} was down"
     until = entry["until"]
-    over = "and still is" if until is None else f"until {moment(until, entry['at'])} ({_words(entry['ended_by'])})"
+    over = "and still is" if until is None else f"until {moment(until, entry['at'])} ({_ENDED_BY[entry['ended_by']]})"
     return f"in doubt: {what} {over}", None if dark else entry["reason"]
+
+
+_ENDED_BY = {
+    "webhook": "a webhook came",
+    "poll": "a query was answered",
+    "answers": "it answers as before",
+    "swept": "what it had held has been ended",
+    "retired": "it was retired",
+}
 
 
 def _other(entry: Json) -> tuple[str, None]:
