@@ -122,14 +122,13 @@ class Polls:
     def _why_not(self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None) -> str | None:
         if uid not in event.rows:
             return NOT_KEPT
-        if finding is None or finding.disagreed_at == event.answered_at:
+        if finding is None or _is_first(finding, event):
             return None
         return None if self._begun.get((poll.source, uid)) == finding.disagreed_at else DOUBT_BEFORE
 
     def _was_ended(self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None) -> bool:
         """Whether a doubt that began in the slice is on record no longer, without an end."""
-        is_first = finding is None or finding.disagreed_at == event.answered_at
-        return is_first and (poll.source, uid) in self._begun
+        return (finding is None or _is_first(finding, event)) and (poll.source, uid) in self._begun
 
     def _remember(
         self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None, doubt: Doubt | None
@@ -141,8 +140,13 @@ class Polls:
             self._doubts[key] = doubt
         if finding is None or finding.outcome not in ("open", "held"):
             self._begun.pop(key, None)
-        elif finding.disagreed_at == event.answered_at:
+        elif _is_first(finding, event):
             self._begun[key] = finding.disagreed_at
+
+
+def _is_first(finding: Finding, event: PollObserved) -> bool:
+    """Whether no look before had disagreed."""
+    return finding.disagreed_at == event.answered_at and finding.outcome not in ("cleared", "in_flight")
 
 
 def _said(finding: Finding | None, correction: Placed | None) -> tuple[Said, ...]:

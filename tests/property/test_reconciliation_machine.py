@@ -10,8 +10,10 @@ from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import Tier
 from ledger.reconcile import plan
+from ledger.slices.describing import described
 from ledger.sources.wukongim.answers import Unanswered
 from tests.support.driven import Driven, Fate
+from tests.support.slices import replayed, slice_of
 
 USERS = ("alice", "bob", "u-1-2", "用户")
 """v2.1 and v2.2 never report bob offline."""
@@ -219,6 +221,14 @@ class Reconciliation(RuleBasedStateMachine):
         if hasattr(self, "world"):
             self.world.calm_down(CALM_SECONDS, arrives=False)
             self.world.laws.check_folding()
+            self.check_replays()
+
+    def check_replays(self) -> None:
+        """Whatever was recorded is judged the same again, from the beginning and from the middle on."""
+        for start in (0, self.ledger.draft.head // 2):
+            again = replayed(slice_of(self.ledger.kept, start))
+            assert not again.differing, [described(each) for each in again.examples]
+            assert not again.side_by_side.differing_seconds
 
     # What must hold.
 

@@ -191,7 +191,7 @@ class Reconciler:
 
     def fail(self, question: Question) -> None:
         """A question brings no answer."""
-        for uid, watch in question.watches.items():
+        for uid, watch in self._in_force(question.watches).items():
             self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
 
     def _again(self) -> Instant:
@@ -203,22 +203,22 @@ class Reconciler:
 
     def answer(self, question: Question, rows: Mapping[str, Mapping[int, int]]) -> dict[str, JudgedLook]:
         """The rows that answer a question: connections by device flag of each user who has any."""
-        poll = self._poll(question)
-        looks = judge.looks_at_rows(self.presence, self.source, question.node, question.watches, rows)
+        poll, watches = self._poll(question), self._in_force(question.watches)
+        looks = judge.looks_at_rows(self.presence, self.source, question.node, watches, rows)
         return self._judge(poll, looks, len(question.watches), judge.rows_text(rows, list(question.watches)))
 
     def answer_nodes(self, question: Question, found: Mapping[str, Connections]) -> dict[str, JudgedLook]:
         """What `/connz` of the nodes that answered brings."""
-        poll, source = self._poll(question), self.source
+        poll, source = self._poll(question)._replace(node="+".join(found)), self.source
         connections = plan.union_of(source, found)
-        watches = {**{uid: Watch(self.at, "new") for uid in connections}, **question.watches}
+        watches = {**{uid: Watch(self.at, "new") for uid in connections}, **self._in_force(question.watches)}
         silent = plan.silent_node(source, found)
         looks = judge.looks_at_connections(self.presence, source, watches, connections, silent)
         looks = plan.only_answered(source, looks, found)
         judged = self._judge(
             poll, looks, sum(map(len, connections.values())), judge.connections_text(connections, list(watches))
         )
-        for uid, watch in question.watches.items():
+        for uid, watch in self._in_force(question.watches).items():
             if uid not in judged:
                 self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
         unswept = [
@@ -228,6 +228,10 @@ class Reconciler:
         ]
         self._commit(self._settled(node) for node in unswept)
         return judged
+
+    def _in_force(self, watches: Mapping[str, Watch]) -> dict[str, Watch]:
+        """The doubts of those asked about are those that the last look left, whenever this one was asked."""
+        return {uid: self.agenda.get(uid) if uid in self.agenda else watch for uid, watch in watches.items()}
 
     def _poll(self, question: Question) -> Poll:
         return Poll(question.poll, RUN, question.node, question.route, question.asked_at, self.at, question.head)

@@ -1,0 +1,189 @@
+"""Slices through a real ledger: taken, imported into an empty one and into others, twice, altered, cut."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg.rows import TupleRow
+
+from ledger.domain.instants import of_datetime
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.reconciled import PollObserved, Swept
+from ledger.errors import LedgerError
+from ledger.slices.form import Slice
+from ledger.slices.importing import Imported, import_slice
+from ledger.slices.reading import SliceFile
+from ledger.slices.taking import Wanted, taken
+from ledger.store.ledger import Ledger
+from ledger.store.seal import seal_keys
+from ledger.store.verify import snapshot, verify
+from projections import current, history, sources
+from tests.support import pg
+from tests.support.ledgers import SEAL_KEY, SOURCE, configure, opened
+from tests.support.slices import MAPPER, eventful, replayed, slice_of, written
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    with opened(database_url) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The slice of everything."""
+    return written(slice_of(eventful().kept), tmp_path_factory.mktemp("slices") / "whole.ndjson")
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The slice from the middle on, which begins with states."""
+    return written(slice_of(eventful().kept, 20), tmp_path_factory.mktemp("slices") / "later.ndjson.gz")
+
+
+def brought(ledger: Ledger, path: Path, **renames: str) -> Imported:
+    """Import a file."""
+    return import_slice(ledger, SliceFile(path), renames, lambda *_: None)
+
+
+def take(ledger: Ledger, wanted: Wanted = Wanted()) -> Slice:  # noqa: B008  (a value that nobody changes)
+    """The slice of a ledger, all of it in memory."""
+    with ledger.connection() as connection, taken(connection, MAPPER, wanted, lambda *_: None) as found:
+        return Slice(found.header, list(found.lines))
+
+
+def everything(ledger: Ledger) -> list[TupleRow]:
+    with ledger.connection() as connection:
+        return connection.execute(
+            "SELECT position, stream, version, kind, payload, recorded_at FROM events ORDER BY 1"
+        ).fetchall()
+
+
+def states(ledger: Ledger) -> dict[str, object]:
+    """Everybody's presence and every source's state, as they are read."""
+    with ledger.connection() as connection:
+        uids = [uid for (uid,) in connection.execute("SELECT uid FROM current").fetchall()]
+        return {**current.load(connection, uids), SOURCE: sources.load(connection, ledger, SOURCE).nodes}
+
+
+def assert_sealed(ledger: Ledger) -> None:
+    with ledger.connection() as connection, snapshot(connection):
+        assert verify(connection, seal_keys([SEAL_KEY.text]), lambda *_: None).altered is None
+
+
+def test_a_slice_comes_back_as_it_went(ledger: Ledger, whole: Path, tmp_path: Path) -> None:
+    assert brought(ledger, whole) == Imported(36, 0, 1, renumbered=False, already=False)
+    again = SliceFile(written(take(ledger), tmp_path / "again")).slice()
+    assert list(again.lines) == list(SliceFile(whole).slice().lines)
+    assert_sealed(ledger)
+
+
+def test_states_are_those_of_the_ledger_it_came_from(ledger: Ledger, whole: Path, later: Path, server: str) -> None:
+    brought(ledger, whole)
+    with pg.new_database(server) as url, opened(url) as other:
+        assert brought(other, later).states == 5
+        assert states(other) == states(ledger)
+        assert_sealed(other)
+        with other.connection() as connection:
+            assert history.presences_at(connection, MAPPER, ["alice", "carol"], 36) == {
+                uid: presence for uid, presence in states(ledger).items() if uid in ("alice", "carol")
+            }
+
+
+def test_a_slice_taken_from_the_middle_is_the_rest_with_the_states_before(ledger: Ledger, whole: Path) -> None:
+    brought(ledger, whole)
+    rows = everything(ledger)
+    middle = rows[20][5]
+    found = take(ledger, Wanted(since=middle))
+    expected = slice_of(eventful().kept, 20)
+    assert list(found.lines) == list(expected.lines)
+    assert found.header.began == expected.header.began
+    assert not replayed(found).differing
+
+
+def test_bounds_are_from_included_and_to_not(ledger: Ledger, whole: Path) -> None:
+    brought(ledger, whole)
+    rows = everything(ledger)
+    since, until = rows[4][5], rows[16][5]
+    lines = [line for line in take(ledger, Wanted(None, since, until)).lines if line.event_kind[-11:] != "imported.v1"]
+    assert [line.position for line in lines] == [row[0] for row in rows if since <= row[5] < until]
+
+
+def test_of_chosen_users_it_has_theirs_and_what_concerns_everybody(
+    ledger: Ledger, whole: Path, tmp_path: Path, server: str
+) -> None:
+    brought(ledger, whole)
+    found = take(ledger, Wanted(("bob",)))
+    kinds = [line.event_kind for line in found.lines]
+    assert {line.stream for line in found.lines} == {"user:bob", "source:main"}
+    assert kinds.count("poll_observed.v1") == 2
+    assert "item_rejected.v1" not in kinds
+    result = replayed(found)
+    assert (result.differing, result.not_repeatable.total()) == (0, 0)
+    with pg.new_database(server) as url, opened(url) as other:
+        brought(other, written(found, tmp_path / "bob"))
+        assert states(other)["bob"] == states(ledger)["bob"]
+        versions = [row[2] for row in everything(other) if row[1] == "source:main"]
+        assert versions == list(range(1, len(versions) + 1))
+
+
+def test_importing_again_changes_nothing(ledger: Ledger, whole: Path) -> None:
+    brought(ledger, whole)
+    before = everything(ledger)
+    assert brought(ledger, whole).already
+    assert everything(ledger) == before
+
+
+@pytest.mark.parametrize("at", [1_000_000_000 * SECOND, 4_000_000_000 * SECOND])
+def test_into_another_ledger_it_comes_above_the_head_with_what_refers_to_it(
+    ledger: Ledger, tmp_path: Path, at: Instant
+) -> None:
+    later = written(slice_of(eventful(at).kept, 20), tmp_path / "later")
+    configure(ledger, sources=("other",))
+    head = everything(ledger)[-1][0]
+    assert brought(ledger, later, main="copy") == Imported(
+        len(eventful().kept) - 20, 5, head + 1, renumbered=True, already=False
+    )
+    rows = everything(ledger)
+    assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
+    instants = [row[5] for row in rows]
+    assert instants == sorted(instants)
+    # What is older than the ledger's last event was recorded when it was imported.
+    assert (of_datetime(instants[-1]) > at + 60 * SECOND) == (at < 2_000_000_000 * SECOND)
+    by_position = {row[0]: row for row in rows}
+    for _, stream, _, kind, payload, _ in rows:
+        event = MAPPER.event(kind, payload)
+        if isinstance(event, Swept):
+            assert event.source == "copy"
+            assert by_position[event.evidence][3] == "node_booted.v1"
+        elif isinstance(event, PollObserved):
+            assert head < event.head < len(rows)
+        assert stream != "source:main"
+    assert not replayed(take(ledger)).differing
+    assert_sealed(ledger)
+    assert brought(ledger, later, main="copy").already
+    assert everything(ledger) == rows
+
+
+def test_streams_are_not_mixed(ledger: Ledger, whole: Path, later: Path) -> None:
+    configure(ledger)
+    before = everything(ledger)
+    with pytest.raises(LedgerError, match=r"source 'main'.*\n.*--source main=NEW"):
+        brought(ledger, whole)
+    with pytest.raises(LedgerError, match="no source 'nobody'"):
+        brought(ledger, whole, nobody="x")
+    assert everything(ledger) == before
+    brought(ledger, later, main="copy")
+    before = everything(ledger)
+    with pytest.raises(LedgerError, match="other events of the user"):
+        brought(ledger, whole, main="copy2")
+    assert everything(ledger) == before
+
+
+def test_whatever_is_wrong_with_the_file_nothing_is_stored(ledger: Ledger, whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "altered"
+    lines = whole.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:20], lines[20].replace(b"1", b"2", 1), *lines[21:]]))
+    with pytest.raises(LedgerError, match="line 21 was altered"):
+        brought(ledger, path)
+    assert everything(ledger) == []

@@ -1,0 +1,181 @@
+"""Slices of ledgers that never lay in a database: made of the events of a reconciler in memory."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from ledger.domain import imported, source
+from ledger.domain.events import BodyRejected, ServiceStarted
+from ledger.domain.evolve import evolve
+from ledger.domain.history import Event, UserEvent
+from ledger.domain.instants import of_datetime, to_datetime
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.policy import DEFAULT_POLICY, RULES_VERSION, Policy
+from ledger.domain.presence import Presence
+from ledger.domain.profile import Profile
+from ledger.domain.reconciled import NodeDown, RunCounts, RunEnded, RunStarted, SourceDark, SourceLit
+from ledger.domain.source import SourceState, evolve_source
+from ledger.slices import writing
+from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
+from ledger.slices.replaying import Replayed, replay_slice
+from ledger.sources.wukongim.answers import Boot
+from ledger.store.mapper import EventMapper, source_stream, user_stream
+from tests.support.reconciler import SOURCE, STARTED_AT, Kept, Reconciler
+
+MAPPER = EventMapper()
+
+LineT = TypeVar("LineT", EventLine, StateLine)
+
+
+def slice_of(kept: Sequence[Kept], start: int = 0) -> Slice:
+    """The slice from about a position on: as `--from` does, it begins with whatever was recorded at one instant."""
+    lines = list(_lines(kept))
+    since = lines[start].recorded_at if start < len(lines) else None
+    before = [line for line in lines if since is None or line.recorded_at < since]
+    began = Place(before[-1].position, before[-1].recorded_at) if before else Place(0)
+    head = Place(lines[-1].position, lines[-1].recorded_at) if lines else Place(0)
+    return Slice(header(began=began, head=head), [*_states(before), *lines[len(before) :]])
+
+
+def header(**fields: object) -> Header:
+    """The header of a slice of everything, but for these fields."""
+    plain = {
+        "format": FORMAT,
+        "software_version": "0",
+        "rules_version": RULES_VERSION,
+        "since": None,
+        "until": None,
+        "users": None,
+        "pseudonymised": False,
+        "policy": DEFAULT_POLICY,
+        "began": Place(0),
+        "head": Place(0),
+    }
+    return Header(**{**plain, **fields})  # type: ignore[arg-type]
+
+
+def written(taken: Slice, path: Path) -> Path:
+    """The slice in a file."""
+    with writing.opened(path, force=True) as stream:
+        writing.write(taken, stream)
+    return path
+
+
+def replayed(taken: Slice, **policy: float) -> Replayed:
+    """What judging it again comes to, with other numbers of the policy."""
+
+    def change(recorded: Policy) -> Policy:
+        return msgspec.structs.replace(recorded, **policy)
+
+    return replay_slice(taken, MAPPER, change)
+
+
+def event_of(line: EventLine | StateLine) -> Event:
+    """A line's event."""
+    return MAPPER.event(line.event_kind, bytes(line.payload))
+
+
+def _lines(kept: Iterable[Kept]) -> Iterator[EventLine]:
+    versions: dict[str, int] = defaultdict(int)
+    at, batch = 0, 0
+    for each in kept:
+        if each.batch != batch:
+            at, batch = max(at, _instant(each.event)), each.batch
+        stream = source_stream(SOURCE) if each.uid is None else user_stream(each.uid)
+        versions[stream] += 1
+        yield line_of(EventLine, each.event, stream, versions[stream], each.position, to_datetime(at))
+
+
+def _states(lines: Sequence[EventLine]) -> list[StateLine]:
+    last = {line.stream: line for line in lines}
+    presences: dict[str, Presence] = {}
+    state = SourceState(SOURCE)
+    for line in lines:
+        event = event_of(line)
+        if isinstance(event, UserEvent):
+            uid = line.stream.removeprefix("user:")
+            presences[uid] = evolve(presences.get(uid) or Presence(uid), event, line.position)
+        else:
+            state = evolve_source(state, event, line.position)
+    states: list[StateLine] = []
+    for line in sorted(last.values(), key=lambda line: line.position):
+        uid = line.stream.removeprefix("user:")
+        carried: Event = (
+            source.as_imported(state)
+            if uid == line.stream
+            else imported.as_imported(presences[uid], of_datetime(line.recorded_at))
+        )
+        states.append(line_of(StateLine, carried, line.stream, line.version, line.position, line.recorded_at))
+    return states
+
+
+def line_of(kind: type[LineT], event: Event, stream: str, version: int, position: int, recorded_at: datetime) -> LineT:
+    """The line of an event."""
+    event_kind, payload = MAPPER.kind_and_payload(event)
+    return kind(
+        position=position,
+        stream=stream,
+        version=version,
+        event_kind=event_kind,
+        recorded_at=recorded_at,
+        payload=msgspec.Raw(payload),
+    )
+
+
+def _instant(event: Event) -> Instant:
+    for name in ("received_at", "answered_at", "at"):
+        at = getattr(event, name, None)
+        if at is not None:
+            return int(at)
+    raise TypeError(type(event).__name__)
+
+
+def eventful(at: Instant = STARTED_AT) -> Reconciler:
+    """A ledger in memory that holds nearly every kind of event: users, lies, a boot, and what was rejected."""
+    world = Reconciler(Profile.V2_2, policy=Policy(grace_seconds=1.0), at=at)
+    world.append(ServiceStarted(at=world.at, instance="i", software_version="0"))
+    world.probe("n1", boot_at(world.at - 3600 * SECOND))
+    world.hear("n1", "alice-0-1-1-1-1", "bob-1-1-2-1-1", "no claim", "carol-0-1-3-1-3")
+    world.pass_time(1.0)
+    world.hear("n1", "alice-0-1-1-1-1", "bob-1-1-2-1-1", "no claim", "carol-0-1-3-1-3")
+    world.append(
+        BodyRejected(
+            delivery="d",
+            node="n1",
+            received_at=world.at,
+            reason="no array",
+            raw_base64="e30=",
+            size=2,
+            digest="ab" * 32,
+        )
+    )
+    world.append(RunStarted(run="r1", at=world.at, instance="i", scope="manual", users=1, uids=("alice",)))
+    world.pass_time(10.0)
+    for seconds in (4.0, 4.0):
+        # bob is gone without a word, and dora was never heard of.
+        world.answer(world.ask(["alice", "bob", "dora"]), {"alice": {0: 1}, "carol": {0: 1}, "dora": {0: 2}})
+        world.pass_time(seconds)
+    world.hear("n1", "bob-1-0-2-0-0")
+    world.set_tier("alice", "vip")
+    world.append(RunEnded(run="r1", at=world.at, started_at=world.at, scope="manual", outcome="completed", **ENDED))
+    world.append(NodeDown(node="n1", at=world.at, since=world.at, reason="cannot reach alice"))
+    world.pass_time(5.0)
+    world.probe("n1", boot_at(world.at - SECOND))
+    world.hear("n1", "alice-0-1-1-1-1")
+    world.pass_time(2.0)
+    world.hear("n1", "alice-0-0-1-0-0")
+    world.append(SourceDark(at=world.at, since=world.at))
+    world.append(SourceLit(at=world.at, by="webhook"))
+    return world
+
+
+def boot_at(at: Instant) -> Boot:
+    """What a probe says of a node that booted then."""
+    return Boot(at - SECOND, at, 1001)
+
+
+ENDED: Any = {"counts": RunCounts(polls=1), "failures": {"n1": "500 for carol"}}
