@@ -15,7 +15,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.status import derive
 from ledger.store.arrays import texts
 from ledger.store.ledger import translated
-from projections import current, listing, sources
+from projections import current, listing, sources, switch
 from projections.listing import Filter, Summary
 from projections.shown import NEVER_SEEN, Made, Rules, body, plain_body, rules_of, shown_body, verified
 
@@ -90,7 +90,7 @@ class PresenceReader:
         """A connection in a transaction that sees one moment of the ledger, and which moment that is."""
         with translated():
             async with self._pool.connection() as connection, connection.transaction():
-                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                await connection.execute(_ONE_MOMENT, prepare=False)
                 row = await (await connection.execute(listing.HEAD)).fetchone()
                 assert row is not None
                 head, recorded_at, rules_position = row
@@ -148,6 +148,8 @@ class PresenceReader:
 def _never_seen(uid: str) -> bytes:
     return plain_body(Presence(uid)) + NEVER_SEEN
 
+
+_ONE_MOMENT = switch.ONE_MOMENT.format("current")
 
 _READ = {True: current.READ_BODIES, False: current.READ_STATES}
 

@@ -2,9 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Cursor, sql
+
+ONE_MOMENT: LiteralString = """
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
+LOCK TABLE {} IN ACCESS SHARE MODE
+"""
+"""Begins a transaction that reads one moment of these tables (not to be prepared: it is two statements).
+
+They are locked before the moment is chosen: of a table that was put in their place later, no row would be seen.
+"""
 
 SCHEMA = "rebuild"
 REPLACED = "replaced"

@@ -52,7 +52,7 @@ def projections(
 def rebuild_projections(
     context: typer.Context,
     names: Annotated[
-        list[str], typer.Argument(metavar="PROJECTION...", help=f"Which ones: {', '.join(KNOWN)}.", show_default=False)
+        list[str], typer.Argument(metavar="PROJECTION", help=f"Which ones: {', '.join(KNOWN)}.", show_default=False)
     ],
     as_json: AsJson = False,
 ) -> None:

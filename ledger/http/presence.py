@@ -19,6 +19,7 @@ from projections import listing, past
 from projections.current import can_be_stored
 from projections.reader import Read
 from projections.shown import as_of
+from projections.switch import ONE_MOMENT
 
 router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=schemas.PROBLEMS)
 
@@ -104,7 +105,7 @@ async def _past(services: Services, uids: Sequence[str], when: When) -> Read:
 
     def read() -> Read:
         with services.ledger.connection() as connection, connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            connection.execute(ONE_MOMENT.format("snapshots, drifts"), prepare=False)
             made = moment_of(connection, when, services.clock.now())
             return past.read(connection, services.ledger.events_mapper, uids, made)
 

@@ -1,0 +1,94 @@
+"""The projector's process: it goes on after a lost connection and a lost notification, and ends when it is told to."""
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import structlog
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.http import follow
+from ledger.store.ledger import Ledger
+from projections.projector import Projector
+from tests.support.following import Noted, checkpoint, connect
+from tests.support.ledgers import end_sessions, opened, wait_until
+from tests.support.lived import Life, lived, pour
+
+_IS_PROJECTOR = "application_name = 'presence-ledger projector'"
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
+    with connect(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    with opened(database_url) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def life() -> Life:
+    return lived(2, 80)
+
+
+@pytest.fixture
+def noted(connection: Connection[TupleRow]) -> Noted:
+    return Noted().create(connection)
+
+
+@pytest.fixture
+def following(database_url: str, noted: Noted, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process's loop in a thread, until the end of the test."""
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.05)
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=follow.follow, args=(database_url, Projector({"drift": noted}, batch_events=5), ended.is_set)
+    )
+    thread.start()
+    yield
+    ended.set()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def arrive(connection: Connection[TupleRow]) -> None:
+    wait_until(lambda: checkpoint(connection, "drift").lag == 0, "the projection has come to the head")
+
+
+@pytest.mark.usefixtures("following")
+def test_a_lost_connection_is_found_again_and_told_of_once(
+    ledger: Ledger, connection: Connection[TupleRow], noted: Noted, life: Life, database_url: str
+) -> None:
+    kept = life.ledger.kept
+    with structlog.testing.capture_logs() as logs:
+        for end in (len(kept) // 2, len(kept)):
+            pour(ledger, kept[ledger.events_recorder.max_notification_id() or 0 : end])
+            arrive(connection)
+            wait_until(lambda: end_sessions(database_url, _IS_PROJECTOR) == 1, "the projector is connected")
+        wait_until(lambda: [each["event"] for each in logs].count("projector_connected") == 2, "it is back")
+    assert noted.positions(connection) == list(range(1, len(kept) + 1))
+    assert [each["event"] for each in logs] == ["projector_lost_connection", "projector_connected"] * 2
+
+
+@pytest.mark.usefixtures("following")
+def test_a_lost_notification_is_made_up_for(
+    ledger: Ledger, connection: Connection[TupleRow], noted: Noted, life: Life
+) -> None:
+    pour(ledger, life.ledger.kept)
+    arrive(connection)
+    connection.execute(
+        "INSERT INTO events SELECT stream, version + 1000000, (SELECT max(position) + 1 FROM events), kind, payload, "
+        "recorded_at FROM events ORDER BY position LIMIT 1"
+    )
+    arrive(connection)
+    assert noted.positions(connection)[-1] == len(life.ledger.kept) + 1
+
+
+def test_a_database_without_tables_is_no_lost_connection(empty_database_url: str) -> None:
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        follow.follow(empty_database_url, Projector())
