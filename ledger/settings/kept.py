@@ -20,21 +20,28 @@ def webhook_secrets(source: SourceSettings, keep: KeepSecret) -> tuple[str, ...]
 
 def sealing_key(settings: Settings, keep: KeepSecret) -> str:
     """Returns the key that new events are sealed with: the newest of those set, else the one kept."""
-    return settings.seal_keys[0] if settings.seal_keys else keep(SEAL_KEY_FILE, new_secret)
+    key = settings.seal_keys[0] if settings.seal_keys else keep(SEAL_KEY_FILE, new_secret)
+    if not key:
+        raise SettingsError(
+            f"{settings.data_dir / SEAL_KEY_FILE} is empty, so anybody could seal as this service does.\n"
+            "Put the key back, or remove the file: then a new key is made, and what the old one sealed needs that."
+        )
+    return key
 
 
 def known_seal_keys(settings: Settings) -> tuple[str, ...]:
     """Returns all keys that seals may be checked with, newest first: those set, then the one kept; makes none."""
     file = settings.data_dir / SEAL_KEY_FILE
+    kept: tuple[str, ...] = ()
     try:
         kept = (file.read_text(encoding="utf-8").strip(),)
     except FileNotFoundError:
-        kept = ()
+        pass
     except OSError as error:
         raise SettingsError(
             f"{file} cannot be read: {error.strerror or error}.\nRun the command as the user the service runs as."
         ) from error
-    return (*settings.seal_keys, *kept)
+    return (*settings.seal_keys, *filter(None, kept))
 
 
 def webhook_secret_file(source: str) -> str:

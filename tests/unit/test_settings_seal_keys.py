@@ -34,6 +34,14 @@ def test_without_any_the_kept_one_seals_and_asking_makes_none(tmp_path: Path) ->
     assert not settings.data_dir.exists()
 
 
+def test_an_empty_one_neither_seals_nor_verifies(tmp_path: Path) -> None:
+    settings = load(environ={"PRESENCE_LEDGER_DATA_DIR": str(tmp_path)}, folder=tmp_path)
+    (tmp_path / SEAL_KEY_FILE).write_text("\n")
+    assert known_seal_keys(settings) == ()
+    with pytest.raises(SettingsError, match="seal.key is empty"):
+        sealing_key(settings, lambda _name, _make: "")
+
+
 def test_a_kept_key_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     settings = load(environ={"PRESENCE_LEDGER_DATA_DIR": str(tmp_path)}, folder=tmp_path)
     (tmp_path / SEAL_KEY_FILE).mkdir()
