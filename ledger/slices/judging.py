@@ -11,12 +11,12 @@ import msgspec
 from ledger.domain.decide import decide
 from ledger.domain.drift import swept_by_boot, swept_by_retirement
 from ledger.domain.events import Configured, DeliveryReceived, SessionId, WebhookObserved
-from ledger.domain.history import Event
+from ledger.domain.history import Event, UserEvent
 from ledger.domain.imported import SourceImported
 from ledger.domain.observation import Claim, Observation, parse_item
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import NodeSettled, PollObserved, Swept
+from ledger.domain.reconciled import Corrected, NodeSettled, PollObserved, Swept
 from ledger.domain.source import Delivery, SourceState, decide_delivery
 from ledger.reconcile import plan
 from ledger.slices.judged import Judged, PlacedDraft
@@ -25,6 +25,7 @@ from ledger.slices.placed import Placed
 from projections.sources import changes_rules
 
 NO_DELIVERY = "its delivery is not in the slice"
+NO_POLL = "its poll is not in the slice"
 NO_BOOT = "what is known of the node is not in the slice"
 
 COUNTERFACTUAL_RUN = "replay"
@@ -63,6 +64,8 @@ class Judge:
         match at.event:
             case WebhookObserved() as event:
                 judged = [self._item(at, event)]
+            case Corrected() as event:
+                judged = [self._put(at, event, NO_POLL, None)]
             case Swept() as event:
                 judged = [self._sweep(at, event)]
             case DeliveryReceived() as event:
@@ -97,13 +100,15 @@ class Judge:
             else:
                 self._parted.add(uid)
 
-    def _put(self, at: Placed, event: WebhookObserved | Swept, why_not: str | None, replayed: Event | None) -> Judged:
+    def _put(
+        self, at: Placed, event: WebhookObserved | Corrected | Swept, why_not: str | None, replayed: Event | None
+    ) -> Judged:
         """Take what an event of a user is now, or as it was recorded where that cannot be known."""
         if why_not is not None:
             replayed = event
         if replayed is not None:
             self.replayed.put(at, replayed)
-        assert replayed is None or isinstance(replayed, WebhookObserved | Swept)
+        assert replayed is None or isinstance(replayed, UserEvent)
         return Judged(at.position, at.uid, (event,), () if replayed is None else (replayed,), why_not)
 
     def _delivery(self, at: Placed, event: DeliveryReceived) -> Judged:

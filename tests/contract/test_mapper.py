@@ -17,8 +17,12 @@ from ledger.domain.events import (
     WebhookObserved,
 )
 from ledger.domain.history import Event
+from ledger.domain.imported import PresenceImported, SourceImported
+from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.policy import Policy
+from ledger.domain.presence import Cause, Device, Flip, Presence, Session
 from ledger.domain.profile import Profile
+from ledger.domain.recent import Body
 from ledger.domain.reconciled import (
     BreakerClosed,
     BreakerOpened,
@@ -227,6 +231,54 @@ STORED: dict[str, tuple[str, Event]] = {
         BreakerOpened(at=AT, looked=100, missing=30, window_seconds=60.0, until=AT + 1),
     ),
     "breaker_closed.v1": ('{"at":1800000000000001}', BreakerClosed(at=AT)),
+    "presence_imported.v1": (
+        (
+            '{"received_at":1800000000000001,"status_before":"online","status_after":"online",'
+            '"presence":["u",17,["online",1,["webhook",1,40]],null,[["main","",0,1,[[5,"n1",1,2,null]],[],null,null]],'
+            "2,41,null]}"
+        ),
+        PresenceImported(
+            received_at=AT,
+            status_before="online",
+            status_after="online",
+            presence=Presence(
+                "u",
+                17,
+                Flip("online", 1, Cause("webhook", 1, 40)),
+                None,
+                (Device("main", "", 0, 1, (Session(5, "n1", 1, 2),)),),
+                2,
+                41,
+            ),
+        ),
+    ),
+    "source_imported.v1": (
+        (
+            '{"version":7,"policy":{"grace_seconds":0.0,"reorder_seconds":2.0,"dedupe_seconds":60.0,'
+            '"dark_seconds":900.0,"tier_vip_seconds":30.0,"tier_normal_seconds":300.0,"tier_cold_seconds":3600.0,'
+            '"confirm_seconds":3.0,"confirmations":2,"breaker_share":0.2,"breaker_minimum":20,"breaker_seconds":60.0,'
+            '"breaker_hold_seconds":60.0,"budget_calls":20.0,"budget_users":20000.0},"profile":"v2.2",'
+            '"node_profiles":{"n1":"v3"},"nodes":{"n1":{"highest_conn_id":5,"last_webhook_at":1,"down_since":null,'
+            '"boot":[1,2],"boot_position":3,"node_id":1001,"swept":true}},"recent":[["n1","ab","d",1]],'
+            '"last_webhook_at":1,"dark_since":null,"open_runs":{"r":{"started_at":1,"scope":"manual","node":null,'
+            '"uids":["u"]}},"breaker_until":null,"lost_node_at":null,"retired":{"n2":3},"rules_version":1}'
+        ),
+        SourceImported(
+            version=7,
+            policy=Policy(),
+            profile=Profile.V2_2,
+            node_profiles={"n1": Profile.V3},
+            nodes={"n1": NodeState(5, 1, None, (1, 2), 3, 1001)},
+            recent=(Body("n1", "ab", "d", 1),),
+            last_webhook_at=1,
+            dark_since=None,
+            open_runs={"r": OpenRun(1, "manual", None, ("u",))},
+            breaker_until=None,
+            lost_node_at=None,
+            retired={"n2": 3},
+            rules_version=1,
+        ),
+    ),
 }
 """What lies in ledgers today: none of these texts may ever need another event to be read."""
 

@@ -1,10 +1,12 @@
 """Slices of ledgers that never lay in a database: made of the events of a reconciler in memory."""
 
+import base64
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -134,48 +136,60 @@ def _instant(event: Event) -> Instant:
     raise TypeError(type(event).__name__)
 
 
-def eventful(at: Instant = STARTED_AT) -> Reconciler:
+def eventful(at: Instant = STARTED_AT, uids: Sequence[str] = ("alice", "bob", "carol", "dora")) -> Reconciler:
     """A ledger in memory that holds nearly every kind of event: users, lies, a boot, and what was rejected."""
+    alice, bob, carol, dora = uids
     world = Reconciler(Profile.V2_2, policy=Policy(grace_seconds=1.0), at=at)
     world.append(ServiceStarted(at=world.at, instance="i", software_version="0"))
     world.probe("n1", boot_at(world.at - 3600 * SECOND))
-    world.hear("n1", "alice-0-1-1-1-1", "bob-1-1-2-1-1", "no claim", "carol-0-1-3-1-3")
-    world.pass_time(1.0)
-    world.hear("n1", "alice-0-1-1-1-1", "bob-1-1-2-1-1", "no claim", "carol-0-1-3-1-3")
+    for _ in range(2):
+        world.hear("n1", f"{alice}-0-1-1-1-1", f"{bob}-1-1-2-1-1", f"no claim of {dora}", f"{carol}-0-1-3-1-3")
+        world.pass_time(1.0)
+    world.append(body_rejected(world.at, carol))
+    world.append(RunStarted(run="r1", at=world.at, instance="i", scope="manual", users=1, uids=(alice,)))
+    world.pass_time(10.0)
+    for _ in range(2):
+        # One is gone without a word, and another was never heard of.
+        world.answer(world.ask([alice, bob, dora]), {alice: {0: 1}, carol: {0: 1}, dora: {0: 2}})
+        world.pass_time(4.0)
+    world.hear("n1", f"{bob}-1-0-2-0-0")
+    world.set_tier(alice, "vip")
     world.append(
-        BodyRejected(
-            delivery="d",
-            node="n1",
-            received_at=world.at,
-            reason="no array",
-            raw_base64="e30=",
-            size=2,
-            digest="ab" * 32,
+        RunEnded(
+            run="r1",
+            at=world.at,
+            started_at=world.at,
+            scope="manual",
+            outcome="completed",
+            counts=RunCounts(polls=1),
+            failures={"n1": f"500 for {carol}"},
         )
     )
-    world.append(RunStarted(run="r1", at=world.at, instance="i", scope="manual", users=1, uids=("alice",)))
-    world.pass_time(10.0)
-    for seconds in (4.0, 4.0):
-        # bob is gone without a word, and dora was never heard of.
-        world.answer(world.ask(["alice", "bob", "dora"]), {"alice": {0: 1}, "carol": {0: 1}, "dora": {0: 2}})
-        world.pass_time(seconds)
-    world.hear("n1", "bob-1-0-2-0-0")
-    world.set_tier("alice", "vip")
-    world.append(RunEnded(run="r1", at=world.at, started_at=world.at, scope="manual", outcome="completed", **ENDED))
-    world.append(NodeDown(node="n1", at=world.at, since=world.at, reason="cannot reach alice"))
+    world.append(NodeDown(node="n1", at=world.at, since=world.at, reason=f"cannot reach {alice}"))
     world.pass_time(5.0)
     world.probe("n1", boot_at(world.at - SECOND))
-    world.hear("n1", "alice-0-1-1-1-1")
+    world.hear("n1", f"{alice}-0-1-1-1-1")
     world.pass_time(2.0)
-    world.hear("n1", "alice-0-0-1-0-0")
+    world.hear("n1", f"{alice}-0-0-1-0-0")
     world.append(SourceDark(at=world.at, since=world.at))
     world.append(SourceLit(at=world.at, by="webhook"))
     return world
 
 
+def body_rejected(at: Instant, text: str) -> BodyRejected:
+    """A body of that text, which is no array."""
+    body = text.encode()
+    return BodyRejected(
+        delivery="d",
+        node="n1",
+        received_at=at,
+        reason="no array",
+        raw_base64=base64.b64encode(body).decode(),
+        size=len(body),
+        digest=hashlib.sha256(body).hexdigest(),
+    )
+
+
 def boot_at(at: Instant) -> Boot:
     """What a probe says of a node that booted then."""
     return Boot(at - SECOND, at, 1001)
-
-
-ENDED: Any = {"counts": RunCounts(polls=1), "failures": {"n1": "500 for carol"}}
