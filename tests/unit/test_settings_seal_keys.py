@@ -38,7 +38,7 @@ def test_an_empty_one_neither_seals_nor_verifies(tmp_path: Path) -> None:
     settings = load(environ={"PRESENCE_LEDGER_DATA_DIR": str(tmp_path)}, folder=tmp_path)
     (tmp_path / SEAL_KEY_FILE).write_text("\n")
     assert known_seal_keys(settings) == ()
-    with pytest.raises(SettingsError, match="seal.key is empty"):
+    with pytest.raises(SettingsError, match=r"seal\.key is empty"):
         sealing_key(settings, lambda _name, _make: "")
 
 
