@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
         "ingest",
         "get_presence",
         "query",
+        "timeline",
         "latency",
         "scale",
         "storm",
