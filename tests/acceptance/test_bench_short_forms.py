@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
         "restart",
         "leader_kills",
         "million",
+        "slices",
         "as_of",
         "tamper",
         "seal_cost",

@@ -1,0 +1,143 @@
+"""Whether two ledgers tell the same but for the users' names: their tables row by row, explanations word by word."""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.domain.explain import explain
+from ledger.domain.instants import of_datetime
+from ledger.domain.observation import Claim, Instant, parse_item
+from ledger.slices.pseudonyms import Pseudonyms
+from ledger.store.mapper import USER_PREFIX, EventMapper
+from projections.evidence import gather
+from projections.evidence_rows import RecordedHistory
+from projections.projector import Projector
+
+TABLES = {
+    "current": ("uid",),
+    "timeline": ("uid", "position"),
+    "sessions": ("uid", "position", "ordinal"),
+    "drifts": ("uid", "source", "disagreed_at"),
+    "snapshots": ("uid", "version"),
+}
+"""Each with its key."""
+
+PACKED = frozenset({"state"})
+"""Columns that are MessagePack; other bytes are JSON."""
+
+UNTOLD = frozenset({"body"})
+"""What an answer is made of is no whole JSON; the state beside it says the same."""
+
+_FLIPS = """
+SELECT stream, position, recorded_at FROM events
+ WHERE kind IN ('webhook_observed.v1', 'corrected.v1', 'swept.v1')
+   AND payload_json(payload) ->> 'status_before' <> payload_json(payload) ->> 'status_after'
+ ORDER BY position
+"""
+
+
+class Moment(NamedTuple):
+    """A user at an instant, by whoever knew the ledger up to a position."""
+
+    uid: str
+    at: Instant
+    position: int
+
+
+class Compared(NamedTuple):
+    """How many things were held against each other, and how many are not the same."""
+
+    things: int
+    others: int
+
+
+def project(url: str) -> None:
+    """Let all projections follow the ledger to its head."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        projector = Projector()
+        while projector.round(connection):
+            pass
+
+
+def tables(
+    url: str, other_url: str, names: Pseudonyms | None, only: Sequence[str] = tuple(TABLES)
+) -> dict[str, Compared]:
+    """Each table of two ledgers; `names` are those of the other one's users."""
+    found = {}
+    with psycopg.connect(url) as connection, psycopg.connect(other_url) as other:
+        for table in only:
+            rows, others = _rows(connection, table), _rows(other, table)
+            wrong = len(others) - len(rows)
+            for key, row in rows.items():
+                uid = key[0] if names is None else names.of(key[0])
+                wrong += not _same(row, others.get((uid, *key[1:])), names)
+            found[table] = Compared(len(rows), wrong)
+    return found
+
+
+def explanations(url: str, other_url: str, names: Pseudonyms | None, number: int, random: Random) -> Compared:
+    """The explanations of so many transitions, of both ledgers."""
+    with psycopg.connect(url) as connection, psycopg.connect(other_url) as other:
+        moments = list(_moments(connection))
+        chosen = random.sample(moments, min(number, len(moments)))
+        wrong = 0
+        for moment in chosen:
+            uid = moment.uid if names is None else names.of(moment.uid)
+            told = _explained(connection, moment)
+            wrong += not _same(told, _explained(other, moment._replace(uid=uid)), names)
+        return Compared(len(chosen), wrong)
+
+
+def _moments(connection: Connection[TupleRow]) -> Iterator[Moment]:
+    for stream, position, recorded_at in connection.execute(_FLIPS).fetchall():
+        yield Moment(stream.removeprefix(USER_PREFIX), of_datetime(recorded_at), position)
+
+
+class _OfTheLedger(RecordedHistory):
+    """What a look agreed with, no event tells: it stays in the ledger where the look was."""
+
+    def verified_at(self, uid: str) -> Instant | None:
+        del uid
+        return None
+
+
+def _explained(connection: Connection[TupleRow], moment: Moment) -> Any:
+    evidence = gather(_OfTheLedger(connection, EventMapper()), moment.uid, moment.at, moment.position)
+    return msgspec.to_builtins(explain(evidence))
+
+
+def _rows(connection: Connection[TupleRow], table: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    key = TABLES[table]
+    cursor = connection.execute(f"SELECT * FROM {table}".encode())
+    columns = [column.name for column in cursor.description or ()]
+    rows = (dict(zip(columns, row, strict=True)) for row in cursor)
+    return {
+        tuple(row[name] for name in key): {n: _read(n, v) for n, v in row.items() if n not in UNTOLD} for row in rows
+    }
+
+
+def _read(name: str, value: Any) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    return msgspec.msgpack.decode(value) if name in PACKED else msgspec.json.decode(value)
+
+
+def _same(one: Any, other: Any, names: Pseudonyms | None) -> bool:
+    """Whether a value is another, or what stands for it where users have these names."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key], names) for key, value in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other, [names] * len(one)))
+    if names is None or not isinstance(one, str):
+        return bool(one == other)
+    return other in {one, names.of(one), names.redacted(one), _item(one, names)}
+
+
+def _item(text: str, names: Pseudonyms) -> str:
+    claim = parse_item(text)
+    return names.of(claim.uid) + text[len(claim.uid) :] if isinstance(claim, Claim) else text
