@@ -9,16 +9,17 @@ from psycopg import Cursor
 from ledger.store.mapper import USER_PREFIX, EventMapper
 from projections.projection import Followed
 
-# One statement, one snapshot: positions are committed in their order, so nothing below its last one is still to come.
-# Payloads that nobody reads may be large and stay where they are.
+_HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)"
+
+# Positions are committed in their order, so nothing up to a head that was seen is still to come.
 _READ = """
-SELECT position, stream, version, kind, recorded_at, CASE WHEN kind = ANY(%s) THEN payload END
-  FROM events WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
+SELECT position, stream, version, kind, recorded_at, payload FROM events
+ WHERE position > %s AND position <= %s AND (kind = ANY(%s) OR kind <> ALL(%s))
+ ORDER BY position LIMIT %s
 """
 
-
-END = 2**63 - 1
-"""Beyond every position."""
+SPAN = 100
+"""A stretch reaches over so many positions for each event that it may hold: what is rare is found in steps."""
 
 
 class Poison(NamedTuple):
@@ -34,34 +35,33 @@ def poison(position: int, error: Exception) -> Poison:
 
 
 class Row(NamedTuple):
-    """An event as it was read; its payload only where somebody wants it."""
+    """An event as it was read."""
 
     position: int
     stream: str
     version: int
     kind: str
     recorded_at: datetime
-    payload: bytes | None
+    payload: bytes
 
 
 class Stretch:
-    """Events that follow one another after a position, up to `last`."""
+    """What somebody reads of the events after one position and up to another; `more`: the ledger goes on there."""
 
-    def __init__(self, after: int, rows: list[Row], mapper: EventMapper) -> None:
+    def __init__(self, after: int, last: int, more: bool, rows: list[Row], mapper: EventMapper) -> None:
         self.after = after
-        self.last = rows[-1].position if rows else after
-        self.number = len(rows)
+        self.last = last
+        self.more = more
         self._rows = rows
         self._mapper = mapper
+        self._known = mapper.known_kinds
         self._decoded: dict[int, Followed] = {}
 
     def followed(self, kinds: Collection[str], skipped: Collection[int]) -> tuple[list[Followed], Poison | None]:
         """The events of these kinds, up to the first that cannot be read or is of a kind that nobody knows."""
         events: list[Followed] = []
         for row in self._rows:
-            if row.kind not in kinds and self._mapper.knows(row.kind):
-                continue
-            if row.position in skipped:
+            if (row.kind not in kinds and row.kind in self._known) or row.position in skipped:
                 continue
             try:
                 events.append(self._decoded.get(row.position) or self._decode(row))
@@ -70,7 +70,7 @@ class Stretch:
         return events, None
 
     def _decode(self, row: Row) -> Followed:
-        event = self._mapper.event(row.kind, row.payload or b"")
+        event = self._mapper.event(row.kind, row.payload)
         uid = row.stream[len(USER_PREFIX) :] if row.stream.startswith(USER_PREFIX) else None
         followed = Followed(row.position, row.stream, row.version, row.recorded_at, event, uid)
         self._decoded[row.position] = followed
@@ -83,15 +83,18 @@ class Feed:
     def __init__(self, mapper: EventMapper, kinds: Iterable[str]) -> None:
         self._mapper = mapper
         self._kinds = sorted(kinds)
-        self._last: tuple[int, Stretch] | None = None
+        self._known = sorted(mapper.known_kinds)
+        self._kept: Stretch | None = None
 
     def after(self, cursor: Cursor[Any], position: int, limit: int, upto: int | None = None) -> Stretch:
-        """The next events after a position, so many at most, and none beyond `upto`."""
-        if self._last is not None:
-            kept_limit, kept = self._last
-            if kept.after == position and kept_limit == limit and kept.number:
-                return kept
-        rows = cursor.execute(_READ, (self._kinds, position, END if upto is None else upto, limit)).fetchall()
-        stretch = Stretch(position, [Row(*row) for row in rows], self._mapper)
-        self._last = (limit, stretch)
-        return stretch
+        """What follows a position, so many events at most, and none beyond `upto`."""
+        if self._kept is not None and self._kept.after == position and self._kept.last > position and upto is None:
+            return self._kept
+        row = cursor.execute(_HEAD).fetchone()
+        assert row is not None
+        head = row[0] if upto is None else min(row[0], upto)
+        bound = max(position, min(head, position + SPAN * limit))
+        rows = cursor.execute(_READ, (position, bound, self._kinds, self._known, limit)).fetchall()
+        last = rows[-1][0] if len(rows) == limit else bound
+        self._kept = Stretch(position, last, last < head, [Row(*row) for row in rows], self._mapper)
+        return self._kept

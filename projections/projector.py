@@ -75,7 +75,7 @@ class Projector:
         if found is not None:
             self._refused[name] = found.position
             log.error("projection_stopped", projection=name, position=found.position, reason=found.reason)
-        return found is None and stretch.number == self._batch_events
+        return found is None and stretch.more
 
 
 def apply(

@@ -179,7 +179,7 @@ class Rebuild:
         with switch.named_first(cursor):
             self._take(cursor, stretch)
         self._position = stretch.last
-        return stretch.number == self._batch_events
+        return stretch.more
 
     def _take(self, cursor: Cursor[Any], stretch: Stretch) -> None:
         """What an operator had the live one leave out is tried again: this version may know better."""

@@ -96,9 +96,10 @@ class EventMapper(Mapper[str]):
         """The stored form of an event."""
         return self._kind_of[type(event)], self._encode(event)
 
-    def knows(self, kind: str) -> bool:
-        """Whether this version can read events of a kind."""
-        return kind in self._classes or kind in self._upcasters
+    @property
+    def known_kinds(self) -> frozenset[str]:
+        """The kinds of events that this version can read."""
+        return frozenset(self._classes.keys() | self._upcasters.keys())
 
     def stored_kinds(self, kinds: Iterable[str]) -> frozenset[str]:
         """These kinds, and the older ones that are read as them."""
