@@ -109,8 +109,8 @@ def _say_whole(result: Replayed, differing: int) -> None:
     for why, number in sorted(result.not_repeatable.items()):
         say(f"{number} could not be judged again: {why}")
     if differing:
-        seconds = result.side_by_side.differing_seconds
-        say(f"{differing} users would have been shown otherwise, for {duration(seconds)} in all")
+        seconds = duration(result.side_by_side.differing_seconds)
+        say(f"shown otherwise: {differing} of {len(result.side_by_side.users)} users, for {seconds} in all")
     else:
         say("every user would have been shown the same at all times")
     if others := sorted(result.rules - {RULES_VERSION}):
