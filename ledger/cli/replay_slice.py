@@ -22,6 +22,9 @@ from ledger.slices.replaying import NOT_JUDGED_AGAIN, Replayed, replay_slice
 from ledger.slices.side_by_side import Pair
 from ledger.store.mapper import EventMapper
 
+BLANK = " "
+"""A cell in which nothing is missing."""
+
 SHOWN_USERS = 20
 """Those who differ longest."""
 
@@ -78,7 +81,7 @@ def _print(result: Replayed) -> None:
     )
     if differing:
         print_table(
-            ("uid", "recorded", "", "replayed", "", "differs for"),
+            ("uid", "recorded", BLANK, "replayed", BLANK, "differs for"),
             [row for uid, pair in differing[:SHOWN_USERS] for row in _rows(uid, pair)],
         )
     if len(differing) > SHOWN_USERS:
@@ -95,11 +98,11 @@ def _rows(uid: str, pair: Pair) -> Iterator[tuple[object, ...]]:
     name, seconds = uid, f"{pair.differing / SECOND:g} s"
     for then, now in zip_longest(pair.recorded, pair.replayed):
         yield (name, *_cells(then), *_cells(now), seconds)
-        name, seconds = "", ""
+        name, seconds = BLANK, BLANK
 
 
 def _cells(transition: tuple[int, str] | None) -> tuple[str, str]:
-    return ("", "") if transition is None else (to_text(transition[0]), transition[1])
+    return (BLANK, BLANK) if transition is None else (to_text(transition[0]), transition[1])
 
 
 def _say_whole(result: Replayed, differing: int) -> None:
