@@ -177,10 +177,11 @@ def _near(evidence: Evidence) -> Iterable[tuple[int, WebhookObserved]]:
 
 def open_drifts(evidence: Evidence) -> list[tuple[Placed, PollObserved, Finding]]:
     """Looks that had found otherwise by the instant, and waited for a second one or for the breaker."""
+    # A drift whose doubt has become void has no end of its own: the next one of its source is it.
     last = {}
     for placed, poll, finding in evidence.findings():
         if placed.position <= evidence.position:
-            last[finding.disagreed_at] = placed, poll, finding
+            last[placed.source] = placed, poll, finding
     return [found for found in last.values() if found[2].outcome in UNFINISHED and not _voided(evidence, *found[:2])]
 
 

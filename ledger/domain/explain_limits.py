@@ -111,6 +111,5 @@ def _mute(evidence: Evidence) -> Iterator[Statement]:
     for device in evidence.presence.devices:
         source = evidence.sources.get(device.source)
         if device.sessions and source is not None and is_silenced(evidence.uid, source.profile):
-            facts: Facts = {"profile": source.profile.value, "uid": evidence.uid}
-            yield say("never_reported_offline", evidence.presence.position, **facts)
+            yield say("never_reported_offline", evidence.presence.position, profile=source.profile.value)
             return

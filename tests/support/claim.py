@@ -1,5 +1,6 @@
 """A statement held against the events that it cites: what the checks of its kinds begin with."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,14 +19,12 @@ class Claim(NamedTuple):
     explanation: Explanation
     statement: Statement
     events: Sequence[Event]
+    of_user: Sequence[Event]
+    """All events of the user, in their order."""
 
     @property
     def params(self) -> Mapping[str, Any]:
         return self.statement.params
-
-    def of_user(self) -> list[Event]:
-        """All events of the user, in their order."""
-        return [fields_of(row) for row in self.rows if row.uid == self.explanation.uid]
 
     @property
     def hindsight(self) -> bool:
@@ -34,12 +33,12 @@ class Claim(NamedTuple):
 
     def after(self) -> list[Event]:
         """Those that were recorded after what was known."""
-        return [event for event in self.of_user() if event["position"] > self.explanation.position]
+        return [event for event in self.of_user if event["position"] > self.explanation.position]
 
 
 def recorded(rows: Sequence[Placed], explanation: Explanation) -> int:
     """The last position that had been recorded by the instant, as far as was known."""
-    return sum(row.recorded_at <= explanation.at and row.position <= explanation.position for row in rows)
+    return min(explanation.position, bisect_right(rows, explanation.at, key=lambda row: row.recorded_at))
 
 
 def fields_of(row: Placed) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from tests.support.claim import Claim, Event, bounds_of, configured, finds, reco
 
 NEAR = 60_000_000
 UNDERWAY = 2_000_000
+STATUSES = frozenset({"online", "offline", "unknown"})
 
 
 def _since(claim: Claim) -> bool:
@@ -15,30 +16,32 @@ def _since(claim: Claim) -> bool:
     event = claim.events[0]
     if event["status_after"] != claim.explanation.shown.status and not claim.hindsight:
         return False
-    instants = _begins(event) | told_by_looks(claim)
-    return claim.params["since"] in instants | {instant + _grace(claim) for instant in instants}
+    instants = begins(event) | told_by_looks(claim)
+    return claim.params["since"] in instants | {instant + grace(claim) for instant in instants}
 
 
 def told_by_looks(claim: Claim) -> set[int]:
     """When looks had told of what webhooks on their way said: with hindsight it was so from then on."""
+    if not claim.hindsight:
+        return set()
     polls = [row.event for row in claim.rows if isinstance(row.event, PollObserved)]
     found = [finding for poll in polls for finding in poll.findings if finding.uid == claim.explanation.uid]
     return {finding.disagreed_at for finding in found if finding.outcome == "in_flight"}
 
 
-def _begins(event: Event) -> set[int]:
+def begins(event: Event) -> set[int]:
     """When what an event tells is taken to have come about: at its arrival, or as known later at a bound of it."""
     return {at for at in (event["received_at"], event.get("disagreed_at"), event.get("latest")) if at is not None}
 
 
-def _grace(claim: Claim) -> int:
+def grace(claim: Claim) -> int:
     seconds: float = configured(claim)["policy"].grace_seconds
     return round(seconds * 1_000_000)
 
 
 def never(claim: Claim) -> bool:
     upto = recorded(claim.rows, claim.explanation)
-    named = [event for event in claim.of_user() if event["position"] <= upto]
+    named = [event for event in claim.of_user if event["position"] <= upto]
     return not named and claim.statement.positions == ((upto,) if upto else ())
 
 
@@ -50,7 +53,8 @@ def _corrected_otherwise(claim: Claim) -> bool:
 def _in_grace(claim: Claim) -> bool:
     online, offline = claim.events
     reported_at = claim.params["reported_at"]
-    running = reported_at in _begins(offline) and 0 <= claim.explanation.at - reported_at < _grace(claim)
+    running = reported_at in begins(offline) and 0 <= claim.explanation.at - reported_at < grace(claim)
+    running = running and claim.params["since"] in begins(online)
     return running and (online["status_after"], offline["status_after"]) == ("online", "offline")
 
 
@@ -58,13 +62,15 @@ def _refuted(claim: Claim) -> bool:
     """Something cited was recorded later and had come about before."""
     at, known = claim.explanation.at, claim.explanation.position
     bounds = [bounds_of(event, claim.explanation.uid) for event in claim.events if event["position"] > known]
-    return claim.params["status"] != claim.explanation.shown.status and any(latest <= at for _, latest in bounds)
+    today = [s.params["status"] for s in claim.explanation.statements if s.code in ("today_other", "today_uncertain")]
+    return today == [claim.params["status"]] and any(latest <= at for _, latest in bounds)
 
 
 def _between(claim: Claim) -> bool:
     at = claim.explanation.at
     told = (claim.params["earliest"], claim.params["latest"])
-    return told in [bounds_of(event, claim.explanation.uid) for event in claim.events] and told[0] < at < told[1]
+    possible = claim.params["could_be"] in STATUSES - {claim.explanation.shown.status}
+    return possible and told[0] < at < told[1] and told in [bounds_of(e, claim.explanation.uid) for e in claim.events]
 
 
 def _seen_after(claim: Claim) -> bool:

@@ -2,10 +2,24 @@
 
 from collections.abc import Mapping
 
+from ledger.domain.reconciled import PollObserved
 from tests.support.claim import Claim, Event, bounds_of, configured, fields_of, finds, spans
-from tests.support.claimed_answers import NEAR, Check, doubt, late_offline, mute, silent, told_by_looks, waiting
+from tests.support.claimed_answers import (
+    NEAR,
+    STATUSES,
+    Check,
+    begins,
+    doubt,
+    late_offline,
+    mute,
+    silent,
+    told_by_looks,
+    waiting,
+)
 
 ENDS = ("", "_open")
+LOOKED_AT = 100
+"""Events after the instant of which an explanation tells at most."""
 
 
 def _cause(claim: Claim) -> Event:
@@ -17,7 +31,8 @@ def _cause(claim: Claim) -> Event:
 def _grace(claim: Claim) -> bool:
     seconds: float = configured(claim)["policy"].grace_seconds
     over = claim.params["reported_at"] + round(seconds * 1_000_000) <= claim.explanation.at
-    return bool(claim.params["grace_seconds"] == seconds and over == (claim.statement.code == "rule_grace_over"))
+    told = claim.params["grace_seconds"] == seconds and claim.params["reported_at"] in begins(claim.events[0])
+    return bool(told and over == (claim.statement.code == "rule_grace_over"))
 
 
 def _counts(claim: Claim) -> bool:
@@ -55,7 +70,7 @@ def _same_claims(claim: Claim) -> bool:
     before = claim.statement.code == "claim_came_before"
     wanted = [
         event["position"]
-        for event in claim.of_user()
+        for event in claim.of_user
         if event["kind"] == "WebhookObserved"
         and event["verdict"] in ("duplicate", "stale")
         and event["position"] != cause["position"]
@@ -99,7 +114,8 @@ def _nothing(claim: Claim) -> bool:
 def _no_change(claim: Claim) -> bool:
     looked_at = claim.after()[: claim.params["number"]]
     same = all(event.get("status_after") == event.get("status_before") for event in looked_at)
-    return same and looked_at[-1]["position"] == claim.statement.positions[0]
+    all_of_them = claim.params["number"] in (len(claim.after()), LOOKED_AT)
+    return same and all_of_them and looked_at[-1]["position"] == claim.statement.positions[0]
 
 
 def _past(claim: Claim) -> bool:
@@ -129,10 +145,21 @@ def _head(claim: Claim) -> bool:
     return claim.statement.positions == (len(claim.rows),) and same == (claim.statement.code == "today_same")
 
 
+def _uncertain(claim: Claim) -> bool:
+    """Some event of the user, or what a look found of him, has these bounds around the instant."""
+    told = claim.params["earliest"], claim.params["latest"]
+    bounded = [event for event in claim.of_user if event["kind"] in ("Corrected", "Swept")]
+    bounds = {bounds_of(event, claim.explanation.uid) for event in bounded}
+    polls = [row.event for row in claim.rows if isinstance(row.event, PollObserved)]
+    found = {(f.agreed_at, f.disagreed_at) for poll in polls for f in poll.findings if f.uid == claim.explanation.uid}
+    statuses = {claim.params["status"], claim.params["could_be"]}
+    return len(statuses) == 2 and statuses <= STATUSES and told in bounds | found
+
+
 def _last_seen(claim: Claim) -> bool:
     """No online or end of a connection of later is known by then, but one that tells of that instant is."""
     seen = claim.params["last_seen_at"]
-    known = [event for event in claim.of_user() if event["position"] <= claim.statement.positions[0]]
+    known = [event for event in claim.of_user if event["position"] <= claim.statement.positions[0]]
     evident = {event["received_at"] for event in known} | {event.get("disagreed_at") for event in known}
     if seen not in evident | told_by_looks(claim):
         return False
@@ -181,10 +208,13 @@ EVIDENCE: Mapping[str, Check] = {
     **dict.fromkeys(("drift_corrected", "drift_cleared", "drift_in_flight"), _known_later),
     **dict.fromkeys(("look_open", "look_held"), waiting),
     **dict.fromkeys(("today_same", "today_other"), _head),
-    "today_uncertain": lambda claim: claim.params["earliest"] < claim.explanation.at < claim.params["latest"],
+    "today_uncertain": _uncertain,
+    "last_status": lambda claim: claim.params["since"] in begins(claim.events[0]) | told_by_looks(claim),
     **dict.fromkeys(("stopped_then", "stopped_between", "killed_then", "killed_between"), silent),
     **dict.fromkeys(("source_was_dark", "source_was_dark_open", "node_was_down", "node_was_down_open"), doubt),
     "breaker_was_open": _breaker,
-    "never_reported_offline": mute,
+    "never_reported_offline": lambda claim: (
+        mute(claim) and claim.params["profile"] == configured(claim)["profile"].value
+    ),
     "ignored_duplicates": _duplicates,
 }

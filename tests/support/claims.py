@@ -19,25 +19,38 @@ def problems(rows: Sequence[Placed], explanation: Explanation) -> Iterator[str]:
     """Whatever an explanation says that the events do not bear out."""
     if not explanation.statements or explanation.statements[0].about != "status":
         yield "it does not begin with the answer"
+    wrong = list(_citations(rows, explanation))
+    yield from wrong
+    if wrong:
+        return
+    of_user = [fields_of(row) for row in rows if row.uid == explanation.uid]
     for statement in explanation.statements:
-        if not statement.positions and recorded(rows, explanation):
+        events = [fields_of(rows[position - 1]) for position in statement.positions]
+        claim = Claim(rows, explanation, statement, events, of_user)
+        yield from (f"{statement.code} {statement.positions}: {what}" for what in _problems_of(claim))
+
+
+def _citations(rows: Sequence[Placed], explanation: Explanation) -> Iterator[str]:
+    """Each statement cites something, and that is there."""
+    searched = recorded(rows, explanation)
+    for statement in explanation.statements:
+        nothing_there = statement.code.endswith("never_observed") and not searched
+        if not statement.positions and rows and not nothing_there:
             yield f"{statement.code} cites nothing"
         elif not all(0 < position <= len(rows) for position in statement.positions):
             yield f"{statement.code} cites what is not there: {statement.positions}"
-        else:
-            events = [fields_of(rows[position - 1]) for position in statement.positions]
-            claim = Claim(rows, explanation, statement, events)
-            yield from (f"{statement.code} {statement.positions}: {what}" for what in _problems_of(claim))
 
 
 def _problems_of(claim: Claim) -> Iterator[str]:
-    code = claim.statement.code
+    code, shown = claim.statement.code, claim.explanation.shown.status
     if code not in FIELDS and code not in CHECKS:
         yield "nobody knows how to check it"
     for param, field in FIELDS.get(code, {}).items():
         yield from _compare(claim, param, field)
     if any(event["uid"] not in ("", claim.explanation.uid) for event in claim.events) and code not in ABOUT_ALL:
         yield "it cites the event of somebody else"
+    if code.startswith("shown_") and claim.params.get("status", shown) != shown:
+        yield f"it says {claim.params['status']}"
     check = CHECKS.get(code)
     if check is not None and not check(claim):
         yield f"it is not so: {dict(claim.params)}"

@@ -52,6 +52,7 @@ class MemoryHistory:
         self._recorded: list[Instant] = []
         self._users: dict[str, list[Placed]] = defaultdict(list)
         self._sources: dict[str, list[Placed]] = defaultdict(list)
+        self._rules_told: list[Placed] = []
         self._deliveries: dict[str, Placed] = {}
         self._repeating: dict[str, list[Placed]] = defaultdict(list)
         self._polls: dict[str, Placed] = {}
@@ -73,6 +74,8 @@ class MemoryHistory:
         self._index(placed)
 
     def _index(self, placed: Placed) -> None:
+        if isinstance(placed.event, RULES):
+            self._rules_told.append(placed)
         match placed.event:
             case DeliveryReceived(delivery=delivery, repeats=repeats):
                 self._deliveries[delivery] = placed
@@ -127,11 +130,10 @@ class MemoryHistory:
     def _rules(self, base: int, known: int, at: Instant) -> Rules:
         states: dict[str, SourceState] = {}
         last = 0
-        for placed in sorted(placed for stream in self._sources.values() for placed in stream):
+        for placed in self._rules_told:
             event = placed.event
-            if placed.position > known or not isinstance(event, RULES):
-                continue
-            if placed.position > base and event.at > at:
+            assert isinstance(event, RULES)
+            if placed.position > known or (placed.position > base and event.at > at):
                 break
             states[placed.source] = evolve_source(
                 states.get(placed.source) or SourceState(placed.source), event, placed.position

@@ -1,0 +1,70 @@
+"""Which language and which form a caller gets."""
+
+import pytest
+
+from ledger.explain.catalogue import Language
+from ledger.explain.negotiation import language_of, language_of_locale, wants_text
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        (None, "en"),
+        ("", "en"),
+        ("*", "en"),
+        ("zh", "zh"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("ZH-Hant-TW", "zh"),
+        ("en;q=0.5, zh;q=0.9", "zh"),
+        ("en, zh", "en"),
+        ("zh, en", "zh"),
+        ("fr, de;q=0.9", "en"),
+        ("fr, zh;q=0.1", "zh"),
+        ("zh;q=0, en;q=0.1", "en"),
+        ("zh;q=0", "en"),
+        ("zh;q=many", "en"),
+        ("zh;q=nan", "en"),
+        ("zh;q=2", "en"),
+        ("zhx", "en"),
+        (" , ;q=1 , zh", "zh"),
+    ],
+)
+def test_the_best_of_the_languages_wanted(header: str | None, language: Language) -> None:
+    assert language_of(header) == language
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        (None, False),
+        ("*/*", False),
+        ("application/json", False),
+        ("text/plain", True),
+        ("Text/Plain; charset=utf-8", True),
+        ("text/*", True),
+        ("text/html, */*;q=0.1", False),
+        ("text/plain;q=0.5, application/json", False),
+        ("application/json;q=0.5, text/plain", True),
+        ("text/plain, */*", False),
+        ("text/plain, */*;q=0.8", True),
+        ("text/plain;q=0", False),
+    ],
+)
+def test_text_is_for_whoever_prefers_it(header: str | None, text: bool) -> None:
+    assert wants_text(header) is text
+
+
+@pytest.mark.parametrize(
+    ("environ", "language"),
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "en_US.UTF-8"}, "en"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"),
+        ({"LANG": "C", "LC_ALL": "zh_TW"}, "zh"),
+        ({"LANG": "zh_CN", "LC_MESSAGES": "de_DE"}, "en"),
+        ({"LC_ALL": "", "LANG": "zh_CN"}, "zh"),
+    ],
+)
+def test_a_terminals_language_is_its_locales(environ: dict[str, str], language: Language) -> None:
+    assert language_of_locale(environ) == language
