@@ -100,7 +100,12 @@ def _locate(device: Device, located: Located, at: Instant) -> Device:
 
 def _end(device: Device, gone: SessionId, node: str) -> Device:
     ended = ended_first(device.sessions, gone.conn_id, node)
-    return _replace(device, sessions=tuple(session for session in device.sessions if session is not ended))
+    if ended is None:
+        return device
+    sessions = list(device.sessions)
+    # Sessions that a count proved at once are alike: one of them goes, not all.
+    sessions.remove(ended)
+    return _replace(device, sessions=tuple(sessions))
 
 
 def _swept(devices: tuple[Device, ...], event: Swept) -> tuple[Device, ...]:

@@ -7,7 +7,7 @@ import pytest
 from ledger.domain.events import SessionId, Status
 from ledger.domain.evolve import evolve
 from ledger.domain.observation import SECOND
-from ledger.domain.presence import Cause, Presence
+from ledger.domain.presence import Cause, Device, Presence, Session
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import Corrected, Located, OpenedSession, Swept, TierSet
 from ledger.domain.sessions import REMEMBERED_CLOSED, ended_first
@@ -204,6 +204,13 @@ def test_of_two_nameless_sessions_the_older_ends_first() -> None:
         (5, STARTED_AT + round(PAUSE_SECONDS * SECOND)),
         (None, AT),
     ]
+
+
+def test_of_sessions_that_one_count_proved_a_sweep_ends_as_many_as_it_names() -> None:
+    # They are one value, three times.
+    told = Session(None, "n1", 1, 1)
+    presence = Presence("u", 1, devices=(Device("main", "", 0, 1, (told,) * 3),))
+    assert left(swept(presence, SessionId("", 0, None), status="online")) == [SessionId("", 0, None)] * 2
 
 
 def test_nothing_looks_like_a_session_that_is_not_there() -> None:
