@@ -41,12 +41,12 @@ class Pseudonyms:
         return f"redacted-{self._hmac('text', text).hex()[:DIGITS]}"
 
     def _of(self, uid: str) -> str:
-        for number in count():
-            digits = base64.b32encode(self._hmac(f"uid {number}", uid)).decode().lower()
-            name = f"p{digits[:DIGITS]}"
-            if _is_in_slot_zero(name) == _is_in_slot_zero(uid):
-                return name
-        raise AssertionError
+        tried = (self._name(uid, number) for number in count())
+        return next(name for name in tried if _is_in_slot_zero(name) == _is_in_slot_zero(uid))
+
+    def _name(self, uid: str, number: int) -> str:
+        digits = base64.b32encode(self._hmac(f"uid {number}", uid)).decode().lower()
+        return f"p{digits[:DIGITS]}"
 
     def _hmac(self, purpose: str, text: str) -> bytes:
         return hmac.digest(self._key, f"{purpose}\0{text}".encode(errors="surrogatepass"), hashlib.sha256)

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from psycopg.rows import TupleRow
 
 from ledger.domain.instants import of_datetime
 from ledger.domain.observation import SECOND, Instant
+from ledger.domain.recent import NO_BODIES
 from ledger.domain.reconciled import PollObserved, Swept
 from ledger.errors import LedgerError
 from ledger.slices.form import Slice
@@ -63,7 +65,8 @@ def states(ledger: Ledger) -> dict[str, object]:
     """Everybody's presence and every source's state, as they are read."""
     with ledger.connection() as connection:
         uids = [uid for (uid,) in connection.execute("SELECT uid FROM current").fetchall()]
-        return {**current.load(connection, uids), SOURCE: sources.load(connection, ledger, SOURCE).nodes}
+        source = sources.load(connection, ledger, SOURCE)
+        return {**current.load(connection, uids), SOURCE: (replace(source, recent=NO_BODIES), list(source.recent))}
 
 
 def assert_sealed(ledger: Ledger) -> None:
@@ -165,6 +168,21 @@ def test_into_another_ledger_it_comes_above_the_head_with_what_refers_to_it(
     assert everything(ledger) == rows
 
 
+def test_under_another_name_a_source_keeps_its_positions_in_an_empty_ledger(ledger: Ledger, later: Path) -> None:
+    assert not brought(ledger, later, main="copy").renumbered
+    found = take(ledger)
+    assert [line.position for line in found.lines] == [line.position for line in SliceFile(later).slice().lines]
+    assert {line.stream for line in found.lines if line.stream.startswith("source:")} == {"source:copy"}
+    assert not replayed(found).differing
+    with ledger.connection() as connection:
+        assert {d.source for p in current.load(connection, ["alice", "bob"]).values() for d in p.devices} == {"copy"}
+
+
+def test_an_empty_slice_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    assert brought(ledger, written(slice_of([]), tmp_path / "nothing")).already
+    assert everything(ledger) == []
+
+
 def test_streams_are_not_mixed(ledger: Ledger, whole: Path, later: Path) -> None:
     configure(ledger)
     before = everything(ledger)
@@ -177,6 +195,15 @@ def test_streams_are_not_mixed(ledger: Ledger, whole: Path, later: Path) -> None
     before = everything(ledger)
     with pytest.raises(LedgerError, match="other events of the user"):
         brought(ledger, whole, main="copy2")
+    assert everything(ledger) == before
+
+
+def test_a_slice_of_which_only_the_begin_is_there_is_refused(ledger: Ledger, whole: Path, tmp_path: Path) -> None:
+    brought(ledger, whole)
+    before = everything(ledger)
+    others = written(slice_of(eventful(uids=("a", "b", "c", "d")).kept), tmp_path / "others")
+    with pytest.raises(LedgerError, match="nothing was imported"):
+        brought(ledger, others)
     assert everything(ledger) == before
 
 

@@ -122,11 +122,16 @@ class Reconciler:
         self._commit([self.draft.append_to_source(SOURCE, event)])
 
     def restart(self) -> None:
-        """Another instance goes on: what was in memory alone is gone, and everybody is due again."""
+        """Another instance goes on: what was in memory alone is gone, and everybody is due again.
+
+        What looks have left open lies in the database, and is as it was.
+        """
+        before = self.agenda
         self.agenda, self.breaker = MemoryAgenda(), Breaker()
         self._probes, self._asked = {}, set()
         for uid in self.draft.presences:
-            self.agenda.put(uid, Watch(self.at, "start"))
+            left = before.get(uid) if uid in before else Watch(self.at)
+            self.agenda.put(uid, Watch(self.at, "start", left.verified_at, left.doubt, left.looked_at))
 
     def hear(self, node: str, *items: str) -> list[WebhookObserved]:
         """A delivery comes; who is new is on the agenda from here, suspects at once."""

@@ -103,6 +103,12 @@ def test_a_header_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert "line 1" in refused(tmp_path / "f", body + b"}\n")
 
 
+def test_a_second_header_is_refused(tmp_path: Path) -> None:
+    chain = Chain()
+    texts = [chain.summed(header()) + b"\n" for _ in range(2)]
+    assert "line 2 is a second header" in refused(tmp_path / "f", *texts)
+
+
 def test_counts_must_be_right(lines: list[bytes], tmp_path: Path) -> None:
     chain = Chain()
     for text in lines[:-1]:
