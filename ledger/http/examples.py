@@ -13,6 +13,10 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = json.loads(
 """By `METHOD /path/{as}/in/the/description` and then by status; an `ndjson` and a text stand as they were sent."""
 
 NDJSON = "200 as lines"
+TEXT = "200 as text"
+
+
+_OTHER_FORMS = {"application/x-ndjson": NDJSON, "text/plain": TEXT}
 
 
 def add_examples(method: str, path: str, responses: dict[str, Any]) -> None:
@@ -20,6 +24,6 @@ def add_examples(method: str, path: str, responses: dict[str, Any]) -> None:
     answers = {**ANSWERS[COMMON], **ANSWERS.get(f"{method.upper()} {path}", {})}
     for status, response in responses.items():
         for media, content in response.get("content", {}).items():
-            example = answers.get(NDJSON if media.endswith("ndjson") else status)
+            example = answers.get(_OTHER_FORMS.get(media, status), answers.get(status))
             if example is not None:
                 content["example"] = example

@@ -33,7 +33,8 @@ name = "n1"
 Answers = dict[str, dict[str, Any]]
 
 MASKS = (
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"), "<instant>"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"), "<instant>"),
+    (re.compile(r"\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<delivery>"),
     (re.compile(r'("(?:instance|leader)": ")[^"]+'), r"\1<instance>"),
     (re.compile(r"\br-[0-9a-f]{16}\b"), "<run>"),
@@ -102,18 +103,28 @@ def _is_good(api: Api) -> bool:
     return source["health"] == "good" and all(value is not None for value in known)
 
 
+def _is_caught_up(api: Api) -> bool:
+    return not any(each["lag"] for each in api.get("/health/ready")["projections"].values())
+
+
 def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     delivery = api.events("bob")[-1]["delivery"]
+    wait_for(lambda: _is_caught_up(api), SECONDS, lambda: api.get("/health/ready"))
     for route, path in (
         ("/v1/users/{uid}/presence", "/v1/users/u100/presence"),
         ("/v1/presence", "/v1/presence?limit=2"),
         ("/v1/presence/summary", "/v1/presence/summary"),
         ("/v1/ledger/events", "/v1/ledger/events?after=2&limit=2"),
         ("/v1/deliveries/{delivery}", f"/v1/deliveries/{delivery}"),
+        ("/v1/users/{uid}/timeline", "/v1/users/bob/timeline"),
+        ("/v1/users/{uid}/sessions", "/v1/users/u100/sessions"),
         ("/health/live", "/health/live"),
         ("/health/ready", "/health/ready"),
     ):
         yield f"GET {route}", {"200": api.get(path)}
+    explain = "/v1/users/bob/explain"
+    page = api.http.get(explain, headers={"Accept": "text/plain"}).text
+    yield "GET /v1/users/{uid}/explain", {"200": api.get(explain), examples.TEXT: page}
     events = "/v1/users/bob/events"
     lines = api.http.get(events, headers={"Accept": "application/x-ndjson"}).text
     yield "GET /v1/users/{uid}/events", {"200": api.get(events), examples.NDJSON: lines}
