@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import cycle, islice
+from itertools import count, islice
 from typing import Any
 
 import psycopg
@@ -13,6 +13,7 @@ from bench._crowd import Crowd
 from bench._report import progress
 from bench._service import SEAL_KEY
 from ledger.domain.events import Configured
+from ledger.domain.history import SourceEvent
 from ledger.domain.policy import DEFAULT_POLICY, RULES_VERSION
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
@@ -55,15 +56,24 @@ class Seeder:
             for event in self._judged(node, body)
         )
 
-    def come_and_go(self, events: int, body_items: int = 512) -> None:
-        """So many events more, the nodes taking turns."""
-        nodes = cycle(range(len(self._crowds)))
-        endless = (event for node in nodes for event in self._judged(node, self._crowds[node].body(body_items)))
-        self._store(islice(endless, events))
+    def come_and_go(self, events: int, body_items: int = 512, over_seconds: float = 0.0) -> None:
+        """So many events more, the nodes taking turns, spread over so long a time up to now."""
+
+        def endless() -> Iterator[Recorded]:
+            for number in count():
+                node = number % len(self._crowds)
+                ago = over_seconds * (1 - min(1.0, number * body_items / events))
+                yield from self._judged(node, self._crowds[node].body(body_items), ago)
+
+        self._store(islice(endless(), events))
 
     def webhooks(self, bodies: Iterable[tuple[int, bytes]], ago_seconds: float) -> None:
         """The events of these bodies, each with its node's number, as received so long ago."""
         self._store(event for node, body in bodies for event in self._judged(node, body, ago_seconds))
+
+    def of_source(self, events: Iterable[SourceEvent]) -> None:
+        """Events of the source."""
+        self._store(self._draft.append_to_source(SOURCE, event) for event in events)
 
     def _judged(self, node: int, body: bytes, ago_seconds: float = 0.0) -> Iterator[Recorded]:
         at = time.time_ns() // 1000 - round(ago_seconds * 1_000_000)

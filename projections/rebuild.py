@@ -1,5 +1,6 @@
 """Rebuilding: a projection made anew from the ledger beside the live one, then put in its place in one transaction."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,9 +68,12 @@ def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
         if not _lock(connection):
             raise RebuildRefused(_who_rebuilds(connection))
         try:
+            # What a crash would lose is made anew anyway; the switch and what it replaces go together.
+            connection.execute("SET synchronous_commit = off")
             with connection.transaction():
                 switch.clear(connection.cursor())
-            yield connection
+            with _rare_collections():
+                yield connection
         except psycopg.errors.UndefinedTable as error:
             raise RebuildRefused(
                 "the database has no tables of presence ledger yet.\nRun `presence-ledger migrate` first."
@@ -83,6 +87,17 @@ def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
             if not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
                 with connection.transaction():
                     switch.clear(connection.cursor())
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Events hold no cycles, and a collection walks a whole batch of them for nothing."""
+    threshold = gc.get_threshold()
+    gc.set_threshold(1_000_000, *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
 
 
 def clear_remains(connection: Connection[TupleRow]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import sys
 
 import msgspec
@@ -15,6 +16,9 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 GOOD_SECONDS = 60.0
 """One that ran for so long has not failed at once: the next pause is the first again."""
+
+ENDED_BY_SOMEBODY = (-signal.SIGTERM, -signal.SIGKILL)
+"""It did not fail by itself: the next one is started without much ado."""
 
 END_SECONDS = 2.0
 
@@ -43,7 +47,7 @@ class ProjectorProcess:
         while True:
             started = loop.time()
             code = await self._run()
-            if loop.time() - started > GOOD_SECONDS:
+            if code in ENDED_BY_SOMEBODY or loop.time() - started > GOOD_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             log.error("projector_ended", code=code, again_in_seconds=pause)
             await asyncio.sleep(pause)

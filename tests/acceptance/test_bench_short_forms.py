@@ -28,6 +28,8 @@ pytestmark = pytest.mark.slow
         "restart",
         "leader_kills",
         "million",
+        "projector_kills",
+        "rebuild",
         "slices",
         "as_of",
         "tamper",
