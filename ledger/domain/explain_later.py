@@ -74,20 +74,20 @@ def _recorded_late(evidence: Evidence) -> Iterable[Statement]:
 
 def _contradictions(evidence: Evidence) -> Iterable[Statement]:
     for placed in contradictions(evidence):
-        match placed.event:
-            case Corrected() as event:
-                assert event.disagreed_at is not None
-                past = event.disagreed_at <= evidence.at
-                code = "correction_before" if past else "correction_around"
-                code += "" if event.agreed_at is not None else "_open"
-                facts: Facts = {"agreed_at": event.agreed_at, "disagreed_at": event.disagreed_at, "drift": event.drift}
-                yield say(code, placed.position, received_at=event.received_at, **facts)
-            case Swept() as event:
-                assert event.latest is not None
-                code = "sweep_before" if event.latest <= evidence.at else "sweep_around"
-                code += "" if event.earliest is not None else "_open"
-                bounds: Facts = {"earliest": event.earliest, "latest": event.latest}
-                yield say(code, placed.position, received_at=event.received_at, node=event.node, **bounds)
+        event = placed.event
+        if isinstance(event, Corrected):
+            assert event.disagreed_at is not None
+            past = event.disagreed_at <= evidence.at
+            code = "correction_before" if past else "correction_around"
+            code += "" if event.agreed_at is not None else "_open"
+            facts: Facts = {"agreed_at": event.agreed_at, "disagreed_at": event.disagreed_at, "drift": event.drift}
+        else:
+            assert isinstance(event, Swept)
+            assert event.latest is not None
+            code = "sweep_before" if event.latest <= evidence.at else "sweep_around"
+            code += "" if event.earliest is not None else "_open"
+            facts = {"earliest": event.earliest, "latest": event.latest, "node": event.node}
+        yield say(code, placed.position, received_at=event.received_at, **facts)
 
 
 def _late_offlines(evidence: Evidence) -> Iterable[Statement]:
