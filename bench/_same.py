@@ -50,10 +50,11 @@ class Moment(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How many things were held against each other, and how many are not the same."""
+    """How many things were held against each other, how many are not the same, and the first of those."""
 
     things: int
     others: int
+    first: str = ""
 
 
 def project(url: str) -> None:
@@ -69,14 +70,17 @@ def tables(
 ) -> dict[str, Compared]:
     """Each table of two ledgers; `names` are those of the other one's users."""
     found = {}
-    with psycopg.connect(url) as connection, psycopg.connect(other_url) as other:
+    with psycopg.connect(url) as connection, psycopg.connect(other_url) as elsewhere:
         for table in only:
-            rows, others = _rows(connection, table), _rows(other, table)
-            wrong = len(others) - len(rows)
+            rows, others = _rows(connection, table), _rows(elsewhere, table)
+            first, wrong = "", abs(len(others) - len(rows))
             for key, row in rows.items():
                 uid = key[0] if names is None else names.of(key[0])
-                wrong += not _same(row, others.get((uid, *key[1:])), names)
-            found[table] = Compared(len(rows), wrong)
+                other_row = others.get((uid, *key[1:]))
+                if not _same(row, other_row, names):
+                    wrong += 1
+                    first = first or f"{table}: {row}, there {other_row}"
+            found[table] = Compared(len(rows), wrong, first)
     return found
 
 
@@ -85,12 +89,14 @@ def explanations(url: str, other_url: str, names: Pseudonyms | None, number: int
     with psycopg.connect(url) as connection, psycopg.connect(other_url) as other:
         moments = list(_moments(connection))
         chosen = random.sample(moments, min(number, len(moments)))
-        wrong = 0
+        first, wrong = "", 0
         for moment in chosen:
             uid = moment.uid if names is None else names.of(moment.uid)
-            told = _explained(connection, moment)
-            wrong += not _same(told, _explained(other, moment._replace(uid=uid)), names)
-        return Compared(len(chosen), wrong)
+            told, told_there = _explained(connection, moment), _explained(other, moment._replace(uid=uid))
+            if not _same(told, told_there, names):
+                wrong += 1
+                first = first or f"explanation: {told}, there {told_there}"
+        return Compared(len(chosen), wrong, first)
 
 
 def _moments(connection: Connection[TupleRow]) -> Iterator[Moment]:

@@ -124,6 +124,9 @@ def _slices(
             explained = _same.Compared(0, 0)
             if len(exported.tables) == len(_same.TABLES):
                 explained = _same.explanations(url, other_url, exported.names, number_of, random)
+        for each in (*compared.values(), explained):
+            if each.first:
+                progress(each.first)
         report.rows.append(
             (
                 f"{profile}, {exported.what}",
