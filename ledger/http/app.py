@@ -6,7 +6,18 @@ from fastapi import Depends, FastAPI
 from starlette.responses import PlainTextResponse
 
 from ledger import __version__
-from ledger.http import audit, documentation, explain, hooks, operations, presence, problems, reconciliation, stories
+from ledger.http import (
+    audit,
+    documentation,
+    drift_summary,
+    explain,
+    hooks,
+    operations,
+    presence,
+    problems,
+    reconciliation,
+    stories,
+)
 from ledger.http.auth import KeyRing, require
 from ledger.http.state import Services
 
@@ -22,6 +33,7 @@ def create_app(services: Services, keys: KeyRing) -> FastAPI:
         presence.router,
         audit.router,
         stories.router,
+        drift_summary.router,
         explain.router,
         reconciliation.record,
         reconciliation.orders,

@@ -30,6 +30,7 @@ ROUTES = {
     ("POST", "/v1/sources/{source}/reconcile"),
     ("GET", "/v1/runs/{run}"),
     ("GET", "/v1/drift"),
+    ("GET", "/v1/drift/summary"),
     ("PUT", "/v1/users/{uid}/tier"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),

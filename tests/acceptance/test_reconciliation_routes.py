@@ -162,6 +162,16 @@ def test_drifts_are_found_by_what_they_are(api: Api, node: ImNode) -> None:
         assert (finding["drift"], finding["outcome"], finding["agreed_at"]) == ("ghost", "open", drift["agreed_at"])
 
 
+def test_drifts_are_counted(api: Api) -> None:
+    drifts = list(api.pages("/v1/drift"))
+    for names in (["kind"], ["hour", "state", "attributed_to"], ["node", "source", "node"]):
+        groups = list(api.pages("/v1/drift/summary", by=names, limit=1))
+        assert sum(group["open"] + group["closed"] for group in groups) == len(drifts)
+        assert groups == api.get("/v1/drift/summary", by=names)["items"]
+    for wrong in ({"by": "colour"}, {"after": "IQ"}, {"from": "2002-01-01T00:00:00Z", "to": "2001-01-01T00:00:00Z"}):
+        assert api.http.get("/v1/drift/summary", params=wrong).status_code == 422
+
+
 @pytest.mark.parametrize("uid", ["tiered", "a/b", "用户", ".."])
 def test_a_tier_is_an_event_of_the_user(api: Api, uid: str) -> None:
     path = f"/v1/users/{segment(uid)}/tier"
