@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from ledger.domain.as_of import Belief, InFlight, Later, arrived, believe
 from ledger.domain.events import (
@@ -25,6 +26,7 @@ from ledger.domain.reconciled import (
     NodeBooted,
     NodeDown,
     NodeSettled,
+    Outcome,
     PollObserved,
     RunStarted,
     SourceDark,
@@ -44,6 +46,21 @@ FINISHED = frozenset({"corrected", "cleared", "in_flight"})
 DRIFTS = 5
 
 
+class Drift(NamedTuple):
+    """A drift as the projection of that name has it, with the polls that first and last told of it."""
+
+    first: Placed
+    last: Placed
+    outcome: Outcome
+    agreed_at: Instant | None
+    disagreed_at: Instant
+    ended_at: Instant | None
+
+    def may_be_there(self, at: Instant) -> bool:
+        begun_by = self.disagreed_at if self.agreed_at is None else self.agreed_at
+        return begun_by <= at and (self.ended_at is None or self.ended_at >= at)
+
+
 class MemoryHistory:
     """A ledger that grows by `add`, asked as the one in PostgreSQL is; nobody's `verified_at` is known."""
 
@@ -57,7 +74,7 @@ class MemoryHistory:
         self._repeating: dict[str, list[Placed]] = defaultdict(list)
         self._polls: dict[str, Placed] = {}
         self._runs: dict[str, Placed] = {}
-        self._found: dict[str, dict[tuple[str, Instant], list[tuple[Placed, Finding]]]] = defaultdict(dict)
+        self._found: dict[str, dict[tuple[str, Instant], Drift]] = defaultdict(dict)
 
     def add(self, recorded: Recorded, at: Instant) -> None:
         """One more event, recorded at that instant or with the one before it."""
@@ -85,11 +102,22 @@ class MemoryHistory:
                 self._deliveries[delivery] = placed
             case RunStarted(run=run):
                 self._runs[run] = placed
-            case PollObserved(poll=poll, findings=findings):
-                self._polls[poll] = placed
-                for finding in findings:
-                    drift = self._found[finding.uid].setdefault((placed.source, finding.disagreed_at), [])
-                    drift.append((placed, finding))
+            case PollObserved() as poll:
+                self._polls[poll.poll] = placed
+                for finding in poll.findings:
+                    self._note(placed, poll, finding)
+
+    def _note(self, placed: Placed, poll: PollObserved, finding: Finding) -> None:
+        """What a poll says of a drift; one whose doubt has become void ends with the next one."""
+        drifts = self._found[finding.uid]
+        for key, drift in drifts.items():
+            if drift.ended_at is None and key[0] == placed.source and drift.disagreed_at < finding.disagreed_at:
+                drifts[key] = drift._replace(last=placed, outcome="cleared", ended_at=poll.answered_at)
+        key = placed.source, finding.disagreed_at
+        first = drifts[key].first if key in drifts else placed
+        ended_at = poll.answered_at if finding.outcome in FINISHED else None
+        agreed_at = drifts[key].agreed_at if key in drifts else finding.agreed_at
+        drifts[key] = Drift(first, placed, finding.outcome, agreed_at, finding.disagreed_at, ended_at)
 
     @property
     def uids(self) -> Iterable[str]:
@@ -142,12 +170,11 @@ class MemoryHistory:
         return rules_of(last, states)
 
     def _in_flight(self, uid: str, after: int, upto: int) -> list[InFlight]:
-        found = []
-        for drift in self._found.get(uid, {}).values():
-            placed, finding = drift[-1]
-            if finding.outcome == "in_flight" and after < placed.position <= upto:
-                found.append(InFlight(placed.position, finding.agreed_at, finding.disagreed_at))
-        return sorted(found)
+        return sorted(
+            InFlight(drift.last.position, drift.agreed_at, drift.disagreed_at)
+            for drift in self._found.get(uid, {}).values()
+            if drift.outcome == "in_flight" and after < drift.last.position <= upto
+        )
 
     def at(self, positions: Sequence[int]) -> list[Placed]:
         """The events at these positions."""
@@ -188,12 +215,9 @@ class MemoryHistory:
 
     def finding(self, uid: str, at: Instant) -> list[Placed]:
         """The first and the last poll of each drift that may have been there at the instant."""
-        wanted: dict[int, Placed] = {}
-        drifts = sorted(self._found.get(uid, {}).items(), key=lambda item: -item[0][1])
-        there = [drift for _, drift in drifts if _may_be_there(drift, at)]
-        for drift in there[:DRIFTS]:
-            wanted |= {placed.position: placed for placed, _ in (drift[0], drift[-1])}
-        return [wanted[position] for position in sorted(wanted)]
+        drifts = sorted(self._found.get(uid, {}).values(), key=lambda drift: -drift.disagreed_at)
+        there = [drift for drift in drifts if drift.may_be_there(at)][:DRIFTS]
+        return self.at(list({placed.position for drift in there for placed in (drift.first, drift.last)}))
 
     def signs(self, sources: Sequence[str], position: int, limit: int) -> list[Placed]:
         """Darkness, nodes, the breaker, around a position."""
@@ -212,10 +236,3 @@ class MemoryHistory:
     def verified_at(self, uid: str) -> Instant | None:
         """Which look last agreed is no event."""
         return None
-
-
-def _may_be_there(drift: Sequence[tuple[Placed, Finding]], at: Instant) -> bool:
-    first, (last, finding) = drift[0][1], drift[-1]
-    assert isinstance(last.event, PollObserved)
-    begun_by = first.disagreed_at if first.agreed_at is None else first.agreed_at
-    return begun_by <= at and (finding.outcome not in FINISHED or last.event.answered_at >= at)
