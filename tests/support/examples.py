@@ -49,6 +49,7 @@ RECONCILED = (
     "GET /v1/sources/{source}/runs",
     "GET /v1/runs/{run}",
     "GET /v1/drift",
+    "GET /v1/drift/summary",
     "PUT /v1/users/{uid}/tier",
 )
 """The routes of which a service is asked that reconciles, and whose numbers and times are its own."""
@@ -89,10 +90,17 @@ def _reconciling(api: Api, node: ImNode) -> Answers:
         "GET /v1/sources/{source}/runs": {
             "200": api.get("/v1/sources/main/runs", after=requested["position"] - 1, limit=1)
         },
-        "GET /v1/drift": {"200": api.get("/v1/drift", uid="carol")},
+        "GET /v1/drift": {"200": wait_for(lambda: _drifts(api), SECONDS, api.service.log)},
+        "GET /v1/drift/summary": {"200": api.get("/v1/drift/summary")},
         "GET /v1/sources": {"200": api.get("/v1/sources")},
         "PUT /v1/users/{uid}/tier": {"200": api.http.put("/v1/users/u100/tier", json={"tier": "vip"}).json()},
     }
+
+
+def _drifts(api: Api) -> Any:
+    """Those of a user, once the projection knows of them."""
+    page = api.get("/v1/drift", uid="carol")
+    return page if page["items"] else None
 
 
 def _is_good(api: Api) -> bool:
