@@ -76,6 +76,8 @@ class User:
     ) -> list[Row]:
         changed, gone = list[Row](), list[Row]()
         new: list[tuple[Place, Session]] = []
+        # The order of his devices tells since when he has been at hand, which is no matter of his sessions.
+        touched = sorted(touched, key=_by_place)
         for place, sessions in touched:
             kept, missing, added = _compare(self._rows.get(place, []), self._sessions.get(place, ()), sessions)
             self._rows[place] = [row for row, _ in kept]
@@ -160,6 +162,11 @@ class User:
 
 def _place(row: Row) -> Place:
     return row.source, row.scope, row.device_flag
+
+
+def _by_place(touched: tuple[Place, tuple[Session, ...]]) -> tuple[str, str, int]:
+    source, scope, device_flag = touched[0]
+    return source, scope, -1 if device_flag is None else device_flag
 
 
 def _order(row: Row) -> tuple[int, int]:
