@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, NamedTuple
 
 import httpx2
 
+from bench._rebuilt import Held, held_against_rebuilt
 from bench._reference import Reference
 from bench._report import progress
+from bench._same import project
 from bench._service import SEAL_KEY
 from bench._shown import Shown
 from bench._simulated import Answered, Reconciling, answers, at_work
@@ -118,6 +120,8 @@ class Outcome:
     reference_asked: int
     dead_seconds: float
     kinds: Mapping[str, int] = field(default_factory=dict)
+    rebuilt: Sequence[Held] = ()
+    """Each projection of the run's ledger, held against a fresh fold of it."""
 
 
 class _Run:
@@ -294,9 +298,11 @@ def run(chaos: Chaos, service: Reconciling, database_url: str) -> Outcome:
         service.stop()
     ledger = Ledger(database_url, SEAL_KEY)
     try:
-        return at_work_now.outcome(end, ledger)
+        outcome = at_work_now.outcome(end, ledger)
     finally:
         ledger.close()
+    project(database_url)
+    return replace(outcome, rebuilt=held_against_rebuilt(database_url))
 
 
 def ratio(ours: float, reference: float) -> float:

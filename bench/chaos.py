@@ -116,6 +116,12 @@ def _bars(options: Options, outcomes: list[Outcome]) -> list[Bar]:
         ),
         Bar("users wrong then", max(len(o.wrong_left) for o in outcomes), 0, at_least=False),
         Bar("answers that the ledger's events do not give", sum(o.misfolded for o in outcomes), 0, at_least=False),
+        Bar(
+            "rows of a projection that a fresh fold of the ledger does not give",
+            sum(held.different for o in outcomes for held in o.rebuilt),
+            0,
+            at_least=False,
+        ),
         Bar("webhooks taken", min(o.webhooks for o in outcomes), 1, at_least=True),
     ]
 
@@ -131,7 +137,8 @@ def _note(outcome: Outcome) -> str:
         f"its late; {outcome.looked / minutes:.1f} looks per user and minute, {outcome.corrected:,} corrections, the "
         f"breaker opened {outcome.kinds.get('breaker_opened.v1', 0)} times; the reference asked about "
         f"{outcome.reference_asked:,} rows; everybody right {number(outcome.right_after)} s after the calm; no service "
-        f"for {outcome.dead_seconds:.1f} s"
+        f"for {outcome.dead_seconds:.1f} s; rows of projections rebuilt: "
+        + ", ".join(f"{held.projection} {held.rows:,}" for held in outcome.rebuilt)
     )
 
 
