@@ -1,6 +1,7 @@
 """Gathering the evidence for an explanation with few and bounded questions to a history."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from ledger.domain.as_of import Belief
@@ -83,6 +84,10 @@ class History(Protocol):
 
     def services(self, source: str, position: int, limit: int) -> list[Placed]:
         """Starts and stops of instances: the last so many up to a position, and the first after."""
+        ...
+
+    def runs_after(self, source: str, position: int) -> list[Placed]:
+        """The first few runs of a source that began after a position."""
         ...
 
     def verified_at(self, uid: str) -> Instant | None:
@@ -183,6 +188,7 @@ def _gaps(history: History, sources: Sequence[str], position: int) -> list[Gap]:
 
     def each() -> Iterator[Gap]:
         for source in sources[:1]:
-            yield from gaps(history.services(source, position, SERVICES), history.last_before)
+            services = history.services(source, position, SERVICES)
+            yield from gaps(services, history.last_before, partial(history.runs_after, source))
 
     return list(each())

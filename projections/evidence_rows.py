@@ -18,6 +18,8 @@ from projections.shown import Rules
 AFTER = 20
 """Of a source's events after a position."""
 
+RUNS = 3
+
 FOREVER = 2**62
 
 _ROWS: LiteralString = "SELECT position, version, stream, kind, payload, recorded_at FROM events"
@@ -63,6 +65,12 @@ _RUN: LiteralString = (
     _ROWS
     + " WHERE payload_json(payload) ->> 'run' = %s"
     + " AND kind IN ('run_started.v1', 'run_ended.v1') AND kind = 'run_started.v1' LIMIT 1"
+)
+
+_RUNS_AFTER: LiteralString = (
+    _ROWS
+    + " WHERE stream = %s AND position > %s"
+    + " AND kind IN ('run_started.v1', 'run_ended.v1') AND kind = 'run_started.v1' ORDER BY position LIMIT %s"
 )
 
 _SIGNS: LiteralString = (
@@ -148,6 +156,10 @@ class RecordedHistory:
     def services(self, source: str, position: int, limit: int) -> list[Placed]:
         """Starts and stops of instances: the last so many up to a position, and the first after."""
         return self._around(_SERVICES, source, position, limit)
+
+    def runs_after(self, source: str, position: int) -> list[Placed]:
+        """The first few runs of a source that began after a position."""
+        return self._placed(_RUNS_AFTER, source_stream(source), position, RUNS)
 
     def verified_at(self, uid: str) -> Instant | None:
         """The last look at a user that agreed."""

@@ -5,31 +5,35 @@ from collections.abc import Callable, Iterator, Sequence
 from ledger.domain.events import Configured, ServiceStarted, ServiceStopped
 from ledger.domain.evidence import Gap, Placed
 from ledger.domain.observation import SECOND
+from ledger.domain.reconciled import RunStarted
 
-LEAST_SECONDS = 1.0
-"""A shorter one loses nothing: a webhook that is refused is sent again after a second."""
+LEAST_SECONDS = 0.1
+"""The clocks of instances may differ by so much."""
 
 LastBefore = Callable[[int], Placed | None]
 """The last event of the whole ledger before a position."""
 
+RunsAfter = Callable[[int], Sequence[Placed]]
+"""The first runs of reconciliation that began after a position."""
 
-def gaps(services: Sequence[Placed], last_before: LastBefore) -> Iterator[Gap]:
+
+def gaps(services: Sequence[Placed], last_before: LastBefore, runs_after: RunsAfter) -> Iterator[Gap]:
     """The gap before each start but the first; `services` are one source's starts and stops by position."""
     for placed in services:
-        if isinstance(placed.event, ServiceStarted) and not _another_ran(services, placed):
+        if isinstance(placed.event, ServiceStarted):
             previous = _previous(placed, placed.event.instance, last_before)
             gap = None if previous is None else _gap(previous, placed, placed.event)
-            if gap is not None:
+            if gap is not None and not _another_ran(services, placed, runs_after):
                 yield gap
 
 
-def _another_ran(services: Sequence[Placed], start: Placed) -> bool:
-    """Whether an instance that had started before stopped in order only afterwards."""
+def _another_ran(services: Sequence[Placed], start: Placed, runs_after: RunsAfter) -> bool:
+    """Whether an instance that had started before is heard of afterwards: it stops in order, or begins a run."""
     before = {p.event.instance for p in services if isinstance(p.event, ServiceStarted) and p.position < start.position}
+    stopped = [placed for placed in services if placed.position > start.position]
     return any(
-        placed.event.instance in before and placed.position > start.position
-        for placed in services
-        if isinstance(placed.event, ServiceStopped)
+        isinstance(placed.event, ServiceStopped | RunStarted) and placed.event.instance in before
+        for placed in (*stopped, *runs_after(start.position))
     )
 
 

@@ -110,6 +110,7 @@ def test_an_index_serves_every_question(ledger: Ledger) -> None:
         (evidence_rows._RUN, ("r",), "events_run"),
         (evidence_rows._SIGNS + evidence_rows._UPTO, ("source:main", 9, 9), "events_signs"),
         (evidence_rows._SERVICES + evidence_rows._BEYOND, ("source:main", 9, 9), "events_signs"),
+        (evidence_rows._RUNS_AFTER, ("source:main", 9, 3), "events_run"),
         (evidence_rows._LAST_BEFORE, (9,), "events_position"),
         (evidence_rows._AT, ([1, 2],), "events_position"),
     ]

@@ -36,7 +36,7 @@ from ledger.domain.reconciled import (
 from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import derive
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
-from projections.evidence_rows import AFTER
+from projections.evidence_rows import AFTER, RUNS
 from projections.shown import Rules, rules_of
 
 RULES = Configured | NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit
@@ -232,6 +232,11 @@ class MemoryHistory:
         found = [placed for placed in self._sources.get(source, ()) if isinstance(placed.event, kinds)]  # type: ignore[arg-type]
         earlier = [placed for placed in found if placed.position <= position]
         return earlier[-limit:] + found[len(earlier) : len(earlier) + AFTER]
+
+    def runs_after(self, source: str, position: int) -> list[Placed]:
+        """The first few runs that began after a position."""
+        begun = [placed for placed in self._sources.get(source, ()) if isinstance(placed.event, RunStarted)]
+        return [placed for placed in begun if placed.position > position][:RUNS]
 
     def verified_at(self, uid: str) -> Instant | None:
         """Which look last agreed is no event."""

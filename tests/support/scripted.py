@@ -28,6 +28,7 @@ class ScriptedService:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.answer: Callable[[Asked], tuple[int, str]] = lambda asked: (200, "{}")
+        self.content_type = "application/json"
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -38,6 +39,7 @@ class ScriptedService:
                 service.asked.append(asked)
                 status, text = service.answer(asked)
                 self.send_response(status)
+                self.send_header("Content-Type", service.content_type)
                 self.send_header("Content-Length", str(len(text.encode())))
                 self.end_headers()
                 self.wfile.write(text.encode())

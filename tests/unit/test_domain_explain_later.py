@@ -1,5 +1,6 @@
 """Explaining a status: what was learnt later, what nobody could know, what was not followed, and how sure it all is."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from ledger.domain.reconciled import (
     NodeBooted,
     NodeDown,
     NodeSettled,
+    RunStarted,
     SourceDark,
     SourceLit,
     TierSet,
@@ -167,13 +169,13 @@ def test_a_kill_leaves_no_stop() -> None:
 
 
 def gaps_of(world: Explaining) -> list[Gap]:
-    return list(gaps(world.history.services(SOURCE, world.history.head(), 100), world.history.last_before))
+    history = world.history
+    services = history.services(SOURCE, history.head(), 100)
+    return list(gaps(services, history.last_before, partial(history.runs_after, SOURCE)))
 
 
 def test_gaps_are_before_starts_but_the_first_one() -> None:
     world = Explaining()
-    history = world.history.__class__()
-    assert list(gaps((), history.last_before)) == []
     first = Explaining().says(started(world, "a"))
     assert gaps_of(first) == []
     # An instance tells of its start and its configuration in each source, all at once.
@@ -185,13 +187,16 @@ def test_gaps_are_before_starts_but_the_first_one() -> None:
     assert gaps_of(first) == [Gap(STARTED_AT, first.at, (2, 3), False), Gap(STARTED_AT, first.at, (2, 5), False)]
 
 
-def test_a_short_gap_loses_nothing_and_another_instance_takes_over() -> None:
-    world = Explaining().says(started(Explaining(), "a")).wait(0.5)
+def test_instances_that_overlap_leave_no_gap() -> None:
+    world = Explaining().says(started(Explaining(), "a")).wait(0.05)
     world.says(started(world, "b")).wait(60)
     world.says(started(world, "c")).wait(1).says(ServiceStopped(at=world.at, instance="a"))
     assert gaps_of(world) == []
-    alone = world.history.services(SOURCE, 0, 0)[:1]
-    assert list(gaps(alone, lambda position: None)) == []
+    leading = Explaining().says(started(Explaining(), "a")).wait(60)
+    leading.says(started(leading, "b"))
+    assert len(gaps_of(leading)) == 1
+    leading.says(RunStarted(run="r", at=leading.at, instance="a", scope="rotation"))
+    assert gaps_of(leading) == []
 
 
 def test_a_source_that_was_dark_and_a_node_that_was_down() -> None:
