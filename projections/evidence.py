@@ -98,14 +98,16 @@ class History(Protocol):
 def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
     """The evidence on a user at an instant, for whoever knew the ledger up to a position."""
     head = history.head()
+    # Positions have gaps where a slice was imported; what is cited must be there.
+    last = history.last_before(position + 1)
+    position = 0 if last is None else last.position
     belief, rules = history.believed(uid, at, position)
-    now, _ = history.believed(uid, at, head)
+    now = belief if position == head else history.believed(uid, at, head)[0]
     presence = belief.presence
     version = history.version_at(uid, position)
     before = history.of_user(uid, max(0, version - EVENTS), version)
     after = history.of_user(uid, version, version + AFTER)
     base = min(position, history.position_at(at))
-    known = history.at([position])
     # The state that a slice began with may go back to positions that here are of something else.
     cited = {placed.position: placed for placed in history.at(_causes(belief)) if placed.uid == uid}
     flip = presence.flip
@@ -120,7 +122,7 @@ def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
         uid=uid,
         at=at,
         position=position,
-        known_at=known[0].recorded_at if known else 0,
+        known_at=0 if last is None else last.recorded_at,
         recorded=base,
         head=head,
         presence=presence,

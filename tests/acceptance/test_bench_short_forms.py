@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
         "restart",
         "leader_kills",
         "million",
+        "explain",
         "projector_kills",
         "rebuild",
         "slices",

@@ -182,7 +182,7 @@ class MemoryHistory:
 
     def last_before(self, position: int) -> Placed | None:
         """The event before a position."""
-        return self.rows[position - 2] if position > 1 else None
+        return self.rows[min(position - 1, len(self.rows)) - 1] if position > 1 and self.rows else None
 
     def version_at(self, uid: str, position: int) -> int:
         """Of a user's stream, as of a position."""
