@@ -47,7 +47,7 @@ def held_against_rebuilt(url: str) -> list[Held]:
     for name, projection in FOLLOWING.items():
         with rebuild.alone(url, name) as connection:
             place = next(each.position for each in checkpoints.read(connection) if each.name == name)
-            Rebuild(connection, projection).build(_untold, place)
+            Rebuild(connection, url, projection).build(_untold, place)
             rows = [_different(connection, table) for table in projection.tables]
         found.append(Held(name, place, sum(number for _, number in rows), sum(number for number, _ in rows)))
     with rebuild.alone(url, checkpoints.INLINE) as connection:

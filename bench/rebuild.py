@@ -37,7 +37,7 @@ SELECT position, stream, version, kind, payload, recorded_at FROM events WHERE k
 
 def measure(options: Options) -> Report:
     """Fetching and rebuilding in turn; then what is live is held against a fresh fold once more."""
-    events, rounds = options.pick(2_000_000, 100_000), options.pick(3, 2)
+    events, rounds = options.pick(1_000_000, 100_000), options.pick(3, 2)
     with server(options) as postgres, postgres.database() as url:
         _seed(url, events, options.seed)
         _follow(url)
@@ -142,7 +142,7 @@ def _rebuild(url: str, name: str) -> None:
             compared = RebuildCurrent(connection, url).run(_untold)
             assert compared.different == 0, compared
         else:
-            Rebuild(connection, FOLLOWING[name]).run(_untold)
+            Rebuild(connection, url, FOLLOWING[name]).run(_untold)
 
 
 def _untold(done: int, of: int) -> None:

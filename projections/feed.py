@@ -15,6 +15,7 @@ _HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIM
 _READ = """
 SELECT position, stream, version, kind, recorded_at, payload FROM events
  WHERE position > %s AND position <= %s AND (kind = ANY(%s) OR kind <> ALL(%s))
+   AND (hashtext(stream) & 2147483647) %% %s = %s
  ORDER BY position LIMIT %s
 """
 
@@ -78,12 +79,13 @@ class Stretch:
 
 
 class Feed:
-    """Reads stretches. Projections that stand at the same place share one."""
+    """Reads stretches, of one part of so many of the streams. Projections that stand at the same place share one."""
 
-    def __init__(self, mapper: EventMapper, kinds: Iterable[str]) -> None:
+    def __init__(self, mapper: EventMapper, kinds: Iterable[str], part: int = 0, of: int = 1) -> None:
         self._mapper = mapper
         self._kinds = sorted(kinds)
         self._known = sorted(mapper.known_kinds)
+        self._share = of, part
         self._kept: Stretch | None = None
 
     def after(self, cursor: Cursor[Any], position: int, limit: int, upto: int | None = None) -> Stretch:
@@ -94,7 +96,7 @@ class Feed:
         assert row is not None
         head = row[0] if upto is None else min(row[0], upto)
         bound = max(position, min(head, position + SPAN * limit))
-        rows = cursor.execute(_READ, (position, bound, self._kinds, self._known, limit)).fetchall()
+        rows = cursor.execute(_READ, (position, bound, self._kinds, self._known, *self._share, limit)).fetchall()
         last = rows[-1][0] if len(rows) == limit else bound
         self._kept = Stretch(position, last, last < head, [Row(*row) for row in rows], self._mapper)
         return self._kept

@@ -3,13 +3,8 @@
 Nobody judges here and nothing is written twice, so that this takes little longer than to fetch the events.
 """
 
-import gc
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection as Pipe
-from multiprocessing.connection import wait
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
 import psycopg
 from psycopg import ServerCursor
@@ -22,12 +17,10 @@ from ledger.errors import LedgerError
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_PREFIX, EventMapper
 from projections import current, switch
+from projections.shares import Told, number_of_processes, together
 
 SORTED_EVENTS = 10_000_000
 """So many are sorted at once by each process, by PostgreSQL and on its disk, if need be: some 4 GB."""
-
-ALONE_EVENTS = 100_000
-"""So few are folded sooner than another process has started."""
 
 FETCHED_ROWS = 5_000
 
@@ -50,12 +43,9 @@ _PLAN = (
     "SET synchronous_commit = off",
 )
 
-Told = Callable[[int], None]
-"""Told of so many events more."""
-
 
 class FoldFailed(LedgerError):
-    """An event cannot be folded, or the process that was to do it ended."""
+    """An event cannot be folded; the live table is as it was."""
 
 
 class Share(NamedTuple):
@@ -70,18 +60,12 @@ class Share(NamedTuple):
 def fold_all(database_url: str, upto: int, told: Told) -> None:
     """Fill the new table `current`, which has no index yet, with every user's presence as of a position.
 
-    Raises FoldFailed, StoreUnavailable.
+    Raises FoldFailed, ProcessEnded, StoreUnavailable.
     """
-    processes = min(4, len(os.sched_getaffinity(0))) if upto > ALONE_EVENTS else 1
+    processes = number_of_processes(upto)
     passes = -(-upto // (SORTED_EVENTS * processes)) or 1
-    shares = [
-        Share(database_url, range(number, processes * passes, processes), processes * passes, upto)
-        for number in range(processes)
-    ]
-    if processes == 1:
-        fold_share(shares[0], told)
-    else:
-        _together(shares, told)
+    of = processes * passes
+    together(fold_share, [Share(database_url, range(n, of, processes), of, upto) for n in range(processes)], told)
 
 
 def fold_share(share: Share, told: Told) -> None:
@@ -121,51 +105,3 @@ def _folded(events: ServerCursor[TupleRow], mapper: EventMapper, told: Told) -> 
         ) from error
     if last:
         yield presence
-
-
-def _together(shares: Sequence[Share], told: Told) -> None:
-    """Each share in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    running: dict[Any, Any] = {}
-    try:
-        for share in shares:
-            ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(theirs, share), daemon=True)
-            process.start()
-            theirs.close()
-            running[ours] = process
-        while running:
-            for pipe in wait(list(running)):
-                if heard(cast(Pipe, pipe), told):
-                    running.pop(pipe).join()
-    finally:
-        for process in running.values():
-            process.terminate()
-            process.join()
-
-
-def heard(pipe: Pipe, told: Told) -> bool:
-    """Take what a process says; whether it is done."""
-    try:
-        said = pipe.recv()
-    except EOFError:
-        raise FoldFailed("a process of the rebuild was ended.\nThe live table is as it was; rebuild again.") from None
-    if isinstance(said, LedgerError):
-        raise said
-    if said is not None:
-        told(said)
-    return said is None
-
-
-def _work(pipe: Pipe, share: Share) -> None:
-    """A process: says how many events it has folded, then None, or the error that ends it."""
-    # Presences hold no cycles.
-    gc.disable()
-    try:
-        fold_share(share, pipe.send)
-        pipe.send(None)
-    except LedgerError as error:
-        pipe.send(error)
-    except BrokenPipeError:
-        # Whoever wanted it is gone.
-        return

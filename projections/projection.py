@@ -24,7 +24,8 @@ class Projection(Protocol):
     """A read model that follows the ledger.
 
     `handle` is given events in the order of their positions, each once, and writes its tables with the cursor, in the
-    transaction that also moves the checkpoint. It names its tables without a schema, so that a rebuild can fill others.
+    transaction that also moves the checkpoint. It names its tables without a schema, so that a rebuild can fill others;
+    and what it makes of an event depends on earlier ones of the same stream alone, so that several can fill them.
     """
 
     name: str

@@ -12,13 +12,10 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
 from ledger.store.ledger import translated
-from ledger.store.mapper import EventMapper
 from projections import checkpoints, switch
-from projections.feed import Feed, Poison, Stretch
+from projections.filling import APPLICATION, BATCH_EVENTS, Filling, Share, fill_share
 from projections.projection import Projection
-from projections.projector import apply
-
-BATCH_EVENTS = 10_000
+from projections.shares import number_of_processes, together
 
 LOCK = 0x70726573_72656275
 """Held by whoever rebuilds: "pres", "rebu" in ASCII."""
@@ -27,8 +24,6 @@ SWITCH_SECONDS = 0.5
 """Reads wait for the switch so long at most; where one that had begun before takes longer, it is tried again."""
 SWITCH_ATTEMPTS = 60
 SWITCH_PAUSE_SECONDS = 1.0
-
-APPLICATION = "presence-ledger rebuild"
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
 
@@ -47,10 +42,6 @@ Progress = Callable[[int, int], None]
 
 class RebuildRefused(LedgerError):
     """Another rebuild is under way, or this one may not make its tables."""
-
-
-class RebuildFailed(LedgerError):
-    """The ledger holds an event that the projection cannot take; the live one is as it was."""
 
 
 @contextmanager
@@ -151,88 +142,58 @@ class Rebuild:
     def __init__(
         self,
         connection: Connection[TupleRow],
+        database_url: str,
         projection: Projection,
-        mapper: EventMapper | None = None,
         batch_events: int = BATCH_EVENTS,
     ) -> None:
-        mapper = mapper or EventMapper()
         self._connection = connection
+        self._database_url = database_url
         self._projection = projection
-        self._kinds = mapper.stored_kinds(projection.kinds)
-        self._feed = Feed(mapper, self._kinds)
-        self._batch_events = batch_events
-        self._position = 0
-        self._skips: frozenset[int] = frozenset()
-        self._left_out: set[int] = set()
+        self._filling = Filling(connection, projection, batch_events)
 
     def run(self, progress: Progress) -> int:
         """Build it, catch up, and switch; returns the position that it has come to. Raises RebuildFailed."""
         self.build(progress)
         with self._connection.transaction():
             switch.analyze(self._connection.cursor(), self._projection.tables)
-        return until_switched(self._switch, lambda: self._catch_up(progress))
+        return until_switched(self._switch, lambda: self._filling.fill(lambda _: None))
 
     def build(self, progress: Progress, upto: int | None = None) -> None:
         """Fill new tables beside the live ones, as far as the ledger goes now, or up to a position."""
         with self._connection.transaction():
-            cursor = self._connection.cursor()
-            self._skips = checkpoints.skips(cursor, self._projection.name)
-            switch.begin(cursor, self._projection.tables)
-        self._catch_up(progress, upto)
+            switch.begin(self._connection.cursor(), self._projection.tables)
+        goal = head(self._connection) if upto is None else upto
+        of, done = number_of_processes(goal), 0
 
-    def _catch_up(self, progress: Progress, upto: int | None = None) -> None:
-        goal = upto if upto is not None else head(self._connection)
-        more = True
-        while more and (upto is None or self._position < upto):
-            with self._connection.transaction():
-                more = self._batch(self._connection.cursor(binary=True), upto)
-            progress(self._position, max(goal, self._position))
+        def told(positions: int) -> None:
+            nonlocal done
+            done += positions
+            progress(done // of, max(goal, done // of))
 
-    def _batch(self, cursor: Cursor[Any], upto: int | None = None) -> bool:
-        """One stretch of the ledger; whether there is more."""
-        stretch = self._feed.after(cursor, self._position, self._batch_events, upto)
-        with switch.named_first(cursor):
-            self._take(cursor, stretch)
-        self._position = stretch.last
-        return stretch.more
-
-    def _take(self, cursor: Cursor[Any], stretch: Stretch) -> None:
-        """What an operator had the live one leave out is tried again: this version may know better."""
-        after = stretch.after
-        while True:
-            events, unreadable = stretch.followed(self._kinds, self._left_out)
-            events = [event for event in events if event.position > after]
-            found = apply(self._connection, cursor, self._projection, events) or unreadable
-            if found is None:
-                return
-            if found.position not in self._skips:
-                raise RebuildFailed(self._explain(found))
-            self._left_out.add(found.position)
-            after = found.position
-
-    def _explain(self, found: Poison) -> str:
-        name = self._projection.name
-        return (
-            f"'{name}' cannot take the event at position {found.position}: {found.reason}; the live one is as it was.\n"
-            f"Upgrade, or leave the event out with `presence-ledger projections --skip {name} {found.position}` "
-            "where the live one is stopped there too."
-        )
+        if of > 1:
+            # Streams depend on each other in no projection.
+            name = self._projection.name
+            shares = [Share(self._database_url, name, part, of, goal) for part in range(of)]
+            self._filling.left_out.update(*together(fill_share, shares, told))
+            self._filling.position = goal
+        else:
+            self._filling.fill(told, goal)
 
     def _switch(self) -> int:
         """The last events and the switch, in one transaction that the projector waits for."""
-        before = self._position
-        name, tables = self._projection.name, self._projection.tables
+        before, filling = self._filling.position, self._filling
+        name = self._projection.name
         try:
             with self._connection.transaction():
                 cursor = self._connection.cursor(binary=True)
                 be_quick(cursor)
                 checkpoints.hold(cursor, name)
-                while self._batch(cursor):
+                while filling.batch(cursor):
                     pass
-                switch.switch(cursor, tables)
-                checkpoints.move(cursor, name, self._position)
-                checkpoints.unskip(cursor, name, sorted(self._skips - self._left_out))
+                switch.switch(cursor, self._projection.tables)
+                checkpoints.move(cursor, name, filling.position)
+                checkpoints.unskip(cursor, name, sorted(filling.skips - filling.left_out))
         except psycopg.errors.LockNotAvailable:
-            self._position = before
+            filling.position = before
             raise
-        return self._position
+        return filling.position

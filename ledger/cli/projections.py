@@ -97,7 +97,7 @@ def _rebuilt(url: str, name: str) -> dict[str, Any]:
     with rebuild.alone(url, name) as connection, progress.shown(f"rebuilding {name}") as told:
         if name == INLINE:
             return _compared(RebuildCurrent(connection, url).run(told))
-        position = Rebuild(connection, FOLLOWING[name]).run(told)
+        position = Rebuild(connection, url, FOLLOWING[name]).run(told)
     say(f"{name}: rebuilt as of position {position}")
     return {"projection": name, "position": position}
 

@@ -9,7 +9,8 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import checkpoints, rebuild
+from projections import checkpoints, rebuild, shares
+from projections.filling import RebuildFailed
 from projections.projector import Projector
 from projections.registry import FOLLOWING
 from tests.support import pg
@@ -47,7 +48,7 @@ def quiet(done: int, of: int) -> None:
 
 def run(url: str, name: str, **options: Any) -> int:
     with rebuild.alone(url, name) as connection:
-        return rebuild.Rebuild(connection, FOLLOWING[name], **options).run(quiet)
+        return rebuild.Rebuild(connection, url, FOLLOWING[name], **options).run(quiet)
 
 
 def schema(connection: Connection[TupleRow]) -> list[TupleRow]:
@@ -61,10 +62,16 @@ def rows(connection: Connection[TupleRow], name: str) -> dict[str, list[TupleRow
     }
 
 
+@pytest.mark.parametrize("alone_events", [0, 100_000], ids=["several processes", "one process"])
 @pg.on_every_server
 def test_a_rebuilt_one_is_the_live_one_and_its_tables_are_what_they_were(
-    ledger: Ledger, database_url: str, connection: Connection[TupleRow]
+    ledger: Ledger,
+    database_url: str,
+    connection: Connection[TupleRow],
+    monkeypatch: pytest.MonkeyPatch,
+    alone_events: int,
 ) -> None:
+    monkeypatch.setattr(shares, "ALONE_EVENTS", alone_events)
     follow_all(connection, Projector(batch_events=5))
     before = schema(connection)
     for name in FOLLOWING:
@@ -96,7 +103,7 @@ def test_one_that_was_killed_has_touched_nothing_and_is_cleared_away(
 
     for clear in ("the next rebuild", "the next start"):
         with pytest.raises(StoreUnavailable), rebuild.alone(database_url, "drift") as rebuilding:
-            rebuild.Rebuild(rebuilding, FOLLOWING["drift"], batch_events=5).run(killed)
+            rebuild.Rebuild(rebuilding, database_url, FOLLOWING["drift"], batch_events=5).run(killed)
         assert has_remains(connection)
         assert rows(connection, "drift") == live
         if clear == "the next rebuild":
@@ -115,7 +122,7 @@ def test_what_is_under_way_is_not_cleared_away(
     ledger: Ledger, database_url: str, connection: Connection[TupleRow]
 ) -> None:
     with rebuild.alone(database_url, "drift") as rebuilding:
-        rebuild.Rebuild(rebuilding, FOLLOWING["drift"]).build(quiet)
+        rebuild.Rebuild(rebuilding, database_url, FOLLOWING["drift"]).build(quiet)
         rebuild.clear_remains(connection)
         assert has_remains(connection)
 
@@ -129,9 +136,9 @@ def test_an_event_that_cannot_be_taken_ends_it_and_the_live_one_stays(
     noted.stumbles.add(7)
     with (
         rebuild.alone(database_url, "drift") as rebuilding,
-        pytest.raises(rebuild.RebuildFailed, match=r"position 7: ValueError: cannot take 7"),
+        pytest.raises(RebuildFailed, match=r"position 7: ValueError: cannot take 7"),
     ):
-        rebuild.Rebuild(rebuilding, noted, batch_events=5).run(quiet)
+        rebuild.Rebuild(rebuilding, database_url, noted, batch_events=5).run(quiet)
     assert noted.positions(connection) == live
     assert not has_remains(connection)
 
@@ -148,7 +155,7 @@ def test_what_was_skipped_is_tried_again(ledger: Ledger, database_url: str, conn
     assert noted.positions(connection) == [n for n in everything if n not in {3, 9}]
     noted.stumbles.remove(3)
     with rebuild.alone(database_url, "drift") as rebuilding:
-        rebuild.Rebuild(rebuilding, noted, batch_events=5).run(quiet)
+        rebuild.Rebuild(rebuilding, database_url, noted, batch_events=5).run(quiet)
     assert noted.positions(connection) == [n for n in everything if n != 9]
     assert connection.execute("SELECT position FROM projection_skips").fetchall() == [(9,)]
 
@@ -161,7 +168,7 @@ def test_a_stopped_one_goes_on_after_it_was_rebuilt(
     assert checkpoint(connection, "drift").state == "stopped"
     noted.stumbles.clear()
     with rebuild.alone(database_url, "drift") as rebuilding:
-        rebuild.Rebuild(rebuilding, noted).run(quiet)
+        rebuild.Rebuild(rebuilding, database_url, noted).run(quiet)
     found = checkpoint(connection, "drift")
     assert (found.state, found.lag) == ("following", 0)
 

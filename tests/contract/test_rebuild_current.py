@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import fold, rebuild
+from projections import fold, rebuild, shares
 from projections.fold import FoldFailed
 from projections.rebuild_current import Compared, RebuildCurrent
 from tests.support import pg
@@ -57,7 +57,7 @@ def test_a_rebuilt_one_is_the_live_one(
     monkeypatch: pytest.MonkeyPatch,
     alone_events: int,
 ) -> None:
-    monkeypatch.setattr(fold, "ALONE_EVENTS", alone_events)
+    monkeypatch.setattr(shares, "ALONE_EVENTS", alone_events)
     monkeypatch.setattr(fold, "SORTED_EVENTS", 50)
     live = connection.execute(_ROWS).fetchall()
     assert run(database_url) == Compared(head(ledger), 0, [])
@@ -119,10 +119,10 @@ def test_an_event_that_cannot_be_folded_is_named(
 
 
 def test_a_process_that_fails_or_dies_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold, "ALONE_EVENTS", 0)
+    monkeypatch.setattr(shares, "ALONE_EVENTS", 0)
     with pytest.raises(StoreUnavailable):
         fold.fold_all("postgresql://nobody@127.0.0.1:1/nothing", 2, lambda _: None)
     ours, theirs = Pipe()
     theirs.close()
-    with pytest.raises(FoldFailed, match="a process of the rebuild was ended"):
-        fold.heard(ours, lambda _: None)
+    with pytest.raises(shares.ProcessEnded, match="a process of the rebuild was ended"):
+        shares.heard(ours)
