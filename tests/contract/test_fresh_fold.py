@@ -1,0 +1,107 @@
+"""Every projection equals a fresh fold of the ledger, whatever befell the processes that followed it."""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.domain.evolve import evolve
+from ledger.domain.history import UserEvent
+from ledger.domain.presence import Presence
+from ledger.errors import StoreUnavailable
+from ledger.store.ledger import Ledger
+from ledger.store.mapper import USER_PREFIX
+from projections import current, rebuild, snapshots
+from projections.projection import Followed, Projection
+from projections.projector import Projector
+from projections.rebuild import Rebuild
+from projections.rebuild_current import RebuildCurrent
+from projections.registry import FOLLOWING
+from tests.support.following import connect, follow_all
+from tests.support.ledgers import all_rows, opened
+from tests.support.lived import lived, pour
+
+
+class Dying:
+    """A projection whose process dies when it has written and not yet committed."""
+
+    def __init__(self, projection: Projection) -> None:
+        self.name, self.tables, self.kinds = projection.name, projection.tables, projection.kinds
+        self._projection = projection
+
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+        self._projection.handle(cursor, events)
+        cursor.connection.close()
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
+    with connect(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    with opened(database_url) as ledger:
+        yield ledger
+
+
+def rows(connection: Connection[TupleRow], tables: Sequence[str]) -> list[list[TupleRow]]:
+    return [connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3".encode()).fetchall() for table in tables]
+
+
+@pytest.mark.parametrize("seed", range(10, 14))
+def test_after_two_projectors_one_of_which_dies_again_and_again(
+    ledger: Ledger,
+    database_url: str,
+    connection: Connection[TupleRow],
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+) -> None:
+    monkeypatch.setattr(snapshots, "EVERY", 8)
+    draw, life = Random(seed), lived(seed, 200)
+    kept, poured = life.ledger.kept, 0
+    while poured < len(kept):
+        batches = sorted({each.batch for each in kept[poured:]})[: draw.randrange(1, 12)]
+        part = [each for each in kept[poured:] if each.batch in batches]
+        pour(ledger, part)
+        poured += len(part)
+        name = draw.choice(sorted(FOLLOWING))
+        with connect(database_url) as another:
+            # Where there is nothing for it to take, it lives.
+            try:
+                Projector({name: Dying(FOLLOWING[name])}, batch_events=5).round(another)
+            except StoreUnavailable:
+                assert another.closed
+        Projector(batch_events=draw.choice((1, 3, 50))).round(connection)
+    follow_all(connection, Projector())
+    live = {name: rows(connection, each.tables) for name, each in FOLLOWING.items()}
+    for name, projection in FOLLOWING.items():
+        with rebuild.alone(database_url, name) as rebuilding:
+            Rebuild(rebuilding, database_url, projection, batch_events=draw.choice((2, 1000))).run(lambda *_: None)
+        assert rows(connection, projection.tables) == live[name]
+    with rebuild.alone(database_url, "current") as rebuilding:
+        assert RebuildCurrent(rebuilding, database_url).run(lambda *_: None).different == 0
+
+
+def test_a_snapshot_is_the_presence_as_of_its_version(
+    ledger: Ledger, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "EVERY", 4)
+    pour(ledger, lived(20, 300).ledger.kept)
+    follow_all(connection, Projector(batch_events=50))
+    expected, presences = {}, dict[str, Presence]()
+    for row in all_rows(ledger):
+        if row.stream.startswith(USER_PREFIX):
+            uid, event = row.stream.removeprefix(USER_PREFIX), ledger.event(row)
+            assert isinstance(event, UserEvent)
+            presences[uid] = evolve(presences.get(uid) or Presence(uid), event, row.position)
+            if row.version % 4 == 0:
+                expected[uid, row.version] = (row.position, presences[uid])
+    found = connection.execute("SELECT uid, version, position, state FROM snapshots").fetchall()
+    taken = {(uid, version): (place, current.decode_state(state)) for uid, version, place, state in found}
+    assert taken == expected
+    assert len(expected) > 5
