@@ -73,8 +73,8 @@ class Checkpoint(NamedTuple):
 
     @property
     def lag(self) -> int:
-        """How many positions it has still to go."""
-        return self.head - self.position
+        """How many positions it has still to go. Where events were removed it has gone further than the ledger does."""
+        return max(0, self.head - self.position)
 
     @property
     def state(self) -> str:
