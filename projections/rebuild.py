@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
 from ledger.store.ledger import translated
+from ledger.store.mapper import USER_KINDS
 from projections import checkpoints, switch
 from projections.filling import APPLICATION, BATCH_EVENTS, Filling, Share, fill_share
 from projections.projection import Projection
@@ -163,7 +164,9 @@ class Rebuild:
         with self._connection.transaction():
             switch.begin(self._connection.cursor(), self._projection.tables)
         goal = head(self._connection) if upto is None else upto
-        of, done = number_of_processes(goal), 0
+        # The streams of sources are few.
+        of = number_of_processes(goal) if self._projection.kinds & USER_KINDS else 1
+        done = 0
 
         def told(positions: int) -> None:
             nonlocal done
