@@ -37,6 +37,8 @@ _OF_KEY = """
 SELECT min(first_position), max(last_position) FROM seals WHERE key_id = %(key_id)s AND first_position >= %(first)s
 """
 
+_LAST_POSITION = "SELECT coalesce((SELECT last_position FROM seals ORDER BY first_position DESC LIMIT 1), 0)"
+
 _LAST_KEY = "SELECT key_id FROM seals ORDER BY first_position DESC LIMIT 1"
 
 
@@ -62,6 +64,14 @@ def last_key(connection: Connection[Any]) -> bytes | None:
     """The id of the key that made the last seal, None while there is none."""
     row = connection.execute(_LAST_KEY).fetchone()
     return row and row[0]
+
+
+def last_position(connection: Connection[Any]) -> int:
+    """The last position that is sealed, 0 while there is none."""
+    row = connection.execute(_LAST_POSITION).fetchone()
+    assert row is not None
+    position: int = row[0]
+    return position
 
 
 def start_after(connection: Connection[Any], position: int) -> Start:

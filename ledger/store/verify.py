@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection, IsolationLevel
 
+from ledger.errors import LedgerError
 from ledger.settings import SEAL_KEY_FILE
 from ledger.store import raw_events, seals
 from ledger.store.raw_events import Row, position_of
@@ -24,6 +25,10 @@ UNSEALED = (
 )
 
 Told = Callable[[int, int], None]
+
+
+class BeyondHead(LedgerError):
+    """What is to be checked comes after a position that the ledger has not reached."""
 
 
 class Altered(NamedTuple):
@@ -57,8 +62,17 @@ def verify(
     """Walk over the ledger in a `snapshot`, which may be over then: all of it, or what comes after a position.
 
     `expected` is a head that the ledger once had, not before `after`. `told` is told how many events were checked, of
-    how many.
+    how many. Raises BeyondHead where `after` is, unless the head that is expected tells that the ledger was cut.
     """
+    if (
+        after is not None
+        and expected is None
+        and after > (head := max(raw_events.head(connection), seals.last_position(connection)))
+    ):
+        raise BeyondHead(
+            f"Position {after} is beyond the head, which is {head}: there is nothing to check.\n"
+            "Name a position of this ledger, or check all of it without --after."
+        )
     return _Walk(connection, keys, told, after, expected).go()
 
 

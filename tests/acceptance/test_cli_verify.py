@@ -60,9 +60,17 @@ def test_an_altered_one(url: str, tmp_path: Path) -> None:
     assert verify(url, "--after", "6").exit_code == 0
 
 
+def test_nothing_beyond_the_head_is_intact(url: str, tmp_path: Path) -> None:
+    done = verify(url, "--after", "7", "--export-head", tmp_path / "head.json")
+    assert (done.exit_code, done.stdout, list(tmp_path.iterdir())) == (1, "", [])
+    assert "Position 7 is beyond the head, which is 6" in done.stderr
+    assert verify(url, "--after", "6").exit_code == 0
+
+
 def test_a_head_kept_elsewhere(url: str, tmp_path: Path) -> None:
     head = tmp_path / "head.json"
     assert verify(url, "--export-head", head).exit_code == 0
+    assert head.stat().st_mode & 0o777 == 0o600
     fill(url, [3])
     since = verify(url, "--head", head, "--after", "6")
     assert since.stdout.startswith("intact: 3 events under 1 seal, up to position 9; the head of 20")
