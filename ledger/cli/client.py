@@ -155,11 +155,11 @@ def client(settings: Settings, url: str | None, environ: Mapping[str, str] | Non
     """Returns a client of the service at `url`, by default the one that these settings are of.
 
     The key is PRESENCE_LEDGER_API_KEY, else the data folder's admin key, which is sent to no address but the settings'
-    own. Raises RequestError when there is none.
+    own. Raises RequestError when there is none, or none that can be sent.
     """
     environ = os.environ if environ is None else environ
     url = url or environ.get(URL)
-    key = environ.get(API_KEY)
+    key = _sendable(environ.get(API_KEY, ""), API_KEY)
     if url is None:
         return Client(service_url(settings.listen), key or _admin_key(settings))
     if not key:
@@ -177,10 +177,22 @@ def path_segment(uid: str) -> str:
     return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted
 
 
+def _sendable(key: str, place: str) -> str:
+    """The key without white space around it. Raises RequestError, which does not show it, where it cannot be sent."""
+    key = key.strip()
+    # The error of who sends it would quote it.
+    if not all("\x21" <= character <= "\x7e" for character in key):
+        raise RequestError(
+            f"The key in {place} holds characters that no header can hold, or a blank.\n"
+            "Copy it again as it was shown when it was made."
+        )
+    return key
+
+
 def _admin_key(settings: Settings) -> str:
     file = settings.data_dir / ADMIN_KEY_FILE
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return _sendable(file.read_text(encoding="utf-8", errors="replace"), str(file))
     except FileNotFoundError as error:
         reason = f"There is no admin key in {settings.data_dir}: the service has not started with this data_dir yet"
         raise RequestError(f"{reason}.\nStart it (`presence-ledger serve`), or set {API_KEY}.") from error

@@ -63,3 +63,27 @@ def test_a_question_without_meaning_is_a_wrong_call(
 ) -> None:
     assert ask("status", "u100", *options).exit_code == 2
     assert not service.asked
+
+
+@pytest.mark.parametrize("key", ["plk_\x01mine", "plk_schlüssel", "plk mine", "plk_\udcff"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_key_that_no_header_can_hold_is_not_shown(
+    service: ScriptedService, ask: Callable[..., Result], key: str, *, elsewhere: bool
+) -> None:
+    refused = ask("status", "u", *(("--url", service.url) if elsewhere else ()), API_KEY=key)
+    assert (refused.exit_code, refused.stdout, service.asked) == (1, "", [])
+    assert refused.stderr.startswith("presence-ledger: The key in PRESENCE_LEDGER_API_KEY holds characters")
+    assert refused.stderr.count("\n") == 2
+    assert "plk" not in refused.stderr
+
+
+def test_white_space_around_a_key_is_none_of_it(service: ScriptedService, ask: Callable[..., Result]) -> None:
+    assert ask("status", "u", "--url", service.url, API_KEY=" plk_mine\r\n").exit_code == 0
+    assert [asked.key for asked in service.asked] == ["Bearer plk_mine"]
+
+
+def test_an_admin_key_that_no_header_can_hold_is_not_shown(ask: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "presence-ledger-data" / "admin.key").write_bytes(b"plk_\xff\r\n")
+    refused = ask("status", "u")
+    assert (refused.exit_code, "admin.key holds characters" in refused.stderr) == (1, True)
+    assert "plk" not in refused.stderr
