@@ -21,8 +21,8 @@ _INSTANT = re.compile(
 
 
 def _rfc3339(value: object) -> object:
-    """Digits alone would be taken for seconds since 1970."""
-    if isinstance(value, str) and not _INSTANT.fullmatch(value):
+    """A number, and digits alone, would be taken for seconds since 1970."""
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
         raise ValueError("no instant of RFC 3339, like 2026-11-23T08:20:46.000123Z ('+' is written %2B)")
     return value
 
@@ -38,6 +38,8 @@ At = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)
 
 Position = Annotated[int, Query(ge=0, le=2**63 - 1)]
 
+AT_POSITION = "as was known at this position of the ledger"
+
 
 class When(BaseModel):
     """Which instant is asked about, and as of when: at most one of `known_at` and `position`, and with `at` only."""
@@ -46,7 +48,7 @@ class When(BaseModel):
 
     at: Annotated[At | None, Query(description="the instant asked about; now where it is missing")] = None
     known_at: Annotated[At | None, Query(description="as was known at this instant; now where it is missing")] = None
-    position: Annotated[Position | None, Query(description="as was known at this position of the ledger")] = None
+    position: Annotated[Position | None, Query(description=AT_POSITION)] = None
 
     @property
     def is_past(self) -> bool:

@@ -80,8 +80,18 @@ def _problem(_: Request, error: Exception) -> JSONResponse:
 
 def _validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    errors = [{"field": _field(e["loc"]), "detail": str(e["msg"])} for e in error.errors()]
+    return validation(error)
+
+
+def validation(error: RequestValidationError) -> JSONResponse:
+    """422 for every field at fault."""
+    errors = [{"field": _field(e["loc"]), "detail": _said(e["msg"])} for e in error.errors()]
     return answer(Problem(422, "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:5]), errors))
+
+
+def _said(message: str) -> str:
+    """What a check of ours said, without what pydantic puts before it."""
+    return message.removeprefix("Value error, ")
 
 
 def _field(location: Sequence[int | str]) -> str:

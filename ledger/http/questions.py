@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ledger.domain.observation import MAX_UID_BYTES
 from ledger.domain.reconciled import Tier
-from ledger.http.instants import When
+from ledger.http.instants import AT_POSITION, Position, When
 from projections.current import can_be_stored
 
 MAX_UIDS = 10_000
@@ -35,6 +35,8 @@ class UidQuery(When):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
 
     uids: Annotated[list[str], Field(max_length=MAX_UIDS)]
+    # A query has text alone; in a body, true and "1" are no numbers.
+    position: Annotated[Annotated[Position, Field(strict=True)] | None, Field(description=AT_POSITION)] = None
 
 
 class RunQuery(BaseModel):

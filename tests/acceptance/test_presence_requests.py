@@ -30,12 +30,23 @@ def fields(answer: httpx2.Response) -> list[str]:
     [
         ({"uids": ["u"] * 10_001}, "uids"),
         ({"uids": ["u"], "at": "now"}, "at"),
+        ({"uids": ["u"], "at": 17}, "at"),
+        ({"uids": ["u"], "at": "2026-11-23T08:20:46Z", "position": True}, "position"),
         ({"uids": ["u", 7]}, "uids.1"),
         ({}, "uids"),
         ([], "body"),
         ("no json", "body"),
     ],
-    ids=["too many", "unknown field", "a number", "nothing", "a list", "no JSON"],
+    ids=[
+        "too many",
+        "no instant",
+        "a number for an instant",
+        "true for a position",
+        "a number",
+        "nothing",
+        "a list",
+        "no JSON",
+    ],
 )
 def test_a_bad_query_names_its_field(api: Api, body: Any, field: str) -> None:
     text = body if isinstance(body, str) else json.dumps(body)

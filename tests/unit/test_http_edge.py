@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 import structlog
+from fastapi.exceptions import RequestValidationError
 
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http import problems
@@ -14,9 +15,11 @@ from ledger.http.hooks import new_delivery_id
 from ledger.http.logs import configure_logging
 from ledger.http.paging import from_cursor, number_from_cursor, to_cursor
 from ledger.http.problems import Problem
+from ledger.http.questions import UidQuery, parse
 from ledger.settings import ApiKeySettings
 from ledger.store.api_keys import key_hash
 
+AT = "2026-11-23T08:20:46Z"
 FIXED = ApiKeySettings("app", frozenset({"read"}), "a-fixed-key")
 
 
@@ -123,3 +126,27 @@ def test_the_log_for_people_is_no_json(capfd: pytest.CaptureFixture[str]) -> Non
     text = capfd.readouterr().err
     assert "seen" in text
     assert "too quiet" not in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"at": 17}, "at"),
+        ({"at": AT, "known_at": True}, "known_at"),
+        ({"at": AT, "position": True}, "position"),
+        ({"at": AT, "position": 1.0}, "position"),
+        ({"at": AT, "position": "1"}, "position"),
+    ],
+)
+def test_a_body_is_taken_for_nothing_else_than_it_says(asked: dict[str, object], field: str) -> None:
+    with pytest.raises(RequestValidationError) as refused:
+        parse(UidQuery, json.dumps({"uids": ["u"], **asked}).encode())
+    assert [error["loc"] for error in refused.value.errors()] == [("body", field)]
+    answered = json.loads(bytes(problems.validation(refused.value).body))
+    assert answered["errors"][0]["field"] == field
+    assert "Value error" not in answered["detail"]
+
+
+def test_an_instant_and_a_position_are_taken() -> None:
+    query = parse(UidQuery, json.dumps({"uids": ["u"], "at": AT, "position": 7}).encode())
+    assert (query.is_past, query.position) == (True, 7)
