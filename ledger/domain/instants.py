@@ -6,11 +6,13 @@ from functools import lru_cache
 from ledger.domain.observation import SECOND, Instant
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_IN_UTC = _EPOCH.replace(tzinfo=None)
 
 
 @lru_cache(maxsize=4096)
 def _second(seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    # Not by strftime, which leaves out the zeros of a year below 1000.
+    return (_EPOCH_IN_UTC + timedelta(seconds=seconds)).isoformat()
 
 
 @lru_cache(maxsize=4096)
