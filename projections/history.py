@@ -114,7 +114,7 @@ def as_of(
     """What whoever knows the ledger up to a position knows of users at an instant.
 
     Where nothing had been recorded beyond that position by then, that is what was answered then. Else what was recorded
-    later is taken for what it says of the instant. Raises UnknownKind.
+    later is taken for what it says of the instant. Raises UnreadableEvent.
     """
     asked = sorted({uid for uid in uids if can_be_stored(uid)})
     base = min(position, position_at(connection, at))
@@ -129,7 +129,7 @@ def as_of(
 def presences_at(
     connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[str], position: int
 ) -> dict[str, Presence]:
-    """The presences, as of a position, of those users who had one by then. Raises UnknownKind."""
+    """The presences, as of a position, of those users who had one by then. Raises UnreadableEvent."""
     cursor = connection.cursor(binary=True)
     presences: dict[str, Presence] = {}
     after, upto = [], []
@@ -141,7 +141,7 @@ def presences_at(
             presences[uid] = decode_state(state)
     asked = texts([row[0] for row in rows])
     for uid, placed, kind, payload in cursor.execute(_EVENTS, (asked, bigints(after), bigints(upto), position)):
-        event = _user_event(mapper, kind, payload)
+        event = _user_event(mapper, placed, kind, payload)
         presences[uid] = evolve(presences.get(uid) or Presence(uid), event, placed)
     return presences
 
@@ -157,7 +157,7 @@ def rules_at(
     states: dict[str, SourceState] = {}
     last = 0
     for place, stream, kind, payload in connection.cursor(binary=True).execute(_RULES, (upto,)).fetchall():
-        event = cast(SourceEvent, mapper.event(kind, payload))
+        event = cast(SourceEvent, mapper.event_at(place, kind, payload))
         if place > position and getattr(event, "at", by + 1) > by:
             break
         name = stream.removeprefix(SOURCE_PREFIX)
@@ -217,10 +217,10 @@ def _later(
     for uid, placed, kind, payload in connection.cursor(binary=True).execute(
         query, (texts(uids), versions, position, PAGE)
     ):
-        found.setdefault(uid, []).append(Later(placed, _user_event(mapper, kind, payload)))
+        found.setdefault(uid, []).append(Later(placed, _user_event(mapper, placed, kind, payload)))
     return found
 
 
-def _user_event(mapper: EventMapper, kind: str, payload: bytes) -> UserEvent:
+def _user_event(mapper: EventMapper, position: int, kind: str, payload: bytes) -> UserEvent:
     # Users' streams hold nothing else; to look at each would cost as much as to fold it.
-    return cast(UserEvent, mapper.event(kind, payload))
+    return cast(UserEvent, mapper.event_at(position, kind, payload))

@@ -15,7 +15,7 @@ from projections.shown import Made, body, hedged, verified
 def read(connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[str], made: Made) -> Read:
     """The presences of users in the order asked, as they were at an instant by what a position of the ledger knows.
 
-    `verified_at`, the one fact that no event tells, is there as far as it is kept. Raises UnknownKind.
+    `verified_at`, the one fact that no event tells, is there as far as it is kept. Raises UnreadableEvent.
     """
     found = history.as_of(connection, mapper, uids, made.at, made.position)
     looked = looks.verified(connection, [uid for uid in uids if can_be_stored(uid)], made.at)

@@ -127,7 +127,7 @@ class RebuildCurrent:
     def _folded(self, cursor: Cursor[Any], rows: Sequence[TupleRow]) -> Iterable[Presence]:
         by_user: dict[str, list[tuple[int, UserEvent]]] = {}
         for stream, position, kind, payload in rows:
-            event = cast(UserEvent, self._mapper.event(kind, payload))
+            event = cast(UserEvent, self._mapper.event_at(position, kind, payload))
             by_user.setdefault(stream[len(USER_PREFIX) :], []).append((position, event))
         presences = dict(current.load(self._connection, list(by_user)))
         for uid, events in by_user.items():

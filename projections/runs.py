@@ -73,7 +73,7 @@ def _all_counts(counts: RunCounts) -> dict[str, int]:
 
 def _view(mapper: EventMapper, row: TupleRow) -> dict[str, Any]:
     position, stream, started_payload, ended_payload, progress, users = row
-    started = mapper.event("run_started.v1", started_payload)
+    started = mapper.event_at(position, "run_started.v1", started_payload)
     assert isinstance(started, RunStarted)
     ended = None if ended_payload is None else mapper.event("run_ended.v1", ended_payload)
     assert ended is None or isinstance(ended, RunEnded)

@@ -85,7 +85,7 @@ class Snapshots:
         upto = bigints([each.last for each in due.values()])
         rows = cursor.execute(_EVENTS, (uids, bigints(list(versions.values())), upto)).fetchall()
         for uid, version, position, kind, payload in rows:
-            event = cast(UserEvent, self._mapper.event(kind, payload))
+            event = cast(UserEvent, self._mapper.event_at(position, kind, payload))
             presences[uid] = evolve(presences.get(uid) or Presence(uid), event, position)
             if version % EVERY == 0:
                 yield presences[uid]

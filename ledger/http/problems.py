@@ -107,6 +107,12 @@ def _http(_: Request, error: Exception) -> JSONResponse:
 
 
 def _ledger(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, LedgerError)
+    return of_ledger(error)
+
+
+def of_ledger(error: LedgerError) -> JSONResponse:
+    """503 where the store is away, else 500."""
     if isinstance(error, StoreUnavailable):
         log.warning("store_unavailable", reason=str(error))
         return answer(Problem(503, str(error), headers={"Retry-After": "1"}))

@@ -5,8 +5,6 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-import msgspec
-
 from ledger.domain.history import SourceEvent, UserEvent
 from ledger.errors import LedgerError
 from ledger.slices.form import EventLine, Slice, StateLine
@@ -14,7 +12,7 @@ from ledger.slices.landing import Landing, Line, mixed_up
 from ledger.slices.reading import Numbered, SliceFile
 from ledger.slices.renumbering import Kept, Moved, Shifted
 from ledger.store.ledger import Ledger, translated
-from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, UnknownKind, source_stream
+from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, UnknownKind, UnreadableEvent, source_stream
 from ledger.store.recorder import Commit
 from projections import slices
 
@@ -107,8 +105,8 @@ def _decode(file: SliceFile, numbered: Numbered, mapper: EventMapper) -> None:
         raise file.wrong(
             numbered.number, f"is an event of kind {line.event_kind!r}, which a newer version wrote; upgrade this one"
         ) from error
-    except msgspec.DecodeError as error:
-        raise file.wrong(numbered.number, f"holds an event that cannot be read ({error})") from error
+    except UnreadableEvent as error:
+        raise file.wrong(numbered.number, f"holds an event that cannot be read ({error.__cause__})") from error
     belongs = (line.stream.startswith(USER_PREFIX) and isinstance(event, UserEvent)) or (
         line.stream.startswith(SOURCE_PREFIX) and isinstance(event, SourceEvent)
     )

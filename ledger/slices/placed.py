@@ -22,14 +22,14 @@ class Placed(NamedTuple):
 
 
 def placed(line: StateLine | EventLine, mapper: EventMapper) -> Placed:
-    """The event of a line. Raises UnknownKind."""
+    """The event of a line. Raises UnreadableEvent."""
     is_user = line.stream.startswith(USER_PREFIX)
     return Placed(
         line.position,
         of_datetime(line.recorded_at),
         line.stream.removeprefix(USER_PREFIX) if is_user else None,
         "" if is_user else line.stream.removeprefix(SOURCE_PREFIX),
-        mapper.event(line.event_kind, bytes(line.payload)),
+        mapper.event_at(line.position, line.event_kind, bytes(line.payload)),
     )
 
 

@@ -43,7 +43,7 @@ _replace = msgspec.structs.replace
 
 
 def pseudonymised(taken: Slice, names: Pseudonyms, mapper: EventMapper) -> Slice:
-    """The same slice of users whose names only the key's holder knows. Its lines raise UnknownKind."""
+    """The same slice of users whose names only the key's holder knows. Its lines raise UnreadableEvent."""
     users = taken.header.users
     header = _replace(
         taken.header, pseudonymised=True, users=None if users is None else tuple(names.of(uid) for uid in users)
@@ -53,7 +53,7 @@ def pseudonymised(taken: Slice, names: Pseudonyms, mapper: EventMapper) -> Slice
 
 def _lines(taken: Slice, names: Pseudonyms, mapper: EventMapper) -> Iterator[StateLine | EventLine]:
     for line in taken.lines:
-        event = renamed(mapper.event(line.event_kind, bytes(line.payload)), names)
+        event = renamed(mapper.event_at(line.position, line.event_kind, bytes(line.payload)), names)
         kind, payload = mapper.kind_and_payload(event)
         stream = line.stream
         if stream.startswith(USER_PREFIX):

@@ -40,7 +40,7 @@ class Wanted(NamedTuple):
 
 @contextmanager
 def taken(connection: Connection[TupleRow], mapper: EventMapper, wanted: Wanted, progress: Progress) -> Iterator[Slice]:
-    """The slice of the ledger as of now; its lines are there as long as the context is. Raises UnknownKind."""
+    """The slice of the ledger as of now; its lines are there as long as the context is. Raises UnreadableEvent."""
     users = None if wanted.users is None else [uid for uid in dict.fromkeys(wanted.users) if current.can_be_stored(uid)]
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -98,7 +98,7 @@ def _source_line(connection: Connection[TupleRow], mapper: EventMapper, name: st
     """A source's state, folded from its beginning; None where it began later."""
     state, last = SourceState(name), None
     for last in slices.of_stream(connection, source_stream(name), start):
-        event = mapper.event(last.kind, last.payload)
+        event = mapper.event_at(last.position, last.kind, last.payload)
         assert isinstance(event, SourceEvent)
         state = evolve_source(state, event, last.position)
     if last is None:
@@ -139,7 +139,7 @@ def _about(rows: Iterator[StoredRow], mapper: EventMapper, users: Sequence[str])
     """The users' events, and what their sources said but for rejected items and for polls about others alone."""
     chosen = set(users)
     for row in rows:
-        match mapper.event(row.kind, row.payload):
+        match mapper.event_at(row.position, row.kind, row.payload):
             case ItemRejected() | BodyRejected():
                 pass
             case PollObserved(rows=answers, findings=findings):

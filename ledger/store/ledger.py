@@ -91,8 +91,8 @@ class Ledger(Application[str]):
                 pooled.row_factory = dict_row
 
     def event(self, row: StoredRow) -> Event:
-        """The event of a stored row. Raises UnknownKind."""
-        return self.events_mapper.event(row.kind, row.payload)
+        """The event of a stored row. Raises UnreadableEvent, which names the position."""
+        return self.events_mapper.event_at(row.position, row.kind, row.payload)
 
 
 @contextmanager

@@ -28,7 +28,11 @@ def source_stream(name: str) -> str:
     return SOURCE_PREFIX + name
 
 
-class UnknownKind(LedgerError):
+class UnreadableEvent(LedgerError):
+    """A stored event cannot be made an event again."""
+
+
+class UnknownKind(UnreadableEvent):
     """A stored event is of a kind that this version does not know: it was written by a newer one."""
 
 
@@ -112,8 +116,25 @@ class EventMapper(Mapper[str]):
         """What makes events of a kind that is written now, for whoever reads very many."""
         return self._decoders[kind].decode
 
+    def event_at(self, position: int, kind: str, payload: bytes) -> Event:
+        """The event at a position. Raises UnreadableEvent, which names the position."""
+        try:
+            return self.event(kind, payload)
+        except UnreadableEvent as error:
+            raise type(error)(
+                f"At position {position} {error}.\n`presence-ledger verify` tells whether it was altered."
+            ) from error
+
     def event(self, kind: str, payload: bytes) -> Event:
-        """The event of a stored form, of an older version too. Raises UnknownKind."""
+        """The event of a stored form, of an older version too. Raises UnreadableEvent."""
+        try:
+            return self._event(kind, payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnreadableEvent(
+                f"the ledger holds an event of kind {kind!r} that cannot be read ({error})"
+            ) from error
+
+    def _event(self, kind: str, payload: bytes) -> Event:
         decoder = self._decoders.get(kind)
         if decoder is not None:
             event: Event = decoder.decode(payload)
@@ -135,6 +156,6 @@ class EventMapper(Mapper[str]):
         return StoredEvent(domain_event.originator_id, domain_event.originator_version, kind, payload)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        """The library's name for reading: a `StoredEvent` becomes its `Recorded`. Raises UnknownKind."""
+        """The library's name for reading: a `StoredEvent` becomes its `Recorded`. Raises UnreadableEvent."""
         event = self.event(stored_event.topic, stored_event.state)
         return Recorded(str(stored_event.originator_id), stored_event.originator_version, event)

@@ -42,7 +42,15 @@ from ledger.domain.reconciled import (
     Swept,
     TierSet,
 )
-from ledger.store.mapper import CURRENT_KINDS, EventMapper, Recorded, UnknownKind, source_stream, user_stream
+from ledger.store.mapper import (
+    CURRENT_KINDS,
+    EventMapper,
+    Recorded,
+    UnknownKind,
+    UnreadableEvent,
+    source_stream,
+    user_stream,
+)
 
 AT = 1_800_000_000_000_001
 
@@ -357,7 +365,7 @@ def test_an_upcaster_to_nowhere_is_an_unknown_kind() -> None:
 
 
 def test_a_payload_that_does_not_fit_its_kind_is_no_event() -> None:
-    with pytest.raises(msgspec.ValidationError):
+    with pytest.raises(UnreadableEvent, match=r"of kind 'service_stopped\.v1' that cannot be read"):
         EventMapper().event("service_stopped.v1", b'{"at":"noon","instance":"i"}')
 
 

@@ -1,0 +1,55 @@
+"""One event that cannot be read: whoever comes to it names its position, and the command that tells what befell it."""
+
+import pytest
+from eventsourcing.persistence import StoredEvent
+
+from ledger.http import problems
+from ledger.store.ledger import Ledger
+from ledger.store.mapper import EventMapper, UnknownKind, UnreadableEvent
+from projections import history
+from tests.support import pg
+from tests.support.command import call
+from tests.support.ledgers import SEAL_KEY, configure, opened
+
+UNREADABLE = [
+    ("webhook_observed.v1", b'{"source"\x80', UnreadableEvent),
+    ("webhook_observed.v1", b'{"source":"\xff"}', UnreadableEvent),
+    ("webhook_observed.v1", b'{"source":17}', UnreadableEvent),
+    ("erased.v1", b"{}", UnknownKind),
+]
+
+
+def spoil(ledger: Ledger, kind: str, payload: bytes) -> int:
+    """Append an event that cannot be read; its position."""
+    configure(ledger, "one", sources=("main",))
+    positions = ledger.events_recorder.insert_events([StoredEvent("user:u", 1, kind, payload)])
+    assert positions is not None
+    return positions[0]
+
+
+@pytest.mark.parametrize(("kind", "payload", "error"), UNREADABLE)
+def test_whoever_reads_it_names_its_position(
+    database_url: str, kind: str, payload: bytes, error: type[UnreadableEvent]
+) -> None:
+    says = r"^At position 3 the ledger holds an event of kind .*\n`presence-ledger verify` tells"
+    with opened(database_url) as ledger:
+        assert spoil(ledger, kind, payload) == 3
+        [row] = ledger.events_recorder.ledger_rows(after=2, limit=1)
+        with pytest.raises(error, match=says) as raised:
+            ledger.event(row)
+        with ledger.connection() as connection, pytest.raises(error, match=says):
+            history.presences_at(connection, EventMapper(), ["u"], 3)
+    answer = problems.of_ledger(raised.value)
+    assert (answer.status_code, b"At position 3 the ledger" in bytes(answer.body)) == (500, True)
+
+
+@pg.on_every_server
+def test_replay_and_export_name_it(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with opened(database_url) as ledger:
+        spoil(ledger, "webhook_observed.v1", b'{"source":17}')
+    folder = tmp_path_factory.mktemp("data")
+    for arguments in (("replay",), ("export", "--pseudonymise", str(folder / "slice.ndjson"))):
+        done = call(*arguments, DATABASE_URL=database_url, DATA_DIR=str(folder), SEAL_KEYS=SEAL_KEY.text)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr.startswith("presence-ledger: At position 3 the ledger holds an event")
+        assert done.stderr.count("\n") == 2
