@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ledger.cli.access import settings_of
+from ledger.cli.arguments import Uid
 from ledger.cli.client import client
 from ledger.cli.output import AsJson, print_json
 from ledger.cli.queries import KnownAt, KnownPosition, Url, when_of
@@ -15,7 +16,7 @@ from ledger.explain.negotiation import language_of_locale
 
 def explain(
     context: typer.Context,
-    uid: Annotated[str, typer.Argument(metavar="UID", help="The user.")],
+    uid: Uid,
     *,
     at: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="Not now: at this instant, like 2026-11-23T14:03:00Z.")

@@ -7,7 +7,7 @@ import typer
 from psycopg import Connection
 
 from ledger.cli import progress
-from ledger.cli.access import connected, settings_of, started_database_url
+from ledger.cli.access import connected_to, settings_of, started_database_url
 from ledger.cli.output import AsJson, print_json, print_table, say
 from ledger.errors import LedgerError
 from ledger.store.recorder import CHANNEL
@@ -35,11 +35,12 @@ def projections(
 ) -> None:
     """Show how far each projection has followed the ledger, and where and why one has stopped.
 
-    What is skipped is on record; the projector then goes on without that event.
+    What is skipped is on record; the projector then goes on without that event. An embedded database that does not run
+    is started for so long.
 
     Example: presence-ledger projections --skip timeline 4711
     """
-    with connected(settings_of(context)) as connection:
+    with started_database_url(settings_of(context)) as url, connected_to(url) as connection:
         if skip is not None:
             _skip(connection, *skip)
         found = checkpoints.read(connection)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ledger.cli.access import settings_of
+from ledger.cli.arguments import Uid, Uids, instant_of
 from ledger.cli.client import Client, Json, client
 from ledger.cli.output import AsJson, duration, print_json, print_table, say
 
@@ -31,18 +32,23 @@ KnownPosition = Annotated[
 
 
 def when_of(at: str | None, known_at: str | None, position: int | None) -> dict[str, str | int]:
-    """Returns what a question about the past adds to a request; empty: the present is asked about."""
+    """Returns what a question about the past adds to a request; empty: the present is asked about.
+
+    Raises typer.BadParameter.
+    """
     if known_at is not None and position is not None:
         raise typer.BadParameter("either --known-at or --position")
     if at is None and (known_at is not None or position is not None):
         raise typer.BadParameter("--known-at and --position go with --at")
+    instant_of(at, "--at")
+    instant_of(known_at, "--known-at")
     asked = {"at": at, "known_at": known_at, "position": position}
     return {name: value for name, value in asked.items() if value is not None}
 
 
 def status(
     context: typer.Context,
-    uids: Annotated[list[str], typer.Argument(metavar="UID...", help="The users to ask about.")],
+    uids: Uids,
     *,
     at: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="Not now: at this instant, like 2026-11-23T14:03:00Z.")
@@ -67,7 +73,7 @@ def status(
 
 def history(
     context: typer.Context,
-    uid: Annotated[str, typer.Argument(metavar="UID", help="The user.")],
+    uid: Uid,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many of the latest events.")] = 100,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All events; with --json one on each line.")] = False,

@@ -8,13 +8,12 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ledger.cli.output import AsJson, print_json, print_table, say
-from ledger.cli.replay_slice import OfSlice, replay_of_slice
+from ledger.cli.replay_slice import OfSlice, policy_of, replay_of_slice
 from ledger.cli.slice_options import Since, Until, Users
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
 from ledger.reconcile.replay import Replay, ReplayResult
-from ledger.settings import override_policy
 from ledger.slices.reading import is_slice
 from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines
 
@@ -66,7 +65,7 @@ def replay(
         raise typer.BadParameter("--user, --from and --to choose of the ledger, not of a recording")
     result = _run(
         file,
-        override_policy(Policy(), policy or []),
+        policy_of(policy or []),
         _second(until),
         all_deliveries=all_deliveries,
         polls=not webhooks_only,

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import typer
 
 from ledger.cli.access import settings_of
+from ledger.cli.arguments import instant_of
 from ledger.cli.output import duration, print_json, print_table, say
 from ledger.cli.progress import shown
-from ledger.cli.slice_options import instant_of, slice_of_ledger, wanted_of
+from ledger.cli.slice_options import slice_of_ledger, wanted_of
 from ledger.domain.instants import of_datetime, to_text
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import RULES_VERSION, Policy
+from ledger.errors import SettingsError
 from ledger.settings import override_policy
 from ledger.slices.form import EventLine, Slice, StateLine
 from ledger.slices.reading import SliceFile
@@ -39,10 +41,18 @@ class OfSlice(NamedTuple):
     to: str | None
 
 
+def policy_of(assignments: Sequence[str]) -> Policy:
+    """The default policy with these numbers. Raises typer.BadParameter."""
+    try:
+        return override_policy(Policy(), assignments)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def replay_of_slice(context: typer.Context, file: Path | None, options: OfSlice, *, as_json: bool) -> None:
     """Judge a slice again, of the ledger in use where no file is named. Raises LedgerError, typer.BadParameter."""
     until = instant_of(options.until, "--until")
-    override_policy(Policy(), options.policy)
+    policy_of(options.policy)
 
     def change(policy: Policy) -> Policy:
         return override_policy(policy, options.policy) if options.policy else policy

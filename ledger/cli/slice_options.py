@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from ledger.cli.access import connected_to, started_database_url
+from ledger.cli.arguments import span_of
 from ledger.cli.progress import shown
-from ledger.http.instants import At
 from ledger.settings import Settings
 from ledger.slices.form import Slice
 from ledger.slices.taking import Wanted, taken
@@ -25,28 +23,10 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="What was recorded before this.")]
 
-_at = TypeAdapter(At).validate_python
-
-
-def instant_of(text: str | None, option: str) -> datetime | None:
-    """Returns the instant that an option names. Raises typer.BadParameter."""
-    if text is None:
-        return None
-    try:
-        at: datetime = _at(text)
-    except ValidationError as error:
-        raise typer.BadParameter(
-            f"{text!r} is no instant of RFC 3339, like 2026-11-23T14:03:00Z", param_hint=f"'{option}'"
-        ) from error
-    return at
-
 
 def wanted_of(users: Sequence[str] | None, since: str | None, until: str | None) -> Wanted:
     """Returns the part of the ledger that the options name. Raises typer.BadParameter."""
-    begin, end = instant_of(since, "--from"), instant_of(until, "--to")
-    if begin is not None and end is not None and end <= begin:
-        raise typer.BadParameter("is not after --from", param_hint="'--to'")
-    return Wanted(tuple(users) if users else None, begin, end)
+    return Wanted(tuple(users) if users else None, *span_of(since, until))
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from ledger.cli.access import settings_of
+from ledger.cli.arguments import Uid, span_of
 from ledger.cli.client import Json, client
 from ledger.cli.output import AsJson, print_json, print_table, say
 from ledger.cli.queries import Url
 from ledger.cli.story_lines import entry_row, session_row
 
-Uid = Annotated[str, typer.Argument(metavar="UID", help="The user.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="So many of the latest.")]
 Since = Annotated[
     str | None, typer.Option("--from", metavar="INSTANT", help="Recorded since, like 2026-11-23T14:03:00Z.")
@@ -34,6 +34,7 @@ def timeline(
 
     Example: presence-ledger timeline u100 --from 2026-11-23T14:00:00Z --to 2026-11-23T15:00:00Z
     """
+    span_of(since, until)
     query = {name: value for name, value in (("from", since), ("to", until)) if value is not None}
     with client(settings_of(context), url) as service:
         page = service.latest_of(uid, "timeline", limit, query)

@@ -87,3 +87,34 @@ def test_an_admin_key_that_no_header_can_hold_is_not_shown(ask: Callable[..., Re
     refused = ask("status", "u")
     assert (refused.exit_code, "admin.key holds characters" in refused.stderr) == (1, True)
     assert "plk" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("status", "u", "--at", "yesterday"),
+        ("status", "u", "--at", AT, "--known-at", "2026-11-23"),
+        ("explain", "u", "--at", "1800000000"),
+        ("explain", "u", "--at", AT, "--known-at", "now"),
+        ("timeline", "u", "--from", "2026-11-23T12:00:05"),
+        ("timeline", "u", "--to", "x"),
+        ("timeline", "u", "--from", AT, "--to", "2026-11-23T12:00:04Z"),
+        ("replay", "--policy", "nonsense=5"),
+        ("replay", "--policy", "grace_seconds=abc"),
+        ("replay", "--policy", "grace_seconds=-1"),
+        ("replay", "--policy", "grace_seconds"),
+        ("replay", "some.jsonl", "--policy", "confirmations=1.5"),
+    ],
+)
+def test_what_is_no_instant_and_no_policy_is_a_wrong_call(
+    service: ScriptedService, ask: Callable[..., Result], call: tuple[str, ...]
+) -> None:
+    refused = ask(*call)
+    assert (refused.exit_code, refused.stdout, service.asked) == (2, "", [])
+
+
+@pytest.mark.parametrize("command", ["status", "explain", "timeline", "history", "sessions"])
+def test_a_uid_has_a_character(service: ScriptedService, ask: Callable[..., Result], command: str) -> None:
+    refused = ask(command, "")
+    assert (refused.exit_code, service.asked) == (2, [])
+    assert "a uid has at least one character" in refused.stderr
