@@ -19,9 +19,9 @@ from ledger.store.backup import LINE_BYTES, Backup, BackupError
 from ledger.store.data_folder import DataFolder
 from ledger.store.dump import dump, load
 from ledger.store.embedded import EmbeddedPostgres
-from ledger.store.replacing import replacing
+from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKeys
-from ledger.store.seal_head import Head
+from ledger.store.seal_head import Head, HeadError, HeadKeyMissing
 from ledger.store.verify import snapshot
 
 MB = 1_000_000
@@ -63,11 +63,15 @@ def restore(
     Example: presence-ledger restore /mnt/elsewhere/ledger.backup
     """
     settings = _embedded(context)
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise unusable(file, error) from error
     with DataFolder(settings.data_dir):
         keys = keys_of(settings, way_out=NO_KEY)
         with shown("reading", "MB") as update:
             made = backups.read(file, _in_mb(update))
-        head = seal_head.from_fields(made.head, keys, str(file))
+        head = _head(made, keys, file)
         postgres = EmbeddedPostgres(settings.data_dir)
         try:
             _restore(settings, postgres.start(), file, made, keys, head, replace=replace)
@@ -131,11 +135,22 @@ def _restore(
         migrate.check(beside)
         with connected_to(beside) as connection, snapshot(connection):
             verified = checked(connection, keys, expected=head)
-        try:
-            require_intact(verified)
-        except LedgerAltered as error:
-            raise LedgerAltered(f"{error}\nNothing was changed; use another backup.") from error
+        if (altered := verified.altered) is not None:
+            raise LedgerAltered(
+                f"The ledger in {file} was altered at position {altered.position:,}: {altered.what}.\n"
+                "Nothing was changed; use another backup."
+            )
         restored.take_its_place(url)
+
+
+def _head(made: Backup, keys: SealKeys, file: Path) -> Head:
+    """The head in a backup. Raises BackupError."""
+    try:
+        return seal_head.from_fields(dict(made.head), keys, str(file))
+    except HeadKeyMissing as error:
+        raise BackupError(f"{file} is sealed by the key {made.head['key_id']}, which is not here.\n{NO_KEY}") from error
+    except HeadError as error:
+        raise BackupError(f"{file} was altered since it was made.\nNothing was changed; use another backup.") from error
 
 
 def _events(url: str) -> int:

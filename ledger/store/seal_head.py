@@ -18,6 +18,10 @@ class HeadError(LedgerError):
     """A file is not a head of a ledger, is not whole, or was altered."""
 
 
+class HeadKeyMissing(HeadError):
+    """A head is signed by a key that is not here."""
+
+
 @dataclass(frozen=True)
 class Head:
     """The last seal at some time: the position up to which it proves the ledger, and how many seals led to it."""
@@ -61,7 +65,7 @@ def from_fields(fields: Any, keys: SealKeys, name: str) -> Head:
     try:
         key = keys.get(bytes.fromhex(fields["key_id"]))
         if key is None:
-            raise HeadError(
+            raise HeadKeyMissing(
                 f"{name} is signed by the key {fields['key_id']}, which is not here.\n"
                 "Add that key to seal_keys, or use a head that this ledger exported."
             )

@@ -74,10 +74,14 @@ def events_in(data_dir: Path) -> int:
 
 
 def test_there_and_back(made: Path, data_dir: Path) -> None:
+    nothing = restore(data_dir, made.with_name("nothing"))
+    assert (nothing.exit_code, "nothing cannot be used" in nothing.stderr) == (1, True)
     keyless = restore(data_dir, made)
     assert (keyless.exit_code, NO_KEY in keyless.stderr) == (1, True)
     (data_dir / "seal.key").write_text("another-key-that-this-data-folder-has")
     foreign = restore(data_dir, made)
+    assert NO_KEY in foreign.stderr
+    assert "head" not in foreign.stderr
     assert (foreign.exit_code, f"key {SEAL_KEY.id.hex()}, which is not here" in foreign.stderr) == (1, True)
     (data_dir / "seal.key").write_text(SEAL_KEY.text)
 
@@ -112,6 +116,7 @@ def test_a_file_that_is_not_whole_is_refused(origin: Path, made: Path, tmp_path:
         "was cut off": whole[:-10],
         "was altered since it was made": altered,
         "is no backup that": foreign,
+        f"{tmp_path / 'file'} was altered since it was made.": whole.replace(b'"position": 6', b'"position": 5', 1),
         "is of a newer version": whole.replace(b'"presence_ledger_backup": 1', b'"presence_ledger_backup": 2', 1),
     }
     for says, content in files.items():
