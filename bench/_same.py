@@ -104,16 +104,8 @@ def _moments(connection: Connection[TupleRow]) -> Iterator[Moment]:
         yield Moment(stream.removeprefix(USER_PREFIX), of_datetime(recorded_at), position)
 
 
-class _OfTheLedger(RecordedHistory):
-    """What a look agreed with, no event tells: it stays in the ledger where the look was."""
-
-    def verified_at(self, uid: str) -> Instant | None:
-        del uid
-        return None
-
-
 def _explained(connection: Connection[TupleRow], moment: Moment) -> Any:
-    evidence = gather(_OfTheLedger(connection, EventMapper()), moment.uid, moment.at, moment.position)
+    evidence = gather(RecordedHistory(connection, EventMapper()), moment.uid, moment.at, moment.position)
     return msgspec.to_builtins(explain(evidence))
 
 

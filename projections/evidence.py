@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
-from ledger.domain.as_of import Belief
+from ledger.domain.as_of import Belief, Later, arrived
 from ledger.domain.events import DeliveryReceived, WebhookObserved
 from ledger.domain.evidence import Evidence, Gap, Placed
 from ledger.domain.gaps import gaps
+from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
 from ledger.domain.reconciled import Corrected, Swept
 from projections.shown import Rules
@@ -90,13 +91,9 @@ class History(Protocol):
         """The first few runs of a source that began after a position."""
         ...
 
-    def verified_at(self, uid: str) -> Instant | None:
-        """The last look at a user that agreed."""
-        ...
 
-
-def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
-    """The evidence on a user at an instant, for whoever knew the ledger up to a position."""
+def gather(history: History, uid: str, at: Instant, position: int, known_at: Instant | None = None) -> Evidence:
+    """The evidence on a user at an instant, for whoever knew the ledger up to a position, or so `known_at`."""
     head = history.head()
     # Positions have gaps where a slice was imported; what is cited must be there.
     last = history.last_before(position + 1)
@@ -105,9 +102,8 @@ def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
     now = belief if position == head else history.believed(uid, at, head)[0]
     presence = belief.presence
     version = history.version_at(uid, position)
-    before = history.of_user(uid, max(0, version - EVENTS), version)
-    after = history.of_user(uid, version, version + AFTER)
     base = min(position, history.position_at(at))
+    begun = _arrived(history, uid, at, base, position)
     # The state that a slice began with may go back to positions that here are of something else.
     cited = {placed.position: placed for placed in history.at(_causes(belief)) if placed.uid == uid}
     flip = presence.flip
@@ -122,7 +118,7 @@ def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
         uid=uid,
         at=at,
         position=position,
-        known_at=0 if last is None else last.recorded_at,
+        known_at=known_at,
         recorded=base,
         head=head,
         presence=presence,
@@ -131,9 +127,9 @@ def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
         shown=belief.shown,
         now=now.shown,
         uncertain=now.uncertain,
-        verified_at=history.verified_at(uid) if len(after) < AFTER and not any(map(_flips, after)) else None,
-        before=before,
-        after=after,
+        before=history.of_user(uid, max(0, begun - EVENTS), begun),
+        later=history.of_user(uid, begun, begun + AFTER),
+        after=history.of_user(uid, version, version + AFTER),
         bounded=history.bounded(uid, history.version_at(uid, base), BOUNDED),
         following=following,
         following_cut=len(following) == EVENTS,
@@ -142,13 +138,17 @@ def gather(history: History, uid: str, at: Instant, position: int) -> Evidence:
         repeats=_repeats(history, delivery),
         polls=_polls(history, uid, at, event),
         run=history.run(event.run) if isinstance(event, Corrected | Swept) else None,
-        signs=history.signs(names, position, SIGNS),
-        gaps=_gaps(history, names, position),
+        signs=history.signs(names, base, SIGNS),
+        gaps=_gaps(history, names, base),
     )
 
 
-def _flips(placed: Placed) -> bool:
-    return getattr(placed.event, "status_after", None) != getattr(placed.event, "status_before", None)
+def _arrived(history: History, uid: str, at: Instant, base: int, position: int) -> int:
+    """The version of the last event that had been recorded by the instant, or had arrived by then and is known."""
+    version = history.version_at(uid, base)
+    late = history.of_user(uid, version, version + AFTER) if base < position else []
+    events = [(each.position, each.event) for each in late if each.position <= position]
+    return version + arrived([Later(place, event) for place, event in events if isinstance(event, UserEvent)], at)
 
 
 def _causes(belief: Belief) -> list[int]:

@@ -11,7 +11,7 @@ from ledger.domain.evidence import Placed
 from ledger.domain.instants import of_datetime
 from ledger.domain.observation import Instant
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, source_stream, user_stream
-from projections import drifts, history, looks
+from projections import drifts, history
 from projections.current import can_be_stored
 from projections.shown import Rules
 
@@ -160,10 +160,6 @@ class RecordedHistory:
     def runs_after(self, source: str, position: int) -> list[Placed]:
         """The first few runs of a source that began after a position."""
         return self._placed(_RUNS_AFTER, source_stream(source), position, RUNS)
-
-    def verified_at(self, uid: str) -> Instant | None:
-        """The last look at a user that agreed."""
-        return looks.verified(self._connection, [uid], FOREVER).get(uid) if can_be_stored(uid) else None
 
     def _around(self, query: LiteralString, source: str, position: int, limit: int) -> list[Placed]:
         stream = source_stream(source)

@@ -34,6 +34,7 @@ RULES = frozenset(
 _CODES: Mapping[About, tuple[str, ...]] = {
     "status": (
         "shown_never_observed",
+        "shown_nothing_recorded",
         "shown_opened",
         "shown_implied",
         "shown_closed",
@@ -53,6 +54,7 @@ _CODES: Mapping[About, tuple[str, ...]] = {
         "shown_in_doubt",
         "shown_before_record",
         "with_hindsight",
+        "with_hindsight_at_position",
     ),
     "confidence": (
         "unknown_never_observed",
@@ -62,7 +64,6 @@ _CODES: Mapping[About, tuple[str, ...]] = {
         "doubtful_between",
         "doubtful_unknown_today",
         "doubtful_rules",
-        "certain_verified",
         "certain_seen_after",
         "certain_agreed_after",
         "doubtful_drift",
@@ -129,6 +130,7 @@ _CODES: Mapping[About, tuple[str, ...]] = {
     ),
     "later": (
         "next_change",
+        "reported_again",
         "no_change_yet",
         "nothing_since",
         "doubt_ended",

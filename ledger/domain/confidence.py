@@ -86,25 +86,14 @@ def _had_come(placed: Placed, evidence: Evidence) -> bool:
 
 
 def _confirmed(evidence: Evidence) -> Confidence | None:
-    cause = evidence.shown.cause
-    assert cause is not None
-    if evidence.verified_at is not None and evidence.verified_at >= evidence.at:
-        return _sure("certain", "certain_verified", cause.position, verified_at=evidence.verified_at)
-    for placed in _unflipped(evidence):
+    change = evidence.change()
+    for placed in (*evidence.unchanged(), *(() if change is None else (change,))):
         if evidence.shown.status == "online" and (seen_at := _seen_after(evidence, placed)) is not None:
             return _sure("certain", "certain_seen_after", placed.position, received_at=seen_at)
-        agreed_at = _agreed_after(placed)
+        agreed_at = _agreed_after(evidence, placed)
         if agreed_at is not None and agreed_at > evidence.at:
             return _sure("certain", "certain_agreed_after", placed.position, agreed_at=agreed_at)
     return None
-
-
-def _unflipped(evidence: Evidence) -> Iterator[Placed]:
-    """The events after the instant up to the first that changed the status, itself included."""
-    for placed in evidence.after:
-        yield placed
-        if getattr(placed.event, "status_after", None) != getattr(placed.event, "status_before", None):
-            return
 
 
 def _seen_after(evidence: Evidence, placed: Placed) -> Instant | None:
@@ -121,12 +110,12 @@ def _seen_after(evidence: Evidence, placed: Placed) -> Instant | None:
     return event.received_at if event.received_at - margin > evidence.at else None
 
 
-def _agreed_after(placed: Placed) -> Instant | None:
-    """The last evidence or look that agreed before a correction or a sweep."""
+def _agreed_after(evidence: Evidence, placed: Placed) -> Instant | None:
+    """The last evidence or look that agreed before a correction or a sweep of what was shown."""
     match placed.event:
-        case Corrected(agreed_at=agreed_at, drift=str()):
+        case Corrected(agreed_at=agreed_at, drift=str(), status_before=before) if before == evidence.shown.status:
             return agreed_at
-        case Swept(earliest=earliest):
+        case Swept(earliest=earliest, status_before=before) if before == evidence.shown.status:
             return earliest
         case _:
             return None

@@ -1,6 +1,7 @@
 """Evidence: what the ledger holds of a user around an instant, gathered for an explanation."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +27,11 @@ class Placed(NamedTuple):
     uid: str
     event: Event
 
+    @property
+    def changes(self) -> bool:
+        """Whether the event changed its user's status on record."""
+        return getattr(self.event, "status_after", None) != getattr(self.event, "status_before", None)
+
 
 class Gap(NamedTuple):
     """A time in which no instance of ours was running.
@@ -46,8 +52,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     at: Instant
     position: int
     """The last one of which the answer knew."""
-    known_at: Instant = 0
-    """When that one was recorded; later than the instant where it was told with hindsight."""
+    known_at: Instant | None = None
+    """As of which instant it is told, where one was asked for."""
     recorded: int = 0
     """The last one that had been recorded by the instant, as far as the answer knew."""
     head: int
@@ -59,12 +65,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     now: Shown
     """What is said of that instant today."""
     uncertain: Uncertain | None
-    verified_at: Instant | None = None
-    """The last look that agreed with what has been shown since then, if that is still shown."""
     before: Sequence[Placed] = ()
-    """His last events up to the position."""
+    """His last events that had been recorded by the instant, or had arrived by then and are known."""
+    later: Sequence[Placed] = ()
+    """His first events after those, known or not."""
     after: Sequence[Placed] = ()
-    """His first events after it."""
+    """His first events after the position."""
     bounded: Sequence[Placed] = ()
     """The first corrections and sweeps recorded after the instant, or after the position if that is earlier."""
     following: Sequence[Placed] = ()
@@ -122,9 +128,17 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         since = self.at if flip is None else flip.since
         return max(since, self.presence.last_seen_at or since)
 
+    def unchanged(self) -> Iterator[Placed]:
+        """His events after the instant up to the first that changed the status, itself left out."""
+        return takewhile(lambda placed: not placed.changes, self.later)
+
+    def change(self) -> Placed | None:
+        """The first event after the instant that changed the status on record."""
+        return next((placed for placed in self.later if placed.changes), None)
+
     def around(self) -> Iterator[tuple[int, WebhookObserved]]:
-        """The items that name him, before the instant and after it."""
-        for placed in (*self.before, *self.after):
+        """The items that name him, before the instant and after it until the status changed."""
+        for placed in (*self.before, *self.unchanged()):
             if isinstance(placed.event, WebhookObserved):
                 yield placed.position, placed.event
 

@@ -42,15 +42,17 @@ def explain(evidence: Evidence) -> Explanation:
 def _status(evidence: Evidence) -> list[Statement]:
     """The headline, and by whom it was said where that was not who was asked at the instant itself."""
     said = [_headline(evidence)]
-    if evidence.known_at > evidence.at:
+    if evidence.position > evidence.recorded and evidence.known_at is not None:
         said.append(say("with_hindsight", evidence.position, known_at=evidence.known_at))
+    elif evidence.position > evidence.recorded:
+        said.append(say("with_hindsight_at_position", evidence.position, known_position=evidence.position))
     return said
 
 
 def _headline(evidence: Evidence) -> Statement:
     shown = evidence.shown
     if shown.reason == "never_observed":
-        return say("shown_never_observed", *evidence.searched)
+        return say("shown_never_observed" if evidence.searched else "shown_nothing_recorded", *evidence.searched)
     if shown.reason is not None:
         return _headline_of_doubt(evidence)
     assert shown.cause is not None

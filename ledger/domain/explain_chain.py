@@ -1,5 +1,7 @@
 """Explaining a status: the evidence behind its cause, a delivery, a poll or a node's boot, and how often it came."""
 
+from collections.abc import Sequence
+
 from ledger.domain.events import Configured, DeliveryReceived, WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.observation import Instant
@@ -70,15 +72,19 @@ def _times(code: str, places: list[tuple[int, Instant]]) -> list[Statement]:
 
 def _again(evidence: Evidence, position: int, event: WebhookObserved) -> list[Statement]:
     """How often the same claim came, beside the body as a whole."""
-    claims: dict[int, Instant] = {}
-    for placed in (*evidence.before, *evidence.following):
-        other = placed.event
-        if placed.position != position and isinstance(other, WebhookObserved) and is_same_claim(event, other):
-            claims[placed.position] = other.received_at
-    earlier = [(place, at) for place, at in sorted(claims.items()) if place < position]
-    again = [(place, at) for place, at in sorted(claims.items()) if place > position]
+    known = [placed for placed in (*evidence.before, *evidence.later) if placed.position < position]
+    earlier, again = _claims(known, event), _claims(evidence.following, event)
     code = "claim_came_again_at_least" if evidence.following_cut else "claim_came_again"
     return _times("claim_came_before", earlier) + _times(code, again)
+
+
+def _claims(events: Sequence[Placed], event: WebhookObserved) -> list[tuple[int, Instant]]:
+    """Those that say the same, and when they came."""
+    return [
+        (placed.position, placed.event.received_at)
+        for placed in events
+        if isinstance(placed.event, WebhookObserved) and is_same_claim(event, placed.event)
+    ]
 
 
 def is_same_claim(event: WebhookObserved, other: WebhookObserved) -> bool:

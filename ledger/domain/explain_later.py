@@ -6,8 +6,8 @@ from itertools import islice
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.explain_chain import is_same_claim
-from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import Corrected, Finding, NodeSettled, PollObserved, SourceLit, Swept
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.reconciled import Corrected, Finding, NodeSettled, PollObserved, SourceDark, SourceLit, Swept
 from ledger.domain.statement import Facts, Statement, say
 
 NEAR_SECONDS = 60.0
@@ -43,19 +43,38 @@ def contradictions(evidence: Evidence) -> Iterable[Placed]:
 
 def _change(evidence: Evidence) -> Statement:
     """Until when what was shown held."""
-    if evidence.shown.reason in ("source_dark", "node_down"):
-        for placed in evidence.signs:
-            if placed.position > evidence.position and isinstance(placed.event, SourceLit | NodeSettled):
-                return say("doubt_ended", placed.position, ended_at=placed.event.at)
-    for placed in evidence.after:
-        status = getattr(placed.event, "status_after", None)
-        if status is not None and status != getattr(placed.event, "status_before", None):
-            at = getattr(placed.event, "received_at", placed.recorded_at)
-            return say("next_change", placed.position, status=status, changed_at=at)
-    if evidence.after:
-        last = evidence.after[-1]
-        return say("no_change_yet", last.position, number=len(evidence.after), until=last.recorded_at)
+    if (end := _end_of_doubt(evidence)) is not None:
+        placed, ended_at = end
+        return say("doubt_ended", placed.position, ended_at=ended_at)
+    for placed in evidence.later:
+        status = getattr(placed.event, "status_after", evidence.shown.status)
+        if placed.changes and status != evidence.shown.status:
+            return say("next_change", placed.position, status=status, changed_at=_told_at(evidence, placed))
+        if placed.changes and evidence.in_grace:
+            return say("reported_again", placed.position, status=status, changed_at=_told_at(evidence, placed))
+    if evidence.later:
+        last = evidence.later[-1]
+        return say("no_change_yet", last.position, number=len(evidence.later), until=last.recorded_at)
     return say("nothing_since", evidence.head) if evidence.head else say("nothing_since")
+
+
+def _end_of_doubt(evidence: Evidence) -> tuple[Placed, Instant] | None:
+    """The event that ended the doubt for which somebody was shown as unknown, and when."""
+    doubt = evidence.doubt()
+    for placed in evidence.signs:
+        if doubt is not None and placed.position > doubt.position and placed.source == doubt.source:
+            match placed.event:
+                case SourceLit(at=at) if isinstance(doubt.event, SourceDark):
+                    return placed, at
+                case NodeSettled(node=node, at=at) if node == getattr(doubt.event, "node", None):
+                    return placed, at
+    return None
+
+
+def _told_at(evidence: Evidence, placed: Placed) -> Instant:
+    """When a change came to be: where it had arrived by the instant and was not recorded yet, at its recording."""
+    received_at: Instant = getattr(placed.event, "received_at", placed.recorded_at)
+    return received_at if received_at > evidence.at else placed.recorded_at
 
 
 def _recorded_late(evidence: Evidence) -> Iterable[Statement]:
@@ -102,7 +121,7 @@ def late_offlines(evidence: Evidence) -> Iterable[Placed]:
     """Those that came soon after somebody was shown offline."""
     if evidence.shown.status != "offline":
         return
-    for placed in evidence.after:
+    for placed in evidence.later:
         event = placed.event
         if isinstance(event, WebhookObserved) and event.verdict == "late" and not event.repeated:
             soon = 0 < event.received_at - evidence.at <= NEAR_SECONDS * SECOND
@@ -188,6 +207,7 @@ def open_drifts(evidence: Evidence) -> list[tuple[Placed, PollObserved, Finding]
 def _voided(evidence: Evidence, placed: Placed, poll: PollObserved) -> bool:
     """Whether what a look doubted has changed since, but for what the look itself corrected."""
     return any(
-        each.position > placed.position and not (isinstance(each.event, Corrected) and each.event.poll == poll.poll)
-        for each in evidence.before
+        placed.position < each.position <= evidence.position
+        and not (isinstance(each.event, Corrected) and each.event.poll == poll.poll)
+        for each in (*evidence.before, *evidence.later)
     )

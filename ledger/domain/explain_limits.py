@@ -97,9 +97,9 @@ def _breaker(evidence: Evidence) -> Iterator[Statement]:
     for placed in evidence.signs:
         if placed.position <= evidence.position:
             match placed.event:
-                case BreakerOpened() as event:
+                case BreakerOpened(at=at) as event if at <= evidence.at:
                     opened[placed.source] = placed.position, event
-                case BreakerClosed():
+                case BreakerClosed(at=at) if at <= evidence.at:
                     opened.pop(placed.source, None)
     for place, event in opened.values():
         facts: Facts = {"looked": event.looked, "missing": event.missing, "opened_at": event.at}

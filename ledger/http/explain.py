@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ledger.domain.explain import explain
-from ledger.domain.instants import optional, to_text
+from ledger.domain.instants import of_datetime, optional, to_text
 from ledger.domain.observation import Instant
 from ledger.domain.statement import Explanation, Param, is_instant
 from ledger.explain.catalogue import Catalogue, Language, catalogue
@@ -60,7 +60,8 @@ def _explanation(services: Services, uid: str, asked: Asked) -> tuple[Made, Expl
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         made = _made(connection, asked, services.clock.now())
         found = RecordedHistory(connection, services.ledger.events_mapper)
-        return made, explain(gather(found, uid, made.at, made.position))
+        known_at = None if asked.known_at is None else of_datetime(asked.known_at)
+        return made, explain(gather(found, uid, made.at, made.position, known_at))
 
 
 def _made(connection: Any, asked: Asked, now: Instant) -> Made:

@@ -45,6 +45,9 @@ def test_of_a_life_at_random(seed: int, steps: int) -> None:
             for position in (history.position_at(at), history.head(), draw.randint(0, history.head())):
                 told = explain(gather(history, uid, at, position))
                 assert list(problems(history.rows, told)) == []
+            known_at = draw.choice([later for later, _ in life.moments if later >= at])
+            told = explain(gather(history, uid, at, history.position_at(known_at), known_at))
+            assert list(problems(history.rows, told)) == []
 
 
 def lies(told: Explanation) -> Iterator[Explanation]:

@@ -11,6 +11,8 @@ from ledger.domain.statement import Explanation, Statement
 
 Event = Mapping[str, Any]
 
+NEAR = 60_000_000
+
 
 class Claim(NamedTuple):
     """A statement with all that it is held against; `events` are the cited ones, their fields by name."""
@@ -34,6 +36,27 @@ class Claim(NamedTuple):
     def after(self) -> list[Event]:
         """Those that were recorded after what was known."""
         return [event for event in self.of_user if event["position"] > self.explanation.position]
+
+    def since(self) -> list[Event]:
+        """Those that were recorded after the instant, but for the first ones, known and received by then."""
+        base, at = recorded(self.rows, self.explanation), self.explanation.at
+        later = [event for event in self.of_user if event["position"] > base]
+        while later and later[0]["position"] <= self.explanation.position and later[0]["received_at"] <= at:
+            later.pop(0)
+        return later
+
+    def changes(self) -> list[Event]:
+        """Those of them that changed the status on record."""
+        return [event for event in self.since() if event["status_after"] != event["status_before"]]
+
+    def is_near(self) -> bool:
+        """What is cited came near the instant, and before the next change of the status."""
+        changed = [event["position"] for event in self.changes()][:1]
+        return all(
+            abs(event["received_at"] - self.explanation.at) <= NEAR
+            and all(event["position"] < position for position in changed)
+            for event in self.events
+        )
 
 
 def recorded(rows: Sequence[Placed], explanation: Explanation) -> int:

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from zlib import crc32
 
 from ledger.domain.reconciled import PollObserved
-from tests.support.claim import Claim, Event, bounds_of, configured, finds, recorded
+from tests.support.claim import NEAR, Claim, Event, bounds_of, configured, finds, recorded
 
-NEAR = 60_000_000
 UNDERWAY = 2_000_000
 STATUSES = frozenset({"online", "offline", "unknown"})
 
@@ -43,6 +42,21 @@ def never(claim: Claim) -> bool:
     upto = recorded(claim.rows, claim.explanation)
     named = [event for event in claim.of_user if event["position"] <= upto]
     return not named and claim.statement.positions == ((upto,) if upto else ())
+
+
+def nothing(claim: Claim) -> bool:
+    return not recorded(claim.rows, claim.explanation) and not claim.statement.positions
+
+
+def _known_at(claim: Claim) -> bool:
+    """More was known than had been recorded by the instant, and the position is the last of that instant."""
+    upto = sum(row.recorded_at <= claim.params["known_at"] for row in claim.rows)
+    return claim.hindsight and claim.statement.positions == (claim.explanation.position,) == (upto,)
+
+
+def _known_position(claim: Claim) -> bool:
+    told = claim.params["known_position"] == claim.explanation.position
+    return told and claim.hindsight and claim.statement.positions == (claim.explanation.position,)
 
 
 def _corrected_otherwise(claim: Claim) -> bool:
@@ -142,6 +156,9 @@ ANSWERS: Mapping[str, Check] = {
     **dict.fromkeys(("shown_opened", "shown_implied", "shown_closed", "shown_emptied", "shown_withdrawn"), _since),
     **dict.fromkeys(("shown_first_heard_offline", "shown_missed", "shown_ghost", "shown_after_boot"), _since),
     **dict.fromkeys(("shown_absent", "shown_restart", "shown_node_retired"), _since),
+    "shown_nothing_recorded": nothing,
+    "with_hindsight": _known_at,
+    "with_hindsight_at_position": _known_position,
     "shown_corrected": _corrected_otherwise,
     "shown_in_grace": _in_grace,
     **dict.fromkeys(("shown_source_dark", "shown_node_down"), doubt),

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from ledger.domain.reconciled import PollObserved
 from tests.support.claim import Claim, Event, bounds_of, configured, fields_of, finds, spans
 from tests.support.claimed_answers import (
-    NEAR,
     STATUSES,
     Check,
     begins,
@@ -82,8 +81,7 @@ def _same_claims(claim: Claim) -> bool:
 
 def _duplicates(claim: Claim) -> bool:
     """Each of them is a duplicate near the instant."""
-    near = all(abs(event["received_at"] - claim.explanation.at) <= NEAR for event in claim.events)
-    return near and all(event["verdict"] == "duplicate" for event in claim.events) and spans(claim)
+    return claim.is_near() and all(event["verdict"] == "duplicate" for event in claim.events) and spans(claim)
 
 
 def _swept(claim: Claim) -> bool:
@@ -102,20 +100,43 @@ def _rows(claim: Claim) -> bool:
 
 
 def _next_change(claim: Claim) -> bool:
-    """It is the first event after what was known that changed the status."""
-    changes = [event for event in claim.after() if event.get("status_after") != event.get("status_before")]
-    return bool(changes and changes[0]["position"] == claim.statement.positions[0])
+    """The first event after the instant that made the status on record another than the one explained."""
+    shown = claim.explanation.shown.status
+    changes = [event for event in claim.changes() if event["status_after"] != shown]
+    return claim.params["status"] != shown and _told_first(claim, changes)
+
+
+def _reported_again(claim: Claim) -> bool:
+    """The first change after the instant, in the grace period, made the status on record the one explained."""
+    in_grace = claim.explanation.statements[0].code == "shown_in_grace"
+    return in_grace and claim.params["status"] == claim.explanation.shown.status and _told_first(claim, claim.changes())
+
+
+def _told_first(claim: Claim, changes: list[Event]) -> bool:
+    first = changes[0] if changes else None
+    if first is None or (first["position"],) != claim.statement.positions:
+        return False
+    began_at = first["received_at"] if first["received_at"] > claim.explanation.at else first["recorded_at"]
+    return (claim.params["status"], claim.params["changed_at"]) == (first["status_after"], began_at)
 
 
 def _nothing(claim: Claim) -> bool:
-    return not claim.after() and claim.statement.positions == (len(claim.rows),)
+    return not claim.since() and claim.statement.positions == (len(claim.rows),)
 
 
 def _no_change(claim: Claim) -> bool:
-    looked_at = claim.after()[: claim.params["number"]]
-    same = all(event.get("status_after") == event.get("status_before") for event in looked_at)
-    all_of_them = claim.params["number"] in (len(claim.after()), LOOKED_AT)
-    return same and all_of_them and looked_at[-1]["position"] == claim.statement.positions[0]
+    """None of the events after the instant says another status than the one explained."""
+    since, number = claim.since(), claim.params["number"]
+    changes = {event["position"] for event in claim.changes()}
+    shown = claim.explanation.shown.status
+    same = all(e["position"] not in changes or e["status_after"] == shown for e in since[:number])
+    return same and number in (len(since), LOOKED_AT) and since[number - 1]["position"] == claim.statement.positions[0]
+
+
+def _doubt_ended(claim: Claim) -> bool:
+    """Not before the instant, by what was known of it then."""
+    ended = claim.events[0]
+    return bool(ended["at"] > claim.explanation.at or ended["position"] > claim.explanation.position)
 
 
 def _past(claim: Claim) -> bool:
@@ -172,9 +193,10 @@ def _last_seen(claim: Claim) -> bool:
 
 def _breaker(claim: Claim) -> bool:
     """It had been opened and not closed by then."""
-    opened = claim.events[0]
-    closed = [row for row in claim.rows if type(row.event).__name__ == "BreakerClosed"]
-    return not any(opened["position"] < row.position <= claim.explanation.position for row in closed)
+    opened, at = claim.events[0], claim.explanation.at
+    known = [fields_of(row) for row in claim.rows[opened["position"] : claim.explanation.position]]
+    closed = [event for event in known if event["kind"] == "BreakerClosed" and event["at"] <= at]
+    return opened["at"] <= at and not closed
 
 
 def _known_later(claim: Claim) -> bool:
@@ -200,6 +222,8 @@ EVIDENCE: Mapping[str, Check] = {
     **dict.fromkeys(("poll_found", "poll_found_nothing"), _rows),
     "last_seen": _last_seen,
     "next_change": _next_change,
+    "reported_again": _reported_again,
+    "doubt_ended": _doubt_ended,
     "nothing_since": _nothing,
     "no_change_yet": _no_change,
     "recorded_late": _recorded_late,
@@ -217,4 +241,5 @@ EVIDENCE: Mapping[str, Check] = {
         mute(claim) and claim.params["profile"] == configured(claim)["profile"].value
     ),
     "ignored_duplicates": _duplicates,
+    **dict.fromkeys(("ignored_late", "ignored_stale"), Claim.is_near),
 }

@@ -50,7 +50,6 @@ _HEADLINES: Mapping[str, Fields] = {
     "shown_node_retired": SWEEP | same("node") | must(rule="node_retired", status_after="offline"),
     "shown_source_dark": same("since", "source") | must(kind="SourceDark"),
     "shown_node_down": same("node"),
-    "with_hindsight": {"known_at": Field("recorded_at")},
 }
 
 _CAUSES: Mapping[str, Fields] = {
@@ -104,7 +103,8 @@ _EVIDENCE: Mapping[str, Fields] = {
 }
 
 _LATER: Mapping[str, Fields] = {
-    "next_change": {"status": Field("status_after"), "changed_at": Field("received_at")},
+    "next_change": {},
+    "reported_again": {},
     "no_change_yet": {"until": Field("recorded_at")},
     "doubt_ended": {"ended_at": Field("at")} | must(kind=("SourceLit", "NodeSettled")),
     "recorded_late": ITEM | same("raw", "received_at", "recorded_at"),

@@ -34,7 +34,7 @@ def _citations(rows: Sequence[Placed], explanation: Explanation) -> Iterator[str
     """Each statement cites something, and that is there."""
     searched = recorded(rows, explanation)
     for statement in explanation.statements:
-        nothing_there = statement.code.endswith("never_observed") and not searched
+        nothing_there = statement.code.endswith(("never_observed", "nothing_recorded")) and not searched
         if not statement.positions and rows and not nothing_there:
             yield f"{statement.code} cites nothing"
         elif not all(0 < position <= len(rows) for position in statement.positions):
@@ -72,7 +72,13 @@ def _compare(claim: Claim, param: str, field: Field) -> Iterator[str]:
 
 
 ABOUT_ALL = frozenset(
-    {"with_hindsight", "shown_never_observed", "rule_never_observed", "unknown_never_observed"}
+    {
+        "with_hindsight",
+        "with_hindsight_at_position",
+        "shown_never_observed",
+        "rule_never_observed",
+        "unknown_never_observed",
+    }
     | {"nothing_since", "today_same", "today_other", "today_uncertain", "stopped_then", "stopped_between"}
     | {"killed_then", "killed_between", "doubtful_down", "doubtful_unknown_today", "doubtful_rules"}
 )

@@ -147,14 +147,18 @@ class Explaining:
         """An instant so long ago."""
         return self.at - round(seconds * SECOND)
 
-    def evidence(self, ago: float = 0.0, uid: str = "u", position: int | None = None) -> Evidence:
+    def evidence(
+        self, ago: float = 0.0, uid: str = "u", position: int | None = None, known_at: Instant | None = None
+    ) -> Evidence:
         """What is gathered of an instant so long ago, as was known then or up to a position."""
         at = self.ago(ago)
-        return gather(self.history, uid, at, self.history.position_at(at) if position is None else position)
+        return gather(self.history, uid, at, self.history.position_at(at) if position is None else position, known_at)
 
-    def told(self, ago: float = 0.0, uid: str = "u", position: int | None = None) -> Told:
+    def told(
+        self, ago: float = 0.0, uid: str = "u", position: int | None = None, known_at: Instant | None = None
+    ) -> Told:
         """The explanation of that; whatever it says has been checked."""
-        explanation = explain(self.evidence(ago, uid, position))
+        explanation = explain(self.evidence(ago, uid, position, known_at))
         wrong = list(problems(self.history.rows, explanation))
         assert not wrong, wrong
         return Told(explanation)

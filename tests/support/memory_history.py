@@ -62,7 +62,7 @@ class Drift(NamedTuple):
 
 
 class MemoryHistory:
-    """A ledger that grows by `add`, asked as the one in PostgreSQL is; nobody's `verified_at` is known."""
+    """A ledger that grows by `add`, asked as the one in PostgreSQL is."""
 
     def __init__(self) -> None:
         self.rows: list[Placed] = []
@@ -237,7 +237,3 @@ class MemoryHistory:
         """The first few runs that began after a position."""
         begun = [placed for placed in self._sources.get(source, ()) if isinstance(placed.event, RunStarted)]
         return [placed for placed in begun if placed.position > position][:RUNS]
-
-    def verified_at(self, uid: str) -> Instant | None:
-        """Which look last agreed is no event."""
-        return None

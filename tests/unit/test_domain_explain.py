@@ -27,8 +27,11 @@ def test_never_observed() -> None:
 
 
 def test_before_anything_was_recorded_there_is_nothing_to_cite() -> None:
-    told = Explaining().told(ago=1)
-    assert (told.explanation.position, told.the("shown_never_observed").positions) == (0, ())
+    told = online().told(ago=12)
+    assert told.answer == ("shown_nothing_recorded", "unknown", "unknown_never_observed")
+    assert (told.explanation.position, told.the("shown_nothing_recorded").positions) == (0, ())
+    assert not any(code.startswith("with_hindsight") for code in told.codes)
+    assert told.the("next_change").params["status"] == "online"
 
 
 def test_an_online_with_its_item_and_rule() -> None:
@@ -108,6 +111,12 @@ def test_a_look_that_found_otherwise(rule: str, before: Status, after: Status, h
     assert {"cause_correction", f"rule_{rule}", "poll", "poll_found_nothing", "bounds", "looks", "run"} <= {*told.codes}
     assert told.the("attributed_gap").params == {"attributed_to": "gap"}
     assert told.the("likely_look").params["looks"] == 2
+
+
+def test_the_look_behind_a_correction_among_others() -> None:
+    world = online().looks("open", agreed=10).wait(3).looks("corrected", disagreed=3, agreed=13)
+    world.corrects("poll_ghost", "online", "offline", agreed_at=world.ago(13), disagreed_at=world.ago(3))
+    assert world.told().the("poll").positions == (5, 6)
 
 
 def test_a_look_that_finds_somebody_unheard_of() -> None:
@@ -233,8 +242,10 @@ def test_with_hindsight() -> None:
     then, now = world.told(ago=2), world.told(ago=2, position=world.history.head())
     assert then.answer == ("shown_opened", "refuted", "refuted")
     assert now.answer[0] == "shown_ghost"
-    assert now.the("with_hindsight").params == {"known_at": world.at}
-    assert "with_hindsight" not in then.codes
+    assert now.the("with_hindsight_at_position").params == {"known_position": world.history.head()}
+    assert "with_hindsight_at_position" not in then.codes
+    asked = world.wait(1).told(ago=3, position=world.history.head(), known_at=world.at)
+    assert asked.the("with_hindsight").params == {"known_at": world.at}
 
 
 def test_the_delivery_and_how_often_it_came() -> None:
