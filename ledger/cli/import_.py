@@ -4,17 +4,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from ledger.cli.access import settings_of, started_database_url
 from ledger.cli.output import AsJson, print_json
 from ledger.cli.progress import shown
 from ledger.settings import Settings, sealing_key
+from ledger.settings.edge import Name
 from ledger.slices.importing import Imported, import_slice
 from ledger.slices.reading import SliceFile
 from ledger.store import migrate
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKey
+
+_name = TypeAdapter(Name).validate_python
 
 
 def import_(
@@ -56,6 +60,10 @@ def _rename(assignment: str) -> tuple[str, str]:
     old, equals, new = assignment.partition("=")
     if not (old and equals and new):
         raise typer.BadParameter(f"{assignment!r} is not OLD=NEW", param_hint="'--source'")
+    try:
+        _name(new)
+    except ValidationError as error:
+        raise typer.BadParameter(f"{new!r} {error.errors()[0]['ctx']['error']}", param_hint="'--source'") from error
     return old, new
 
 
@@ -67,6 +75,8 @@ def _key(settings: Settings) -> str:
 
 def _told(imported: Imported) -> str:
     what = f"{imported.events:,} events and {imported.states:,} states"
+    if not imported.events + imported.states:
+        return "the slice holds no event and no state; nothing was changed"
     if imported.already:
         return f"{what} are in the ledger already; nothing was changed"
     where = f"above its head, from position {imported.first} on" if imported.renumbered else "with their positions"

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from psycopg import Connection
 
 from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.arguments import span_of
+from ledger.cli.output import say
 from ledger.cli.progress import shown
 from ledger.settings import Settings
 from ledger.slices.form import Slice
 from ledger.slices.taking import Wanted, taken
 from ledger.store.mapper import EventMapper
+from ledger.text import printable
+from projections import current
 
 Users = Annotated[
     list[str] | None, typer.Option("--user", metavar="UID", help="Of this user alone; may be given several times.")
@@ -30,11 +34,23 @@ def wanted_of(users: Sequence[str] | None, since: str | None, until: str | None)
 
 
 @contextmanager
+def _told_who_is_missing(connection: Connection[Any], wanted: Wanted) -> Iterator[None]:
+    """At its end says which of the chosen users were never seen: a name that is misspelt shows nothing else."""
+    yield
+    chosen = list(dict.fromkeys(wanted.users or ()))
+    seen = current.load(connection, [uid for uid in chosen if current.can_be_stored(uid)])
+    for uid in chosen:
+        if uid not in seen:
+            say(f"the ledger has no event of {printable(uid)}")
+
+
+@contextmanager
 def slice_of_ledger(settings: Settings, wanted: Wanted, mapper: EventMapper, what: str) -> Iterator[Slice]:
     """Yields the slice of the ledger in use, which shows how far its reading is. Raises LedgerError."""
     with (
         started_database_url(settings) as url,
         connected_to(url) as connection,
+        _told_who_is_missing(connection, wanted),
         shown(what, "positions") as progress,
         taken(connection, mapper, wanted, progress) as found,
     ):

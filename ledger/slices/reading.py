@@ -76,6 +76,11 @@ class SliceFile:
         """What is wrong with a line."""
         return SliceError(f"{self.path}: line {number} {why}.\n{NEXT}")
 
+    def _none(self) -> SliceError:
+        return SliceError(
+            f"{self.path} is no slice: line 1 is no header.\n`presence-ledger export FILE` makes a slice."
+        )
+
     def _line(self, chain: Chain, number: int, text: bytes) -> AnyLine:
         try:
             line = chain.read(text)
@@ -90,10 +95,8 @@ class SliceFile:
             peeked = msgspec.json.decode(text, type=_Peek)
         except (msgspec.DecodeError, UnicodeDecodeError):
             peeked = _Peek("")
-        if peeked.kind != "header":
-            raise SliceError(
-                f"{self.path} is no slice: line 1 is no header.\n`presence-ledger export FILE` makes a slice."
-            )
+        if peeked.kind != "header" or not peeked.format:
+            raise self._none()
         if peeked.format > FORMAT:
             raise SliceError(
                 f"{self.path}: line 1 says that its format is {peeked.format}, and this version reads {FORMAT}.\n"
@@ -120,6 +123,8 @@ class SliceFile:
         try:
             for number, text in enumerate(stream, 1):
                 if not text.endswith(b"\n"):
+                    if number == 1 and not (text.startswith(BEGIN) or BEGIN.startswith(text)):
+                        raise self._none()
                     raise self.wrong(number, "ends in the middle: the file was cut")
                 yield text[:-1]
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

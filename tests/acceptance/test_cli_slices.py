@@ -131,6 +131,16 @@ def test_a_slice_on_standard_output(other: Place, small: Path) -> None:
     assert json.loads(lines[-1])["events"] == len(lines) - 2
 
 
+def test_who_was_never_seen_and_a_slice_of_nothing_are_told(other: Place, small: Path, tmp_path: Path) -> None:
+    other.done("import", small)
+    file = tmp_path / "nobody.ndjson"
+    exported = other.run("export", "--user", "nobody", "--user", "bob", "--to", "2001-01-01T00:00:00Z", file)
+    assert exported.exit_code == 0, exported.output
+    assert "the ledger has no event of nobody\n" in exported.stderr
+    assert "of bob" not in exported.stderr
+    assert "holds no event and no state; nothing was changed" in other.done("import", file)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -141,6 +151,9 @@ def test_a_slice_on_standard_output(other: Place, small: Path) -> None:
         (("replay", "SLICE", "--until", "12"), "is no instant"),
         (("replay", "--all-deliveries"), "is for recordings"),
         (("import", "SLICE", "--source", "main"), "is not OLD=NEW"),
+        (("import", "SLICE", "--source", "main=a/b"), "must be 1 to 64 letters"),
+        (("import", "SLICE", "--source", "main=a b"), "must be 1 to 64 letters"),
+        (("replay", "SLICE", "--policy", "x=1"), "--policy x"),
     ],
 )
 def test_a_wrong_call(arguments: tuple[str, ...], said: str, other: Place, small: Path) -> None:
@@ -152,7 +165,7 @@ def test_a_failure_is_told_in_two_lines(other: Place, small: Path, tmp_path: Pat
     other.done("import", small)
     taken = tmp_path / "taken"
     taken.write_text("mine")
-    for arguments in (("export", taken), ("import", taken), ("replay", small, "--policy", "x=1")):
+    for arguments in (("export", taken), ("import", taken)):
         result = other.run(*arguments)
         assert (result.exit_code, result.stderr.startswith("presence-ledger: ")) == (1, True), result.output
         assert len(result.stderr.splitlines()) <= 2

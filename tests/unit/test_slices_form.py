@@ -87,6 +87,9 @@ def test_what_follows_the_end_is_refused(lines: list[bytes], tmp_path: Path) -> 
     ("content", "said"),
     [
         (b"", "is no slice"),
+        (b"a letter", "is no slice"),
+        (b"\x89PNG", "is no slice"),
+        (b'{"kind":"header","x":1}\n', "is no slice"),
         (b'{"kind":"meta","server":"v22"}\n', "is no slice"),
         (b"\x89PNG\n", "is no slice"),
         (b'{"kind":"header","format":2}\n', f"its format is 2, and this version reads {FORMAT}"),
