@@ -22,6 +22,8 @@ def read(connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[s
     bodies = []
     for uid in uids:
         presence, shown, uncertain = found.of(uid, made.at)
-        text = body(presence, shown, found.rules.sources) + verified(looked.get(uid), presence.version)
+        # Of somebody of whom that position knows nothing, nobody can have looked at anything.
+        seen = looked.get(uid) if presence.version else None
+        text = body(presence, shown, found.rules.sources) + verified(seen, presence.version)
         bodies.append(text if uncertain is None else text + hedged(uncertain))
     return Read(made, bodies)

@@ -115,6 +115,20 @@ def test_presences_as_of_a_position_are_the_fold_with_snapshots_and_without(
             assert found == {uid: presence for uid, presence in expected.items() if presence is not None}
 
 
+def test_nobody_was_looked_at_as_of_a_position_that_knows_nothing_of_him(ledger: Ledger, long_life: Life) -> None:
+    first = next(each for each in long_life.ledger.kept if each.uid == USERS[0]).position
+    with ledger.connection() as connection:
+        connection.execute("DELETE FROM looks")
+        connection.execute(
+            "INSERT INTO looks (uid, source, due_at, verified_at) VALUES (%s, 'main', 0, 0)", (USERS[0],)
+        )
+    before, after = (
+        again(ledger, Made(4_000_000_000 * SECOND, place), USERS[:1]).bodies[0] for place in (first - 1, first)
+    )
+    assert b'"verified_at":null' in before
+    assert b'"verified_at":"1970-01-01T00:00:00.000000Z"' in after
+
+
 def test_the_position_at_an_instant_is_the_last_one_recorded_up_to_it(ledger: Ledger) -> None:
     rows = ledger.events_recorder.ledger_rows(limit=10_000)
     with ledger.connection() as connection:
