@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from bench._explained import DOCUMENT, sections
 from ledger.domain.explain import explain
-from ledger.domain.statement import Explanation, Param, Statement
+from ledger.domain.statement import Explanation, Param, Statement, say
 from projections.evidence import gather
 from tests.support.claims import problems
 from tests.support.explained import Replayed, remembered, replayed
+from tests.support.explaining import Explaining
 from tests.support.lived import USERS, lived
 from tests.support.recordings import ALONE, WITH_POLLS, lines_of
 
@@ -91,6 +92,16 @@ def test_the_check_finds_what_is_changed(name: str) -> None:
             changed = next(a for a, b in zip(lie.statements, told.statements, strict=True) if a != b)
             assert list(problems(found.history.rows, lie)), changed
     assert tried > 100
+
+
+def test_the_check_finds_a_change_that_is_not_the_first_after_the_instant() -> None:
+    world = Explaining().hears("u-0-1-1-1-1").wait(10).hears("u-0-0-1-0-0").wait(5).hears("u-0-1-2-1-1")
+    told = world.told(ago=10, position=world.history.head()).explanation
+    lie = say("next_change", world.history.head(), status="online", changed_at=world.at)
+    statements = tuple(lie if each.code == "next_change" else each for each in told.statements)
+    assert [what.split()[0] for what in problems(world.history.rows, replace(told, statements=statements))] == [
+        "next_change"
+    ]
 
 
 def test_the_documents_pages_are_what_is_printed() -> None:
