@@ -6,7 +6,6 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from ledger.domain.as_of import InFlight
 from ledger.domain.instants import optional
 from ledger.domain.observation import Instant
 from ledger.domain.reconciled import Finding, PollObserved
@@ -33,12 +32,6 @@ SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[
     ON CONFLICT (uid, source, disagreed_at) DO UPDATE
    SET state = excluded.state, ended_at = excluded.ended_at, run = excluded.run, node = excluded.node,
        attributed_to = excluded.attributed_to, last_position = excluded.last_position
-"""
-
-_IN_FLIGHT = """
-SELECT uid, last_position, agreed_at, disagreed_at FROM drifts
- WHERE uid = ANY(%b) AND state = 'in_flight' AND last_position > %s AND last_position <= %s
- ORDER BY uid, last_position
 """
 
 # Of those that may have been there at an instant, the last ones.
@@ -106,7 +99,7 @@ class Drifts:
     """Follows the polls that said something new."""
 
     name = "drift"
-    tables = ("drifts",)
+    tables: Sequence[str] = ("drifts",)
     kinds = frozenset({"poll_observed.v1"})
 
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
@@ -232,13 +225,3 @@ def told_at(connection: Connection[TupleRow], uid: str, at: Instant) -> list[int
     """The positions of the polls that first and last told of the user's drifts which may have been there then."""
     rows = connection.execute(_TOLD_AT, (uid, at, at)).fetchall()
     return sorted({position for row in rows for position in row})
-
-
-def in_flight(
-    connection: Connection[TupleRow], uids: Sequence[str], after: int, upto: int
-) -> dict[str, list[InFlight]]:
-    """The drifts of users that a webhook on its way ended, told of between two positions, the first one excluded."""
-    found: dict[str, list[InFlight]] = {}
-    for uid, *drift in connection.cursor(binary=True).execute(_IN_FLIGHT, (texts(uids), after, upto)):
-        found.setdefault(uid, []).append(InFlight(*drift))
-    return found

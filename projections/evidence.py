@@ -20,7 +20,7 @@ AFTER = 100
 BOUNDED = 20
 SIGNS = 60
 SERVICES = 20
-REPEATS = 20
+REPEATS = 1000
 """A delivery that came more often than so is said to have come so often."""
 
 

@@ -19,8 +19,8 @@ SELECT position, stream, version, kind, recorded_at, payload FROM events
  ORDER BY position LIMIT %s
 """
 
-SPAN = 100
-"""A stretch reaches over so many positions for each event that it may hold: what is rare is found in steps."""
+SPAN = 2
+"""A stretch reaches over so many positions for each event that it may hold, so that an index serves for it."""
 
 
 class Poison(NamedTuple):
@@ -95,7 +95,7 @@ class Feed:
         row = cursor.execute(_HEAD).fetchone()
         assert row is not None
         head = row[0] if upto is None else min(row[0], upto)
-        bound = max(position, min(head, position + SPAN * limit))
+        bound = max(position, min(head, position + SPAN * self._share[0] * limit))
         rows = cursor.execute(_READ, (position, bound, self._kinds, self._known, *self._share, limit)).fetchall()
         last = rows[-1][0] if len(rows) == limit else bound
         self._kept = Stretch(position, last, last < head, [Row(*row) for row in rows], self._mapper)

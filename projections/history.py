@@ -19,7 +19,6 @@ from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import derive
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper
-from projections import drifts
 from projections.current import can_be_stored, decode_state
 from projections.shown import Rules, rules_of
 
@@ -158,8 +157,9 @@ def rules_at(
     last = 0
     for place, stream, kind, payload in connection.cursor(binary=True).execute(_RULES, (upto,)).fetchall():
         event = cast(SourceEvent, mapper.event_at(place, kind, payload))
-        if place > position and getattr(event, "at", by + 1) > by:
-            break
+        # Their instants need not ascend; what an import brought of a source is known from then on, of whatever instant.
+        if place > position and getattr(event, "at", by) > by:
+            continue
         name = stream.removeprefix(SOURCE_PREFIX)
         states[name] = evolve_source(states.get(name) or SourceState(name), event, place)
         last = place
@@ -179,9 +179,7 @@ def _with_hindsight(
     """What is known of an instant by whoever knows more than what had been recorded by then."""
     beliefs = {}
     known = dict(presences)
-    in_flight = drifts.in_flight(connection, uids, base, position)
     waiting = list(uids)
-    first: dict[str, list[Later]] = {}
     while waiting:
         # What had arrived and was only recorded later; it hardly ever fills a page.
         again = []
@@ -191,15 +189,13 @@ def _with_hindsight(
             number = arrived(events, at)
             for each in events[:number]:
                 known[uid] = evolve(known.get(uid) or Presence(uid), each.event, each.position)
-            first[uid] = events[number:]
             if number == PAGE:
                 again.append(uid)
         waiting = again
     bounded = _later(connection, mapper, _BOUNDED, uids, known, position)
     for uid in uids:
         presence = known.get(uid) or Presence(uid)
-        later = sorted({each.position: each for each in first[uid] + bounded.get(uid, [])}.values())
-        beliefs[uid] = believe(presence, later, in_flight.get(uid, ()), rules.sources, rules.policy, at)
+        beliefs[uid] = believe(presence, bounded.get(uid, ()), rules.sources, rules.policy, at)
     return beliefs
 
 

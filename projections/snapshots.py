@@ -51,7 +51,7 @@ class Snapshots:
     """Folds the events since the snapshot before; it keeps nothing itself."""
 
     name = "snapshots"
-    tables = ("snapshots",)
+    tables: Sequence[str] = ("snapshots",)
     kinds = USER_KINDS
 
     def __init__(self) -> None:

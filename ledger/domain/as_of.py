@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from ledger.domain.events import Status, WebhookObserved
+from ledger.domain.events import Status
 from ledger.domain.evolve import evolve
 from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
@@ -21,15 +21,6 @@ class Later(NamedTuple):
 
     position: int
     event: UserEvent
-
-
-class InFlight(NamedTuple):
-    """A drift that a webhook ended which said the same: its change came about between the bounds."""
-
-    position: int
-    """Of the poll's event that says so; the webhook stands before it."""
-    agreed_at: Instant | None
-    disagreed_at: Instant
 
 
 class Uncertain(NamedTuple):
@@ -51,7 +42,6 @@ class Belief(NamedTuple):
 def believe(
     presence: Presence,
     later: Iterable[Later],
-    in_flight: Sequence[InFlight],
     sources: Mapping[str, SourceState],
     policy: Policy,
     at: Instant,
@@ -63,7 +53,7 @@ def believe(
     known = presence
     uncertain: tuple[Instant, Instant, UserEvent, int] | None = None
     for position, event in later:
-        bounds = _bounds(position, event, in_flight)
+        bounds = _bounds(event)
         if bounds is None:
             continue
         earliest, latest = bounds
@@ -92,17 +82,13 @@ def arrived(later: Sequence[Later], at: Instant) -> int:
     return number
 
 
-def _bounds(position: int, event: UserEvent, in_flight: Sequence[InFlight]) -> tuple[Instant | None, Instant] | None:
+def _bounds(event: UserEvent) -> tuple[Instant | None, Instant] | None:
     """-> (after which instant what the event tells came about, None: not known; by which); None: looks told none"""
     match event:
         case Corrected(agreed_at=agreed_at, disagreed_at=int(disagreed_at)):
             return agreed_at, disagreed_at
         case Swept(earliest=earliest, latest=int(latest)):
             return earliest, latest
-        case WebhookObserved(status_before=before, status_after=after) if before != after:
-            drifts = (each for each in in_flight if position < each.position)
-            drift = next((each for each in drifts if each.disagreed_at < event.received_at), None)
-            return None if drift is None else (drift.agreed_at, drift.disagreed_at)
         case _:
             return None
 

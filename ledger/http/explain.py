@@ -21,6 +21,7 @@ from projections import history
 from projections.evidence import gather
 from projections.evidence_rows import RecordedHistory
 from projections.shown import Made
+from projections.switch import ONE_MOMENT
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 
@@ -56,8 +57,8 @@ def explained(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> R
 
 def _explanation(services: Services, uid: str, asked: Asked) -> tuple[Made, Explanation]:
     """The explanation that a request asks for, all of one snapshot."""
-    with services.ledger.connection() as connection, connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with services.past, services.ledger.connection() as connection, connection.transaction():
+        connection.execute(ONE_MOMENT.format("snapshots, drifts"), prepare=False)
         made = _made(connection, asked, services.clock.now())
         found = RecordedHistory(connection, services.ledger.events_mapper)
         known_at = None if asked.known_at is None else of_datetime(asked.known_at)

@@ -104,7 +104,7 @@ async def _past(services: Services, uids: Sequence[str], when: When) -> Read:
     """The answer about the past that a request asks for, all of one snapshot."""
 
     def read() -> Read:
-        with services.ledger.connection() as connection, connection.transaction():
+        with services.past, services.ledger.connection() as connection, connection.transaction():
             connection.execute(ONE_MOMENT.format("snapshots, drifts"), prepare=False)
             made = moment_of(connection, when, services.clock.now())
             return past.read(connection, services.ledger.events_mapper, uids, made)

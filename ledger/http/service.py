@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from threading import BoundedSemaphore
 
 import structlog
 from fastapi import FastAPI
@@ -41,6 +42,8 @@ log = structlog.get_logger()
 
 READ_CONNECTIONS = 4
 LEDGER_CONNECTIONS = 10
+PAST_CONNECTIONS = 3
+"""Of those of the ledger, for questions about the past."""
 DRAIN_SECONDS = 2.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -119,6 +122,7 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool
         ledger=ledger,
         pool=pool,
         reader=PresenceReader(pool, clock.now),
+        past=BoundedSemaphore(PAST_CONNECTIONS),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
         reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),

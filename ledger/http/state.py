@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 
 from fastapi import Request
 from psycopg import AsyncConnection
@@ -27,6 +28,8 @@ class Services:
     ledger: Ledger
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
     reader: PresenceReader
+    past: BoundedSemaphore
+    """Lets so many questions about the past at once to the ledger's connections: webhooks need them, too."""
     intake: Intake
     writer: Writer
     reconciliation: Reconciliation

@@ -23,6 +23,7 @@ from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLin
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from ledger.store.recorder import StoredRow
 from projections import current, history, slices
+from projections.switch import ONE_MOMENT
 
 USERS_AT_A_TIME = 500
 
@@ -43,7 +44,7 @@ def taken(connection: Connection[TupleRow], mapper: EventMapper, wanted: Wanted,
     """The slice of the ledger as of now; its lines are there as long as the context is. Raises UnreadableEvent."""
     users = None if wanted.users is None else [uid for uid in dict.fromkeys(wanted.users) if current.can_be_stored(uid)]
     with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute(ONE_MOMENT.format("current, source_states, snapshots"), prepare=False)
         bounds = slices.bounds(connection, wanted.since, wanted.until)
         header = Header(
             format=FORMAT,

@@ -9,7 +9,14 @@ import pytest
 from tests.support import pg
 from tests.support.service import Api, new_service
 
-NEVER: dict[str, Any] = {"status": "unknown", "reason": "never_observed", "since": None, "cause": None, "version": 0, "devices": []}
+NEVER: dict[str, Any] = {
+    "status": "unknown",
+    "reason": "never_observed",
+    "since": None,
+    "cause": None,
+    "version": 0,
+    "devices": [],
+}
 
 
 @pytest.fixture(scope="module")

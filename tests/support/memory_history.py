@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ledger.domain.as_of import Belief, InFlight, Later, arrived, believe
+from ledger.domain.as_of import Belief, Later, arrived, believe
 from ledger.domain.events import (
     BodyRejected,
     Configured,
@@ -150,10 +150,7 @@ class MemoryHistory:
         number = arrived(later, at)
         for each in later[:number]:
             presence = evolve(presence, each.event, each.position)
-        belief = believe(
-            presence, later[number:], self._in_flight(uid, base, position), rules.sources, rules.policy, at
-        )
-        return belief, rules
+        return believe(presence, later[number:], rules.sources, rules.policy, at), rules
 
     def _rules(self, base: int, known: int, at: Instant) -> Rules:
         states: dict[str, SourceState] = {}
@@ -161,20 +158,15 @@ class MemoryHistory:
         for placed in self._rules_told:
             event = placed.event
             assert isinstance(event, RULES)
-            if placed.position > known or (placed.position > base and event.at > at):
+            if placed.position > known:
                 break
+            if placed.position > base and event.at > at:
+                continue
             states[placed.source] = evolve_source(
                 states.get(placed.source) or SourceState(placed.source), event, placed.position
             )
             last = placed.position
         return rules_of(last, states)
-
-    def _in_flight(self, uid: str, after: int, upto: int) -> list[InFlight]:
-        return sorted(
-            InFlight(drift.last.position, drift.agreed_at, drift.disagreed_at)
-            for drift in self._found.get(uid, {}).values()
-            if drift.outcome == "in_flight" and after < drift.last.position <= upto
-        )
 
     def at(self, positions: Sequence[int]) -> list[Placed]:
         """The events at these positions."""

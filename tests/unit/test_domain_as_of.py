@@ -2,7 +2,7 @@
 
 import pytest
 
-from ledger.domain.as_of import Belief, InFlight, Later, Uncertain, arrived, believe
+from ledger.domain.as_of import Belief, Later, Uncertain, arrived, believe
 from ledger.domain.events import SessionId, Status, WebhookObserved
 from ledger.domain.evolve import evolve
 from ledger.domain.observation import SECOND, Instant
@@ -94,9 +94,9 @@ ONLINE = evolve(Presence("u"), webhook(0, online=True), 1)
 OFFLINE = evolve(ONLINE, webhook(5, online=False, before="online"), 2)
 
 
-def belief(presence: Presence, seconds: float, *later: object, in_flight: tuple[InFlight, ...] = ()) -> Belief:
+def belief(presence: Presence, seconds: float, *later: object) -> Belief:
     events = [Later(10 + number, event) for number, event in enumerate(later)]  # type: ignore[arg-type]
-    return believe(presence, events, in_flight, {}, DEFAULT_POLICY, at(seconds))
+    return believe(presence, events, {}, DEFAULT_POLICY, at(seconds))
 
 
 def statuses(found: Belief) -> tuple[str, str | None]:
@@ -151,17 +151,8 @@ def test_what_changes_no_status_hedges_nothing() -> None:
     assert statuses(belief(two, 15, ghost(23, agreed=10, disagreed=20))) == ("online", None)
 
 
-def test_a_webhook_that_a_look_had_foretold_was_true_by_that_look() -> None:
-    later = webhook(25, online=False, before="online")
-    drift = InFlight(11, at(10), at(20))
-    assert statuses(belief(ONLINE, 15, later, in_flight=(drift,))) == ("online", "offline")
-    assert statuses(belief(ONLINE, 21, later, in_flight=(drift,))) == ("offline", None)
-    told_before = InFlight(9, at(10), at(20))
-    assert statuses(belief(ONLINE, 21, later, in_flight=(told_before,))) == ("online", None)
-    after_it = InFlight(11, at(26), at(27))
-    assert statuses(belief(ONLINE, 21, later, in_flight=(after_it,))) == ("online", None)
-    assert statuses(belief(ONLINE, 21, later)) == ("online", None)
-    assert statuses(belief(ONLINE, 21, webhook(25, online=True, before="online"))) == ("online", None)
+def test_a_webhook_speaks_of_its_own_time_alone() -> None:
+    assert statuses(belief(ONLINE, 21, webhook(25, online=False, before="online"))) == ("online", None)
 
 
 def test_a_sweep_without_bounds_says_nothing_of_the_time_before() -> None:
