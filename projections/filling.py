@@ -16,7 +16,7 @@ from projections.projector import apply
 from projections.registry import FOLLOWING
 from projections.shares import Told
 
-BATCH_EVENTS = 60_000
+BATCH_EVENTS = 20_000
 
 APPLICATION = "presence-ledger rebuild"
 
