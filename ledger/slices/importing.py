@@ -1,11 +1,13 @@
 """Importing a slice: all of it or nothing, in one transaction, after the whole file has been checked."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from ledger.domain.history import SourceEvent, UserEvent
+from ledger.domain.history import Event, SourceEvent, UserEvent
+from ledger.domain.imported import PresenceImported
 from ledger.errors import LedgerError
 from ledger.slices.form import EventLine, Slice, StateLine
 from ledger.slices.landing import Landing, Line, mixed_up
@@ -15,8 +17,12 @@ from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, UnknownKind, UnreadableEvent, source_stream
 from ledger.store.recorder import Commit
 from projections import slices
+from projections.current import can_be_stored
 
 LINES_AT_A_TIME = 2_000
+
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
+"""As in the settings: it is part of paths and of answers."""
 
 Progress = Callable[[int, int], None]
 """Told how many lines are done, of how many."""
@@ -112,6 +118,22 @@ def _decode(file: SliceFile, numbered: Numbered, mapper: EventMapper) -> None:
     )
     if not belongs:
         raise file.wrong(numbered.number, f"holds an event that is none of the stream {line.stream!r}")
+    _check_names(file, numbered, event)
+
+
+def _check_names(file: SliceFile, numbered: Numbered, event: Event) -> None:
+    """What names a user or a source must be able to: whoever made the slice may have written anything."""
+    stream = numbered.line.stream
+    names = {getattr(event, "source", None)} - {None}
+    if stream.startswith(SOURCE_PREFIX):
+        names.add(stream.removeprefix(SOURCE_PREFIX))
+    elif not can_be_stored(stream):
+        raise file.wrong(numbered.number, "names a user whom there cannot be")
+    if isinstance(event, PresenceImported):
+        names |= {device.source for device in event.presence.devices}
+    for name in names:
+        if not _SOURCE_NAME.fullmatch(str(name)):
+            raise file.wrong(numbered.number, f"names a source that there cannot be: {name!r}")
 
 
 def _numbering(file: SliceFile, head: int) -> Kept | Shifted:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from psycopg.rows import TupleRow
@@ -213,4 +214,29 @@ def test_whatever_is_wrong_with_the_file_nothing_is_stored(ledger: Ledger, whole
     path.write_bytes(b"".join([*lines[:20], lines[20].replace(b"1", b"2", 1), *lines[21:]]))
     with pytest.raises(LedgerError, match="line 21 was altered"):
         brought(ledger, path)
+    assert everything(ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("find", "put", "what"),
+    [
+        ("stream", "source:ma in", "source"),
+        ("stream", "user:a\0", "user"),
+        ("payload", '"source":"ma/in"', "source"),
+        ("payload", '"source":"ma\\"in"', "source"),
+    ],
+)
+def test_names_that_there_cannot_be_are_refused(ledger: Ledger, tmp_path: Path, find: str, put: str, what: str) -> None:
+    """However well its sums are reckoned: whoever made a slice may have written anything."""
+    made = slice_of(eventful().kept)
+    stream = put.partition(":")[0] + ":" if find == "stream" else "user:"
+    lines = list(made.lines)
+    number = next(n for n, line in enumerate(lines) if line.stream.startswith(stream))
+    if find == "stream":
+        lines[number] = msgspec.structs.replace(lines[number], stream=put)
+    else:
+        payload = bytes(lines[number].payload).replace(b'"source":"main"', put.encode())
+        lines[number] = msgspec.structs.replace(lines[number], payload=msgspec.Raw(payload))
+    with pytest.raises(LedgerError, match=f"line {number + 2} names a {what}"):
+        brought(ledger, written(Slice(made.header, lines), tmp_path / "odd"))
     assert everything(ledger) == []
