@@ -76,13 +76,10 @@ def _against(evidence: Evidence) -> Iterator[Placed]:
 
 def _had_come(placed: Placed, evidence: Evidence) -> bool:
     """Whether what was recorded later had come about by the instant."""
-    match placed.event:
-        case Corrected(disagreed_at=int(latest)) | Swept(latest=int(latest)) | WebhookObserved(received_at=latest):
-            return latest <= evidence.at
-        case _:
-            return any(
-                found is placed and finding.disagreed_at <= evidence.at for found, _, finding in evidence.findings()
-            )
+    event = placed.event
+    latest = event.disagreed_at if isinstance(event, Corrected) else event.latest if isinstance(event, Swept) else None
+    latest = event.received_at if isinstance(event, WebhookObserved) else latest
+    return latest is not None and latest <= evidence.at
 
 
 def _confirmed(evidence: Evidence) -> Confidence | None:

@@ -140,9 +140,9 @@ def test_a_drift_whose_begin_nobody_saw_and_a_poll_of_others() -> None:
 def test_a_webhook_on_its_way_said_the_same() -> None:
     world = online().looks("open", agreed=10).wait(4).hears("u-0-0-1-0-0").wait(1)
     told = world.looks("in_flight", disagreed=5, agreed=15).told(ago=3)
-    assert told.answer == ("shown_opened", "refuted", "refuted")
+    assert told.answer == ("shown_opened", "doubtful", "doubtful_drift")
     assert told.the("drift_in_flight").positions == (7,)
-    assert world.told(ago=8).answer[2] == "doubtful_between"
+    assert world.told(ago=8).answer[2] == "certain_seen_after"
 
 
 def test_an_offline_of_somebody_unheard_of_soon_afterwards() -> None:
