@@ -2,22 +2,23 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 from psycopg import Cursor
 
 from ledger.store.mapper import USER_PREFIX, EventMapper
 from projections.projection import Followed
 
+ROWS_OF_KINDS: LiteralString = """
+SELECT position, stream, version, kind, recorded_at, payload FROM events WHERE (kind = ANY(%s) OR kind <> ALL(%s))
+"""
+"""The beginning of a query for a Row of each event of the kinds that somebody reads, and of those that nobody knows."""
+
 _HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)"
 
 # Positions are committed in their order, so nothing up to a head that was seen is still to come.
-_READ = """
-SELECT position, stream, version, kind, recorded_at, payload FROM events
- WHERE position > %s AND position <= %s AND (kind = ANY(%s) OR kind <> ALL(%s))
-   AND (hashtext(stream) & 2147483647) %% %s = %s
- ORDER BY position LIMIT %s
-"""
+_READ_TEMPLATE: LiteralString = "{} AND position > %s AND position <= %s ORDER BY position LIMIT %s"
+_READ = _READ_TEMPLATE.format(ROWS_OF_KINDS)
 
 SPAN = 2
 """A stretch reaches over so many positions for each event that it may hold, so that an index serves for it."""
@@ -79,24 +80,23 @@ class Stretch:
 
 
 class Feed:
-    """Reads stretches, of one part of so many of the streams. Projections that stand at the same place share one."""
+    """Reads stretches. Projections that stand at the same place share one."""
 
-    def __init__(self, mapper: EventMapper, kinds: Iterable[str], part: int = 0, of: int = 1) -> None:
+    def __init__(self, mapper: EventMapper, kinds: Iterable[str]) -> None:
         self._mapper = mapper
         self._kinds = sorted(kinds)
         self._known = sorted(mapper.known_kinds)
-        self._share = of, part
         self._kept: Stretch | None = None
 
-    def after(self, cursor: Cursor[Any], position: int, limit: int, upto: int | None = None) -> Stretch:
-        """What follows a position, so many events at most, and none beyond `upto`."""
-        if self._kept is not None and self._kept.after == position and self._kept.last > position and upto is None:
+    def after(self, cursor: Cursor[Any], position: int, limit: int) -> Stretch:
+        """What follows a position, so many events at most."""
+        if self._kept is not None and self._kept.after == position and self._kept.last > position:
             return self._kept
         row = cursor.execute(_HEAD).fetchone()
         assert row is not None
-        head = row[0] if upto is None else min(row[0], upto)
-        bound = max(position, min(head, position + SPAN * self._share[0] * limit))
-        rows = cursor.execute(_READ, (position, bound, self._kinds, self._known, *self._share, limit)).fetchall()
+        head = row[0]
+        bound = max(position, min(head, position + SPAN * limit))
+        rows = cursor.execute(_READ, (self._kinds, self._known, position, bound, limit)).fetchall()
         last = rows[-1][0] if len(rows) == limit else bound
         self._kept = Stretch(position, last, last < head, [Row(*row) for row in rows], self._mapper)
         return self._kept

@@ -1,6 +1,8 @@
-"""Filling a projection's new tables by its own handler: from all of the ledger, or from a share of its streams."""
+"""Filling a projection's new tables by its own handler: stream by stream at first, then as the ledger goes on."""
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import Connection, Cursor
@@ -10,13 +12,17 @@ from ledger.errors import LedgerError
 from ledger.store.ledger import translated
 from ledger.store.mapper import EventMapper
 from projections import checkpoints, switch
-from projections.feed import Feed, Poison, Stretch
+from projections.by_stream import STREAM_BY_STREAM, Part, opened
+from projections.feed import ROWS_OF_KINDS, Feed, Poison, Row, Stretch
 from projections.projection import Projection
 from projections.projector import apply
 from projections.registry import FOLLOWING
 from projections.shares import Told
 
 BATCH_EVENTS = 20_000
+
+_PART_TEMPLATE: LiteralString = "{} AND {}"
+_PART = _PART_TEMPLATE.format(ROWS_OF_KINDS, STREAM_BY_STREAM)
 
 APPLICATION = "presence-ledger rebuild"
 
@@ -26,13 +32,12 @@ class RebuildFailed(LedgerError):
 
 
 class Share(NamedTuple):
-    """Of a projection that is registered: the streams of one part of so many, up to a position."""
+    """What one process does for a projection that is registered."""
 
     database_url: str
     name: str
-    part: int
-    of: int
-    upto: int
+    parts: Sequence[Part]
+    batch_events: int
 
 
 def fill_share(share: Share, told: Told) -> set[int]:
@@ -42,8 +47,8 @@ def fill_share(share: Share, told: Told) -> set[int]:
         psycopg.connect(share.database_url, autocommit=True, application_name=APPLICATION) as connection,
     ):
         connection.execute("SET synchronous_commit = off")
-        filling = Filling(connection, FOLLOWING[share.name], part=share.part, of=share.of)
-        filling.fill(told, share.upto)
+        filling = Filling(connection, FOLLOWING[share.name], share.batch_events)
+        filling.fill_parts(share.parts, told)
     return filling.left_out
 
 
@@ -51,36 +56,39 @@ class Filling:
     """How far new tables are filled over one connection. `position` is that of the last event."""
 
     def __init__(
-        self,
-        connection: Connection[TupleRow],
-        projection: Projection,
-        batch_events: int = BATCH_EVENTS,
-        *,
-        part: int = 0,
-        of: int = 1,
+        self, connection: Connection[TupleRow], projection: Projection, batch_events: int = BATCH_EVENTS
     ) -> None:
-        mapper = EventMapper()
+        self._mapper = EventMapper()
         self.position = 0
         self.skips = checkpoints.skips(connection.cursor(), projection.name)
         self.left_out: set[int] = set()
+        self.batch_events = batch_events
         self._connection = connection
         self._projection = projection
-        self._kinds = mapper.stored_kinds(projection.kinds)
-        self._feed = Feed(mapper, self._kinds, part, of)
-        self._batch_events = batch_events
+        self._kinds = self._mapper.stored_kinds(projection.kinds)
+        self._feed = Feed(self._mapper, self._kinds)
 
-    def fill(self, told: Told, upto: int | None = None) -> None:
-        """Go on to a position, or to where the ledger is now, a transaction a batch. Raises RebuildFailed."""
-        more = True
-        while more and (upto is None or self.position < upto):
-            before = self.position
+    def fill_parts(self, parts: Sequence[Part], told: Told) -> None:
+        """Begin with these, a transaction each. Raises RebuildFailed."""
+        kinds = sorted(self._kinds), sorted(self._mapper.known_kinds)
+        for part in parts:
             with self._connection.transaction():
-                more = self.batch(self._connection.cursor(binary=True), upto)
-            told(self.position - before)
+                cursor = self._connection.cursor(binary=True)
+                with opened(self._connection, _PART, kinds, part) as events, switch.named_first(cursor):
+                    while rows := events.fetchmany(self.batch_events):
+                        self._take(cursor, Stretch(0, part.upto, True, [Row(*row) for row in rows], self._mapper))
+                        told(len(rows))
 
-    def batch(self, cursor: Cursor[Any], upto: int | None = None) -> bool:
+    def fill(self) -> None:
+        """Go on to where the ledger is now, a transaction a batch. Raises RebuildFailed."""
+        more = True
+        while more:
+            with self._connection.transaction():
+                more = self.batch(self._connection.cursor(binary=True))
+
+    def batch(self, cursor: Cursor[Any]) -> bool:
         """One stretch of the ledger; whether there is more."""
-        stretch = self._feed.after(cursor, self.position, self._batch_events, upto)
+        stretch = self._feed.after(cursor, self.position, self.batch_events)
         with switch.named_first(cursor):
             self._take(cursor, stretch)
         self.position = stretch.last
@@ -88,17 +96,16 @@ class Filling:
 
     def _take(self, cursor: Cursor[Any], stretch: Stretch) -> None:
         """What an operator had the live one leave out is tried again: this version may know better."""
-        after = stretch.after
+        taken = set[int]()
         while True:
-            events, unreadable = stretch.followed(self._kinds, self.left_out)
-            events = [event for event in events if event.position > after]
+            events, unreadable = stretch.followed(self._kinds, self.left_out | taken)
             found = apply(self._connection, cursor, self._projection, events) or unreadable
             if found is None:
                 return
             if found.position not in self.skips:
                 raise RebuildFailed(self._explain(found))
             self.left_out.add(found.position)
-            after = found.position
+            taken.update(takewhile(found.position.__ne__, [event.position for event in events]))
 
     def _explain(self, found: Poison) -> str:
         name = self._projection.name

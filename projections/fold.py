@@ -4,7 +4,7 @@ Nobody judges here and nothing is written twice, so that this takes little longe
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from typing import LiteralString, NamedTuple, cast
 
 import psycopg
 from psycopg import ServerCursor
@@ -17,31 +17,18 @@ from ledger.errors import LedgerError
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_PREFIX, EventMapper
 from projections import current, switch
-from projections.shares import Told, number_of_processes, together
-
-SORTED_EVENTS = 10_000_000
-"""So many are sorted at once by each process, by PostgreSQL and on its disk, if need be: some 4 GB."""
+from projections.by_stream import STREAM_BY_STREAM, Part, divided, opened
+from projections.shares import Told, together
 
 FETCHED_ROWS = 5_000
 
 _USUAL = "webhook_observed.v1"
 
-# User by user, so that each one's presence is at hand until it is complete. By a hash, since numbers are sorted sooner
-# than names.
-_EVENTS = """
-SELECT stream, position, nullif(kind, %s), payload FROM events
- WHERE starts_with(stream, 'user:') AND (hashtext(stream) & 2147483647) %% %s = %s AND position <= %s
- ORDER BY hashtext(stream), stream, version
+# User by user, so that each one's presence is at hand until it is complete.
+_EVENTS_TEMPLATE: LiteralString = """
+SELECT stream, position, nullif(kind, %s), payload FROM events WHERE starts_with(stream, 'user:') AND {}
 """
-
-# To go through an index would be to fetch each row from another place.
-_PLAN = (
-    "SET enable_indexscan = off",
-    "SET enable_bitmapscan = off",
-    "SET jit = off",
-    "SET work_mem = '64MB'",
-    "SET synchronous_commit = off",
-)
+_EVENTS = _EVENTS_TEMPLATE.format(STREAM_BY_STREAM)
 
 
 class FoldFailed(LedgerError):
@@ -49,12 +36,10 @@ class FoldFailed(LedgerError):
 
 
 class Share(NamedTuple):
-    """What one process does: these parts of the users, of so many in all, up to a position."""
+    """What one process does."""
 
     database_url: str
-    parts: Sequence[int]
-    of: int
-    upto: int
+    parts: Sequence[Part]
 
 
 def fold_all(database_url: str, upto: int, told: Told) -> None:
@@ -62,22 +47,17 @@ def fold_all(database_url: str, upto: int, told: Told) -> None:
 
     Raises FoldFailed, ProcessEnded, StoreUnavailable.
     """
-    processes = number_of_processes(upto)
-    passes = -(-upto // (SORTED_EVENTS * processes)) or 1
-    of = processes * passes
-    together(fold_share, [Share(database_url, range(n, of, processes), of, upto) for n in range(processes)], told)
+    together(fold_share, [Share(database_url, parts) for parts in divided(upto)], told)
 
 
 def fold_share(share: Share, told: Told) -> None:
     """Fold the parts one after another, in a transaction each."""
     mapper = EventMapper()
     with translated(), psycopg.connect(share.database_url, application_name="presence-ledger rebuild") as connection:
-        for setting in _PLAN:
-            connection.execute(setting)
+        connection.execute("SET synchronous_commit = off")
         for part in share.parts:
             cursor = connection.cursor()
-            with connection.cursor("events", binary=True) as events, switch.named_first(cursor):
-                events.execute(_EVENTS, (_USUAL, share.of, part, share.upto))
+            with opened(connection, _EVENTS, (_USUAL,), part) as events, switch.named_first(cursor):
                 current.insert(cursor, current.rows_of(_folded(events, mapper, told)))
             connection.commit()
 

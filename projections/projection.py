@@ -23,9 +23,10 @@ class Followed(NamedTuple):
 class Projection(Protocol):
     """A read model that follows the ledger.
 
-    `handle` is given events in the order of their positions, each once, and writes its tables with the cursor, in the
+    `handle` is given the events of each stream in their order, each once, and writes its tables with the cursor, in the
     transaction that also moves the checkpoint. It names its tables without a schema, so that a rebuild can fill others;
-    and what it makes of an event depends on earlier ones of the same stream alone, so that several can fill them.
+    and what it makes of an event depends on earlier ones of the same stream alone, so that a rebuild can take one
+    stream after another, and several processes can.
     """
 
     name: str

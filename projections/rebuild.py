@@ -13,10 +13,10 @@ from psycopg.rows import TupleRow
 from ledger.errors import LedgerError
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_KINDS
-from projections import checkpoints, switch
+from projections import by_stream, checkpoints, switch
 from projections.filling import APPLICATION, BATCH_EVENTS, Filling, Share, fill_share
 from projections.projection import Projection
-from projections.shares import number_of_processes, together
+from projections.shares import together
 
 LOCK = 0x70726573_72656275
 """Held by whoever rebuilds: "pres", "rebu" in ASCII."""
@@ -79,6 +79,8 @@ def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
             if not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
                 with connection.transaction():
                     switch.clear(connection.cursor())
+                # PostgreSQL notices the end of the connection later than the next rebuild may begin.
+                connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
 
 
 @contextmanager
@@ -157,30 +159,30 @@ class Rebuild:
         self.build(progress)
         with self._connection.transaction():
             switch.analyze(self._connection.cursor(), self._projection.tables)
-        return until_switched(self._switch, lambda: self._filling.fill(lambda _: None))
+        return until_switched(self._switch, self._filling.fill)
 
     def build(self, progress: Progress, upto: int | None = None) -> None:
         """Fill new tables beside the live ones, as far as the ledger goes now, or up to a position."""
         with self._connection.transaction():
             switch.begin(self._connection.cursor(), self._projection.tables)
         goal = head(self._connection) if upto is None else upto
-        # The streams of sources are few.
-        of = number_of_processes(goal) if self._projection.kinds & USER_KINDS else 1
-        done = 0
+        filling, done = self._filling, 0
 
-        def told(positions: int) -> None:
+        def told(events: int) -> None:
             nonlocal done
-            done += positions
-            progress(done // of, max(goal, done // of))
+            done += events
+            progress(min(done, goal), goal)
 
-        if of > 1:
-            # Streams depend on each other in no projection.
-            name = self._projection.name
-            shares = [Share(self._database_url, name, part, of, goal) for part in range(of)]
-            self._filling.left_out.update(*together(fill_share, shares, told))
-            self._filling.position = goal
+        # Streams depend on each other in no projection; those of sources are few.
+        divided = by_stream.divided(goal) if self._projection.kinds & USER_KINDS else [[by_stream.Part(0, 1, goal)]]
+        if len(divided) > 1:
+            name, batch = self._projection.name, filling.batch_events
+            shares = [Share(self._database_url, name, parts, batch) for parts in divided]
+            filling.left_out.update(*together(fill_share, shares, told))
         else:
-            self._filling.fill(told, goal)
+            filling.fill_parts(divided[0], told)
+        filling.position = goal
+        progress(goal, goal)
 
     def _switch(self) -> int:
         """The last events and the switch, in one transaction that the projector waits for."""

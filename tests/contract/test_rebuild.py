@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import checkpoints, rebuild, shares
+from projections import by_stream, checkpoints, rebuild, shares
 from projections.filling import RebuildFailed
 from projections.projector import Projector
 from projections.registry import FOLLOWING
@@ -72,6 +72,7 @@ def test_a_rebuilt_one_is_the_live_one_and_its_tables_are_what_they_were(
     alone_events: int,
 ) -> None:
     monkeypatch.setattr(shares, "ALONE_EVENTS", alone_events)
+    monkeypatch.setattr(by_stream, "SORTED_EVENTS", 50)
     follow_all(connection, Projector(batch_events=5))
     before = schema(connection)
     for name in FOLLOWING:

@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import fold, rebuild, shares
+from projections import by_stream, fold, rebuild, shares
 from projections.fold import FoldFailed
 from projections.rebuild_current import Compared, RebuildCurrent
 from tests.support import pg
@@ -58,7 +58,7 @@ def test_a_rebuilt_one_is_the_live_one(
     alone_events: int,
 ) -> None:
     monkeypatch.setattr(shares, "ALONE_EVENTS", alone_events)
-    monkeypatch.setattr(fold, "SORTED_EVENTS", 50)
+    monkeypatch.setattr(by_stream, "SORTED_EVENTS", 50)
     live = connection.execute(_ROWS).fetchall()
     assert run(database_url) == Compared(head(ledger), 0, [])
     assert connection.execute(_ROWS).fetchall() == live
