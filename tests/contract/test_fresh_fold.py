@@ -14,7 +14,7 @@ from ledger.domain.presence import Presence
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX
-from projections import current, rebuild, snapshots
+from projections import checkpoints, current, rebuild, snapshots
 from projections.projection import Followed, Projection
 from projections.projector import Projector
 from projections.rebuild import Rebuild
