@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.drift import Doubt
 from ledger.domain.look import Watch
 from ledger.domain.observation import Instant
-from ledger.store.arrays import texts
+from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts
 
 _SELECT: LiteralString = "SELECT uid, due_at, urgent, verified_at, doubt, looked_at FROM looks WHERE source = %s"
 
@@ -36,7 +36,7 @@ _KNOWN_AFTER: LiteralString = _SELECT + " AND uid > %s ORDER BY uid LIMIT %s"
 _WRITE = """
 INSERT INTO looks AS l (uid, source, due_at, urgent, verified_at, looked_at, doubt)
 SELECT uid, %(source)s, due_at, urgent, verified_at, looked_at, doubt
-  FROM unnest(%(uids)s::text[], %(due)s::bigint[], %(urgent)s::text[], %(verified)s::bigint[], %(looked)s::bigint[],
+  FROM unnest(%(uids)b::text[], %(due)b::bigint[], %(urgent)b::text[], %(verified)b::bigint[], %(looked)b::bigint[],
               %(doubts)s::bytea[]) AS new (uid, due_at, urgent, verified_at, looked_at, doubt)
  ORDER BY uid
     ON CONFLICT (uid, source) DO UPDATE
@@ -46,7 +46,7 @@ SELECT uid, %(source)s, due_at, urgent, verified_at, looked_at, doubt
 
 _POSTPONE = """
 INSERT INTO looks (uid, source, due_at)
-SELECT uid, %(source)s, %(due)s FROM unnest(%(uids)s::text[]) AS uid ORDER BY uid
+SELECT uid, %(source)s, %(due)s FROM unnest(%(uids)b::text[]) AS uid ORDER BY uid
     ON CONFLICT (uid, source) DO UPDATE SET due_at = excluded.due_at
 """
 
@@ -62,7 +62,7 @@ SELECT heard.uid, %(source)s,
   FROM (SELECT new.uid, new.at, new.why, old.uid IS NOT NULL AS known, old.due_at, old.urgent,
                CASE WHEN new.why IS NULL THEN new.due
                     ELSE greatest(new.at, coalesce(old.looked_at + %(spacing)s, new.at)) END AS due
-          FROM unnest(%(uids)s::text[], %(at)s::bigint[], %(due)s::bigint[], %(why)s::text[]) AS new (uid, at, due, why)
+          FROM unnest(%(uids)b::text[], %(at)b::bigint[], %(due)b::bigint[], %(why)b::text[]) AS new (uid, at, due, why)
           LEFT JOIN looks AS old ON old.uid = new.uid AND old.source = %(source)s) AS heard
  WHERE NOT heard.known OR heard.due < heard.due_at OR (heard.why IS NULL AND heard.urgent = 'confirm')
     OR (heard.why IS NOT NULL AND heard.urgent IS NULL AND heard.due_at <= heard.at)
@@ -147,10 +147,10 @@ def write(cursor: Cursor[Any], source: str, watches: Mapping[str, Watch]) -> Non
         {
             "source": source,
             "uids": list(watches),
-            "due": [watch.due_at for watch in values],
-            "urgent": [watch.urgent for watch in values],
-            "verified": [watch.verified_at for watch in values],
-            "looked": [watch.looked_at for watch in values],
+            "due": bigints([watch.due_at for watch in values]),
+            "urgent": optional_texts([watch.urgent for watch in values]),
+            "verified": optional_bigints([watch.verified_at for watch in values]),
+            "looked": optional_bigints([watch.looked_at for watch in values]),
             "doubts": [None if watch.doubt is None else _encode(watch.doubt) for watch in values],
         },
     )
@@ -158,7 +158,7 @@ def write(cursor: Cursor[Any], source: str, watches: Mapping[str, Watch]) -> Non
 
 def postpone(cursor: Cursor[Any], source: str, uids: Sequence[str], due_at: Instant) -> None:
     """Let users be looked at by an instant, whatever else is noted of them."""
-    cursor.execute(_POSTPONE, {"source": source, "uids": list(uids), "due": due_at})
+    cursor.execute(_POSTPONE, {"source": source, "uids": texts(uids), "due": due_at})
 
 
 class Heard(NamedTuple):
@@ -181,10 +181,10 @@ def hear(cursor: Cursor[Any], source: str, heard: Mapping[str, Heard], spacing: 
         _HEAR,
         {
             "source": source,
-            "uids": list(heard),
-            "at": [each.at for each in values],
-            "due": [each.due_at for each in values],
-            "why": [each.why for each in values],
+            "uids": texts(list(heard)),
+            "at": bigints([each.at for each in values]),
+            "due": bigints([each.due_at for each in values]),
+            "why": optional_texts([each.why for each in values]),
             "spacing": spacing,
         },
     )

@@ -40,6 +40,10 @@ class Projector:
         self._batch_events = batch_events
         # What another process could not take, an older version perhaps, is tried here; what this one could not, is not.
         self._refused: dict[str, int] = {}
+        self.head = 0
+        """The ledger's last position when the last round began."""
+        self.behind = 0
+        """How many positions the one that was furthest behind had to go then."""
 
     def round(self, connection: Connection[TupleRow]) -> bool:
         """Take each projection one batch further; whether one of them has still some way to go.
@@ -48,10 +52,15 @@ class Projector:
         """
         more = False
         with translated():
-            for checkpoint in checkpoints.read(connection):
-                if checkpoint.name in self._following and checkpoint.lag and not self._is_refused(checkpoint):
-                    more |= self._step(connection, self._following[checkpoint.name])
+            going = [each for each in checkpoints.read(connection) if self._goes_on(each)]
+            self.head = max([each.head for each in going], default=self.head)
+            self.behind = max([each.lag for each in going], default=0)
+            for checkpoint in going:
+                more |= self._step(connection, self._following[checkpoint.name])
         return more
+
+    def _goes_on(self, checkpoint: checkpoints.Checkpoint) -> bool:
+        return checkpoint.name in self._following and checkpoint.lag > 0 and not self._is_refused(checkpoint)
 
     def _is_refused(self, checkpoint: checkpoints.Checkpoint) -> bool:
         stopped = checkpoint.stopped_position

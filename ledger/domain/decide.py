@@ -144,7 +144,7 @@ def _overtaken_by_empty(situation: Situation) -> bool:
 
 def _any_open(presence: Presence, judgement: Judgement, effect: Effect) -> bool:
     """Whether the user has a session left once the event has been applied."""
-    known = sum(len(device.sessions) for device in presence.devices)
+    known = sum([len(device.sessions) for device in presence.devices])
     if judgement.verdict == "opened":
         known += 0 if judgement.named else 1
     elif judgement.verdict == "closed":

@@ -62,7 +62,7 @@ class Device(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     def unnamed(self) -> int:
         """How many of its sessions are known from a count alone."""
-        return sum(session.conn_id is None for session in self.sessions)
+        return sum([session.conn_id is None for session in self.sessions])
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False, array_like=True):

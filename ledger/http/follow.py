@@ -37,6 +37,13 @@ POLL_SECONDS = 1.0
 GATHER_SECONDS = 0.05
 """Under load commits follow one another within milliseconds; what they bring in this time is one batch."""
 
+REST = 3.0
+"""While webhooks come faster than it follows, it rests so many times as long as a batch took: they come first, and what
+they wait for in PostgreSQL has no niceness."""
+
+FAR_BEHIND = 200_000
+"""So many positions behind it rests no longer."""
+
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 
@@ -64,16 +71,25 @@ def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = 
                     _clear_remains(connection)
                     cleared = True
                 while not ended():
+                    head, started = projector.head, time.monotonic()
                     more = projector.round(connection)
                     pause, lost = FIRST_PAUSE_SECONDS, False
                     if not more:
                         _wait(connection)
+                    else:
+                        took = time.monotonic() - started
+                        time.sleep(rest_seconds(took, grown=projector.head - head, behind=projector.behind))
         except StoreUnavailable as error:
             if not lost:
                 log.warning("projector_lost_connection", reason=str(error))
             lost = True
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def rest_seconds(took: float, *, grown: int, behind: int) -> float:
+    """How long to rest after a round that took so long, before which the ledger had grown by so many positions."""
+    return REST * took if grown > 0 and behind < FAR_BEHIND else 0.0
 
 
 def _connected(database_url: str) -> Connection[TupleRow]:

@@ -92,3 +92,18 @@ def test_a_lost_notification_is_made_up_for(
 def test_a_database_without_tables_is_no_lost_connection(empty_database_url: str) -> None:
     with pytest.raises(psycopg.errors.UndefinedTable):
         follow.follow(empty_database_url, Projector())
+
+
+def test_it_rests_while_more_comes_unless_it_is_far_behind(
+    ledger: Ledger, connection: Connection[TupleRow], noted: Noted, life: Life
+) -> None:
+    projector, half = Projector({"drift": noted}, batch_events=5), len(life.ledger.kept) // 2
+    pour(ledger, life.ledger.kept[:half])
+    assert projector.round(connection)
+    assert (projector.head, projector.behind) == (half, half)
+    pour(ledger, life.ledger.kept[half:])
+    assert projector.round(connection)
+    assert (projector.head, projector.behind) == (len(life.ledger.kept), len(life.ledger.kept) - 5)
+    assert follow.rest_seconds(0.1, grown=projector.head - half, behind=projector.behind) == pytest.approx(0.3)
+    assert follow.rest_seconds(0.1, grown=0, behind=projector.behind) == 0
+    assert follow.rest_seconds(0.1, grown=1, behind=follow.FAR_BEHIND) == 0
