@@ -8,13 +8,10 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.instants import optional
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import Finding, PollObserved
+from ledger.domain.reconciled import UNFINISHED, Finding, PollObserved
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import SOURCE_PREFIX
 from projections.projection import Followed
-
-FINISHED = frozenset({"corrected", "cleared", "in_flight"})
-UNFINISHED = frozenset({"open", "held"})
 
 # Those that an event may change: not yet over, or told of again.
 _KNOWN = """
@@ -150,7 +147,7 @@ class _Known:
 
     def _after(self, source: str, position: int, poll: PollObserved, finding: Finding) -> Drift:
         """The drift of a finding, new or as it was told of before."""
-        ended_at = poll.answered_at if finding.outcome in FINISHED else None
+        ended_at = None if finding.outcome in UNFINISHED else poll.answered_at
         before = self._of_user.get((finding.uid, source), {}).get(finding.disagreed_at)
         if before is None:
             return Drift(

@@ -84,7 +84,7 @@ class _Sweep(msgspec.Struct, frozen=True, gc=False):
     node: str
     status_before: Status
     status_after: Status
-    rule: str
+    rule: Literal["restart", "node_retired"]
     ended: tuple[SessionName, ...]
     earliest: str | None
     latest: str | None

@@ -86,13 +86,15 @@ _decode = msgspec.msgpack.Decoder(Doubt).decode
 Watches = dict[str, Watch]
 
 
-_EVERYBODY = """
+_ADD: LiteralString = """
 INSERT INTO looks (uid, source, due_at)
 SELECT DISTINCT uid, split_part(token, '/', 1), 0
   FROM current, LATERAL string_to_table(btrim(devices), ' ') AS token
- WHERE token <> ''
+ WHERE token <> ''{}
     ON CONFLICT DO NOTHING
 """
+_ADD_EVERYBODY: LiteralString = _ADD.format("")
+_ADD_THESE: LiteralString = _ADD.format(" AND uid = ANY(%b)")
 
 
 class DueCounts(NamedTuple):
@@ -192,7 +194,12 @@ def hear(cursor: Cursor[Any], source: str, heard: Mapping[str, Heard], spacing: 
 
 def add_everybody(cursor: Cursor[Any]) -> None:
     """Put everybody on the agenda who is known and not on it, to be looked at in turn."""
-    cursor.execute(_EVERYBODY)
+    cursor.execute(_ADD_EVERYBODY)
+
+
+def add(cursor: Cursor[Any], uids: Sequence[str]) -> None:
+    """The same with these users alone."""
+    cursor.execute(_ADD_THESE, (texts(uids),))
 
 
 def verified(connection: Connection[TupleRow], uids: Sequence[str], at: Instant) -> dict[str, Instant]:

@@ -106,7 +106,8 @@ def _write(
         require_intact(verified)
     except LedgerAltered as error:
         raise LedgerAltered(
-            f"{error}\nThe backup was not written; pg_dump makes one of the ledger as it is."
+            f"{error}\nThe backup was not written: the seals would not prove all that is in it. A copy of data_dir, "
+            "made while nothing runs, keeps the ledger as it is."
         ) from error
     target.flush()
     target.seek(LINE_BYTES)

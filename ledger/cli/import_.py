@@ -1,5 +1,6 @@
 """The command `import`: brings a slice of another ledger into this one, all of it or nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def import_(
     Example: presence-ledger import incident.ndjson.gz --source main=incident
     """
     settings = settings_of(context)
-    renames = dict(_rename(each) for each in source or ())
+    renames = _renames(source or ())
     slice_file = SliceFile(file)
     with started_database_url(settings) as url:
         migrate.check(url)
@@ -54,6 +55,16 @@ def import_(
         print_json(imported._asdict())
     else:
         typer.echo(f"{file}: {_told(imported)}")
+
+
+def _renames(assignments: Sequence[str]) -> dict[str, str]:
+    renames: dict[str, str] = {}
+    for old, new in map(_rename, assignments):
+        if renames.setdefault(old, new) != new:
+            raise typer.BadParameter(
+                f"{old!r} cannot be both {renames[old]!r} and {new!r}: name one", param_hint="'--source'"
+            )
+    return renames
 
 
 def _rename(assignment: str) -> tuple[str, str]:

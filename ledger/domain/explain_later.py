@@ -7,7 +7,16 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.explain_chain import is_same_claim
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import Corrected, Finding, NodeSettled, PollObserved, SourceDark, SourceLit, Swept
+from ledger.domain.reconciled import (
+    UNFINISHED,
+    Corrected,
+    Finding,
+    NodeSettled,
+    PollObserved,
+    SourceDark,
+    SourceLit,
+    Swept,
+)
 from ledger.domain.statement import Facts, Statement, say
 
 NEAR_SECONDS = 60.0
@@ -15,8 +24,6 @@ NEAR_SECONDS = 60.0
 
 AT_MOST = 5
 """Of each kind of statement that may be made of many events."""
-
-UNFINISHED = frozenset({"open", "held"})
 
 
 def later(evidence: Evidence) -> list[Statement]:

@@ -20,6 +20,9 @@ Outcome: TypeAlias = Literal["open", "held", "corrected", "cleared", "in_flight"
 """A second look is to come; the breaker holds it; corrected; we were right, or events have overtaken the question;
 a webhook on its way said the same."""
 
+UNFINISHED: frozenset[Outcome] = frozenset({"open", "held"})
+"""The outcomes of a drift that goes on."""
+
 RunScope: TypeAlias = Literal["rotation", "start", "restart", "retired", "manual"]
 """The looks in turn and out of turn, a minute of them; everybody when an instance begins to lead; what a boot of a node
 or its retirement ends; what somebody asked for."""

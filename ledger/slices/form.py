@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -15,6 +15,12 @@ FORMAT = 1
 SUM_DIGITS = 16
 
 
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+"""A position or a version."""
+
+Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class SliceError(LedgerError):
     """A file is no slice, or not whole, or of a newer version; the text names the line."""
 
@@ -22,8 +28,8 @@ class SliceError(LedgerError):
 class Place(msgspec.Struct, frozen=True):
     """A position of the ledger, 0 before its first event, and when it was recorded."""
 
-    position: int
-    recorded_at: datetime | None = None
+    position: Annotated[int, msgspec.Meta(ge=0)]
+    recorded_at: Moment | None = None
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
@@ -33,8 +39,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     software_version: str
     rules_version: int
     """Of the rules of the software that made it; what judged its events its configurations say."""
-    since: datetime | None = msgspec.field(name="from")
-    until: datetime | None = msgspec.field(name="to")
+    since: Moment | None = msgspec.field(name="from")
+    until: Moment | None = msgspec.field(name="to")
     users: tuple[str, ...] | None
     """None: all of them, and all that their sources said."""
     pseudonymised: bool
@@ -49,11 +55,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
 class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """A line that is an event, or stands for those before the slice."""
 
-    position: int
+    position: Number
     stream: str
-    version: int
+    version: Number
     event_kind: str
-    recorded_at: datetime
+    recorded_at: Moment
     payload: msgspec.Raw
     """The very bytes that the ledger has."""
 

@@ -1,31 +1,22 @@
 """Importing a slice: all of it or nothing, in one transaction, after the whole file has been checked."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from ledger.domain.history import Event, SourceEvent, UserEvent
-from ledger.domain.imported import PresenceImported
-from ledger.errors import LedgerError
+from ledger.domain.imported import SourceImported
+from ledger.slices.checking import Progress, check, check_renames
 from ledger.slices.form import EventLine, Slice, StateLine
 from ledger.slices.landing import Landing, Line, mixed_up
-from ledger.slices.reading import Numbered, SliceFile
+from ledger.slices.reading import SliceFile
 from ledger.slices.renumbering import Kept, Moved, Shifted
 from ledger.store.ledger import Ledger, translated
-from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, UnknownKind, UnreadableEvent, source_stream
+from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 from ledger.store.recorder import Commit
 from projections import slices
-from projections.current import can_be_stored
 
 LINES_AT_A_TIME = 2_000
-
-_SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
-"""As in the settings: it is part of paths and of answers."""
-
-Progress = Callable[[int, int], None]
-"""Told how many lines are done, of how many."""
 
 
 class Imported(NamedTuple):
@@ -41,33 +32,6 @@ class Imported(NamedTuple):
     """The ledger had them all: nothing was changed."""
 
 
-class Checked(NamedTuple):
-    """What is known of a slice once all of its lines are."""
-
-    events: int
-    states: int
-    first: StateLine | EventLine | None
-    sources: frozenset[str]
-
-
-def check(file: SliceFile, mapper: EventMapper, progress: Progress) -> Checked:
-    """Read a slice from its begin to its end. Raises SliceError naming the first line that cannot be imported."""
-    counted = [0, 0]
-    first = before = None
-    sources = set()
-    for numbered in file.lines():
-        line = numbered.line
-        _decode(file, numbered, mapper)
-        if before is not None and (line.position <= before.position or line.recorded_at < before.recorded_at):
-            raise file.wrong(numbered.number, "stands before the one above it in time or in the ledger")
-        first, before = first or line, line
-        counted[isinstance(line, StateLine)] += 1
-        if line.stream.startswith(SOURCE_PREFIX):
-            sources.add(line.stream.removeprefix(SOURCE_PREFIX))
-        progress(sum(counted), 0)
-    return Checked(counted[0], counted[1], first, frozenset(sources))
-
-
 def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], progress: Progress) -> Imported:
     """Bring a slice in; `renames` gives its sources other names. Raises LedgerError, and nothing is stored.
 
@@ -75,10 +39,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
     is left as it is.
     """
     checked = check(file, ledger.events_mapper, progress)
-    if unknown := sorted(renames.keys() - checked.sources):
-        raise LedgerError(
-            f"The slice has no source {unknown[0]!r}.\nIt has: {', '.join(sorted(checked.sources)) or 'none'}."
-        )
+    check_renames(renames, checked.sources)
     if checked.first is None:
         return Imported(0, 0, 0, renumbered=False, already=True)
     renamed = {old: new for old, new in renames.items() if old != new}
@@ -100,40 +61,6 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
         landing.finish()
         place = first.position if isinstance(numbering, Kept) else numbering.of(first.position)
         return Imported(checked.events, checked.states, place, renumbered=place != first.position, already=False)
-
-
-def _decode(file: SliceFile, numbered: Numbered, mapper: EventMapper) -> None:
-    """Read the line's event, to know that it can be. Raises SliceError."""
-    line = numbered.line
-    try:
-        event = mapper.event(line.event_kind, bytes(line.payload))
-    except UnknownKind as error:
-        raise file.wrong(
-            numbered.number, f"is an event of kind {line.event_kind!r}, which a newer version wrote; upgrade this one"
-        ) from error
-    except UnreadableEvent as error:
-        raise file.wrong(numbered.number, f"holds an event that cannot be read ({error.__cause__})") from error
-    belongs = (line.stream.startswith(USER_PREFIX) and isinstance(event, UserEvent)) or (
-        line.stream.startswith(SOURCE_PREFIX) and isinstance(event, SourceEvent)
-    )
-    if not belongs:
-        raise file.wrong(numbered.number, f"holds an event that is none of the stream {line.stream!r}")
-    _check_names(file, numbered, event)
-
-
-def _check_names(file: SliceFile, numbered: Numbered, event: Event) -> None:
-    """What names a user or a source must be able to: whoever made the slice may have written anything."""
-    stream = numbered.line.stream
-    names = {getattr(event, "source", None)} - {None}
-    if stream.startswith(SOURCE_PREFIX):
-        names.add(stream.removeprefix(SOURCE_PREFIX))
-    elif not can_be_stored(stream):
-        raise file.wrong(numbered.number, "names a user whom there cannot be")
-    if isinstance(event, PresenceImported):
-        names |= {device.source for device in event.presence.devices}
-    for name in names:
-        if not _SOURCE_NAME.fullmatch(str(name)):
-            raise file.wrong(numbered.number, f"names a source that there cannot be: {name!r}")
 
 
 def _numbering(file: SliceFile, head: int) -> Kept | Shifted:
@@ -158,17 +85,18 @@ def _placed(taken: Slice, mapper: EventMapper, moved: Moved) -> Iterator[Line]:
     """The slice's lines as they are to lie in the ledger."""
     versions: dict[str, int] = {}
     for line in taken.lines:
-        is_source = line.stream.startswith(SOURCE_PREFIX)
-        stream, version = line.stream, line.version
-        if is_source:
-            # A slice of chosen users has not all that their sources said: versions have no gaps all the same.
-            version = line.version if isinstance(line, StateLine) else versions.get(stream, 0) + 1
-            versions[stream] = version
-            stream = _stream(stream, moved.sources)
-        state_of = line.stream.removeprefix(SOURCE_PREFIX) if is_source and isinstance(line, StateLine) else None
-        position = moved.numbering.add(line.position, state_of)
         payload = bytes(line.payload)
         event = mapper.event(line.event_kind, payload)
+        stream, version, state_of = line.stream, line.version, None
+        if stream.startswith(SOURCE_PREFIX):
+            # A slice of chosen users has not all that their sources said: versions have no gaps all the same.
+            if isinstance(event, SourceImported):
+                state_of = stream.removeprefix(SOURCE_PREFIX)
+            else:
+                version = versions.get(stream, 0) + 1
+            versions[stream] = version
+            stream = _stream(stream, moved.sources)
+        position = moved.numbering.add(line.position, state_of)
         kind = line.event_kind
         changed = event if moved.changes_nothing else moved.event(event, position)
         if changed is not event:

@@ -44,10 +44,10 @@ class Step(NamedTuple):
 class Judge:
     """Two worlds side by side: as recorded, and as judged with the policy that `change` makes of each one recorded."""
 
-    def __init__(self, change: Callable[[Policy], Policy], users: Collection[str] | None) -> None:
+    def __init__(self, change: Callable[[Policy], Policy]) -> None:
         self.recorded, self.replayed = PlacedDraft(), PlacedDraft()
         self._change = change
-        self._polls = Polls(self.replayed, users)
+        self._polls = Polls(self.replayed)
         self._deliveries: dict[str, DeliveryReceived] = {}
         """The last of each source, as judged again: its items follow it at once."""
         self._parted: set[str] = set()

@@ -1,11 +1,11 @@
 """Polls judged again: from the rows that their events keep, the fence, and the doubts that looks before them left."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from ledger.domain.drift import Doubt, Poll
 from ledger.domain.look import JudgedLook, Watch
-from ledger.domain.reconciled import Corrected, Finding, PollObserved
+from ledger.domain.reconciled import UNFINISHED, Corrected, Finding, PollObserved
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge, plan
 from ledger.slices.judged import Judged, PlacedDraft, Said
@@ -23,10 +23,8 @@ Recorded: TypeAlias = tuple[Finding | None, Placed | None]
 class Polls:
     """Judges polls in the order of their positions, and remembers the doubts that they leave."""
 
-    def __init__(self, draft: PlacedDraft, users: Collection[str] | None) -> None:
+    def __init__(self, draft: PlacedDraft) -> None:
         self._draft = draft
-        self._users = users
-        """The slice's; of others a poll says what cannot be judged. None: everybody."""
         self._doubts: dict[tuple[str, str], Doubt] = {}
         """By source and user, as judged again."""
         self._begun: dict[tuple[str, str], int] = {}
@@ -37,9 +35,7 @@ class Polls:
         findings = {finding.uid: finding for finding in event.findings}
         corrected = {each.uid: each for each in corrections if each.uid is not None}
         recorded: dict[str, Recorded] = {
-            uid: (findings.get(uid), corrected.get(uid))
-            for uid in dict.fromkeys([*event.rows, *findings, *corrected])
-            if self._users is None or uid in self._users
+            uid: (findings.get(uid), corrected.get(uid)) for uid in dict.fromkeys([*event.rows, *findings, *corrected])
         }
         why_not = {uid: self._why_not(poll, event, uid, finding) for uid, (finding, _) in recorded.items()}
         asked = Poll(event.poll, event.run, event.node, event.route, event.asked_at, event.answered_at, event.head)
@@ -138,7 +134,7 @@ class Polls:
             self._doubts.pop(key, None)
         else:
             self._doubts[key] = doubt
-        if finding is None or finding.outcome not in ("open", "held"):
+        if finding is None or finding.outcome not in UNFINISHED:
             self._begun.pop(key, None)
         elif _is_first(finding, event):
             self._begun[key] = finding.disagreed_at

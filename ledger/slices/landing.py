@@ -56,10 +56,9 @@ class Landing:
                 self._fold_source(line)
 
     def finish(self) -> None:
-        """Write what is kept of sources, and let everybody be looked at in turn."""
+        """Write what is kept of sources, and tell the ledger's followers."""
         rows = [sources.row_of(source, self._rules.get(name, 0)) for name, source in self._sources.items()]
         sources.write(self._commit.cursor, rows)
-        looks.add_everybody(self._commit.cursor)
         self._commit.notify()
 
     def _append(self, lines: Sequence[Line]) -> None:
@@ -84,6 +83,8 @@ class Landing:
                 event = cast(UserEvent, line.event)
                 presences[uid] = evolve(presences.get(uid) or Presence(uid), event, line.position)
         current.write(self._commit.cursor, list(current.rows_of(presences.values())))
+        # Each is to be looked at in turn: followers hear nothing of states.
+        looks.add(self._commit.cursor, list(presences))
         self._known.remember(presences)
 
     def _fold_source(self, line: Line) -> None:

@@ -55,21 +55,24 @@ class Shifted:
         self._began = began
         """The last position before the slice."""
         self._old = array("q")
-        self._states: dict[str, int] = {}
-        """Where the state of each source went."""
+        self._states: dict[str, tuple[int, int]] = {}
+        """The position of each source's state, and where it went: what stands before it, the state stands for."""
 
     def add(self, position: int, source: str | None) -> int:
         self._old.append(position)
         new = self._head + len(self._old)
         if source is not None:
-            self._states[source] = new
+            self._states[source] = position, new
         return new
 
     def of(self, position: int) -> int:
         return self._head + bisect_right(self._old, position)
 
     def of_evidence(self, position: int, source: str) -> int:
-        return self._states.get(source, self._head) if position <= self._began else self.of(position)
+        stood, stands = self._states.get(source, (0, 0))
+        if position <= stood:
+            return stands
+        return self._head if position <= self._began else self.of(position)
 
 
 class Moved(NamedTuple):

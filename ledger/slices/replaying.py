@@ -123,8 +123,7 @@ def replay_slice(
 
     `change` gives the policy to be tried in place of one on record.
     """
-    users = taken.header.users
-    judge = Judge(change, None if users is None else frozenset(users))
+    judge = Judge(change)
     side_by_side = SideBySide(judge.recorded, judge.replayed)
     replayed = Replayed(taken.header, _changed(taken.header.policy, change), side_by_side)
     lines = iter(taken.lines)

@@ -13,12 +13,11 @@ from psycopg.rows import TupleRow
 
 from ledger import __version__
 from ledger.domain import imported, source
-from ledger.domain.events import BodyRejected, ItemRejected
 from ledger.domain.history import Event, SourceEvent
 from ledger.domain.instants import of_datetime
 from ledger.domain.policy import RULES_VERSION
-from ledger.domain.reconciled import PollObserved
 from ledger.domain.source import SourceState, evolve_source
+from ledger.slices.cutting import cut, cut_state
 from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from ledger.store.recorder import StoredRow
@@ -86,7 +85,8 @@ def _states(
     connection: Connection[TupleRow], mapper: EventMapper, start: int, users: Sequence[str] | None
 ) -> Iterator[StateLine]:
     """What sources and users had come to where the slice begins, in the order of their last events."""
-    of_sources = (_source_line(connection, mapper, name, start) for name in slices.source_names(connection))
+    names = slices.source_names(connection)
+    of_sources = (_source_line(connection, mapper, name, start, users) for name in names)
     placed = sorted((line for line in of_sources if line is not None), key=_position)
     return merge(placed, _user_lines(connection, mapper, start, users), key=_position)
 
@@ -95,7 +95,9 @@ def _position(line: StateLine) -> int:
     return line.position
 
 
-def _source_line(connection: Connection[TupleRow], mapper: EventMapper, name: str, start: int) -> StateLine | None:
+def _source_line(
+    connection: Connection[TupleRow], mapper: EventMapper, name: str, start: int, users: Sequence[str] | None
+) -> StateLine | None:
     """A source's state, folded from its beginning; None where it began later."""
     state, last = SourceState(name), None
     for last in slices.of_stream(connection, source_stream(name), start):
@@ -104,7 +106,10 @@ def _source_line(connection: Connection[TupleRow], mapper: EventMapper, name: st
         state = evolve_source(state, event, last.position)
     if last is None:
         return None
-    return _state_line(mapper, source.as_imported(state), last.stream, state.version, last.position, last.recorded_at)
+    carried = source.as_imported(state)
+    if users is not None:
+        carried = cut_state(carried, frozenset(users))
+    return _state_line(mapper, carried, last.stream, state.version, last.position, last.recorded_at)
 
 
 def _user_lines(
@@ -137,14 +142,13 @@ def _state_line(
 
 
 def _about(rows: Iterator[StoredRow], mapper: EventMapper, users: Sequence[str]) -> Iterator[StoredRow]:
-    """The users' events, and what their sources said but for rejected items and for polls about others alone."""
-    chosen = set(users)
+    """The users' events, and what their sources said as far as it is not of others; to the byte where it is not cut."""
+    chosen = frozenset(users)
     for row in rows:
-        match mapper.event_at(row.position, row.kind, row.payload):
-            case ItemRejected() | BodyRejected():
-                pass
-            case PollObserved(rows=answers, findings=findings):
-                if not chosen.isdisjoint(answers) or any(finding.uid in chosen for finding in findings):
-                    yield row
-            case _:
-                yield row
+        event = mapper.event_at(row.position, row.kind, row.payload)
+        kept = cut(event, chosen)
+        if kept is event:
+            yield row
+        elif kept is not None:
+            kind, payload = mapper.kind_and_payload(kept)
+            yield row._replace(kind=kind, payload=payload)

@@ -20,8 +20,8 @@ WINDOW_SEALS = 1_000
 
 LOOK = "No event before it was altered. A backup, restored into another data_dir, tells what stood there."
 UNSEALED = (
-    "Where a version before seals wrote it, check what follows with --after; else somebody put it in or removed its "
-    "seal."
+    "Where a version before seals wrote it, `verify --after POSITION` passes over it and checks what follows; else "
+    "somebody put it in or removed its seal."
 )
 
 Told = Callable[[int, int], None]

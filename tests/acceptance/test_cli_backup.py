@@ -150,6 +150,13 @@ def test_what_is_altered_is_neither_backed_up_nor_restored(made: Path, tmp_path:
         refused = backup(data_dir, tmp_path / "file")
         assert refused.exit_code == 1
         assert "Altered at position 2: the event was removed." in refused.stderr
+        with served(data_dir) as url, unguarded(url) as connection:
+            connection.execute("DELETE FROM seals WHERE first_position = 1")
+            connection.commit()
+        unsealed = backup(data_dir, tmp_path / "file")
+        assert unsealed.exit_code == 1
+        assert "Altered at position 1: the event was never sealed. Where a version before seals" in unsealed.stderr
+        assert "\nThe backup was not written: the seals would not prove all that is in it." in unsealed.stderr
         assert list(tmp_path.iterdir()) == []
 
 

@@ -131,6 +131,22 @@ def test_of_chosen_users_it_has_theirs_and_what_concerns_everybody(
         assert versions == list(range(1, len(versions) + 1))
 
 
+def test_an_import_can_be_exported_and_imported_again(ledger: Ledger, later: Path, tmp_path: Path, server: str) -> None:
+    brought(ledger, later)
+    again = written(take(ledger), tmp_path / "again")
+    for is_empty in (True, False):
+        with pg.new_database(server) as url, opened(url) as other:
+            if not is_empty:
+                configure(other, sources=("other",))
+            assert brought(other, again).renumbered == (not is_empty)
+            streams = {row[1] for row in everything(ledger)}
+            versions = [[row[1:3] for row in everything(each) if row[1] in streams] for each in (ledger, other)]
+            assert versions[0] == versions[1]
+            assert not replayed(take(other)).differing
+            if is_empty:
+                assert states(other) == states(ledger)
+
+
 def test_importing_again_changes_nothing(ledger: Ledger, whole: Path) -> None:
     brought(ledger, whole)
     before = everything(ledger)
@@ -179,6 +195,30 @@ def test_under_another_name_a_source_keeps_its_positions_in_an_empty_ledger(ledg
         assert {d.source for p in current.load(connection, ["alice", "bob"]).values() for d in p.devices} == {"copy"}
 
 
+def test_sources_do_not_become_one(ledger: Ledger, tmp_path: Path, server: str) -> None:
+    configure(ledger, sources=("a", "b"))
+    both = written(take(ledger), tmp_path / "both")
+    with pg.new_database(server) as url, opened(url) as other:
+        for renames in ({"a": "x", "b": "x"}, {"a": "b"}):
+            with pytest.raises(LedgerError, match=r"'a' and 'b' of the slice would both be .*\n.*--source a=NEW"):
+                brought(other, both, **renames)
+            assert everything(other) == []
+        brought(other, both, a="b", b="a")
+        assert {row[1] for row in everything(other)} == {"source:a", "source:b"}
+
+
+def test_who_was_imported_is_to_be_looked_at_in_turn_and_nobody_else(
+    ledger: Ledger, whole: Path, tmp_path: Path
+) -> None:
+    brought(ledger, whole)
+    with ledger.connection() as connection, connection.transaction():
+        connection.execute("DELETE FROM looks")
+    brought(ledger, written(slice_of(eventful(uids=("a", "b", "c", "d")).kept), tmp_path / "others"), main="copy")
+    with ledger.connection() as connection:
+        found = connection.execute("SELECT uid, source, due_at, urgent FROM looks ORDER BY uid").fetchall()
+    assert found == [(uid, "copy", 0, None) for uid in ("a", "b", "c", "d")]
+
+
 def test_an_empty_slice_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
     assert brought(ledger, written(slice_of([]), tmp_path / "nothing")).already
     assert everything(ledger) == []
@@ -206,6 +246,16 @@ def test_a_slice_of_which_only_the_begin_is_there_is_refused(ledger: Ledger, who
     with pytest.raises(LedgerError, match="nothing was imported"):
         brought(ledger, others)
     assert everything(ledger) == before
+
+
+def test_a_version_that_is_missing_refuses_all_of_it(ledger: Ledger, whole: Path, tmp_path: Path) -> None:
+    taken_whole = slice_of(eventful().kept)
+    lines = list(taken_whole.lines)
+    missing = next(n for n, line in enumerate(lines) if line.stream == "user:bob")
+    altered = written(Slice(taken_whole.header, [*lines[:missing], *lines[missing + 1 :]]), tmp_path / "altered")
+    with pytest.raises(LedgerError, match=r"line \d+ is version 2 of the stream 'user:bob', where 1 comes next"):
+        brought(ledger, altered)
+    assert everything(ledger) == []
 
 
 def test_whatever_is_wrong_with_the_file_nothing_is_stored(ledger: Ledger, whole: Path, tmp_path: Path) -> None:

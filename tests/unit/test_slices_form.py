@@ -9,8 +9,8 @@ import pytest
 
 from ledger.errors import LedgerError
 from ledger.slices import writing
+from ledger.slices.checking import check
 from ledger.slices.form import FORMAT, Chain, End, SliceError
-from ledger.slices.importing import check
 from ledger.slices.reading import SliceFile, is_slice
 from tests.support.slices import MAPPER, eventful, header, slice_of, written
 

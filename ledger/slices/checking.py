@@ -1,0 +1,155 @@
+"""Checking a slice before anything of it is written: whoever made it may have written anything, with right sums."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
+
+from ledger.domain.history import Event, SourceEvent, UserEvent
+from ledger.domain.imported import PresenceImported, SourceImported
+from ledger.errors import LedgerError
+from ledger.slices.form import EventLine, Header, StateLine
+from ledger.slices.reading import Numbered, SliceFile
+from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, UnknownKind, UnreadableEvent, user_stream
+from projections.current import can_be_stored
+
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
+"""As in the settings: it is part of paths and of answers."""
+
+Progress = Callable[[int, int], None]
+"""Told how many lines are done, of how many."""
+
+Line: TypeAlias = StateLine | EventLine
+
+State: TypeAlias = PresenceImported | SourceImported
+"""What begins a stream at any version, in place of the events before."""
+
+
+class Checked(NamedTuple):
+    """What is known of a slice once all of its lines are."""
+
+    events: int
+    states: int
+    first: Line | None
+    sources: frozenset[str]
+
+
+def check(file: SliceFile, mapper: EventMapper, progress: Progress) -> Checked:
+    """Read a slice from its begin to its end. Raises SliceError naming the first line that cannot be imported."""
+    counted = [0, 0]
+    first: Line | None = None
+    sources = set()
+    order = _Order(file.header)
+    for numbered in file.lines():
+        line = numbered.line
+        event = _decoded(file, numbered, mapper)
+        for wrong in (_wrong_names(line, event), order.wrong_with(line, event)):
+            if wrong is not None:
+                raise file.wrong(numbered.number, wrong)
+        first = first or line
+        counted[isinstance(line, StateLine)] += 1
+        if line.stream.startswith(SOURCE_PREFIX):
+            sources.add(line.stream.removeprefix(SOURCE_PREFIX))
+        progress(sum(counted), 0)
+    return Checked(counted[0], counted[1], first, frozenset(sources))
+
+
+def check_renames(renames: Mapping[str, str], sources: frozenset[str]) -> None:
+    """Whether a slice's sources can have these names, by their old ones. Raises LedgerError."""
+    if unknown := sorted(renames.keys() - sources):
+        raise LedgerError(f"The slice has no source {unknown[0]!r}.\nIt has: {', '.join(sorted(sources)) or 'none'}.")
+    olds: dict[str, str] = {}
+    for old in sorted(sources):
+        new = renames.get(old, old)
+        if new in olds:
+            raise LedgerError(
+                f"The sources {olds[new]!r} and {old!r} of the slice would both be {new!r}; nothing was imported.\n"
+                f"Give each a name of its own: --source {olds[new]}=NEW --source {old}=ANOTHER."
+            )
+        olds[new] = old
+
+
+class _Order:
+    """Where each line may stand: states first, all by position and time, a stream's events version by version.
+
+    It keeps the last version of each stream.
+    """
+
+    def __init__(self, header: Header) -> None:
+        self._began = header.began.position
+        self._sources_have_gaps = header.users is not None
+        """Of chosen users, a slice has not all that their sources said."""
+        self._before: Line | None = None
+        self._versions: dict[str, int] = {}
+
+    def wrong_with(self, line: Line, event: Event) -> str | None:
+        """What is wrong with the next line's place, if anything is."""
+        before, self._before = self._before, line
+        if before is not None and (line.position <= before.position or line.recorded_at < before.recorded_at):
+            return "stands before the one above it in time or in the ledger"
+        if isinstance(line, StateLine) != (line.position <= self._began):
+            return (
+                "is a state from after the slice's begin"
+                if isinstance(line, StateLine)
+                else "is an event from before the slice's begin"
+            )
+        last = self._versions.get(line.stream)
+        self._versions[line.stream] = line.version
+        if isinstance(event, PresenceImported | SourceImported):
+            return _wrong_state(line, event, last)
+        if isinstance(line, StateLine):
+            return "is a state's, and holds an event that is none"
+        return self._wrong_version(line, last or 0)
+
+    def _wrong_version(self, line: Line, last: int) -> str | None:
+        missing = line.version - last - 1
+        gap_allowed = self._sources_have_gaps and line.stream.startswith(SOURCE_PREFIX)
+        if missing == 0 or (missing > 0 and gap_allowed):
+            return None
+        return f"is version {line.version} of the stream {line.stream!r}, where {last + 1} comes next"
+
+
+def _wrong_state(line: Line, event: State, last: int | None) -> str | None:
+    """What is wrong with a state's place, if anything is; `last` is the version of its stream's line before."""
+    if last is not None:
+        return f"is a state of the stream {line.stream!r}, of which a state or an event stands above"
+    if isinstance(event, SourceImported):
+        is_its_own = event.version == line.version
+    else:
+        carried = event.presence
+        is_its_own = (user_stream(carried.uid), carried.version, carried.position) == (
+            line.stream,
+            line.version,
+            line.position,
+        )
+    return None if is_its_own else "holds a state of another user, version or position than its own"
+
+
+def _decoded(file: SliceFile, numbered: Numbered, mapper: EventMapper) -> Event:
+    """The line's event. Raises SliceError where it cannot be read."""
+    line = numbered.line
+    try:
+        return mapper.event(line.event_kind, bytes(line.payload))
+    except UnknownKind as error:
+        raise file.wrong(
+            numbered.number, f"is an event of kind {line.event_kind!r}, which a newer version wrote; upgrade this one"
+        ) from error
+    except UnreadableEvent as error:
+        raise file.wrong(numbered.number, f"holds an event that cannot be read ({error.__cause__})") from error
+
+
+def _wrong_names(line: Line, event: Event) -> str | None:
+    """What is wrong with the stream that an event stands in, or with a name of a user or a source, if anything is."""
+    belongs = (line.stream.startswith(USER_PREFIX) and isinstance(event, UserEvent)) or (
+        line.stream.startswith(SOURCE_PREFIX) and isinstance(event, SourceEvent)
+    )
+    if not belongs:
+        return f"holds an event that is none of the stream {line.stream!r}"
+    names = {getattr(event, "source", None)} - {None}
+    if line.stream.startswith(SOURCE_PREFIX):
+        names.add(line.stream.removeprefix(SOURCE_PREFIX))
+    elif not can_be_stored(line.stream):
+        return "names a user whom there cannot be"
+    if isinstance(event, PresenceImported):
+        names |= {device.source for device in event.presence.devices}
+    odd = sorted(str(name) for name in names if not _SOURCE_NAME.fullmatch(str(name)))
+    return f"names a source that there cannot be: {odd[0]!r}" if odd else None
