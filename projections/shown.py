@@ -57,10 +57,8 @@ def plain_body(presence: Presence) -> bytes:
     if flip is None:
         return body(presence, NEVER_OBSERVED, {})
     devices = presence.devices
-    if len(devices) == 1:
-        device = devices[0]
-        status: Status = "online" if device.sessions else "offline"
-        shown = _device(device.source, device.device_flag, status, device.since, len(device.sessions))
+    if len({(device.source, device.device_flag) for device in devices}) == len(devices):
+        shown = ",".join([_plain_device(device) for device in devices])
     else:
         shown = _devices(devices, {})
     return _body(presence, flip.status, flip.since, flip.cause, "null", shown)
@@ -123,6 +121,11 @@ def _devices(devices: tuple[Device, ...], sources: Mapping[str, SourceState]) ->
         sessions = sum([len(part.sessions) for part in online])
         shown.append(_device(source, flag, derive_device(parts, sources.get(source)), since, sessions))
     return ",".join(shown)
+
+
+def _plain_device(device: Device) -> str:
+    status: Status = "online" if device.sessions else "offline"
+    return _device(device.source, device.device_flag, status, device.since, len(device.sessions))
 
 
 def _device(source: str, flag: int | None, status: Status, since: Instant, sessions: int) -> str:
