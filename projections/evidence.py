@@ -123,7 +123,6 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
         head=head,
         presence=presence,
         sources=rules.sources,
-        policy=rules.policy,
         shown=belief.shown,
         now=now.shown,
         uncertain=now.uncertain,

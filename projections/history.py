@@ -90,7 +90,7 @@ class AsOf(NamedTuple):
     def of(self, uid: str, at: Instant) -> Belief:
         """What is known of a user."""
         nobody = Presence(uid)
-        return self.beliefs.get(uid) or Belief(nobody, derive(nobody, self.rules.sources, self.rules.policy, at))
+        return self.beliefs.get(uid) or Belief(nobody, derive(nobody, self.rules.sources, at))
 
 
 def head(connection: Connection[TupleRow]) -> Head:
@@ -119,7 +119,7 @@ def as_of(
     base = min(position, position_at(connection, at))
     rules = rules_at(connection, mapper, base, (position, at))
     presences = presences_at(connection, mapper, asked, base)
-    beliefs = {uid: Belief(each, derive(each, rules.sources, rules.policy, at)) for uid, each in presences.items()}
+    beliefs = {uid: Belief(each, derive(each, rules.sources, at)) for uid, each in presences.items()}
     if base < position:
         beliefs |= _with_hindsight(connection, mapper, asked, presences, rules, at, base, position)
     return AsOf(beliefs, rules)
@@ -195,7 +195,7 @@ def _with_hindsight(
     bounded = _later(connection, mapper, _BOUNDED, uids, known, position)
     for uid in uids:
         presence = known.get(uid) or Presence(uid)
-        beliefs[uid] = believe(presence, bounded.get(uid, ()), rules.sources, rules.policy, at)
+        beliefs[uid] = believe(presence, bounded.get(uid, ()), rules.sources, at)
     return beliefs
 
 
