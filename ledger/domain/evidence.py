@@ -9,6 +9,7 @@ import msgspec
 from ledger.domain.as_of import Uncertain
 from ledger.domain.events import DeliveryReceived, WebhookObserved
 from ledger.domain.history import Event
+from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Presence
 from ledger.domain.reconciled import Finding, NodeBooted, NodeDown, PollObserved, SourceDark
@@ -28,7 +29,9 @@ class Placed(NamedTuple):
 
     @property
     def changes(self) -> bool:
-        """Whether the event changed its user's status on record."""
+        """Whether the event changed its user's status on record; an imported state begins that record."""
+        if isinstance(self.event, PresenceImported):
+            return True
         return getattr(self.event, "status_after", None) != getattr(self.event, "status_before", None)
 
 
@@ -107,9 +110,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         flip = self.presence.flip
         return flip is not None and flip.status == "offline" and self.shown.status == "online"
 
-    def doubt(self) -> Placed | None:
-        """The event that put what was known of him in doubt, where he was shown as unknown."""
-        found = None
     @property
     def grace_seconds(self) -> float:
         """The grace period of his offline."""
@@ -123,6 +123,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
             (each.policy.dark_seconds for each in sources if each is not None and each.dark_since is not None), None
         )
 
+    def doubt(self) -> Placed | None:
+        """The event that put what was known of him in doubt, where he was shown as unknown."""
+        found = None
         for placed in self.signs:
             match placed.event:
                 case SourceDark(since=since) if self.shown.reason == "source_dark" and since == self.shown.since:

@@ -151,6 +151,11 @@ def _past(claim: Claim) -> bool:
     return later and open_end and (latest <= at if past else (earliest is None or earliest < at) and latest > at)
 
 
+def _came_later(claim: Claim) -> bool:
+    """The state was recorded here later than where it comes from."""
+    return bool(claim.params["received_at"] < claim.params["imported_at"])
+
+
 def _recorded_late(claim: Claim) -> bool:
     return bool(
         claim.events[0]["position"] > claim.explanation.position and claim.params["received_at"] <= claim.explanation.at
@@ -227,6 +232,7 @@ EVIDENCE: Mapping[str, Check] = {
     "doubt_ended": _doubt_ended,
     "nothing_since": _nothing,
     "no_change_yet": _no_change,
+    "imported_later": lambda claim: claim.after()[:1] == [claim.events[0]] and _came_later(claim),
     "recorded_late": _recorded_late,
     **dict.fromkeys(_BOUNDED, _past),
     "late_offline": late_offline,
