@@ -11,7 +11,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.reconciled import RunCounts, RunEnded
 from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import Shown as Derived
-from ledger.domain.status import derive
+from ledger.domain.status import derive, longest_grace
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX
 from projections.sources import changes_rules
@@ -80,9 +80,8 @@ class Shown:
             self.transitions.setdefault(uid, []).append(((at - self._started_at) / SECOND, shown))
 
     def _derive(self, uid: str, at: Instant) -> Derived:
-        policy = next(iter(self._sources.values())).policy
-        assert policy.grace_seconds == 0
-        return derive(self._presences[uid], self._sources, policy, at)
+        assert longest_grace(self._sources) == 0
+        return derive(self._presences[uid], self._sources, at)
 
     def _count(self, counts: RunCounts) -> None:
         self.looked += counts.looked

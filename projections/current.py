@@ -20,16 +20,20 @@ _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
 # One snapshot for the head, the position of the rules and the users; a row of NULLs where none of them is known.
 _READ: LiteralString = """
-SELECT place.head, place.recorded_at, place.rules, c.uid, c.{}, c.version,
+SELECT place.head, place.recorded_at, place.rules, c.uid, {}, c.version,
        (SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)
   FROM (SELECT coalesce(max(position), 0) AS head,
                coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0) AS recorded_at,
                coalesce((SELECT max(rules_position) FROM source_states), 0) AS rules
           FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last) AS place
-  LEFT JOIN current AS c ON c.uid = ANY(%b)
+  LEFT JOIN current AS c ON c.uid = ANY(%(uids)b)
 """
-READ_BODIES: LiteralString = _READ.format("body")
-READ_STATES: LiteralString = _READ.format("state")
+_IS_DERIVED: LiteralString = "c.devices LIKE ANY(%(derived)b)"
+
+READ_BODIES: LiteralString = _READ.format("false, c.body")
+READ_STATES: LiteralString = _READ.format("true, c.state")
+READ_BOTH: LiteralString = _READ.format(f"{_IS_DERIVED}, CASE WHEN {_IS_DERIVED} THEN c.state ELSE c.body END")
+"""Of users of the sources in `derived` the states, of others the bodies; the column before it says which it is."""
 
 _INSERT: LiteralString = """
 INSERT INTO current AS c (uid, version, status, since, devices, state, body)
@@ -93,6 +97,12 @@ def rows_of(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
 def device_tokens(presence: Presence) -> str:
     """What lists and counts look for: ` source/flag/on/node source/flag/off/ `, a token for each device."""
     return f" {' '.join([_token(device) for device in presence.devices])} "
+
+
+def like_tokens(sources: Iterable[str]) -> TextArray:
+    """What `device_tokens` is LIKE of whoever has a device in one of these sources, or none that could tell."""
+    # A name's underscore is like any character: whoever is derived without need is shown the same.
+    return texts(["  ", *[f"% {source}/%" for source in sources]])
 
 
 def _token(device: Device) -> str:

@@ -17,6 +17,8 @@ EVENTS = 200
 """Of a user, before the instant and after what made the status, are looked at."""
 AFTER = 100
 """The same, after what was known."""
+ARRIVED = 1000
+"""Of a user, where all those had arrived by the instant and were only recorded later, at once: he was imported."""
 BOUNDED = 20
 SIGNS = 60
 SERVICES = 20
@@ -123,7 +125,6 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
         head=head,
         presence=presence,
         sources=rules.sources,
-        policy=rules.policy,
         shown=belief.shown,
         now=now.shown,
         uncertain=now.uncertain,
@@ -145,10 +146,19 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
 
 def _arrived(history: History, uid: str, at: Instant, base: int, position: int) -> int:
     """The version of the last event that had been recorded by the instant, or had arrived by then and is known."""
-    version = history.version_at(uid, base)
-    late = history.of_user(uid, version, version + AFTER) if base < position else []
-    events = [(each.position, each.event) for each in late if each.position <= position]
-    return version + arrived([Later(place, event) for place, event in events if isinstance(event, UserEvent)], at)
+    version, page = history.version_at(uid, base), AFTER
+    while base < position:
+        events = [
+            Later(each.position, each.event)
+            for each in history.of_user(uid, version, version + page)
+            if each.position <= position and isinstance(each.event, UserEvent)
+        ]
+        number = arrived(events, at)
+        version += number
+        if number < page:
+            break
+        page = ARRIVED
+    return version
 
 
 def _causes(belief: Belief) -> list[int]:

@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.as_of import Belief, Later, arrived, believe
 from ledger.domain.evolve import evolve
 from ledger.domain.history import SourceEvent, UserEvent
+from ledger.domain.imported import SourceImported, without_doubts_after
 from ledger.domain.instants import to_datetime
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
@@ -23,7 +24,10 @@ from projections.current import can_be_stored, decode_state
 from projections.shown import Rules, rules_of
 
 PAGE = 50
-"""Events of a user that were recorded after an instant, read at once."""
+"""Events of a user that were recorded after an instant, read at once: of nearly everybody fewer are to be taken."""
+
+TOGETHER = 20_000
+"""Events of those who have filled a page that are read at once, shared out among them."""
 
 UNBOUNDED = 2**62
 
@@ -90,7 +94,7 @@ class AsOf(NamedTuple):
     def of(self, uid: str, at: Instant) -> Belief:
         """What is known of a user."""
         nobody = Presence(uid)
-        return self.beliefs.get(uid) or Belief(nobody, derive(nobody, self.rules.sources, self.rules.policy, at))
+        return self.beliefs.get(uid) or Belief(nobody, derive(nobody, self.rules.sources, at))
 
 
 def head(connection: Connection[TupleRow]) -> Head:
@@ -119,7 +123,7 @@ def as_of(
     base = min(position, position_at(connection, at))
     rules = rules_at(connection, mapper, base, (position, at))
     presences = presences_at(connection, mapper, asked, base)
-    beliefs = {uid: Belief(each, derive(each, rules.sources, rules.policy, at)) for uid, each in presences.items()}
+    beliefs = {uid: Belief(each, derive(each, rules.sources, at)) for uid, each in presences.items()}
     if base < position:
         beliefs |= _with_hindsight(connection, mapper, asked, presences, rules, at, base, position)
     return AsOf(beliefs, rules)
@@ -157,9 +161,12 @@ def rules_at(
     last = 0
     for place, stream, kind, payload in connection.cursor(binary=True).execute(_RULES, (upto,)).fetchall():
         event = cast(SourceEvent, mapper.event_at(place, kind, payload))
-        # Their instants need not ascend; what an import brought of a source is known from then on, of whatever instant.
-        if place > position and getattr(event, "at", by) > by:
-            continue
+        if place > position:
+            # Their instants need not ascend. A state has none: it tells of the time before the slice, too.
+            if isinstance(event, SourceImported):
+                event = without_doubts_after(event, by)
+            elif getattr(event, "at", by) > by:
+                continue
         name = stream.removeprefix(SOURCE_PREFIX)
         states[name] = evolve_source(states.get(name) or SourceState(name), event, place)
         last = place
@@ -179,23 +186,23 @@ def _with_hindsight(
     """What is known of an instant by whoever knows more than what had been recorded by then."""
     beliefs = {}
     known = dict(presences)
-    waiting = list(uids)
+    waiting, page = list(uids), PAGE
     while waiting:
-        # What had arrived and was only recorded later; it hardly ever fills a page.
+        # What had arrived and was only recorded later; of an imported user that may be all of his history.
         again = []
-        following = _later(connection, mapper, _NEXT, waiting, known, position)
+        following = _later(connection, mapper, _NEXT, waiting, known, position, page)
         for uid in waiting:
             events = following.get(uid, [])
             number = arrived(events, at)
             for each in events[:number]:
                 known[uid] = evolve(known.get(uid) or Presence(uid), each.event, each.position)
-            if number == PAGE:
+            if number == page:
                 again.append(uid)
-        waiting = again
-    bounded = _later(connection, mapper, _BOUNDED, uids, known, position)
+        waiting, page = again, max(PAGE, TOGETHER // max(1, len(again)))
+    bounded = _later(connection, mapper, _BOUNDED, uids, known, position, PAGE)
     for uid in uids:
         presence = known.get(uid) or Presence(uid)
-        beliefs[uid] = believe(presence, bounded.get(uid, ()), rules.sources, rules.policy, at)
+        beliefs[uid] = believe(presence, bounded.get(uid, ()), rules.sources, at)
     return beliefs
 
 
@@ -206,12 +213,13 @@ def _later(
     uids: Sequence[str],
     known: Mapping[str, Presence],
     position: int,
+    page: int,
 ) -> dict[str, list[Later]]:
     """The next events of users after what is known of them, a page of each at most."""
     versions = bigints([known[uid].version if uid in known else 0 for uid in uids])
     found: dict[str, list[Later]] = {}
     for uid, placed, kind, payload in connection.cursor(binary=True).execute(
-        query, (texts(uids), versions, position, PAGE)
+        query, (texts(uids), versions, position, page)
     ):
         found.setdefault(uid, []).append(Later(placed, _user_event(mapper, placed, kind, payload)))
     return found

@@ -1,13 +1,15 @@
 """Lists and counts over the projection `current`: by status, device flag, source and node."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, LiteralString, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.policy import Policy
+from ledger.domain.source import SourceState
+from ledger.domain.status import longest_grace
 from projections.shown import Made
 
 HEAD: LiteralString = """
@@ -21,7 +23,7 @@ _LIST: LiteralString = """
 SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current.uid) FROM current WHERE true
 """
 
-# Of a raw status, with those apart whose offline the grace period does not show yet.
+# Of a raw status, with those apart whose offline a grace period may not show yet.
 _STATUSES: LiteralString = """
 SELECT status, count(*) FROM current WHERE status = 'online' OR since <= %s GROUP BY status
 """
@@ -70,9 +72,9 @@ class Summary(NamedTuple):
         }
 
 
-def grace_cutoff(policy: Policy, now: Instant) -> Instant:
-    """An offline that began later is not shown yet."""
-    return now - round(policy.grace_seconds * SECOND)
+def grace_cutoff(sources: Mapping[str, SourceState], now: Instant) -> Instant:
+    """An offline that began later may not be shown yet: it is within the longest grace period of these sources."""
+    return now - round(longest_grace(sources) * SECOND)
 
 
 async def page(

@@ -3,17 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.domain.observation import Instant
-from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Presence
 from ledger.domain.status import derive
-from ledger.store.arrays import texts
+from ledger.store.arrays import TextArray, texts
 from ledger.store.ledger import translated
 from projections import current, listing, sources, switch
 from projections.listing import Filter, Summary
@@ -43,7 +42,7 @@ class PresenceReader:
     def __init__(self, pool: AsyncConnectionPool[AsyncConnection[TupleRow]], now: Callable[[], Instant]) -> None:
         self._pool = pool
         self._now = now
-        self._rules = Rules(-1, {}, DEFAULT_POLICY)
+        self._rules = Rules(-1, {})
         self._waiting: list[tuple[str, asyncio.Future[tuple[Made, bytes]]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
@@ -64,12 +63,12 @@ class PresenceReader:
         """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
         async with self._snapshot() as (connection, made):
             rules = self._rules
-            cutoff = listing.grace_cutoff(rules.policy, made.at)
+            cutoff = listing.grace_cutoff(rules.sources, made.at)
             rows = await listing.page(connection, wanted, after, limit, cutoff)
         bodies = []
         for _, state, verified_at in rows:
             presence = current.decode_state(state)
-            shown = derive(presence, rules.sources, rules.policy, made.at)
+            shown = derive(presence, rules.sources, made.at)
             if wanted.status in (None, shown.status):
                 bodies.append(body(presence, shown, rules.sources) + verified(verified_at, presence.version))
         return Page(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
@@ -78,10 +77,10 @@ class PresenceReader:
         """Users and devices counted over all of `current`, in one snapshot."""
         async with self._snapshot() as (connection, made):
             rules = self._rules
-            cutoff = listing.grace_cutoff(rules.policy, made.at)
+            cutoff = listing.grace_cutoff(rules.sources, made.at)
             statuses = await listing.statuses(connection, cutoff)
             for state in await listing.states_in_grace(connection, cutoff):
-                status = derive(current.decode_state(state), rules.sources, rules.policy, made.at).status
+                status = derive(current.decode_state(state), rules.sources, made.at).status
                 statuses[status] = statuses.get(status, 0) + 1
             return Summary(made, statuses, await listing.devices_online(connection))
 
@@ -126,18 +125,19 @@ class PresenceReader:
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(binary=True)
                 while True:
-                    plain = self._rules.plain
-                    rows = await (await cursor.execute(_READ[plain], (asked,))).fetchall()
+                    rules = self._rules
+                    query, derived = _reading(rules)
+                    rows = await (await cursor.execute(query, {"uids": asked, "derived": derived})).fetchall()
                     head, recorded_at, rules_position = rows[0][:3]
-                    if rules_position == self._rules.position:
+                    if rules_position == rules.position:
                         break
                     # The rules are newer than those that the query was chosen by.
                     self._rules = await _read_rules(connection, rules_position)
-        made, rules = self._made(head, recorded_at), self._rules
+        made = self._made(head, recorded_at)
         bodies = {}
-        for *_, uid, kept, version, verified_at in rows:
+        for *_, uid, is_state, kept, version, verified_at in rows:
             if uid is not None:
-                shown = kept if plain else shown_body(current.decode_state(kept), rules, made.at)
+                shown = shown_body(current.decode_state(kept), rules, made.at) if is_state else kept
                 bodies[uid] = shown + verified(verified_at, version)
         return made, bodies
 
@@ -151,7 +151,17 @@ def _never_seen(uid: str) -> bytes:
 
 _ONE_MOMENT = switch.ONE_MOMENT.format("current")
 
-_READ = {True: current.READ_BODIES, False: current.READ_STATES}
+_NONE = current.like_tokens(())
+
+
+def _reading(rules: Rules) -> tuple[LiteralString, TextArray]:
+    """-> (the query that these rules need, of whom it is to bring the states): the bodies that are ready save half"""
+    derived = rules.derived
+    if not derived:
+        return current.READ_BODIES, _NONE
+    if len(derived) == len(rules.sources):
+        return current.READ_STATES, _NONE
+    return current.READ_BOTH, current.like_tokens(derived)
 
 
 async def _read_rules(connection: AsyncConnection[TupleRow], position: int) -> Rules:

@@ -9,10 +9,9 @@ from ledger.domain.as_of import Uncertain
 from ledger.domain.events import Status
 from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
-from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Cause, Device, Presence
 from ledger.domain.source import SourceState
-from ledger.domain.status import NEVER_OBSERVED, Shown, derive, derive_device
+from ledger.domain.status import NEVER_OBSERVED, Shown, derive, derive_device, is_plain
 
 DEVICE_NAMES: Mapping[int | None, str] = {0: "app", 1: "web", 2: "desktop", 99: "system", None: "unknown"}
 
@@ -34,25 +33,20 @@ class Rules(NamedTuple):
 
     position: int
     sources: Mapping[str, SourceState]
-    policy: Policy
 
     @property
-    def plain(self) -> bool:
-        """Whether what is shown follows from the presence alone: no grace period, no source or node in doubt."""
-        return self.policy.grace_seconds == 0 and not any(
-            source.dark_since is not None or any(node.down_since is not None for node in source.nodes.values())
-            for source in self.sources.values()
-        )
+    def derived(self) -> list[str]:
+        """The sources of whose users what is shown does not follow from the presence alone."""
+        return [name for name, source in self.sources.items() if not is_plain(source)]
 
 
 def rules_of(position: int, sources: Mapping[str, SourceState]) -> Rules:
     """The rules of these sources, as of the position of the last event that changed them."""
-    states = dict(sorted(sources.items()))
-    return Rules(position, states, next((state.policy for state in states.values()), DEFAULT_POLICY))
+    return Rules(position, dict(sorted(sources.items())))
 
 
 def plain_body(presence: Presence) -> bytes:
-    """The body of a presence where the rules are plain: what `body` says then, at half its cost."""
+    """The body of a presence whose sources are plain: what `body` says then, at half its cost."""
     flip = presence.flip
     if flip is None:
         return body(presence, NEVER_OBSERVED, {})
@@ -73,7 +67,7 @@ def body(presence: Presence, shown: Shown, sources: Mapping[str, SourceState]) -
 
 def shown_body(presence: Presence, rules: Rules, at: Instant) -> bytes:
     """The same of a presence as it is shown at an instant under these rules."""
-    return body(presence, derive(presence, rules.sources, rules.policy, at), rules.sources)
+    return body(presence, derive(presence, rules.sources, at), rules.sources)
 
 
 def verified(verified_at: Instant | None, version: int) -> bytes:

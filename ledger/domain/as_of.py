@@ -9,7 +9,6 @@ from ledger.domain.events import Status
 from ledger.domain.evolve import evolve
 from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
-from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
 from ledger.domain.reconciled import Corrected, Swept
 from ledger.domain.source import SourceState
@@ -39,13 +38,7 @@ class Belief(NamedTuple):
     uncertain: Uncertain | None = None
 
 
-def believe(
-    presence: Presence,
-    later: Iterable[Later],
-    sources: Mapping[str, SourceState],
-    policy: Policy,
-    at: Instant,
-) -> Belief:
+def believe(presence: Presence, later: Iterable[Later], sources: Mapping[str, SourceState], at: Instant) -> Belief:
     """What is known of `at` by whoever knows `later`, too; `presence` is what had been recorded by then.
 
     Later events are in the order of their positions; of those whose bounds begin after `at` none is needed.
@@ -61,11 +54,11 @@ def believe(
             known = _applied_early(known, event, position, latest)
         elif earliest is not None and earliest < at and uncertain is None:
             uncertain = (earliest, latest, event, position)
-    shown = derive(known, sources, policy, at)
+    shown = derive(known, sources, at)
     if uncertain is None:
         return Belief(known, shown)
     earliest, latest, event, position = uncertain
-    could_be = derive(_applied_early(known, event, position, at), sources, policy, at).status
+    could_be = derive(_applied_early(known, event, position, at), sources, at).status
     if could_be == shown.status:
         return Belief(known, shown)
     return Belief(known, shown, Uncertain(earliest, latest, could_be))

@@ -134,6 +134,7 @@ _CODES: Mapping[About, tuple[str, ...]] = {
         "no_change_yet",
         "nothing_since",
         "doubt_ended",
+        "imported_later",
         "recorded_late",
         "correction_before",
         "correction_before_open",

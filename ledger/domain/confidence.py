@@ -8,6 +8,7 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.explain_later import contradictions, late_offlines, open_drifts
 from ledger.domain.explain_limits import gaps_between
+from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import Corrected, Swept
 from ledger.domain.statement import Facts, Level, Statement, say
@@ -143,7 +144,7 @@ def _is_mute(evidence: Evidence) -> bool:
 
 def _likely(evidence: Evidence) -> Confidence:
     cause = evidence.event_of(evidence.shown.cause)
-    if cause is None:
+    if cause is None or isinstance(cause.event, PresenceImported):
         return _sure("likely", "likely_before_record", evidence.presence.position)
     match cause.event:
         case Corrected(looks=looks):

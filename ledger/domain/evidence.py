@@ -9,12 +9,12 @@ import msgspec
 from ledger.domain.as_of import Uncertain
 from ledger.domain.events import DeliveryReceived, WebhookObserved
 from ledger.domain.history import Event
+from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import Instant
-from ledger.domain.policy import Policy
 from ledger.domain.presence import Cause, Presence
 from ledger.domain.reconciled import Finding, NodeBooted, NodeDown, PollObserved, SourceDark
 from ledger.domain.source import SourceState
-from ledger.domain.status import Shown
+from ledger.domain.status import Shown, grace_seconds
 
 
 class Placed(NamedTuple):
@@ -29,7 +29,9 @@ class Placed(NamedTuple):
 
     @property
     def changes(self) -> bool:
-        """Whether the event changed its user's status on record."""
+        """Whether the event changed its user's status on record; an imported state begins that record."""
+        if isinstance(self.event, PresenceImported):
+            return True
         return getattr(self.event, "status_after", None) != getattr(self.event, "status_before", None)
 
 
@@ -58,9 +60,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The last one that had been recorded by the instant, as far as the answer knew."""
     head: int
     presence: Presence
-    """As of that position, as are the sources, the policy and what was shown."""
+    """As of that position, as are the sources and what was shown."""
     sources: Mapping[str, SourceState]
-    policy: Policy
     shown: Shown
     now: Shown
     """What is said of that instant today."""
@@ -108,6 +109,19 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         """Whether an offline had been reported that was not shown yet."""
         flip = self.presence.flip
         return flip is not None and flip.status == "offline" and self.shown.status == "online"
+
+    @property
+    def grace_seconds(self) -> float:
+        """The grace period of his offline."""
+        return grace_seconds(self.presence, self.sources)
+
+    @property
+    def dark_seconds(self) -> float | None:
+        """How long the source may be silent whose darkness is the reason of what was shown."""
+        sources = (self.sources.get(device.source) for device in self.presence.devices)
+        return next(
+            (each.policy.dark_seconds for each in sources if each is not None and each.dark_since is not None), None
+        )
 
     def doubt(self) -> Placed | None:
         """The event that put what was known of him in doubt, where he was shown as unknown."""

@@ -212,7 +212,8 @@ def _rule(evidence: Evidence) -> list[Statement]:
     if shown.reason is not None:
         doubt = evidence.doubt()
         place = evidence.presence.position if doubt is None else doubt.position
-        return [say(f"rule_{shown.reason}", place, dark_seconds=evidence.policy.dark_seconds)]
+        facts: Facts = {"dark_seconds": evidence.dark_seconds} if shown.reason == "source_dark" else {}
+        return [say(f"rule_{shown.reason}", place, **facts)]
     said = []
     placed = evidence.reported if evidence.in_grace else evidence.event_of(shown.cause)
     if placed is not None and isinstance(placed.event, WebhookObserved | Corrected | Swept):
@@ -221,9 +222,9 @@ def _rule(evidence: Evidence) -> list[Statement]:
         said += _effects(placed)
     flip = evidence.presence.flip
     assert flip is not None
-    if evidence.policy.grace_seconds > 0 and flip.status == "offline" and evidence.presence.before is not None:
+    seconds = evidence.grace_seconds
+    if seconds > 0 and flip.status == "offline" and evidence.presence.before is not None:
         code = "rule_grace_running" if evidence.in_grace else "rule_grace_over"
-        seconds = evidence.policy.grace_seconds
         said.append(say(code, flip.cause.position, reported_at=flip.since, grace_seconds=seconds))
     return said
 

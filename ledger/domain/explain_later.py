@@ -6,6 +6,7 @@ from itertools import islice
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.explain_chain import is_same_claim
+from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import (
     UNFINISHED,
@@ -29,6 +30,7 @@ AT_MOST = 5
 def later(evidence: Evidence) -> list[Statement]:
     """What was recorded after what was known, as far as it speaks of the instant, and until when the status held."""
     said = [_change(evidence)]
+    said += _imported_later(evidence)
     said += islice(_recorded_late(evidence), AT_MOST)
     said += islice(_contradictions(evidence), AT_MOST)
     said += islice(_late_offlines(evidence), AT_MOST)
@@ -82,6 +84,15 @@ def _told_at(evidence: Evidence, placed: Placed) -> Instant:
     """When a change came to be: where it had arrived by the instant and was not recorded yet, at its recording."""
     received_at: Instant = getattr(placed.event, "received_at", placed.recorded_at)
     return received_at if received_at > evidence.at else placed.recorded_at
+
+
+def _imported_later(evidence: Evidence) -> Iterable[Statement]:
+    """That his record here begins with an import, before which nobody could be told anything of him."""
+    for placed in evidence.after[:1]:
+        event = placed.event
+        # One that kept its instants stands where it stood in the ledger that it came from.
+        if isinstance(event, PresenceImported) and event.received_at < placed.recorded_at:
+            yield say("imported_later", placed.position, imported_at=placed.recorded_at, received_at=event.received_at)
 
 
 def _recorded_late(evidence: Evidence) -> Iterable[Statement]:

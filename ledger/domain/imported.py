@@ -48,3 +48,16 @@ def as_imported(presence: Presence, recorded_at: Instant) -> PresenceImported:
     """The event that carries a presence into another ledger."""
     status = presence.status
     return PresenceImported(received_at=recorded_at, status_before=status, status_after=status, presence=presence)
+
+
+def without_doubts_after(state: SourceImported, at: Instant) -> SourceImported:
+    """What an imported state tells of an instant that may lie before the slice: darkness and downs that had begun."""
+    nodes = {name: _replace(node, down_since=_begun_by(node.down_since, at)) for name, node in state.nodes.items()}
+    return _replace(state, nodes=nodes, dark_since=_begun_by(state.dark_since, at))
+
+
+_replace = msgspec.structs.replace
+
+
+def _begun_by(since: Instant | None, at: Instant) -> Instant | None:
+    return None if since is None or since > at else since

@@ -1,4 +1,4 @@
-"""The status shown: derived from presence, the states of its sources, the policy and the instant."""
+"""The status shown: derived from presence, the states of its sources, their policies among them, and the instant."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -7,7 +7,7 @@ import msgspec
 
 from ledger.domain.events import Status
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.policy import Policy
+from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Cause, Device, Flip, Presence, Session
 from ledger.domain.source import SourceState
 
@@ -26,7 +26,7 @@ class Shown(msgspec.Struct, frozen=True):
 NEVER_OBSERVED = Shown("unknown", None, None, "never_observed")
 
 
-def derive(presence: Presence, sources: Mapping[str, SourceState], policy: Policy, now: Instant) -> Shown:
+def derive(presence: Presence, sources: Mapping[str, SourceState], now: Instant) -> Shown:
     """Online if online in any source, else unknown if unknown in any, else offline after the grace period."""
     flip = presence.flip
     if flip is None:
@@ -37,7 +37,16 @@ def derive(presence: Presence, sources: Mapping[str, SourceState], policy: Polic
         if shown is None and device.sessions:
             return Shown("online", flip.since, flip.cause)
         doubt = doubt or shown
-    return doubt or _after_grace(flip, presence.before, policy, now)
+    return doubt or _after_grace(presence, flip, sources, now)
+
+
+def is_plain(source: SourceState) -> bool:
+    """Whether what is shown of its users follows from their presence alone: no grace period, nothing in doubt."""
+    return (
+        source.policy.grace_seconds == 0
+        and source.dark_since is None
+        and all(node.down_since is None for node in source.nodes.values())
+    )
 
 
 def derive_device(parts: Sequence[Device], source: SourceState | None) -> Status:
@@ -69,19 +78,44 @@ def _doubted_since(device: Device, session: Session, source: SourceState) -> Ins
     return max(down, default=None)
 
 
-def _after_grace(flip: Flip, before: Flip | None, policy: Policy, now: Instant) -> Shown:
+def _after_grace(presence: Presence, flip: Flip, sources: Mapping[str, SourceState], now: Instant) -> Shown:
     """An offline shows once the grace period is over; until then the online period before it does."""
-    shows_at = flip.since + round(policy.grace_seconds * SECOND)
+    before = presence.before
+    if before is None:
+        return Shown("offline", flip.since, flip.cause)
+    grace = grace_seconds(presence, sources)
+    shows_at = flip.since + round(grace * SECOND)
     # Without a grace period the clock of another instance may still be ahead of ours.
-    if before is not None and policy.grace_seconds > 0 and now < shows_at:
+    if grace > 0 and now < shows_at:
         return Shown("online", before.since, before.cause)
-    return Shown("offline", shows_at if before is not None else flip.since, flip.cause)
+    return Shown("offline", shows_at, flip.cause)
 
 
-def next_change_at(presence: Presence, policy: Policy, now: Instant) -> Instant | None:
+def grace_seconds(presence: Presence, sources: Mapping[str, SourceState]) -> float:
+    """The grace period of a user's offline: that of the source which told of it, where a device went offline last.
+
+    All sources of a service have the same; one that was imported, or that the settings no longer name, has its own.
+    """
+    if not presence.devices:
+        # Of sessions without a device flag nothing is left that names their source.
+        return longest_grace(sources)
+    source = sources.get(max(presence.devices, key=_since).source)
+    return DEFAULT_POLICY.grace_seconds if source is None else source.policy.grace_seconds
+
+
+def longest_grace(sources: Mapping[str, SourceState]) -> float:
+    """The longest grace period of all sources: whoever went offline longer ago than that is shown so."""
+    return max([source.policy.grace_seconds for source in sources.values()], default=DEFAULT_POLICY.grace_seconds)
+
+
+def _since(device: Device) -> Instant:
+    return device.since
+
+
+def next_change_at(presence: Presence, sources: Mapping[str, SourceState], now: Instant) -> Instant | None:
     """When the status shown changes by itself, without another event: the end of a grace period."""
     flip = presence.flip
     if flip is None or flip.status == "online" or presence.before is None:
         return None
-    shows_at = flip.since + round(policy.grace_seconds * SECOND)
+    shows_at = flip.since + round(grace_seconds(presence, sources) * SECOND)
     return shows_at if shows_at > now else None

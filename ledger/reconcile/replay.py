@@ -139,12 +139,12 @@ class Replay:
     def _show(self, uid: str, at: Instant) -> None:
         """Note what is shown of the user now, and when that changes by itself."""
         presence = self._draft.presence(uid)
-        shown = derive(presence, self._draft.sources, self._policy, at)
+        shown = derive(presence, self._draft.sources, at)
         story = self.result.users[uid]
         if shown.status != story.status:
             story.status = shown.status
             story.transitions.append((round((at - self._header.started_at) / SECOND, 6), shown.status))
-        due = next_change_at(presence, self._policy, at)
+        due = next_change_at(presence, self._draft.sources, at)
         if due is None:
             self._due.pop(uid, None)
         else:

@@ -44,8 +44,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     users: tuple[str, ...] | None
     """None: all of them, and all that their sources said."""
     pseudonymised: bool
-    policy: Policy
-    """The one in force at its end."""
+    policies: dict[str, Policy]
+    """Those in force at its end, by source."""
     began: Place
     """The last event before it: the states that follow are as of there."""
     head: Place

@@ -1,7 +1,7 @@
 """Replaying a slice: every verdict on record beside what the rules say now, and what that changes of what is shown."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
@@ -125,7 +125,7 @@ def replay_slice(
     """
     judge = Judge(change)
     side_by_side = SideBySide(judge.recorded, judge.replayed)
-    replayed = Replayed(taken.header, _changed(taken.header.policy, change), side_by_side)
+    replayed = Replayed(taken.header, _changed(taken.header.policies.values(), change), side_by_side)
     lines = iter(taken.lines)
     began_at = 0 if taken.header.began.recorded_at is None else of_datetime(taken.header.began.recorded_at)
     known, first = _begin(lines, mapper, judge, replayed)
@@ -184,10 +184,15 @@ def _end(header: Header, until: Instant | None) -> Instant:
     return min([*bounds, *([] if until is None else [until])], default=0)
 
 
-def _changed(policy: Policy, change: Callable[[Policy], Policy]) -> dict[str, float]:
-    tried = change(policy)
-    names = Policy.__struct_fields__
-    return {name: getattr(tried, name) for name in names if getattr(tried, name) != getattr(policy, name)}
+def _changed(policies: Iterable[Policy], change: Callable[[Policy], Policy]) -> dict[str, float]:
+    """The numbers that are others than on record, of any source."""
+    pairs = [(policy, change(policy)) for policy in policies]
+    return {
+        name: getattr(tried, name)
+        for name in Policy.__struct_fields__
+        for policy, tried in pairs
+        if getattr(tried, name) != getattr(policy, name)
+    }
 
 
 def _texts(transitions: list[Transition]) -> list[tuple[str, str]]:

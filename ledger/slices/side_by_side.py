@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 
 from ledger.domain.events import Status
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.policy import Policy
 from ledger.domain.status import derive, next_change_at
 from ledger.slices.judged import PlacedDraft
-from projections.shown import rules_of
 
 Transition = tuple[Instant, Status]
 
@@ -31,21 +29,16 @@ class Pair:
 
 
 class World:
-    """One of the two: what it shows of users, by the rules of its sources."""
+    """One of the two: what it shows of users."""
 
     def __init__(self, draft: PlacedDraft) -> None:
         self._draft = draft
-        self._policy = Policy()
-
-    def read_rules(self) -> None:
-        """The rules are others now."""
-        self._policy = rules_of(0, self._draft.sources).policy
 
     def shown(self, uid: str, at: Instant) -> tuple[Status, Instant | None]:
         """-> (the status shown, when it changes by itself)"""
         presence = self._draft.presence(uid)
-        status = derive(presence, self._draft.sources, self._policy, at).status
-        return status, next_change_at(presence, self._policy, at)
+        status = derive(presence, self._draft.sources, at).status
+        return status, next_change_at(presence, self._draft.sources, at)
 
 
 class SideBySide:
@@ -58,8 +51,6 @@ class SideBySide:
 
     def rules_changed(self, at: Instant) -> None:
         """What is shown of everybody may be another now."""
-        for world in self._worlds:
-            world.read_rules()
         self.moved(list(self.users), at)
 
     def moved(self, uids: Iterable[str], at: Instant) -> None:

@@ -45,6 +45,7 @@ def taken(connection: Connection[TupleRow], mapper: EventMapper, wanted: Wanted,
     with connection.transaction():
         connection.execute(ONE_MOMENT.format("current, source_states, snapshots"), prepare=False)
         bounds = slices.bounds(connection, wanted.since, wanted.until)
+        rules = history.rules_at(connection, mapper, bounds.stop)
         header = Header(
             format=FORMAT,
             software_version=__version__,
@@ -53,7 +54,7 @@ def taken(connection: Connection[TupleRow], mapper: EventMapper, wanted: Wanted,
             until=wanted.until,
             users=None if users is None else tuple(users),
             pseudonymised=False,
-            policy=history.rules_at(connection, mapper, bounds.stop).policy,
+            policies={name: source.policy for name, source in rules.sources.items()},
             began=Place(bounds.start, slices.recorded_at(connection, bounds.start)),
             head=Place(bounds.head, bounds.head_recorded_at),
         )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evolve import evolve
 from ledger.domain.observation import Claim, format_item, parse_item
-from ledger.domain.policy import DEFAULT_POLICY, Policy
+from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState, evolve_source
@@ -106,7 +106,7 @@ def test_every_status_is_explained_by_its_events(profile: Profile, policy: Polic
             assert presence.flip is not None
             if event.status_before != status:
                 assert position == presence.flip.cause.position or event.resumes == presence.flip.since
-            shown = derive(presence, {}, DEFAULT_POLICY, event.received_at)
+            shown = derive(presence, {}, event.received_at)
             assert shown.status == status
             parts = [derive_device([device], None) for device in presence.devices]
             assert ("online" in parts) == (status == "online")
@@ -120,7 +120,7 @@ def test_the_body_made_when_it_changes_is_the_one_made_when_it_is_asked_for(
 ) -> None:
     feed = Feed(profile).post_all(history)
     for presence in [Presence("nobody"), *feed.draft.presences.values()]:
-        shown = derive(presence, feed.draft.sources, DEFAULT_POLICY, feed.at)
+        shown = derive(presence, feed.draft.sources, feed.at)
         assert plain_body(presence) == body(presence, shown, feed.draft.sources)
 
 

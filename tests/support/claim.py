@@ -46,8 +46,12 @@ class Claim(NamedTuple):
         return later
 
     def changes(self) -> list[Event]:
-        """Those of them that changed the status on record."""
-        return [event for event in self.since() if event["status_after"] != event["status_before"]]
+        """Those of them that changed the status on record, or began it."""
+        return [
+            event
+            for event in self.since()
+            if event["status_after"] != event["status_before"] or event["kind"] == "PresenceImported"
+        ]
 
     def is_near(self) -> bool:
         """What is cited came near the instant, and before the next change of the status."""

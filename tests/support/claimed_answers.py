@@ -69,7 +69,12 @@ def _in_grace(claim: Claim) -> bool:
     reported_at = claim.params["reported_at"]
     running = reported_at in begins(offline) and 0 <= claim.explanation.at - reported_at < grace(claim)
     running = running and claim.params["since"] in begins(online)
-    return running and (online["status_after"], offline["status_after"]) == ("online", "offline")
+    return running and _ended(claim, offline) and online["status_after"] == "online"
+
+
+def _ended(claim: Claim, event: Event) -> bool:
+    """The event left nothing open; with hindsight of what was there when it came about: more may have opened since."""
+    return event["status_after"] == "offline" or (claim.hindsight and event["kind"] in ("Corrected", "Swept"))
 
 
 def _refuted(claim: Claim) -> bool:
@@ -120,7 +125,7 @@ def late_offline(claim: Claim) -> bool:
 
 
 def _opposed_by_grace(claim: Claim) -> bool:
-    return claim.events[0]["status_after"] == "offline" and claim.explanation.shown.status == "online"
+    return _ended(claim, claim.events[0]) and claim.explanation.shown.status == "online"
 
 
 def mute(claim: Claim) -> bool:

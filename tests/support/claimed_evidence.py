@@ -151,6 +151,11 @@ def _past(claim: Claim) -> bool:
     return later and open_end and (latest <= at if past else (earliest is None or earliest < at) and latest > at)
 
 
+def _came_later(claim: Claim) -> bool:
+    """The state was recorded here later than where it comes from."""
+    return bool(claim.params["received_at"] < claim.params["imported_at"])
+
+
 def _recorded_late(claim: Claim) -> bool:
     return bool(
         claim.events[0]["position"] > claim.explanation.position and claim.params["received_at"] <= claim.explanation.at
@@ -211,7 +216,8 @@ EVIDENCE: Mapping[str, Check] = {
     **dict.fromkeys(("cause_dark", "cause_node_down"), doubt),
     **dict.fromkeys(("cause_online_counted_item", "cause_offline_counted_item"), _counts),
     **dict.fromkeys(("rule_grace_running", "rule_grace_over"), _grace),
-    **dict.fromkeys(("rule_source_dark", "rule_node_down"), _dark),
+    "rule_source_dark": _dark,
+    "rule_node_down": lambda claim: not claim.params,
     "counts_swept": _swept,
     "counts_implied": lambda claim: claim.params["number"] == _sum(claim, "implied"),
     "counts_withdrawn": lambda claim: claim.params["number"] == _sum(claim, "withdrawn"),
@@ -226,6 +232,7 @@ EVIDENCE: Mapping[str, Check] = {
     "doubt_ended": _doubt_ended,
     "nothing_since": _nothing,
     "no_change_yet": _no_change,
+    "imported_later": lambda claim: claim.after()[:1] == [claim.events[0]] and _came_later(claim),
     "recorded_late": _recorded_late,
     **dict.fromkeys(_BOUNDED, _past),
     "late_offline": late_offline,

@@ -48,6 +48,7 @@ _HEADLINES: Mapping[str, Fields] = {
     "shown_corrected": same("node"),
     "shown_restart": SWEEP | same("node") | must(rule="restart", status_after="offline"),
     "shown_node_retired": SWEEP | same("node") | must(rule="node_retired", status_after="offline"),
+    "shown_before_record": must(kind="PresenceImported"),
     "shown_source_dark": same("since", "source") | must(kind="SourceDark"),
     "shown_node_down": same("node"),
 }
@@ -57,6 +58,7 @@ _CAUSES: Mapping[str, Fields] = {
     "cause_online_counted_item": SAID_ITEM | must(online=True),
     "cause_offline_item": SAID_ITEM | must(online=False),
     "cause_offline_counted_item": SAID_ITEM | must(online=False),
+    "cause_other": must(kind="PresenceImported"),
     "cause_correction": LOOK
     | same("received_at", "node")
     | {"opened": Field("opened", size=True), "closed": Field("closed", size=True)},
@@ -107,6 +109,7 @@ _LATER: Mapping[str, Fields] = {
     "reported_again": {},
     "no_change_yet": {"until": Field("recorded_at")},
     "doubt_ended": {"ended_at": Field("at")} | must(kind=("SourceLit", "NodeSettled")),
+    "imported_later": must(kind="PresenceImported") | same("received_at") | {"imported_at": Field("recorded_at")},
     "recorded_late": ITEM | same("raw", "received_at", "recorded_at"),
     **dict.fromkeys(
         ("correction_before", "correction_around"), LOOK | same("received_at", "drift", "agreed_at", "disagreed_at")
@@ -121,6 +124,7 @@ _LATER: Mapping[str, Fields] = {
 
 _LIMITS: Mapping[str, Fields] = {
     "doubtful_suspect": ITEM | same("suspect"),
+    "likely_before_record": must(kind="PresenceImported"),
     "likely_look": LOOK | same("looks"),
     "likely_sweep": SWEEP,
     "source_was_dark": must(kind="SourceDark") | same("source"),

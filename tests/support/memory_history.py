@@ -146,11 +146,11 @@ class MemoryHistory:
             elif placed.position <= position:
                 later.append(Later(placed.position, event))
         if base >= position:
-            return Belief(presence, derive(presence, rules.sources, rules.policy, at)), rules
+            return Belief(presence, derive(presence, rules.sources, at)), rules
         number = arrived(later, at)
         for each in later[:number]:
             presence = evolve(presence, each.event, each.position)
-        return believe(presence, later[number:], rules.sources, rules.policy, at), rules
+        return believe(presence, later[number:], rules.sources, at), rules
 
     def _rules(self, base: int, known: int, at: Instant) -> Rules:
         states: dict[str, SourceState] = {}

@@ -100,7 +100,7 @@ class Reconciler:
 
     def shown(self, uid: str) -> Shown:
         """What would be said of the user now."""
-        return derive(self.presence(uid), {SOURCE: self.source}, self.source.policy, self.at)
+        return derive(self.presence(uid), {SOURCE: self.source}, self.at)
 
     def pass_time(self, seconds: float) -> None:
         """Move the clock; a breaker whose time is over closes."""

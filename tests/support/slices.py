@@ -53,7 +53,7 @@ def header(**fields: object) -> Header:
         "until": None,
         "users": None,
         "pseudonymised": False,
-        "policy": DEFAULT_POLICY,
+        "policies": {SOURCE: DEFAULT_POLICY},
         "began": Place(0),
         "head": Place(0),
     }

@@ -6,7 +6,6 @@ from ledger.domain.as_of import Belief, Later, Uncertain, arrived, believe
 from ledger.domain.events import SessionId, Status, WebhookObserved
 from ledger.domain.evolve import evolve
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Presence
 from ledger.domain.reconciled import Corrected, OpenedSession, Swept, TierSet
 
@@ -96,7 +95,7 @@ OFFLINE = evolve(ONLINE, webhook(5, online=False, before="online"), 2)
 
 def belief(presence: Presence, seconds: float, *later: object) -> Belief:
     events = [Later(10 + number, event) for number, event in enumerate(later)]  # type: ignore[arg-type]
-    return believe(presence, events, {}, DEFAULT_POLICY, at(seconds))
+    return believe(presence, events, {}, at(seconds))
 
 
 def statuses(found: Belief) -> tuple[str, str | None]:

@@ -3,7 +3,7 @@
 from ledger.domain import imported, source
 from ledger.domain.events import DeliveryReceived
 from ledger.domain.evolve import evolve
-from ledger.domain.nodes import OpenRun
+from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Cause, Device, Flip, Presence, Session
@@ -27,6 +27,22 @@ def test_a_presence_comes_out_as_it_went_in() -> None:
     event = imported.as_imported(PRESENCE, T + 5)
     assert (event.received_at, event.status_before, event.status_after) == (T + 5, "online", "online")
     assert evolve(Presence("u"), event, 99) == PRESENCE
+
+
+def test_of_an_instant_before_the_slice_a_state_tells_the_doubts_that_had_begun() -> None:
+    down = {"n1": NodeState(down_since=T + 1), "n2": NodeState(down_since=T + 3), "n3": NodeState()}
+    state = source.as_imported(SourceState("main", version=1, nodes=down, dark_since=T + 2))
+    told = {
+        at: [imported.without_doubts_after(state, T + at).dark_since]
+        + [node.down_since for node in imported.without_doubts_after(state, T + at).nodes.values()]
+        for at in range(4)
+    }
+    assert told == {
+        0: [None, None, None, None],
+        1: [None, T + 1, None, None],
+        2: [T + 2, T + 1, None, None],
+        3: [T + 2, T + 1, T + 3, None],
+    }
 
 
 def test_a_source_comes_out_as_it_went_in_with_the_bodies_of_its_window() -> None:

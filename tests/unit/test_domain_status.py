@@ -5,19 +5,33 @@ from msgspec.structs import replace
 
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
-from ledger.domain.policy import DEFAULT_POLICY, Policy
+from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence, Session
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
-from ledger.domain.status import NEVER_OBSERVED, derive, derive_device, next_change_at
+from ledger.domain.status import (
+    NEVER_OBSERVED,
+    derive,
+    derive_device,
+    grace_seconds,
+    is_plain,
+    longest_grace,
+    next_change_at,
+)
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, given
 
 FIRST = STARTED_AT + round(PAUSE_SECONDS * SECOND)
 LEFT_AT = FIRST + round(PAUSE_SECONDS * SECOND)
 NOW = LEFT_AT + SECOND
-GRACE = Policy(grace_seconds=5.0)
 DOWN_AT = LEFT_AT + 1
 DARK_AT = FIRST + 2
+
+
+def graceful(name: str = "main", seconds: float = 5.0) -> dict[str, SourceState]:
+    return {name: SourceState(name, policy=Policy(grace_seconds=seconds))}
+
+
+GRACE = graceful()
 
 
 def node_down(*names: str, up: tuple[str, ...] = ()) -> dict[str, SourceState]:
@@ -30,7 +44,7 @@ def dark(name: str = "main") -> dict[str, SourceState]:
 
 
 def shown(presence: Presence, sources: dict[str, SourceState]) -> tuple[str, str | None]:
-    status = derive(presence, sources, DEFAULT_POLICY, NOW)
+    status = derive(presence, sources, NOW)
     return status.status, status.reason
 
 
@@ -42,19 +56,19 @@ TWO_NODES = given("u-0-1-5-1-1", Step("u-0-1-6-1-1", node="n2"), profile=Profile
 
 
 def test_a_user_never_observed_is_unknown() -> None:
-    assert derive(Presence("u"), {}, DEFAULT_POLICY, FIRST) is NEVER_OBSERVED
+    assert derive(Presence("u"), {}, FIRST) is NEVER_OBSERVED
     assert (NEVER_OBSERVED.status, NEVER_OBSERVED.reason) == ("unknown", "never_observed")
 
 
 def test_online_has_its_instant_and_cause() -> None:
-    status = derive(ONLINE, {}, DEFAULT_POLICY, FIRST)
+    status = derive(ONLINE, {}, FIRST)
     assert (status.status, status.since, status.reason) == ("online", FIRST, None)
     assert status.cause is not None
     assert (status.cause.kind, status.cause.at, status.cause.position) == ("webhook", FIRST, 1)
 
 
 def test_offline_shows_at_once_without_grace() -> None:
-    status = derive(OFFLINE, {}, DEFAULT_POLICY, LEFT_AT)
+    status = derive(OFFLINE, {}, LEFT_AT)
     assert (status.status, status.since) == ("offline", LEFT_AT)
 
 
@@ -84,14 +98,14 @@ def test_a_session_on_a_living_node_keeps_its_device_online() -> None:
     presence = given("u-0-1-5-1-1", Step("u-0-1-6-2-2", node="n2")).presence
     assert shown(presence, node_down("n1", up=("n2",))) == ("online", None)
     assert shown(presence, node_down("n1")) == ("online", None)
-    assert derive(presence, node_down("n1", "n2"), DEFAULT_POLICY, FIRST).since == DOWN_AT
+    assert derive(presence, node_down("n1", "n2"), FIRST).since == DOWN_AT
 
 
 def test_the_grace_period_shows_the_online_period_before() -> None:
     shows_at = LEFT_AT + 5 * SECOND
-    before = derive(OFFLINE, {}, GRACE, shows_at - 1)
+    before = derive(OFFLINE, GRACE, shows_at - 1)
     assert (before.status, before.since) == ("online", FIRST)
-    after = derive(OFFLINE, {}, GRACE, shows_at)
+    after = derive(OFFLINE, GRACE, shows_at)
     assert (after.status, after.since) == ("offline", shows_at)
 
 
@@ -107,12 +121,56 @@ def test_nothing_else_changes_by_itself(presence: Presence) -> None:
 
 
 def test_an_offline_before_any_online_shows_at_once_even_with_grace() -> None:
-    status = derive(NEVER_ONLINE, {}, GRACE, FIRST)
+    status = derive(NEVER_ONLINE, GRACE, FIRST)
     assert (status.status, status.since) == ("offline", FIRST)
 
 
 def test_a_node_that_failed_in_the_grace_period_changes_nothing() -> None:
-    assert derive(OFFLINE, node_down("n1"), GRACE, NOW).status == "online"
+    sources = {"main": replace(node_down("n1")["main"], policy=GRACE["main"].policy)}
+    assert derive(OFFLINE, sources, NOW).status == "online"
+
+
+LEFT_OTHER_LAST = given(
+    "u-0-1-5-1-1",
+    Step("u-0-1-6-1-1", source="other"),
+    "u-0-0-5-0-0",
+    Step("u-0-0-6-0-0", source="other"),
+).presence
+WITHOUT_DEVICES = replace(OFFLINE, devices=())
+
+
+@pytest.mark.parametrize(
+    ("presence", "sources", "seconds"),
+    [
+        pytest.param(OFFLINE, graceful("other"), 0.0, id="not that of a source that he was never in"),
+        pytest.param(OFFLINE, graceful("a", 1.0) | GRACE | graceful("z", 9.0), 5.0, id="that of his source"),
+        pytest.param(LEFT_OTHER_LAST, graceful("other", 9.0) | GRACE, 9.0, id="that of the source he left last"),
+        pytest.param(LEFT_OTHER_LAST, GRACE, 0.0, id="of a source that was never configured"),
+        pytest.param(WITHOUT_DEVICES, GRACE | graceful("other", 9.0), 9.0, id="the longest where none is left"),
+        pytest.param(WITHOUT_DEVICES, {}, 0.0, id="nowhere a source"),
+    ],
+)
+def test_the_grace_period_is_that_of_the_source_which_told_of_the_offline(
+    presence: Presence, sources: dict[str, SourceState], seconds: float
+) -> None:
+    assert presence.flip is not None
+    assert grace_seconds(presence, sources) == seconds
+    left_at = presence.flip.since
+    assert derive(presence, sources, left_at + 60 * SECOND).since == left_at + round(seconds * SECOND)
+    assert longest_grace(sources) >= seconds
+
+
+@pytest.mark.parametrize(
+    ("sources", "plain"),
+    [
+        (node_down(up=("n1",)), True),
+        (node_down("n1", up=("n2",)), False),
+        (dark(), False),
+        (GRACE, False),
+    ],
+)
+def test_without_grace_and_doubt_a_presence_says_what_is_shown(sources: dict[str, SourceState], plain: bool) -> None:
+    assert is_plain(sources["main"]) == plain
 
 
 def test_a_user_whom_a_dead_node_alone_held_is_back_once_the_doubt_is_over() -> None:
@@ -136,7 +194,7 @@ def test_a_devices_status(presence: Presence, sources: dict[str, SourceState], e
 
 
 def test_without_grace_an_offline_shows_even_where_the_clock_is_behind_it() -> None:
-    status = derive(OFFLINE, {}, DEFAULT_POLICY, LEFT_AT - SECOND)
+    status = derive(OFFLINE, {}, LEFT_AT - SECOND)
     assert (status.status, status.since) == ("offline", LEFT_AT)
 
 
@@ -177,10 +235,10 @@ def test_while_a_node_is_down_what_it_holds_or_may_hold_is_not_known(
 
 def test_a_doubt_began_when_the_last_of_the_nodes_went() -> None:
     sources = source_of(V2_2, n1=DOWN, n2=NodeState(down_since=DOWN_AT + 5))
-    assert derive(held_by(None), sources, DEFAULT_POLICY, NOW).since == DOWN_AT + 5
+    assert derive(held_by(None), sources, NOW).since == DOWN_AT + 5
 
 
 def test_darkness_is_said_before_a_dead_node() -> None:
     sources = {"main": replace(node_down("n1")["main"], dark_since=DARK_AT)}
     assert shown(ONLINE, sources) == ("unknown", "source_dark")
-    assert derive(ONLINE, sources, DEFAULT_POLICY, NOW).since == DARK_AT
+    assert derive(ONLINE, sources, NOW).since == DARK_AT

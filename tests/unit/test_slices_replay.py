@@ -7,7 +7,6 @@ import pytest
 
 from ledger.domain.events import Configured, DeliveryReceived, WebhookObserved
 from ledger.domain.history import Event
-from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import PollObserved
 from ledger.slices.form import Slice
@@ -183,4 +182,4 @@ def test_what_lacks_its_evidence_is_counted_and_never_called_the_same(left_out: 
 def test_nothing_at_all() -> None:
     result = replayed(slice_of([]))
     assert (result.events, result.as_dict()["users"]) == (0, {})
-    assert Policy() == result.header.policy
+    assert result.as_dict()["policy"] == {}
