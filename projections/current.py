@@ -20,20 +20,32 @@ _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
 # One snapshot for the head, the position of the rules and the users; a row of NULLs where none of them is known.
 _READ: LiteralString = """
-SELECT place.head, place.recorded_at, place.rules, c.uid, {}, c.version,
-       (SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)
+SELECT place.head, place.recorded_at, place.rules, c.uid, {}, c.version, {}
   FROM (SELECT coalesce(max(position), 0) AS head,
                coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0) AS recorded_at,
                coalesce((SELECT max(rules_position) FROM source_states), 0) AS rules
           FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last) AS place
   LEFT JOIN current AS c ON c.uid = ANY(%(uids)b)
 """
+_LAST_LOOK: LiteralString = "(SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)"
 _IS_DERIVED: LiteralString = "c.devices LIKE ANY(%(derived)b)"
+_BOTH: LiteralString = f"{_IS_DERIVED}, CASE WHEN {_IS_DERIVED} THEN c.state ELSE c.body END"
 
-READ_BODIES: LiteralString = _READ.format("false, c.body")
-READ_STATES: LiteralString = _READ.format("true, c.state")
-READ_BOTH: LiteralString = _READ.format(f"{_IS_DERIVED}, CASE WHEN {_IS_DERIVED} THEN c.state ELSE c.body END")
-"""Of users of the sources in `derived` the states, of others the bodies; the column before it says which it is."""
+
+class Reading(NamedTuple):
+    """A query for users' states or bodies; the column before these says which it is.
+
+    `looked` also finds the last look that agreed, at twice the time; `looks.LAST_VERIFIED` can find them beside it.
+    """
+
+    looked: LiteralString
+    alone: LiteralString
+
+
+BODIES = Reading(_READ.format("false, c.body", _LAST_LOOK), _READ.format("false, c.body", "NULL::bigint"))
+STATES = Reading(_READ.format("true, c.state", _LAST_LOOK), _READ.format("true, c.state", "NULL::bigint"))
+BOTH = Reading(_READ.format(_BOTH, _LAST_LOOK), _READ.format(_BOTH, "NULL::bigint"))
+"""Of users of the sources in `derived` the states, of others the bodies."""
 
 _INSERT: LiteralString = """
 INSERT INTO current AS c (uid, version, status, since, devices, state, body)

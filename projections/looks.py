@@ -77,6 +77,11 @@ SELECT count(*) FILTER (WHERE urgent IS NOT NULL), count(*)
 
 _VERIFIED = "SELECT uid, max(verified_at) FROM looks WHERE uid = ANY(%b) AND verified_at <= %s GROUP BY uid"
 
+LAST_VERIFIED: LiteralString = """
+SELECT uid, max(verified_at) FROM looks WHERE uid = ANY(%b) AND verified_at IS NOT NULL GROUP BY uid
+"""
+"""The last looks that agreed, of those users who had one."""
+
 _POSITION = "SELECT position FROM followers WHERE name = 'agenda'"
 _FOLLOWED = "UPDATE followers SET position = %s WHERE name = 'agenda'"
 

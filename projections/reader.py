@@ -1,25 +1,31 @@
 """Reading presences while the service runs: single reads that wait at the same time share one fresh query."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import LiteralString, NamedTuple
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import derive
 from ledger.store.arrays import TextArray, texts
 from ledger.store.ledger import translated
-from projections import current, listing, sources, switch
+from projections import current, listing, looks, sources, switch
 from projections.listing import Filter, Summary
 from projections.shown import NEVER_SEEN, Made, Rules, body, plain_body, rules_of, shown_body, verified
 
 SHARED_UIDS = 200
 """The most single reads that share a query."""
+
+LARGE_UIDS = 200
+"""So many at once are read by a thread: the event loop would wake for every few kilobytes that arrive."""
+
+LARGE_READS = 2
+"""So many at a time, over a connection each."""
 
 
 class Read(NamedTuple):
@@ -39,8 +45,15 @@ class Page(NamedTuple):
 class PresenceReader:
     """Reads of the table `current` from an event loop. Raises StoreUnavailable."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[TupleRow]], now: Callable[[], Instant]) -> None:
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
+        large: ConnectionPool[Connection[TupleRow]],
+        now: Callable[[], Instant],
+    ) -> None:
         self._pool = pool
+        self._large = large
+        self._large_reads = asyncio.Semaphore(LARGE_READS)
         self._now = now
         self._rules = Rules(-1, {})
         self._waiting: list[tuple[str, asyncio.Future[tuple[Made, bytes]]]] = []
@@ -56,7 +69,7 @@ class PresenceReader:
 
     async def many(self, uids: Sequence[str]) -> Read:
         """The presences of many users in the order asked, all of one snapshot."""
-        made, found = await self._query(uids)
+        made, found = await (self._query_large(uids) if len(uids) >= LARGE_UIDS else self._query(uids))
         return Read(made, [found.get(uid) or _never_seen(uid) for uid in uids])
 
     async def page(self, wanted: Filter, after: str | None, limit: int) -> Page:
@@ -120,25 +133,56 @@ class PresenceReader:
 
     async def _query(self, uids: Sequence[str]) -> tuple[Made, dict[str, bytes]]:
         """-> (what the answer was made at, body by uid of those who have a presence)"""
-        asked = texts([uid for uid in uids if current.can_be_stored(uid)])
+        asked = _asked(uids)
         with translated():
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(binary=True)
                 while True:
                     rules = self._rules
-                    query, derived = _reading(rules)
-                    rows = await (await cursor.execute(query, {"uids": asked, "derived": derived})).fetchall()
-                    head, recorded_at, rules_position = rows[0][:3]
-                    if rules_position == rules.position:
-                        break
+                    reading, derived = _reading(rules)
+                    rows = await (await cursor.execute(reading.looked, {"uids": asked, "derived": derived})).fetchall()
+                    if rows[0][2] == rules.position:
+                        return self._answers(rows, rules, None)
                     # The rules are newer than those that the query was chosen by.
-                    self._rules = await _read_rules(connection, rules_position)
-        made = self._made(head, recorded_at)
+                    self._rules = await _read_rules(connection, rows[0][2])
+
+    async def _query_large(self, uids: Sequence[str]) -> tuple[Made, dict[str, bytes]]:
+        """The same, the last looks being found at the same time: they are of no moment."""
+        asked = _asked(uids)
+        with translated():
+            async with self._large_reads:
+                (rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
+        return self._answers(rows, rules, looked)
+
+    async def _rows(self, asked: TextArray) -> tuple[list[TupleRow], Rules]:
+        """-> (rows, the rules that they are to be shown by)"""
+        while True:
+            rules = self._rules
+            reading, derived = _reading(rules)
+            rows = await asyncio.to_thread(self._fetch, reading.alone, {"uids": asked, "derived": derived})
+            if rows[0][2] == rules.position:
+                return rows, rules
+            async with self._pool.connection() as connection:
+                self._rules = await _read_rules(connection, rows[0][2])
+
+    def _fetch(self, query: LiteralString, params: Mapping[str, TextArray]) -> list[TupleRow]:
+        with self._large.connection() as connection:
+            return connection.cursor(binary=True).execute(query, params).fetchall()
+
+    async def _last_looks(self, asked: TextArray) -> dict[str, Instant]:
+        async with self._pool.connection() as connection:
+            cursor = connection.cursor(binary=True)
+            return dict(await (await cursor.execute(looks.LAST_VERIFIED, (asked,))).fetchall())
+
+    def _answers(
+        self, rows: Sequence[TupleRow], rules: Rules, looked: Mapping[str, Instant] | None
+    ) -> tuple[Made, dict[str, bytes]]:
+        made = self._made(*rows[0][:2])
         bodies = {}
-        for *_, uid, is_state, kept, version, verified_at in rows:
+        for *_, uid, is_state, kept, version, last_look in rows:
             if uid is not None:
                 shown = shown_body(current.decode_state(kept), rules, made.at) if is_state else kept
-                bodies[uid] = shown + verified(verified_at, version)
+                bodies[uid] = shown + verified(last_look if looked is None else looked.get(uid), version)
         return made, bodies
 
     def _made(self, head: int, recorded_at: Instant) -> Made:
@@ -154,14 +198,18 @@ _ONE_MOMENT = switch.ONE_MOMENT.format("current")
 _NONE = current.like_tokens(())
 
 
-def _reading(rules: Rules) -> tuple[LiteralString, TextArray]:
+def _asked(uids: Sequence[str]) -> TextArray:
+    return texts([uid for uid in uids if current.can_be_stored(uid)])
+
+
+def _reading(rules: Rules) -> tuple[current.Reading, TextArray]:
     """-> (the query that these rules need, of whom it is to bring the states): the bodies that are ready save half"""
     derived = rules.derived
     if not derived:
-        return current.READ_BODIES, _NONE
+        return current.BODIES, _NONE
     if len(derived) == len(rules.sources):
-        return current.READ_STATES, _NONE
-    return current.READ_BOTH, current.like_tokens(derived)
+        return current.STATES, _NONE
+    return current.BOTH, current.like_tokens(derived)
 
 
 async def _read_rules(connection: AsyncConnection[TupleRow], position: int) -> Rules:

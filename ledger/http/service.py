@@ -7,13 +7,14 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from threading import BoundedSemaphore
+from typing import Any, NamedTuple
 
 import structlog
 from fastapi import FastAPI
 from msgspec.structs import replace
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ledger import __version__
 from ledger.domain.decide import Look
@@ -36,7 +37,7 @@ from ledger.store import api_keys, migrate, seals
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
 from ledger.store.seal import SealKey, seal_keys
-from projections.reader import PresenceReader
+from projections.reader import LARGE_READS, PresenceReader
 
 log = structlog.get_logger()
 
@@ -47,6 +48,14 @@ PAST_CONNECTIONS = 3
 DRAIN_SECONDS = 2.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+LargePool = ConnectionPool[Connection[TupleRow]]
+
+
+class Pools(NamedTuple):
+    """Connections for reading: for what is answered at once, and for many users at a time."""
+
+    short: Pool
+    large: LargePool
 
 
 @asynccontextmanager
@@ -62,9 +71,8 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
         _warn_of_another_key(ledger, settings)
-        services = _services(
-            settings, folder, ledger, await stack.enter_async_context(_pool(database_url)), database_url
-        )
+        pools = await stack.enter_async_context(_pools(database_url))
+        services = _services(settings, folder, ledger, pools, database_url)
         configurations = _configurations(settings)
         names = list(configurations)
         await asyncio.to_thread(
@@ -96,7 +104,7 @@ async def serve(
             await http.stop()
 
 
-def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool, database_url: str) -> Services:
+def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Pools, database_url: str) -> Services:
     counters, clock = Counters(), Clock()
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
@@ -120,8 +128,8 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool
         settings=settings,
         instance=instance,
         ledger=ledger,
-        pool=pool,
-        reader=PresenceReader(pool, clock.now),
+        pool=pools.short,
+        reader=PresenceReader(pools.short, pools.large, clock.now),
         past=BoundedSemaphore(PAST_CONNECTIONS),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
@@ -146,18 +154,18 @@ def _configurations(settings: Settings) -> dict[str, Configuration]:
 
 
 @asynccontextmanager
-async def _pool(database_url: str) -> AsyncIterator[Pool]:
-    pool: Pool = AsyncConnectionPool(
-        database_url,
-        min_size=1,
-        max_size=READ_CONNECTIONS,
-        timeout=CONNECT_SECONDS,
-        reconnect_timeout=RECONNECT_SECONDS,
-        kwargs={"autocommit": True, "connect_timeout": 5, "application_name": "presence-ledger reader"},
-        open=False,
-    )
-    async with pool:
-        yield pool
+async def _pools(database_url: str) -> AsyncIterator[Pools]:
+    options: dict[str, Any] = {
+        "timeout": CONNECT_SECONDS,
+        "reconnect_timeout": RECONNECT_SECONDS,
+        "kwargs": {"autocommit": True, "connect_timeout": 5, "application_name": "presence-ledger reader"},
+        "open": False,
+    }
+    short: Pool = AsyncConnectionPool(database_url, min_size=1, max_size=READ_CONNECTIONS, **options)
+    large: LargePool = ConnectionPool(database_url, min_size=0, max_size=LARGE_READS, **options)
+    async with short:
+        with large:
+            yield Pools(short, large)
 
 
 def _ensure_admin_key(ledger: Ledger, folder: DataFolder) -> None:

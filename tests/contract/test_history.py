@@ -7,9 +7,6 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from ledger.domain.as_of import Later, arrived, believe
 from ledger.domain.evolve import evolve
@@ -19,11 +16,12 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.store.ledger import Ledger
 from projections import current, history, past
-from projections.reader import PresenceReader, Read
+from projections.reader import Read
 from projections.shown import Made
 from tests.support import pg
 from tests.support.ledgers import opened
 from tests.support.lived import USERS, Life, lived, pour
+from tests.support.readers import reading
 
 ASKED = (*USERS, "nobody", "\0")
 
@@ -40,12 +38,8 @@ def live_answers(ledger: Ledger, url: str, life: Life) -> list[Answer]:
 
     async def run() -> list[Answer]:
         clock: Instant = 0
-        pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            url, min_size=1, max_size=1, kwargs={"autocommit": True}, open=False
-        )
         answers, poured = [], 0
-        async with pool:
-            reader = PresenceReader(pool, lambda: clock)
+        async with reading(url, lambda: clock) as reader:
             for at, upto in life.moments:
                 clock = at
                 pour(ledger, life.ledger.kept[poured:upto])

@@ -2,14 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from ledger.domain.instants import optional
 from ledger.domain.look import Watch
@@ -22,23 +18,15 @@ from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
 from projections import looks
 from projections.listing import Filter
-from projections.reader import SHARED_UIDS, PresenceReader
+from projections.reader import LARGE_UIDS, SHARED_UIDS, PresenceReader
 from projections.shown import Made
 from tests.support import pg
 from tests.support.ledgers import SOURCE, configure, opened, running
+from tests.support.readers import reading
 
 USERS = 250
 ONLINE = [f"u{n:03}" for n in range(USERS) if n % 5]
 OFFLINE = [f"u{n:03}" for n in range(USERS) if n % 5 == 0]
-
-
-@asynccontextmanager
-async def reading(url: str) -> AsyncIterator[PresenceReader]:
-    pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-        url, min_size=1, max_size=2, timeout=2.0, kwargs={"autocommit": True}, open=False
-    )
-    async with pool:
-        yield PresenceReader(pool, Clock().now)
 
 
 @pytest.fixture
@@ -126,15 +114,19 @@ def test_every_answer_says_when_a_look_last_agreed(ledger: Ledger, database_url:
     configuration = Configuration(Policy(grace_seconds=grace_seconds), Profile.V2_2, {"n1": Profile.V2_2})
     announce_start(ledger, "j", "0", {SOURCE: configuration}, Clock().now())
     look_agreed(ledger)
-    asked = [*VERIFIED, ONLINE[2], "nobody"]
+    asked, everybody = [*VERIFIED, ONLINE[2], "nobody"], [*OFFLINE, *ONLINE]
+    assert len(asked) < LARGE_UIDS <= len(everybody)
 
     async def question(reader: PresenceReader) -> list[list[bytes]]:
+        # The first that is asked meets rules that the reader does not know yet.
+        large = (await reader.many(asked + everybody)).bodies
         single = await asyncio.gather(*(reader.one(uid) for uid in asked))
         listed = await reader.page(Filter(None, None, None), None, 10)
-        return [[body for _, body in single], (await reader.many(asked)).bodies, listed.read.bodies]
+        return [[body for _, body in single], (await reader.many(asked)).bodies, large, listed.read.bodies]
 
-    single, many, listed = ask(database_url, question)
-    assert single == many
+    single, many, large, listed = ask(database_url, question)
+    assert single == many == large[: len(asked)]
+    assert [shown(body)["uid"] for body in large[len(asked) :]] == everybody
     expected = [optional(at) for at in VERIFIED.values()] + [None, None]
     assert [shown(body)["verified_at"] for body in single] == expected
     assert [shown(body)["version"] for body in single] == [1, 1, 2, 1, 0]

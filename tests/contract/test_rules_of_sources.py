@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from ledger.domain.as_of import Belief
 from ledger.domain.events import Status
@@ -27,11 +24,12 @@ from projections import history, past
 from projections.evidence import gather
 from projections.evidence_rows import RecordedHistory
 from projections.listing import Filter
-from projections.reader import PresenceReader, Read
+from projections.reader import Read
 from projections.shown import Rules
 from tests.support import pg
 from tests.support.claims import problems
 from tests.support.ledgers import configure, opened, running
+from tests.support.readers import reading
 from tests.support.reconciler import Reconciler
 from tests.support.slices import MAPPER, slice_of, written
 
@@ -77,11 +75,7 @@ def live(url: str, *uids: str) -> tuple[Read, Read, dict[str, Any]]:
     """What is answered about users at once, by a list and in sum."""
 
     async def run() -> tuple[Read, Read, dict[str, Any]]:
-        pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            url, min_size=1, max_size=1, kwargs={"autocommit": True}, open=False
-        )
-        async with pool:
-            reader = PresenceReader(pool, Clock().now)
+        async with reading(url) as reader:
             page = await reader.page(Filter(None, None, None), None, 100)
             return await reader.many(uids), page.read, (await reader.summary()).as_dict()
 
