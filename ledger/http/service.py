@@ -37,6 +37,7 @@ from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
 from ledger.store.seal import SealKey, seal_keys
 from projections.reader import PresenceReader
+from projections.rule_folds import RuleFolds
 
 log = structlog.get_logger()
 
@@ -123,6 +124,7 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pool: Pool
         pool=pool,
         reader=PresenceReader(pool, clock.now),
         past=BoundedSemaphore(PAST_CONNECTIONS),
+        rule_folds=RuleFolds(),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
         reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),
