@@ -1,7 +1,6 @@
 """Gathering the evidence for an explanation with few and bounded questions to a history."""
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Protocol
 
 from ledger.domain.as_of import Belief, Later, arrived
@@ -186,11 +185,10 @@ def _polls(history: History, uid: str, at: Instant, event: object) -> list[Place
 
 
 def _gaps(history: History, sources: Sequence[str], position: int) -> list[Gap]:
-    """The times without us around a position; each source has the same starts and stops."""
+    """The times without us around a position: a source that came later, or was given up, has not all starts."""
 
-    def each() -> Iterator[Gap]:
-        for source in sources[:1]:
-            services = history.services(source, position, SERVICES)
-            yield from gaps(services, history.last_before, partial(history.runs_after, source))
+    def runs_after(place: int) -> list[Placed]:
+        return [placed for source in sources for placed in history.runs_after(source, place)]
 
-    return list(each())
+    services = [placed for source in sources for placed in history.services(source, position, SERVICES)]
+    return list(gaps(sorted(services, key=lambda placed: placed.position), history.last_before, runs_after))

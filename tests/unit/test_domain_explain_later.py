@@ -23,7 +23,7 @@ from ledger.domain.reconciled import (
     SourceLit,
     TierSet,
 )
-from tests.support.explaining import SOURCE, STARTED_AT, Explaining, Told
+from tests.support.explaining import ADDED, SOURCE, STARTED_AT, Explaining, Told
 
 
 def online(policy: Policy = DEFAULT_POLICY) -> Explaining:
@@ -184,7 +184,24 @@ def test_gaps_are_before_starts_but_the_first_one() -> None:
         at=first.at, instance="b", policy=DEFAULT_POLICY, profile=Profile.V2_2, nodes={}, rules_version=1
     )
     first.says(configured).says(started(first, "b"))
-    assert gaps_of(first) == [Gap(STARTED_AT, first.at, (2, 3), False), Gap(STARTED_AT, first.at, (2, 5), False)]
+    assert gaps_of(first) == [Gap(STARTED_AT, first.at, (2, 3), False)]
+
+
+def test_times_without_us_are_looked_for_in_all_sources_of_the_user() -> None:
+    world = online().hears("u-1-1-1-1-1", source=ADDED).says(ServiceStopped(at=STARTED_AT + 11_000_000, instance="i"))
+    told = world.wait(30).says(started(world, "j")).wait(10).told()
+    assert told.the("stopped_between").positions == (6, 7)
+    # What the new instance tells in the other source is the same gap.
+    again = online().hears("u-1-1-1-1-1", source=ADDED).wait(30)
+    for source in (SOURCE, ADDED):
+        again.says(started(again, "j"), source)
+    assert again.wait(10).told().the("killed_between").positions == (5, 6)
+    # Another one is heard of in the other source alone.
+    leading = online().says(started(online(), "a")).hears("u-1-1-1-1-1", source=ADDED).wait(30)
+    leading.says(started(leading, "b")).wait(5)
+    assert "killed_between" in leading.told().codes
+    leading.says(RunStarted(run="r", at=leading.at, instance="a", scope="rotation"), ADDED).wait(1)
+    assert "killed_between" not in leading.told().codes
 
 
 def test_instances_that_overlap_leave_no_gap() -> None:
