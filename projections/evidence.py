@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from ledger.domain.as_of import Belief, Later, arrived
 from ledger.domain.events import DeliveryReceived, WebhookObserved
 from ledger.domain.evidence import Evidence, Gap, Placed
@@ -10,6 +12,7 @@ from ledger.domain.gaps import gaps
 from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
 from ledger.domain.reconciled import Corrected, Swept
+from projections import evidence_ends
 from projections.shown import Rules
 
 EVENTS = 200
@@ -19,6 +22,7 @@ AFTER = 100
 BOUNDED = 20
 SIGNS = 60
 SERVICES = 20
+FOREVER = 2**62
 REPEATS = 1000
 """A delivery that came more often than so is said to have come so often."""
 
@@ -113,7 +117,7 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
     if isinstance(event, Swept):
         cited |= {placed.position: placed for placed in history.at([event.evidence])}
     delivery = history.delivery(event.delivery) if isinstance(event, WebhookObserved) else None
-    return Evidence(
+    found = Evidence(
         uid=uid,
         at=at,
         position=position,
@@ -140,6 +144,15 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
         signs=history.signs(names, base, SIGNS),
         gaps=_gaps(history, names, base),
     )
+    ended_by = evidence_ends.ended_by(history, found, _looked_at(found))
+    return replace(found, ended_by=ended_by, grace_end=evidence_ends.grace_end(history, found))
+
+
+def _looked_at(found: Evidence) -> int:
+    """Up to which position nothing but doubts can have changed what was shown: beyond his events nobody looked."""
+    if (change := found.next_change()) is not None:
+        return change.position
+    return found.later[-1].position if len(found.later) == AFTER else FOREVER
 
 
 def _arrived(history: History, uid: str, at: Instant, base: int, position: int) -> int:
