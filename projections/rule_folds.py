@@ -1,6 +1,7 @@
 """The states of the sources as of a position, folded from few events: of the many before these the fold is kept.
 
-Events never change, and nothing is put in before one that was seen: so a fold up to an event stays right for ever.
+Events never change, and nothing is put in before one that was seen: so a fold stays right as long as its last event is
+there, which is looked at each time, since a database may be replaced by an older one while the service runs.
 """
 
 from bisect import bisect_right
@@ -47,11 +48,22 @@ class Hindsight(NamedTuple):
     by: Instant
 
 
+class _Row(NamedTuple):
+    """A stored event."""
+
+    position: int
+    stream: str
+    kind: str
+    payload: bytes
+
+
 class _Fold(NamedTuple):
     """Everything up to an event; `earliest`: when the first of the events since the fold before it came about."""
 
     states: States
     earliest: Instant
+    last: _Row | None
+    """That event."""
 
     @property
     def position(self) -> int:
@@ -68,9 +80,9 @@ class RuleFolds:
     """The folds of one ledger. They save time and decide nothing; any number of threads may ask at once."""
 
     def __init__(self, every: int = EVERY, most: int = MOST) -> None:
-        self._kept = _Kept(every, (_Fold(States(0, {}), EVER),))
+        self._nothing = self._kept = _Kept(every, (_Fold(States(0, {}), EVER, None),))
         self._most = most
-        self._growing = Lock()
+        self._changing = Lock()
 
     def at(
         self,
@@ -90,39 +102,48 @@ class RuleFolds:
         base = self._upto(connection, mapper, position)
         states, last = dict(base.of), base.position
         for after, upto in self._parts(position, hindsight):
-            for place, name, event in _events(connection, mapper, after, upto):
+            for row in _rows(connection, after, upto):
+                event = _event(mapper, row)
                 if _came_about(event) <= hindsight.by:
-                    states[name] = evolve_source(states.get(name) or SourceState(name), event, place)
-                    last = place
+                    _apply(states, row, event)
+                    last = row.position
         return States(last, states)
 
     def _upto(self, connection: Connection[TupleRow], mapper: EventMapper, position: int) -> States:
         """The fold up to a position, from the nearest one that is kept; beyond the last of these new ones are made."""
-        every, folds = self._kept
-        nearest = bisect_right(folds, position, key=lambda fold: fold.position) - 1
-        last, states = folds[nearest].position, dict(folds[nearest].states.of)
-        beyond = nearest == len(folds) - 1
+        kept = self._kept
+        nearest = bisect_right(kept.folds, position, key=lambda fold: fold.position) - 1
+        base = kept.folds[nearest]
+        rows = _rows(connection, max(0, base.position - 1), position)
+        if base.last is not None and rows[:1] != [base.last]:
+            # Another ledger now: nothing that is kept is of it.
+            self._keep(kept, self._nothing)
+            return self._upto(connection, mapper, position)
+        last, states = base.position, dict(base.states.of)
         new: list[_Fold] = []
         earliest, number = EVER, 0
-        for place, name, event in _events(connection, mapper, last, position):
-            states[name] = evolve_source(states.get(name) or SourceState(name), event, place)
-            last = place
+        for row in rows[0 if base.last is None else 1 :]:
+            event, last = _event(mapper, row), row.position
+            _apply(states, row, event)
             earliest, number = min(earliest, _came_about(event)), number + 1
-            if beyond and number == every:
-                new.append(_Fold(States(last, dict(states)), earliest))
+            if number == kept.every:
+                new.append(_Fold(States(last, dict(states)), earliest, row))
                 earliest, number = EVER, 0
-        if new:
-            self._keep(new)
+        if new and nearest == len(kept.folds) - 1:
+            self._keep(kept, self._grown(kept, new))
         return States(last, states)
 
-    def _keep(self, new: Sequence[_Fold]) -> None:
-        with self._growing:
-            every, folds = self._kept
-            # Another thread may have come as far.
-            folds += tuple(fold for fold in new if fold.position > folds[-1].position)
-            while len(folds) > self._most:
-                every, folds = 2 * every, _thinned(folds)
-            self._kept = _Kept(every, folds)
+    def _keep(self, before: _Kept, after: _Kept) -> None:
+        with self._changing:
+            # Where another thread was quicker, its are as good.
+            if self._kept is before:
+                self._kept = after
+
+    def _grown(self, kept: _Kept, new: Sequence[_Fold]) -> _Kept:
+        every, folds = kept.every, (*kept.folds, *new)
+        while len(folds) > self._most:
+            every, folds = 2 * every, _thinned(folds)
+        return _Kept(every, folds)
 
     def _parts(self, position: int, hindsight: Hindsight) -> Iterator[tuple[int, int]]:
         """The stretches between two positions, of which some event may have come about by the instant."""
@@ -148,11 +169,17 @@ def _came_about(event: SourceEvent) -> Instant:
     return at
 
 
-def _events(
-    connection: Connection[TupleRow], mapper: EventMapper, after: int, upto: int
-) -> Iterator[tuple[int, str, SourceEvent]]:
-    """The events that change rules: position, source, event."""
-    if after < upto:
-        for place, stream, kind, payload in connection.cursor(binary=True).execute(_EVENTS, (after, upto)).fetchall():
-            event = cast(SourceEvent, mapper.event_at(place, kind, payload))
-            yield place, stream.removeprefix(SOURCE_PREFIX), event
+def _rows(connection: Connection[TupleRow], after: int, upto: int) -> list[_Row]:
+    """The events between two positions that change rules."""
+    if after >= upto:
+        return []
+    return [_Row(*row) for row in connection.cursor(binary=True).execute(_EVENTS, (after, upto)).fetchall()]
+
+
+def _event(mapper: EventMapper, row: _Row) -> SourceEvent:
+    return cast(SourceEvent, mapper.event_at(row.position, row.kind, row.payload))
+
+
+def _apply(states: dict[str, SourceState], row: _Row, event: SourceEvent) -> None:
+    name = row.stream.removeprefix(SOURCE_PREFIX)
+    states[name] = evolve_source(states.get(name) or SourceState(name), event, row.position)

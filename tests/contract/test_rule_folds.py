@@ -1,6 +1,7 @@
 """What is kept of folded rules changes no answer, whoever asked what before, and leaves few events to be folded."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import NamedTuple
@@ -60,18 +61,24 @@ def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
 @pytest.fixture
 def told(connection: Connection[TupleRow]) -> list[Told]:
     """Events of two sources, with gaps between them; some came about long before they were recorded."""
-    draw = Random(7)
-    told, position, versions = [], 0, {"one": 0, "two": 0}
-    for number in range(EVENTS):
-        position += draw.choice((1, 1, 1, 40))
-        late = draw.choice((0, 0, 0, 1, 30))
-        told.append(Told(position, draw.choice(("one", "two")), at_random(draw, T + (number - late) * SECOND)))
+    return record(connection, 7)
+
+
+def record(connection: Connection[TupleRow], seed: int, kept: Sequence[Told] = ()) -> list[Told]:
+    """Events at random after those that are kept."""
+    draw, told = Random(seed), list(kept)
+    position = told[-1].position if told else 0
+    versions = Counter(each.source for each in told)
     with connection.cursor() as cursor, cursor.copy("COPY events FROM STDIN BINARY") as copy:
         copy.set_types(["text", "int8", "int8", "text", "bytea", "timestamptz"])
-        for place, source, event in told:
+        for number in range(len(told), EVENTS):
+            position += draw.choice((1, 1, 1, 40))
+            late = draw.choice((0, 0, 0, 1, 30))
+            source, event = draw.choice(("one", "two")), at_random(draw, T + (number - late) * SECOND)
+            told.append(Told(position, source, event))
             versions[source] += 1
             kind, payload = MAPPER.kind_and_payload(event)
-            copy.write_row((source_stream(source), versions[source], place, kind, payload, to_datetime(T)))
+            copy.write_row((source_stream(source), versions[source], position, kind, payload, to_datetime(T)))
     return told
 
 
@@ -117,6 +124,20 @@ def test_threads_may_ask_at_once(database_url: str, told: list[Told]) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(ask, range(4)))
+
+
+def test_a_database_that_was_replaced_by_an_older_one_is_another_ledger(
+    connection: Connection[TupleRow], told: list[Told]
+) -> None:
+    folds, draw = RuleFolds(10, 1000), Random(1)
+    folds.at(connection, MAPPER, told[-1].position)
+    # Nobody but the owner of the table can do that.
+    connection.execute("ALTER TABLE events DISABLE TRIGGER events_append_only")
+    connection.execute("DELETE FROM events WHERE position > %s", (told[200].position,))
+    restored = record(connection, 8, told[:201])
+    assert restored != told
+    for question in questions(draw, restored[-1].position, 20):
+        assert folds.at(connection, MAPPER, *question) == folded(restored, *question)
 
 
 class Counting(EventMapper):
