@@ -83,6 +83,8 @@ CREATE TABLE projection_skips (
 
 -- `drift` is one of them now: the projection fills its table anew.
 TRUNCATE drifts;
+-- They are counted by the hours in which they were found.
+CREATE INDEX drifts_disagreed ON drifts (disagreed_at);
 
 -- The presence of a user as of each 256th event of his, so that a long past need not be folded from its beginning.
 CREATE TABLE snapshots (

@@ -1,8 +1,9 @@
 """Gathering the evidence for an explanation with few and bounded questions to a history."""
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from ledger.domain.as_of import Belief, Later, arrived
 from ledger.domain.events import DeliveryReceived, WebhookObserved
@@ -11,6 +12,7 @@ from ledger.domain.gaps import gaps
 from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
 from ledger.domain.reconciled import Corrected, Swept
+from projections import evidence_ends
 from projections.shown import Rules
 
 EVENTS = 200
@@ -22,6 +24,7 @@ ARRIVED = 1000
 BOUNDED = 20
 SIGNS = 60
 SERVICES = 20
+FOREVER = 2**62
 REPEATS = 1000
 """A delivery that came more often than so is said to have come so often."""
 
@@ -116,7 +119,7 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
     if isinstance(event, Swept):
         cited |= {placed.position: placed for placed in history.at([event.evidence])}
     delivery = history.delivery(event.delivery) if isinstance(event, WebhookObserved) else None
-    return Evidence(
+    found = Evidence(
         uid=uid,
         at=at,
         position=position,
@@ -142,6 +145,15 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
         signs=history.signs(names, base, SIGNS),
         gaps=_gaps(history, names, base),
     )
+    ended_by = evidence_ends.ended_by(history, found, _looked_at(found))
+    return replace(found, ended_by=ended_by, grace_end=evidence_ends.grace_end(history, found))
+
+
+def _looked_at(found: Evidence) -> int:
+    """Up to which position nothing but doubts can have changed what was shown: beyond his events nobody looked."""
+    if (change := found.next_change()) is not None:
+        return change.position
+    return found.later[-1].position if len(found.later) == AFTER else FOREVER
 
 
 def _arrived(history: History, uid: str, at: Instant, base: int, position: int) -> int:
@@ -196,11 +208,10 @@ def _polls(history: History, uid: str, at: Instant, event: object) -> list[Place
 
 
 def _gaps(history: History, sources: Sequence[str], position: int) -> list[Gap]:
-    """The times without us around a position; each source has the same starts and stops."""
+    """The times without us around a position: a source that came later, or was given up, has not all starts."""
 
-    def each() -> Iterator[Gap]:
-        for source in sources[:1]:
-            services = history.services(source, position, SERVICES)
-            yield from gaps(services, history.last_before, partial(history.runs_after, source))
+    def runs_after(place: int) -> list[Placed]:
+        return [placed for source in sources for placed in history.runs_after(source, place)]
 
-    return list(each())
+    services = [placed for source in sources for placed in history.services(source, position, SERVICES)]
+    return list(gaps(sorted(services, key=lambda placed: placed.position), history.last_before, runs_after))

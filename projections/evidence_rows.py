@@ -13,6 +13,7 @@ from ledger.domain.observation import Instant
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, source_stream, user_stream
 from projections import drifts, history
 from projections.current import can_be_stored
+from projections.rule_folds import RuleFolds
 from projections.shown import Rules
 
 AFTER = 20
@@ -86,9 +87,10 @@ _BEYOND: LiteralString = " AND position > %s ORDER BY position LIMIT %s"
 class RecordedHistory:
     """A ledger of the moment that the connection's transaction sees. Its methods raise UnknownKind."""
 
-    def __init__(self, connection: Connection[TupleRow], mapper: EventMapper) -> None:
+    def __init__(self, connection: Connection[TupleRow], mapper: EventMapper, folds: RuleFolds | None = None) -> None:
         self._connection = connection
         self._mapper = mapper
+        self._folds = folds or RuleFolds()
 
     def head(self) -> int:
         """The last position, 0 of an empty ledger."""
@@ -100,7 +102,7 @@ class RecordedHistory:
 
     def believed(self, uid: str, at: Instant, position: int) -> tuple[Belief, Rules]:
         """What whoever knows the ledger up to a position knows of a user at an instant, and the rules of that."""
-        found = history.as_of(self._connection, self._mapper, [uid], at, position)
+        found = history.as_of(self._connection, self._mapper, [uid], at, position, self._folds)
         return found.of(uid, at), found.rules
 
     def at(self, positions: Sequence[int]) -> list[Placed]:

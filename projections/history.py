@@ -11,16 +11,15 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.as_of import Belief, Later, arrived, believe
 from ledger.domain.evolve import evolve
-from ledger.domain.history import SourceEvent, UserEvent
-from ledger.domain.imported import SourceImported, without_doubts_after
+from ledger.domain.history import UserEvent
 from ledger.domain.instants import to_datetime
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
-from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import derive
 from ledger.store.arrays import bigints, texts
-from ledger.store.mapper import SOURCE_PREFIX, EventMapper
+from ledger.store.mapper import EventMapper
 from projections.current import can_be_stored, decode_state
+from projections.rule_folds import Hindsight, RuleFolds
 from projections.shown import Rules, rules_of
 
 PAGE = 50
@@ -69,14 +68,6 @@ SELECT asked.uid, e.position, e.kind, e.payload
 _NEXT = _LATER.format("")
 _BOUNDED = _LATER.format(" AND kind IN ('corrected.v1', 'swept.v1')")
 
-_RULES = """
-SELECT position, stream, kind, payload FROM events
- WHERE kind IN ('configured.v1', 'node_down.v1', 'node_booted.v1', 'node_settled.v1', 'source_dark.v1',
-                'source_lit.v1', 'source_imported.v1')
-   AND position <= %s
- ORDER BY position
-"""
-
 
 class Head(NamedTuple):
     """The last position of the ledger, 0 while it is empty, and the instant at which it was recorded."""
@@ -112,7 +103,12 @@ def position_at(connection: Connection[TupleRow], at: Instant) -> int:
 
 
 def as_of(
-    connection: Connection[TupleRow], mapper: EventMapper, uids: Iterable[str], at: Instant, position: int
+    connection: Connection[TupleRow],
+    mapper: EventMapper,
+    uids: Iterable[str],
+    at: Instant,
+    position: int,
+    folds: RuleFolds | None = None,
 ) -> AsOf:
     """What whoever knows the ledger up to a position knows of users at an instant.
 
@@ -121,7 +117,7 @@ def as_of(
     """
     asked = sorted({uid for uid in uids if can_be_stored(uid)})
     base = min(position, position_at(connection, at))
-    rules = rules_at(connection, mapper, base, (position, at))
+    rules = rules_at(connection, mapper, base, Hindsight(position, at) if base < position else None, folds)
     presences = presences_at(connection, mapper, asked, base)
     beliefs = {uid: Belief(each, derive(each, rules.sources, at)) for uid, each in presences.items()}
     if base < position:
@@ -150,27 +146,15 @@ def presences_at(
 
 
 def rules_at(
-    connection: Connection[TupleRow], mapper: EventMapper, position: int, hindsight: tuple[int, Instant] | None = None
+    connection: Connection[TupleRow],
+    mapper: EventMapper,
+    position: int,
+    hindsight: Hindsight | None = None,
+    folds: RuleFolds | None = None,
 ) -> Rules:
-    """The rules as of a position.
-
-    `hindsight` is (a later position, an instant): what was recorded up to there and had come about by then counts, too.
-    """
-    upto, by = hindsight or (position, 0)
-    states: dict[str, SourceState] = {}
-    last = 0
-    for place, stream, kind, payload in connection.cursor(binary=True).execute(_RULES, (upto,)).fetchall():
-        event = cast(SourceEvent, mapper.event_at(place, kind, payload))
-        if place > position:
-            # Their instants need not ascend. A state has none: it tells of the time before the slice, too.
-            if isinstance(event, SourceImported):
-                event = without_doubts_after(event, by)
-            elif getattr(event, "at", by) > by:
-                continue
-        name = stream.removeprefix(SOURCE_PREFIX)
-        states[name] = evolve_source(states.get(name) or SourceState(name), event, place)
-        last = place
-    return rules_of(last, states)
+    """The rules as of a position, or by what is known of it later; `folds`: what was folded of this ledger before."""
+    states = (folds or RuleFolds()).at(connection, mapper, position, hindsight)
+    return rules_of(states.position, states.of)
 
 
 def _with_hindsight(

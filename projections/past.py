@@ -9,15 +9,22 @@ from ledger.store.mapper import EventMapper
 from projections import history, looks
 from projections.current import can_be_stored
 from projections.reader import Read
+from projections.rule_folds import RuleFolds
 from projections.shown import Made, body, hedged, verified
 
 
-def read(connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[str], made: Made) -> Read:
+def read(
+    connection: Connection[TupleRow],
+    mapper: EventMapper,
+    uids: Sequence[str],
+    made: Made,
+    folds: RuleFolds | None = None,
+) -> Read:
     """The presences of users in the order asked, as they were at an instant by what a position of the ledger knows.
 
     `verified_at`, the one fact that no event tells, is there as far as it is kept. Raises UnreadableEvent.
     """
-    found = history.as_of(connection, mapper, uids, made.at, made.position)
+    found = history.as_of(connection, mapper, uids, made.at, made.position, folds)
     looked = looks.verified(connection, [uid for uid in uids if can_be_stored(uid)], made.at)
     bodies = []
     for uid in uids:

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from ledger.store.ledger import translated
 from ledger.store.mapper import USER_KINDS
 from projections import by_stream, checkpoints, switch
 from projections.filling import APPLICATION, BATCH_EVENTS, Filling, Share, fill_share
+from projections.holders import Holder, lasting
 from projections.projection import Projection
 from projections.shares import together
 
@@ -22,9 +23,13 @@ LOCK = 0x70726573_72656275
 """Held by whoever rebuilds: "pres", "rebu" in ASCII."""
 
 SWITCH_SECONDS = 0.5
-"""Reads wait for the switch so long at most; where one that had begun before takes longer, it is tried again."""
-SWITCH_ATTEMPTS = 60
-SWITCH_PAUSE_SECONDS = 1.0
+"""Reads wait for the switch so long at most; where one that had begun before takes longer, it is not tried yet."""
+PAUSE_SECONDS = 1.0
+"""Before the next try; each pause is twice the one before …"""
+LONGEST_PAUSE_SECONDS = 15.0
+"""… up to this."""
+PATIENCE_SECONDS = 3600.0
+"""A dump of a large ledger, which waiting does not disturb, may take so long."""
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
 
@@ -39,6 +44,9 @@ _HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIM
 
 Progress = Callable[[int, int], None]
 """Told how far it is: the position, and the head."""
+
+Waiting = Callable[[str], None]
+"""Told what the switch waits for, each time that this is another."""
 
 
 class RebuildRefused(LedgerError):
@@ -125,18 +133,46 @@ def head(connection: Connection[TupleRow]) -> int:
     return int(row[0])
 
 
-def until_switched(attempt: Callable[[], int], catch_up: Callable[[], None]) -> int:
-    """Try to switch until nobody reads the live tables for too long. Raises RebuildRefused."""
-    for _ in range(SWITCH_ATTEMPTS):
-        try:
-            return attempt()
-        except psycopg.errors.LockNotAvailable:
-            time.sleep(SWITCH_PAUSE_SECONDS)
-            catch_up()
-    raise RebuildRefused(
-        "somebody reads the live tables without an end, so they cannot be replaced; they are as they were.\n"
-        "Find the session in pg_stat_activity, end it, and rebuild again."
-    )
+def untold(_: str) -> None:
+    """Where nobody wants to know what is waited for."""
+
+
+def until_switched(
+    connection: Connection[TupleRow],
+    tables: Sequence[str],
+    attempt: Callable[[], int],
+    catch_up: Callable[[], None],
+    waiting: Waiting,
+) -> int:
+    """Switch as soon as nobody holds the live tables for long. Raises RebuildRefused.
+
+    An attempt waits for their locks, and others wait for it: so none is made while it can be seen to be in vain.
+    """
+    give_up_at, pause = time.monotonic() + PATIENCE_SECONDS, PAUSE_SECONDS
+    told: list[Holder] = []
+    while True:
+        holders = lasting(connection, tables, SWITCH_SECONDS)
+        if not holders:
+            try:
+                return attempt()
+            except psycopg.errors.LockNotAvailable:
+                # Somebody came in between: the next look finds him, if he stays.
+                pass
+        elif holders != told:
+            told = holders
+            waiting(_named(holders))
+        if time.monotonic() + pause > give_up_at:
+            raise RebuildRefused(
+                "somebody reads the live tables without an end, so they cannot be replaced; they are as they were.\n"
+                f"End the session ({_named(told) or 'find it in pg_stat_activity'}), and rebuild again."
+            )
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        catch_up()
+
+
+def _named(holders: Sequence[Holder]) -> str:
+    return ", ".join(map(str, holders))
 
 
 class Rebuild:
@@ -154,12 +190,13 @@ class Rebuild:
         self._projection = projection
         self._filling = Filling(connection, projection, batch_events)
 
-    def run(self, progress: Progress) -> int:
+    def run(self, progress: Progress, waiting: Waiting = untold) -> int:
         """Build it, catch up, and switch; returns the position that it has come to. Raises RebuildFailed."""
         self.build(progress)
+        tables = self._projection.tables
         with self._connection.transaction():
-            switch.analyze(self._connection.cursor(), self._projection.tables)
-        return until_switched(self._switch, self._filling.fill)
+            switch.analyze(self._connection.cursor(), tables)
+        return until_switched(self._connection, tables, self._switch, self._filling.fill, waiting)
 
     def build(self, progress: Progress, upto: int | None = None) -> None:
         """Fill new tables beside the live ones, as far as the ledger goes now, or up to a position."""

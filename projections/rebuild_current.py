@@ -14,7 +14,7 @@ from ledger.store.mapper import USER_PREFIX, EventMapper
 from ledger.store.recorder import COMMIT_LOCK
 from projections import current, switch
 from projections.fold import fold_all
-from projections.rebuild import Progress, be_quick, head, until_switched
+from projections.rebuild import Progress, Waiting, be_quick, head, until_switched, untold
 
 TABLES = ("current",)
 
@@ -55,12 +55,12 @@ class RebuildCurrent:
         self._mapper = EventMapper()
         self._position = 0
 
-    def run(self, progress: Progress) -> Compared:
+    def run(self, progress: Progress, waiting: Waiting = untold) -> Compared:
         """Build it, compare, catch up, and switch. Raises FoldFailed, RebuildRefused, StoreUnavailable."""
         self.build(progress)
         compared = self.compare()
         self._catch_up()
-        until_switched(self._switch, self._catch_up)
+        until_switched(self._connection, TABLES, self._switch, self._catch_up, waiting)
         return compared
 
     def build(self, progress: Progress) -> None:

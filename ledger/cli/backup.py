@@ -23,6 +23,8 @@ from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKeys
 from ledger.store.seal_head import Head, HeadError, HeadKeyMissing
 from ledger.store.verify import snapshot
+from ledger.text import counted
+from projections import switch
 
 MB = 1_000_000
 
@@ -100,7 +102,8 @@ def _write(
     assert exported is not None
     target.write(b" " * LINE_BYTES)
     with shown("dumping", "MB") as update:
-        written = dump(settings.data_dir, url, exported[0], target, _in_mb(update))
+        # What a rebuild has half filled serves nobody, and would hold the rebuild up.
+        written = dump(settings.data_dir, url, exported[0], target, _in_mb(update), without=switch.SCHEMA)
     verified = checked(connection, keys)
     try:
         require_intact(verified)
@@ -128,7 +131,7 @@ def _restore(
     """Restore beside the ledger, verify that, and only then put it in the ledger's place."""
     if not replace and (events := _events(url)):
         raise BackupError(
-            f"There is a ledger of {events:,} events in {settings.data_dir} already.\n"
+            f"There is a ledger of {counted(events, 'event')} in {settings.data_dir} already.\n"
             "Restore into another data_dir, or lose that ledger with --replace."
         )
     with restored.beside(url) as beside:
@@ -170,6 +173,6 @@ def _in_mb(update: Update) -> Update:
 def _told(made: Backup) -> str:
     """What a backup is, for people."""
     return (
-        f"{made.head['seals']:,} seals, up to position {made.head['position']:,}, made at {made.made_at}, "
+        f"{counted(made.head['seals'], 'seal')}, up to position {made.head['position']:,}, made at {made.made_at}, "
         f"{made.size / MB:,.1f} MB, intact"
     )

@@ -58,6 +58,12 @@ class Client:
             self._check(response)
             yield from (line for line in response.iter_lines() if line)
 
+    def event_at(self, position: int) -> Json:
+        """Returns the event at a position where there is one."""
+        page = self._json("GET", "/v1/ledger/events", params={"after": position - 1, "limit": 1})
+        event: Json = page["items"][0]
+        return event
+
     def latest_of(self, uid: str, what: str, limit: int, query: Mapping[str, str]) -> Json:
         """Returns the last page of a user's `timeline` or `sessions`, at most `limit` items, the oldest first."""
         params = {"order": "desc", "limit": limit, **query}

@@ -94,6 +94,5 @@ def _of_source(event: Json) -> str:
 
 
 def _repeated(event: Json) -> str:
-    return (
-        f"** delivery {event['delivery'][-6:]} repeats {event['repeats'][-6:]}: the same {event['items']} items again"
-    )
+    items = "item" if event["items"] == 1 else f"{event['items']} items"
+    return f"** delivery {event['delivery'][-6:]} repeats {event['repeats'][-6:]}: the same {items} again"

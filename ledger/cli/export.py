@@ -14,6 +14,7 @@ from ledger.slices.pseudonymising import pseudonymised
 from ledger.slices.pseudonyms import KEY_FILE, Pseudonyms, new_key
 from ledger.store.data_folder import DataFolder
 from ledger.store.mapper import EventMapper
+from ledger.text import counted
 
 
 def export(
@@ -44,7 +45,8 @@ def export(
     ):
         taken = pseudonymised(found, _names(settings), mapper) if pseudonymise else found
         written = writing.write(taken, stream)
-    say(f"{file}: {written.events:,} events, and the states of {written.states:,} streams where they begin")
+    streams = counted(written.states, "stream")
+    say(f"{file}: {counted(written.events, 'event')}, and the states of {streams} where they begin")
 
 
 def _names(settings: Settings) -> Pseudonyms:

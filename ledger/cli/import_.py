@@ -18,6 +18,7 @@ from ledger.store import migrate
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKey
+from ledger.text import counted
 
 _name = TypeAdapter(Name).validate_python
 
@@ -85,7 +86,7 @@ def _key(settings: Settings) -> str:
 
 
 def _told(imported: Imported) -> str:
-    what = f"{imported.events:,} events and {imported.states:,} states"
+    what = f"{counted(imported.events, 'event')} and {counted(imported.states, 'state')}"
     if not imported.events + imported.states:
         return "the slice holds no event and no state; nothing was changed"
     if imported.already:

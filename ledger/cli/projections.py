@@ -11,7 +11,7 @@ from ledger.cli.access import connected_to, settings_of, started_database_url
 from ledger.cli.output import AsJson, print_json, print_table, say
 from ledger.errors import LedgerError
 from ledger.store.recorder import CHANNEL
-from ledger.text import printable
+from ledger.text import counted, printable
 from projections import checkpoints, rebuild
 from projections.checkpoints import INLINE, Checkpoint
 from projections.rebuild import Rebuild
@@ -95,19 +95,22 @@ def _skip(connection: Connection[Any], name: str, position: int) -> None:
 
 
 def _rebuilt(url: str, name: str) -> dict[str, Any]:
+    def waiting(holders: str) -> None:
+        say(f"{name}: complete; it takes the live one's place once that is no longer held by {printable(holders)}")
+
     with rebuild.alone(url, name) as connection, progress.shown(f"rebuilding {name}") as told:
         if name == INLINE:
-            return _compared(RebuildCurrent(connection, url).run(told))
-        position = Rebuild(connection, url, FOLLOWING[name]).run(told)
+            return _compared(RebuildCurrent(connection, url).run(told, waiting))
+        position = Rebuild(connection, url, FOLLOWING[name]).run(told, waiting)
     say(f"{name}: rebuilt as of position {position}")
     return {"projection": name, "position": position}
 
 
 def _compared(compared: Compared) -> dict[str, Any]:
     if compared.different:
-        first = ", ".join(compared.uids)
+        first, users = ", ".join(compared.uids), counted(compared.different, "user")
         say(
-            f"{INLINE}: rebuilt; as of position {compared.position} the live rows of {compared.different} users were "
+            f"{INLINE}: rebuilt; as of position {compared.position} the live rows of {users} were "
             f"not what the ledger says, and have been replaced; the first of them: {printable(first)}"
         )
     else:

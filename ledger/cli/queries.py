@@ -12,6 +12,7 @@ from ledger.cli.access import settings_of
 from ledger.cli.arguments import Uid, Uids, instant_of
 from ledger.cli.client import Client, Json, client
 from ledger.cli.output import AsJson, duration, print_json, print_table, say
+from ledger.text import counted
 
 UIDS_A_QUERY = 10_000
 
@@ -175,4 +176,4 @@ def _of_correction(event: Json) -> str:
 
 
 def _sessions(sessions: Sequence[object]) -> str:
-    return f"{len(sessions)} session" + ("s" if len(sessions) != 1 else "")
+    return counted(len(sessions), "session")

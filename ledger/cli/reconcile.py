@@ -15,7 +15,7 @@ from ledger.cli.client import Client, Json, client
 from ledger.cli.output import AsJson, duration, print_json, print_table, say
 from ledger.cli.queries import Url, presences_of, print_presences
 from ledger.errors import LedgerError
-from ledger.text import printable
+from ledger.text import counted, printable
 
 PAUSE_SECONDS = 0.2
 LINE_SECONDS = 2.0
@@ -133,9 +133,13 @@ def _done(run: Json) -> int:
 
 def _told(run: Json) -> str:
     counts = run["counts"]
-    of = "" if run["users"] is None else f" of {run['users']}"
+    users = counted(counts["looked"], "user") if run["users"] is None else _of(counts["looked"], run["users"])
     failed = f", {counts['failed']} failed" if counts["failed"] else ""
-    return f"{counts['looked']}{of} users looked at, {counts['drifted']} drifted{failed}"
+    return f"{users} looked at, {counts['drifted']} drifted{failed}"
+
+
+def _of(number: int, whole: int) -> str:
+    return f"{number:,} of {counted(whole, 'user')}"
 
 
 def _print(run: Json, presences: Sequence[Json]) -> None:

@@ -16,6 +16,7 @@ from ledger.errors import LedgerError
 from ledger.reconcile.replay import Replay, ReplayResult
 from ledger.slices.reading import is_slice
 from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines
+from ledger.text import counted
 
 SHOWN_USERS = 50
 
@@ -133,8 +134,10 @@ def _print(result: ReplayResult) -> None:
     ]
     print_table(("uid", "status", "transitions", "events"), rows)
     if len(result.users) > SHOWN_USERS:
-        say(f"and {len(result.users) - SHOWN_USERS} more users; --json prints all of them")
+        say(f"and {counted(len(result.users) - SHOWN_USERS, 'more user')}; --json prints all of them")
     print_table(("verdict", "items or sessions"), sorted(result.verdicts.items()))
     repeated = f", {result.repeated} of them repeated" if result.repeated else ""
-    say(f"{result.events} events of {len(result.users)} users in {result.deliveries} deliveries{repeated};")
-    say(f"{result.rejected} rejected, {result.corrections} corrections, {result.looks} looks")
+    deliveries = counted(result.deliveries, "delivery", "deliveries")
+    say(f"{counted(result.events, 'event')} of {counted(len(result.users), 'user')} in {deliveries}{repeated};")
+    looks = f"{counted(result.corrections, 'correction')}, {counted(result.looks, 'look')}"
+    say(f"{result.rejected:,} rejected, {looks}")

@@ -23,6 +23,7 @@ from ledger.slices.reading import SliceFile
 from ledger.slices.replaying import NOT_JUDGED_AGAIN, Replayed, replay_slice
 from ledger.slices.side_by_side import Pair
 from ledger.store.mapper import EventMapper
+from ledger.text import counted
 
 BLANK = " "
 """A cell in which nothing is missing."""
@@ -116,14 +117,15 @@ def _cells(transition: tuple[int, str] | None) -> tuple[str, str]:
 
 
 def _say_whole(result: Replayed, differing: int) -> None:
-    say(
-        f"{result.events} events judged again: {result.repeated} verdicts came out the same, {result.differing} did not"
-    )
+    same = f"{counted(result.repeated, 'verdict')} came out the same, {result.differing:,} did not"
+    say(f"{counted(result.events, 'event')} judged again: {same}")
     for why, number in sorted(result.not_repeatable.items()):
         say(f"{number} could not be judged again: {why}")
     if differing:
         seconds = duration(result.side_by_side.differing_seconds)
-        say(f"shown otherwise: {differing} of {len(result.side_by_side.users)} users, for {seconds} in all")
+        say(
+            f"shown otherwise: {differing:,} of {counted(len(result.side_by_side.users), 'user')}, for {seconds} in all"
+        )
     else:
         say("every user would have been shown the same at all times")
     if others := sorted(result.rules - {RULES_VERSION}):

@@ -21,6 +21,7 @@ from ledger.errors import LedgerError
 from ledger.simulator.events import Action, SimulatedEvent, Webhook
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, PlanError, Profile
 from ledger.simulator.runtime import Simulation, Summary
+from ledger.text import counted
 
 LINES_SHOWN = 18
 NODE = re.compile(r"([A-Za-z0-9_.]+)(?:=(https?://\S+))?")
@@ -127,7 +128,7 @@ async def _show(plan: Plan, *, as_json: bool) -> Summary:
     console = Console()
     if as_json:
         return await _run(plan, lambda event: typer.echo(json.dumps(event_json(event), ensure_ascii=False)), console)
-    head = f"seed {plan.seed}: {plan.profile}, {len(plan.nodes)} node(s), {plan.users} users"
+    head = f"seed {plan.seed}: {plan.profile}, {counted(len(plan.nodes), 'node')}, {counted(plan.users, 'user')}"
     typer.echo(f"{head}, faults: {', '.join(sorted(plan.faults)) or 'none'}")
     if not console.is_terminal:
         return await _run(plan, lambda event: typer.echo(event_text(event)), console)
@@ -172,7 +173,7 @@ def event_text(event: SimulatedEvent) -> str:
         who = " ".join(str(event.line[key]) for key in told if key in event.line)
         return f"{event.t:8.3f}  {event.do:<16} {who}"
     arrival = event.arrival
-    notes = [f"{arrival.items} items", f"answer {event.answer}"]
+    notes = [counted(arrival.items, "item"), f"answer {event.answer}"]
     notes += [f"attempt {arrival.attempt}"] if arrival.attempt > 1 else []
     notes += ["a copy"] if arrival.copy > 1 else []
     notes += ["answer lost on the way back"] if arrival.answer_lost else []

@@ -7,9 +7,11 @@ import typer
 from ledger.cli.access import settings_of
 from ledger.cli.arguments import Uid, span_of
 from ledger.cli.client import Json, client
+from ledger.cli.doubts import with_statuses
 from ledger.cli.output import AsJson, print_json, print_table, say
 from ledger.cli.queries import Url
 from ledger.cli.story_lines import entry_row, session_row
+from ledger.text import counted
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="So many of the latest.")]
 Since = Annotated[
@@ -30,19 +32,21 @@ def timeline(
 ) -> None:
     """Tell what happened to a user, oldest first: each change with its reason, and what changed nothing in one line.
 
-    Drifts, and the times in which his sources were in doubt, stand where they became known.
+    Drifts, and the times in which his sources were in doubt, stand where they became known; where a doubt changed what
+    was shown of him, so does its end.
 
     Example: presence-ledger timeline u100 --from 2026-11-23T14:00:00Z --to 2026-11-23T15:00:00Z
     """
-    span_of(since, until)
+    _, end = span_of(since, until)
     query = {name: value for name, value in (("from", since), ("to", until)) if value is not None}
     with client(settings_of(context), url) as service:
         page = service.latest_of(uid, "timeline", limit, query)
+        entries = [] if as_json else with_statuses(service, uid, page["items"], end)
     if as_json:
         print_json(page)
         return
-    if page["items"]:
-        print_table(("position", "at (UTC)", "status", "what", "evidence"), map(entry_row, page["items"]))
+    if entries:
+        print_table(("position", "at (UTC)", "status", "what", "evidence"), map(entry_row, entries))
     else:
         say(f"the ledger tells nothing of {uid}" + (" in that time" if query else ""))
     _say_rest(page, "entries")
@@ -85,4 +89,6 @@ def _say_rest(page: Json, what: str) -> None:
     if page["next"] is not None:
         say(f"there are {what} before these; --limit shows more")
     if page["lag"]:
-        say(f"told as of position {page['as_of']['position']}: {page['lag']} events since are still to be taken")
+        verb = "is" if page["lag"] == 1 else "are"
+        since = counted(page["lag"], "event")
+        say(f"told as of position {page['as_of']['position']}: {since} since {verb} still to be taken")

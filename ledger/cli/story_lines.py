@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from ledger.cli.client import Json
+from ledger.cli.doubts import ENDED
 from ledger.cli.output import duration
+from ledger.text import counted
 from projections.shown import DEVICE_NAMES
 
 Row = Sequence[object]
@@ -103,7 +105,7 @@ def _correction(entry: Json) -> tuple[str, str]:
     done = ", ".join(changes) or "no session"
     if entry["drift"] is None:
         return f"a poll told more: {done}", evidence
-    return f"{entry['drift']} corrected after {_count(entry['looks'], 'look', 'looks')}: {done}", evidence
+    return f"{entry['drift']} corrected after {counted(entry['looks'], 'look')}: {done}", evidence
 
 
 def _drift(entry: Json) -> tuple[str, str]:
@@ -146,7 +148,7 @@ def _beginning(entry: Json) -> tuple[str, str]:
 def _repeats(entry: Json) -> tuple[str, str]:
     number, deliveries = entry["number"], entry["deliveries"]
     word = entry["kind"] if entry["kind"] != "duplicate" else "duplicate" if number == 1 else "duplicates"
-    said = f"{number} {word} in {_count(deliveries, 'delivery', 'deliveries')}"
+    said = f"{number} {word} in {counted(deliveries, 'delivery', 'deliveries')}"
     if again := entry["repeated_deliveries"]:
         said += f", {again if again < deliveries else 'all' if again > 1 else 'which was'} sent before"
     if number > 1:
@@ -157,11 +159,16 @@ def _repeats(entry: Json) -> tuple[str, str]:
 
 
 def _doubt(entry: Json) -> tuple[str, str | None]:
-    dark = entry["kind"] == "source_dark"
-    what = f"{entry['source']} was silent" if dark else f"{entry['source']}/{entry['node']} was down"
+    dark = entry["node"] is None
+    what = f"{entry['source']} was silent" if dark else f"{_place(entry)} was down"
     until = entry["until"]
     over = "and still is" if until is None else f"until {moment(until, entry['at'])} ({_ENDED_BY[entry['ended_by']]})"
     return f"in doubt: {what} {over}", None if dark else entry["reason"]
+
+
+def _doubt_ended(entry: Json) -> tuple[str, None]:
+    what = entry["source"] if entry["node"] is None else _place(entry)
+    return f"in doubt no more: {what}, for {_ENDED_BY[entry['ended_by']]}", None
 
 
 _ENDED_BY = {
@@ -199,10 +206,6 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
-
-
 _ENTRIES: Mapping[str, Callable[[Json], tuple[str, str | None]]] = {
     "transition": _change,
     "sessions": _change,
@@ -216,4 +219,6 @@ _ENTRIES: Mapping[str, Callable[[Json], tuple[str, str | None]]] = {
     "drift": _drift,
     "source_dark": _doubt,
     "node_down": _doubt,
+    f"source_dark{ENDED}": _doubt_ended,
+    f"node_down{ENDED}": _doubt_ended,
 }

@@ -17,6 +17,7 @@ from ledger.store.seal import SealKey, SealKeys, seal_keys
 from ledger.store.seal_head import Head
 from ledger.store.verify import Verified, snapshot
 from ledger.store.verify import verify as walk
+from ledger.text import counted
 
 
 def verify(
@@ -96,8 +97,8 @@ def require_intact(verified: Verified) -> None:
 
 def told(verified: Verified) -> str:
     """What was checked, for people."""
-    seals = "1 seal" if verified.seals == 1 else f"{verified.seals:,} seals"
-    return f"{verified.events:,} events under {seals}, up to position {verified.head.position:,}"
+    what = f"{counted(verified.events, 'event')} under {counted(verified.seals, 'seal')}"
+    return f"{what}, up to position {verified.head.position:,}"
 
 
 def as_fields(verified: Verified, keys: SealKeys) -> dict[str, Any]:

@@ -131,6 +131,10 @@ _CODES: Mapping[About, tuple[str, ...]] = {
     "later": (
         "next_change",
         "reported_again",
+        "next_dark",
+        "next_node_down",
+        "next_node_booted",
+        "grace_ends",
         "no_change_yet",
         "nothing_since",
         "doubt_ended",

@@ -47,6 +47,14 @@ class Gap(NamedTuple):
     in_order: bool
 
 
+class GraceEnd(NamedTuple):
+    """When an offline, that of the event at a position, was shown after the grace period of then."""
+
+    position: int
+    shows_at: Instant
+    seconds: float
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What was gathered; all events in the order of their positions."""
 
@@ -89,6 +97,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     signs: Sequence[Placed] = ()
     """Of his sources: nodes down, booted and settled, darkness, the breaker."""
     gaps: Sequence[Gap] = ()
+    ended_by: Placed | None = None
+    """The event that put one of his sources in doubt, so that he was shown as unknown before his status changed."""
+    grace_end: GraceEnd | None = None
+    """Where the status shown was online, and the offline after it had to wait."""
 
     @property
     def searched(self) -> tuple[int, ...]:
@@ -149,6 +161,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     def change(self) -> Placed | None:
         """The first event after the instant that changed the status on record."""
         return next((placed for placed in self.later if placed.changes), None)
+
+    def next_change(self) -> Placed | None:
+        """The first of them that says another status than was shown, or takes back an offline not shown yet."""
+        changes = (placed for placed in self.later if placed.changes)
+        return next((placed for placed in changes if self.in_grace or not self._says_the_same(placed)), None)
+
+    def _says_the_same(self, placed: Placed) -> bool:
+        return getattr(placed.event, "status_after", None) == self.shown.status
 
     def around(self) -> Iterator[tuple[int, WebhookObserved]]:
         """The items that name him, before the instant and after it until the status changed."""

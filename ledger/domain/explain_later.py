@@ -6,18 +6,10 @@ from itertools import islice
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.explain_chain import is_same_claim
+from ledger.domain.explain_ends import ends
 from ledger.domain.imported import PresenceImported
-from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import (
-    UNFINISHED,
-    Corrected,
-    Finding,
-    NodeSettled,
-    PollObserved,
-    SourceDark,
-    SourceLit,
-    Swept,
-)
+from ledger.domain.observation import SECOND
+from ledger.domain.reconciled import UNFINISHED, Corrected, Finding, PollObserved, Swept
 from ledger.domain.statement import Facts, Statement, say
 
 NEAR_SECONDS = 60.0
@@ -29,7 +21,7 @@ AT_MOST = 5
 
 def later(evidence: Evidence) -> list[Statement]:
     """What was recorded after what was known, as far as it speaks of the instant, and until when the status held."""
-    said = [_change(evidence)]
+    said = list(ends(evidence))
     said += _imported_later(evidence)
     said += islice(_recorded_late(evidence), AT_MOST)
     said += islice(_contradictions(evidence), AT_MOST)
@@ -48,42 +40,6 @@ def contradictions(evidence: Evidence) -> Iterable[Placed]:
                 around = latest > evidence.at and (earliest is None or earliest < evidence.at)
                 if around or (latest <= evidence.at and unknown):
                     yield placed
-
-
-def _change(evidence: Evidence) -> Statement:
-    """Until when what was shown held."""
-    if (end := _end_of_doubt(evidence)) is not None:
-        placed, ended_at = end
-        return say("doubt_ended", placed.position, ended_at=ended_at)
-    for placed in evidence.later:
-        status = getattr(placed.event, "status_after", evidence.shown.status)
-        if placed.changes and status != evidence.shown.status:
-            return say("next_change", placed.position, status=status, changed_at=_told_at(evidence, placed))
-        if placed.changes and evidence.in_grace:
-            return say("reported_again", placed.position, status=status, changed_at=_told_at(evidence, placed))
-    if evidence.later:
-        last = evidence.later[-1]
-        return say("no_change_yet", last.position, number=len(evidence.later), until=last.recorded_at)
-    return say("nothing_since", evidence.head) if evidence.head else say("nothing_since")
-
-
-def _end_of_doubt(evidence: Evidence) -> tuple[Placed, Instant] | None:
-    """The event that ended the doubt for which somebody was shown as unknown, and when."""
-    doubt = evidence.doubt()
-    for placed in evidence.signs:
-        if doubt is not None and placed.position > doubt.position and placed.source == doubt.source:
-            match placed.event:
-                case SourceLit(at=at) if isinstance(doubt.event, SourceDark):
-                    return placed, at
-                case NodeSettled(node=node, at=at) if node == getattr(doubt.event, "node", None):
-                    return placed, at
-    return None
-
-
-def _told_at(evidence: Evidence, placed: Placed) -> Instant:
-    """When a change came to be: where it had arrived by the instant and was not recorded yet, at its recording."""
-    received_at: Instant = getattr(placed.event, "received_at", placed.recorded_at)
-    return received_at if received_at > evidence.at else placed.recorded_at
 
 
 def _imported_later(evidence: Evidence) -> Iterable[Statement]:

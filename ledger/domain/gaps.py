@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ledger.domain.events import Configured, ServiceStarted, ServiceStopped
 from ledger.domain.evidence import Gap, Placed
-from ledger.domain.observation import SECOND
+from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import RunStarted
 
 LEAST_SECONDS = 0.1
@@ -18,18 +18,26 @@ RunsAfter = Callable[[int], Sequence[Placed]]
 
 
 def gaps(services: Sequence[Placed], last_before: LastBefore, runs_after: RunsAfter) -> Iterator[Gap]:
-    """The gap before each start but the first; `services` are one source's starts and stops by position."""
+    """The gap before each start but the first; `services` are the starts and stops in some sources by position.
+
+    An instance tells of its start in each of its sources: that is one gap.
+    """
+    known: set[tuple[Instant, Instant]] = set()
     for placed in services:
         if isinstance(placed.event, ServiceStarted):
             previous = _previous(placed, placed.event.instance, last_before)
             gap = None if previous is None else _gap(previous, placed, placed.event)
-            if gap is not None and not _another_ran(services, placed, runs_after):
+            if gap is None or (gap.since, gap.until) in known:
+                continue
+            known.add((gap.since, gap.until))
+            if not _another_ran(services, placed, placed.event.instance, runs_after):
                 yield gap
 
 
-def _another_ran(services: Sequence[Placed], start: Placed, runs_after: RunsAfter) -> bool:
+def _another_ran(services: Sequence[Placed], start: Placed, instance: str, runs_after: RunsAfter) -> bool:
     """Whether an instance that had started before is heard of afterwards: it stops in order, or begins a run."""
-    before = {p.event.instance for p in services if isinstance(p.event, ServiceStarted) and p.position < start.position}
+    earlier = [placed.event for placed in services if placed.position < start.position]
+    before = {event.instance for event in earlier if isinstance(event, ServiceStarted)} - {instance}
     stopped = [placed for placed in services if placed.position > start.position]
     return any(
         isinstance(placed.event, ServiceStopped | RunStarted) and placed.event.instance in before

@@ -17,18 +17,24 @@ from ledger.http.state import services_of
 from ledger.store.ledger import translated
 from projections import drift_summary
 from projections.current import can_be_stored
-from projections.drift_summary import By
+from projections.drift_summary import DEFAULT_SPAN, By
 
 router = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 
 _encode = msgspec.json.Encoder().encode
 
 
+WITHOUT_FROM = (
+    f"where it is missing, {DEFAULT_SPAN.total_seconds() / 3600:.0f} hours before `to`, or before now; "
+    "what began before that and is not over yet is then counted, too"
+)
+
+
 class SummaryQuery(Page):
     """How drifts are grouped, and which: by the first look that disagreed, `from` included and `to` not."""
 
     by: list[By] = Field(["attributed_to"], min_length=1, max_length=6, description="several: by all of them together")
-    from_: Annotated[At | None, Query(alias="from")] = None
+    from_: Annotated[At | None, Query(alias="from", description=WITHOUT_FROM)] = None
     to: At | None = None
 
 
@@ -59,14 +65,20 @@ class DriftGroup(BaseModel):
 
 
 class DriftSummary(BaseModel):
+    """Groups in the order of their keys; `from` is since when they are counted."""
+
     items: list[DriftGroup]
     next: str | None
+    from_: Annotated[str, Field(alias="from")]
     as_of: schemas.AsOfBody
 
 
 @router.get("/v1/drift/summary", summary="Drifts counted", response_model=DriftSummary)
 async def summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> Response:
-    """Open and closed drifts, and their seconds, by cause, node, source, hour, kind or state, or several of these."""
+    """Open and closed drifts, and their seconds, by cause, node, source, hour, kind or state, or several of these.
+
+    Of the last 24 hours and of those still open, unless `from` says since when.
+    """
     if query.from_ is not None and query.to is not None and query.from_ > query.to:
         raise invalid("to", "before 'from'")
     services = services_of(request)
@@ -78,7 +90,8 @@ async def summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> 
             page = await drift_summary.page(connection, wanted, now)
     following = to_cursor(_encode(page.last).decode()) if len(page.items) == query.limit else None
     as_of = {"at": to_text(now), "position": page.position}
-    return Response(_encode({"items": page.items, "next": following, "as_of": as_of}), media_type="application/json")
+    body = {"items": page.items, "next": following, "from": to_text(page.since), "as_of": as_of}
+    return Response(_encode(body), media_type="application/json")
 
 
 def _keys(cursor: str | None, number: int) -> list[str] | None:

@@ -60,7 +60,7 @@ def _explanation(services: Services, uid: str, asked: Asked) -> tuple[Made, Expl
     with services.past, services.ledger.connection() as connection, connection.transaction():
         connection.execute(ONE_MOMENT.format("snapshots, drifts"), prepare=False)
         made = _made(connection, asked, services.clock.now())
-        found = RecordedHistory(connection, services.ledger.events_mapper)
+        found = RecordedHistory(connection, services.ledger.events_mapper, services.rule_folds)
         known_at = None if asked.known_at is None else of_datetime(asked.known_at)
         return made, explain(gather(found, uid, made.at, made.position, known_at))
 

@@ -107,7 +107,7 @@ async def _past(services: Services, uids: Sequence[str], when: When) -> Read:
         with services.past, services.ledger.connection() as connection, connection.transaction():
             connection.execute(ONE_MOMENT.format("snapshots, drifts"), prepare=False)
             made = moment_of(connection, when, services.clock.now())
-            return past.read(connection, services.ledger.events_mapper, uids, made)
+            return past.read(connection, services.ledger.events_mapper, uids, made, services.rule_folds)
 
     return await run_in_threadpool(read)
 

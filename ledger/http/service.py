@@ -38,6 +38,7 @@ from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
 from ledger.store.seal import SealKey, seal_keys
 from projections.reader import LARGE_READS, PresenceReader
+from projections.rule_folds import RuleFolds
 
 log = structlog.get_logger()
 
@@ -131,6 +132,7 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Poo
         pool=pools.short,
         reader=PresenceReader(pools.short, pools.large, clock.now),
         past=BoundedSemaphore(PAST_CONNECTIONS),
+        rule_folds=RuleFolds(),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
         reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),

@@ -17,6 +17,7 @@ from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
 from projections.reader import PresenceReader
+from projections.rule_folds import RuleFolds
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Services:
     reader: PresenceReader
     past: BoundedSemaphore
     """Lets so many questions about the past at once to the ledger's connections: webhooks need them, too."""
+    rule_folds: RuleFolds
+    """What they have folded so far of the rules of the past."""
     intake: Intake
     writer: Writer
     reconciliation: Reconciliation

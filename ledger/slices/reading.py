@@ -11,6 +11,7 @@ import msgspec
 
 from ledger.slices.form import FORMAT, AnyLine, Chain, End, EventLine, Header, Slice, SliceError, StateLine
 from ledger.store.replacing import unusable
+from ledger.text import counted
 
 GZIP = b"\x1f\x8b"
 
@@ -52,7 +53,7 @@ class SliceFile:
         """The states and events with the numbers of their lines. Raises SliceError at the first that is not right."""
         chain = Chain()
         end: End | None = None
-        counted = [0, 0]
+        numbers = [0, 0]
         with self._opened() as stream:
             number = 0
             for number, text in enumerate(self._texts(stream), 1):
@@ -65,12 +66,13 @@ class SliceFile:
                 elif isinstance(line, End):
                     end = line
                 else:
-                    counted[isinstance(line, StateLine)] += 1
+                    numbers[isinstance(line, StateLine)] += 1
                     yield Numbered(number, line)
             if end is None:
                 raise self.wrong(number, "is the last, and no end: the file was cut")
-            if [end.events, end.states] != counted:
-                raise self.wrong(number, f"counts {end.events} events and {end.states} states, which there are not")
+            if [end.events, end.states] != numbers:
+                what = f"{counted(end.events, 'event')} and {counted(end.states, 'state')}"
+                raise self.wrong(number, f"counts {what}, which there are not")
 
     def wrong(self, number: int, why: str) -> SliceError:
         """What is wrong with a line."""

@@ -13,6 +13,7 @@ from ledger.store import raw_events, seals
 from ledger.store.raw_events import Row, position_of
 from ledger.store.seal import Seal, SealKeys
 from ledger.store.seal_head import Head, new_head
+from ledger.text import counted
 
 WINDOW_EVENTS = 50_000
 WINDOW_SEALS = 1_000
@@ -118,7 +119,8 @@ class _Walk:
         if self._expected is not None:
             what = f"what the head knows up to position {self._expected.position:,} was cut off from here on"
             return Altered(self._sealed + 1, what)
-        return Altered(self._sealed + 1, f"{without} events without a position were put in") if without else None
+        what = f"{counted(without, 'event')} without a position {'was' if without == 1 else 'were'} put in"
+        return Altered(self._sealed + 1, what) if without else None
 
     def _window(self, chain: Iterator[Seal]) -> tuple[list[Seal], Seal | None]:
         """The next seals that stand on each other, and the one after them if that does not."""

@@ -16,6 +16,7 @@ from ledger.store.backup import LINE_BYTES, Backup, first_line
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.seal_head import to_fields
+from projections import rebuild, switch
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY
 from tests.support.pg import new_data_dir
@@ -47,10 +48,15 @@ def origin() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def made(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of it, made while it ran."""
+    """A backup of it, made while it ran and something was rebuilt."""
     file = tmp_path_factory.mktemp("backup") / "ledger.backup"
-    with served(origin):
-        done = backup(origin, file)
+    with served(origin) as url, rebuild.alone(url, "drift") as rebuilding:
+        with rebuilding.transaction():
+            switch.begin(rebuilding.cursor(), ("drifts",))
+        with psycopg.connect(url, autocommit=True) as switching:
+            # Whoever dumps the new tables would wait for this.
+            switching.execute("BEGIN; LOCK TABLE rebuild.drifts IN ACCESS EXCLUSIVE MODE")
+            done = backup(origin, file)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"{file}: 2 seals, up to position 6, made at 20")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -91,8 +97,10 @@ def test_there_and_back(made: Path, data_dir: Path) -> None:
     assert not EmbeddedPostgres(data_dir).is_running()
     with served(data_dir) as url:
         assert migrate.apply(url) == []
-        with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.IntegrityConstraintViolation):
-            connection.execute("DELETE FROM events")
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT to_regnamespace('rebuild')").fetchone() == (None,)
+            with pytest.raises(psycopg.errors.IntegrityConstraintViolation):
+                connection.execute("DELETE FROM events")
         fill(url, [3])
         held = restore(data_dir, made, "--replace")
         assert (held.exit_code, "is in use by the service" in held.stderr) == (1, True)

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.command import run_process
 from tests.support.im_node import ImNode, im_node
 from tests.support.service import MAIN, Api, Service, new_service, segment, wait_for
 
@@ -163,6 +164,11 @@ def test_a_kill_and_a_silence_are_told_as_what_nobody_could_know(service: Servic
         assert "killed_between" not in codes(explained(again, "during"))
         assert "doubt_ended" in codes(explained(again, "during", **dark["as_of"]))
         assert lit["reason"] is None
+        assert "next_dark" in codes(explained(again, "during", at=meanwhile))
+        again.wait_for_projections()
+        told = run_process("timeline", "during", folder=service.folder, CONFIG=str(service.config)).stdout
+        assert "online -> unknown  in doubt: main was silent until" in told
+        assert "unknown -> online  in doubt no more: main, for a webhook came" in told
 
 
 def _online(api: Api, uid: str) -> Any:

@@ -90,7 +90,7 @@ def test_a_rebuild_that_finds_a_difference_says_so(service: Service, api: Api, m
         connection.execute("UPDATE current SET status = 'offline' WHERE uid = 'altered'")
     done = command(service, "rebuild", "current")
     assert done.exit_code == 0
-    assert "the live rows of 1 users were not what the ledger says" in done.stderr
+    assert "the live rows of 1 user were not what the ledger says" in done.stderr
     assert "the first of them: altered" in done.stderr
 
 

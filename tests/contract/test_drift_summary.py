@@ -9,6 +9,7 @@ import pytest
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
 from projections import drift_summary
 from projections.drift_summary import By, Page, Wanted
@@ -94,5 +95,36 @@ def test_between_instants_and_page_by_page(database_url: str) -> None:
     assert len(found) == 4
 
 
+def test_of_the_last_day_where_nobody_says_since_when_and_what_is_not_over(
+    connection: Connection[TupleRow], database_url: str
+) -> None:
+    """`u9` was found two days before the others and is over, `u10` a day before `u9` and is not."""
+    for uid, state, day in (("u9", "corrected", -2), ("u10", "open", -3)):
+        disagreed_at = T + day * 24 * HOUR * SECOND
+        ended_at = disagreed_at + SECOND if state == "corrected" else None
+        connection.execute(_INSERT, (uid, "main", 9, state, None, disagreed_at, ended_at, "gap", "n1", 9))
+    assert counts(page(database_url, "source"), "source") == {("main",): (2, 2), ("other",): (1, 0)}
+    assert page(database_url, "source").since == T - 22 * HOUR * SECOND
+    long_ago, day_before = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 1, 14, 8, tzinfo=UTC)
+    assert counts(page(database_url, "source", since=long_ago), "source") == {("main",): (2, 3), ("other",): (1, 0)}
+    before = page(database_url, "source", until=day_before)
+    assert counts(before, "source") == {("main",): (1, 1)}
+    assert before.since == T - 48 * HOUR * SECOND
+
+
+def test_an_index_serves_the_last_day(database_url: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute("SET enable_seqscan = off")
+        query = drift_summary._COUNT.format(keys="kind", after="", drifts=drift_summary._BETWEEN_OR_UNFINISHED)
+        params = {"now": T, "since": T, "until": T + SECOND, "limit": 9}
+        plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {query}".encode(), params))
+    assert {"drifts_disagreed", "drifts_unfinished"} <= set(plan.split()), plan
+
+
+def test_the_first_day_there_is_has_none_before_it(database_url: str) -> None:
+    first = datetime(1, 1, 1, 1, tzinfo=UTC)
+    assert to_text(page(database_url, "kind", until=first).since) == "0001-01-01T00:00:00.000000Z"
+
+
 def test_none_of_none(database_url: str) -> None:
-    assert page(database_url, "kind") == Page([], (), 0)
+    assert page(database_url, "kind") == Page([], (), 0, T - 22 * HOUR * SECOND)

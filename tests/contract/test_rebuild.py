@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import by_stream, checkpoints, rebuild, shares
+from projections import by_stream, checkpoints, holders, rebuild, shares
 from projections.filling import RebuildFailed
 from projections.projector import Projector
 from projections.registry import FOLLOWING
@@ -174,20 +174,74 @@ def test_a_stopped_one_goes_on_after_it_was_rebuilt(
     assert (found.state, found.lag) == ("following", 0)
 
 
-def test_the_switch_waits_for_whoever_reads(
-    ledger: Ledger, database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "SWITCH_SECONDS", 0.05)
+    monkeypatch.setattr(rebuild, "PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("ledger", "hurried")
+def test_the_switch_waits_for_whoever_reads_and_says_for_whom(
+    database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follow_all(connection, Projector())
-    monkeypatch.setattr(rebuild, "SWITCH_SECONDS", 0.05)
+    told: list[str] = []
+    with connect(database_url) as reader:
+        reader.execute("SET application_name = 'a report'")
+
+        def end_it(holders: str) -> None:
+            told.append(holders)
+            reader.execute("COMMIT")
+
+        reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
+        with rebuild.alone(database_url, "drift") as rebuilding:
+            rebuild.Rebuild(rebuilding, database_url, FOLLOWING["drift"]).run(quiet, end_it)
+        [holder] = told
+        assert holder.startswith(f"a report (pid {reader.info.backend_pid}) since ")
+        monkeypatch.setattr(rebuild, "PATIENCE_SECONDS", 0.1)
+        reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
+        with pytest.raises(rebuild.RebuildRefused, match=r"somebody reads the live tables(?s:.)*a report \(pid"):
+            run(database_url, "drift")
+
+
+@pytest.mark.usefixtures("ledger", "hurried")
+def test_whoever_comes_just_before_the_switch_is_waited_for_too(
+    database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow_all(connection, Projector())
+    live = rows(connection, "drift")
+    looks = 0
     with connect(database_url) as reader:
         reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
-        monkeypatch.setattr("projections.rebuild.time.sleep", lambda _: reader.execute("COMMIT"))
+
+        def not_seen_at_first(*asked: Any) -> list[holders.Holder]:
+            nonlocal looks
+            looks += 1
+            if looks == 1:
+                return []
+            found = holders.lasting(*asked)
+            reader.execute("COMMIT")
+            return found
+
+        monkeypatch.setattr(rebuild, "lasting", not_seen_at_first)
         run(database_url, "drift")
-        monkeypatch.setattr("projections.rebuild.time.sleep", lambda _: None)
-        monkeypatch.setattr(rebuild, "SWITCH_ATTEMPTS", 2)
-        reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
-        with pytest.raises(rebuild.RebuildRefused, match="somebody reads the live tables"):
-            run(database_url, "drift")
+    assert looks == 3
+    assert rows(connection, "drift") == live
+    assert not has_remains(connection)
+
+
+def test_who_comes_and_goes_holds_nothing_for_long(
+    ledger: Ledger, database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(database_url) as brief, connect(database_url) as long:
+        for reader in (brief, long):
+            reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
+        monkeypatch.setattr("projections.holders.time.sleep", lambda _: brief.execute("COMMIT; BEGIN; TABLE drifts"))
+        [holder] = holders.lasting(connection, ("drifts", "timeline"), 1.0)
+        assert holder.pid == long.info.backend_pid
+        long.execute("COMMIT; BEGIN; SELECT * FROM sessions LIMIT 1")
+        brief.execute("COMMIT")
+        assert holders.lasting(connection, ("drifts", "timeline"), 1.0) == []
 
 
 def test_privileges_stay(ledger: Ledger, database_url: str, connection: Connection[TupleRow]) -> None:

@@ -105,6 +105,35 @@ def test_what_is_appended_meanwhile_is_in_it(ledger: Ledger, database_url: str) 
     assert_consistent(ledger)
 
 
+def test_nobody_who_appends_waits_for_whoever_reads(
+    ledger: Ledger, database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit lock is not even asked for while the table cannot be had."""
+    configure(ledger)
+    live = connection.execute(_ROWS).fetchall()
+    reading, tried = [True], []
+    attempt = RebuildCurrent._switch
+
+    def watched(self: RebuildCurrent) -> int:
+        tried.append(list(reading))
+        return attempt(self)
+
+    monkeypatch.setattr(RebuildCurrent, "_switch", watched)
+    monkeypatch.setattr(rebuild, "SWITCH_SECONDS", 0.05)
+    monkeypatch.setattr(rebuild, "PAUSE_SECONDS", 0.01)
+    with connect(database_url) as reader:
+        reader.execute("BEGIN; SELECT * FROM current LIMIT 1")
+
+        def end_it(holders: str) -> None:
+            reader.execute("COMMIT")
+            reading.clear()
+
+        with rebuild.alone(database_url, "current") as rebuilding:
+            assert RebuildCurrent(rebuilding, database_url).run(quiet, end_it).different == 0
+    assert tried == [[]]
+    assert connection.execute(_ROWS).fetchall() == live
+
+
 def test_an_event_that_cannot_be_folded_is_named(
     ledger: Ledger, database_url: str, connection: Connection[TupleRow]
 ) -> None:

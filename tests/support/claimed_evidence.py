@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from ledger.domain.events import Configured
 from ledger.domain.reconciled import PollObserved
-from tests.support.claim import Claim, Event, bounds_of, configured, fields_of, finds, spans
+from tests.support.claim import Claim, Event, bounds_of, configured, fields_of, finds, recorded, spans
 from tests.support.claimed_answers import (
     STATUSES,
     Check,
@@ -110,6 +111,34 @@ def _reported_again(claim: Claim) -> bool:
     """The first change after the instant, in the grace period, made the status on record the one explained."""
     in_grace = claim.explanation.statements[0].code == "shown_in_grace"
     return in_grace and claim.params["status"] == claim.explanation.shown.status and _told_first(claim, claim.changes())
+
+
+def _doubt_begins(claim: Claim) -> bool:
+    """A source that had told of the user came into doubt after the instant, before the record said another status."""
+    begun, at = claim.events[0], claim.explanation.at
+    shown = claim.explanation.shown.status
+    noticed_at = begun["at"] if begun["at"] > at else begun["recorded_at"]
+    told = [e for e in claim.of_user if e["position"] < begun["position"]]
+    of_source = any(e["kind"] == "PresenceImported" or e["source"] == begun["source"] for e in told)
+    changed = [e for e in claim.changes() if e["position"] < begun["position"] and e["status_after"] != shown]
+    later = begun["position"] > recorded(claim.rows, claim.explanation)
+    return later and of_source and not changed and shown != "unknown" and claim.params["noticed_at"] == noticed_at
+
+
+def _grace_ends(claim: Claim) -> bool:
+    """So long after the offline as the policy of then says, and nothing had said online by then."""
+    offline, seconds, shows_at = claim.events[0], claim.params["grace_seconds"], claim.params["shows_at"]
+    policies = [row.event.policy for row in claim.rows[: offline["position"]] if isinstance(row.event, Configured)]
+    grace = {configured(claim)["policy"].grace_seconds, policies[-1].grace_seconds}
+    begun = begins(offline) | told_by_looks(claim)
+    back = [
+        event
+        for event in claim.of_user
+        if event["position"] > offline["position"] and event["recorded_at"] < shows_at
+        if (event["status_before"], event["status_after"]) == ("offline", "online")
+    ]
+    told = seconds in grace and shows_at in {instant + round(seconds * 1_000_000) for instant in begun}
+    return told and (claim.hindsight or not back) and claim.explanation.shown.status == "online"
 
 
 def _told_first(claim: Claim, changes: list[Event]) -> bool:
@@ -229,6 +258,8 @@ EVIDENCE: Mapping[str, Check] = {
     "last_seen": _last_seen,
     "next_change": _next_change,
     "reported_again": _reported_again,
+    **dict.fromkeys(("next_dark", "next_node_down", "next_node_booted"), _doubt_begins),
+    "grace_ends": _grace_ends,
     "doubt_ended": _doubt_ended,
     "nothing_since": _nothing,
     "no_change_yet": _no_change,

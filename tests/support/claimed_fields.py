@@ -107,6 +107,10 @@ _EVIDENCE: Mapping[str, Fields] = {
 _LATER: Mapping[str, Fields] = {
     "next_change": {},
     "reported_again": {},
+    "next_dark": must(kind="SourceDark") | same("source"),
+    "next_node_down": must(kind="NodeDown") | same("node"),
+    "next_node_booted": must(kind="NodeBooted", first=False) | same("node"),
+    "grace_ends": must(status_after="offline"),
     "no_change_yet": {"until": Field("recorded_at")},
     "doubt_ended": {"ended_at": Field("at")} | must(kind=("SourceLit", "NodeSettled")),
     "imported_later": must(kind="PresenceImported") | same("received_at") | {"imported_at": Field("recorded_at")},

@@ -20,6 +20,8 @@ from tests.support.memory_history import MemoryHistory
 
 STARTED_AT: Instant = 1_800_000_000 * SECOND
 SOURCE = "main"
+ADDED = "added"
+"""Another source, of which nothing is on record but what a scenario says."""
 
 
 class Told:
@@ -54,7 +56,7 @@ class Explaining:
     ) -> None:
         self.at = STARTED_AT
         self.history = MemoryHistory()
-        self._draft = Draft({SOURCE: SourceState(SOURCE)}, {}, 0)
+        self._draft = Draft({name: SourceState(name) for name in (SOURCE, ADDED)}, {}, 0)
         self._profile, self._deliveries = profile, 0
         self.configure(nodes, policy)
 
@@ -69,18 +71,18 @@ class Explaining:
         self.at += round(seconds * SECOND)
         return self
 
-    def hears(self, *items: str, node: str = "n1", recorded_later: float = 0.0) -> "Explaining":
+    def hears(self, *items: str, node: str = "n1", recorded_later: float = 0.0, source: str = SOURCE) -> "Explaining":
         """A delivery comes, and is recorded so much later."""
         self._deliveries += 1
-        webhook = read_webhook(f"d{self._deliveries}", SOURCE, node, self.at, encode(items), 65536)
+        webhook = read_webhook(f"d{self._deliveries}", source, node, self.at, encode(items), 65536)
         self.wait(recorded_later)
         for recorded in self._draft.add(webhook):
             self.history.add(recorded, self.at)
         return self
 
-    def says(self, event: SourceEvent) -> "Explaining":
+    def says(self, event: SourceEvent, source: str = SOURCE) -> "Explaining":
         """An event of the source."""
-        self.history.add(self._draft.append_to_source(SOURCE, event), self.at)
+        self.history.add(self._draft.append_to_source(source, event), self.at)
         return self
 
     def happens(self, event: UserEvent, uid: str = "u") -> "Explaining":

@@ -1,38 +1,28 @@
 """Explaining a status: what was learnt later, what nobody could know, what was not followed, and how sure it all is."""
 
-from functools import partial
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from ledger.domain.events import Configured, ServiceStarted, ServiceStopped
-from ledger.domain.evidence import Gap
 from ledger.domain.explain import explain
-from ledger.domain.gaps import gaps
 from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.profile import Profile
 from ledger.domain.reconciled import (
     BreakerClosed,
     BreakerOpened,
     NodeBooted,
     NodeDown,
     NodeSettled,
-    RunStarted,
     SourceDark,
     SourceLit,
     TierSet,
 )
-from tests.support.explaining import SOURCE, STARTED_AT, Explaining, Told
+from tests.support.explaining import SOURCE, Explaining, Told
 
 
 def online(policy: Policy = DEFAULT_POLICY) -> Explaining:
     """`u` has been online for ten seconds."""
     return Explaining(policy=policy).wait(1).hears("u-0-1-1-1-1").wait(10)
-
-
-def started(world: Explaining, instance: str) -> ServiceStarted:
-    return ServiceStarted(at=world.at, instance=instance, software_version="1")
 
 
 def test_until_when_it_held() -> None:
@@ -151,52 +141,6 @@ def test_an_offline_of_somebody_unheard_of_soon_afterwards() -> None:
     assert told.answer == ("shown_closed", "doubtful", "doubtful_late_offline")
     assert told.the("late_offline").params["raw"] == "u-0-0-9-0-0"
     assert "late_offline" not in world.told(ago=125).codes
-
-
-def test_times_without_us() -> None:
-    world = online().says(ServiceStopped(at=STARTED_AT + 11_000_000, instance="i")).wait(30)
-    world.says(started(world, "j")).wait(10)
-    told = world.told()
-    assert told.answer == ("shown_opened", "doubtful", "doubtful_down")
-    assert told.the("stopped_between").positions == (4, 5)
-    assert "stopped_then" in world.told(ago=20).codes
-    assert not {"stopped_then", "stopped_between"} & {*world.told(ago=45).codes}
-
-
-def test_a_kill_leaves_no_stop() -> None:
-    world = online().wait(30)
-    assert "killed_between" in world.says(started(world, "j")).wait(5).told().codes
-
-
-def gaps_of(world: Explaining) -> list[Gap]:
-    history = world.history
-    services = history.services(SOURCE, history.head(), 100)
-    return list(gaps(services, history.last_before, partial(history.runs_after, SOURCE)))
-
-
-def test_gaps_are_before_starts_but_the_first_one() -> None:
-    world = Explaining()
-    first = Explaining().says(started(world, "a"))
-    assert gaps_of(first) == []
-    # An instance tells of its start and its configuration in each source, all at once.
-    first.wait(60).says(started(first, "b"))
-    configured = Configured(
-        at=first.at, instance="b", policy=DEFAULT_POLICY, profile=Profile.V2_2, nodes={}, rules_version=1
-    )
-    first.says(configured).says(started(first, "b"))
-    assert gaps_of(first) == [Gap(STARTED_AT, first.at, (2, 3), False), Gap(STARTED_AT, first.at, (2, 5), False)]
-
-
-def test_instances_that_overlap_leave_no_gap() -> None:
-    world = Explaining().says(started(Explaining(), "a")).wait(0.05)
-    world.says(started(world, "b")).wait(60)
-    world.says(started(world, "c")).wait(1).says(ServiceStopped(at=world.at, instance="a"))
-    assert gaps_of(world) == []
-    leading = Explaining().says(started(Explaining(), "a")).wait(60)
-    leading.says(started(leading, "b"))
-    assert len(gaps_of(leading)) == 1
-    leading.says(RunStarted(run="r", at=leading.at, instance="a", scope="rotation"))
-    assert gaps_of(leading) == []
 
 
 def test_a_source_that_was_dark_and_a_node_that_was_down() -> None:

@@ -69,7 +69,7 @@ def test_a_run_prints_its_seed_plain_lines_and_a_summary(hook: str, tmp_path: Pa
         str(record),
     )
     assert code == 0
-    assert output.startswith("seed 11: v3, 1 node(s), 20 users, faults: none\n")
+    assert output.startswith("seed 11: v3, 1 node, 20 users, faults: none\n")
     assert "answer ok" in output
     assert "really online now:" in output.splitlines()[-1]
     assert SECRET not in output
@@ -160,7 +160,7 @@ def test_lines_say_what_is_odd_about_a_webhook() -> None:
     arrival = Arrival(1.5, "n1", 1, b'["a-0-1-1-1-1"]', 1, 2, 2, answer_lost=True, patience_seconds=5.0)
     webhook = Webhook(arrival, "ok")
     text = event_text(webhook)
-    assert "1 items, answer ok, attempt 2, a copy, answer lost on the way back" in text
+    assert "1 item, answer ok, attempt 2, a copy, answer lost on the way back" in text
     assert event_json(webhook)["attempt"] == 2
     action = Action(1.0, "close", {"t": 1.0, "kind": "action", "do": "close", "uid": "a", "node": "n1"})
     assert event_text(action).split() == ["1.000", "close", "a", "n1"]

@@ -117,7 +117,7 @@ def test_counts_must_be_right(lines: list[bytes], tmp_path: Path) -> None:
     for text in lines[:-1]:
         chain.read(text[:-1])
     said = refused(tmp_path / "f", *lines[:-1], chain.summed(End(events=1, states=5)) + b"\n")
-    assert f"line {len(lines)} counts 1 events" in said
+    assert f"line {len(lines)} counts 1 event and 5 states" in said
 
 
 def summed(*changed: object) -> list[bytes]:

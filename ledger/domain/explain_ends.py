@@ -1,0 +1,66 @@
+"""Explaining a status: until when what was shown held, ended by an event of the user's, a doubt or a grace period."""
+
+from collections.abc import Iterator
+
+from ledger.domain.evidence import Evidence, Placed
+from ledger.domain.observation import Instant
+from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
+from ledger.domain.statement import Statement, say
+
+
+def ends(evidence: Evidence) -> Iterator[Statement]:
+    """Until when what was shown held, as far as anything tells; and since when an offline shows that had to wait."""
+    yield _end(evidence)
+    if evidence.grace_end is not None:
+        position, shows_at, seconds = evidence.grace_end
+        yield say("grace_ends", position, shows_at=shows_at, grace_seconds=seconds)
+
+
+def _end(evidence: Evidence) -> Statement:
+    if (end := _end_of_doubt(evidence)) is not None:
+        placed, ended_at = end
+        return say("doubt_ended", placed.position, ended_at=ended_at)
+    if evidence.ended_by is not None:
+        return _begin_of_doubt(evidence, evidence.ended_by)
+    if (change := evidence.next_change()) is not None:
+        status = getattr(change.event, "status_after", None)
+        code = "reported_again" if status == evidence.shown.status else "next_change"
+        return say(code, change.position, status=status, changed_at=_told_at(evidence, change))
+    if evidence.later:
+        last = evidence.later[-1]
+        return say("no_change_yet", last.position, number=len(evidence.later), until=last.recorded_at)
+    return say("nothing_since", evidence.head) if evidence.head else say("nothing_since")
+
+
+def _end_of_doubt(evidence: Evidence) -> tuple[Placed, Instant] | None:
+    """The event that ended the doubt for which somebody was shown as unknown, and when."""
+    doubt = evidence.doubt()
+    for placed in evidence.signs:
+        if doubt is not None and placed.position > doubt.position and placed.source == doubt.source:
+            match placed.event:
+                case SourceLit(at=at) if isinstance(doubt.event, SourceDark):
+                    return placed, at
+                case NodeSettled(node=node, at=at) if node == getattr(doubt.event, "node", None):
+                    return placed, at
+    return None
+
+
+def _begin_of_doubt(evidence: Evidence, placed: Placed) -> Statement:
+    """The doubt in which somebody was no longer shown as before."""
+    noticed_at: Instant = getattr(placed.event, "at", placed.recorded_at)
+    if noticed_at <= evidence.at:
+        # What had been noticed by then was not on record yet.
+        noticed_at = placed.recorded_at
+    match placed.event:
+        case NodeDown(node=node):
+            return say("next_node_down", placed.position, node=node, noticed_at=noticed_at)
+        case NodeBooted(node=node):
+            return say("next_node_booted", placed.position, node=node, noticed_at=noticed_at)
+        case _:
+            return say("next_dark", placed.position, source=placed.source, noticed_at=noticed_at)
+
+
+def _told_at(evidence: Evidence, placed: Placed) -> Instant:
+    """When a change came to be: where it had arrived by the instant and was not recorded yet, at its recording."""
+    received_at: Instant = getattr(placed.event, "received_at", placed.recorded_at)
+    return received_at if received_at > evidence.at else placed.recorded_at

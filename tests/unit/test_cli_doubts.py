@@ -1,0 +1,80 @@
+"""Checks what `timeline` says of the times in which a user's sources were in doubt: what was shown before and after."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from tests.support.scripted import Asked, ScriptedService, scripted_service
+
+T = "2026-11-23T14:03:0{}.123456Z"
+NODE_DOWN = {
+    "position": 7,
+    "at": T.format(1),
+    "source": "main",
+    "reason": "refused",
+    "kind": "node_down",
+    "node": "n1",
+    "last_position": 9,
+    "until": T.format(7),
+    "ended_by": "answers",
+}
+
+
+@pytest.fixture
+def service() -> Iterator[ScriptedService]:
+    with scripted_service() as service:
+        yield service
+
+
+@pytest.fixture
+def ask(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    return service.command_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "statuses", "said"),
+    [
+        ((), {6: "online", 7: "unknown", 8: "unknown", 9: "online"}, ["online -> unknown", "unknown -> online"]),
+        ((), {6: "online", 7: "unknown", 8: "offline", 9: "offline"}, ["online -> unknown"]),
+        ((), {6: "online", 7: "online", 8: "online", 9: "online"}, ["online"]),
+        (
+            ("--to", T.format(8)),
+            {6: "online", 7: "unknown", 8: "unknown", 9: "online"},
+            ["online -> unknown", "unknown -> online"],
+        ),
+        (("--to", T.format(6)), {6: "online", 7: "unknown", 8: "unknown", 9: "online"}, ["online -> unknown"]),
+    ],
+)
+def test_what_was_shown_in_doubt_and_after_it(
+    service: ScriptedService,
+    ask: Callable[..., Result],
+    options: tuple[str, ...],
+    statuses: dict[int, str],
+    said: list[str],
+) -> None:
+    """`statuses` are those that the service says were shown by what each position knows."""
+
+    def answer(asked: Asked) -> tuple[int, str]:
+        if asked.target.startswith("/v1/ledger/events"):
+            position = int(asked.target.partition("after=")[2].partition("&")[0]) + 1
+            return 200, json.dumps({"items": [{"position": position, "recorded_at": T.format(position - 2)}]})
+        if asked.method == "POST":
+            position = asked.body["position"]
+            assert asked.body == {"uids": ["u"], "at": T.format(7 if position > 7 else 5), "position": position}
+            return 200, json.dumps({"items": [{"status": statuses[position]}]})
+        as_of = {"at": T.format(9), "position": 40}
+        return 200, json.dumps({"items": [NODE_DOWN], "next": None, "as_of": as_of, "lag": 0})
+
+    service.answer = answer
+    result = ask("timeline", "u", *options)
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split("  ") for line in result.stdout.splitlines()[1:]]
+    assert [[part.strip() for part in line if part][2] for line in lines] == said
+    if len(said) == 2:
+        assert "in doubt no more: main/n1, for it answers as before" in result.stdout
+        assert lines[-1][0].strip() == "9"
+    assert json.loads(ask("timeline", "u", *options, "--json").stdout)["items"] == [NODE_DOWN]
