@@ -4,9 +4,11 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from ledger.http import problems
+from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper, UnknownKind, UnreadableEvent
-from projections import history
+from projections import history, runs
+from projections.evidence_rows import RecordedHistory
 from tests.support import pg
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY, configure, opened
@@ -39,8 +41,20 @@ def test_whoever_reads_it_names_its_position(
             ledger.event(row)
         with ledger.connection() as connection, pytest.raises(error, match=says):
             history.presences_at(connection, EventMapper(), ["u"], 3)
+        with ledger.connection() as connection, pytest.raises(error, match=says):
+            RecordedHistory(connection, EventMapper()).at([3])
     answer = problems.of_ledger(raised.value)
     assert (answer.status_code, b"At position 3 the ledger" in bytes(answer.body)) == (500, True)
+
+
+def test_a_run_whose_end_cannot_be_read_names_it(database_url: str) -> None:
+    with opened(database_url) as ledger:
+        configure(ledger, sources=("main",))
+        run = request_run(ledger, "main", [], "i", 0)
+        stored = StoredEvent("source:main", 4, "run_ended.v1", b'{"run":"%s","at":"noon"}' % run.encode())
+        ledger.events_recorder.insert_events([stored])
+        with ledger.connection() as connection, pytest.raises(UnreadableEvent, match="At position 4 the ledger holds"):
+            runs.one(connection, EventMapper(), run)
 
 
 @pg.on_every_server
