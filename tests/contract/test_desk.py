@@ -7,6 +7,8 @@ from itertools import count
 
 import msgspec
 import pytest
+from eventsourcing.persistence import StoredEvent
+from structlog.testing import capture_logs
 
 from ledger.domain.drift import Poll
 from ledger.domain.look import Watch
@@ -202,3 +204,32 @@ def test_whoever_is_known_before_is_put_on_the_agenda_at_once(
     monkeypatch.setattr("ledger.reconcile.follower.FAR_BEHIND", 5)
     follow(ledger, desk)
     assert desk.due_counts().everybody == 29
+
+
+def test_whose_event_cannot_be_read_is_looked_at_all_the_same(ledger: Ledger, desk: Desk) -> None:
+    post(ledger, "alice-0-0-1-1-1")
+    head = ledger.events_recorder.max_notification_id() or 0
+    ledger.events_recorder.insert_events(
+        [
+            StoredEvent("user:alice", 2, "webhook_observed.v1", b'{"source":17}'),
+            StoredEvent("user:bob", 1, "webhook_observed.v1", b'{"source"\x80'),
+            StoredEvent("user:carol", 1, "tier_set.v1", b"{}"),
+            StoredEvent("user:dave", 1, "moved.v1", b"{}"),
+        ]
+    )
+    with capture_logs() as logs:
+        follow(ledger, desk)
+    [said] = logs
+    assert (said["event"], said["events"]) == ("events_unreadable", 4)
+    assert said["reason"].startswith(f"At position {head + 1} the ledger holds an event of kind 'webhook_observed.v1'")
+    assert watch(ledger, "alice").urgent == "late_offline"
+    assert {watch(ledger, uid).urgent for uid in ("bob", "carol", "dave")} == {None}
+    with ledger.connection() as connection:
+        assert looks.followed(connection) == head + 4
+
+
+def test_a_tier_takes_nobodys_look_out_of_turn(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-0-1-1-1")
+    set_tier(ledger, "alice", "cold", "ops", time.at)
+    follow(ledger, desk)
+    assert watch(ledger, "alice").urgent == "late_offline"
