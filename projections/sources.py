@@ -20,6 +20,7 @@ from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDa
 from ledger.domain.source import SourceState, evolve_source
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
+from ledger.store.recorder import StoredRow
 
 SNAPSHOT_EVERY = 256
 """Events of a source between two snapshots."""
@@ -87,9 +88,10 @@ def load(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceS
     """A source's state as of its last event, the bodies of its dedupe window included."""
     row = connection.cursor(binary=True).execute(_READ, (name,)).fetchone()
     if row is None:
-        return follow(ledger, SourceState(name))
+        return follow(connection, ledger, SourceState(name))
     source = decode_snapshot(name, row[0], row[1])
-    return follow(ledger, msgspec.structs.replace(source, recent=_recent_before(ledger, source)))
+    recent = _recent_before(connection, ledger, source)
+    return follow(connection, ledger, msgspec.structs.replace(source, recent=recent))
 
 
 def decode_snapshot(name: str, version: int, state: bytes) -> SourceState:
@@ -97,23 +99,32 @@ def decode_snapshot(name: str, version: int, state: bytes) -> SourceState:
     return SourceState(name, version, **msgspec.structs.asdict(_decode(state)))
 
 
-def follow(ledger: Ledger, source: SourceState) -> SourceState:
+def follow(connection: Connection[TupleRow], ledger: Ledger, source: SourceState) -> SourceState:
     """The source after the events that were stored since its version."""
-    while rows := ledger.events_recorder.stream_rows(source_stream(source.name), after=source.version, limit=_PAGE):
+    while rows := ledger.events_recorder.stream_rows(
+        source_stream(source.name), after=source.version, limit=_PAGE, connection=connection
+    ):
         for row in rows:
-            source = evolve_source(source, _source_event(ledger.event(row)), row.position)
+            source = evolve_source(source, _event_of(ledger, row), row.position)
     return source
 
 
-def _recent_before(ledger: Ledger, source: SourceState) -> RecentBodies:
+def bring_up_to_date(
+    connection: Connection[TupleRow], ledger: Ledger, name: str, known: SourceState | None
+) -> SourceState:
+    """A source's state as of its last event, followed from `known` where there is that."""
+    return load(connection, ledger, name) if known is None else follow(connection, ledger, known)
+
+
+def _recent_before(connection: Connection[TupleRow], ledger: Ledger, source: SourceState) -> RecentBodies:
     """The bodies of the dedupe window up to the source's version, read backwards from there."""
     since = (source.last_webhook_at or 0) - round(source.policy.dedupe_seconds * SECOND)
     found: list[Body] = []
     before = source.version + 1
     while rows := ledger.events_recorder.stream_rows(
-        source_stream(source.name), before=before, descending=True, limit=_PAGE
+        source_stream(source.name), before=before, descending=True, limit=_PAGE, connection=connection
     ):
-        bodies = [body for row in rows for body in _bodies_of(ledger.event(row))]
+        bodies = [body for row in rows for body in _bodies_of(_event_of(ledger, row))]
         found += [body for body in bodies if body.received_at >= since]
         if bodies and bodies[-1].received_at < since:
             break
@@ -122,6 +133,13 @@ def _recent_before(ledger: Ledger, source: SourceState) -> RecentBodies:
     for body in reversed(found):
         recent = recent.remember(*body, keep_since=since)
     return recent
+
+
+def _event_of(ledger: Ledger, row: StoredRow) -> SourceEvent:
+    event = ledger.event(row)
+    if not isinstance(event, SourceEvent):
+        raise TypeError(f"{type(event).__name__} stands in a source's stream")
+    return event
 
 
 def _bodies_of(event: object) -> list[Body]:
@@ -133,9 +151,3 @@ def _bodies_of(event: object) -> list[Body]:
             return list(reversed(event.recent))
         case _:
             return []
-
-
-def _source_event(event: object) -> SourceEvent:
-    if not isinstance(event, SourceEvent):
-        raise TypeError(f"{type(event).__name__} stands in a source's stream")
-    return event

@@ -34,12 +34,10 @@ def append(
     called where there are no events, too. Raises StoreUnavailable; nothing is appended then, as far as can be known.
     """
     with translated(), ledger.events_recorder.commit() as commit:
-        with ledger.connection() as connection:
-            states = {
-                name: sources.load(connection, ledger, name) if state is None else sources.follow(ledger, state)
-                for name, state in known.items()
-            }
-            presences = current.load(connection, list(uids))
+        states = {
+            name: sources.bring_up_to_date(commit.connection, ledger, name, state) for name, state in known.items()
+        }
+        presences = current.load(commit.connection, list(uids))
         draft = Draft(states, presences, commit.head)
         rows, rules_position = Rows(), dict.fromkeys(states, 0)
         events: list[tuple[int, Event]] = []

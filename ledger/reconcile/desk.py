@@ -101,7 +101,8 @@ class Desk:
 
     def follow(self) -> None:
         """Take in what others have appended to the source's stream."""
-        self.source = sources.follow(self._ledger, self.source)
+        with self._ledger.connection() as connection:
+            self.source = sources.follow(connection, self._ledger, self.source)
 
     def head(self) -> int:
         """The ledger's last position: the fence of a question that is sent after this."""

@@ -97,7 +97,8 @@ def test_a_state_follows_what_others_appended(ledger: Ledger) -> None:
     configure(ledger)
     before = loaded(ledger)
     asyncio.run(deliver(ledger, 10))
-    after = sources.follow(ledger, before)
+    with ledger.connection() as connection:
+        after = sources.follow(connection, ledger, before)
     expected = folded(ledger)
     assert bodies(after) == bodies(expected)
     assert msgspec.structs.replace(after, recent=expected.recent) == expected
@@ -158,5 +159,5 @@ def test_a_users_event_in_a_sources_stream_is_a_defect(ledger: Ledger) -> None:
             " VALUES (%s, 1, 1, %s, %s, now())",
             (source_stream(SOURCE), kind, payload),
         )
-    with pytest.raises(TypeError, match="WebhookObserved stands in a source's stream"):
-        sources.follow(ledger, SourceState(SOURCE))
+    with ledger.connection() as connection, pytest.raises(TypeError, match="WebhookObserved stands in a source's"):
+        sources.follow(connection, ledger, SourceState(SOURCE))
