@@ -31,7 +31,8 @@ def append(
     """Append the events that `decide` draws from the states of these sources and users, read under the lock.
 
     `known` gives states to go on from, where there are any. `also` writes what belongs into the same transaction; it is
-    called where there are no events, too. Raises StoreUnavailable; nothing is appended then, as far as can be known.
+    called where there are no events, too. Raises StoreUnavailable and SourceUnreadable; nothing is appended then, as
+    far as can be known.
     """
     with translated(), ledger.events_recorder.commit() as commit:
         states = {

@@ -29,6 +29,7 @@ from ledger.store.ledger import Ledger, translated
 from ledger.store.recorder import Commit
 from ledger.store.rows import STATEMENT_BYTES
 from projections import current, sources
+from projections.sources import SourceUnreadable
 
 log = structlog.get_logger()
 
@@ -188,7 +189,10 @@ class Writer:
                 self._changed.notify_all()
 
     def _commit(self, work: Work) -> None:
-        """Commit a group, again and again while the store is away and somebody still waits for it."""
+        """Commit a group, again and again while the store is away and somebody still waits for it.
+
+        What a source posted whose state cannot be known is refused, and the others' webhooks are committed without it.
+        """
         pause, doubtful = FIRST_PAUSE_SECONDS, False
         while work.tickets:
             try:
@@ -201,6 +205,11 @@ class Writer:
                 work.drop_unwanted(self._intake.still_wanted(work.tickets, error))
                 time.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                continue
+            except SourceUnreadable as error:
+                refused = [ticket for ticket in work.tickets if ticket.source == error.source]
+                self._intake.fail(refused, error)
+                work.drop_unwanted([ticket for ticket in work.tickets if ticket not in refused])
                 continue
             self._intake.succeed(work.tickets)
             if looks:
@@ -251,12 +260,19 @@ class Writer:
         return write_in_parts(commit, self._ledger.events_mapper, webhook, source, load, self._limits.rejected_bytes)
 
     def _sources_now(self, names: set[str], commit: Commit) -> dict[str, SourceState]:
-        """The sources' states as of the database, read under the lock: what we knew, and what came since."""
+        """The sources' states as of the database, read under the lock: what we knew, and what came since.
+
+        Raises SourceUnreadable for one of `names`; another that cannot be read is left out, until it is needed.
+        """
         known = {} if self._committed is None else self._committed.sources
-        return {
-            name: sources.bring_up_to_date(commit.connection, self._ledger, name, known.get(name))
-            for name in names | known.keys()
-        }
+        found = {}
+        for name in names | known.keys():
+            try:
+                found[name] = sources.bring_up_to_date(commit.connection, self._ledger, name, known.get(name))
+            except SourceUnreadable:
+                if name in names:
+                    raise
+        return found
 
     def _forget(self) -> None:
         """What was judged ahead no longer stands: the database is not what it was judged on."""

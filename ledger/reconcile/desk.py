@@ -100,7 +100,7 @@ class Desk:
         self.source = appended.sources[self.name]
 
     def follow(self) -> None:
-        """Take in what others have appended to the source's stream."""
+        """Take in what others have appended to the source's stream. Raises SourceUnreadable."""
         with self._ledger.connection() as connection:
             self.source = sources.follow(connection, self._ledger, self.source)
 
