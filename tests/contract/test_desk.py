@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +14,8 @@ from structlog.testing import capture_logs
 from ledger.domain.drift import Poll
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import NodeBooted, TierSet
+from ledger.domain.reconciled import NodeBooted, PollObserved, TierSet
+from ledger.reconcile import judge
 from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
 from ledger.reconcile.judge import Verdicts
@@ -96,6 +98,24 @@ def watch(ledger: Ledger, uid: str) -> Watch:
         return looks.of_users(connection, SOURCE, [uid])[uid]
 
 
+def told_of(ledger: Ledger, uid: str) -> list[str]:
+    """What the polls on record found of the user, in turn."""
+    polls = [event for row in all_rows(ledger) if isinstance(event := ledger.event(row), PollObserved)]
+    return [finding.outcome for poll in polls for finding in poll.findings if finding.uid == uid]
+
+
+def first_of_all(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, happens: Callable[[], object]) -> None:
+    """Let something happen just before the method is called the next time."""
+    method = getattr(owner, name)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(owner, name, method)
+        happens()
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, called)
+
+
 def verdicts(ledger: Ledger, uid: str) -> list[str]:
     return [getattr(ledger.event(row), "verdict", "") for row in all_rows(ledger) if row.stream == f"user:{uid}"]
 
@@ -142,6 +162,71 @@ def test_a_look_that_agrees_writes_no_event(ledger: Ledger, desk: Desk, time: Ti
     look(desk, time, {"alice": {0: 1}}, "alice")
     assert len(all_rows(ledger)) == before
     assert watch(ledger, "alice").verified_at == time.at
+
+
+def test_a_look_that_agrees_ends_a_doubt_that_came_after_its_question(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    earlier, watches = ask(desk, time), desk.watches_of(["alice"])
+    look(desk, time, {}, "alice")
+    assert (watches["alice"].doubt, watch(ledger, "alice").urgent) == (None, "confirm")
+    answer = desk.judge_rows(earlier, watches, {"alice": {0: 1}})
+    assert [each.finding is not None for _, each in answer.judged] == [True]
+    assert told_of(ledger, "alice") == ["open", "cleared"]
+    assert (watch(ledger, "alice").doubt, watch(ledger, "alice").urgent) == (None, None)
+    assert [drift.state for drift in drifts_of(ledger, "alice")] == ["cleared"]
+
+
+def test_an_overtaken_look_keeps_a_doubt_that_came_after_its_question(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    earlier, watches = ask(desk, time), desk.watches_of(["alice"])
+    post(ledger, "alice-0-1-2-2-2")
+    look(desk, time, {}, "alice")
+    doubt = watch(ledger, "alice").doubt
+    desk.judge_rows(earlier, watches, {"alice": {0: 1}})
+    assert doubt is not None
+    assert (watch(ledger, "alice").doubt, watch(ledger, "alice").urgent) == (doubt, "overtaken")
+    time.passes(3)
+    look(desk, time, {}, "alice")
+    assert told_of(ledger, "alice") == ["open", "corrected"]
+
+
+def test_an_overtaken_look_leaves_the_agreement_of_one_that_was_asked_later(
+    ledger: Ledger, desk: Desk, time: Time
+) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    earlier, watches = ask(desk, time), desk.watches_of(["alice"])
+    post(ledger, "alice-0-1-2-2-2")
+    time.passes(1)
+    look(desk, time, {"alice": {0: 2}}, "alice")
+    desk.judge_rows(earlier, watches, {"alice": {0: 1}})
+    assert (watch(ledger, "alice").verified_at, watch(ledger, "alice").looked_at) == (time.at, time.at)
+
+
+def test_a_doubt_that_another_instance_leaves_meanwhile_is_not_passed_over(
+    ledger: Ledger, desk: Desk, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(ledger, "alice-0-1-1-1-1", "bob-0-1-2-1-1")
+    other = Desk(ledger, SOURCE, time.now, time.seconds)
+    first_of_all(monkeypatch, judge, "judge_all", lambda: look(other, time, {}, "alice"))
+    answer = look(desk, time, {"alice": {0: 1}, "bob": {0: 1}}, "alice", "bob")
+    assert sorted(uid for uid, _ in answer.judged) == ["alice", "bob"]
+    assert told_of(ledger, "alice") == ["open", "cleared"]
+    assert watch(ledger, "alice").doubt is None
+    assert watch(ledger, "bob").verified_at == time.at
+    assert_consistent(ledger)
+
+
+def test_a_doubt_that_another_instance_ends_meanwhile_is_not_acted_upon(
+    ledger: Ledger, desk: Desk, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    other = Desk(ledger, SOURCE, time.now, time.seconds)
+    look(desk, time, {}, "alice")
+    time.passes(3)
+    first_of_all(monkeypatch, desk, "_append", lambda: look(other, time, {"alice": {0: 1}}, "alice"))
+    look(desk, time, {}, "alice")
+    assert told_of(ledger, "alice") == ["open", "cleared", "open"]
+    assert verdicts(ledger, "alice") == ["opened"]
 
 
 def test_a_lie_about_many_opens_the_breaker_and_holds(ledger: Ledger, desk: Desk, time: Time) -> None:
