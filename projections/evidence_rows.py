@@ -85,7 +85,7 @@ _BEYOND: LiteralString = " AND position > %s ORDER BY position LIMIT %s"
 
 
 class RecordedHistory:
-    """A ledger of the moment that the connection's transaction sees. Its methods raise UnknownKind."""
+    """A ledger of the moment that the connection's transaction sees. Its methods raise UnreadableEvent."""
 
     def __init__(self, connection: Connection[TupleRow], mapper: EventMapper, folds: RuleFolds | None = None) -> None:
         self._connection = connection
@@ -180,7 +180,7 @@ class RecordedHistory:
                 of_datetime(recorded_at),
                 stream.removeprefix(SOURCE_PREFIX) if stream.startswith(SOURCE_PREFIX) else "",
                 stream.removeprefix(USER_PREFIX) if stream.startswith(USER_PREFIX) else "",
-                self._mapper.event(kind, payload),
+                self._mapper.event_at(position, kind, payload),
             )
             for position, version, stream, kind, payload, recorded_at in rows
         ]

@@ -33,16 +33,28 @@ SELECT uid FROM current WHERE status = 'online' AND strpos(devices, %s) > 0 AND 
 
 _KNOWN_AFTER: LiteralString = _SELECT + " AND uid > %s ORDER BY uid LIMIT %s"
 
-_WRITE = """
+_PUT: LiteralString = """
 INSERT INTO looks AS l (uid, source, due_at, urgent, verified_at, looked_at, doubt)
 SELECT uid, %(source)s, due_at, urgent, verified_at, looked_at, doubt
   FROM unnest(%(uids)b::text[], %(due)b::bigint[], %(urgent)b::text[], %(verified)b::bigint[], %(looked)b::bigint[],
               %(doubts)s::bytea[]) AS new (uid, due_at, urgent, verified_at, looked_at, doubt)
  ORDER BY uid
     ON CONFLICT (uid, source) DO UPDATE
-   SET due_at = excluded.due_at, urgent = excluded.urgent, verified_at = excluded.verified_at,
-       looked_at = excluded.looked_at, doubt = excluded.doubt
+   SET due_at = excluded.due_at, urgent = excluded.urgent,
 """
+
+_WRITE: LiteralString = (
+    _PUT + "verified_at = excluded.verified_at, looked_at = excluded.looked_at, doubt = excluded.doubt"
+)
+
+# Where it is another doubt than the one judged on, another look has been judged meanwhile; and one that was asked later
+# may have been, whatever it left.
+_WRITE_UNMOVED: LiteralString = (
+    _PUT
+    + "verified_at = greatest(l.verified_at, excluded.verified_at),"
+    + " looked_at = greatest(l.looked_at, excluded.looked_at)"
+    + " WHERE l.doubt IS NOT DISTINCT FROM excluded.doubt RETURNING uid"
+)
 
 _POSTPONE = """
 INSERT INTO looks (uid, source, due_at)
@@ -145,22 +157,36 @@ def due_counts(connection: Connection[TupleRow], source: str, now: Instant) -> D
 
 
 def write(cursor: Cursor[Any], source: str, watches: Mapping[str, Watch]) -> None:
-    """Note when users are to be looked at next, and what their last look left."""
+    """Note when users are to be looked at next, and what their last look left.
+
+    A doubt changes under the commit lock alone, since each change of it leaves an event.
+    """
+    if watches:
+        cursor.execute(_WRITE, _columns(source, watches))
+
+
+def write_unmoved(cursor: Cursor[Any], source: str, watches: Mapping[str, Watch]) -> set[str]:
+    """The same, without the lock, of looks that leave doubts as they found them.
+
+    -> the users whose doubt was another one by now; of them nothing is noted
+    """
     if not watches:
-        return
+        return set()
+    written = cursor.execute(_WRITE_UNMOVED, _columns(source, watches)).fetchall()
+    return watches.keys() - {uid for (uid,) in written}
+
+
+def _columns(source: str, watches: Mapping[str, Watch]) -> dict[str, Any]:
     values = watches.values()
-    cursor.execute(
-        _WRITE,
-        {
-            "source": source,
-            "uids": list(watches),
-            "due": bigints([watch.due_at for watch in values]),
-            "urgent": optional_texts([watch.urgent for watch in values]),
-            "verified": optional_bigints([watch.verified_at for watch in values]),
-            "looked": optional_bigints([watch.looked_at for watch in values]),
-            "doubts": [None if watch.doubt is None else _encode(watch.doubt) for watch in values],
-        },
-    )
+    return {
+        "source": source,
+        "uids": texts(list(watches)),
+        "due": bigints([watch.due_at for watch in values]),
+        "urgent": optional_texts([watch.urgent for watch in values]),
+        "verified": optional_bigints([watch.verified_at for watch in values]),
+        "looked": optional_bigints([watch.looked_at for watch in values]),
+        "doubts": [None if watch.doubt is None else _encode(watch.doubt) for watch in values],
+    }
 
 
 def postpone(cursor: Cursor[Any], source: str, uids: Sequence[str], due_at: Instant) -> None:

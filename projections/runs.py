@@ -13,10 +13,10 @@ from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 
 # `kind IN` both, beside the one that is meant, lets the partial indexes serve.
 _STARTED: LiteralString = """
-SELECT s.position, s.stream, s.payload, e.payload, p.counts, p.users
+SELECT s.position, s.stream, s.payload, e.position, e.payload, p.counts, p.users
   FROM events AS s
   LEFT JOIN LATERAL (
-       SELECT payload FROM events AS ended
+       SELECT position, payload FROM events AS ended
         WHERE ended.kind IN ('run_started.v1', 'run_ended.v1') AND ended.kind = 'run_ended.v1'
           AND payload_json(ended.payload) ->> 'run' = payload_json(s.payload) ->> 'run'
         LIMIT 1) AS e ON true
@@ -72,10 +72,10 @@ def _all_counts(counts: RunCounts) -> dict[str, int]:
 
 
 def _view(mapper: EventMapper, row: TupleRow) -> dict[str, Any]:
-    position, stream, started_payload, ended_payload, progress, users = row
+    position, stream, started_payload, ended_position, ended_payload, progress, users = row
     started = mapper.event_at(position, "run_started.v1", started_payload)
     assert isinstance(started, RunStarted)
-    ended = None if ended_payload is None else mapper.event("run_ended.v1", ended_payload)
+    ended = None if ended_payload is None else mapper.event_at(ended_position, "run_ended.v1", ended_payload)
     assert ended is None or isinstance(ended, RunEnded)
     counts = _all_counts(RunCounts(**(progress or {})))
     return {

@@ -5,6 +5,7 @@ each delivery: so a snapshot is written now and then, and reading folds what cam
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, LiteralString, NamedTuple
 
 import msgspec
@@ -18,8 +19,10 @@ from ledger.domain.observation import SECOND
 from ledger.domain.recent import NO_BODIES, Body, RecentBodies
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
+from ledger.errors import LedgerError
 from ledger.store.ledger import Ledger
-from ledger.store.mapper import source_stream
+from ledger.store.mapper import UnreadableEvent, source_stream
+from ledger.store.recorder import StoredRow
 
 SNAPSHOT_EVERY = 256
 """Events of a source between two snapshots."""
@@ -50,6 +53,16 @@ Snapshot = msgspec.defstruct(
 """A source's state as it is kept: its fields without those of `_NOT_KEPT`."""
 
 _decode = msgspec.json.Decoder(Snapshot).decode
+
+
+class SourceUnreadable(LedgerError):
+    """A source's stream holds an event that cannot be read: nothing can be judged by its state until it can."""
+
+    def __init__(self, state: SourceState, why: UnreadableEvent) -> None:
+        super().__init__(f"The state of source {state.name!r} is not known. {why}")
+        self.source = state.name
+        self.state = state
+        """The source as far as it could be read."""
 
 
 class SourceRow(NamedTuple):
@@ -84,12 +97,13 @@ def write(cursor: Cursor[Any], rows: Iterable[SourceRow]) -> None:
 
 
 def load(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceState:
-    """A source's state as of its last event, the bodies of its dedupe window included."""
+    """A source's state as of its last event, the bodies of its dedupe window included. Raises SourceUnreadable."""
     row = connection.cursor(binary=True).execute(_READ, (name,)).fetchone()
     if row is None:
-        return follow(ledger, SourceState(name))
+        return follow(connection, ledger, SourceState(name))
     source = decode_snapshot(name, row[0], row[1])
-    return follow(ledger, msgspec.structs.replace(source, recent=_recent_before(ledger, source)))
+    recent = _recent_before(connection, ledger, source)
+    return follow(connection, ledger, msgspec.structs.replace(source, recent=recent))
 
 
 def decode_snapshot(name: str, version: int, state: bytes) -> SourceState:
@@ -97,23 +111,36 @@ def decode_snapshot(name: str, version: int, state: bytes) -> SourceState:
     return SourceState(name, version, **msgspec.structs.asdict(_decode(state)))
 
 
-def follow(ledger: Ledger, source: SourceState) -> SourceState:
-    """The source after the events that were stored since its version."""
-    while rows := ledger.events_recorder.stream_rows(source_stream(source.name), after=source.version, limit=_PAGE):
+def follow(connection: Connection[TupleRow], ledger: Ledger, source: SourceState) -> SourceState:
+    """The source after the events that were stored since its version. Raises SourceUnreadable."""
+    while rows := ledger.events_recorder.stream_rows(
+        source_stream(source.name), after=source.version, limit=_PAGE, connection=connection
+    ):
         for row in rows:
-            source = evolve_source(source, _source_event(ledger.event(row)), row.position)
+            source = evolve_source(source, _event_of(ledger, source, row), row.position)
     return source
 
 
-def _recent_before(ledger: Ledger, source: SourceState) -> RecentBodies:
+def bring_up_to_date(
+    connection: Connection[TupleRow], ledger: Ledger, name: str, known: SourceState | None
+) -> SourceState:
+    """A source's state as of its last event, followed from `known` where that can be. Raises SourceUnreadable."""
+    if known is not None:
+        # Where it cannot: a version that reads what this one does not may have left a snapshot beyond it.
+        with suppress(SourceUnreadable):
+            return follow(connection, ledger, known)
+    return load(connection, ledger, name)
+
+
+def _recent_before(connection: Connection[TupleRow], ledger: Ledger, source: SourceState) -> RecentBodies:
     """The bodies of the dedupe window up to the source's version, read backwards from there."""
     since = (source.last_webhook_at or 0) - round(source.policy.dedupe_seconds * SECOND)
     found: list[Body] = []
     before = source.version + 1
     while rows := ledger.events_recorder.stream_rows(
-        source_stream(source.name), before=before, descending=True, limit=_PAGE
+        source_stream(source.name), before=before, descending=True, limit=_PAGE, connection=connection
     ):
-        bodies = [body for row in rows for body in _bodies_of(ledger.event(row))]
+        bodies = [body for row in rows for body in _bodies_of(_event_of(ledger, source, row))]
         found += [body for body in bodies if body.received_at >= since]
         if bodies and bodies[-1].received_at < since:
             break
@@ -122,6 +149,17 @@ def _recent_before(ledger: Ledger, source: SourceState) -> RecentBodies:
     for body in reversed(found):
         recent = recent.remember(*body, keep_since=since)
     return recent
+
+
+def _event_of(ledger: Ledger, source: SourceState, row: StoredRow) -> SourceEvent:
+    """The event of a row of the source's stream; where there is none, `source` is as far as it can be read."""
+    try:
+        event = ledger.event(row)
+    except UnreadableEvent as error:
+        raise SourceUnreadable(source, error) from error
+    if not isinstance(event, SourceEvent):
+        raise TypeError(f"{type(event).__name__} stands in a source's stream")
+    return event
 
 
 def _bodies_of(event: object) -> list[Body]:
@@ -133,9 +171,3 @@ def _bodies_of(event: object) -> list[Body]:
             return list(reversed(event.recent))
         case _:
             return []
-
-
-def _source_event(event: object) -> SourceEvent:
-    if not isinstance(event, SourceEvent):
-        raise TypeError(f"{type(event).__name__} stands in a source's stream")
-    return event

@@ -39,12 +39,13 @@ class Counters:
         """What this instance counted of one node."""
         refused = {
             reason: int(self._value("webhooks_refused", source=source, node=node, reason=reason))
-            for reason in ("store_unavailable", "too_large")
+            for reason in ("store_unavailable", "source_unreadable", "too_large")
         }
         return {
             "accepted": int(self._value("webhooks_accepted", source=source, node=node)),
             "other_events": int(self._value("webhooks_other_events", source=source, node=node)),
             "refused_store_unavailable": refused["store_unavailable"],
+            "refused_source_unreadable": refused["source_unreadable"],
             "refused_too_large": refused["too_large"],
         }
 

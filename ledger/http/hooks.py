@@ -11,6 +11,7 @@ from ledger.http.auth import secret_matches
 from ledger.http.problems import Problem
 from ledger.http.state import Services
 from ledger.sources.wukongim.payload import EVENT_NAME
+from projections.sources import SourceUnreadable
 
 router = APIRouter(tags=["webhooks"])
 
@@ -23,7 +24,10 @@ router = APIRouter(tags=["webhooks"])
         200: {"description": "Durable; the body is empty"},
         403: {"description": "Wrong secret, or no such source or node; nothing is stored"},
         413: {"description": "The body is larger than `max_body_bytes`; nothing is stored"},
-        503: {"description": "PostgreSQL was away for longer than `store_wait_seconds`; WuKongIM sends again"},
+        503: {
+            "description": "PostgreSQL was away for longer than `store_wait_seconds`, or the source's stream holds an "
+            "event that this version cannot read; nothing is stored, WuKongIM sends again"
+        },
     },
     openapi_extra={
         "requestBody": {
@@ -57,6 +61,9 @@ async def take_webhook(request: Request, source: str, node: str, secret: str, ev
         await services.intake.submit(new_delivery_id(), source, node, services.clock.now(), body)
     except StoreUnavailable:
         counters.refused.labels(source, node, "store_unavailable").inc()
+        raise
+    except SourceUnreadable:
+        counters.refused.labels(source, node, "source_unreadable").inc()
         raise
     counters.accepted.labels(source, node).inc()
     counters.webhook_seconds.observe(time.perf_counter() - started)

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from ledger.domain.instants import of_datetime, optional, to_text
 from ledger.domain.nodes import NodeState
@@ -21,7 +23,9 @@ from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
 from ledger.http.state import Services, services_of
 from ledger.settings import SourceSettings
+from ledger.store.ledger import Ledger
 from projections import node_health, sources
+from projections.sources import SourceUnreadable
 
 READY_SECONDS = 2.0
 
@@ -43,11 +47,15 @@ async def live() -> dict[str, str]:
 @health.get(
     "/health/ready",
     summary="Can it take webhooks and answer?",
-    responses={503: {"description": "PostgreSQL does not answer, or the service is stopping"}},
+    responses={
+        503: {"description": "PostgreSQL does not answer, a source's stream cannot be read, or the service is stopping"}
+    },
 )
 async def ready(request: Request) -> dict[str, Any]:
-    """200 while the database answers and the writer runs; `head` is the ledger's last position.
+    """200 while the database answers, the writer runs and every source's webhooks can be judged.
 
+    `head` is the ledger's last position. Where a source's stream holds an event that this version cannot read, the
+    answer names its position and the way out; who is online is answered all the same.
     A projection that lags or has stopped is shown, and makes no instance unready.
     """
     services = services_of(request)
@@ -56,6 +64,7 @@ async def ready(request: Request) -> dict[str, Any]:
     try:
         async with asyncio.timeout(READY_SECONDS):
             found = await projections.read(services)
+            await asyncio.to_thread(services.streams.check)
     except TimeoutError as error:
         raise StoreUnavailable(f"PostgreSQL did not answer within {READY_SECONDS:g} s") from error
     head, shown = found[0].head, projections.views(found)
@@ -78,7 +87,7 @@ def list_sources(request: Request) -> Response:
             SourceView(
                 services,
                 settings,
-                sources.load(connection, services.ledger, settings.name),
+                _read(connection, services.ledger, settings.name),
                 node_health.of_source(connection, settings.name),
             )
             for settings in services.settings.sources
@@ -90,14 +99,30 @@ def list_sources(request: Request) -> Response:
     return Response(msgspec.json.encode(body), media_type="application/json")
 
 
+def _read(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceState | SourceUnreadable:
+    """A source's state, or what keeps it from being read."""
+    try:
+        return sources.load(connection, ledger, name)
+    except SourceUnreadable as error:
+        return error
+
+
 class SourceView:
-    """One source of the settings, its state in the ledger, and what the leading instance noted of it."""
+    """One source of the settings, its state in the ledger, and what the leading instance noted of it.
+
+    Of one that cannot be read the state is as far as it can.
+    """
 
     def __init__(
-        self, services: Services, settings: SourceSettings, state: SourceState, noted: Mapping[str, Json]
+        self,
+        services: Services,
+        settings: SourceSettings,
+        state: SourceState | SourceUnreadable,
+        noted: Mapping[str, Json],
     ) -> None:
         self._services = services
-        self._state = state
+        self._unreadable = state if isinstance(state, SourceUnreadable) else None
+        self._state = state.state if isinstance(state, SourceUnreadable) else state
         self._noted = noted.get("", {})
         self._asked = [node.name for node in settings.nodes if node.api_url]
         self._apis = {name: noted[name] for name in self._asked if name in noted}
@@ -152,7 +177,7 @@ class SourceView:
     def _health(self) -> str:
         if self._state.dark_since is not None:
             return "dark"
-        if not self._asked:
+        if not self._asked and self._unreadable is None:
             return "unreconciled"
         return "degraded" if any(self._reasons()) else "good"
 
@@ -163,6 +188,8 @@ class SourceView:
     def _reasons(self) -> Iterator[str]:
         """Why the source is not good, in words."""
         state = self._state
+        if self._unreadable is not None:
+            yield str(self._unreadable)
         if state.dark_since is not None:
             yield f"neither a webhook nor a good answer since {to_text(state.dark_since)}"
         if not self._asked:

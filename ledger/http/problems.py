@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ledger.errors import LedgerError, StoreUnavailable
+from projections.sources import SourceUnreadable
 
 log = structlog.get_logger()
 
@@ -38,9 +39,11 @@ class Problem(Exception):
         detail: str,
         errors: Sequence[dict[str, str]] = (),
         headers: dict[str, str] | None = None,
+        title: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
+        self.title = title or TITLES.get(status, "Error")
         self.detail = detail
         self.errors = list(errors)
         self.headers = headers
@@ -55,7 +58,7 @@ def answer(problem: Problem) -> JSONResponse:
     """The response of a problem."""
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": TITLES.get(problem.status, "Error"),
+        "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
     }
@@ -112,10 +115,13 @@ def _ledger(_: Request, error: Exception) -> JSONResponse:
 
 
 def of_ledger(error: LedgerError) -> JSONResponse:
-    """503 where the store is away, else 500."""
+    """503 where it is worth to try again: the store is away, or a newer version has to be run; else 500."""
     if isinstance(error, StoreUnavailable):
         log.warning("store_unavailable", reason=str(error))
         return answer(Problem(503, str(error), headers={"Retry-After": "1"}))
+    if isinstance(error, SourceUnreadable):
+        log.error("source_unreadable", source=error.source, reason=str(error))
+        return answer(Problem(503, str(error), headers={"Retry-After": "1"}, title="Source unreadable"))
     log.error("request_failed", reason=str(error), error=type(error).__name__)
     return answer(Problem(500, str(error)))
 

@@ -18,7 +18,9 @@ from ledger.reconcile.requests import request_run, set_tier
 from ledger.settings import SourceSettings
 from ledger.store import api_keys
 from ledger.store.api_keys import key_hash
-from projections import drifts, runs, sources
+from ledger.store.ledger import translated
+from ledger.store.mapper import source_stream
+from projections import drifts, runs
 from projections.current import can_be_stored
 from projections.drifts import DriftFilter
 
@@ -141,8 +143,8 @@ def _is_known(services: Services, source: str) -> bool:
         return True
     if not can_be_stored(source):
         return False
-    with services.ledger.connection() as connection:
-        return sources.load(connection, services.ledger, source).version > 0
+    with translated():
+        return bool(services.ledger.events_recorder.stream_rows(source_stream(source), limit=1))
 
 
 def _run(services: Services, run: str) -> dict[str, object]:

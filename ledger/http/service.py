@@ -16,17 +16,17 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from ledger import __version__
 from ledger.domain.decide import Look
-from ledger.errors import StoreUnavailable
+from ledger.http.announcing import Announcing
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
 from ledger.http.follow import Orders
 from ledger.http.projector import ProjectorProcess
+from ledger.http.readiness import Streams
 from ledger.http.server import HttpServer
 from ledger.http.state import Services
-from ledger.ingest.announce import Configuration, announce_start, announce_stop
+from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
@@ -74,12 +74,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         _warn_of_another_key(ledger, settings)
         pools = await stack.enter_async_context(_pools(database_url))
         services = _services(settings, folder, ledger, pools, database_url)
-        configurations = _configurations(settings)
-        names = list(configurations)
-        await asyncio.to_thread(
-            announce_start, ledger, services.instance, __version__, configurations, services.clock.now()
-        )
-        stack.push_async_callback(_announce_stop, services, names)
+        announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
+        await announcing.start()
+        stack.push_async_callback(announcing.stop)
         services.writer.start()
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()
@@ -136,6 +133,7 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Poo
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
         reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),
+        streams=Streams(ledger, [source.name for source in settings.sources]),
         clock=clock,
         counters=counters,
         hook_secrets=secrets_of,
@@ -198,10 +196,3 @@ async def _drain(services: Services) -> None:
     services.intake.close()
     if not await asyncio.to_thread(services.writer.join, DRAIN_SECONDS):
         log.error("stopped_with_webhooks_unanswered", reason="PostgreSQL did not take them in time")
-
-
-async def _announce_stop(services: Services, names: Sequence[str]) -> None:
-    try:
-        await asyncio.to_thread(announce_stop, services.ledger, services.instance, names, services.clock.now())
-    except StoreUnavailable as error:
-        log.warning("stop_not_recorded", reason=str(error))

@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.http.counters import Counters
+from ledger.http.readiness import Streams
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Writer
@@ -36,6 +37,7 @@ class Services:
     intake: Intake
     writer: Writer
     reconciliation: Reconciliation
+    streams: Streams
     clock: Clock
     counters: Counters
     hook_secrets: Mapping[tuple[str, str], Sequence[str]]

@@ -1,6 +1,9 @@
-"""The service's own part in the record: its start, its stop, and the configuration that the rules read from here on."""
+"""The service's own part in the record: its start, its stop, and the configuration that the rules read from here on.
 
-from collections.abc import Iterator, Mapping, Sequence
+A source whose stream cannot be read cannot be told of either, and keeps nobody from telling the others.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ledger.domain.events import Configured, ServiceStarted, ServiceStopped
@@ -11,6 +14,7 @@ from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
+from projections.sources import SourceUnreadable
 
 
 class Configuration(NamedTuple):
@@ -23,27 +27,48 @@ class Configuration(NamedTuple):
 
 def announce_start(
     ledger: Ledger, instance: str, version: str, configurations: Mapping[str, Configuration], at: Instant
-) -> None:
-    """Record the start in each source's stream, and its configuration where that or the rules are not the newest."""
+) -> dict[str, SourceUnreadable]:
+    """Record the start in each source's stream, and its configuration where that or the rules are not the newest.
+
+    -> why it is not on record, by source. Raises StoreUnavailable.
+    """
+
+    def events(draft: Draft, name: str) -> Iterator[Recorded]:
+        source, wanted = draft.source(name), configurations[name]
+        known = Configuration(source.policy, source.profile, source.node_profiles)
+        is_news = source.version == 0 or (known, source.rules_version) != (wanted, RULES_VERSION)
+        yield draft.append_to_source(name, ServiceStarted(at=at, instance=instance, software_version=version))
+        if is_news:
+            event = Configured(at=at, instance=instance, rules_version=RULES_VERSION, **wanted._asdict())
+            yield draft.append_to_source(name, event)
+
+    return _append_to_each(ledger, configurations, events)
+
+
+def announce_stop(ledger: Ledger, instance: str, names: Iterable[str], at: Instant) -> dict[str, SourceUnreadable]:
+    """Record an orderly stop in each source's stream -> why it is not on record, by source. Raises StoreUnavailable."""
+
+    def events(draft: Draft, name: str) -> Iterator[Recorded]:
+        yield draft.append_to_source(name, ServiceStopped(at=at, instance=instance))
+
+    return _append_to_each(ledger, names, events)
+
+
+def _append_to_each(
+    ledger: Ledger, names: Iterable[str], events_of: Callable[[Draft, str], Iterator[Recorded]]
+) -> dict[str, SourceUnreadable]:
+    """Append to the streams of all that can be read, in one commit -> those that cannot."""
+    readable, unreadable = list(names), dict[str, SourceUnreadable]()
 
     def events(draft: Draft) -> Iterator[Recorded]:
-        for name, wanted in configurations.items():
-            source = draft.source(name)
-            known = Configuration(source.policy, source.profile, source.node_profiles)
-            is_news = source.version == 0 or (known, source.rules_version) != (wanted, RULES_VERSION)
-            yield draft.append_to_source(name, ServiceStarted(at=at, instance=instance, software_version=version))
-            if is_news:
-                event = Configured(at=at, instance=instance, rules_version=RULES_VERSION, **wanted._asdict())
-                yield draft.append_to_source(name, event)
+        for name in readable:
+            yield from events_of(draft, name)
 
-    append(ledger, dict.fromkeys(configurations), (), events)
-
-
-def announce_stop(ledger: Ledger, instance: str, names: Sequence[str], at: Instant) -> None:
-    """Record an orderly stop in each source's stream."""
-
-    def events(draft: Draft) -> Iterator[Recorded]:
-        for name in names:
-            yield draft.append_to_source(name, ServiceStopped(at=at, instance=instance))
-
-    append(ledger, dict.fromkeys(names), (), events)
+    while True:
+        try:
+            append(ledger, dict.fromkeys(readable), (), events)
+        except SourceUnreadable as error:
+            unreadable[error.source] = error
+            readable.remove(error.source)
+        else:
+            return unreadable

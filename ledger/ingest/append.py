@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from psycopg import Cursor
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
 
 from ledger.domain.history import Event
 from ledger.domain.source import SourceState
@@ -27,19 +28,21 @@ def append(
     uids: Iterable[str],
     decide: Callable[[Draft], Iterator[Recorded]],
     also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None = None,
+    read: Callable[[Connection[TupleRow]], None] | None = None,
 ) -> Appended:
     """Append the events that `decide` draws from the states of these sources and users, read under the lock.
 
-    `known` gives states to go on from, where there are any. `also` writes what belongs into the same transaction; it is
-    called where there are no events, too. Raises StoreUnavailable; nothing is appended then, as far as can be known.
+    `known` gives states to go on from, where there are any; `read` reads what else `decide` is to know as of then.
+    `also` writes what belongs into the same transaction; it is called where there are no events, too. Raises
+    StoreUnavailable and SourceUnreadable; nothing is appended then, as far as can be known.
     """
     with translated(), ledger.events_recorder.commit() as commit:
-        with ledger.connection() as connection:
-            states = {
-                name: sources.load(connection, ledger, name) if state is None else sources.follow(ledger, state)
-                for name, state in known.items()
-            }
-            presences = current.load(connection, list(uids))
+        states = {
+            name: sources.bring_up_to_date(commit.connection, ledger, name, state) for name, state in known.items()
+        }
+        presences = current.load(commit.connection, list(uids))
+        if read is not None:
+            read(commit.connection)
         draft = Draft(states, presences, commit.head)
         rows, rules_position = Rows(), dict.fromkeys(states, 0)
         events: list[tuple[int, Event]] = []

@@ -10,9 +10,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import structlog
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from ledger.domain.decide import Look
 from ledger.domain.presence import Presence
@@ -26,6 +29,7 @@ from ledger.store.ledger import Ledger, translated
 from ledger.store.recorder import Commit
 from ledger.store.rows import STATEMENT_BYTES
 from projections import current, sources
+from projections.sources import SourceUnreadable
 
 log = structlog.get_logger()
 
@@ -168,6 +172,10 @@ class Writer:
         with self._ledger.connection() as connection:
             return current.load(connection, uids)
 
+    def _reading_beside(self, work: Work) -> AbstractContextManager[Connection[TupleRow] | None]:
+        """Where users are to be read while others are written: a connection more, had before the lock is waited for."""
+        return self._ledger.connection() if self._goes_in_parts(work) else nullcontext()
+
     def _commit_all(self) -> None:
         while (work := self._handed.get()) is not None:
             try:
@@ -181,7 +189,10 @@ class Writer:
                 self._changed.notify_all()
 
     def _commit(self, work: Work) -> None:
-        """Commit a group, again and again while the store is away and somebody still waits for it."""
+        """Commit a group, again and again while the store is away and somebody still waits for it.
+
+        What a source posted whose state cannot be known is refused, and the others' webhooks are committed without it.
+        """
         pause, doubtful = FIRST_PAUSE_SECONDS, False
         while work.tickets:
             try:
@@ -195,17 +206,22 @@ class Writer:
                 time.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
+            except SourceUnreadable as error:
+                refused = [ticket for ticket in work.tickets if ticket.source == error.source]
+                self._intake.fail(refused, error)
+                work.drop_unwanted([ticket for ticket in work.tickets if ticket not in refused])
+                continue
             self._intake.succeed(work.tickets)
             if looks:
                 self._on_looks(looks)
             return
 
     def _attempt(self, work: Work, doubtful: bool) -> Sequence[Look]:
-        with self._ledger.events_recorder.commit() as commit:
+        with self._reading_beside(work) as beside, self._ledger.events_recorder.commit() as commit:
             if doubtful and commit.holds_delivery(work.tickets[0].delivery):
                 return ()
-            if self._goes_in_parts(work):
-                states, looks = self._write_in_parts(work.webhooks[0], commit)
+            if beside is not None:
+                states, looks = self._write_in_parts(work.webhooks[0], commit, beside)
             else:
                 judged = work.judged
                 if judged is None or judged.head_before != commit.head:
@@ -223,8 +239,8 @@ class Writer:
         self._intake.progressed()
         states = States(
             commit.head,
-            self._sources_now(work.names),
-            self._load(list(work.uids())),
+            self._sources_now(work.names, commit),
+            current.load(commit.connection, list(work.uids())),
         )
         judged = judge(self._ledger.events_mapper, work.webhooks, states, self._limits.rejected_bytes)
         with self._changed:
@@ -232,27 +248,30 @@ class Writer:
             self._changed.notify_all()
         return judged
 
-    def _write_in_parts(self, webhook: Webhook, commit: Commit) -> tuple[States, list[Look]]:
+    def _write_in_parts(
+        self, webhook: Webhook, commit: Commit, beside: Connection[TupleRow]
+    ) -> tuple[States, list[Look]]:
         def load(uids: Sequence[str]) -> Mapping[str, Presence]:
             self._intake.progressed()
-            return self._load(uids)
+            return current.load(beside, uids)
 
-        source = self._sources_now({webhook.source})[webhook.source]
+        source = self._sources_now({webhook.source}, commit)[webhook.source]
         self._forget()
         return write_in_parts(commit, self._ledger.events_mapper, webhook, source, load, self._limits.rejected_bytes)
 
-    def _sources_now(self, names: set[str]) -> dict[str, SourceState]:
-        """The sources' states as of the database, read under the lock: what we knew, and what came since."""
+    def _sources_now(self, names: set[str], commit: Commit) -> dict[str, SourceState]:
+        """The sources' states as of the database, read under the lock: what we knew, and what came since.
+
+        Raises SourceUnreadable for one of `names`; another that cannot be read is left out, until it is needed.
+        """
         known = {} if self._committed is None else self._committed.sources
         found = {}
-        with self._ledger.connection() as connection:
-            for name in names | known.keys():
-                state = known.get(name)
-                found[name] = (
-                    sources.load(connection, self._ledger, name)
-                    if state is None
-                    else sources.follow(self._ledger, state)
-                )
+        for name in names | known.keys():
+            try:
+                found[name] = sources.bring_up_to_date(commit.connection, self._ledger, name, known.get(name))
+            except SourceUnreadable:
+                if name in names:
+                    raise
         return found
 
     def _forget(self) -> None:

@@ -1,13 +1,17 @@
 """The desk: what the ledger and the agenda say of one source, and what answers make of it; synchronous, in one thread.
 
 Answers are judged on states read without the lock. Only who leaves an event is judged again under it, on states that
-nobody else can change then: so a look that agrees costs the writers of webhooks nothing.
+nobody else can change then: so a look that agrees costs the writers of webhooks nothing. It leaves the user's doubt as
+it was when the question was sent. Where another look has left another one meanwhile, of several that may be under way
+at once, this one is judged again under the lock, too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg import Cursor
+from psycopg.rows import TupleRow
 
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Connection, Poll, swept_by_boot, swept_by_retirement
@@ -95,13 +99,15 @@ class Desk:
         uids: Sequence[str],
         decide: Callable[[Draft], Iterator[Recorded]],
         also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None,
+        read: Callable[[psycopg.Connection[TupleRow]], None] | None = None,
     ) -> None:
-        appended = append(self._ledger, {self.name: self.source}, uids, decide, also)
+        appended = append(self._ledger, {self.name: self.source}, uids, decide, also, read)
         self.source = appended.sources[self.name]
 
     def follow(self) -> None:
-        """Take in what others have appended to the source's stream."""
-        self.source = sources.follow(self._ledger, self.source)
+        """Take in what others have appended to the source's stream. Raises SourceUnreadable."""
+        with self._ledger.connection() as connection:
+            self.source = sources.follow(connection, self._ledger, self.source)
 
     def head(self) -> int:
         """The ledger's last position: the fence of a question that is sent after this."""
@@ -195,32 +201,37 @@ class Desk:
         opened = self._open_breaker(poll, found)
         holding = opened is not None or self.source.breaker_until is not None
         first = judge.judge_all(self.source, poll, found, holding=holding)
-        news = {uid for uid, _ in first.news}
-        quiet = judge.Verdicts([(uid, judged) for uid, judged in first.judged if uid not in news])
-        if not news and opened is None:
-            with self._ledger.connection() as connection, connection.transaction():
-                looks.write(connection.cursor(), self.name, quiet.watches())
+        again = {uid for uid, _ in first.news}
+        again |= self._note({uid: judged.watch for uid, judged in first.judged if uid not in again})
+        quiet = judge.Verdicts([(uid, judged) for uid, judged in first.judged if uid not in again])
+        if not again and opened is None:
             return quiet
         verdicts = judge.Verdicts([])
-        with self._ledger.connection() as connection:
-            # Another look at one of them may have been judged since this one was asked: its doubt is the one in force.
-            asked_again = watches | looks.of_users(connection, self.name, sorted(news))
+        in_force = {uid: watch for uid, watch in watches.items() if uid in again}
+
+        def read(connection: psycopg.Connection[TupleRow]) -> None:
+            in_force.update(looks.of_users(connection, self.name, list(in_force)))
 
         def decide(draft: Draft) -> Iterator[Recorded]:
             if opened is not None:
                 yield draft.append_to_source(self.name, opened)
             source = draft.source(self.name)
-            again = look_at(draft.presence, source, {uid: watch for uid, watch in asked_again.items() if uid in news})
-            verdicts.judged[:] = judge.judge_all(source, poll, again, holding=holding).judged
+            found = look_at(draft.presence, source, in_force)
+            verdicts.judged[:] = judge.judge_all(source, poll, found, holding=holding).judged
             agreed = quiet.agreed + verdicts.agreed
-            rows = text(sorted(news))
+            rows = text(sorted(again))
             yield from judge.record(draft, self.name, poll, len(watches), verdicts, rows, agreed)
 
         def also(cursor: Cursor[Any], _: list[tuple[int, Event]]) -> None:
-            looks.write(cursor, self.name, quiet.watches() | verdicts.watches())
+            looks.write(cursor, self.name, verdicts.watches())
 
-        self._append(sorted(news), decide, also)
+        self._append(sorted(again), decide, also, read)
         return judge.Verdicts(quiet.judged + verdicts.judged)
+
+    def _note(self, watches: Watches) -> set[str]:
+        """Note what looks that leave no event come to -> those whose doubt is no longer the one judged on."""
+        with self._ledger.connection() as connection, connection.transaction():
+            return looks.write_unmoved(connection.cursor(), self.name, watches)
 
     def _open_breaker(self, poll: Poll, found: Sequence[judge.Look]) -> BreakerOpened | None:
         policy, seconds = self.source.policy, self._seconds()

@@ -1,19 +1,28 @@
-"""The follower: what the ledger says of users reaches the agenda, in order, each event once, whoever wrote it."""
+"""The follower: what the ledger says of users reaches the agenda, in order, each event once, whoever wrote it.
 
-from collections.abc import Mapping
+Of an event that cannot be read it is known at least that there is something to it: its user is looked at in turn.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import msgspec
+import structlog
 
 from ledger.domain.drift import is_silenced
 from ledger.domain.events import Status
+from ledger.domain.instants import of_datetime
 from ledger.domain.look import SPACING_SECONDS, due_of
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import TierSet
 from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
-from ledger.store.mapper import USER_PREFIX
+from ledger.store.mapper import USER_PREFIX, UnreadableEvent
+from ledger.store.recorder import StoredRow
 from projections import looks
+from projections.listing import HEAD
 from projections.looks import Heard
+
+log = structlog.get_logger()
 
 PAGE = 2_000
 
@@ -32,7 +41,10 @@ class _Said(msgspec.Struct, gc=False):
     suspect: str | None = None
 
 
-_said = msgspec.json.Decoder(_Said).decode
+_decode = msgspec.json.Decoder(_Said).decode
+
+_Agendas = dict[str, dict[str, Heard]]
+"""What was heard of users, by source."""
 
 
 class Follower:
@@ -41,9 +53,12 @@ class Follower:
     def __init__(self, ledger: Ledger, names: list[str]) -> None:
         self._ledger = ledger
         self._names = set(names)
+        self._known_kinds = ledger.events_mapper.known_kinds
         with ledger.connection() as connection:
             self.position = looks.followed(connection)
-            head = ledger.events_recorder.max_notification_id() or 0
+            row = connection.execute(HEAD).fetchone()
+            assert row is not None
+            head = row[0]
             if head - self.position > FAR_BEHIND:
                 with connection.transaction():
                     looks.add_everybody(connection.cursor())
@@ -55,21 +70,17 @@ class Follower:
         rows = self._ledger.events_recorder.ledger_rows(after=self.position, limit=PAGE)
         if not rows:
             return False
-        heard: dict[str, dict[str, Heard]] = {name: {} for name in self._names}
+        heard: _Agendas = {name: {} for name in self._names}
+        unreadable = []
         for row in rows:
             if not row.stream.startswith(USER_PREFIX):
                 continue
-            uid = row.stream.removeprefix(USER_PREFIX)
-            if row.kind == "webhook_observed.v1":
-                said = _said(row.payload)
-                if said.source in heard:
-                    _hear(heard[said.source], uid, said, states.get(said.source))
-            elif row.kind == "tier_set.v1":
-                event = self._ledger.event(row)
-                assert isinstance(event, TierSet)
-                for name, source in states.items():
-                    due_at = due_of(event.tier or "normal", source.policy, event.received_at)
-                    heard[name][uid] = Heard(event.received_at, due_at)
+            try:
+                self._hear(heard, row, states)
+            except (UnreadableEvent, msgspec.DecodeError, UnicodeDecodeError):
+                unreadable.append(row)
+        if unreadable:
+            self._hear_of_unreadable(heard, unreadable, states)
         position = rows[-1].position
         with self._ledger.connection() as connection, connection.transaction():
             cursor = connection.cursor()
@@ -79,11 +90,44 @@ class Follower:
         self.position = position
         return len(rows) == PAGE
 
+    def _hear(self, heard: _Agendas, row: StoredRow, states: Mapping[str, SourceState]) -> None:
+        """Hear a user's event. Raises UnreadableEvent, or what the decoder does."""
+        uid = row.stream.removeprefix(USER_PREFIX)
+        if row.kind == "webhook_observed.v1":
+            said = _decode(row.payload)
+            if said.source in heard:
+                _hear_webhook(heard[said.source], uid, said, states.get(said.source))
+        elif row.kind == "tier_set.v1":
+            event = self._ledger.event(row)
+            assert isinstance(event, TierSet)
+            for name, source in states.items():
+                due_at = due_of(event.tier or "normal", source.policy, event.received_at)
+                heard[name][uid] = Heard(event.received_at, due_at, _why(heard[name], uid))
+        elif row.kind not in self._known_kinds:
+            self._ledger.event(row)
 
-def _hear(users: dict[str, Heard], uid: str, said: _Said, source: SourceState | None) -> None:
+    def _hear_of_unreadable(
+        self, heard: _Agendas, rows: Sequence[StoredRow], states: Mapping[str, SourceState]
+    ) -> None:
+        for row in rows:
+            at = of_datetime(row.recorded_at)
+            for name, source in states.items():
+                due_at = due_of("normal", source.policy, at)
+                heard[name].setdefault(row.stream.removeprefix(USER_PREFIX), Heard(at, due_at))
+        try:
+            self._ledger.event(rows[0])
+        except UnreadableEvent as error:
+            log.error("events_unreadable", events=len(rows), reason=str(error))  # noqa: TRY400  (no defect of ours)
+
+
+def _hear_webhook(users: dict[str, Heard], uid: str, said: _Said, source: SourceState | None) -> None:
     if source is None:
         return
     is_vip = said.status_after == "online" and is_silenced(uid, source.profile)
     due_at = due_of("vip" if is_vip else "normal", source.policy, said.received_at)
-    why = said.suspect or (users[uid].why if uid in users else None)
-    users[uid] = Heard(said.received_at, due_at, why)
+    users[uid] = Heard(said.received_at, due_at, said.suspect or _why(users, uid))
+
+
+def _why(users: Mapping[str, Heard], uid: str) -> str | None:
+    """Why the user is to be looked at out of turn anyway, if he is."""
+    return users[uid].why if uid in users else None

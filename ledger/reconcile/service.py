@@ -26,6 +26,7 @@ from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient, QueryNode
 from ledger.store.ledger import Ledger, translated
 from projections import node_health, runs
+from projections.sources import SourceUnreadable
 
 log = structlog.get_logger()
 
@@ -37,8 +38,8 @@ WAIT_SECONDS = 1.0
 FOLLOW_PAGES = 20
 """Of the ledger, between two looks at what is due and at the lock: some seconds, however far behind the agenda is."""
 
-AGAIN_SECONDS = 2.0
-"""After a term that failed."""
+AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 2.0, 60.0
+"""After a term that failed; doubling as long as a source's stream cannot be read."""
 
 
 class Reconciliation:
@@ -63,6 +64,9 @@ class Reconciliation:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sources: dict[str, tuple[Term, Reconciler]] = {}
+        self._again_seconds = AGAIN_SECONDS
+        self._complaint = ""
+        """What was said last of a stream that cannot be read."""
 
     def start(self) -> None:
         """Begin to lead, or to wait for it."""
@@ -81,6 +85,7 @@ class Reconciliation:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
+            again_seconds = AGAIN_SECONDS
             try:
                 if await self._in_thread(self._leadership.take):
                     await self._term()
@@ -89,10 +94,22 @@ class Reconciliation:
                 continue
             except* StoreUnavailable as errors:
                 log.warning("reconciliation_interrupted", reason=str(errors.exceptions[0]))
+            except* SourceUnreadable as errors:
+                # Without the lead: an instance of the version that can read the stream may have it.
+                again_seconds = self._back_off(str(errors.exceptions[0]))
             except* Exception as errors:  # a defect must be seen, and must not end reconciliation for good
                 log.exception("reconciliation_failed", exc_info=errors)
             await self._in_thread(self._leadership.give_up)
-            await self._pause(AGAIN_SECONDS)
+            await self._pause(again_seconds)
+
+    def _back_off(self, reason: str) -> float:
+        """Seconds until a stream that cannot be read is tried again; said once of each event that is in the way."""
+        if reason != self._complaint:
+            self._complaint = reason
+            log.error("reconciliation_waits", reason=reason)
+        seconds = self._again_seconds
+        self._again_seconds = min(2 * seconds, LONGEST_AGAIN_SECONDS)
+        return seconds
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -101,8 +118,6 @@ class Reconciliation:
 
     async def _term(self) -> None:
         """Lead until the lock is lost, something fails, or the service stops."""
-        log.info("leads", instance=self._instance)
-        self._counters.leads.set(1)
         clients: list[QueryClient] = []
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -123,6 +138,9 @@ class Reconciliation:
                     )
                     last_sign_at = await self._in_thread(self._last_sign_at, desk)
                     self._sources[name] = (term, Reconciler(term, last_sign_at))
+                log.info("leads", instance=self._instance)
+                self._counters.leads.set(1)
+                self._again_seconds = AGAIN_SECONDS
                 for _, source in self._sources.values():
                     await source.begin()
                 await self._lead(follower)

@@ -16,7 +16,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.postgres import PostgresDatastore, PostgresFactory
 from eventsourcing.utils import Environment
-from psycopg.rows import TupleRow, dict_row, tuple_row
+from psycopg.rows import TupleRow, dict_row
 
 from ledger.domain.history import Event
 from ledger.errors import StoreFull, StoreUnavailable
@@ -76,19 +76,12 @@ class Ledger(Application[str]):
             super().__init__({DATABASE_URL: database_url, SEAL_KEY: seal_key.text, POOL_SIZE: str(pool_size)})
         self.events_recorder = cast(LedgerRecorder, self.recorder)
         self.events_mapper = cast(EventMapper, self.mapper)
-        self._datastore = self.events_recorder.datastore
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
         """A connection of the pool whose rows are tuples, errors translated."""
-        with translated(), self._datastore.get_connection() as pooled:
-            # The library wants dictionaries of the same connections.
-            connection = cast(psycopg.Connection[TupleRow], pooled)
-            connection.row_factory = tuple_row
-            try:
-                yield connection
-            finally:
-                pooled.row_factory = dict_row
+        with translated(), self.events_recorder.connection() as connection:
+            yield connection
 
     def event(self, row: StoredRow) -> Event:
         """The event of a stored row. Raises UnreadableEvent, which names the position."""

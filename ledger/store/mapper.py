@@ -145,7 +145,8 @@ class EventMapper(Mapper[str]):
             fields = upcast(fields)
         if kind not in self._classes:
             raise UnknownKind(
-                f"the ledger holds an event of kind {kind!r}, which this version does not know; upgrade it"
+                f"the ledger holds an event of kind {kind!r}, which this version does not know; "
+                "run the newer one that wrote it"
             )
         upcasted: Event = msgspec.convert(fields, self._classes[kind])
         return upcasted

@@ -7,15 +7,15 @@ never goes back.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple, cast
 from uuid import UUID
 
 from eventsourcing.persistence import Notification, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
-from psycopg import Cursor
-from psycopg.rows import tuple_row
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow, dict_row, tuple_row
 
 from ledger.store import seals
 from ledger.store.rows import PackedRows, Rows
@@ -72,10 +72,15 @@ class StoredRow(NamedTuple):
 
 
 class Commit:
-    """A transaction that holds the commit lock: what it appends follows `head` at once, and is sealed when it ends."""
+    """A transaction that holds the commit lock: what it appends follows `head` at once, and is sealed when it ends.
 
-    def __init__(self, cursor: Cursor[Any], head: int, recorded_at: datetime, chain: Chain) -> None:
-        self.cursor = cursor
+    Whoever reads under the lock reads through `connection`: to wait for another one of the pool, whose holders may all
+    be waiting for the lock, would end by a time-out only.
+    """
+
+    def __init__(self, connection: Connection[TupleRow], head: int, recorded_at: datetime, chain: Chain) -> None:
+        self.connection = connection
+        self.cursor = connection.cursor()
         self.head = head
         self.recorded_at = recorded_at
         self._chain = chain
@@ -128,15 +133,26 @@ class LedgerRecorder(PostgresApplicationRecorder):
         """Nothing: `migrations/` makes the tables."""
 
     @contextmanager
+    def connection(self) -> Iterator[Connection[TupleRow]]:
+        """A connection of the pool whose rows are tuples; database errors are the library's or the driver's."""
+        with self.datastore.get_connection() as pooled:
+            # The library wants dictionaries of the same connections.
+            connection = cast(Connection[TupleRow], pooled)
+            connection.row_factory = tuple_row
+            try:
+                yield connection
+            finally:
+                pooled.row_factory = dict_row
+
+    @contextmanager
     def commit(self) -> Iterator[Commit]:
         """A transaction holding the commit lock, sealed and committed on leaving; database errors are the library's."""
-        with self.datastore.get_connection() as connection, connection.transaction():
-            cursor = connection.cursor(row_factory=tuple_row)
-            cursor.execute(_LOCK, (COMMIT_LOCK,))
-            row = cursor.execute(_HEAD).fetchone()
+        with self.connection() as connection, connection.transaction():
+            connection.execute(_LOCK, (COMMIT_LOCK,))
+            row = connection.execute(_HEAD).fetchone()
             assert row is not None
             head, recorded_at, sealed = row
-            commit = Commit(cursor, head, recorded_at, Chain(self._seal_key, sealed))
+            commit = Commit(connection, head, recorded_at, Chain(self._seal_key, sealed))
             yield commit
             commit.seal()
 
@@ -212,8 +228,12 @@ class LedgerRecorder(PostgresApplicationRecorder):
         recorded_before: datetime | None = None,
         descending: bool = False,
         limit: int,
+        connection: Connection[Any] | None = None,
     ) -> list[StoredRow]:
-        """A page of one stream: versions above `after` and below `before`, recorded between the two instants."""
+        """A page of one stream: versions above `after` and below `before`, recorded between the two instants.
+
+        `connection`: the one to read through, where the caller holds one already.
+        """
         return self._rows(
             " WHERE stream = %s",
             [stream],
@@ -225,6 +245,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
             ],
             " ORDER BY version DESC" if descending else " ORDER BY version",
             limit,
+            connection,
         )
 
     def ledger_rows(self, *, after: int = 0, limit: int) -> list[StoredRow]:
@@ -243,8 +264,9 @@ class LedgerRecorder(PostgresApplicationRecorder):
         conditions: Iterable[tuple[LiteralString, Any]],
         order: LiteralString,
         limit: int,
+        connection: Connection[Any] | None = None,
     ) -> list[StoredRow]:
-        return [StoredRow(*row) for row in self._select(_ROWS + where, params, conditions, order, limit)]
+        return [StoredRow(*row) for row in self._select(_ROWS + where, params, conditions, order, limit, connection)]
 
     def _select(
         self,
@@ -253,6 +275,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
         conditions: Iterable[tuple[LiteralString, Any]],
         order: LiteralString,
         limit: int | None,
+        connection: Connection[Any] | None = None,
     ) -> list[tuple[Any, ...]]:
         """Run a query with those of the conditions whose value is given."""
         for condition, value in conditions:
@@ -263,6 +286,6 @@ class LedgerRecorder(PostgresApplicationRecorder):
         if limit is not None:
             query += " LIMIT %s"
             params.append(limit)
-        with self.datastore.get_connection() as connection:
-            cursor: Cursor[tuple[Any, ...]] = connection.cursor(binary=True, row_factory=tuple_row)
+        with nullcontext(connection) if connection is not None else self.datastore.get_connection() as reading:
+            cursor: Cursor[tuple[Any, ...]] = reading.cursor(binary=True, row_factory=tuple_row)
             return cursor.execute(query, params).fetchall()

@@ -2,16 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
+from eventsourcing.persistence import StoredEvent
+from structlog.testing import capture_logs
 
 from ledger.domain.drift import Poll
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import NodeBooted, TierSet
+from ledger.domain.reconciled import NodeBooted, PollObserved, TierSet
+from ledger.reconcile import judge
 from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
 from ledger.reconcile.judge import Verdicts
@@ -94,6 +98,24 @@ def watch(ledger: Ledger, uid: str) -> Watch:
         return looks.of_users(connection, SOURCE, [uid])[uid]
 
 
+def told_of(ledger: Ledger, uid: str) -> list[str]:
+    """What the polls on record found of the user, in turn."""
+    polls = [event for row in all_rows(ledger) if isinstance(event := ledger.event(row), PollObserved)]
+    return [finding.outcome for poll in polls for finding in poll.findings if finding.uid == uid]
+
+
+def first_of_all(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, happens: Callable[[], object]) -> None:
+    """Let something happen just before the method is called the next time."""
+    method = getattr(owner, name)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(owner, name, method)
+        happens()
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, called)
+
+
 def verdicts(ledger: Ledger, uid: str) -> list[str]:
     return [getattr(ledger.event(row), "verdict", "") for row in all_rows(ledger) if row.stream == f"user:{uid}"]
 
@@ -140,6 +162,71 @@ def test_a_look_that_agrees_writes_no_event(ledger: Ledger, desk: Desk, time: Ti
     look(desk, time, {"alice": {0: 1}}, "alice")
     assert len(all_rows(ledger)) == before
     assert watch(ledger, "alice").verified_at == time.at
+
+
+def test_a_look_that_agrees_ends_a_doubt_that_came_after_its_question(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    earlier, watches = ask(desk, time), desk.watches_of(["alice"])
+    look(desk, time, {}, "alice")
+    assert (watches["alice"].doubt, watch(ledger, "alice").urgent) == (None, "confirm")
+    answer = desk.judge_rows(earlier, watches, {"alice": {0: 1}})
+    assert [each.finding is not None for _, each in answer.judged] == [True]
+    assert told_of(ledger, "alice") == ["open", "cleared"]
+    assert (watch(ledger, "alice").doubt, watch(ledger, "alice").urgent) == (None, None)
+    assert [drift.state for drift in drifts_of(ledger, "alice")] == ["cleared"]
+
+
+def test_an_overtaken_look_keeps_a_doubt_that_came_after_its_question(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    earlier, watches = ask(desk, time), desk.watches_of(["alice"])
+    post(ledger, "alice-0-1-2-2-2")
+    look(desk, time, {}, "alice")
+    doubt = watch(ledger, "alice").doubt
+    desk.judge_rows(earlier, watches, {"alice": {0: 1}})
+    assert doubt is not None
+    assert (watch(ledger, "alice").doubt, watch(ledger, "alice").urgent) == (doubt, "overtaken")
+    time.passes(3)
+    look(desk, time, {}, "alice")
+    assert told_of(ledger, "alice") == ["open", "corrected"]
+
+
+def test_an_overtaken_look_leaves_the_agreement_of_one_that_was_asked_later(
+    ledger: Ledger, desk: Desk, time: Time
+) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    earlier, watches = ask(desk, time), desk.watches_of(["alice"])
+    post(ledger, "alice-0-1-2-2-2")
+    time.passes(1)
+    look(desk, time, {"alice": {0: 2}}, "alice")
+    desk.judge_rows(earlier, watches, {"alice": {0: 1}})
+    assert (watch(ledger, "alice").verified_at, watch(ledger, "alice").looked_at) == (time.at, time.at)
+
+
+def test_a_doubt_that_another_instance_leaves_meanwhile_is_not_passed_over(
+    ledger: Ledger, desk: Desk, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(ledger, "alice-0-1-1-1-1", "bob-0-1-2-1-1")
+    other = Desk(ledger, SOURCE, time.now, time.seconds)
+    first_of_all(monkeypatch, judge, "judge_all", lambda: look(other, time, {}, "alice"))
+    answer = look(desk, time, {"alice": {0: 1}, "bob": {0: 1}}, "alice", "bob")
+    assert sorted(uid for uid, _ in answer.judged) == ["alice", "bob"]
+    assert told_of(ledger, "alice") == ["open", "cleared"]
+    assert watch(ledger, "alice").doubt is None
+    assert watch(ledger, "bob").verified_at == time.at
+    assert_consistent(ledger)
+
+
+def test_a_doubt_that_another_instance_ends_meanwhile_is_not_acted_upon(
+    ledger: Ledger, desk: Desk, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    other = Desk(ledger, SOURCE, time.now, time.seconds)
+    look(desk, time, {}, "alice")
+    time.passes(3)
+    first_of_all(monkeypatch, desk, "_append", lambda: look(other, time, {"alice": {0: 1}}, "alice"))
+    look(desk, time, {}, "alice")
+    assert told_of(ledger, "alice") == ["open", "cleared", "open"]
+    assert verdicts(ledger, "alice") == ["opened"]
 
 
 def test_a_lie_about_many_opens_the_breaker_and_holds(ledger: Ledger, desk: Desk, time: Time) -> None:
@@ -202,3 +289,32 @@ def test_whoever_is_known_before_is_put_on_the_agenda_at_once(
     monkeypatch.setattr("ledger.reconcile.follower.FAR_BEHIND", 5)
     follow(ledger, desk)
     assert desk.due_counts().everybody == 29
+
+
+def test_whose_event_cannot_be_read_is_looked_at_all_the_same(ledger: Ledger, desk: Desk) -> None:
+    post(ledger, "alice-0-0-1-1-1")
+    head = ledger.events_recorder.max_notification_id() or 0
+    ledger.events_recorder.insert_events(
+        [
+            StoredEvent("user:alice", 2, "webhook_observed.v1", b'{"source":17}'),
+            StoredEvent("user:bob", 1, "webhook_observed.v1", b'{"source"\x80'),
+            StoredEvent("user:carol", 1, "tier_set.v1", b"{}"),
+            StoredEvent("user:dave", 1, "moved.v1", b"{}"),
+        ]
+    )
+    with capture_logs() as logs:
+        follow(ledger, desk)
+    [said] = logs
+    assert (said["event"], said["events"]) == ("events_unreadable", 4)
+    assert said["reason"].startswith(f"At position {head + 1} the ledger holds an event of kind 'webhook_observed.v1'")
+    assert watch(ledger, "alice").urgent == "late_offline"
+    assert {watch(ledger, uid).urgent for uid in ("bob", "carol", "dave")} == {None}
+    with ledger.connection() as connection:
+        assert looks.followed(connection) == head + 4
+
+
+def test_a_tier_takes_nobodys_look_out_of_turn(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-0-1-1-1")
+    set_tier(ledger, "alice", "cold", "ops", time.at)
+    follow(ledger, desk)
+    assert watch(ledger, "alice").urgent == "late_offline"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from psycopg import Connection
 
@@ -64,6 +65,30 @@ def test_a_watch_is_kept_as_it_is(connection: Connection[Any]) -> None:
     put(connection, {"u": Watch(T + 9)})
     put(connection, {})
     assert watch(connection, "u") == Watch(T + 9)
+
+
+@pg.on_every_server
+def test_what_leaves_no_event_is_noted_where_the_doubt_is_the_one_judged_on(connection: Connection[Any]) -> None:
+    other = msgspec.structs.replace(DOUBT, looks=3)
+    before = {
+        "same": Watch(T, "confirm", T - 5, DOUBT, T - 1),
+        "another": Watch(T, "confirm", T - 5, other, T - 1),
+        "over": Watch(T, None, T - 5, None, T - 1),
+        "doubted": Watch(T, "confirm", T - 5, DOUBT, T - 1),
+        "later": Watch(T, None, T, None, T),
+    }
+    put(connection, before)
+    judged_on = {"same": DOUBT, "another": DOUBT, "over": DOUBT, "doubted": None, "later": None, "new": None}
+    noted = {uid: Watch(T + 9, "overtaken", T - 3, doubt, T - 2) for uid, doubt in judged_on.items()}
+    with connection.transaction():
+        moved = looks.write_unmoved(connection.cursor(), SOURCE, noted)
+        assert looks.write_unmoved(connection.cursor(), SOURCE, {}) == set()
+    assert moved == {"another", "over", "doubted"}
+    assert looks.of_users(connection, SOURCE, list(noted)) == before | {
+        "same": Watch(T + 9, "overtaken", T - 3, DOUBT, T - 1),
+        "later": Watch(T + 9, "overtaken", T, None, T),
+        "new": Watch(T + 9, "overtaken", T - 3, None, T - 2),
+    }
 
 
 @pg.on_every_server

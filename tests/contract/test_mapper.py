@@ -320,7 +320,9 @@ def test_what_a_newer_version_added_to_a_kind_is_passed_over(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["webhook_observed.v2", "corrected.v2", "erased.v1", ""])
 def test_a_kind_of_the_future_says_so(kind: str) -> None:
-    with pytest.raises(UnknownKind, match=f"of kind '{kind}', which this version does not know; upgrade it"):
+    with pytest.raises(
+        UnknownKind, match=f"of kind '{kind}', which this version does not know; run the newer one that wrote it"
+    ):
         EventMapper().event(kind, b"{}")
 
 

@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.events import Configured
 from ledger.domain.history import Event, SourceEvent
+from ledger.domain.imported import SourceImported, without_doubts_after
 from ledger.domain.instants import to_datetime
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY
@@ -89,7 +90,10 @@ def folded(told: list[Told], position: int, hindsight: Hindsight | None) -> Stat
     last = 0
     for place, source, event in told:
         if place <= position or (place <= upto and getattr(event, "at", by) <= by):
-            states[source] = evolve_source(states.get(source) or SourceState(source), event, place)
+            known = event
+            if place > position and isinstance(event, SourceImported):
+                known = without_doubts_after(event, by)
+            states[source] = evolve_source(states.get(source) or SourceState(source), known, place)
             last = place
     return States(last, states)
 

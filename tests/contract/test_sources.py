@@ -13,11 +13,16 @@ from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.recent import Body
 from ledger.domain.source import SourceState, evolve_source
+from ledger.errors import StoreUnavailable
+from ledger.http import readiness
 from ledger.ingest.announce import Configuration, announce_start, announce_stop
+from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
+from ledger.store.recorder import StoredRow
 from projections import sources
-from tests.support import pg
+from projections.sources import SourceUnreadable
+from tests.support import newer, pg
 from tests.support.ledgers import SOURCE, configure, opened, running
 
 T = 1_800_000_000 * SECOND
@@ -97,7 +102,8 @@ def test_a_state_follows_what_others_appended(ledger: Ledger) -> None:
     configure(ledger)
     before = loaded(ledger)
     asyncio.run(deliver(ledger, 10))
-    after = sources.follow(ledger, before)
+    with ledger.connection() as connection:
+        after = sources.follow(connection, ledger, before)
     expected = folded(ledger)
     assert bodies(after) == bodies(expected)
     assert msgspec.structs.replace(after, recent=expected.recent) == expected
@@ -158,5 +164,71 @@ def test_a_users_event_in_a_sources_stream_is_a_defect(ledger: Ledger) -> None:
             " VALUES (%s, 1, 1, %s, %s, now())",
             (source_stream(SOURCE), kind, payload),
         )
-    with pytest.raises(TypeError, match="WebhookObserved stands in a source's stream"):
-        sources.follow(ledger, SourceState(SOURCE))
+    with ledger.connection() as connection, pytest.raises(TypeError, match="WebhookObserved stands in a source's"):
+        sources.follow(connection, ledger, SourceState(SOURCE))
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "way_out"),
+    [
+        (newer.KIND, b"{}", "run the newer one that wrote it"),
+        ("source_lit.v1", b'{"at"\x80', "`presence-ledger verify` tells whether it was altered"),
+    ],
+)
+def test_a_source_that_cannot_be_read_says_where_and_the_way_out(
+    ledger: Ledger, kind: str, payload: bytes, way_out: str
+) -> None:
+    configure(ledger)
+    before = loaded(ledger)
+    position = newer.leave_an_event(ledger, kind=kind, payload=payload)
+    says = (
+        f"^The state of source 'main' is not known. At position {position} the ledger holds an event of kind '{kind}'"
+    )
+    with pytest.raises(SourceUnreadable, match=says) as raised:
+        loaded(ledger)
+    assert way_out in str(raised.value)
+    assert (raised.value.source, raised.value.state) == (SOURCE, before)
+    with pytest.raises(SourceUnreadable, match=says):
+        request_run(ledger, SOURCE, [], "i", T)
+
+
+def test_what_is_known_is_followed_or_read_anew_where_another_version_got_beyond(ledger: Ledger) -> None:
+    configure(ledger)
+    known = loaded(ledger)
+    newer.leave_an_event(ledger)
+    with ledger.connection() as connection:
+        with pytest.raises(SourceUnreadable):
+            sources.bring_up_to_date(connection, ledger, SOURCE, known)
+        newer.go_on(ledger)
+        found = sources.bring_up_to_date(connection, ledger, SOURCE, known)
+    assert (found.version, bodies(found)) == (loaded(ledger).version, bodies(loaded(ledger)))
+
+
+def test_streams_are_checked_to_their_end_by_one_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(ledger, sources=("one", "two"))
+    streams = readiness.Streams(ledger, ("one", "two"))
+    streams.check()
+    position = newer.leave_an_event(ledger, "two")
+    for _ in range(2):
+        with pytest.raises(SourceUnreadable, match=f"'two' is not known. At position {position} "):
+            streams.check()
+    newer.go_on(ledger, "two")
+    streams.check()
+    monkeypatch.setattr(readiness, "WAIT_SECONDS", 0.01)
+    with streams._reading, pytest.raises(StoreUnavailable, match="still being read"):
+        streams.check()
+
+
+def test_a_start_and_a_stop_are_told_wherever_they_can_be(ledger: Ledger) -> None:
+    configure(ledger, sources=("one", "two", "three"))
+    newer.leave_an_event(ledger, "two")
+    configuration = Configuration(Policy(), Profile.V3, {"n1": Profile.V3})
+    names = ("one", "two", "three")
+    before = {name: len(rows(ledger, name)) for name in names}
+    not_told = announce_start(ledger, "j", "1", dict.fromkeys(names, configuration), T)
+    assert not_told.keys() == announce_stop(ledger, "j", names, T).keys() == {"two"}
+    assert {name: len(rows(ledger, name)) - before[name] for name in names} == {"one": 3, "two": 0, "three": 3}
+
+
+def rows(ledger: Ledger, name: str) -> list[StoredRow]:
+    return ledger.events_recorder.stream_rows(source_stream(name), limit=100)

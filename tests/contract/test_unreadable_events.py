@@ -1,12 +1,17 @@
 """One event that cannot be read: whoever comes to it names its position, and the command that tells what befell it."""
 
+import msgspec
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from ledger.domain.source import SourceState
 from ledger.http import problems
+from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper, UnknownKind, UnreadableEvent
-from projections import history
+from projections import history, runs
+from projections.evidence_rows import RecordedHistory
+from projections.sources import SourceUnreadable
 from tests.support import pg
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY, configure, opened
@@ -39,8 +44,29 @@ def test_whoever_reads_it_names_its_position(
             ledger.event(row)
         with ledger.connection() as connection, pytest.raises(error, match=says):
             history.presences_at(connection, EventMapper(), ["u"], 3)
+        with ledger.connection() as connection, pytest.raises(error, match=says):
+            RecordedHistory(connection, EventMapper()).at([3])
     answer = problems.of_ledger(raised.value)
     assert (answer.status_code, b"At position 3 the ledger" in bytes(answer.body)) == (500, True)
+
+
+def test_a_run_whose_end_cannot_be_read_names_it(database_url: str) -> None:
+    with opened(database_url) as ledger:
+        configure(ledger, sources=("main",))
+        run = request_run(ledger, "main", [], "i", 0)
+        stored = StoredEvent("source:main", 4, "run_ended.v1", b'{"run":"%s","at":"noon"}' % run.encode())
+        ledger.events_recorder.insert_events([stored])
+        with ledger.connection() as connection, pytest.raises(UnreadableEvent, match="At position 4 the ledger holds"):
+            runs.one(connection, EventMapper(), run)
+
+
+def test_a_source_whose_stream_cannot_be_read_is_worth_another_attempt() -> None:
+    why = UnreadableEvent("At position 3 the ledger holds an event of kind 'erased.v1'")
+    answer = problems.of_ledger(SourceUnreadable(SourceState("main"), why))
+    assert (answer.status_code, answer.media_type) == (503, "application/problem+json")
+    body = msgspec.json.decode(answer.body)
+    assert (body["title"], body["status"]) == ("Source unreadable", 503)
+    assert body["detail"] == f"The state of source 'main' is not known. {why}"
 
 
 @pg.on_every_server

@@ -2,19 +2,34 @@
 
 import asyncio
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.domain.events import DeliveryReceived
 from ledger.errors import StoreUnavailable
 from ledger.ingest import group
+from ledger.ingest.clock import Clock
+from ledger.reconcile.requests import request_run
 from ledger.simulator.sender import encode
 from ledger.store.ledger import Ledger
-from tests.support import pg
-from tests.support.ledgers import Bounds, Instance, all_rows, assert_consistent, configure, items_of, opened, running
+from projections.sources import SourceUnreadable
+from tests.support import newer, pg
+from tests.support.ledgers import (
+    SOURCE,
+    Bounds,
+    Instance,
+    all_rows,
+    assert_consistent,
+    configure,
+    items_of,
+    opened,
+    running,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -250,3 +265,75 @@ def test_a_delivery_larger_than_a_group_goes_in_parts(
     del expected["no claim"]
     assert Counter(items_of(ledger)) == expected
     assert_consistent(ledger)
+
+
+@pytest.mark.parametrize("bounds", [Bounds(), Bounds(group_items=3)], ids=["group", "in parts"])
+def test_only_the_webhooks_of_a_source_that_cannot_be_read_are_refused(
+    ledger: Ledger, database_url: str, bounds: Bounds
+) -> None:
+    configure(ledger, sources=("other",))
+    items = [f"u-0-1-{number}-{number}-{number}" for number in range(1, 6)]
+
+    async def run() -> list[BaseException | str]:
+        async with running(ledger, bounds=bounds) as instance:
+            await instance.post(b'["u-0-1-9-1-1"]')
+            await instance.post(b'["u-0-1-9-1-1"]', source="other")
+            newer.leave_an_event(ledger)
+            with lock_held(database_url):
+                posts = [
+                    asyncio.create_task(instance.post(body, source=source))
+                    for body in (encode(items), b"{}", b'["u-0-1-7-1-1"]')
+                    for source in (SOURCE, "other")
+                ]
+                await asyncio.wait(posts, timeout=0.05)
+            answers = await asyncio.gather(*posts, return_exceptions=True)
+            assert instance.writer.is_alive()
+            newer.go_on(ledger)
+            await instance.post(b'["v-0-1-8-1-1"]')
+            return answers
+
+    with capture_logs() as logs:
+        answers = asyncio.run(run())
+    assert [type(each) for each in answers] == [SourceUnreadable, str] * 3
+    assert all(re.search(newer.SAYS, str(each)) for each in answers[::2])
+    taken = [ledger.event(row) for row in all_rows(ledger) if row.kind == "webhook_observed.v1"]
+    assert [getattr(event, "raw", "") for event in taken][2:] == [*items, "u-0-1-7-1-1", "v-0-1-8-1-1"]
+    assert not logs
+
+
+def test_whoever_holds_the_lock_needs_no_other_connection(database_url: str) -> None:
+    """The others of a pool may all be held by those who wait for the lock."""
+    bounds = Bounds(wait_seconds=4.0, group_items=3)
+
+    async def run(ledger: Ledger, other: Ledger) -> None:
+        async with running(ledger, "a", bounds) as one, running(other, "b", bounds) as two:
+            for number in range(1, 4):
+                await one.post(f'["u-0-1-{number}-1-1"]'.encode())
+                await two.post(f'["u-0-0-{number}-1-1"]'.encode())
+
+    with opened(database_url, pool_size=1) as ledger, opened(database_url, pool_size=1) as other:
+        configure(ledger)
+        asyncio.run(run(ledger, other))
+        assert len(items_of(ledger)) == 6
+        assert_consistent(ledger)
+
+
+def test_a_delivery_in_parts_has_both_its_connections_before_the_lock(database_url: str) -> None:
+    large = [f"u{number}-0-1-{number}-1-1" for number in range(1, 20)]
+
+    async def run(ledger: Ledger) -> None:
+        async with running(ledger, bounds=Bounds(wait_seconds=4.0, group_items=3)) as instance:
+            await instance.post(encode(large))
+            with ledger.connection():
+                post = asyncio.create_task(instance.post(encode(large), node="n2"))
+                await asyncio.wait([post], timeout=0.3)
+                with opened(database_url) as other:
+                    # It waits for its second connection, and nobody waits for it.
+                    request_run(other, SOURCE, [], "i", Clock().now())
+            await post
+
+    with opened(database_url, pool_size=2) as ledger:
+        configure(ledger)
+        asyncio.run(run(ledger))
+        assert items_of(ledger) == large * 2
+        assert_consistent(ledger)

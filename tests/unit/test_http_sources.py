@@ -14,6 +14,8 @@ from ledger.http.counters import Counters
 from ledger.http.operations import LED_SECONDS, SourceView
 from ledger.http.state import Services
 from ledger.settings import NodeSettings, SourceSettings
+from ledger.store.mapper import UnreadableEvent
+from projections.sources import SourceUnreadable
 
 NOW = 1_800_000_000 * SECOND
 URL = "http://127.0.0.1:5001"
@@ -36,13 +38,22 @@ FAILED = GOOD | {"failures_in_a_row": 2, "last_reason": "connection refused", "b
 NEVER = dict.fromkeys(GOOD) | {"failures_in_a_row": 0, "breaker": "closed"}
 
 
-def view(noted: dict[str, Any] = NOTED, apis: tuple[str, ...] = APIS, **state: Any) -> dict[str, Any]:
+def settings(apis: tuple[str, ...]) -> SourceSettings:
     """A source of two nodes."""
     nodes = tuple(NodeSettings(name, URL if name in apis else None) for name in ("n1", "n2"))
-    settings = SourceSettings("main", Profile.V2_2, nodes, 900.0)
-    services = cast(Services, SimpleNamespace(clock=SimpleNamespace(now=lambda: NOW), counters=Counters()))
-    source = SourceState("main", 1, node_profiles=dict.fromkeys(("n1", "n2"), Profile.V2_2), **state)
-    return SourceView(services, settings, source, noted).view()
+    return SourceSettings("main", Profile.V2_2, nodes, 900.0)
+
+
+def services() -> Services:
+    return cast(Services, SimpleNamespace(clock=SimpleNamespace(now=lambda: NOW), counters=Counters()))
+
+
+def state(**fields: Any) -> SourceState:
+    return SourceState("main", 1, node_profiles=dict.fromkeys(("n1", "n2"), Profile.V2_2), **fields)
+
+
+def view(noted: dict[str, Any] = NOTED, apis: tuple[str, ...] = APIS, **fields: Any) -> dict[str, Any]:
+    return SourceView(services(), settings(apis), state(**fields), noted).view()
 
 
 def down(**fields: Any) -> dict[str, Any]:
@@ -80,6 +91,14 @@ def test_a_source_is_degraded_for_a_reason(noted: dict[str, Any], state: dict[st
     source = view(noted, **state)
     assert source["health"] == "degraded"
     assert [reason in each for each in source["reasons"]] == [True]
+
+
+def test_a_source_that_cannot_be_read_is_shown_as_far_as_it_can() -> None:
+    unreadable = SourceUnreadable(state(), UnreadableEvent("At position 3 the ledger holds an event of kind 'odd.v1'"))
+    for apis in (APIS, ()):
+        source = SourceView(services(), settings(apis), unreadable, NOTED).view()
+        assert (source["health"], source["version"]) == ("degraded", 1)
+        assert "At position 3 the ledger holds" in source["reasons"][0]
 
 
 def test_a_source_without_an_address_is_not_reconciled() -> None:

@@ -1,0 +1,49 @@
+"""What a version newer than ours leaves in a source's stream: an event of a kind that we do not know, and more."""
+
+from eventsourcing.persistence import StoredEvent
+from msgspec.structs import replace
+
+from ledger.domain.events import DeliveryReceived
+from ledger.domain.observation import SECOND
+from ledger.domain.source import evolve_source
+from ledger.ingest.clock import Clock
+from ledger.store.ledger import Ledger
+from ledger.store.mapper import source_stream
+from projections import sources
+from projections.sources import SourceUnreadable
+from tests.support.ledgers import SOURCE
+
+KIND = "source_muted.v1"
+SAYS = rf"^The state of source '{SOURCE}' is not known\. At position \d+ the ledger holds an event of kind '{KIND}', "
+DELIVERIES = 1_001
+"""More than are read at once when bodies are looked for, and longer apart than those are looked for."""
+
+
+def leave_an_event(ledger: Ledger, name: str = SOURCE, kind: str = KIND, payload: bytes = b"{}") -> int:
+    """Append an event that cannot be read here -> its position."""
+    [last] = ledger.events_recorder.stream_rows(source_stream(name), descending=True, limit=1)
+    positions = ledger.events_recorder.insert_events([StoredEvent(last.stream, last.version + 1, kind, payload)])
+    assert positions is not None
+    return positions[0]
+
+
+def go_on(ledger: Ledger, name: str = SOURCE) -> None:
+    """Append deliveries that anybody can read, and keep the state that they come to."""
+    with ledger.connection() as connection:
+        try:
+            state = sources.load(connection, ledger, name)
+        except SourceUnreadable as error:
+            state = replace(error.state, version=error.state.version + 1)
+        stored = []
+        began = Clock().now() - DELIVERIES * SECOND
+        for number in range(DELIVERIES):
+            received_at = began + number * SECOND
+            delivery = f"later-{number}"
+            event = DeliveryReceived(
+                delivery=delivery, node="n1", received_at=received_at, digest=delivery, size=2, items=0
+            )
+            state = evolve_source(state, event, 0)
+            kind, payload = ledger.events_mapper.kind_and_payload(event)
+            stored.append(StoredEvent(source_stream(name), state.version, kind, payload))
+        ledger.events_recorder.insert_events(stored)
+        sources.write(connection.cursor(), [sources.row_of(state)])
