@@ -67,8 +67,9 @@ def _corrected_otherwise(claim: Claim) -> bool:
 def _in_grace(claim: Claim) -> bool:
     online, offline = claim.events
     reported_at = claim.params["reported_at"]
-    running = reported_at in begins(offline) and 0 <= claim.explanation.at - reported_at < grace(claim)
-    running = running and claim.params["since"] in begins(online)
+    looked = told_by_looks(claim)
+    running = reported_at in begins(offline) | looked and 0 <= claim.explanation.at - reported_at < grace(claim)
+    running = running and claim.params["since"] in begins(online) | looked
     return running and _ended(claim, offline) and online["status_after"] == "online"
 
 
