@@ -134,7 +134,7 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
         before=history.of_user(uid, max(0, begun - EVENTS), begun),
         later=history.of_user(uid, begun, begun + AFTER),
         after=history.of_user(uid, version, version + AFTER),
-        bounded=history.bounded(uid, history.version_at(uid, base), BOUNDED),
+        bounded=history.bounded(uid, begun, BOUNDED),
         following=following,
         following_cut=len(following) == EVENTS,
         cited=cited,

@@ -31,12 +31,13 @@ _LAST_BEFORE: LiteralString = _ROWS + " WHERE position < %s ORDER BY position DE
 
 # The snapshot after the position bounds how much of a long stream is looked at.
 _VERSION_AT = """
-SELECT coalesce(max(version), 0) FROM (
+SELECT coalesce((
     SELECT version FROM events
      WHERE stream = %(stream)s AND position <= %(position)s
        AND version <= coalesce((SELECT version FROM snapshots WHERE uid = %(uid)s AND position > %(position)s
                                  ORDER BY version LIMIT 1), %(unbounded)s)
-     ORDER BY version DESC LIMIT 1) AS last
+     ORDER BY version DESC LIMIT 1),
+    (SELECT version - 1 FROM events WHERE stream = %(stream)s ORDER BY version LIMIT 1), 0)
 """
 
 _OF_USER: LiteralString = _ROWS + " WHERE stream = %s AND version > %s AND version <= %s ORDER BY version"
@@ -114,7 +115,7 @@ class RecordedHistory:
         return self._first(_LAST_BEFORE, position)
 
     def version_at(self, uid: str, position: int) -> int:
-        """Of a user's stream, as of a position; 0 before his first event."""
+        """Of a user's stream, as of a position; before his first event one less than its: an import begins with any."""
         if not can_be_stored(uid):
             return 0
         asked = {"stream": user_stream(uid), "uid": uid, "position": position, "unbounded": FOREVER}

@@ -48,7 +48,7 @@ def fill_share(share: Share, told: Told) -> set[int]:
     ):
         connection.execute("SET synchronous_commit = off")
         filling = Filling(connection, FOLLOWING[share.name], share.batch_events)
-        filling.fill_parts(share.parts, told)
+        filling.fill_parts(share.database_url, share.parts, told)
     return filling.left_out
 
 
@@ -68,16 +68,20 @@ class Filling:
         self._kinds = self._mapper.stored_kinds(projection.kinds)
         self._feed = Feed(self._mapper, self._kinds)
 
-    def fill_parts(self, parts: Sequence[Part], told: Told) -> None:
-        """Begin with these, a transaction each. Raises RebuildFailed."""
+    def fill_parts(self, database_url: str, parts: Sequence[Part], told: Told) -> None:
+        """Begin with these, read over a connection of their own, and written a transaction a batch.
+
+        Were they written in the transaction that reads, each batch would be another level of it, which makes everybody
+        slower who sees its rows. Raises RebuildFailed.
+        """
         kinds = sorted(self._kinds), sorted(self._mapper.known_kinds)
-        for part in parts:
-            with self._connection.transaction():
-                cursor = self._connection.cursor(binary=True)
-                with opened(self._connection, _PART, kinds, part) as events, switch.named_first(cursor):
+        with psycopg.connect(database_url, application_name=APPLICATION) as reading:
+            for part in parts:
+                with reading.transaction(), opened(reading, _PART, kinds, part) as events:
                     while rows := events.fetchmany(self.batch_events):
-                        self._take(cursor, Stretch(0, part.upto, True, [Row(*row) for row in rows], self._mapper))
-                        told(len(rows))
+                        with self._connection.transaction():
+                            self._write(Stretch(0, part.upto, True, [Row(*row) for row in rows], self._mapper))
+                            told(len(rows))
 
     def fill(self) -> None:
         """Go on to where the ledger is now, a transaction a batch. Raises RebuildFailed."""
@@ -89,10 +93,14 @@ class Filling:
     def batch(self, cursor: Cursor[Any]) -> bool:
         """One stretch of the ledger; whether there is more."""
         stretch = self._feed.after(cursor, self.position, self.batch_events)
-        with switch.named_first(cursor):
-            self._take(cursor, stretch)
+        self._write(stretch)
         self.position = stretch.last
         return stretch.more
+
+    def _write(self, stretch: Stretch) -> None:
+        cursor = self._connection.cursor(binary=True)
+        with switch.named_first(cursor):
+            self._take(cursor, stretch)
 
     def _take(self, cursor: Cursor[Any], stretch: Stretch) -> None:
         """What an operator had the live one leave out is tried again: this version may know better."""

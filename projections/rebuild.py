@@ -15,7 +15,7 @@ from ledger.store.ledger import translated
 from ledger.store.mapper import USER_KINDS
 from projections import by_stream, checkpoints, switch
 from projections.filling import APPLICATION, BATCH_EVENTS, Filling, Share, fill_share
-from projections.holders import Holder, lasting
+from projections.lock_holders import LockHolder, lasting
 from projections.projection import Projection
 from projections.shares import together
 
@@ -149,7 +149,7 @@ def until_switched(
     An attempt waits for their locks, and others wait for it: so none is made while it can be seen to be in vain.
     """
     give_up_at, pause = time.monotonic() + PATIENCE_SECONDS, PAUSE_SECONDS
-    told: list[Holder] = []
+    told: list[LockHolder] = []
     while True:
         holders = lasting(connection, tables, SWITCH_SECONDS)
         if not holders:
@@ -171,7 +171,7 @@ def until_switched(
         catch_up()
 
 
-def _named(holders: Sequence[Holder]) -> str:
+def _named(holders: Sequence[LockHolder]) -> str:
     return ", ".join(map(str, holders))
 
 
@@ -217,7 +217,7 @@ class Rebuild:
             shares = [Share(self._database_url, name, parts, batch) for parts in divided]
             filling.left_out.update(*together(fill_share, shares, told))
         else:
-            filling.fill_parts(divided[0], told)
+            filling.fill_parts(self._database_url, divided[0], told)
         filling.position = goal
         progress(goal, goal)
 

@@ -1,7 +1,7 @@
 """The states of the sources as of a position, folded from few events: of the many before these the fold is kept.
 
 Events never change, and nothing is put in before one that was seen: so a fold stays right as long as its last event is
-there, which is looked at each time, since a database may be replaced by an older one while the service runs.
+there, which is looked at of the one gone on from, since a database may be replaced by an older one while we run.
 """
 
 from bisect import bisect_right

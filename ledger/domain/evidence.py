@@ -1,7 +1,7 @@
 """Evidence: what the ledger holds of a user around an instant, gathered for an explanation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 from typing import NamedTuple
 
 import msgspec
@@ -163,9 +163,19 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         return next((placed for placed in self.later if placed.changes), None)
 
     def next_change(self) -> Placed | None:
-        """The first of them that says another status than was shown, or takes back an offline not shown yet."""
-        changes = (placed for placed in self.later if placed.changes)
-        return next((placed for placed in changes if self.in_grace or not self._says_the_same(placed)), None)
+        """The first of them that says another status than was shown, or takes back an offline not shown yet.
+
+        An offline that was taken back within the grace period never showed.
+        """
+        changes = [placed for placed in self.later if placed.changes]
+        for placed, following in zip_longest(changes, changes[1:]):
+            if self.in_grace or not (self._says_the_same(placed) or self._is_taken_back(following)):
+                return placed
+        return None
+
+    def _is_taken_back(self, following: Placed | None) -> bool:
+        resumes = following is not None and getattr(following.event, "resumes", None) is not None
+        return resumes and self.shown.status == "online"
 
     def _says_the_same(self, placed: Placed) -> bool:
         return getattr(placed.event, "status_after", None) == self.shown.status

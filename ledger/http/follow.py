@@ -24,7 +24,7 @@ from ledger.settings import LogFormat, LogLevel
 from ledger.store.ledger import translated
 from ledger.store.recorder import CHANNEL
 from projections import rebuild
-from projections.projector import Projector
+from projections.projector import BATCH_EVENTS, Projector
 
 log = structlog.get_logger()
 
@@ -38,11 +38,12 @@ GATHER_SECONDS = 0.05
 """Under load commits follow one another within milliseconds; what they bring in this time is one batch."""
 
 REST = 3.0
-"""While webhooks come faster than it follows, it rests so many times as long as a batch took: they come first, and what
-they wait for in PostgreSQL has no niceness."""
+"""While webhooks come it rests, for so many times as long as a round took at most: they come first, and what its
+statements take of PostgreSQL has no niceness."""
+LONGEST_REST_SECONDS = 1.0
 
 FAR_BEHIND = 200_000
-"""So many positions behind it rests no longer."""
+"""The further behind it is, the less it rests; so many positions behind, not at all."""
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
@@ -88,8 +89,9 @@ def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = 
 
 
 def rest_seconds(took: float, *, grown: int, behind: int) -> float:
-    """How long to rest after a round that took so long, before which the ledger had grown by so many positions."""
-    return REST * took if grown > 0 and behind < FAR_BEHIND else 0.0
+    """How long to rest after a round that took so long and began so far behind; `grown`: by how much since the last."""
+    busy, near = min(1.0, grown / BATCH_EVENTS), max(0.0, 1 - behind / FAR_BEHIND)
+    return min(LONGEST_REST_SECONDS, REST * took * busy * near)
 
 
 def _connected(database_url: str) -> Connection[TupleRow]:

@@ -94,7 +94,7 @@ def test_a_database_without_tables_is_no_lost_connection(empty_database_url: str
         follow.follow(empty_database_url, Projector())
 
 
-def test_it_rests_while_more_comes_unless_it_is_far_behind(
+def test_a_round_tells_how_far_the_ledger_goes_and_how_far_behind_it_began(
     ledger: Ledger, connection: Connection[TupleRow], noted: Noted, life: Life
 ) -> None:
     projector, half = Projector({"drift": noted}, batch_events=5), len(life.ledger.kept) // 2
@@ -104,6 +104,12 @@ def test_it_rests_while_more_comes_unless_it_is_far_behind(
     pour(ledger, life.ledger.kept[half:])
     assert projector.round(connection)
     assert (projector.head, projector.behind) == (len(life.ledger.kept), len(life.ledger.kept) - 5)
-    assert follow.rest_seconds(0.1, grown=projector.head - half, behind=projector.behind) == pytest.approx(0.3)
-    assert follow.rest_seconds(0.1, grown=0, behind=projector.behind) == 0
-    assert follow.rest_seconds(0.1, grown=1, behind=follow.FAR_BEHIND) == 0
+
+
+def test_the_more_comes_and_the_nearer_it_is_the_longer_it_rests() -> None:
+    assert follow.rest_seconds(0.1, grown=5_000, behind=0) == pytest.approx(0.3)
+    assert follow.rest_seconds(0.1, grown=5_000, behind=follow.FAR_BEHIND // 2) == pytest.approx(0.15)
+    assert follow.rest_seconds(0.1, grown=5_000, behind=3 * follow.FAR_BEHIND) == 0
+    assert follow.rest_seconds(0.1, grown=10, behind=1_000) < 0.01
+    assert follow.rest_seconds(0.1, grown=0, behind=1_000) == 0
+    assert follow.rest_seconds(60, grown=5_000, behind=0) == follow.LONGEST_REST_SECONDS

@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import by_stream, checkpoints, holders, rebuild, shares
+from projections import by_stream, checkpoints, lock_holders, rebuild, shares
 from projections.filling import RebuildFailed
 from projections.projector import Projector
 from projections.registry import FOLLOWING
@@ -214,12 +214,12 @@ def test_whoever_comes_just_before_the_switch_is_waited_for_too(
     with connect(database_url) as reader:
         reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
 
-        def not_seen_at_first(*asked: Any) -> list[holders.Holder]:
+        def not_seen_at_first(*asked: Any) -> list[lock_holders.LockHolder]:
             nonlocal looks
             looks += 1
             if looks == 1:
                 return []
-            found = holders.lasting(*asked)
+            found = lock_holders.lasting(*asked)
             reader.execute("COMMIT")
             return found
 
@@ -236,12 +236,14 @@ def test_who_comes_and_goes_holds_nothing_for_long(
     with connect(database_url) as brief, connect(database_url) as long:
         for reader in (brief, long):
             reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
-        monkeypatch.setattr("projections.holders.time.sleep", lambda _: brief.execute("COMMIT; BEGIN; TABLE drifts"))
-        [holder] = holders.lasting(connection, ("drifts", "timeline"), 1.0)
+        monkeypatch.setattr(
+            "projections.lock_holders.time.sleep", lambda _: brief.execute("COMMIT; BEGIN; TABLE drifts")
+        )
+        [holder] = lock_holders.lasting(connection, ("drifts", "timeline"), 1.0)
         assert holder.pid == long.info.backend_pid
         long.execute("COMMIT; BEGIN; SELECT * FROM sessions LIMIT 1")
         brief.execute("COMMIT")
-        assert holders.lasting(connection, ("drifts", "timeline"), 1.0) == []
+        assert lock_holders.lasting(connection, ("drifts", "timeline"), 1.0) == []
 
 
 def test_privileges_stay(ledger: Ledger, database_url: str, connection: Connection[TupleRow]) -> None:

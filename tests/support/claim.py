@@ -53,6 +53,14 @@ class Claim(NamedTuple):
             if event["status_after"] != event["status_before"] or event["kind"] == "PresenceImported"
         ]
 
+    def shown_changes(self) -> list[Event]:
+        """Those but for the offlines that were taken back within the grace period, while online was shown."""
+        changes = self.changes()
+        if self.explanation.shown.status != "online":
+            return changes
+        following = [*changes[1:], {}]
+        return [event for event, after in zip(changes, following, strict=True) if after.get("resumes") is None]
+
     def is_near(self) -> bool:
         """What is cited came near the instant, and before the next change of the status."""
         changed = [event["position"] for event in self.changes()][:1]

@@ -103,7 +103,7 @@ def _rows(claim: Claim) -> bool:
 def _next_change(claim: Claim) -> bool:
     """The first event after the instant that made the status on record another than the one explained."""
     shown = claim.explanation.shown.status
-    changes = [event for event in claim.changes() if event["status_after"] != shown]
+    changes = [event for event in claim.shown_changes() if event["status_after"] != shown]
     return claim.params["status"] != shown and _told_first(claim, changes)
 
 
@@ -120,7 +120,7 @@ def _doubt_begins(claim: Claim) -> bool:
     noticed_at = begun["at"] if begun["at"] > at else begun["recorded_at"]
     told = [e for e in claim.of_user if e["position"] < begun["position"]]
     of_source = any(e["kind"] == "PresenceImported" or e["source"] == begun["source"] for e in told)
-    changed = [e for e in claim.changes() if e["position"] < begun["position"] and e["status_after"] != shown]
+    changed = [e for e in claim.shown_changes() if e["position"] < begun["position"] and e["status_after"] != shown]
     later = begun["position"] > recorded(claim.rows, claim.explanation)
     return later and of_source and not changed and shown != "unknown" and claim.params["noticed_at"] == noticed_at
 
@@ -156,7 +156,7 @@ def _nothing(claim: Claim) -> bool:
 def _no_change(claim: Claim) -> bool:
     """None of the events after the instant says another status than the one explained."""
     since, number = claim.since(), claim.params["number"]
-    changes = {event["position"] for event in claim.changes()}
+    changes = {event["position"] for event in claim.shown_changes()}
     shown = claim.explanation.shown.status
     same = all(e["position"] not in changes or e["status_after"] == shown for e in since[:number])
     return same and number in (len(since), LOOKED_AT) and since[number - 1]["position"] == claim.statement.positions[0]

@@ -20,7 +20,7 @@ SELECT DISTINCT l.virtualtransaction, l.pid, coalesce(nullif(a.application_name,
 """
 
 
-class Holder(NamedTuple):
+class LockHolder(NamedTuple):
     """A transaction that holds a lock on a table. Its name in `transaction` is no other's while the server runs."""
 
     transaction: str
@@ -34,7 +34,7 @@ class Holder(NamedTuple):
         return f"{self.name}{pid}" + ("" if self.since is None else f" since {self.since.astimezone(UTC):%H:%M:%S}Z")
 
 
-def lasting(connection: Connection[TupleRow], tables: Sequence[str], seconds: float) -> list[Holder]:
+def lasting(connection: Connection[TupleRow], tables: Sequence[str], seconds: float) -> list[LockHolder]:
     """Those that hold any of these tables, and have for so long; whoever comes and goes meanwhile is none of them."""
     before = {holder.transaction for holder in _holders(connection, tables)}
     if not before:
@@ -43,5 +43,5 @@ def lasting(connection: Connection[TupleRow], tables: Sequence[str], seconds: fl
     return [holder for holder in _holders(connection, tables) if holder.transaction in before]
 
 
-def _holders(connection: Connection[TupleRow], tables: Sequence[str]) -> list[Holder]:
-    return [Holder(*row) for row in connection.execute(_HOLDERS, (list(tables),)).fetchall()]
+def _holders(connection: Connection[TupleRow], tables: Sequence[str]) -> list[LockHolder]:
+    return [LockHolder(*row) for row in connection.execute(_HOLDERS, (list(tables),)).fetchall()]
