@@ -33,8 +33,11 @@ def ledger(database_url: str) -> Iterator[Ledger]:
         yield found
 
 
-def pour(ledger: Ledger, history: MemoryHistory) -> None:
-    """Put a history's events into the ledger, with their instants, and into the projection that tells of drifts."""
+def pour(ledger: Ledger, history: MemoryHistory, left_behind: int = 0) -> None:
+    """Put a history's events into the ledger, with their instants, and into the projection that tells of drifts.
+
+    Users' streams begin with the version after those that were left behind.
+    """
     with ledger.connection() as connection, connection.transaction():
         cursor = connection.cursor()
         with cursor.copy(
@@ -44,7 +47,8 @@ def pour(ledger: Ledger, history: MemoryHistory) -> None:
             for row in history.rows:
                 kind, payload = MAPPER.kind_and_payload(row.event)
                 stream = user_stream(row.uid) if row.uid else source_stream(row.source)
-                copy.write_row((stream, row.version, row.position, kind, payload, to_datetime(row.recorded_at)))
+                version = row.version + (left_behind if row.uid else 0)
+                copy.write_row((stream, version, row.position, kind, payload, to_datetime(row.recorded_at)))
         told = [
             Followed(
                 row.position, source_stream(row.source), row.version, to_datetime(row.recorded_at), row.event, None
@@ -79,6 +83,18 @@ def test_the_same_evidence_as_in_memory(ledger: Ledger, history: MemoryHistory) 
             for uid in draw.sample(uids, min(len(uids), 4)):
                 for position in (history.position_at(at), history.head()):
                     assert gather(recorded, uid, at, position) == gather(history, uid, at, position)
+
+
+def test_of_streams_that_an_import_began_with_any_version_the_same_is_told(ledger: Ledger) -> None:
+    history, draw = remembered(lived(7, 150)), Random(1)
+    pour(ledger, history, left_behind=2 * EVENTS)
+    with ledger.connection() as connection:
+        recorded = RecordedHistory(connection, ledger.events_mapper)
+        for row in draw.sample(history.rows, 40):
+            for position in (history.position_at(row.recorded_at), history.head()):
+                for uid in USERS:
+                    told = explain(gather(recorded, uid, row.recorded_at, position))
+                    assert told == explain(gather(history, uid, row.recorded_at, position))
 
 
 def test_what_cannot_be_a_uid_is_never_observed(ledger: Ledger) -> None:

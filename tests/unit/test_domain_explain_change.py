@@ -34,6 +34,16 @@ def test_within_the_grace_period_the_next_change_takes_it_back() -> None:
     assert told.the("reported_again").params == {"status": "online", "changed_at": world.at}
 
 
+def test_an_offline_that_was_taken_back_in_time_never_showed() -> None:
+    world = online(Policy(grace_seconds=5.0)).hears("u-0-0-1-0-0").wait(2).hears("u-0-1-2-1-1").wait(9)
+    for position in (None, world.history.head()):
+        told = world.told(ago=15, position=position)
+        assert "next_change" not in told.codes
+        assert told.the("no_change_yet").params["number"] == 2
+    world.hears("u-0-0-2-0-0").wait(9)
+    assert world.told(ago=24).the("next_change").params == {"status": "offline", "changed_at": world.ago(9)}
+
+
 def test_a_look_before_which_something_else_agreed_confirms_nothing() -> None:
     world = online(Policy(grace_seconds=30.0)).hears("u-0-0-1-0-0").wait(9)
     world.looks("corrected", agreed=1).corrects("poll_missed", "offline", "online", agreed_at=world.ago(1))
