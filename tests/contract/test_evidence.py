@@ -85,16 +85,17 @@ def test_the_same_evidence_as_in_memory(ledger: Ledger, history: MemoryHistory) 
                     assert gather(recorded, uid, at, position) == gather(history, uid, at, position)
 
 
-def test_of_streams_that_an_import_began_with_any_version_the_same_is_told(ledger: Ledger) -> None:
-    history, draw = remembered(lived(7, 150)), Random(1)
+def test_the_versions_of_a_stream_that_an_import_began_are_counted_from_there(ledger: Ledger) -> None:
+    history = remembered(lived(7, 150))
     pour(ledger, history, left_behind=2 * EVENTS)
     with ledger.connection() as connection:
         recorded = RecordedHistory(connection, ledger.events_mapper)
-        for row in draw.sample(history.rows, 40):
-            for position in (history.position_at(row.recorded_at), history.head()):
-                for uid in USERS:
-                    told = explain(gather(recorded, uid, row.recorded_at, position))
-                    assert told == explain(gather(history, uid, row.recorded_at, position))
+        for uid in (*USERS, "nobody"):
+            left = 2 * EVENTS if history.of_user(uid, 0, 1) else 0
+            for position in (0, 40, 90, history.head()):
+                assert recorded.version_at(uid, position) == left + history.version_at(uid, position)
+            following = recorded.of_user(uid, recorded.version_at(uid, 0), left + AFTER)
+            assert [placed.position for placed in following] == [p.position for p in history.of_user(uid, 0, AFTER)]
 
 
 def test_what_cannot_be_a_uid_is_never_observed(ledger: Ledger) -> None:

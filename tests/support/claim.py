@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import msgspec
@@ -58,8 +59,11 @@ class Claim(NamedTuple):
         changes = self.changes()
         if self.explanation.shown.status != "online":
             return changes
-        following = [*changes[1:], {}]
-        return [event for event, after in zip(changes, following, strict=True) if after.get("resumes") is None]
+        return [
+            event
+            for event, following in zip_longest(changes, changes[1:], fillvalue={})
+            if following.get("resumes") is None
+        ]
 
     def is_near(self) -> bool:
         """What is cited came near the instant, and before the next change of the status."""
