@@ -18,7 +18,7 @@ class DataFolderInUse(LedgerError):
 
 
 class StoreUnavailable(LedgerError):
-    """PostgreSQL did not answer within the bound; nothing was stored by this call as far as is known."""
+    """PostgreSQL did not answer or lock within the bound; nothing was stored by this call as far as is known."""
 
 
 class StoreFull(StoreUnavailable):

@@ -5,35 +5,47 @@ No event of his tells of either; the service is asked what it said just before a
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from ledger.cli.client import Client, Json
 
 ENDED = "_ended"
 """Added to the kind of a doubt: the entry of its end."""
 
+ASKED = 50
+"""Of so many doubts at most, the latest, what was shown is asked: three requests for each begin and each end."""
+
 _DOUBTS = frozenset({"source_dark", "node_down"})
 
 
-def with_statuses(service: Client, uid: str, entries: Sequence[Json], until: datetime | None) -> list[Json]:
-    """Returns the entries by position: those of doubts with the statuses shown before and after.
+class Told(NamedTuple):
+    """Entries by position, and of how many doubts among them it was not asked what was shown."""
 
-    The end of a doubt that changed the status is an entry, too, if it was recorded before `until`.
+    entries: list[Json]
+    unasked: int
+
+
+def with_statuses(service: Client, uid: str, entries: Sequence[Json], until: datetime | None) -> Told:
+    """Returns the entries by position: those of the latest doubts with the statuses shown before and after.
+
+    The end of such a doubt that changed the status is an entry, too, if it was recorded before `until`.
     """
-    return sorted(_told(service, uid, entries, until), key=lambda entry: int(entry["position"]))
+    doubts = [number for number, entry in enumerate(entries) if entry["kind"] in _DOUBTS]
+    asked = frozenset(doubts[-ASKED:])
+    told: list[Json] = []
+    for number, entry in enumerate(entries):
+        told += _told(service, uid, entry, until) if number in asked else [entry]
+    return Told(sorted(told, key=lambda entry: int(entry["position"])), len(doubts) - len(asked))
 
 
-def _told(service: Client, uid: str, entries: Sequence[Json], until: datetime | None) -> Iterator[Json]:
-    for entry in entries:
-        if entry["kind"] not in _DOUBTS:
-            yield entry
-            continue
-        yield {**entry, **_change(service, uid, entry["position"])}
-        if entry["until"] is not None:
-            end = _change(service, uid, entry["last_position"])
-            in_time = until is None or datetime.fromisoformat(end["recorded_at"]) < until
-            if in_time and end["status_before"] != end["status_after"]:
-                place = {"kind": entry["kind"] + ENDED, "position": entry["last_position"], "at": entry["until"]}
-                yield {**entry, **end, **place}
+def _told(service: Client, uid: str, doubt: Json, until: datetime | None) -> Iterator[Json]:
+    yield {**doubt, **_change(service, uid, doubt["position"])}
+    if doubt["until"] is not None:
+        end = _change(service, uid, doubt["last_position"])
+        in_time = until is None or datetime.fromisoformat(end["recorded_at"]) < until
+        if in_time and end["status_before"] != end["status_after"]:
+            place = {"kind": doubt["kind"] + ENDED, "position": doubt["last_position"], "at": doubt["until"]}
+            yield {**doubt, **end, **place}
 
 
 def _change(service: Client, uid: str, position: int) -> Json:

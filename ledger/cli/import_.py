@@ -35,8 +35,9 @@ def import_(
 ) -> None:
     """Bring a slice into the ledger: its events, and the states where it begins. All of it is checked before.
 
-    Into an empty ledger it comes with its positions and instants, into another one above its head. The database is
-    brought up to date first. Importing a slice again changes nothing.
+    Into an empty ledger it comes with its positions, into another one above its head; it keeps its instants unless the
+    ledger has later ones or they are still to come. The database is brought up to date first. Importing a slice again
+    changes nothing.
 
     Example: presence-ledger import incident.ndjson.gz --source main=incident
     """
@@ -92,4 +93,5 @@ def _told(imported: Imported) -> str:
     if imported.already:
         return f"{what} are in the ledger already; nothing was changed"
     where = f"above its head, from position {imported.first} on" if imported.renumbered else "with their positions"
-    return f"{what} imported, {where}"
+    when = "; all count as recorded now" if imported.recorded_anew else ""
+    return f"{what} imported, {where}{when}"

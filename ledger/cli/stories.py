@@ -41,7 +41,7 @@ def timeline(
     query = {name: value for name, value in (("from", since), ("to", until)) if value is not None}
     with client(settings_of(context), url) as service:
         page = service.latest_of(uid, "timeline", limit, query)
-        entries = [] if as_json else with_statuses(service, uid, page["items"], end)
+        entries, unasked = ([], 0) if as_json else with_statuses(service, uid, page["items"], end)
     if as_json:
         print_json(page)
         return
@@ -49,6 +49,9 @@ def timeline(
         print_table(("position", "at (UTC)", "status", "what", "evidence"), map(entry_row, entries))
     else:
         say(f"the ledger tells nothing of {uid}" + (" in that time" if query else ""))
+    if unasked:
+        first = counted(unasked, "time")
+        say(f"what was shown in the first {first} in doubt is left out; --from and --to narrow the time")
     _say_rest(page, "entries")
 
 

@@ -155,7 +155,8 @@ class RunStarted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     users: int | None = None
     """Users to be looked at, where that was known at once."""
     uids: tuple[str, ...] = ()
-    """Those that the caller of a manual run named; none of them: everybody."""
+    """Those that the caller of a manual run named. None of them: everybody if `users` is None, too; else a slice has
+    cut them out, and all that is told is that the run began."""
 
 
 class RunCounts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -149,6 +149,9 @@ def _after_reconciled(source: SourceState, event: SourceEvent, position: int) ->
     match event:
         case NodeDown() | NodeBooted() | NodeSettled():
             return _after_node(source, event, position)
+        case RunStarted(scope="manual", users=int(), uids=()):
+            # A slice has cut out all whom it named: of nobody it would be of everybody.
+            return source
         case RunStarted():
             run = OpenRun(event.at, event.scope, event.node, event.uids)
             return _replace(source, open_runs={**source.open_runs, event.run: run})

@@ -29,14 +29,17 @@ def append(
     decide: Callable[[Draft], Iterator[Recorded]],
     also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None = None,
     read: Callable[[Connection[TupleRow]], None] | None = None,
+    *,
+    patiently: bool = False,
 ) -> Appended:
     """Append the events that `decide` draws from the states of these sources and users, read under the lock.
 
     `known` gives states to go on from, where there are any; `read` reads what else `decide` is to know as of then.
-    `also` writes what belongs into the same transaction; it is called where there are no events, too. Raises
-    StoreUnavailable and SourceUnreadable; nothing is appended then, as far as can be known.
+    `also` writes what belongs into the same transaction; it is called where there are no events, too. `patiently`:
+    the lock is waited for longer. Raises StoreUnavailable and SourceUnreadable; nothing is appended then, as far as can
+    be known.
     """
-    with translated(), ledger.events_recorder.commit() as commit:
+    with translated(), ledger.events_recorder.commit(patiently=patiently) as commit:
         states = {
             name: sources.bring_up_to_date(commit.connection, ledger, name, state) for name, state in known.items()
         }

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
 
+AWAY = "PostgreSQL does not answer"
+
 Body = tuple[str, str, bytes]
 """Source, node and body: what makes two webhooks the same while they are in flight."""
 
@@ -57,6 +59,8 @@ class Intake:
         self._bytes = 0
         self._closed = False
         self._progressed_at = time.monotonic()
+        self._why = AWAY
+        """Why the last attempt to commit failed, since one succeeded."""
 
     async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> None:
         """Return once the webhook is in the ledger. Raises StoreUnavailable."""
@@ -107,7 +111,7 @@ class Intake:
         while True:
             left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
             if left <= 0:
-                raise StoreUnavailable("PostgreSQL does not answer")
+                raise StoreUnavailable(self._why)
             try:
                 return await asyncio.wait_for(asyncio.shield(ticket.done), left)
             except TimeoutError:
@@ -145,6 +149,7 @@ class Intake:
     def succeed(self, tickets: Sequence[Ticket]) -> None:
         """The tickets are in the ledger."""
         self.progressed()
+        self._why = AWAY
         self._loop.call_soon_threadsafe(self._finish, list(tickets), None)
 
     def fail(self, tickets: Sequence[Ticket], error: Exception) -> None:
@@ -152,7 +157,8 @@ class Intake:
         self._loop.call_soon_threadsafe(self._finish, list(tickets), error)
 
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
-        """Those that somebody still waits for; the others are over. After closing, none."""
+        """Those that somebody still waits for after this error; the others are over. After closing, none."""
+        self._why = str(error)
         wanted = [ticket for ticket in tickets if ticket.waiters and not self._closed]
         over = [ticket for ticket in tickets if ticket not in wanted]
         if over:

@@ -101,7 +101,8 @@ class Desk:
         also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None,
         read: Callable[[psycopg.Connection[TupleRow]], None] | None = None,
     ) -> None:
-        appended = append(self._ledger, {self.name: self.source}, uids, decide, also, read)
+        # Whoever gives up here ends the term, and the next one looks at everybody anew.
+        appended = append(self._ledger, {self.name: self.source}, uids, decide, also, read, patiently=True)
         self.source = appended.sources[self.name]
 
     def follow(self) -> None:

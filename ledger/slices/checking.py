@@ -29,14 +29,15 @@ class Checked(NamedTuple):
 
     events: int
     states: int
-    first: Line | None
+    ends: tuple[Line, Line] | None
+    """Its first line and its last."""
     sources: frozenset[str]
 
 
 def check(file: SliceFile, mapper: EventMapper, progress: Progress) -> Checked:
     """Read a slice from its begin to its end. Raises SliceError naming the first line that cannot be imported."""
     counted = [0, 0]
-    first: Line | None = None
+    ends: tuple[Line, Line] | None = None
     sources = set()
     order = _Order(file.header)
     for numbered in file.lines():
@@ -45,12 +46,12 @@ def check(file: SliceFile, mapper: EventMapper, progress: Progress) -> Checked:
         for wrong in (_wrong_names(line, event), order.wrong_with(line, event)):
             if wrong is not None:
                 raise file.wrong(numbered.number, wrong)
-        first = first or line
+        ends = (line if ends is None else ends[0], line)
         counted[isinstance(line, StateLine)] += 1
         if line.stream.startswith(SOURCE_PREFIX):
             sources.add(line.stream.removeprefix(SOURCE_PREFIX))
         progress(sum(counted), 0)
-    return Checked(counted[0], counted[1], first, frozenset(sources))
+    return Checked(counted[0], counted[1], ends, frozenset(sources))
 
 
 def check_renames(renames: Mapping[str, str], sources: frozenset[str]) -> None:

@@ -20,7 +20,7 @@ def cut(event: Event, users: AbstractSet[str]) -> Event | None:
         case PollObserved():
             return _poll(event, users)
         case RunStarted(uids=uids):
-            # It stays even where it named others alone: that its instance lived then is evidence.
+            # It stays even where it named others alone: that its instance lived then is evidence. It is not taken up.
             return event if set(uids) <= users else _replace(event, uids=_those(uids, users))
         case SourceImported():
             return cut_state(event, users)

@@ -15,7 +15,10 @@ FORMAT = 1
 SUM_DIGITS = 16
 
 
-Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+LARGEST = 2**62
+"""A ledger counts on from whatever it has imported, in integers of 63 bits."""
+
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 """A position or a version."""
 
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -28,7 +31,7 @@ class SliceError(LedgerError):
 class Place(msgspec.Struct, frozen=True):
     """A position of the ledger, 0 before its first event, and when it was recorded."""
 
-    position: Annotated[int, msgspec.Meta(ge=0)]
+    position: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
     recorded_at: Moment | None = None
 
 

@@ -30,6 +30,8 @@ class Imported(NamedTuple):
     """Its positions are others than in its ledger of origin."""
     already: bool
     """The ledger had them all: nothing was changed."""
+    recorded_anew: bool
+    """All have the instant of the import as their `recorded_at`, since their own would go back, or are to come."""
 
 
 def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], progress: Progress) -> Imported:
@@ -40,19 +42,22 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
     """
     checked = check(file, ledger.events_mapper, progress)
     check_renames(renames, checked.sources)
-    if checked.first is None:
-        return Imported(0, 0, 0, renumbered=False, already=True)
+    if checked.ends is None:
+        return Imported(0, 0, 0, renumbered=False, already=True, recorded_anew=False)
+    first, last = checked.ends
     renamed = {old: new for old, new in renames.items() if old != new}
     total = checked.events + checked.states
-    with translated(), ledger.events_recorder.commit() as commit:
-        first = checked.first
+    with translated(), ledger.events_recorder.commit(patiently=True) as commit:
         found = slices.place_of(commit.cursor, _stream(first.stream, renamed), first.version, first.event_kind)
         if found is not None:
             renumbered = _expect_all(commit, file, ledger.events_mapper, renamed, found, first)
-            return Imported(checked.events, checked.states, found, renumbered=renumbered, already=True)
+            return Imported(
+                checked.events, checked.states, found, renumbered=renumbered, already=True, recorded_anew=False
+            )
         numbering = _numbering(file, commit.head)
         moved = Moved(numbering, renamed)
-        landing = Landing(commit, _stamp(commit, first))
+        stamp = _stamp(commit, first, last)
+        landing = Landing(commit, stamp)
         done = 0
         for part in _parts(_placed(file.slice(), ledger.events_mapper, moved)):
             landing.put(part)
@@ -60,7 +65,14 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
             progress(done, total)
         landing.finish()
         place = first.position if isinstance(numbering, Kept) else numbering.of(first.position)
-        return Imported(checked.events, checked.states, place, renumbered=place != first.position, already=False)
+        return Imported(
+            checked.events,
+            checked.states,
+            place,
+            renumbered=place != first.position,
+            already=False,
+            recorded_anew=stamp is not None,
+        )
 
 
 def _numbering(file: SliceFile, head: int) -> Kept | Shifted:
@@ -75,10 +87,14 @@ def _stream(stream: str, renames: Mapping[str, str]) -> str:
     return source_stream(renames.get(name, name))
 
 
-def _stamp(commit: Commit, first: StateLine | EventLine) -> datetime | None:
-    """The instant that all are recorded at; None: each keeps its own, since none of them goes back."""
-    last = slices.last_recorded_at(commit.cursor)
-    return None if last is None or first.recorded_at >= last else commit.recorded_at
+def _stamp(commit: Commit, first: StateLine | EventLine, last: StateLine | EventLine) -> datetime | None:
+    """The instant that all are recorded at; None: each keeps its own, since none of them goes back.
+
+    Nor is one ahead of the clock: until that had come, everything after it would be recorded at its instant.
+    """
+    before = slices.last_recorded_at(commit.cursor)
+    goes_back = before is not None and first.recorded_at < before
+    return commit.recorded_at if goes_back or last.recorded_at > commit.recorded_at else None
 
 
 def _placed(taken: Slice, mapper: EventMapper, moved: Moved) -> Iterator[Line]:

@@ -12,7 +12,6 @@ from ledger.slices.judged import Judged, PlacedDraft, Said
 from ledger.slices.placed import Placed
 
 DOUBT_BEFORE = "the look that first disagreed is not in the slice"
-DOUBT_ENDED = "a look that left no event ended the doubt before it"
 NOT_KEPT = "what the answer said was not kept"
 
 
@@ -40,15 +39,7 @@ class Polls:
         why_not = {uid: self._why_not(poll, event, uid, finding) for uid, (finding, _) in recorded.items()}
         asked = Poll(event.poll, event.run, event.node, event.route, event.asked_at, event.answered_at, event.head)
         judgeable = {uid: recorded[uid] for uid, why in why_not.items() if not why}
-        verdicts = dict(self._judge_all(poll, event, asked, judgeable, self._doubts).judged)
-        for uid, judged in list(verdicts.items()):
-            said = recorded[uid]
-            # Rarely an answer that agreed overtakes another look: the doubt that this one left is gone without a word.
-            if _said(*said) != _judged(judged) and self._was_ended(poll, event, uid, said[0]):
-                why_not[uid] = DOUBT_ENDED
-                del verdicts[uid]
-                anew = self._judge_all(poll, event, asked, {uid: said}, {})
-                verdicts |= {uid: judged for uid, judged in anew.judged if _judged(judged) == _said(*said)}
+        verdicts = dict(self._judge_all(poll, event, asked, judgeable).judged)
         self._put(poll, event, asked, recorded, verdicts)
         return list(self._outcomes(poll, recorded, verdicts, why_not, event))
 
@@ -93,15 +84,10 @@ class Polls:
         return outcomes
 
     def _judge_all(
-        self,
-        poll: Placed,
-        event: PollObserved,
-        asked: Poll,
-        recorded: Mapping[str, Recorded],
-        doubts: Mapping[tuple[str, str], Doubt],
+        self, poll: Placed, event: PollObserved, asked: Poll, recorded: Mapping[str, Recorded]
     ) -> judge.Verdicts:
         source = self._draft.source(poll.source)
-        watches = {uid: _watch(doubts.get((poll.source, uid)), *said) for uid, said in recorded.items()}
+        watches = {uid: _watch(self._doubts.get((poll.source, uid)), *said) for uid, said in recorded.items()}
         looks = self._looks(source, event, watches)
         return judge.judge_all(source, asked, looks, holding=source.breaker_until is not None)
 
@@ -121,10 +107,6 @@ class Polls:
         if finding is None or _is_first(finding, event):
             return None
         return None if self._begun.get((poll.source, uid)) == finding.disagreed_at else DOUBT_BEFORE
-
-    def _was_ended(self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None) -> bool:
-        """Whether a doubt that began in the slice is on record no longer, without an end."""
-        return (finding is None or _is_first(finding, event)) and (poll.source, uid) in self._begun
 
     def _remember(
         self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None, doubt: Doubt | None

@@ -1,13 +1,9 @@
 """Where a slice's events come to lie: in the ledger, sealed, with the states that follow from them."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any, NamedTuple, cast
-
-from psycopg import Connection
-from psycopg.rows import TupleRow, tuple_row
+from typing import NamedTuple, cast
 
 from ledger.domain.evolve import evolve
 from ledger.domain.history import Event, SourceEvent, UserEvent
@@ -75,8 +71,7 @@ class Landing:
         uids = {line.stream.removeprefix(USER_PREFIX) for line in lines if line.stream.startswith(USER_PREFIX)}
         presences = self._known.of(uids)
         missing = sorted(uids - presences.keys())
-        with _tuples(self._commit) as connection:
-            presences.update(current.load(connection, missing))
+        presences.update(current.load(self._commit.connection, missing))
         for line in lines:
             if line.stream.startswith(USER_PREFIX):
                 uid = line.stream.removeprefix(USER_PREFIX)
@@ -111,15 +106,3 @@ def mixed_up(stream: str) -> LedgerError:
 
 def _streams(lines: Sequence[Line]) -> list[str]:
     return sorted({line.stream for line in lines})
-
-
-@contextmanager
-def _tuples(commit: Commit) -> Iterator[Connection[TupleRow]]:
-    """The commit's own connection, which alone sees what it has written, with rows as tuples."""
-    connection: Connection[Any] = commit.cursor.connection
-    of_the_library = connection.row_factory
-    connection.row_factory = tuple_row
-    try:
-        yield connection
-    finally:
-        connection.row_factory = of_the_library

@@ -92,13 +92,15 @@ class Ledger(Application[str]):
 def translated() -> Iterator[None]:
     """The one seam where errors of the library and the driver become ours.
 
-    What says that PostgreSQL is away, restarting or full is StoreUnavailable or StoreFull; anything else is a defect
-    and passes.
+    What says that PostgreSQL is away, restarting, full or locked by somebody else for long is StoreUnavailable or
+    StoreFull; anything else is a defect and passes.
     """
     try:
         yield
     except (PersistenceError, psycopg.Error) as error:
         cause = error.__cause__ if isinstance(error, PersistenceError) else error
+        if isinstance(cause, psycopg.errors.LockNotAvailable):
+            raise StoreUnavailable(LOCKED) from error
         if isinstance(cause, psycopg.errors.DiskFull):
             raise StoreFull("PostgreSQL has no space left on its disk; free some, nothing accepted is lost") from error
         away = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
@@ -106,6 +108,11 @@ def translated() -> Iterator[None]:
             raise StoreUnavailable(f"PostgreSQL does not answer: {_first_line(cause or error)}") from error
         raise
 
+
+LOCKED = (
+    "somebody else holds the ledger's lock, as an import does while it writes its slice; nothing was stored, try again"
+    " once that is over"
+)
 
 _PASSING = (psycopg.errors.InternalError_, psycopg.errors.ReadOnlySqlTransaction)
 """What a server says that ends a session in the middle of a transaction, or that has just lost its place to another."""

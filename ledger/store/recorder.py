@@ -27,7 +27,14 @@ CHANNEL = "events"
 COMMIT_LOCK = 0x70726573_656E6365
 """The advisory lock that each commit holds: "presence" in ASCII."""
 
-_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+LOCK_SECONDS = 5.0
+"""So long a commit waits for those before it, and then gives up: an import may hold the lock for minutes."""
+
+PATIENT_LOCK_SECONDS = 15.0
+"""The same where giving up costs more than waiting: the largest body holds the lock for several seconds."""
+
+# The condition holds before anything is selected, so the bound is in force when the lock is waited for.
+_LOCK = "SELECT pg_advisory_xact_lock(%s) WHERE set_config('lock_timeout', %s, true) IS NOT NULL"
 
 # A statement of its own, after the lock's: only then its snapshot holds the commits that the lock waited for.
 # What is sealed counts, too: a position is never given twice, not even where the event that had it was removed.
@@ -44,8 +51,6 @@ SELECT stream, version, %s::bigint + number, kind, payload, %s
   FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[])
        WITH ORDINALITY AS appended (stream, version, kind, payload, number)
 """
-
-_MOVED = "SELECT stream, max(version) FROM events WHERE position > %s GROUP BY stream"
 
 _STREAM = "SELECT stream, version, kind, payload FROM events WHERE stream = %s"
 
@@ -84,10 +89,6 @@ class Commit:
         self.head = head
         self.recorded_at = recorded_at
         self._chain = chain
-
-    def moved_since(self, position: int) -> dict[str, int]:
-        """The streams that grew after a position, each with its version now."""
-        return dict(self.cursor.execute(_MOVED, (position,)).fetchall())
 
     def holds_delivery(self, delivery: str) -> bool:
         """Whether a delivery is in the ledger: tells a commit that was lost from one whose answer was."""
@@ -145,10 +146,15 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 pooled.row_factory = dict_row
 
     @contextmanager
-    def commit(self) -> Iterator[Commit]:
-        """A transaction holding the commit lock, sealed and committed on leaving; database errors are the library's."""
+    def commit(self, *, patiently: bool = False) -> Iterator[Commit]:
+        """A transaction holding the commit lock, sealed and committed on leaving; database errors are the library's.
+
+        One of them is LockNotAvailable, as the cause of its OperationalError: somebody else holds the lock for longer
+        than `LOCK_SECONDS`, or `PATIENT_LOCK_SECONDS`.
+        """
+        bound = PATIENT_LOCK_SECONDS if patiently else LOCK_SECONDS
         with self.connection() as connection, connection.transaction():
-            connection.execute(_LOCK, (COMMIT_LOCK,))
+            connection.execute(_LOCK, (COMMIT_LOCK, f"{bound * 1000:.0f}ms"))
             row = connection.execute(_HEAD).fetchone()
             assert row is not None
             head, recorded_at, sealed = row

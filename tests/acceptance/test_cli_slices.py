@@ -80,8 +80,13 @@ def test_from_a_live_service_to_another_ledger(
     assert other.read("verify")["intact"]
 
 
+def test_what_was_recorded_by_a_clock_that_is_ahead_counts_as_recorded_now(other: Place, tmp_path: Path) -> None:
+    ahead = written(slice_of(eventful(4_000_000_000_000_000).kept), tmp_path / "ahead")
+    assert "imported, with their positions; all count as recorded now\n" in other.done("import", ahead)
+
+
 def test_of_chosen_users_and_a_time(other: Place, small: Path) -> None:
-    other.done("import", small)
+    assert "imported, with their positions\n" in other.done("import", small)
     whole = other.read("replay")
     one = other.read("replay", "--user", "bob")
     assert one["users"] == {"bob": whole["users"]["bob"]}

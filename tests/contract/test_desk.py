@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from itertools import count
 from typing import Any
 
@@ -14,18 +16,20 @@ from structlog.testing import capture_logs
 from ledger.domain.drift import Poll
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import NodeBooted, PollObserved, TierSet
+from ledger.domain.reconciled import NodeBooted, PollObserved, SourceDark, TierSet
+from ledger.errors import StoreUnavailable
 from ledger.reconcile import judge
 from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
 from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.requests import request_run, set_tier
+from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from projections import drifts, looks
 from projections.drifts import Drift, DriftFilter
 from projections.projector import Projector
 from tests.support.following import follow_all
-from tests.support.ledgers import SOURCE, all_rows, assert_consistent, configure, opened, running
+from tests.support.ledgers import DEADLINE_SECONDS, SOURCE, all_rows, assert_consistent, configure, opened, running
 
 NUMBERS = count(1)
 
@@ -318,3 +322,21 @@ def test_a_tier_takes_nobodys_look_out_of_turn(ledger: Ledger, desk: Desk, time:
     set_tier(ledger, "alice", "cold", "ops", time.at)
     follow(ledger, desk)
     assert watch(ledger, "alice").urgent == "late_offline"
+
+
+def test_while_somebody_else_writes_for_long_a_desk_waits_longer_than_who_asks_for_something(
+    ledger: Ledger, desk: Desk, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "LOCK_SECONDS", 0.1)
+    with ThreadPoolExecutor(1) as thread:
+        with ledger.events_recorder.commit():
+            waiting = thread.submit(desk.append, SourceDark(at=time.at, since=time.at))
+            for ask_for in (
+                lambda: request_run(ledger, SOURCE, [], "i", time.at),
+                lambda: set_tier(ledger, "u", "vip", "key", time.at),
+            ):
+                with pytest.raises(StoreUnavailable, match="somebody else holds"):
+                    ask_for()
+            assert not wait_for([waiting], timeout=0.2).done
+        waiting.result(DEADLINE_SECONDS)
+    assert [row.kind for row in all_rows(ledger)][2:] == ["source_dark.v1"]

@@ -92,6 +92,7 @@ def test_a_server_that_is_not_there_is_a_store_that_is_away() -> None:
         (OperationalError("gone"), StoreUnavailable),
         (psycopg.errors.AdminShutdown("terminating"), StoreUnavailable),
         (psycopg.errors.ReadOnlySqlTransaction("a standby"), StoreUnavailable),
+        (psycopg.errors.LockNotAvailable("lock timeout"), StoreUnavailable),
         (psycopg.errors.DiskFull("no space"), StoreFull),
     ],
 )

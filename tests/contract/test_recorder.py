@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
+from ledger.errors import StoreUnavailable
 from ledger.store import migrate
-from ledger.store.ledger import Ledger
+from ledger.store import recorder as recorders
+from ledger.store.ledger import Ledger, translated
 from ledger.store.recorder import LedgerRecorder
 from ledger.store.rows import STATEMENT_BYTES, Rows
 from tests.support import pg
@@ -198,14 +200,6 @@ def test_the_feed_is_read_by_position(filled: LedgerRecorder) -> None:
     assert [row.position for row in filled.ledger_rows(after=8, limit=5)] == [9, 10]
 
 
-def test_streams_that_moved_are_told(filled: LedgerRecorder) -> None:
-    with filled.commit() as commit:
-        assert commit.head == 10
-        assert commit.moved_since(8) == {"a": 5, "b": 5}
-        assert commit.moved_since(9) == {"b": 5}
-        assert commit.moved_since(10) == {}
-
-
 @pg.on_every_server
 def test_a_delivery_is_found_by_its_id_alone(recorder: LedgerRecorder) -> None:
     recorder.insert_events(
@@ -229,3 +223,34 @@ def test_whoever_commits_waits_for_the_one_before(recorder: LedgerRecorder) -> N
             commit.append(rows.pack())
             assert not second.done()
         assert second.result(DEADLINE_SECONDS) == [2]
+
+
+@pg.on_every_server
+@pytest.mark.parametrize(("patiently", "bound"), [(False, 0.1), (True, 0.4)])
+def test_whoever_waits_for_too_long_gives_up(
+    recorder: LedgerRecorder, monkeypatch: pytest.MonkeyPatch, patiently: bool, bound: float
+) -> None:
+    monkeypatch.setattr(recorders, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(recorders, "PATIENT_LOCK_SECONDS", 0.4)
+    told = "somebody else holds the ledger's lock, as an import does"
+    with recorder.commit():
+        began = time.monotonic()
+        with (
+            pytest.raises(StoreUnavailable, match=told),
+            translated(),
+            recorder.commit(patiently=patiently),
+        ):
+            raise AssertionError("nobody gets a lock that is held")
+        assert bound <= time.monotonic() - began < DEADLINE_SECONDS / 2
+    assert recorder.insert_events(stored("a", 1)) == [1]
+
+
+def test_the_bound_is_that_of_commits_alone(database_url: str) -> None:
+    with opened(database_url, pool_size=1) as ledger:
+        for _ in range(2):
+            with ledger.events_recorder.commit() as commit:
+                assert commit.cursor.execute("SHOW lock_timeout").fetchone() == ("5s",)
+                connection = commit.connection
+            with ledger.connection() as found:
+                assert found is connection
+                assert found.execute("SHOW lock_timeout").fetchone() == ("0",)

@@ -1,6 +1,7 @@
 """Slices through a real ledger: taken, imported into an empty one and into others, twice, altered, cut."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -12,18 +13,22 @@ from ledger.domain.instants import of_datetime
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.recent import NO_BODIES
 from ledger.domain.reconciled import PollObserved, Swept
-from ledger.errors import LedgerError
-from ledger.slices.form import Slice
+from ledger.errors import LedgerError, StoreUnavailable
+from ledger.slices.form import LARGEST, Slice
 from ledger.slices.importing import Imported, import_slice
 from ledger.slices.reading import SliceFile
 from ledger.slices.taking import Wanted, taken
+from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from ledger.store.seal import seal_keys
 from ledger.store.verify import snapshot, verify
 from projections import current, history, sources
 from tests.support import pg
 from tests.support.ledgers import SEAL_KEY, SOURCE, configure, opened
-from tests.support.slices import MAPPER, eventful, replayed, slice_of, written
+from tests.support.slices import LONG_AGO, MAPPER, eventful, replayed, slice_of, written
+
+TO_COME: Instant = 4_000_000_000 * SECOND
+ONE_MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -76,7 +81,7 @@ def assert_sealed(ledger: Ledger) -> None:
 
 
 def test_a_slice_comes_back_as_it_went(ledger: Ledger, whole: Path, tmp_path: Path) -> None:
-    assert brought(ledger, whole) == Imported(36, 0, 1, renumbered=False, already=False)
+    assert brought(ledger, whole) == Imported(36, 0, 1, renumbered=False, already=False, recorded_anew=False)
     again = SliceFile(written(take(ledger), tmp_path / "again")).slice()
     assert list(again.lines) == list(SliceFile(whole).slice().lines)
     assert_sealed(ledger)
@@ -154,24 +159,45 @@ def test_importing_again_changes_nothing(ledger: Ledger, whole: Path) -> None:
     assert everything(ledger) == before
 
 
-@pytest.mark.parametrize("at", [1_000_000_000 * SECOND, 4_000_000_000 * SECOND])
+def has_something_recorded_now(ledger: Ledger, _: Path) -> None:
+    configure(ledger, sources=("other",))
+
+
+def has_something_of_long_ago(ledger: Ledger, folder: Path) -> None:
+    world = eventful(LONG_AGO - 3600 * SECOND, ("a", "b", "c", "d"))
+    brought(ledger, written(slice_of(world.kept), folder / "older"), main="older")
+
+
+@pytest.mark.parametrize(
+    ("what_is_there", "at", "recorded_anew"),
+    [
+        pytest.param(has_something_recorded_now, LONG_AGO, True, id="older than what is there"),
+        pytest.param(has_something_of_long_ago, LONG_AGO, False, id="newer than what is there"),
+        pytest.param(has_something_of_long_ago, TO_COME, True, id="still to come"),
+    ],
+)
 def test_into_another_ledger_it_comes_above_the_head_with_what_refers_to_it(
-    ledger: Ledger, tmp_path: Path, at: Instant
+    ledger: Ledger,
+    tmp_path: Path,
+    what_is_there: Callable[[Ledger, Path], None],
+    at: Instant,
+    recorded_anew: bool,
 ) -> None:
     later = written(slice_of(eventful(at).kept, 20), tmp_path / "later")
-    configure(ledger, sources=("other",))
+    what_is_there(ledger, tmp_path)
     head = everything(ledger)[-1][0]
     assert brought(ledger, later, main="copy") == Imported(
-        len(eventful().kept) - 20, 5, head + 1, renumbered=True, already=False
+        len(eventful().kept) - 20, 5, head + 1, renumbered=True, already=False, recorded_anew=recorded_anew
     )
     rows = everything(ledger)
     assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
     instants = [row[5] for row in rows]
     assert instants == sorted(instants)
-    # What is older than the ledger's last event was recorded when it was imported.
-    assert (of_datetime(instants[-1]) > at + 60 * SECOND) == (at < 2_000_000_000 * SECOND)
+    assert recorded_anew == (len(set(instants[head:])) == 1)
+    assert recorded_anew == (of_datetime(instants[-1]) > LONG_AGO + 3600 * SECOND)
+    assert instants[-1] < datetime.now(UTC) + ONE_MINUTE
     by_position = {row[0]: row for row in rows}
-    for _, stream, _, kind, payload, _ in rows:
+    for _, stream, _, kind, payload, _ in rows[head:]:
         event = MAPPER.event(kind, payload)
         if isinstance(event, Swept):
             assert event.source == "copy"
@@ -183,6 +209,40 @@ def test_into_another_ledger_it_comes_above_the_head_with_what_refers_to_it(
     assert_sealed(ledger)
     assert brought(ledger, later, main="copy").already
     assert everything(ledger) == rows
+
+
+def test_no_event_is_recorded_before_its_time(ledger: Ledger, tmp_path: Path) -> None:
+    """A clock that was ahead where the slice was taken stops none here: what follows is recorded when it comes."""
+    ahead = written(slice_of(eventful(TO_COME).kept, 20), tmp_path / "ahead")
+    found = brought(ledger, ahead)
+    assert (found.recorded_anew, found.renumbered) == (True, False)
+    assert [row[0] for row in everything(ledger)] == [line.position for line in SliceFile(ahead).slice().lines]
+    assert not replayed(take(ledger)).differing
+    assert brought(ledger, ahead).already
+    configure(ledger, sources=("other",))
+    imported, *_, last = [row[5] for row in everything(ledger)]
+    assert imported < last < datetime.now(UTC) + ONE_MINUTE
+    assert_sealed(ledger)
+
+
+def test_above_the_largest_position_of_a_slice_the_ledger_counts_on(ledger: Ledger, tmp_path: Path) -> None:
+    made = slice_of(eventful().kept)
+    lines = list(made.lines)
+    lines[-1] = msgspec.structs.replace(lines[-1], position=LARGEST)
+    brought(ledger, written(Slice(made.header, lines), tmp_path / "large"))
+    configure(ledger, sources=("other",))
+    assert [row[0] for row in everything(ledger)][-3:] == [LARGEST, LARGEST + 1, LARGEST + 2]
+    assert_sealed(ledger)
+
+
+def test_while_somebody_else_writes_for_long_nothing_is_imported(
+    ledger: Ledger, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "PATIENT_LOCK_SECONDS", 0.1)
+    with ledger.events_recorder.commit(), pytest.raises(StoreUnavailable, match="nothing was stored, try again"):
+        brought(ledger, whole)
+    assert everything(ledger) == []
+    assert not brought(ledger, whole).already
 
 
 def test_under_another_name_a_source_keeps_its_positions_in_an_empty_ledger(ledger: Ledger, later: Path) -> None:

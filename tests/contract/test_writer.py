@@ -16,6 +16,7 @@ from ledger.ingest import group
 from ledger.ingest.clock import Clock
 from ledger.reconcile.requests import request_run
 from ledger.simulator.sender import encode
+from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from projections.sources import SourceUnreadable
 from tests.support import newer, pg
@@ -192,6 +193,45 @@ def test_a_queue_that_stays_full_gives_up(ledger: Ledger, database_url: str) -> 
 
     assert [type(each) for each in asyncio.run(run())] == [StoreUnavailable] * 3
     assert len(received(ledger)) <= 1
+
+
+def test_a_lock_that_is_held_for_long_is_tried_again_as_long_as_somebody_waits(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "LOCK_SECONDS", 0.1)
+
+    async def run() -> None:
+        async with running(ledger) as patient, running(ledger, "j", Bounds(wait_seconds=2.0)) as hasty:
+            with lock_held(database_url):
+                waiting = asyncio.create_task(patient.post(b'["u-0-1-1-1-1"]'))
+                with pytest.raises(StoreUnavailable, match="somebody else holds the ledger's lock"):
+                    await hasty.post(b'["v-0-1-2-1-1"]')
+                assert not waiting.done()
+                # At its next attempt it finds that nobody waits any more.
+                await asyncio.sleep(0.5)
+            await waiting
+            await hasty.post(b'["w-0-1-3-1-1"]')
+
+    asyncio.run(run())
+    assert items_of(ledger) == ["u-0-1-1-1-1", "w-0-1-3-1-1"]
+    assert_consistent(ledger)
+
+
+def test_an_instance_stops_while_the_lock_is_held(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "LOCK_SECONDS", 0.1)
+
+    async def run() -> None:
+        with lock_held(database_url):
+            async with running(ledger) as instance:
+                taken = asyncio.create_task(instance.post(b'["u-0-1-1-1-1"]'))
+                await asyncio.wait([taken], timeout=0.05)
+            with pytest.raises(StoreUnavailable, match="somebody else holds the ledger's lock"):
+                await taken
+
+    asyncio.run(run())
+    assert items_of(ledger) == []
 
 
 def test_after_closing_what_was_taken_is_committed_and_nothing_more_is_taken(ledger: Ledger, database_url: str) -> None:

@@ -26,9 +26,12 @@ from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLin
 from ledger.slices.replaying import Replayed, replay_slice
 from ledger.sources.wukongim.answers import Boot
 from ledger.store.mapper import EventMapper, source_stream, user_stream
-from tests.support.reconciler import SOURCE, STARTED_AT, Kept, Reconciler
+from tests.support.reconciler import SOURCE, Kept, Reconciler
 
 MAPPER = EventMapper()
+
+LONG_AGO: Instant = 1_700_000_000 * SECOND
+"""Before any ledger of a test's own has anything on record."""
 
 LineT = TypeVar("LineT", EventLine, StateLine)
 
@@ -136,7 +139,7 @@ def _instant(event: Event) -> Instant:
     raise TypeError(type(event).__name__)
 
 
-def eventful(at: Instant = STARTED_AT, uids: Sequence[str] = ("alice", "bob", "carol", "dora")) -> Reconciler:
+def eventful(at: Instant = LONG_AGO, uids: Sequence[str] = ("alice", "bob", "carol", "dora")) -> Reconciler:
     """A ledger in memory that holds nearly every kind of event: users, lies, a boot, and what was rejected."""
     alice, bob, carol, dora = uids
     world = Reconciler(Profile.V2_2, policy=Policy(grace_seconds=1.0), at=at)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from ledger.cli import doubts
 from tests.support.scripted import Asked, ScriptedService, scripted_service
 
 T = "2026-11-23T14:03:0{}.123456Z"
@@ -78,3 +79,36 @@ def test_what_was_shown_in_doubt_and_after_it(
         assert "in doubt no more: main/n1, for it answers as before" in result.stdout
         assert lines[-1][0].strip() == "9"
     assert json.loads(ask("timeline", "u", *options, "--json").stdout)["items"] == [NODE_DOWN]
+
+
+def test_of_many_doubts_only_the_latest_are_asked_about(
+    service: ScriptedService, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doubts, "ASKED", 2)
+    entries = [NODE_DOWN | {"position": 10 * n + 7, "last_position": 10 * n + 9} for n in range(5)]
+
+    def answer(asked: Asked) -> tuple[int, str]:
+        if asked.target.startswith("/v1/ledger/events"):
+            return 200, json.dumps({"items": [{"position": 0, "recorded_at": T.format(5)}]})
+        if asked.method == "POST":
+            status = "unknown" if asked.body["position"] % 10 in (7, 8) else "online"
+            return 200, json.dumps({"items": [{"status": status}]})
+        as_of = {"at": T.format(9), "position": 50}
+        return 200, json.dumps({"items": entries[::-1], "next": None, "as_of": as_of, "lag": 0})
+
+    service.answer = answer
+    result = ask("timeline", "u")
+    lines = [[part.strip() for part in line.split("  ") if part] for line in result.stdout.splitlines()[1:]]
+    assert [(int(line[0]), line[2]) for line in lines] == [
+        (7, "-"),
+        (17, "-"),
+        (27, "-"),
+        (37, "online -> unknown"),
+        (39, "unknown -> online"),
+        (47, "online -> unknown"),
+        (49, "unknown -> online"),
+    ]
+    assert result.stderr.splitlines() == [
+        "what was shown in the first 3 times in doubt is left out; --from and --to narrow the time"
+    ]
+    assert len(service.asked) == 1 + 2 * 2 * 3

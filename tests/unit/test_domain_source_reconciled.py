@@ -110,6 +110,21 @@ def test_runs_are_open_until_they_end() -> None:
     assert after(started, RunStarted(run="s", at=T, instance="i", scope="rotation"), ended).open_runs.keys() == {"s"}
 
 
+def test_a_run_of_which_a_slice_has_cut_out_everybody_is_nobodys_to_make() -> None:
+    named = RunStarted(run="r", at=T, instance="i", scope="manual", users=2, uids=("u", "v"))
+    everybody = RunStarted(run="s", at=T, instance="i", scope="manual")
+    cut = RunStarted(run="t", at=T, instance="i", scope="manual", users=2)
+    known = RunStarted(run="v", at=T, instance="i", scope="restart", node="n1", users=2)
+    source = after(named, everybody, cut, known)
+    assert source.open_runs == {
+        "r": OpenRun(T, "manual", None, ("u", "v")),
+        "s": OpenRun(T, "manual"),
+        "v": OpenRun(T, "restart", "n1"),
+    }
+    ended = RunEnded(run="t", at=T, started_at=T, scope="manual", outcome="completed", counts=RunCounts())
+    assert after(cut, ended).open_runs == {}
+
+
 def test_a_source_is_dark_until_it_speaks() -> None:
     assert after(SourceDark(at=T, since=T - 5)).dark_since == T - 5
     assert after(SourceDark(at=T, since=T - 5), SourceLit(at=T, by="poll")).dark_since is None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ledger.errors import LedgerError
 from ledger.slices.checking import check, check_renames
-from ledger.slices.form import EventLine, Header, Slice, SliceError, StateLine
+from ledger.slices.form import LARGEST, EventLine, Header, Slice, SliceError, StateLine
 from ledger.slices.reading import SliceFile
 from ledger.slices.renumbering import Shifted
 from tests.support.slices import MAPPER, eventful, slice_of, written
@@ -137,8 +137,17 @@ VERSIONS = {line.stream: line.version for line in slice_of(eventful().kept, 20).
             id="another user's state",
         ),
         pytest.param(altered(ALICE, EventLine, position=0), "is no line of a slice", id="no position"),
-        pytest.param(altered(ALICE, EventLine, position=2**63), "is no line of a slice", id="no position that fits"),
+        pytest.param(
+            altered(ALICE, EventLine, position=LARGEST + 1),
+            f"is no line of a slice (Expected `int` <= {LARGEST}",
+            id="a position that leaves none",
+        ),
         pytest.param(altered(ALICE, StateLine, version=0), "is no line of a slice", id="no version"),
+        pytest.param(
+            altered(MAIN, StateLine, version=LARGEST + 1),
+            f"is no line of a slice (Expected `int` <= {LARGEST}",
+            id="a version that leaves none",
+        ),
     ],
 )
 def test_what_cannot_be_so_is_named(change: Callable[[Lines], Lines], said: str, tmp_path: Path) -> None:

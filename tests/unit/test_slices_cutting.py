@@ -53,6 +53,8 @@ def test_a_run_keeps_the_number_of_those_whom_it_named(users: set[str], left: tu
     found = cut(named, users)
     assert isinstance(found, RunStarted)
     assert (found.run, found.users, found.uids) == ("r", 2, left)
+    runs = source.evolve_source(SourceState("main"), found, 1).open_runs
+    assert [run.uids for run in runs.values()] == [left] * bool(left)
 
 
 def test_runs_under_way_that_named_others_alone_are_not_of_everybody() -> None:
