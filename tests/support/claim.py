@@ -59,11 +59,8 @@ class Claim(NamedTuple):
         changes = self.changes()
         if self.explanation.shown.status != "online":
             return changes
-        return [
-            event
-            for event, following in zip_longest(changes, changes[1:], fillvalue={})
-            if following.get("resumes") is None
-        ]
+        resumed = [following.get("resumes") is not None for following in changes[1:]]
+        return [event for event, is_resumed in zip_longest(changes, resumed) if not is_resumed]
 
     def is_near(self) -> bool:
         """What is cited came near the instant, and before the next change of the status."""
