@@ -43,7 +43,7 @@ class Page(NamedTuple):
 
 
 class PresenceReader:
-    """Reads of the table `current` from an event loop. Raises StoreUnavailable."""
+    """Reads of the table `current` from an event loop. Raises StoreUnavailable and SourceUnreadable."""
 
     def __init__(
         self,
@@ -214,4 +214,4 @@ def _reading(rules: Rules) -> tuple[current.Reading, TextArray]:
 
 async def _read_rules(connection: AsyncConnection[TupleRow], position: int) -> Rules:
     rows = await (await connection.cursor(binary=True).execute(sources.READ_ALL)).fetchall()
-    return rules_of(position, {name: sources.decode_snapshot(name, version, state) for name, version, state in rows})
+    return rules_of(position, {name: sources.shown_by(name, version, state) for name, version, state in rows})

@@ -15,7 +15,10 @@ from psycopg.rows import TupleRow
 from ledger.domain.events import Configured, DeliveryReceived
 from ledger.domain.history import SourceEvent
 from ledger.domain.imported import SourceImported
-from ledger.domain.observation import SECOND
+from ledger.domain.nodes import NodeState
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.policy import Policy
+from ledger.domain.profile import Profile
 from ledger.domain.recent import NO_BODIES, Body, RecentBodies
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
@@ -30,6 +33,8 @@ SNAPSHOT_EVERY = 256
 _PAGE = 1000
 
 _READ = "SELECT version, state FROM source_states WHERE source = %s"
+
+_VERSION = "SELECT version FROM source_states WHERE source = %s"
 
 READ_ALL: LiteralString = "SELECT source, version, state FROM source_states ORDER BY source"
 
@@ -55,10 +60,34 @@ Snapshot = msgspec.defstruct(
 _decode = msgspec.json.Decoder(Snapshot).decode
 
 
-class SourceUnreadable(LedgerError):
-    """A source's stream holds an event that cannot be read: nothing can be judged by its state until it can."""
+class _Grace(msgspec.Struct, frozen=True):
+    grace_seconds: float
 
-    def __init__(self, state: SourceState, why: UnreadableEvent) -> None:
+
+class _Doubt(msgspec.Struct, frozen=True):
+    down_since: Instant | None
+
+
+class _ShownBy(msgspec.Struct, frozen=True):
+    """What `derive` reads of a snapshot, however much else of it is not known here."""
+
+    policy: _Grace
+    node_profiles: dict[str, str]
+    nodes: dict[str, _Doubt]
+    dark_since: Instant | None
+
+
+_decode_shown_by = msgspec.json.Decoder(_ShownBy).decode
+
+_PROFILES = frozenset(Profile)
+
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
+
+class SourceUnreadable(LedgerError):
+    """What a source has come to cannot be read: nothing can be judged by its state until it can."""
+
+    def __init__(self, state: SourceState, why: UnreadableEvent | str) -> None:
         super().__init__(f"The state of source {state.name!r} is not known. {why}")
         self.source = state.name
         self.state = state
@@ -101,14 +130,67 @@ def load(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceS
     row = connection.cursor(binary=True).execute(_READ, (name,)).fetchone()
     if row is None:
         return follow(connection, ledger, SourceState(name))
-    source = decode_snapshot(name, row[0], row[1])
+    source = _judged_by(name, *row)
     recent = _recent_before(connection, ledger, source)
     return follow(connection, ledger, msgspec.structs.replace(source, recent=recent))
 
 
-def decode_snapshot(name: str, version: int, state: bytes) -> SourceState:
-    """The state in a row, without the bodies sent lately."""
-    return SourceState(name, version, **msgspec.structs.asdict(_decode(state)))
+def shown_by(name: str, version: int, state: bytes) -> SourceState:
+    """The state in a row, as far as what is shown of the source's users follows from it. Raises SourceUnreadable.
+
+    Who judges by a state must know all of it; who shows what was judged needs a few facts, which a newer version keeps
+    beside others that this one does not know.
+    """
+    try:
+        return _state(name, version, _decode(state))
+    except _UNDECODABLE:
+        try:
+            found = _decode_shown_by(state)
+        except _UNDECODABLE as error:
+            raise _unreadable(name, version) from error
+    return SourceState(
+        name,
+        version,
+        policy=Policy(grace_seconds=found.policy.grace_seconds),
+        node_profiles={node: _known_profile(profile) for node, profile in found.node_profiles.items()},
+        nodes={node: NodeState(down_since=each.down_since) for node, each in found.nodes.items()},
+        dark_since=found.dark_since,
+    )
+
+
+def _known_profile(profile: str) -> Profile:
+    """One that is not known is read as one that says least: which node holds a session does not follow from it."""
+    return Profile(profile) if profile in _PROFILES else Profile.V2_2
+
+
+def _judged_by(name: str, version: int, state: bytes) -> SourceState:
+    """The state in a row, without the bodies sent lately. Raises SourceUnreadable, also where it says more."""
+    try:
+        snapshot = _decode(state)
+        says_more = _says_more(msgspec.json.decode(state), msgspec.to_builtins(snapshot))
+    except _UNDECODABLE as error:
+        raise _unreadable(name, version) from error
+    if says_more:
+        raise _unreadable(name, version)
+    return _state(name, version, snapshot)
+
+
+def _says_more(kept: object, read: object) -> bool:
+    """Whether something that was kept has a name which was not read, at any depth."""
+    return (
+        isinstance(kept, dict)
+        and isinstance(read, dict)
+        and any(name not in read or _says_more(value, read[name]) for name, value in kept.items())
+    )
+
+
+def _state(name: str, version: int, snapshot: msgspec.Struct) -> SourceState:
+    return SourceState(name, version, **msgspec.structs.asdict(snapshot))
+
+
+def _unreadable(name: str, version: int) -> SourceUnreadable:
+    why = f"Its state kept at version {version} cannot be read; run the newer version that wrote it"
+    return SourceUnreadable(SourceState(name, version), why)
 
 
 def follow(connection: Connection[TupleRow], ledger: Ledger, source: SourceState) -> SourceState:
@@ -124,12 +206,18 @@ def follow(connection: Connection[TupleRow], ledger: Ledger, source: SourceState
 def bring_up_to_date(
     connection: Connection[TupleRow], ledger: Ledger, name: str, known: SourceState | None
 ) -> SourceState:
-    """A source's state as of its last event, followed from `known` where that can be. Raises SourceUnreadable."""
-    if known is not None:
-        # Where it cannot: a version that reads what this one does not may have left a snapshot beyond it.
+    """A source's state as of its last event, followed from `known` where that is short. Raises SourceUnreadable."""
+    if known is not None and _is_near(connection, known):
+        # Where it cannot be: a version that reads what this one does not may have left a snapshot beyond it.
         with suppress(SourceUnreadable):
             return follow(connection, ledger, known)
     return load(connection, ledger, name)
+
+
+def _is_near(connection: Connection[TupleRow], known: SourceState) -> bool:
+    """Whether no more is to be read from there than for the dedupe window before the snapshot, or than a page."""
+    row = connection.execute(_VERSION, (known.name,)).fetchone()
+    return row is None or row[0] - known.version < max(_PAGE, len(known.recent))
 
 
 def _recent_before(connection: Connection[TupleRow], ledger: Ledger, source: SourceState) -> RecentBodies:

@@ -36,6 +36,7 @@ class Announcing:
         self._waiting = set(configurations)
         """Sources in whose streams the start is not on record yet."""
         self._complained: set[str] = set()
+        self._has_failed = False
         self._stopping = asyncio.Event()
         self._again: asyncio.Task[None] | None = None
 
@@ -75,6 +76,13 @@ class Announcing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_SECONDS):
                     await self._stopping.wait()
-            if not self._stopping.is_set():
-                with contextlib.suppress(StoreUnavailable):
-                    await self._announce()
+            if self._stopping.is_set():
+                return
+            try:
+                await self._announce()
+            except StoreUnavailable:
+                continue
+            except Exception:  # a defect must be seen, once, and must not keep the stop off the record
+                if not self._has_failed:
+                    self._has_failed = True
+                    log.exception("start_not_recorded", sources=sorted(self._waiting))

@@ -48,25 +48,27 @@ async def live() -> dict[str, str]:
     "/health/ready",
     summary="Can it take webhooks and answer?",
     responses={
-        503: {"description": "PostgreSQL does not answer, a source's stream cannot be read, or the service is stopping"}
+        503: {"description": "PostgreSQL does not answer, a source's state cannot be read, or the service is stopping"}
     },
 )
 async def ready(request: Request) -> dict[str, Any]:
     """200 while the database answers, the writer runs and every source's webhooks can be judged.
 
-    `head` is the ledger's last position. Where a source's stream holds an event that this version cannot read, the
-    answer names its position and the way out; who is online is answered all the same.
+    `head` is the ledger's last position. Where a source's stream holds an event, or was left in a state, that this
+    version cannot read, the answer names it and the way out; who is online is answered all the same.
     A projection that lags or has stopped is shown, and makes no instance unready.
     """
     services = services_of(request)
     if not services.writer.is_alive():
         raise Problem(503, "the writer has stopped")
+    missing = "PostgreSQL did not answer"
     try:
         async with asyncio.timeout(READY_SECONDS):
             found = await projections.read(services)
+            missing = "the sources' streams were not read to their ends"
             await asyncio.to_thread(services.streams.check)
     except TimeoutError as error:
-        raise StoreUnavailable(f"PostgreSQL did not answer within {READY_SECONDS:g} s") from error
+        raise StoreUnavailable(f"{missing} within {READY_SECONDS:g} s") from error
     head, shown = found[0].head, projections.views(found)
     return {"status": "ready", "instance": services.instance, "head": head, "projections": shown}
 
@@ -107,10 +109,18 @@ def _read(connection: Connection[TupleRow], ledger: Ledger, name: str) -> Source
         return error
 
 
+def _as_far_as_known(state: SourceState, settings: SourceSettings) -> SourceState:
+    """A state that could not be read to its end, with the nodes of the settings where it has none."""
+    if state.node_profiles:
+        return state
+    profiles = {node.name: settings.profile_of(node) for node in settings.nodes}
+    return msgspec.structs.replace(state, profile=settings.profile, node_profiles=profiles)
+
+
 class SourceView:
     """One source of the settings, its state in the ledger, and what the leading instance noted of it.
 
-    Of one that cannot be read the state is as far as it can.
+    Of one that cannot be read the state is as far as it can; its nodes are those of the settings where none are known.
     """
 
     def __init__(
@@ -122,7 +132,7 @@ class SourceView:
     ) -> None:
         self._services = services
         self._unreadable = state if isinstance(state, SourceUnreadable) else None
-        self._state = state.state if isinstance(state, SourceUnreadable) else state
+        self._state = _as_far_as_known(state.state, settings) if isinstance(state, SourceUnreadable) else state
         self._noted = noted.get("", {})
         self._asked = [node.name for node in settings.nodes if node.api_url]
         self._apis = {name: noted[name] for name in self._asked if name in noted}

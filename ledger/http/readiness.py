@@ -1,4 +1,4 @@
-"""Whether webhooks can be taken as far as the ledger goes: whether each source's stream can be read to its end."""
+"""Whether webhooks can be taken as far as the ledger goes: whether each source can be read to its stream's end."""
 
 import threading
 from collections.abc import Iterable

@@ -25,6 +25,8 @@ from ledger.ingest.draft import Webhook, read_webhook
 from ledger.ingest.group import Judged, States, judge, write_in_parts
 from ledger.ingest.intake import Intake, Ticket
 from ledger.ingest.known import KnownUsers
+from ledger.ingest.refusals import Refusals
+from ledger.ingest.work import Work
 from ledger.store.ledger import Ledger, translated
 from ledger.store.recorder import Commit
 from ledger.store.rows import STATEMENT_BYTES
@@ -42,31 +44,6 @@ class Limits(NamedTuple):
 
     group_items: int
     rejected_bytes: int
-
-
-class Work:
-    """Tickets on their way to the ledger; `judged` is None until somebody has judged them, and once that is void."""
-
-    def __init__(self, tickets: Sequence[Ticket], webhooks: Sequence[Webhook]) -> None:
-        self.tickets = tickets
-        self.webhooks = webhooks
-        self.judged: Judged | None = None
-
-    @property
-    def names(self) -> set[str]:
-        """The sources that its webhooks name."""
-        return {webhook.source for webhook in self.webhooks}
-
-    def uids(self) -> set[str]:
-        """The users that their items name."""
-        return {uid for webhook in self.webhooks for uid in webhook.uids()}
-
-    def drop_unwanted(self, wanted: Sequence[Ticket]) -> None:
-        """Go on with those tickets alone, to be judged again."""
-        kept = {ticket.delivery for ticket in wanted}
-        self.tickets = wanted
-        self.webhooks = [webhook for webhook in self.webhooks if webhook.delivery in kept]
-        self.judged = None
 
 
 class Writer:
@@ -89,6 +66,7 @@ class Writer:
         self._committed: States | None = None
         """The sources as of our last commit, None while they have to be read."""
         self._known = KnownUsers()
+        self._refusals = Refusals()
         self._generation = 0
         """Raised whenever what was judged ahead no longer stands."""
         self._handed: queue.Queue[Work | None] = queue.Queue(maxsize=1)
@@ -114,7 +92,10 @@ class Writer:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _judge_all(self) -> None:
-        while tickets := self._intake.take(self._limits.group_items, STATEMENT_BYTES):
+        while taken := self._intake.take(self._limits.group_items, STATEMENT_BYTES):
+            tickets = self._refuse(taken)
+            if not tickets:
+                continue
             try:
                 work = self._work(tickets)
             except Exception as error:  # a defect must cost this group alone, and be seen, not stop the service
@@ -127,6 +108,14 @@ class Writer:
                 # While the other thread has the events written.
                 judged.part.current_rows()
         self._handed.put(None)
+
+    def _refuse(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
+        """Refuse what a source posted that could not be read just now -> the others."""
+        why = {ticket.source: self._refusals.of(ticket.source) for ticket in tickets}
+        for name, error in why.items():
+            if error is not None:
+                self._intake.fail([ticket for ticket in tickets if ticket.source == name], error)
+        return [ticket for ticket in tickets if why[ticket.source] is None]
 
     def _work(self, tickets: Sequence[Ticket]) -> Work:
         """Parse a group and judge it on the states that it will meet, as far as can be known yet."""
@@ -194,6 +183,10 @@ class Writer:
         What a source posted whose state cannot be known is refused, and the others' webhooks are committed without it.
         """
         pause, doubtful = FIRST_PAUSE_SECONDS, False
+        wanted = self._refuse(work.tickets)
+        if len(wanted) < len(work.tickets):
+            self._forget()
+            work.drop_unwanted(wanted)
         while work.tickets:
             try:
                 with translated():
@@ -266,10 +259,11 @@ class Writer:
         """
         known = {} if self._committed is None else self._committed.sources
         found = {}
-        for name in names | known.keys():
+        for name in names | {name for name in known if self._refusals.of(name) is None}:
             try:
                 found[name] = sources.bring_up_to_date(commit.connection, self._ledger, name, known.get(name))
-            except SourceUnreadable:
+            except SourceUnreadable as error:
+                self._refusals.remember(error)
                 if name in names:
                     raise
         return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,8 @@ from projections import looks
 from projections.listing import Filter
 from projections.reader import LARGE_UIDS, SHARED_UIDS, PresenceReader
 from projections.shown import Made
-from tests.support import pg
+from projections.sources import SourceUnreadable
+from tests.support import newer, pg
 from tests.support.ledgers import SOURCE, configure, opened, running
 from tests.support.readers import reading
 
@@ -199,3 +201,39 @@ def test_every_read_that_waits_hears_of_a_store_that_is_away() -> None:
 
     answers = ask("postgresql://nobody@127.0.0.1:1/nothing", question)
     assert [type(each) for each in answers] == [StoreUnavailable] * 5
+
+
+def every_question(reader: PresenceReader) -> list[Awaitable[Any]]:
+    everybody = [*ONLINE, *OFFLINE]
+    assert len(everybody) >= LARGE_UIDS
+    return [
+        reader.one(ONLINE[0]),
+        reader.many(ONLINE[:1]),
+        reader.many(everybody),
+        reader.page(Filter(None, None, None), None, 10),
+        reader.summary(),
+    ]
+
+
+def test_rules_that_a_newer_version_keeps_are_read_as_far_as_they_are_needed(ledger: Ledger, database_url: str) -> None:
+    async def question(reader: PresenceReader) -> tuple[list[Any], list[Any]]:
+        before = [await each for each in every_question(reader)]
+        newer.configure(ledger)
+        return before, [await each for each in every_question(reader)]
+
+    (one, many, *_), (one_then, many_then, large, page, summary) = ask(database_url, question)
+    assert (one_then[1], many_then.bodies) == (one[1], many.bodies)
+    assert [shown(body)["status"] for body in large.bodies] == ["online"] * len(ONLINE) + ["offline"] * len(OFFLINE)
+    assert len(page.read.bodies) == 10
+    assert summary.statuses == {"online": len(ONLINE), "offline": len(OFFLINE)}
+
+
+def test_rules_that_cannot_be_read_are_named_by_every_question(ledger: Ledger, database_url: str) -> None:
+    newer.keep(ledger, b'{"policy":17}')
+
+    async def question(reader: PresenceReader) -> list[Any]:
+        return [(await asyncio.gather(each, return_exceptions=True))[0] for each in every_question(reader)]
+
+    for answer in ask(database_url, question):
+        assert isinstance(answer, SourceUnreadable)
+        assert re.search(newer.SAYS_KEPT, str(answer))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -67,10 +68,10 @@ def snapshot_version(ledger: Ledger) -> int:
     return version
 
 
-async def deliver(ledger: Ledger, number: int, gap_seconds: float = 1.0) -> None:
+async def deliver(ledger: Ledger, number: int, gap_seconds: float = 1.0, first: int = 0) -> None:
     """Deliveries at instants of their own, so many seconds apart."""
     async with running(ledger) as instance:
-        for n in range(number):
+        for n in range(first, first + number):
             at = T + round(n * gap_seconds * SECOND)
             body = f'["u-0-1-{n}-1-1"]'.encode() if n % 7 else b'["no claim"]' if n % 2 else b"{}"
             await instance.intake.submit(f"d{n}", SOURCE, "n1", at, body)
@@ -202,6 +203,35 @@ def test_what_is_known_is_followed_or_read_anew_where_another_version_got_beyond
         newer.go_on(ledger)
         found = sources.bring_up_to_date(connection, ledger, SOURCE, known)
     assert (found.version, bodies(found)) == (loaded(ledger).version, bodies(loaded(ledger)))
+
+
+@pytest.mark.parametrize("page", [3, 1000])
+def test_what_is_known_is_followed_where_that_is_shorter_than_reading_the_source_anew(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(sources, "SNAPSHOT_EVERY", 8)
+    monkeypatch.setattr(sources, "_PAGE", page)
+    configure(ledger)
+    old = loaded(ledger)
+    asyncio.run(deliver(ledger, 20))
+    with_a_window = loaded(ledger)
+    asyncio.run(deliver(ledger, 10, first=20))
+    latest = loaded(ledger)
+    followed = []
+    follow = sources.follow
+
+    def noted(connection: Any, ledger: Ledger, source: SourceState) -> SourceState:
+        followed.append(source.version)
+        return follow(connection, ledger, source)
+
+    monkeypatch.setattr(sources, "follow", noted)
+    with ledger.connection() as connection:
+        for known in (old, with_a_window):
+            found = sources.bring_up_to_date(connection, ledger, SOURCE, known)
+            assert bodies(found) == bodies(latest)
+            assert msgspec.structs.replace(found, recent=latest.recent) == latest
+    assert len(with_a_window.recent) > 10
+    assert followed == [snapshot_version(ledger) if page == 3 else old.version, with_a_window.version]
 
 
 def test_streams_are_checked_to_their_end_by_one_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from ledger.store.mapper import EventMapper, UnknownKind, UnreadableEvent
 from projections import history, runs
 from projections.evidence_rows import RecordedHistory
 from projections.sources import SourceUnreadable
-from tests.support import pg
+from tests.support import newer, pg
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY, configure, opened
 
@@ -58,6 +58,17 @@ def test_a_run_whose_end_cannot_be_read_names_it(database_url: str) -> None:
         ledger.events_recorder.insert_events([stored])
         with ledger.connection() as connection, pytest.raises(UnreadableEvent, match="At position 4 the ledger holds"):
             runs.one(connection, EventMapper(), run)
+
+
+def test_rules_of_the_past_that_cannot_be_read_name_their_position(database_url: str) -> None:
+    with opened(database_url) as ledger:
+        configure(ledger, sources=("main",))
+        position = newer.configure(ledger)
+        says = rf"^At position {position} the ledger holds an event of kind 'configured\.v1' that cannot be read"
+        with ledger.connection() as connection:
+            with pytest.raises(UnreadableEvent, match=says):
+                history.as_of(connection, EventMapper(), ["u"], 0, position)
+            history.as_of(connection, EventMapper(), ["u"], 0, position - 1)
 
 
 def test_a_source_whose_stream_cannot_be_read_is_worth_another_attempt() -> None:

@@ -2,13 +2,10 @@
 
 import asyncio
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import pytest
-from structlog.testing import capture_logs
 
 from ledger.domain.events import DeliveryReceived
 from ledger.errors import StoreUnavailable
@@ -18,8 +15,7 @@ from ledger.reconcile.requests import request_run
 from ledger.simulator.sender import encode
 from ledger.store import recorder
 from ledger.store.ledger import Ledger
-from projections.sources import SourceUnreadable
-from tests.support import newer, pg
+from tests.support import pg
 from tests.support.ledgers import (
     SOURCE,
     Bounds,
@@ -28,6 +24,7 @@ from tests.support.ledgers import (
     assert_consistent,
     configure,
     items_of,
+    lock_held,
     opened,
     running,
 )
@@ -76,13 +73,6 @@ async def post_all(instance: Instance, deliveries: Sequence[bytes], at_once: int
     async with asyncio.TaskGroup() as tasks:
         for body in deliveries:
             tasks.create_task(one(body))
-
-
-@contextmanager
-def lock_held(url: str) -> Iterator[None]:
-    """While another instance is in the middle of a commit."""
-    with opened(url, pool_size=1) as other, other.events_recorder.commit():
-        yield
 
 
 @pg.on_every_server
@@ -305,40 +295,6 @@ def test_a_delivery_larger_than_a_group_goes_in_parts(
     del expected["no claim"]
     assert Counter(items_of(ledger)) == expected
     assert_consistent(ledger)
-
-
-@pytest.mark.parametrize("bounds", [Bounds(), Bounds(group_items=3)], ids=["group", "in parts"])
-def test_only_the_webhooks_of_a_source_that_cannot_be_read_are_refused(
-    ledger: Ledger, database_url: str, bounds: Bounds
-) -> None:
-    configure(ledger, sources=("other",))
-    items = [f"u-0-1-{number}-{number}-{number}" for number in range(1, 6)]
-
-    async def run() -> list[BaseException | str]:
-        async with running(ledger, bounds=bounds) as instance:
-            await instance.post(b'["u-0-1-9-1-1"]')
-            await instance.post(b'["u-0-1-9-1-1"]', source="other")
-            newer.leave_an_event(ledger)
-            with lock_held(database_url):
-                posts = [
-                    asyncio.create_task(instance.post(body, source=source))
-                    for body in (encode(items), b"{}", b'["u-0-1-7-1-1"]')
-                    for source in (SOURCE, "other")
-                ]
-                await asyncio.wait(posts, timeout=0.05)
-            answers = await asyncio.gather(*posts, return_exceptions=True)
-            assert instance.writer.is_alive()
-            newer.go_on(ledger)
-            await instance.post(b'["v-0-1-8-1-1"]')
-            return answers
-
-    with capture_logs() as logs:
-        answers = asyncio.run(run())
-    assert [type(each) for each in answers] == [SourceUnreadable, str] * 3
-    assert all(re.search(newer.SAYS, str(each)) for each in answers[::2])
-    taken = [ledger.event(row) for row in all_rows(ledger) if row.kind == "webhook_observed.v1"]
-    assert [getattr(event, "raw", "") for event in taken][2:] == [*items, "u-0-1-7-1-1", "v-0-1-8-1-1"]
-    assert not logs
 
 
 def test_whoever_holds_the_lock_needs_no_other_connection(database_url: str) -> None:

@@ -95,6 +95,13 @@ async def running(ledger: Ledger, name: str = "i", bounds: Bounds = BOUNDS) -> A
         assert await asyncio.to_thread(writer.join, DEADLINE_SECONDS)
 
 
+@contextmanager
+def lock_held(url: str) -> Iterator[None]:
+    """While another instance is in the middle of a commit."""
+    with opened(url, pool_size=1) as other, other.events_recorder.commit():
+        yield
+
+
 def all_rows(ledger: Ledger) -> list[StoredRow]:
     """Every event by position, which follow one another from 1 without a gap."""
     rows: list[StoredRow] = []

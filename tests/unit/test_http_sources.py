@@ -101,6 +101,13 @@ def test_a_source_that_cannot_be_read_is_shown_as_far_as_it_can() -> None:
         assert "At position 3 the ledger holds" in source["reasons"][0]
 
 
+def test_a_source_of_which_nothing_can_be_read_has_the_nodes_of_the_settings() -> None:
+    unreadable = SourceUnreadable(SourceState("main", 7), "Its state kept at version 7 cannot be read")
+    source = SourceView(services(), settings(APIS), unreadable, NOTED).view()
+    assert (source["health"], source["version"]) == ("degraded", 7)
+    assert [(node["name"], node["profile"]) for node in source["nodes"]] == [("n1", "v2.2"), ("n2", "v2.2")]
+
+
 def test_a_source_without_an_address_is_not_reconciled() -> None:
     source = view({"": LED}, apis=())
     assert source["health"] == "unreconciled"
