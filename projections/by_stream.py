@@ -43,13 +43,21 @@ def divided(upto: int) -> list[list[Part]]:
 def opened(
     connection: Connection[TupleRow], query: LiteralString, before: Sequence[Any], part: Part
 ) -> Iterator[ServerCursor[TupleRow]]:
-    """A cursor on a part, within a transaction; `query` ends with the phrase above, `before` are its own values."""
+    """A cursor on a part, within a transaction; `query` ends with the phrase above, `before` are its own values.
+
+    Where an error ends it, the connection is closed.
+    """
     with connection.cursor("events", binary=True) as events:
-        for setting in _PLAN:
-            connection.execute(f"SET LOCAL {setting} = off".encode())
-        connection.execute("SET LOCAL work_mem = '64MB'")
-        events.execute(query, (*before, part.of, part.remainder, part.upto))
-        # It is planned; what is asked beside it has its indexes.
-        for setting in _PLAN:
-            connection.execute(f"SET LOCAL {setting} TO DEFAULT".encode())
-        yield events
+        try:
+            for setting in _PLAN:
+                connection.execute(f"SET LOCAL {setting} = off".encode())
+            connection.execute("SET LOCAL work_mem = '64MB'")
+            events.execute(query, (*before, part.of, part.remainder, part.upto))
+            # It is planned; what is asked beside it has its indexes.
+            for setting in _PLAN:
+                connection.execute(f"SET LOCAL {setting} TO DEFAULT".encode())
+            yield events
+        except BaseException:
+            # The server may have ended it: to close the cursor there would fail, and leave it open here.
+            connection.close()
+            raise
