@@ -28,7 +28,9 @@ class Connection(asyncio.Protocol):
     """One connection with at most one request under way."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._parts: list[bytes] = []
+        self._missing = 0
+        """Bytes that are still to come, once the answer has told its length."""
         self._transport: asyncio.Transport | None = None
         self._answered: Callable[[int, bytes], None] | None = None
         self._lost: Callable[[], None] | None = None
@@ -38,13 +40,21 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        buffer = self._buffer + data if self._buffer else data
-        end = buffer.find(b"\r\n\r\n")
-        length = _content_length(buffer, end) if end >= 0 else 0
-        if end < 0 or len(buffer) < end + 4 + length:
-            self._buffer = buffer
+        self._parts.append(data)
+        self._missing -= len(data)
+        if self._missing > 0:
             return
-        self._buffer = b""
+        # A large answer comes in many parts, which are put together once and not part by part.
+        buffer = data if len(self._parts) == 1 else b"".join(self._parts)
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            self._parts, self._missing = [buffer], 0
+            return
+        self._missing = end + 4 + _content_length(buffer, end) - len(buffer)
+        if self._missing > 0:
+            self._parts = [buffer]
+            return
+        self._parts, self._missing = [], 0
         answered, self._answered = self._answered, None
         assert answered is not None
         answered(int(buffer[9:12]), buffer[end + 4 :])

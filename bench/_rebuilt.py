@@ -7,7 +7,7 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from projections import checkpoints, rebuild, switch
+from projections import checkpoints, looks, rebuild, switch
 from projections.rebuild import Rebuild
 from projections.rebuild_current import RebuildCurrent
 from projections.registry import FOLLOWING
@@ -37,6 +37,17 @@ def wait_for_projections(url: str, seconds: float = ARRIVE_SECONDS) -> None:
         while behind := [each for each in checkpoints.read(connection) if each.lag]:
             if time.monotonic() > deadline or any(each.state == "stopped" for each in behind):
                 raise RuntimeError(f"not at the head: {behind}")
+            time.sleep(LOOK_SECONDS)
+
+
+def wait_for_followers(url: str) -> None:
+    """Wait until nobody has anything left to do: each projection is at the head, and so is the agenda of looks."""
+    wait_for_projections(url)
+    deadline = time.monotonic() + ARRIVE_SECONDS
+    with psycopg.connect(url, autocommit=True) as connection:
+        while looks.followed(connection) < max(each.head for each in checkpoints.read(connection)):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the agenda is not at the head")
             time.sleep(LOOK_SECONDS)
 
 

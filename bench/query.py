@@ -10,6 +10,7 @@ import psycopg
 from bench import _client, _service
 from bench._crowd import Crowd
 from bench._postgres import process_cpu_seconds, server
+from bench._rebuilt import wait_for_followers
 from bench._report import Bar, Options, Report, main, median, number
 from bench._seed import Seeder
 
@@ -30,6 +31,8 @@ def measure(options: Options) -> Report:
         seeder.everybody_online()
         seeder.come_and_go(users)
         with _service.running(postgres.folder / "service", url) as service:
+            # What was seeded is news to those who follow the ledger, and would be measured too.
+            wait_for_followers(url)
             chosen = [choice.sample(uids, UIDS) for _ in range(asks)]
             before = process_cpu_seconds(service.pid)
             timed = _client.run(_both(service.port, url, chosen))

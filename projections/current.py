@@ -18,14 +18,13 @@ from projections.shown import plain_body
 
 _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
-# One snapshot for the head, the position of the rules and the users; a row of NULLs where none of them is known.
+# One snapshot for the place, which is a row of its own, and for the users.
 _READ: LiteralString = """
-SELECT place.head, place.recorded_at, place.rules, c.uid, {}, c.version, {}
-  FROM (SELECT coalesce(max(position), 0) AS head,
-               coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0) AS recorded_at,
-               coalesce((SELECT max(rules_position) FROM source_states), 0) AS rules
-          FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last) AS place
-  LEFT JOIN current AS c ON c.uid = ANY(%(uids)b)
+SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0),
+       coalesce((SELECT max(rules_position) FROM source_states), 0), NULL, NULL, NULL, NULL
+  FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
+ UNION ALL
+SELECT NULL, NULL, NULL, c.uid, {}, {} FROM current AS c WHERE c.uid = ANY(%(uids)b)
 """
 _LAST_LOOK: LiteralString = "(SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)"
 _IS_DERIVED: LiteralString = "c.devices LIKE ANY(%(derived)b)"
@@ -33,9 +32,10 @@ _BOTH: LiteralString = f"{_IS_DERIVED}, CASE WHEN {_IS_DERIVED} THEN c.state ELS
 
 
 class Reading(NamedTuple):
-    """A query for users' states or bodies; the column before these says which it is.
+    """A query for users' states or bodies: rows (uid, whether it is a state, state or body, last look that agreed).
 
-    `looked` also finds the last look that agreed, at twice the time; `looks.LAST_VERIFIED` can find them beside it.
+    Before these, each has the head, when it was recorded and the position of the rules: in one row, without a user.
+    `looked` also finds the last looks, at twice the time; `looks.LAST_VERIFIED` can find them beside it.
     """
 
     looked: LiteralString

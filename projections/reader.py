@@ -12,11 +12,12 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import derive
+from ledger.errors import StoreUnavailable
 from ledger.store.arrays import TextArray, texts
 from ledger.store.ledger import translated
 from projections import current, listing, looks, sources, switch
 from projections.listing import Filter, Summary
-from projections.shown import NEVER_SEEN, Made, Rules, body, plain_body, rules_of, shown_body, verified
+from projections.shown import UNVERIFIED, Made, Rules, body, plain_body, rules_of, shown_body, verified
 
 SHARED_UIDS = 200
 """The most single reads that share a query."""
@@ -26,6 +27,9 @@ LARGE_UIDS = 200
 
 LARGE_READS = 2
 """So many at a time, over a connection each."""
+
+LARGE_WAIT_SECONDS = 10.0
+"""Whoever waits longer for his turn is told so: while PostgreSQL is away, each of those before him fails slowly."""
 
 
 class Read(NamedTuple):
@@ -40,6 +44,14 @@ class Page(NamedTuple):
 
     read: Read
     last_uid: str | None
+
+
+class _Place(NamedTuple):
+    """The ledger's head, when that was recorded, and the position of the rules."""
+
+    head: int
+    recorded_at: Instant
+    rules_position: int
 
 
 class PresenceReader:
@@ -83,7 +95,7 @@ class PresenceReader:
             presence = current.decode_state(state)
             shown = derive(presence, rules.sources, made.at)
             if wanted.status in (None, shown.status):
-                bodies.append(body(presence, shown, rules.sources) + verified(verified_at, presence.version))
+                bodies.append(body(presence, shown, rules.sources) + verified(verified_at))
         return Page(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
 
     async def summary(self) -> Summary:
@@ -107,7 +119,7 @@ class PresenceReader:
                 assert row is not None
                 head, recorded_at, rules_position = row
                 if rules_position != self._rules.position:
-                    self._rules = await _read_rules(connection, rules_position)
+                    self._rules = await _read_rules(connection)
                 yield connection, self._made(head, recorded_at)
 
     async def _flush(self) -> None:
@@ -141,29 +153,43 @@ class PresenceReader:
                     rules = self._rules
                     reading, derived = _reading(rules)
                     rows = await (await cursor.execute(reading.looked, {"uids": asked, "derived": derived})).fetchall()
-                    if rows[0][2] == rules.position:
-                        return self._answers(rows, rules, None)
+                    place = _place(rows)
+                    if place.rules_position == rules.position:
+                        return self._answers(place, rows, rules, None)
                     # The rules are newer than those that the query was chosen by.
-                    self._rules = await _read_rules(connection, rows[0][2])
+                    self._rules = await _read_rules(connection)
 
     async def _query_large(self, uids: Sequence[str]) -> tuple[Made, dict[str, bytes]]:
         """The same, the last looks being found at the same time: they are of no moment."""
         asked = _asked(uids)
         with translated():
-            async with self._large_reads:
-                (rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
-        return self._answers(rows, rules, looked)
+            async with self._turn():
+                (place, rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
+        return self._answers(place, rows, rules, looked)
 
-    async def _rows(self, asked: TextArray) -> tuple[list[TupleRow], Rules]:
-        """-> (rows, the rules that they are to be shown by)"""
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(LARGE_WAIT_SECONDS):
+                await self._large_reads.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable("PostgreSQL does not keep up with questions about many users") from error
+        try:
+            yield
+        finally:
+            self._large_reads.release()
+
+    async def _rows(self, asked: TextArray) -> tuple[_Place, list[TupleRow], Rules]:
+        """-> (the place in the ledger, the users' rows, the rules that they are to be shown by)"""
         while True:
             rules = self._rules
             reading, derived = _reading(rules)
             rows = await asyncio.to_thread(self._fetch, reading.alone, {"uids": asked, "derived": derived})
-            if rows[0][2] == rules.position:
-                return rows, rules
+            place = _place(rows)
+            if place.rules_position == rules.position:
+                return place, rows, rules
             async with self._pool.connection() as connection:
-                self._rules = await _read_rules(connection, rows[0][2])
+                self._rules = await _read_rules(connection)
 
     def _fetch(self, query: LiteralString, params: Mapping[str, TextArray]) -> list[TupleRow]:
         with self._large.connection() as connection:
@@ -175,22 +201,28 @@ class PresenceReader:
             return dict(await (await cursor.execute(looks.LAST_VERIFIED, (asked,))).fetchall())
 
     def _answers(
-        self, rows: Sequence[TupleRow], rules: Rules, looked: Mapping[str, Instant] | None
+        self, place: _Place, rows: Sequence[TupleRow], rules: Rules, looked: Mapping[str, Instant] | None
     ) -> tuple[Made, dict[str, bytes]]:
-        made = self._made(*rows[0][:2])
+        made = self._made(place.head, place.recorded_at)
         bodies = {}
-        for *_, uid, is_state, kept, version, last_look in rows:
-            if uid is not None:
-                shown = shown_body(current.decode_state(kept), rules, made.at) if is_state else kept
-                bodies[uid] = shown + verified(last_look if looked is None else looked.get(uid), version)
+        for _, _, _, uid, is_state, kept, last_look in rows:
+            shown = shown_body(current.decode_state(kept), rules, made.at) if is_state else kept
+            seen = last_look if looked is None else looked.get(uid)
+            bodies[uid] = shown + (UNVERIFIED if seen is None else verified(seen))
         return made, bodies
 
     def _made(self, head: int, recorded_at: Instant) -> Made:
         return Made(max(self._now(), recorded_at), head)
 
 
+def _place(rows: list[TupleRow]) -> _Place:
+    """Take the row of the place from among those of the users: the first one, as PostgreSQL goes about it."""
+    number = next(number for number, row in enumerate(rows) if row[0] is not None)
+    return _Place(*rows.pop(number)[:3])
+
+
 def _never_seen(uid: str) -> bytes:
-    return plain_body(Presence(uid)) + NEVER_SEEN
+    return plain_body(Presence(uid)) + UNVERIFIED
 
 
 _ONE_MOMENT = switch.ONE_MOMENT.format("current")
@@ -199,6 +231,9 @@ _NONE = current.like_tokens(())
 
 
 def _asked(uids: Sequence[str]) -> TextArray:
+    together = "".join(uids)
+    if together.isascii() and "\0" not in together:
+        return texts(uids)
     return texts([uid for uid in uids if current.can_be_stored(uid)])
 
 
@@ -212,6 +247,7 @@ def _reading(rules: Rules) -> tuple[current.Reading, TextArray]:
     return current.BOTH, current.like_tokens(derived)
 
 
-async def _read_rules(connection: AsyncConnection[TupleRow], position: int) -> Rules:
+async def _read_rules(connection: AsyncConnection[TupleRow]) -> Rules:
     rows = await (await connection.cursor(binary=True).execute(sources.READ_ALL)).fetchall()
-    return rules_of(position, {name: sources.shown_by(name, version, state) for name, version, state in rows})
+    position = max((rules_position for *_, rules_position in rows), default=0)
+    return rules_of(position, {name: sources.shown_by(name, version, state) for name, version, state, _ in rows})

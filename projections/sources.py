@@ -36,7 +36,7 @@ _READ = "SELECT version, state FROM source_states WHERE source = %s"
 
 _VERSION = "SELECT version FROM source_states WHERE source = %s"
 
-READ_ALL: LiteralString = "SELECT source, version, state FROM source_states ORDER BY source"
+READ_ALL: LiteralString = "SELECT source, version, state, rules_position FROM source_states ORDER BY source"
 
 _WRITE = """
 INSERT INTO source_states AS s (source, version, rules_position, state) VALUES (%s, %s, %s, %s)

@@ -37,11 +37,13 @@ class Announcing:
         """Sources in whose streams the start is not on record yet."""
         self._complained: set[str] = set()
         self._has_failed = False
+        self._started_at: Instant | None = None
         self._stopping = asyncio.Event()
         self._again: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Record the start wherever it can be; elsewhere it is tried again until the stop. Raises StoreUnavailable."""
+        self._started_at = self._now()
         await self._announce()
         if self._waiting:
             self._again = asyncio.create_task(self._announce_the_others())
@@ -63,7 +65,7 @@ class Announcing:
     async def _announce(self) -> None:
         wanted = {name: each for name, each in self._configurations.items() if name in self._waiting}
         unreadable = await asyncio.to_thread(
-            announce_start, self._ledger, self._instance, __version__, wanted, self._now()
+            announce_start, self._ledger, self._instance, __version__, wanted, self._now(), self._started_at
         )
         for name, error in unreadable.items():
             if name not in self._complained:

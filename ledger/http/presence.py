@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Annotated, Literal
 
 import msgspec
@@ -73,7 +74,7 @@ async def query_presences(request: Request) -> Response:
     body = await bodies.read(request, services.settings.max_body_bytes, "ask about fewer users")
     query = questions.parse(questions.UidQuery, body)
     read = await (_past(services, query.uids, query) if query.is_past else services.reader.many(query.uids))
-    return Response(b"{" + _items(read) + b"}", media_type="application/json")
+    return Response(_items(read, b"}"), media_type="application/json")
 
 
 @router.get("/v1/presence", summary="List presences", response_model=schemas.PresencePage)
@@ -86,8 +87,7 @@ async def list_presences(request: Request, query: Annotated[PresenceFilter, Quer
         raise bad_cursor()
     page = await services.reader.page(wanted, after, query.limit)
     following = _encode(None if page.last_uid is None else to_cursor(page.last_uid))
-    items = _items(page.read)
-    return Response(b"{" + items + b',"next":' + following + b"}", media_type="application/json")
+    return Response(_items(page.read, b',"next":' + following + b"}"), media_type="application/json")
 
 
 @router.get("/v1/presence/summary", summary="Count presences", response_model=schemas.Summary)
@@ -112,10 +112,15 @@ async def _past(services: Services, uids: Sequence[str], when: When) -> Read:
     return await run_in_threadpool(read)
 
 
-def _items(read: Read) -> bytes:
-    """`"items":[…]`, each with the same `as_of`."""
+def _items(read: Read, rest: bytes) -> bytes:
+    """`{"items":[…]` and the rest of the answer; each item has the same `as_of`."""
+    if not read.bodies:
+        return b'{"items":[]' + rest
     end = as_of(read.made)
-    return b'"items":[' + (end + b",").join(read.bodies) + (end if read.bodies else b"") + b"]"
+    # In one go: an answer may be megabytes large, and each copy of so much takes longer than all else here.
+    parts = [b'{"items":[', *chain.from_iterable(zip(read.bodies, repeat(end + b",")))]
+    parts[-1] = end + b"]" + rest
+    return b"".join(parts)
 
 
 def _matches(header: str | None, etag: str) -> bool:

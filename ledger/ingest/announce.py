@@ -26,18 +26,24 @@ class Configuration(NamedTuple):
 
 
 def announce_start(
-    ledger: Ledger, instance: str, version: str, configurations: Mapping[str, Configuration], at: Instant
+    ledger: Ledger,
+    instance: str,
+    version: str,
+    configurations: Mapping[str, Configuration],
+    at: Instant,
+    started_at: Instant | None = None,
 ) -> dict[str, SourceUnreadable]:
     """Record the start in each source's stream, and its configuration where that or the rules are not the newest.
 
-    -> why it is not on record, by source. Raises StoreUnavailable.
+    It was at `started_at` where it is told late. -> why it is not on record, by source. Raises StoreUnavailable.
     """
 
     def events(draft: Draft, name: str) -> Iterator[Recorded]:
         source, wanted = draft.source(name), configurations[name]
         known = Configuration(source.policy, source.profile, source.node_profiles)
         is_news = source.version == 0 or (known, source.rules_version) != (wanted, RULES_VERSION)
-        yield draft.append_to_source(name, ServiceStarted(at=at, instance=instance, software_version=version))
+        started = at if started_at is None else started_at
+        yield draft.append_to_source(name, ServiceStarted(at=started, instance=instance, software_version=version))
         if is_news:
             event = Configured(at=at, instance=instance, rules_version=RULES_VERSION, **wanted._asdict())
             yield draft.append_to_source(name, event)

@@ -33,7 +33,7 @@ class Recording:
         monkeypatch.setattr(announcing, "announce_stop", self._stop)
         monkeypatch.setattr(announcing, "AGAIN_SECONDS", 0.01)
 
-    def _start(self, _: Any, __: str, ___: str, wanted: Mapping[str, Any], ____: int) -> dict[str, SourceUnreadable]:
+    def _start(self, _: Any, __: str, ___: str, wanted: Mapping[str, Any], *____: int) -> dict[str, SourceUnreadable]:
         self.starts.append(sorted(wanted))
         found = self._left.pop(0) if len(self._left) > 1 else self._left[0]
         if isinstance(found, Exception):
