@@ -21,10 +21,10 @@ _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 # One snapshot for the place, which is a row of its own, and for the users.
 _READ: LiteralString = """
 SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0),
-       coalesce((SELECT max(rules_position) FROM source_states), 0), NULL, NULL, NULL, NULL
+       coalesce((SELECT max(rules_position) FROM source_states), 0), NULL, NULL, NULL, NULL, NULL
   FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
  UNION ALL
-SELECT NULL, NULL, NULL, c.uid, {}, {} FROM current AS c WHERE c.uid = ANY(%(uids)b)
+SELECT NULL, NULL, NULL, c.uid, {}, c.version, {} FROM current AS c WHERE c.uid = ANY(%(uids)b)
 """
 _LAST_LOOK: LiteralString = "(SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)"
 _IS_DERIVED: LiteralString = "c.devices LIKE ANY(%(derived)b)"
@@ -32,10 +32,10 @@ _BOTH: LiteralString = f"{_IS_DERIVED}, CASE WHEN {_IS_DERIVED} THEN c.state ELS
 
 
 class Reading(NamedTuple):
-    """A query for users' states or bodies: rows (uid, whether it is a state, state or body, last look that agreed).
+    """A query for users' states or bodies. `looks.LAST_VERIFIED` can find the last looks beside it, in half the time.
 
-    Before these, each has the head, when it was recorded and the position of the rules: in one row, without a user.
-    `looked` also finds the last looks, at twice the time; `looks.LAST_VERIFIED` can find them beside it.
+    Rows: the head, when it was recorded, the position of the rules, in a row of their own; of users the uid, whether
+    it is the state, that or the body, the version, and, in `looked`, the last look that agreed.
     """
 
     looked: LiteralString

@@ -31,6 +31,6 @@ def read(
         presence, shown, uncertain = found.of(uid, made.at)
         # Of somebody of whom that position knows nothing, nobody can have looked at anything.
         seen = looked.get(uid) if presence.version else None
-        text = body(presence, shown, found.rules.sources) + verified(seen)
+        text = body(presence, shown, found.rules.sources) + verified(seen, presence.version)
         bodies.append(text if uncertain is None else text + hedged(uncertain))
     return Read(made, bodies)

@@ -17,7 +17,7 @@ from ledger.store.arrays import TextArray, texts
 from ledger.store.ledger import translated
 from projections import current, listing, looks, sources, switch
 from projections.listing import Filter, Summary
-from projections.shown import UNVERIFIED, Made, Rules, body, plain_body, rules_of, shown_body, verified
+from projections.shown import NEVER_SEEN, Made, Rules, body, plain_body, rules_of, shown_body, verified
 
 SHARED_UIDS = 200
 """The most single reads that share a query."""
@@ -95,7 +95,7 @@ class PresenceReader:
             presence = current.decode_state(state)
             shown = derive(presence, rules.sources, made.at)
             if wanted.status in (None, shown.status):
-                bodies.append(body(presence, shown, rules.sources) + verified(verified_at))
+                bodies.append(body(presence, shown, rules.sources) + verified(verified_at, presence.version))
         return Page(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
 
     async def summary(self) -> Summary:
@@ -205,10 +205,9 @@ class PresenceReader:
     ) -> tuple[Made, dict[str, bytes]]:
         made = self._made(place.head, place.recorded_at)
         bodies = {}
-        for _, _, _, uid, is_state, kept, last_look in rows:
+        for _, _, _, uid, is_state, kept, version, last_look in rows:
             shown = shown_body(current.decode_state(kept), rules, made.at) if is_state else kept
-            seen = last_look if looked is None else looked.get(uid)
-            bodies[uid] = shown + (UNVERIFIED if seen is None else verified(seen))
+            bodies[uid] = shown + verified(last_look if looked is None else looked.get(uid), version)
         return made, bodies
 
     def _made(self, head: int, recorded_at: Instant) -> Made:
@@ -222,7 +221,7 @@ def _place(rows: list[TupleRow]) -> _Place:
 
 
 def _never_seen(uid: str) -> bytes:
-    return plain_body(Presence(uid)) + UNVERIFIED
+    return plain_body(Presence(uid)) + NEVER_SEEN
 
 
 _ONE_MOMENT = switch.ONE_MOMENT.format("current")

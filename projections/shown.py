@@ -18,10 +18,6 @@ DEVICE_NAMES: Mapping[int | None, str] = {0: "app", 1: "web", 2: "desktop", 99: 
 _quote = msgspec.json.Encoder().encode
 
 
-UNVERIFIED = b',"verified_at":null'
-"""What follows the body where no look has agreed."""
-
-
 class Made(NamedTuple):
     """The instant and the ledger's head that an answer was made at: it is the same for ever for these two.
 
@@ -74,9 +70,9 @@ def shown_body(presence: Presence, rules: Rules, at: Instant) -> bytes:
     return body(presence, derive(presence, rules.sources, at), rules.sources)
 
 
-def verified(verified_at: Instant | None) -> bytes:
-    """What follows the body: the last look that agreed, which is no part of the presence."""
-    return UNVERIFIED if verified_at is None else f',"verified_at":"{to_text(verified_at)}"'.encode()
+def verified(verified_at: Instant | None, version: int) -> bytes:
+    """What follows the body: the last look that agreed, which is no part of the presence, and its version."""
+    return f',"verified_at":{_instant(verified_at)},"version":{version}'.encode()
 
 
 def hedged(uncertain: Uncertain) -> bytes:
@@ -99,7 +95,7 @@ def _body(
     return (
         f'{{"uid":{_quote(presence.uid).decode()},"status":"{status}","since":{_instant(since)},'
         f'"last_seen_at":{_instant(presence.last_seen_at)},"devices":[{devices}],'
-        f'"cause":{caused},"reason":{reason},"version":{presence.version}'
+        f'"cause":{caused},"reason":{reason}'
     ).encode()
 
 
@@ -132,3 +128,7 @@ def _device(source: str, flag: int | None, status: Status, since: Instant, sessi
         f'"device":"{DEVICE_NAMES.get(flag, "custom")}","status":"{status}","since":"{to_text(since)}",'
         f'"sessions":{sessions}}}'
     )
+
+
+NEVER_SEEN = verified(None, 0)
+"""What follows the body of somebody who was never observed."""

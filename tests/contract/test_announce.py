@@ -2,11 +2,13 @@
 
 import pytest
 
-from ledger.domain.events import Configured
-from ledger.domain.policy import RULES_VERSION
+from ledger.domain.events import Configured, ServiceStarted
+from ledger.domain.policy import RULES_VERSION, Policy
+from ledger.domain.profile import Profile
 from ledger.ingest import announce
+from ledger.ingest.announce import Configuration, announce_start
 from ledger.store.ledger import Ledger
-from tests.support.ledgers import all_rows, configure, opened
+from tests.support.ledgers import SOURCE, all_rows, configure, opened
 
 
 def configurations(ledger: Ledger) -> list[int]:
@@ -24,3 +26,13 @@ def test_newer_rules_are_announced_once(database_url: str, monkeypatch: pytest.M
         configure(ledger, "k")
         configure(ledger, "l")
         assert configurations(ledger) == [RULES_VERSION, RULES_VERSION + 1]
+
+
+def test_a_start_that_is_told_late_is_of_the_instant_it_was_at(database_url: str) -> None:
+    with opened(database_url) as ledger:
+        announce_start(ledger, "i", "1", {SOURCE: Configuration(Policy(), Profile.V3, {})}, at=20, started_at=10)
+        events = [ledger.event(row) for row in all_rows(ledger)]
+    assert [(type(event), event.at) for event in events if isinstance(event, ServiceStarted | Configured)] == [
+        (ServiceStarted, 10),
+        (Configured, 20),
+    ]

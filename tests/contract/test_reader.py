@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from ledger.domain.instants import optional
@@ -19,7 +20,7 @@ from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
 from projections import looks
 from projections.listing import Filter
-from projections.reader import LARGE_UIDS, SHARED_UIDS, PresenceReader
+from projections.reader import LARGE_READS, LARGE_UIDS, SHARED_UIDS, PresenceReader
 from projections.shown import Made
 from projections.sources import SourceUnreadable
 from tests.support import newer, pg
@@ -201,6 +202,24 @@ def test_every_read_that_waits_hears_of_a_store_that_is_away() -> None:
 
     answers = ask("postgresql://nobody@127.0.0.1:1/nothing", question)
     assert [type(each) for each in answers] == [StoreUnavailable] * 5
+
+
+def test_whoever_waits_too_long_for_his_turn_is_told_so(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = [*ONLINE, *OFFLINE]
+
+    async def question(reader: PresenceReader) -> Any:
+        with psycopg.connect(database_url) as holding:
+            holding.execute("LOCK TABLE current IN ACCESS EXCLUSIVE MODE")
+            ahead = [asyncio.create_task(reader.many(everybody)) for _ in range(LARGE_READS)]
+            await asyncio.sleep(0)
+            monkeypatch.setattr("projections.reader.LARGE_WAIT_SECONDS", 0.05)
+            with pytest.raises(StoreUnavailable, match="many users"):
+                await reader.many(everybody)
+        return [*await asyncio.gather(*ahead), await reader.many(everybody)]
+
+    assert [len(read.bodies) for read in ask(database_url, question)] == [USERS] * (LARGE_READS + 1)
 
 
 def every_question(reader: PresenceReader) -> list[Awaitable[Any]]:

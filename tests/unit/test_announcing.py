@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from typing import Any, cast
 
 import pytest
@@ -28,13 +29,17 @@ class Recording:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *attempts: Exception | dict[str, SourceUnreadable]) -> None:
         self._left = list(attempts)
         self.starts: list[list[str]] = []
+        self.instants: list[tuple[int, int]] = []
         self.stops: list[str] = []
         monkeypatch.setattr(announcing, "announce_start", self._start)
         monkeypatch.setattr(announcing, "announce_stop", self._stop)
         monkeypatch.setattr(announcing, "AGAIN_SECONDS", 0.01)
 
-    def _start(self, _: Any, __: str, ___: str, wanted: Mapping[str, Any], *____: int) -> dict[str, SourceUnreadable]:
+    def _start(
+        self, _: Any, __: str, ___: str, wanted: Mapping[str, Any], at: int, started_at: int
+    ) -> dict[str, SourceUnreadable]:
         self.starts.append(sorted(wanted))
+        self.instants.append((at, started_at))
         found = self._left.pop(0) if len(self._left) > 1 else self._left[0]
         if isinstance(found, Exception):
             raise found
@@ -47,9 +52,10 @@ class Recording:
 
 def lived(recording: Recording, until: Callable[[], bool]) -> list[Any]:
     """Start and, once it has come to that, stop -> the log."""
+    now = count().__next__
 
     async def run() -> None:
-        instance = Announcing(cast(Ledger, None), "i", dict.fromkeys(("one", "two"), CONFIGURATION), lambda: 0)
+        instance = Announcing(cast(Ledger, None), "i", dict.fromkeys(("one", "two"), CONFIGURATION), now)
         await instance.start()
         await asyncio.to_thread(wait_until, until, "attempts to announce the start")
         await instance.stop()
@@ -74,3 +80,5 @@ def test_a_start_is_tried_again_until_it_is_recorded(monkeypatch: pytest.MonkeyP
     logs = lived(recording, lambda: len(recording.starts) == 5)
     assert logs == [("start_not_recorded", "two"), ("start_not_recorded", ["two"])]
     assert recording.stops == ["one", "two"]
+    assert [started_at for _, started_at in recording.instants] == [0] * 5
+    assert recording.instants[-1][0] >= 5
