@@ -39,6 +39,8 @@ MASKS = (
     (re.compile(r'("(?:instance|leader)": ")[^"]+'), r"\1<instance>"),
     (re.compile(r"\br-[0-9a-f]{16}\b"), "<run>"),
     (re.compile(r'("software_version": ")[^"]+'), r"\1<version>"),
+    # How the last attempt failed depends on how far the stop had come.
+    (re.compile(r'(PostgreSQL does not answer)(?:: (?:[^"\\]|\\.)*)?"'), r'\1"'),
 )
 SECONDS = 30.0
 
