@@ -24,7 +24,7 @@ from projections.reader import LARGE_READS, LARGE_UIDS, SHARED_UIDS, PresenceRea
 from projections.shown import Made
 from projections.sources import SourceUnreadable
 from tests.support import newer, pg
-from tests.support.ledgers import SOURCE, configure, opened, running
+from tests.support.ledgers import SOURCE, configure, opened, running, wait_until
 from tests.support.readers import reading
 
 USERS = 250
@@ -204,6 +204,15 @@ def test_every_read_that_waits_hears_of_a_store_that_is_away() -> None:
     assert [type(each) for each in answers] == [StoreUnavailable] * 5
 
 
+def waiting_for_current(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM pg_locks WHERE relation = 'current'::regclass AND NOT granted"
+    ).fetchone()
+    assert row is not None
+    number: int = row[0]
+    return number
+
+
 def test_whoever_waits_too_long_for_his_turn_is_told_so(
     ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +222,7 @@ def test_whoever_waits_too_long_for_his_turn_is_told_so(
         with psycopg.connect(database_url) as holding:
             holding.execute("LOCK TABLE current IN ACCESS EXCLUSIVE MODE")
             ahead = [asyncio.create_task(reader.many(everybody)) for _ in range(LARGE_READS)]
-            await asyncio.sleep(0)
+            await asyncio.to_thread(wait_until, lambda: waiting_for_current(holding) == LARGE_READS, "both turns taken")
             monkeypatch.setattr("projections.reader.LARGE_WAIT_SECONDS", 0.05)
             with pytest.raises(StoreUnavailable, match="many users"):
                 await reader.many(everybody)
