@@ -1,0 +1,1 @@
+"""What people met from outside, case by case, on real processes and a real PostgreSQL."""
