@@ -41,7 +41,7 @@ def rows(*uids: str) -> Said:
     return said(200, json.dumps([{"uid": uid, "device_flag": 0, "online": 1} for uid in uids]))
 
 
-VARZ = said(200, '{"server_id":"1001","connections":1,"uptime":"1m2s"}')
+VARZ = said(200, '{"server_id":"1001","version":"","connections":1,"uptime":"1m2s"}')
 HTML = said(200, "<html><body>Bad gateway</body></html>", "text/html")
 HALF = Said(said(200, '[{"uid":"u1","device_flag":0,"online":1}]').raw[:-20], "close")
 HANG = Said(b"", "hang")

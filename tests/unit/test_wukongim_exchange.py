@@ -23,7 +23,7 @@ def ask(error: Exception, cause: Exception | None = None) -> Answer | Unanswered
     async def test() -> Answer | Unanswered:
         exchange = Exchange("http://node", None, 2.0, httpx2.MockTransport(broken))
         try:
-            return await exchange.ask("GET", "/varz")
+            return await exchange.ask("GET", "/varz", most_bytes=1000)
         finally:
             await exchange.close()
 
@@ -69,7 +69,9 @@ def test_causes_that_lead_in_a_circle_come_to_an_end() -> None:
         (httpx2.WriteError(SECRET), "the connection broke before the whole answer had come"),
         (httpx2.RemoteProtocolError(SECRET), "the connection broke before the whole answer had come"),
         (httpx2.PoolTimeout(SECRET), "the connection broke before the whole answer had come"),
-        (httpx2.DecodingError(SECRET), "an answer in a broken encoding"),
+        (AttributeError(SECRET), "the connection broke before the whole answer had come"),
+        (KeyError(SECRET), "the question could not be sent (KeyError)"),
+        (ExceptionGroup(SECRET, [OSError(SECRET)]), "the question could not be sent (ExceptionGroup)"),
         (httpx2.LocalProtocolError(SECRET), "the question could not be sent (LocalProtocolError)"),
         (UnicodeError(SECRET), "the question could not be sent (UnicodeError)"),
         (RuntimeError(SECRET), "the question could not be sent (RuntimeError)"),
