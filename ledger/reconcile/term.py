@@ -8,9 +8,11 @@ from ledger.domain.history import SourceEvent
 from ledger.domain.observation import Instant
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge, plan
+from ledger.reconcile.complaints import Complaints
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.desk import Desk
 from ledger.reconcile.runs import Run
+from ledger.sources.wukongim.answers import Unanswered
 from ledger.sources.wukongim.client import QueryClient
 
 ROTATION_SECONDS = 60.0
@@ -43,6 +45,7 @@ class Term:
         self.now, self.seconds = now, seconds
         self.database, self.spawn = database, spawn
         self.counters = counters
+        self.complaints = Complaints(desk.name, seconds)
         self.runs: dict[str, Run] = {}
         """All under way, by id."""
         self.in_flight: set[str] = set()
@@ -86,11 +89,14 @@ class Term:
         """A poll was answered and judged."""
         run.judged(verdicts)
         self.counters.answered(self.name, node, route.value, verdicts)
+        for name in node.split("+"):
+            self.complaints.answered(name, route.value)
 
-    def failed(self, run: Run, node: str, route: plan.Route, reason: str, users: int) -> None:
+    def failed(self, run: Run, node: str, route: plan.Route, why: Unanswered, users: int) -> None:
         """A poll about so many users was not answered, or with nothing of use."""
-        run.failed(node, reason, users)
+        run.failed(node, why.reason, users)
         self.counters.failed(self.name, node, route.value)
+        self.complaints.failed(node, route.value, why)
 
     async def start_run(self, run: Run) -> Run:
         """Put the begin of a run on record."""

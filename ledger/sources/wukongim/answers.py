@@ -1,4 +1,4 @@
-"""What WuKongIM's query APIs answer, and what it says. A failed or odd answer says nothing; it never means "all offline".
+"""What WuKongIM's query APIs answer, and what it says. A failed or odd answer says nothing, and never "all offline".
 
 An answer speaks only in the whole form that the versions send (`forms.py`), and within what was asked: an error that
 comes with a 200, an envelope around an answer, rows without a part, rows of others alone are no answer.

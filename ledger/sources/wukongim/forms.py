@@ -1,6 +1,6 @@
 """The forms of WuKongIM's answers as every version sends them, decoded within bounds: what lacks a part has no form."""
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ ERROR_BYTES = 65_536
 """Enough for a message; of a longer error the rest is not read."""
 
 MESSAGE_CHARACTERS = 200
+
+T = TypeVar("T")
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 
@@ -100,7 +102,7 @@ def status_bytes(content: bytes, users: int) -> int:
 
 def read_status_rows(body: bytes) -> list[StatusRow] | NoForm:
     """The rows of `/user/onlinestatus`; `null` is Go's empty list."""
-    found = _decode(_rows, body, "not a list of rows")
+    found: list[StatusRow] | NoForm | None = _decode(_rows, body, "not a list of rows")
     return [] if found is None else found
 
 
@@ -143,7 +145,7 @@ def read_sample(body: bytes, name: bytes) -> float | None:
         return None
 
 
-def _decode(decoder: msgspec.json.Decoder[Any], body: bytes, reason: str) -> Any:
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes, reason: str) -> T | NoForm:
     """What the body holds. No body raises: numbers may have any length, and arrays any depth."""
     try:
         return decoder.decode(body)
