@@ -32,7 +32,7 @@ from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
-from ledger.sources.wukongim.client import QueryNode
+from ledger.sources.wukongim.query_node import QueryNode
 from ledger.store import api_keys, migrate, seals
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
@@ -119,7 +119,7 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Poo
     }
     instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     nodes = {
-        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n)) for n in source.nodes]
+        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n), n.api_ca_file) for n in source.nodes]
         for source in settings.sources
     }
     return Services(

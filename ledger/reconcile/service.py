@@ -24,7 +24,8 @@ from ledger.reconcile.reconciler import Reconciler
 from ledger.reconcile.runs import Run
 from ledger.reconcile.term import Spawn, Term
 from ledger.sources.wukongim.budget import Budget
-from ledger.sources.wukongim.client import QueryClient, QueryNode
+from ledger.sources.wukongim.client import QueryClient
+from ledger.sources.wukongim.query_node import QueryNode
 from ledger.store.ledger import Ledger, translated
 from projections import node_health, runs
 from projections.sources import SourceUnreadable

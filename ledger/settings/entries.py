@@ -27,7 +27,14 @@ class Entry(NamedTuple):
 
 def entries(settings: Settings) -> list[Entry]:
     """Returns every setting in the order of the documents."""
-    return [Entry(key, value, settings.origin(key)) for key, value in _values(settings)]
+    return [Entry(key, value, _origin(settings, key)) for key, value in _values(settings)]
+
+
+def _origin(settings: Settings, key: str) -> Origin:
+    """Where the value in force came from: a node's authority may be its source's."""
+    if key.endswith(".api_ca_file") and key not in settings.origins:
+        return settings.origin(f"{key.partition('.')[0]}.api_ca_file")
+    return settings.origin(key)
 
 
 def mask_url(url: str) -> str:
@@ -62,6 +69,7 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
             yield f"{here}.nodes[{number}].name", node.name
             yield f"{here}.nodes[{number}].api_url", node.api_url
             yield f"{here}.nodes[{number}].token", MASK if node.token else None
+            yield f"{here}.nodes[{number}].api_ca_file", str(node.api_ca_file) if node.api_ca_file else None
             yield f"{here}.nodes[{number}].profile", node.profile.value if node.profile else None
     yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(settings.policy).items())
     for api_key in settings.api_keys:

@@ -52,6 +52,10 @@ class Unanswered(NamedTuple):
     """To ask the same again at once would help nothing."""
 
 
+TOKEN_REFUSED = Unanswered("401: the token is refused", answered=True)
+"""The node lives, and answers no question."""
+
+
 class OnlineRows(NamedTuple):
     """The users' connections by device flag; who has none is missing. `odd` rows were of nobody we asked about."""
 
@@ -163,6 +167,6 @@ def _or_unanswered(read: T | NoForm) -> T | Unanswered:
 
 def _failed(status: int, body: bytes) -> Unanswered:
     if status == 401:
-        return Unanswered("401: the token is refused", answered=True)
+        return TOKEN_REFUSED
     message = read_message(body)
     return Unanswered(f"{status}: {message}" if message else str(status), answered=True)

@@ -4,12 +4,10 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple, TypeVar
 
 import httpx2
-import msgspec
 import structlog
 
 from ledger.domain.instants import to_text
@@ -28,7 +26,8 @@ from ledger.sources.wukongim.answers import (
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.exchange import Answer, Exchange, may_pass
 from ledger.sources.wukongim.forms import CONNECTIONS_BYTES, METRICS_BYTES, VARZ_BYTES, status_bytes
-from ledger.sources.wukongim.node_breaker import BreakerState, NodeBreaker
+from ledger.sources.wukongim.node_breaker import NodeBreaker
+from ledger.sources.wukongim.query_node import NodeHealth, QueryNode, TimeOuts
 
 CHUNK_USERS = 1000
 """Users a call asks about at most: an answer in milliseconds, and a lost one costs little."""
@@ -46,49 +45,6 @@ THREAD_BYTES = 262_144
 T = TypeVar("T")
 
 log = structlog.get_logger()
-
-
-class TimeOuts(NamedTuple):
-    """Seconds; of a whole call with its retries, save `connect`."""
-
-    connect: float = 2.0
-    """A second try of a lost first packet included, on any network that a cluster is reached by."""
-    call: float = 5.0
-    """A thousand users are answered in milliseconds; who needs longer is in trouble, and other looks wait."""
-    connections: float = 20.0
-    """100,000 rows are some 25 MB, which a busy node needs seconds to make."""
-    probe: float = 1.0
-    """Probes follow each other by a second."""
-
-
-@dataclass(frozen=True)
-class QueryNode:
-    """The node to be asked. Without an `api_url`, or with one that is no address, every call says so."""
-
-    name: str
-    api_url: str | None = field(repr=False)
-    token: str | None = field(repr=False)
-    profile: Profile
-
-
-class NodeHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the questions to a node. `calls` counts requests, retries and probes included.
-
-    The other numbers and instants are of calls without probes, which have their own two fields.
-    """
-
-    last_good_at: Instant | None
-    last_failure_at: Instant | None
-    failures_in_a_row: int
-    last_reason: str | None
-    """Of the last failure, in words."""
-    calls: int
-    users_asked: int
-    breaker: BreakerState
-    breaker_open_until: Instant | None
-    last_good_probe_at: Instant | None
-    probe_reason: str | None
-    """Why the last probe failed; None where it was good."""
 
 
 class _Question(NamedTuple):
@@ -127,7 +83,7 @@ class QueryClient:
         self._random = random or Random()  # noqa: S311
         self._time_outs = time_outs
         self._breaker = NodeBreaker(monotonic, self._random)
-        self._exchange = Exchange(node.api_url, node.token, time_outs.connect, transport)
+        self._exchange = Exchange(node.api_url, node.token, time_outs.connect, transport, ca_file=node.ca_file)
         self._calls = self._users_asked = 0
         self._last_good_at: Instant | None = None
         self._last_failure_at: Instant | None = None

@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx2
@@ -49,6 +50,8 @@ class Exchange:
         token: str | None,
         connect_seconds: float,
         transport: httpx2.AsyncBaseTransport | None = None,
+        *,
+        ca_file: Path | None = None,
     ) -> None:
         for name in ("httpx2", "httpcore2"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -61,13 +64,16 @@ class Exchange:
             headers["token"] = token
         elif token and self.problem is None:
             self.problem = Unanswered("the token holds characters that cannot be sent in a header")
+        trusted = _well_known() if ca_file is None else _private(ca_file)
+        if trusted is None and self.problem is None:
+            self.problem = Unanswered("the certificates of api_ca_file cannot be read")
         self._http = httpx2.AsyncClient(
             headers=headers,
             timeout=httpx2.Timeout(None, connect=connect_seconds),
             limits=LIMITS,
             follow_redirects=False,
             trust_env=False,
-            verify=_tls(),
+            verify=trusted or _well_known(),
             transport=transport,
         )
 
@@ -142,8 +148,18 @@ def _address_problem(api_url: str | None) -> Unanswered | None:
     return None if usable and not url.query and not url.fragment else unusable
 
 
+def _private(ca_file: Path) -> ssl.SSLContext | None:
+    """Trust in the file's authorities and no others; None where it cannot be read any more."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except (OSError, ValueError):
+        return None
+    return context
+
+
 @cache
-def _tls() -> ssl.SSLContext:
+def _well_known() -> ssl.SSLContext:
     """Made once: reading the trusted certificates takes longer than any other part of a client."""
     return httpx2.create_ssl_context(trust_env=False)
 
