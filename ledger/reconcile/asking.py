@@ -125,7 +125,6 @@ class Asking:
                 poll = Poll(new_poll(), run.run, name, plan.ROWS.value, asked_at, term.now(), head)
                 verdicts = await term.database(term.desk.judge_rows, poll, watches, answer.rows)
                 term.answered(run, name, plan.ROWS, verdicts)
-                self._signs.judged(verdicts)
             else:
                 await self._failed(name, answer, watches, run)
         finally:

@@ -119,7 +119,6 @@ class Passing:
             part = poll._replace(poll=new_poll())
             verdicts = await term.database(term.desk.judge_connections, part, watches, union, names)
             term.answered(run, poll.node, plan.CONNECTIONS, verdicts)
-            self._signs.judged(verdicts)
 
         connected = sorted(union)
         for start in range(0, len(connected), PASS_USERS):

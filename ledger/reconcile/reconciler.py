@@ -162,6 +162,8 @@ class Reconciler:
 
     def _react(self, event: NodeDown | NodeBooted | NodeSettled) -> None:
         name = self._term.name
+        for counts in list(self._term.counts.values()):
+            counts.forget()
         if isinstance(event, NodeDown):
             log.warning("node_down", source=name, node=event.node, reason=event.reason)
             return

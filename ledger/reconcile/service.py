@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ledger.domain.instants import of_datetime
-from ledger.domain.observation import Instant
+from ledger.domain.observation import Claim, Instant
 from ledger.errors import StoreUnavailable
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.desk import Desk
@@ -119,7 +119,7 @@ class Reconciliation:
         """Lead until the lock is lost, PostgreSQL is away, or the service stops."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                follower = await self._in_thread(Follower, self._ledger, list(self._nodes))
+                follower = await self._in_thread(Follower, self._ledger, list(self._nodes), self._listen)
                 for name, nodes in self._nodes.items():
                     source = Guarded(name, partial(self._begun, name, nodes), tasks, time.monotonic)
                     await source.prepare()
@@ -172,6 +172,10 @@ class Reconciliation:
                     raise StoreUnavailable("the lock of the leading instance is lost")
                 await self._in_thread(self._note_health, self._progress())
             await self._pause(max(0.0, began + TICK_SECONDS - time.monotonic()))
+
+    def _listen(self, source: str, node: str, claim: Claim) -> None:
+        if (led := self._sources.get(source)) is not None:
+            led.term.counts[node].hear(claim)
 
     def _follow(self, follower: Follower) -> bool:
         more = follower.follow({name: source.term.source for name, source in self._sources.items()})

@@ -34,6 +34,9 @@ class Signs:
         self._silent = False
         self._breaker_ends: float | None = None
         self._lighting = False
+        self._mismatches: dict[str, str] = {}
+        """What speaks against the profile of a node, in words."""
+        term.on_judged.append(self.judged)
 
     async def tick(self) -> None:
         """Note what the last moment brought, and what it did not."""
@@ -80,6 +83,20 @@ class Signs:
             log.info("webhooks_heard", source=self._term.name)
         self._silent = silent
 
+    def _note_mismatches(self) -> None:
+        """In the thread that hears the webhooks."""
+        found = {}
+        for node, profile in self._term.source.node_profiles.items():
+            mismatch = self._term.counts[node].mismatch(profile)
+            if mismatch is not None:
+                found[node] = mismatch.words
+                if node not in self._mismatches:
+                    told = {"profile": profile.value, "reason": mismatch.words}
+                    log.warning("profile_mismatch", source=self._term.name, node=node, **told)
+        for node in self._mismatches.keys() - found.keys():
+            log.info("profile_matches", source=self._term.name, node=node)
+        self._mismatches = found
+
     async def _sign(self, by: Literal["webhook", "poll"]) -> None:
         self._last_sign = self._term.seconds()
         if self._term.source.dark_since is not None and not self._lighting:
@@ -117,6 +134,7 @@ class Signs:
     def health(self) -> dict[str, dict[str, Any]]:
         """What is known of the nodes' query APIs, JSON-ready; under "" of the source."""
         now, source = self._term.now(), self._term.source
+        self._note_mismatches()
         nodes = {name: _texts(asdict(client.health)) for name, client in self._term.clients.items()}
         polled = self._last_good_poll_at
         nodes[""] = {
@@ -126,6 +144,7 @@ class Signs:
             "webhook_interval_seconds": None if self._webhook_interval is None else round(self._webhook_interval, 3),
             "webhooks_silent": self._silent,
             "breaker_open": source.breaker_until is not None,
+            "profile_mismatches": self._mismatches,
         }
         return nodes
 

@@ -1,10 +1,12 @@
 """What the parts of one source's live reconciliation share while this instance leads: desk, clients, clocks, runs."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ledger.domain.history import SourceEvent
+from ledger.domain.mismatch import CountsCheck
 from ledger.domain.observation import Instant
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge, plan
@@ -46,6 +48,10 @@ class Term:
         self.database, self.spawn = database, spawn
         self.counters = counters
         self.complaints = Complaints(desk.name, seconds)
+        self.on_judged: list[Callable[[judge.Verdicts], None]] = []
+        """Who wants to hear what polls come to."""
+        self.counts: defaultdict[str, CountsCheck] = defaultdict(CountsCheck)
+        """What the counts in each node's webhooks tell of its profile; of the thread that waits for PostgreSQL."""
         self.runs: dict[str, Run] = {}
         """All under way, by id."""
         self.in_flight: set[str] = set()
@@ -91,6 +97,8 @@ class Term:
         self.counters.answered(self.name, node, route.value, verdicts)
         for name in node.split("+"):
             self.complaints.answered(name, route.value)
+        for hear in self.on_judged:
+            hear(verdicts)
 
     def failed(self, run: Run, node: str, route: plan.Route, why: Unanswered, users: int) -> None:
         """A poll about so many users was not answered, or with nothing of use."""

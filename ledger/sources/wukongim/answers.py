@@ -70,6 +70,8 @@ class Connection(NamedTuple):
     conn_id: int
     device_flag: int | None
     node_id: int | None
+    up_seconds: int | None = None
+    """How long it has been open; None where that is not said in a form that we know."""
 
 
 class Connections(NamedTuple):
@@ -131,7 +133,8 @@ def read_connections(status: int, body: bytes, own: int | None = None) -> Connec
         if not row.uid or "\0" in row.uid or len(row.uid.encode()) > MAX_UID_BYTES:
             odd += 1
         else:
-            rows[Connection(row.uid, row.id, _LABELS.get(row.device.partition("(")[0]), row.node_id)] = None
+            flag = _LABELS.get(row.device.partition("(")[0])
+            rows[Connection(row.uid, row.id, flag, row.node_id, _seconds(row.uptime))] = None
     return Connections(list(rows), odd)
 
 
@@ -140,14 +143,21 @@ def read_uptime(status: int, body: bytes, asked_at: Instant, answered_at: Instan
     answer = _failed(status, body) if status != OK else _or_unanswered(read_varz(body))
     if isinstance(answer, Unanswered):
         return answer
-    match = _DURATION.fullmatch(answer.uptime)
-    numbers = () if match is None or not answer.uptime else match.groups()
-    up = sum(int(number or 0) * unit for number, unit in zip(numbers, _DURATION_SECONDS, strict=False))
-    if not numbers or up > LONGEST_UPTIME_SECONDS:
+    up = _seconds(answer.uptime)
+    if up is None:
         return Unanswered("an uptime that is not a duration", answered=True)
     node_id = int(answer.server_id) if _SERVER_ID.fullmatch(answer.server_id) else 0
     known = node_id if 0 < node_id <= MAX_NUMBER else None
     return Boot(asked_at - (up + 1) * SECOND - LAG, answered_at - up * SECOND, known)
+
+
+def _seconds(uptime: str) -> int | None:
+    """The seconds of `1h2m3s`; None where it is not a duration of some years at most."""
+    match = _DURATION.fullmatch(uptime)
+    if match is None or not uptime:
+        return None
+    seconds = sum(int(number or 0) * unit for number, unit in zip(match.groups(), _DURATION_SECONDS, strict=True))
+    return seconds if seconds <= LONGEST_UPTIME_SECONDS else None
 
 
 def read_start_time(status: int, body: bytes) -> Boot | Unanswered:
