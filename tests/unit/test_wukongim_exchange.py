@@ -86,6 +86,31 @@ def test_other_failures(error: Exception, reason: str) -> None:
     assert ask(error) == Unanswered(reason)
 
 
+def test_an_error_in_the_place_of_a_cancellation_gives_way_to_it() -> None:
+    """A task that missed its cancellation would go on for ever."""
+
+    class Breaking(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise AttributeError(SECRET)
+
+    async def test() -> None:
+        exchange = Exchange("http://node", None, 2.0, Breaking())
+        asking = asyncio.create_task(exchange.ask("GET", "/varz", most_bytes=1000))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await exchange.ask("GET", "/varz", most_bytes=1000)
+        await exchange.close()
+
+    asyncio.run(test())
+
+
 @contextmanager
 def resetting() -> Iterator[str]:
     """A port that accepts connections and resets them, as a node does that is being stopped -> its address."""

@@ -1,5 +1,6 @@
 """One question to a node over HTTP and its whole answer, or in words why there is none; no word of it is a secret."""
 
+import asyncio
 import contextlib
 import errno
 import io
@@ -94,6 +95,7 @@ class Exchange:
             async with self._http.stream(method, self._address + route, content=content, headers=headers) as response:
                 return await _whole(response, most_bytes)
         except Exception as error:  # noqa: BLE001  (one request failed, and no more)
+            _give_way_to_cancellation(error)
             return self._in_words(error)
 
     async def close(self) -> None:
@@ -134,6 +136,13 @@ async def _whole(response: httpx2.Response, most_bytes: int) -> Answer | Unanswe
 
 def _size(number: int) -> str:
     return f"{number // 1024:,} KiB" if number < MIB else f"{number // MIB:,} MiB"
+
+
+def _give_way_to_cancellation(error: Exception) -> None:
+    """Raise the cancellation that this error came in the place of: a task that missed it would never end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _address_problem(api_url: str | None) -> Unanswered | None:
