@@ -1,4 +1,4 @@
-"""A WuKongIM node of v2.2 whose clients a case opens and closes by hand, and in whose answers' place it may put lies."""
+"""A WuKongIM node of v2.2 whose clients a case opens and closes by hand; lies may stand in its answers' place."""
 
 import json
 import socket

@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from ledger.domain.history import SourceEvent
 from ledger.domain.look import JudgedLook, Watch
-from ledger.domain.observation import SECOND
+from ledger.domain.observation import SECOND, Claim, parse_item
 from ledger.domain.policy import Policy
+from ledger.domain.profile import Profile
 from ledger.domain.reconciled import BreakerClosed, Finding, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
 from ledger.reconcile.counters import ReconcileCounters
@@ -161,3 +162,24 @@ def test_changes_that_only_looks_found_are_silence_until_a_webhook_comes() -> No
     assert [line["event"] for line in logs] == ["webhooks_silent", "webhooks_heard"]
     world.passes(1000)
     assert not world.signs.health()[""]["webhooks_silent"]
+
+
+def test_a_wrong_profile_is_said_once_and_until_it_is_right() -> None:
+    world = World(dark_seconds=0)
+    state = msgspec.structs.replace(world.desk.source, node_profiles={"n1": Profile.V2_1, "n2": Profile.V2_2})
+    world.desk.source = state
+    for number in range(1, 9):
+        for node in ("n1", "n2"):
+            for item in (f"u-0-1-{number}-1-1", f"u-0-0-{number}-0-0"):
+                claim = parse_item(item)
+                assert isinstance(claim, Claim)
+                world.term.counts[node].hear(claim)
+    with capture_logs() as logs:
+        told = [world.signs.health()[""]["profile_mismatches"] for _ in range(3)]
+    words = "onlines count their own connection (15 of 15 signs), as in v1 or v2.2 or v3"
+    assert told == [{"n1": words}] * 3
+    assert [(line["event"], line["node"], line["profile"]) for line in logs] == [("profile_mismatch", "n1", "v2.1")]
+    world.desk.source = msgspec.structs.replace(state, node_profiles=dict.fromkeys(("n1", "n2"), Profile.V2_2))
+    with capture_logs() as logs:
+        assert world.signs.health()[""]["profile_mismatches"] == {}
+    assert [line["event"] for line in logs] == ["profile_matches"]
