@@ -255,6 +255,7 @@ def _peak_bytes(service: Watched) -> int:
 )
 def _reset(trial: Trial) -> str:
     service, node = all_connected("resetting")
+    until(lambda: service.source("resetting")["nodes"][0]["boot"], "the node has answered before")
     node.resets = True
     began = time.monotonic()
     while time.monotonic() - began < trial.pick(20, 8):
