@@ -53,7 +53,7 @@ def backup(context: typer.Context, file: File) -> None:
     with (
         started_database_url(settings) as url,
         connected_to(url) as connection,
-        replacing(file, 0o600) as target,
+        replacing(file) as target,
         snapshot(connection),
     ):
         made = _write(settings, url, connection, keys, target)
@@ -74,8 +74,8 @@ def restore(
 ) -> None:
     """Bring a backup back into the embedded database, verified before it takes the place of what is there.
 
-    The service must not run. `seal.key` of the service that made the backup, or `seal_keys`, must be here: with it all of
-    the file is checked, API keys included. --unproven does without and says what was not checked.
+    The service must not run. `seal.key` of the service that made the backup, or `seal_keys`, must be here: with it all
+    of the file is checked, API keys included. --unproven does without and says what was not checked.
 
     Example: presence-ledger restore /mnt/elsewhere/ledger.backup
     """
@@ -146,7 +146,7 @@ def _write(
 
 
 def _keys(settings: Settings, made: Backup, file: Path, *, unproven: bool) -> SealKeys:
-    """The seal keys that are here, when they prove the backup; `unproven` takes what they cannot. Raises BackupError."""
+    """The seal keys that are here, if they prove the backup; `unproven` takes what they cannot. Raises BackupError."""
     keys = seal_keys(known_seal_keys(settings))
     try:
         made.prove(keys, file)
@@ -220,6 +220,8 @@ def _in_mb(update: Update) -> Update:
 
 def _told(made: Backup, how_sure: str) -> str:
     """What a backup is, for people; of one that is not proven, what it says of itself."""
-    seals, position = (number if isinstance(number := made.head.get(name), int) else 0 for name in ("seals", "position"))
+    seals, position = (
+        number if isinstance(number := made.head.get(name), int) else 0 for name in ("seals", "position")
+    )
     upto = f"{counted(seals, 'seal')}, up to position {position:,}"
     return f"{upto}, made at {made.made_at}, {made.size / MB:,.1f} MB, {how_sure}"

@@ -9,7 +9,7 @@ from ledger.cli.access import database_url, settings_of
 from ledger.cli.client import service_url
 from ledger.cli.output import AsJson, print_json, print_table, say
 from ledger.domain.profile import Profile
-from ledger.settings import Listen, NodeSettings, Settings, SourceSettings, entries, webhook_secrets
+from ledger.settings import Listen, NodeSettings, Settings, SourceSettings, entries, exposed_file, webhook_secrets
 from ledger.store.data_folder import DataFolder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
@@ -35,6 +35,8 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     settings = settings_of(context)
+    if (exposed := exposed_file(settings)) is not None:
+        say(f"other users can reach {exposed.path} (mode {exposed.mode}); {exposed.way_out}")
     if as_json:
         listed = {each.key: {"value": each.value, "origin": str(each.origin)} for each in entries(settings)}
         print_json({"file": str(settings.file) if settings.file else None, "settings": listed})

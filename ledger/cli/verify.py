@@ -50,7 +50,7 @@ def verify(
     with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
         verified = checked(connection, keys, after=after, expected=expected)
     if export_head is not None and verified.altered is None:
-        with replacing(export_head, 0o600) as file:
+        with replacing(export_head) as file:
             file.write(seal_head.to_text(verified.head, newest(keys)).encode())
     if as_json:
         print_json(as_fields(verified, keys))

@@ -47,7 +47,7 @@ def opened(target: Path, *, force: bool) -> Iterator[BinaryIO]:
         return
     if target.exists() and not force:
         raise FileUnusable(f"{target} is there already.\nName another file, or replace that one with --force.")
-    with replacing(target, 0o600) as file:
+    with replacing(target) as file:
         if target.suffix == ".gz":
             with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as stream:
                 yield cast(BinaryIO, stream)

@@ -1,8 +1,8 @@
 """The file of a backup: one line that says what it is, signed with the seal key, then an archive of pg_dump.
 
-The line has a fixed length, so that it can be written when the archive is whole; `tail -n +2 FILE` is the archive. Seals
-prove the events alone. What else is in the archive, API keys above all, is proven by the signature: an HMAC over the line,
-in which the archive's digest stands.
+The line has a fixed length, so that it can be written when the archive is whole; `tail -n +2 FILE` is the archive.
+Seals prove the events alone. What else is in the archive, API keys above all, is proven by the signature: an HMAC over
+the line, in which the archive's digest stands.
 """
 
 import hashlib
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from ledger.errors import LedgerError
 from ledger.store.seal import SealKey, SealKeys
@@ -67,8 +69,8 @@ class Backup:
         """Whether all of it is what was written. Raises BackupUnproven, BackupAltered."""
         if not self.key_id:
             raise BackupUnproven(
-                f"{path} was made by version {self.version or 'unknown'}, whose backups nothing proves but their events' "
-                "seals: API keys in it may have been put in."
+                f"{path} was made by version {self.version or 'unknown'}, whose backups nothing proves but the seals "
+                "of their events: API keys in it may have been put in."
             )
         key = keys.get(_bytes(self.key_id))
         if key is None:
@@ -127,11 +129,9 @@ def digest(file: BinaryIO, told: Told, total: int) -> tuple[int, str]:
 
 def _backup(fields: dict[str, Any], *, is_signed: bool) -> Backup:
     """Raises ValueError, TypeError."""
-    backup = Backup(**fields)
-    texts = (backup.made_at, backup.version, backup.sha256, backup.key_id, backup.signature)
-    well_formed = all(isinstance(text, str) for text in texts) and isinstance(backup.head, dict)
-    if not well_formed or not isinstance(backup.size, int) or bool(backup.key_id) is not is_signed:
-        raise ValueError("a field is of another type")
+    backup: Backup = msgspec.convert(fields, Backup)
+    if bool(backup.key_id) is not is_signed:
+        raise ValueError("signed or not, against its format")
     return backup
 
 
