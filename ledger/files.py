@@ -68,7 +68,7 @@ def check_folder(path: Path) -> None:
             f"{path} belongs to {_user(status.st_uid)}, who may have put anything into it.\n"
             "Run this as that user, or give it a data_dir of its own; where the folder is yours, change its owner."
         )
-    if status.st_mode & stat.S_IWOTH:
+    if status.st_mode & stat.S_IWOTH and not _close_empty(path, status):
         raise NotOurs(
             f"{path} can be written by everybody (mode {permissions(status)}), who may have put anything into it.\n"
             f"Look at what is in it, then run `chmod o-w {path}`, or give the service a data_dir of its own."
@@ -117,6 +117,14 @@ def exposed(path: Path) -> Exposed | None:
     if not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return None
     return Exposed(path, permissions(status), f"chmod 600 {path}")
+
+
+def _close_empty(path: Path, status: os.stat_result) -> bool:
+    """Close a folder of ours to others if nobody has put anything into it yet: a file system that was mounted, say."""
+    if status.st_uid != os.geteuid() or any(path.iterdir()):
+        return False
+    path.chmod(0o700)
+    return not any(path.iterdir())
 
 
 def permissions(status: os.stat_result) -> str:

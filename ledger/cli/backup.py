@@ -9,7 +9,7 @@ import typer
 
 from ledger import __version__
 from ledger.cli.access import connected_to, settings_of, started_database_url
-from ledger.cli.output import say
+from ledger.cli.output import print_line, say
 from ledger.cli.progress import Update, shown
 from ledger.cli.verify import checked, keys_of, newest, require_intact
 from ledger.errors import LedgerAltered
@@ -57,7 +57,7 @@ def backup(context: typer.Context, file: File) -> None:
         snapshot(connection),
     ):
         made = _write(settings, url, connection, keys, target)
-    typer.echo(f"{file}: {_told(made, 'intact')}")
+    print_line(f"{file}: {_told(made, 'intact')}")
 
 
 def restore(
@@ -98,7 +98,7 @@ def restore(
                 _say_unproven(url, keys, made)
         finally:
             postgres.stop()
-    typer.echo(f"restored: {_told(made, 'unproven' if unproven else 'intact')}")
+    print_line(f"restored: {_told(made, 'unproven' if unproven else 'intact')}")
 
 
 def _embedded(context: typer.Context) -> Settings:

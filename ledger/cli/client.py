@@ -106,7 +106,7 @@ class Client:
             self._check(response)
             try:
                 answer: Json = response.json()
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise self._foreign() from error
         return answer
 
@@ -115,7 +115,7 @@ class Client:
             return
         try:
             problem = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             problem = None
         if not isinstance(problem, Mapping) or "title" not in problem:
             raise self._foreign()

@@ -116,10 +116,11 @@ def test_links_in_it_are_refused_and_what_they_lead_to_is_left_alone(name: str, 
 
 def test_one_that_everybody_can_write_is_refused(data_dir: Path) -> None:
     data_dir.mkdir(parents=True)
+    (data_dir / "admin.key").write_text("planted")
     data_dir.chmod(0o777)
     with pytest.raises(SettingsError, match=r"can be written by everybody \(mode 0777\)"):
         DataFolder(data_dir).claim()
-    assert list(data_dir.iterdir()) == []
+    assert [each.name for each in data_dir.iterdir()] == ["admin.key"]
 
 
 @only_root

@@ -107,7 +107,11 @@ def test_somebody_elses_is_refused(folder: Path, tmp_path: Path, monkeypatch: py
     assert read_text(folder / "file") == "text"
 
 
-def test_a_folder_that_everybody_can_write_is_refused(folder: Path) -> None:
+def test_a_folder_that_everybody_can_write_is_refused_unless_it_is_empty(folder: Path) -> None:
+    folder.chmod(0o777)
+    check_folder(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    write(folder / "planted")
     folder.chmod(0o777)
     with pytest.raises(NotOurs, match=r"can be written by everybody \(mode 0777\)"):
         check_folder(folder)
