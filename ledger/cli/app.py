@@ -3,6 +3,7 @@
 A command's module is imported when it is called, so that `--help` answers at once.
 """
 
+import difflib
 import importlib
 import sys
 import traceback
@@ -71,6 +72,14 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Command, cmd_name: str) -> Command:
         place = COMMANDS.get(cmd_name)
         return place and _as_command(cmd_name, getattr(importlib.import_module(place.module), place.name))
+
+    def resolve_command(self, ctx: Command, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except TyperException as error:
+            if nearest := difflib.get_close_matches(args[0], COMMANDS, n=1):
+                error.message += f" Did you mean '{nearest[0]}'?"
+            raise
 
     def format_commands(self, ctx: Command, formatter: Any) -> None:
         with formatter.section("Commands"):

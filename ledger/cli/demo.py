@@ -20,9 +20,10 @@ from rich.console import Group
 from rich.table import Table
 
 from ledger.cli.demo_lines import UID_WIDTH, Story
-from ledger.cli.drawing import console, drawn, live
-from ledger.cli.output import is_terminal, print_line, say
+from ledger.cli.drawing import can_draw, console, drawn, live
+from ledger.cli.output import print_line, say
 from ledger.errors import LedgerError
+from ledger.files import replacement
 from ledger.settings import ADMIN_KEY_FILE
 from ledger.simulator.plan import FAULTS, Fault, NodePlan, Plan
 from ledger.simulator.runtime import Simulation
@@ -94,8 +95,12 @@ def demo(
 
 
 def _introduce(url: str, key: str, folder: Path) -> None:
-    say(f"the service listens on {url}, its API is described at {url}/docs (password: the key); ask it:")
-    say(f"  curl -H 'Authorization: Bearer {key}' {url}/v1/presence/summary")
+    key_file = folder / "data" / ADMIN_KEY_FILE
+    say(f"the service listens on {url}, its API is described at {url}/docs (password: what is in {key_file}); ask it:")
+    header = folder / "key.header"
+    with replacement(header) as file:
+        file.write(f"Authorization: Bearer {key}\n".encode())
+    say(f"  curl -H @{header} {url}/v1/presence/summary")
     say(f'  eval "$(presence-ledger config database-url --env --config {folder}/presence-ledger.toml)" && psql')
     say("Ctrl-C ends it. What is recorded, as it is recorded:")
 
@@ -148,7 +153,7 @@ async def _watch(plan: Plan, url: str, key: str) -> Story:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, simulation.stop)
     lines: deque[str] = deque(maxlen=LINES_SHOWN)
-    is_drawn = is_terminal()
+    is_drawn = can_draw()
     story = Story(lines.append, UID_WIDTH) if is_drawn else Story(print_line)
     running = asyncio.create_task(simulation.run())
     headers = {"Authorization": f"Bearer {key}"}
@@ -197,7 +202,7 @@ def _table(simulation: Simulation, story: Story, lines: deque[str]) -> Group:
     for name in cells:
         table.add_column(name, justify="right")
     table.add_row(*cells.values())
-    return Group(table, drawn("\n".join(lines)))
+    return Group(table, drawn("\n".join(lines), cut=True))
 
 
 def _free_ports(number: int) -> list[int]:

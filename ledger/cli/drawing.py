@@ -21,14 +21,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         _print_plain(columns, cells)
 
 
+def can_draw() -> bool:
+    """Whether what moves can be drawn on the output; an operator's TTY_COMPATIBLE or FORCE_COLOR may say so, too."""
+    return console().is_terminal
+
+
 def console(*, beside: bool = False) -> Console:
     """What draws on the terminal; texts for it go through `drawn`."""
     return Console(stderr=beside, emoji=False, markup=False, highlight=False)
 
 
-def drawn(text: str) -> Text:
-    """A text as it is drawn."""
-    return Text(visible(text))
+def drawn(text: str, *, cut: bool = False) -> Text:
+    """A text as it is drawn; with `cut` each of its lines takes one of the terminal's."""
+    return Text(visible(text), no_wrap=cut, overflow="ellipsis" if cut else "fold")
 
 
 def live(on: Console, render: Callable[[], RenderableType], *, transient: bool = False) -> Live:

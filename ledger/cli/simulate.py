@@ -14,8 +14,8 @@ import typer
 from rich.console import Group
 from rich.table import Table
 
-from ledger.cli.drawing import console, drawn, live
-from ledger.cli.output import is_terminal, print_json, print_line, say
+from ledger.cli.drawing import can_draw, console, drawn, live
+from ledger.cli.output import print_json, print_line, say
 from ledger.errors import LedgerError
 from ledger.simulator.events import Action, SimulatedEvent, Webhook
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, PlanError, Profile
@@ -128,7 +128,7 @@ async def _show(plan: Plan, *, as_json: bool) -> Summary:
         return await _run(plan, lambda event: print_json(event_json(event), indent=None))
     head = f"seed {plan.seed}: {plan.profile}, {counted(len(plan.nodes), 'node')}, {counted(plan.users, 'user')}"
     print_line(f"{head}, faults: {', '.join(sorted(plan.faults)) or 'none'}")
-    if not is_terminal():
+    if not can_draw():
         return await _run(plan, lambda event: print_line(event_text(event)))
     return await _run(plan, None)
 
@@ -161,7 +161,7 @@ def _screen(simulation: Simulation, lines: deque[str]) -> Group:
     for name in cells:
         table.add_column(name, justify="right")
     table.add_row(*cells.values())
-    return Group(table, drawn("\n".join(lines)))
+    return Group(table, drawn("\n".join(lines), cut=True))
 
 
 def event_text(event: SimulatedEvent) -> str:

@@ -108,6 +108,10 @@ def test_a_wrong_call_is_2(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in result.output
 
 
+def test_a_command_that_is_misspelt_is_told_the_nearest() -> None:
+    assert call("stat", "u100").output.endswith("Error: No such command 'stat'. Did you mean 'status'?\n")
+
+
 @pytest.mark.usefixtures("_test_commands")
 def test_a_failure_is_1_and_two_lines() -> None:
     result = call("fail")
