@@ -1,5 +1,6 @@
 """The file of a private certificate authority, by which a node's `api_url` is trusted: where it is, what is wrong."""
 
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,10 +19,13 @@ class Bases:
         self._origins = origins
 
     def resolve(self, key: str, path: str) -> Path:
-        """Absolute; a variable's is relative to the working folder, the file's to the file's folder."""
+        """Absolute; a variable's is relative to the working folder, the file's to the file's folder.
+
+        Its own links are not resolved here: whose they are may be looked at before they are followed.
+        """
         origin = self._origins.get(key, Origin("default"))
         base = self._of_environment if origin.kind == "environment" else self._of_file
-        return (base / path).resolve()
+        return Path(os.path.normpath(base.resolve() / path))
 
 
 def file_of(bases: Bases, table: SettingsTable, source: int, node: int) -> Path | None:

@@ -10,6 +10,7 @@ import msgspec
 from ledger.settings.model import Origin, Settings
 
 MASK = "********"
+DARK = "policy.dark_seconds"
 MADE = "(made at the first start, kept in data_dir)"
 
 _PASSWORD = re.compile(r"(?<=password=)[^&]*", re.IGNORECASE)
@@ -27,7 +28,8 @@ class Entry(NamedTuple):
 
 def entries(settings: Settings) -> list[Entry]:
     """Returns every setting in the order of the documents."""
-    return [Entry(key, value, _origin(settings, key)) for key, value in _values(settings)]
+    listed = [Entry(key, value, _origin(settings, key)) for key, value in _values(settings)]
+    return listed + [_dark(settings, index) for index in range(len(settings.sources))]
 
 
 def _origin(settings: Settings, key: str) -> Origin:
@@ -35,6 +37,14 @@ def _origin(settings: Settings, key: str) -> Origin:
     if key.endswith(".api_ca_file") and key not in settings.origins:
         return settings.origin(f"{key.partition('.')[0]}.api_ca_file")
     return settings.origin(key)
+
+
+def _dark(settings: Settings, index: int) -> Entry:
+    """What the policy's number is for one source: where nobody set it, it depends on whether its nodes can be asked."""
+    source, origin = settings.sources[index], settings.origin(DARK)
+    if source.dark_seconds != settings.policy.dark_seconds:
+        origin = Origin("default", "default: none of its nodes has an api_url")
+    return Entry(f"sources[{index}].{DARK}", source.dark_seconds, origin)
 
 
 def mask_url(url: str) -> str:

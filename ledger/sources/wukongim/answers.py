@@ -178,5 +178,6 @@ def _or_unanswered(read: T | NoForm) -> T | Unanswered:
 def _failed(status: int, body: bytes) -> Unanswered:
     if status == 401:
         return TOKEN_REFUSED
+    # Not cut here: half a token that it quotes would no longer be found.
     message = read_message(body)
     return Unanswered(f"{status}: {message}" if message else str(status), answered=True)

@@ -27,8 +27,6 @@ STATUS_BYTES, STATUS_ROWS_A_USER, STATUS_ROW_BYTES = 4 * MIB, 16, 64
 ERROR_BYTES = 65_536
 """Enough for a message; of a longer error the rest is not read."""
 
-MESSAGE_CHARACTERS = 200
-
 T = TypeVar("T")
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
@@ -122,7 +120,7 @@ def read_varz(body: bytes) -> Varz | NoForm:
 def read_message(body: bytes) -> str:
     """The message in an error's body, fit to be printed; empty where there is none."""
     found = _decode(_error, body, "")
-    return "" if isinstance(found, NoForm) else printable(found.msg[:MESSAGE_CHARACTERS])
+    return "" if isinstance(found, NoForm) else printable(found.msg)
 
 
 def read_sample(body: bytes, name: bytes) -> float | None:
