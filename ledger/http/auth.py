@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fastapi import Request
 
 from ledger.errors import StoreUnavailable
+from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
 from ledger.settings import ApiKeySettings
 from ledger.store.api_keys import key_hash
@@ -71,6 +72,7 @@ def require(scope: str, *, basic: bool = False) -> Callable[[Request], Awaitable
         scopes = await keys.scopes(key)
         if scopes is None:
             raise Problem(401, "this API key is unknown or revoked", headers=challenge)
+        vouch(request.scope, Standing.KEYED)
         if scope not in scopes:
             raise Problem(403, f"this API key has no scope '{scope}'")
 

@@ -15,6 +15,9 @@ class Counters:
         self.other_events = self._counter("webhooks_other_events", "Webhooks of other events, answered 200", by_node)
         self.refused = self._counter("webhooks_refused", "Webhooks refused, by reason", [*by_node, "reason"])
         self.forbidden = self._counter("webhooks_forbidden", "Posts with a wrong secret, source or node", [])
+        self.connections_closed = self._counter(
+            "connections_closed", "Connections closed before their time, by reason", ["reason"]
+        )
         self.looks = self._counter("looks_wanted", "Users and nodes that the rules want asked about", ["reason"])
         self.projection_lag = self._gauge("projection_lag", "Positions that a projection is behind the ledger")
         self.projection_stopped = self._gauge("projection_stopped", "Whether a projection met an event it cannot take")
@@ -48,6 +51,10 @@ class Counters:
             "refused_source_unreadable": refused["source_unreadable"],
             "refused_too_large": refused["too_large"],
         }
+
+    def count_closed(self, reason: str) -> None:
+        """A connection has been closed before its time."""
+        self.connections_closed.labels(reason).inc()
 
     def forbidden_count(self) -> int:
         """Posts with a wrong secret, source or node."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from ledger.errors import StoreUnavailable
 from ledger.http import bodies
 from ledger.http.auth import secret_matches
+from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
 from ledger.http.state import Services
 from ledger.sources.wukongim.payload import EVENT_NAME
@@ -51,6 +52,7 @@ async def take_webhook(request: Request, source: str, node: str, secret: str, ev
     if not allowed(services, source, node, secret):
         counters.forbidden.inc()
         raise Problem(403, "no such source or node, or a wrong secret")
+    vouch(request.scope, Standing.SENDER)
     if event != EVENT_NAME:
         await bodies.discard(request, services.settings.max_body_bytes)
         counters.other_events.labels(source, node).inc()

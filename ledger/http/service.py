@@ -21,6 +21,7 @@ from ledger.http.announcing import Announcing
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
+from ledger.http.descriptors import room_for
 from ledger.http.follow import Orders
 from ledger.http.projector import ProjectorProcess
 from ledger.http.readiness import Streams
@@ -92,7 +93,8 @@ async def serve(
 ) -> None:
     """Serve on a socket that `bind` made, until `stop` is set. Raises LedgerError where it cannot start."""
     async with running(settings, folder, database_url) as app:
-        http = HttpServer(app, bound)
+        counters = app.state.services.counters
+        http = HttpServer(app, bound, room_for(settings.max_connections), counters.count_closed)
         http.start()
         log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
         try:
