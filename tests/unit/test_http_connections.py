@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ledger.http import descriptors, keeper
+from ledger.http import keeper
 from ledger.http.connections import (
     CONNECTION,
     CROWDED_FIRST_REQUEST_SECONDS,
@@ -229,8 +229,8 @@ def test_few_descriptors_are_said_and_the_soft_bound_is_raised(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(descriptors.resource, "getrlimit", lambda _: limits)
-    monkeypatch.setattr(descriptors.resource, "setrlimit", lambda _, wanted: asked.append(wanted[0]))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: asked.append(wanted[0]))
     assert room_for(4096) == room
     assert asked == ([] if raised is None else [raised])
     assert ("few_file_descriptors" in capfd.readouterr().out) == said
