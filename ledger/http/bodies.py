@@ -3,8 +3,7 @@
 import asyncio
 import codecs
 import zlib
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -62,51 +61,72 @@ async def read(request: Request, bound: int, way_out: str, large: asyncio.Semaph
     if encoding not in PLAIN and encoding not in GZIP:
         raise Encoded
     declared = request.headers.get("content-length", "")
-    is_declared = declared.isascii() and declared.isdigit()
-    if is_declared and int(declared) > bound:
+    if declared.isascii() and declared.isdigit() and int(declared) > bound:
         raise TooLarge(bound, way_out)
-    is_small = encoding in PLAIN and is_declared and int(declared) <= LARGE_BYTES
-    async with nullcontext() if large is None or is_small else large:
-        body = await _whole(request, bound, way_out)
+    turn = _Turn(large)
+    try:
+        body = await _whole(request, bound, way_out, turn)
         if encoding in GZIP:
+            await turn.take()
             body = await asyncio.to_thread(_decompressed, body, bound, way_out)
+    finally:
+        turn.give()
     return body.removeprefix(codecs.BOM_UTF8)
 
 
-async def _whole(request: Request, bound: int, way_out: str) -> bytes:
-    parts: list[bytes] = []
-    left = bound
+class _Turn:
+    """One of a few turns at large bodies, taken once a body has become large."""
 
-    def take(part: bytes) -> bool:
-        nonlocal left
-        left -= len(part)
+    def __init__(self, large: asyncio.Semaphore | None) -> None:
+        self._large = large
+        self._is_taken = False
+
+    async def take(self) -> None:
+        if self._large is not None and not self._is_taken:
+            await self._large.acquire()
+            self._is_taken = True
+
+    def give(self) -> None:
+        if self._large is not None and self._is_taken:
+            self._large.release()
+
+
+async def _whole(request: Request, bound: int, way_out: str, turn: _Turn) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+
+    async def take(part: bytes) -> bool:
+        nonlocal size
+        size += len(part)
         parts.append(part)
-        return left >= 0
+        if size > LARGE_BYTES:
+            await turn.take()
+        return size <= bound
 
     await _each(request, take)
-    if left < 0:
+    if size > bound:
         raise TooLarge(bound, way_out)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def discard(request: Request, bound: int) -> None:
     """Read and forget the body, as far as the bound. Raises Problem where its sender cuts it off or takes too long."""
-    left = bound
+    size = 0
 
-    def forget(part: bytes) -> bool:
-        nonlocal left
-        left -= len(part)
-        return left >= 0
+    async def forget(part: bytes) -> bool:
+        nonlocal size
+        size += len(part)
+        return size <= bound
 
     await _each(request, forget)
 
 
-async def _each(request: Request, take: Callable[[bytes], bool]) -> None:
+async def _each(request: Request, take: Callable[[bytes], Awaitable[bool]]) -> None:
     """Hand over part by part, as long as more is taken."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for part in request.stream():
-                if not take(part):
+                if not await take(part):
                     return
     except ClientDisconnect as error:
         raise Problem(400, "the body was cut off") from error

@@ -100,14 +100,19 @@ def test_a_body_that_is_cut_off_or_too_slow(monkeypatch: pytest.MonkeyPatch) -> 
     assert refused(lambda: asyncio.run(bodies.discard(request_of(b"[", more=True), BOUND))) == 408
 
 
-def test_large_bodies_are_read_a_few_at_a_time_and_small_ones_always() -> None:
+@pytest.mark.parametrize("is_zipped", [False, True])
+def test_large_bodies_are_read_a_few_at_a_time_and_small_ones_always(is_zipped: bool) -> None:
+    body = b" " * (bodies.LARGE_BYTES + 1)
+    sent = request_of(gzip.compress(body), content_encoding="gzip") if is_zipped else request_of(body[:9], body[9:])
+
     async def scenario() -> None:
-        large = asyncio.Semaphore(1)
-        async with large:
-            waiting = asyncio.create_task(bodies.read(request_of(b"[]"), BOUND, "", large))
-            assert await bodies.read(request_of(b"[]", content_length="2"), BOUND, "", large) == b"[]"
+        few = asyncio.Semaphore(1)
+        async with few:
+            waiting = asyncio.create_task(bodies.read(sent, 2 * len(body), "", few))
+            assert await bodies.read(request_of(b"[", b"]"), BOUND, "", few) == b"[]"
             assert not waiting.done()
-        assert await waiting == b"[]"
+        assert await waiting == body
+        assert not few.locked()
 
     asyncio.run(scenario())
 
