@@ -3,7 +3,7 @@
 import asyncio
 import codecs
 import zlib
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -13,8 +13,8 @@ from ledger.http.problems import Problem
 BODY_SECONDS = 30.0
 """A body that is not here by then is not waited for; senders of webhooks give up after 5 to 10 s."""
 LARGE_BYTES = 65_536
-GZIP = frozenset({"gzip", "x-gzip"})
-PLAIN = frozenset({"", "identity"})
+GZIP = frozenset({b"gzip", b"x-gzip"})
+PLAIN = frozenset({b"", b"identity"})
 GZIP_WINDOW = 31
 """zlib's number for gzip's header and trailer around a window of 32 KiB."""
 
@@ -57,11 +57,10 @@ async def read(request: Request, bound: int, way_out: str, large: asyncio.Semaph
 
     Raises TooLarge, Encoded, Undecodable, or Problem where its sender cuts it off or takes too long.
     """
-    encoding = request.headers.get("content-encoding", "").strip().lower()
+    encoding, declared = _framing(request)
     if encoding not in PLAIN and encoding not in GZIP:
         raise Encoded
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > bound:
+    if declared.isdigit() and int(declared) > bound:
         raise TooLarge(bound, way_out)
     turn = _Turn(large)
     try:
@@ -72,6 +71,12 @@ async def read(request: Request, bound: int, way_out: str, large: asyncio.Semaph
     finally:
         turn.give()
     return body.removeprefix(codecs.BOM_UTF8)
+
+
+async def discard(request: Request, bound: int) -> None:
+    """Read and forget the body, as far as the bound. Raises Problem where its sender cuts it off or takes too long."""
+    with suppress(TooLarge):
+        await _whole(request, bound, "", _Turn(None), keep=False)
 
 
 class _Turn:
@@ -91,47 +96,35 @@ class _Turn:
             self._large.release()
 
 
-async def _whole(request: Request, bound: int, way_out: str, turn: _Turn) -> bytes:
+def _framing(request: Request) -> tuple[bytes, bytes]:
+    """How the body is encoded, and its length as far as it is declared; in one go over the headers."""
+    encoding = declared = b""
+    for name, value in request.scope["headers"]:
+        if name == b"content-length":
+            declared = value
+        elif name == b"content-encoding":
+            encoding = value.strip().lower()
+    return encoding, declared
+
+
+async def _whole(request: Request, bound: int, way_out: str, turn: _Turn, *, keep: bool = True) -> bytes:
     parts: list[bytes] = []
     size = 0
-
-    async def take(part: bytes) -> bool:
-        nonlocal size
-        size += len(part)
-        parts.append(part)
-        if size > LARGE_BYTES:
-            await turn.take()
-        return size <= bound
-
-    await _each(request, take)
-    if size > bound:
-        raise TooLarge(bound, way_out)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-async def discard(request: Request, bound: int) -> None:
-    """Read and forget the body, as far as the bound. Raises Problem where its sender cuts it off or takes too long."""
-    size = 0
-
-    async def forget(part: bytes) -> bool:
-        nonlocal size
-        size += len(part)
-        return size <= bound
-
-    await _each(request, forget)
-
-
-async def _each(request: Request, take: Callable[[bytes], Awaitable[bool]]) -> None:
-    """Hand over part by part, as long as more is taken."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for part in request.stream():
-                if not await take(part):
-                    return
+                size += len(part)
+                if size > bound:
+                    raise TooLarge(bound, way_out)
+                if size > LARGE_BYTES:
+                    await turn.take()
+                if keep:
+                    parts.append(part)
     except ClientDisconnect as error:
         raise Problem(400, "the body was cut off") from error
     except TimeoutError as error:
         raise TooSlow from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _decompressed(body: bytes, bound: int, way_out: str) -> bytes:
