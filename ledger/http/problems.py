@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http.outages import Outages
-from ledger.text import cut
+from ledger.text import shortened
 from projections.sources import SourceUnreadable
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class Problem(Exception):
 
 def invalid(field: str, detail: str) -> Problem:
     """422 for one field."""
-    field = cut(field, LONGEST_FIELD)
+    field = shortened(field, LONGEST_FIELD)
     return Problem(422, f"{field}: {detail}", [{"field": field, "detail": detail}])
 
 
@@ -73,11 +73,11 @@ def answer(problem: Problem) -> JSONResponse:
         "type": "about:blank",
         "title": problem.title,
         "status": problem.status,
-        "detail": cut(problem.detail, LONGEST_DETAIL),
+        "detail": shortened(problem.detail, LONGEST_DETAIL),
     }
     if problem.errors:
         body["errors"] = [
-            {"field": cut(error["field"], LONGEST_FIELD), "detail": cut(error["detail"], LONGEST_DETAIL)}
+            {"field": shortened(error["field"], LONGEST_FIELD), "detail": shortened(error["detail"], LONGEST_DETAIL)}
             for error in problem.errors[:MOST_ERRORS]
         ]
     return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
@@ -120,7 +120,7 @@ def _said(message: str) -> str:
 def _field(location: Sequence[int | str]) -> str:
     """`uids.17` of ("body", "uids", 17); where the whole body is at fault, `body`."""
     names = [str(part) for part in location[1:]] or [str(part) for part in location]
-    return cut(".".join(names), LONGEST_FIELD)
+    return shortened(".".join(names), LONGEST_FIELD)
 
 
 def _http(_: Request, error: Exception) -> JSONResponse:

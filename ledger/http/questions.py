@@ -15,7 +15,7 @@ from ledger.http import bodies, schemas
 from ledger.http.instants import AT_POSITION, Position, When
 from ledger.http.problems import invalid
 from ledger.http.state import services_of
-from ledger.text import cut
+from ledger.text import shortened
 from projections.current import can_be_stored
 
 MAX_UIDS = 10_000
@@ -150,7 +150,7 @@ def _located(message: str) -> tuple[str, str]:
     """The field and the fault of msgspec's words, as in "Expected `str`, got `int` - at `$.uids[1]`"."""
     fault, _, place = message.partition(" - at `$.")
     field = place.rstrip("`").replace("[", ".").replace("]", "") or "body"
-    return field, cut(fault, LONGEST_SCALAR)
+    return field, shortened(fault, LONGEST_SCALAR)
 
 
 def body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
