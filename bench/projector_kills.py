@@ -52,7 +52,7 @@ def measure(options: Options) -> Report:
     different = sum(each.different for each in held)
     report.bars += [
         Bar("rows that differ from a fresh fold", different, 0, at_least=False),
-        Bar("kills between which projections moved", moved, kills * 0.8, at_least=True),
+        Bar("kills between which projections moved", moved, kills * 0.8, at_least=True, speed=True),
     ]
     report.notes.append(f"positions behind at a kill: median {number(median(lags))}, most {number(max(lags))}")
     return report

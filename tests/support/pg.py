@@ -177,7 +177,7 @@ def _locked(folder: Path) -> int | None:
 def _remove_data_dir(path: Path) -> None:
     if path.exists():
         EmbeddedPostgres(path).stop("immediate")
-        shutil.rmtree(path)
+        _remove(path)
 
 
 def _clear(folder: Path) -> None:
@@ -185,4 +185,16 @@ def _clear(folder: Path) -> None:
         _remove_data_dir(left)
     EmbeddedPostgres(folder / "embedded").stop("immediate")
     ExternalPostgres(folder / "external").stop("immediate")
-    shutil.rmtree(folder)
+    _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; what is just ending may still remove or write files of its own in it."""
+    deadline = time.monotonic() + DROP_SECONDS
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
