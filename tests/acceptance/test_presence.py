@@ -224,6 +224,7 @@ def test_the_summary_counts_and_grace_hides_a_short_absence(alone: Service) -> N
             {"source": "other", "node": "n1", "devices": 1},
         ]
         shown = wait_for(hidden)
+        assert shown is not None
         assert [device["status"] for device in shown.json()["devices"]] == ["offline"]
         etag = shown.headers["etag"]
         wait_for(lambda: api.presence("b")["status"] == "offline")

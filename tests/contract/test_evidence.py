@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from ledger.domain.explain import explain
+from ledger.domain.history import Event
 from ledger.domain.instants import to_datetime
 from ledger.domain.observation import SECOND
 from ledger.store.ledger import Ledger
-from ledger.store.mapper import Event, EventMapper, source_stream, user_stream
+from ledger.store.mapper import EventMapper, source_stream, user_stream
 from projections import drifts, evidence_rows, snapshots
 from projections.evidence import AFTER, EVENTS, gather
 from projections.evidence_rows import RecordedHistory
