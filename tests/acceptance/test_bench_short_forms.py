@@ -1,6 +1,7 @@
 """Every benchmark in its short form: it runs, and what it finds is right; how fast is not asked."""
 
 import pkgutil
+import signal
 import subprocess
 import sys
 
@@ -44,19 +45,19 @@ def printed(*arguments: str) -> str:
     """What a script prints that must end well."""
     # A coverage measurement of the processes would be measured along.
     environment = {k: v for k, v in process_environment().items() if not k.startswith("COVERAGE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments, "--short"],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
-    assert "MISSED" not in done.stdout
-    assert "Measured " in done.stdout
-    return done.stdout
+    command = [sys.executable, "-m", *arguments, "--short"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=pipe, stderr=pipe, text=True) as running:
+        try:
+            output, errors = running.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            # It ends what it has started.
+            running.send_signal(signal.SIGINT)
+            output, errors = running.communicate()
+    assert running.returncode == 0, f"{output}\n{errors[-3000:]}"
+    assert "MISSED" not in output
+    assert "Measured " in output
+    return output
 
 
 @pytest.mark.parametrize("name", ON_THE_TESTS_SERVER)
