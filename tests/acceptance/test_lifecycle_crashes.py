@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from ledger.store import postmaster
+from tests.support import pg
 from tests.support.checks import check_ledger
 from tests.support.external import ExternalPostgres
 from tests.support.load import Load
@@ -22,6 +23,7 @@ KILLS = 5
 @pytest.fixture
 def embedded(data_dir: Path, tmp_path: Path) -> Iterator[Service]:
     """A service on its own embedded PostgreSQL."""
+    pg.make_data_dir(data_dir)
     with new_service(tmp_path, data_dir) as service:
         yield service.start()
 

@@ -132,6 +132,19 @@ def new_data_dir() -> Iterator[Path]:
         _remove_data_dir(path)
 
 
+def make_data_dir(path: Path) -> None:
+    """Make a data folder whose PostgreSQL is made and stopped: a copy, for a fifth of what making one takes."""
+    folder = Path(os.environ[RUN_VARIABLE])
+    made = folder / "made"
+    with _one_at_a_time(folder / "made.making"):
+        if not made.exists():
+            making = EmbeddedPostgres(folder / "made.new")
+            making.start()
+            making.stop()
+            making.data_dir.rename(made)
+    subprocess.run(["cp", "-a", made, path], check=True)
+
+
 def with_database(url: str, database: str) -> str:
     """The same server's other database. `postgresql://…@/name?host=…` has an empty host, which must stay."""
     parts = urlsplit(url)
@@ -216,7 +229,8 @@ def _remove_data_dir(path: Path) -> None:
 def _clear(folder: Path) -> None:
     for left in (folder / "data").glob("*"):
         _remove_data_dir(left)
-    EmbeddedPostgres(folder / "embedded").stop("immediate")
+    for name in ("embedded", "made.new"):
+        EmbeddedPostgres(folder / name).stop("immediate")
     ExternalPostgres(folder / "external").stop("immediate")
     _remove(folder)
 
