@@ -74,7 +74,7 @@ class Report:
 
     def leave_speed_out(self) -> None:
         """Bars of speed become notes: what is left is right or wrong on any machine."""
-        self.notes = [f"{bar.told()} on a machine of its own" for bar in self.bars if bar.speed] + self.notes
+        self.notes = [f"{bar.told()} (not held to in the short form)" for bar in self.bars if bar.speed] + self.notes
         self.bars = [bar for bar in self.bars if not bar.speed]
 
     def markdown(self) -> str:

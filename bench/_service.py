@@ -22,8 +22,8 @@ NODES = 16
 PRODUCT = ("-m", "ledger")
 WITH_EXTRAS = ("-m", "bench._serve")
 """See `bench/_serve.py`."""
-START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
 
 CONFIGURATION = """
 data_dir = "{folder}/data"

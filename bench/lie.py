@@ -16,7 +16,7 @@ from ledger.simulator.plan import Plan
 from ledger.simulator.runtime import Simulation
 
 SHARE = 0.3
-ALL_ONLINE_SECONDS = 60.0
+ALL_ONLINE_SECONDS = 120.0
 LOOK_SECONDS = 0.2
 
 # As the looks of users who came at different times are, after some hours.
@@ -81,7 +81,7 @@ def measure(options: Options) -> Report:
     given, options = amounts(
         options,
         users="300" if options.short else "100,2000,20000",
-        seconds="20",
+        seconds="120" if options.short else "20",
         tiers="4" if options.short else f"{DEFAULT_POLICY.tier_normal_seconds:g},15",
         hold_seconds="6" if options.short else f"{DEFAULT_POLICY.breaker_hold_seconds:g}",
         profile="v2.2",

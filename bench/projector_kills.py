@@ -20,7 +20,7 @@ BODY_ITEMS = 50
 KILL_SECONDS = (0.02, 1.0)
 BURST_SECONDS, PAUSE_SECONDS = 0.3, 0.5
 """Webhooks come in bursts, so that the projector has batches of every size to take."""
-RESTART_SECONDS = 60.0
+RESTART_SECONDS = 120.0
 LOOK_SECONDS = 0.01
 
 _COUNT = "SELECT count(*) FROM events"

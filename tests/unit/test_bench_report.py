@@ -40,7 +40,7 @@ def test_a_short_form_shows_speed_and_is_not_held_to_it() -> None:
     assert not report.held
     report.leave_speed_out()
     assert (report.held, report.bars) == (True, [right])
-    assert report.notes == ["answered after: 9 s, at most 5 s on a machine of its own", "seed 1"]
+    assert report.notes == ["answered after: 9 s, at most 5 s (not held to in the short form)", "seed 1"]
     assert "MISSED" not in report.markdown()
     lost = Report("t", "s", ("x",), bars=[right._replace(value=1)])
     lost.leave_speed_out()
