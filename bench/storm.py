@@ -36,7 +36,7 @@ def measure(options: Options) -> Report:
     kinds: dict[str, list[Storm]] = {"new": [], "known": []}
     taken: list[tuple[int, int]] = []
     # On a busy machine it takes longer than a sender waits.
-    patience = {"PRESENCE_LEDGER_STORE_WAIT_SECONDS": "300"} if options.short else {}
+    patience = {"PRESENCE_LEDGER_STORE_WAIT_SECONDS": "60"} if options.short else {}
     with server(options) as postgres:
         for round_number in range(rounds):
             with postgres.database() as url:
