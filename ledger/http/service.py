@@ -21,9 +21,12 @@ from ledger.http.announcing import Announcing
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
+from ledger.http.descriptors import room_for
 from ledger.http.follow import Orders
+from ledger.http.outages import Outages
 from ledger.http.projector import ProjectorProcess
 from ledger.http.readiness import Streams
+from ledger.http.refusals import Refusals
 from ledger.http.server import HttpServer
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
@@ -46,6 +49,8 @@ READ_CONNECTIONS = 4
 LEDGER_CONNECTIONS = 10
 PAST_CONNECTIONS = 3
 """Of those of the ledger, for questions about the past."""
+LARGE_BODIES = 4
+"""Questions of megabytes that are read at once."""
 DRAIN_SECONDS = 2.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -91,10 +96,19 @@ async def serve(
     settings: Settings, folder: DataFolder, database_url: str, bound: socket.socket, stop: asyncio.Event
 ) -> None:
     """Serve on a socket that `bind` made, until `stop` is set. Raises LedgerError where it cannot start."""
+    is_first_start = not (folder.path / ADMIN_KEY_FILE).exists()
     async with running(settings, folder, database_url) as app:
-        http = HttpServer(app, bound)
+        counters = app.state.services.counters
+        http = HttpServer(app, bound, room_for(settings.max_connections), counters.count_closed)
         http.start()
         log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
+        if is_first_start:
+            log.info(
+                "first_start",
+                admin_key=str(folder.path / ADMIN_KEY_FILE),
+                api=f"http://{settings.listen}/docs (password: the admin key)",
+                webhooks="`presence-ledger config wukongim` prints what to paste into each node",
+            )
         try:
             await stop.wait()
         finally:
@@ -135,7 +149,10 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Poo
         reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),
         streams=Streams(ledger, [source.name for source in settings.sources]),
         clock=clock,
+        large_bodies=asyncio.Semaphore(LARGE_BODIES),
         counters=counters,
+        refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),
+        outages=Outages.none_yet(),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],
     )
