@@ -19,7 +19,7 @@ from ledger.http.bodies import TooSlow
 from ledger.http.problems import answer
 from tests.support.external import ExternalPostgres
 from tests.support.im_node import ImNode, im_node
-from tests.support.service import KEYS, SECRET, Api, Service, new_service, wait_for
+from tests.support.service import KEYS, PATIENCE_SECONDS, SECRET, Api, Service, new_service, wait_for
 
 FILE = Path(examples.__file__).with_suffix(".json")
 MAX_BODY = 1024
@@ -44,7 +44,7 @@ MASKS = (
     # How the last attempt failed depends on how far the stop had come.
     (re.compile(r'(PostgreSQL does not answer)(?:: (?:[^"\\]|\\.)*)?"'), r'\1"'),
 )
-SECONDS = 30.0
+SECONDS = PATIENCE_SECONDS
 
 RECONCILE = "POST /v1/sources/{source}/reconcile"
 RECONCILED = (

@@ -21,8 +21,9 @@ T = TypeVar("T")
 SECRET = "webhook-secret-of-the-tests"
 KEYS = {"read": "reader-key-of-the-tests", "audit": "auditor-key-of-the-tests", "admin": "admin-key-of-the-tests"}
 PRESENCE_EVENT = "user.onlinestatus"
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
+"""Whatever must come is waited for so long: more than a busy machine takes, so that only the product can fail it."""
+STOP_SECONDS = 60.0
 MAIN = f'[[sources]]\nname = "main"\nprofile = "v2.2"\nwebhook_secret = "{SECRET}"\n[[sources.nodes]]\nname = "n1"\n'
 
 
@@ -100,7 +101,7 @@ class Service:
         self.wait_until_ready()
         return self
 
-    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
+    def wait_until_ready(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until this very process answers that it is ready; another one may share its port."""
         wait_for(self._ready, seconds, lambda: self.log()[-2000:])
 
@@ -110,7 +111,7 @@ class Service:
         if f'"pid": {self.process.pid}' not in self._listening_lines():
             return False
         try:
-            return httpx2.get(f"{self.url}/health/ready", trust_env=False, timeout=5).status_code == 200
+            return httpx2.get(f"{self.url}/health/ready", trust_env=False, timeout=20).status_code == 200
         except httpx2.TransportError:
             return False
 
@@ -158,7 +159,7 @@ class Service:
 class Api:
     """An HTTP client of one service, with the key of a scope, all of them by default."""
 
-    def __init__(self, service: Service, key: str | None = KEYS["admin"], seconds: float = 60.0) -> None:
+    def __init__(self, service: Service, key: str | None = KEYS["admin"], seconds: float = PATIENCE_SECONDS) -> None:
         self.service = service
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self.http = httpx2.Client(base_url=service.url, headers=headers, timeout=seconds, trust_env=False)
@@ -229,7 +230,9 @@ def segment(uid: str) -> str:
     return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted
 
 
-def wait_for(condition: Callable[[], T], seconds: float, explain: Callable[[], object] = lambda: "") -> T:
+def wait_for(
+    condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, explain: Callable[[], object] = lambda: ""
+) -> T:
     """Ask until the answer is true; an assertion fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
