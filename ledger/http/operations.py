@@ -39,9 +39,10 @@ router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))]
 
 
 @health.get("/health/live", summary="Does the process run?")
-async def live() -> dict[str, str]:
-    """200 as long as the process answers."""
-    return {"status": "live"}
+async def live(request: Request) -> dict[str, str]:
+    """200 as long as the process answers. `ledger`: which one it serves, for whoever is to share its port."""
+    services = services_of(request)
+    return {"status": "live", "instance": services.instance, "ledger": services.ledger_id}
 
 
 @health.get(

@@ -31,17 +31,21 @@ def sealing_key(settings: Settings, keep: KeepSecret) -> str:
 
 def known_seal_keys(settings: Settings) -> tuple[str, ...]:
     """Returns all keys that seals may be checked with, newest first: those set, then the one kept; makes none."""
-    file = settings.data_dir / SEAL_KEY_FILE
-    kept: tuple[str, ...] = ()
+    kept = kept_secret(settings, SEAL_KEY_FILE)
+    return (*settings.seal_keys, *filter(None, (kept,)))
+
+
+def kept_secret(settings: Settings, name: str) -> str | None:
+    """Returns the secret that the data folder keeps in the file of this name, None where it keeps none; makes none."""
+    file = settings.data_dir / name
     try:
-        kept = (file.read_text(encoding="utf-8").strip(),)
+        return file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        pass
+        return None
     except OSError as error:
         raise SettingsError(
             f"{file} cannot be read: {error.strerror or error}.\nRun the command as the user the service runs as."
         ) from error
-    return (*settings.seal_keys, *filter(None, kept))
 
 
 def webhook_secret_file(source: str) -> str:
