@@ -11,10 +11,10 @@ from ledger import __version__
 from ledger.cli.access import connected_to, settings_of, started_database_url
 from ledger.cli.progress import Update, shown
 from ledger.cli.verify import checked, keys_of, newest, require_intact
-from ledger.errors import LedgerAltered
+from ledger.errors import LedgerAltered, SealKeyMissing
 from ledger.settings import SEAL_KEY_FILE, Settings
 from ledger.store import backup as backups
-from ledger.store import migrate, raw_events, restored, seal_head
+from ledger.store import identity, migrate, raw_events, restored, seal_head
 from ledger.store.backup import LINE_BYTES, Backup, BackupError
 from ledger.store.data_folder import DataFolder
 from ledger.store.dump import dump, load
@@ -146,6 +146,11 @@ def _restore(
                 f"The ledger in {file} was altered at position {altered.position:,}: {altered.what}.\n"
                 "Nothing was changed; use another backup."
             )
+        if verified.missing is not None:
+            raise SealKeyMissing(f"{verified.missing}\nNothing was changed.")
+        with connected_to(beside) as connection:
+            # What was told of positions after this backup is no longer so.
+            identity.renew_restored(connection)
         restored.take_its_place(url)
 
 

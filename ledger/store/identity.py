@@ -61,6 +61,13 @@ def renew(cursor: Cursor[Any]) -> None:
     cursor.execute(_RENEW)
 
 
+def renew_restored(connection: Connection[Any]) -> None:
+    """The same in a database that a backup was restored into; one of before ledgers had ids gets its own later."""
+    row = connection.execute("SELECT to_regclass('ledger_identity') IS NOT NULL").fetchone()
+    if row == (True,):
+        renew(connection.cursor())
+
+
 def go_back(connection: Connection[Any], known: int, common: int) -> None:
     """Put on record that what was known up to one position is there up to another one only."""
     connection.execute(_GO_BACK, {"known": known, "common": common})
