@@ -1,7 +1,7 @@
 """Who listens on our port already: it may be shared with instances of the same ledger alone.
 
-Linux spreads connections over all who listen on a port, so an instance of another ledger would get half of our requests,
-and answer them with 401 and 403. Whoever is there is asked, without a credential, which ledger it serves.
+Linux spreads connections over all who listen on a port, so an instance of another ledger would get half of our
+requests, and answer them with 401 and 403. Whoever is there is asked, without a credential, which ledger it serves.
 """
 
 import http.client

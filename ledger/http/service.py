@@ -29,6 +29,7 @@ from ledger.http.projector import ProjectorProcess
 from ledger.http.readiness import Streams
 from ledger.http.server import HttpServer
 from ledger.http.state import Services
+from ledger.http.went_back import WentBackWatch
 from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
@@ -40,6 +41,7 @@ from ledger.store import api_keys, identity, migrate, seals, shared_secrets
 from ledger.store.data_folder import DataFolder
 from ledger.store.identity import Identity
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, translated
+from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
 from projections.reader import LARGE_READS, PresenceReader
 from projections.rule_folds import RuleFolds
@@ -82,6 +84,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
         await announcing.start()
         stack.push_async_callback(announcing.stop)
+        watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
+        watch.start()
+        stack.push_async_callback(watch.stop)
         services.writer.start()
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()
@@ -128,7 +133,7 @@ def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
     if other.ledger is not None:
         return other.ledger == identity.read(connection).ledger
     # A version before ledgers had ids: it put its start on record.
-    return other.instance is not None and identity.knows_instance(connection, other.instance)
+    return other.instance is not None and knows_instance(connection, other.instance)
 
 
 def _short_connection(database_url: str) -> Connection[Any]:

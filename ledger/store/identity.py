@@ -21,12 +21,6 @@ UPDATE ledger_identity
 _CLEAR = "UPDATE ledger_identity SET suspect_after = NULL WHERE epoch::text = %s"
 
 
-_KNOWS_INSTANCE = """
-SELECT EXISTS (SELECT FROM events
-                WHERE kind = 'service_started.v1' AND payload_json(payload) ->> 'instance' = %s)
-"""
-
-
 class Identity(NamedTuple):
     """A ledger as its database knows it."""
 
@@ -48,12 +42,6 @@ def read(connection: Connection[Any]) -> Identity:
     row = connection.execute(READ).fetchone()
     assert row is not None
     return Identity(*row)
-
-
-def knows_instance(connection: Connection[Any], instance: str) -> bool:
-    """Whether the start of an instance is on record in this ledger."""
-    row = connection.execute(_KNOWS_INSTANCE, (instance,)).fetchone()
-    return row is not None and bool(row[0])
 
 
 def renew(cursor: Cursor[Any]) -> None:

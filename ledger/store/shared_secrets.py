@@ -71,8 +71,7 @@ def agree(
         known = {name: Known(key, frozenset(prints)) for name, key, prints in connection.execute(_READ)}
         if settings.database_url and (missing := list(_missing(connection, settings, sources, known))):
             raise SecretsElsewhere(_explain(missing))
-        replaced = list(_agree(connection, settings, folder, sources, known))
-    return replaced
+        return list(_agree(connection, settings, folder, sources, known))
 
 
 def _missing(

@@ -1,0 +1,92 @@
+"""What this process knows of the ledger's chain of seals: whether the database still has it, or went back behind it.
+
+A fail-over to a standby that lacks the last commits, a crash without `synchronous_commit`, a restored data directory:
+positions are then given to other events. No number tells; the seal of a commit does, since it stands on all before it.
+"""
+
+import threading
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+
+from ledger.store import seals
+
+MOST = 512
+"""So many seals are remembered; of the older ones then every other is forgotten."""
+RECENT = 64
+"""The last ones, of which none is."""
+
+
+class Anchor(NamedTuple):
+    """A commit that is known: its last position, and its last seal."""
+
+    position: int
+    seal: bytes
+
+
+class Lost(NamedTuple):
+    """A ledger that went back: from the last position that was known, to the last one known that is still there."""
+
+    known: int
+    common: int
+
+
+class Lineage:
+    """The seals that were seen, oldest first. Any number of threads may ask.
+
+    `number` grows with each time that the ledger went back: what was learnt under another number no longer stands.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._seen: list[Anchor] = []
+        self._changing = threading.Lock()
+
+    def is_last(self, seal: bytes | None) -> bool:
+        """Whether this seal, the last one of the database, is the last one known."""
+        seen = self._seen
+        return bool(seen) and seen[-1].seal == seal
+
+    def holds(self, connection: Connection[Any]) -> bool:
+        """Whether the database has all that was known when this was asked."""
+        seen = self._seen
+        return not seen or _has(connection, seen[-1])
+
+    def lost(self, connection: Connection[Any], seal: bytes | None) -> Lost | None:
+        """What the database lacks whose last seal is this one; None: nothing."""
+        if self.is_last(seal) or self.holds(connection):
+            return None
+        seen = self._seen
+        there, gone = 0, len(seen)
+        # Whatever has a seal has all those before it.
+        while there < gone:
+            middle = (there + gone) // 2
+            if _has(connection, seen[middle]):
+                there = middle + 1
+            else:
+                gone = middle
+        return Lost(seen[-1].position, seen[there - 1].position if there else 0)
+
+    def see(self, connection: Connection[Any], number: int) -> None:
+        """Note the last commit of a database, seen while the number was this one."""
+        if (last := seals.last(connection)) is not None:
+            self.note(Anchor(last[1], last[0]), number)
+
+    def note(self, anchor: Anchor, number: int) -> None:
+        """A commit was seen, while the number was this one."""
+        with self._changing:
+            seen = self._seen
+            if number != self.number or (seen and seen[-1].position >= anchor.position):
+                return
+            seen = [*seen, anchor] if len(seen) < MOST else [*seen[:-RECENT:2], *seen[-RECENT:], anchor]
+            self._seen = seen
+
+    def went_back(self, lost: Lost) -> None:
+        """Forget what the database lacks; what is there now is noted by whoever sees it."""
+        with self._changing:
+            self.number += 1
+            self._seen = [anchor for anchor in self._seen if anchor.position <= lost.common]
+
+
+def _has(connection: Connection[Any], anchor: Anchor) -> bool:
+    return seals.upto(connection, anchor.position) == anchor.seal
