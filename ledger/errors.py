@@ -22,10 +22,10 @@ class StoreUnavailable(LedgerError):
 
 
 class LedgerWentBack(StoreUnavailable):
-    """The database lacks commits that were known: what was learnt of it has to be learnt anew."""
+    """The database lacks commits that were known, or is in a new epoch: what was learnt of it has to be learnt anew."""
 
     def __init__(self) -> None:
-        super().__init__("the ledger went back behind what was known of it; what was under way begins anew")
+        super().__init__("the ledger went back, or a slice was imported: what was under way begins anew")
 
 
 class StoreFull(StoreUnavailable):

@@ -100,8 +100,11 @@ def _listeners(listen: Listen) -> dict[tuple[str, int], int]:
         return {(_reachable(str(host)), listen.port): 1 for host in ours if _takes_connections(str(host), listen.port)}
     found: dict[tuple[str, int], int] = {}
     for each in connections:
-        if each.status == psutil.CONN_LISTEN and each.laddr.port == listen.port and _overlaps(ours, each.laddr.ip):
-            address = _reachable(each.laddr.ip), listen.port
+        if each.status != psutil.CONN_LISTEN or not each.laddr:
+            continue
+        host, port = each.laddr
+        if port == listen.port and _overlaps(ours, host):
+            address = _reachable(host), port
             found[address] = found.get(address, 0) + 1
     return found
 

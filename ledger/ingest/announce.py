@@ -38,7 +38,8 @@ def announce_start(
 ) -> dict[str, SourceUnreadable]:
     """Record the start in each source's stream, and its configuration where that or the rules are not the newest.
 
-    What is on record is not recorded again, so that it may be told once more where the ledger went back. It was at `started_at` where it is told late. -> why it is not on record, by source. Raises StoreUnavailable.
+    What is on record is not recorded again, so that it may be told once more where the ledger went back. It was at
+    `started_at` where it is told late. -> why it is not on record, by source. Raises StoreUnavailable.
     """
     told: set[str] = set()
 

@@ -38,8 +38,8 @@ def append(
 
     `known` gives states to go on from, where there are any; `read` reads what else `decide` is to know as of then.
     `also` writes what belongs into the same transaction; it is called where there are no events, too. `patiently`:
-    the lock is waited for longer. `lineage`: of the ledger that what is given was learnt of. Raises LedgerWentBack where
-    it is another one by now, StoreUnavailable and SourceUnreadable; nothing is appended then, as far as can be known.
+    the lock is waited for longer. `lineage`: of the ledger that what is given was learnt of. Raises LedgerWentBack
+    where it is another one by now, StoreUnavailable, SourceUnreadable; nothing is appended then, as far as is known.
     """
     with translated(), ledger.events_recorder.commit(patiently=patiently) as commit:
         if lineage not in (None, commit.lineage):

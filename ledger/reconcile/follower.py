@@ -27,8 +27,8 @@ log = structlog.get_logger()
 PAGE = 2_000
 
 FAR_BEHIND = 200_000
-"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event; and where
-it was ahead, since the ledger went back."""
+"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event; so they
+are where it was ahead, since the ledger went back."""
 
 SPACING = round(SPACING_SECONDS * SECOND)
 

@@ -9,6 +9,8 @@ READ: LiteralString = """
 SELECT ledger::text, epoch::text, went_back_at, went_back_from, went_back_to, suspect_after FROM ledger_identity
 """
 
+EPOCH: LiteralString = "SELECT epoch::text FROM ledger_identity"
+
 _RENEW = "UPDATE ledger_identity SET epoch = gen_random_uuid()"
 
 # What an earlier time left to be looked at is still to be.
@@ -18,7 +20,12 @@ UPDATE ledger_identity
        went_back_to = %(common)s, suspect_after = least(suspect_after, %(common)s)
 """
 
-_CLEAR = "UPDATE ledger_identity SET suspect_after = NULL WHERE epoch::text = %s"
+# Where rows were made right, what instances know of users is to be learnt anew.
+_CLEAR = """
+UPDATE ledger_identity
+   SET suspect_after = NULL, epoch = CASE WHEN %(changed)s THEN gen_random_uuid() ELSE epoch END
+ WHERE epoch::text = %(epoch)s
+"""
 
 
 class Identity(NamedTuple):
@@ -44,6 +51,14 @@ def read(connection: Connection[Any]) -> Identity:
     return Identity(*row)
 
 
+def epoch(connection: Connection[Any]) -> str:
+    """The epoch of now."""
+    row = connection.execute(EPOCH).fetchone()
+    assert row is not None
+    found: str = row[0]
+    return found
+
+
 def renew(cursor: Cursor[Any]) -> None:
     """Begin a new epoch."""
     cursor.execute(_RENEW)
@@ -61,6 +76,6 @@ def go_back(connection: Connection[Any], known: int, common: int) -> None:
     connection.execute(_GO_BACK, {"known": known, "common": common})
 
 
-def clear_suspicion(connection: Connection[Any], epoch: str) -> None:
-    """`current` is as the events say, if nothing has happened since this epoch began."""
-    connection.execute(_CLEAR, (epoch,))
+def clear_suspicion(connection: Connection[Any], epoch: str, *, changed: bool) -> None:
+    """`current` is as the events say, if this epoch is still the last one; `changed`: as it was not before."""
+    connection.execute(_CLEAR, {"epoch": epoch, "changed": changed})

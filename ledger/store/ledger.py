@@ -20,6 +20,7 @@ from psycopg.rows import TupleRow, dict_row
 
 from ledger.domain.history import Event
 from ledger.errors import StoreFull, StoreUnavailable
+from ledger.store import seals
 from ledger.store.mapper import EventMapper
 from ledger.store.recorder import LedgerRecorder, StoredRow
 from ledger.store.seal import SealKey
@@ -93,7 +94,8 @@ class Ledger(Application[str]):
         number = lineage.number
         with self.connection() as connection:
             yield connection
-            lineage.see(connection, number)
+            if (last := seals.last(connection)) is not None:
+                lineage.note(last, number)
 
     @property
     def lineage(self) -> int:

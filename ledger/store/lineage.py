@@ -10,18 +10,12 @@ from typing import Any, NamedTuple
 from psycopg import Connection
 
 from ledger.store import seals
+from ledger.store.seals import Anchor
 
 MOST = 512
 """So many seals are remembered; of the older ones then every other is forgotten."""
 RECENT = 64
 """The last ones, of which none is."""
-
-
-class Anchor(NamedTuple):
-    """A commit that is known: its last position, and its last seal."""
-
-    position: int
-    seal: bytes
 
 
 class Lost(NamedTuple):
@@ -34,11 +28,13 @@ class Lost(NamedTuple):
 class Lineage:
     """The seals that were seen, oldest first. Any number of threads may ask.
 
-    `number` grows with each time that the ledger went back: what was learnt under another number no longer stands.
+    `number` grows with each time that the ledger went back, and with each epoch that somebody else has begun: what was
+    learnt under another number no longer stands.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self._epoch: str | None = None
         self._seen: list[Anchor] = []
         self._changing = threading.Lock()
 
@@ -67,11 +63,6 @@ class Lineage:
                 gone = middle
         return Lost(seen[-1].position, seen[there - 1].position if there else 0)
 
-    def see(self, connection: Connection[Any], number: int) -> None:
-        """Note the last commit of a database, seen while the number was this one."""
-        if (last := seals.last(connection)) is not None:
-            self.note(Anchor(last[1], last[0]), number)
-
     def note(self, anchor: Anchor, number: int) -> None:
         """A commit was seen, while the number was this one."""
         with self._changing:
@@ -81,10 +72,25 @@ class Lineage:
             seen = [*seen, anchor] if len(seen) < MOST else [*seen[:-RECENT:2], *seen[-RECENT:], anchor]
             self._seen = seen
 
+    def see(self, epoch: str, anchor: Anchor | None, number: int) -> int:
+        """The database is in this epoch, and its last commit is this one, seen while the number was that -> the number.
+
+        Nothing that is known may be missing there.
+        """
+        with self._changing:
+            if self._epoch not in (None, epoch):
+                self.number += 1
+            self._epoch = epoch
+        if anchor is not None:
+            self.note(anchor, number)
+        return self.number
+
     def went_back(self, lost: Lost) -> None:
         """Forget what the database lacks; what is there now is noted by whoever sees it."""
         with self._changing:
             self.number += 1
+            # It has just begun a new one.
+            self._epoch = None
             self._seen = [anchor for anchor in self._seen if anchor.position <= lost.common]
 
 

@@ -19,9 +19,10 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, dict_row, tuple_row
 
 from ledger.store import identity, seals
-from ledger.store.lineage import Anchor, Lineage, Lost
+from ledger.store.lineage import Lineage, Lost
 from ledger.store.rows import PackedRows, Rows
 from ledger.store.seal import Chain, SealKey
+from ledger.store.seals import Anchor
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(%s) WHERE set_config('lock_timeout', %s, t
 _HEAD: LiteralString = f"""
 SELECT greatest((SELECT position FROM events ORDER BY position DESC LIMIT 1), sealed.last_position, 0),
        greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1)),
-       sealed.seal
+       sealed.seal, ({identity.EPOCH})
   FROM (VALUES (1)) AS always (one) LEFT JOIN ({seals.LAST}) AS sealed ON true
 """  # noqa: S608  (of constants)
 
@@ -177,26 +178,26 @@ class LedgerRecorder(PostgresApplicationRecorder):
         """
         bound = PATIENT_LOCK_SECONDS if patiently else LOCK_SECONDS
         with self.connection() as connection:
-            while True:
+            commit = None
+            while commit is None:
                 with connection.transaction():
                     connection.execute(_LOCK, (COMMIT_LOCK, f"{bound * 1000:.0f}ms"))
-                    row = connection.execute(_HEAD).fetchone()
+                    number, row = self.lineage.number, connection.execute(_HEAD).fetchone()
                     assert row is not None
-                    head, recorded_at, sealed = row
+                    head, recorded_at, sealed, epoch = row
                     lost = self.lineage.lost(connection, sealed)
                     if lost is None:
-                        number = self.lineage.number
-                        if sealed is not None:
-                            self.lineage.note(Anchor(head, sealed), number)
-                        commit = Commit(connection, head, recorded_at, Chain(self._seal_key, sealed), number)
+                        lineage = self.lineage.see(epoch, Anchor(head, sealed) if sealed else None, number)
+                        commit = Commit(connection, head, recorded_at, Chain(self._seal_key, sealed), lineage)
                         yield commit
                         commit.seal()
-                        break
-                    # On record before anything is decided on it.
-                    identity.go_back(connection, lost.known, lost.common)
-                self._went_back(lost, head)
+                    else:
+                        # On record before anything is decided on it.
+                        identity.go_back(connection, lost.known, lost.common)
+                if lost is not None:
+                    self._went_back(lost, head)
         if (anchor := commit.anchor) is not None:
-            self.lineage.note(anchor, number)
+            self.lineage.note(anchor, commit.lineage)
 
     def look(self) -> int:
         """See whether the database has all that is known of the ledger -> the number of its lineage.
@@ -205,15 +206,10 @@ class LedgerRecorder(PostgresApplicationRecorder):
         """
         with self.connection() as connection:
             number, last = self.lineage.number, seals.last(connection)
-            if last is not None and self.lineage.is_last(last[0]):
-                return number
-            lost = self.lineage.lost(connection, None if last is None else last[0])
-        if lost is not None:
-            with self.commit():
-                return self.lineage.number
-        if last is not None:
-            self.lineage.note(Anchor(last[1], last[0]), number)
-        return number
+            if self.lineage.lost(connection, last and last.seal) is None:
+                return self.lineage.see(identity.epoch(connection), last, number)
+        with self.commit() as commit:
+            return commit.lineage
 
     def _went_back(self, lost: Lost, head: int) -> None:
         self.lineage.went_back(lost)

@@ -47,6 +47,13 @@ _LAST_POSITION = "SELECT coalesce((SELECT last_position FROM seals ORDER BY firs
 _LAST_KEY = "SELECT key_id FROM seals ORDER BY first_position DESC LIMIT 1"
 
 
+class Anchor(NamedTuple):
+    """A commit that is known: its last position, and its last seal, which stands on everything before it."""
+
+    position: int
+    seal: bytes
+
+
 class Start(NamedTuple):
     """Where a walk over the seals begins."""
 
@@ -77,10 +84,10 @@ def upto(connection: Connection[Any], position: int) -> bytes | None:
     return row and row[0]
 
 
-def last(connection: Connection[Any]) -> tuple[bytes, int] | None:
-    """The last seal, and the last position that it seals."""
+def last(connection: Connection[Any]) -> Anchor | None:
+    """The last commit, None while there is none."""
     row = connection.execute(LAST).fetchone()
-    return row and (row[0], row[1])
+    return row and Anchor(row[1], row[0])
 
 
 def last_position(connection: Connection[Any]) -> int:
