@@ -5,6 +5,7 @@ positions are then given to other events. No number tells; the seal of a commit 
 """
 
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -12,10 +13,10 @@ from psycopg import Connection
 from ledger.store import seals
 from ledger.store.seals import Anchor
 
-MOST = 512
-"""So many seals are remembered; of the older ones then every other is forgotten."""
-RECENT = 64
-"""The last ones, of which none is."""
+MOST = 1024
+"""So many seals are remembered; then older ones are forgotten, …"""
+RECENT = 32
+"""… but for the last ones, every other one of as many before, every fourth of twice as many, and so on."""
 
 
 class Lost(NamedTuple):
@@ -36,6 +37,8 @@ class Lineage:
         self.number = 0
         self._epoch: str | None = None
         self._seen: list[Anchor] = []
+        self._places: list[int] = []
+        """Of each, how many were seen before it."""
         self._changing = threading.Lock()
 
     def is_last(self, seal: bytes | None) -> bool:
@@ -69,8 +72,15 @@ class Lineage:
             seen = self._seen
             if number != self.number or (seen and seen[-1].position >= anchor.position):
                 return
-            seen = [*seen, anchor] if len(seen) < MOST else [*seen[:-RECENT:2], *seen[-RECENT:], anchor]
-            self._seen = seen
+            place = self._places[-1] + 1 if self._places else 0
+            self._keep([*zip(self._places, seen, strict=True), (place, anchor)])
+
+    def _keep(self, seen: Sequence[tuple[int, Anchor]]) -> None:
+        if len(seen) > MOST:
+            last = seen[-1][0]
+            seen = [each for each in seen if each[0] % _every(last - each[0]) == 0]
+        self._places = [place for place, _ in seen]
+        self._seen = [anchor for _, anchor in seen]
 
     def see(self, epoch: str, anchor: Anchor | None, number: int) -> int:
         """The database is in this epoch, and its last commit is this one, seen while the number was that -> the number.
@@ -91,7 +101,13 @@ class Lineage:
             self.number += 1
             # It has just begun a new one.
             self._epoch = None
-            self._seen = [anchor for anchor in self._seen if anchor.position <= lost.common]
+            both = zip(self._places, self._seen, strict=True)
+            self._keep([each for each in both if each[1].position <= lost.common])
+
+
+def _every(age: int) -> int:
+    """Of those with so many after them, one of how many is kept."""
+    return 1 << max(0, (age // RECENT).bit_length() - 1)
 
 
 def _has(connection: Connection[Any], anchor: Anchor) -> bool:
