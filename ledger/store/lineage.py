@@ -6,6 +6,7 @@ positions are then given to other events. No number tells; the seal of a commit 
 
 import threading
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -72,15 +73,15 @@ class Lineage:
             seen = self._seen
             if number != self.number or (seen and seen[-1].position >= anchor.position):
                 return
-            place = self._places[-1] + 1 if self._places else 0
-            self._keep([*zip(self._places, seen, strict=True), (place, anchor)])
+            self._places.append(self._places[-1] + 1 if self._places else 0)
+            seen.append(anchor)
+            if len(seen) > MOST:
+                last = self._places[-1]
+                self._keep([place % _every(last - place) == 0 for place in self._places])
 
-    def _keep(self, seen: Sequence[tuple[int, Anchor]]) -> None:
-        if len(seen) > MOST:
-            last = seen[-1][0]
-            seen = [each for each in seen if each[0] % _every(last - each[0]) == 0]
-        self._places = [place for place, _ in seen]
-        self._seen = [anchor for _, anchor in seen]
+    def _keep(self, wanted: Sequence[bool]) -> None:
+        """Forget the others. Whoever goes through the list at this moment has it to the end."""
+        self._places, self._seen = list(compress(self._places, wanted)), list(compress(self._seen, wanted))
 
     def see(self, epoch: str, anchor: Anchor | None, number: int) -> int:
         """The database is in this epoch, and its last commit is this one, seen while the number was that -> the number.
@@ -101,8 +102,7 @@ class Lineage:
             self.number += 1
             # It has just begun a new one.
             self._epoch = None
-            both = zip(self._places, self._seen, strict=True)
-            self._keep([each for each in both if each[1].position <= lost.common])
+            self._keep([anchor.position <= lost.common for anchor in self._seen])
 
 
 def _every(age: int) -> int:
