@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -149,7 +150,7 @@ def _lose_commits(trial: Trial, instances: int) -> str:
             _deliver(services[number % instances], f"new{number}-0-1-1-1-1")
         _deliver(first, "u-0-0-1-0-0")
         for service in services:
-            _wait(lambda service=service: _is_checked(service), "readiness says that the ledger went back")
+            _wait(partial(_is_checked, service), "readiness says that the ledger went back")
             seen = {uid: _status(service, uid) for uid in ("u", "gone", "lost0", "new0")}
             assert seen == {"u": "offline", "gone": "offline", "lost0": "unknown", "new0": "online"}, seen
         told = _went_back(first)
@@ -265,7 +266,7 @@ def two_at_once(trial: Trial) -> str:
             for service in pair:
                 service.spawn()
             try:
-                _wait(lambda pair=pair: sum(map(_has_ended, pair)) == 1, "one of them has ended")
+                _wait(partial(_one_has_ended, pair), "one of them has ended")
                 _wait(pair[0].listens, "the other one listens")
                 outcomes.append(sum(map(_has_ended, pair)))
             finally:
@@ -273,6 +274,10 @@ def two_at_once(trial: Trial) -> str:
                     service.kill()
         assert outcomes == [1] * len(outcomes), outcomes
         return f"{len(outcomes)} times: one of two ran"
+
+
+def _one_has_ended(pair: Sequence[Service]) -> bool:
+    return sum(map(_has_ended, pair)) == 1
 
 
 def _has_ended(service: Service) -> bool:
