@@ -1,6 +1,7 @@
 """The settings: a TOML file and the environment, read once at the edge into one frozen value."""
 
 from ledger.settings.entries import Entry, entries, mask_url
+from ledger.settings.exposed import exposed_file
 from ledger.settings.kept import (
     ADMIN_KEY_FILE,
     SEAL_KEY_FILE,
@@ -41,6 +42,7 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "entries",
+    "exposed_file",
     "kept_secret",
     "known_seal_keys",
     "load",

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 
 from ledger.errors import SettingsError
+from ledger.files import read_text
 from ledger.settings.model import Settings, SourceSettings
 
 ADMIN_KEY_FILE = "admin.key"
@@ -39,7 +40,7 @@ def kept_secret(settings: Settings, name: str) -> str | None:
     """Returns the secret that the data folder keeps in the file of this name, None where it keeps none; makes none."""
     file = settings.data_dir / name
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return read_text(file)
     except FileNotFoundError:
         return None
     except OSError as error:
