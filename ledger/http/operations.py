@@ -104,7 +104,7 @@ def list_sources(request: Request) -> Response:
         ]
     body = {
         "items": [source.view() for source in found],
-        "forbidden_since_start": services.counters.forbidden_count(),
+        "forbidden_since_start": services.refusals.number(),
     }
     return Response(msgspec.json.encode(body), media_type="application/json")
 

@@ -23,10 +23,13 @@ from ledger.http.announcing import Announcing
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
+from ledger.http.descriptors import room_for
 from ledger.http.follow import Orders
 from ledger.http.neighbours import Neighbour
+from ledger.http.outages import Outages
 from ledger.http.projector import ProjectorProcess
 from ledger.http.readiness import Streams
+from ledger.http.refusals import Refusals
 from ledger.http.server import HttpServer
 from ledger.http.state import Services
 from ledger.http.went_back import WentBackWatch
@@ -52,6 +55,8 @@ READ_CONNECTIONS = 4
 LEDGER_CONNECTIONS = 10
 PAST_CONNECTIONS = 3
 """Of those of the ledger, for questions about the past."""
+LARGE_BODIES = 4
+"""Questions of megabytes that are read at once."""
 DRAIN_SECONDS = 2.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -103,7 +108,8 @@ async def serve(
     """Serve on a socket that `bind` made, until `stop` is set. Raises LedgerError where it cannot start."""
     is_first_start = not (folder.path / ADMIN_KEY_FILE).exists()
     async with running(settings, folder, database_url) as app:
-        http = HttpServer(app, bound)
+        counters = app.state.services.counters
+        http = HttpServer(app, bound, room_for(settings.max_connections), counters.count_closed)
         await asyncio.to_thread(_listen, settings, database_url, http)
         http.start()
         log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
@@ -184,7 +190,10 @@ def _services(
         reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),
         streams=Streams(ledger, [source.name for source in settings.sources]),
         clock=clock,
+        large_bodies=asyncio.Semaphore(LARGE_BODIES),
         counters=counters,
+        refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),
+        outages=Outages.none_yet(),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],
     )

@@ -22,6 +22,7 @@ from ledger.reconcile.leadership import Leadership
 from ledger.reconcile.reconciler import Reconciler
 from ledger.reconcile.runs import Run
 from ledger.reconcile.term import Term
+from ledger.said import Lasting
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient, QueryNode
 from ledger.store.ledger import Ledger, translated
@@ -65,6 +66,7 @@ class Reconciliation:
         self._task: asyncio.Task[None] | None = None
         self._sources: dict[str, tuple[Term, Reconciler]] = {}
         self._again_seconds = AGAIN_SECONDS
+        self._interrupted = Lasting("reconciliation_interrupted", "reconciliation_goes_on")
         self._complaint = ""
         """What was said last of a stream that cannot be read."""
 
@@ -90,10 +92,11 @@ class Reconciliation:
                 if await self._in_thread(self._leadership.take):
                     await self._term()
                 else:
+                    self._interrupted.succeeded()
                     await self._pause(WAIT_SECONDS)
                 continue
             except* StoreUnavailable as errors:
-                log.warning("reconciliation_interrupted", reason=str(errors.exceptions[0]))
+                self._interrupted.met(str(errors.exceptions[0]))
             except* SourceUnreadable as errors:
                 # Without the lead: an instance of the version that can read the stream may have it.
                 again_seconds = self._back_off(str(errors.exceptions[0]))
@@ -171,6 +174,7 @@ class Reconciliation:
                 if not await self._in_thread(self._leadership.still_holds):
                     raise StoreUnavailable("the lock of the leading instance is lost")
                 await self._in_thread(self._note_health, self._progress())
+                self._interrupted.succeeded()
             await self._pause(max(0.0, began + TICK_SECONDS - time.monotonic()))
 
     def _follow(self, follower: Follower) -> bool:

@@ -202,6 +202,7 @@ class SettingsTable(_Table):
     ] = Field(default=[])
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8640"
     metrics_scope: MetricsScope = "read"
+    max_connections: Annotated[int, Field(ge=64, le=1_000_000)] = 4096
     max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * MIB)] = 64 * MIB
     rejected_bytes: Annotated[int, Field(ge=0, le=MIB)] = 65_536
     store_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 4.0

@@ -55,6 +55,7 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "seal_keys", [MASK] * len(settings.seal_keys) or MADE
     yield "listen", str(settings.listen)
     yield "metrics_scope", settings.metrics_scope
+    yield "max_connections", settings.max_connections
     yield "max_body_bytes", settings.max_body_bytes
     yield "rejected_bytes", settings.rejected_bytes
     yield "store_wait_seconds", settings.store_wait_seconds

@@ -87,6 +87,7 @@ class Settings:
     policy: Policy
     api_keys: tuple[ApiKeySettings, ...]
     metrics_scope: MetricsScope
+    max_connections: int
     max_body_bytes: int
     rejected_bytes: int
     store_wait_seconds: float
