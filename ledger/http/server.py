@@ -109,9 +109,13 @@ class HttpServer:
         self._granian = _Granian(self._serve_one, bound, most)
         self._serving: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Listen: from here on nobody is refused."""
+    def listen(self) -> None:
+        """From here on nobody is refused; who comes waits for `start`."""
         self._socket.listen(BACKLOG)
+
+    def start(self) -> None:
+        """Listen, and answer."""
+        self.listen()
         # What an instance that stopped earlier left with the port would send everybody to one of us.
         _set_option(self._socket, DETACH_REUSEPORT_BPF, struct.pack("@i", 0))
         self._serving = asyncio.create_task(self._granian.serve())

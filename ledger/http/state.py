@@ -30,6 +30,8 @@ class Services:
 
     settings: Settings
     instance: str
+    ledger_id: str
+    """Whose requests may come to this port: those of all instances of this ledger."""
     ledger: Ledger
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
     reader: PresenceReader

@@ -27,7 +27,8 @@ log = structlog.get_logger()
 PAGE = 2_000
 
 FAR_BEHIND = 200_000
-"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event."""
+"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event; so they
+are where it was ahead, since the ledger went back."""
 
 SPACING = round(SPACING_SECONDS * SECOND)
 
@@ -62,21 +63,36 @@ class Follower:
         self._names = set(names)
         self._known_kinds = ledger.events_mapper.known_kinds
         with ledger.connection() as connection:
-            self.position = looks.followed(connection)
+            position = looks.followed(connection)
             row = connection.execute(HEAD).fetchone()
             assert row is not None
             head = row[0]
-            if head - self.position > FAR_BEHIND:
+            if not 0 <= head - position <= FAR_BEHIND:
                 with connection.transaction():
                     looks.add_everybody(connection.cursor())
                     looks.note_followed(connection.cursor(), head)
-                self.position = head
 
     def follow(self, states: Mapping[str, SourceState]) -> bool:
         """Hear the next page of events; False once there is none. `states` gives the policies and profiles."""
-        rows = self._ledger.events_recorder.ledger_rows(after=self.position, limit=PAGE)
-        if not rows:
-            return False
+        with self._ledger.connection() as connection, connection.transaction():
+            # Read where it is noted, not remembered: the database may have been replaced by an older one.
+            after = looks.followed(connection)
+            rows = self._ledger.events_recorder.ledger_rows(after=after, limit=PAGE, connection=connection)
+            if not rows:
+                return False
+            heard, unreadable = self._heard(rows, states)
+            cursor = connection.cursor()
+            for name, users in heard.items():
+                looks.hear(cursor, name, users, SPACING)
+            looks.note_followed(cursor, rows[-1].position)
+        if unreadable:
+            self._complain(unreadable)
+        return len(rows) == PAGE
+
+    def _heard(
+        self, rows: Sequence[StoredRow], states: Mapping[str, SourceState]
+    ) -> tuple[_Agendas, Sequence[StoredRow]]:
+        """What a page says of users, and the events that cannot be read."""
         heard: _Agendas = {name: {} for name in self._names}
         unreadable = []
         for row in rows:
@@ -86,16 +102,8 @@ class Follower:
                 self._hear(heard, row, states)
             except (UnreadableEvent, msgspec.DecodeError, UnicodeDecodeError):
                 unreadable.append(row)
-        if unreadable:
-            self._hear_of_unreadable(heard, unreadable, states)
-        position = rows[-1].position
-        with self._ledger.connection() as connection, connection.transaction():
-            cursor = connection.cursor()
-            for name, users in heard.items():
-                looks.hear(cursor, name, users, SPACING)
-            looks.note_followed(cursor, position)
-        self.position = position
-        return len(rows) == PAGE
+        self._hear_of_unreadable(heard, unreadable, states)
+        return heard, unreadable
 
     def _hear(self, heard: _Agendas, row: StoredRow, states: Mapping[str, SourceState]) -> None:
         """Hear a user's event. Raises UnreadableEvent, or what the decoder does."""
@@ -123,6 +131,8 @@ class Follower:
             for name, source in states.items():
                 due_at = due_of("normal", source.policy, at)
                 heard[name].setdefault(row.stream.removeprefix(USER_PREFIX), Heard(at, due_at))
+
+    def _complain(self, rows: Sequence[StoredRow]) -> None:
         try:
             self._ledger.event(rows[0])
         except UnreadableEvent as error:
