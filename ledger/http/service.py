@@ -25,6 +25,7 @@ from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
 from ledger.http.descriptors import room_for
 from ledger.http.follow import Orders
+from ledger.http.forwarding import Forwarding
 from ledger.http.neighbours import Neighbour
 from ledger.http.outages import Outages
 from ledger.http.projector import ProjectorProcess
@@ -89,6 +90,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
         await announcing.start()
         stack.push_async_callback(announcing.stop)
+        stack.push_async_callback(services.forwarding.close)
         watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
         watch.start()
         stack.push_async_callback(watch.stop)
@@ -192,6 +194,7 @@ def _services(
         clock=clock,
         large_bodies=asyncio.Semaphore(LARGE_BODIES),
         counters=counters,
+        forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
         refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),
         outages=Outages.none_yet(),
         hook_secrets=secrets_of,

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.http.counters import Counters
+from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
 from ledger.http.readiness import Streams
 from ledger.http.refusals import Refusals
@@ -47,6 +48,7 @@ class Services:
     large_bodies: Semaphore
     """Lets so many large questions be read at once."""
     counters: Counters
+    forwarding: Forwarding
     refusals: Refusals
     outages: Outages
     hook_secrets: Mapping[tuple[str, str], Sequence[str]]

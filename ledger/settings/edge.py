@@ -27,7 +27,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
 
 
-SECRET_KEYS = frozenset({"database_url", "webhook_secret", "token", "key", "seal_keys"})
+SECRET_KEYS = frozenset({"database_url", "forward_url", "webhook_secret", "token", "key", "seal_keys"})
 """No message and no listing shows the value of one of these."""
 
 
@@ -91,6 +91,15 @@ def _api_url(value: str) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("must be an address alone; the managerToken goes into `token`")
     return value.rstrip("/")
+
+
+def _forward_url(value: str) -> str:
+    parts = _split(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL like http://app:8090/v1/webhook")
+    if parts.query or parts.fragment:
+        raise ValueError("must have no query: the event's name comes in the one that WuKongIM sends")
+    return value
 
 
 def _database_url(value: str) -> str:
@@ -171,6 +180,8 @@ class SourceTable(_Table):
         AfterValidator(_some),
         BeforeValidator(_as_list),
     ] = Field(default=[])
+    forward_url: Annotated[str, AfterValidator(_forward_url)] | None = None
+    forward_presence: bool = False
     api_ca_file: Annotated[str, AfterValidator(_file_path)] | None = None
     nodes: Annotated[list[NodeTable], AfterValidator(_some)] = [NodeTable(name=DEFAULT_NODE)]
 

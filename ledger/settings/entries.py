@@ -56,6 +56,15 @@ def mask_url(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}{at}{address}", query=_PASSWORD.sub(MASK, parts.query)))
 
 
+def _masked_address(url: str | None) -> str | None:
+    """An http(s) address that was checked at the edge, without the password that it may hold."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    user, at, address = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{MASK}@{address}" if at else address))
+
+
 def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "data_dir", str(settings.data_dir)
     yield "database_url", mask_url(settings.database_url)
@@ -76,6 +85,8 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
         yield f"{here}.name", source.name
         yield f"{here}.profile", source.profile.value
         yield f"{here}.webhook_secret", [MASK] * len(source.webhook_secrets) or MADE
+        yield f"{here}.forward_url", _masked_address(source.forward_url)
+        yield f"{here}.forward_presence", source.forward_presence
         for number, node in enumerate(source.nodes):
             yield f"{here}.nodes[{number}].name", node.name
             yield f"{here}.nodes[{number}].api_url", node.api_url

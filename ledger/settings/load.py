@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -60,7 +61,7 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None, f
     except ValidationError as error:
         raise places.error(of_validation(error)) from None
     bases = Bases(file.path.parent if file else folder, folder, places.origins())
-    if problems := [*_duplicates(table), *authorities.problems(bases, table)]:
+    if problems := [*_duplicates(table), *_aimless(table), *authorities.problems(bases, table)]:
         raise places.error(problems)
     return _settings(table, file, places.origins(), bases)
 
@@ -164,6 +165,24 @@ def _duplicates(table: SettingsTable) -> Iterator[Problem]:
         seen.setdefault(api_key.key, name)
 
 
+def _aimless(table: SettingsTable) -> Iterator[Problem]:
+    """Forwarding that leads nowhere, or round in a circle."""
+    for index, source in enumerate(table.sources):
+        if source.forward_presence and source.forward_url is None:
+            yield Problem(("sources", index, "forward_presence"), "needs a forward_url to forward to")
+        if source.forward_url is not None and _is_ours(source.forward_url, table.listen):
+            yield Problem(
+                ("sources", index, "forward_url"),
+                "is the address of presence ledger itself: name where WuKongIM's webhooks went before",
+            )
+
+
+def _is_ours(url: str, listen: str) -> bool:
+    ours, parts = parse_listen(listen), urlsplit(url)
+    here = parts.hostname in {ours.host, "localhost", "127.0.0.1", "::1"}
+    return here and parts.port == ours.port and parts.path.startswith("/hooks/")
+
+
 def _twice(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -210,4 +229,6 @@ def _source(table: SettingsTable, number: int, policy: Policy, bases: Bases, dar
         nodes=nodes,
         dark_seconds=policy.dark_seconds if can_be_asked or dark_is_set else 0.0,
         webhook_secrets=tuple(source.webhook_secret),
+        forward_url=source.forward_url,
+        forward_presence=source.forward_presence,
     )

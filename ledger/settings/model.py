@@ -58,6 +58,10 @@ class SourceSettings:
     """The policy's number, or 0 (never) where nobody set it and no node has an `api_url`."""
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     """Newest first; each of them is accepted."""
+    forward_url: str | None = field(default=None, repr=False)
+    """Where the webhooks of other events go on to; None: nowhere, they are acknowledged."""
+    forward_presence: bool = False
+    """Whether presence goes there, too, after its commit."""
 
     def profile_of(self, node: NodeSettings) -> Profile:
         return node.profile or self.profile

@@ -232,6 +232,18 @@ def test_a_database_urls_password_is_masked(url: str, shown: str) -> None:
     assert mask_url(url) == shown
 
 
+def test_the_business_server_is_shown_without_its_password(folder: Path) -> None:
+    (folder / "presence-ledger.toml").write_text(
+        '[[sources]]\nname = "a"\nforward_url = "https://app:s3cret@host:1/x"\nforward_presence = true\n'
+        '[[sources]]\nname = "b"\nforward_url = "http://host/x"\n[[sources]]\nname = "c"\n'
+    )
+    settings = load(environ={}, folder=folder)
+    assert settings.sources[0].forward_url == "https://app:s3cret@host:1/x"
+    values = {entry.key: entry.value for entry in entries(settings)}
+    shown = [(values[f"sources[{n}].forward_url"], values[f"sources[{n}].forward_presence"]) for n in range(3)]
+    assert shown == [("https://app:********@host:1/x", True), ("http://host/x", False), (None, False)]
+
+
 def test_webhook_secrets_are_those_set_or_the_one_kept(folder: Path, tmp_path: Path) -> None:
     asked: list[str] = []
 
