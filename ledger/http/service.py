@@ -21,6 +21,7 @@ from ledger.http.announcing import Announcing
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
+from ledger.http.database import Database
 from ledger.http.follow import Orders
 from ledger.http.projector import ProjectorProcess
 from ledger.http.readiness import Streams
@@ -37,6 +38,7 @@ from ledger.store import api_keys, migrate, seals
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
 from ledger.store.seal import SealKey, seal_keys
+from ledger.store.session import APPLICATION, AsyncSession, Session
 from projections.reader import LARGE_READS, PresenceReader
 from projections.rule_folds import RuleFolds
 
@@ -66,6 +68,8 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
     Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
     """
     async with AsyncExitStack() as stack:
+        for warned in (await asyncio.to_thread(migrate.examine, database_url)).warnings():
+            log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
         await asyncio.to_thread(migrate.apply, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
         ledger = await asyncio.to_thread(Ledger, database_url, seal_key, LEDGER_CONNECTIONS)
@@ -122,6 +126,7 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Poo
         source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n)) for n in source.nodes]
         for source in settings.sources
     }
+    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry)
     return Services(
         settings=settings,
         instance=instance,
@@ -132,8 +137,9 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Poo
         rule_folds=RuleFolds(),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
-        reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),
+        reconciliation=reconciliation,
         streams=Streams(ledger, [source.name for source in settings.sources]),
+        database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
         counters=counters,
         hook_secrets=secrets_of,
@@ -158,11 +164,15 @@ async def _pools(database_url: str) -> AsyncIterator[Pools]:
     options: dict[str, Any] = {
         "timeout": CONNECT_SECONDS,
         "reconnect_timeout": RECONNECT_SECONDS,
-        "kwargs": {"autocommit": True, "connect_timeout": 5, "application_name": "presence-ledger reader"},
+        "kwargs": {"autocommit": True, "application_name": f"{APPLICATION} reader"},
         "open": False,
     }
-    short: Pool = AsyncConnectionPool(database_url, min_size=1, max_size=READ_CONNECTIONS, **options)
-    large: LargePool = ConnectionPool(database_url, min_size=0, max_size=LARGE_READS, **options)
+    short: Pool = AsyncConnectionPool(
+        database_url, connection_class=AsyncSession, min_size=1, max_size=READ_CONNECTIONS, **options
+    )
+    large: LargePool = ConnectionPool(
+        database_url, connection_class=Session, min_size=0, max_size=LARGE_READS, **options
+    )
     async with short:
         with large:
             yield Pools(short, large)

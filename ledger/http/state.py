@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.http.counters import Counters
+from ledger.http.database import Database
 from ledger.http.readiness import Streams
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
@@ -38,6 +39,7 @@ class Services:
     writer: Writer
     reconciliation: Reconciliation
     streams: Streams
+    database: Database
     clock: Clock
     counters: Counters
     hook_secrets: Mapping[tuple[str, str], Sequence[str]]

@@ -6,8 +6,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+import structlog
+
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
+
+log = structlog.get_logger()
 
 AWAY = "PostgreSQL does not answer"
 
@@ -42,7 +46,7 @@ class Intake:
     """A bounded queue. Where it is full, a request waits for room, which slows its sender down; nothing is dropped.
 
     `submit` runs in the event loop, everything else in the writer's thread. A request gives up after `wait_seconds` in
-    which the writer got nowhere: the store is away, and its sender's own time-out is near.
+    which nothing was committed: the store is away, and its sender's own time-out is near.
     """
 
     def __init__(self, max_items: int, max_bytes: int, wait_seconds: float) -> None:
@@ -61,6 +65,7 @@ class Intake:
         self._progressed_at = time.monotonic()
         self._why = AWAY
         """Why the last attempt to commit failed, since one succeeded."""
+        self._fails = False
 
     async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> None:
         """Return once the webhook is in the ledger. Raises StoreUnavailable."""
@@ -139,17 +144,33 @@ class Intake:
                 if taken and (items > max_items or size > max_bytes):
                     break
                 taken.append(self._queue.popleft())
-        self.progressed()
         return taken
 
     def progressed(self) -> None:
-        """The writer got on with its work: who waits may wait on."""
+        """PostgreSQL took something: who waits may wait on. What is begun, read or judged is no progress."""
         self._progressed_at = time.monotonic()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why webhooks cannot be committed, None as long as the last attempt did not fail."""
+        return self._why if self._fails else None
+
+    def failing(self, error: Exception) -> None:
+        """An attempt to commit failed."""
+        if not self._fails:
+            log.warning("commits_fail", reason=str(error))
+        self._why, self._fails = str(error), True
+
+    def recovered(self) -> None:
+        """PostgreSQL takes what is written."""
+        if self._fails:
+            log.info("commits_again")
+        self._why, self._fails = AWAY, False
 
     def succeed(self, tickets: Sequence[Ticket]) -> None:
         """The tickets are in the ledger."""
         self.progressed()
-        self._why = AWAY
+        self.recovered()
         self._loop.call_soon_threadsafe(self._finish, list(tickets), None)
 
     def fail(self, tickets: Sequence[Ticket], error: Exception) -> None:
@@ -158,7 +179,7 @@ class Intake:
 
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
         """Those that somebody still waits for after this error; the others are over. After closing, none."""
-        self._why = str(error)
+        self.failing(error)
         wanted = [ticket for ticket in tickets if ticket.waiters and not self._closed]
         over = [ticket for ticket in tickets if ticket not in wanted]
         if over:

@@ -21,7 +21,7 @@ import psutil
 import psycopg
 
 from ledger.errors import EmbeddedPostgresError
-from ledger.store import postgres_config, postmaster
+from ledger.store import postgres_config, postmaster, session
 from ledger.store.cluster import failure, make_cluster
 from ledger.store.data_folder import DataFolder, unusable
 from ledger.store.postgres_config import DATABASE, ROLE
@@ -222,7 +222,7 @@ class EmbeddedPostgres:
 
     def _answers(self) -> bool:
         try:
-            with psycopg.connect(self.url(), connect_timeout=3, autocommit=True) as connection:
+            with session.connect(self.url(), "start", connect_timeout=3) as connection:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError as error:
             if "authentication failed" in str(error):

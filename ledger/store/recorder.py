@@ -15,11 +15,13 @@ from uuid import UUID
 from eventsourcing.persistence import Notification, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Connection, Cursor
+from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow, dict_row, tuple_row
 
 from ledger.store import seals
 from ledger.store.rows import PackedRows, Rows
 from ledger.store.seal import Chain, SealKey
+from ledger.store.session import DURABLY
 
 CHANNEL = "events"
 """Notified at each commit, without a payload."""
@@ -33,8 +35,13 @@ LOCK_SECONDS = 5.0
 PATIENT_LOCK_SECONDS = 15.0
 """The same where giving up costs more than waiting: the largest body holds the lock for several seconds."""
 
-# The condition holds before anything is selected, so the bound is in force when the lock is waited for.
-_LOCK = "SELECT pg_advisory_xact_lock(%s) WHERE set_config('lock_timeout', %s, true) IS NOT NULL"
+# The condition holds before anything is selected, so the bound is in force when the lock is waited for. That the commit
+# survives a crash is said in its own transaction: whatever a session was set to, an answer has been given for it.
+_LOCK: LiteralString = f"""
+SELECT pg_advisory_xact_lock(%s)
+ WHERE set_config('lock_timeout', %s, true) IS NOT NULL
+   AND set_config('synchronous_commit', {DURABLY}, true) IS NOT NULL
+"""
 
 # A statement of its own, after the lock's: only then its snapshot holds the commits that the lock waited for.
 # What is sealed counts, too: a position is never given twice, not even where the event that had it was removed.
@@ -50,6 +57,13 @@ INSERT INTO events (stream, version, position, kind, payload, recorded_at)
 SELECT stream, version, %s::bigint + number, kind, payload, %s
   FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[])
        WITH ORDINALITY AS appended (stream, version, kind, payload, number)
+"""
+
+_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s) WHERE set_config('lock_timeout', '1s', true) IS NOT NULL"
+
+_TRY_TO_WRITE = """
+INSERT INTO events (stream, version, position, kind, payload, recorded_at)
+VALUES ('a try', 0, 0, 'try', '{}', clock_timestamp())
 """
 
 _STREAM = "SELECT stream, version, kind, payload FROM events WHERE stream = %s"
@@ -161,6 +175,14 @@ class LedgerRecorder(PostgresApplicationRecorder):
             commit = Commit(connection, head, recorded_at, Chain(self._seal_key, sealed))
             yield commit
             commit.seal()
+
+    def try_to_write(self) -> None:
+        """Append an event and take it back. Raises the library's errors where nothing can be stored now."""
+        with self.connection() as connection, connection.transaction(force_rollback=True):
+            row = connection.execute(_TRY_LOCK, (COMMIT_LOCK,)).fetchone()
+            if row is None or not row[0]:
+                raise LockNotAvailable("somebody holds the ledger's lock")
+            connection.execute(_TRY_TO_WRITE)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Append and return the positions. Not retried here: a lost answer to COMMIT would come back as a conflict."""

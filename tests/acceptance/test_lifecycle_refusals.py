@@ -54,7 +54,8 @@ def test_a_database_that_cannot_be_reached(service: Service) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
-        service.configure(database_url=f"postgresql://somebody:{PASSWORD}@127.0.0.1:{port}/ledger")
+        url = f"postgresql://somebody:{PASSWORD}@127.0.0.1:{port}/ledger"
+        service.configure(database_url=url, database_wait_seconds=0.1)
         said = refusal(service)
     assert "PostgreSQL did not answer" in said
     assert "Check database_url" in said
