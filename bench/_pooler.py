@@ -7,7 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote
+
+from psycopg.conninfo import conninfo_to_dict
 
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 _ASKS = {3, 5, 10, 11}
@@ -54,7 +56,7 @@ class _Wire:
 
 
 class _Pooler:
-    def __init__(self, server: tuple[str, int], by_transaction: bool) -> None:
+    def __init__(self, server: tuple[str, int] | str, by_transaction: bool) -> None:
         self._server = server
         self._by_transaction = by_transaction
         self._guard = threading.Lock()
@@ -98,7 +100,7 @@ class _Pooler:
             first = client.startup()
         if struct.unpack("!i", first[:4])[0] == _CANCEL:
             return None
-        server = _Wire(socket.create_connection(self._server))
+        server = _Wire(_connected(self._server))
         with self._guard:
             self._open.append(server.end)
         server.end.sendall(struct.pack("!i", len(first) + 4) + first)
@@ -124,6 +126,14 @@ class _Pooler:
             self._free.append(server)
 
 
+def _connected(server: tuple[str, int] | str) -> socket.socket:
+    if not isinstance(server, str):
+        return socket.create_connection(server)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(server)
+    return connection
+
+
 def _transaction(client: _Wire, server: _Wire, asked: _Message) -> None:
     """Hand over what comes until the server is in no transaction. Raises ConnectionError where the client ends."""
     while asked.kind != b"X":
@@ -141,15 +151,14 @@ def _transaction(client: _Wire, server: _Wire, asked: _Message) -> None:
 
 @contextmanager
 def pooled(url: str, *, by_transaction: bool, port: int = 0) -> Iterator[str]:
-    """The URL of a server that listens on TCP, by way of a pooler."""
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    pooler = _Pooler((parts.hostname, parts.port), by_transaction)
+    """The URL of a server by way of a pooler on a port of 127.0.0.1, a free one by default."""
+    found = conninfo_to_dict(url)
+    host, at = str(found["host"]), int(str(found.get("port", 5432)))
+    pooler = _Pooler(f"{host}/.s.PGSQL.{at}" if host.startswith("/") else (host, at), by_transaction)
     with socket.create_server(("127.0.0.1", port)) as listening:
         threading.Thread(target=pooler.serve, args=(listening,), daemon=True).start()
-        credentials = parts.netloc.rpartition("@")[0]
+        user, password, database = (quote(str(found[name]), safe="") for name in ("user", "password", "dbname"))
         try:
-            yield urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{listening.getsockname()[1]}"))
+            yield f"postgresql://{user}:{password}@127.0.0.1:{listening.getsockname()[1]}/{database}"
         finally:
             pooler.close()
