@@ -34,20 +34,20 @@ from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
 from ledger.sources.wukongim.client import QueryNode
-from ledger.store import api_keys, migrate, seals
+from ledger.store import api_keys, migrate, preflight, seals
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
 from ledger.store.seal import SealKey, seal_keys
 from ledger.store.session import APPLICATION, AsyncSession, Session
-from projections.reader import LARGE_READS, PresenceReader
+from projections.reader import PresenceReader
 from projections.rule_folds import RuleFolds
 
 log = structlog.get_logger()
 
-READ_CONNECTIONS = 4
-LEDGER_CONNECTIONS = 10
 PAST_CONNECTIONS = 3
 """Of those of the ledger, for questions about the past."""
+LARGE_IDLE_SECONDS = 10.0
+"""Seldom used, and others may have too few."""
 DRAIN_SECONDS = 2.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -68,16 +68,16 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
     Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
     """
     async with AsyncExitStack() as stack:
-        for warned in (await asyncio.to_thread(migrate.examine, database_url)).warnings():
-            log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
+        sizes = await asyncio.to_thread(_examine, database_url)
         await asyncio.to_thread(migrate.apply, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
-        ledger = await asyncio.to_thread(Ledger, database_url, seal_key, LEDGER_CONNECTIONS)
+        ledger = await asyncio.to_thread(Ledger, database_url, seal_key, sizes.ledger)
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
         _warn_of_another_key(ledger, settings)
-        pools = await stack.enter_async_context(_pools(database_url))
-        services = _services(settings, folder, ledger, pools, database_url)
+        pools = await stack.enter_async_context(_pools(database_url, sizes))
+        past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
+        services = _services(settings, folder, ledger, pools, past, database_url)
         announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
         await announcing.start()
         stack.push_async_callback(announcing.stop)
@@ -106,7 +106,18 @@ async def serve(
             await http.stop()
 
 
-def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Pools, database_url: str) -> Services:
+def _examine(database_url: str) -> preflight.Pools:
+    """Say what is worth a word of the database, and how many connections each pool may hold. Raises DatabaseUnfit."""
+    examined = migrate.examine(database_url)
+    for warned in examined.warnings():
+        log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
+    allowed, _ = preflight.connections(examined.facts)
+    return preflight.pools(allowed)
+
+
+def _services(
+    settings: Settings, folder: DataFolder, ledger: Ledger, pools: Pools, past: int, database_url: str
+) -> Services:
     counters, clock = Counters(), Clock()
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
@@ -133,7 +144,7 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Poo
         ledger=ledger,
         pool=pools.short,
         reader=PresenceReader(pools.short, pools.large, clock.now),
-        past=BoundedSemaphore(PAST_CONNECTIONS),
+        past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
@@ -160,7 +171,7 @@ def _configurations(settings: Settings) -> dict[str, Configuration]:
 
 
 @asynccontextmanager
-async def _pools(database_url: str) -> AsyncIterator[Pools]:
+async def _pools(database_url: str, sizes: preflight.Pools) -> AsyncIterator[Pools]:
     options: dict[str, Any] = {
         "timeout": CONNECT_SECONDS,
         "reconnect_timeout": RECONNECT_SECONDS,
@@ -168,10 +179,10 @@ async def _pools(database_url: str) -> AsyncIterator[Pools]:
         "open": False,
     }
     short: Pool = AsyncConnectionPool(
-        database_url, connection_class=AsyncSession, min_size=1, max_size=READ_CONNECTIONS, **options
+        database_url, connection_class=AsyncSession, min_size=1, max_size=sizes.short, **options
     )
     large: LargePool = ConnectionPool(
-        database_url, connection_class=Session, min_size=0, max_size=LARGE_READS, **options
+        database_url, connection_class=Session, min_size=0, max_size=sizes.large, max_idle=LARGE_IDLE_SECONDS, **options
     )
     async with short:
         with large:

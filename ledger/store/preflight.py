@@ -32,6 +32,15 @@ NEEDED_CONNECTIONS = 5
 USED_CONNECTIONS = 18
 """The most that an instance takes."""
 
+
+class Pools(NamedTuple):
+    """How many connections each pool of an instance may hold; one that leads and one that projects come to them."""
+
+    ledger: int = 10
+    short: int = 4
+    large: int = 2
+
+
 SKEW_SECONDS = 1.0
 """By so much the clocks of service and database may differ before it is said."""
 
@@ -205,6 +214,18 @@ def connections(facts: Facts) -> tuple[int, str]:
         if facts.role_connections is not None:
             limits.append((facts.role_connections, f"CONNECTION LIMIT of the role {facts.user}"))
     return min(limits)
+
+
+def pools(allowed: int) -> Pools:
+    """Pools that leave to those that lead and project what they need, where no more than so many are allowed.
+
+    With the fewest that will do, the one for large reads has none of its own, and waits.
+    """
+    if allowed >= USED_CONNECTIONS:
+        return Pools()
+    rest = allowed - 2
+    short, large = max(1, min(4, rest // 4)), max(1, min(2, rest // 8))
+    return Pools(max(2, min(10, rest - short - large)), short, large)
 
 
 def _warnings(facts: Facts) -> Iterator[Warned]:

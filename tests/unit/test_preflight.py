@@ -10,8 +10,10 @@ from ledger.store.preflight import (
     USED_CONNECTIONS,
     Examined,
     Facts,
+    Pools,
     connections,
     offset_seconds,
+    pools,
     refusal,
     refusals,
 )
@@ -71,6 +73,16 @@ def test_limits_do_not_bind_a_superuser() -> None:
     assert connections(bound)[0] == 1
     assert connections(bound._replace(superuser=True))[0] == 97
     assert list(refusals(FIT._replace(role_connections=NEEDED_CONNECTIONS), makes_tables=True)) == []
+
+
+def test_pools_leave_something_to_those_that_lead_and_project() -> None:
+    for allowed in range(NEEDED_CONNECTIONS, USED_CONNECTIONS + 1):
+        sizes = pools(allowed)
+        assert min(sizes.ledger - 1, sizes.short, sizes.large) >= 1
+        # With five alone, the seldom used one for large reads may be one too many.
+        assert sum(sizes) + 2 <= max(allowed, NEEDED_CONNECTIONS + 1)
+    assert pools(1000) == pools(USED_CONNECTIONS) == Pools()
+    assert sum(Pools()) + 2 == USED_CONNECTIONS
 
 
 @pytest.mark.parametrize(
