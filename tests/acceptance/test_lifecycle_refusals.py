@@ -61,6 +61,14 @@ def test_a_database_that_cannot_be_reached(service: Service) -> None:
     assert "Check database_url" in said
 
 
+def test_a_database_that_is_not_there_is_not_waited_for(service: Service, database_url: str) -> None:
+    service.configure(database_url=database_url.replace("/test_", "/no_test_"))
+    said = refusal(service)
+    assert "PostgreSQL has no such database" in said
+    assert "CREATE DATABASE" in said
+    assert "waiting_for_postgresql" not in service.log()
+
+
 def test_a_schema_two_migrations_newer(service: Service, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as database:
         for _ in range(2):

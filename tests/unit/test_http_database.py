@@ -87,7 +87,9 @@ def test_after_a_commit_that_failed_it_tries_until_it_is_over(world: World) -> N
             world.look()
     world.takes_writes = True
     world.look()
-    assert (world.intake.trouble, world.tried) == (None, 3)
+    assert world.tried == 3
+    world.look()
+    assert world.tried == 3
 
 
 def test_a_database_that_is_read_only_is_not_ready_before_a_webhook_fails(world: World) -> None:
@@ -106,8 +108,7 @@ def test_clocks_that_differ_are_said_once_until_they_agree_again(world: World) -
     with capture_logs() as logs:
         for ahead in (0.5, 3.0, 4.0, 0.0, -5.0):
             world.pool.ahead = ahead
-            offset = world.look()
+            assert abs(world.look() - ahead) < 1
     assert [log["event"] for log in logs] == ["clock_skew", "clock_skew"]
     assert "ahead of this machine's" in logs[0]["reason"]
     assert "behind this machine's" in logs[1]["reason"]
-    assert offset < -4
