@@ -69,31 +69,31 @@ class Intake:
 
     async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> None:
         """Return once the webhook is in the ledger. Raises StoreUnavailable."""
+        deadline = time.monotonic() + self._wait_seconds
         ticket = self._in_flight.get((source, node, body))
         if ticket is None:
             ticket = Ticket(delivery, source, node, received_at, body, self._loop.create_future())
             self._in_flight[ticket.key] = ticket
             ticket.waiters += 1
             try:
-                await self._enter(ticket)
+                await self._enter(ticket, deadline)
             except BaseException:
                 self._leave(ticket)
                 raise
         else:
             ticket.waiters += 1
         try:
-            await self._wait(ticket)
+            await self._wait(ticket, deadline)
         finally:
             ticket.waiters -= 1
 
-    async def _enter(self, ticket: Ticket) -> None:
+    async def _enter(self, ticket: Ticket, deadline: float) -> None:
         """Queue a ticket once there is room; one larger than the whole queue enters an empty one."""
-        deadline = time.monotonic() + self._wait_seconds
         async with self._room:
             while not self._has_room(ticket):
                 left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
                 if left <= 0:
-                    raise StoreUnavailable("the ledger is behind: its queue stayed full")
+                    raise self._given_up("the ledger is behind: its queue stayed full")
                 try:
                     await asyncio.wait_for(self._room.wait(), left)
                 except TimeoutError:
@@ -111,16 +111,21 @@ class Intake:
             return True
         return self._items + ticket.items <= self._max_items and self._bytes + len(ticket.body) <= self._max_bytes
 
-    async def _wait(self, ticket: Ticket) -> None:
-        deadline = time.monotonic() + self._wait_seconds
+    async def _wait(self, ticket: Ticket, deadline: float) -> None:
         while True:
             left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
             if left <= 0:
-                raise StoreUnavailable(self._why)
+                raise self._given_up(self._why)
             try:
                 return await asyncio.wait_for(asyncio.shield(ticket.done), left)
             except TimeoutError:
                 continue
+
+    def _given_up(self, why: str) -> StoreUnavailable:
+        """Nothing was committed for so long: an attempt may hang, and have no end that would tell."""
+        error = StoreUnavailable(why)
+        self.failing(error)
+        return error
 
     def _leave(self, ticket: Ticket) -> None:
         """A ticket that never entered: whoever joined it must not wait for ever."""

@@ -27,6 +27,7 @@ from tests.support.ledgers import (
     configure,
     end_sessions,
     items_of,
+    lock_held,
     opened,
     running,
     wait_until,
@@ -185,6 +186,19 @@ def test_a_table_locked_by_somebody_refuses_in_time(
     asyncio.run(run())
     assert items_of(ledger)[-1] == "u-0-1-4-1-1"
     assert_consistent(ledger)
+
+
+def test_a_commit_that_hangs_is_trouble_before_it_ends(ledger: Ledger, database_url: str) -> None:
+    async def run() -> None:
+        async with running(ledger, bounds=Bounds(wait_seconds=WAIT_SECONDS)) as instance:
+            with lock_held(database_url):
+                await refused(instance.post, b'["u-0-1-1-1-1"]')
+                assert instance.intake.trouble is not None
+                assert not takes_writes(ledger)
+            wait_until(lambda: items_of(ledger) == ["u-0-1-1-1-1"], "the commit that hung")
+            wait_until(lambda: instance.intake.trouble is None, "its end")
+
+    asyncio.run(run())
 
 
 def test_a_large_delivery_that_is_begun_again_and_again_keeps_nobody_waiting(
