@@ -5,7 +5,10 @@ session. What would change the meaning of our statements, or what was promised w
 connecting: so it wins over all of them, through a pooler in session mode, too.
 """
 
-from typing import Any, LiteralString, Self
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -26,14 +29,14 @@ _CLIENT: dict[str, Any] = {
 }
 """What libpq does by itself; the URL may say otherwise."""
 
-_NO_TIMEOUT = "SET statement_timeout = 0"
-"""Alone and first: a role's own one may be shorter than what follows."""
+NOT_OURS = "the session cannot be set as it is needed"
 
-_ATTEMPTS = 20
-"""At `_NO_TIMEOUT`, which itself is under the role's."""
+_UNBOUNDED = "-c statement_timeout=0"
+"""How a session begins whose own time-out is shorter than to set it takes. Not always: poolers refuse `options`."""
 
 _PINNED = (
     # What is kept waiting on purpose sets a bound of its own.
+    ("statement_timeout", "0", 0),
     ("lock_timeout", "0", 0),
     ("idle_in_transaction_session_timeout", "0", 0),
     ("idle_session_timeout", "0", 14),
@@ -51,14 +54,14 @@ _PINNED = (
     ("standard_conforming_strings", "on", 0),
     # A policy that hides rows is an error, not a shorter answer.
     ("row_security", "off", 0),
-    ("jit", "off", 0),
+    ("jit", "off", 11),
     # The server's half of the keepalives: a client that vanished must not keep the ledger's lock.
     ("tcp_keepalives_idle", "2", 0),
     ("tcp_keepalives_interval", "1", 0),
     ("tcp_keepalives_count", "3", 0),
-    ("tcp_user_timeout", "5000", 0),
+    ("tcp_user_timeout", "5000", 12),
 )
-"""Name, value, and the version of PostgreSQL that brought it, where an older one is still taken."""
+"""Name, value, and the version of PostgreSQL that brought it: a server that is too old is told so by the preflight."""
 
 DURABLY: LiteralString = (
     "CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END"
@@ -89,16 +92,17 @@ class Session(psycopg.Connection[TupleRow]):
 
     @classmethod
     def connect(cls, conninfo: str = "", *, autocommit: bool = False, **kwargs: Any) -> Self:
-        connection = super().connect(conninfo, autocommit=True, **_parameters(conninfo, kwargs))
+        parameters = _parameters(conninfo, kwargs)
         try:
-            for attempt in range(_ATTEMPTS):
-                try:
-                    connection.execute(_NO_TIMEOUT)
-                    break
-                except psycopg.errors.QueryCanceled:
-                    if attempt == _ATTEMPTS - 1:
-                        raise
-            connection.execute(_statements(connection.info.server_version))
+            return cls._set(super().connect(conninfo, autocommit=True, **parameters), autocommit)
+        except psycopg.errors.QueryCanceled:
+            return cls._set(super().connect(conninfo, autocommit=True, **_unbounded(conninfo, parameters)), autocommit)
+
+    @staticmethod
+    def _set(connection: "SessionT", autocommit: bool) -> "SessionT":
+        try:
+            with _in_words():
+                connection.execute(_statements(connection.info.server_version))
             connection.autocommit = autocommit
         except BaseException:
             connection.close()
@@ -111,21 +115,27 @@ class AsyncSession(psycopg.AsyncConnection[TupleRow]):
 
     @classmethod
     async def connect(cls, conninfo: str = "", *, autocommit: bool = False, **kwargs: Any) -> Self:
-        connection = await super().connect(conninfo, autocommit=True, **_parameters(conninfo, kwargs))
+        parameters = _parameters(conninfo, kwargs)
         try:
-            for attempt in range(_ATTEMPTS):
-                try:
-                    await connection.execute(_NO_TIMEOUT)
-                    break
-                except psycopg.errors.QueryCanceled:
-                    if attempt == _ATTEMPTS - 1:
-                        raise
-            await connection.execute(_statements(connection.info.server_version))
+            return await cls._set(await super().connect(conninfo, autocommit=True, **parameters), autocommit)
+        except psycopg.errors.QueryCanceled:
+            parameters = _unbounded(conninfo, parameters)
+            return await cls._set(await super().connect(conninfo, autocommit=True, **parameters), autocommit)
+
+    @staticmethod
+    async def _set(connection: "AsyncSessionT", autocommit: bool) -> "AsyncSessionT":
+        try:
+            with _in_words():
+                await connection.execute(_statements(connection.info.server_version))
             await connection.set_autocommit(autocommit)
         except BaseException:
             await connection.close()
             raise
         return connection
+
+
+SessionT = TypeVar("SessionT", bound=Session)
+AsyncSessionT = TypeVar("AsyncSessionT", bound=AsyncSession)
 
 
 def connect(url: str, name: str = "", *, autocommit: bool = True, **parameters: Any) -> Session:
@@ -142,6 +152,21 @@ def _parameters(url: str, given: dict[str, Any]) -> dict[str, Any]:
         # After a fail-over the first of several hosts may be a standby.
         chosen["target_session_attrs"] = said.get("target_session_attrs", "read-write")
     return chosen | given | {"client_encoding": "UTF8"}
+
+
+def _unbounded(url: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The same for a session that has no time-out from its begin on."""
+    said = database_url.read(url).get("options") or os.environ.get("PGOPTIONS", "")
+    return parameters | {"options": f"{said} {_UNBOUNDED}".lstrip()}
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """A server that does not know a setting of ours is one that cannot be worked with, not a defect of a statement."""
+    try:
+        yield
+    except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
+        raise psycopg.OperationalError(f"{NOT_OURS}: {error}") from error
 
 
 def _statements(server_version: int) -> str:

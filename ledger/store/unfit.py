@@ -9,6 +9,7 @@ from typing import NamedTuple
 import psycopg
 
 from ledger.errors import StoreUnavailable
+from ledger.store.session import NOT_OURS
 
 
 class DatabaseUnfit(StoreUnavailable):
@@ -45,6 +46,10 @@ class PooledByTransaction(DatabaseUnfit):
 
 class ServerTooOld(DatabaseUnfit):
     """The server is of a version that lacks what is needed."""
+
+
+class SessionRefused(DatabaseUnfit):
+    """The server does not know, or does not allow, what a session of ours is set to."""
 
 
 class _Refusal(NamedTuple):
@@ -104,6 +109,12 @@ _REFUSALS = (
         DatabaseReadOnly,
         "No host of database_url takes writes",
         "Promote one, or name the address of the primary.",
+    ),
+    _Refusal(
+        re.compile(NOT_OURS),
+        SessionRefused,
+        "This server is not PostgreSQL, or keeps the role from what it needs",
+        "Name a PostgreSQL in database_url.",
     ),
     _Refusal(
         re.compile(r"unsupported startup parameter|transaction blocks not allowed in statement pooling"),

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ledger.store import migrate, session
+from ledger.store import migrate, preflight, session
 from ledger.store.session import AsyncSession
+from ledger.store.unfit import SessionRefused
 from tests.support import pg
 from tests.support.ledgers import assert_consistent, configure, items_of, opened, running
 
@@ -109,6 +110,22 @@ def test_whatever_is_set_the_session_is_ours(database_url: str, environment: Non
     assert asyncio.run(shown()) == OURS
 
 
+def test_a_time_out_shorter_than_setting_it_takes(
+    database_url: str, environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_on_database(database_url, {"statement_timeout": "1"})
+    statements = session._statements
+    monkeypatch.setattr(session, "_statements", lambda version: f"SELECT pg_sleep(0.02); {statements(version)}")
+    with session.connect(database_url) as connection:
+        assert dict(connection.execute(SHOWN, (list(OURS),)).fetchall()) == OURS
+
+    async def shown() -> dict[str, str]:
+        async with await AsyncSession.connect(database_url) as reading:
+            return dict(await (await reading.execute(SHOWN, (list(OURS),))).fetchall())
+
+    assert asyncio.run(shown()) == OURS
+
+
 @pg.on_every_server
 def test_the_ledger_is_the_same_whatever_is_set(empty_database_url: str, environment: None) -> None:
     url = empty_database_url
@@ -146,6 +163,14 @@ def test_a_commit_survives_a_crash_whatever_its_session_was_set_to_since(databas
             connection.execute("SET synchronous_commit = off")
         with ledger.events_recorder.commit() as commit:
             assert commit.connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
+
+
+def test_a_server_that_does_not_know_a_setting_is_told_by_name(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_PINNED", (("no_such_setting", "on", 0),))
+    with pytest.raises(SessionRefused, match='unrecognized configuration parameter "no_such_setting"'):
+        preflight.await_database(database_url, 300, lambda _: None)
 
 
 class Schemas:

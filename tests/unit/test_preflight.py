@@ -137,6 +137,11 @@ SERVER = 'connection failed: connection to server at "10.0.0.5", port 5432 faile
         ("server does not support SSL, but SSL was required", unfit.AccessRefused, "sslmode"),
         ('FATAL:  database "ledger" does not exist', unfit.DatabaseMissing, "CREATE DATABASE"),
         ("FATAL:  conversion between UTF8 and MULE_INTERNAL is not supported", unfit.WrongEncoding, "ENCODING 'UTF8'"),
+        (
+            'the session cannot be set as it is needed: unrecognized configuration parameter "jit"',
+            unfit.SessionRefused,
+            "not PostgreSQL",
+        ),
         ("session is read-only", unfit.DatabaseReadOnly, "No host of database_url takes writes"),
         ("FATAL:  unsupported startup parameter: extra", unfit.PooledByTransaction, "pool_mode = session"),
     ],
