@@ -13,6 +13,7 @@ from ledger.errors import StoreUnavailable
 from ledger.ingest.intake import Intake
 from ledger.store.ledger import Ledger, translated
 from ledger.store.preflight import CLOCK_WAY_OUT, SKEW_SECONDS, offset_seconds, skew_in_words
+from ledger.store.trial import try_to_write
 
 log = structlog.get_logger()
 
@@ -58,8 +59,7 @@ class Database:
         return offset
 
     def _try_to_write(self) -> None:
-        with translated():
-            self._ledger.events_recorder.try_to_write()
+        try_to_write(self._ledger)
         self._intake.recovered()
 
     def _note(self, offset: float) -> None:

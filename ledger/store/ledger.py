@@ -105,6 +105,8 @@ def translated() -> Iterator[None]:
             raise StoreUnavailable(LOCKED) from error
         if isinstance(cause, psycopg.errors.DiskFull):
             raise StoreFull("PostgreSQL has no space left on its disk; free some, nothing accepted is lost") from error
+        if isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith(_TOO_MUCH):
+            raise
         away = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
         if isinstance(cause, _CHANGED):
             raise StoreUnavailable(f"PostgreSQL refuses: {_first_line(cause)}") from error
@@ -117,6 +119,9 @@ LOCKED = (
     "somebody else holds the ledger's lock, as an import does while it writes its slice; nothing was stored, try again"
     " once that is over"
 )
+
+_TOO_MUCH = "54"
+"""The class of what is too large or too complex for PostgreSQL, whenever it is asked."""
 
 _CHANGED = (
     psycopg.InternalError,

@@ -15,7 +15,6 @@ from uuid import UUID
 from eventsourcing.persistence import Notification, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Connection, Cursor
-from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow, dict_row, tuple_row
 
 from ledger.store import seals
@@ -57,13 +56,6 @@ INSERT INTO events (stream, version, position, kind, payload, recorded_at)
 SELECT stream, version, %s::bigint + number, kind, payload, %s
   FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[])
        WITH ORDINALITY AS appended (stream, version, kind, payload, number)
-"""
-
-_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s) WHERE set_config('lock_timeout', '1s', true) IS NOT NULL"
-
-_TRY_TO_WRITE = """
-INSERT INTO events (stream, version, position, kind, payload, recorded_at)
-VALUES ('a try', 0, 0, 'try', '{}', clock_timestamp())
 """
 
 _STREAM = "SELECT stream, version, kind, payload FROM events WHERE stream = %s"
@@ -175,14 +167,6 @@ class LedgerRecorder(PostgresApplicationRecorder):
             commit = Commit(connection, head, recorded_at, Chain(self._seal_key, sealed))
             yield commit
             commit.seal()
-
-    def try_to_write(self) -> None:
-        """Append an event and take it back. Raises the library's errors where nothing can be stored now."""
-        with self.connection() as connection, connection.transaction(force_rollback=True):
-            row = connection.execute(_TRY_LOCK, (COMMIT_LOCK,)).fetchone()
-            if row is None or not row[0]:
-                raise LockNotAvailable("somebody holds the ledger's lock")
-            connection.execute(_TRY_TO_WRITE)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Append and return the positions. Not retried here: a lost answer to COMMIT would come back as a conflict."""

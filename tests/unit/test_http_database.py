@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from ledger.errors import StoreUnavailable
+from ledger.http import database
 from ledger.http.database import Database
 from ledger.ingest.intake import Intake
 from ledger.store.ledger import Ledger
@@ -53,15 +53,14 @@ class World:
         self.leads_not: str | None = None
         self.tried = 0
         self.takes_writes = True
-        recorder = SimpleNamespace(try_to_write=self._try)
         self.database = Database(
-            cast(Ledger, SimpleNamespace(events_recorder=recorder)),
+            cast(Ledger, self),
             cast(Any, self.pool),
             cast(Intake, self.intake),
             lambda: self.leads_not,
         )
 
-    def _try(self) -> None:
+    def try_to_write(self) -> None:
         self.tried += 1
         if not self.takes_writes:
             raise StoreUnavailable("nothing is taken")
@@ -71,7 +70,8 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(database, "try_to_write", World.try_to_write)
     return World()
 
 
