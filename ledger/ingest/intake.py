@@ -22,7 +22,7 @@ Body = tuple[str, str, bytes]
 class Ticket:
     """One webhook in flight; every request that brought the same body waits for its `done`."""
 
-    __slots__ = ("body", "delivery", "done", "items", "node", "received_at", "source", "waiters")
+    __slots__ = ("begun_at", "body", "delivery", "done", "items", "node", "received_at", "source", "waiters")
 
     def __init__(
         self, delivery: str, source: str, node: str, received_at: Instant, body: bytes, done: asyncio.Future[None]
@@ -36,6 +36,8 @@ class Ticket:
         """An estimate from above, before anybody has parsed it."""
         self.done = done
         self.waiters = 0
+        self.begun_at = 0.0
+        """Of a large one: when the store was first asked to take it."""
 
     @property
     def key(self) -> Body:
@@ -113,7 +115,8 @@ class Intake:
 
     async def _wait(self, ticket: Ticket, deadline: float) -> None:
         while True:
-            left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
+            patience = max(self._progressed_at, ticket.begun_at) + self._wait_seconds
+            left = max(deadline, patience) - time.monotonic()
             if left <= 0:
                 raise self._given_up(self._why)
             try:
@@ -154,6 +157,11 @@ class Intake:
     def progressed(self) -> None:
         """PostgreSQL took something: who waits may wait on. What is begun, read or judged is no progress."""
         self._progressed_at = time.monotonic()
+
+    def begun(self, tickets: Sequence[Ticket]) -> None:
+        """Only now PostgreSQL is asked to take what took long to parse: who waits for these may wait on, nobody else."""
+        for ticket in tickets:
+            ticket.begun_at = time.monotonic()
 
     @property
     def trouble(self) -> str | None:

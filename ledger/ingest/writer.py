@@ -224,6 +224,8 @@ class Writer:
         self._intake.fail(work.tickets, refused)
 
     def _attempt(self, work: Work, doubtful: bool) -> Sequence[Look]:
+        if not doubtful and self._goes_in_parts(work):
+            self._intake.begun(work.tickets)
         with self._reading_beside(work) as beside, self._ledger.events_recorder.commit() as commit:
             if doubtful and commit.holds_delivery(work.tickets[0].delivery):
                 return ()
