@@ -159,7 +159,7 @@ class Intake:
         self._progressed_at = time.monotonic()
 
     def begun(self, tickets: Sequence[Ticket]) -> None:
-        """Only now PostgreSQL is asked to take what took long to parse: who waits for these may wait on, nobody else."""
+        """Only now PostgreSQL is asked for what took long to parse: who waits for these may wait on, nobody else."""
         for ticket in tickets:
             ticket.begun_at = time.monotonic()
 
