@@ -2,6 +2,7 @@
 
 from ledger.database_url import masked as mask_url
 from ledger.settings.entries import Entry, entries
+from ledger.settings.exposed import exposed_file
 from ledger.settings.kept import ADMIN_KEY_FILE, SEAL_KEY_FILE, known_seal_keys, sealing_key, webhook_secrets
 from ledger.settings.load import FILE_NAME, load
 from ledger.settings.model import (
@@ -34,6 +35,7 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "entries",
+    "exposed_file",
     "known_seal_keys",
     "load",
     "mask_url",
