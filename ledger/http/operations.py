@@ -109,7 +109,7 @@ def list_sources(request: Request) -> Response:
         ]
     body = {
         "items": [source.view() for source in found],
-        "forbidden_since_start": services.counters.forbidden_count(),
+        "forbidden_since_start": services.refusals.number(),
     }
     return Response(msgspec.json.encode(body), media_type="application/json")
 
@@ -226,6 +226,10 @@ class SourceView:
             )
         if self._webhooks_are_silent:
             yield "webhooks have stopped while queries answer: look at the webhook's address and secret on the nodes"
+        for name, words in self._noted.get("profile_mismatches", {}).items():
+            profile = state.node_profiles.get(name)
+            if profile is not None:
+                yield f"{name}: its profile is {profile}, but {words}: set `profile` to the version that runs there"
         for name in state.node_profiles:
             yield from self._reasons_of(name)
         for name in state.retired:

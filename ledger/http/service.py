@@ -22,9 +22,12 @@ from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
 from ledger.http.database import Database
+from ledger.http.descriptors import room_for
 from ledger.http.follow import Orders
+from ledger.http.outages import Outages
 from ledger.http.projector import ProjectorProcess
 from ledger.http.readiness import Streams
+from ledger.http.refusals import Refusals
 from ledger.http.server import HttpServer
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
@@ -33,7 +36,7 @@ from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
-from ledger.sources.wukongim.client import QueryNode
+from ledger.sources.wukongim.query_node import QueryNode
 from ledger.store import api_keys, migrate, preflight, seals
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
@@ -48,6 +51,8 @@ PAST_CONNECTIONS = 3
 """Of those of the ledger, for questions about the past."""
 LARGE_IDLE_SECONDS = 10.0
 """Seldom used, and others may have too few."""
+LARGE_BODIES = 4
+"""Questions of megabytes that are read at once."""
 DRAIN_SECONDS = 2.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -97,7 +102,8 @@ async def serve(
     """Serve on a socket that `bind` made, until `stop` is set. Raises LedgerError where it cannot start."""
     is_first_start = not (folder.path / ADMIN_KEY_FILE).exists()
     async with running(settings, folder, database_url) as app:
-        http = HttpServer(app, bound)
+        counters = app.state.services.counters
+        http = HttpServer(app, bound, room_for(settings.max_connections), counters.count_closed)
         http.start()
         log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
         if is_first_start:
@@ -142,7 +148,7 @@ def _services(
     }
     instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     nodes = {
-        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n)) for n in source.nodes]
+        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n), n.api_ca_file) for n in source.nodes]
         for source in settings.sources
     }
     reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry)
@@ -160,7 +166,10 @@ def _services(
         streams=Streams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
+        large_bodies=asyncio.Semaphore(LARGE_BODIES),
         counters=counters,
+        refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),
+        outages=Outages.none_yet(),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],
     )

@@ -1,5 +1,6 @@
 """What the routes work with: one value, built by the service, held by the app."""
 
+from asyncio import Semaphore
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import BoundedSemaphore
@@ -11,7 +12,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from ledger.http.counters import Counters
 from ledger.http.database import Database
+from ledger.http.outages import Outages
 from ledger.http.readiness import Streams
+from ledger.http.refusals import Refusals
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Writer
@@ -41,7 +44,11 @@ class Services:
     streams: Streams
     database: Database
     clock: Clock
+    large_bodies: Semaphore
+    """Lets so many large questions be read at once."""
     counters: Counters
+    refusals: Refusals
+    outages: Outages
     hook_secrets: Mapping[tuple[str, str], Sequence[str]]
     """By source and node."""
     no_secrets: Sequence[str]

@@ -3,7 +3,7 @@
 Of an event that cannot be read it is known at least that there is something to it: its user is looked at in turn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -12,7 +12,7 @@ from ledger.domain.drift import is_silenced
 from ledger.domain.events import Status
 from ledger.domain.instants import of_datetime
 from ledger.domain.look import SPACING_SECONDS, due_of
-from ledger.domain.observation import SECOND, Instant
+from ledger.domain.observation import SECOND, Claim, Instant, parse_item
 from ledger.domain.reconciled import TierSet
 from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
@@ -33,15 +33,21 @@ SPACING = round(SPACING_SECONDS * SECOND)
 
 
 class _Said(msgspec.Struct, gc=False):
-    """What the agenda needs of a webhook's event."""
+    """What reconciliation needs of a webhook's event."""
 
     source: str
     received_at: Instant
     status_after: Status
+    node: str
+    raw: str
     suspect: str | None = None
+    repeated: bool = False
 
 
 _decode = msgspec.json.Decoder(_Said).decode
+
+Listen = Callable[[str, str, Claim], None]
+"""Hears what a node of a source said of a user, once for each item."""
 
 _Agendas = dict[str, dict[str, Heard]]
 """What was heard of users, by source."""
@@ -50,8 +56,9 @@ _Agendas = dict[str, dict[str, Heard]]
 class Follower:
     """Follows the ledger for the agendas of these sources, from where the last leading instance got to."""
 
-    def __init__(self, ledger: Ledger, names: list[str]) -> None:
+    def __init__(self, ledger: Ledger, names: list[str], listen: Listen) -> None:
         self._ledger = ledger
+        self._listen = listen
         self._names = set(names)
         self._known_kinds = ledger.events_mapper.known_kinds
         with ledger.connection() as connection:
@@ -97,6 +104,8 @@ class Follower:
             said = _decode(row.payload)
             if said.source in heard:
                 _hear_webhook(heard[said.source], uid, said, states.get(said.source))
+                if not said.repeated and isinstance(claim := parse_item(said.raw), Claim):
+                    self._listen(said.source, said.node, claim)
         elif row.kind == "tier_set.v1":
             event = self._ledger.event(row)
             assert isinstance(event, TierSet)

@@ -15,7 +15,8 @@ from ledger.simulator.plan import NodePlan, Plan
 from ledger.simulator.runtime import Simulation
 from ledger.sources.wukongim.answers import Boot, Connections, OnlineRows, Unanswered
 from ledger.sources.wukongim.budget import Budget
-from ledger.sources.wukongim.client import QueryClient, QueryNode
+from ledger.sources.wukongim.client import QueryClient
+from ledger.sources.wukongim.query_node import QueryNode
 from tests.support.query_clients import no_pause
 from tests.unit.simulator_receiver import Receiver, receiving, run, until
 

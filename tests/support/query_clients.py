@@ -9,7 +9,8 @@ from typing import Any
 from ledger.domain.observation import Instant
 from ledger.domain.profile import Profile
 from ledger.sources.wukongim.budget import Budget
-from ledger.sources.wukongim.client import QueryClient, QueryNode, TimeOuts
+from ledger.sources.wukongim.client import QueryClient
+from ledger.sources.wukongim.query_node import QueryNode, TimeOuts
 
 NOW = 1_795_000_000_000_000
 QUICK = TimeOuts(connect=0.2, call=0.2, connections=0.3, probe=0.1)
