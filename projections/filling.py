@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, LiteralString, NamedTuple
 
-import psycopg
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
+from ledger.store import session
 from ledger.store.ledger import translated
 from ledger.store.mapper import EventMapper
 from projections import checkpoints, switch
@@ -44,7 +44,7 @@ def fill_share(share: Share, told: Told) -> set[int]:
     """Fill the new tables with a share; returns the skipped events that it had to leave out, too."""
     with (
         translated(),
-        psycopg.connect(share.database_url, autocommit=True, application_name=APPLICATION) as connection,
+        session.connect(share.database_url, application_name=APPLICATION) as connection,
     ):
         connection.execute("SET synchronous_commit = off")
         filling = Filling(connection, FOLLOWING[share.name], share.batch_events)
@@ -75,7 +75,7 @@ class Filling:
         slower who sees its rows. Raises RebuildFailed.
         """
         kinds = sorted(self._kinds), sorted(self._mapper.known_kinds)
-        with psycopg.connect(database_url, application_name=APPLICATION) as reading:
+        with session.connect(database_url, application_name=APPLICATION, autocommit=False) as reading:
             for part in parts:
                 with reading.transaction(), opened(reading, _PART, kinds, part) as events:
                     while rows := events.fetchmany(self.batch_events):

@@ -14,6 +14,7 @@ from ledger.domain.evolve import evolve
 from ledger.domain.history import UserEvent
 from ledger.domain.presence import Presence
 from ledger.errors import LedgerError
+from ledger.store import session
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_PREFIX, EventMapper
 from projections import current, switch
@@ -53,7 +54,7 @@ def fold_all(database_url: str, upto: int, told: Told) -> None:
 def fold_share(share: Share, told: Told) -> None:
     """Fold the parts one after another, in a transaction each."""
     mapper = EventMapper()
-    with translated(), psycopg.connect(share.database_url, application_name="presence-ledger rebuild") as connection:
+    with translated(), session.connect(share.database_url, "rebuild", autocommit=False) as connection:
         connection.execute("SET synchronous_commit = off")
         for part in share.parts:
             cursor = connection.cursor()

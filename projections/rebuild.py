@@ -11,6 +11,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
+from ledger.store import session
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_KINDS
 from projections import by_stream, checkpoints, switch
@@ -61,9 +62,7 @@ def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
     """
     with (
         translated(),
-        psycopg.connect(
-            database_url, autocommit=True, connect_timeout=5, application_name=f"{APPLICATION} {name}"
-        ) as connection,
+        session.connect(database_url, application_name=f"{APPLICATION} {name}") as connection,
     ):
         if not _lock(connection):
             raise RebuildRefused(_who_rebuilds(connection))

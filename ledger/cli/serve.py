@@ -22,6 +22,7 @@ from ledger.http.service import serve as serve_http
 from ledger.settings import Settings, exposed_file, load, mask_url
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
+from ledger.store.preflight import await_database
 
 log = structlog.get_logger()
 
@@ -72,9 +73,15 @@ def run(settings: Settings) -> None:
             stack.callback(postgres.stop)
             stack.enter_context(_watched(postgres))
         log.info("database", url=mask_url(url))
+        # Before there is an event loop: SIGTERM ends the wait.
+        await_database(url, settings.database_wait_seconds, _waits)
         _tune_gc()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(settings, folder, url, bound))
+
+
+def _waits(reason: str) -> None:
+    log.warning("waiting_for_postgresql", reason=reason)
 
 
 async def _until_signal(settings: Settings, folder: DataFolder, url: str, bound: socket.socket) -> None:

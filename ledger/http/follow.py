@@ -22,6 +22,7 @@ from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http.logs import configure_logging
 from ledger.http.mending import Mending
 from ledger.settings import LogFormat, LogLevel
+from ledger.store import session
 from ledger.store.ledger import translated
 from ledger.store.recorder import CHANNEL
 from projections import rebuild
@@ -98,16 +99,7 @@ def rest_seconds(took: float, *, grown: int, behind: int) -> float:
 
 
 def _connected(database_url: str) -> Connection[TupleRow]:
-    connection = psycopg.connect(
-        database_url,
-        autocommit=True,
-        connect_timeout=5,
-        application_name="presence-ledger projector",
-        keepalives_idle=2,
-        keepalives_interval=1,
-        keepalives_count=3,
-        tcp_user_timeout=5000,
-    )
+    connection = session.connect(database_url, "projector")
     for statement in _PREPARE:
         connection.execute(statement)
     return connection

@@ -24,6 +24,7 @@ from ledger.http.problems import Problem
 from ledger.http.state import Services, services_of
 from ledger.settings import SourceSettings
 from ledger.store.ledger import Ledger
+from ledger.store.preflight import SKEW_SECONDS, skew_in_words
 from projections import node_health, sources
 from projections.sources import SourceUnreadable
 
@@ -49,16 +50,21 @@ async def live(request: Request) -> dict[str, str]:
     "/health/ready",
     summary="Can it take webhooks and answer?",
     responses={
-        503: {"description": "PostgreSQL does not answer, a source's state cannot be read, or the service is stopping"}
+        503: {
+            "description": "PostgreSQL does not answer or takes no writes, a source's state cannot be read, the "
+            "instance can neither lead reconciliation nor see that another does, or the service is stopping"
+        }
     },
 )
 async def ready(request: Request) -> dict[str, Any]:
-    """200 while the database answers, the writer runs and every source's webhooks can be judged.
+    """200 while the database answers and takes writes, the writer runs and every source's webhooks can be judged.
 
     `head` is the ledger's last position. Where a source's stream holds an event, or was left in a state, that this
     version cannot read, the answer names it and the way out; who is online is answered all the same.
     A projection that lags or has stopped is shown, and makes no instance unready. `ledger` says which one this is and,
     where its database once lacked commits that were known, as after a fail-over, when it `went_back` and how far.
+    `database_clock_offset_seconds` is by how much the database's clock is ahead of this machine's, at least; more than
+    a second is among the `warnings`.
     """
     services = services_of(request)
     if not services.writer.is_alive():
@@ -67,6 +73,7 @@ async def ready(request: Request) -> dict[str, Any]:
     try:
         async with asyncio.timeout(READY_SECONDS):
             found = await projections.read(services)
+            offset = await services.database.look()
             missing = "the sources' streams were not read to their ends"
             await asyncio.to_thread(services.streams.check)
     except TimeoutError as error:
@@ -78,6 +85,8 @@ async def ready(request: Request) -> dict[str, Any]:
         "head": head,
         "projections": shown,
         "ledger": await projections.identity_view(services),
+        "database_clock_offset_seconds": round(offset, 3),
+        "warnings": [skew_in_words(offset)] if abs(offset) > SKEW_SECONDS else [],
     }
 
 

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
-import psycopg
 import structlog
 from fastapi import FastAPI
 from msgspec.structs import replace
@@ -23,6 +22,7 @@ from ledger.http.announcing import Announcing
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
+from ledger.http.database import Database
 from ledger.http.descriptors import room_for
 from ledger.http.follow import Orders
 from ledger.http.forwarding import Forwarding
@@ -41,21 +41,22 @@ from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
 from ledger.sources.wukongim.query_node import QueryNode
-from ledger.store import api_keys, identity, migrate, seals, shared_secrets
+from ledger.store import api_keys, identity, migrate, preflight, seals, session, shared_secrets
 from ledger.store.data_folder import DataFolder
 from ledger.store.identity import Identity
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, translated
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
-from projections.reader import LARGE_READS, PresenceReader
+from ledger.store.session import APPLICATION, AsyncSession, Session
+from projections.reader import PresenceReader
 from projections.rule_folds import RuleFolds
 
 log = structlog.get_logger()
 
-READ_CONNECTIONS = 4
-LEDGER_CONNECTIONS = 10
 PAST_CONNECTIONS = 3
 """Of those of the ledger, for questions about the past."""
+LARGE_IDLE_SECONDS = 10.0
+"""Seldom used, and others may have too few."""
 LARGE_BODIES = 4
 """Questions of megabytes that are read at once."""
 DRAIN_SECONDS = 2.0
@@ -78,15 +79,17 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
     Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
     """
     async with AsyncExitStack() as stack:
+        sizes = await asyncio.to_thread(_examine, database_url)
         await asyncio.to_thread(migrate.apply, database_url)
         found = await asyncio.to_thread(_take_place, settings, folder, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
-        ledger = await asyncio.to_thread(Ledger, database_url, seal_key, LEDGER_CONNECTIONS)
+        ledger = await asyncio.to_thread(Ledger, database_url, seal_key, sizes.ledger)
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
         _warn_of_another_key(ledger, settings)
-        pools = await stack.enter_async_context(_pools(database_url))
-        services = _services(settings, folder, ledger, pools, database_url, found.ledger)
+        pools = await stack.enter_async_context(_pools(database_url, sizes))
+        past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
+        services = _services(settings, folder, ledger, pools, past, database_url, found.ledger)
         announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
         await announcing.start()
         stack.push_async_callback(announcing.stop)
@@ -131,7 +134,7 @@ async def serve(
 
 def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Identity:
     """See that nobody is in the way, on the port or with other secrets, before anything else is written."""
-    with translated(), _short_connection(database_url) as connection:
+    with translated(), session.connect(database_url, "start") as connection:
         neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
         for name in shared_secrets.agree(connection, settings, folder, settings.sources):
             log.warning("secret_replaced", name=name, way_out="give it to all instances, and to the nodes")
@@ -140,7 +143,11 @@ def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Id
 
 def _listen(settings: Settings, database_url: str, http: HttpServer) -> None:
     """Begin to listen, unless somebody else has begun meanwhile who serves another ledger. Raises PortTaken."""
-    with neighbours.one_at_a_time(settings.listen.port), translated(), _short_connection(database_url) as connection:
+    with (
+        neighbours.one_at_a_time(settings.listen.port),
+        translated(),
+        session.connect(database_url, "start") as connection,
+    ):
         neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
         http.listen()
 
@@ -152,12 +159,23 @@ def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
     return other.instance is not None and knows_instance(connection, other.instance)
 
 
-def _short_connection(database_url: str) -> Connection[Any]:
-    return psycopg.connect(database_url, autocommit=True, connect_timeout=5, application_name="presence-ledger start")
+def _examine(database_url: str) -> preflight.Pools:
+    """Say what is worth a word of the database, and how many connections each pool may hold. Raises DatabaseUnfit."""
+    examined = migrate.examine(database_url)
+    for warned in examined.warnings():
+        log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
+    allowed, _ = preflight.connections(examined.facts)
+    return preflight.pools(allowed)
 
 
 def _services(
-    settings: Settings, folder: DataFolder, ledger: Ledger, pools: Pools, database_url: str, ledger_id: str
+    settings: Settings,
+    folder: DataFolder,
+    ledger: Ledger,
+    pools: Pools,
+    past: int,
+    database_url: str,
+    ledger_id: str,
 ) -> Services:
     counters, clock = Counters(), Clock()
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
@@ -178,6 +196,7 @@ def _services(
         source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n), n.api_ca_file) for n in source.nodes]
         for source in settings.sources
     }
+    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry)
     return Services(
         settings=settings,
         instance=instance,
@@ -185,12 +204,13 @@ def _services(
         ledger=ledger,
         pool=pools.short,
         reader=PresenceReader(pools.short, pools.large, clock.now),
-        past=BoundedSemaphore(PAST_CONNECTIONS),
+        past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),
         intake=intake,
         writer=Writer(ledger, intake, limits, count_looks),
-        reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),
+        reconciliation=reconciliation,
         streams=Streams(ledger, [source.name for source in settings.sources]),
+        database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
         large_bodies=asyncio.Semaphore(LARGE_BODIES),
         counters=counters,
@@ -215,15 +235,19 @@ def _configurations(settings: Settings) -> dict[str, Configuration]:
 
 
 @asynccontextmanager
-async def _pools(database_url: str) -> AsyncIterator[Pools]:
+async def _pools(database_url: str, sizes: preflight.Pools) -> AsyncIterator[Pools]:
     options: dict[str, Any] = {
         "timeout": CONNECT_SECONDS,
         "reconnect_timeout": RECONNECT_SECONDS,
-        "kwargs": {"autocommit": True, "connect_timeout": 5, "application_name": "presence-ledger reader"},
+        "kwargs": {"autocommit": True, "application_name": f"{APPLICATION} reader"},
         "open": False,
     }
-    short: Pool = AsyncConnectionPool(database_url, min_size=1, max_size=READ_CONNECTIONS, **options)
-    large: LargePool = ConnectionPool(database_url, min_size=0, max_size=LARGE_READS, **options)
+    short: Pool = AsyncConnectionPool(
+        database_url, connection_class=AsyncSession, min_size=1, max_size=sizes.short, **options
+    )
+    large: LargePool = ConnectionPool(
+        database_url, connection_class=Session, min_size=0, max_size=sizes.large, max_idle=LARGE_IDLE_SECONDS, **options
+    )
     async with short:
         with large:
             yield Pools(short, large)

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.http.counters import Counters
+from ledger.http.database import Database
 from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
 from ledger.http.readiness import Streams
@@ -44,6 +45,7 @@ class Services:
     writer: Writer
     reconciliation: Reconciliation
     streams: Streams
+    database: Database
     clock: Clock
     large_bodies: Semaphore
     """Lets so many large questions be read at once."""

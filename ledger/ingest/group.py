@@ -80,11 +80,12 @@ def write_in_parts(
     webhook: Webhook,
     source: SourceState,
     load: Callable[[Sequence[str]], Mapping[str, Presence]],
+    written: Callable[[], None],
     rejected_bytes: int,
 ) -> tuple[States, list[Look]]:
     """Judge and write one large webhook under the lock, the next part being judged while one is written.
 
-    `load` reads users' presences; it is called from another thread.
+    `load` reads users' presences; it is called from another thread. `written` is told of each part.
     """
     presences: dict[str, Presence] = {}
     draft = Draft({source.name: source}, presences, commit.head, rejected_bytes)
@@ -110,6 +111,7 @@ def write_in_parts(
         while (part := upcoming.result()) is not None:
             upcoming = judging.submit(next, judged, None)
             _write_part(commit, part)
+            written()
     _finish(commit, _snapshots_due({source.name: source}, draft.sources))
     return States(draft.head, draft.sources, {}, commit.lineage), draft.looks
 

@@ -6,8 +6,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+import structlog
+
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
+
+log = structlog.get_logger()
 
 AWAY = "PostgreSQL does not answer"
 
@@ -18,7 +22,7 @@ Body = tuple[str, str, bytes]
 class Ticket:
     """One webhook in flight; every request that brought the same body waits for its `done`."""
 
-    __slots__ = ("body", "delivery", "done", "items", "node", "received_at", "source", "waiters")
+    __slots__ = ("begun_at", "body", "delivery", "done", "items", "node", "received_at", "source", "waiters")
 
     def __init__(
         self, delivery: str, source: str, node: str, received_at: Instant, body: bytes, done: asyncio.Future[None]
@@ -32,6 +36,8 @@ class Ticket:
         """An estimate from above, before anybody has parsed it."""
         self.done = done
         self.waiters = 0
+        self.begun_at = 0.0
+        """Of a large one: when the store was first asked to take it."""
 
     @property
     def key(self) -> Body:
@@ -42,7 +48,7 @@ class Intake:
     """A bounded queue. Where it is full, a request waits for room, which slows its sender down; nothing is dropped.
 
     `submit` runs in the event loop, everything else in the writer's thread. A request gives up after `wait_seconds` in
-    which the writer got nowhere: the store is away, and its sender's own time-out is near.
+    which nothing was committed: the store is away, and its sender's own time-out is near.
     """
 
     def __init__(self, max_items: int, max_bytes: int, wait_seconds: float) -> None:
@@ -61,34 +67,35 @@ class Intake:
         self._progressed_at = time.monotonic()
         self._why = AWAY
         """Why the last attempt to commit failed, since one succeeded."""
+        self._fails = False
 
     async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> None:
         """Return once the webhook is in the ledger. Raises StoreUnavailable."""
+        deadline = time.monotonic() + self._wait_seconds
         ticket = self._in_flight.get((source, node, body))
         if ticket is None:
             ticket = Ticket(delivery, source, node, received_at, body, self._loop.create_future())
             self._in_flight[ticket.key] = ticket
             ticket.waiters += 1
             try:
-                await self._enter(ticket)
+                await self._enter(ticket, deadline)
             except BaseException:
                 self._leave(ticket)
                 raise
         else:
             ticket.waiters += 1
         try:
-            await self._wait(ticket)
+            await self._wait(ticket, deadline)
         finally:
             ticket.waiters -= 1
 
-    async def _enter(self, ticket: Ticket) -> None:
+    async def _enter(self, ticket: Ticket, deadline: float) -> None:
         """Queue a ticket once there is room; one larger than the whole queue enters an empty one."""
-        deadline = time.monotonic() + self._wait_seconds
         async with self._room:
             while not self._has_room(ticket):
                 left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
                 if left <= 0:
-                    raise StoreUnavailable("the ledger is behind: its queue stayed full")
+                    raise self._given_up("the ledger is behind: its queue stayed full")
                 try:
                     await asyncio.wait_for(self._room.wait(), left)
                 except TimeoutError:
@@ -106,16 +113,22 @@ class Intake:
             return True
         return self._items + ticket.items <= self._max_items and self._bytes + len(ticket.body) <= self._max_bytes
 
-    async def _wait(self, ticket: Ticket) -> None:
-        deadline = time.monotonic() + self._wait_seconds
+    async def _wait(self, ticket: Ticket, deadline: float) -> None:
         while True:
-            left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
+            patience = max(self._progressed_at, ticket.begun_at) + self._wait_seconds
+            left = max(deadline, patience) - time.monotonic()
             if left <= 0:
-                raise StoreUnavailable(self._why)
+                raise self._given_up(self._why)
             try:
                 return await asyncio.wait_for(asyncio.shield(ticket.done), left)
             except TimeoutError:
                 continue
+
+    def _given_up(self, why: str) -> StoreUnavailable:
+        """Nothing was committed for so long: an attempt may hang, and have no end that would tell."""
+        error = StoreUnavailable(why)
+        self.failing(error)
+        return error
 
     def _leave(self, ticket: Ticket) -> None:
         """A ticket that never entered: whoever joined it must not wait for ever."""
@@ -139,17 +152,38 @@ class Intake:
                 if taken and (items > max_items or size > max_bytes):
                     break
                 taken.append(self._queue.popleft())
-        self.progressed()
         return taken
 
     def progressed(self) -> None:
-        """The writer got on with its work: who waits may wait on."""
+        """PostgreSQL took something: who waits may wait on. What is begun, read or judged is no progress."""
         self._progressed_at = time.monotonic()
+
+    def begun(self, tickets: Sequence[Ticket]) -> None:
+        """Only now PostgreSQL is asked for what took long to parse: who waits for these may wait on, nobody else."""
+        for ticket in tickets:
+            ticket.begun_at = time.monotonic()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why webhooks cannot be committed, None as long as the last attempt did not fail."""
+        return self._why if self._fails else None
+
+    def failing(self, error: Exception) -> None:
+        """An attempt to commit failed."""
+        if not self._fails:
+            log.warning("commits_fail", reason=str(error))
+        self._why, self._fails = str(error), True
+
+    def recovered(self) -> None:
+        """PostgreSQL takes what is written."""
+        if self._fails:
+            log.info("commits_again")
+        self._why, self._fails = AWAY, False
 
     def succeed(self, tickets: Sequence[Ticket]) -> None:
         """The tickets are in the ledger."""
         self.progressed()
-        self._why = AWAY
+        self.recovered()
         self._loop.call_soon_threadsafe(self._finish, list(tickets), None)
 
     def fail(self, tickets: Sequence[Ticket], error: Exception) -> None:
@@ -158,7 +192,7 @@ class Intake:
 
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
         """Those that somebody still waits for after this error; the others are over. After closing, none."""
-        self._why = str(error)
+        self.failing(error)
         wanted = [ticket for ticket in tickets if ticket.waiters and not self._closed]
         over = [ticket for ticket in tickets if ticket not in wanted]
         if over:

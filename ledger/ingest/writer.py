@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
+import psycopg
 import structlog
+from eventsourcing.persistence import PersistenceError
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
@@ -204,17 +206,31 @@ class Writer:
                 self._intake.fail(refused, error)
                 work.drop_unwanted([ticket for ticket in work.tickets if ticket not in refused])
                 continue
+            except (psycopg.Error, PersistenceError) as error:
+                self._refused(work, error)
+                return
             self._intake.succeed(work.tickets)
             if looks:
                 self._on_looks(looks)
             return
 
+    def _refused(self, work: Work, error: Exception) -> None:
+        """What PostgreSQL refuses to store for a reason of these webhooks or of the schema: no attempt more would help,
+        and those behind must not wait for it. Their senders are told to try again, as for any trouble of the store."""
+        log.error("group_not_committed", deliveries=[each.delivery for each in work.tickets], exc_info=error)
+        self._forget()
+        refused = StoreUnavailable(f"PostgreSQL refuses what was to be stored: {type(error).__name__}")
+        self._intake.failing(refused)
+        self._intake.fail(work.tickets, refused)
+
     def _attempt(self, work: Work, doubtful: bool) -> Sequence[Look]:
+        if not doubtful and self._goes_in_parts(work):
+            self._intake.begun(work.tickets)
         with self._reading_beside(work) as beside, self._ledger.events_recorder.commit() as commit:
             if doubtful and commit.holds_delivery(work.tickets[0].delivery):
                 return ()
             if beside is not None:
-                states, looks = self._write_in_parts(work.webhooks[0], commit, beside)
+                states, looks = self._write_in_parts(work.webhooks[0], commit, beside, doubtful)
             else:
                 judged = work.judged
                 if judged is None or (judged.head_before, judged.states.lineage) != (commit.head, commit.lineage):
@@ -229,7 +245,6 @@ class Writer:
     def _judge_under_lock(self, work: Work, commit: Commit) -> Judged:
         """Judge on what the database says, which nobody else can change now; what follows is judged on from here."""
         self._forget()
-        self._intake.progressed()
         states = States(
             commit.head,
             self._sources_now(work.names, commit),
@@ -243,15 +258,20 @@ class Writer:
         return judged
 
     def _write_in_parts(
-        self, webhook: Webhook, commit: Commit, beside: Connection[TupleRow]
+        self, webhook: Webhook, commit: Commit, beside: Connection[TupleRow], doubtful: bool
     ) -> tuple[States, list[Look]]:
         def load(uids: Sequence[str]) -> Mapping[str, Presence]:
-            self._intake.progressed()
             return current.load(beside, uids)
+
+        def written() -> None:
+            # At the first attempt alone: a body that is begun again and again gets nowhere.
+            if not doubtful:
+                self._intake.progressed()
 
         source = self._sources_now({webhook.source}, commit)[webhook.source]
         self._forget()
-        return write_in_parts(commit, self._ledger.events_mapper, webhook, source, load, self._limits.rejected_bytes)
+        mapper, rejected_bytes = self._ledger.events_mapper, self._limits.rejected_bytes
+        return write_in_parts(commit, mapper, webhook, source, load, written, rejected_bytes)
 
     def _sources_now(self, names: set[str], commit: Commit) -> dict[str, SourceState]:
         """The sources' states as of the database, read under the lock: what we knew, and what came since.

@@ -69,6 +69,11 @@ class Reconciliation:
         self._complaint = ""
         """What was said last of a stream that cannot be read."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why this instance can neither lead nor see that another does; None where it can."""
+        return self._leadership.trouble
+
     def start(self) -> None:
         """Begin to lead, or to wait for it."""
         self._task = asyncio.create_task(self._run(), name="reconciliation")

@@ -1,6 +1,7 @@
 """The settings: a TOML file and the environment, read once at the edge into one frozen value."""
 
-from ledger.settings.entries import Entry, entries, mask_url
+from ledger.database_url import masked as mask_url
+from ledger.settings.entries import Entry, entries
 from ledger.settings.exposed import exposed_file
 from ledger.settings.kept import (
     ADMIN_KEY_FILE,

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from ledger import database_url
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.settings.model import Listen, LogFormat, LogLevel, MetricsScope
 
@@ -103,11 +104,10 @@ def _forward_url(value: str) -> str:
 
 
 def _database_url(value: str) -> str:
-    if value and _split(value).scheme not in ("postgresql", "postgres"):
-        raise ValueError("must be empty (the embedded database) or a URL like postgresql://user:password@host/database")
-    # PostgreSQL's library would refuse it too, with a message that shows the password.
     if _BAD_PERCENT.search(value):
         raise ValueError("holds a % that does not begin an escape: write %25 for a percent sign")
+    if value:
+        database_url.read(value)
     return value
 
 
@@ -216,6 +216,7 @@ class SettingsTable(_Table):
 
     data_dir: Annotated[str, AfterValidator(_path)] = "./presence-ledger-data"
     database_url: Annotated[str, AfterValidator(_database_url)] = ""
+    database_wait_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
     seal_keys: Annotated[
         list[Annotated[str, AfterValidator(_seal_key)]],
         AfterValidator(_some),

@@ -1,19 +1,17 @@
 """Lists the settings in force as `config` shows them: key, value and origin, no secret among them."""
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from ledger.database_url import MASK
+from ledger.database_url import masked as mask_url
 from ledger.settings.model import Origin, Settings
 
-MASK = "********"
 DARK = "policy.dark_seconds"
 MADE = "(made at the first start, kept in data_dir)"
-
-_PASSWORD = re.compile(r"(?<=password=)[^&]*", re.IGNORECASE)
 
 Value = str | int | float | list[str] | None
 
@@ -47,15 +45,6 @@ def _dark(settings: Settings, index: int) -> Entry:
     return Entry(f"sources[{index}].{DARK}", source.dark_seconds, origin)
 
 
-def mask_url(url: str) -> str:
-    """Returns the database URL with its password masked, wherever the URL has it."""
-    parts = urlsplit(url)
-    user, at, address = parts.netloc.rpartition("@")
-    if ":" in user:
-        user = f"{user.partition(':')[0]}:{MASK}"
-    return urlunsplit(parts._replace(netloc=f"{user}{at}{address}", query=_PASSWORD.sub(MASK, parts.query)))
-
-
 def _masked_address(url: str | None) -> str | None:
     """An http(s) address that was checked at the edge, without the password that it may hold."""
     if url is None:
@@ -68,6 +57,7 @@ def _masked_address(url: str | None) -> str | None:
 def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "data_dir", str(settings.data_dir)
     yield "database_url", mask_url(settings.database_url)
+    yield "database_wait_seconds", settings.database_wait_seconds
     yield "seal_keys", [MASK] * len(settings.seal_keys) or MADE
     yield "listen", str(settings.listen)
     yield "metrics_scope", settings.metrics_scope

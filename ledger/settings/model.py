@@ -86,6 +86,7 @@ class Settings:
     """Absolute."""
     database_url: str = field(repr=False)
     """`postgresql://…`; empty for the embedded database."""
+    database_wait_seconds: float
     seal_keys: tuple[str, ...] = field(repr=False)
     """Newest first; the first one seals, all of them verify. Empty: the key is made and kept in the data folder."""
     listen: Listen

@@ -23,6 +23,7 @@ from ledger.store.lineage import Lineage, Lost
 from ledger.store.rows import PackedRows, Rows
 from ledger.store.seal import Chain, SealKey
 from ledger.store.seals import Anchor
+from ledger.store.session import DURABLY
 
 log = structlog.get_logger()
 
@@ -38,8 +39,13 @@ LOCK_SECONDS = 5.0
 PATIENT_LOCK_SECONDS = 15.0
 """The same where giving up costs more than waiting: the largest body holds the lock for several seconds."""
 
-# The condition holds before anything is selected, so the bound is in force when the lock is waited for.
-_LOCK = "SELECT pg_advisory_xact_lock(%s) WHERE set_config('lock_timeout', %s, true) IS NOT NULL"
+# The condition holds before anything is selected, so the bound is in force when the lock is waited for. That the commit
+# survives a crash is said in its own transaction: whatever a session was set to, an answer has been given for it.
+_LOCK: LiteralString = f"""
+SELECT pg_advisory_xact_lock(%s)
+ WHERE set_config('lock_timeout', %s, true) IS NOT NULL
+   AND set_config('synchronous_commit', {DURABLY}, true) IS NOT NULL
+"""
 
 # A statement of its own, after the lock's: only then its snapshot holds the commits that the lock waited for.
 # What is sealed counts, too: a position is never given twice, not even where the event that had it was removed.

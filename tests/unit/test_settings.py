@@ -8,7 +8,7 @@ import pytest
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
 from ledger.errors import SettingsError
-from ledger.settings import Listen, entries, load, mask_url, override_policy, webhook_secrets, with_implied
+from ledger.settings import Listen, entries, load, override_policy, webhook_secrets, with_implied
 from ledger.settings.edge import PolicyTable
 from ledger.settings.environment import PATTERNS
 
@@ -217,19 +217,6 @@ def test_the_listing_masks_secrets(folder: Path) -> None:
     assert values["database_url"] == "postgresql://ledger:********@db/ledger"
     assert values["sources[0].webhook_secret"] == ["********", "********"]
     assert values["sources[0].nodes[0].api_url"] == "http://127.0.0.1:5001"
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql://u:p@ss@h:5/d", "postgresql://u:********@h:5/d"),
-        ("postgresql://u@h/d?password=geheim&sslmode=require", "postgresql://u@h/d?password=********&sslmode=require"),
-        ("postgresql://h/d", "postgresql://h/d"),
-        ("", ""),
-    ],
-)
-def test_a_database_urls_password_is_masked(url: str, shown: str) -> None:
-    assert mask_url(url) == shown
 
 
 def test_the_business_server_is_shown_without_its_password(folder: Path) -> None:

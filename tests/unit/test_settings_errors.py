@@ -141,7 +141,7 @@ def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, text: str |
             "database_url must be empty (the embedded database) or a URL like",
         ),
         ("database_url = 'postgresql://u:pq7Zx%zz@h'", "pq7Zx", "database_url holds a % that does not begin an escape"),
-        ("database_url = 'postgresql://u:pq7Zx@h:port/d'", "pq7Zx", "database_url is no valid URL"),
+        ("database_url = 'postgresql://u:pq7Zx@h:port/d'", "pq7Zx", "database_url has a port that is not a number"),
         ("database_url = ['pq7Zx']", "pq7Zx", "database_url must be a text in quotes"),
     ],
 )
