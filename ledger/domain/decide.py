@@ -5,8 +5,9 @@ Pure: `decide` judges, `evolve` applies. Each rule has a name, which the event k
 
 import msgspec
 
-from ledger.domain.counts import SILENT, Effect, Judgement, Situation, count
+from ledger.domain.counts import ALREADY_OPEN, SILENT, Effect, Judgement, Situation, count
 from ledger.domain.events import Status, WebhookObserved
+from ledger.domain.grace import resumes
 from ledger.domain.observation import SECOND, Instant, Observation
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence
@@ -63,10 +64,11 @@ def decide(
         effect.withdrawn,
         effect.withdrawn_elsewhere,
         effect.emptied,
-        _resumes(presence, status_after, observation.received_at, policy),
+        resumes(presence, status_after, observation.received_at, policy),
         observation.first_received_at is not None,
         suspect,
         placed,
+        effect.unbelieved,
     )
     if suspect is None:
         return event, ()
@@ -85,7 +87,7 @@ def _judge_online(situation: Situation) -> Judgement:
     observation, device = situation.observation, situation.device
     conn_id = observation.claim.conn_id
     if device is not None and device.session(conn_id) is not None:
-        return Judgement("duplicate", "online_already_open")
+        return Judgement("duplicate", ALREADY_OPEN)
     if _known_to_first(device, observation):
         return Judgement("duplicate", "online_repeated")
     closing = None if device is None else device.closing(conn_id)
@@ -151,11 +153,3 @@ def _any_open(presence: Presence, judgement: Judgement, effect: Effect) -> bool:
         known -= 1
     known += effect.implied + effect.implied_elsewhere - effect.withdrawn - effect.withdrawn_elsewhere
     return known - len(effect.swept) > 0
-
-
-def _resumes(presence: Presence, status_after: Status, at: Instant, policy: Policy) -> Instant | None:
-    """Since when a user who is online again within the grace period has been shown online."""
-    flip, before = presence.flip, presence.before
-    if status_after != "online" or flip is None or flip.status != "offline" or before is None:
-        return None
-    return before.since if at - flip.since < round(policy.grace_seconds * SECOND) else None

@@ -68,6 +68,8 @@ class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     """Why the user should be looked at out of turn, where the evidence is ambiguous."""
     placed: bool = False
     """The session it opened was known from a poll, which did not tell its node."""
+    unbelieved: int = 0
+    """Sessions that its counts claim beyond those known and those `implied`: more than are believed without a name."""
 
 
 class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -6,6 +6,7 @@ import msgspec
 
 from ledger.domain.drift import Difference, Doubt, Poll, attribute, held_in, is_silenced, looks_that_count
 from ledger.domain.events import SessionId, Status
+from ledger.domain.grace import resumes
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
@@ -230,13 +231,14 @@ def _event(
         rule = f"{route}_{bounds.drift}"
     if bounds is not None and difference.gone and difference.gone == difference.proven:
         rule = f"{route}_after_boot"
+    status_after = _status_after(presence, difference, difference.gone)
     return Corrected(
         source=source.name,
         node=poll.node,
         received_at=poll.answered_at,
         rule=rule,
         status_before=presence.status,
-        status_after=_status_after(presence, difference, difference.gone),
+        status_after=status_after,
         run=poll.run,
         poll=poll.poll,
         asked_at=poll.asked_at,
@@ -247,4 +249,5 @@ def _event(
         opened=difference.opened,
         closed=difference.gone + difference.replaced,
         located=difference.located,
+        resumes=resumes(presence, status_after, poll.answered_at, source.policy),
     )

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from ledger.domain.crowd import encode_crowd
 from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.http import schemas
 from ledger.http.auth import require
@@ -27,7 +28,7 @@ STREAMED_PAGE = 1000
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
 
 
 class EventFilter(Page):
