@@ -35,8 +35,6 @@ class Story:
                 if event["repeats"] is not None:
                     self._repeated += 1
                     self._write(f"{clock}  {_repeated(event)}")
-                if event["suspects_restart"]:
-                    self._write(f"{clock}  ** connIds of node {event['node']} began anew: it may have restarted")
             case "item_rejected" | "body_rejected":
                 self._rejected += 1
                 self._write(f"{clock}  ** rejected, kept raw: {event['reason']}")

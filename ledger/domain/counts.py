@@ -65,6 +65,11 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
     emptied: bool = False
     suspect: str | None = None
 
+    @property
+    def changes_sessions(self) -> bool:
+        """Whether it ends sessions, or tells of new ones."""
+        return bool(self.swept or self.implied or self.implied_elsewhere or self.withdrawn or self.withdrawn_elsewhere)
+
 
 SILENT = Effect()
 

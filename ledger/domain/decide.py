@@ -40,7 +40,7 @@ def decide(
     effect = count(situation, judgement) if judgement.counts_speak and first_time else SILENT
     placed = judgement.verdict == "opened" and not judgement.named and _has_unplaced(presence, observation, scope)
     status_after: Status = "online" if _any_open(presence, judgement, effect) else "offline"
-    suspect = judgement.suspect or effect.suspect
+    suspect = judgement.suspect or effect.suspect or _suspected_again(situation, judgement, effect)
     # By place, in the order of the fields: naming them costs as much again as the rules.
     event = WebhookObserved(
         observation.source,
@@ -73,6 +73,19 @@ def decide(
     if suspect is None:
         return event, ()
     return event, (Look(presence.uid, observation.source, observation.node, suspect),)
+
+
+def _suspected_again(situation: Situation, judgement: Judgement, effect: Effect) -> str | None:
+    """Why the user is a suspect where the same bytes came before: what they change, or what they might have."""
+    observation = situation.observation
+    if observation.anew and (judgement.verdict in ("opened", "closed") or effect.changes_sessions):
+        return "said_again"
+    first_at, claim = observation.first_received_at, observation.claim
+    if first_at is None or effect is not SILENT or claim.online or claim.total_count:
+        return None
+    # If this is no repetition, what has opened since is gone: sent again is what it is by far more often.
+    last = [device.sessions[-1] for device in situation.of_scope() if device.sessions]
+    return "repeated_empty" if any(session.opened_at > first_at for session in last) else None
 
 
 def _has_unplaced(presence: Presence, observation: Observation, scope: str) -> bool:

@@ -63,7 +63,7 @@ class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     resumes: Instant | None = None
     """Online again within the grace period: shown online since then, as if never gone."""
     repeated: bool = False
-    """Its delivery repeats one that came before."""
+    """Its delivery may be one that came before, sent again."""
     suspect: str | None = None
     """Why the user should be looked at out of turn, where the evidence is ambiguous."""
     placed: bool = False
@@ -85,15 +85,15 @@ class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     items: int
     rejected: int = 0
     repeats: str | None = None
-    """The delivery whose body this one repeats, within the dedupe window."""
+    """The last delivery of its node that had the same body, within the dedupe window."""
     first_received_at: Instant | None = None
     """When that one came."""
     lowest_conn_id: int = 0
     """The lowest connId its onlines name."""
     highest_conn_id: int = 0
     """The highest connId its onlines name."""
-    suspects_restart: bool = False
-    """An online's connId was not above those that the sender had named before."""
+    anew: bool = False
+    """The same bytes again, but not that POST sent again: its node, or what it speaks of, has gone on since."""
 
 
 class ItemRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

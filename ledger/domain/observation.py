@@ -77,7 +77,7 @@ def _uid_problem(uid: str) -> str | None:
 class Observation(msgspec.Struct, frozen=True, gc=False):
     """A claim with what we know of its arrival.
 
-    `first_received_at` is set when its delivery repeats one that came before, and says when that was.
+    `first_received_at` is set when its delivery may be one that came before, sent again, and says when that was.
     """
 
     claim: Claim
@@ -88,3 +88,5 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     raw: str
     received_at: Instant
     first_received_at: Instant | None = None
+    anew: bool = False
+    """The same bytes came before, in what is taken for another POST."""

@@ -145,7 +145,8 @@ def _observation(webhook: Webhook, number: int, claim: Claim, raw: str, received
         number,
         raw,
         webhook.received_at,
-        received.first_received_at,
+        None if received.anew else received.first_received_at,
+        received.anew,
     )
 
 

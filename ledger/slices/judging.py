@@ -144,7 +144,8 @@ class Judge:
             event.item,
             event.raw,
             event.received_at,
-            delivery.first_received_at,
+            None if delivery.anew else delivery.first_received_at,
+            delivery.anew,
         )
         source = self.replayed.source(event.source)
         presence = self.replayed.presence(at.uid)
