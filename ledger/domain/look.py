@@ -97,7 +97,10 @@ def _interval(tier: Tier, policy: Policy) -> int:
 def made_urgent(watch: Watch, at: Instant, why: str) -> Watch:
     """The user is to be looked at at once, or as soon as the spacing between two looks allows."""
     due = at if watch.looked_at is None else max(at, watch.looked_at + round(SPACING_SECONDS * SECOND))
-    return watch if watch.due_at <= due else Watch(due, why, watch.verified_at, watch.doubt, watch.looked_at)
+    if watch.due_at > due:
+        return Watch(due, why, watch.verified_at, watch.doubt, watch.looked_at)
+    # His turn has come, but others may be waiting for theirs before him.
+    return watch if watch.urgent is not None or watch.due_at > at else msgspec.structs.replace(watch, urgent=why)
 
 
 def judge_look(

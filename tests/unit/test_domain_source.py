@@ -81,7 +81,9 @@ def test_an_instance_that_was_slow_has_the_older_post() -> None:
     ("nodes", "booted", "is_anew"),
     [
         pytest.param({"n1": Profile.V2_2}, "n1", True, id="the only node"),
-        pytest.param({"n1": Profile.V2_2, "n2": Profile.V2_2}, "n2", True, id="another one, whose connections it names"),
+        pytest.param(
+            {"n1": Profile.V2_2, "n2": Profile.V2_2}, "n2", True, id="another one, whose connections it names"
+        ),
         pytest.param({"n1": Profile.V3, "n2": Profile.V3}, "n1", True, id="of several, itself"),
         pytest.param({"n1": Profile.V3, "n2": Profile.V3}, "n2", False, id="another one, that speaks for itself"),
     ],
