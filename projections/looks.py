@@ -208,7 +208,7 @@ def change(
     *,
     lock: bool = False,
 ) -> None:
-    """Let a rule say when users are to be looked at, and whether out of turn; it is given the watch that holds just then.
+    """Let a rule say when users are to be looked at, and whether out of turn; it is given the watch that holds then.
 
     `lock` in a transaction that goes on: nobody else changes these watches until it ends. A row that stays as it is is
     not touched: most of what the agenda hears of changes nothing.

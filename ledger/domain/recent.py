@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from ledger.domain.observation import Instant
 
-
 ANY = ""
 """In the place of a digest, in an index: whatever the body."""
 
