@@ -1,7 +1,7 @@
 """Sets of sessions and of closed connections, as values: what is taken away, what is remembered."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ledger.domain.crowd import FEW, Edit
 from ledger.domain.observation import Instant
@@ -67,7 +67,12 @@ def replaced(sessions: Sessions, before: Session, *after: Session) -> Sessions:
 
 def ended_first(sessions: Sequence[Session], conn_id: int | None, node: str) -> Session | None:
     """Of the sessions of one connId, or without one, that which ends with a node: seen there, else the oldest."""
-    return min(alike(sessions, conn_id), key=lambda session: (session.held_by != node, session.seen_at), default=None)
+    return min(alike(sessions, conn_id), key=ended_by(node), default=None)
+
+
+def ended_by(node: str) -> Callable[[Session], tuple[bool, Instant]]:
+    """By which of sessions alike ends first with a node."""
+    return lambda session: (session.held_by != node, session.seen_at)
 
 
 def remember(

@@ -202,7 +202,7 @@ class Writer:
             except SourceUnreadable as error:
                 refused = [ticket for ticket in work.tickets if ticket.source == error.source]
                 self._intake.fail(refused, error)
-                work.drop_unwanted([ticket for ticket in work.tickets if ticket not in refused])
+                work.drop_unwanted([ticket for ticket in work.tickets if ticket.source != error.source])
                 continue
             self._intake.succeed(work.tickets)
             if looks:
