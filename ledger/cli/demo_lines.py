@@ -36,7 +36,7 @@ class Story:
                     self._repeated += 1
                     self._write(f"{clock}  {_repeated(event)}")
             case "item_rejected" | "body_rejected":
-                self._rejected += 1
+                self._rejected += 1 + len(event.get("following", ()))
                 self._write(f"{clock}  ** rejected, kept raw: {event['reason']}")
             case kind if event.get("uid") is not None:
                 self._verdicts[event.get("verdict") or kind] += 1

@@ -84,6 +84,8 @@ class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     """Bytes of the body."""
     items: int
     rejected: int = 0
+    following: int = 0
+    """Rejected elements that have no event of their own, but stand in that of another one."""
     repeats: str | None = None
     """The last delivery of its node that had the same body, within the dedupe window."""
     first_received_at: Instant | None = None
@@ -109,6 +111,8 @@ class ItemRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw
     """Bytes of the whole JSON text; more than `raw` where that was cut."""
     digest: str | None = None
     """SHA-256 of the whole text, where it was cut."""
+    following: tuple[str, ...] = ()
+    """The JSON texts of the elements right after it that are no claims for the same reason, where there are many."""
 
 
 class BodyRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -34,13 +34,16 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+NO_CLAIM = Malformed("not uid-flag-online-connId-count-count")
+
+
 def parse_item(item: object) -> Claim | Malformed:
     """Parse one element of a webhook's array, `uid-deviceFlag-online-connId-deviceOnlineCount-totalOnlineCount`."""
     if not isinstance(item, str):
         return Malformed("no string")
     match = _ITEM.fullmatch(item)
     if match is None:
-        return Malformed("not uid-flag-online-connId-count-count")
+        return NO_CLAIM
     uid, flag, online, conn_id, device_count, total_count = match.groups()
     if not uid.isascii() or len(uid) > MAX_UID_BYTES or "\0" in uid:
         problem = _uid_problem(uid)

@@ -78,6 +78,8 @@ class Delivery(NamedTuple):
     rejected: int
     conn_ids: tuple[int, int]
     """The lowest and the highest connId that its onlines name; (0, 0) where there is none."""
+    following: int = 0
+    """Rejected items that stand in the event of another one."""
 
 
 def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived:
@@ -93,6 +95,7 @@ def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived
         size=delivery.size,
         items=delivery.items,
         rejected=delivery.rejected,
+        following=delivery.following,
         repeats=None if first is None else first.delivery,
         first_received_at=None if first is None else first.received_at,
         lowest_conn_id=lowest,

@@ -133,7 +133,7 @@ def one_delivery(
         [row] = ledger.events_recorder.ledger_rows(after=position - 1, limit=1)
         received = ledger.event(row)
         assert isinstance(received, DeliveryReceived | BodyRejected)
-        last = position + (received.items if isinstance(received, DeliveryReceived) else 0)
+        last = position + (received.items - received.following if isinstance(received, DeliveryReceived) else 0)
         start = min(max(position, after or position), last)
         limit = min(query.limit, last - start)
         rows = ledger.events_recorder.ledger_rows(after=start, limit=limit)

@@ -163,7 +163,6 @@ def _last_evidence(presence: Presence, source: str, node: str, ended: tuple[Sess
         waiting: dict[int | None, list[Session]] = {}
         for each in sorted(device.sessions, key=ended_by(node), reverse=True):
             waiting.setdefault(each.conn_id, []).append(each)
-        for conn_id in gone[device.scope, device.device_flag]:
-            if waiting.get(conn_id):
-                seen.append(waiting[conn_id].pop().seen_at)
+        named = gone[device.scope, device.device_flag]
+        seen += [waiting[conn_id].pop().seen_at for conn_id in named if waiting.get(conn_id)]
     return max(seen, default=None)

@@ -124,6 +124,7 @@ class Judge:
                 event.items,
                 event.rejected,
                 (event.lowest_conn_id, event.highest_conn_id),
+                event.following,
             ),
         )
         self.replayed.put(at, replayed)

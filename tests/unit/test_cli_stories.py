@@ -97,7 +97,8 @@ DOUBT = {"position": 7, "at": T.format(1), "source": "main", "reason": "refused"
             },
             (
                 "late item of app 17, whose counts speak; its counts prove 1 more; 1,000 beyond that are not "
-                "believed; its counts have no room for 2 that a count had proved; shown as online since 14:03:00.123: back within the grace period; its delivery "
+                "believed; its counts have no room for 2 that a count had proved; shown as online since 14:03:00.123: "
+                "back within the grace period; its delivery "
                 "repeats an earlier one; looked at out of turn: late offline"
             ),
             "main/n1 u-0-1-17-1-1",

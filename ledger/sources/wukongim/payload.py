@@ -33,6 +33,9 @@ class NotAnArray(NamedTuple):
     reason: str
 
 
+_quoted = json.encoder.encode_basestring
+"""What `json.dumps(text, ensure_ascii=False)` comes to, at a third of its price."""
+
 _STRINGS = msgspec.json.Decoder(list[str])
 
 
@@ -45,7 +48,7 @@ def parse_body(body: bytes) -> list[Element] | NotAnArray:
     elements = []
     for text in texts:
         parsed = parse_item(text)
-        elements.append(Element(parsed, text if isinstance(parsed, Claim) else json.dumps(text, ensure_ascii=False)))
+        elements.append(Element(parsed, text if isinstance(parsed, Claim) else _quoted(text)))
     return elements
 
 
