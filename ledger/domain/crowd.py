@@ -113,12 +113,10 @@ class Edit:
 
     def replace(self, before: "Session", *after: "Session") -> None:
         """In the place of one of them stands another, or none."""
-        for key, found in self._where(before.conn_id):
-            for number, (place, session) in enumerate(found):
-                if session == before:
-                    new = [(place, each) for each in after]
-                    self._keep(key, found, (*found[:number], *new, *found[number + 1 :]))
-                    return
+        key, found = next(each for each in self._where(before.conn_id) if before in [held for _, held in each[1]])
+        number = [held for _, held in found].index(before)
+        new = [(found[number][0], each) for each in after]
+        self._keep(key, found, (*found[:number], *new, *found[number + 1 :]))
 
     def _where(self, conn_id: int | None) -> Iterator[tuple[int, tuple[_Numbered, ...]]]:
         keys = range(~self._oldest, ~self._next, -1) if conn_id is None else (conn_id,)
