@@ -1,7 +1,8 @@
 """The sessions of users as they come and go: the rows that events make of them, by folding and comparing alone."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 from ledger.domain.evolve import evolve
 from ledger.domain.history import UserEvent
@@ -179,28 +180,36 @@ def _compare(
     """-> (rows that are still there with their session now, rows that are gone, sessions that are new)"""
     if not before or not after:
         return [], list(rows), list(after)
-    waiting = list(zip(rows, before, strict=True))
-    found: list[tuple[Row, Session] | None] = []
-    for session in after:
-        same = next((pair for pair in waiting if pair[1] == session), None)
-        found.append(same)
-        if same is not None:
-            waiting.remove(same)
-    kept, new = [], []
-    for session, same in zip(after, found, strict=True):
-        # Its evidence and its holder may have changed, all else is what it began with.
-        pair = same or next((pair for pair in waiting if _is_same(pair[1], session)), None)
-        if pair is None:
-            new.append(session)
-            continue
-        if same is None:
-            waiting.remove(pair)
-        kept.append((pair[0], session))
-    return kept, [row for row, _ in waiting], new
+    same = _paired(before, after, range(len(before)), _itself)
+    found = set(same.values())
+    rest = [number for number in range(len(before)) if number not in found]
+    # Its evidence and its holder may have changed, all else is what it began with.
+    unlike = [number for number in range(len(after)) if number not in same]
+    changed = _paired(before, [after[number] for number in unlike], rest, _beginning_of)
+    same |= {unlike[place]: number for place, number in changed.items()}
+    found = set(same.values())
+    kept = [(rows[same[number]], session) for number, session in enumerate(after) if number in same]
+    missing = [row for number, row in enumerate(rows) if number not in found]
+    return kept, missing, [session for number, session in enumerate(after) if number not in same]
 
 
-def _is_same(before: Session, after: Session) -> bool:
-    return (before.conn_id, before.opened_at, before.node) == (after.conn_id, after.opened_at, after.node)
+def _paired(
+    before: Sequence[Session], after: Sequence[Session], among: Iterable[int], key: Callable[[Session], Hashable]
+) -> dict[int, int]:
+    """The sessions after, by number, that one before is, of those among these numbers: each the first by its key."""
+    waiting: dict[Hashable, deque[int]] = {}
+    for number in among:
+        waiting.setdefault(key(before[number]), deque()).append(number)
+    pairs = ((number, waiting.get(key(session))) for number, session in enumerate(after))
+    return {number: left.popleft() for number, left in pairs if left}
+
+
+def _itself(session: Session) -> Session:
+    return session
+
+
+def _beginning_of(session: Session) -> tuple[int | None, Instant, str]:
+    return session.conn_id, session.opened_at, session.node
 
 
 def _update(row: Row, session: Session) -> bool:

@@ -5,6 +5,7 @@ The functions here are the whole of what ingest decides; the live writer and the
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from ledger.domain.decide import Look, decide
@@ -14,7 +15,7 @@ from ledger.domain.history import SourceEvent, UserEvent
 from ledger.domain.observation import Claim, Instant, Malformed, Observation
 from ledger.domain.presence import Presence
 from ledger.domain.source import Delivery, SourceState, decide_delivery, evolve_source
-from ledger.ingest.rejected import item_rejected, spans_of
+from ledger.ingest.rejected import firsts_of, item_rejected
 from ledger.sources.wukongim.payload import Element, NotAnArray, keep_body, parse_body
 from ledger.store.mapper import Recorded, source_stream, user_stream
 
@@ -91,13 +92,13 @@ class Draft:
             yield self.append_to_source(webhook.source, _body_rejected(webhook, elements))
             return
         delivery = _delivery(webhook, elements)
-        spans = list(spans_of(elements, delivery.rejected, self._rejected_bytes))
-        delivery = delivery._replace(following=len(elements) - len(spans))
+        firsts = firsts_of(elements, delivery.rejected, self._rejected_bytes)
+        delivery = delivery._replace(following=len(elements) - len(firsts))
         received = decide_delivery(self.source(webhook.source), delivery)
         yield self.append_to_source(webhook.source, received)
         source = self.source(webhook.source)
         counting = source.counting(webhook.node)
-        for number, end in spans:
+        for number, end in pairwise(chain(firsts, (len(elements),))):
             element = elements[number]
             if isinstance(element.parsed, Malformed):
                 at, told = webhook.received_at, elements[number:end]

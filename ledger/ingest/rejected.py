@@ -4,8 +4,7 @@ Nothing is dropped. A body of a million elements that are no claims would otherw
 other of its size, since they are shorter than any claim.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from ledger.domain.events import ItemRejected
 from ledger.domain.observation import Instant, Malformed
@@ -21,26 +20,18 @@ BYTES_A_CHARACTER = 4
 """At most, in UTF-8."""
 
 
-class Span(NamedTuple):
-    """Elements that one event tells of."""
+def firsts_of(elements: Sequence[Element], rejected: int, bound: int) -> Sequence[int]:
+    """The first elements that events tell of, where so many are rejected; each claim has an event of its own.
 
-    first: int
-    end: int
-
-
-def spans_of(elements: Sequence[Element], rejected: int, bound: int) -> Iterator[Span]:
-    """The elements by the events that tell of them, where so many are rejected; each claim has its own.
-
-    What is longer than the bound in bytes is cut, so that it needs an event of its own.
+    What is longer than the bound in bytes is cut, so that it needs its own as well.
     """
-    number, most = 0, len(elements)
     if rejected <= TOLD_ALONE:
-        yield from (Span(number, number + 1) for number in range(most))
-        return
-    while number < most:
-        end = _end(elements, number, min(SHORT, bound // BYTES_A_CHARACTER))
-        yield Span(number, end)
-        number = end
+        return range(len(elements))
+    firsts, first, short = list[int](), 0, min(SHORT, bound // BYTES_A_CHARACTER)
+    while first < len(elements):
+        firsts.append(first)
+        first = _end(elements, first, short)
+    return firsts
 
 
 def _end(elements: Sequence[Element], first: int, short: int) -> int:

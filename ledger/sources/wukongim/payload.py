@@ -12,8 +12,11 @@ from ledger.domain.observation import Claim, Malformed, parse_item
 EVENT_NAME = "user.onlinestatus"
 
 
-class Element(NamedTuple):
-    """One element of the array: its claim, or why there is none, and its text (of a rejected one the JSON text)."""
+class Element(msgspec.Struct, frozen=True, gc=False):
+    """One element of the array: its claim, or why there is none, and its text (of a rejected one the JSON text).
+
+    Of a million of them the garbage collector would look at each again and again.
+    """
 
     parsed: Claim | Malformed
     raw: str
