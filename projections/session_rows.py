@@ -4,11 +4,13 @@ from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
+from ledger.domain.crowd import Crowd, changes
 from ledger.domain.evolve import evolve
 from ledger.domain.history import UserEvent
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Device, Presence, Session
+from ledger.domain.sessions import with_more
 from projections.session_bounds import Row, beginning, ends
 
 FLAP_SECONDS = 60
@@ -21,12 +23,14 @@ Place = tuple[str, str, int | None]
 class User:
     """The open sessions of one user, and when others of his devices ended lately."""
 
-    __slots__ = ("_ends", "_open", "_presence", "_rows", "_sessions", "_uid")
+    __slots__ = ("_by_place", "_ends", "_open", "_presence", "_rows", "_sessions", "_uid")
 
     def __init__(self, uid: str) -> None:
         self._uid = uid
         self._rows: dict[Place, list[Row]] = {}
         self._sessions: dict[Place, tuple[Session, ...]] = {}
+        self._by_place: dict[Place, dict[int, Row]] = {}
+        """Instead of `_rows` where the device's sessions are a crowd: each by its session's place in that."""
         self._presence = Presence(uid)
         self._ends: dict[tuple[str, int | None], list[Instant]] = {}
         self._open = 0
@@ -58,6 +62,13 @@ class User:
             touched += [(place, ()) for place in self._sessions if place not in there]
         if not touched:
             return []
+        if len(touched) == 1 and touched[0][0] in self._by_place:
+            found_rows = self._take_of_crowd(*touched[0], event, position)
+            if found_rows is not None:
+                return found_rows
+        for place, _ in touched:
+            if place in self._by_place:
+                self._rows[place] = list(self._by_place.pop(place).values())
         if len(touched) == 1 and len(touched[0][1]) + len(self._rows.get(touched[0][0], ())) == 1:
             return self._take_one(*touched[0], event, position)
         return self._take_all(touched, event, position)
@@ -71,6 +82,29 @@ class User:
         gone = self._rows.pop(place)
         self._end(gone, event, position)
         return gone
+
+    def _take_of_crowd(
+        self, place: Place, sessions: tuple[Session, ...], event: UserEvent, position: int
+    ) -> list[Row] | None:
+        """What has changed of a device with many sessions, without a look at the others; None: that does not do."""
+        before = self._sessions[place]
+        if not (isinstance(before, Crowd) and isinstance(sessions, Crowd) and before.origin is sessions.origin):
+            return None
+        was, now = changes(before, sessions)
+        gone, new = sorted(was.keys() - now.keys()), sorted(now.keys() - was.keys())
+        rows = self._by_place[place]
+        if gone and new:
+            # One may go on as another, in a place that is not the crowd's.
+            return None
+        changed = [rows[number] for number in sorted(was.keys() & now.keys()) if _update(rows[number], now[number])]
+        ended = [rows.pop(number) for number in gone]
+        self._end(ended, event, position)
+        begun = self._begin([(place, now[number]) for number in new], event, position)
+        self._rows.pop(place, None)
+        rows.update(zip(new, begun, strict=True))
+        self._sessions[place] = sessions
+        self._hold()
+        return changed + ended + begun
 
     def _take_all(
         self, touched: Sequence[tuple[Place, tuple[Session, ...]]], event: UserEvent, position: int
@@ -151,12 +185,17 @@ class User:
             rows = self._rows.get(place, [])
             if rows:
                 rows.sort(key=_order)
-                self._sessions[place] = tuple(
-                    [Session(row.conn_id, row.node, row.opened_at, row.seen_at, row.held_by) for row in rows]
+                self._sessions[place] = with_more(
+                    (), [Session(row.conn_id, row.node, row.opened_at, row.seen_at, row.held_by) for row in rows]
                 )
+                if isinstance(self._sessions[place], Crowd):
+                    self._by_place[place] = dict(enumerate(self._rows.pop(place)))
             else:
                 self._rows.pop(place, None)
                 self._sessions.pop(place, None)
+        self._hold()
+
+    def _hold(self) -> None:
         devices = [Device(source, scope, flag, 0, s) for (source, scope, flag), s in self._sessions.items()]
         self._presence = Presence(self._uid, devices=tuple(devices))
 

@@ -24,9 +24,11 @@ _Part = dict[int, tuple[_Numbered, ...]]
 class Crowd(Sequence["Session"]):
     """Sessions in the order of their arrival. It never changes; an `Edit` makes another one."""
 
-    __slots__ = ("_all", "length", "next_place", "oldest", "parts", "unnamed")
+    __slots__ = ("_all", "length", "next_place", "oldest", "origin", "parts", "unnamed")
 
-    def __init__(self, parts: tuple[_Part, ...], length: int, unnamed: int, next_place: int, oldest: int) -> None:
+    def __init__(
+        self, parts: tuple[_Part, ...], length: int, unnamed: int, next_place: int, oldest: int, origin: object
+    ) -> None:
         self.parts = parts
         self.length = length
         self.unnamed = unnamed
@@ -34,6 +36,8 @@ class Crowd(Sequence["Session"]):
         self.next_place = next_place
         self.oldest = oldest
         """No session without a connId has a place before this one."""
+        self.origin = origin
+        """Where places began to be counted: in two of one origin the same place is the same session."""
         self._all: tuple[Session, ...] | None = None
 
     def of(self, conn_id: int) -> tuple["Session", ...]:
@@ -72,6 +76,22 @@ class Crowd(Sequence["Session"]):
         return f"Crowd{self.everyone()!r}"
 
 
+def changes(before: Crowd, after: Crowd) -> tuple[dict[int, "Session"], dict[int, "Session"]]:
+    """-> (what is no longer so, what is so now), by place, of two of one origin."""
+    was: dict[int, Session] = {}
+    now: dict[int, Session] = {}
+    for old, new in zip(before.parts, after.parts, strict=True):
+        if old is not new:
+            for key in old.keys() | new.keys():
+                if old.get(key) is not new.get(key):
+                    was.update(old.get(key, ()))
+                    now.update(new.get(key, ()))
+    same = [place for place, session in was.items() if now.get(place) is session]
+    for place in same:
+        del was[place], now[place]
+    return was, now
+
+
 class Edit:
     """Changes to a crowd, or to a tuple of sessions, that belong together."""
 
@@ -81,9 +101,11 @@ class Edit:
             self._parts = list(sessions.parts)
             self._length, self._unnamed = sessions.length, sessions.unnamed
             self._next, self._oldest = sessions.next_place, sessions.oldest
+            self._origin = sessions.origin
         else:
             self._parts = [{} for _ in range(PARTS)]
             self._length = self._unnamed = self._next = self._oldest = 0
+            self._origin = object()
             self._copied.update(range(PARTS))
             self.add(sessions)
 
@@ -143,7 +165,8 @@ class Edit:
 
     def done(self) -> "tuple[Session, ...]":
         """What has come of it: a tuple of a few, or else a crowd, which stands for one wherever sessions are read."""
-        crowd = Crowd(tuple(self._parts), self._length, self._unnamed, self._next, self._oldest)
+        parts = tuple(self._parts)
+        crowd = Crowd(parts, self._length, self._unnamed, self._next, self._oldest, self._origin)
         return crowd.everyone() if self._length <= FEW else as_sessions(crowd)
 
 

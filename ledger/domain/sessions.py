@@ -16,7 +16,8 @@ Sessions = tuple[Session, ...]
 def with_more(sessions: Sessions, more: Iterable[Session]) -> Sessions:
     """The sessions and more of them."""
     if len(sessions) <= FEW:
-        return (*sessions, *more)
+        sessions = (*sessions, *more)
+        return sessions if len(sessions) <= FEW else Edit(sessions).done()
     edit = Edit(sessions)
     edit.add(more)
     return edit.done()
