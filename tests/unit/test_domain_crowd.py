@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from ledger.domain import crowd, presence, sessions
-from ledger.domain.crowd import FEW, PARTS, Crowd, Edit, encode_crowd
+from ledger.domain.crowd import FEW, PARTS, Crowd, Edit, changes, encode_crowd
 from ledger.domain.decide import decide
 from ledger.domain.evolve import evolve
 from ledger.domain.history import UserEvent
@@ -149,3 +149,18 @@ def test_the_nameless_are_found_without_looking_at_those_before_them() -> None:
         assert isinstance(after, Crowd)
         made = after
         assert (made.unnamed, made.oldest) == (left, MANY - left)
+
+
+def test_what_has_changed_between_two_of_one_origin() -> None:
+    made = crowd_of(*range(MANY), 3)
+    edit = Edit(made)
+    edit.replace(session(3, MANY), session(3, MANY + 9))
+    edit.remove(5)
+    edit.add([session(None, 7)])
+    after = edit.done()
+    assert isinstance(after, Crowd)
+    assert after.origin is made.origin
+    # The other connection 3 is as it was.
+    was, now = changes(made, after)
+    assert was == {MANY: session(3, MANY), 5: session(5, 5)}
+    assert now == {MANY: session(3, MANY + 9), MANY + 1: session(None, 7)}
