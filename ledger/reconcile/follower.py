@@ -3,16 +3,18 @@
 Of an event that cannot be read it is known at least that there is something to it: its user is looked at in turn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from ledger.domain.heard import Heard, after_event, heard_in
 from ledger.domain.history import UserEvent
 from ledger.domain.instants import of_datetime
 from ledger.domain.look import Watch
-from ledger.domain.observation import Instant
+from ledger.domain.observation import Claim, Instant, parse_item
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
@@ -26,18 +28,25 @@ log = structlog.get_logger()
 PAGE = 2_000
 
 FAR_BEHIND = 200_000
-"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event."""
+"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event; so they
+are where it was ahead, since the ledger went back."""
 
 
 class _Said(msgspec.Struct, gc=False):
-    """What the agenda needs of a webhook's event."""
+    """What reconciliation needs of a webhook's event."""
 
     source: str
     received_at: Instant
+    node: str
+    raw: str
     suspect: str | None = None
+    repeated: bool = False
 
 
 _decode = msgspec.json.Decoder(_Said).decode
+
+Listen = Callable[[str, str, Claim], None]
+"""Hears what a node of a source said of a user, once for each item."""
 
 _Users = dict[str, list[Heard]]
 """What was heard of users, in its order."""
@@ -46,26 +55,38 @@ _Users = dict[str, list[Heard]]
 class Follower:
     """Follows the ledger for the agendas of these sources, from where the last leading instance got to."""
 
-    def __init__(self, ledger: Ledger, names: list[str]) -> None:
+    def __init__(self, ledger: Ledger, names: list[str], listen: Listen) -> None:
         self._ledger = ledger
+        self._listen = listen
         self._names = set(names)
         self._known_kinds = ledger.events_mapper.known_kinds
         with ledger.connection() as connection:
-            self.position = looks.followed(connection)
+            position = looks.followed(connection)
             row = connection.execute(HEAD).fetchone()
             assert row is not None
             head = row[0]
-            if head - self.position > FAR_BEHIND:
+            if not 0 <= head - position <= FAR_BEHIND:
                 with connection.transaction():
                     looks.add_everybody(connection.cursor())
                     looks.note_followed(connection.cursor(), head)
-                self.position = head
 
     def follow(self, states: Mapping[str, SourceState]) -> bool:
         """Hear the next page of events; False once there is none. `states` gives the policies and profiles."""
-        rows = self._ledger.events_recorder.ledger_rows(after=self.position, limit=PAGE)
-        if not rows:
-            return False
+        with self._ledger.connection() as connection, connection.transaction():
+            # Read where it is noted, not remembered: the database may have been replaced by an older one.
+            after = looks.followed(connection)
+            rows = self._ledger.events_recorder.ledger_rows(after=after, limit=PAGE, connection=connection)
+            if not rows:
+                return False
+            heard, unreadable = self._heard(rows)
+            self._note(connection, heard, states)
+            looks.note_followed(connection.cursor(), rows[-1].position)
+        if unreadable:
+            self._complain(unreadable)
+        return len(rows) == PAGE
+
+    def _heard(self, rows: Sequence[StoredRow]) -> tuple[_Users, Sequence[StoredRow]]:
+        """What a page says of users, and the events that cannot be read."""
         heard: _Users = {}
         unreadable = []
         for row in rows:
@@ -79,19 +100,14 @@ class Follower:
                 said = Heard(of_datetime(row.recorded_at))
             if said is not None:
                 heard.setdefault(row.stream.removeprefix(USER_PREFIX), []).append(said)
-        if unreadable:
-            self._tell_of_unreadable(unreadable)
-        self._note(heard, states)
-        position = rows[-1].position
-        with self._ledger.connection() as connection, connection.transaction():
-            looks.note_followed(connection.cursor(), position)
-        self.position = position
-        return len(rows) == PAGE
+        return heard, unreadable
 
     def _heard_in(self, row: StoredRow) -> Heard | None:
         """What a user's event says to the agenda. Raises UnreadableEvent, or what the decoder does."""
         if row.kind == "webhook_observed.v1":
             said = _decode(row.payload)
+            if said.source in self._names and not said.repeated and isinstance(claim := parse_item(said.raw), Claim):
+                self._listen(said.source, said.node, claim)
             return Heard(said.received_at, said.source, said.suspect)
         if row.kind in self._known_kinds and row.kind != "tier_set.v1":
             return None
@@ -99,28 +115,24 @@ class Follower:
         assert isinstance(event, UserEvent)
         return heard_in(event)
 
-    def _note(self, heard: _Users, states: Mapping[str, SourceState]) -> None:
+    def _note(self, connection: Connection[TupleRow], heard: _Users, states: Mapping[str, SourceState]) -> None:
         """Change the watches of these users, in each source that events concern."""
-        with self._ledger.connection() as connection:
-            presences = current.load(connection, list(heard)) if heard else {}
-            for name in self._names & states.keys():
-                source = states[name]
-                in_source = {uid: [each for each in told if each.source in (None, name)] for uid, told in heard.items()}
+        presences = current.load(connection, list(heard)) if heard else {}
+        for name in sorted(self._names & states.keys()):
+            source = states[name]
+            in_source = {uid: [each for each in told if each.source in (None, name)] for uid, told in heard.items()}
 
-                def after(
-                    uid: str,
-                    watch: Watch | None,
-                    in_source: _Users = in_source,
-                    source: SourceState = source,
-                ) -> Watch | None:
-                    presence = presences.get(uid) or Presence(uid)
-                    for each in in_source[uid]:
-                        watch = after_event(watch, each, presence, source)
-                    return watch
+            def after(
+                uid: str, watch: Watch | None, in_source: _Users = in_source, source: SourceState = source
+            ) -> Watch | None:
+                presence = presences.get(uid) or Presence(uid)
+                for each in in_source[uid]:
+                    watch = after_event(watch, each, presence, source)
+                return watch
 
-                looks.change(connection, name, [uid for uid, told in in_source.items() if told], after)
+            looks.change(connection, name, [uid for uid, told in in_source.items() if told], after)
 
-    def _tell_of_unreadable(self, rows: Sequence[StoredRow]) -> None:
+    def _complain(self, rows: Sequence[StoredRow]) -> None:
         try:
             self._ledger.event(rows[0])
         except UnreadableEvent as error:

@@ -26,6 +26,8 @@ USERS_FROM = 5_000
 PASS_USERS = 2_000
 """Users that are judged at a time."""
 
+NUMBER_UNKNOWN = Unanswered("its number in the cluster is not known yet", answered=True)
+
 
 class Passing:
     """The passes of one source, one at a time."""
@@ -83,9 +85,9 @@ class Passing:
                 if isinstance(answer, Connections) and plan.knows_its_own(term.source, name):
                     found[name] = answer
                 elif isinstance(answer, Connections):
-                    term.failed(run, name, plan.CONNECTIONS, "its number in the cluster is not known yet", 0)
+                    term.failed(run, name, plan.CONNECTIONS, NUMBER_UNKNOWN, 0)
                 else:
-                    term.failed(run, name, plan.CONNECTIONS, answer.reason, 0)
+                    term.failed(run, name, plan.CONNECTIONS, answer, 0)
             if not found:
                 return
             await self._signs.polled()
