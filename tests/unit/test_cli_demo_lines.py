@@ -50,7 +50,7 @@ def test_a_long_uid_is_whole_unless_lines_must_not_break() -> None:
 
 def test_what_others_named_steers_no_terminal() -> None:
     lines, _ = told(
-        {"kind": "delivery_received", "repeats": None, "suspects_restart": True, "node": "n\x9b1", "items": 2},
+        {"kind": "delivery_received", "repeats": None, "node": "n\x9b1", "items": 2},
         {"kind": "item_rejected", "reason": "\x1b]0;x\x07"},
         observed(uid="\u202e"),
         {"kind": "poll_observed", "node": "\x9b", "run": "\x1b", "reason": "\x07"},
