@@ -12,6 +12,7 @@ import msgspec
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.domain.crowd import encode_crowd
 from ledger.domain.presence import Device, Presence
 from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, texts
 from projections.shown import plain_body
@@ -60,7 +61,7 @@ _REPLACE: LiteralString = """
 
 ROWS_A_STATEMENT = 20_000
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(enc_hook=encode_crowd).encode
 _decode = msgspec.msgpack.Decoder(Presence).decode
 
 

@@ -48,6 +48,7 @@ class _Changed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     withdrawn_elsewhere: int = 0
     resumes: str | None = None
     suspect: str | None = None
+    unbelieved: int = 0
 
 
 class _Correction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -72,6 +73,7 @@ class _Correction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     opened: tuple[SessionName, ...] = ()
     closed: tuple[SessionName, ...] = ()
     located: tuple[SessionName, ...] = ()
+    resumes: str | None = None
 
 
 class _Sweep(msgspec.Struct, frozen=True, gc=False):
@@ -154,6 +156,7 @@ def _changed(position: int, event: WebhookObserved) -> _Changed:
         event.withdrawn_elsewhere,
         optional(event.resumes),
         event.suspect,
+        event.unbelieved,
     )
 
 
@@ -178,6 +181,7 @@ def _correction(position: int, event: Corrected) -> _Correction:
         opened=tuple([_name(session) for session in event.opened]),
         closed=tuple([_name(session) for session in event.closed]),
         located=tuple([_name(located) for located in event.located]),
+        resumes=optional(event.resumes),
     )
 
 

@@ -1,6 +1,6 @@
 """The agenda in PostgreSQL: who is to be looked at when, in each source; the one place that knows its tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, LiteralString, NamedTuple
 
@@ -62,24 +62,30 @@ SELECT uid, %(source)s, %(due)s FROM unnest(%(uids)b::text[]) AS uid ORDER BY ui
     ON CONFLICT (uid, source) DO UPDATE SET due_at = excluded.due_at
 """
 
-# A row is only touched where it changes: most of what the agenda hears of changes nothing. A doubt that an event has
-# made void needs no second look out of turn.
-_HEAR = """
-INSERT INTO looks AS l (uid, source, due_at, urgent)
-SELECT heard.uid, %(source)s,
-       CASE WHEN NOT heard.known THEN heard.at
-            WHEN heard.why IS NULL AND heard.urgent = 'confirm' THEN heard.due
-            ELSE least(heard.due, heard.due_at) END,
-       heard.why
-  FROM (SELECT new.uid, new.at, new.why, old.uid IS NOT NULL AS known, old.due_at, old.urgent,
-               CASE WHEN new.why IS NULL THEN new.due
-                    ELSE greatest(new.at, coalesce(old.looked_at + %(spacing)s, new.at)) END AS due
-          FROM unnest(%(uids)b::text[], %(at)b::bigint[], %(due)b::bigint[], %(why)b::text[]) AS new (uid, at, due, why)
-          LEFT JOIN looks AS old ON old.uid = new.uid AND old.source = %(source)s) AS heard
- WHERE NOT heard.known OR heard.due < heard.due_at OR (heard.why IS NULL AND heard.urgent = 'confirm')
-    OR (heard.why IS NOT NULL AND heard.urgent IS NULL AND heard.due_at <= heard.at)
- ORDER BY heard.uid
-    ON CONFLICT (uid, source) DO UPDATE SET due_at = excluded.due_at, urgent = excluded.urgent
+_OF_USERS_LOCKED: LiteralString = _OF_USERS + " ORDER BY uid FOR UPDATE"
+
+_ADD_NEW: LiteralString = """
+INSERT INTO looks (uid, source, due_at, urgent)
+SELECT uid, %(source)s, due_at, urgent
+  FROM unnest(%(uids)b::text[], %(due)b::bigint[], %(urgent)b::text[]) AS new (uid, due_at, urgent)
+ ORDER BY uid
+    ON CONFLICT DO NOTHING RETURNING uid
+"""
+
+# Where the row is not what the change was made of, a look has been judged meanwhile. Rows are locked in one order.
+_CHANGE_UNMOVED: LiteralString = """
+UPDATE looks AS l SET due_at = unmoved.due_at, urgent = unmoved.urgent
+  FROM (SELECT old.uid, new.due_at, new.urgent
+          FROM unnest(%(uids)b::text[], %(due)b::bigint[], %(urgent)b::text[],
+                      %(old_due)b::bigint[], %(old_urgent)b::text[], %(old_looked)b::bigint[])
+               AS new (uid, due_at, urgent, old_due, old_urgent, old_looked)
+          JOIN looks AS old ON old.uid = new.uid AND old.source = %(source)s
+         WHERE old.due_at = new.old_due AND old.urgent IS NOT DISTINCT FROM new.old_urgent
+           AND old.looked_at IS NOT DISTINCT FROM new.old_looked
+         ORDER BY old.uid
+           FOR UPDATE OF old) AS unmoved
+ WHERE l.uid = unmoved.uid AND l.source = %(source)s
+RETURNING l.uid
 """
 
 _DUE_COUNTS = """
@@ -194,33 +200,50 @@ def postpone(cursor: Cursor[Any], source: str, uids: Sequence[str], due_at: Inst
     cursor.execute(_POSTPONE, {"source": source, "uids": texts(uids), "due": due_at})
 
 
-class Heard(NamedTuple):
-    """What the ledger says of a user: when, when the look in turn is due after it, and why one out of turn, if so."""
+def change(
+    connection: Connection[TupleRow],
+    source: str,
+    uids: Sequence[str],
+    rule: Callable[[str, Watch | None], Watch | None],
+    *,
+    lock: bool = False,
+) -> None:
+    """Let a rule say when users are to be looked at, and whether out of turn; it is given the watch that holds then.
 
-    at: Instant
-    due_at: Instant
-    why: str | None = None
-
-
-def hear(cursor: Cursor[Any], source: str, heard: Mapping[str, Heard], spacing: int) -> None:
-    """Put who is new on the agenda, and let others be looked at sooner.
-
-    A look out of turn is due at once, but `spacing` microseconds after the one before at the soonest.
+    `lock` in a transaction that goes on: nobody else changes these watches until it ends. A row that stays as it is is
+    not touched: most of what the agenda hears of changes nothing.
     """
-    if not heard:
-        return
-    values = heard.values()
-    cursor.execute(
-        _HEAR,
-        {
+    waiting = list(uids)
+    while waiting:
+        before = _watches(connection, _OF_USERS_LOCKED if lock else _OF_USERS, (source, texts(waiting)))
+        ruled = {uid: rule(uid, before.get(uid)) for uid in waiting}
+        changed = {uid: watch for uid, watch in ruled.items() if watch is not None and watch != before.get(uid)}
+        waiting = list(changed.keys() - _changed(connection, source, changed, before))
+
+
+def _changed(
+    connection: Connection[TupleRow], source: str, changed: Mapping[str, Watch], before: Mapping[str, Watch]
+) -> set[str]:
+    """Write what has changed -> the users of whom it was written."""
+    done: set[str] = set()
+    for query, uids in (
+        (_ADD_NEW, [uid for uid in changed if uid not in before]),
+        (_CHANGE_UNMOVED, [uid for uid in changed if uid in before]),
+    ):
+        if not uids:
+            continue
+        old = [before.get(uid, Watch(0)) for uid in uids]
+        values = {
             "source": source,
-            "uids": texts(list(heard)),
-            "at": bigints([each.at for each in values]),
-            "due": bigints([each.due_at for each in values]),
-            "why": optional_texts([each.why for each in values]),
-            "spacing": spacing,
-        },
-    )
+            "uids": texts(uids),
+            "due": bigints([changed[uid].due_at for uid in uids]),
+            "urgent": optional_texts([changed[uid].urgent for uid in uids]),
+            "old_due": bigints([watch.due_at for watch in old]),
+            "old_urgent": optional_texts([watch.urgent for watch in old]),
+            "old_looked": optional_bigints([watch.looked_at for watch in old]),
+        }
+        done.update(uid for (uid,) in connection.execute(query, values).fetchall())
+    return done
 
 
 def add_everybody(cursor: Cursor[Any]) -> None:

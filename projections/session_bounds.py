@@ -1,5 +1,6 @@
 """A session with its begin and its end: by what rule each is known, within what bounds, and how sure that is."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -93,7 +94,7 @@ def ends(gone: Sequence[Row], event: UserEvent) -> Iterator[End]:
 
 
 def _by_webhook(gone: Sequence[Row], event: WebhookObserved) -> Iterator[End]:
-    swept, own = list(event.swept), None
+    swept, own = Counter(event.swept), None
     if event.verdict == "closed":
         own = SessionId(event.scope, event.device_flag, None if event.named else event.conn_id)
     for session in gone:
@@ -101,8 +102,8 @@ def _by_webhook(gone: Sequence[Row], event: WebhookObserved) -> Iterator[End]:
         if name == own and session.source == event.source:
             own = None
             yield End(event.received_at, None, event.rule, event.conn_id)
-        elif name in swept:
-            swept.remove(name)
+        elif swept[name]:
+            swept[name] -= 1
             yield End(event.received_at, session.seen_at, SWEPT, session.conn_id)
         else:
             yield End(event.received_at, session.seen_at, WITHDRAWN, session.conn_id)

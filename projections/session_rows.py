@@ -1,13 +1,16 @@
 """The sessions of users as they come and go: the rows that events make of them, by folding and comparing alone."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
+from ledger.domain.crowd import Crowd, changes
 from ledger.domain.evolve import evolve
 from ledger.domain.history import UserEvent
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Device, Presence, Session
+from ledger.domain.sessions import with_more
 from projections.session_bounds import Row, beginning, ends
 
 FLAP_SECONDS = 60
@@ -20,12 +23,14 @@ Place = tuple[str, str, int | None]
 class User:
     """The open sessions of one user, and when others of his devices ended lately."""
 
-    __slots__ = ("_ends", "_open", "_presence", "_rows", "_sessions", "_uid")
+    __slots__ = ("_by_place", "_ends", "_open", "_presence", "_rows", "_sessions", "_uid")
 
     def __init__(self, uid: str) -> None:
         self._uid = uid
         self._rows: dict[Place, list[Row]] = {}
         self._sessions: dict[Place, tuple[Session, ...]] = {}
+        self._by_place: dict[Place, dict[int, Row]] = {}
+        """Instead of `_rows` where the device's sessions are a crowd: each by its session's place in that."""
         self._presence = Presence(uid)
         self._ends: dict[tuple[str, int | None], list[Instant]] = {}
         self._open = 0
@@ -57,6 +62,13 @@ class User:
             touched += [(place, ()) for place in self._sessions if place not in there]
         if not touched:
             return []
+        if len(touched) == 1 and touched[0][0] in self._by_place:
+            found_rows = self._take_of_crowd(*touched[0], event, position)
+            if found_rows is not None:
+                return found_rows
+        for place, _ in touched:
+            if place in self._by_place:
+                self._rows[place] = list(self._by_place.pop(place).values())
         if len(touched) == 1 and len(touched[0][1]) + len(self._rows.get(touched[0][0], ())) == 1:
             return self._take_one(*touched[0], event, position)
         return self._take_all(touched, event, position)
@@ -70,6 +82,29 @@ class User:
         gone = self._rows.pop(place)
         self._end(gone, event, position)
         return gone
+
+    def _take_of_crowd(
+        self, place: Place, sessions: tuple[Session, ...], event: UserEvent, position: int
+    ) -> list[Row] | None:
+        """What has changed of a device with many sessions, without a look at the others; None: that does not do."""
+        before = self._sessions[place]
+        if not (isinstance(before, Crowd) and isinstance(sessions, Crowd) and before.origin is sessions.origin):
+            return None
+        was, now = changes(before, sessions)
+        gone, new = sorted(was.keys() - now.keys()), sorted(now.keys() - was.keys())
+        rows = self._by_place[place]
+        if gone and new:
+            # One may go on as another, in a place that is not the crowd's.
+            return None
+        changed = [rows[number] for number in sorted(was.keys() & now.keys()) if _update(rows[number], now[number])]
+        ended = [rows.pop(number) for number in gone]
+        self._end(ended, event, position)
+        begun = self._begin([(place, now[number]) for number in new], event, position)
+        self._rows.pop(place, None)
+        rows.update(zip(new, begun, strict=True))
+        self._sessions[place] = sessions
+        self._hold()
+        return changed + ended + begun
 
     def _take_all(
         self, touched: Sequence[tuple[Place, tuple[Session, ...]]], event: UserEvent, position: int
@@ -150,12 +185,17 @@ class User:
             rows = self._rows.get(place, [])
             if rows:
                 rows.sort(key=_order)
-                self._sessions[place] = tuple(
-                    [Session(row.conn_id, row.node, row.opened_at, row.seen_at, row.held_by) for row in rows]
+                self._sessions[place] = with_more(
+                    (), [Session(row.conn_id, row.node, row.opened_at, row.seen_at, row.held_by) for row in rows]
                 )
+                if isinstance(self._sessions[place], Crowd):
+                    self._by_place[place] = dict(enumerate(self._rows.pop(place)))
             else:
                 self._rows.pop(place, None)
                 self._sessions.pop(place, None)
+        self._hold()
+
+    def _hold(self) -> None:
         devices = [Device(source, scope, flag, 0, s) for (source, scope, flag), s in self._sessions.items()]
         self._presence = Presence(self._uid, devices=tuple(devices))
 
@@ -179,28 +219,36 @@ def _compare(
     """-> (rows that are still there with their session now, rows that are gone, sessions that are new)"""
     if not before or not after:
         return [], list(rows), list(after)
-    waiting = list(zip(rows, before, strict=True))
-    found: list[tuple[Row, Session] | None] = []
-    for session in after:
-        same = next((pair for pair in waiting if pair[1] == session), None)
-        found.append(same)
-        if same is not None:
-            waiting.remove(same)
-    kept, new = [], []
-    for session, same in zip(after, found, strict=True):
-        # Its evidence and its holder may have changed, all else is what it began with.
-        pair = same or next((pair for pair in waiting if _is_same(pair[1], session)), None)
-        if pair is None:
-            new.append(session)
-            continue
-        if same is None:
-            waiting.remove(pair)
-        kept.append((pair[0], session))
-    return kept, [row for row, _ in waiting], new
+    same = _paired(before, after, range(len(before)), _itself)
+    found = set(same.values())
+    rest = [number for number in range(len(before)) if number not in found]
+    # Its evidence and its holder may have changed, all else is what it began with.
+    unlike = [number for number in range(len(after)) if number not in same]
+    changed = _paired(before, [after[number] for number in unlike], rest, _beginning_of)
+    same |= {unlike[place]: number for place, number in changed.items()}
+    found = set(same.values())
+    kept = [(rows[same[number]], session) for number, session in enumerate(after) if number in same]
+    missing = [row for number, row in enumerate(rows) if number not in found]
+    return kept, missing, [session for number, session in enumerate(after) if number not in same]
 
 
-def _is_same(before: Session, after: Session) -> bool:
-    return (before.conn_id, before.opened_at, before.node) == (after.conn_id, after.opened_at, after.node)
+def _paired(
+    before: Sequence[Session], after: Sequence[Session], among: Iterable[int], key: Callable[[Session], Hashable]
+) -> dict[int, int]:
+    """The sessions after, by number, that one before is, of those among these numbers: each the first by its key."""
+    waiting: dict[Hashable, deque[int]] = {}
+    for number in among:
+        waiting.setdefault(key(before[number]), deque()).append(number)
+    pairs = ((number, waiting.get(key(session))) for number, session in enumerate(after))
+    return {number: left.popleft() for number, left in pairs if left}
+
+
+def _itself(session: Session) -> Session:
+    return session
+
+
+def _beginning_of(session: Session) -> tuple[int | None, Instant, str]:
+    return session.conn_id, session.opened_at, session.node
 
 
 def _update(row: Row, session: Session) -> bool:

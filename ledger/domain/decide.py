@@ -5,8 +5,9 @@ Pure: `decide` judges, `evolve` applies. Each rule has a name, which the event k
 
 import msgspec
 
-from ledger.domain.counts import SILENT, Effect, Judgement, Situation, count
+from ledger.domain.counts import ALREADY_OPEN, SILENT, Effect, Judgement, Situation, count
 from ledger.domain.events import Status, WebhookObserved
+from ledger.domain.grace import resumes
 from ledger.domain.observation import SECOND, Instant, Observation
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence
@@ -39,7 +40,7 @@ def decide(
     effect = count(situation, judgement) if judgement.counts_speak and first_time else SILENT
     placed = judgement.verdict == "opened" and not judgement.named and _has_unplaced(presence, observation, scope)
     status_after: Status = "online" if _any_open(presence, judgement, effect) else "offline"
-    suspect = judgement.suspect or effect.suspect
+    suspect = judgement.suspect or effect.suspect or _suspected_again(situation, judgement, effect)
     # By place, in the order of the fields: naming them costs as much again as the rules.
     event = WebhookObserved(
         observation.source,
@@ -63,14 +64,28 @@ def decide(
         effect.withdrawn,
         effect.withdrawn_elsewhere,
         effect.emptied,
-        _resumes(presence, status_after, observation.received_at, policy),
+        resumes(presence, status_after, observation.received_at, policy),
         observation.first_received_at is not None,
         suspect,
         placed,
+        effect.unbelieved,
     )
     if suspect is None:
         return event, ()
     return event, (Look(presence.uid, observation.source, observation.node, suspect),)
+
+
+def _suspected_again(situation: Situation, judgement: Judgement, effect: Effect) -> str | None:
+    """Why the user is a suspect where the same bytes came before: what they change, or what they might have."""
+    observation = situation.observation
+    if observation.anew and (judgement.verdict in ("opened", "closed") or effect.changes_sessions):
+        return "said_again"
+    first_at, claim = observation.first_received_at, observation.claim
+    if first_at is None or effect is not SILENT or claim.online or claim.total_count:
+        return None
+    # If this is no repetition, what has opened since is gone: sent again is what it is by far more often.
+    last = [device.sessions[-1] for device in situation.of_scope() if device.sessions]
+    return "repeated_empty" if any(session.opened_at > first_at for session in last) else None
 
 
 def _has_unplaced(presence: Presence, observation: Observation, scope: str) -> bool:
@@ -85,7 +100,7 @@ def _judge_online(situation: Situation) -> Judgement:
     observation, device = situation.observation, situation.device
     conn_id = observation.claim.conn_id
     if device is not None and device.session(conn_id) is not None:
-        return Judgement("duplicate", "online_already_open")
+        return Judgement("duplicate", ALREADY_OPEN)
     if _known_to_first(device, observation):
         return Judgement("duplicate", "online_repeated")
     closing = None if device is None else device.closing(conn_id)
@@ -151,11 +166,3 @@ def _any_open(presence: Presence, judgement: Judgement, effect: Effect) -> bool:
         known -= 1
     known += effect.implied + effect.implied_elsewhere - effect.withdrawn - effect.withdrawn_elsewhere
     return known - len(effect.swept) > 0
-
-
-def _resumes(presence: Presence, status_after: Status, at: Instant, policy: Policy) -> Instant | None:
-    """Since when a user who is online again within the grace period has been shown online."""
-    flip, before = presence.flip, presence.before
-    if status_after != "online" or flip is None or flip.status != "offline" or before is None:
-        return None
-    return before.since if at - flip.since < round(policy.grace_seconds * SECOND) else None

@@ -4,6 +4,7 @@ Pure. Two kinds of looks: rows of `/user/onlinestatus` (connections by device fl
 `/connz` rows (connections by node and connId), which is the better evidence.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from zlib import crc32
@@ -94,7 +95,7 @@ def against_rows(presence: Presence, source: SourceState, node: str, rows: Mappi
     by_flag: dict[int | None, list[_Held]] = {}
     for held in held_in(presence, source.name):
         by_flag.setdefault(held.device.device_flag, []).append(held)
-    unlocated = by_flag.pop(None, [])
+    unlocated = deque(by_flag.pop(None, []))
     opened: list[OpenedSession] = []
     replaced: list[SessionId] = []
     gone: list[SessionId] = []
@@ -103,7 +104,7 @@ def against_rows(presence: Presence, source: SourceState, node: str, rows: Mappi
         for _ in range(number - len(by_flag.get(flag, ()))):
             opened.append(OpenedSession(scope, flag, None, node))
             if unlocated:
-                replaced.append(unlocated.pop(0).id)
+                replaced.append(unlocated.popleft().id)
     for known, sessions in by_flag.items():
         surplus = len(sessions) - (0 if known is None else rows.get(known, 0))
         if surplus > 0:
@@ -134,56 +135,78 @@ def against_connections(
     `locate`: note which node holds which session. `silent`: the one node that did not answer; what is nowhere else is
     there, as far as it is anywhere.
     """
-    waiting = held_in(presence, source.name)
+    waiting = _Waiting(held_in(presence, source.name), source)
     opened: list[OpenedSession] = []
     replaced: list[SessionId] = []
     located: list[Located] = []
-    unmatched: list[Connection] = []
     # Those whose node is known first: in a cluster two nodes may use the same connId.
-    for connection in connections:
-        match = next(
-            (h for h in waiting if _is(h, connection) and source.holder(h.device, h.session) == connection.node), None
-        )
-        if match is None:
-            unmatched.append(connection)
-        else:
-            waiting.remove(match)
+    unmatched = [each for each in connections if waiting.take_named(each, each.node) is None]
     for connection in unmatched:
-        flag = connection.device_flag
-        match = next((h for h in waiting if _is(h, connection) and source.holder(h.device, h.session) is None), None)
+        match = waiting.take_named(connection, None)
         if match is not None:
-            waiting.remove(match)
             if locate:
                 located.append(Located(match.id, connection.node))
             continue
-        nameless = next((h for h in waiting if _could_be(h, connection)), None)
+        flag = connection.device_flag
+        nameless = waiting.take_nameless(connection)
         if nameless is not None:
-            waiting.remove(nameless)
             replaced.append(nameless.id)
             flag = nameless.device.device_flag if flag is None else flag
         scope = connection.node if source.counting(connection.node).node_local else ""
         held_by = None if source.holders_known else connection.node
         opened.append(OpenedSession(scope, flag, connection.conn_id, connection.node, held_by))
+    left = waiting.left()
     if silent is not None:
-        there = [h for h in waiting if source.holder(h.device, h.session) in (None, silent)]
+        there = [h for h in left if source.holder(h.device, h.session) in (None, silent)]
         located += [Located(h.id, silent, seen=False) for h in there if source.holder(h.device, h.session) is None]
-        waiting = [h for h in waiting if h not in there]
-    proven = tuple(h.id for h in waiting if _booted_since(h, source))
-    return Difference(tuple(opened), tuple(replaced), tuple(h.id for h in waiting), proven, tuple(located))
+        left = [h for h in left if source.holder(h.device, h.session) not in (None, silent)]
+    proven = tuple(h.id for h in left if _booted_since(h, source))
+    return Difference(tuple(opened), tuple(replaced), tuple(h.id for h in left), proven, tuple(located))
 
 
-def _is(held: _Held, connection: Connection) -> bool:
-    """Whether a session may be that connection, by its connId and what the label tells of its device flag."""
-    if held.session.conn_id != connection.conn_id:
-        return False
-    flag = held.device.device_flag
-    return flag == connection.device_flag or flag is None or (connection.device_flag is None and flag > 2)
+class _Waiting:
+    """Sessions that no connection has been found to be yet, each found by what it is named."""
+
+    def __init__(self, held: Sequence[_Held], source: SourceState) -> None:
+        self._held = held
+        self._source = source
+        self._taken: set[int] = set()
+        self._named: dict[int, list[int]] = {}
+        self._nameless: dict[int | None, deque[int]] = {}
+        """By device flag."""
+        for number, each in enumerate(held):
+            if each.session.conn_id is not None:
+                self._named.setdefault(each.session.conn_id, []).append(number)
+            else:
+                self._nameless.setdefault(each.device.device_flag, deque()).append(number)
+
+    def take_named(self, connection: Connection, holder: str | None) -> _Held | None:
+        """The first that may be that connection, of those that are known to be held there; None: nowhere yet."""
+        for number in self._named.get(connection.conn_id, ()):
+            held = self._held[number]
+            if number in self._taken or not _could_be(held, connection):
+                continue
+            if self._source.holder(held.device, held.session) == holder:
+                self._taken.add(number)
+                return held
+        return None
+
+    def take_nameless(self, connection: Connection) -> _Held | None:
+        """The first that a count or a query told of without its connId."""
+        heads = [held[0] for held in self._nameless.values() if held and _could_be(self._held[held[0]], connection)]
+        if not heads:
+            return None
+        held = self._held[min(heads)]
+        self._taken.add(self._nameless[held.device.device_flag].popleft())
+        return held
+
+    def left(self) -> list[_Held]:
+        """Those that no connection was found to be."""
+        return [held for number, held in enumerate(self._held) if number not in self._taken]
 
 
 def _could_be(held: _Held, connection: Connection) -> bool:
-    """Whether a connection may be the session that a count or a query told of without its connId."""
-    if held.session.conn_id is not None:
-        return False
+    """Whether a session may be that connection, by what its label tells of the device flag."""
     flag = held.device.device_flag
     return flag is None or flag == connection.device_flag or (connection.device_flag is None and flag > 2)
 

@@ -5,11 +5,12 @@ from functools import partial
 
 import msgspec
 
-from ledger.domain.events import SessionId, Status
+from ledger.domain.events import SessionId
+from ledger.domain.grace import flipped
 from ledger.domain.observation import Instant
-from ledger.domain.presence import Cause, Closed, Device, Flip, Presence, Session
+from ledger.domain.presence import Cause, Closed, Device, Presence, Session, alike
 from ledger.domain.reconciled import Corrected, Located, Swept, UserReconciled
-from ledger.domain.sessions import ended_first, remember, without
+from ledger.domain.sessions import ended_first, remember, replaced, with_more, without
 
 _replace = msgspec.structs.replace
 
@@ -23,7 +24,8 @@ def after_reconciled(presence: Presence, event: UserReconciled, position: int) -
     else:
         return _replace(presence, version=presence.version + 1, position=position, tier=event.tier)
     at = event.received_at
-    flip, before = _flipped(presence, event.status_after, Cause(kind, at, position))
+    resumed = event.resumes if isinstance(event, Corrected) else None
+    flip, before = flipped(presence, event.status_after, Cause(kind, at, position), resumed)
     saw = isinstance(event, Corrected) and (event.opened or any(located.seen for located in event.located))
     seen = at if saw else None
     return Presence(
@@ -36,15 +38,6 @@ def after_reconciled(presence: Presence, event: UserReconciled, position: int) -
         position,
         presence.tier,
     )
-
-
-def _flipped(presence: Presence, status: Status, cause: Cause) -> tuple[Flip | None, Flip | None]:
-    """-> (the status by evidence, the online period before it that grace may still show)"""
-    flip = presence.flip
-    if flip is not None and flip.status == status:
-        return flip, presence.before
-    before = flip if flip is not None and flip.status == "online" else None
-    return Flip(status, cause.at, cause), before
 
 
 def _corrected(devices: tuple[Device, ...], event: Corrected) -> tuple[Device, ...]:
@@ -84,28 +77,22 @@ def _close(device: Device, gone: SessionId, at: Instant) -> Device:
 
 
 def _open(device: Device, session: Session) -> Device:
-    return _replace(device, sessions=(*device.sessions, session))
+    return _replace(device, sessions=with_more(device.sessions, (session,)))
 
 
 def _locate(device: Device, located: Located, at: Instant) -> Device:
-    sessions = list(device.sessions)
-    for number, session in enumerate(sessions):
-        if session.conn_id == located.session.conn_id and session.held_by != located.held_by:
-            sessions[number] = _replace(
-                session, held_by=located.held_by, seen_at=at if located.seen else session.seen_at
-            )
-            break
-    return _replace(device, sessions=tuple(sessions))
+    for session in alike(device.sessions, located.session.conn_id):
+        if session.held_by != located.held_by:
+            there = _replace(session, held_by=located.held_by, seen_at=at if located.seen else session.seen_at)
+            return _replace(device, sessions=replaced(device.sessions, session, there))
+    return device
 
 
 def _end(device: Device, gone: SessionId, node: str) -> Device:
     ended = ended_first(device.sessions, gone.conn_id, node)
     if ended is None:
         return device
-    sessions = list(device.sessions)
-    # Sessions that a count proved at once are alike: one of them goes, not all.
-    sessions.remove(ended)
-    return _replace(device, sessions=tuple(sessions))
+    return _replace(device, sessions=replaced(device.sessions, ended))
 
 
 def _swept(devices: tuple[Device, ...], event: Swept) -> tuple[Device, ...]:

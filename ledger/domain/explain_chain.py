@@ -52,8 +52,6 @@ def _delivery(evidence: Evidence, position: int, event: WebhookObserved) -> list
             item=event.item + 1,
         )
     ]
-    if received.suspects_restart:
-        said.append(say("suspects_restart", delivery.position, node=received.node))
     bodies = evidence.deliveries()
     earlier = [(at, each.received_at) for at, each in bodies if at < delivery.position]
     again = [(at, each.received_at) for at, each in bodies if at > delivery.position]

@@ -6,6 +6,7 @@ import msgspec
 
 from ledger.domain.drift import Difference, Doubt, Poll, attribute, held_in, is_silenced, looks_that_count
 from ledger.domain.events import SessionId, Status
+from ledger.domain.grace import resumes
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
@@ -96,7 +97,10 @@ def _interval(tier: Tier, policy: Policy) -> int:
 def made_urgent(watch: Watch, at: Instant, why: str) -> Watch:
     """The user is to be looked at at once, or as soon as the spacing between two looks allows."""
     due = at if watch.looked_at is None else max(at, watch.looked_at + round(SPACING_SECONDS * SECOND))
-    return watch if watch.due_at <= due else Watch(due, why, watch.verified_at, watch.doubt, watch.looked_at)
+    if watch.due_at > due:
+        return Watch(due, why, watch.verified_at, watch.doubt, watch.looked_at)
+    # His turn has come, but others may be waiting for theirs before him.
+    return watch if watch.urgent is not None or watch.due_at > at else msgspec.structs.replace(watch, urgent=why)
 
 
 def judge_look(
@@ -230,13 +234,14 @@ def _event(
         rule = f"{route}_{bounds.drift}"
     if bounds is not None and difference.gone and difference.gone == difference.proven:
         rule = f"{route}_after_boot"
+    status_after = _status_after(presence, difference, difference.gone)
     return Corrected(
         source=source.name,
         node=poll.node,
         received_at=poll.answered_at,
         rule=rule,
         status_before=presence.status,
-        status_after=_status_after(presence, difference, difference.gone),
+        status_after=status_after,
         run=poll.run,
         poll=poll.poll,
         asked_at=poll.asked_at,
@@ -247,4 +252,5 @@ def _event(
         opened=difference.opened,
         closed=difference.gone + difference.replaced,
         located=difference.located,
+        resumes=resumes(presence, status_after, poll.answered_at, source.policy),
     )

@@ -77,6 +77,8 @@ class Corrected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_on
     closed: tuple[SessionId, ...] = ()
     located: tuple[Located, ...] = ()
     verdict: Literal["corrected"] = "corrected"
+    resumes: Instant | None = None
+    """Online again within the grace period: shown online since then, as if never gone."""
 
 
 class Swept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

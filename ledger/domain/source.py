@@ -12,7 +12,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Device, Session
 from ledger.domain.profile import COUNTING, Counting, Profile
-from ledger.domain.recent import NO_BODIES, RecentBodies
+from ledger.domain.recent import NO_BODIES, Body, RecentBodies
 from ledger.domain.reconciled import (
     BreakerClosed,
     BreakerOpened,
@@ -78,14 +78,15 @@ class Delivery(NamedTuple):
     rejected: int
     conn_ids: tuple[int, int]
     """The lowest and the highest connId that its onlines name; (0, 0) where there is none."""
+    following: int = 0
+    """Rejected items that stand in the event of another one."""
 
 
 def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived:
-    """The event of a delivery: whether its node said the same body before, and whether it may have booted."""
+    """The event of a delivery: whether its node said the same body before, and whether that is a POST sent again."""
     since = delivery.received_at - round(source.policy.dedupe_seconds * SECOND)
     first = source.recent.find(delivery.node, delivery.digest, since)
     lowest, highest = delivery.conn_ids
-    known = source.nodes.get(delivery.node, NodeState()).highest_conn_id
     return DeliveryReceived(
         delivery=delivery.delivery,
         node=delivery.node,
@@ -94,12 +95,28 @@ def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived
         size=delivery.size,
         items=delivery.items,
         rejected=delivery.rejected,
+        following=delivery.following,
         repeats=None if first is None else first.delivery,
         first_received_at=None if first is None else first.received_at,
         lowest_conn_id=lowest,
         highest_conn_id=highest,
-        suspects_restart=first is None and _names_its_own(source, delivery.node) and 0 < lowest <= known,
+        anew=first is not None and (_went_on(source, delivery, first) or _booted(source, delivery.node, first)),
     )
+
+
+def _went_on(source: SourceState, delivery: Delivery, first: Body) -> bool:
+    """Whether the node has posted something else since: one that posts in turn does not come back to what it was told
+    is stored, or has dropped. Of several senders another one may have been quicker."""
+    last = source.recent.last_of(delivery.node)
+    if last is None or source.counting(delivery.node).may_overtake:
+        return False
+    return last != first and first.received_at <= last.received_at <= delivery.received_at
+
+
+def _booted(source: SourceState, node: str, first: Body) -> bool:
+    """Whether the connIds it names have begun anew since, or may have: a boot's instant is an interval."""
+    boots = [state.boot for name, state in source.nodes.items() if name == node or not _names_its_own(source, node)]
+    return any(boot is not None and boot[1] > first.received_at for boot in boots)
 
 
 def _names_its_own(source: SourceState, node: str) -> bool:
@@ -206,7 +223,7 @@ _replace = msgspec.structs.replace
 
 def _after_delivery(source: SourceState, event: DeliveryReceived, version: int) -> SourceState:
     known = source.nodes.get(event.node, NodeState())
-    highest = event.highest_conn_id if event.suspects_restart else max(known.highest_conn_id, event.highest_conn_id)
+    highest = max(known.highest_conn_id, event.highest_conn_id)
     at = max(event.received_at, source.last_webhook_at or event.received_at)
     keep_since = at - round(source.policy.dedupe_seconds * SECOND)
     nodes = {**source.nodes, event.node: _replace(known, highest_conn_id=highest, last_webhook_at=event.received_at)}

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from ledger.domain.crowd import encode_crowd
 from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.http import schemas
 from ledger.http.auth import require
@@ -27,7 +28,7 @@ STREAMED_PAGE = 1000
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
 
 
 class EventFilter(Page):
@@ -140,7 +141,7 @@ def one_delivery(
         [row] = ledger.events_recorder.ledger_rows(after=position - 1, limit=1)
         received = ledger.event(row)
         assert isinstance(received, DeliveryReceived | BodyRejected)
-        last = position + (received.items if isinstance(received, DeliveryReceived) else 0)
+        last = position + (received.items - received.following if isinstance(received, DeliveryReceived) else 0)
         start = min(max(position, after or position), last)
         limit = min(query.limit, last - start)
         rows = ledger.events_recorder.ledger_rows(after=start, limit=limit)

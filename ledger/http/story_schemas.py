@@ -50,6 +50,7 @@ class ChangeEntry(_OfEvent):
     withdrawn_elsewhere: int = 0
     resumes: str | None = None
     suspect: str | None = None
+    unbelieved: int = 0
 
 
 class CorrectionEntry(_OfEvent):
@@ -70,6 +71,7 @@ class CorrectionEntry(_OfEvent):
     opened: list[SessionName] = []
     closed: list[SessionName] = []
     located: list[SessionName] = []
+    resumes: str | None = None
 
 
 class SweepEntry(_OfEvent):

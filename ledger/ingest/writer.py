@@ -94,7 +94,7 @@ class Writer:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _judge_all(self) -> None:
-        while taken := self._intake.take(self._limits.group_items, STATEMENT_BYTES):
+        while taken := self._take():
             tickets = self._refuse(taken)
             if not tickets:
                 continue
@@ -111,6 +111,16 @@ class Writer:
                 judged.part.current_rows()
         self._handed.put(None)
 
+    def _take(self) -> Sequence[Ticket]:
+        """What is to be judged next, taken no sooner than that can begin: until then others may come before it."""
+        with self._changed:
+            self._changed.wait_for(self._can_judge)
+        return self._intake.take(self._limits.group_items, STATEMENT_BYTES)
+
+    def _can_judge(self) -> bool:
+        """Judging runs ahead of commits, but not of judgements that are still to be made, or made anew."""
+        return all(work.judged is not None for work in self._in_flight)
+
     def _refuse(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         """Refuse what a source posted that could not be read just now -> the others."""
         why = {ticket.source: self._refusals.of(ticket.source) for ticket in tickets}
@@ -125,8 +135,7 @@ class Writer:
         webhooks = [read_webhook(t.delivery, t.source, t.node, t.received_at, t.body, rejected_bytes) for t in tickets]
         work = Work(tickets, webhooks)
         with self._changed:
-            # Judging runs ahead of commits, but not of judgements that are still to be made, or made anew.
-            self._changed.wait_for(lambda: all(w.judged is not None for w in self._in_flight))
+            self._changed.wait_for(self._can_judge)
             ahead = [w.judged for w in self._in_flight if w.judged is not None]
             newest = ahead[-1].states if ahead else self._committed
             generation = self._generation
@@ -204,7 +213,7 @@ class Writer:
             except SourceUnreadable as error:
                 refused = [ticket for ticket in work.tickets if ticket.source == error.source]
                 self._intake.fail(refused, error)
-                work.drop_unwanted([ticket for ticket in work.tickets if ticket not in refused])
+                work.drop_unwanted([ticket for ticket in work.tickets if ticket.source != error.source])
                 continue
             except (psycopg.Error, PersistenceError) as error:
                 self._refused(work, error)

@@ -17,7 +17,7 @@ from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Connection, Poll, swept_by_boot, swept_by_retirement
 from ledger.domain.events import SessionId
 from ledger.domain.history import Event, SourceEvent
-from ledger.domain.look import DUE_SHARE, SPACING_SECONDS, Watch
+from ledger.domain.look import DUE_SHARE, Watch, made_urgent
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.reconciled import BreakerOpened, RunCounts, RunEnded
@@ -30,9 +30,7 @@ from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
 from projections import current, looks, runs, sources
 from projections.listing import HEAD
-from projections.looks import Heard, Watches
-
-SPACING = round(SPACING_SECONDS * SECOND)
+from projections.looks import Watches
 
 SWEEP_USERS = 2_500
 """Users a commit of a sweep: a quarter of a second in which webhooks wait."""
@@ -283,7 +281,11 @@ class Desk:
 
         def also(cursor: Cursor[Any], _: list[tuple[int, Event]]) -> None:
             now = self._now()
-            looks.hear(cursor, self.name, {uid: Heard(now, now, "restart") for uid in touched}, SPACING)
+
+            def at_once(_: str, watch: Watch | None) -> Watch:
+                return made_urgent(watch or Watch(now), now, "restart")
+
+            looks.change(cursor.connection, self.name, touched, at_once, lock=True)
 
         if touched:
             self._append(touched, decide, also)

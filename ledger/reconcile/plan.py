@@ -8,10 +8,10 @@ from ledger.domain.drift import Connection
 from ledger.domain.events import SessionId, Status
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.presence import Presence
+from ledger.domain.presence import Presence, Session
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import Swept
-from ledger.domain.sessions import ended_first
+from ledger.domain.sessions import ended_by
 from ledger.domain.source import SourceState
 from ledger.reconcile.judge import Look
 from ledger.sources.wukongim.answers import Connections
@@ -154,13 +154,15 @@ def swept(
 def _last_evidence(presence: Presence, source: str, node: str, ended: tuple[SessionId, ...]) -> Instant | None:
     """The last evidence of the sessions that a sweep ends, the very ones that folding it will take away."""
     seen: list[Instant] = []
+    gone: dict[tuple[str, int | None], list[int | None]] = {}
+    for session in ended:
+        gone.setdefault((session.scope, session.device_flag), []).append(session.conn_id)
     for device in presence.devices:
-        sessions = list(device.sessions) if device.source == source else []
-        for gone in ended:
-            if (gone.scope, gone.device_flag) != (device.scope, device.device_flag):
-                continue
-            session = ended_first(sessions, gone.conn_id, node)
-            if session is not None:
-                sessions.remove(session)
-                seen.append(session.seen_at)
+        if device.source != source or (device.scope, device.device_flag) not in gone:
+            continue
+        waiting: dict[int | None, list[Session]] = {}
+        for each in sorted(device.sessions, key=ended_by(node), reverse=True):
+            waiting.setdefault(each.conn_id, []).append(each)
+        named = gone[device.scope, device.device_flag]
+        seen += [waiting[conn_id].pop().seen_at for conn_id in named if waiting.get(conn_id)]
     return max(seen, default=None)

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll, swept_by_boot
-from ledger.domain.events import WebhookObserved
-from ledger.domain.look import Watch, due_after, made_urgent
+from ledger.domain.heard import after_event, heard_in
+from ledger.domain.history import UserEvent
+from ledger.domain.look import Watch, made_urgent
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import (
@@ -70,21 +71,12 @@ class RecordedWorld:
         """Webhooks were judged: who is new is on the agenda from here, suspects at once."""
         yield from self._sign(at, "webhook")
         for event in events:
-            if not isinstance(event.event, WebhookObserved) or event.uid is None:
-                continue
+            heard = heard_in(event.event) if isinstance(event.event, UserEvent) else None
             uid = event.uid
-            presence = self._draft.presence(uid)
-            due = due_after(presence, self._source, at)
-            watch = self._agenda.get(uid) if uid in self._agenda else Watch(at)
-            if watch.doubt is not None and watch.looked_at is not None:
-                # The doubt is void, and its second look with it: what was doubted has changed.
-                watch = replace(watch, due_at=due_after(presence, self._source, watch.looked_at), urgent=None)
-            if event.event.suspect is not None:
-                watch = made_urgent(watch, at, event.event.suspect)
-            elif watch.due_at > due:
-                watch = replace(watch, due_at=due)
-            if uid not in self._asked:
-                self._agenda.put(uid, watch)
+            if heard is None or uid is None or uid in self._asked:
+                continue
+            known = self._agenda.get(uid) if uid in self._agenda else None
+            self._agenda.put(uid, after_event(known, heard, self._draft.presence(uid), self._source))
 
     def advance(self, until: Instant) -> Iterator[tuple[Instant, list[Recorded]]]:
         """Ask what is due, and give up what was not answered in time; yields events with their instants."""

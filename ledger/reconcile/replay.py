@@ -106,7 +106,9 @@ class Replay:
                 case WebhookObserved() | Corrected() | Swept() | TierSet() as of_user if event.uid is not None:
                     self._count(event.uid, of_user)
                     self._show(event.uid, at)
-                case ItemRejected() | BodyRejected():
+                case ItemRejected(following=following):
+                    self.result.rejected += 1 + len(following)
+                case BodyRejected():
                     self.result.rejected += 1
                 case DeliveryReceived() as delivery:
                     self.result.deliveries += 1

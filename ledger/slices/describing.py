@@ -22,7 +22,7 @@ def described(judged: Judged) -> dict[str, Any]:
 def _said(said: Said) -> dict[str, Any]:
     match said:
         case DeliveryReceived():
-            return {"repeats": said.repeats, "suspects_restart": said.suspects_restart}
+            return {"repeats": said.repeats, "anew": said.anew}
         case Finding():
             return {"drift": said.drift, "outcome": said.outcome}
         case _:

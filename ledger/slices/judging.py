@@ -124,6 +124,7 @@ class Judge:
                 event.items,
                 event.rejected,
                 (event.lowest_conn_id, event.highest_conn_id),
+                event.following,
             ),
         )
         self.replayed.put(at, replayed)
@@ -144,7 +145,8 @@ class Judge:
             event.item,
             event.raw,
             event.received_at,
-            delivery.first_received_at,
+            None if delivery.anew else delivery.first_received_at,
+            delivery.anew,
         )
         source = self.replayed.source(event.source)
         presence = self.replayed.presence(at.uid)

@@ -86,7 +86,8 @@ def _of_source(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
             return _replace(event, digest=names.digest(event.digest))
         case ItemRejected():
             digest = None if event.digest is None else names.digest(event.digest)
-            return _replace(event, raw=names.redacted(event.raw), digest=digest)
+            following = tuple(names.redacted(raw) for raw in event.following)
+            return _replace(event, raw=names.redacted(event.raw), digest=digest, following=following)
         case BodyRejected():
             body = base64.b64encode(names.redacted(event.raw_base64).encode()).decode()
             return _replace(event, raw_base64=body, digest=names.digest(event.digest))

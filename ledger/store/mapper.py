@@ -11,6 +11,7 @@ import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
 from ledger.domain import events, imported, reconciled
+from ledger.domain.crowd import encode_crowd
 from ledger.domain.history import Event, UserEvent
 from ledger.errors import LedgerError
 
@@ -94,7 +95,7 @@ class EventMapper(Mapper[str]):
         self._decoders = {kind: msgspec.json.Decoder(cls) for kind, cls in kinds.items()}
         self._classes = dict(kinds)
         self._upcasters = dict(upcasters)
-        self._encode = msgspec.json.Encoder().encode
+        self._encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
 
     def kind_and_payload(self, event: Event) -> tuple[str, bytes]:
         """The stored form of an event."""

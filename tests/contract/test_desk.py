@@ -324,6 +324,22 @@ def test_a_tier_takes_nobodys_look_out_of_turn(ledger: Ledger, desk: Desk, time:
     assert watch(ledger, "alice").urgent == "late_offline"
 
 
+def test_a_tier_holds_whatever_webhooks_say_in_the_same_page_and_later(ledger: Ledger, desk: Desk, time: Time) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    follow(ledger, desk)
+    look(desk, time, {"alice": {0: 1}}, "alice")
+    set_tier(ledger, "alice", "vip", "ops", time.at)
+    post(ledger, "alice-0-1-1-1-1")
+    follow(ledger, desk)
+    assert watch(ledger, "alice").due_at <= time.at + 30 * SECOND
+    look(desk, time, {}, "alice")
+    assert watch(ledger, "alice").urgent == "confirm"
+    post(ledger, "alice-0-1-2-2-2")
+    follow(ledger, desk)
+    found = watch(ledger, "alice")
+    assert (found.urgent, found.due_at <= time.at + 30 * SECOND) == (None, True)
+
+
 def test_while_somebody_else_writes_for_long_a_desk_waits_longer_than_who_asks_for_something(
     ledger: Ledger, desk: Desk, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:

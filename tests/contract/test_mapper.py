@@ -85,7 +85,7 @@ STORED: dict[str, tuple[str, Event]] = {
     "delivery_received.v1": (
         (
             '{"delivery":"d2","node":"n1","received_at":1800000000000001,"digest":"ab","size":17,"items":2,"rejected":1,'
-            '"repeats":"d1","first_received_at":1800000000000000,"highest_conn_id":9,"suspects_restart":true}'
+            '"repeats":"d1","first_received_at":1800000000000000,"highest_conn_id":9,"anew":true}'
         ),
         DeliveryReceived(
             delivery="d2",
@@ -98,7 +98,7 @@ STORED: dict[str, tuple[str, Event]] = {
             repeats="d1",
             first_received_at=AT - 1,
             highest_conn_id=9,
-            suspects_restart=True,
+            anew=True,
         ),
     ),
     "item_rejected.v1": (

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll, swept_by_boot, swept_by_retirement
 from ledger.domain.events import Configured, WebhookObserved
-from ledger.domain.history import Event, SourceEvent
-from ledger.domain.look import JudgedLook, Watch, due_after, made_urgent
+from ledger.domain.heard import after_event, heard_in
+from ledger.domain.history import Event, SourceEvent, UserEvent
+from ledger.domain.look import JudgedLook, Watch, made_urgent
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
@@ -142,33 +143,21 @@ class Reconciler:
         for each in recorded:
             if isinstance(each.event, WebhookObserved) and each.uid is not None:
                 observed.append(each.event)
-                self._watch_anew(each.uid, each.event.suspect)
+                self._watch_anew(each.uid, each.event)
         return observed
 
-    def _watch_anew(self, uid: str, suspect: str | None) -> None:
-        presence = self.presence(uid)
-        watch = self.agenda.get(uid) if uid in self.agenda else Watch(self.at)
-        due = due_after(presence, self.source, self.at)
-        if watch.doubt is not None and watch.looked_at is not None:
-            # The doubt is void, and its second look with it.
-            in_turn = due_after(presence, self.source, watch.looked_at)
-            watch = Watch(in_turn, None, watch.verified_at, watch.doubt, watch.looked_at)
-        if suspect is not None:
-            watch = made_urgent(watch, self.at, suspect)
-        elif watch.due_at > due:
-            watch = Watch(due, None, watch.verified_at, watch.doubt, watch.looked_at)
-        if uid not in self._asked:
-            self.agenda.put(uid, watch)
+    def _watch_anew(self, uid: str, event: UserEvent) -> None:
+        heard = heard_in(event)
+        if heard is not None and uid not in self._asked:
+            known = self.agenda.get(uid) if uid in self.agenda else None
+            self.agenda.put(uid, after_event(known, heard, self.presence(uid), self.source))
 
     def set_tier(self, uid: str, tier: Tier | None) -> None:
         """Somebody chooses how soon the user is looked at."""
         status = self.presence(uid).status
         event = TierSet(received_at=self.at, tier=tier, by="key", status_before=status, status_after=status)
         self._commit([self.draft.append_to_user(uid, event)])
-        watch = self.agenda.get(uid) if uid in self.agenda else Watch(self.at)
-        due = min(watch.due_at, due_after(self.presence(uid), self.source, self.at))
-        if uid not in self._asked:
-            self.agenda.put(uid, Watch(due, watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
+        self._watch_anew(uid, event)
 
     def take_due(self) -> list[str]:
         """Users whose look is due now; they are in nobody's turn until they have been asked about."""

@@ -69,7 +69,7 @@ def test_a_session_of_no_device_that_no_look_finds_is_gone() -> None:
 
 
 def test_the_least_certain_session_goes_first_a_nameless_one_then_the_longest_unseen() -> None:
-    looking = given(ONLINE, "u-0-1-6-2-2", "u-0-1-8-4-4").hears(ONLINE)
+    looking = given(ONLINE, "u-0-1-6-2-2", "u-0-1-8-4-4").hears("u-0-1-5-4-4")
     looking.looks({0: 2}).looks({0: 2}, after=3.0)
     closed = (session(None), session(6))
     looking.then("corrected", "devices", "online", rule="poll_devices", closed=closed).left(session(5), session(8))

@@ -288,8 +288,3 @@ def test_more_claims_than_are_looked_at() -> None:
     evidence = world.evidence()
     assert "claim_came_again" in Told(explain(evidence)).codes
     assert "claim_came_again_at_least" in Told(explain(replace(evidence, following_cut=True))).codes
-
-
-def test_conn_ids_that_began_anew() -> None:
-    world = online().hears("v-0-1-7-1-1").wait(5).hears("w-0-1-1-1-1").told(uid="w")
-    assert world.the("suspects_restart").params == {"node": "n1"}

@@ -117,7 +117,12 @@ def test_two_looks_out_of_turn_have_their_spacing() -> None:
 def test_who_is_due_sooner_stays_as_he_is() -> None:
     watch = Watch(T + SECOND, "confirm", looked_at=T - SECOND, doubt=Doubt("ghost", None, T, 1))
     assert made_urgent(watch, T, "why") is watch
-    assert made_urgent(Watch(T - SECOND), T, "why") == Watch(T - SECOND)
+    looked = Watch(T + SECOND, looked_at=T)
+    assert made_urgent(looked, T, "why") is looked
+
+
+def test_whose_turn_has_come_does_not_wait_for_the_others_before_him() -> None:
+    assert made_urgent(Watch(T - SECOND), T, "why") == Watch(T - SECOND, "why")
 
 
 def test_a_suspect_is_looked_at_at_once() -> None:

@@ -80,6 +80,7 @@ def test_a_correction() -> None:
             {"node": None, "device_flag": 0, "conn_id": 9, "told_by": "n2", "held_by": "n2"},
             {"node": "n1", "device_flag": None, "conn_id": None, "told_by": "n1", "held_by": None},
         ],
+        "resumes": None,
         "closed": [{"node": "n1", "device_flag": 1, "conn_id": 6}],
         "located": [{"node": None, "device_flag": 0, "conn_id": 5, "held_by": "n2", "seen": False}],
     }
