@@ -11,6 +11,7 @@ from zlib import crc32
 import msgspec
 
 from ledger.domain.events import SessionId
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence, Session
@@ -19,6 +20,9 @@ from ledger.domain.reconciled import Attribution, DriftKind, Located, OpenedSess
 from ledger.domain.source import SourceState
 
 SILENCED_SLOT, SLOTS = 0, 64
+TOLD_SECONDS = 5.0
+"""An offline comes so long after it was true, as a rule: what began within it may be what followed."""
+
 SILENCING = frozenset({Profile.V2_1, Profile.V2_2})
 """Profiles whose servers never report some users offline (wukongim.md, section 3)."""
 
@@ -60,6 +64,8 @@ class Connection(NamedTuple):
     node: str
     conn_id: int
     device_flag: int | None
+    began_at: Instant | None = None
+    """Not before it was made, as far as its uptime tells; a node may say an older one after a boot, never a newer."""
 
 
 class Difference(NamedTuple):
@@ -73,6 +79,10 @@ class Difference(NamedTuple):
     proven: tuple[SessionId, ...] = ()
     """Those of them whose node has booted since their last evidence: no second look is needed."""
     located: tuple[Located, ...] = ()
+    absent: bool = False
+    """A row is missing where that says nothing: `/connz` has to tell."""
+    contradicted: int = 0
+    """Connections that a node lists though an offline has closed them since: they open nothing again."""
 
 
 class _Held(NamedTuple):
@@ -109,6 +119,8 @@ def against_rows(presence: Presence, source: SourceState, node: str, rows: Mappi
         if surplus > 0:
             gone += [held.id for held in sorted(sessions, key=_least_certain_first)[:surplus]]
     gone += [held.id for held in unlocated]
+    if not source.absence_tells:
+        return Difference(tuple(opened), tuple(replaced), absent=bool(gone) or not rows)
     return Difference(tuple(opened), tuple(replaced), tuple(gone))
 
 
@@ -139,6 +151,7 @@ def against_connections(
     replaced: list[SessionId] = []
     located: list[Located] = []
     unmatched: list[Connection] = []
+    contradicted = 0
     # Those whose node is known first: in a cluster two nodes may use the same connId.
     for connection in connections:
         match = next(
@@ -156,6 +169,9 @@ def against_connections(
             if locate:
                 located.append(Located(match.id, connection.node))
             continue
+        if _was_closed(presence, source, connection):
+            contradicted += 1
+            continue
         nameless = next((h for h in waiting if _could_be(h, connection)), None)
         if nameless is not None:
             waiting.remove(nameless)
@@ -165,18 +181,37 @@ def against_connections(
         held_by = None if source.holders_known else connection.node
         opened.append(OpenedSession(scope, flag, connection.conn_id, connection.node, held_by))
     if silent is not None:
-        there = [h for h in waiting if source.holder(h.device, h.session) in (None, silent)]
+        there = [h for h in waiting if source.may_hold(h.device, h.session, silent)]
         located += [Located(h.id, silent, seen=False) for h in there if source.holder(h.device, h.session) is None]
         waiting = [h for h in waiting if h not in there]
     proven = tuple(h.id for h in waiting if _booted_since(h, source))
-    return Difference(tuple(opened), tuple(replaced), tuple(h.id for h in waiting), proven, tuple(located))
+    gone = tuple(h.id for h in waiting)
+    return Difference(tuple(opened), tuple(replaced), gone, proven, tuple(located), contradicted=contradicted)
+
+
+def _was_closed(presence: Presence, source: SourceState, connection: Connection) -> bool:
+    """Whether an offline has closed that very connection: none of its number that began with a later boot, or about
+    when the offline came or later, as one at another node may have."""
+    boot = source.nodes.get(connection.node, NodeState()).boot
+    began_at = 0 if connection.began_at is None else connection.began_at + round(TOLD_SECONDS * SECOND)
+    since = max(began_at, 0 if boot is None else boot[0])
+    scope = connection.node if source.counting(connection.node).node_local else ""
+    return any(
+        (closing := device.closing(connection.conn_id)) is not None and not closing.by_look and closing.at >= since
+        for device in presence.devices
+        if (device.source, device.scope) == (source.name, scope) and _may_be_of(device.device_flag, connection)
+    )
 
 
 def _is(held: _Held, connection: Connection) -> bool:
     """Whether a session may be that connection, by its connId and what the label tells of its device flag."""
     if held.session.conn_id != connection.conn_id:
         return False
-    flag = held.device.device_flag
+    return _may_be_of(held.device.device_flag, connection)
+
+
+def _may_be_of(flag: int | None, connection: Connection) -> bool:
+    """Whether what the label tells of a connection fits that device flag."""
     return flag == connection.device_flag or flag is None or (connection.device_flag is None and flag > 2)
 
 
@@ -184,8 +219,7 @@ def _could_be(held: _Held, connection: Connection) -> bool:
     """Whether a connection may be the session that a count or a query told of without its connId."""
     if held.session.conn_id is not None:
         return False
-    flag = held.device.device_flag
-    return flag is None or flag == connection.device_flag or (connection.device_flag is None and flag > 2)
+    return _may_be_of(held.device.device_flag, connection)
 
 
 def _booted_since(held: _Held, source: SourceState) -> bool:
@@ -215,13 +249,20 @@ def swept_by_boot(presence: Presence, source: SourceState, node: str) -> tuple[t
     return tuple(ended), suspect
 
 
-def swept_by_retirement(presence: Presence, source: SourceState, node: str) -> tuple[SessionId, ...]:
-    """The sessions of a node that the configuration no longer names."""
-    return tuple(
-        held.id
-        for held in held_in(presence, source.name)
-        if node in (held.device.scope, held.session.held_by or held.session.node)
-    )
+def swept_by_retirement(presence: Presence, source: SourceState, node: str) -> tuple[tuple[SessionId, ...], bool]:
+    """-> (sessions held by a node that the configuration no longer names, whether others may have been)
+
+    Where a cluster counted together, who told of a session says nothing of who held it.
+    """
+    ended: list[SessionId] = []
+    suspect = False
+    told_by_holder = source.holders_known and source.clustered_until is None
+    for held in held_in(presence, source.name):
+        holder = held.device.scope or held.session.held_by or (held.session.node if told_by_holder else None)
+        if holder == node:
+            ended.append(held.id)
+        suspect = suspect or holder is None
+    return tuple(ended), suspect
 
 
 def is_silenced(uid: str, profile: Profile) -> bool:

@@ -26,10 +26,10 @@ def ended_first(sessions: Iterable[Session], conn_id: int | None, node: str) -> 
 
 
 def remember(
-    closed: tuple[Closed, ...], forgotten: Closed | None, conn_id: int, at: Instant
+    closed: tuple[Closed, ...], forgotten: Closed | None, conn_id: int, at: Instant, *, by_look: bool = False
 ) -> tuple[tuple[Closed, ...], Closed | None]:
     """Remember a closed connId, the newest last, and the highest of those forgotten for it."""
-    kept = (*[c for c in closed if c.conn_id != conn_id], Closed(conn_id, at))
+    kept = (*[c for c in closed if c.conn_id != conn_id], Closed(conn_id, at, by_look))
     if len(kept) <= REMEMBERED_CLOSED:
         return kept, forgotten
     oldest = kept[0]

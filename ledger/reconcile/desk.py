@@ -282,7 +282,7 @@ class Desk:
         presence: Presence, source: SourceState, node: str, *, retired: bool
     ) -> tuple[tuple[SessionId, ...], bool]:
         if retired:
-            return swept_by_retirement(presence, source, node), False
+            return swept_by_retirement(presence, source, node)
         return swept_by_boot(presence, source, node)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from ledger.domain.instants import to_text
-from ledger.domain.look import RETURN_SECONDS, Watch, bound_of
+from ledger.domain.look import RETURN_SECONDS, Watch
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, RunCounts, RunEnded
@@ -34,8 +34,8 @@ class Reconciler:
     def __init__(self, term: Term, last_sign_at: Instant | None) -> None:
         self._term = term
         self._signs = Signs(term, last_sign_at)
-        self._asking = Asking(term, self._signs)
         self._passing = Passing(term, self._signs)
+        self._asking = Asking(term, self._signs, self._passing.want)
         self._probes = {name: NodeProbe(name) for name in term.clients}
         self._offsets: dict[str, int] = {}
         """Our clock less the monotonic one, microseconds, when a node's last probe was asked."""
@@ -77,15 +77,18 @@ class Reconciler:
             await self._pass_where_due()
         elif route is plan.ROWS and not self._passing.under_way:
             await self._asking.ask_due(self._passing.instead_of)
+        self._passing.tick()
 
     async def _pass_where_due(self) -> None:
-        """Where only `/connz` is believed: as often as second looks need it at first, then at the bound of a vip."""
+        """Where only `/connz` is believed: at once for whoever is out of turn or may be back after a boot, else at the
+        bound of a vip."""
         term = self._term
-        source = term.source
-        is_fresh = source.lost_node_at is None or term.now() - source.lost_node_at < round(RETURN_SECONDS * SECOND)
-        every = PASS_SECONDS if is_fresh else max(PASS_SECONDS, bound_of("vip", source.policy))
-        if self._passing.may_begin(every) and (await term.database(term.desk.due_counts)).everybody:
-            self._passing.make_soon()
+        if not self._passing.may_begin(PASS_SECONDS):
+            return
+        lost_at, due = term.source.lost_node_at, await term.database(term.desk.due_counts)
+        is_fresh = lost_at is not None and term.now() - lost_at < round(RETURN_SECONDS * SECOND)
+        if due.urgent or (due.everybody and (is_fresh or self._passing.may_begin(term.vip_seconds))):
+            self._passing.want()
 
     def _keep_budgets(self) -> None:
         """Another instance may have brought a newer policy."""
@@ -241,10 +244,10 @@ class Reconciler:
         term.runs[name] = run
         if not term.clients:
             run.failed("", "no node of the source has an api_url", len(opened.uids))
-        elif opened.uids:
+        elif opened.uids and (not term.can_pass or (term.route() is plan.ROWS and term.source.absence_tells)):
             await self._asking.ask_all(run, await term.database(term.desk.watches_of, opened.uids))
         elif term.can_pass:
-            await self._passing.make(run)
+            await self._passing.make(run, only=opened.uids)
         else:
             await self._asking.ask_pages(run, self._known_page)
         await term.end_run(run)

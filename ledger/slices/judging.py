@@ -189,4 +189,5 @@ class Judge:
 
 def _ended(presence: Presence, source: SourceState, node: str, *, retired: bool) -> tuple[SessionId, ...]:
     """The sessions that ended with a node."""
-    return swept_by_retirement(presence, source, node) if retired else swept_by_boot(presence, source, node)[0]
+    sweep = swept_by_retirement if retired else swept_by_boot
+    return sweep(presence, source, node)[0]

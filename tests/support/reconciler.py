@@ -215,7 +215,7 @@ class Reconciler:
     def answer_nodes(self, question: Question, found: Mapping[str, Connections]) -> dict[str, JudgedLook]:
         """What `/connz` of the nodes that answered brings."""
         poll, source = self._poll(question)._replace(node="+".join(found)), self.source
-        connections = plan.union_of(source, found)
+        connections = plan.union_of(source, found, self.at)
         watches = {**{uid: Watch(self.at, "new") for uid in connections}, **self._in_force(question.watches)}
         silent = plan.silent_node(source, found)
         looks = judge.looks_at_connections(self.presence, source, watches, connections, silent)
@@ -293,7 +293,7 @@ class Reconciler:
     def _retire(self, node: str, evidence: int) -> Iterator[Recorded]:
         for uid in sorted(self.draft.presences):
             presence = self.presence(uid)
-            ended = swept_by_retirement(presence, self.source, node)
+            ended, _ = swept_by_retirement(presence, self.source, node)
             if ended:
                 swept = plan.swept(presence, self.source, node, ended, self.at, RUN, evidence)
                 yield self.draft.append_to_user(uid, swept)

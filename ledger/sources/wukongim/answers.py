@@ -42,6 +42,7 @@ class Connection(NamedTuple):
     conn_id: int
     device_flag: int | None
     node_id: int | None
+    up_seconds: int | None = None
 
 
 class Connections(NamedTuple):
@@ -98,6 +99,7 @@ class _Row(msgspec.Struct, gc=False):
     id: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
     device: Any = None
     node_id: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)] | None = None
+    uptime: Any = None
 
 
 _page = msgspec.json.Decoder(_Page).decode
@@ -134,7 +136,9 @@ def read_connections(status: int, body: bytes) -> Connections | Unanswered:
             odd += 1
             continue
         label = row.device if isinstance(row.device, str) else ""
-        rows.append(Connection(row.uid, row.id, _LABELS.get(label.partition("(")[0]), row.node_id))
+        rows.append(
+            Connection(row.uid, row.id, _LABELS.get(label.partition("(")[0]), row.node_id, _seconds(row.uptime))
+        )
     return Connections(rows, odd)
 
 
@@ -145,13 +149,21 @@ def read_uptime(status: int, body: bytes, asked_at: Instant, answered_at: Instan
         return answer
     if not isinstance(answer, dict) or not isinstance(answer.get("uptime"), str):
         return Unanswered("no uptime", answered=True)
-    match = _DURATION.fullmatch(answer["uptime"])
-    if match is None or not answer["uptime"]:
+    seconds = _seconds(answer["uptime"])
+    if seconds is None:
         return Unanswered("an uptime that is no duration", answered=True)
-    up = sum(int(number or 0) * unit for number, unit in zip(match.groups(), _DURATION_SECONDS, strict=True)) * SECOND
+    up = seconds * SECOND
     server_id = answer.get("server_id")
     node_id = int(server_id) if isinstance(server_id, str) and server_id.isdecimal() else None
     return Boot(asked_at - up - SECOND - LAG, answered_at - up, node_id or None)
+
+
+def _seconds(uptime: object) -> int | None:
+    """The seconds of `1h2m3s`; None where it is no duration."""
+    match = _DURATION.fullmatch(uptime) if isinstance(uptime, str) and uptime else None
+    if match is None:
+        return None
+    return sum(int(number or 0) * unit for number, unit in zip(match.groups(), _DURATION_SECONDS, strict=True))
 
 
 def read_start_time(status: int, body: bytes) -> Boot | Unanswered:
