@@ -249,14 +249,17 @@ def swept_by_boot(presence: Presence, source: SourceState, node: str) -> tuple[t
     return tuple(ended), suspect
 
 
-def swept_by_retirement(presence: Presence, source: SourceState, node: str) -> tuple[tuple[SessionId, ...], bool]:
+def swept_by_retirement(
+    presence: Presence, source: SourceState, node: str, *, by_sender: bool = False
+) -> tuple[tuple[SessionId, ...], bool]:
     """-> (sessions held by a node that the configuration no longer names, whether others may have been)
 
-    Where a cluster counted together, who told of a session says nothing of who held it.
+    Where a cluster counted together, who told of a session says nothing of who held it. `by_sender`: it is the best
+    that is known all the same, since no look will tell.
     """
     ended: list[SessionId] = []
     suspect = False
-    told_by_holder = source.holders_known and source.clustered_until is None
+    told_by_holder = by_sender or (source.holders_known and source.clustered_until is None)
     for held in held_in(presence, source.name):
         holder = held.device.scope or held.session.held_by or (held.session.node if told_by_holder else None)
         if holder == node:

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from ledger.domain.drift import Connection, Poll
+from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import NodeSettled
 from ledger.reconcile import judge, plan
@@ -39,7 +40,7 @@ PASS_USERS = 2_000
 class LastPass(NamedTuple):
     """What a look at all connections cost and came to."""
 
-    asked_at: Instant
+    asked_at: Instant | None
     calls: int
     """Of the budget of calls, one a node."""
     rows: int
@@ -106,7 +107,7 @@ class Passing:
         await self.make(await self._term.rotation(), without)
 
     async def make(self, run: Run, without: str | None = None, only: Sequence[str] = ()) -> None:
-        """Ask all nodes but `without`, and judge what they say together; of these users `only`, where they are named."""
+        """Ask all nodes but `without`, and judge what they say together; of `only` these users, where some are named."""
         run.under_way += 1
         try:
             await self._make(run, without, only)
@@ -145,6 +146,19 @@ class Passing:
             rows = sum(map(len, union.values()))
             self._note(LastPass(asked_at, len(names), rows, judging.contradicted, self._took))
             await self._settle(poll, set(found), judging.contradicted)
+
+    def told(self) -> dict[str, Any]:
+        """How often all connections are looked at at least, and what the last time cost and came to; JSON-ready."""
+        every, last = plan.pass_seconds(self._term.source.policy), self.last or LastPass(None, 0, 0, 0, 0.0)
+        asked_at = None if last.asked_at is None else to_text(last.asked_at)
+        return {
+            "at_least_every_seconds": max(every, self.rest_seconds),
+            "asked_at": asked_at,
+            "calls": last.calls,
+            "connections": last.rows,
+            "contradicted": last.contradicted,
+            "seconds": round(last.seconds, 3),
+        }
 
     def _note(self, made: "LastPass") -> None:
         """Say once that nodes list connections which an offline has closed, and once that they do so no longer."""

@@ -74,6 +74,26 @@ def route_for(
     return ROWS if now >= believed_at else Wait(believed_at)
 
 
+def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_pass: bool) -> str:
+    """Why users are looked at in that way."""
+    is_v3 = not has_connections(source)
+    match route:
+        case Wait():
+            return "no answer would be believed now: a node is down or came back lately"
+        case Route.CONNECTIONS if not names:
+            return "in a cluster with a managerToken POST /user/onlinestatus is refused; GET /connz takes the token"
+        case Route.CONNECTIONS:
+            return "a node was lost lately: rows are wrong both ways, and GET /connz of all nodes tells who is connected"
+        case _ if is_v3:
+            return "v3 has no list of all connections: whoever no webhook and no look has named cannot be found"
+        case _ if not source.absence_tells and can_pass:
+            return "a row tells who is connected; GET /connz of all nodes tells who is not, and finds who was never named"
+        case _ if can_pass:
+            return "rows tell who is connected and who is not; GET /connz of all nodes finds who was never named"
+        case _:
+            return "rows alone: not all nodes have an api_url, so that whoever was never named cannot be found"
+
+
 def needs_connections(source: SourceState, askable: Collection[str] | None = None) -> bool:
     """Whether only `/connz` tells who was held by a node that is gone."""
     return not source.holders_known and has_connections(source, askable)

@@ -105,6 +105,7 @@ class Reconciler:
     def health(self) -> dict[str, dict[str, Any]]:
         """What is known of the nodes' query APIs, JSON-ready; under "" of the source. Sets the gauges, too."""
         term, health = self._term, self._signs.health()
+        health[""]["looks"] = self._looks()
         source = term.source
         term.counters.state(
             term.name,
@@ -115,6 +116,16 @@ class Reconciler:
             due=term.desk.due_counts().everybody,
         )
         return health
+
+    def _looks(self) -> dict[str, Any]:
+        """How users are looked at, why so, and what it costs; JSON-ready."""
+        term = self._term
+        route = term.route()
+        return {
+            "route": route.value if isinstance(route, plan.Route) else None,
+            "because": plan.in_words(term.source, route, names=term.names_answer, can_pass=term.can_pass),
+            "all_connections": self._passing.told() if term.can_pass else None,
+        }
 
     # Probes.
 
@@ -190,7 +201,7 @@ class Reconciler:
         run = await term.start_run(Run.new("retired" if retired else "restart", term.now(), name))
         after: str | None = ""
         while after is not None:
-            after, swept = await term.database(term.desk.sweep_page, name, run.run, after, retired)
+            after, swept = await term.database(term.desk.sweep_page, name, run.run, after, retired, term.can_pass)
             run.swept(swept)
             term.counters.swept(term.name, name, swept)
         if retired or not term.needs_connections:

@@ -165,7 +165,11 @@ class Judge:
         """What ends with the event's node now, if anything does."""
         assert at.uid is not None
         source, presence = self.replayed.source(event.source), self.replayed.presence(at.uid)
-        ended = _ended(presence, source, event.node, retired=event.rule == "node_retired")
+        retired = event.rule == "node_retired"
+        ended = _ended(presence, source, event.node, retired=retired)
+        if retired and not set(event.ended) <= set(ended):
+            # No look would have told who held them.
+            ended, _ = swept_by_retirement(presence, source, event.node, by_sender=True)
         if not ended:
             return None
         return plan.swept(presence, source, event.node, ended, event.received_at, event.run, evidence)

@@ -119,7 +119,7 @@ class Cluster:
         return Row(uid, held.conn_id, held.flag if held.flag in LABELLED else None, node_id, up_seconds)
 
     def is_unmistakable(self, uid: str, held: Held) -> bool:
-        """Whether no other connection of the user ever had that number: what a late offline says is said of this one."""
+        """Whether no other connection of the user ever had that number: what an offline says is said of this one."""
         return self.is_v3 or len(self._told_of[uid, held.conn_id]) == 1
 
     def node_id(self, node: str) -> int:

@@ -112,8 +112,8 @@ class Laws:
         return number
 
     def check_rows(self, judged: Mapping[str, JudgedLook], rows: Mapping[str, Mapping[int, int]]) -> None:
-        """Whoever was corrected has as many sessions as the answer said, on the same devices; no fewer, where a row that
-        is missing says nothing."""
+        """Whoever was corrected has as many sessions as the answer said, on the same devices; no fewer, where absence
+        says nothing."""
         for uid, look in judged.items():
             if look.finding is not None and look.finding.outcome == "corrected":
                 held: Counter[int | None] = Counter()
