@@ -165,6 +165,7 @@ def ignorant_leaders(trial: Trial) -> str:
     """All leaders of a cluster have changed, and nobody has come or gone since: rows are missing for half of them."""
 
     async def check(live: Live) -> str:
+        await asyncio.sleep(2.0)
         live.calm()
         await live.until_right()
         live.simulation.lies.leader_change(1.0, seconds=FAR)

@@ -20,8 +20,8 @@ from ledger.domain.reconciled import Attribution, DriftKind, Located, OpenedSess
 from ledger.domain.source import SourceState
 
 SILENCED_SLOT, SLOTS = 0, 64
-TOLD_SECONDS = 5.0
-"""An offline comes so long after it was true, as a rule: what began within it may be what followed."""
+TOLD_SECONDS = 2.0
+"""An offline comes so long after it was true, as a rule: what began within it may be what followed, at another node."""
 
 SILENCING = frozenset({Profile.V2_1, Profile.V2_2})
 """Profiles whose servers never report some users offline (wukongim.md, section 3)."""
@@ -65,7 +65,7 @@ class Connection(NamedTuple):
     conn_id: int
     device_flag: int | None
     began_at: Instant | None = None
-    """Not before it was made, as far as its uptime tells; a node may say an older one after a boot, never a newer."""
+    """By its uptime, and no later than that; a node may say an older one after a boot, never a newer."""
 
 
 class Difference(NamedTuple):
@@ -190,11 +190,12 @@ def against_connections(
 
 
 def _was_closed(presence: Presence, source: SourceState, connection: Connection) -> bool:
-    """Whether an offline has closed that very connection: none of its number that began with a later boot, or about
-    when the offline came or later, as one at another node may have."""
+    """Whether an offline has closed that very connection: none of its number that began with a later boot or, at
+    another node of a cluster, about when the offline came or later."""
     boot = source.nodes.get(connection.node, NodeState()).boot
-    began_at = 0 if connection.began_at is None else connection.began_at + round(TOLD_SECONDS * SECOND)
-    since = max(began_at, 0 if boot is None else boot[0])
+    since = 0 if boot is None else boot[0]
+    if not source.holders_known and connection.began_at is not None:
+        since = max(since, connection.began_at + round(TOLD_SECONDS * SECOND))
     scope = connection.node if source.counting(connection.node).node_local else ""
     return any(
         (closing := device.closing(connection.conn_id)) is not None and not closing.by_look and closing.at >= since

@@ -143,7 +143,7 @@ def union_of(source: SourceState, found: Mapping[str, Connections], at: Instant)
     for node, connections in found.items():
         node_id = source.nodes.get(node, NodeState()).node_id if len(source.node_profiles) > 1 else None
         for row in connections.own(node_id):
-            began_at = None if row.up_seconds is None else (at // SECOND - row.up_seconds - 1) * SECOND
+            began_at = None if row.up_seconds is None else (at // SECOND - row.up_seconds) * SECOND
             union.setdefault(row.uid, []).append(Connection(node, row.conn_id, row.device_flag, began_at))
     return union
 

@@ -285,4 +285,4 @@ def test_connections_settle_a_boot(node: NodeState, contradicted: int, *, expect
 def test_a_connection_began_when_its_uptime_says() -> None:
     up = row(1)._replace(up_seconds=5)
     (connection,) = union_of(source(V2, 1), {"n1": Connections([up])}, T + 300_000)["u"]
-    assert connection.began_at == T - 6 * SECOND
+    assert connection.began_at == T - 5 * SECOND
