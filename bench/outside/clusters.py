@@ -261,7 +261,7 @@ def rows_that_stay(trial: Trial) -> str:
 
     async def check(live: Live) -> str:
         live.simulation.keep_rows(0.5)
-        await asyncio.sleep(8.0)
+        await asyncio.sleep(15.0)
         live.calm()
         await live.until_right()
         await asyncio.sleep(20.0)
@@ -277,7 +277,7 @@ def rows_that_stay(trial: Trial) -> str:
         assert contradicted > 0, source["looks"]
         return f"{contradicted} rows of closed connections, at most {most} corrections of a user"
 
-    return _case(trial, check, nodes=2)
+    return _case(trial, check, nodes=2, rate=2.0)
 
 
 @CHAPTER.case("8i", "a node that is stopped and then taken out of the settings ends nobody elsewhere", in_short=False)
