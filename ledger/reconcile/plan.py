@@ -83,11 +83,15 @@ def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_pass:
         case Route.CONNECTIONS if not names:
             return "in a cluster with a managerToken POST /user/onlinestatus is refused; GET /connz takes the token"
         case Route.CONNECTIONS:
-            return "a node was lost lately: rows are wrong both ways, and GET /connz of all nodes tells who is connected"
+            return (
+                "a node was lost lately: rows are wrong both ways, and GET /connz of all nodes tells who is connected"
+            )
         case _ if is_v3:
             return "v3 has no list of all connections: whoever no webhook and no look has named cannot be found"
         case _ if not source.absence_tells and can_pass:
-            return "a row tells who is connected; GET /connz of all nodes tells who is not, and finds who was never named"
+            return (
+                "a row tells who is connected; GET /connz of all nodes tells who is not, and finds who was never named"
+            )
         case _ if can_pass:
             return "rows tell who is connected and who is not; GET /connz of all nodes finds who was never named"
         case _:
