@@ -71,6 +71,15 @@ class Live(NamedTuple):
         answer = await self.client.get(f"/v1/users/{uid}/events", params={"limit": 1000})
         return list(answer.raise_for_status().json()["items"])
 
+    async def ended(self, path: str) -> dict[str, Any]:
+        """A run, once it has ended."""
+        for _ in range(600):
+            run = (await self.client.get(path)).raise_for_status().json()
+            if run["state"] != "running":
+                return dict(run)
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{path} does not end")
+
     def calm(self) -> None:
         self.simulation.calm(traffic=False)
 
@@ -138,8 +147,7 @@ def token_cluster(trial: Trial) -> str:
         uid = live.simulation.world.online()[0]
         answer = await live.client.post(f"/v1/sources/{SOURCE}/reconcile", json={"uids": [uid]})
         path = answer.raise_for_status().headers["location"]
-        while (run := (await live.client.get(path)).json())["state"] == "running":
-            await asyncio.sleep(0.1)
+        run = await live.ended(path)
         assert (run["counts"]["looked"], run["counts"]["failed"]) == (1, 0), run
         return f"right {took:.1f} s after the calm; {source['looks']['because']}"
 
@@ -204,10 +212,9 @@ def lost_onlines(trial: Trial) -> str:
 
     async def mute(live: Live) -> str:
         live.simulation.mute(FAR)
-        await asyncio.sleep(1.0)
         live.simulation.bring([f"newcomer-{place}" for place in range(12)])
-        while len(live.simulation.world.online()) < 12:
-            await asyncio.sleep(0.05)
+        await asyncio.sleep(1.0)
+        assert len(live.simulation.world.online()) == 12
         return await check(live)
 
     return _case(trial, mute, nodes=1, rate=0.001, start_online=0.0)

@@ -107,7 +107,7 @@ class Passing:
         await self.make(await self._term.rotation(), without)
 
     async def make(self, run: Run, without: str | None = None, only: Sequence[str] = ()) -> None:
-        """Ask all nodes but `without`, and judge what they say together; of `only` these users, where some are named."""
+        """Ask all nodes but `without`, and judge what they say together; `only`: of these users, if any are named."""
         run.under_way += 1
         try:
             await self._make(run, without, only)

@@ -109,10 +109,7 @@ class Simulation:
             self._soon(partial(self.world.crowd.connect, uid, 0, f"{uid}-d0"))
 
     def keep_rows(self, share: float) -> None:
-        """Of so many connections that close from now on `/connz` keeps the row, and the same offline comes at each ping.
-
-        From any thread.
-        """
+        """Of so many connections that close from now on `/connz` keeps the row, and the offline comes at each ping."""
         self._soon(partial(setattr, self.world.crowd, "rows_kept", share))
 
     def calm(self, *, traffic: bool = True) -> None:
