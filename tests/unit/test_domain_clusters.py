@@ -160,3 +160,36 @@ def test_where_no_look_will_tell_who_told_of_a_session_stands_for_who_held_it() 
     assert swept_by_retirement(presence, source, "n1", by_sender=True) == ((session(5),), False)
     assert source.clustered_until is not None
     assert looking.world.at - source.clustered_until < SECOND
+
+
+# A cluster of v3: a row does not tell its node.
+
+
+def v3(*history: Step | str) -> Looking:
+    """A user of a cluster of v3, of whom a look has told of one connection that no webhook named."""
+    return given(*history, profile=Profile.V3, nodes=TWO).looks({0: 1})
+
+
+def test_v3_the_offline_of_a_node_ends_what_a_look_told_of_without_its_node() -> None:
+    looking = v3().left(session(None)).hears(Step("u-0-0-7-0-0", node="n2")).left()
+    assert looking.world.presence("u").status == "offline"
+    # Most likely that one: he is looked at at once, and a row brings it back.
+    assert looking.world.agenda.get("u").urgent == "late_offline"
+    looking.looks({0: 1}).left(session(None))
+
+
+def test_v3_of_another_device_it_ends_nothing() -> None:
+    looking = v3().hears(Step("u-1-0-7-0-0", node="n2")).left(session(None))
+    assert looking.world.presence("u").status == "online"
+
+
+def test_v3_what_another_node_was_heard_to_hold_stays() -> None:
+    looking = given(Step("u-0-1-5-1-1", node="n1"), profile=Profile.V3, nodes=TWO).looks({0: 2})
+    looking.left(session(5, scope="n1"), session(None)).hears(Step("u-0-0-7-0-0", node="n2"))
+    looking.left(session(5, scope="n1"))
+
+
+def test_v3_a_count_that_is_not_zero_is_held_to_what_the_node_was_heard_to_hold() -> None:
+    looking = given(Step("u-0-1-5-1-1", node="n2"), profile=Profile.V3, nodes=TWO).looks({0: 2})
+    looking.hears(Step("u-0-0-7-1-1", node="n2")).left(session(5, scope="n2"))
+    looking.looks({0: 2}).hears(Step("u-0-0-8-0-1", node="n2")).left(session(None, None, scope="n2"))
