@@ -1,21 +1,26 @@
 """Clusters: a token that shuts questions by name, leaders that know nothing, lost onlines, rows that stay, scale-in."""
 
 import asyncio
+import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import httpx2
+from typer.testing import CliRunner
 
 from bench import _client
 from bench._postgres import server
 from bench._report import Options
 from bench._simulated import SOURCE, Reconciling, answers, at_work, nobody_listens
 from bench.outside._cases import Chapter, Trial
-from ledger.simulator.plan import Fault, Plan, Profile
+from ledger.cli.app import app
+from ledger.simulator.offline import generate
+from ledger.simulator.plan import Fault, NodePlan, Plan, Profile
 from ledger.simulator.runtime import Simulation
+from tests.support.recordings import WITH_POLLS, figures_of, has_reference, lines_of, missed
 
 CHAPTER = Chapter()
 
@@ -316,3 +321,42 @@ def scale_in(trial: Trial) -> str:
         return f"{len(live.simulation.world.online())} connected, none turned offline"
 
     return _case(trial, check, rate=5.0, start_online=1.0)
+
+
+@CHAPTER.case("8j", "the recordings of long lives after a restart, and of kicks with a token, are within their bounds")
+def recordings(trial: Trial) -> str:
+    """By the command, with polls."""
+    over = {}
+    for name, bounds in WITH_POLLS.bounds.items():
+        if not has_reference(name):
+            lines = lines_of(name)
+            figures = figures_of([json.loads(line) for line in lines], _replay(trial, lines))
+            if figures_over := missed(figures, bounds):
+                over[name] = (figures_over, figures)
+    assert not over, over
+    return "all within, nobody wrong at the end"
+
+
+@CHAPTER.case("2h", "two nodes of v3, a crowd of 80, some webhooks lost: late for a sixth of a second a user at most")
+def crowd_of_v3(trial: Trial) -> str:
+    """Where a look told of a connection without its node, the node's offline ends it."""
+    late = 0.0
+    for seed in (0, 2, 4):
+        nodes = (NodePlan("n1"), NodePlan("n2"))
+        faults: frozenset[Fault] = frozenset({"drop", "reorder"})
+        plan = Plan(nodes=nodes, profile="v3", users=80, seconds=150.0, rate=3.0, seed=seed, faults=faults)
+        recording = generate(plan, polls=True)
+        lines = [json.dumps(line) for line in recording]
+        late += figures_of(recording, _replay(trial, lines)).late
+    assert late <= 3 * 80 / 6, f"{late:.1f} user-seconds late"
+    return f"{late:.1f} user-seconds late in three runs of 150 s"
+
+
+def _replay(trial: Trial, lines: Sequence[str]) -> dict[str, Any]:
+    """What the command prints of a recording."""
+    file = trial.folder / "recording.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    policy = [part for assignment in WITH_POLLS.policy for part in ("--policy", assignment)]
+    result = CliRunner().invoke(app, ["replay", str(file), "--json", *policy])
+    assert result.exit_code == 0, result.output
+    return dict(json.loads(result.stdout))
