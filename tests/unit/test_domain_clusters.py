@@ -1,5 +1,7 @@
 """Looks in clusters that count together: missing rows, rows of closed connections, who a dead node may have held."""
 
+from typing import Any
+
 import pytest
 
 from ledger.domain.drift import swept_by_retirement
@@ -20,7 +22,8 @@ def cluster(*history: Step | str, nodes: tuple[str, ...] = TWO) -> Looking:
     looking = given(nodes=nodes)
     for node in nodes:
         looking.boots(node, ago=1000.0, after=1.0)
-    looking.looks_at_nodes(**{node: [] for node in nodes})
+    nothing: dict[str, Any] = {node: [] for node in nodes}
+    looking.looks_at_nodes(**nothing)
     return looking.hears(*history)
 
 
@@ -101,7 +104,8 @@ def test_in_a_cluster_the_uptime_tells_two_connections_of_one_number_apart(
     looking = cluster(ONLINE, OFFLINE, nodes=nodes)
     last = nodes[-1]
     listed = row(5, node=last)._replace(up_seconds=seconds)
-    looking.looks_at_nodes(**{node: [listed] if node == last else [] for node in nodes}, after=10.0)
+    found: dict[str, Any] = {node: [listed] if node == last else [] for node in nodes}
+    looking.looks_at_nodes(after=10.0, **found)
     looking.left(*[session(5)] * left)
 
 
