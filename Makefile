@@ -28,7 +28,7 @@ lint: .venv/test.done
 	$(BIN)/ruff check .
 
 types: .venv/test.done
-	$(BIN)/mypy $(wildcard ledger projections migrations tests bench)
+	$(BIN)/mypy ledger projections tests bench
 
 layers: .venv/test.done
 	$(BIN)/lint-imports

@@ -3,10 +3,12 @@
 A command's module is imported when it is called, so that `--help` answers at once.
 """
 
+import difflib
 import importlib
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -17,7 +19,9 @@ from typer.main import get_command
 
 from ledger import __version__
 from ledger.cli.invocation import Invocation
+from ledger.cli.output import print_line, replace_what_cannot_be_written, say
 from ledger.errors import LedgerError
+from ledger.text import visible
 
 
 class Place(NamedTuple):
@@ -61,9 +65,21 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Command) -> list[str]:
         return list(COMMANDS)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _shown_safely():
+            return super().make_context(*args, **kwargs)
+
     def get_command(self, ctx: Command, cmd_name: str) -> Command:
         place = COMMANDS.get(cmd_name)
         return place and _as_command(cmd_name, getattr(importlib.import_module(place.module), place.name))
+
+    def resolve_command(self, ctx: Command, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except TyperException as error:
+            if nearest := difflib.get_close_matches(args[0], COMMANDS, n=1):
+                error.message += f" Did you mean '{nearest[0]}'?"
+            raise
 
     def format_commands(self, ctx: Command, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -71,15 +87,16 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Command) -> Any:
         try:
-            return super().invoke(ctx)
+            with _shown_safely():
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
             raise
         except LedgerError as error:
-            _explain(two_lines(str(error)), debug=ctx.params["debug"])
+            _explain(two_lines(str(error)), debug=_is_debug(ctx))
         except Exception as error:  # noqa: BLE001  (the last seam: told to the person, with the exit code of a failure)
             # Its text is not shown, since it may quote a secret.
-            text = f"unexpected error: {type(error).__name__}; run again with --debug before the command to see it all"
-            _explain(text, debug=ctx.params["debug"])
+            text = f"unexpected error: {type(error).__name__}; run again with --debug to see it all"
+            _explain(text, debug=_is_debug(ctx))
         raise typer.Exit(1)
 
 
@@ -96,17 +113,19 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"presence-ledger {__version__}")
+        print_line(f"presence-ledger {__version__}")
         raise typer.Exit
+
+
+CONFIG_HELP = "The settings to read instead of presence-ledger.toml in the working folder."
+DEBUG_HELP = "Show the traceback of a failure."
 
 
 @app.callback()
 def options(
     context: typer.Context,
-    config: Annotated[
-        Path | None, typer.Option(help="The settings to read instead of presence-ledger.toml in the working folder.")
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    config: Annotated[Path | None, typer.Option(help=CONFIG_HELP)] = None,
+    debug: Annotated[bool, typer.Option("--debug", help=DEBUG_HELP)] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -120,6 +139,7 @@ def options(
 
 def main() -> None:
     """Runs the command that this process's arguments name, and exits: 0, 1 on a failure, 2 on a wrong call."""
+    replace_what_cannot_be_written()
     try:
         app(prog_name="presence-ledger")
     except KeyboardInterrupt:
@@ -140,10 +160,59 @@ def _as_command(name: str, found: Callable[..., object] | typer.Typer) -> Comman
         found = single
     command = get_command(found)
     command.name = name
+    _take_global_options(command)
     return command
+
+
+def _take_global_options(command: Command) -> None:
+    """Have the command and its subcommands understand --config and --debug, too, which win over those before it."""
+    command.params.extend(_after_the_command())
+    for beneath in getattr(command, "commands", {}).values():
+        _take_global_options(beneath)
+
+
+def _after_the_command() -> list[Any]:
+    """The global options as parameters that only note what they say."""
+
+    def config_is(context: typer.Context, file: Path | None) -> None:
+        if file is not None:
+            _invocation(context).config = file
+
+    def debug_is(context: typer.Context, asked: bool) -> None:
+        if asked:
+            _invocation(context).debug = True
+
+    holder = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+    @holder.command()
+    def _(
+        config: Annotated[Path | None, typer.Option(help=CONFIG_HELP, callback=config_is, expose_value=False)] = None,
+        debug: Annotated[bool, typer.Option("--debug", help=DEBUG_HELP, callback=debug_is, expose_value=False)] = False,
+    ) -> None: ...
+
+    return get_command(holder).params
+
+
+def _invocation(context: typer.Context) -> Invocation:
+    found: Invocation = context.find_root().obj
+    return found
+
+
+def _is_debug(context: Command) -> bool:
+    return isinstance(context.obj, Invocation) and context.obj.debug
+
+
+@contextmanager
+def _shown_safely() -> Iterator[None]:
+    """What is wrong with a call quotes it; it may have been pasted from anywhere."""
+    try:
+        yield
+    except TyperException as error:
+        error.message = visible(error.message)
+        raise
 
 
 def _explain(text: str, *, debug: bool) -> None:
     if debug:
-        traceback.print_exc()
-    typer.echo(f"presence-ledger: {text}", err=True)
+        say(traceback.format_exc().rstrip("\n"))
+    say(f"presence-ledger: {text}")

@@ -9,18 +9,19 @@ import typer
 
 from ledger import __version__
 from ledger.cli.access import connected_to, settings_of, started_database_url
+from ledger.cli.output import print_line, say
 from ledger.cli.progress import Update, shown
 from ledger.cli.verify import checked, keys_of, newest, require_intact
 from ledger.errors import LedgerAltered
-from ledger.settings import SEAL_KEY_FILE, Settings
+from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
+from ledger.store import api_keys, migrate, raw_events, restored, seal_head
 from ledger.store import backup as backups
-from ledger.store import migrate, raw_events, restored, seal_head
-from ledger.store.backup import LINE_BYTES, Backup, BackupError
+from ledger.store.backup import LINE_BYTES, Backup, BackupError, BackupUnproven
 from ledger.store.data_folder import DataFolder
 from ledger.store.dump import dump, load
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.replacing import replacing, unusable
-from ledger.store.seal import SealKeys
+from ledger.store.seal import SealKeys, seal_keys
 from ledger.store.seal_head import Head, HeadError, HeadKeyMissing
 from ledger.store.verify import snapshot
 from ledger.text import counted
@@ -28,7 +29,13 @@ from projections import switch
 
 MB = 1_000_000
 
-NO_KEY = f"It is not in a backup: put the {SEAL_KEY_FILE} of the service that made it here, or set seal_keys."
+NO_KEY = (
+    f"It is not in a backup: put the {SEAL_KEY_FILE} of the service that made it into data_dir, or set seal_keys; "
+    "--unproven restores without it."
+)
+UNPROVEN = "Nothing was changed. --unproven restores it all the same, and shows the API keys that are in it."
+NOT_PROVEN = "not proven: that what no seal covers, the API keys above all, is what was backed up"
+NOTHING_PROVEN = "not proven: anything in it; neither the events nor the API keys could be checked without the seal key"
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup's file.")]
 
@@ -46,40 +53,52 @@ def backup(context: typer.Context, file: File) -> None:
     with (
         started_database_url(settings) as url,
         connected_to(url) as connection,
-        replacing(file, 0o600) as target,
+        replacing(file) as target,
         snapshot(connection),
     ):
         made = _write(settings, url, connection, keys, target)
-    typer.echo(f"{file}: {_told(made)}")
+    print_line(f"{file}: {_told(made, 'intact')}")
 
 
 def restore(
     context: typer.Context,
     file: File,
     replace: Annotated[bool, typer.Option("--replace", help="Do so although there are events; they are lost.")] = False,
+    unproven: Annotated[
+        bool,
+        typer.Option(
+            "--unproven",
+            help="Do so although nothing proves what is in it: its seal key is lost, or an earlier version made it.",
+        ),
+    ] = False,
 ) -> None:
     """Bring a backup back into the embedded database, verified before it takes the place of what is there.
 
-    The service must not run. `seal.key` of the service that made the backup, or `seal_keys`, must be here.
+    The service must not run. `seal.key` of the service that made the backup, or `seal_keys`, must be here: with it all
+    of the file is checked, API keys included. --unproven does without and says what was not checked.
 
     Example: presence-ledger restore /mnt/elsewhere/ledger.backup
     """
     settings = _embedded(context)
     try:
-        file.open("rb").close()
+        archive = file.open("rb")
     except OSError as error:
         raise unusable(file, error) from error
-    with DataFolder(settings.data_dir):
-        keys = keys_of(settings, way_out=NO_KEY)
+    # What is restored is read from the very file that was checked, whatever happens to its name meanwhile.
+    with archive, DataFolder(settings.data_dir):
+        made = backups.read_line(archive, file)
+        keys = _keys(settings, made, file, unproven=unproven)
         with shown("reading", "MB") as update:
-            made = backups.read(file, _in_mb(update))
-        head = _head(made, keys, file)
+            backups.check(archive, file, made, _in_mb(update))
         postgres = EmbeddedPostgres(settings.data_dir)
         try:
-            _restore(settings, postgres.start(), file, made, keys, head, replace=replace)
+            url = postgres.start()
+            _restore(settings, url, archive, file, made, keys, replace=replace)
+            if unproven:
+                _say_unproven(url, keys, made)
         finally:
             postgres.stop()
-    typer.echo(f"restored: {_told(made)}")
+    print_line(f"restored: {_told(made, 'unproven' if unproven else 'intact')}")
 
 
 def _embedded(context: typer.Context) -> Settings:
@@ -119,14 +138,26 @@ def _write(
     if found != written:
         raise BackupError("What was read back is not what was written.\nThe disk fails: write the backup elsewhere.")
     made_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    made = Backup(made_at, __version__, seal_head.to_fields(verified.head, newest(keys)), *written)
+    key = newest(keys)
+    made = Backup(made_at, __version__, seal_head.to_fields(verified.head, key), *written).signed(key)
     target.seek(0)
     target.write(backups.first_line(made))
     return made
 
 
+def _keys(settings: Settings, made: Backup, file: Path, *, unproven: bool) -> SealKeys:
+    """The seal keys that are here, if they prove the backup; `unproven` takes what they cannot. Raises BackupError."""
+    keys = seal_keys(known_seal_keys(settings))
+    try:
+        made.prove(keys, file)
+    except BackupUnproven as error:
+        if not unproven:
+            raise BackupError(f"{error}\n{NO_KEY if made.key_id else UNPROVEN}") from error
+    return keys
+
+
 def _restore(
-    settings: Settings, url: str, file: Path, made: Backup, keys: SealKeys, head: Head, *, replace: bool
+    settings: Settings, url: str, archive: BinaryIO, file: Path, made: Backup, keys: SealKeys, *, replace: bool
 ) -> None:
     """Restore beside the ledger, verify that, and only then put it in the ledger's place."""
     if not replace and (events := _events(url)):
@@ -135,28 +166,45 @@ def _restore(
             "Restore into another data_dir, or lose that ledger with --replace."
         )
     with restored.beside(url) as beside:
-        with file.open("rb") as archive, shown("restoring", "MB") as update:
-            archive.seek(LINE_BYTES)
-            load(settings.data_dir, beside, archive, made.size, _in_mb(update))
+        archive.seek(LINE_BYTES)
+        with shown("restoring", "MB") as update:
+            # Once more: somebody may have written into the file since it was checked.
+            backups.compare(load(settings.data_dir, beside, archive, made.size, _in_mb(update)), file, made)
         migrate.check(beside)
-        with connected_to(beside) as connection, snapshot(connection):
-            verified = checked(connection, keys, expected=head)
-        if (altered := verified.altered) is not None:
-            raise LedgerAltered(
-                f"The ledger in {file} was altered at position {altered.position:,}: {altered.what}.\n"
-                "Nothing was changed; use another backup."
-            )
+        if (head := _head(made, keys, file)) is not None:
+            _verify(beside, keys, head, file)
         restored.take_its_place(url)
 
 
-def _head(made: Backup, keys: SealKeys, file: Path) -> Head:
-    """The head in a backup. Raises BackupError."""
+def _verify(beside: str, keys: SealKeys, head: Head, file: Path) -> None:
+    """Raises LedgerAltered."""
+    with connected_to(beside) as connection, snapshot(connection):
+        verified = checked(connection, keys, expected=head)
+    if (altered := verified.altered) is not None:
+        raise LedgerAltered(
+            f"The ledger in {file} was altered at position {altered.position:,}: {altered.what}.\n"
+            "Nothing was changed; use another backup."
+        )
+
+
+def _head(made: Backup, keys: SealKeys, file: Path) -> Head | None:
+    """The head in a backup; None where its key is not here, so that nothing can be verified. Raises BackupError."""
     try:
         return seal_head.from_fields(dict(made.head), keys, str(file))
-    except HeadKeyMissing as error:
-        raise BackupError(f"{file} is sealed by the key {made.head['key_id']}, which is not here.\n{NO_KEY}") from error
+    except HeadKeyMissing:
+        return None
     except HeadError as error:
-        raise BackupError(f"{file} was altered since it was made.\nNothing was changed; use another backup.") from error
+        raise backups.altered(file) from error
+
+
+def _say_unproven(url: str, keys: SealKeys, made: Backup) -> None:
+    """Says what was taken on trust, and which API keys that lets in."""
+    is_checked = any(key.hex() == made.head.get("key_id") for key in keys)
+    say(NOT_PROVEN if is_checked else NOTHING_PROVEN)
+    with connected_to(url) as connection:
+        in_force = [key for key in api_keys.list_keys(connection) if key.revoked_at is None]
+    names = ", ".join(f"{key.name} ({', '.join(key.scopes)})" for key in in_force) or "none"
+    say(f"API keys in force: {names}; `presence-ledger keys revoke NAME` refuses one")
 
 
 def _events(url: str) -> int:
@@ -170,9 +218,10 @@ def _in_mb(update: Update) -> Update:
     return lambda done, total: update(done // MB, total // MB)
 
 
-def _told(made: Backup) -> str:
-    """What a backup is, for people."""
-    return (
-        f"{counted(made.head['seals'], 'seal')}, up to position {made.head['position']:,}, made at {made.made_at}, "
-        f"{made.size / MB:,.1f} MB, intact"
+def _told(made: Backup, how_sure: str) -> str:
+    """What a backup is, for people; of one that is not proven, what it says of itself."""
+    seals, position = (
+        number if isinstance(number := made.head.get(name), int) else 0 for name in ("seals", "position")
     )
+    upto = f"{counted(seals, 'seal')}, up to position {position:,}"
+    return f"{upto}, made at {made.made_at}, {made.size / MB:,.1f} MB, {how_sure}"

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx2
 
 from ledger.errors import RequestError
+from ledger.files import read_text
 from ledger.settings import ADMIN_KEY_FILE, Listen, Settings
 from ledger.settings.environment import API_KEY, URL
 
@@ -110,7 +111,7 @@ class Client:
             self._check(response)
             try:
                 answer: Json = response.json()
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise self._foreign() from error
         return answer
 
@@ -119,7 +120,7 @@ class Client:
             return
         try:
             problem = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             problem = None
         if not isinstance(problem, Mapping) or "title" not in problem:
             raise self._foreign()
@@ -203,7 +204,7 @@ def _sendable(key: str, place: str) -> str:
 def _admin_key(settings: Settings) -> str:
     file = settings.data_dir / ADMIN_KEY_FILE
     try:
-        return _sendable(file.read_text(encoding="utf-8", errors="replace"), str(file))
+        return _sendable(read_text(file), str(file))
     except FileNotFoundError as error:
         reason = f"There is no admin key in {settings.data_dir}: the service has not started with this data_dir yet"
         raise RequestError(f"{reason}.\nStart it (`presence-ledger serve`), or set {API_KEY}.") from error

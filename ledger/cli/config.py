@@ -1,15 +1,18 @@
 """The command `config`: the settings in force, the database's URL, and what to paste into a WuKongIM node."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import typer
+from psycopg.pq import Conninfo
 
 from ledger.cli.access import database_url, settings_of
 from ledger.cli.client import service_url
-from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.cli.drawing import print_table
+from ledger.cli.output import AsJson, hand_over, print_json, print_line, say
 from ledger.domain.profile import Profile
-from ledger.settings import Listen, NodeSettings, Settings, SourceSettings, entries, webhook_secrets
+from ledger.settings import Listen, NodeSettings, Settings, SourceSettings, entries, exposed_file, webhook_secrets
 from ledger.store.data_folder import DataFolder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
@@ -35,6 +38,8 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     settings = settings_of(context)
+    if (exposed := exposed_file(settings)) is not None:
+        say(f"other users can reach {exposed.path} (mode {exposed.mode}); {exposed.way_out}")
     if as_json:
         listed = {each.key: {"value": each.value, "origin": str(each.origin)} for each in entries(settings)}
         print_json({"file": str(settings.file) if settings.file else None, "settings": listed})
@@ -44,12 +49,32 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command("database-url")
-def show_database_url(context: typer.Context) -> None:
+def show_database_url(
+    context: typer.Context,
+    as_environment: Annotated[
+        bool, typer.Option("--env", help="Print lines for a shell that set PGHOST, PGPASSWORD and so on.")
+    ] = False,
+) -> None:
     """Print the database's URL, its password included, for psql and other tools; the embedded one's while it runs.
 
-    Example: psql "$(presence-ledger config database-url)"
+    What stands in a command's arguments, every user of the machine can read; its environment nobody else can. So set
+    that by --env, and name no URL.
+
+    Example: eval "$(presence-ledger config database-url --env)" && psql
     """
-    typer.echo(database_url(settings_of(context)))
+    url = database_url(settings_of(context))
+    hand_over("\n".join(_exports(url)) if as_environment else url)
+
+
+def _exports(url: str) -> Iterator[str]:
+    """The URL as lines of a shell, one for each parameter that libpq has a variable for."""
+    for option in Conninfo.parse(url.encode()):
+        if option.val is None:
+            continue
+        if option.envvar is None:
+            say(f"{option.keyword.decode()} has no variable; it is left out")
+        else:
+            yield f"export {option.envvar.decode()}={shlex.quote(option.val.decode())}"
 
 
 @app.command()
@@ -78,7 +103,7 @@ def wukongim(
     if as_json:
         print_json([paste._asdict() for paste in pastes])
         return
-    typer.echo("\n\n".join(paste.lines for paste in pastes))
+    print_line("\n\n".join(paste.lines for paste in pastes))
     if url is None:
         say(
             f"\nThese lines are for a WuKongIM on this machine that reaches the service at {base}; "

@@ -9,21 +9,21 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
 import typer
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
-from ledger.cli.demo_lines import Story
-from ledger.cli.output import say
+from ledger.cli.demo_lines import UID_WIDTH, Story
+from ledger.cli.drawing import can_draw, console, drawn, live
+from ledger.cli.output import print_line, say
 from ledger.errors import LedgerError
+from ledger.files import replacement
 from ledger.settings import ADMIN_KEY_FILE
 from ledger.simulator.plan import FAULTS, Fault, NodePlan, Plan
 from ledger.simulator.runtime import Simulation
@@ -95,9 +95,13 @@ def demo(
 
 
 def _introduce(url: str, key: str, folder: Path) -> None:
-    say(f"the service listens on {url}, its API is described at {url}/docs (password: the key); ask it:")
-    say(f"  curl -H 'Authorization: Bearer {key}' {url}/v1/presence/summary")
-    say(f'  psql "$(presence-ledger --config {folder}/presence-ledger.toml config database-url)"')
+    key_file = folder / "data" / ADMIN_KEY_FILE
+    say(f"the service listens on {url}, its API is described at {url}/docs (password: what is in {key_file}); ask it:")
+    header = folder / "key.header"
+    with replacement(header) as file:
+        file.write(f"Authorization: Bearer {key}\n".encode())
+    say(f"  curl -H @{header} {url}/v1/presence/summary")
+    say(f'  eval "$(presence-ledger config database-url --env --config {folder}/presence-ledger.toml)" && psql')
     say("Ctrl-C ends it. What is recorded, as it is recorded:")
 
 
@@ -148,14 +152,13 @@ async def _watch(plan: Plan, url: str, key: str) -> Story:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, simulation.stop)
-    console = Console()
     lines: deque[str] = deque(maxlen=LINES_SHOWN)
-    live = console.is_terminal
-    story = Story(lines.append if live else typer.echo)
+    is_drawn = can_draw()
+    story = Story(lines.append, UID_WIDTH) if is_drawn else Story(print_line)
     running = asyncio.create_task(simulation.run())
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
-        with _screen(console, simulation, story, lines, live=live):
+        with _screen(simulation, story, lines) if is_drawn else nullcontext():
             await _follow(client, story, running)
     await running
     story.really_online = len(simulation.world.online())
@@ -187,15 +190,9 @@ async def _ask(client: httpx2.AsyncClient, path: str, **params: int) -> Any:
     return response.json()
 
 
-@contextmanager
-def _screen(console: Console, simulation: Simulation, story: Story, lines: deque[str], *, live: bool) -> Iterator[None]:
-    """On a terminal counters above the last lines; elsewhere nothing, since the lines are printed one by one."""
-    if not live:
-        yield
-        return
-    render: Callable[[], Group] = lambda: _table(simulation, story, lines)  # noqa: E731
-    with Live(console=console, refresh_per_second=4, get_renderable=render):
-        yield
+def _screen(simulation: Simulation, story: Story, lines: deque[str]) -> AbstractContextManager[object]:
+    """On a terminal counters above the last lines; elsewhere the lines are printed one by one."""
+    return live(console(), lambda: _table(simulation, story, lines))
 
 
 def _table(simulation: Simulation, story: Story, lines: deque[str]) -> Group:
@@ -205,7 +202,7 @@ def _table(simulation: Simulation, story: Story, lines: deque[str]) -> Group:
     for name in cells:
         table.add_column(name, justify="right")
     table.add_row(*cells.values())
-    return Group(table, Text("\n".join(lines)))
+    return Group(table, drawn("\n".join(lines), cut=True))
 
 
 def _free_ports(number: int) -> list[int]:

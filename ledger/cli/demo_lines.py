@@ -4,18 +4,23 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ledger.text import printable
+from ledger.text import printable, shortened
 
 Json = dict[str, Any]
 
 UID_WIDTH = 24
+"""So many columns are a uid's where it needs no more, and on a terminal, where lines must not break, at most."""
 
 
 class Story:
-    """Turns events of the ledger into lines, and counts them; `write` takes a line."""
+    """Turns events of the ledger into lines, and counts them; `write` takes a line.
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    A uid of more than `longest` characters is cut, where that is given.
+    """
+
+    def __init__(self, write: Callable[[str], object], longest: int | None = None) -> None:
         self._write = write
+        self._longest = longest
         self._verdicts: Counter[str] = Counter()
         self._deliveries = 0
         self._repeated = 0
@@ -29,20 +34,22 @@ class Story:
         match event["kind"]:
             case "webhook_observed":
                 self._verdicts[event["verdict"]] += 1
-                self._write(f"{clock}  {_observed(event)}")
+                self._write(f"{clock}  {self._observed(event)}")
             case "delivery_received":
                 self._deliveries += 1
                 if event["repeats"] is not None:
                     self._repeated += 1
                     self._write(f"{clock}  {_repeated(event)}")
                 if event["suspects_restart"]:
-                    self._write(f"{clock}  ** connIds of node {event['node']} began anew: it may have restarted")
+                    self._write(
+                        f"{clock}  ** connIds of node {printable(event['node'])} began anew: it may have restarted"
+                    )
             case "item_rejected" | "body_rejected":
                 self._rejected += 1
-                self._write(f"{clock}  ** rejected, kept raw: {event['reason']}")
+                self._write(f"{clock}  ** rejected, kept raw: {printable(event['reason'])}")
             case kind if event.get("uid") is not None:
                 self._verdicts[event.get("verdict") or kind] += 1
-                self._write(f"{clock}  {_of_user(event)}")
+                self._write(f"{clock}  {self._of_user(event)}")
             case _:
                 self._write(f"{clock}  -- {_of_source(event)}")
 
@@ -63,28 +70,27 @@ class Story:
         counted = ", ".join(f"{number} {name}" for name, number in self.counts().items())
         return f"{counted};\nonline as shown: {self.shown_online}, really: {self.really_online}"
 
+    def _observed(self, event: Json) -> str:
+        notes = [event["rule"]]
+        if event["swept"]:
+            notes.append(f"{len(event['swept'])} more swept")
+        if event["implied"] or event["implied_elsewhere"]:
+            notes.append("its count proves a lost webhook")
+        return self._line(event, notes)
 
-def _observed(event: Json) -> str:
-    notes = [event["rule"]]
-    if event["swept"]:
-        notes.append(f"{len(event['swept'])} more swept")
-    if event["implied"] or event["implied_elsewhere"]:
-        notes.append("its count proves a lost webhook")
-    return _line(event, notes)
+    def _of_user(self, event: Json) -> str:
+        """An event of a user that no webhook told, of whatever kind: a correction, a sweep, a tier."""
+        return self._line(event, [event.get("rule") or event["kind"].replace("_", " ")])
 
-
-def _of_user(event: Json) -> str:
-    """An event of a user that no webhook told, of whatever kind: a correction, a sweep, a tier."""
-    return _line(event, [event.get("rule") or event["kind"].replace("_", " ")])
-
-
-def _line(event: Json, notes: list[str]) -> str:
-    before, after = event.get("status_before"), event.get("status_after")
-    change = f"{before} -> {after}" if before != after else after or ""
-    device = f"device {event['device_flag']}" if event.get("device_flag") is not None else ""
-    verdict = event.get("verdict") or event["kind"].replace("_", " ")
-    uid = printable(event["uid"])[:UID_WIDTH]
-    return f"{uid:<{UID_WIDTH}}  {device:<10} {verdict:<9}  {change:<18}  {', '.join(notes)}"
+    def _line(self, event: Json, notes: list[str]) -> str:
+        before, after = event.get("status_before"), event.get("status_after")
+        change = f"{before} -> {after}" if before != after else after or ""
+        device = f"device {event['device_flag']}" if event.get("device_flag") is not None else ""
+        verdict = event.get("verdict") or event["kind"].replace("_", " ")
+        uid = printable(event["uid"])
+        if self._longest is not None:
+            uid = shortened(uid, self._longest)
+        return f"{uid:<{UID_WIDTH}}  {device:<10} {verdict:<9}  {change:<18}  {', '.join(notes)}"
 
 
 def _of_source(event: Json) -> str:

@@ -8,7 +8,7 @@ import typer
 from ledger.cli.access import settings_of
 from ledger.cli.arguments import Uid
 from ledger.cli.client import client
-from ledger.cli.output import AsJson, print_json
+from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.queries import KnownAt, KnownPosition, Url, when_of
 from ledger.explain.catalogue import LANGUAGES
 from ledger.explain.negotiation import language_of_locale
@@ -43,4 +43,4 @@ def explain(
         if as_json:
             print_json(service.explanation(uid, query))
         else:
-            typer.echo(service.explanation_page(uid, query), nl=False)
+            print_line(service.explanation_page(uid, query), end="")

@@ -8,7 +8,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from ledger.cli.access import settings_of, started_database_url
-from ledger.cli.output import AsJson, print_json
+from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
 from ledger.settings import Settings, sealing_key
 from ledger.settings.edge import Name
@@ -56,7 +56,7 @@ def import_(
     if as_json:
         print_json(imported._asdict())
     else:
-        typer.echo(f"{file}: {_told(imported)}")
+        print_line(f"{file}: {_told(imported)}")
 
 
 def _renames(assignments: Sequence[str]) -> dict[str, str]:

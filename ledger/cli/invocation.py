@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass
 class Invocation:
-    """`config` is the settings file that was named, None for the usual one."""
+    """`config` is the settings file that was named, None for the usual one. Options after the command change it."""
 
     config: Path | None = None
     debug: bool = False

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from ledger.cli.access import connected, settings_of
-from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.cli.drawing import print_table
+from ledger.cli.output import AsJson, print_json, print_line, say
 from ledger.store import api_keys
 
 app = typer.Typer(
@@ -37,7 +38,7 @@ def create(
     if as_json:
         print_json({"name": name, "scopes": scopes, "key": key})
         return
-    typer.echo(key)
+    print_line(key)
     say("Keep it: it is stored as a hash and cannot be shown again. Send it as `Authorization: Bearer KEY`.")
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from ledger.cli.access import database_url, settings_of, started_database_url
-from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.cli.drawing import print_table
+from ledger.cli.output import AsJson, print_json, say
 from ledger.store import migrate as migrations
 
 

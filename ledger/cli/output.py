@@ -1,25 +1,40 @@
-"""Prints for people or for programs: tables on a terminal, aligned lines elsewhere, JSON where it is asked for."""
+"""The one place that prints: lines for people, JSON for programs; tables and what moves are `drawing`'s.
 
+What is printed may have come from anybody: a uid, a node's message. Whatever in it could steer a terminal, or make a
+line look other than it is, is written out.
+"""
+
+import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from ledger.text import printable
+from ledger.text import printable, visible, visible_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
+def print_line(text: str = "", *, end: str = "\n") -> None:
+    """Prints the output of a command: a line, or several."""
+    typer.echo(visible(text) + end, nl=False)
+
+
+def say(text: str) -> None:
+    """Prints a line for people beside the output of a command, on standard error."""
+    typer.echo(visible(text), err=True)
+
+
+def hand_over(text: str) -> None:
+    """Prints a text that another program is to take exactly as it is; on a terminal people read it."""
+    typer.echo(visible(text) if is_terminal() else text)
+
+
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """Prints one JSON value, in the output's own encoding where that has its characters, else escaped."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    text = visible_json(json.dumps(value, ensure_ascii=False, indent=indent))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -27,13 +42,16 @@ def print_json(value: object, *, indent: int | None = 2) -> None:
     typer.echo(text)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints rows under their columns; None is a dash."""
-    cells = [[cell(value) for value in row] for row in rows]
-    if sys.stdout.isatty():
-        _print_rich(columns, cells)
-    else:
-        _print_plain(columns, cells)
+def replace_what_cannot_be_written() -> None:
+    """From here on a character that an output's encoding lacks is written as its escape; else it ends the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_terminal(*, beside: bool = False) -> bool:
+    """Whether people read the output, or what is said beside it."""
+    return (sys.stderr if beside else sys.stdout).isatty()
 
 
 def cell(value: object) -> str:
@@ -59,25 +77,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def say(text: str) -> None:
-    """Prints a line for people beside the output of a command, on standard error."""
-    typer.echo(text, err=True)
-
-
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    Console().print(table)
-
-
-def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    lines = [columns, *rows]
-    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
-    for line in lines:
-        padded = (value + " " * (width - cell_len(value)) for value, width in zip(line, widths, strict=True))
-        typer.echo("  ".join(padded).rstrip())

@@ -1,14 +1,14 @@
 """Shows how far a long command is: a bar with speed and time left on a terminal, a line now and then elsewhere."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ledger.cli.output import say
+from ledger.cli.drawing import console
+from ledger.cli.output import is_terminal, say
+from ledger.text import printable
 
 LINE_SECONDS = 5.0
 """Between two lines where no bar can be shown."""
@@ -19,14 +19,20 @@ Update = Callable[[int, int], None]
 
 def shown(what: str, unit: str = "events") -> AbstractContextManager[Update]:
     """What shows the progress of `what`, counted in `unit`; beside the output, for programs read that."""
-    return _bar(what, unit) if sys.stderr.isatty() else _lines(what, unit)
+    return _bar(what, unit) if is_terminal(beside=True) else _lines(what, unit)
+
+
+def bar(*, elapsed: bool = False) -> Progress:
+    """A bar beside the output, to which tasks of printable names are added with what is `told` of them."""
+    last: ProgressColumn = TimeElapsedColumn() if elapsed else TimeRemainingColumn()
+    name, told = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[told]"))
+    return Progress(name, BarColumn(), told, last, console=console(beside=True), transient=True)
 
 
 @contextmanager
 def _bar(what: str, unit: str) -> Iterator[Update]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None, told="")
+    with bar() as progress:
+        task = progress.add_task(printable(what), total=None, told="")
         began = time.monotonic()
 
         def update(done: int, total: int) -> None:

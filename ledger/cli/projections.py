@@ -8,7 +8,8 @@ from psycopg import Connection
 
 from ledger.cli import progress
 from ledger.cli.access import connected_to, settings_of, started_database_url
-from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.cli.drawing import print_table
+from ledger.cli.output import AsJson, print_json, say
 from ledger.errors import LedgerError
 from ledger.store.recorder import CHANNEL
 from ledger.text import counted, printable

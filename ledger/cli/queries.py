@@ -11,7 +11,8 @@ import typer
 from ledger.cli.access import settings_of
 from ledger.cli.arguments import Uid, Uids, instant_of
 from ledger.cli.client import Client, Json, client
-from ledger.cli.output import AsJson, duration, print_json, print_table, say
+from ledger.cli.drawing import print_table
+from ledger.cli.output import AsJson, duration, print_json, say
 from ledger.text import counted
 
 UIDS_A_QUERY = 10_000

@@ -1,18 +1,17 @@
 """The command `reconcile`: has the service look at users now, shows how far it is, and what it found."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger.cli.access import settings_of
 from ledger.cli.client import Client, Json, client
-from ledger.cli.output import AsJson, duration, print_json, print_table, say
+from ledger.cli.drawing import print_table
+from ledger.cli.output import AsJson, duration, is_terminal, print_json, print_line, say
+from ledger.cli.progress import bar
 from ledger.cli.queries import Url, presences_of, print_presences
 from ledger.errors import LedgerError
 from ledger.text import counted, printable
@@ -98,14 +97,13 @@ def _follow(service: Client, run: Json) -> Json:
 
 def _shown(run: Json) -> AbstractContextManager[Update]:
     """What shows how far a run is: a bar on a terminal, lines elsewhere; beside the output, for programs read that."""
-    return _bar(run) if sys.stderr.isatty() else _lines(run)
+    return _bar(run) if is_terminal(beside=True) else _lines(run)
 
 
 @contextmanager
 def _bar(run: Json) -> Iterator[Update]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"looking at {run['source']}", total=None, told="")
+    with bar(elapsed=True) as progress:
+        task = progress.add_task(f"looking at {printable(run['source'])}", total=None, told="")
 
         def update(run: Json) -> None:
             progress.update(task, total=run["users"], completed=_done(run), told=_told(run))
@@ -152,10 +150,10 @@ def _print(run: Json, presences: Sequence[Json]) -> None:
     rows.append(("duration", None if took is None else duration(took) if took >= 10 else f"{took:.1f} s"))
     print_table(("run", run["run"]), rows)
     if run["failures"]:
-        typer.echo()
+        print_line()
         print_table(("node", "why its last poll failed"), sorted(run["failures"].items()))
     if presences:
-        typer.echo()
+        print_line()
         print_presences(presences)
 
 

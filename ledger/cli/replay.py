@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.cli.drawing import print_table
+from ledger.cli.output import AsJson, print_json, say
+from ledger.cli.progress import shown
 from ledger.cli.replay_slice import OfSlice, policy_of, replay_of_slice
 from ledger.cli.slice_options import Since, Until, Users
 from ledger.domain.observation import SECOND, Instant
@@ -15,10 +16,11 @@ from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
 from ledger.reconcile.replay import Replay, ReplayResult
 from ledger.slices.reading import is_slice
-from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines
+from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, texts_of
 from ledger.text import counted
 
 SHOWN_USERS = 50
+MB = 1_000_000
 
 
 def replay(
@@ -98,33 +100,26 @@ def _second(until: str | None) -> float | None:
 
 def _run(file: Path, policy: Policy, until: float | None, *, all_deliveries: bool, polls: bool) -> ReplayResult:
     try:
-        size = file.stat().st_size
-        with file.open(encoding="utf-8", errors="surrogateescape") as lines, _progress(size) as progress:
-            first = lines.readline()
-            if not first:
-                raise RecordingError(f"{file} is empty; a recording begins with a line of kind 'meta'")
-            header = read_header(first)
+        size = file.stat().st_size // MB
+        with file.open("rb") as stream, shown(f"replaying {file.name}", "MB") as progress:
+            lines = texts_of(stream)
+            header = read_header(next(lines, None))
             stop: Instant | None = None if until is None else header.started_at + round(until * SECOND)
             replayed = Replay(header, policy)
-            task = progress.add_task(file.name, total=size)
 
             def read() -> Iterator[str]:
                 for line in lines:
-                    progress.advance(task, len(line))
+                    progress(stream.tell() // MB, size)
                     yield line
 
             lines_read = read_lines(read(), header, stop, all_deliveries=all_deliveries, polls=polls)
             for _ in replayed.run(lines_read):
                 pass
             return replayed.result
+    except RecordingError as error:
+        raise RecordingError(f"{file}: {error}") from error
     except OSError as error:
         raise LedgerError(f"cannot read {file}: {error.strerror}") from error
-
-
-def _progress(size: int) -> Progress:
-    """A bar where the file is large enough to wait for; it shows on a terminal alone."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    return Progress(*columns, transient=True, disable=size < 1_000_000)
 
 
 def _print(result: ReplayResult) -> None:

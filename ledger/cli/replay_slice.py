@@ -10,7 +10,8 @@ import typer
 
 from ledger.cli.access import settings_of
 from ledger.cli.arguments import instant_of
-from ledger.cli.output import duration, print_json, print_table, say
+from ledger.cli.drawing import print_table
+from ledger.cli.output import duration, print_json, say
 from ledger.cli.progress import shown
 from ledger.cli.slice_options import slice_of_ledger, wanted_of
 from ledger.domain.instants import of_datetime, to_text

@@ -18,7 +18,7 @@ from ledger.errors import LedgerError
 from ledger.http.logs import configure_logging
 from ledger.http.server import bind
 from ledger.http.service import serve as serve_http
-from ledger.settings import Settings, load, mask_url
+from ledger.settings import Settings, exposed_file, load, mask_url
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 
@@ -55,6 +55,8 @@ def run(settings: Settings) -> None:
         folder = DataFolder(settings.data_dir)
         folder.claim()
         stack.callback(folder.release)
+        for exposed in filter(None, (exposed_file(settings), *folder.exposed())):
+            log.warning("others_can_reach", path=str(exposed.path), mode=exposed.mode, way_out=exposed.way_out)
         url = settings.database_url
         if not url:
             postgres = EmbeddedPostgres(settings.data_dir)

@@ -1,7 +1,6 @@
 """The command `simulate`: a WuKongIM that lies on command, against any service, with what it does shown live."""
 
 import asyncio
-import json
 import re
 import secrets
 import signal
@@ -12,11 +11,11 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
+from ledger.cli.drawing import can_draw, console, drawn, live
+from ledger.cli.output import print_json, print_line, say
 from ledger.errors import LedgerError
 from ledger.simulator.events import Action, SimulatedEvent, Webhook
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, PlanError, Profile
@@ -91,12 +90,12 @@ def simulate(
     try:
         summary = asyncio.run(_show(plan, as_json=as_json))
     except (LedgerError, OSError) as error:
-        typer.echo(str(error), err=True)
+        say(str(error))
         raise typer.Exit(1) from error
     if as_json:
-        typer.echo(json.dumps({"summary": summary.as_dict()}))
+        print_json({"summary": summary.as_dict()}, indent=None)
     else:
-        typer.echo(summary_text(summary))
+        print_line(summary_text(summary))
 
 
 def _plan(nodes: list[str], secret: str, api_port: int | None, *, faults: list[str], profile: str, **rest: Any) -> Plan:
@@ -125,17 +124,16 @@ def _plan(nodes: list[str], secret: str, api_port: int | None, *, faults: list[s
 
 
 async def _show(plan: Plan, *, as_json: bool) -> Summary:
-    console = Console()
     if as_json:
-        return await _run(plan, lambda event: typer.echo(json.dumps(event_json(event), ensure_ascii=False)), console)
+        return await _run(plan, lambda event: print_json(event_json(event), indent=None))
     head = f"seed {plan.seed}: {plan.profile}, {counted(len(plan.nodes), 'node')}, {counted(plan.users, 'user')}"
-    typer.echo(f"{head}, faults: {', '.join(sorted(plan.faults)) or 'none'}")
-    if not console.is_terminal:
-        return await _run(plan, lambda event: typer.echo(event_text(event)), console)
-    return await _run(plan, None, console)
+    print_line(f"{head}, faults: {', '.join(sorted(plan.faults)) or 'none'}")
+    if not can_draw():
+        return await _run(plan, lambda event: print_line(event_text(event)))
+    return await _run(plan, None)
 
 
-async def _run(plan: Plan, tell: Callable[[SimulatedEvent], None] | None, console: Console) -> Summary:
+async def _run(plan: Plan, tell: Callable[[SimulatedEvent], None] | None) -> Summary:
     """Run until the end, SIGINT or SIGTERM; `tell` None draws a live table."""
     lines: deque[str] = deque(maxlen=LINES_SHOWN)
     simulation = Simulation(plan, tell or (lambda event: lines.append(event_text(event))))
@@ -144,7 +142,7 @@ async def _run(plan: Plan, tell: Callable[[SimulatedEvent], None] | None, consol
         loop.add_signal_handler(number, simulation.stop)
     if tell is not None:
         return await simulation.run()
-    with Live(console=console, refresh_per_second=4, get_renderable=lambda: _screen(simulation, lines), transient=True):
+    with live(console(), lambda: _screen(simulation, lines), transient=True):
         return await simulation.run()
 
 
@@ -163,7 +161,7 @@ def _screen(simulation: Simulation, lines: deque[str]) -> Group:
     for name in cells:
         table.add_column(name, justify="right")
     table.add_row(*cells.values())
-    return Group(table, Text("\n".join(lines)))
+    return Group(table, drawn("\n".join(lines), cut=True))
 
 
 def event_text(event: SimulatedEvent) -> str:

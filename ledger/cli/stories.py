@@ -8,7 +8,8 @@ from ledger.cli.access import settings_of
 from ledger.cli.arguments import Uid, span_of
 from ledger.cli.client import Json, client
 from ledger.cli.doubts import with_statuses
-from ledger.cli.output import AsJson, print_json, print_table, say
+from ledger.cli.drawing import print_table
+from ledger.cli.output import AsJson, print_json, say
 from ledger.cli.queries import Url
 from ledger.cli.story_lines import entry_row, session_row
 from ledger.text import counted

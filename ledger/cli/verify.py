@@ -7,7 +7,7 @@ import psycopg
 import typer
 
 from ledger.cli.access import connected_to, settings_of, started_database_url
-from ledger.cli.output import AsJson, print_json
+from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
 from ledger.errors import LedgerAltered, SealKeyMissing
 from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
@@ -50,13 +50,13 @@ def verify(
     with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
         verified = checked(connection, keys, after=after, expected=expected)
     if export_head is not None and verified.altered is None:
-        with replacing(export_head, 0o600) as file:
+        with replacing(export_head) as file:
             file.write(seal_head.to_text(verified.head, newest(keys)).encode())
     if as_json:
         print_json(as_fields(verified, keys))
         raise typer.Exit(verified.altered is not None)
     require_intact(verified)
-    typer.echo(f"intact: {told(verified)}" + (f"; the head of {expected.made_at} is in it" if expected else ""))
+    print_line(f"intact: {told(verified)}" + (f"; the head of {expected.made_at} is in it" if expected else ""))
 
 
 KEY_ELSEWHERE = "Set data_dir to the service's own, or seal_keys to the keys that it seals with."
@@ -75,7 +75,8 @@ def keys_of(settings: Settings, way_out: str = KEY_ELSEWHERE) -> SealKeys:
 def read_head(path: Path, keys: SealKeys) -> Head:
     """The head in a file. Raises HeadError, FileUnusable."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(seal_head.MAX_BYTES)
     except OSError as error:
         raise unusable(path, error) from error
     return seal_head.from_text(content, keys, str(path))

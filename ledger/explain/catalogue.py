@@ -1,6 +1,7 @@
 """A language's catalogue: a sentence for each code, words for what is named by codes, and how facts are written."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -44,11 +45,32 @@ class Catalogue:
     def _written(self, name: str, value: Param, day: str) -> str:
         if is_instant(name):
             return _shortened(int(value), day)
+        if name == "rows":
+            return self.words[name]["join"].join(map(self._row, str(value).split()))
         words = self.words.get(name)
         if words is not None:
             return words.get(str(value)) or words.get("other", "{value}").format(value=value)
         return f"{value:,.12g}" if isinstance(value, float) else printable(str(value))
 
+    def _row(self, text: str) -> str:
+        """What a poll's event keeps of a user: `flag:number` of a device, or `node/connId:flag` of a connection."""
+        words = self.words["rows"]
+        if (held := _HELD.fullmatch(text)) is not None:
+            flag = held["device_flag"]
+            device = "" if flag is None else self._written("device_flag", flag, "")
+            return words["unlabelled" if flag is None else "held"].format(
+                **(held.groupdict() | {"device_flag": device})
+            )
+        if (counted := _COUNTED.fullmatch(text)) is not None:
+            device = self._written("device_flag", counted["device_flag"], "")
+            return words["one" if counted["number"] == "1" else "other"].format(
+                device_flag=device, number=counted["number"]
+            )
+        return printable(text)
+
+
+_HELD = re.compile(r"(?P<node>\S+)/(?P<conn_id>\d+)(:(?P<device_flag>\d+))?", re.ASCII)
+_COUNTED = re.compile(r"(?P<device_flag>\d+):(?P<number>\d+)", re.ASCII)
 
 COUNTED = ("number", "ended", "looks")
 """The facts by which `one` and `other` are chosen."""

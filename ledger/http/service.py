@@ -91,10 +91,18 @@ async def serve(
     settings: Settings, folder: DataFolder, database_url: str, bound: socket.socket, stop: asyncio.Event
 ) -> None:
     """Serve on a socket that `bind` made, until `stop` is set. Raises LedgerError where it cannot start."""
+    is_first_start = not (folder.path / ADMIN_KEY_FILE).exists()
     async with running(settings, folder, database_url) as app:
         http = HttpServer(app, bound)
         http.start()
         log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
+        if is_first_start:
+            log.info(
+                "first_start",
+                admin_key=str(folder.path / ADMIN_KEY_FILE),
+                api=f"http://{settings.listen}/docs (password: the admin key)",
+                webhooks="`presence-ledger config wukongim` prints what to paste into each node",
+            )
         try:
             await stop.wait()
         finally:

@@ -1,6 +1,7 @@
 """The settings: a TOML file and the environment, read once at the edge into one frozen value."""
 
 from ledger.settings.entries import Entry, entries, mask_url
+from ledger.settings.exposed import exposed_file
 from ledger.settings.kept import ADMIN_KEY_FILE, SEAL_KEY_FILE, known_seal_keys, sealing_key, webhook_secrets
 from ledger.settings.load import FILE_NAME, load
 from ledger.settings.model import (
@@ -33,6 +34,7 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "entries",
+    "exposed_file",
     "known_seal_keys",
     "load",
     "mask_url",

@@ -10,6 +10,7 @@ import msgspec
 from ledger.settings.model import Origin, Settings
 
 MASK = "********"
+DARK = "policy.dark_seconds"
 MADE = "(made at the first start, kept in data_dir)"
 
 _PASSWORD = re.compile(r"(?<=password=)[^&]*", re.IGNORECASE)
@@ -27,7 +28,16 @@ class Entry(NamedTuple):
 
 def entries(settings: Settings) -> list[Entry]:
     """Returns every setting in the order of the documents."""
-    return [Entry(key, value, settings.origin(key)) for key, value in _values(settings)]
+    listed = [Entry(key, value, settings.origin(key)) for key, value in _values(settings)]
+    return listed + [_dark(settings, index) for index in range(len(settings.sources))]
+
+
+def _dark(settings: Settings, index: int) -> Entry:
+    """What the policy's number is for one source: where nobody set it, it depends on whether its nodes can be asked."""
+    source, origin = settings.sources[index], settings.origin(DARK)
+    if source.dark_seconds != settings.policy.dark_seconds:
+        origin = Origin("default", "default: none of its nodes has an api_url")
+    return Entry(f"sources[{index}].{DARK}", source.dark_seconds, origin)
 
 
 def mask_url(url: str) -> str:

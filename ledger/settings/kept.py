@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 
 from ledger.errors import SettingsError
+from ledger.files import read_text
 from ledger.settings.model import Settings, SourceSettings
 
 ADMIN_KEY_FILE = "admin.key"
@@ -34,7 +35,7 @@ def known_seal_keys(settings: Settings) -> tuple[str, ...]:
     file = settings.data_dir / SEAL_KEY_FILE
     kept: tuple[str, ...] = ()
     try:
-        kept = (file.read_text(encoding="utf-8").strip(),)
+        kept = (read_text(file),)
     except FileNotFoundError:
         pass
     except OSError as error:

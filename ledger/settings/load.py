@@ -175,7 +175,8 @@ def _settings(table: SettingsTable, file: _File | None, folder: Path, origins: M
     plain = table.model_dump(exclude={"data_dir", "seal_keys", "listen", "sources", "policy", "api_keys"})
     return Settings(
         file=file.path if file else None,
-        data_dir=(base / table.data_dir).resolve(),
+        # Its own links are not resolved here: whose they are is looked at before they are followed.
+        data_dir=Path(os.path.normpath(base.resolve() / table.data_dir)),
         seal_keys=tuple(table.seal_keys),
         listen=parse_listen(table.listen),
         sources=tuple(_source(source, policy, "policy.dark_seconds" in origins) for source in table.sources),

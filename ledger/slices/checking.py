@@ -10,6 +10,7 @@ from ledger.errors import LedgerError
 from ledger.slices.form import EventLine, Header, StateLine
 from ledger.slices.reading import Numbered, SliceFile
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, UnknownKind, UnreadableEvent, user_stream
+from ledger.text import shortened
 from projections.current import can_be_stored
 
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
@@ -106,13 +107,13 @@ class _Order:
         gap_allowed = self._sources_have_gaps and line.stream.startswith(SOURCE_PREFIX)
         if missing == 0 or (missing > 0 and gap_allowed):
             return None
-        return f"is version {line.version} of the stream {line.stream!r}, where {last + 1} comes next"
+        return f"is version {line.version} of the stream {shortened(repr(line.stream))}, where {last + 1} comes next"
 
 
 def _wrong_state(line: Line, event: State, last: int | None) -> str | None:
     """What is wrong with a state's place, if anything is; `last` is the version of its stream's line before."""
     if last is not None:
-        return f"is a state of the stream {line.stream!r}, of which a state or an event stands above"
+        return f"is a state of the stream {shortened(repr(line.stream))}, of which a state or an event stands above"
     if isinstance(event, SourceImported):
         is_its_own = event.version == line.version
     else:
@@ -132,10 +133,12 @@ def _decoded(file: SliceFile, numbered: Numbered, mapper: EventMapper) -> Event:
         return mapper.event(line.event_kind, bytes(line.payload))
     except UnknownKind as error:
         raise file.wrong(
-            numbered.number, f"is an event of kind {line.event_kind!r}, which a newer version wrote; upgrade this one"
+            numbered.number,
+            f"is an event of kind {shortened(repr(line.event_kind))}, which a newer version wrote; upgrade this one",
         ) from error
     except UnreadableEvent as error:
-        raise file.wrong(numbered.number, f"holds an event that cannot be read ({error.__cause__})") from error
+        why = "nested too deeply" if isinstance(error.__cause__, RecursionError) else error.__cause__
+        raise file.wrong(numbered.number, f"holds an event that cannot be read ({why})") from error
 
 
 def _wrong_names(line: Line, event: Event) -> str | None:
@@ -144,7 +147,7 @@ def _wrong_names(line: Line, event: Event) -> str | None:
         line.stream.startswith(SOURCE_PREFIX) and isinstance(event, SourceEvent)
     )
     if not belongs:
-        return f"holds an event that is none of the stream {line.stream!r}"
+        return f"holds an event that is none of the stream {shortened(repr(line.stream))}"
     names = {getattr(event, "source", None)} - {None}
     if line.stream.startswith(SOURCE_PREFIX):
         names.add(line.stream.removeprefix(SOURCE_PREFIX))
@@ -153,4 +156,4 @@ def _wrong_names(line: Line, event: Event) -> str | None:
     if isinstance(event, PresenceImported):
         names |= {device.source for device in event.presence.devices}
     odd = sorted(str(name) for name in names if not _SOURCE_NAME.fullmatch(str(name)))
-    return f"names a source that there cannot be: {odd[0]!r}" if odd else None
+    return f"names a source that there cannot be: {shortened(repr(odd[0]))}" if odd else None

@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
+from ledger.lines import LineTooLong, lines_of
 from ledger.slices.form import FORMAT, AnyLine, Chain, End, EventLine, Header, Slice, SliceError, StateLine
 from ledger.store.replacing import unusable
 from ledger.text import counted
@@ -88,6 +89,8 @@ class SliceFile:
             line = chain.read(text)
         except msgspec.DecodeError as error:
             raise self.wrong(number, f"is no line of a slice ({error})") from error
+        except RecursionError:
+            raise self.wrong(number, "is nested too deeply") from None
         if line is None:
             raise self.wrong(number, "was altered, or one before it is missing: its checksum is not right")
         return line
@@ -95,7 +98,7 @@ class SliceFile:
     def _header(self, text: bytes) -> Header:
         try:
             peeked = msgspec.json.decode(text, type=_Peek)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             peeked = _Peek("")
         if peeked.kind != "header" or not peeked.format:
             raise self._none()
@@ -123,12 +126,14 @@ class SliceFile:
         """The file's lines; one without a line break was cut."""
         number = 0
         try:
-            for number, text in enumerate(stream, 1):
+            for number, text in enumerate(lines_of(stream), 1):
                 if not text.endswith(b"\n"):
                     if number == 1 and not (text.startswith(BEGIN) or BEGIN.startswith(text)):
                         raise self._none()
                     raise self.wrong(number, "ends in the middle: the file was cut")
                 yield text[:-1]
+        except LineTooLong as error:
+            raise SliceError(f"{self.path}: {error}, and so is none of a slice.\n{NEXT}") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise self.wrong(number + 1, "cannot be unpacked: the file was cut or altered") from error
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from ledger.slices.form import Chain, End, Slice, StateLine
+from ledger.lines import LONGEST_LINE
+from ledger.slices.form import Chain, End, Slice, SliceError, StateLine
 from ledger.store.replacing import FileUnusable, replacing
 
 STDOUT = Path("-")
@@ -30,7 +31,10 @@ def write(taken: Slice, stream: BinaryIO) -> Written:
             states += 1
         else:
             events += 1
-        stream.write(chain.summed(line) + b"\n")
+        text = chain.summed(line) + b"\n"
+        if len(text) > LONGEST_LINE:
+            raise SliceError(f"The event at position {line.position} is too long for a slice.\nExport without it.")
+        stream.write(text)
     stream.write(chain.summed(End(events=events, states=states)) + b"\n")
     return Written(events, states)
 
@@ -42,12 +46,15 @@ def opened(target: Path, *, force: bool) -> Iterator[BinaryIO]:
     A file that is there already is replaced with `force` alone.
     """
     if target == STDOUT:
+        # What is in it may come from anybody, and its checksums hold for it exactly as it is.
+        if sys.stdout.isatty():
+            raise FileUnusable("Standard output is a terminal.\nName a file, or pass the slice on to a program.")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     if target.exists() and not force:
         raise FileUnusable(f"{target} is there already.\nName another file, or replace that one with --force.")
-    with replacing(target, 0o600) as file:
+    with replacing(target) as file:
         if target.suffix == ".gz":
             with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as stream:
                 yield cast(BinaryIO, stream)

@@ -1,21 +1,31 @@
-"""The file of a backup: one line that says what it is and which head it has, then an archive of pg_dump.
+"""The file of a backup: one line that says what it is, signed with the seal key, then an archive of pg_dump.
 
 The line has a fixed length, so that it can be written when the archive is whole; `tail -n +2 FILE` is the archive.
+Seals prove the events alone. What else is in the archive, API keys above all, is proven by the signature: an HMAC over
+the line, in which the archive's digest stands.
 """
 
 import hashlib
+import hmac
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ledger.errors import LedgerError
-from ledger.store.replacing import unusable
+import msgspec
 
-FORMAT = 1
+from ledger.errors import LedgerError
+from ledger.store.seal import SealKey, SealKeys
+
+FORMAT = 2
+UNSIGNED_FORMAT = 1
+"""Of earlier versions: whoever could write the file could write its digest anew."""
 LINE_BYTES = 1024
 PIECE_BYTES = 1024 * 1024
+
+_NAME = "presence_ledger_backup"
+_PURPOSE = b"presence ledger backup\n"
 
 Told = Callable[[int, int], None]
 """Told how many bytes are done, of how many; 0 where that is not known."""
@@ -23,6 +33,14 @@ Told = Callable[[int, int], None]
 
 class BackupError(LedgerError):
     """A file is no backup, is not whole, or cannot be made or restored."""
+
+
+class BackupAltered(BackupError):
+    """A file is not what was written."""
+
+
+class BackupUnproven(BackupError):
+    """Nothing here can tell whether a backup is what was written: its key is missing, or it has no signature."""
 
 
 @dataclass(frozen=True)
@@ -37,26 +55,66 @@ class Backup:
     size: int
     """Of the archive, in bytes."""
     sha256: str
+    """Of the archive."""
+    key_id: str = ""
+    """Of the seal key that signed this; empty in a backup of an earlier version."""
+    signature: str = ""
+
+    def signed(self, key: SealKey) -> "Backup":
+        """The same, signed."""
+        named = replace(self, key_id=key.id.hex())
+        return replace(named, signature=_signature(named, key))
+
+    def prove(self, keys: SealKeys, path: Path) -> None:
+        """Whether all of it is what was written. Raises BackupUnproven, BackupAltered."""
+        if not self.key_id:
+            raise BackupUnproven(
+                f"{path} was made by version {self.version or 'unknown'}, whose backups nothing proves but the seals "
+                "of their events: API keys in it may have been put in."
+            )
+        key = keys.get(_bytes(self.key_id))
+        if key is None:
+            raise BackupUnproven(f"{path} is signed by the seal key {self.key_id[:64]}, which is not here.")
+        if not hmac.compare_digest(_signature(self, key).encode(), self.signature.encode()):
+            raise altered(path)
 
 
 def first_line(backup: Backup) -> bytes:
     """The line of a backup."""
-    text = json.dumps({"presence_ledger_backup": FORMAT} | asdict(backup))
+    text = json.dumps({_NAME: FORMAT} | asdict(backup))
     return text.encode().ljust(LINE_BYTES - 1) + b"\n"
 
 
-def read(path: Path, told: Told) -> Backup:
-    """The backup in a file, which is whole. Raises BackupError, FileUnusable."""
+def read_line(file: BinaryIO, path: Path) -> Backup:
+    """What the first line of a file says; whether that is so, `prove` and `check` tell. Raises BackupError."""
     try:
-        with path.open("rb") as file:
-            backup = _read_line(file.read(LINE_BYTES), path)
-            size, sha256 = digest(file, told, backup.size)
-    except OSError as error:
-        raise unusable(path, error) from error
-    if (size, sha256) != (backup.size, backup.sha256):
-        reason = "was cut off" if size < backup.size else "was altered since it was made"
-        raise BackupError(f"{path} {reason}.\nNothing was changed; use another backup.")
-    return backup
+        fields = json.loads(file.read(LINE_BYTES))
+        form = fields.pop(_NAME)
+        if form in {FORMAT, UNSIGNED_FORMAT}:
+            return _backup(fields, is_signed=form == FORMAT)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise BackupError(
+            f"{path} is no backup that `presence-ledger backup` made.\nNothing was changed; name such a file."
+        ) from error
+    raise BackupError(f"{path} is of a newer version of presence ledger.\nUpgrade this one; nothing was changed.")
+
+
+def check(file: BinaryIO, path: Path, backup: Backup, told: Told) -> None:
+    """Whether what follows the line is the archive that it speaks of. Raises BackupError."""
+    compare(digest(file, told, backup.size), path, backup)
+
+
+def compare(found: tuple[int, str], path: Path, backup: Backup) -> None:
+    """Whether an archive of that size and digest is the one that the line speaks of. Raises BackupError."""
+    if found == (backup.size, backup.sha256):
+        return
+    if found[0] < backup.size:
+        raise BackupError(f"{path} was cut off.\nNothing was changed; use another backup.")
+    raise altered(path)
+
+
+def altered(path: Path) -> BackupAltered:
+    return BackupAltered(f"{path} was altered since it was made.\nNothing was changed; use another backup.")
 
 
 def digest(file: BinaryIO, told: Told, total: int) -> tuple[int, str]:
@@ -69,14 +127,24 @@ def digest(file: BinaryIO, told: Told, total: int) -> tuple[int, str]:
     return size, sha256.hexdigest()
 
 
-def _read_line(line: bytes, path: Path) -> Backup:
+def _backup(fields: dict[str, Any], *, is_signed: bool) -> Backup:
+    """Raises ValueError, TypeError."""
+    backup: Backup = msgspec.convert(fields, Backup)
+    if bool(backup.key_id) is not is_signed:
+        raise ValueError("signed or not, against its format")
+    return backup
+
+
+def _bytes(text: str) -> bytes:
+    """No key has the id that a text which is not hexadecimal stands for."""
     try:
-        fields = json.loads(line)
-        form = fields.pop("presence_ledger_backup")
-        if form == FORMAT:
-            return Backup(**fields)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise BackupError(
-            f"{path} is no backup that `presence-ledger backup` made.\nNothing was changed; name such a file."
-        ) from error
-    raise BackupError(f"{path} is of a newer version of presence ledger.\nUpgrade this one; nothing was changed.")
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
+
+
+def _signature(backup: Backup, key: SealKey) -> str:
+    fields = asdict(backup)
+    del fields["signature"]
+    content = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+    return hmac.digest(key.secret, _PURPOSE + content, "sha256").hex()

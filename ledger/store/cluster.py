@@ -49,6 +49,11 @@ def failure(text: str, data_dir: Path) -> EmbeddedPostgresError | StoreFull:
     """What PostgreSQL said when it gave up, as our error; its last word is the reason."""
     words = [line for line in text.splitlines() if any(mark in line for mark in ("FATAL", "PANIC", "error:"))]
     reason = (words or text.splitlines() or ["it gave no reason"])[-1].strip()
+    if "could not look up effective user ID" in text:
+        return EmbeddedPostgresError(
+            "PostgreSQL's initdb wants an entry in /etc/passwd for the user that it runs as, and this one has none.\n"
+            "Add one, or run as a user that has one, or set database_url (docs/operations.md, `Containers`)."
+        )
     if "No space left on device" in text and "shared memory" not in text:
         return StoreFull(f"The disk of {data_dir} is full ({reason}).\nMake room there, then start again.")
     return EmbeddedPostgresError(

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from ledger.errors import DataFolderInUse, LedgerError, SettingsError, StoreFull
+from ledger.files import Exposed, check_folder, check_links, exposed, open_own, permissions, read_text
+
+SECRET_FILES = ("*.key", "*.secret", "*.password")
 
 
 class DataFolder:
@@ -19,6 +23,7 @@ class DataFolder:
     """
 
     def __init__(self, path: Path) -> None:
+        self._named = path.absolute()
         self.path = path.resolve()
         self._lock: int | None = None
 
@@ -31,7 +36,7 @@ class DataFolder:
             return
         self.create()
         try:
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = open_own(self.path / "lock", os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise unusable(self.path, error) from error
         try:
@@ -57,13 +62,18 @@ class DataFolder:
             self._lock = None
 
     def create(self) -> None:
-        """Make the folder, mode 0700, if it is not there. Raises `SettingsError` or `StoreFull`."""
+        """Make the folder, mode 0700, if it is not there; one that is there must be ours, or root's.
+
+        Raises `SettingsError` or `StoreFull`.
+        """
         try:
+            check_links(self._named)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
                 self.path.mkdir(mode=0o700)
             if not self.path.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(self.path))
+            check_folder(self.path)
         except OSError as error:
             raise unusable(self.path, error) from error
 
@@ -76,9 +86,24 @@ class DataFolder:
         try:
             if not file.exists():
                 self._store(file, make())
-            return file.read_text(encoding="utf-8").strip()
+            return read_text(file)
         except OSError as error:
             raise unusable(file, error) from error
+
+    def exposed(self) -> list[Exposed]:
+        """What of it other users can reach. Raises `SettingsError`."""
+        try:
+            status = self.path.stat()
+            found = [exposed(file) for pattern in SECRET_FILES for file in sorted(self.path.glob(pattern))]
+        except OSError as error:
+            raise unusable(self.path, error) from error
+        if status.st_mode & stat.S_IWGRP:
+            found.insert(0, Exposed(self.path, permissions(status), f"chmod g-w {self.path}"))
+        for parent in self.path.parents:
+            mode = parent.stat().st_mode
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                found.append(Exposed(parent, permissions(parent.stat()), f"chmod o-w {parent}, or another data_dir"))
+        return [each for each in found if each is not None]
 
     def _store(self, file: Path, secret: str) -> None:
         draft = file.with_name(f".{file.name}.{os.getpid()}")

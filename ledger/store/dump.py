@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -34,20 +34,23 @@ def dump(data_dir: Path, url: str, snapshot: str, target: BinaryIO, told: Told, 
     return size, sha256.hexdigest()
 
 
-def load(data_dir: Path, url: str, archive: BinaryIO, size: int, told: Told) -> None:
-    """Bring an archive of so many bytes into an empty database. Raises BackupError."""
+def load(data_dir: Path, url: str, archive: BinaryIO, size: int, told: Told) -> tuple[int, str]:
+    """Bring an archive of so many bytes into an empty database -> size and SHA-256 of what it was given.
+
+    Raises BackupError.
+    """
+    done, sha256 = 0, hashlib.sha256()
     with _running(data_dir, url, "pg_restore", *_RESTORE) as process:
         assert process.stdin is not None
-        done = 0
-        try:
+        # Where it ends early, what it said is the reason.
+        with suppress(BrokenPipeError):
             while piece := archive.read(PIECE_BYTES):
                 process.stdin.write(piece)
+                sha256.update(piece)
                 done += len(piece)
                 told(done, size)
             process.stdin.close()
-        except BrokenPipeError:
-            # It ended early; what it said is the reason.
-            return
+    return done, sha256.hexdigest()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import psutil
 import psycopg
 
 from ledger.errors import EmbeddedPostgresError
+from ledger.files import PRIVATE, open_own, read_text
 from ledger.store import postgres_config, postmaster
 from ledger.store.cluster import failure, make_cluster
 from ledger.store.data_folder import DataFolder, unusable
@@ -123,7 +124,7 @@ class EmbeddedPostgres:
         """
         try:
             running = postmaster.find(self.cluster)
-            password = (self.data_dir / "postgres.password").read_text(encoding="utf-8").strip()
+            password = read_text(self.data_dir / "postgres.password")
         except FileNotFoundError:
             running, password = None, ""
         except PermissionError as error:
@@ -142,6 +143,8 @@ class EmbeddedPostgres:
         return running is not None and running.ready
 
     def _check_cluster(self, user: SystemUser) -> None:
+        if self.cluster.is_symlink():
+            raise EmbeddedPostgresError(f"{self.cluster} is a link.\nPut the folder itself there, or set data_dir.")
         if not self.cluster.exists():
             return
         owner = self.cluster.stat().st_uid
@@ -199,8 +202,8 @@ class EmbeddedPostgres:
         command = [str(folder / "postgres"), "-D", str(self.cluster), "-c", f"unix_socket_directories={sockets}"]
         command += postgres_config.write(self.data_dir / "postgres-config", self.settings)
         postgres_config.trim_log(self.log)
-        with self.log.open("ab") as log:
-            self.log.chmod(0o600)
+        with os.fdopen(open_own(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as log:
+            os.fchmod(log.fileno(), PRIVATE)
             self._log_start = log.tell()
             self._process = Server(command, stdout=log, stderr=log, pass_fds=[gate], **user.popen_arguments())
 
@@ -237,7 +240,7 @@ class EmbeddedPostgres:
         return True
 
     def _gate(self) -> int | None:
-        gate = os.open(self.data_dir / "postgres.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        gate = open_own(self.data_dir / "postgres.lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

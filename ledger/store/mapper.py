@@ -129,10 +129,9 @@ class EventMapper(Mapper[str]):
         """The event of a stored form, of an older version too. Raises UnreadableEvent."""
         try:
             return self._event(kind, payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UnreadableEvent(
-                f"the ledger holds an event of kind {kind!r} that cannot be read ({error})"
-            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            why = "nested too deeply" if isinstance(error, RecursionError) else error
+            raise UnreadableEvent(f"the ledger holds an event of kind {kind!r} that cannot be read ({why})") from error
 
     def _event(self, kind: str, payload: bytes) -> Event:
         decoder = self._decoders.get(kind)

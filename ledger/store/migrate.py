@@ -61,7 +61,7 @@ class Applied:
 
 def load(folder: Traversable | None = None) -> list[Migration]:
     """The migrations in `folder` (those of this version by default), in order; a gap or a double is a ValueError."""
-    found = sorted(_read(folder or resources.files("migrations")), key=lambda migration: migration.number)
+    found = sorted(_read(folder or _ours()), key=lambda migration: migration.number)
     numbers = [migration.number for migration in found]
     if numbers != list(range(1, len(numbers) + 1)):
         raise ValueError(f"migrations are not numbered 1, 2, 3 …: {numbers}")
@@ -100,6 +100,13 @@ def check(connection_url: str, ours: Sequence[Migration] | None = None) -> None:
     ours = load() if ours is None else ours
     with _connected(connection_url) as connection:
         compare(_applied(connection), ours)
+
+
+def _ours() -> Traversable:
+    """What is installed has the files as data of the package; a checkout has them at its top."""
+    package = resources.files("ledger")
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package / ".." / "migrations"
 
 
 def _read(folder: Traversable) -> Iterator[Migration]:

@@ -4,12 +4,13 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ledger.errors import EmbeddedPostgresError
+from ledger.files import open_own, own_folder, replacement
 from ledger.store.system_user import SystemUser
 
 DATABASE = "presence_ledger"
@@ -68,7 +69,7 @@ def write(folder: Path, changes: Mapping[str, str]) -> list[str]:
     It is kept outside the cluster's folder, because that belongs to the user PostgreSQL runs as, and a file we write
     there as root could be a link of his making.
     """
-    folder.mkdir(mode=0o755, exist_ok=True)
+    own_folder(folder, 0o755)
     lines = [f"{name} = '{value}'\n" for name, value in {**SETTINGS, **changes}.items()]
     _write(folder / "postgresql.conf", HEADER + "".join(lines) + f"include_if_exists = '{OWN_SETTINGS}'\n")
     _write(folder / "pg_hba.conf", ACCESS)
@@ -87,26 +88,37 @@ def socket_folder(data_dir: Path, user: SystemUser) -> Path:
                 f"No path for PostgreSQL's socket is short enough: {folder} has more than {SOCKET_PATH_BYTES} bytes.\n"
                 "Set TMPDIR or data_dir to a shorter path."
             )
-    try:
+    with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-        user.own(folder)
-    except FileExistsError:
-        status = folder.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in {user.uid, os.geteuid()}:
-            raise EmbeddedPostgresError(
-                f"{folder}, the folder for PostgreSQL's socket, belongs to somebody else.\nRemove it, then start again."
-            ) from None
-        user.own(folder)
-        folder.chmod(0o700)
+    # By its descriptor: nobody can put a link in its place between the look and the change of its owner.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (NotADirectoryError, PermissionError) as error:
+        raise _of_somebody_else(folder) from error
+    try:
+        if os.fstat(descriptor).st_uid not in {user.uid, os.geteuid()}:
+            raise _of_somebody_else(folder)
+        user.own(descriptor)
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
     return folder
+
+
+def _of_somebody_else(folder: Path) -> EmbeddedPostgresError:
+    return EmbeddedPostgresError(
+        f"{folder}, the folder for PostgreSQL's socket, belongs to somebody else, or is a link.\n"
+        "Remove it, then start again."
+    )
 
 
 def trim_log(log: Path) -> None:
     """Keep the log and its predecessor (`.1`) below `LOG_BYTES` each; the server goes on writing, since it appends."""
     if log.exists() and log.stat().st_size > LOG_BYTES:
-        with log.open("rb+") as now, log.with_suffix(log.suffix + ".1").open("wb") as before:
+        with os.fdopen(open_own(log, os.O_RDWR), "rb+") as now:
             now.seek(-LOG_BYTES, os.SEEK_END)
-            shutil.copyfileobj(now, before)
+            with replacement(log.with_suffix(log.suffix + ".1")) as before:
+                shutil.copyfileobj(now, before)
             now.truncate(0)
 
 
@@ -116,5 +128,5 @@ def _fits(folder: Path) -> bool:
 
 
 def _write(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
-    file.chmod(0o644)
+    with replacement(file, 0o644) as stream:
+        stream.write(text.encode())

@@ -1,12 +1,12 @@
 """Writes a file under a temporary name beside its own, so that its own name never stands for a part of it."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from ledger.errors import LedgerError
+from ledger.files import replacement
 from ledger.store.data_folder import sync_folder
 
 
@@ -15,20 +15,17 @@ class FileUnusable(LedgerError):
 
 
 @contextmanager
-def replacing(path: Path, mode: int) -> Iterator[BinaryIO]:
-    """A file to write to, which takes its name, durably, when all went well. Raises FileUnusable."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file for nobody but its owner to write to, which takes its name, durably, when all went well.
+
+    A link at that name is replaced, never followed. Raises FileUnusable.
+    """
     try:
-        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        try:
-            with os.fdopen(descriptor, "wb+") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(path)
-            sync_folder(path.parent)
-        finally:
-            draft.unlink(missing_ok=True)
+        if path.exists() and not path.is_file():
+            raise FileUnusable(f"{path} is no ordinary file, which another one could replace.\nName another file.")
+        with replacement(path) as file:
+            yield file
+        sync_folder(path.parent)
     except OSError as error:
         raise unusable(path, error) from error
 

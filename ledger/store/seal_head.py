@@ -11,7 +11,8 @@ from ledger.store.seal import SealKey, SealKeys
 
 FORMAT = 1
 _PURPOSE = b"presence ledger head\n"
-_MAX_BYTES = 4096
+MAX_BYTES = 4096
+"""Of a head's file no more is read."""
 
 
 class HeadError(LedgerError):
@@ -82,8 +83,8 @@ def from_fields(fields: Any, keys: SealKeys, name: str) -> Head:
 def from_text(text: bytes, keys: SealKeys, name: str) -> Head:
     """The head of a file's content. Raises HeadError."""
     try:
-        fields = json.loads(text[:_MAX_BYTES]) if text.strip() else None
-    except ValueError as error:
+        fields = json.loads(text[:MAX_BYTES]) if text.strip() else None
+    except (ValueError, RecursionError) as error:
         raise HeadError(f"{name} is no head of a ledger, or only a part of one.\nUse another copy of it.") from error
     return from_fields(fields, keys, name)
 

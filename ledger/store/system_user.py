@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import EmbeddedPostgresError
+from ledger.files import own_folder
 
 NAME = "presence-ledger"
 VERSION = 18
@@ -58,8 +59,8 @@ class SystemUser:
             arguments |= {"user": self.uid, "group": self.gid, "extra_groups": []}
         return arguments
 
-    def own(self, path: Path) -> None:
-        """Make `path` this user's."""
+    def own(self, path: Path | int) -> None:
+        """Make a path, or what a descriptor stands for, this user's."""
         if self.switch:
             os.chown(path, self.uid, self.gid)
 
@@ -140,6 +141,7 @@ def _copy(installed: Path, target: Path) -> Path:
     """Copy programs and the libraries beside the package, so that their relative search paths hold."""
     package = installed.parent.name
     copied = target / package / installed.name
+    own_folder(target.parent, 0o755)
     stamp = f"{installed} {(installed / 'bin' / 'postgres').stat().st_mtime_ns}"
     mark = target / "copied-from"
     if mark.exists() and mark.read_text(encoding="utf-8") == stamp:

@@ -4,6 +4,7 @@ import hashlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -11,8 +12,8 @@ import pytest
 from typer.testing import Result
 
 from ledger.cli.backup import NO_KEY
-from ledger.store import migrate
-from ledger.store.backup import LINE_BYTES, Backup, first_line
+from ledger.store import api_keys, migrate
+from ledger.store.backup import LINE_BYTES, Backup, first_line, read_line
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.seal_head import to_fields
@@ -89,11 +90,15 @@ def test_there_and_back(made: Path, data_dir: Path) -> None:
     assert NO_KEY in foreign.stderr
     assert "head" not in foreign.stderr
     assert (foreign.exit_code, f"key {SEAL_KEY.id.hex()}, which is not here" in foreign.stderr) == (1, True)
+    lost = restore(data_dir, made, "--unproven")
+    assert (lost.exit_code, "not proven: anything in it" in lost.stderr) == (0, True), lost.output
+    assert lost.stdout.endswith(" MB, unproven\n")
     (data_dir / "seal.key").write_text(SEAL_KEY.text)
 
-    done = restore(data_dir, made)
+    done = restore(data_dir, made, "--replace")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("restored: 2 seals, up to position 6")
+    assert done.stdout.endswith(" MB, intact\n")
     assert not EmbeddedPostgres(data_dir).is_running()
     with served(data_dir) as url:
         assert migrate.apply(url) == []
@@ -125,7 +130,7 @@ def test_a_file_that_is_not_whole_is_refused(origin: Path, made: Path, tmp_path:
         "was altered since it was made": altered,
         "is no backup that": foreign,
         f"{tmp_path / 'file'} was altered since it was made.": whole.replace(b'"position": 6', b'"position": 5', 1),
-        "is of a newer version": whole.replace(b'"presence_ledger_backup": 1', b'"presence_ledger_backup": 2', 1),
+        "is of a newer version": whole.replace(b'"presence_ledger_backup": 2', b'"presence_ledger_backup": 3', 1),
     }
     for says, content in files.items():
         file = tmp_path / "file"
@@ -133,6 +138,36 @@ def test_a_file_that_is_not_whole_is_refused(origin: Path, made: Path, tmp_path:
         refused = restore(origin, file, "--replace")
         assert (refused.exit_code, says in refused.stderr) == (1, True), refused.output
     assert events_in(origin) == 6
+
+
+def test_a_key_that_somebody_put_into_a_backup_opens_nothing(made: Path, tmp_path: Path) -> None:
+    with new_data_dir() as data_dir:
+        data_dir.mkdir(mode=0o700)
+        (data_dir / "seal.key").write_text("a-seal-key-of-somebody-who-is-not-us")
+        assert restore(data_dir, made, "--unproven").exit_code == 0
+        with served(data_dir) as url, psycopg.connect(url) as connection:
+            planted = api_keys.create(connection, "planted", ["admin"])
+            # Sealed by nobody, as the whole table: the events' seals are intact.
+            connection.commit()
+        (data_dir / "seal.key").write_text(SEAL_KEY.text)
+        altered = tmp_path / "altered"
+        assert backup(data_dir, altered).exit_code == 0
+        with made.open("rb") as file:
+            genuine = read_line(file, made)
+        archive = altered.read_bytes()[LINE_BYTES:]
+        # Whoever alters a backup can reckon size and digest anew, but not the signature.
+        rewritten = replace(genuine, size=len(archive), sha256=hashlib.sha256(archive).hexdigest())
+        unsigned = first_line(replace(rewritten, key_id="", signature=""))
+        of_version_1 = unsigned.replace(b'"presence_ledger_backup": 2', b'"presence_ledger_backup": 1', 1)
+        for line, says in ((first_line(rewritten), "was altered"), (of_version_1, "API keys in it may have been put")):
+            altered.write_bytes(line + archive)
+            refused = restore(data_dir, altered, "--replace")
+            assert (refused.exit_code, says in refused.stderr) == (1, True), refused.output
+        taken = restore(data_dir, altered, "--replace", "--unproven")
+        assert taken.exit_code == 0, taken.output
+        assert "not proven: that what no seal covers, the API keys above all" in taken.stderr
+        assert "API keys in force: planted (admin)" in taken.stderr
+        assert planted not in taken.output
 
 
 def test_what_is_altered_is_neither_backed_up_nor_restored(made: Path, tmp_path: Path) -> None:
@@ -145,7 +180,8 @@ def test_what_is_altered_is_neither_backed_up_nor_restored(made: Path, tmp_path:
             head = verified(url).head
         archive = made.read_bytes()[LINE_BYTES:]
         fields = to_fields(head, SEAL_KEY)
-        line = first_line(Backup("", "", fields, len(archive), hashlib.sha256(archive).hexdigest()))
+        sha256 = hashlib.sha256(archive).hexdigest()
+        line = first_line(Backup("", "", fields, len(archive), sha256).signed(SEAL_KEY))
         (tmp_path / "shorter").write_bytes(line + archive)
         shorter = restore(data_dir, tmp_path / "shorter", "--replace")
         assert (shorter.exit_code, "at position 7: what the head knows" in shorter.stderr) == (1, True), shorter.output

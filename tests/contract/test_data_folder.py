@@ -15,6 +15,7 @@ import pytest
 from ledger.errors import DataFolderInUse, EmbeddedPostgresError, SettingsError, StoreFull
 from ledger.store import system_user
 from ledger.store.data_folder import DataFolder, unusable
+from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.system_user import SystemUser, let_pass, programs
 
 HOLD = "import sys; from pathlib import Path; from ledger.store.data_folder import DataFolder\n"
@@ -94,6 +95,71 @@ def test_two_that_make_a_secret_at_once_get_the_same(data_dir: Path) -> None:
         return f"made {number}"
 
     assert folder.secret("a.key", make) == "made 2"
+
+
+@pytest.mark.parametrize("name", ["lock", "postgres.lock", "a.key"])
+def test_links_in_it_are_refused_and_what_they_lead_to_is_left_alone(name: str, tmp_path: Path) -> None:
+    target, data_dir = tmp_path / "target", tmp_path / "data"
+    target.write_text("somebody's\n")
+    data_dir.mkdir(mode=0o700)
+    (data_dir / name).symlink_to(target)
+
+    def work() -> None:
+        with DataFolder(data_dir) as folder:
+            folder.secret("a.key", lambda: "made")
+            EmbeddedPostgres(data_dir).start()
+
+    with pytest.raises(SettingsError, match=f"{name} is a link"):
+        work()
+    assert target.read_text() == "somebody's\n"
+
+
+def test_one_that_everybody_can_write_is_refused(data_dir: Path) -> None:
+    data_dir.mkdir(parents=True)
+    (data_dir / "admin.key").write_text("planted")
+    data_dir.chmod(0o777)
+    with pytest.raises(SettingsError, match=r"can be written by everybody \(mode 0777\)"):
+        DataFolder(data_dir).claim()
+    assert [each.name for each in data_dir.iterdir()] == ["admin.key"]
+
+
+@only_root
+def test_one_of_another_user_is_refused_to_root_too(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    (data_dir / "admin.key").write_text("planted")
+    os.chown(data_dir, STRANGER.uid, STRANGER.gid)
+    with pytest.raises(SettingsError, match="belongs to the user with id 54321"):
+        DataFolder(data_dir).claim()
+    os.chown(data_dir, 0, 0)
+    os.chown(data_dir / "admin.key", STRANGER.uid, STRANGER.gid)
+    with DataFolder(data_dir) as folder, pytest.raises(SettingsError, match=r"admin\.key belongs to the user with id"):
+        folder.secret("admin.key", lambda: "ours")
+
+
+@only_root
+def test_a_link_that_another_user_put_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    data_dir = tmp_path / "data"
+    data_dir.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with DataFolder(data_dir):
+        assert (tmp_path / "elsewhere" / "lock").exists()
+    os.chown(data_dir, STRANGER.uid, STRANGER.gid, follow_symlinks=False)
+    with pytest.raises(SettingsError, match="is a link that the user with id 54321 has put there"):
+        DataFolder(data_dir).claim()
+
+
+def test_what_other_users_can_reach_is_told(data_dir: Path) -> None:
+    with DataFolder(data_dir) as folder:
+        folder.secret("seal.key", lambda: "made")
+        assert folder.exposed() == []
+        (data_dir / "seal.key").chmod(0o644)
+        data_dir.chmod(0o770)
+        assert [(each.path.name, each.mode) for each in folder.exposed()] == [
+            (data_dir.name, "0770"),
+            ("seal.key", "0644"),
+        ]
+        data_dir.chmod(0o700)
 
 
 @only_root

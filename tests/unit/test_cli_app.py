@@ -68,7 +68,9 @@ def test_help_lists_every_command_without_importing_one(tmp_path: Path) -> None:
         "ledger.cli",
         "ledger.cli.app",
         "ledger.cli.invocation",
+        "ledger.cli.output",
         "ledger.errors",
+        "ledger.text",
     }
     for name, place in COMMANDS.items():
         assert f"  {name} " in done.stdout
@@ -106,6 +108,10 @@ def test_a_wrong_call_is_2(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in result.output
 
 
+def test_a_command_that_is_misspelt_is_told_the_nearest() -> None:
+    assert call("stat", "u100").output.endswith("Error: No such command 'stat'. Did you mean 'status'?\n")
+
+
 @pytest.mark.usefixtures("_test_commands")
 def test_a_failure_is_1_and_two_lines() -> None:
     result = call("fail")
@@ -128,10 +134,9 @@ def test_debug_shows_the_traceback() -> None:
 def test_an_unexpected_error_is_1_and_one_line_that_quotes_nothing() -> None:
     result = call("crash")
     assert result.exit_code == 1
-    assert result.stderr == (
-        "presence-ledger: unexpected error: KeyError; run again with --debug before the command to see it all\n"
-    )
+    assert result.stderr == ("presence-ledger: unexpected error: KeyError; run again with --debug to see it all\n")
     assert "geheim" in call("--debug", "crash").stderr
+    assert "geheim" in call("crash", "--debug").stderr
 
 
 @pytest.mark.usefixtures("_test_commands")
@@ -174,11 +179,67 @@ def test_the_process_exits_as_the_command_did(tmp_path: Path) -> None:
     )
 
 
-def test_the_file_is_named_before_the_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--config", "mine.toml", "status", "u100"),
+        ("status", "--config", "mine.toml", "u100"),
+        ("status", "u100", "--config=mine.toml"),
+        ("--config", "missing.toml", "status", "u100", "--config", "mine.toml"),
+        ("serve", "--config", "mine.toml"),
+        ("config", "--config", "mine.toml", "wukongim"),
+        ("config", "wukongim", "--config", "mine.toml"),
+        ("keys", "list", "--config", "mine.toml", "--debug"),
+    ],
+)
+def test_the_file_is_named_before_the_command_or_after(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mine.toml").write_text("\nlisten = 5\n")
-    failed = run_process("--config", "mine.toml", "status", "u100", folder=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    failed = call(*arguments)
+    assert failed.exit_code == 1
+    assert ("Traceback" in failed.stderr) is ("--debug" in arguments)
+    assert failed.stderr.endswith("presence-ledger: mine.toml, line 2: listen must be a text in quotes, not 5\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_understands_the_global_options(name: str) -> None:
+    shown = call(name, "--help").output
+    assert "--config" in shown
+    assert "--debug" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("\x1b]0;x\x07",),
+        ("status", "--\x9bx"),
+        ("history", "u", "--limit", "\u202e5"),
+        ("--\x1bx",),
+        ("reconcile", "\x1b[2J", "-\x9b"),
+    ],
+)
+def test_a_wrong_call_is_quoted_without_what_steers_a_terminal(arguments: tuple[str, ...]) -> None:
+    wrong = call(*arguments)
+    assert wrong.exit_code == 2
+    assert all(mark.isprintable() or mark == "\n" for mark in wrong.output)
+
+
+def test_what_an_encoding_lacks_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    (tmp_path / "用户.toml").write_text("listen = 5")
+    failed = run_process("--config", "用户.toml", "config", folder=tmp_path)
     assert failed.returncode == 1
-    assert failed.stderr == "presence-ledger: mine.toml, line 2: listen must be a text in quotes, not 5\n"
+    assert "\\u7528\\u6237" in failed.stderr
+    (tmp_path / "用户.jsonl").write_text('{"kind":"meta","server":"v22"}\n' + WEBHOOK)
+    shown = run_process("replay", "用户.jsonl", folder=tmp_path)
+    assert (shown.returncode, "\\u7528\\u6237  online" in shown.stdout) == (0, True)
+
+
+WEBHOOK = (
+    '{"kind":"webhook","t":1,"node":"n1","event":"user.onlinestatus","body":"[\\"用户-0-1-1-1-1\\"]","answer":"ok"}\n'
+)
 
 
 def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Checks what `config` shows and hides, and the lines it gives for WuKongIM."""
 
 import json
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ app = { key = "app-key-of-the-file", scopes = ["audit"] }
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "presence-ledger.toml").write_text(TEXT)
+    (tmp_path / "presence-ledger.toml").chmod(0o600)
     return tmp_path
 
 
@@ -71,6 +73,46 @@ def test_showing_makes_nothing(folder: Path) -> None:
 
 def test_the_databases_url_is_printed_alone() -> None:
     assert run("database-url").output == "postgresql://ledger:p4ssw0rd@db/ledger\n"
+
+
+def test_the_databases_url_is_set_as_the_environment_of_a_shell() -> None:
+    url = "postgresql://ledger:it's%20secret@db:5433/ledger?sslmode=require&keepalives=0"
+    done = run("database-url", "--env", DATABASE_URL=url)
+    printed = subprocess.run(
+        ["/bin/sh", "-c", f"{done.stdout}\nenv | grep ^PG"], capture_output=True, text=True, check=True, env={}
+    )
+    assert set(printed.stdout.splitlines()) == {
+        "PGUSER=ledger",
+        "PGPASSWORD=it's secret",
+        "PGHOST=db",
+        "PGPORT=5433",
+        "PGDATABASE=ledger",
+        "PGSSLMODE=require",
+    }
+    assert done.stderr == "keepalives has no variable; it is left out\n"
+
+
+def test_how_long_a_source_may_be_silent_is_told_of_each(folder: Path) -> None:
+    file = folder / "presence-ledger.toml"
+    asked = 'nodes = [{ name = "n1", api_url = "http://n1:5001" }]'
+    file.write_text(f'[[sources]]\nname = "main"\n{asked}\n[[sources]]\nname = "east"\n')
+    told = json.loads(run("--json").stdout)["settings"]
+    assert told["policy.dark_seconds"] == {"value": 900, "origin": "default"}
+    assert told["sources[0].policy.dark_seconds"] == {"value": 900, "origin": "default"}
+    why = "default: none of its nodes has an api_url"
+    assert told["sources[1].policy.dark_seconds"] == {"value": 0, "origin": why}
+    variable = "PRESENCE_LEDGER_POLICY_DARK_SECONDS"
+    told = json.loads(run("--json", POLICY_DARK_SECONDS="60").stdout)["settings"]
+    for key in ("policy", "sources[0].policy", "sources[1].policy"):
+        assert told[f"{key}.dark_seconds"] == {"value": 60, "origin": variable}
+
+
+def test_a_file_whose_secrets_others_can_read_is_told(folder: Path) -> None:
+    file = folder / "presence-ledger.toml"
+    file.chmod(0o644)
+    assert f"other users can reach {file} (mode 0644); chmod 600 {file}" in run().stderr
+    file.chmod(0o600)
+    assert "other users" not in run().output
 
 
 def test_an_embedded_database_that_does_not_run_has_no_url(folder: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ledger.cli.demo_lines import Story
+from ledger.cli.demo_lines import UID_WIDTH, Story
 
 AT = {"recorded_at": "2026-11-23T12:34:56.789012Z"}
 
@@ -37,6 +37,25 @@ def test_a_webhooks_line_has_the_change_and_its_rule() -> None:
     (line,), story = told(observed())
     assert line.split() == ["12:34:56.789", "alice", "device", "1", "opened", "offline", "->", "online", "online_new"]
     assert story.counts()["events"] == 1
+
+
+def test_a_long_uid_is_whole_unless_lines_must_not_break() -> None:
+    uid = "customer-4711@region-eu-central-1"
+    (line,), _ = told(observed(uid=uid))
+    assert f"  {uid}  device 1" in line
+    lines: list[str] = []
+    Story(lines.append, UID_WIDTH).tell({**AT, **observed(uid=uid)})
+    assert "  customer-4711@region-eu…  device 1" in lines[0]
+
+
+def test_what_others_named_steers_no_terminal() -> None:
+    lines, _ = told(
+        {"kind": "delivery_received", "repeats": None, "suspects_restart": True, "node": "n\x9b1", "items": 2},
+        {"kind": "item_rejected", "reason": "\x1b]0;x\x07"},
+        observed(uid="\u202e"),
+        {"kind": "poll_observed", "node": "\x9b", "run": "\x1b", "reason": "\x07"},
+    )
+    assert all(line.isprintable() for line in lines)
 
 
 def test_what_a_webhook_proves_is_said() -> None:

@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.cli.output import cell, duration, print_json, print_table
+from ledger.cli.drawing import console, drawn, print_table
+from ledger.cli.output import (
+    cell,
+    duration,
+    hand_over,
+    print_json,
+    print_line,
+    replace_what_cannot_be_written,
+    say,
+)
 from ledger.text import printable
 
 
@@ -79,6 +88,51 @@ def test_json_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
     written = capsys.readouterr().out
     assert json.loads(written) == value
     assert "用户" in written
+
+
+STEERING = "\x1b]0;x\x07 \x7f \x9b2J \u202e \u2028 \ud800 \U000e0001"
+
+
+def test_json_means_the_same_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"uid": f"用户é {STEERING}", STEERING: ["\n\r\t"]}
+    for indent in (None, 2):
+        print_json(value, indent=indent)
+        written = capsys.readouterr().out
+        assert json.loads(written) == value
+        assert all(mark.isprintable() for line in written.split("\n") for mark in line)
+        assert "用户é" in written
+
+
+def test_whatever_is_printed_for_people_steers_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_line(f"one {STEERING}\ntwo")
+    say(STEERING)
+    print_table(("uid",), [(STEERING,)])
+    for written in capsys.readouterr():
+        assert all(mark.isprintable() for line in written.split("\n") for mark in line)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    print_table(("uid",), [(STEERING,)])
+    console().print(drawn(STEERING))
+    hand_over(STEERING)
+    assert not {"\x07", "\x9b", "\x7f", "\u202e", "\u2028", "\ud800"} & set(terminal.getvalue())
+    assert "\x1b]" not in terminal.getvalue()
+
+
+def test_a_program_is_handed_a_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    hand_over("a\x9bb")
+    assert capsys.readouterr().out == "a\x9bb\n"
+
+
+def test_what_an_encoding_lacks_is_written_as_its_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", output)
+    replace_what_cannot_be_written()
+    print_line("用户é …")
+    output.flush()
+    assert isinstance(output.buffer, io.BytesIO)
+    assert output.buffer.getvalue() == b"\\u7528\\u6237\xe9 \\u2026\n"
 
 
 def test_json_is_escaped_for_an_output_that_lacks_the_characters(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import Result
 
 from ledger.cli.client import Client, client, path_segment, service_url
-from ledger.errors import RequestError
+from ledger.errors import RequestError, SettingsError
 from ledger.settings import Listen, load
 from tests.support.scripted import Asked, ScriptedService, scripted_service
 
@@ -265,7 +265,7 @@ def test_without_a_start_there_is_no_admin_key(ask: Callable[..., Result], tmp_p
 
 def test_an_admin_key_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "presence-ledger-data" / "admin.key").mkdir(parents=True)
-    with pytest.raises(RequestError, match=r"admin\.key cannot be read"):
+    with pytest.raises(SettingsError, match=r"admin\.key is no ordinary file"):
         client(load(environ={}, folder=tmp_path), None, environ={})
 
 

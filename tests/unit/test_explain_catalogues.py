@@ -73,6 +73,25 @@ def test_whatever_is_made_of_a_recording_is_told_in_full(name: str, language: La
             assert named <= statement.params.keys() | {"uid", "at"}, statement
 
 
+@pytest.mark.parametrize(
+    ("rows", "english", "chinese"),
+    [
+        ("n2/2:0", "app connection 2 at n2", "节点 n2 上的 App 连接 2"),
+        (
+            "n1/7 n2/2:4",
+            "connection 7 at n1; device flag 4 connection 2 at n2",
+            "节点 n1 上的连接 7；节点 n2 上的 设备标识 4 连接 2",
+        ),
+        ("0:1 1:2", "app, one connection; web, 2 connections", "App 有 1 个连接；Web 有 2 个连接"),
+        ("\x9b2", "\\x9b2", "\\x9b2"),
+    ],
+)
+def test_what_a_poll_found_is_told_in_words(rows: str, english: str, chinese: str) -> None:
+    told = explanation(("poll_found", {"rows": rows}))
+    assert ENGLISH.sentence(told, told.statements[0]) == f"Its answer says of alice: {english}."
+    assert CHINESE.sentence(told, told.statements[0]) == f"应答中 alice 的结果：{chinese}。"
+
+
 def test_a_page_is_the_answer_how_sure_it_is_and_a_section_for_each_other_subject() -> None:
     told = explanation(
         ("shown_closed", {"since": AT - 120_000, "node": "n1", "device_flag": 4, "status": "offline"}),

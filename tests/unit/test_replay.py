@@ -1,5 +1,6 @@
 """Recordings read and replayed: which webhooks count, until when, with which policy, and what a broken line gets."""
 
+import io
 import json
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines
+from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, texts_of
 from tests.support.lines import META, poll, replayed, webhook
 
 CAME_AND_WENT = (webhook(1.25, "u-0-1-1-1-1"), webhook(3.5, "u-0-0-1-0-0"))
@@ -144,6 +145,19 @@ def test_a_broken_line_is_named(line: str, message: str) -> None:
     lines = [json.dumps(webhook(1, "u-0-1-1-1-1")), " \n", line]
     with pytest.raises(RecordingError, match=f"^{message}"):
         list(read_lines(lines, header, None, all_deliveries=False, polls=True))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_line_without_end_is_named(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.lines.LONGEST_LINE", 1000)
+    texts = texts_of(io.BytesIO(b"{}\n" * (number - 1) + b"x" * 2000))
+    with pytest.raises(RecordingError, match=f"^line {number} is longer than"):
+        list(texts)
+
+
+def test_an_empty_file_is_no_recording() -> None:
+    with pytest.raises(RecordingError, match="the file is empty"):
+        read_header(next(texts_of(io.BytesIO()), None))
 
 
 def test_a_body_with_a_lone_surrogate_of_its_own_is_named_too() -> None:

@@ -207,3 +207,26 @@ def test_evidence_from_before_a_source_s_state_is_that_state() -> None:
         shifted = Shifted(100, began)
         assert [shifted.add(5, "main"), shifted.add(8, None), shifted.add(20, None)] == [101, 102, 103]
         assert [shifted.of_evidence(position, "main") for position in (3, 5, 8)] == [101, 101, 102]
+
+
+DEEP = 100_000
+
+
+@pytest.mark.parametrize("payload", [b"[" * DEEP + b"]" * DEEP, b'{"a":' * DEEP + b"1" + b"}" * DEEP])
+def test_a_payload_that_is_nested_too_deeply_is_named_by_its_line(payload: bytes, tmp_path: Path) -> None:
+    def deep(lines: Lines) -> Lines:
+        return [*lines[:-1], replace(lines[-1], payload=msgspec.Raw(payload))]
+
+    said = refused(tmp_path / "f", deep)
+    number = len((tmp_path / "f").read_bytes().splitlines()) - 1
+    assert f"line {number} " in said
+    assert "nested too deeply" in said
+
+
+def test_what_is_quoted_of_a_line_is_short(tmp_path: Path) -> None:
+    def odd(lines: Lines) -> Lines:
+        return [*lines[:-1], replace(lines[-1], event_kind="k" * 1_000_000)]
+
+    said = refused(tmp_path / "f", odd)
+    assert "is an event of kind 'kkkk" in said
+    assert len(said) < 500

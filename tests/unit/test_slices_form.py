@@ -169,3 +169,32 @@ def test_a_file_that_is_away_is_told(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="cannot be used"):
         SliceFile(tmp_path / "none")
     assert not is_slice(tmp_path / "none")
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_without_end_is_named_and_not_read_to_its_end(
+    lines: list[bytes], number: int, packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = max(map(len, lines))
+    monkeypatch.setattr("ledger.lines.LONGEST_LINE", longest)
+    assert read(tmp_path / "f", *lines) > 0
+    endless = lines[number - 1][:20] + b"x" * 10 * longest
+    content = b"".join([*lines[: number - 1], endless])
+    (tmp_path / "f").write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(SliceError, match=rf"line {number} is longer than \d+ MiB"):
+        check(SliceFile(tmp_path / "f"), MAPPER, lambda *_: None)
+
+
+def test_an_event_that_no_slice_could_be_read_with_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "LONGEST_LINE", 300)
+    with pytest.raises(SliceError, match=r"The event at position \d+ is too long for a slice"):
+        written(slice_of(eventful().kept), tmp_path / "f")
+
+
+def test_a_slice_goes_to_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with pytest.raises(LedgerError, match="Standard output is a terminal"), writing.opened(Path("-"), force=False):
+        pass

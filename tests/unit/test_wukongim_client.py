@@ -13,7 +13,7 @@ from ledger.domain.profile import Profile
 from ledger.sources.wukongim import client as client_module
 from ledger.sources.wukongim import exchange
 from ledger.sources.wukongim.answers import Boot, Connections, OnlineRows, Unanswered, read_online_status
-from ledger.sources.wukongim.client import CHUNK_USERS
+from ledger.sources.wukongim.client import CHUNK_USERS, LONGEST_REASON
 from tests.support.query_api import (
     GARBAGE,
     HALF,
@@ -253,6 +253,19 @@ def test_no_reason_and_no_log_line_holds_a_secret(caplog: pytest.LogCaptureFixtu
                 assert "passw0rd" not in shown
 
     caplog.set_level(logging.DEBUG)
+    run(test())
+
+
+@pytest.mark.parametrize("before", [180, 190, 198, 500])
+def test_of_a_token_that_stands_where_a_message_is_cut_nothing_is_left(before: int) -> None:
+    async def test() -> None:
+        quoting = said(400, f'{{"msg":"{"x" * before} {TOKEN}{"y" * 500}"}}')
+        async with listening(quoting) as node, asking(node.url, token=TOKEN) as client:
+            answer = await client.online_status(["u1"])
+            assert isinstance(answer, Unanswered)
+            assert len(answer.reason) == LONGEST_REASON
+            assert TOKEN[:4] not in answer.reason
+
     run(test())
 
 

@@ -198,7 +198,8 @@ def _failed(status: int, body: bytes) -> Unanswered:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         answer = None
     message = answer.get("msg") if isinstance(answer, dict) else None
-    reason = f"{status}: {message[:200]}" if isinstance(message, str) and message else str(status)
+    # Not cut here: half a token that it quotes would no longer be found.
+    reason = f"{status}: {message}" if isinstance(message, str) and message else str(status)
     return Unanswered(reason, answered=True)
 
 

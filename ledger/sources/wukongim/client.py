@@ -27,12 +27,16 @@ from ledger.sources.wukongim.answers import (
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.exchange import Answer, Exchange, may_pass
 from ledger.sources.wukongim.node_breaker import BreakerState, NodeBreaker
+from ledger.text import shortened
 
 CHUNK_USERS = 1000
 """Users a call asks about at most: an answer in milliseconds, and a lost one costs little."""
 
 CONNECTIONS_LIMIT = 10_000_000
 """Rows of one page: there is no snapshot across pages, and no answer that we would read to its end holds so many."""
+
+LONGEST_REASON = 200
+"""Of what a node says of its failure so many characters are kept."""
 
 ATTEMPTS = 3
 BACK_OFF_SECONDS = 0.2
@@ -280,8 +284,9 @@ class QueryClient:
         await self._sleep(self._random.uniform(0.0, most))
 
     def _without_secrets(self, result: T | Unanswered) -> T | Unanswered:
-        """A server may quote the token in its message."""
+        """A server may quote the token in its message, and at any length."""
+        if not isinstance(result, Unanswered):
+            return result
         token = self.node.token
-        if token and isinstance(result, Unanswered) and token in result.reason:
-            return result._replace(reason=result.reason.replace(token, "***"))
-        return result
+        reason = result.reason.replace(token, "***") if token else result.reason
+        return result._replace(reason=shortened(reason, LONGEST_REASON))

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.profile import Profile
 from ledger.errors import LedgerError
+from ledger.lines import LineTooLong, lines_of
 from ledger.sources.wukongim.payload import EVENT_NAME
+from ledger.text import shortened
 
 PROFILES = {
     "v12": Profile.V1,
@@ -61,15 +63,26 @@ RecordedLine = RecordedWebhook | RecordedPoll | Instant
 """Of a line that is neither a webhook nor a poll its instant alone, so that time goes on."""
 
 
-def read_header(line: str) -> Header:
-    """Read the first line. Raises RecordingError."""
+def texts_of(stream: BinaryIO) -> Iterator[str]:
+    """The lines of a recording; what is no UTF-8 in it is kept as surrogates. Raises RecordingError, OSError."""
+    try:
+        for line in lines_of(stream):
+            yield line.decode(errors="surrogateescape")
+    except LineTooLong as error:
+        raise RecordingError(f"{error}; a recording is one JSON object a line") from None
+
+
+def read_header(line: str | None) -> Header:
+    """Read the first line; None where there is none. Raises RecordingError."""
+    if line is None:
+        raise RecordingError("the file is empty; a recording begins with a line of kind 'meta'")
     meta = _line(1, line)
     if meta["kind"] != "meta" or not isinstance(meta.get("server"), str):
         raise RecordingError("line 1: a recording begins with a line of kind 'meta' that names its 'server'")
     profile = PROFILES.get(meta["server"])
     if profile is None:
         known = ", ".join(sorted(PROFILES))
-        raise RecordingError(f"line 1: unknown server {meta['server']!r}; known are {known}")
+        raise RecordingError(f"line 1: unknown server {shortened(repr(meta['server']))}; known are {known}")
     started_at = meta.get("started_at", 0)
     if not isinstance(started_at, int | float) or not 0 <= started_at < 10**11:
         raise RecordingError("line 1: 'started_at' is no Unix time in seconds")

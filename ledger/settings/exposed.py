@@ -1,0 +1,33 @@
+"""Whether other users can read the secrets that stand in the settings file, or change the file."""
+
+import re
+
+from ledger.files import Exposed, exposed
+from ledger.settings.edge import SECRET_KEYS
+from ledger.settings.entries import mask_url
+from ledger.settings.model import Settings
+
+_PARTS = re.compile(r"[^.\[\]]+")
+OTHERS_WRITE = 0o022
+OTHERS_READ = 0o004
+"""A group of its own may read it: that is how a service which is not root gets a file of root's."""
+
+
+def exposed_file(settings: Settings) -> Exposed | None:
+    """The settings file, where it holds secrets that any user can read, or where others can change it."""
+    found = settings.file and exposed(settings.file)
+    if not found:
+        return None
+    mode = int(found.mode, 8)
+    return found if mode & OTHERS_WRITE or (mode & OTHERS_READ and _has_secrets(settings)) else None
+
+
+def _has_secrets(settings: Settings) -> bool:
+    of_file = [key for key, origin in settings.origins.items() if origin.kind == "file"]
+    if any(_names_a_secret(key) for key in of_file if key != "database_url"):
+        return True
+    return "database_url" in of_file and mask_url(settings.database_url) != settings.database_url
+
+
+def _names_a_secret(key: str) -> bool:
+    return not SECRET_KEYS.isdisjoint(_PARTS.findall(key))
