@@ -162,12 +162,12 @@ def _print_looks(looks: Json) -> None:
     if not looks:
         return
     made = looks["all_connections"]
-    typer.echo()
-    typer.echo(f"{looks['route'] or 'no look'}: {looks['because']}")
+    print_line()
+    print_line(f"{looks['route'] or 'no look'}: {looks['because']}")
     if made is not None and made["asked_at"] is not None:
         calls, connections = counted(made["calls"], "call"), counted(made["connections"], "connection")
         every = duration(made["at_least_every_seconds"])
-        typer.echo(f"all connections are looked at every {every} at least: {calls} of budget_calls for {connections}")
+        print_line(f"all connections are looked at every {every} at least: {calls} of budget_calls for {connections}")
 
 
 def _judge(run: Json) -> None:
