@@ -4,14 +4,19 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-JOBS ?= 2
+# One more than there are cores: a test waits for a process or a database as often as it computes. Six share a server well.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 5 ? n + 1 : 6 )))
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help run test check format lint types layers tests system-packages lock clean
+.PHONY: help run test check format lint types layers tests unit property contract acceptance explore \
+	system-packages lock clean
 
 help:
 	@echo "make run     install into .venv and show presence ledger at work, with a simulated WuKongIM"
 	@echo "make test    install what the tests need (as root with apt too) and check everything"
 	@echo "make check   check everything: format, lint, types, layers, tests with coverage"
+	@echo "make unit    the tests of a minute; property, contract and acceptance are the others"
+	@echo "make explore hunt with random seeds until something is found, or for SECONDS=600"
 	@echo "make format  put every file into the one format"
 	@echo "make lock    resolve the dependencies anew (needs uv)"
 
@@ -21,7 +26,9 @@ run: .venv/run.done
 test: system-packages .venv/test.done
 	@$(MAKE) --no-print-directory check
 
-check: .venv/test.done lint types layers tests
+# The types are checked beside the tests, which wait as often as they compute.
+check: .venv/test.done lint layers
+	@$(MAKE) --no-print-directory -j 2 types tests
 
 lint: .venv/test.done
 	$(BIN)/ruff format --check .
@@ -36,9 +43,15 @@ layers: .venv/test.done
 # The rules themselves are covered to the last branch, the rest to nine tenths.
 tests: .venv/test.done
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-report=
+	$(PYTEST) --cov --cov-report=
 	$(BIN)/coverage report --include 'ledger/domain/*' --fail-under 100
 	$(BIN)/coverage report --omit 'ledger/domain/*' --fail-under 90
+
+unit property contract acceptance: .venv/test.done
+	$(PYTEST) tests/$@
+
+explore: .venv/test.done
+	$(BIN)/python -m bench.explore --jobs $(JOBS) $(if $(SECONDS),--seconds $(SECONDS))
 
 format: .venv/test.done
 	$(BIN)/ruff format .

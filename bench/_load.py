@@ -59,6 +59,15 @@ class Load:
         """Post until `ended`; a node that loses its connection stops, or connects again where asked to."""
         await asyncio.gather(*(self._node(node, ended, reconnect) for node in range(_service.NODES)))
 
+    async def until_taken(self, since: float, within: float) -> None:
+        """Wait until a POST is answered 200, from an instant of the monotonic clock on. Raises RuntimeError."""
+        while True:
+            if any(at >= since and status == 200 for at, status in self.answered_at[-_service.NODES :]):
+                return
+            if time.monotonic() > since + within:
+                raise RuntimeError(f"no POST was taken within {within:g} s")
+            await asyncio.sleep(RETRY_SECONDS)
+
     async def _node(self, node: int, ended: Callable[[], bool], reconnect: bool) -> None:
         connection: _client.Connection | None = None
         while not ended():

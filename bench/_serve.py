@@ -26,7 +26,7 @@ from projections import current
 _HEAD_UNSEALED = """
 SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0),
        greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1)),
-       NULL::bytea
+       NULL::bytea, (SELECT epoch::text FROM ledger_identity)
 """
 
 CONSTANT_PATH = "/bench/constant"

@@ -238,7 +238,9 @@ def _report(
     report.bars += [
         Bar("answers that differ, by both", len(found.by_both), 0, at_least=False),
         Bar("answers kept", len(kept), int(given["answers"]), at_least=True),
-        Bar("longest time a differing answer overlooked", longest, COMMIT_SECONDS, at_least=False, unit="s"),
+        Bar(
+            "longest time a differing answer overlooked", longest, COMMIT_SECONDS, at_least=False, unit="s", speed=True
+        ),
     ]
     report.notes.append(
         f"of the answers {statuses['online']} said online, {statuses['offline']} offline, {statuses['unknown']} "

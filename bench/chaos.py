@@ -46,6 +46,7 @@ def measure(options: Options) -> Report:
             scale=float(given["scale"]),
             hold_seconds=float(given["hold_seconds"]),
             seed=seed,
+            patience=float(options.pick(1, 5)),
         )
         for profile in given["profile"].split(",")
         for seed in seeds
@@ -78,7 +79,7 @@ def _report(options: Options, outcomes: list[Outcome], described: str) -> Report
     for outcome in outcomes:
         report.rows.append(_row(outcome, "ours", outcome.ours))
         report.rows.append(_row(outcome, "reference", outcome.reference))
-    report.bars += _bars(options, outcomes)
+    report.bars += _bars(outcomes)
     report.notes += [_note(outcome) for outcome in outcomes]
     return report
 
@@ -95,24 +96,22 @@ def _row(outcome: Outcome, rules: str, figures: Figures) -> tuple[str, ...]:
     )
 
 
-def _bars(options: Options, outcomes: list[Outcome]) -> list[Bar]:
+def _bars(outcomes: list[Outcome]) -> list[Bar]:
     """Of the worst run each. A few seconds are too few for shares: the short form asks whether all comes right."""
     late = [ratio(o.ours.late, o.reference.late) for o in outcomes]
     wrong = [ratio(o.ours.wrong + o.ours.unknown, o.reference.wrong) for o in outcomes]
     right = [o.right_after for o in outcomes]
     what = "wrong and unknown, as a share of the reference's wrong"
-    shares = [
-        Bar("late, as a share of the reference's", max(late), LATE_SHARE, at_least=False),
-        Bar(what, max(wrong), WRONG_SHARE, at_least=False),
-    ]
     return [
-        *(() if options.short else shares),
+        Bar("late, as a share of the reference's", max(late), LATE_SHARE, at_least=False, speed=True),
+        Bar(what, max(wrong), WRONG_SHARE, at_least=False, speed=True),
         Bar(
             "after the calm, until everybody is right",
             max(right),
             outcomes[0].chaos.longest_tier_seconds,
             at_least=False,
             unit="s",
+            speed=True,
         ),
         Bar("users wrong then", max(len(o.wrong_left) for o in outcomes), 0, at_least=False),
         Bar("answers that the ledger's events do not give", sum(o.misfolded for o in outcomes), 0, at_least=False),

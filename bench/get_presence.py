@@ -15,8 +15,8 @@ CONNECTIONS = 32
 
 def measure(options: Options) -> Report:
     """Rounds of both in turn on one service; the ratio of a round is of neighbours in time."""
-    users, requests = options.pick(100_000, 10_000), options.pick(60_000, 8_000)
-    rounds = options.pick(7, 3)
+    users, requests = options.pick(100_000, 2_000), options.pick(60_000, 1_000)
+    rounds = options.pick(7, 1)
     crowds = [Crowd(node, users // _service.NODES) for node in range(_service.NODES)]
     uids = [uid for crowd in crowds for uid in crowd.uids]
     constant = _client.get(CONSTANT_PATH, _service.KEY)
@@ -47,7 +47,7 @@ def measure(options: Options) -> Report:
     )
     read, empty = median([read for read, _ in rates]), median([empty for _, empty in rates])
     report.rows.append(tuple(number(x) for x in (read, empty, median(ratios), min(ratios), max(ratios))))
-    report.bars.append(Bar("ratio", median(ratios), 0.1 if options.short else 0.35, at_least=True))
+    report.bars.append(Bar("ratio", median(ratios), 0.35, at_least=True, speed=True))
     report.notes.append(f"processor time of the service a presence: {median(spent) * 1e6:.0f} microseconds")
     return report
 

@@ -24,6 +24,8 @@ from ledger.simulator.plan import Plan
 from ledger.store.ledger import Ledger
 
 TAKEOVER_SECONDS = 10.0
+WAIT_SECONDS = 12 * TAKEOVER_SECONDS
+"""Longer than anything may take, so that what takes too long is measured, too."""
 
 DROPPED = 0.2
 PAGE = 5_000
@@ -100,7 +102,8 @@ def measure(options: Options) -> Report:
             with simulating(plan, nobody_listens):
                 killed, leading = _kill_leaders(names, connection, lot, (kills, lead_seconds))
                 head = _head(connection)
-                wait_until(lambda: _head(connection) > head, TAKEOVER_SECONDS, "nothing is recorded any more")
+                wait_until(lambda: _head(connection) > head, WAIT_SECONDS, "nothing is recorded any more")
+                wait_until(lambda: _corrections(connection) > 0, WAIT_SECONDS, "nobody is corrected")
             record = _read(url)
         finally:
             for service in services:
@@ -131,6 +134,12 @@ def _head(connection: Connection) -> int:
     return int(str(row[0]))
 
 
+def _corrections(connection: Connection) -> int:
+    row = connection.execute("SELECT count(*) FROM events WHERE kind = 'corrected.v1'").fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
 def _next_leader(connection: Connection, after: int, but: str) -> tuple[str, datetime]:
     """The instance, another one than `but`, that begins a run after a position, and when. Raises RuntimeError."""
     found: list[tuple[object, ...]] = []
@@ -139,8 +148,7 @@ def _next_leader(connection: Connection, after: int, but: str) -> tuple[str, dat
         found[:] = connection.execute(_LEADS, (after, but)).fetchall()
         return bool(found)
 
-    # Longer than it may take, so that one that takes too long is measured too.
-    wait_until(leads, 3 * TAKEOVER_SECONDS, "no instance leads", every=0.05)
+    wait_until(leads, WAIT_SECONDS, "no instance leads", every=0.05)
     name, at = found[0]
     assert isinstance(at, datetime)
     return str(name), at
@@ -257,14 +265,21 @@ def _report(own: dict[str, str], options: Options, described: str, killed: list[
         )
     )
     report.bars += [
-        Bar("another instance leads after, longest", max(seconds), TAKEOVER_SECONDS, at_least=False, unit="s"),
+        Bar(
+            "another instance leads after, longest",
+            max(seconds),
+            TAKEOVER_SECONDS,
+            at_least=False,
+            unit="s",
+            speed=True,
+        ),
         Bar(
             "runs lost; corrections doubled, out of date or without their evidence",
             len(record.wrong),
             0,
             at_least=False,
         ),
-        Bar("runs interrupted", interrupted, 1, at_least=True),
+        Bar("runs interrupted", interrupted, 1, at_least=True, speed=True),
         Bar("corrections", record.corrections, 1, at_least=True),
     ]
     report.notes += record.wrong[:10]

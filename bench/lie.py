@@ -16,7 +16,7 @@ from ledger.simulator.plan import Plan
 from ledger.simulator.runtime import Simulation
 
 SHARE = 0.3
-ALL_ONLINE_SECONDS = 60.0
+ALL_ONLINE_SECONDS = 120.0
 LOOK_SECONDS = 0.2
 
 # As the looks of users who came at different times are, after some hours.
@@ -54,6 +54,8 @@ class Lie(NamedTuple):
     hold_seconds: float
     spread: bool
     seed: int
+    ends_early: bool
+    """Whether it ends once the breaker was seen open, however soon that is."""
 
 
 @dataclass
@@ -79,13 +81,21 @@ def measure(options: Options) -> Report:
     given, options = amounts(
         options,
         users="300" if options.short else "100,2000,20000",
-        seconds="4" if options.short else "20",
+        seconds="120" if options.short else "20",
         tiers="4" if options.short else f"{DEFAULT_POLICY.tier_normal_seconds:g},15",
         hold_seconds="6" if options.short else f"{DEFAULT_POLICY.breaker_hold_seconds:g}",
         profile="v2.2",
     )
     lies = [
-        Lie(int(users), float(given["seconds"]), float(tier), float(given["hold_seconds"]), spread, options.seed)
+        Lie(
+            int(users),
+            float(given["seconds"]),
+            float(tier),
+            float(given["hold_seconds"]),
+            spread,
+            options.seed,
+            options.short,
+        )
         for users in given["users"].split(",")
         for tier in given["tiers"].split(",")
         for spread in ((True,) if options.short else (True, False))
@@ -197,13 +207,16 @@ async def _told(
     began, began_at = time.monotonic(), time.time()
     simulation.lies.leader_change(SHARE, seconds=lie.seconds)
     shown = measured = False
-    looks = 0
+    lying, looks = True, 0
     # The breaker's last hold begins with the lie's end at the latest; each is closed, and its users looked at, after.
     patience = lie.seconds + 2 * lie.hold_seconds + 3 * DEFAULT_POLICY.confirm_seconds + ALL_ONLINE_SECONDS
     while time.monotonic() - began < patience:
         shown = shown or await _source_shows(client)
         measured = measured or await _metrics_show(client)
-        lying = time.monotonic() - began < lie.seconds
+        if lie.ends_early and lying and shown and measured:
+            simulation.calm(traffic=False)
+            lying = False
+        lying = lying and time.monotonic() - began < lie.seconds
         looks = _number(connection, _LOOKS, SOURCE) - looks_before if lying else looks
         if not lying and _is_calm(connection, head):
             break

@@ -11,7 +11,7 @@ from bench._report import Bar, Options, Report, main, number, progress
 from tests.support.external import ExternalPostgres
 
 BODY_ITEMS = 200
-LOAD_SECONDS = 4.0
+SERVE_WITHIN_SECONDS = 120.0
 
 
 class Outage(NamedTuple):
@@ -23,7 +23,7 @@ class Outage(NamedTuple):
 
 def measure(options: Options) -> Report:
     """One outage in each way that an operator or a crash ends PostgreSQL."""
-    away, bound = options.pick(20, 3), options.pick(5, 30)
+    away, load_seconds = options.pick(20, 2), options.pick(4, 1)
     report = Report(
         f"An external PostgreSQL away for {away} s under load ({BODY_ITEMS} items a POST, {_service.NODES} nodes that "
         "post on meanwhile), the service left alone",
@@ -37,14 +37,14 @@ def measure(options: Options) -> Report:
                 server = Server(postgres.start(), folder, None)
                 report.server = server.describe()
                 with server.database() as url, _service.running(folder / "service", url) as service:
-                    outage, load = _client.run(_under_load(service, postgres, mode, away))
-                    _judge(report, outage, load, mode, url, bound)
+                    outage, load = _client.run(_under_load(service, postgres, mode, away, load_seconds))
+                    _judge(report, outage, load, mode, url)
             finally:
                 postgres.stop("immediate")
     return report
 
 
-def _judge(report: Report, outage: Outage, load: Load, mode: str, url: str, bound: int) -> None:
+def _judge(report: Report, outage: Outage, load: Load, mode: str, url: str) -> None:
     good = [at for at, status in load.answered_at if status == 200]
     before = sum(at < outage.stopped_at for at in good)
     after = [at for at in good if at >= outage.started_at]
@@ -60,7 +60,8 @@ def _judge(report: Report, outage: Outage, load: Load, mode: str, url: str, boun
             number(recovered),
         )
     )
-    report.bars.append(Bar(f"{mode}: first 200 once it is back", recovered, bound, at_least=False, unit="s"))
+    report.bars.append(Bar(f"{mode}: first 200 once it is back", recovered, 5, at_least=False, unit="s", speed=True))
+    report.bars.append(Bar(f"{mode}: POSTs acknowledged once it is back", len(after), 1, at_least=True))
     bars = verdict_bars([verdicts], items_repeated(url))
     report.bars += [bar._replace(what=f"{mode}: {bar.what}") for bar in bars]
     report.notes += [f"{mode}: {note}" for note in verdict_notes([verdicts])]
@@ -68,18 +69,19 @@ def _judge(report: Report, outage: Outage, load: Load, mode: str, url: str, boun
 
 
 async def _under_load(
-    service: _service.Service, postgres: ExternalPostgres, mode: str, away: int
+    service: _service.Service, postgres: ExternalPostgres, mode: str, away: int, load_seconds: int
 ) -> tuple[Outage, Load]:
     load = Load(service, BODY_ITEMS)
     ended = asyncio.Event()
     loading = asyncio.create_task(load.run(ended.is_set, reconnect=True))
-    await asyncio.sleep(LOAD_SECONDS)
+    await asyncio.sleep(load_seconds)
     stopped_at = time.monotonic()
     await asyncio.to_thread(postgres.stop, mode)
     await asyncio.sleep(away)
     await asyncio.to_thread(postgres.start)
     started_at = time.monotonic()
-    await asyncio.sleep(LOAD_SECONDS)
+    await asyncio.sleep(load_seconds)
+    await load.until_taken(started_at, SERVE_WITHIN_SECONDS)
     ended.set()
     await loading
     return Outage(stopped_at, started_at), load

@@ -99,6 +99,7 @@ def measure(options: Options) -> Report:
                 scale=100,
                 hold_seconds=5,
                 seed=random.randrange(2**31),
+                patience=float(options.pick(1, 5)),
             )
             with postgres.database() as url:
                 progress(f"{profile}: chaos for {seconds:g} s")

@@ -24,7 +24,7 @@ EVENTS = "SELECT position, stream, version, kind, payload, recorded_at FROM even
 
 def measure(options: Options) -> Report:
     """Tampering with a ledger, each time undone; then a large one read in both ways in turn."""
-    events, rounds = options.pick(10_000_000, 100_000), options.pick(3, 3)
+    events, rounds = options.pick(10_000_000, 20_000), options.pick(3, 1)
     with server(options) as postgres:
         report = Report(
             f"Tampering with a ledger of some 40,000 events, {SEALED_ROWS:,} under a seal, in SQL, its triggers "
@@ -48,8 +48,7 @@ def measure(options: Options) -> Report:
         f"{events:,} events verified: {number(verifying)} events/s; merely fetched (a server-side cursor, binary, "
         f"{FETCHED_ROWS:,} rows at a time): {number(fetching)} events/s; medians of {rounds} rounds in turn"
     )
-    bound = 0.3 if options.short else 0.5
-    report.bars.append(Bar("speed of verifying, as a share of mere fetching", ratio, bound, at_least=True))
+    report.bars.append(Bar("speed of verifying, as a share of mere fetching", ratio, 0.5, at_least=True, speed=True))
     return report
 
 
@@ -81,11 +80,13 @@ def _tamper(url: str, report: Report) -> int:
 
 
 def _row(report: Report, what: str, position: int, found: Verified) -> bool:
-    altered = found.altered
-    report.rows.append(
-        (what, f"{position:,}", f"{altered.position:,}" if altered else "nothing", altered.what if altered else "")
-    )
-    return altered is not None and altered.position == position
+    named, why = 0, ""
+    if found.altered is not None:
+        named, why, _ = found.altered
+    elif found.missing is not None:
+        named, why = found.missing.first, f"the key {found.missing.key_id.hex()} is not here"
+    report.rows.append((what, f"{position:,}", f"{named:,}" if named else "nothing", why))
+    return named == position
 
 
 def _verify(connection: Connection, expected: Head | None = None) -> Verified:

@@ -7,37 +7,42 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.store import seals
+
 INLINE = "current"
 """The projection that is written with the events: it has no checkpoint, since it is never behind."""
 
+# Built on events of which the ledger no longer has the seal.
+_IS_ASTRAY: LiteralString = (
+    f"p.anchor IS NOT NULL AND p.anchor IS DISTINCT FROM ({seals.UPTO.format('p.anchor_position')})"
+)
+
 # Head and checkpoints of one moment, so that a lag is never below zero.
-READ: LiteralString = """
+READ: LiteralString = f"""
 SELECT name, position, stopped_position, stopped_reason, updated_at,
-       (SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0))
-  FROM projections ORDER BY name
-"""
+       (SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)), {_IS_ASTRAY}
+  FROM projections AS p ORDER BY name
+"""  # noqa: S608  (of constants)
 
 # Of one projection, named in the query.
 POSITION_OF: LiteralString = "coalesce((SELECT position FROM projections WHERE name = '{}'), 0)"
 
-_PLACE: LiteralString = """
+_PLACE: LiteralString = f"""
 SELECT position, stopped_position,
-       (SELECT array_agg(position) FROM projection_skips AS s WHERE s.name = p.name AND s.position > p.position)
-  FROM projections AS p WHERE name = %s FOR UPDATE OF p{}
-"""
+       (SELECT array_agg(position) FROM projection_skips AS s WHERE s.name = p.name AND s.position > p.position),
+       {_IS_ASTRAY}
+  FROM projections AS p WHERE name = %s FOR UPDATE OF p{{}}
+"""  # noqa: S608  (of constants)
 _LEAD = _PLACE.format(" SKIP LOCKED")
 _HOLD = _PLACE.format("")
 
-_MOVE = """
+# With the seal of what it was built on.
+_MOVE: LiteralString = f"""
 UPDATE projections
-   SET position = %s, stopped_position = NULL, stopped_reason = NULL, updated_at = clock_timestamp()
- WHERE name = %s
-"""
-
-_STOP = """
-UPDATE projections SET position = %s, stopped_position = %s, stopped_reason = %s, updated_at = clock_timestamp()
- WHERE name = %s
-"""
+   SET position = %(position)s, stopped_position = %(stopped)s, stopped_reason = %(reason)s,
+       updated_at = clock_timestamp(), anchor_position = %(position)s, anchor = ({seals.UPTO.format("%(position)s")})
+ WHERE name = %(name)s
+"""  # noqa: S608  (of constants)
 
 _RESUME = "UPDATE projections SET stopped_position = NULL, stopped_reason = NULL WHERE name = %s"
 
@@ -57,6 +62,8 @@ class Place(NamedTuple):
     stopped_position: int | None
     skips: frozenset[int]
     """Later events that an operator told it to leave out."""
+    is_astray: bool = False
+    """It was built on events that are no longer in the ledger, so it is to be rebuilt."""
 
 
 class Checkpoint(NamedTuple):
@@ -68,6 +75,8 @@ class Checkpoint(NamedTuple):
     stopped_reason: str | None
     updated_at: datetime | None
     head: int
+    is_astray: bool = False
+    """It was built on events that are no longer in the ledger."""
     inline: bool = False
     """Written with the events themselves."""
 
@@ -78,7 +87,9 @@ class Checkpoint(NamedTuple):
 
     @property
     def state(self) -> str:
-        """`following`, `stopped` or `inline`."""
+        """`following`, `stopped`, `astray` or `inline`."""
+        if self.is_astray:
+            return "astray"
         if self.stopped_position is not None:
             return "stopped"
         return "inline" if self.inline else "following"
@@ -108,17 +119,17 @@ def hold(cursor: Cursor[Any], name: str) -> Place | None:
 
 def _place(cursor: Cursor[Any], query: LiteralString, name: str) -> Place | None:
     row = cursor.execute(query, (name,)).fetchone()
-    return None if row is None else Place(row[0], row[1], frozenset(row[2] or ()))
+    return None if row is None else Place(row[0], row[1], frozenset(row[2] or ()), row[3])
 
 
 def move(cursor: Cursor[Any], name: str, position: int) -> None:
     """What stands in the projection's tables is as of that position."""
-    cursor.execute(_MOVE, (position, name))
+    cursor.execute(_MOVE, {"name": name, "position": position, "stopped": None, "reason": None})
 
 
 def stop(cursor: Cursor[Any], name: str, position: int, stopped_position: int, reason: str) -> None:
     """It has come to `position`, and cannot take the event at `stopped_position`."""
-    cursor.execute(_STOP, (position, stopped_position, reason, name))
+    cursor.execute(_MOVE, {"name": name, "position": position, "stopped": stopped_position, "reason": reason})
 
 
 def skip(cursor: Cursor[Any], name: str) -> None:

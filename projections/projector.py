@@ -36,14 +36,22 @@ class Projector:
         self._mapper = mapper or EventMapper()
         self._following = following
         self._kinds = {name: self._mapper.stored_kinds(each.kinds) for name, each in following.items()}
-        self._feed = Feed(self._mapper, frozenset().union(*self._kinds.values()))
         self._batch_events = batch_events
-        # What another process could not take, an older version perhaps, is tried here; what this one could not, is not.
-        self._refused: dict[str, int] = {}
+        self._connection: Connection[TupleRow] | None = None
+        self._begin(None)
+        self.astray: Sequence[str] = ()
+        """Those that were found to be built on events that are no longer in the ledger: they wait for their rebuild."""
         self.head = 0
         """The ledger's last position when the last round began."""
         self.behind = 0
         """How many positions the one that was furthest behind had to go then."""
+
+    def _begin(self, connection: Connection[TupleRow] | None) -> None:
+        """Keep nothing of what was read over another connection, which may have been to another server."""
+        self._connection = connection
+        self._feed = Feed(self._mapper, frozenset().union(*self._kinds.values()))
+        # What another process could not take, an older version perhaps, is tried here; what this one could not, is not.
+        self._refused: dict[str, int] = {}
 
     def round(self, connection: Connection[TupleRow]) -> bool:
         """Take each projection one batch further; whether one of them has still some way to go.
@@ -51,8 +59,12 @@ class Projector:
         Raises StoreUnavailable; what a projection cannot take stops that projection alone.
         """
         more = False
+        if connection is not self._connection:
+            self._begin(connection)
         with translated():
-            going = [each for each in checkpoints.read(connection) if self._goes_on(each)]
+            found = checkpoints.read(connection)
+            self.astray = [each.name for each in found if each.is_astray and each.name in self._following]
+            going = [each for each in found if self._goes_on(each)]
             self.head = max([each.head for each in going], default=self.head)
             self.behind = max([each.lag for each in going], default=0)
             for checkpoint in going:
@@ -60,7 +72,8 @@ class Projector:
         return more
 
     def _goes_on(self, checkpoint: checkpoints.Checkpoint) -> bool:
-        return checkpoint.name in self._following and checkpoint.lag > 0 and not self._is_refused(checkpoint)
+        can_go = checkpoint.name in self._following and not checkpoint.is_astray
+        return can_go and checkpoint.lag > 0 and not self._is_refused(checkpoint)
 
     def _is_refused(self, checkpoint: checkpoints.Checkpoint) -> bool:
         stopped = checkpoint.stopped_position
@@ -72,7 +85,7 @@ class Projector:
         with connection.transaction():
             cursor = connection.cursor(binary=True)
             place = checkpoints.lead(cursor, name)
-            if place is None:
+            if place is None or place.is_astray:
                 return False
             stretch = self._feed.after(cursor, place.position, self._batch_events)
             events, unreadable = stretch.followed(self._kinds[name], place.skips)

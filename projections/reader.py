@@ -71,6 +71,10 @@ class PresenceReader:
         self._waiting: list[tuple[str, asyncio.Future[tuple[Made, bytes]]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
+    def forget(self) -> None:
+        """The ledger went back: at the position of the rules that are known there may be others."""
+        self._rules = Rules(-1, {})
+
     async def one(self, uid: str) -> tuple[Made, bytes]:
         """One user's body and what it was made at, in a query shared with whoever asks meanwhile."""
         future: asyncio.Future[tuple[Made, bytes]] = asyncio.get_running_loop().create_future()

@@ -85,6 +85,11 @@ class RuleFolds:
         self._most = most
         self._changing = Lock()
 
+    def forget(self) -> None:
+        """The ledger went back: nothing that is kept may be of it."""
+        with self._changing:
+            self._kept = self._nothing
+
     def at(
         self,
         connection: Connection[TupleRow],

@@ -1,11 +1,20 @@
-"""What every test may ask for: a PostgreSQL server, and a database of its own on it."""
+"""What every test may ask for, a PostgreSQL server and a database of its own on it; and how Hypothesis draws."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import pg
+
+# The same examples each time, so that a run says something of the change and not of its luck; `make explore` hunts. No
+# bound on an example's time, since the machine may be busy.
+settings.register_profile(
+    "explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow], derandomize=False
+)
+settings.register_profile("gate", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile("gate")
 
 RUN = pytest.StashKey[pg.Run]()
 

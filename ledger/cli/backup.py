@@ -12,9 +12,9 @@ from ledger.cli.access import connected_to, settings_of, started_database_url
 from ledger.cli.output import print_line, say
 from ledger.cli.progress import Update, shown
 from ledger.cli.verify import checked, keys_of, newest, require_intact
-from ledger.errors import LedgerAltered
+from ledger.errors import LedgerAltered, SealKeyMissing
 from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
-from ledger.store import api_keys, migrate, raw_events, restored, seal_head
+from ledger.store import api_keys, identity, migrate, raw_events, restored, seal_head
 from ledger.store import backup as backups
 from ledger.store.backup import LINE_BYTES, Backup, BackupError, BackupUnproven
 from ledger.store.data_folder import DataFolder
@@ -173,11 +173,14 @@ def _restore(
         migrate.check(beside)
         if (head := _head(made, keys, file)) is not None:
             _verify(beside, keys, head, file)
+        with connected_to(beside) as connection:
+            # What was told of positions after this backup is no longer so.
+            identity.renew_restored(connection)
         restored.take_its_place(url)
 
 
 def _verify(beside: str, keys: SealKeys, head: Head, file: Path) -> None:
-    """Raises LedgerAltered."""
+    """Raises LedgerAltered, SealKeyMissing."""
     with connected_to(beside) as connection, snapshot(connection):
         verified = checked(connection, keys, expected=head)
     if (altered := verified.altered) is not None:
@@ -185,6 +188,8 @@ def _verify(beside: str, keys: SealKeys, head: Head, file: Path) -> None:
             f"The ledger in {file} was altered at position {altered.position:,}: {altered.what}.\n"
             "Nothing was changed; use another backup."
         )
+    if verified.missing is not None:
+        raise SealKeyMissing(f"{verified.missing}\nNothing was changed.")
 
 
 def _head(made: Backup, keys: SealKeys, file: Path) -> Head | None:

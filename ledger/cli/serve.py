@@ -16,6 +16,7 @@ import uvloop
 from ledger.cli.invocation import Invocation
 from ledger.errors import LedgerError
 from ledger.http.logs import configure_logging
+from ledger.http.neighbours import expect_ours
 from ledger.http.server import bind
 from ledger.http.service import serve as serve_http
 from ledger.settings import Settings, exposed_file, load, mask_url
@@ -59,6 +60,8 @@ def run(settings: Settings) -> None:
             log.warning("others_can_reach", path=str(exposed.path), mode=exposed.mode, way_out=exposed.way_out)
         url = settings.database_url
         if not url:
+            # Nobody else serves the ledger of this folder.
+            expect_ours(settings.listen, lambda _: False)
             postgres = EmbeddedPostgres(settings.data_dir)
             log.info("starting_postgresql", folder=str(settings.data_dir))
             try:

@@ -48,6 +48,13 @@ class Announcing:
         if self._waiting:
             self._again = asyncio.create_task(self._announce_the_others())
 
+    async def again(self) -> None:
+        """Record what the ledger no longer knows of it, where that went back. Raises StoreUnavailable."""
+        self._waiting = set(self._configurations)
+        await self._announce()
+        if self._waiting and (self._again is None or self._again.done()):
+            self._again = asyncio.create_task(self._announce_the_others())
+
     async def stop(self) -> None:
         """Record an orderly stop wherever the start is on record, if the store answers."""
         self._stopping.set()

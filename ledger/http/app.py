@@ -4,18 +4,21 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from ledger import __version__
 from ledger.http import (
     audit,
     documentation,
     drift_summary,
+    edge,
     explain,
     hooks,
     operations,
     presence,
     problems,
     reconciliation,
+    schemas,
     stories,
 )
 from ledger.http.auth import KeyRing, require
@@ -24,7 +27,15 @@ from ledger.http.state import Services
 
 def create_app(services: Services, keys: KeyRing) -> FastAPI:
     """The app of one instance."""
-    app = _App(title="Presence ledger", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = _App(
+        title="Presence ledger",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # A redirect would name the secret in a path once more, and a sender may follow it over plain HTTP.
+        redirect_slashes=False,
+    )
     app.state.services = services
     app.state.keys = keys
     problems.install(app)
@@ -47,6 +58,7 @@ def create_app(services: Services, keys: KeyRing) -> FastAPI:
         "/metrics",
         operations.metrics,
         dependencies=[] if scope == "none" else [Depends(require(scope))],
+        responses={} if scope == "none" else {status: schemas.PROBLEMS[status] for status in (401, 403, 503)},
         tags=["operations"],
         summary="What this instance counts",
         response_class=PlainTextResponse,
@@ -55,7 +67,11 @@ def create_app(services: Services, keys: KeyRing) -> FastAPI:
 
 
 class _App(FastAPI):
-    """FastAPI with our description of the routes, made once."""
+    """FastAPI with what every request goes through, and with our description of the routes, made once."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        edge.without_last_slash(scope)
+        await super().__call__(scope, receive, edge.guarded(send, scope, self.state.services.outages))
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

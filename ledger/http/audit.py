@@ -47,7 +47,10 @@ class EventFilter(Page):
     "/v1/users/{uid:uid}/events",
     summary="A user's events",
     response_model=schemas.EventPage,
-    responses={200: {"content": {NDJSON: {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {NDJSON: {"schema": {"type": "string"}}}},
+        **schemas.refused(schemas.CURSOR, schemas.BACKWARDS),
+    },
 )
 def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
     """One event for every item that names him and for every correction, sweep and tier, each with its verdict.
@@ -99,7 +102,12 @@ class _UserRows:
             last = rows[-1].version
 
 
-@router.get("/v1/ledger/events", summary="Every event by position", response_model=schemas.EventPage)
+@router.get(
+    "/v1/ledger/events",
+    summary="Every event by position",
+    response_model=schemas.EventPage,
+    responses=schemas.refused(schemas.CURSOR),
+)
 def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response:
     """The whole ledger in the order of its commits: users' events and sources' events.
 
@@ -117,7 +125,7 @@ def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response
     "/v1/deliveries/{delivery}",
     summary="One webhook delivery",
     response_model=schemas.DeliveryBody,
-    responses={404: schemas.problem("No such delivery")},
+    responses={404: schemas.problem("No such delivery"), **schemas.refused(schemas.CURSOR)},
 )
 def one_delivery(
     request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[Page, Query()]

@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fastapi import Request
 
 from ledger.errors import StoreUnavailable
+from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
+from ledger.http.refusals import Refusals, WhyDenied
 from ledger.settings import ApiKeySettings
 from ledger.store.api_keys import key_hash
 
@@ -65,16 +67,26 @@ def require(scope: str, *, basic: bool = False) -> Callable[[Request], Awaitable
 
     async def check(request: Request) -> None:
         key = _key_of(request.headers.get("authorization", ""), basic=basic)
+        refusals: Refusals = request.app.state.services.refusals
         if not key:
+            refusals.deny(WhyDenied.NO_KEY, client_of(request))
             raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=challenge)
         keys: KeyRing = request.app.state.keys
         scopes = await keys.scopes(key)
         if scopes is None:
+            refusals.deny(WhyDenied.UNKNOWN_KEY, client_of(request))
             raise Problem(401, "this API key is unknown or revoked", headers=challenge)
+        vouch(request.scope, Standing.KEYED)
         if scope not in scopes:
+            refusals.deny(WhyDenied.SCOPE, client_of(request))
             raise Problem(403, f"this API key has no scope '{scope}'")
 
     return check
+
+
+def client_of(request: Request) -> str:
+    """The address that a request came from, perhaps a proxy's."""
+    return request.client.host if request.client is not None else ""
 
 
 def _key_of(header: str, *, basic: bool) -> str:

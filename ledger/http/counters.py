@@ -14,7 +14,9 @@ class Counters:
         self.accepted = self._counter("webhooks_accepted", "Presence webhooks stored and answered 200", by_node)
         self.other_events = self._counter("webhooks_other_events", "Webhooks of other events, answered 200", by_node)
         self.refused = self._counter("webhooks_refused", "Webhooks refused, by reason", [*by_node, "reason"])
-        self.forbidden = self._counter("webhooks_forbidden", "Posts with a wrong secret, source or node", [])
+        self.connections_closed = self._counter(
+            "connections_closed", "Connections closed before their time, by reason", ["reason"]
+        )
         self.looks = self._counter("looks_wanted", "Users and nodes that the rules want asked about", ["reason"])
         self.projection_lag = self._gauge("projection_lag", "Positions that a projection is behind the ledger")
         self.projection_stopped = self._gauge("projection_stopped", "Whether a projection met an event it cannot take")
@@ -39,7 +41,7 @@ class Counters:
         """What this instance counted of one node."""
         refused = {
             reason: int(self._value("webhooks_refused", source=source, node=node, reason=reason))
-            for reason in ("store_unavailable", "source_unreadable", "too_large")
+            for reason in ("store_unavailable", "source_unreadable", "too_large", "encoding", "no_event")
         }
         return {
             "accepted": int(self._value("webhooks_accepted", source=source, node=node)),
@@ -47,11 +49,13 @@ class Counters:
             "refused_store_unavailable": refused["store_unavailable"],
             "refused_source_unreadable": refused["source_unreadable"],
             "refused_too_large": refused["too_large"],
+            "refused_encoding": refused["encoding"],
+            "refused_no_event": refused["no_event"],
         }
 
-    def forbidden_count(self) -> int:
-        """Posts with a wrong secret, source or node."""
-        return int(self._value("webhooks_forbidden"))
+    def count_closed(self, reason: str) -> None:
+        """A connection has been closed before its time."""
+        self.connections_closed.labels(reason).inc()
 
     def _value(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"presence_ledger_{name}_total", labels) or 0.0

@@ -1,5 +1,8 @@
 """The API's own description, `/openapi.json`, and the page that shows it, `/docs`, with assets of its own."""
 
+import re
+from base64 import b64encode
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -11,6 +14,14 @@ from starlette.responses import HTMLResponse, JSONResponse
 from ledger.http import schemas
 from ledger.http.auth import require
 from ledger.http.examples import add_examples
+
+POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; font-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Swagger UI sets styles of its own within the page; it loads nothing but its assets."""
+_INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
@@ -28,7 +39,7 @@ async def openapi(request: Request) -> Response:
 async def page(request: Request) -> HTMLResponse:
     """The description as a page to read and try."""
     # Within the page: a browser that was given the key in the page's URL refuses to fetch another one with it.
-    return get_swagger_ui_html(
+    shown = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="Presence ledger",
         swagger_js_url="/docs/swagger-ui-bundle.js",
@@ -36,6 +47,15 @@ async def page(request: Request) -> HTMLResponse:
         swagger_favicon_url="data:,",
         swagger_ui_parameters={"spec": request.app.openapi()},
     )
+    shown.headers["Content-Security-Policy"] = _policy(bytes(shown.body))
+    return shown
+
+
+def _policy(html: bytes) -> str:
+    """The page's own scripts by their digests and its assets; nothing of another host, and no frame around it."""
+    digests = [b64encode(sha256(script).digest()).decode() for script in _INLINE.findall(html)]
+    scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in digests)])
+    return f"{POLICY}; script-src {scripts}"
 
 
 def _asset(name: str) -> Response:

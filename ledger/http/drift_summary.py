@@ -73,7 +73,12 @@ class DriftSummary(BaseModel):
     as_of: schemas.AsOfBody
 
 
-@router.get("/v1/drift/summary", summary="Drifts counted", response_model=DriftSummary)
+@router.get(
+    "/v1/drift/summary",
+    summary="Drifts counted",
+    response_model=DriftSummary,
+    responses=schemas.refused(schemas.CURSOR, schemas.BACKWARDS),
+)
 async def summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> Response:
     """Open and closed drifts, and their seconds, by cause, node, source, hour, kind or state, or several of these.
 

@@ -38,7 +38,7 @@ class Asked(When):
     "/v1/users/{uid:uid}/explain",
     summary="Why was this user shown so?",
     response_model=explain_schemas.ExplanationBody,
-    responses={200: {"content": {TEXT: {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {TEXT: {"schema": {"type": "string"}}}}, **schemas.refused(schemas.MOMENT)},
 )
 def explained(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> Response:
     """Why the status was what it was at `at` (now by default), statement by statement, each with the events behind it.
@@ -49,7 +49,7 @@ def explained(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> R
     services = services_of(request)
     made, explanation = _explanation(services, uid, query)
     words = catalogue(query.lang or language_of(request.headers.get("accept-language")))
-    headers = {"Content-Language": words.language, "Vary": "Accept, Accept-Language", "Cache-Control": "no-cache"}
+    headers = {"Content-Language": words.language, "Vary": "Accept, Accept-Language"}
     if wants_text(request.headers.get("accept")):
         return Response(page(explanation, words), headers=headers, media_type=TEXT)
     return Response(_encode(_view(explanation, made, words)), headers=headers, media_type="application/json")

@@ -20,6 +20,7 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http.logs import configure_logging
+from ledger.http.mending import Mending
 from ledger.settings import LogFormat, LogLevel
 from ledger.store.ledger import translated
 from ledger.store.recorder import CHANNEL
@@ -63,6 +64,7 @@ class Orders(msgspec.Struct, frozen=True):
 def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = lambda: False) -> None:
     """Follow the ledger until the end, over one connection after another; says once when one is lost."""
     pause, lost, cleared = FIRST_PAUSE_SECONDS, False, False
+    mending = Mending(database_url)
     while not ended():
         try:
             with translated(), _connected(database_url) as connection:
@@ -75,6 +77,7 @@ def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = 
                     head, started = projector.head, time.monotonic()
                     more = projector.round(connection)
                     pause, lost = FIRST_PAUSE_SECONDS, False
+                    mending.mend(connection, projector.astray)
                     if not more:
                         _wait(connection)
                     else:

@@ -4,16 +4,24 @@ import os
 import time
 
 from fastapi import APIRouter, Request, Response
+from starlette.datastructures import QueryParams
 
 from ledger.errors import StoreUnavailable
 from ledger.http import bodies
-from ledger.http.auth import secret_matches
+from ledger.http.auth import client_of, secret_matches
+from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
 from ledger.http.state import Services
 from ledger.sources.wukongim.payload import EVENT_NAME
 from projections.sources import SourceUnreadable
 
 router = APIRouter(tags=["webhooks"])
+
+NO_EVENT = (
+    "the query has no 'event': give the node the address as `config wukongim` prints it, and let no proxy take the "
+    "query away"
+)
+TOO_LARGE = "max_body_bytes bounds it, and its items are lost unless sent in parts"
 
 
 @router.post(
@@ -22,8 +30,11 @@ router = APIRouter(tags=["webhooks"])
     response_class=Response,
     responses={
         200: {"description": "Durable; the body is empty"},
+        400: {"description": "The query has no `event`, or the body was cut off; nothing is stored"},
         403: {"description": "Wrong secret, or no such source or node; nothing is stored"},
+        408: {"description": "The body took too long; nothing is stored"},
         413: {"description": "The body is larger than `max_body_bytes`; nothing is stored"},
+        415: {"description": "A `Content-Encoding` other than gzip; nothing is stored"},
         503: {
             "description": "PostgreSQL was away for longer than `store_wait_seconds`, or the source's stream holds an "
             "event that this version cannot read; nothing is stored, WuKongIM sends again"
@@ -38,10 +49,19 @@ router = APIRouter(tags=["webhooks"])
                     "example": ["u100-0-1-1-1-1", "u100-1-1-2-1-2"],
                 }
             },
-        }
+        },
+        "parameters": [
+            {
+                "name": "event",
+                "in": "query",
+                "required": True,
+                "schema": {"type": "string", "minLength": 1},
+                "example": EVENT_NAME,
+            }
+        ],
     },
 )
-async def take_webhook(request: Request, source: str, node: str, secret: str, event: str = "") -> Response:
+async def take_webhook(request: Request, source: str, node: str, secret: str) -> Response:
     """Every item of the array becomes an event before the answer; what does not parse is kept raw, as rejected.
 
     `event` other than `user.onlinestatus` is acknowledged and not stored.
@@ -49,8 +69,13 @@ async def take_webhook(request: Request, source: str, node: str, secret: str, ev
     services: Services = request.app.state.services
     counters = services.counters
     if not allowed(services, source, node, secret):
-        counters.forbidden.inc()
+        services.refusals.forbid(source, node, client_of(request))
         raise Problem(403, "no such source or node, or a wrong secret")
+    vouch(request.scope, Standing.SENDER)
+    event = event_of(request.query_params)
+    if not event:
+        counters.refused.labels(source, node, "no_event").inc()
+        raise Problem(400, NO_EVENT)
     if event != EVENT_NAME:
         await bodies.discard(request, services.settings.max_body_bytes)
         counters.other_events.labels(source, node).inc()
@@ -65,6 +90,7 @@ async def take_webhook(request: Request, source: str, node: str, secret: str, ev
     except SourceUnreadable:
         counters.refused.labels(source, node, "source_unreadable").inc()
         raise
+    services.outages.webhooks.succeeded()
     counters.accepted.labels(source, node).inc()
     counters.webhook_seconds.observe(time.perf_counter() - started)
     return Response()
@@ -77,12 +103,34 @@ def allowed(services: Services, source: str, node: str, secret: str) -> bool:
     return matches and accepted is not None
 
 
+def event_of(query: QueryParams) -> str:
+    """What a webhook tells of; empty where its query does not say.
+
+    A node appends `?event=…` to its address as it is, so that a query which that has itself would swallow it.
+    """
+    event: str = query.get("event", "")
+    for name, value in query.multi_items():
+        if name.endswith("?event"):
+            event = value
+        elif "?event=" in value:
+            event = value.rpartition("?event=")[2]
+    return event
+
+
 async def _read(request: Request, services: Services, source: str, node: str) -> bytes:
-    """The body, if it is within the bound; counted where it is not, since its items are lost."""
+    """The body, if it can be taken; counted where it cannot, since its items are lost.
+
+    One that is not the gzip that it says is taken as it came: what is no array is kept, as rejected.
+    """
     try:
-        return await bodies.read(request, services.settings.max_body_bytes, "its items are lost unless sent in parts")
+        return await bodies.read(request, services.settings.max_body_bytes, TOO_LARGE)
+    except bodies.Undecodable as odd:
+        return odd.body
     except bodies.TooLarge:
         services.counters.refused.labels(source, node, "too_large").inc()
+        raise
+    except bodies.Encoded:
+        services.counters.refused.labels(source, node, "encoding").inc()
         raise
 
 

@@ -39,9 +39,10 @@ router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))]
 
 
 @health.get("/health/live", summary="Does the process run?")
-async def live() -> dict[str, str]:
-    """200 as long as the process answers."""
-    return {"status": "live"}
+async def live(request: Request) -> dict[str, str]:
+    """200 as long as the process answers. `ledger`: which one it serves, for whoever is to share its port."""
+    services = services_of(request)
+    return {"status": "live", "instance": services.instance, "ledger": services.ledger_id}
 
 
 @health.get(
@@ -56,7 +57,8 @@ async def ready(request: Request) -> dict[str, Any]:
 
     `head` is the ledger's last position. Where a source's stream holds an event, or was left in a state, that this
     version cannot read, the answer names it and the way out; who is online is answered all the same.
-    A projection that lags or has stopped is shown, and makes no instance unready.
+    A projection that lags or has stopped is shown, and makes no instance unready. `ledger` says which one this is and,
+    where its database once lacked commits that were known, as after a fail-over, when it `went_back` and how far.
     """
     services = services_of(request)
     if not services.writer.is_alive():
@@ -70,7 +72,13 @@ async def ready(request: Request) -> dict[str, Any]:
     except TimeoutError as error:
         raise StoreUnavailable(f"{missing} within {READY_SECONDS:g} s") from error
     head, shown = found[0].head, projections.views(found)
-    return {"status": "ready", "instance": services.instance, "head": head, "projections": shown}
+    return {
+        "status": "ready",
+        "instance": services.instance,
+        "head": head,
+        "projections": shown,
+        "ledger": await projections.identity_view(services),
+    }
 
 
 async def metrics(request: Request) -> Response:
@@ -96,7 +104,7 @@ def list_sources(request: Request) -> Response:
         ]
     body = {
         "items": [source.view() for source in found],
-        "forbidden_since_start": services.counters.forbidden_count(),
+        "forbidden_since_start": services.refusals.number(),
     }
     return Response(msgspec.json.encode(body), media_type="application/json")
 
@@ -218,6 +226,10 @@ class SourceView:
         yield from source_reasons.never_posted(state, self._looks)
         yield from source_reasons.refused(state, self._refusals(), self._services.clock.now())
         yield from source_reasons.unconfirmed(state, self._looks)
+        for name, words in self._noted.get("profile_mismatches", {}).items():
+            profile = state.node_profiles.get(name)
+            if profile is not None:
+                yield f"{name}: its profile is {profile}, but {words}: set `profile` to the version that runs there"
         for name in state.node_profiles:
             yield from self._reasons_of(name)
         for name in state.retired:

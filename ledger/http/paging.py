@@ -10,7 +10,7 @@ from ledger.http.problems import Problem, invalid
 
 MAX_LIMIT = 10_000
 
-After = Annotated[str | None, Query(description="`next` of the page before")]
+After = Annotated[str | None, Query(min_length=1, description="`next` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="items of a page")]
 
 

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from ledger.domain.instants import to_text
-from ledger.http import bodies, questions, schemas
+from ledger.http import questions, schemas
 from ledger.http.auth import require
 from ledger.http.instants import When, moment_of
 from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
+from ledger.http.problems import invalid
 from ledger.http.state import Services, services_of
-from ledger.http.uid import Uid
+from ledger.http.uid import Storable, Uid
 from projections import listing, past
 from projections.current import can_be_stored
 from projections.reader import Read
@@ -32,14 +33,17 @@ class PresenceFilter(Page):
 
     status: Literal["online", "offline", "unknown"] | None = None
     device_flag: Annotated[int | None, Query(ge=0, le=255)] = None
-    source: Annotated[str | None, Query(max_length=64)] = None
+    source: Annotated[Storable | None, Query(max_length=64)] = None
 
 
 @router.get(
     "/v1/users/{uid:uid}/presence",
     summary="Is this user online?",
     response_model=schemas.Presence,
-    responses={304: {"description": "Unchanged since the `ETag` of `If-None-Match`"}},
+    responses={
+        304: {"description": "Unchanged since the `ETag` of `If-None-Match`"},
+        **schemas.refused(schemas.MOMENT),
+    },
 )
 async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()]) -> Response:
     """The user's presence; a user never observed is `unknown`, reason `never_observed`.
@@ -54,7 +58,7 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     else:
         made, body = await services.reader.one(uid)
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    headers = {"ETag": etag}
     if _matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return Response(body + as_of(made), headers=headers, media_type="application/json")
@@ -64,20 +68,26 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     "/v1/presence/query",
     summary="Which of these users are online?",
     response_model=schemas.PresenceItems,
-    responses={413: schemas.problem("The body is larger than `max_body_bytes`")},
+    responses=questions.REFUSED | schemas.refused(schemas.MOMENT, "the body is not JSON in UTF-8"),
     openapi_extra=questions.body_of(questions.UidQuery),
 )
 async def query_presences(request: Request) -> Response:
     """The presences of up to 10,000 users in the order asked, all of one snapshot; of the past as for a single user."""
     refuse_parameters(request)
     services = services_of(request)
-    body = await bodies.read(request, services.settings.max_body_bytes, "ask about fewer users")
-    query = questions.parse(questions.UidQuery, body)
+    query = await questions.take(questions.UidQuery, request, questions.UIDS_BYTES, "ask about fewer users")
+    if query is None:
+        raise invalid("body", 'name the users as in {"uids": ["u100"]}')
     read = await (_past(services, query.uids, query) if query.is_past else services.reader.many(query.uids))
     return Response(_items(read, b"}"), media_type="application/json")
 
 
-@router.get("/v1/presence", summary="List presences", response_model=schemas.PresencePage)
+@router.get(
+    "/v1/presence",
+    summary="List presences",
+    response_model=schemas.PresencePage,
+    responses=schemas.refused(schemas.CURSOR, "`source` holds NUL"),
+)
 async def list_presences(request: Request, query: Annotated[PresenceFilter, Query()]) -> Response:
     """Users in the order of their uids. A page may hold fewer than `limit` while `next` goes on."""
     services = services_of(request)

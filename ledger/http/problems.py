@@ -10,6 +10,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ledger.errors import LedgerError, StoreUnavailable
+from ledger.http.outages import Outages
+from ledger.text import shortened
 from projections.sources import SourceUnreadable
 
 log = structlog.get_logger()
@@ -22,8 +24,10 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Body too slow",
     409: "Conflict",
     413: "Body too large",
+    415: "Unknown encoding",
     422: "Invalid request",
     500: "Defect",
     503: "Store unavailable",
@@ -51,19 +55,31 @@ class Problem(Exception):
 
 def invalid(field: str, detail: str) -> Problem:
     """422 for one field."""
+    field = shortened(field, LONGEST_FIELD)
     return Problem(422, f"{field}: {detail}", [{"field": field, "detail": detail}])
 
 
+MOST_ERRORS = 10
+NAMED = 5
+"""So many of them in the detail."""
+LONGEST_DETAIL = 2000
+LONGEST_FIELD = 100
+"""Names of fields may be the sender's own words, which no answer repeats at length."""
+
+
 def answer(problem: Problem) -> JSONResponse:
-    """The response of a problem."""
+    """The response of a problem, of a bounded length whatever was sent."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": problem.title,
         "status": problem.status,
-        "detail": problem.detail,
+        "detail": shortened(problem.detail, LONGEST_DETAIL),
     }
     if problem.errors:
-        body["errors"] = problem.errors
+        body["errors"] = [
+            {"field": shortened(error["field"], LONGEST_FIELD), "detail": shortened(error["detail"], LONGEST_DETAIL)}
+            for error in problem.errors[:MOST_ERRORS]
+        ]
     return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
 
 
@@ -87,9 +103,13 @@ def _validation(_: Request, error: Exception) -> JSONResponse:
 
 
 def validation(error: RequestValidationError) -> JSONResponse:
-    """422 for every field at fault."""
-    errors = [{"field": _field(e["loc"]), "detail": _said(e["msg"])} for e in error.errors()]
-    return answer(Problem(422, "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:5]), errors))
+    """422 for the fields at fault, the first of them named."""
+    found = error.errors()
+    errors = [{"field": _field(e["loc"]), "detail": _said(e["msg"])} for e in found[:MOST_ERRORS]]
+    detail = "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:NAMED])
+    if len(found) > NAMED:
+        detail += f"; and {len(found) - NAMED:,} more"
+    return answer(Problem(422, detail, errors))
 
 
 def _said(message: str) -> str:
@@ -100,7 +120,7 @@ def _said(message: str) -> str:
 def _field(location: Sequence[int | str]) -> str:
     """`uids.17` of ("body", "uids", 17); where the whole body is at fault, `body`."""
     names = [str(part) for part in location[1:]] or [str(part) for part in location]
-    return ".".join(names)
+    return shortened(".".join(names), LONGEST_FIELD)
 
 
 def _http(_: Request, error: Exception) -> JSONResponse:
@@ -109,18 +129,20 @@ def _http(_: Request, error: Exception) -> JSONResponse:
     return answer(Problem(error.status_code, str(error.detail), headers=headers))
 
 
-def _ledger(_: Request, error: Exception) -> JSONResponse:
+def _ledger(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, LedgerError)
-    return of_ledger(error)
+    outages: Outages = request.app.state.services.outages
+    return of_ledger(error, outages, request.url.path)
 
 
-def of_ledger(error: LedgerError) -> JSONResponse:
+def of_ledger(error: LedgerError, outages: Outages, path: str) -> JSONResponse:
     """503 where it is worth to try again: the store is away, or a newer version has to be run; else 500."""
     if isinstance(error, StoreUnavailable):
-        log.warning("store_unavailable", reason=str(error))
+        outages.of_path(path).met(str(error))
         return answer(Problem(503, str(error), headers={"Retry-After": "1"}))
     if isinstance(error, SourceUnreadable):
-        log.error("source_unreadable", source=error.source, reason=str(error))
+        if times := outages.unreadable.due(error.source):
+            log.error("source_unreadable", source=error.source, reason=str(error), times=times)
         return answer(Problem(503, str(error), headers={"Retry-After": "1"}, title="Source unreadable"))
     log.error("request_failed", reason=str(error), error=type(error).__name__)
     return answer(Problem(500, str(error)))

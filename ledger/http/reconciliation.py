@@ -8,12 +8,12 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ledger.domain.reconciled import Attribution, DriftKind, Outcome, Tier
-from ledger.http import bodies, questions, schemas
+from ledger.http import questions, schemas
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, from_cursor, number_from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import Problem, invalid
 from ledger.http.state import Services, services_of
-from ledger.http.uid import Uid
+from ledger.http.uid import Storable, Uid
 from ledger.reconcile.requests import request_run, set_tier
 from ledger.settings import SourceSettings
 from ledger.store import api_keys
@@ -37,8 +37,8 @@ class DriftQuery(Page):
 
     state: Outcome | None = None
     kind: DriftKind | None = None
-    source: Annotated[str | None, Query(max_length=64)] = None
-    node: Annotated[str | None, Query(max_length=1024, description="whose answer first told of it")] = None
+    source: Annotated[Storable | None, Query(max_length=64)] = None
+    node: Annotated[Storable | None, Query(max_length=1024, description="whose answer first told of it")] = None
     attributed_to: Attribution | None = None
     uid: str | None = None
 
@@ -47,7 +47,7 @@ class DriftQuery(Page):
     "/v1/sources/{source}/runs",
     summary="A source's reconciliation runs",
     response_model=schemas.RunPage,
-    responses={404: schemas.problem("No such source")},
+    responses={404: schemas.problem("No such source"), **schemas.refused(schemas.CURSOR)},
 )
 def source_runs(request: Request, source: str, query: Annotated[Page, Query()]) -> Response:
     """Every run in the order of their begin, also of a source that the settings no longer name."""
@@ -73,7 +73,12 @@ def one_run(request: Request, run: str) -> Response:
     return _json(_run(services_of(request), run))
 
 
-@record.get("/v1/drift", summary="Drifts", response_model=schemas.DriftPage)
+@record.get(
+    "/v1/drift",
+    summary="Drifts",
+    response_model=schemas.DriftPage,
+    responses=schemas.refused(schemas.CURSOR, "`source` or `node` holds NUL"),
+)
 def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Response:
     """Differences between presence and polls, in the order in which they were first told of."""
     wanted = DriftFilter(query.state, query.kind, query.source, query.node, query.attributed_to, query.uid)
@@ -95,7 +100,8 @@ def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Resp
         202: {"headers": {"Location": {"description": "The run's own address", "schema": {"type": "string"}}}},
         404: schemas.problem("No such source"),
         409: schemas.problem("No node of the source has an `api_url`"),
-        413: schemas.problem("The body is larger than `max_body_bytes`"),
+        **questions.REFUSED,
+        **schemas.refused(schemas.UID, "the body is not JSON in UTF-8"),
     },
     openapi_extra=questions.body_of(questions.RunQuery, required=False),
 )
@@ -109,8 +115,8 @@ async def reconcile(request: Request, source: str) -> Response:
     configured = next((each for each in services.settings.sources if each.name == source), None)
     if configured is None:
         raise Problem(404, NO_SOURCE)
-    body = await bodies.read(request, services.settings.max_body_bytes, "name fewer users")
-    wanted = questions.parse(questions.RunQuery, body) if body.strip() else questions.RunQuery()
+    named = await questions.take(questions.RunQuery, request, questions.UIDS_BYTES, "name fewer users")
+    wanted = named or questions.RunQuery()
     if not any(node.api_url for node in configured.nodes):
         raise Problem(409, f"no node of '{source}' has an api_url in the settings: there is nobody to ask")
     run = await asyncio.to_thread(_request_run, services, configured, wanted.uids or ())
@@ -121,7 +127,7 @@ async def reconcile(request: Request, source: str) -> Response:
     "/v1/users/{uid:uid}/tier",
     summary="How soon a user is looked at again",
     response_model=schemas.TierBody,
-    responses={413: schemas.problem("The body is larger than `max_body_bytes`")},
+    responses=questions.REFUSED | schemas.refused(schemas.UID, "the body is not JSON in UTF-8"),
     openapi_extra=questions.body_of(questions.TierQuery),
 )
 async def put_tier(request: Request, uid: Uid) -> Response:
@@ -131,8 +137,10 @@ async def put_tier(request: Request, uid: Uid) -> Response:
     if problem is not None:
         raise invalid("uid", problem)
     services = services_of(request)
-    body = await bodies.read(request, services.settings.max_body_bytes, "a tier is a word")
-    tier = questions.parse(questions.TierQuery, body).tier
+    asked = await questions.take(questions.TierQuery, request, questions.SMALL_BYTES, "a tier is a word")
+    if asked is None:
+        raise invalid("body", 'name the tier as in {"tier": "vip"}')
+    tier = asked.tier
     position = await asyncio.to_thread(_set_tier, services, uid, tier, request.headers["authorization"])
     return _json({"uid": uid, "tier": tier, "position": position})
 

@@ -31,10 +31,23 @@ def problem(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
 
 
+def refused(*cases: str) -> dict[int | str, dict[str, Any]]:
+    """The 422 of a route that also refuses what no schema can say."""
+    return {422: problem(f"A field is invalid, `errors` names it: {'; '.join((*cases, 'an unknown parameter'))}")}
+
+
+CURSOR = "`after` is not a cursor of this list"
+BACKWARDS = "`to` is before `from`"
+UID = "a uid is empty, over 1,024 bytes, or holds NUL or half a character"
+MOMENT = (
+    "`known_at` or `position` without `at`, or both of them; an instant in the future, or `known_at` before `at`; a "
+    "`position` beyond the head"
+)
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: problem("No API key, or an unknown or revoked one"),
     403: problem("The key lacks the scope"),
-    422: problem("A field is invalid; `errors` names it"),
+    422: problem("A field is invalid, `errors` names it: an unknown parameter"),
     503: problem("PostgreSQL does not answer"),
 }
 

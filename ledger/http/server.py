@@ -15,12 +15,14 @@ from contextlib import suppress
 from typing import Any
 
 import psutil
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server as Granian
 
 from ledger.errors import LedgerError
+from ledger.http.connections import CONNECTION, KEPT_SECONDS, Connections
+from ledger.http.keeper import Keeper
 from ledger.settings import Listen
 
 BACKLOG = 4096
@@ -50,6 +52,8 @@ DROP_NEW_CONNECTIONS: Program = [
     (RETURN, 0, 0, 0x7FFFFFFF),
 ]
 """Whoever gets no answer to its first packet sends it again after a second; by then a restart may be over."""
+
+MOST_CONNECTIONS = 4096
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -84,22 +88,38 @@ def bind(listen: Listen) -> socket.socket:
 
 
 class HttpServer:
-    """Serves an app on a bound socket from `start` to `stop`."""
+    """Serves an app on a bound socket from `start` to `stop`, over so many connections at most.
 
-    def __init__(self, app: Any, bound: socket.socket) -> None:
+    `count_closed` is told why of each connection that is closed before its time.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        bound: socket.socket,
+        most: int = MOST_CONNECTIONS,
+        count_closed: Callable[[str], object] | None = None,
+    ) -> None:
         self._app = app
         self._socket = bound
         self._address = bound.getsockname()
         self._stopping = False
-        self._granian = _Granian(self._serve_one, bound)
+        self._connections = Connections(most)
+        self._keeper = Keeper(bound, self._connections, count_closed)
+        self._granian = _Granian(self._serve_one, bound, most)
         self._serving: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Listen: from here on nobody is refused."""
+    def listen(self) -> None:
+        """From here on nobody is refused; who comes waits for `start`."""
         self._socket.listen(BACKLOG)
+
+    def start(self) -> None:
+        """Listen, and answer."""
+        self.listen()
         # What an instance that stopped earlier left with the port would send everybody to one of us.
         _set_option(self._socket, DETACH_REUSEPORT_BPF, struct.pack("@i", 0))
         self._serving = asyncio.create_task(self._granian.serve())
+        self._keeper.start()
 
     async def stop(self) -> None:
         """Take no new connections where another instance does, answer what comes on those there are, then close.
@@ -116,6 +136,7 @@ class HttpServer:
         self._granian.stop()  # type: ignore[no-untyped-call]
         with suppress(TimeoutError):
             await asyncio.wait_for(self._serving, FINISH_SECONDS)
+        await asyncio.to_thread(self._keeper.stop)
         self._socket.close()
 
     async def _until_no_connections(self, seconds: float) -> None:
@@ -132,28 +153,41 @@ class HttpServer:
         return any(each.status == psutil.CONN_ESTABLISHED and each.laddr.port == port for each in connections)
 
     async def _serve_one(self, scope: Message, receive: Any, send: Send) -> None:
-        if not self._stopping:
-            await self._app(scope, receive, send)
-            return
+        connection = scope[CONNECTION] = self._connections.begin(scope["client"])
+        try:
+            await self._app(scope, receive, _closing(send) if self._stopping else send)
+        finally:
+            self._connections.end(connection)
 
-        async def send_and_close(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            await send(message)
 
-        await self._app(scope, receive, send_and_close)
+def _closing(send: Send) -> Send:
+    """An answer after which the connection ends."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        await send(message)
+
+    return send_and_close
 
 
 class _Granian(Granian):
     """granian on our socket; on one of its own we could say nothing about who gets its connections."""
 
-    def __init__(self, app: Any, listening: socket.socket) -> None:
+    def __init__(self, app: Any, listening: socket.socket, most: int) -> None:
         super().__init__(
             app,
             interface=Interfaces.ASGINL,
+            # No sender of webhooks speaks HTTP/2 without TLS. And where both are spoken, the time-out below begins with
+            # the first byte, never of a connection that sends none.
+            http=HTTPModes.http1,
             websockets=False,
             backlog=BACKLOG,
-            http1_settings=HTTP1Settings(),
+            # Of connections accepted; by default it would be the backlog.
+            backpressure=most,
+            # Begins with the connection and anew after each answer: so long it is kept, and so long a head may take
+            # where the keeper has not closed it.
+            http1_settings=HTTP1Settings(header_read_timeout=int(KEPT_SECONDS * 1000)),
             log_enabled=False,
             log_access=False,
         )

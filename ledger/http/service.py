@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
+import psycopg
 import structlog
 from fastapi import FastAPI
 from msgspec.structs import replace
@@ -17,25 +18,33 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ledger.domain.decide import Look
+from ledger.http import neighbours
 from ledger.http.announcing import Announcing
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
+from ledger.http.descriptors import room_for
 from ledger.http.follow import Orders
+from ledger.http.neighbours import Neighbour
+from ledger.http.outages import Outages
 from ledger.http.projector import ProjectorProcess
 from ledger.http.readiness import Streams
+from ledger.http.refusals import Refusals
 from ledger.http.server import HttpServer
 from ledger.http.state import Services
+from ledger.http.went_back import WentBackWatch
 from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
-from ledger.sources.wukongim.client import QueryNode
-from ledger.store import api_keys, migrate, seals
+from ledger.sources.wukongim.query_node import QueryNode
+from ledger.store import api_keys, identity, migrate, seals, shared_secrets
 from ledger.store.data_folder import DataFolder
-from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger
+from ledger.store.identity import Identity
+from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, translated
+from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
 from projections.reader import LARGE_READS, PresenceReader
 from projections.rule_folds import RuleFolds
@@ -46,6 +55,8 @@ READ_CONNECTIONS = 4
 LEDGER_CONNECTIONS = 10
 PAST_CONNECTIONS = 3
 """Of those of the ledger, for questions about the past."""
+LARGE_BODIES = 4
+"""Questions of megabytes that are read at once."""
 DRAIN_SECONDS = 2.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -67,16 +78,20 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
     """
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(migrate.apply, database_url)
+        found = await asyncio.to_thread(_take_place, settings, folder, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
         ledger = await asyncio.to_thread(Ledger, database_url, seal_key, LEDGER_CONNECTIONS)
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
         _warn_of_another_key(ledger, settings)
         pools = await stack.enter_async_context(_pools(database_url))
-        services = _services(settings, folder, ledger, pools, database_url)
+        services = _services(settings, folder, ledger, pools, database_url, found.ledger)
         announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
         await announcing.start()
         stack.push_async_callback(announcing.stop)
+        watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
+        watch.start()
+        stack.push_async_callback(watch.stop)
         services.writer.start()
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()
@@ -93,7 +108,9 @@ async def serve(
     """Serve on a socket that `bind` made, until `stop` is set. Raises LedgerError where it cannot start."""
     is_first_start = not (folder.path / ADMIN_KEY_FILE).exists()
     async with running(settings, folder, database_url) as app:
-        http = HttpServer(app, bound)
+        counters = app.state.services.counters
+        http = HttpServer(app, bound, room_for(settings.max_connections), counters.count_closed)
+        await asyncio.to_thread(_listen, settings, database_url, http)
         http.start()
         log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
         if is_first_start:
@@ -110,7 +127,36 @@ async def serve(
             await http.stop()
 
 
-def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Pools, database_url: str) -> Services:
+def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Identity:
+    """See that nobody is in the way, on the port or with other secrets, before anything else is written."""
+    with translated(), _short_connection(database_url) as connection:
+        neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
+        for name in shared_secrets.agree(connection, settings, folder, settings.sources):
+            log.warning("secret_replaced", name=name, way_out="give it to all instances, and to the nodes")
+        return identity.read(connection)
+
+
+def _listen(settings: Settings, database_url: str, http: HttpServer) -> None:
+    """Begin to listen, unless somebody else has begun meanwhile who serves another ledger. Raises PortTaken."""
+    with neighbours.one_at_a_time(settings.listen.port), translated(), _short_connection(database_url) as connection:
+        neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
+        http.listen()
+
+
+def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
+    if other.ledger is not None:
+        return other.ledger == identity.read(connection).ledger
+    # A version before ledgers had ids: it put its start on record.
+    return other.instance is not None and knows_instance(connection, other.instance)
+
+
+def _short_connection(database_url: str) -> Connection[Any]:
+    return psycopg.connect(database_url, autocommit=True, connect_timeout=5, application_name="presence-ledger start")
+
+
+def _services(
+    settings: Settings, folder: DataFolder, ledger: Ledger, pools: Pools, database_url: str, ledger_id: str
+) -> Services:
     counters, clock = Counters(), Clock()
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
@@ -127,12 +173,13 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Poo
     }
     instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     nodes = {
-        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n)) for n in source.nodes]
+        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n), n.api_ca_file) for n in source.nodes]
         for source in settings.sources
     }
     return Services(
         settings=settings,
         instance=instance,
+        ledger_id=ledger_id,
         ledger=ledger,
         pool=pools.short,
         reader=PresenceReader(pools.short, pools.large, clock.now),
@@ -143,7 +190,10 @@ def _services(settings: Settings, folder: DataFolder, ledger: Ledger, pools: Poo
         reconciliation=Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry),
         streams=Streams(ledger, [source.name for source in settings.sources]),
         clock=clock,
+        large_bodies=asyncio.Semaphore(LARGE_BODIES),
         counters=counters,
+        refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),
+        outages=Outages.none_yet(),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],
     )

@@ -1,5 +1,6 @@
 """What the routes work with: one value, built by the service, held by the app."""
 
+from asyncio import Semaphore
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import BoundedSemaphore
@@ -10,7 +11,9 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.http.counters import Counters
+from ledger.http.outages import Outages
 from ledger.http.readiness import Streams
+from ledger.http.refusals import Refusals
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Writer
@@ -27,6 +30,8 @@ class Services:
 
     settings: Settings
     instance: str
+    ledger_id: str
+    """Whose requests may come to this port: those of all instances of this ledger."""
     ledger: Ledger
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
     reader: PresenceReader
@@ -39,7 +44,11 @@ class Services:
     reconciliation: Reconciliation
     streams: Streams
     clock: Clock
+    large_bodies: Semaphore
+    """Lets so many large questions be read at once."""
     counters: Counters
+    refusals: Refusals
+    outages: Outages
     hook_secrets: Mapping[tuple[str, str], Sequence[str]]
     """By source and node."""
     no_secrets: Sequence[str]

@@ -11,7 +11,7 @@ from ledger.http.audit import EventFilter
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, number_from_cursor
 from ledger.http.state import Services, services_of
-from ledger.http.uid import Uid
+from ledger.http.uid import Storable, Uid
 from ledger.store.ledger import translated
 from projections import sessions, timeline
 from projections.current import can_be_stored
@@ -29,10 +29,15 @@ class SessionFilter(Page):
 
     order: Literal["asc", "desc"] = "asc"
     open: bool | None = None
-    source: Annotated[str | None, Query(max_length=64)] = None
+    source: Annotated[Storable | None, Query(max_length=64)] = None
 
 
-@router.get("/v1/users/{uid:uid}/timeline", summary="A user's story", response_model=story_schemas.TimelinePage)
+@router.get(
+    "/v1/users/{uid:uid}/timeline",
+    summary="A user's story",
+    response_model=story_schemas.TimelinePage,
+    responses=schemas.refused(schemas.CURSOR, schemas.BACKWARDS),
+)
 async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
     """What changed of him and why: transitions, sessions, corrections, sweeps, tiers; drifts and the times in which his
     sources were in doubt, as intervals. Events in a row that changed nothing are one entry with their number.
@@ -49,15 +54,19 @@ async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter
     return _answer(services, page.items, following, page.position, page.lag)
 
 
-@router.get("/v1/users/{uid:uid}/sessions", summary="A user's sessions", response_model=story_schemas.SessionPage)
+@router.get(
+    "/v1/users/{uid:uid}/sessions",
+    summary="A user's sessions",
+    response_model=story_schemas.SessionPage,
+    responses=schemas.refused(schemas.CURSOR, "`source` holds NUL"),
+)
 async def user_sessions(request: Request, uid: Uid, query: Annotated[SessionFilter, Query()]) -> Response:
     """Each connection with its begin and its end, by what rule each is known, and how sure the instant is.
 
     In the order of the events that told of them first.
     """
     services = services_of(request)
-    source = query.source if query.source is None or can_be_stored(query.source) else NOBODY
-    wanted = sessions.Wanted(_place(query.after), query.limit, query.order == "desc", query.open, source)
+    wanted = sessions.Wanted(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
     with translated():
         async with services.pool.connection() as connection:
             page = await sessions.page(connection, _known(uid), wanted)

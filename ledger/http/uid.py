@@ -1,9 +1,22 @@
-"""A uid in a path: any text, percent-encoded, with "/" and line breaks, which Starlette's own convertors leave out."""
+"""Names in requests; a uid in a path may be any text, with "/" and line breaks, which Starlette leaves out."""
 
 from typing import Annotated
 
 from fastapi import Path
+from pydantic import AfterValidator
 from starlette.convertors import Convertor, register_url_convertor
+
+from projections.current import can_be_stored
+
+
+def _storable(name: str) -> str:
+    if not can_be_stored(name):
+        raise ValueError("no name holds NUL or half a character")
+    return name
+
+
+Storable = Annotated[str, AfterValidator(_storable)]
+"""A name that is looked for in the database. A uid may be any text: one that cannot be stored is nobody's."""
 
 Uid = Annotated[str, Path(description="Any string, percent-encoded", examples=["u100"])]
 

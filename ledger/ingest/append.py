@@ -8,6 +8,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.history import Event
 from ledger.domain.source import SourceState
+from ledger.errors import LedgerWentBack
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
@@ -31,15 +32,18 @@ def append(
     read: Callable[[Connection[TupleRow]], None] | None = None,
     *,
     patiently: bool = False,
+    lineage: int | None = None,
 ) -> Appended:
     """Append the events that `decide` draws from the states of these sources and users, read under the lock.
 
     `known` gives states to go on from, where there are any; `read` reads what else `decide` is to know as of then.
     `also` writes what belongs into the same transaction; it is called where there are no events, too. `patiently`:
-    the lock is waited for longer. Raises StoreUnavailable and SourceUnreadable; nothing is appended then, as far as can
-    be known.
+    the lock is waited for longer. `lineage`: of the ledger that what is given was learnt of. Raises LedgerWentBack
+    where it is another one by now, StoreUnavailable, SourceUnreadable; nothing is appended then, as far as is known.
     """
     with translated(), ledger.events_recorder.commit(patiently=patiently) as commit:
+        if lineage not in (None, commit.lineage):
+            raise LedgerWentBack
         states = {
             name: sources.bring_up_to_date(commit.connection, ledger, name, state) for name, state in known.items()
         }

@@ -29,6 +29,8 @@ class States(NamedTuple):
     head: int
     sources: Mapping[str, SourceState]
     presences: Mapping[str, Presence]
+    lineage: int = 0
+    """Of the ledger's: under another one, the same head is another ledger's."""
 
 
 class Part:
@@ -68,7 +70,7 @@ def judge(mapper: EventMapper, webhooks: Sequence[Webhook], states: States, reje
     draft = Draft(states.sources, states.presences, states.head, rejected_bytes)
     events = chain.from_iterable(draft.add(webhook) for webhook in webhooks)
     part = _part(mapper, draft, events)
-    after = States(draft.head, {**states.sources, **draft.sources}, draft.presences)
+    after = States(draft.head, {**states.sources, **draft.sources}, draft.presences, states.lineage)
     return Judged(states.head, part, after, _snapshots_due(states.sources, draft.sources), draft.looks)
 
 
@@ -109,7 +111,7 @@ def write_in_parts(
             upcoming = judging.submit(next, judged, None)
             _write_part(commit, part)
     _finish(commit, _snapshots_due({source.name: source}, draft.sources))
-    return States(draft.head, draft.sources, {}), draft.looks
+    return States(draft.head, draft.sources, {}, commit.lineage), draft.looks
 
 
 def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> Part:

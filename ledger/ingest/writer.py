@@ -132,7 +132,7 @@ class Writer:
         if newest is None or work.names - newest.sources.keys() or self._goes_in_parts(work):
             return work
         try:
-            states = States(newest.head, newest.sources, self._presences(work, ahead))
+            states = States(newest.head, newest.sources, self._presences(work, ahead), newest.lineage)
             judged = judge(self._ledger.events_mapper, webhooks, states, rejected_bytes)
         except Exception:  # noqa: BLE001  (the committing thread meets it again, and answers for it)
             return work
@@ -158,7 +158,7 @@ class Writer:
     def _load(self, uids: Sequence[str]) -> Mapping[str, Presence]:
         if not uids:
             return {}
-        with self._ledger.connection() as connection:
+        with self._ledger.reading() as connection:
             return current.load(connection, uids)
 
     def _reading_beside(self, work: Work) -> AbstractContextManager[Connection[TupleRow] | None]:
@@ -217,12 +217,12 @@ class Writer:
                 states, looks = self._write_in_parts(work.webhooks[0], commit, beside)
             else:
                 judged = work.judged
-                if judged is None or judged.head_before != commit.head:
+                if judged is None or (judged.head_before, judged.states.lineage) != (commit.head, commit.lineage):
                     judged = self._judge_under_lock(work, commit)
                 judged.write(commit)
                 states, looks = judged.states, judged.looks
         with self._changed:
-            self._committed = States(states.head, states.sources, {})
+            self._committed = States(states.head, states.sources, {}, states.lineage)
             self._known.remember(states.presences)
         return looks
 
@@ -234,6 +234,7 @@ class Writer:
             commit.head,
             self._sources_now(work.names, commit),
             current.load(commit.connection, list(work.uids())),
+            commit.lineage,
         )
         judged = judge(self._ledger.events_mapper, work.webhooks, states, self._limits.rejected_bytes)
         with self._changed:
@@ -257,7 +258,9 @@ class Writer:
 
         Raises SourceUnreadable for one of `names`; another that cannot be read is left out, until it is needed.
         """
-        known = {} if self._committed is None else self._committed.sources
+        committed = self._committed
+        # What was known before the ledger went back is nothing to go on from.
+        known = {} if committed is None or committed.lineage != commit.lineage else committed.sources
         found = {}
         for name in names | {name for name in known if self._refusals.of(name) is None}:
             try:

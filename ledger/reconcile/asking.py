@@ -87,7 +87,7 @@ class Asking:
         while waiting:
             free = self._free_nodes()
             if not free or term.route() is not plan.ROWS:
-                run.failed(", ".join(term.clients), "no node can be asked about users now", len(waiting))
+                run.not_asked(self._why_nobody(), len(waiting))
                 return
             name = free[0]
             size = term.clients[name].chunk_users
@@ -101,6 +101,15 @@ class Asking:
         clients = self._term.clients
         names = [name for name in self._term.answering() if clients[name].health.breaker != "open"]
         return sorted(names, key=lambda name: (self._failures[name], -clients[name].budget.available().users))
+
+    def _why_nobody(self) -> dict[str, str]:
+        """Why no node can be asked about users now, by node."""
+        reasons = {}
+        for name, client in self._term.clients.items():
+            health = client.health
+            cause = health.probe_reason if health.breaker == "closed" else health.last_reason
+            reasons[name] = f"not asked: {cause or 'what the cluster says of users is not believed yet'}"
+        return reasons
 
     def _room(self, name: str) -> int:
         """Users that the node can be asked about at once."""
@@ -138,7 +147,7 @@ class Asking:
 
     async def _failed(self, name: str, why: Unanswered, watches: dict[str, Watch], run: Run) -> None:
         """It says nothing of anybody; they are asked about again, ever later, or looked at by a pass before that."""
-        self._term.failed(run, name, plan.ROWS, why.reason, len(watches))
+        self._term.failed(run, name, plan.ROWS, why, len(watches))
         self._want_pass()
         seconds = min(LONGEST_AGAIN_SECONDS, FIRST_AGAIN_SECONDS * 2 ** min(self._failures[name], 8))
         self._failures[name] += 1

@@ -22,6 +22,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.reconciled import BreakerOpened, RunCounts, RunEnded
 from ledger.domain.source import SourceState
+from ledger.errors import LedgerWentBack
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
@@ -60,7 +61,8 @@ class Desk:
         self._ledger = ledger
         self._now = now
         self._seconds = seconds
-        with ledger.connection() as connection:
+        self._lineage = ledger.lineage
+        with ledger.reading() as connection:
             self.source = sources.load(connection, ledger, name)
 
     def append(self, *events: SourceEvent) -> None:
@@ -102,17 +104,23 @@ class Desk:
         read: Callable[[psycopg.Connection[TupleRow]], None] | None = None,
     ) -> None:
         # Whoever gives up here ends the term, and the next one looks at everybody anew.
-        appended = append(self._ledger, {self.name: self.source}, uids, decide, also, read, patiently=True)
+        known = {self.name: self.source}
+        appended = append(self._ledger, known, uids, decide, also, read, patiently=True, lineage=self._lineage)
         self.source = appended.sources[self.name]
 
     def follow(self) -> None:
-        """Take in what others have appended to the source's stream. Raises SourceUnreadable."""
-        with self._ledger.connection() as connection:
+        """Take in what others have appended to the source's stream. Raises SourceUnreadable, LedgerWentBack."""
+        self._expect_same_ledger()
+        with self._ledger.reading() as connection:
             self.source = sources.follow(connection, self._ledger, self.source)
+
+    def _expect_same_ledger(self) -> None:
+        if self._ledger.lineage != self._lineage:
+            raise LedgerWentBack
 
     def head(self) -> int:
         """The ledger's last position: the fence of a question that is sent after this."""
-        with self._ledger.connection() as connection:
+        with self._ledger.reading() as connection:
             row = connection.execute(HEAD).fetchone()
         assert row is not None
         return int(row[0])
@@ -198,6 +206,10 @@ class Desk:
     ) -> judge.Verdicts:
         with self._ledger.connection() as connection:
             presences = current.load(connection, list(watches))
+            if not self._ledger.events_recorder.lineage.holds(connection):
+                # The fence of the question is a position of another ledger.
+                raise LedgerWentBack
+        self._expect_same_ledger()
         found = look_at(lambda uid: presences.get(uid) or Presence(uid), self.source, watches)
         opened = self._open_breaker(poll, found)
         holding = opened is not None or self.source.breaker_until is not None

@@ -3,7 +3,7 @@
 Of an event that cannot be read it is known at least that there is something to it: its user is looked at in turn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -12,7 +12,7 @@ from ledger.domain.drift import is_silenced
 from ledger.domain.events import Status
 from ledger.domain.instants import of_datetime
 from ledger.domain.look import SPACING_SECONDS, due_of
-from ledger.domain.observation import SECOND, Instant
+from ledger.domain.observation import SECOND, Claim, Instant, parse_item
 from ledger.domain.reconciled import TierSet
 from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
@@ -27,21 +27,28 @@ log = structlog.get_logger()
 PAGE = 2_000
 
 FAR_BEHIND = 200_000
-"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event."""
+"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event; so they
+are where it was ahead, since the ledger went back."""
 
 SPACING = round(SPACING_SECONDS * SECOND)
 
 
 class _Said(msgspec.Struct, gc=False):
-    """What the agenda needs of a webhook's event."""
+    """What reconciliation needs of a webhook's event."""
 
     source: str
     received_at: Instant
     status_after: Status
+    node: str
+    raw: str
     suspect: str | None = None
+    repeated: bool = False
 
 
 _decode = msgspec.json.Decoder(_Said).decode
+
+Listen = Callable[[str, str, Claim], None]
+"""Hears what a node of a source said of a user, once for each item."""
 
 _Agendas = dict[str, dict[str, Heard]]
 """What was heard of users, by source."""
@@ -50,26 +57,42 @@ _Agendas = dict[str, dict[str, Heard]]
 class Follower:
     """Follows the ledger for the agendas of these sources, from where the last leading instance got to."""
 
-    def __init__(self, ledger: Ledger, names: list[str]) -> None:
+    def __init__(self, ledger: Ledger, names: list[str], listen: Listen) -> None:
         self._ledger = ledger
+        self._listen = listen
         self._names = set(names)
         self._known_kinds = ledger.events_mapper.known_kinds
         with ledger.connection() as connection:
-            self.position = looks.followed(connection)
+            position = looks.followed(connection)
             row = connection.execute(HEAD).fetchone()
             assert row is not None
             head = row[0]
-            if head - self.position > FAR_BEHIND:
+            if not 0 <= head - position <= FAR_BEHIND:
                 with connection.transaction():
                     looks.add_everybody(connection.cursor())
                     looks.note_followed(connection.cursor(), head)
-                self.position = head
 
     def follow(self, states: Mapping[str, SourceState]) -> bool:
         """Hear the next page of events; False once there is none. `states` gives the policies and profiles."""
-        rows = self._ledger.events_recorder.ledger_rows(after=self.position, limit=PAGE)
-        if not rows:
-            return False
+        with self._ledger.connection() as connection, connection.transaction():
+            # Read where it is noted, not remembered: the database may have been replaced by an older one.
+            after = looks.followed(connection)
+            rows = self._ledger.events_recorder.ledger_rows(after=after, limit=PAGE, connection=connection)
+            if not rows:
+                return False
+            heard, unreadable = self._heard(rows, states)
+            cursor = connection.cursor()
+            for name, users in heard.items():
+                looks.hear(cursor, name, users, SPACING)
+            looks.note_followed(cursor, rows[-1].position)
+        if unreadable:
+            self._complain(unreadable)
+        return len(rows) == PAGE
+
+    def _heard(
+        self, rows: Sequence[StoredRow], states: Mapping[str, SourceState]
+    ) -> tuple[_Agendas, Sequence[StoredRow]]:
+        """What a page says of users, and the events that cannot be read."""
         heard: _Agendas = {name: {} for name in self._names}
         unreadable = []
         for row in rows:
@@ -79,16 +102,8 @@ class Follower:
                 self._hear(heard, row, states)
             except (UnreadableEvent, msgspec.DecodeError, UnicodeDecodeError):
                 unreadable.append(row)
-        if unreadable:
-            self._hear_of_unreadable(heard, unreadable, states)
-        position = rows[-1].position
-        with self._ledger.connection() as connection, connection.transaction():
-            cursor = connection.cursor()
-            for name, users in heard.items():
-                looks.hear(cursor, name, users, SPACING)
-            looks.note_followed(cursor, position)
-        self.position = position
-        return len(rows) == PAGE
+        self._hear_of_unreadable(heard, unreadable, states)
+        return heard, unreadable
 
     def _hear(self, heard: _Agendas, row: StoredRow, states: Mapping[str, SourceState]) -> None:
         """Hear a user's event. Raises UnreadableEvent, or what the decoder does."""
@@ -97,6 +112,8 @@ class Follower:
             said = _decode(row.payload)
             if said.source in heard:
                 _hear_webhook(heard[said.source], uid, said, states.get(said.source))
+                if not said.repeated and isinstance(claim := parse_item(said.raw), Claim):
+                    self._listen(said.source, said.node, claim)
         elif row.kind == "tier_set.v1":
             event = self._ledger.event(row)
             assert isinstance(event, TierSet)
@@ -114,6 +131,8 @@ class Follower:
             for name, source in states.items():
                 due_at = due_of("normal", source.policy, at)
                 heard[name].setdefault(row.stream.removeprefix(USER_PREFIX), Heard(at, due_at))
+
+    def _complain(self, rows: Sequence[StoredRow]) -> None:
         try:
             self._ledger.event(rows[0])
         except UnreadableEvent as error:

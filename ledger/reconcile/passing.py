@@ -36,6 +36,8 @@ USERS_FROM = 5_000
 PASS_USERS = 2_000
 """Users that are judged at a time."""
 
+NUMBER_UNKNOWN = Unanswered("its number in the cluster is not known yet", answered=True)
+
 
 class LastPass(NamedTuple):
     """What a look at all connections cost and came to."""
@@ -127,9 +129,9 @@ class Passing:
                 if isinstance(answer, Connections) and plan.knows_its_own(term.source, name):
                     found[name] = answer
                 elif isinstance(answer, Connections):
-                    term.failed(run, name, plan.CONNECTIONS, "its number in the cluster is not known yet", 0)
+                    term.failed(run, name, plan.CONNECTIONS, NUMBER_UNKNOWN, 0)
                 else:
-                    term.failed(run, name, plan.CONNECTIONS, answer.reason, 0)
+                    term.failed(run, name, plan.CONNECTIONS, answer, 0)
             # What was to be seen may be at a node that should have answered.
             self._wanted = self._wanted or found.keys() < term.answering()
             if not found:

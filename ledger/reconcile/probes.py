@@ -6,7 +6,7 @@ Pure: what a probe brings goes in with its instants, events of the source come o
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled
-from ledger.sources.wukongim.answers import Boot, Unanswered
+from ledger.sources.wukongim.answers import TOKEN_REFUSED, Boot, Unanswered
 
 PROBE_SECONDS = 1.0
 REFUSED_IN_A_ROW = 2
@@ -29,6 +29,8 @@ class NodeProbe:
         """The last refusal: no process listened then."""
         self._answered_at: Instant | None = None
         """The last good answer's question: the process that gave it lived then."""
+        self._lived = False
+        """Whether anything was answered at the address, be it a refusal of the token."""
         self._boot: Boot | None = None
 
     def answered(
@@ -69,10 +71,16 @@ class NodeProbe:
         )
 
     def failed(self, unanswered: Unanswered, asked_at: Instant, at: Instant, state: NodeState) -> list[ProbeEvent]:
-        """A probe that brought no boot instant; one that was answered all the same is a sign of life."""
+        """A probe that brought no boot instant; one that was answered all the same is a sign of life.
+
+        Of a node that was down and refuses our token it is not known whether it is the process that it was, and no look
+        can tell: its sessions stay in doubt.
+        """
         if unanswered.answered:
+            self._lived = True
             self._failing_since, self._refused, self._failed = None, 0, 0
-            return [NodeSettled(node=self.node, at=at)] if state.down_since is not None and state.swept else []
+            is_settled = state.down_since is not None and state.swept and unanswered != TOKEN_REFUSED
+            return [NodeSettled(node=self.node, at=at)] if is_settled else []
         if self._failing_since is None:
             self._failing_since = asked_at
         self._failed += 1
@@ -83,7 +91,7 @@ class NodeProbe:
             return []
         heard = state.last_webhook_at
         # An address at which nobody ever answered is more likely wrong than its node is down.
-        ever_answered = state.boot is not None or self._answered_at is not None
+        ever_answered = state.boot is not None or self._answered_at is not None or self._lived
         if state.down_since is not None or not ever_answered or (heard is not None and heard > self._failing_since):
             return []
         since = self._failing_since if heard is None else max(self._failing_since, heard)

@@ -27,6 +27,9 @@ log = structlog.get_logger()
 STEP_SECONDS = 1.0
 """The machine's clock was set if it went so much further than the monotonic one between two probes."""
 
+PROBE = "probe"
+"""In the place of a route, where the log says why a node's probes fail."""
+
 
 class Reconciler:
     """One source while this instance leads. `last_sign_at` is when it was last heard, before that."""
@@ -41,8 +44,6 @@ class Reconciler:
         """Our clock less the monotonic one, microseconds, when a node's last probe was asked."""
         self._met = {name: asyncio.Event() for name in term.clients}
         """Set once a node's first probe has come to something."""
-        self._complained: set[str] = set()
-        """Nodes whose silence has been logged."""
         self._requested: set[str] = set()
         self._sweeping: set[str] = set()
 
@@ -150,15 +151,13 @@ class Reconciler:
         state = term.source.nodes.get(name, NodeState())
         probe = self._probes[name]
         if isinstance(answer, Boot):
-            self._complained.discard(name)
+            term.complaints.answered(name, PROBE)
             await self._signs.polled()
             route = "/metrics" if answer.node_id is None else "/varz"
             events = probe.answered(answer, asked_at, term.now(), state, route, stepped=stepped)
         else:
             events = probe.failed(answer, asked_at, term.now(), state)
-            if name not in self._complained:
-                self._complained.add(name)
-                log.warning("query_api_failed", source=term.name, node=name, reason=answer.reason)
+            term.complaints.failed(name, PROBE, answer)
             if answer.refused and state.down_since is None and term.needs_connections:
                 # It may be gone: who is connected to the others is known the sooner.
                 self._passing.make_soon(without=name)
@@ -177,6 +176,8 @@ class Reconciler:
 
     def _react(self, event: NodeDown | NodeBooted | NodeSettled) -> None:
         name = self._term.name
+        for counts in list(self._term.counts.values()):
+            counts.forget()
         if isinstance(event, NodeDown):
             log.warning("node_down", source=name, node=event.node, reason=event.reason)
             return

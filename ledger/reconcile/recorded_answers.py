@@ -1,7 +1,6 @@
 """What the recorded polls answer, in the reconciler's terms; and the fence of each, from the heads that went before."""
 
 from collections import deque
-from collections.abc import Collection
 from typing import NamedTuple
 
 from ledger.domain.drift import Poll
@@ -75,9 +74,9 @@ class RecordedProbes:
         return Probed(good=False, events=events, refused=answer.refused and not events)
 
 
-def rows_in(poll: RecordedPoll, asked: Collection[str]) -> OnlineRows | Unanswered:
-    """A recorded answer of `/user/onlinestatus`."""
-    return _failure(poll) or read_online_status(poll.status, poll.body, asked)
+def rows_in(poll: RecordedPoll) -> OnlineRows | Unanswered:
+    """A recorded answer of `/user/onlinestatus`, about all who were asked about."""
+    return _failure(poll) or read_online_status(poll.status, poll.body, poll.asked)
 
 
 def connections_in(poll: RecordedPoll) -> Connections | Unanswered:

@@ -193,7 +193,7 @@ class RecordedWorld:
         asked = {uid: self._asked[uid][1] for uid in dict.fromkeys(poll.asked) if uid in self._asked}
         if not asked:
             return
-        answer = rows_in(poll, asked)
+        answer = rows_in(poll)
         if not isinstance(answer, OnlineRows):
             for uid, watch in asked.items():
                 self._failed(uid, watch, poll.at)

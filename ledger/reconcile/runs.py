@@ -1,5 +1,6 @@
 """The runs of one source that this instance makes: what each has come to so far, and what goes on record of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -45,6 +46,11 @@ class Run:
             failed_polls=self.counts.failed_polls + 1,
             failed=self.counts.failed + users,
         )
+
+    def not_asked(self, reasons: Mapping[str, str], users: int) -> None:
+        """Nobody could be asked about so many users; why not, by node."""
+        self.failures.update(reasons)
+        self.counts = replace(self.counts, failed=self.counts.failed + users)
 
     def swept(self, users: int) -> None:
         """Sessions of so many users ended with their node."""

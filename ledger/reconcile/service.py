@@ -13,17 +13,20 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ledger.domain.instants import of_datetime
-from ledger.domain.observation import Instant
+from ledger.domain.observation import Claim, Instant
 from ledger.errors import StoreUnavailable
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
+from ledger.reconcile.guarded import AGAIN_SECONDS, LONGEST_AGAIN_SECONDS, Begun, Guarded
 from ledger.reconcile.leadership import Leadership
 from ledger.reconcile.reconciler import Reconciler
 from ledger.reconcile.runs import Run
-from ledger.reconcile.term import Term
+from ledger.reconcile.term import Spawn, Term
+from ledger.said import Lasting
 from ledger.sources.wukongim.budget import Budget
-from ledger.sources.wukongim.client import QueryClient, QueryNode
+from ledger.sources.wukongim.client import QueryClient
+from ledger.sources.wukongim.query_node import QueryNode
 from ledger.store.ledger import Ledger, translated
 from projections import node_health, runs
 from projections.sources import SourceUnreadable
@@ -37,9 +40,6 @@ WAIT_SECONDS = 1.0
 
 FOLLOW_PAGES = 20
 """Of the ledger, between two looks at what is due and at the lock: some seconds, however far behind the agenda is."""
-
-AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 2.0, 60.0
-"""After a term that failed; doubling as long as a source's stream cannot be read."""
 
 
 class Reconciliation:
@@ -63,8 +63,9 @@ class Reconciliation:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reconcile")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._sources: dict[str, tuple[Term, Reconciler]] = {}
+        self._sources: dict[str, Guarded] = {}
         self._again_seconds = AGAIN_SECONDS
+        self._interrupted = Lasting("reconciliation_interrupted", "reconciliation_goes_on")
         self._complaint = ""
         """What was said last of a stream that cannot be read."""
 
@@ -90,10 +91,11 @@ class Reconciliation:
                 if await self._in_thread(self._leadership.take):
                     await self._term()
                 else:
+                    self._interrupted.succeeded()
                     await self._pause(WAIT_SECONDS)
                 continue
             except* StoreUnavailable as errors:
-                log.warning("reconciliation_interrupted", reason=str(errors.exceptions[0]))
+                self._interrupted.met(str(errors.exceptions[0]))
             except* SourceUnreadable as errors:
                 # Without the lead: an instance of the version that can read the stream may have it.
                 again_seconds = self._back_off(str(errors.exceptions[0]))
@@ -117,31 +119,18 @@ class Reconciliation:
                 await self._stopping.wait()
 
     async def _term(self) -> None:
-        """Lead until the lock is lost, something fails, or the service stops."""
-        clients: list[QueryClient] = []
+        """Lead until the lock is lost, PostgreSQL is away, or the service stops."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                follower = await self._in_thread(Follower, self._ledger, list(self._nodes))
+                follower = await self._in_thread(Follower, self._ledger, list(self._nodes), self._listen)
                 for name, nodes in self._nodes.items():
-                    desk = await self._in_thread(Desk, self._ledger, name, self._now, time.monotonic)
-                    asked = {node.name: self._client(node, desk) for node in nodes if node.api_url}
-                    clients += asked.values()
-                    term = Term(
-                        desk,
-                        asked,
-                        self._instance,
-                        self._now,
-                        time.monotonic,
-                        self._in_thread,
-                        tasks.create_task,
-                        self._counters,
-                    )
-                    last_sign_at = await self._in_thread(self._last_sign_at, desk)
-                    self._sources[name] = (term, Reconciler(term, last_sign_at))
+                    source = Guarded(name, partial(self._begun, name, nodes), tasks, time.monotonic)
+                    await source.prepare()
+                    self._sources[name] = source
                 log.info("leads", instance=self._instance)
                 self._counters.leads.set(1)
                 self._again_seconds = AGAIN_SECONDS
-                for _, source in self._sources.values():
+                for source in self._sources.values():
                     await source.begin()
                 await self._lead(follower)
                 await self._end(tasks)
@@ -149,9 +138,23 @@ class Reconciliation:
             pass
         finally:
             self._counters.leads.set(0)
+            left = list(self._sources.values())
             self._sources.clear()
-            for client in clients:
+            for source in left:
+                await source.close()
+
+    async def _begun(self, name: str, nodes: Sequence[QueryNode], spawn: Spawn) -> Begun:
+        """A source as the ledger has it now, with new clients of its nodes."""
+        desk = await self._in_thread(Desk, self._ledger, name, self._now, time.monotonic)
+        clients = {node.name: self._client(node, desk) for node in nodes if node.api_url}
+        term = Term(desk, clients, self._instance, self._now, time.monotonic, self._in_thread, spawn, self._counters)
+        last_sign_at = await self._in_thread(self._last_sign_at, desk)
+
+        async def close() -> None:
+            for client in clients.values():
                 await client.close()
+
+        return Begun(term, Reconciler(term, last_sign_at), close)
 
     def _client(self, node: QueryNode, desk: Desk) -> QueryClient:
         policy = desk.source.policy
@@ -164,24 +167,29 @@ class Reconciliation:
             for _ in range(FOLLOW_PAGES):
                 if not await self._in_thread(self._follow, follower):
                     break
-            for _, source in self._sources.values():
+            for source in self._sources.values():
                 await source.tick()
             if time.monotonic() - noted >= HEALTH_SECONDS:
                 noted = time.monotonic()
                 if not await self._in_thread(self._leadership.still_holds):
                     raise StoreUnavailable("the lock of the leading instance is lost")
                 await self._in_thread(self._note_health, self._progress())
+                self._interrupted.succeeded()
             await self._pause(max(0.0, began + TICK_SECONDS - time.monotonic()))
 
+    def _listen(self, source: str, node: str, claim: Claim) -> None:
+        if (led := self._sources.get(source)) is not None:
+            led.term.counts[node].hear(claim)
+
     def _follow(self, follower: Follower) -> bool:
-        more = follower.follow({name: term.source for name, (term, _) in self._sources.items()})
-        for term, _ in self._sources.values():
-            term.desk.follow()
+        more = follower.follow({name: source.term.source for name, source in self._sources.items()})
+        for source in self._sources.values():
+            source.term.desk.follow()
         return more
 
     async def _end(self, tasks: asyncio.TaskGroup) -> None:
         """What the term leaves unfinished is for the next one to close."""
-        for _, source in self._sources.values():
+        for source in self._sources.values():
             await source.end()
         await self._in_thread(self._note_health, self._progress())
 
@@ -192,13 +200,16 @@ class Reconciliation:
 
     def _progress(self) -> list[tuple[str, Run]]:
         """The runs under way by source, taken down in the event loop, where they begin and end."""
-        return [(name, run) for name, (term, _) in self._sources.items() for run in term.runs.values()]
+        working = [source for source in self._sources.values() if source.reconciler is not None]
+        return [(source.name, run) for source in working for run in source.term.runs.values()]
 
     def _note_health(self, progress: Sequence[tuple[str, Run]]) -> None:
         with self._ledger.connection() as connection, connection.transaction():
             cursor = connection.cursor()
-            for name, (_, source) in self._sources.items():
-                node_health.write(cursor, name, source.health())
+            for name, source in self._sources.items():
+                # Of one that waits to begin anew nothing is noted, so that it shows as one that nobody reconciles.
+                if (reconciler := source.reconciler) is not None:
+                    node_health.write(cursor, name, reconciler.health())
             for name, run in progress:
                 runs.note(cursor, run.run, name, run.counts, run.users)
 

@@ -1,4 +1,4 @@
-"""Signs of life of one source: webhooks and good polls, their rhythm, darkness; and the time that the breaker holds."""
+"""Signs of life of one source: webhooks and good polls, silence, darkness; and the time that the breaker holds."""
 
 from typing import Any, Literal
 
@@ -8,15 +8,11 @@ from msgspec.structs import asdict
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import BreakerClosed, SourceDark, SourceLit
+from ledger.domain.silence import Listening, are_silent, must_have_told
+from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.term import Term
 
 log = structlog.get_logger()
-
-QUIET_SECONDS, QUIET_INTERVALS = 60.0, 10.0
-"""Webhooks are silent after so long and so many of their usual intervals, while queries answer."""
-
-ANSWERING_SECONDS = 10.0
-"""Queries answer if one did within so long."""
 
 RHYTHM_SHARE = 0.1
 """What the last interval between two webhooks weighs in the usual one."""
@@ -32,12 +28,20 @@ class Signs:
         self._last_webhook_at = term.source.last_webhook_at
         self._last_good_poll_at: Instant | None = None
         self._webhook_interval: float | None = None
+        self._began_at = term.now()
+        self._untold: dict[str, Instant] = {}
+        """Users whose change a webhook must have told since the last one that came, and when a look found it."""
+        self._silent = False
         self._breaker_ends: float | None = None
         self._lighting = False
+        self._mismatches: dict[str, str] = {}
+        """What speaks against the profile of a node, in words."""
+        term.on_judged.append(self.judged)
 
     async def tick(self) -> None:
         """Note what the last moment brought, and what it did not."""
         await self._note_webhooks()
+        self._note_silence()
         await self._note_darkness()
         await self._close_breaker()
 
@@ -45,6 +49,15 @@ class Signs:
         """A query was answered well."""
         self._last_good_poll_at = self._term.now()
         await self._sign("poll")
+
+    def judged(self, verdicts: Verdicts) -> None:
+        """A query was judged: what it corrected may be what a webhook must have told."""
+        source = self._term.source
+        listed_at = self._began_at + round(source.policy.tier_normal_seconds * SECOND)
+        listening = Listening(self._began_at, listed_at, source.last_webhook_at)
+        for uid, look in verdicts.judged:
+            if look.finding is not None and must_have_told(look.finding, listening):
+                self._untold.setdefault(uid, look.finding.disagreed_at)
 
     async def _note_webhooks(self) -> None:
         at = self._term.source.last_webhook_at
@@ -55,7 +68,34 @@ class Signs:
             usual = interval if self._webhook_interval is None else self._webhook_interval
             self._webhook_interval = usual + RHYTHM_SHARE * (interval - usual)
         self._last_webhook_at = at
+        self._untold.clear()
         await self._sign("webhook")
+
+    def _note_silence(self) -> None:
+        silent = are_silent(self._untold, self._term.now())
+        if silent and not self._silent:
+            heard_at = self._term.source.last_webhook_at
+            heard = None if heard_at is None else to_text(heard_at)
+            log.warning(
+                "webhooks_silent", source=self._term.name, untold_users=len(self._untold), last_webhook_at=heard
+            )
+        elif self._silent and not silent:
+            log.info("webhooks_heard", source=self._term.name)
+        self._silent = silent
+
+    def _note_mismatches(self) -> None:
+        """In the thread that hears the webhooks."""
+        found = {}
+        for node, profile in self._term.source.node_profiles.items():
+            mismatch = self._term.counts[node].mismatch(profile)
+            if mismatch is not None:
+                found[node] = mismatch.words
+                if node not in self._mismatches:
+                    told = {"profile": profile.value, "reason": mismatch.words}
+                    log.warning("profile_mismatch", source=self._term.name, node=node, **told)
+        for node in self._mismatches.keys() - found.keys():
+            log.info("profile_matches", source=self._term.name, node=node)
+        self._mismatches = found
 
     async def _sign(self, by: Literal["webhook", "poll"]) -> None:
         self._last_sign = self._term.seconds()
@@ -94,6 +134,7 @@ class Signs:
     def health(self) -> dict[str, dict[str, Any]]:
         """What is known of the nodes' query APIs, JSON-ready; under "" of the source."""
         now, source = self._term.now(), self._term.source
+        self._note_mismatches()
         nodes = {name: _texts(asdict(client.health)) for name, client in self._term.clients.items()}
         polled = self._last_good_poll_at
         nodes[""] = {
@@ -101,18 +142,11 @@ class Signs:
             "noted_at": to_text(now),
             "last_good_poll_at": None if polled is None else to_text(polled),
             "webhook_interval_seconds": None if self._webhook_interval is None else round(self._webhook_interval, 3),
-            "webhooks_silent": self._webhooks_are_silent(now, polled),
+            "webhooks_silent": self._silent,
             "breaker_open": source.breaker_until is not None,
+            "profile_mismatches": self._mismatches,
         }
         return nodes
-
-    def _webhooks_are_silent(self, now: Instant, polled: Instant | None) -> bool:
-        """Whether webhooks stopped while queries answer: an alarm, for darkness is another thing."""
-        heard = self._term.source.last_webhook_at
-        if self._webhook_interval is None or heard is None or polled is None:
-            return False
-        longest = QUIET_SECONDS + QUIET_INTERVALS * self._webhook_interval
-        return (now - heard) / SECOND > longest and (now - polled) / SECOND < ANSWERING_SECONDS
 
 
 def _texts(fields: dict[str, Any]) -> dict[str, Any]:

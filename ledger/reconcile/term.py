@@ -1,17 +1,21 @@
 """What the parts of one source's live reconciliation share while this instance leads: desk, clients, clocks, runs."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ledger.domain.history import SourceEvent
 from ledger.domain.look import due_of
+from ledger.domain.mismatch import CountsCheck
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge, plan
+from ledger.reconcile.complaints import Complaints
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.desk import Desk
 from ledger.reconcile.runs import Run
+from ledger.sources.wukongim.answers import Unanswered
 from ledger.sources.wukongim.client import QueryClient
 
 ROTATION_SECONDS = 60.0
@@ -44,6 +48,11 @@ class Term:
         self.now, self.seconds = now, seconds
         self.database, self.spawn = database, spawn
         self.counters = counters
+        self.complaints = Complaints(desk.name, seconds)
+        self.on_judged: list[Callable[[judge.Verdicts], None]] = []
+        """Who wants to hear what polls come to."""
+        self.counts: defaultdict[str, CountsCheck] = defaultdict(CountsCheck)
+        """What the counts in each node's webhooks tell of its profile; of the thread that waits for PostgreSQL."""
         self.runs: dict[str, Run] = {}
         """All under way, by id."""
         self.in_flight: set[str] = set()
@@ -97,11 +106,16 @@ class Term:
         """A poll was answered and judged."""
         run.judged(verdicts)
         self.counters.answered(self.name, node, route.value, verdicts)
+        for name in node.split("+"):
+            self.complaints.answered(name, route.value)
+        for hear in self.on_judged:
+            hear(verdicts)
 
-    def failed(self, run: Run, node: str, route: plan.Route, reason: str, users: int) -> None:
+    def failed(self, run: Run, node: str, route: plan.Route, why: Unanswered, users: int) -> None:
         """A poll about so many users was not answered, or with nothing of use."""
-        run.failed(node, reason, users)
+        run.failed(node, why.reason, users)
         self.counters.failed(self.name, node, route.value)
+        self.complaints.failed(node, route.value, why)
 
     async def start_run(self, run: Run) -> Run:
         """Put the begin of a run on record."""

@@ -2,7 +2,15 @@
 
 from ledger.settings.entries import Entry, entries, mask_url
 from ledger.settings.exposed import exposed_file
-from ledger.settings.kept import ADMIN_KEY_FILE, SEAL_KEY_FILE, known_seal_keys, sealing_key, webhook_secrets
+from ledger.settings.kept import (
+    ADMIN_KEY_FILE,
+    SEAL_KEY_FILE,
+    kept_secret,
+    known_seal_keys,
+    sealing_key,
+    webhook_secret_file,
+    webhook_secrets,
+)
 from ledger.settings.load import FILE_NAME, load
 from ledger.settings.model import (
     ApiKeySettings,
@@ -35,11 +43,13 @@ __all__ = [
     "SourceSettings",
     "entries",
     "exposed_file",
+    "kept_secret",
     "known_seal_keys",
     "load",
     "mask_url",
     "override_policy",
     "sealing_key",
+    "webhook_secret_file",
     "webhook_secrets",
     "with_implied",
 ]

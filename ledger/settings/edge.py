@@ -112,8 +112,16 @@ def _split(value: str) -> SplitResult:
 
 
 def _path(value: str) -> str:
+    return _expanded(value, "a folder")
+
+
+def _file_path(value: str) -> str:
+    return _expanded(value, "a file")
+
+
+def _expanded(value: str, what: str) -> str:
     if not value.strip() or "\0" in value:
-        raise ValueError("must be the path of a folder")
+        raise ValueError(f"must be the path of {what}")
     try:
         return str(Path(value).expanduser())
     except RuntimeError as error:
@@ -151,6 +159,7 @@ class NodeTable(_Table):
     name: Name
     api_url: Annotated[str, AfterValidator(_api_url)] | None = None
     token: Annotated[str, AfterValidator(_header_value)] | None = None
+    api_ca_file: Annotated[str, AfterValidator(_file_path)] | None = None
     profile: ProfileName | None = None
 
 
@@ -162,6 +171,7 @@ class SourceTable(_Table):
         AfterValidator(_some),
         BeforeValidator(_as_list),
     ] = Field(default=[])
+    api_ca_file: Annotated[str, AfterValidator(_file_path)] | None = None
     nodes: Annotated[list[NodeTable], AfterValidator(_some)] = [NodeTable(name=DEFAULT_NODE)]
 
 
@@ -202,6 +212,7 @@ class SettingsTable(_Table):
     ] = Field(default=[])
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8640"
     metrics_scope: MetricsScope = "read"
+    max_connections: Annotated[int, Field(ge=64, le=1_000_000)] = 4096
     max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * MIB)] = 64 * MIB
     rejected_bytes: Annotated[int, Field(ge=0, le=MIB)] = 65_536
     store_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 4.0

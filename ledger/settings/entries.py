@@ -28,8 +28,15 @@ class Entry(NamedTuple):
 
 def entries(settings: Settings) -> list[Entry]:
     """Returns every setting in the order of the documents."""
-    listed = [Entry(key, value, settings.origin(key)) for key, value in _values(settings)]
+    listed = [Entry(key, value, _origin(settings, key)) for key, value in _values(settings)]
     return listed + [_dark(settings, index) for index in range(len(settings.sources))]
+
+
+def _origin(settings: Settings, key: str) -> Origin:
+    """Where the value in force came from: a node's authority may be its source's."""
+    if key.endswith(".api_ca_file") and key not in settings.origins:
+        return settings.origin(f"{key.partition('.')[0]}.api_ca_file")
+    return settings.origin(key)
 
 
 def _dark(settings: Settings, index: int) -> Entry:
@@ -55,6 +62,7 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "seal_keys", [MASK] * len(settings.seal_keys) or MADE
     yield "listen", str(settings.listen)
     yield "metrics_scope", settings.metrics_scope
+    yield "max_connections", settings.max_connections
     yield "max_body_bytes", settings.max_body_bytes
     yield "rejected_bytes", settings.rejected_bytes
     yield "store_wait_seconds", settings.store_wait_seconds
@@ -72,6 +80,7 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
             yield f"{here}.nodes[{number}].name", node.name
             yield f"{here}.nodes[{number}].api_url", node.api_url
             yield f"{here}.nodes[{number}].token", MASK if node.token else None
+            yield f"{here}.nodes[{number}].api_ca_file", str(node.api_ca_file) if node.api_ca_file else None
             yield f"{here}.nodes[{number}].profile", node.profile.value if node.profile else None
     yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(settings.policy).items())
     for api_key in settings.api_keys:

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.errors import SettingsError
-from ledger.settings import environment
-from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, SourceTable, parse_listen
+from ledger.settings import authorities, environment
+from ledger.settings.authorities import Bases
+from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, parse_listen
 from ledger.settings.environment import Assignment
 from ledger.settings.lines import KeyPath, locate
 from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings, SourceSettings
@@ -58,9 +59,10 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None, f
         table = SettingsTable.model_validate(tree)
     except ValidationError as error:
         raise places.error(of_validation(error)) from None
-    if problems := list(_duplicates(table)):
+    bases = Bases(file.path.parent if file else folder, folder, places.origins())
+    if problems := [*_duplicates(table), *authorities.problems(bases, table)]:
         raise places.error(problems)
-    return _settings(table, file, folder, places.origins())
+    return _settings(table, file, places.origins(), bases)
 
 
 def _file(config: Path | None, folder: Path) -> _File | None:
@@ -168,18 +170,18 @@ def _twice(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[Problem]
             yield Problem((*outer, kind, index, "name"), f"is taken: {name!r} is the name of one of the {kind} before")
 
 
-def _settings(table: SettingsTable, file: _File | None, folder: Path, origins: Mapping[str, Origin]) -> Settings:
+def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Origin], bases: Bases) -> Settings:
     policy = Policy(**table.policy.model_dump())
-    of_environment = origins.get("data_dir", Origin("default")).kind == "environment"
-    base = folder if of_environment or file is None else file.path.parent
     plain = table.model_dump(exclude={"data_dir", "seal_keys", "listen", "sources", "policy", "api_keys"})
     return Settings(
         file=file.path if file else None,
-        # Its own links are not resolved here: whose they are is looked at before they are followed.
-        data_dir=Path(os.path.normpath(base.resolve() / table.data_dir)),
+        data_dir=bases.resolve("data_dir", table.data_dir),
         seal_keys=tuple(table.seal_keys),
         listen=parse_listen(table.listen),
-        sources=tuple(_source(source, policy, "policy.dark_seconds" in origins) for source in table.sources),
+        sources=tuple(
+            _source(table, number, policy, bases, "policy.dark_seconds" in origins)
+            for number in range(len(table.sources))
+        ),
         policy=policy,
         api_keys=tuple(
             ApiKeySettings(name, with_implied(api_key.scopes), api_key.key) for name, api_key in table.api_keys.items()
@@ -189,10 +191,17 @@ def _settings(table: SettingsTable, file: _File | None, folder: Path, origins: M
     )
 
 
-def _source(source: SourceTable, policy: Policy, dark_is_set: bool) -> SourceSettings:
+def _source(table: SettingsTable, number: int, policy: Policy, bases: Bases, dark_is_set: bool) -> SourceSettings:
+    source = table.sources[number]
     nodes = tuple(
-        NodeSettings(node.name, node.api_url, node.token, Profile(node.profile) if node.profile else None)
-        for node in source.nodes
+        NodeSettings(
+            node.name,
+            node.api_url,
+            node.token,
+            Profile(node.profile) if node.profile else None,
+            authorities.file_of(bases, table, number, place),
+        )
+        for place, node in enumerate(source.nodes)
     )
     can_be_asked = any(node.api_url for node in nodes)
     return SourceSettings(

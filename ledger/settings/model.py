@@ -43,6 +43,8 @@ class NodeSettings:
     token: str | None = field(default=None, repr=False)
     profile: Profile | None = None
     """The node's own profile, where it differs from its source's."""
+    api_ca_file: Path | None = None
+    """The certificate authority that alone is trusted, absolute: its own or its source's. None: the well-known ones."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Settings:
     policy: Policy
     api_keys: tuple[ApiKeySettings, ...]
     metrics_scope: MetricsScope
+    max_connections: int
     max_body_bytes: int
     rejected_bytes: int
     store_wait_seconds: float

@@ -11,6 +11,7 @@ from ledger.slices.form import EventLine, Slice, StateLine
 from ledger.slices.landing import Landing, Line, mixed_up
 from ledger.slices.reading import SliceFile
 from ledger.slices.renumbering import Kept, Moved, Shifted
+from ledger.store import identity
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 from ledger.store.recorder import Commit
@@ -64,6 +65,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
             done += len(part)
             progress(done, total)
         landing.finish()
+        identity.renew(commit.cursor)
         place = first.position if isinstance(numbering, Kept) else numbering.of(first.position)
         return Imported(
             checked.events,

@@ -20,6 +20,7 @@ from psycopg.rows import TupleRow, dict_row
 
 from ledger.domain.history import Event
 from ledger.errors import StoreFull, StoreUnavailable
+from ledger.store import seals
 from ledger.store.mapper import EventMapper
 from ledger.store.recorder import LedgerRecorder, StoredRow
 from ledger.store.seal import SealKey
@@ -82,6 +83,29 @@ class Ledger(Application[str]):
         """A connection of the pool whose rows are tuples, errors translated."""
         with translated(), self.events_recorder.connection() as connection:
             yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[psycopg.Connection[TupleRow]]:
+        """The same to learn what is kept in memory: should the ledger go back behind what was read, that shows.
+
+        One connection is to one server, whose last seal stands on all that was read before.
+        """
+        lineage = self.events_recorder.lineage
+        number = lineage.number
+        with self.connection() as connection:
+            yield connection
+            if (last := seals.last(connection)) is not None:
+                lineage.note(last, number)
+
+    @property
+    def lineage(self) -> int:
+        """Grows with each time that the ledger was found to have gone back: what was learnt before no longer stands."""
+        return self.events_recorder.lineage.number
+
+    def look(self) -> int:
+        """Find out whether it went back, and put that on record -> its lineage. Raises StoreUnavailable."""
+        with translated():
+            return self.events_recorder.look()
 
     def event(self, row: StoredRow) -> Event:
         """The event of a stored row. Raises UnreadableEvent, which names the position."""

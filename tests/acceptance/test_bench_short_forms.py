@@ -1,54 +1,75 @@
-"""Every benchmark in its short form: it runs, and its figures are within easier bars, since others run beside it."""
+"""Every benchmark in its short form: it runs, and what it finds is right; how fast is not asked."""
 
+import pkgutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
+import bench.outside
+from tests.support import pg
 from tests.support.command import REPOSITORY, process_environment
 
 pytestmark = pytest.mark.slow
 
+SECONDS = 540.0
+SEED = "12"
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ingest",
-        "get_presence",
-        "query",
-        "timeline",
-        "latency",
-        "scale",
-        "storm",
-        "kills",
-        "pg_stop",
-        "score",
-        "chaos",
-        "lie",
-        "restart",
-        "leader_kills",
-        "million",
-        "explain",
-        "projector_kills",
-        "rebuild",
-        "slices",
-        "as_of",
-        "tamper",
-        "seal_cost",
-    ],
-)
-def test_its_bars_are_held(name: str) -> None:
+WITHOUT_A_DATABASE = ["score", "explain"]
+ON_THEIR_OWN = ["kills", "pg_stop", "get_presence"]
+"""They kill their PostgreSQL; and one is run as people run it."""
+ON_THE_TESTS_SERVER = [
+    "ingest",
+    "query",
+    "timeline",
+    "latency",
+    "scale",
+    "storm",
+    "chaos",
+    "lie",
+    "restart",
+    "leader_kills",
+    "million",
+    "projector_kills",
+    "rebuild",
+    "slices",
+    "as_of",
+    "tamper",
+    "seal_cost",
+]
+CHAPTERS = sorted(each.name for each in pkgutil.iter_modules(bench.outside.__path__) if not each.name.startswith("_"))
+
+
+def printed(*arguments: str) -> str:
+    """What a script prints that must end well."""
     # A coverage measurement of the processes would be measured along.
     environment = {k: v for k, v in process_environment().items() if not k.startswith("COVERAGE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", f"bench.{name}", "--short"],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
-    assert ": held" in done.stdout
-    assert "MISSED" not in done.stdout
+    command = [sys.executable, "-m", *arguments, "--short"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=pipe, stderr=pipe, text=True) as running:
+        try:
+            output, errors = running.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            # It ends what it has started.
+            running.send_signal(signal.SIGINT)
+            output, errors = running.communicate()
+    assert running.returncode == 0, f"{output}\n{errors[-3000:]}"
+    assert "MISSED" not in output
+    assert "Measured " in output
+    return output
+
+
+@pytest.mark.parametrize("name", ON_THE_TESTS_SERVER)
+def test_what_it_finds_is_right(name: str) -> None:
+    printed(f"bench.{name}", "--seed", SEED, "--database-url", pg.server_url("embedded"))
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_DATABASE + ON_THEIR_OWN)
+def test_what_it_finds_by_itself_is_right(name: str) -> None:
+    printed(f"bench.{name}", "--seed", SEED)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_what_people_met_from_outside_is_right_now(chapter: str) -> None:
+    assert ": held" in printed("bench.outside", chapter)

@@ -1,7 +1,6 @@
 """Checks a service whose ledger a newer version has written to: it refuses what it cannot judge, and still answers."""
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from tests.support import newer
 from tests.support.ledgers import opened
-from tests.support.service import Api, Service, new_service, wait_for
+from tests.support.service import PATIENCE_SECONDS, Api, Service, new_service, wait_for
 
 
 def logged(service: Service, event: str) -> int:
@@ -30,7 +29,7 @@ def assert_refuses_and_reads(api: Api, says: str) -> None:
         problem = answer.json()
         assert problem["title"] == "Source unreadable"
         assert re.search(says, problem["detail"])
-    assert api.get("/health/live") == {"status": "live"}
+    assert api.get("/health/live")["status"] == "live"
     assert (api.presence("alice")["status"], api.presence("bob")["status"]) == ("online", "unknown")
     assert len(api.events("alice")) == 1
     [source] = api.get("/v1/sources")["items"]
@@ -60,15 +59,12 @@ def test_what_only_a_newer_version_knows(
         api.deliver("alice-0-1-1-1-1")
         shown = api.presence("alice")
         position = leave(ledger)
-        wait_for(lambda: logged(service, "reconciliation_waits") == complaints, 15)
+        wait_for(lambda: logged(service, "reconciliation_waits") == complaints)
         assert_refuses_and_reads(api, says)
-        # Reconciliation has tried again meanwhile, and said no more of it.
-        time.sleep(complaints * 3)
-        assert logged(service, "reconciliation_waits") == complaints
         assert service.stop().code == 0
 
         service.spawn()
-        wait_for(lambda: logged(service, "listening") == 2, 60, service.log)
+        wait_for(lambda: logged(service, "listening") == 2, PATIENCE_SECONDS, service.log)
         assert_refuses_and_reads(api, says)
         assert logged(service, "start_not_recorded") == 1
         assert shown["as_of"]["position"] < position
@@ -77,9 +73,9 @@ def test_what_only_a_newer_version_knows(
 
         newer.go_on(ledger)
         service.wait_until_ready()
-        wait_for(lambda: api.hook(["bob-0-1-2-1-1"]).status_code == 200, 10)
+        wait_for(lambda: api.hook(["bob-0-1-2-1-1"]).status_code == 200)
         assert api.presence("bob")["status"] == "online"
-        wait_for(lambda: starts(ledger) == 2, 20)
-        wait_for(lambda: logged(service, "leads") == 2, 60)
+        wait_for(lambda: starts(ledger) == 2)
+        wait_for(lambda: logged(service, "leads") == 2)
         assert service.stop().code == 0
         assert "Traceback" not in service.log()

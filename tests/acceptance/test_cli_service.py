@@ -21,7 +21,7 @@ def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=service.folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from ledger.store import postmaster
+from tests.support import pg
 from tests.support.checks import check_ledger
 from tests.support.external import ExternalPostgres
 from tests.support.load import Load
@@ -22,6 +23,7 @@ KILLS = 5
 @pytest.fixture
 def embedded(data_dir: Path, tmp_path: Path) -> Iterator[Service]:
     """A service on its own embedded PostgreSQL."""
+    pg.make_data_dir(data_dir)
     with new_service(tmp_path, data_dir) as service:
         yield service.start()
 
@@ -36,12 +38,12 @@ def check(service: Service, *loads: Load) -> None:
 
 
 def test_kill_at_any_instant_loses_nothing_answered(embedded: Service) -> None:
-    loads = []
+    loads, choice = [], random.Random(1)
     for number in range(KILLS):
         load = Load([(embedded.port, embedded.hook_path())], pairs=50, name=f"kill-{number}")
         with load:
             # Bounded by what was answered, so that an instant means the same on any machine.
-            load.wait_for(random.randint(1, 60))
+            load.wait_for(choice.randint(1, 60))
             embedded.kill()
             load.wait_for(1, "no connection")
         loads.append(load)
@@ -89,7 +91,7 @@ def test_the_embedded_postgresql_killed_is_started_again(
 def test_a_stop_while_the_embedded_postgresql_starts_leaves_none_of_it(data_dir: Path, tmp_path: Path) -> None:
     with new_service(tmp_path, data_dir) as service:
         service.spawn()
-        wait_for(lambda: (data_dir / "postgres.new").exists() or (data_dir / "postgres").exists(), 30)
+        wait_for(lambda: (data_dir / "postgres.new").exists() or (data_dir / "postgres").exists())
         ended = service.stop()
         assert (ended.code, "Traceback" in ended.log) == (0, False), ended.log
         assert list(postmaster.members(data_dir.resolve() / "postgres")) == []
@@ -130,7 +132,7 @@ def test_a_postgresql_that_stops_for_a_while_costs_nothing_answered(
                 assert (answer.status_code, answer.headers["retry-after"]) == (503, "1"), path
             external.start()
             load.wait_for(40)
-            wait_for(lambda: api.http.get("/health/ready").status_code == 200, 10)
+            wait_for(lambda: api.http.get("/health/ready").status_code == 200)
             nodes = api.get("/v1/sources")["items"][0]["nodes"]
             assert nodes[0]["since_start"]["refused_store_unavailable"] >= 4
         assert {post.status for post in load.posts} == {200, 503}
@@ -150,7 +152,7 @@ def test_a_stop_while_postgresql_is_away_ends_in_time(external: ExternalPostgres
             external.stop("immediate")
             load.wait_for(1, "refused")
             service.terminate()
-            assert service.wait(10).code == 0
+            assert service.wait().code == 0
         external.start()
         service.start()
         check(service, load)

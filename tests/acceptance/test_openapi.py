@@ -63,6 +63,7 @@ def test_every_route_is_described_with_an_example_of_each_answer(api: Api) -> No
 def test_the_page_shows_without_another_host(api: Api) -> None:
     page = api.http.get("/docs")
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert page.headers["content-security-policy"].count("'sha256-") == page.text.count("<script>") == 1
     assert "https://" not in page.text.partition("SwaggerUIBundle(")[0]
     for asset in ("/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"):
         assert asset in page.text

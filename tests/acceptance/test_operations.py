@@ -1,11 +1,16 @@
-"""Checks what a running service tells those who run it: health, metrics, sources, keys made and revoked."""
+"""Checks what a running service tells those who run it: health, metrics, sources, keys made and revoked, tiers set.
+
+It asks no node, so that nothing is recorded of a user but what is done here.
+"""
 
 import json
 import stat
 import subprocess
 import sys
 
-from tests.support.service import KEYS, Api, Service, wait_for
+import pytest
+
+from tests.support.service import KEYS, Api, Service, segment, wait_for
 
 
 def command(service: Service, *arguments: str) -> str:
@@ -16,7 +21,7 @@ def command(service: Service, *arguments: str) -> str:
         cwd=service.folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -25,7 +30,7 @@ def command(service: Service, *arguments: str) -> str:
 
 def test_health_needs_no_key(service: Service) -> None:
     with Api(service, None) as api:
-        assert api.get("/health/live") == {"status": "live"}
+        assert api.get("/health/live").keys() == {"status", "instance", "ledger"}
         ready = api.get("/health/ready")
         assert (ready["status"], ready["head"] >= 2) == ("ready", True)
 
@@ -56,11 +61,50 @@ def test_sources_as_the_ledger_has_them(api: Api) -> None:
 def test_a_key_made_by_the_command_works_until_it_is_revoked(service: Service) -> None:
     key = command(service, "keys", "create", "phone-app", "--scope", "read").split()[0]
     with Api(service, key) as api:
-        wait_for(lambda: api.http.get("/v1/presence").status_code == 200, 10)
+        wait_for(lambda: api.http.get("/v1/presence").status_code == 200)
         assert api.http.get("/v1/sources").status_code == 403
         command(service, "keys", "revoke", "phone-app")
-        wait_for(lambda: api.http.get("/v1/presence").status_code == 401, 10)
+        wait_for(lambda: api.http.get("/v1/presence").status_code == 401)
     assert key not in service.log()
+
+
+@pytest.mark.parametrize("uid", ["tiered", "a/b", "用户", ".."])
+def test_a_tier_is_an_event_of_the_user(api: Api, uid: str) -> None:
+    path = f"/v1/users/{segment(uid)}/tier"
+    for version, tier in enumerate(("vip", "cold", "normal", None), 1):
+        answer = api.http.put(path, json={"tier": tier})
+        [*_, event] = api.events(uid)
+        assert answer.json() == {"uid": uid, "tier": tier, "position": event["position"]}
+        told = {name: event[name] for name in ("kind", "verdict", "rule", "tier", "by", "version")}
+        assert told == {
+            "kind": "tier_set",
+            "verdict": "tier_set",
+            "rule": "tier_set_by_api",
+            "tier": tier,
+            "by": "admin",
+            "version": version,
+        }
+    # Nobody is observed by it.
+    presence = api.presence(uid)
+    assert (presence["status"], presence["reason"], presence["version"]) == ("unknown", "never_observed", 4)
+
+
+def test_a_tier_says_who_set_it(service: Service, api: Api) -> None:
+    key = command(service, "keys", "create", "on-call", "--scope", "admin").split()[0]
+    with Api(service, key) as other:
+        wait_for(lambda: other.http.get("/v1/sources").status_code == 200)
+        assert other.http.put("/v1/users/by/tier", json={"tier": "vip"}).status_code == 200
+    assert [event["by"] for event in api.events("by")] == ["on-call"]
+    assert key not in service.log()
+
+
+def test_a_tier_keeps_the_status(api: Api) -> None:
+    api.deliver("kept-0-1-1-1-1")
+    before = api.presence("kept")
+    api.http.put("/v1/users/kept/tier", json={"tier": "vip"})
+    after = api.presence("kept")
+    assert (after["status"], after["since"], after["cause"]) == ("online", before["since"], before["cause"])
+    assert after["version"] == before["version"] + 1
 
 
 def test_the_admin_key_is_the_data_folders_secret(service: Service) -> None:

@@ -171,3 +171,138 @@ def test_what_is_no_bearer_token_is_no_key(service: Service, header: str) -> Non
         answer = api.http.get("/v1/presence", headers={b"Authorization": header.encode()})
         problem(answer, 401)
         assert api.http.get("/v1/presence", headers={"Authorization": f"bearer {KEYS['read']}"}).status_code == 200
+
+
+EVERY_ROUTE = [
+    "/v1/users/{}/presence",
+    "/v1/users/{}/events",
+    "/v1/users/{}/timeline",
+    "/v1/users/{}/sessions",
+    "/v1/users/{}/explain",
+    "/v1/deliveries/{}",
+    "/v1/runs/{}",
+    "/v1/sources/{}/runs",
+    "/v1/presence?source={}",
+    "/v1/presence?after={}",
+    "/v1/presence?status={}",
+    "/v1/users/u/sessions?source={}",
+    "/v1/users/u/sessions?after={}",
+    "/v1/users/u/presence?at={}",
+    "/v1/users/u/events?after={}",
+    "/v1/users/u/events?from={}",
+    "/v1/users/u/explain?lang={}",
+    "/v1/ledger/events?after={}",
+    "/v1/drift?source={}",
+    "/v1/drift?node={}",
+    "/v1/drift?uid={}",
+    "/v1/drift?kind={}",
+    "/v1/drift?after={}",
+    "/v1/drift/summary?by={}",
+    "/v1/drift/summary?after={}",
+    "/v1/presence?{}=1",
+]
+
+
+@pytest.mark.parametrize("route", EVERY_ROUTE)
+def test_nul_and_what_is_no_text_is_nowhere_a_defect(service: Service, route: str) -> None:
+    """Refused in a filter or a cursor; a uid may be any text, and a name in a path that nothing has is not found."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    headers = {"Authorization": f"Bearer {KEYS['admin']}"}
+    for text in ("%00", "a%00b", "%ED%A0%80", "%FF"):
+        connection.request("GET", route.format(text), headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        may_be_any = "uid={" in route or "/users/{" in route
+        wanted = {200} if may_be_any else {404} if "{" in route.partition("?")[0] else {422}
+        if "source={" in route or "node={" in route:
+            # What is no UTF-8 in a query is read as replacement characters, which a name may hold.
+            wanted = {422} if "%00" in text else {200}
+        assert answer.status in wanted | ({400} if "%00" not in text else set()), (text, answer.status)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/live/", "/health/ready//", "/v1/presence/", "/v1/users/u/presence/", "/metrics/"]
+)
+def test_a_slash_at_the_end_is_taken_and_not_redirected(api: Api, path: str) -> None:
+    assert api.http.get(path, follow_redirects=False).status_code == 200
+
+
+def test_an_encoded_slash_is_part_of_a_name(api: Api) -> None:
+    assert api.http.get("/v1/runs/x%2F").status_code == 404
+    assert api.get("/v1/users/a%2F/presence")["uid"] == "a/"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/presence", "/v1/users/u/presence", "/docs", "/metrics", "/health/live", "/none", "/v1/runs/x"]
+)
+def test_no_answer_is_kept_or_taken_for_what_it_is_not(api: Api, path: str) -> None:
+    headers = api.http.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert ("script-src" in policy) == (path == "/docs")
+
+
+def test_a_query_of_the_largest_right_question_is_answered(api: Api) -> None:
+    uids = [f"{number:05}" + "é" * 500 for number in range(10_000)]
+    answer = api.http.post("/v1/presence/query", content=json.dumps({"uids": uids}))
+    assert (answer.status_code, len(answer.json()["items"])) == (200, 10_000)
+
+
+LARGE = 200_000
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ("{" + ",".join(f'"field-{number}":1' for number in range(LARGE // 4)) + "}", "body"),
+        ('{"uids":[' + ",".join(['"u"'] * 10_100) + "]}", "uids"),
+        ('{"uids":[' + ",".join(['""'] * LARGE) + "]}", "uids"),
+        ('{"uids":[' + ",".join(["1"] * LARGE) + "]}", "uids.0"),
+        ('{"uids":["u"],"at":[' + ",".join(["{}"] * LARGE) + "]}", "at"),
+        ('{"uids":["u"],"position":' + "1" * LARGE + "}", "position"),
+        ('{"uids":["u"],"at":' + "[" * LARGE, "body"),
+        ('{"uids":["u"],"' + "x" * LARGE + '":1}', "body"),
+        ('{"uids":["' + '\\"' * LARGE, "body"),
+        ("[" + ",".join(["[]"] * LARGE) + "]", "body"),
+    ],
+    ids=["fields", "uids", "empty uids", "numbers", "an instant", "digits", "depth", "a name", "no end", "a list"],
+)
+def test_a_large_body_that_is_no_question_is_refused_shortly(api: Api, body: str, field: str) -> None:
+    answer = api.http.post("/v1/presence/query", content=body)
+    assert fields(answer)[0] == field
+    assert len(answer.content) < 4096
+    answer = api.http.post("/v1/sources/main/reconcile", content=body)
+    assert answer.status_code == 422
+    assert len(answer.content) < 4096
+
+
+def test_errors_are_listed_up_to_ten_and_repeat_nothing_at_length(api: Api) -> None:
+    answer = api.http.post("/v1/presence/query", content=json.dumps({"uids": [1] * 3000}))
+    assert len(fields(answer)) == 10
+    assert "and 2,995 more" in answer.json()["detail"]
+    for path in (
+        f"/v1/presence?{'x' * 30_000}=1",
+        f"/v1/sources?{'x' * 30_000}=1",
+        "/v1/presence?" + "&".join(map(str, range(5000))),
+    ):
+        answer = api.http.get(path)
+        assert 1 <= len(fields(answer)) <= 10
+        assert len(answer.content) < 4096
+
+
+def test_who_has_no_key_is_counted_and_said(service: Service, api: Api) -> None:
+    def counted() -> dict[str, float]:
+        lines = api.http.get("/metrics").text.splitlines()
+        found = [line for line in lines if line.startswith("presence_ledger_requests_denied_total{")]
+        return {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in found}
+
+    before = counted()
+    for key, reason in ((None, "no_key"), ("no-such-key-at-all", "unknown_key"), (KEYS["read"], "scope_missing")):
+        with Api(service, key) as other:
+            other.http.get("/v1/sources")
+        assert counted()[reason] == before.get(reason, 0) + 1
+    assert '"request_denied"' in service.log()

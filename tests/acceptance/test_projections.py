@@ -8,9 +8,9 @@ import psycopg
 from typer.testing import Result
 
 from tests.support.command import call
-from tests.support.service import Api, Service, wait_for
+from tests.support.service import PATIENCE_SECONDS, Api, Service, wait_for
 
-SECONDS = 30.0
+SECONDS = PATIENCE_SECONDS
 FOLLOWING = ("drift", "sessions", "snapshots", "timeline")
 
 _UNKNOWN = """

@@ -1,4 +1,4 @@
-"""Checks the routes of reconciliation on a running service: runs, drifts, tiers, how sources fare."""
+"""Checks the routes of reconciliation on a running service: runs, drifts, how sources fare."""
 
 import json
 import subprocess
@@ -11,9 +11,9 @@ import httpx2
 import pytest
 
 from tests.support.im_node import ImNode, im_node
-from tests.support.service import MAIN, SECRET, Api, Service, new_service, segment, wait_for
+from tests.support.service import MAIN, PATIENCE_SECONDS, SECRET, Api, Service, new_service, wait_for
 
-SECONDS = 30.0
+SECONDS = PATIENCE_SECONDS
 UNREACHED = "http://127.0.0.1:9"
 TABLES = f"""
 [policy]
@@ -124,7 +124,10 @@ def test_runs_page_by_page_in_the_order_of_their_begin(api: Api) -> None:
     assert positions == sorted(set(positions))
     assert {run["source"] for run in listed} == {"main"}
     assert [run for run in listed if run["run"] in {each["run"] for each in made}] == made
-    assert api.get("/v1/sources/main/runs", after=positions[-1]) == {"items": [], "next": None}
+    # It may have begun another run meanwhile.
+    later = api.get("/v1/sources/main/runs", after=positions[-1])["items"]
+    assert all(run["position"] > positions[-1] for run in later)
+    assert api.get("/v1/sources/main/runs", after=10**15) == {"items": [], "next": None}
     assert api.get("/v1/sources/webhooks-only/runs") == {"items": [], "next": None}
 
 
@@ -163,60 +166,31 @@ def test_drifts_are_found_by_what_they_are(api: Api, node: ImNode) -> None:
 
 
 def test_drifts_are_counted(api: Api) -> None:
-    drifts = list(api.pages("/v1/drift"))
-    for names in (["kind"], ["hour", "state", "attributed_to"], ["node", "source", "node"]):
-        groups = list(api.pages("/v1/drift/summary", by=names, limit=1))
-        assert sum(group["open"] + group["closed"] for group in groups) == len(drifts)
-        assert groups == api.get("/v1/drift/summary", by=names)["items"]
+    def counted() -> bool:
+        """Whether list and sums agree; another drift may be found between the questions."""
+        sums = []
+        for names in (["kind"], ["hour", "state", "attributed_to"], ["node", "source", "node"]):
+            groups = list(api.pages("/v1/drift/summary", by=names, limit=1))
+            if groups != api.get("/v1/drift/summary", by=names)["items"]:
+                return False
+            sums.append(sum(group["open"] + group["closed"] for group in groups))
+        return sums == [len(list(api.pages("/v1/drift")))] * 3
+
+    wait_for(counted, SECONDS)
     for wrong in ({"by": "colour"}, {"after": "IQ"}, {"from": "2002-01-01T00:00:00Z", "to": "2001-01-01T00:00:00Z"}):
         assert api.http.get("/v1/drift/summary", params=wrong).status_code == 422
-
-
-@pytest.mark.parametrize("uid", ["tiered", "a/b", "用户", ".."])
-def test_a_tier_is_an_event_of_the_user(api: Api, uid: str) -> None:
-    path = f"/v1/users/{segment(uid)}/tier"
-    for version, tier in enumerate(("vip", "cold", "normal", None), 1):
-        answer = api.http.put(path, json={"tier": tier})
-        [*_, event] = api.events(uid)
-        assert answer.json() == {"uid": uid, "tier": tier, "position": event["position"]}
-        told = {name: event[name] for name in ("kind", "verdict", "rule", "tier", "by", "version")}
-        assert told == {
-            "kind": "tier_set",
-            "verdict": "tier_set",
-            "rule": "tier_set_by_api",
-            "tier": tier,
-            "by": "admin",
-            "version": version,
-        }
-    # Nobody is observed by it.
-    presence = api.presence(uid)
-    assert (presence["status"], presence["reason"], presence["version"]) == ("unknown", "never_observed", 4)
-
-
-def test_a_tier_says_who_set_it(service: Service, api: Api) -> None:
-    key = command(service, "keys", "create", "on-call", "--scope", "admin").stdout.split()[0]
-    with Api(service, key) as other:
-        wait_for(lambda: other.http.get("/v1/sources").status_code == 200, 10)
-        assert other.http.put("/v1/users/by/tier", json={"tier": "vip"}).status_code == 200
-    assert [event["by"] for event in api.events("by")] == ["on-call"]
-    assert key not in service.log()
-
-
-def test_a_tier_keeps_the_status(api: Api, node: ImNode) -> None:
-    api.deliver(node.connect("kept"))
-    before = api.presence("kept")
-    api.http.put("/v1/users/kept/tier", json={"tier": "vip"})
-    after = api.presence("kept")
-    assert (after["status"], after["since"], after["cause"]) == ("online", before["since"], before["cause"])
-    assert after["version"] == before["version"] + 1
 
 
 def test_a_source_that_fares_well_says_so(api: Api) -> None:
     def sources() -> Any:
         return {source["name"]: source for source in api.get("/v1/sources")["items"]}
 
-    wait_for(lambda: sources()["main"]["health"] == "good", SECONDS, sources)
-    source = sources()["main"]
+    def good() -> Any:
+        found = sources()
+        return found if found["main"]["health"] == "good" else None
+
+    found = wait_for(good, SECONDS, sources)
+    source, other = found["main"], found["webhooks-only"]
     [node] = source["nodes"]
     assert (source["reasons"], source["webhooks_silent"]) == ([], False)
     assert source["leader"] == api.get("/health/ready")["instance"]
@@ -225,7 +199,6 @@ def test_a_source_that_fares_well_says_so(api: Api) -> None:
     assert (health["breaker"], health["probe_reason"], health["failures_in_a_row"]) == ("closed", None, 0)
     assert health["calls"] > 0
     assert health["last_good_probe_at"]
-    other = sources()["webhooks-only"]
     assert (other["health"], other["nodes"][0]["api"]["configured"]) == ("unreconciled", False)
 
 
@@ -290,6 +263,6 @@ def command(service: Service, *arguments: str) -> subprocess.CompletedProcess[st
         cwd=service.folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )

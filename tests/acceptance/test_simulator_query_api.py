@@ -49,6 +49,7 @@ def test_status_and_connz_tell_who_is_connected() -> None:
         async with receiving() as receiver, running(receiver) as (simulation, client):
             url = simulation.api_urls["n1"]
             everybody = [person.uid for person in simulation.world.crowd.people]
+            simulation.calm(traffic=False)
 
             async def agree() -> bool:
                 truth = set(simulation.world.online())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import run_process
-from tests.support.service import KEYS, Api, Service, segment, wait_for
+from tests.support.service import KEYS, PATIENCE_SECONDS, Api, Service, segment, wait_for
 
 UID = "alice/用户"
 
@@ -14,7 +14,7 @@ UID = "alice/用户"
 def followed(api: Api, uid: str, what: str) -> Any:
     """A page, once nothing is left to be taken."""
     path = f"/v1/users/{segment(uid)}/{what}"
-    wait_for(lambda: api.get(path)["lag"] == 0, 30, api.service.log)
+    wait_for(lambda: api.get(path)["lag"] == 0, PATIENCE_SECONDS, api.service.log)
     return api.get(path)
 
 

@@ -15,7 +15,8 @@ from ledger.simulator.plan import NodePlan, Plan
 from ledger.simulator.runtime import Simulation
 from ledger.sources.wukongim.answers import Boot, Connections, OnlineRows, Unanswered
 from ledger.sources.wukongim.budget import Budget
-from ledger.sources.wukongim.client import QueryClient, QueryNode
+from ledger.sources.wukongim.client import QueryClient
+from ledger.sources.wukongim.query_node import QueryNode
 from tests.support.query_clients import no_pause
 from tests.unit.simulator_receiver import Receiver, receiving, run, until
 
@@ -53,15 +54,18 @@ async def asking(simulation: Simulation, name: str, profile: Profile, token: str
         await client.close()
 
 
-def lies_within(boot: Boot | Unanswered, booted: float) -> bool:
-    """Whether the node is said to have booted at that instant, Unix seconds."""
+def lies_within(boot: Boot | Unanswered, booted: tuple[float, float]) -> bool:
+    """Whether the node is said to have booted between these instants, Unix seconds."""
     assert isinstance(boot, Boot)
-    return boot.earliest / SECOND - GRAIN_SECONDS <= booted <= boot.latest / SECOND + GRAIN_SECONDS
+    earliest, latest = booted
+    return boot.earliest / SECOND - GRAIN_SECONDS <= latest and earliest <= boot.latest / SECOND + GRAIN_SECONDS
 
 
-def boot_of(simulation: Simulation, node: str) -> float:
-    """When the simulated node really booted, Unix seconds."""
-    return time.time() - simulation.elapsed + simulation.world.cluster.nodes[node].booted_at
+def boot_of(simulation: Simulation, node: str) -> tuple[float, float]:
+    """When the simulated node really booted, Unix seconds: not before the one and not after the other."""
+    before, elapsed, after = time.time(), simulation.elapsed, time.time()
+    booted_at = simulation.world.cluster.nodes[node].booted_at
+    return before - elapsed + booted_at, after - elapsed + booted_at
 
 
 @pytest.mark.parametrize(("profile", "token"), [(Profile.V2_2, TOKEN), (Profile.V2_2, ""), (Profile.V3, TOKEN)])
@@ -73,6 +77,7 @@ def test_it_hears_who_is_online(profile: Profile, token: str) -> None:
             asking(simulation, "n1", profile, token) as client,
         ):
             everybody = [person.uid for person in simulation.world.crowd.people]
+            simulation.calm(traffic=False)
 
             async def agree() -> bool:
                 truth = set(simulation.world.online())
@@ -96,6 +101,7 @@ def test_v2_lists_its_connections() -> None:
             running(receiver, token=TOKEN) as simulation,
             asking(simulation, "n1", Profile.V2_2, TOKEN) as client,
         ):
+            simulation.calm(traffic=False)
 
             async def agree() -> bool:
                 truth = set(simulation.world.online())

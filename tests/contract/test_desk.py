@@ -76,7 +76,7 @@ def post(ledger: Ledger, *items: str) -> None:
 
 
 def follow(ledger: Ledger, desk: Desk) -> None:
-    follower = Follower(ledger, [SOURCE])
+    follower = Follower(ledger, [SOURCE], lambda *_: None)
     while follower.follow({SOURCE: desk.source}):
         pass
     desk.follow()

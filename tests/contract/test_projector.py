@@ -179,5 +179,6 @@ def test_a_database_that_is_away_stops_nothing(ledger: Ledger, connection: Conne
 
     with pytest.raises(StoreUnavailable):
         projector(Slow()).round(connection)
+    connection.execute("RESET statement_timeout")
     follow_all(connection, projector(noted))
     assert noted.positions(connection) == list(range(1, head(ledger) + 1))

@@ -196,7 +196,9 @@ def test_a_grace_period_configured_meanwhile_holds_at_once(ledger: Ledger, datab
     assert offline == []
 
 
-def test_every_read_that_waits_hears_of_a_store_that_is_away() -> None:
+def test_every_read_that_waits_hears_of_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.readers.POOL_SECONDS", 0.1)
+
     async def question(reader: PresenceReader) -> list[Any]:
         return await asyncio.gather(*(reader.one(f"u{n}") for n in range(5)), return_exceptions=True)
 

@@ -241,7 +241,7 @@ def test_whoever_waits_for_too_long_gives_up(
             recorder.commit(patiently=patiently),
         ):
             raise AssertionError("nobody gets a lock that is held")
-        assert bound <= time.monotonic() - began < DEADLINE_SECONDS / 2
+        assert bound <= time.monotonic() - began < DEADLINE_SECONDS
     assert recorder.insert_events(stored("a", 1)) == [1]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,9 +17,17 @@ from ledger.store.ledger import Ledger
 from projections import sources
 from projections.sources import SourceUnreadable
 from tests.support import newer
-from tests.support.ledgers import SOURCE, Bounds, Instance, all_rows, configure, lock_held, opened, running
-
-pytestmark = pytest.mark.timeout(120)
+from tests.support.ledgers import (
+    DEADLINE_SECONDS,
+    SOURCE,
+    Bounds,
+    Instance,
+    all_rows,
+    configure,
+    lock_held,
+    opened,
+    running,
+)
 
 LEFT = [(newer.leave_an_event, newer.SAYS), (newer.configure, newer.SAYS_KEPT)]
 IDS = ["event", "state"]
@@ -53,7 +62,7 @@ def items(ledger: Ledger) -> list[str]:
 
 async def taken_again(instance: Instance, body: bytes) -> None:
     """Post until it is taken: for a moment a source is refused without a look."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         try:
             await instance.post(body)
@@ -75,7 +84,8 @@ def test_only_the_webhooks_of_a_source_that_cannot_be_read_are_refused(
     leave: Callable[[Ledger], int],
     says: str,
 ) -> None:
-    monkeypatch.setattr(refusals, "REMEMBERED_SECONDS", 2.0)
+    now = [1000.0]
+    monkeypatch.setattr(refusals, "time", SimpleNamespace(monotonic=lambda: now[0]))
     sent = [f"u-0-1-{number}-{number}-{number}" for number in range(1, 6)]
 
     async def run() -> list[BaseException | str]:
@@ -95,6 +105,7 @@ def test_only_the_webhooks_of_a_source_that_cannot_be_read_are_refused(
             assert loads.count(SOURCE) == 1
             assert instance.writer.is_alive()
             newer.go_on(ledger)
+            now[0] += refusals.REMEMBERED_SECONDS
             await taken_again(instance, b'["v-0-1-8-1-1"]')
             return answers
 
@@ -109,7 +120,7 @@ def test_only_the_webhooks_of_a_source_that_cannot_be_read_are_refused(
 def test_a_source_that_could_not_be_read_just_now_is_refused_without_the_lock(
     ledger: Ledger, database_url: str, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusals, "REMEMBERED_SECONDS", 60.0)
+    monkeypatch.setattr(refusals, "REMEMBERED_SECONDS", 3600.0)
     newer.configure(ledger)
     loads.clear()
 
@@ -123,7 +134,7 @@ def test_a_source_that_could_not_be_read_just_now_is_refused_without_the_lock(
                 waits = asyncio.create_task(instance.post(b'["u-0-1-1-1-1"]', source="other"))
                 await asyncio.wait([waits], timeout=0.2)
                 with pytest.raises(SourceUnreadable):
-                    await asyncio.wait_for(instance.post(b'["u-0-1-1-1-1"]'), 5)
+                    await asyncio.wait_for(instance.post(b'["u-0-1-1-1-1"]'), DEADLINE_SECONDS)
                 assert not waits.done()
             await waits
 

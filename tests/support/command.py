@@ -34,7 +34,7 @@ def run_process(*arguments: str, folder: Path, **variables: str) -> subprocess.C
         env=process_environment(**variables),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

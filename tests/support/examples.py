@@ -15,9 +15,11 @@ from typing import Any
 import psycopg
 
 from ledger.http import examples
+from ledger.http.bodies import TooSlow
+from ledger.http.problems import answer
 from tests.support.external import ExternalPostgres
 from tests.support.im_node import ImNode, im_node
-from tests.support.service import KEYS, SECRET, Api, Service, new_service, wait_for
+from tests.support.service import KEYS, PATIENCE_SECONDS, SECRET, Api, Service, new_service, wait_for
 
 FILE = Path(examples.__file__).with_suffix(".json")
 MAX_BODY = 1024
@@ -42,7 +44,7 @@ MASKS = (
     # How the last attempt failed depends on how far the stop had come.
     (re.compile(r'(PostgreSQL does not answer)(?:: (?:[^"\\]|\\.)*)?"'), r'\1"'),
 )
-SECONDS = 30.0
+SECONDS = PATIENCE_SECONDS
 
 RECONCILE = "POST /v1/sources/{source}/reconcile"
 RECONCILED = (
@@ -151,8 +153,12 @@ def _bad(service: Service, api: Api) -> Answers:
             "401": stranger.http.get("/v1/presence").json(),
             "403": reader.http.get("/v1/sources").json(),
             "422": api.http.get("/v1/presence?limit=0").json(),
+            "400": api.http.post("/v1/presence/query", content=b"[]", headers=_encoded("gzip")).json(),
+            "408": json.loads(bytes(answer(TooSlow()).body)),
+            "415": api.http.post("/v1/presence/query", content=b"[]", headers=_encoded("br")).json(),
         }
         hooks = {
+            "400": stranger.http.post(f"/hooks/main/n1/{SECRET}", content=b"[]").json(),
             "403": stranger.http.post("/hooks/main/n1/guessed-secret?event=user.onlinestatus", content=b"[]").json(),
             "413": stranger.hook(b" " * (MAX_BODY + 1)).json(),
         }
@@ -172,6 +178,10 @@ def _bad(service: Service, api: Api) -> Answers:
         "POST /v1/presence/query": {"413": api.http.post("/v1/presence/query", content=b" " * (MAX_BODY + 1)).json()},
         "POST /hooks/{source}/{node}/{secret}": hooks,
     }
+
+
+def _encoded(encoding: str) -> dict[str, str]:
+    return {"Content-Encoding": encoding}
 
 
 def masked(found: Any) -> Any:

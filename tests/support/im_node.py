@@ -10,6 +10,17 @@ from typing import Any, Literal
 
 Mode = Literal["truth", "401", "400", "500", "html", "half", "nobody", "slow"]
 
+WHOLE_ROW = {
+    "ip": "127.0.0.1",
+    "port": 40_000,
+    "last_activity": "2026-11-23T08:30:04Z",
+    "uptime": "3s",
+    "idle": "3s",
+    "device_id": "d1",
+    "version": 5,
+}
+"""What a row of `/connz` has besides."""
+
 LABELS = {0: "App(从)", 1: "Web(从)", 2: "PC(从)"}
 
 
@@ -69,7 +80,8 @@ class ImNode:
         self.asked.append(route)
         if route == "/varz":
             up = int(time.monotonic() - self._booted)
-            return 200, json.dumps({"server_id": str(self.node_id), "uptime": f"{up}s"})
+            said = {"server_id": str(self.node_id), "version": "", "connections": len(self.connections)}
+            return 200, json.dumps(said | {"uptime": f"{up}s"})
         match self.mode:
             case "401":
                 return 401, ""
@@ -83,7 +95,7 @@ class ImNode:
         answer: Any
         if route == "/connz":
             rows = [
-                {"id": number, "uid": uid, "device": LABELS.get(flag, "未知(从)"), "node_id": self.node_id}
+                WHOLE_ROW | {"id": number, "uid": uid, "device": LABELS.get(flag, "未知(从)"), "node_id": self.node_id}
                 for number, (uid, flag) in held
             ]
             answer = {"connections": rows, "total": len(rows), "offset": 0, "limit": 10**7}

@@ -8,6 +8,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.reconcile.replay import Replay, ReplayResult
 from ledger.sources.wukongim.recording import read_header, read_lines
+from tests.support.im_node import WHOLE_ROW
 
 STARTED_SECONDS = 1_800_000_000.5
 META = {"kind": "meta", "server": "v22", "started_at": STARTED_SECONDS}
@@ -42,7 +43,7 @@ def poll(t: float, rows: Mapping[str, int], asked: Sequence[str] = ("u",), **fie
 
 def varz(t: float, uptime: int, node: str = "n1", server_id: str = "1001", **fields: Any) -> dict[str, Any]:
     """A probe that was answered: the node has been up for so many seconds."""
-    body = json.dumps({"server_id": server_id, "uptime": f"{uptime}s"})
+    body = json.dumps({"server_id": server_id, "version": "", "connections": 1, "uptime": f"{uptime}s"})
     return _asked(t, node, "GET /varz", body) | fields
 
 
@@ -50,7 +51,10 @@ def connz(
     t: float, connections: Mapping[str, int], node: str = "n1", node_id: int = 1001, **fields: Any
 ) -> dict[str, Any]:
     """An answer of `/connz`: one connection of each user by its connId."""
-    rows = [{"uid": uid, "id": number, "device": "App(主)", "node_id": node_id} for uid, number in connections.items()]
+    rows = [
+        WHOLE_ROW | {"uid": uid, "id": number, "device": "App(主)", "node_id": node_id}
+        for uid, number in connections.items()
+    ]
     body = json.dumps({"connections": rows, "total": len(rows), "offset": 0, "limit": 100_000})
     return _asked(t, node, "GET /connz?limit=100000", body) | fields
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,7 +42,7 @@ def rows(*uids: str) -> Said:
     return said(200, json.dumps([{"uid": uid, "device_flag": 0, "online": 1} for uid in uids]))
 
 
-VARZ = said(200, '{"server_id":"1001","connections":1,"uptime":"1m2s"}')
+VARZ = said(200, '{"server_id":"1001","version":"","connections":1,"uptime":"1m2s"}')
 HTML = said(200, "<html><body>Bad gateway</body></html>", "text/html")
 HALF = Said(said(200, '[{"uid":"u1","device_flag":0,"online":1}]').raw[:-20], "close")
 HANG = Said(b"", "hang")
@@ -55,6 +56,7 @@ class Node:
 
     def __init__(self) -> None:
         self.port = 0
+        self.scheme = "http"
         self.asked: list[Question] = []
         self.answers: list[Said] = []
         self.answer: Callable[[Question], Said] = self._next
@@ -62,7 +64,7 @@ class Node:
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return f"{self.scheme}://{HOST}:{self.port}"
 
     def says(self, *answers: Said) -> None:
         self.answers = list(answers)
@@ -102,10 +104,11 @@ async def _read(reader: asyncio.StreamReader) -> Question | None:
 
 
 @asynccontextmanager
-async def listening(*answers: Said) -> AsyncIterator[Node]:
-    """A node that listens."""
+async def listening(*answers: Said, tls: ssl.SSLContext | None = None) -> AsyncIterator[Node]:
+    """A node that listens, behind TLS where that is given."""
     node = Node()
     node.says(*answers)
+    node.scheme = "http" if tls is None else "https"
     handlers: list[asyncio.Task[None]] = []
     writers: list[asyncio.StreamWriter] = []
 
@@ -113,7 +116,7 @@ async def listening(*answers: Said) -> AsyncIterator[Node]:
         writers.append(writer)
         handlers.append(asyncio.create_task(node.serve(reader, writer)))
 
-    server = await asyncio.start_server(accept, HOST, 0)
+    server = await asyncio.start_server(accept, HOST, 0, ssl=tls)
     node.port = server.sockets[0].getsockname()[1]
     try:
         yield node

@@ -9,10 +9,13 @@ from typing import Any
 from ledger.domain.observation import Instant
 from ledger.domain.profile import Profile
 from ledger.sources.wukongim.budget import Budget
-from ledger.sources.wukongim.client import QueryClient, QueryNode, TimeOuts
+from ledger.sources.wukongim.client import QueryClient
+from ledger.sources.wukongim.query_node import QueryNode, TimeOuts
 
 NOW = 1_795_000_000_000_000
 QUICK = TimeOuts(connect=0.2, call=0.2, connections=0.3, probe=0.1)
+PATIENT = TimeOuts(connect=60.0, call=60.0, connections=60.0, probe=60.0)
+"""More than a busy machine takes."""
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -45,7 +48,7 @@ async def asking(
         now,
         random=random or Random(1),
         sleep=sleep,
-        time_outs=time_outs or TimeOuts(),
+        time_outs=time_outs or PATIENT,
         **more,
     )
     try:

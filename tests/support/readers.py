@@ -12,11 +12,13 @@ from ledger.domain.observation import Instant
 from ledger.ingest.clock import Clock
 from projections.reader import LARGE_READS, PresenceReader
 
+POOL_SECONDS = 30.0
+
 
 @asynccontextmanager
 async def reading(url: str, now: Callable[[], Instant] | None = None) -> AsyncIterator[PresenceReader]:
     """A reader whose clock is the machine's, or this one."""
-    options: dict[str, Any] = {"timeout": 2.0, "kwargs": {"autocommit": True}, "open": False}
+    options: dict[str, Any] = {"timeout": POOL_SECONDS, "kwargs": {"autocommit": True}, "open": False}
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(url, min_size=1, max_size=2, **options)
     large: ConnectionPool[Connection[TupleRow]] = ConnectionPool(url, min_size=0, max_size=LARGE_READS, **options)
     async with pool:

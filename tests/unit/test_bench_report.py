@@ -33,6 +33,20 @@ def test_a_report_with_one_bar_missed_is_missed() -> None:
     assert Report("t", "s", ("x",), bars=bars[:1]).held
 
 
+def test_a_short_form_shows_speed_and_is_not_held_to_it() -> None:
+    right = Bar("lost", 0, 0, at_least=False)
+    slow = Bar("answered after", 9.0, 5, at_least=False, unit="s", speed=True)
+    report = Report("t", "s", ("x",), bars=[slow, right], notes=["seed 1"])
+    assert not report.held
+    report.leave_speed_out()
+    assert (report.held, report.bars) == (True, [right])
+    assert report.notes == ["answered after: 9 s, at most 5 s (not held to in the short form)", "seed 1"]
+    assert "MISSED" not in report.markdown()
+    lost = Report("t", "s", ("x",), bars=[right._replace(value=1)])
+    lost.leave_speed_out()
+    assert not lost.held
+
+
 def test_only_its_own_section_of_a_document_is_replaced(tmp_path: Path) -> None:
     document = tmp_path / "figures.md"
     document.write_text("a\n<!-- bench:one -->\nold\n<!-- end -->\nb\n<!-- bench:two -->\nkept\n<!-- end -->\n")

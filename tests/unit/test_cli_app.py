@@ -61,7 +61,7 @@ def test_help_lists_every_command_without_importing_one(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     assert set(done.stderr.split()) == {
         "ledger",
@@ -252,7 +252,7 @@ def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path: Path) -> None:
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     os.close(writing)
@@ -274,5 +274,5 @@ def test_ctrl_c_ends_the_process_quietly(tmp_path: Path) -> None:
     # Opening waits until the command opens its settings, which then waits for a text that never comes.
     with running, fifo.open("w"):
         running.send_signal(signal.SIGINT)
-        output, errors = running.communicate(timeout=60)
+        output, errors = running.communicate(timeout=120)
     assert (running.returncode, output, errors) == (130, "", "")

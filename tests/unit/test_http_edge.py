@@ -8,16 +8,19 @@ import pytest
 import structlog
 from fastapi.exceptions import RequestValidationError
 
+from ledger.domain.source import SourceState
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http import problems
 from ledger.http.auth import KeyRing, Keys, secret_matches
 from ledger.http.hooks import new_delivery_id
 from ledger.http.logs import configure_logging
+from ledger.http.outages import Outages
 from ledger.http.paging import from_cursor, number_from_cursor, to_cursor
 from ledger.http.problems import Problem
 from ledger.http.questions import UidQuery, parse
 from ledger.settings import ApiKeySettings
 from ledger.store.api_keys import key_hash
+from projections.sources import SourceUnreadable
 
 AT = "2026-11-23T08:20:46Z"
 FIXED = ApiKeySettings("app", frozenset({"read"}), "a-fixed-key")
@@ -106,14 +109,22 @@ def test_delivery_ids_are_version_7_and_ascend() -> None:
 def test_our_own_errors_are_problems_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
     try:
-        away = problems._ledger(None, StoreUnavailable("away"))  # type: ignore[arg-type]
-        other = problems._ledger(None, LedgerError("odd"))  # type: ignore[arg-type]
+        outages = Outages.none_yet()
+        away, _, unreadable, _, other = [
+            problems.of_ledger(error, outages, "/hooks/main/n1/x")
+            for error in [
+                *[StoreUnavailable("away")] * 2,
+                *[SourceUnreadable(SourceState("main"), "newer")] * 2,
+                LedgerError("odd"),
+            ]
+        ]
     finally:
         structlog.reset_defaults()
     assert (away.status_code, away.headers["retry-after"], other.status_code) == (503, "1", 500)
+    assert (unreadable.status_code, unreadable.headers["retry-after"]) == (503, "1")
     assert json.loads(bytes(away.body))["detail"] == "away"
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    assert [line["event"] for line in lines] == ["store_unavailable", "request_failed"]
+    assert [line["event"] for line in lines] == ["store_unavailable", "source_unreadable", "request_failed"]
 
 
 def test_the_log_for_people_is_no_json(capfd: pytest.CaptureFixture[str]) -> None:

@@ -54,14 +54,14 @@ def test_a_stop_tells_kept_connections_and_waits_for_them() -> None:
         with bind(ANY) as bound:
             serving = HttpServer(app, bound)
             serving.start()
-            connection = http.client.HTTPConnection("127.0.0.1", bound.getsockname()[1], timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", bound.getsockname()[1], timeout=60)
             said = [await asyncio.to_thread(post, connection)]
             stopping = asyncio.create_task(serving.stop())
             # The stop has begun, and the connection is still there.
             await asyncio.sleep(0)
             said.append(await asyncio.to_thread(post, connection))
             connection.close()
-            await asyncio.wait_for(stopping, 20)
+            await asyncio.wait_for(stopping, 60)
             return said
 
     def post(connection: http.client.HTTPConnection) -> str | None:
@@ -84,7 +84,7 @@ def test_a_stop_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", bound.getsockname()[1])
             writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nbody")
             await writer.drain()
-            await asyncio.wait_for(serving.stop(), 10)
+            await asyncio.wait_for(serving.stop(), 60)
             writer.close()
             del reader
 

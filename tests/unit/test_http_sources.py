@@ -76,6 +76,11 @@ def test_a_source_is_good_where_nothing_is_wrong() -> None:
         ({"": LED, "n1": GOOD}, {}, "n2: its query API has not answered yet"),
         (NOTED | {"": LED | {"webhooks_silent": True}}, {}, "webhooks have stopped while queries answer"),
         (
+            NOTED | {"": LED | {"profile_mismatches": {"n2": "offlines come alone", "gone": "too"}}},
+            {},
+            "n2: its profile is v2.2, but offlines come alone: set `profile` to the version that runs there",
+        ),
+        (
             NOTED | {"": LED | {"noted_at": to_text(NOW - round((LED_SECONDS + 1) * SECOND))}},
             {},
             "no instance has reconciled since 2027-01-15T07:59:49.000000Z",

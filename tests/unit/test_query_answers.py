@@ -21,8 +21,11 @@ from ledger.sources.wukongim.answers import (
 )
 
 T = 1_800_000_000 * SECOND
+NOT_ROWS = Unanswered("not a list of rows", answered=True)
+NOT_A_PAGE = Unanswered("not a list of connections with all that belongs to it", answered=True)
+NOT_VARZ = Unanswered("not a node's account of itself with its uptime", answered=True)
 REFUSED_TOKEN = Unanswered("401: the token is refused", answered=True)
-NO_JSON = Unanswered("no JSON", answered=True)
+NOT_JSON = Unanswered("not JSON", answered=True)
 
 
 def dumped(value: Any) -> bytes:
@@ -38,6 +41,9 @@ FAILURES = [
     pytest.param(400, b'{"msg":"peer failed [401]","status":400}', "400: peer failed [401]", id="400 with its message"),
     pytest.param(400, b'{"msg":"","status":400}', "400", id="400 with an empty message"),
     pytest.param(400, b'{"msg":7}', "400", id="400 with an odd message"),
+    pytest.param(
+        400, dumped({"msg": "\x1b]0;owned\x07\u202e"}), "400: \\x1b]0;owned\\x07\\u202e", id="control characters"
+    ),
     pytest.param(400, b"[]", "400", id="400 with a list"),
     pytest.param(500, b"<html>oops</html>", "500", id="500 with HTML"),
     pytest.param(503, b"\xff", "503", id="503 with no text"),
@@ -67,8 +73,8 @@ NONSENSE = [
 
 @pytest.mark.parametrize("body", NONSENSE)
 def test_what_is_no_json_is_no_answer(body: bytes) -> None:
-    assert read_online_status(200, body, {"u"}) == NO_JSON
-    assert read_uptime(200, body, T, T) == NO_JSON
+    assert isinstance(read_online_status(200, body, {"u"}), Unanswered)
+    assert isinstance(read_uptime(200, body, T, T), Unanswered)
     assert isinstance(read_connections(200, body), Unanswered)
 
 
@@ -85,32 +91,59 @@ def test_an_empty_answer_says_that_nobody_asked_about_is_connected(body: bytes) 
     assert read_online_status(200, body, {"u"}) == OnlineRows({})
 
 
-@pytest.mark.parametrize("body", [b'{"status":200}', b"{}", b'"u"', b"7", b"true", b'{"rows":[]}'])
-def test_what_is_no_list_is_no_answer(body: bytes) -> None:
-    """The object answers an empty list of users, which is never asked."""
-    assert read_online_status(200, body, {"u"}) == Unanswered("no list of rows", answered=True)
+ERRORS_IN_A_200 = [
+    pytest.param({"status": 400, "msg": "peer down"}, id="an error"),
+    pytest.param({}, id="an empty object"),
+    pytest.param({"status": 200}, id="the answer to an empty list, which is never asked about"),
+    pytest.param({"code": 0, "data": []}, id="an envelope around rows"),
+    pytest.param({"code": 0, "data": {"connections": [], "total": 0, "offset": 0, "limit": 9}}, id="around a page"),
+    pytest.param({"code": 0, "data": {"server_id": "1", "version": "", "connections": 0, "uptime": "3s"}}, id="varz"),
+    pytest.param("u", id="a text"),
+    pytest.param(7, id="a number"),
+    pytest.param(True, id="a truth"),
+]
+
+
+@pytest.mark.parametrize("answer", ERRORS_IN_A_200)
+def test_what_is_not_the_whole_form_is_not_an_answer(answer: Any) -> None:
+    body = dumped(answer)
+    assert read_online_status(200, body, {"u"}) == NOT_ROWS
+    assert read_connections(200, body) == NOT_A_PAGE
+    assert read_uptime(200, body, T, T) == NOT_VARZ
 
 
 @pytest.mark.parametrize(
     "odd",
     [
-        pytest.param(online("somebody else"), id="a uid not asked for"),
         pytest.param(online(None), id="no uid"),
         pytest.param(online(7), id="a number for a uid"),
         pytest.param(online(state=0), id="offline, which is never said"),
+        pytest.param(online(state=True), id="a truth for online"),
         pytest.param(online(state="1"), id="a text for online"),
-        pytest.param(online(flag=256), id="no device flag"),
+        pytest.param(online(flag=256), id="not a device flag"),
         pytest.param(online(flag=-1), id="a negative flag"),
         pytest.param(online(flag="0"), id="a text for a flag"),
         pytest.param(online(flag=True), id="a truth for a flag"),
         pytest.param(online(flag=None), id="no flag"),
+        pytest.param({"uid": "u", "online": 1}, id="a row without its flag"),
+        pytest.param({"uid": "u", "device_flag": 0}, id="a row that does not say online"),
         pytest.param({}, id="nothing"),
         pytest.param("u", id="a text"),
         pytest.param(None, id="null"),
     ],
 )
-def test_an_odd_row_is_left_out_and_counted(odd: Any) -> None:
-    assert read_online_status(200, dumped([odd, online()]), {"u": 1}) == OnlineRows({"u": {0: 1}}, odd=1)
+def test_one_row_without_its_form_makes_the_whole_answer_none(odd: Any) -> None:
+    """Whoever it was about would be taken to be offline."""
+    assert read_online_status(200, dumped([online(), odd]), {"u": 1}) == NOT_ROWS
+
+
+def test_rows_of_others_are_left_out_and_counted() -> None:
+    assert read_online_status(200, dumped([online("v"), online()]), {"u": 1}) == OnlineRows({"u": {0: 1}}, odd=1)
+
+
+def test_an_answer_about_others_alone_is_to_another_question() -> None:
+    reason = "an answer about others than those asked about"
+    assert read_online_status(200, dumped([online("v")]), {"u"}) == Unanswered(reason, answered=True)
 
 
 def test_unknown_fields_and_custom_flags_are_no_matter() -> None:
@@ -125,82 +158,164 @@ def listed(*rows: Any, **more: Any) -> bytes:
 
 
 def connected(uid: Any = "u", conn_id: Any = 5, device: Any = "App(从)", **more: Any) -> dict[str, Any]:
-    return {"uid": uid, "id": conn_id, "device": device, "ip": "10.0.0.1", **more}
+    return WHOLE_ROW | {"uid": uid, "id": conn_id, "device": device} | more
+
+
+WHOLE_ROW = {
+    "id": 5,
+    "uid": "u",
+    "ip": "10.0.0.1",
+    "port": 40_000,
+    "last_activity": "2026-11-23T08:30:04Z",
+    "uptime": "3s",
+    "idle": "3s",
+    "device": "App(从)",
+    "device_id": "d1",
+    "version": 4,
+}
 
 
 @pytest.mark.parametrize(
-    ("label", "flag"),
-    [
-        ("App(从)", 0),
-        ("App(主)", 0),
-        ("Web(从)", 1),
-        ("PC(从)", 2),
-        ("未知", None),
-        ("", None),
-        (None, None),
-        (7, None),
-    ],
+    ("label", "flag"), [("App(从)", 0), ("App(主)", 0), ("Web(从)", 1), ("PC(从)", 2), ("未知(从)", None), ("", None)]
 )
 def test_a_connection_with_what_its_label_tells(label: Any, flag: int | None) -> None:
     body = listed(connected(device=label, node_id=1001))
-    assert read_connections(200, body) == Connections([Connection("u", 5, flag, 1001)])
+    assert read_connections(200, body) == Connections([Connection("u", 5, flag, 1001, 3)])
+
+
+@pytest.mark.parametrize(("uptime", "seconds"), [("1h2m3s", 3723), ("", None), ("soon", None), ("101y", None)])
+def test_a_connection_says_how_long_it_has_been_open(uptime: str, seconds: int | None) -> None:
+    found = read_connections(200, listed(connected(uptime=uptime)))
+    assert isinstance(found, Connections)
+    assert [row.up_seconds for row in found.rows] == [seconds]
 
 
 def test_v1_names_no_node() -> None:
-    assert read_connections(200, listed(connected())) == Connections([Connection("u", 5, 0, None)])
+    assert read_connections(200, listed(connected())) == Connections([Connection("u", 5, 0, None, 3)])
+
+
+def test_a_node_without_connections() -> None:
+    """`total` counts sockets, also those that have not logged in."""
+    assert read_connections(200, listed()) == Connections([])
+    assert read_connections(200, listed(total=2)) == Connections([])
+
+
+PAGE = {"connections": [], "total": 0, "offset": 0, "limit": 100_000}
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b'{"connections":null}', b'{"connections":[]}', b'{"connections":[],"total":2}']
-)
-def test_a_node_without_connections(body: bytes) -> None:
-    """`total` counts sockets, so that it may be more than the list's length."""
-    assert read_connections(200, body) == Connections([])
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
+    "page",
     [
-        (b"[]", "no list of connections"),
-        (b"null", "no list of connections"),
-        (b'"u"', "no list of connections"),
-        (b'{"connections":{}}', "no list of connections"),
-        (b'{"connections":7}', "no list of connections"),
-        (b'{"connections":null,"total":3}', "a total without its connections"),
-        (listed(connected(), limit=1), "only a page of the connections: limit 1"),
-        (listed(connected(), offset=20), "only a page of the connections: limit 100000"),
+        *({name: value for name, value in PAGE.items() if name != left_out} for left_out in PAGE),
+        *(PAGE | {name: None} for name in PAGE),
+        PAGE | {"connections": {}},
+        PAGE | {"connections": 7},
+        PAGE | {"total": -1},
+        PAGE | {"total": "0"},
+        PAGE | {"total": 10**30},
+        [PAGE],
+        [],
+        None,
     ],
 )
-def test_a_list_that_is_none_or_not_whole_is_no_answer(body: bytes, reason: str) -> None:
-    assert read_connections(200, body) == Unanswered(reason, answered=True)
+def test_a_page_is_whole_or_it_is_not_an_answer(page: Any) -> None:
+    assert read_connections(200, dumped(page)) == NOT_A_PAGE
+
+
+@pytest.mark.parametrize(("more", "limit"), [({"limit": 1}, 1), ({"offset": 20}, 100_000)])
+def test_a_page_of_several_is_not_an_answer(more: dict[str, int], limit: int) -> None:
+    reason = f"only a page of the connections: limit {limit}"
+    assert read_connections(200, listed(connected(), **more)) == Unanswered(reason, answered=True)
 
 
 @pytest.mark.parametrize(
     "odd",
     [
-        pytest.param(connected(uid=""), id="an empty uid, of a socket that has not logged in"),
-        pytest.param(connected(uid=None), id="no uid"),
-        pytest.param(connected(conn_id="5"), id="a text for a connId"),
-        pytest.param(connected(conn_id=-5), id="a negative connId"),
-        pytest.param(connected(conn_id=None), id="no connId"),
-        pytest.param(connected(node_id="n1"), id="a text for a node"),
-        pytest.param(connected(node_id=-1), id="a negative node"),
-        pytest.param({}, id="nothing"),
-        pytest.param([], id="a list"),
-        pytest.param(None, id="null"),
+        *({name: value for name, value in WHOLE_ROW.items() if name != left_out} for left_out in WHOLE_ROW),
+        *(WHOLE_ROW | {name: None} for name in WHOLE_ROW),
+        connected(7),
+        connected(conn_id="5"),
+        connected(conn_id=-5),
+        connected(conn_id=10**30),
+        connected(device=7),
+        connected(node_id="n1"),
+        connected(node_id=-1),
+        {},
+        [],
+        None,
     ],
 )
-def test_an_odd_connection_is_left_out_and_counted(odd: Any) -> None:
-    assert read_connections(200, listed(odd, connected())) == Connections([Connection("u", 5, 0, None)], odd=1)
+def test_one_connection_without_its_form_makes_the_whole_answer_none(odd: Any) -> None:
+    assert read_connections(200, listed(connected(), odd)) == NOT_A_PAGE
 
 
-@pytest.mark.parametrize("body", [b"", b'{"connections":[{"uid":"u","id":', b'{"connections":' + b"[" * 100_000])
+@pytest.mark.parametrize("uid", ["", "a\0b", "x" * 1025], ids=["of a socket that has not logged in", "NUL", "too long"])
+def test_a_connection_of_nobody_whom_we_could_know_is_left_out_and_counted(uid: str) -> None:
+    body = listed(connected(uid), connected())
+    assert read_connections(200, body) == Connections([Connection("u", 5, 0, None, 3)], odd=1)
+
+
+def test_a_row_that_comes_twice_is_one_connection() -> None:
+    body = listed(connected(), connected(), connected(conn_id=6))
+    assert read_connections(200, body) == Connections([Connection("u", 5, 0, None, 3), Connection("u", 6, 0, None, 3)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "total", "believed"),
+    [(12, 10, True), (37, 24, True), (100, 0, True), (101, 0, False), (500, 100, True), (501, 100, False)],
+)
+def test_a_node_has_about_as_many_rows_of_its_own_as_sockets(rows: int, total: int, believed: bool) -> None:
+    """The first two were recorded; a crowd that goes at once is counted after its rows were written."""
+    of_others = [connected(conn_id=number, node_id=1002) for number in range(200)]
+    own = [connected(conn_id=number, node_id=1001) for number in range(rows)]
+    body = listed(*own, *of_others, total=total)
+    expected = Unanswered(f"{rows} connections of {total} sockets", answered=True)
+    answer = read_connections(200, body, 1001)
+    assert isinstance(answer, Connections) if believed else answer == expected
+    assert isinstance(read_connections(200, body), Connections)
+
+
+def test_a_page_of_more_rows_than_any_node_holds_is_not_decoded() -> None:
+    body = b'{"connections":[' + b"{}," * 1_000_001
+    assert read_connections(200, body) == Unanswered("more than 1,000,000 connections", answered=True)
+
+
+HUGE = b"1" * 5000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"connections":[],"total":%b,"offset":0,"limit":9}' % HUGE,
+        b'{"connections":[{"id":%b}],"total":1,"offset":0,"limit":9}' % HUGE,
+        b'{"server_id":%b,"version":"","connections":1,"uptime":"3s"}' % HUGE,
+        b'{"server_id":"1","version":"","connections":%b,"uptime":"3s"}' % HUGE,
+        b'[{"uid":"u","device_flag":%b,"online":1}]' % HUGE,
+        b'[{"uid":"u","device_flag":0,"online":%b}]' % HUGE,
+        b"[%b]" % HUGE,
+        HUGE,
+        b"[" + b"{}," * 1_000_000,
+        b'{"connections":[],"total":1e400,"offset":0,"limit":9}',
+        b'{"connections":[],"total":0,"offset":0,"limit":9,"more":' + b"[" * 100_000,
+        b'{"uptime":"3s","more":' + b'{"a":' * 100_000,
+        b'[{"uid":"\\ud800","device_flag":0,"online":1}]',
+    ],
+    ids=range(13),
+)
+def test_no_body_raises(body: bytes) -> None:
+    assert isinstance(read_online_status(200, body, {"u"}), Unanswered)
+    assert isinstance(read_connections(200, body), Unanswered)
+    assert isinstance(read_uptime(200, body, T, T), Unanswered)
+    assert isinstance(read_start_time(200, body), Unanswered)
+
+
+@pytest.mark.parametrize("body", [b"", b'{"connections":[{"uid":"u","id":'])
 def test_half_a_list_of_connections_is_no_answer(body: bytes) -> None:
-    assert read_connections(200, body) == NO_JSON
+    assert read_connections(200, body) == NOT_JSON
 
 
 def test_a_nodes_own_sockets_are_those_with_its_number_or_with_none() -> None:
-    mine, other, v1 = Connection("u", 1, 0, 1001), Connection("v", 2, 0, 1002), Connection("w", 3, 0, None)
+    mine, other, v1 = Connection("u", 1, 0, 1001, 3), Connection("v", 2, 0, 1002), Connection("w", 3, 0, None)
     found = Connections([mine, other, v1])
     assert found.own(1001) == [mine, v1]
     assert found.own(None) == [mine, other, v1]
@@ -208,42 +323,48 @@ def test_a_nodes_own_sockets_are_those_with_its_number_or_with_none() -> None:
 
 # GET /varz
 
+VARZ = {"server_id": "1001", "version": "", "connections": 7, "uptime": "3s"}
+
 
 @pytest.mark.parametrize(
     ("uptime", "seconds"),
     [("0s", 0), ("3s", 3), ("1m2s", 62), ("1h2m3s", 3723), ("2d1h0m5s", 176_405), ("1y0d0h0m0s", 31_536_000)],
 )
 def test_an_uptime_tells_when_a_node_booted(uptime: str, seconds: int) -> None:
-    body = dumped({"server_id": "1001", "uptime": uptime, "connections": 7})
+    body = dumped(VARZ | {"uptime": uptime})
     asked, answered = T, T + SECOND // 2
     boot = Boot(asked - (seconds + 1) * SECOND - LAG, answered - seconds * SECOND, 1001)
     assert read_uptime(200, body, asked, answered) == boot
 
 
-@pytest.mark.parametrize("server_id", [None, 1001, "n1", "", "0", "²"])
-def test_a_node_may_not_tell_its_number(server_id: Any) -> None:
-    boot = read_uptime(200, dumped({"server_id": server_id, "uptime": "3s"}), T, T)
+@pytest.mark.parametrize("server_id", ["n1", "", "0", "²", "-1", "1" * 20, "1" * 5000, str(2**63)])
+def test_a_node_may_not_tell_its_number(server_id: str) -> None:
+    boot = read_uptime(200, dumped(VARZ | {"server_id": server_id}), T, T)
     assert isinstance(boot, Boot)
     assert boot.node_id is None
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    "answer",
     [
-        ({}, "no uptime"),
-        ([], "no uptime"),
-        (None, "no uptime"),
-        ({"uptime": 7}, "no uptime"),
-        ({"uptime": ""}, "an uptime that is no duration"),
-        ({"uptime": "3.5s"}, "an uptime that is no duration"),
-        ({"uptime": "-3s"}, "an uptime that is no duration"),
-        ({"uptime": "3s1m"}, "an uptime that is no duration"),
-        ({"uptime": "soon"}, "an uptime that is no duration"),
-        ({"uptime": "9999999999s"}, "an uptime that is no duration"),
+        *({name: value for name, value in VARZ.items() if name != left_out} for left_out in VARZ),
+        *(VARZ | {name: None} for name in VARZ),
+        VARZ | {"server_id": 1001},
+        VARZ | {"uptime": 7},
+        [],
+        None,
     ],
 )
-def test_an_uptime_that_is_none(answer: Any, reason: str) -> None:
-    assert read_uptime(200, dumped(answer), T, T) == Unanswered(reason, answered=True)
+def test_a_node_that_does_not_tell_all(answer: Any) -> None:
+    assert read_uptime(200, dumped(answer), T, T) == NOT_VARZ
+
+
+@pytest.mark.parametrize(
+    "uptime", ["", "3.5s", "-3s", "3s1m", "soon", "9999999999s", "101y", "999999999y", "3" * 5000 + "s"]
+)
+def test_an_uptime_that_is_not_one(uptime: str) -> None:
+    body = dumped(VARZ | {"uptime": uptime})
+    assert read_uptime(200, body, T, T) == Unanswered("an uptime that is not a duration", answered=True)
 
 
 # GET /metrics
@@ -256,6 +377,7 @@ def test_an_uptime_that_is_none(answer: Any, reason: str) -> None:
         b"process_start_time_seconds 1800000000.00",
         b'process_start_time_seconds{node="1"} 1.8e9  ',
         b"# HELP process_start_time_seconds Start\ngo_goroutines 7\nprocess_start_time_seconds 1.8e+09\nmore 1\n",
+        b'process_start_time_seconds{job="a } b"} 1.8e9 1800000123000\n',
     ],
 )
 def test_metrics_tell_the_start_which_is_a_little_early(line: bytes) -> None:
@@ -271,6 +393,16 @@ def test_metrics_tell_the_start_which_is_a_little_early(line: bytes) -> None:
         b"process_start_time_seconds soon\n",
         b"process_start_time_seconds -1.8e9\n",
         b"process_start_time_seconds NaN\n",
+        b"process_start_time_seconds inf\n",
+        b"process_start_time_seconds 1e300\n",
+        b"process_start_time_seconds 1e11\n",
+        b"process_start_time_seconds_max 1.8e9\n",
+        b"process_start_time_seconds_max{} 1.8e9\n",
+        b"process_start_time_seconds1.8e9\n",
+        b"process_start_time_seconds 1.8e9 1 2\n",
+        b"process_start_time_seconds{ 1.8e9\n",
+        b"process_start_time_seconds{" * 60_000,
+        b"process_start_time_seconds{\n" * 60_000,
         b"process_start_time_seconds 1e999\n",
         b"process_start_time_seconds ..\n",
         b"process_start_time_seconds e+e\n",

@@ -9,11 +9,12 @@ from ledger.domain.profile import Profile
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled
 from ledger.domain.source import SourceState, evolve_source
 from ledger.reconcile.probes import FAILED_IN_A_ROW, NodeProbe, ProbeEvent
-from ledger.sources.wukongim.answers import Boot, Unanswered
+from ledger.sources.wukongim.answers import TOKEN_REFUSED, Boot, Unanswered
 
 T = 1_800_000_000 * SECOND
 REFUSED = Unanswered("ConnectError", refused=True)
 TIMED_OUT = Unanswered("TimeoutError")
+NOT_FOUND = Unanswered("404", answered=True)
 LONG_AGO = Boot(T - 1000 * SECOND, T - 998 * SECOND, 1001)
 
 
@@ -143,11 +144,23 @@ def test_another_instance_knows_that_somebody_did() -> None:
     known().another_instance().fails(REFUSED, REFUSED).then_down(since=1.0)
 
 
-def test_an_answer_of_no_use_is_a_sign_of_life() -> None:
-    useless = Unanswered("401: the token is refused", answered=True)
+@pytest.mark.parametrize("useless", [TOKEN_REFUSED, NOT_FOUND])
+def test_an_answer_of_no_use_is_a_sign_of_life(useless: Unanswered) -> None:
     known().fails(REFUSED, useless, REFUSED).then_nothing()
     known().fails(*[useless] * 10).then_nothing()
-    known().fails(REFUSED, REFUSED).then_down(since=1.0).fails(useless).then_settled()
+
+
+@pytest.mark.parametrize("useless", [TOKEN_REFUSED, NOT_FOUND])
+def test_a_node_that_gave_answers_of_no_use_alone_is_down_when_it_gives_none(useless: Unanswered) -> None:
+    Probing().fails(useless, REFUSED, REFUSED).then_down(since=1.0)
+    Probing().fails(useless, *[TIMED_OUT] * 5).then_down(since=4.0, reason="TimeoutError")
+
+
+def test_a_node_that_is_back_is_settled_by_any_answer_but_the_refusal_of_our_token() -> None:
+    """Nobody can look at who is still connected then, nor tell whether it has booted."""
+    known().fails(REFUSED, REFUSED).then_down(since=1.0).fails(NOT_FOUND).then_settled()
+    probing = known().fails(REFUSED, REFUSED).then_down(since=1.0).fails(*[TOKEN_REFUSED] * 10).then_nothing()
+    probing.answers(LONG_AGO).then_settled()
 
 
 def test_a_node_that_answers_as_before_is_settled() -> None:

@@ -5,14 +5,18 @@ from typing import Any, cast
 
 import msgspec
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from ledger.domain.history import SourceEvent
-from ledger.domain.observation import SECOND
+from ledger.domain.look import JudgedLook, Watch
+from ledger.domain.observation import SECOND, Claim, parse_item
 from ledger.domain.policy import Policy
-from ledger.domain.reconciled import BreakerClosed, SourceDark, SourceLit
+from ledger.domain.profile import Profile
+from ledger.domain.reconciled import BreakerClosed, Finding, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.desk import Desk
+from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.signs import Signs
 from ledger.reconcile.term import Term
 
@@ -122,15 +126,60 @@ def test_the_breaker_is_closed_when_its_time_is_over_and_not_by_a_clock() -> Non
     assert [type(event) for event in world.desk.events] == [BreakerClosed]
 
 
-def test_webhooks_that_stop_while_queries_answer_are_an_alarm() -> None:
+def ghosts(world: World, *uids: str) -> Verdicts:
+    """Looks that correct these users, who were online ten seconds ago, as no webhook told."""
+    agreed_at = world.wall - 10 * SECOND
+    finding = Finding("", "ghost", "corrected", agreed_at, world.wall, "sender")
+    return Verdicts([(uid, JudgedLook(Watch(0), msgspec.structs.replace(finding, uid=uid))) for uid in uids])
+
+
+def test_a_crowd_that_stays_connected_is_not_silence() -> None:
+    """Its onlines came in a burst when everything began; nobody comes or goes since."""
     world = World(dark_seconds=0)
     for _ in range(5):
         world.passes(2)
         world.webhook()
+    for _ in range(100):
+        world.passes(10)
+        asyncio.run(world.signs.polled())
+        assert not world.signs.health()[""]["webhooks_silent"]
+    assert world.signs.health()[""]["webhook_interval_seconds"] == 2.0
+
+
+def test_changes_that_only_looks_found_are_silence_until_a_webhook_comes() -> None:
+    world = World(dark_seconds=0)
+    world.passes(100)
+    world.signs.judged(ghosts(world, "u"))
+    world.passes(100)
     assert not world.signs.health()[""]["webhooks_silent"]
-    world.passes(200)
+    world.signs.judged(ghosts(world, "u", "v"))
+    with capture_logs() as logs:
+        for _ in range(3):
+            world.passes(100)
+            assert world.signs.health()[""]["webhooks_silent"]
+        world.webhook()
     assert not world.signs.health()[""]["webhooks_silent"]
-    asyncio.run(world.signs.polled())
-    health = world.signs.health()[""]
-    assert health["webhooks_silent"]
-    assert health["webhook_interval_seconds"] == 2.0
+    assert [line["event"] for line in logs] == ["webhooks_silent", "webhooks_heard"]
+    world.passes(1000)
+    assert not world.signs.health()[""]["webhooks_silent"]
+
+
+def test_a_wrong_profile_is_said_once_and_until_it_is_right() -> None:
+    world = World(dark_seconds=0)
+    state = msgspec.structs.replace(world.desk.source, node_profiles={"n1": Profile.V2_1, "n2": Profile.V2_2})
+    world.desk.source = state
+    for number in range(1, 9):
+        for node in ("n1", "n2"):
+            for item in (f"u-0-1-{number}-1-1", f"u-0-0-{number}-0-0"):
+                claim = parse_item(item)
+                assert isinstance(claim, Claim)
+                world.term.counts[node].hear(claim)
+    with capture_logs() as logs:
+        told = [world.signs.health()[""]["profile_mismatches"] for _ in range(3)]
+    words = "onlines count their own connection (15 of 15 signs), as in v1 or v2.2 or v3"
+    assert told == [{"n1": words}] * 3
+    assert [(line["event"], line["node"], line["profile"]) for line in logs] == [("profile_mismatch", "n1", "v2.1")]
+    world.desk.source = msgspec.structs.replace(state, node_profiles=dict.fromkeys(("n1", "n2"), Profile.V2_2))
+    with capture_logs() as logs:
+        assert world.signs.health()[""]["profile_mismatches"] == {}
+    assert [line["event"] for line in logs] == ["profile_matches"]

@@ -67,12 +67,19 @@ def test_only_200_is_a_delivery_and_no_redirect_is_followed(answer: Callable[[],
         events: list[SimulatedEvent] = []
         async with receiving(answer) as receiver:
             nodes = (NodePlan("n1", "secret"),)
-            plan = Plan(target=receiver.url, nodes=nodes, profile="v3", seconds=1.0, rate=50.0, seed=1)
-            summary = await Simulation(plan, events.append).run()
+            plan = Plan(target=receiver.url, nodes=nodes, profile="v3", seconds=None, rate=50.0, seed=1)
+            simulation = Simulation(plan, events.append)
+            task = asyncio.create_task(simulation.run())
+
+            async def dropped() -> bool:
+                return simulation.world.totals.dropped_batches > 0
+
+            await until(dropped)
+            simulation.stop()
+            summary = await task
             assert {path for _, path, _ in receiver.got} == {"/hooks/main/n1/secret?event=user.onlinestatus"}
         assert {event.answer for event in events if isinstance(event, Webhook)} == {recorded}
         assert summary.totals.accepted == 0
-        assert summary.totals.dropped_batches > 0
 
     run(test())
 
@@ -199,25 +206,30 @@ def test_a_node_is_killed_at_an_instant_of_the_callers_choosing_from_any_thread(
             async def announced() -> bool:
                 return simulation.world.totals.accepted > 0 and simulation.world.crowd.online_count() == 300
 
-            async def down() -> bool:
-                return "crash" in told and simulation.world.crowd.online_count() == 0
+            async def crashed() -> bool:
+                return "crash" in told
 
             async def back() -> bool:
-                return simulation.world.crowd.online_count() > 200
+                return "start" in told[told.index("crash") :] and simulation.world.crowd.online_count() > 200
+
+            async def down() -> bool:
+                return simulation.world.crowd.online_count() == 0
 
             await until(announced)
             with pytest.raises(PlanError, match="no node n9; there are: n1"):
                 simulation.crash("n9")
             await asyncio.to_thread(simulation.crash, "n1", down_seconds=0.3, returns=(0.8, 0.0, 0.3))
-            await until(down)
+            await until(crashed)
             await until(back)
-            simulation.shut_down("n1", down_seconds=0.1, returns=(1.0, 0.0, 0.1))
+            # So long that a busy machine, too, sees it down.
+            simulation.shut_down("n1", down_seconds=600.0, returns=(1.0, 0.0, 0.1))
             await until(down)
             simulation.calm(traffic=False)
             simulation.stop()
             await task
             spans = simulation.truth()
             assert len(spans) == 300
+            assert len({of_user[0][1] for of_user in spans.values()}) == 1  # the crash ended everybody's
             assert 200 < sum(len(of_user) > 1 for of_user in spans.values()) < 300
 
     run(test())

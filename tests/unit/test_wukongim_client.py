@@ -1,6 +1,7 @@
 """The live client of a node: its questions, and what it makes of every odd answer, none of which it raises."""
 
 import asyncio
+import json
 import logging
 import socket
 import threading
@@ -11,9 +12,9 @@ import pytest
 
 from ledger.domain.profile import Profile
 from ledger.sources.wukongim import client as client_module
-from ledger.sources.wukongim import exchange
 from ledger.sources.wukongim.answers import Boot, Connections, OnlineRows, Unanswered, read_online_status
 from ledger.sources.wukongim.client import CHUNK_USERS, LONGEST_REASON
+from tests.support.im_node import WHOLE_ROW
 from tests.support.query_api import (
     GARBAGE,
     HALF,
@@ -60,8 +61,9 @@ def test_nobody_is_asked_about_without_a_question() -> None:
 
 def test_connections_come_in_one_page() -> None:
     async def test() -> None:
-        body = '{"connections":[{"id":17,"uid":"u1","device":"App(从)","node_id":1001}],"total":1,"offset":0}'
-        async with listening(said(200, body)) as node, asking(node.url + "/") as client:
+        row = WHOLE_ROW | {"id": 17, "uid": "u1", "device": "App(从)", "node_id": 1001}
+        page = json.dumps({"connections": [row], "total": 1, "offset": 0, "limit": 10_000_000})
+        async with listening(said(200, page)) as node, asking(node.url + "/") as client:
             answer = await client.connections()
             assert isinstance(answer, Connections)
             assert [(row.uid, row.conn_id, row.device_flag, row.node_id) for row in answer.rows] == [
@@ -126,16 +128,16 @@ def test_an_empty_answer_is_an_answer_where_the_server_means_it(body: str) -> No
         (said(404, "404 page not found", "text/plain"), "404", 1),
         (said(302, Location="http://127.0.0.1:1/"), "302", 1),
         (said(204), "204", 1),
-        (HTML, "no JSON", 1),
-        (said(200, '[{"uid":"u1","dev'), "no JSON", 1),
-        (said(200, b"\xff\xfe"), "no JSON", 1),
-        (said(200, ""), "no JSON", 1),
+        (HTML, "not JSON", 1),
+        (said(200, '[{"uid":"u1","dev'), "not JSON", 1),
+        (said(200, b"\xff\xfe"), "not JSON", 1),
+        (said(200, ""), "not JSON", 1),
         (said(500, "boom"), "500", 3),
         (said(503, "x" * 200_000, "text/html"), "503", 3),
         (HALF, "the connection broke before the whole answer had come", 3),
         (RESET, "the connection broke before the whole answer had come", 3),
         (GARBAGE, "the connection broke before the whole answer had come", 3),
-        (said(200, b"no gzip", Content_Encoding="gzip"), "an answer in a broken encoding", 3),
+        (said(200, b"[]", Content_Encoding="gzip"), "an answer in an encoding that was not asked for", 1),
     ],
 )
 def test_an_odd_answer_is_none_and_is_asked_for_again_only_where_that_may_help(
@@ -145,7 +147,8 @@ def test_an_odd_answer_is_none_and_is_asked_for_again_only_where_that_may_help(
         async with listening(answer) as node, asking(node.url) as client:
             # Whoever gives an answer at all lives; a connection that broke tells nothing.
             answered = not reason.startswith(("the connection", "an answer"))
-            assert await client.online_status(["u1", "u2"]) == Unanswered(reason, answered=answered)
+            unanswered = Unanswered(reason, answered=answered, lasting=reason.startswith("an answer"))
+            assert await client.online_status(["u1", "u2"]) == unanswered
             assert len(node.asked) == requests
             health = client.health
             assert (health.last_reason, health.last_failure_at, health.failures_in_a_row) == (reason, NOW, 1)
@@ -158,7 +161,7 @@ def test_an_odd_answer_is_none_and_is_asked_for_again_only_where_that_may_help(
 def test_a_node_that_does_not_come_to_an_end_is_left_in_time(silence: Said) -> None:
     async def test() -> None:
         async with listening(silence) as node, asking(node.url, time_outs=QUICK) as client:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert await client.online_status(["u1"]) == Unanswered("timed out after 0.2 s")
                 assert await client.connections() == Unanswered("timed out after 0.3 s")
                 assert await client.probe() == Unanswered("timed out after 0.1 s")
@@ -171,7 +174,7 @@ def test_a_node_that_does_not_come_to_an_end_is_left_in_time(silence: Said) -> N
 def test_the_time_out_bounds_the_call_with_its_retries() -> None:
     async def test() -> None:
         async with listening(said(500), HANG) as node, asking(node.url, time_outs=QUICK) as client:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert await client.online_status(["u1"]) == Unanswered("timed out after 0.2 s")
             assert len(node.asked) == 2
 
@@ -269,13 +272,46 @@ def test_of_a_token_that_stands_where_a_message_is_cut_nothing_is_left(before: i
     run(test())
 
 
-def test_a_body_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "MAX_BODY_BYTES", 100_000)
+def test_a_body_is_read_no_further_than_the_longest_right_answer_to_what_was_asked() -> None:
+    async def test() -> None:
+        endless = said(200, b"[" + b" " * 20_000_000)
+        async with listening(endless) as node, asking(node.url) as client:
+            assert await client.online_status(["u1"]) == Unanswered("an answer of more than 4 MiB", lasting=True)
+            assert await client.probe() == Unanswered("an answer of more than 64 KiB", lasting=True)
+            assert len(node.asked) == 2
+            node.says(said(200, b" " * 5_000_000 + b"[]"))
+            assert await client.online_status([f"user-{number}" for number in range(1000)]) == OnlineRows({})
+        async with listening(endless) as node, asking(node.url, profile=Profile.V3) as client:
+            assert await client.probe() == Unanswered("an answer of more than 4 MiB", lasting=True)
+
+    run(test())
+
+
+def test_a_defect_in_reading_an_answer_fails_that_look_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def defect(*_: object) -> OnlineRows:
+        raise KeyError("a secret in the answer")
+
+    monkeypatch.setattr(client_module, "read_online_status", defect)
 
     async def test() -> None:
-        async with listening(said(200, b"[" + b" " * 1_000_000)) as node, asking(node.url) as client:
-            assert await client.connections() == Unanswered("an answer of more than 256 MiB")
-            assert len(node.asked) == 1
+        async with listening(rows("u1"), VARZ) as node, asking(node.url) as client:
+            expected = Unanswered("an answer that could not be read (KeyError)", answered=True)
+            assert await client.online_status(["u1"]) == expected
+            assert client.health.failures_in_a_row == 1
+            assert isinstance(await client.probe(), Boot)
+
+    run(test())
+
+
+def test_a_node_that_names_itself_has_about_as_many_rows_as_sockets() -> None:
+    async def test() -> None:
+        many = [WHOLE_ROW | {"id": number, "uid": "u1", "device": "App(从)", "node_id": 1001} for number in range(200)]
+        page = json.dumps({"connections": many, "total": 3, "offset": 0, "limit": 10_000_000})
+        async with listening(VARZ, said(200, page)) as node, asking(node.url) as client:
+            await client.probe()
+            assert await client.connections() == Unanswered("200 connections of 3 sockets", answered=True)
 
     run(test())
 

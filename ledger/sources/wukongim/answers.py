@@ -1,21 +1,41 @@
-"""What WuKongIM's query APIs answer, parsed. A failed or odd answer says nothing; it never means "all offline"."""
+"""What WuKongIM's query APIs answer, and what it says. A failed or odd answer says nothing, and never "all offline".
+
+An answer speaks only in the whole form that the versions send (`forms.py`), and within what was asked: an error that
+comes with a 200, an envelope around an answer, rows without a part, rows of others alone are no answer.
+"""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeVar
 
-import msgspec
-
-from ledger.domain.observation import MAX_DEVICE_FLAG, MAX_NUMBER, MAX_UID_BYTES, SECOND, Instant
+from ledger.domain.observation import MAX_NUMBER, MAX_UID_BYTES, SECOND, Instant
+from ledger.sources.wukongim.forms import (
+    NoForm,
+    read_connection_page,
+    read_message,
+    read_sample,
+    read_status_rows,
+    read_varz,
+)
 
 OK = 200
 EARLY = LAG = round(1.1 * SECOND)
 """By so much `/metrics` may be early and the uptime of `/varz` lag, beside its whole seconds (seen in recordings)."""
 
+LONGEST_UPTIME_SECONDS = 100 * 365 * 86400
+LATEST_START_SECONDS = 10**11
+
+OWN_ROWS_A_SOCKET, OWN_ROWS_BESIDE = 4, 100
+"""A node's own rows against `total`, its sockets: as many, in recordings, and up to 1.5 times as many in a v2 cluster
+after it lost a node. Both are counted one after another, so that a few, or a crowd that goes at once, lie between."""
+
 _LABELS = {"App": 0, "Web": 1, "PC": 2}
 _DURATION = re.compile(r"(?:([0-9]{1,9})y)?(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
 _DURATION_SECONDS = (365 * 86400, 86400, 3600, 60, 1)
-_STARTED = re.compile(rb"^process_start_time_seconds(?:\{[^}]*\})?\s+([0-9.eE+]{1,40})\s*$", re.MULTILINE)
+_SERVER_ID = re.compile(r"[0-9]{1,19}")
+_START_TIME = b"process_start_time_seconds"
+
+T = TypeVar("T")
 
 
 class Unanswered(NamedTuple):
@@ -26,6 +46,14 @@ class Unanswered(NamedTuple):
     """Nobody listens at the address."""
     answered: bool = False
     """Somebody did answer, if with nothing of use: the node lives."""
+    held_back: bool = False
+    """It was not asked at all, for what `reason` says of the questions before."""
+    lasting: bool = False
+    """To ask the same again at once would help nothing."""
+
+
+TOKEN_REFUSED = Unanswered("401: the token is refused", answered=True)
+"""The node lives, and answers no question."""
 
 
 class OnlineRows(NamedTuple):
@@ -43,6 +71,7 @@ class Connection(NamedTuple):
     device_flag: int | None
     node_id: int | None
     up_seconds: int | None = None
+    """How long it has been open; None where that is not said in a form that we know."""
 
 
 class Connections(NamedTuple):
@@ -66,142 +95,89 @@ class Boot(NamedTuple):
 
 def read_online_status(status: int, body: bytes, asked: Collection[str]) -> OnlineRows | Unanswered:
     """POST /user/onlinestatus: a row for each connection that is online; absence of a user we asked about is the answer
-    "offline". `null`, `[]` and the object that answers an empty list are empty."""
-    answer = _json(status, body)
-    if isinstance(answer, Unanswered):
-        return answer
-    if answer is None:
-        answer = []
-    if not isinstance(answer, list):
-        return Unanswered("no list of rows", answered=True)
+    "offline". `null` and `[]` are empty."""
+    found = _failed(status, body) if status != OK else _or_unanswered(read_status_rows(body))
+    if isinstance(found, Unanswered):
+        return found
     wanted = asked if isinstance(asked, set | frozenset | dict) else set(asked)
     rows: dict[str, dict[int, int]] = {}
     odd = 0
-    for row in answer:
-        uid, flag = (row.get("uid"), row.get("device_flag")) if isinstance(row, dict) else (None, None)
-        if not isinstance(uid, str) or uid not in wanted or not _is_flag(flag) or row.get("online") != 1:
+    for row in found:
+        if row.uid not in wanted:
             odd += 1
             continue
-        flags = rows.setdefault(uid, {})
-        flags[flag] = flags.get(flag, 0) + 1
+        flags = rows.setdefault(row.uid, {})
+        flags[row.device_flag] = flags.get(row.device_flag, 0) + 1
+    if odd and not rows:
+        return Unanswered("an answer about others than those asked about", answered=True)
     return OnlineRows(rows, odd)
 
 
-class _Page(msgspec.Struct, gc=False):
-    connections: list[msgspec.Raw] | None = None
-    total: int = 0
-    offset: int = 0
-    limit: int | None = None
-
-
-class _Row(msgspec.Struct, gc=False):
-    uid: str
-    id: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
-    device: Any = None
-    node_id: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)] | None = None
-    uptime: Any = None
-
-
-_page = msgspec.json.Decoder(_Page).decode
-_row = msgspec.json.Decoder(_Row).decode
-
-
-def read_connections(status: int, body: bytes) -> Connections | Unanswered:
+def read_connections(status: int, body: bytes, own: int | None = None) -> Connections | Unanswered:
     """GET /connz, asked with a limit above all that a node can hold, since there is no snapshot across pages.
 
-    Row by row and without the fields that nobody needs: a body of 100,000 rows is 40 MB.
+    `own` is the number of the node that answers, where that is known: of its rows there are no more than its sockets.
     """
-    if status != OK:
-        return _failed(status, body)
-    try:
-        page = _page(body)
-    except msgspec.ValidationError:
-        return Unanswered("no list of connections", answered=True)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Unanswered("no JSON", answered=True)
-    found = page.connections or []
-    if page.total and page.connections is None:
-        return Unanswered("a total without its connections", answered=True)
-    if page.offset != 0 or (page.limit is not None and len(found) >= page.limit):
+    page = _failed(status, body) if status != OK else _or_unanswered(read_connection_page(body))
+    if isinstance(page, Unanswered):
+        return page
+    if page.offset != 0 or len(page.connections) >= page.limit:
         return Unanswered(f"only a page of the connections: limit {page.limit}", answered=True)
-    rows: list[Connection] = []
+    of_node = sum(row.node_id in (None, own) for row in page.connections)
+    if of_node > OWN_ROWS_A_SOCKET * page.total + OWN_ROWS_BESIDE:
+        return Unanswered(f"{of_node:,} connections of {page.total:,} sockets", answered=True)
+    # A row that comes twice is one connection.
+    rows: dict[Connection, None] = {}
     odd = 0
-    for raw in found:
-        try:
-            row = _row(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            odd += 1
-            continue
+    for row in page.connections:
         if not row.uid or "\0" in row.uid or len(row.uid.encode()) > MAX_UID_BYTES:
             odd += 1
-            continue
-        label = row.device if isinstance(row.device, str) else ""
-        rows.append(
-            Connection(row.uid, row.id, _LABELS.get(label.partition("(")[0]), row.node_id, _seconds(row.uptime))
-        )
-    return Connections(rows, odd)
+        else:
+            flag = _LABELS.get(row.device.partition("(")[0])
+            rows[Connection(row.uid, row.id, flag, row.node_id, _seconds(row.uptime))] = None
+    return Connections(list(rows), odd)
 
 
 def read_uptime(status: int, body: bytes, asked_at: Instant, answered_at: Instant) -> Boot | Unanswered:
     """GET /varz: the uptime in whole seconds, as of some instant between the question and its answer."""
-    answer = _json(status, body)
+    answer = _failed(status, body) if status != OK else _or_unanswered(read_varz(body))
     if isinstance(answer, Unanswered):
         return answer
-    if not isinstance(answer, dict) or not isinstance(answer.get("uptime"), str):
-        return Unanswered("no uptime", answered=True)
-    seconds = _seconds(answer["uptime"])
-    if seconds is None:
-        return Unanswered("an uptime that is no duration", answered=True)
-    up = seconds * SECOND
-    server_id = answer.get("server_id")
-    node_id = int(server_id) if isinstance(server_id, str) and server_id.isdecimal() else None
-    return Boot(asked_at - up - SECOND - LAG, answered_at - up, node_id or None)
+    up = _seconds(answer.uptime)
+    if up is None:
+        return Unanswered("an uptime that is not a duration", answered=True)
+    node_id = int(answer.server_id) if _SERVER_ID.fullmatch(answer.server_id) else 0
+    known = node_id if 0 < node_id <= MAX_NUMBER else None
+    return Boot(asked_at - (up + 1) * SECOND - LAG, answered_at - up * SECOND, known)
 
 
-def _seconds(uptime: object) -> int | None:
-    """The seconds of `1h2m3s`; None where it is no duration."""
-    match = _DURATION.fullmatch(uptime) if isinstance(uptime, str) and uptime else None
-    if match is None:
+def _seconds(uptime: str) -> int | None:
+    """The seconds of `1h2m3s`; None where it is not a duration of some years at most."""
+    match = _DURATION.fullmatch(uptime)
+    if match is None or not uptime:
         return None
-    return sum(int(number or 0) * unit for number, unit in zip(match.groups(), _DURATION_SECONDS, strict=True))
+    seconds = sum(int(number or 0) * unit for number, unit in zip(match.groups(), _DURATION_SECONDS, strict=True))
+    return seconds if seconds <= LONGEST_UPTIME_SECONDS else None
 
 
 def read_start_time(status: int, body: bytes) -> Boot | Unanswered:
     """GET /metrics: the process's start, Unix seconds, which is a little before the boot."""
     if status != OK:
         return _failed(status, body)
-    match = _STARTED.search(body)
-    try:
-        started = None if match is None else round(float(match[1]) * SECOND)
-    except (ValueError, OverflowError):
-        started = None
-    if started is None:
+    seconds = read_sample(body, _START_TIME)
+    if seconds is None or not 0 <= seconds < LATEST_START_SECONDS:
         return Unanswered("no process_start_time_seconds", answered=True)
+    started = round(seconds * SECOND)
     return Boot(started, started + EARLY)
 
 
-def _json(status: int, body: bytes) -> Any:
-    """The value in a good answer, or Unanswered."""
-    if status != OK:
-        return _failed(status, body)
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Unanswered("no JSON", answered=True)
+def _or_unanswered(read: T | NoForm) -> T | Unanswered:
+    return Unanswered(read.reason, answered=True) if isinstance(read, NoForm) else read
 
 
 def _failed(status: int, body: bytes) -> Unanswered:
     if status == 401:
-        return Unanswered("401: the token is refused", answered=True)
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        answer = None
-    message = answer.get("msg") if isinstance(answer, dict) else None
+        return TOKEN_REFUSED
     # Not cut here: half a token that it quotes would no longer be found.
-    reason = f"{status}: {message}" if isinstance(message, str) and message else str(status)
-    return Unanswered(reason, answered=True)
-
-
-def _is_flag(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_DEVICE_FLAG
+    message = read_message(body)
+    return Unanswered(f"{status}: {message}" if message else str(status), answered=True)

@@ -4,12 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple, TypeVar
 
 import httpx2
-import msgspec
+import structlog
 
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND, Instant
@@ -26,7 +25,9 @@ from ledger.sources.wukongim.answers import (
 )
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.exchange import Answer, Exchange, may_pass
-from ledger.sources.wukongim.node_breaker import BreakerState, NodeBreaker
+from ledger.sources.wukongim.forms import CONNECTIONS_BYTES, METRICS_BYTES, VARZ_BYTES, status_bytes
+from ledger.sources.wukongim.node_breaker import NodeBreaker
+from ledger.sources.wukongim.query_node import NodeHealth, QueryNode, TimeOuts
 from ledger.text import shortened
 
 CHUNK_USERS = 1000
@@ -47,54 +48,14 @@ THREAD_BYTES = 262_144
 
 T = TypeVar("T")
 
-
-class TimeOuts(NamedTuple):
-    """Seconds; of a whole call with its retries, save `connect`."""
-
-    connect: float = 2.0
-    """A second try of a lost first packet included, on any network that a cluster is reached by."""
-    call: float = 5.0
-    """A thousand users are answered in milliseconds; who needs longer is in trouble, and other looks wait."""
-    connections: float = 20.0
-    """100,000 rows are some 25 MB, which a busy node needs seconds to make."""
-    probe: float = 1.0
-    """Probes follow each other by a second."""
-
-
-@dataclass(frozen=True)
-class QueryNode:
-    """The node to be asked. Without an `api_url`, or with one that is no address, every call says so."""
-
-    name: str
-    api_url: str | None = field(repr=False)
-    token: str | None = field(repr=False)
-    profile: Profile
-
-
-class NodeHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the questions to a node. `calls` counts requests, retries and probes included.
-
-    The other numbers and instants are of calls without probes, which have their own two fields.
-    """
-
-    last_good_at: Instant | None
-    last_failure_at: Instant | None
-    failures_in_a_row: int
-    last_reason: str | None
-    """Of the last failure, in words."""
-    calls: int
-    users_asked: int
-    breaker: BreakerState
-    breaker_open_until: Instant | None
-    last_good_probe_at: Instant | None
-    probe_reason: str | None
-    """Why the last probe failed; None where it was good."""
+log = structlog.get_logger()
 
 
 class _Question(NamedTuple):
     method: str
     route: str
     seconds: float
+    most_bytes: int
     users: int = 0
     content: bytes | None = None
 
@@ -126,13 +87,15 @@ class QueryClient:
         self._random = random or Random()  # noqa: S311
         self._time_outs = time_outs
         self._breaker = NodeBreaker(monotonic, self._random)
-        self._exchange = Exchange(node.api_url, node.token, time_outs.connect, transport)
+        self._exchange = Exchange(node.api_url, node.token, time_outs.connect, transport, ca_file=node.ca_file)
         self._calls = self._users_asked = 0
         self._last_good_at: Instant | None = None
         self._last_failure_at: Instant | None = None
         self._last_reason: str | None = None
         self._last_good_probe_at: Instant | None = None
         self._probe_reason: str | None = None
+        self._node_id: int | None = None
+        """The node's number in its cluster, as it said last."""
 
     @property
     def chunk_users(self) -> int:
@@ -167,15 +130,17 @@ class QueryClient:
             return OnlineRows({}, 0)
         asked = frozenset(uids)
         content = json.dumps(list(uids), separators=(",", ":")).encode()
-        question = _Question("POST", "/user/onlinestatus", self._time_outs.call, len(uids), content)
+        most_bytes = status_bytes(content, len(uids))
+        question = _Question("POST", "/user/onlinestatus", self._time_outs.call, most_bytes, len(uids), content)
         return await self._ask(question, lambda answer, _, __: read_online_status(answer.status, answer.body, asked))
 
     async def connections(self) -> Connections | Unanswered:
         """All connections of the node in one page: v1 and v2 only."""
         if self.node.profile is Profile.V3:
             return Unanswered("v3 lists no connections")
-        question = _Question("GET", f"/connz?limit={CONNECTIONS_LIMIT}", self._time_outs.connections)
-        return await self._ask(question, lambda answer, _, __: read_connections(answer.status, answer.body))
+        route, seconds, own = f"/connz?limit={CONNECTIONS_LIMIT}", self._time_outs.connections, self._node_id
+        question = _Question("GET", route, seconds, CONNECTIONS_BYTES)
+        return await self._ask(question, lambda answer, _, __: read_connections(answer.status, answer.body, own))
 
     async def boot(self) -> Boot | Unanswered:
         """When the node booted."""
@@ -208,12 +173,17 @@ class QueryClient:
         await self._exchange.close()
 
     def _boot_question(self, seconds: float) -> _Question:
-        return _Question("GET", "/metrics" if self.node.profile is Profile.V3 else "/varz", seconds)
+        if self.node.profile is Profile.V3:
+            return _Question("GET", "/metrics", seconds, METRICS_BYTES)
+        return _Question("GET", "/varz", seconds, VARZ_BYTES)
 
     def _read_boot(self, answer: Answer, asked_at: Instant, answered_at: Instant) -> Boot | Unanswered:
         if self.node.profile is Profile.V3:
             return read_start_time(answer.status, answer.body)
-        return read_uptime(answer.status, answer.body, asked_at, answered_at)
+        boot = read_uptime(answer.status, answer.body, asked_at, answered_at)
+        if isinstance(boot, Boot):
+            self._node_id = boot.node_id
+        return boot
 
     async def _ask(self, question: _Question, read: _Read[T]) -> T | Unanswered:
         if self._exchange.problem is not None:
@@ -240,9 +210,11 @@ class QueryClient:
 
     def _held_back(self) -> Unanswered:
         seconds = self._breaker.open_seconds()
-        if not seconds:
-            return Unanswered("circuit half open: another call tries whether the node answers")
-        return Unanswered(f"circuit open until {to_text(self._now() + round(seconds * SECOND))}")
+        if seconds:
+            what = f"not asked until {to_text(self._now() + round(seconds * SECOND))}"
+        else:
+            what = "not asked while another call tries whether it answers"
+        return Unanswered(f"{self._last_reason or 'its calls failed'} ({what})", held_back=True)
 
     def _failed(self, unanswered: Unanswered) -> Unanswered:
         self._last_failure_at, self._last_reason = self._now(), unanswered.reason
@@ -263,7 +235,9 @@ class QueryClient:
                     answer, asked_at, began = late, self._now(), self._monotonic()
                     self._calls += 1
                     self._users_asked += question.users
-                    answer = await self._exchange.ask(question.method, question.route, question.content)
+                    answer = await self._exchange.ask(
+                        question.method, question.route, question.content, most_bytes=question.most_bytes
+                    )
                     elapsed = self._monotonic() - began
                     if not may_pass(answer):
                         break
@@ -273,10 +247,14 @@ class QueryClient:
             return answer
         # By the monotonic clock, since the other one may be set in between.
         answered_at = asked_at + round(elapsed * SECOND)
-        if len(answer.body) > THREAD_BYTES:
-            result = await asyncio.to_thread(read, answer, asked_at, answered_at)
-        else:
-            result = read(answer, asked_at, answered_at)
+        try:
+            if len(answer.body) > THREAD_BYTES:
+                result = await asyncio.to_thread(read, answer, asked_at, answered_at)
+            else:
+                result = read(answer, asked_at, answered_at)
+        except Exception as error:  # a defect of ours: one answer says nothing, and the others go on
+            log.exception("answer_unreadable", node=self.node.name, route=question.route)
+            return Unanswered(f"an answer that could not be read ({type(error).__name__})", answered=True)
         return self._without_secrets(result)
 
     async def _back_off(self, attempt: int) -> None:

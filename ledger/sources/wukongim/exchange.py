@@ -1,5 +1,7 @@
 """One question to a node over HTTP and its whole answer, or in words why there is none; no word of it is a secret."""
 
+import asyncio
+import contextlib
 import errno
 import io
 import logging
@@ -8,24 +10,18 @@ import socket
 import ssl
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx2
 
 from ledger.sources.wukongim.answers import OK, Unanswered
-
-MIB = 1_048_576
-
-MAX_BODY_BYTES = 256 * MIB
-"""A million rows of `/connz`, ten times the largest node we know of; a larger body would endanger the service."""
-
-MAX_ERROR_BYTES = 65_536
-"""Enough for a message; of a longer error the rest is not read."""
+from ledger.sources.wukongim.forms import ERROR_BYTES, MIB
 
 LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=30.0)
 """The budget bounds the calls. No call waits for another one's connection: a probe must not look timed out for it."""
 
-TOO_LARGE = Unanswered(f"an answer of more than {MAX_BODY_BYTES // MIB} MiB")
+IDENTITY = "identity"
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
@@ -43,7 +39,7 @@ def may_pass(answer: Answer | Unanswered) -> bool:
     """Whether asking again may help: a broken connection or a server's own error, not a refusal of the question."""
     if isinstance(answer, Answer):
         return answer.status >= httpx2.codes.INTERNAL_SERVER_ERROR
-    return answer != TOO_LARGE
+    return not answer.lasting
 
 
 class Exchange:
@@ -55,6 +51,8 @@ class Exchange:
         token: str | None,
         connect_seconds: float,
         transport: httpx2.AsyncBaseTransport | None = None,
+        *,
+        ca_file: Path | None = None,
     ) -> None:
         for name in ("httpx2", "httpcore2"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -62,23 +60,32 @@ class Exchange:
         self._address = api_url.rstrip("/") if api_url else ""
         self.problem = _address_problem(api_url)
         """Why no question can be sent at all."""
-        headers = {"User-Agent": "presence-ledger", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": "presence-ledger", "Accept-Encoding": IDENTITY}
         if token and _TOKEN.fullmatch(token):
             headers["token"] = token
         elif token and self.problem is None:
             self.problem = Unanswered("the token holds characters that cannot be sent in a header")
+        trusted = _well_known() if ca_file is None else _private(ca_file)
+        if trusted is None and self.problem is None:
+            self.problem = Unanswered("the certificates of api_ca_file cannot be read")
         self._http = httpx2.AsyncClient(
             headers=headers,
             timeout=httpx2.Timeout(None, connect=connect_seconds),
             limits=LIMITS,
             follow_redirects=False,
             trust_env=False,
-            verify=_tls(),
+            verify=trusted or _well_known(),
             transport=transport,
         )
 
-    async def ask(self, method: str, route: str, content: bytes | None = None) -> Answer | Unanswered:
-        """Send one request and read its whole answer; the caller bounds the time."""
+    async def ask(
+        self, method: str, route: str, content: bytes | None = None, *, most_bytes: int
+    ) -> Answer | Unanswered:
+        """Send one request and read its whole answer, of so many bytes at most; the caller bounds the time.
+
+        Whatever becomes of the request is a value: under load the library and the event loop beneath it fail in ways
+        of their own, as with an AttributeError where a connection is reset while it is being made.
+        """
         if self.problem is not None:
             return self.problem
         if self._http.is_closed:
@@ -86,12 +93,15 @@ class Exchange:
         headers = {"Content-Type": "application/json"} if content is not None else None
         try:
             async with self._http.stream(method, self._address + route, content=content, headers=headers) as response:
-                return await _whole(response)
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError, RuntimeError) as error:
+                return await _whole(response, most_bytes)
+        except Exception as error:  # noqa: BLE001  (one request failed, and no more)
+            _give_way_to_cancellation(error)
             return self._in_words(error)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        """Give the connections up, however that fails: nothing is asked over them again."""
+        with contextlib.suppress(Exception):
+            await self._http.aclose()
 
     def _in_words(self, error: Exception) -> Unanswered:
         """The library's own texts stay out: they may quote the address or a header."""
@@ -100,25 +110,39 @@ class Exchange:
                 return Unanswered(f"no connection within {self._connect_seconds:g} s")
             case httpx2.ConnectError():
                 return _not_connected(error)
-            case httpx2.DecodingError():
-                return Unanswered("an answer in a broken encoding")
-            case httpx2.RemoteProtocolError() | httpx2.NetworkError() | httpx2.TimeoutException():
+            case httpx2.RemoteProtocolError() | httpx2.NetworkError() | httpx2.TimeoutException() | AttributeError():
+                # uvloop leaves a connection that was reset at once without its socket, which the library then asks.
                 return Unanswered("the connection broke before the whole answer had come")
             case _:
                 return Unanswered(f"the question could not be sent ({type(error).__name__})")
 
 
-async def _whole(response: httpx2.Response) -> Answer | Unanswered:
+async def _whole(response: httpx2.Response, most_bytes: int) -> Answer | Unanswered:
+    encoding = response.headers.get("content-encoding", IDENTITY)
+    if encoding.strip().lower() != IDENTITY:
+        # None was asked for, and a few bytes of one may stand for any number.
+        return Unanswered("an answer in an encoding that was not asked for", lasting=True)
     # Unlike a join of the chunks, this holds a long body once.
     body = io.BytesIO()
     async for chunk in response.aiter_bytes():
         body.write(chunk)
         size = body.tell()
-        if response.status_code != OK and size >= MAX_ERROR_BYTES:
+        if response.status_code != OK and size >= ERROR_BYTES:
             break
-        if size > MAX_BODY_BYTES:
-            return TOO_LARGE
+        if size > most_bytes:
+            return Unanswered(f"an answer of more than {_size(most_bytes)}", lasting=True)
     return Answer(response.status_code, body.getvalue())
+
+
+def _size(number: int) -> str:
+    return f"{number // 1024:,} KiB" if number < MIB else f"{number // MIB:,} MiB"
+
+
+def _give_way_to_cancellation(error: Exception) -> None:
+    """Raise the cancellation that this error came in the place of: a task that missed it would never end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _address_problem(api_url: str | None) -> Unanswered | None:
@@ -133,8 +157,18 @@ def _address_problem(api_url: str | None) -> Unanswered | None:
     return None if usable and not url.query and not url.fragment else unusable
 
 
+def _private(ca_file: Path) -> ssl.SSLContext | None:
+    """Trust in the file's authorities and no others; None where it cannot be read any more."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except (OSError, ValueError):
+        return None
+    return context
+
+
 @cache
-def _tls() -> ssl.SSLContext:
+def _well_known() -> ssl.SSLContext:
     """Made once: reading the trusted certificates takes longer than any other part of a client."""
     return httpx2.create_ssl_context(trust_env=False)
 

@@ -1,0 +1,99 @@
+"""Whom the service turns away: webhooks by source, node and reason, API requests by reason; counted, and said seldom.
+
+Whoever posts chooses the names in the path, so those that are not of the settings share one label.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+
+from ledger.said import Seldom
+
+log = structlog.get_logger()
+
+UNKNOWN = "(unknown)"
+"""No name of a source or a node, which has no brackets."""
+
+
+class WhyForbidden(StrEnum):
+    """Why a webhook got 403."""
+
+    SECRET = "wrong_secret"  # noqa: S105
+    NODE = "unknown_node"
+    SOURCE = "unknown_source"
+
+
+class WhyDenied(StrEnum):
+    """Why a request of the API got 401 or, for its scope, 403."""
+
+    NO_KEY = "no_key"
+    UNKNOWN_KEY = "unknown_key"
+    SCOPE = "scope_missing"
+
+
+@dataclass(frozen=True)
+class Forbidden:
+    """Webhooks refused of one node, or of names that are not of the settings, for one reason."""
+
+    source: str
+    """UNKNOWN where the settings have no such source."""
+    node: str
+    reason: WhyForbidden
+    number: int
+    """Since the instance started."""
+    last_at: float
+    """Seconds since 1970."""
+
+
+class Refusals:
+    """What an instance refused since it started; noted in the event loop, read by any thread."""
+
+    def __init__(
+        self, nodes: Mapping[str, Collection[str]], registry: CollectorRegistry, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._nodes = nodes
+        self._clock = clock
+        self._forbidden: dict[tuple[str, str, WhyForbidden], Forbidden] = {}
+        self._seldom = Seldom()
+        self._webhooks = Counter(
+            "presence_ledger_webhooks_forbidden",
+            "Posts with a wrong secret, source or node",
+            ["source", "node", "reason"],
+            registry=registry,
+        )
+        self._requests = Counter(
+            "presence_ledger_requests_denied", "API requests without the key they need", ["reason"], registry=registry
+        )
+
+    def forbid(self, source: str, node: str, client: str) -> None:
+        """A webhook was refused: its secret was wrong, or its source or node is not of the settings."""
+        if source not in self._nodes:
+            key = UNKNOWN, UNKNOWN, WhyForbidden.SOURCE
+        elif node not in self._nodes[source]:
+            key = source, UNKNOWN, WhyForbidden.NODE
+        else:
+            key = source, node, WhyForbidden.SECRET
+        before = self._forbidden.get(key)
+        self._forbidden[key] = Forbidden(*key, 1 if before is None else before.number + 1, self._clock())
+        self._webhooks.labels(*key).inc()
+        if times := self._seldom.due(key):
+            source, node, reason = key
+            log.warning("webhook_refused", source=source, node=node, reason=reason, times=times, client=client)
+
+    def deny(self, reason: WhyDenied, client: str) -> None:
+        """A request of the API was refused for its key."""
+        self._requests.labels(reason).inc()
+        if times := self._seldom.due(reason):
+            log.warning("request_denied", reason=reason, times=times, client=client)
+
+    def of_source(self, source: str) -> list[Forbidden]:
+        """The webhooks refused that named this source; UNKNOWN gives those that named none of the settings."""
+        return [each for each in tuple(self._forbidden.values()) if each.source == source]
+
+    def number(self) -> int:
+        """All webhooks refused."""
+        return sum(each.number for each in tuple(self._forbidden.values()))

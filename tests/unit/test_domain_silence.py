@@ -1,0 +1,65 @@
+"""Whether webhooks have stopped: only what they must have told since the last one says so."""
+
+from typing import Any
+
+import pytest
+
+from ledger.domain.observation import SECOND
+from ledger.domain.reconciled import Finding
+from ledger.domain.silence import SILENT_SECONDS, Listening, are_silent, must_have_told
+
+T = 1_800_000_000 * SECOND
+LISTENING = Listening(began_at=T, listed_at=T + 300 * SECOND, heard_at=T + 100 * SECOND)
+
+
+def found(**fields: Any) -> Finding:
+    """A user who was online at 200 s, and was not at 210 s nor later."""
+    at = {"agreed_at": T + 200 * SECOND, "disagreed_at": T + 210 * SECOND}
+    return Finding(**({"uid": "u", "drift": "ghost", "outcome": "corrected", "attributed_to": "sender"} | at | fields))
+
+
+@pytest.mark.parametrize("drift", ["ghost", "missed"])
+@pytest.mark.parametrize("cause", ["sender", "gap", None])
+def test_somebody_who_came_or_went_since_the_last_webhook_must_have_been_told_of(drift: Any, cause: Any) -> None:
+    assert must_have_told(found(drift=drift, attributed_to=cause), LISTENING)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"outcome": "open"},
+        {"outcome": "held"},
+        {"outcome": "cleared"},
+        {"outcome": "in_flight"},
+        {"drift": "devices"},
+        {"attributed_to": "node"},
+        {"attributed_to": "restart"},
+        {"attributed_to": "upstream_defect"},
+        {"agreed_at": T + 99 * SECOND},
+        {"agreed_at": None},
+    ],
+)
+def test_what_may_have_been_untold_for_another_reason_is_no_sign(fields: dict[str, Any]) -> None:
+    assert not must_have_told(found(**fields), LISTENING)
+
+
+def test_what_changed_before_we_listened_is_no_sign() -> None:
+    never = LISTENING._replace(heard_at=None)
+    assert must_have_told(found(agreed_at=T), never)
+    assert not must_have_told(found(agreed_at=T - 1), never)
+    assert not must_have_told(found(agreed_at=T - 1), never._replace(heard_at=T - 100 * SECOND))
+
+
+def test_somebody_seen_for_the_first_time_is_one_once_everybody_was_listed() -> None:
+    newcomer = found(drift="missed", agreed_at=None, disagreed_at=LISTENING.listed_at)
+    assert must_have_told(newcomer, LISTENING)
+    assert must_have_told(newcomer, LISTENING._replace(heard_at=None))
+    assert not must_have_told(newcomer, LISTENING._replace(heard_at=LISTENING.listed_at + 1))
+
+
+def test_two_users_who_went_untold_for_a_minute_are_silence() -> None:
+    minute = round(SILENT_SECONDS * SECOND)
+    assert not are_silent({}, T)
+    assert not are_silent({"u": T - 10 * minute}, T)
+    assert not are_silent({"u": T - minute + 1, "v": T}, T)
+    assert are_silent({"u": T - minute, "v": T}, T)
