@@ -89,6 +89,11 @@ class Client:
         """Returns the names of the sources that the service takes webhooks of."""
         return [source["name"] for source in self._json("GET", "/v1/sources")["items"]]
 
+    def looks(self, source: str) -> Json:
+        """Returns how the users of a source are looked at now, and what that costs; nothing where it is not known."""
+        found = {each["name"]: each.get("looks") for each in self._json("GET", "/v1/sources")["items"]}
+        return found.get(source) or {}
+
     def start_run(self, source: str, uids: Sequence[str]) -> Json:
         """Has these users looked at now, or everybody; returns the run as it begins."""
         for uid in uids:

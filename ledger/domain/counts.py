@@ -49,6 +49,8 @@ class Judgement(msgspec.Struct, frozen=True, gc=False):
     rule: str
     named: bool = False
     counts_speak: bool = True
+    placed: bool = False
+    """Its connection is one that a look told of without its node: none of those that the node's counts are held to."""
     suspect: str | None = None
 
 
@@ -114,6 +116,8 @@ def _known(device: Device | None, judgement: Judgement) -> tuple[int, int]:
     """-> (open sessions of the item's device after its own connection's part, those of them without a name)"""
     known = 0 if device is None else len(device.sessions)
     unnamed = 0 if device is None else device.unnamed()
+    if judgement.placed:
+        return known, unnamed
     if judgement.named:
         unnamed -= 1
     if judgement.verdict == "opened":
@@ -139,7 +143,7 @@ def _own_swept(device: Device | None, judgement: Judgement, conn_id: int) -> tup
     if device is None:
         return ()
     sessions = session_ids(device)
-    if judgement.verdict != "closed":
+    if judgement.verdict != "closed" or judgement.placed:
         return sessions
     own = sessions.index(SessionId(device.scope, device.device_flag, None if judgement.named else conn_id))
     return (*sessions[:own], *sessions[own + 1 :])
@@ -162,7 +166,7 @@ def _sweep_all(situation: Situation, judgement: Judgement) -> Effect:
                 continue
             recent = recent or young
             swept.append(SessionId(device.scope, device.device_flag, session.conn_id))
-    if judgement.verdict == "closed" and judgement.named:
+    if judgement.verdict == "closed" and judgement.named and not judgement.placed:
         swept.remove(SessionId(situation.scope, claim.device_flag, None))
     suspect = "spared_by_sweep" if spared else "sweep_of_recent" if recent and swept else None
     return Effect(swept=tuple(swept), emptied=True, suspect=suspect)

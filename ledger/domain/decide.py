@@ -15,6 +15,9 @@ from ledger.domain.profile import Counting
 
 OFFLINE_REPEATED = Judgement("duplicate", "offline_repeated")
 
+OFFLINE_PLACES = Judgement("closed", "offline_names_session", named=True, placed=True, suspect="late_offline")
+"""Of a connection that nobody knew, where a look told of one of its device without its node: most likely that one."""
+
 
 class Look(msgspec.Struct, frozen=True, gc=False):
     """Someone to be asked about at once: a user, or with `uid` None the boot of a node."""
@@ -37,8 +40,11 @@ def decide(
     judgement = _judge_online(situation) if claim.online else _judge_offline(device, observation)
     # What a repeated delivery counted was so when it came first, and has been heard.
     first_time = observation.first_received_at is None or judgement.verdict in ("opened", "closed")
+    if judgement.verdict == "late" and _has_unplaced(presence, observation, scope):
+        judgement = OFFLINE_PLACES
     effect = count(situation, judgement) if judgement.counts_speak and first_time else SILENT
-    placed = judgement.verdict == "opened" and not judgement.named and _has_unplaced(presence, observation, scope)
+    is_placed = judgement.verdict == "opened" and not judgement.named and _has_unplaced(presence, observation, scope)
+    placed = judgement.placed or is_placed
     status_after: Status = "online" if _any_open(presence, judgement, effect) else "offline"
     suspect = judgement.suspect or effect.suspect or _suspected_again(situation, judgement, effect)
     # By place, in the order of the fields: naming them costs as much again as the rules.

@@ -12,6 +12,7 @@ from zlib import crc32
 import msgspec
 
 from ledger.domain.events import SessionId
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence, Session
@@ -20,6 +21,9 @@ from ledger.domain.reconciled import Attribution, DriftKind, Located, OpenedSess
 from ledger.domain.source import SourceState
 
 SILENCED_SLOT, SLOTS = 0, 64
+TOLD_SECONDS = 2.0
+"""An offline comes so long after it was true, as a rule: what began within it may be what followed, at another node."""
+
 SILENCING = frozenset({Profile.V2_1, Profile.V2_2})
 """Profiles whose servers never report some users offline (wukongim.md, section 3)."""
 
@@ -61,6 +65,8 @@ class Connection(NamedTuple):
     node: str
     conn_id: int
     device_flag: int | None
+    began_at: Instant | None = None
+    """By its uptime, and no later than that; a node may say an older one after a boot, never a newer."""
 
 
 class Difference(NamedTuple):
@@ -74,6 +80,10 @@ class Difference(NamedTuple):
     proven: tuple[SessionId, ...] = ()
     """Those of them whose node has booted since their last evidence: no second look is needed."""
     located: tuple[Located, ...] = ()
+    absent: bool = False
+    """A row is missing where that says nothing: `/connz` has to tell."""
+    contradicted: int = 0
+    """Connections that a node lists though an offline has closed them since: they open nothing again."""
 
 
 class _Held(NamedTuple):
@@ -110,6 +120,8 @@ def against_rows(presence: Presence, source: SourceState, node: str, rows: Mappi
         if surplus > 0:
             gone += [held.id for held in sorted(sessions, key=_least_certain_first)[:surplus]]
     gone += [held.id for held in unlocated]
+    if not source.absence_tells:
+        return Difference(tuple(opened), tuple(replaced), absent=bool(gone) or not rows)
     return Difference(tuple(opened), tuple(replaced), tuple(gone))
 
 
@@ -139,6 +151,7 @@ def against_connections(
     opened: list[OpenedSession] = []
     replaced: list[SessionId] = []
     located: list[Located] = []
+    contradicted = 0
     # Those whose node is known first: in a cluster two nodes may use the same connId.
     unmatched = [each for each in connections if waiting.take_named(each, each.node) is None]
     for connection in unmatched:
@@ -146,6 +159,9 @@ def against_connections(
         if match is not None:
             if locate:
                 located.append(Located(match.id, connection.node))
+            continue
+        if _was_closed(presence, source, connection):
+            contradicted += 1
             continue
         flag = connection.device_flag
         nameless = waiting.take_nameless(connection)
@@ -157,11 +173,12 @@ def against_connections(
         opened.append(OpenedSession(scope, flag, connection.conn_id, connection.node, held_by))
     left = waiting.left()
     if silent is not None:
-        there = [h for h in left if source.holder(h.device, h.session) in (None, silent)]
+        there = [h for h in left if source.may_hold(h.device, h.session, silent)]
         located += [Located(h.id, silent, seen=False) for h in there if source.holder(h.device, h.session) is None]
-        left = [h for h in left if source.holder(h.device, h.session) not in (None, silent)]
+        left = [h for h in left if not source.may_hold(h.device, h.session, silent)]
     proven = tuple(h.id for h in left if _booted_since(h, source))
-    return Difference(tuple(opened), tuple(replaced), tuple(h.id for h in left), proven, tuple(located))
+    gone = tuple(h.id for h in left)
+    return Difference(tuple(opened), tuple(replaced), gone, proven, tuple(located), contradicted=contradicted)
 
 
 class _Waiting:
@@ -184,7 +201,7 @@ class _Waiting:
         """The first that may be that connection, of those that are known to be held there; None: nowhere yet."""
         for number in self._named.get(connection.conn_id, ()):
             held = self._held[number]
-            if number in self._taken or not _could_be(held, connection):
+            if number in self._taken or not _may_be_of(held.device.device_flag, connection):
                 continue
             if self._source.holder(held.device, held.session) == holder:
                 self._taken.add(number)
@@ -193,7 +210,11 @@ class _Waiting:
 
     def take_nameless(self, connection: Connection) -> _Held | None:
         """The first that a count or a query told of without its connId."""
-        heads = [held[0] for held in self._nameless.values() if held and _could_be(self._held[held[0]], connection)]
+        heads = [
+            held[0]
+            for held in self._nameless.values()
+            if held and _may_be_of(self._held[held[0]].device.device_flag, connection)
+        ]
         if not heads:
             return None
         held = self._held[min(heads)]
@@ -205,10 +226,24 @@ class _Waiting:
         return [held for number, held in enumerate(self._held) if number not in self._taken]
 
 
-def _could_be(held: _Held, connection: Connection) -> bool:
-    """Whether a session may be that connection, by what its label tells of the device flag."""
-    flag = held.device.device_flag
-    return flag is None or flag == connection.device_flag or (connection.device_flag is None and flag > 2)
+def _was_closed(presence: Presence, source: SourceState, connection: Connection) -> bool:
+    """Whether an offline has closed that very connection: none of its number that began with a later boot or, at
+    another node of a cluster, about when the offline came or later."""
+    boot = source.nodes.get(connection.node, NodeState()).boot
+    since = 0 if boot is None else boot[0]
+    if not source.holders_known and connection.began_at is not None:
+        since = max(since, connection.began_at + round(TOLD_SECONDS * SECOND))
+    scope = connection.node if source.counting(connection.node).node_local else ""
+    return any(
+        (closing := device.closing(connection.conn_id)) is not None and not closing.by_look and closing.at >= since
+        for device in presence.devices
+        if (device.source, device.scope) == (source.name, scope) and _may_be_of(device.device_flag, connection)
+    )
+
+
+def _may_be_of(flag: int | None, connection: Connection) -> bool:
+    """Whether what the label tells of a connection fits that device flag."""
+    return flag == connection.device_flag or flag is None or (connection.device_flag is None and flag > 2)
 
 
 def _booted_since(held: _Held, source: SourceState) -> bool:
@@ -238,13 +273,23 @@ def swept_by_boot(presence: Presence, source: SourceState, node: str) -> tuple[t
     return tuple(ended), suspect
 
 
-def swept_by_retirement(presence: Presence, source: SourceState, node: str) -> tuple[SessionId, ...]:
-    """The sessions of a node that the configuration no longer names."""
-    return tuple(
-        held.id
-        for held in held_in(presence, source.name)
-        if node in (held.device.scope, held.session.held_by or held.session.node)
-    )
+def swept_by_retirement(
+    presence: Presence, source: SourceState, node: str, *, by_sender: bool = False
+) -> tuple[tuple[SessionId, ...], bool]:
+    """-> (sessions held by a node that the configuration no longer names, whether others may have been)
+
+    Where a cluster counted together, who told of a session says nothing of who held it. `by_sender`: it is the best
+    that is known all the same, since no look will tell.
+    """
+    ended: list[SessionId] = []
+    suspect = False
+    told_by_holder = by_sender or (source.holders_known and source.clustered_until is None)
+    for held in held_in(presence, source.name):
+        holder = held.device.scope or held.session.held_by or (held.session.node if told_by_holder else None)
+        if holder == node:
+            ended.append(held.id)
+        suspect = suspect or holder is None
+    return tuple(ended), suspect
 
 
 def is_silenced(uid: str, profile: Profile) -> bool:

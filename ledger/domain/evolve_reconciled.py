@@ -72,7 +72,7 @@ def _close(device: Device, gone: SessionId, at: Instant) -> Device:
     sessions = without(device.sessions, gone.conn_id, 1)
     if gone.conn_id is None:
         return _replace(device, sessions=sessions)
-    closed, forgotten = remember(device.closed, device.forgotten, gone.conn_id, at)
+    closed, forgotten = remember(device.closed, device.forgotten, gone.conn_id, at, by_look=True)
     return _replace(device, sessions=sessions, closed=closed, forgotten=forgotten)
 
 

@@ -51,10 +51,16 @@ class JudgedLook(NamedTuple):
     watch: Watch
     finding: Finding | None = None
     event: Corrected | None = None
+    said_nothing: bool = False
+    """Overtaken, or a row is missing where that says nothing."""
+    waits: bool = False
+    """We hold him online, and only `/connz` tells whether he is."""
+    contradicted: int = 0
+    """Connections that a node lists though an offline has closed them."""
 
     @property
     def agreed(self) -> bool:
-        return self.finding is None and self.watch.urgent != "overtaken"
+        return self.finding is None and not self.said_nothing
 
 
 def tier_of(presence: Presence, source: SourceState, now: Instant) -> Tier:
@@ -116,7 +122,10 @@ def judge_look(
         again = Watch(due, "overtaken", watch.verified_at, None, poll.asked_at)
         if doubt is not None and changed_since_doubt:
             return _settled(presence, doubt, again)
-        return JudgedLook(msgspec.structs.replace(again, doubt=doubt))
+        return JudgedLook(msgspec.structs.replace(again, doubt=doubt), said_nothing=True)
+    if difference.absent and not difference.opened:
+        waiting = Watch(in_turn, None, watch.verified_at, doubt, poll.asked_at)
+        return JudgedLook(waiting, said_nothing=True, waits=presence.status == "online")
     if not (difference.opened or difference.gone):
         in_turn = min(in_turn, _return_due(presence, source, poll.asked_at) or in_turn)
         agreed = Watch(in_turn, None, poll.answered_at, None, poll.asked_at)

@@ -28,6 +28,8 @@ class Closed(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     conn_id: int
     at: Instant
+    by_look: bool = False
+    """A look did not find it; no offline has said so."""
 
 
 class Device(msgspec.Struct, frozen=True, gc=False, array_like=True):

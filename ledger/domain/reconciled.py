@@ -142,7 +142,8 @@ class PollObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw
     findings: tuple[Finding, ...]
     rows: dict[str, str] = {}
     """What the answer said of whom it says something new: `0:2 1:1`, a connection count for each device flag; of
-    `/connz` `n1/17:0 n2/5`, each connection's node and connId, and its device flag where the label tells it."""
+    `/connz` `n1/17:0@1796000150 n2/5`, each connection's node and connId, its device flag where the label tells it, and
+    the Unix second of its begin where its uptime does."""
 
 
 class RunStarted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -47,11 +47,29 @@ class SourceState(msgspec.Struct, frozen=True):
     """Nodes that the configuration no longer names and whose sessions are still to be swept, with its position."""
     rules_version: int = 0
     """Of the rules that the last configuration announced."""
+    clustered_until: Instant | None = None
+    """When the configuration last named several nodes that count together, and does so no longer."""
 
     @property
     def holders_known(self) -> bool:
         """Whether the node that tells of a session is the one that holds it: in v1/v2 clusters it is not."""
         return len(self.node_profiles) <= 1 or all(self.counting(node).node_local for node in self.node_profiles)
+
+    @property
+    def absence_tells(self) -> bool:
+        """Whether who has no row of `/user/onlinestatus` is offline.
+
+        A new slot leader of a v2 cluster never learns the connections that exist, so that it has no row of some for as
+        long as they live; and so it is with the node that is left of a cluster, until it boots.
+        """
+        if not self.holders_known:
+            return False
+        if self.clustered_until is None:
+            return True
+        return all(
+            state.boot is not None and state.boot[0] > self.clustered_until
+            for state in (self.nodes.get(name, NodeState()) for name in self.node_profiles)
+        )
 
     def holder(self, device: Device, session: Session) -> str | None:
         """The node that holds a session's socket, if that is known."""
@@ -59,6 +77,14 @@ class SourceState(msgspec.Struct, frozen=True):
             return session.held_by
         # In a cluster that counts node by node only a query has not told where: it speaks for all nodes.
         return session.node if device.scope or len(self.node_profiles) <= 1 else None
+
+    def may_hold(self, device: Device, session: Session, node: str) -> bool:
+        """Whether a node may hold a session's socket: not one that was down before the last word of the session."""
+        holder = self.holder(device, session)
+        if holder is not None:
+            return holder == node
+        down_since = self.nodes.get(node, NodeState()).down_since
+        return down_since is None or session.seen_at <= down_since
 
     def counting(self, node: str) -> Counting:
         """How the counts of this node's webhooks are to be read."""
@@ -134,6 +160,7 @@ def evolve_source(source: SourceState, event: SourceEvent, position: int) -> Sou
         kept = {name: at for name, at in source.retired.items() if name not in event.nodes}
         return msgspec.structs.replace(
             source,
+            clustered_until=source.clustered_until if source.holders_known else event.at,
             version=version,
             policy=event.policy,
             profile=event.profile,

@@ -1,7 +1,7 @@
 """The routes for those who run the service: health, metrics, sources."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.http import projections, schemas
+from ledger.http import projections, schemas, source_reasons
 from ledger.http.auth import require
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
@@ -151,6 +151,7 @@ class SourceView:
         self._unreadable = state if isinstance(state, SourceUnreadable) else None
         self._state = _as_far_as_known(state.state, settings) if isinstance(state, SourceUnreadable) else state
         self._noted = noted.get("", {})
+        self._looks: Json = self._noted.get("looks") or {}
         self._asked = [node.name for node in settings.nodes if node.api_url]
         self._apis = {name: noted[name] for name in self._asked if name in noted}
 
@@ -168,6 +169,7 @@ class SourceView:
             "webhooks_silent": self._webhooks_are_silent,
             "last_good_poll_at": self._noted.get("last_good_poll_at"),
             "leader": self._noted.get("leader"),
+            "looks": self._looks or None,
             "dark_since": optional(state.dark_since),
             "breaker": {"open": state.breaker_until is not None, "until": optional(state.breaker_until)},
             "open_runs": [
@@ -230,6 +232,9 @@ class SourceView:
             )
         if self._webhooks_are_silent:
             yield "webhooks have stopped while queries answer: look at the webhook's address and secret on the nodes"
+        yield from source_reasons.never_posted(state, self._looks)
+        yield from source_reasons.refused(state, self._refusals(), self._services.clock.now())
+        yield from source_reasons.unconfirmed(state, self._looks)
         for name, words in self._noted.get("profile_mismatches", {}).items():
             profile = state.node_profiles.get(name)
             if profile is not None:
@@ -238,6 +243,12 @@ class SourceView:
             yield from self._reasons_of(name)
         for name in state.retired:
             yield f"{name}: no longer configured; its sessions are still to be ended"
+
+    def _refusals(self) -> Iterable[source_reasons.Refused]:
+        """The webhooks of this source that this instance has refused, where it keeps count of them by node."""
+        kept = getattr(self._services, "refusals", None)
+        found: Iterable[source_reasons.Refused] = () if kept is None else kept.of_source(self._state.name)
+        return found
 
     def _unled(self) -> str | None:
         """Whether the leading instance is missing: it notes every second how it fares."""

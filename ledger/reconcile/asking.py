@@ -29,9 +29,11 @@ PageAfter = Callable[[str], Awaitable[dict[str, Watch]]]
 class Asking:
     """The questions of `/user/onlinestatus` to the nodes of one source."""
 
-    def __init__(self, term: Term, signs: Signs) -> None:
+    def __init__(self, term: Term, signs: Signs, want_pass: Callable[[], None]) -> None:
+        """`want_pass` asks for what only all connections show."""
         self._term = term
         self._signs = signs
+        self._want_pass = want_pass
         self._calls: dict[str, int] = dict.fromkeys(term.clients, 0)
         self._failures: dict[str, int] = dict.fromkeys(term.clients, 0)
         """In a row, by node."""
@@ -54,13 +56,22 @@ class Asking:
             return
         run = await term.rotation()
         run.overdue(taken.overdue)
-        waiting = list(taken.watches.items())
+        waiting = list(self._tellable(taken.watches).items())
         for name in free:
             while waiting and self._room(name):
                 size = term.clients[name].chunk_users
                 chunk, waiting = dict(waiting[:size]), waiting[size:]
                 self._begin(name, chunk, run)
                 term.spawn(self._ask(name, chunk, taken.head, run))
+
+    def _tellable(self, watches: dict[str, Watch]) -> dict[str, Watch]:
+        """Those of whom an answer by name may tell what is asked: where absence says nothing, it settles no doubt."""
+        if self._term.source.absence_tells or not self._term.can_pass:
+            return watches
+        told = {uid: watch for uid, watch in watches.items() if watch.doubt is None}
+        if len(told) < len(watches):
+            self._want_pass()
+        return told
 
     async def ask_pages(self, run: Run, page_after: PageAfter) -> None:
         """Ask about everybody, page by page."""
@@ -125,6 +136,8 @@ class Asking:
                 poll = Poll(new_poll(), run.run, name, plan.ROWS.value, asked_at, term.now(), head)
                 verdicts = await term.database(term.desk.judge_rows, poll, watches, answer.rows)
                 term.answered(run, name, plan.ROWS, verdicts)
+                if verdicts.waits_for_connections:
+                    self._want_pass()
             else:
                 await self._failed(name, answer, watches, run)
         finally:
@@ -133,8 +146,9 @@ class Asking:
             term.in_flight -= watches.keys()
 
     async def _failed(self, name: str, why: Unanswered, watches: dict[str, Watch], run: Run) -> None:
-        """It says nothing of anybody; they are asked about again, ever later."""
+        """It says nothing of anybody; they are asked about again, ever later, or looked at by a pass before that."""
         self._term.failed(run, name, plan.ROWS, why, len(watches))
+        self._want_pass()
         seconds = min(LONGEST_AGAIN_SECONDS, FIRST_AGAIN_SECONDS * 2 ** min(self._failures[name], 8))
         self._failures[name] += 1
         await self._term.database(self._term.desk.put_back, watches, self._term.now() + round(seconds * SECOND))

@@ -254,17 +254,24 @@ class Desk:
         looked, missing, window = tripped
         return BreakerOpened(at=poll.answered_at, looked=looked, missing=missing, window_seconds=window, until=until)
 
-    def sweep_page(self, node: str, run: str, after: str, retired: bool) -> tuple[str | None, int]:
+    def sweep_page(self, node: str, run: str, after: str, retired: bool, seen: bool) -> tuple[str | None, int]:
         """End what a boot of the node ended, or its retirement, of a page of online users -> (where to go on, swept).
 
-        Who may have come back, or may not be that node's, is looked at out of turn.
+        Who may have come back, or may not be that node's, is looked at out of turn; `seen`: all connections can be, so
+        that nobody is ended by who told of them.
         """
+
+        def ends(presence: Presence, source: SourceState) -> tuple[tuple[SessionId, ...], bool]:
+            if retired:
+                return swept_by_retirement(presence, source, node, by_sender=not seen)
+            return swept_by_boot(presence, source, node)
+
         page = self.online_after(after, SWEEP_USERS)
         if not page:
             return None, 0
         with self._ledger.connection() as connection:
             presences = current.load(connection, page)
-        touched = [uid for uid, p in presences.items() if any(self._ends(p, self.source, node, retired=retired))]
+        touched = [uid for uid, p in presences.items() if any(ends(p, self.source))]
         swept = 0
 
         def decide(draft: Draft) -> Iterator[Recorded]:
@@ -273,7 +280,7 @@ class Desk:
             evidence = source.retired.get(node, 0) if retired else source.nodes[node].boot_position
             for uid in touched:
                 presence = draft.presence(uid)
-                ended, _ = self._ends(presence, source, node, retired=retired)
+                ended, _ = ends(presence, source)
                 if ended:
                     swept += 1
                     event = plan.swept(presence, source, node, ended, self._now(), run, evidence)
@@ -290,14 +297,6 @@ class Desk:
         if touched:
             self._append(touched, decide, also)
         return page[-1], swept
-
-    @staticmethod
-    def _ends(
-        presence: Presence, source: SourceState, node: str, *, retired: bool
-    ) -> tuple[tuple[SessionId, ...], bool]:
-        if retired:
-            return swept_by_retirement(presence, source, node), False
-        return swept_by_boot(presence, source, node)
 
 
 def _without(watches: Watches, uids: set[str]) -> Watches:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from ledger.domain.instants import to_text
-from ledger.domain.look import RETURN_SECONDS, Watch, bound_of
+from ledger.domain.look import RETURN_SECONDS, Watch
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, RunCounts, RunEnded
@@ -37,8 +37,8 @@ class Reconciler:
     def __init__(self, term: Term, last_sign_at: Instant | None) -> None:
         self._term = term
         self._signs = Signs(term, last_sign_at)
-        self._asking = Asking(term, self._signs)
         self._passing = Passing(term, self._signs)
+        self._asking = Asking(term, self._signs, self._passing.want)
         self._probes = {name: NodeProbe(name) for name in term.clients}
         self._offsets: dict[str, int] = {}
         """Our clock less the monotonic one, microseconds, when a node's last probe was asked."""
@@ -78,15 +78,18 @@ class Reconciler:
             await self._pass_where_due()
         elif route is plan.ROWS and not self._passing.under_way:
             await self._asking.ask_due(self._passing.instead_of)
+        self._passing.tick()
 
     async def _pass_where_due(self) -> None:
-        """Where only `/connz` is believed: as often as second looks need it at first, then at the bound of a vip."""
+        """Where only `/connz` is believed: at once for whoever is out of turn or may be back after a boot, else at the
+        bound of a vip."""
         term = self._term
-        source = term.source
-        is_fresh = source.lost_node_at is None or term.now() - source.lost_node_at < round(RETURN_SECONDS * SECOND)
-        every = PASS_SECONDS if is_fresh else max(PASS_SECONDS, bound_of("vip", source.policy))
-        if self._passing.may_begin(every) and (await term.database(term.desk.due_counts)).everybody:
-            self._passing.make_soon()
+        if not self._passing.may_begin(PASS_SECONDS):
+            return
+        lost_at, due = term.source.lost_node_at, await term.database(term.desk.due_counts)
+        is_fresh = lost_at is not None and term.now() - lost_at < round(RETURN_SECONDS * SECOND)
+        if due.urgent or (due.everybody and (is_fresh or self._passing.may_begin(term.vip_seconds))):
+            self._passing.want()
 
     def _keep_budgets(self) -> None:
         """Another instance may have brought a newer policy."""
@@ -103,6 +106,7 @@ class Reconciler:
     def health(self) -> dict[str, dict[str, Any]]:
         """What is known of the nodes' query APIs, JSON-ready; under "" of the source. Sets the gauges, too."""
         term, health = self._term, self._signs.health()
+        health[""]["looks"] = self._looks()
         source = term.source
         term.counters.state(
             term.name,
@@ -113,6 +117,16 @@ class Reconciler:
             due=term.desk.due_counts().everybody,
         )
         return health
+
+    def _looks(self) -> dict[str, Any]:
+        """How users are looked at, why so, and what it costs; JSON-ready."""
+        term = self._term
+        route = term.route()
+        return {
+            "route": route.value if isinstance(route, plan.Route) else None,
+            "because": plan.in_words(term.source, route, names=term.names_answer, can_pass=term.can_pass),
+            "all_connections": self._passing.told() if term.can_pass else None,
+        }
 
     # Probes.
 
@@ -188,7 +202,7 @@ class Reconciler:
         run = await term.start_run(Run.new("retired" if retired else "restart", term.now(), name))
         after: str | None = ""
         while after is not None:
-            after, swept = await term.database(term.desk.sweep_page, name, run.run, after, retired)
+            after, swept = await term.database(term.desk.sweep_page, name, run.run, after, retired, term.can_pass)
             run.swept(swept)
             term.counters.swept(term.name, name, swept)
         if retired or not term.needs_connections:
@@ -242,10 +256,10 @@ class Reconciler:
         term.runs[name] = run
         if not term.clients:
             run.failed("", "no node of the source has an api_url", len(opened.uids))
-        elif opened.uids:
+        elif opened.uids and (not term.can_pass or (term.route() is plan.ROWS and term.source.absence_tells)):
             await self._asking.ask_all(run, await term.database(term.desk.watches_of, opened.uids))
         elif term.can_pass:
-            await self._passing.make(run)
+            await self._passing.make(run, only=opened.uids)
         else:
             await self._asking.ask_pages(run, self._known_page)
         await term.end_run(run)

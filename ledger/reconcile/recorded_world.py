@@ -38,6 +38,9 @@ from ledger.store.mapper import Recorded
 MANY_USERS = 300
 """With more of them a recording asks less often, and answers may be so much older."""
 
+PASS_SECONDS = 3.0
+"""Between two passes."""
+
 ROWS_SECONDS, ROWS_SECONDS_OF_MANY, CONNECTIONS_SECONDS = 1.5, 3.5, 5.5
 
 AGAIN_SECONDS = 4.0
@@ -60,6 +63,8 @@ class RecordedWorld:
         self._pass_asked_at: Instant | None = None
         self._pass_waits: set[str] = set()
         self._pass_found: dict[str, Connections] = {}
+        self._passed_at: Instant | None = None
+        self._wants_pass = False
         self._last_sign: Instant | None = None
         self._polled = False
 
@@ -151,7 +156,8 @@ class RecordedWorld:
     def _start_pass(self, at: Instant, without: str | None = None) -> None:
         if self._pass_asked_at is None:
             source = self._source
-            self._pass_asked_at = at
+            self._pass_asked_at = self._passed_at = at
+            self._wants_pass = False
             self._pass_waits = plan.answering(source) - {without}
             self._pass_found = {}
             self.looks += len(self._pass_waits)
@@ -186,6 +192,9 @@ class RecordedWorld:
             return
         yield from self._sign(poll.at, "poll")
         looks = judge.looks_at_rows(self._draft.presence, self._source, poll.node, asked, answer.rows)
+        self._wants_pass = self._wants_pass or any(
+            look.difference.absent and look.presence.status == "online" for look in looks
+        )
         text = judge.rows_text(answer.rows, list(asked))
         yield from self._judge(self._fences.poll_of(poll), looks, len(asked), text)
 
@@ -207,7 +216,24 @@ class RecordedWorld:
             self._asked.pop(uid, None)
             self._agenda.put(uid, watch)
 
+    def _is_pass_due(self, at: Instant) -> bool:
+        """Whether one is wanted or its turn has come: it is asked for when the recording has its answer.
+
+        A recording's polls name everybody, so that where rows tell enough nobody is left for a pass to find.
+        """
+        source = self._source
+        if (
+            source.absence_tells
+            or not plan.has_connections(source)
+            or isinstance(plan.route_for(source, at), plan.Wait)
+        ):
+            return False
+        every = PASS_SECONDS if self._wants_pass else max(PASS_SECONDS, plan.pass_seconds(source.policy))
+        return self._passed_at is None or at - self._passed_at >= round(every * SECOND)
+
     def _connections(self, poll: RecordedPoll) -> Iterator[Recorded]:
+        if self._pass_asked_at is None and self._is_pass_due(poll.at):
+            self._start_pass(poll.at)
         if self._pass_asked_at is None or poll.node not in self._pass_waits:
             return
         answer = connections_in(poll)
@@ -227,7 +253,7 @@ class RecordedWorld:
                 self._failed(uid, watch, at)
             return
         source = self._source
-        connections = plan.union_of(source, self._pass_found)
+        connections = plan.union_of(source, self._pass_found, at)
         everybody = {uid: asked.get(uid) or self._agenda.get(uid) for uid in self._everybody() | asked.keys()}
         for uid in connections.keys() - everybody.keys():
             everybody[uid] = Watch(at, "new")
@@ -239,8 +265,9 @@ class RecordedWorld:
         yield from self._judge(poll, looks, sum(map(len, connections.values())), text)
         for uid, (_, watch) in list(self._asked.items()):
             self._failed(uid, watch, at)
+        contradicted = sum(look.difference.contradicted for look in looks)
         for node, state in source.nodes.items():
-            if not state.swept and node in self._pass_found:
+            if plan.is_settled_by(state, last.at, contradicted) and node in self._pass_found:
                 settled = NodeSettled(node=node, at=at, booted=True)
                 yield self._draft.append_to_source(self._name, settled)
 

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ledger.domain.history import SourceEvent
+from ledger.domain.look import due_of
 from ledger.domain.mismatch import CountsCheck
-from ledger.domain.observation import Instant
+from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge, plan
 from ledger.reconcile.complaints import Complaints
@@ -75,11 +76,21 @@ class Term:
 
     def route(self) -> plan.Route | plan.Wait:
         """How to look now."""
-        return plan.route_for(self.source, self.now(), self.clients.keys())
+        return plan.route_for(self.source, self.now(), self.clients.keys(), names=self.names_answer)
+
+    @property
+    def names_answer(self) -> bool:
+        """Whether questions by name can be answered: in a cluster peers are asked without the token, and refuse."""
+        return len(self.source.node_profiles) <= 1 or all(client.node.token is None for client in self.clients.values())
 
     def answering(self) -> set[str]:
         """The nodes that can be asked now."""
         return plan.answering(self.source, self.clients.keys())
+
+    @property
+    def vip_seconds(self) -> float:
+        """Between two looks at a vip."""
+        return due_of("vip", self.source.policy, 0) / SECOND
 
     @property
     def can_pass(self) -> bool:

@@ -40,6 +40,7 @@ class Transport:
         self._faults: frozenset[Fault] = plan.faults
         self._random = Random(f"{plan.seed}:transport")
         self._ways: dict[str, _Way] = {}
+        self._mute_until = 0.0
         for node in plan.nodes:
             phase = self._random.uniform(0.0, self._traits.poll_seconds)
             self._ways[node.name] = _Way(make_sender(self._traits, phase), {})
@@ -48,6 +49,10 @@ class Transport:
     def calm(self) -> None:
         """From now on nothing goes wrong on the way."""
         self._faults = frozenset()
+
+    def mute(self, seconds: float) -> None:
+        """From now on, for so long, whatever nodes have to say is lost with no more than a log line."""
+        self._mute_until = self._agenda.now + seconds
 
     def say(self, said: list[Said]) -> None:
         """Queue items at their nodes' senders.
@@ -60,7 +65,8 @@ class Transport:
             if not way.up:
                 continue
             self._totals.items += 1
-            if "drop" in self._faults and self._random.random() < self._shares.items_lost:
+            is_dropped = "drop" in self._faults and self._random.random() < self._shares.items_lost
+            if is_dropped or self._agenda.now < self._mute_until:
                 self._totals.dropped_items += 1
                 continue
             if self._is_overtaken():

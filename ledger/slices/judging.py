@@ -167,7 +167,11 @@ class Judge:
         """What ends with the event's node now, if anything does."""
         assert at.uid is not None
         source, presence = self.replayed.source(event.source), self.replayed.presence(at.uid)
-        ended = _ended(presence, source, event.node, retired=event.rule == "node_retired")
+        retired = event.rule == "node_retired"
+        ended = _ended(presence, source, event.node, retired=retired)
+        if retired and not set(event.ended) <= set(ended):
+            # No look would have told who held them.
+            ended, _ = swept_by_retirement(presence, source, event.node, by_sender=True)
         if not ended:
             return None
         return plan.swept(presence, source, event.node, ended, event.received_at, event.run, evidence)
@@ -191,4 +195,5 @@ class Judge:
 
 def _ended(presence: Presence, source: SourceState, node: str, *, retired: bool) -> tuple[SessionId, ...]:
     """The sessions that ended with a node."""
-    return swept_by_retirement(presence, source, node) if retired else swept_by_boot(presence, source, node)[0]
+    sweep = swept_by_retirement if retired else swept_by_boot
+    return sweep(presence, source, node)[0]

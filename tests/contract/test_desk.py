@@ -53,7 +53,7 @@ class Time:
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
     with opened(database_url) as ledger:
-        configure(ledger)
+        configure(ledger, nodes=("n1",))
         yield ledger
 
 
@@ -253,7 +253,7 @@ def test_a_boot_sweeps_who_is_older_and_asks_about_them(ledger: Ledger, desk: De
     after: str | None = ""
     swept = 0
     while after is not None:
-        after, number = desk.sweep_page("n1", "r1", after, False)
+        after, number = desk.sweep_page("n1", "r1", after, False, True)
         swept += number
     assert swept == 2
     assert verdicts(ledger, "alice") == ["opened", "swept"]

@@ -207,6 +207,7 @@ def masked(found: Any) -> Any:
         made[RECONCILE]["202"][name] = "<as it stands>"
     for source in made["GET /v1/sources"]["200"]["items"]:
         source["open_runs"] = "<as they stand>"
+        source["looks"]["all_connections"] = "<as the last time went>"
     return made
 
 

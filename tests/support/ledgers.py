@@ -44,10 +44,14 @@ def opened(url: str, pool_size: int = 8, key: SealKey = SEAL_KEY) -> Iterator[Le
 
 
 def configure(
-    ledger: Ledger, instance: str = "i", profile: Profile = Profile.V2_2, sources: Sequence[str] = (SOURCE,)
+    ledger: Ledger,
+    instance: str = "i",
+    profile: Profile = Profile.V2_2,
+    sources: Sequence[str] = (SOURCE,),
+    nodes: Sequence[str] = ("n1", "n2"),
 ) -> None:
-    """Announce an instance with sources of two nodes."""
-    configuration = Configuration(DEFAULT_POLICY, profile, {"n1": profile, "n2": profile})
+    """Announce an instance with sources of these nodes."""
+    configuration = Configuration(DEFAULT_POLICY, profile, dict.fromkeys(nodes, profile))
     announce_start(ledger, instance, "0", dict.fromkeys(sources, configuration), Clock().now())
 
 

@@ -204,7 +204,7 @@ class Reconciler:
     def answer_nodes(self, question: Question, found: Mapping[str, Connections]) -> dict[str, JudgedLook]:
         """What `/connz` of the nodes that answered brings."""
         poll, source = self._poll(question)._replace(node="+".join(found)), self.source
-        connections = plan.union_of(source, found)
+        connections = plan.union_of(source, found, question.asked_at)
         watches = {**{uid: Watch(self.at, "new") for uid in connections}, **self._in_force(question.watches)}
         silent = plan.silent_node(source, found)
         looks = judge.looks_at_connections(self.presence, source, watches, connections, silent)
@@ -215,10 +215,11 @@ class Reconciler:
         for uid, watch in self._in_force(question.watches).items():
             if uid not in judged:
                 self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
+        contradicted = sum(look.difference.contradicted for look in looks)
         unswept = [
             node
             for node, state in source.nodes.items()
-            if not state.swept and node in found and state.boot is not None and state.boot[1] <= question.asked_at
+            if node in found and plan.is_settled_by(state, question.asked_at, contradicted)
         ]
         self._commit(self._settled(node) for node in unswept)
         return judged
@@ -282,7 +283,7 @@ class Reconciler:
     def _retire(self, node: str, evidence: int) -> Iterator[Recorded]:
         for uid in sorted(self.draft.presences):
             presence = self.presence(uid)
-            ended = swept_by_retirement(presence, self.source, node)
+            ended, _ = swept_by_retirement(presence, self.source, node)
             if ended:
                 swept = plan.swept(presence, self.source, node, ended, self.at, RUN, evidence)
                 yield self.draft.append_to_user(uid, swept)

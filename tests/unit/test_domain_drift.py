@@ -2,7 +2,7 @@
 
 import pytest
 
-from ledger.domain.drift import against_rows, attribute, is_silenced
+from ledger.domain.drift import Difference, against_rows, attribute, is_silenced
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
@@ -40,7 +40,7 @@ def lost(*history: Step | str) -> Looking:
 @pytest.mark.parametrize("rows", [{0: 1}, {0: 1, 1: 0}])
 def test_rows_that_agree_differ_in_nothing(rows: dict[int, int]) -> None:
     world = given(ONLINE).world
-    assert against_rows(world.presence("u"), world.source, "n1", rows) == ((), (), (), (), ())
+    assert against_rows(world.presence("u"), world.source, "n1", rows) == Difference()
 
 
 def test_more_connections_of_a_device_than_we_know() -> None:
