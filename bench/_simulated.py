@@ -25,6 +25,7 @@ data_dir = "{folder}/data"
 database_url = "{database_url}"
 seal_keys = "{seal_key}"
 listen = "127.0.0.1:{port}"
+front_listen = ""
 log_level = "warning"
 [[sources]]
 name = "{source}"

@@ -13,11 +13,19 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from ledger.domain.crowd import encode_crowd
+from ledger.domain.observation import Instant
 from ledger.domain.presence import Device, Presence
 from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, texts
 from projections.shown import plain_body
 
 _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
+
+_IN_GRACE = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
+
+# Walks the primary key, and looks at each row's devices on the way.
+_AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDER BY uid LIMIT %s"
+
+_ALL_AFTER = "SELECT state FROM current WHERE uid > %s ORDER BY uid LIMIT %s"
 
 # One snapshot for the place, which is a row of its own, and for the users.
 _READ: LiteralString = """
@@ -141,3 +149,19 @@ def load(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, 
     """The presences of those users who have one."""
     rows = connection.cursor(binary=True).execute(_STATES, (texts(uids),)).fetchall()
     return {uid: _decode(state) for uid, state in rows}
+
+
+def in_grace(connection: Connection[TupleRow], since: Instant) -> list[Presence]:
+    """Those who went offline after an instant, so that a grace period may not show it yet."""
+    return [_decode(state) for (state,) in connection.cursor(binary=True).execute(_IN_GRACE, (since,))]
+
+
+def of_sources_after(connection: Connection[TupleRow], names: Iterable[str], uid: str, limit: int) -> list[Presence]:
+    """A page of the users who have, or may have, a device in one of these sources, by uid."""
+    rows = connection.cursor(binary=True).execute(_AFTER, (uid, like_tokens(names), limit)).fetchall()
+    return [_decode(state) for (state,) in rows]
+
+
+def all_after(connection: Connection[TupleRow], uid: str, limit: int) -> list[Presence]:
+    """A page of everybody, by uid."""
+    return [_decode(state) for (state,) in connection.cursor(binary=True).execute(_ALL_AFTER, (uid, limit))]

@@ -20,6 +20,12 @@ _HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIM
 _READ_TEMPLATE: LiteralString = "{} AND position > %s AND position <= %s ORDER BY position LIMIT %s"
 _READ = _READ_TEMPLATE.format(ROWS_OF_KINDS)
 
+_USERS_BETWEEN: LiteralString = """
+SELECT DISTINCT substr(stream, 6) FROM (
+    SELECT stream FROM events WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
+) AS moved WHERE stream LIKE 'user:%%'
+"""
+
 SPAN = 2
 """A stretch reaches over so many positions for each event that it may hold, so that an index serves for it."""
 
@@ -100,3 +106,8 @@ class Feed:
         last = rows[-1][0] if len(rows) == limit else bound
         self._kept = Stretch(position, last, last < head, [Row(*row) for row in rows], self._mapper)
         return self._kept
+
+
+def users_between(cursor: Cursor[Any], after: int, upto: int, limit: int) -> set[str]:
+    """The users of whom events tell after a position and up to another; of so many events at most."""
+    return {uid for (uid,) in cursor.execute(_USERS_BETWEEN, (after, upto, limit)).fetchall()}

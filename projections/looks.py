@@ -261,6 +261,11 @@ def verified(connection: Connection[TupleRow], uids: Sequence[str], at: Instant)
     return dict(connection.cursor(binary=True).execute(_VERIFIED, (texts(uids), at)).fetchall())
 
 
+def last_verified(connection: Connection[TupleRow], uids: Sequence[str]) -> dict[str, Instant]:
+    """The last looks that agreed."""
+    return dict(connection.cursor(binary=True).execute(LAST_VERIFIED, (texts(uids),)).fetchall())
+
+
 def followed(connection: Connection[TupleRow]) -> int:
     """The position up to which the agenda has heard the ledger."""
     row = connection.execute(_POSITION).fetchone()

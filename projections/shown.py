@@ -11,7 +11,8 @@ from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Device, Presence
 from ledger.domain.source import SourceState
-from ledger.domain.status import NEVER_OBSERVED, Shown, derive, derive_device, is_plain
+from ledger.domain.status import NEVER_OBSERVED, Shown, derive, is_plain
+from ledger.domain.visible import shown_devices
 
 DEVICE_NAMES: Mapping[int | None, str] = {0: "app", 1: "web", 2: "desktop", 99: "system", None: "unknown"}
 
@@ -104,17 +105,12 @@ def _instant(instant: Instant | None) -> str:
 
 
 def _devices(devices: tuple[Device, ...], sources: Mapping[str, SourceState]) -> str:
-    """One entry for each source and device flag; where a source counts node by node, its nodes are put together."""
-    together: dict[tuple[str, int | None], list[Device]] = {}
-    for device in devices:
-        together.setdefault((device.source, device.device_flag), []).append(device)
-    shown = []
-    for (source, flag), parts in together.items():
-        online = [part for part in parts if part.sessions]
-        since = min([part.since for part in online]) if online else max([part.since for part in parts])
-        sessions = sum([len(part.sessions) for part in online])
-        shown.append(_device(source, flag, derive_device(parts, sources.get(source)), since, sessions))
-    return ",".join(shown)
+    return ",".join(
+        [
+            _device(each.source, each.device_flag, each.status, each.since, each.sessions)
+            for each in shown_devices(devices, sources)
+        ]
+    )
 
 
 def _plain_device(device: Device) -> str:

@@ -54,6 +54,8 @@ def run(settings: Settings) -> None:
     with ExitStack() as stack:
         # First what costs nothing: a port that is taken must not start a database.
         bound = stack.enter_context(bind(settings.listen))
+        if settings.front_listen is not None:
+            bind(settings.front_listen, "front_listen").close()
         folder = DataFolder(settings.data_dir)
         folder.claim()
         stack.callback(folder.release)

@@ -63,7 +63,7 @@ class PortTaken(LedgerError):
     """Another program listens on the address."""
 
 
-def bind(listen: Listen) -> socket.socket:
+def bind(listen: Listen, setting: str = "listen") -> socket.socket:
     """A socket that has the address and does not listen yet. Raises PortTaken, or says what else is wrong.
 
     Linux lets a port be shared by those who ask for it and run as one user: an instance beside another one of ours gets
@@ -79,10 +79,10 @@ def bind(listen: Listen) -> socket.socket:
         bound.close()
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(
-                f"{listen} is taken by another program; stop it, or set `listen` to another port"
+                f"{listen} is taken by another program; stop it, or set `{setting}` to another port"
             ) from error
         raise LedgerError(
-            f"cannot listen on {listen}: {error.strerror}; set `listen` to an address of this machine"
+            f"cannot listen on {listen}: {error.strerror}; set `{setting}` to an address of this machine"
         ) from error
     return bound
 
@@ -99,6 +99,8 @@ class HttpServer:
         bound: socket.socket,
         most: int = MOST_CONNECTIONS,
         count_closed: Callable[[str], object] | None = None,
+        *,
+        websockets: bool = False,
     ) -> None:
         self._app = app
         self._socket = bound
@@ -106,7 +108,7 @@ class HttpServer:
         self._stopping = False
         self._connections = Connections(most)
         self._keeper = Keeper(bound, self._connections, count_closed)
-        self._granian = _Granian(self._serve_one, bound, most)
+        self._granian = _Granian(self._serve_one, bound, most, websockets)
         self._serving: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
@@ -174,14 +176,14 @@ def _closing(send: Send) -> Send:
 class _Granian(Granian):
     """granian on our socket; on one of its own we could say nothing about who gets its connections."""
 
-    def __init__(self, app: Any, listening: socket.socket, most: int) -> None:
+    def __init__(self, app: Any, listening: socket.socket, most: int, websockets: bool) -> None:
         super().__init__(
             app,
             interface=Interfaces.ASGINL,
             # No sender of webhooks speaks HTTP/2 without TLS. And where both are spoken, the time-out below begins with
             # the first byte, never of a connection that sends none.
             http=HTTPModes.http1,
-            websockets=False,
+            websockets=websockets,
             backlog=BACKLOG,
             # Of connections accepted; by default it would be the backlog.
             backpressure=most,

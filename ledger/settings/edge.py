@@ -142,6 +142,17 @@ def _listen(value: str) -> str:
     return value
 
 
+def _front_listen(value: str) -> str:
+    return _listen(value) if value else value
+
+
+def _origin(value: str) -> str:
+    parts = _split(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or value != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("must be a web origin like https://app.example, without a path")
+    return value
+
+
 def parse_listen(value: str) -> Listen:
     """Reads `host:port`, an IPv6 host in brackets. Raises ValueError."""
     host, colon, port = value.rpartition(":")
@@ -223,6 +234,9 @@ class SettingsTable(_Table):
         BeforeValidator(_as_list),
     ] = Field(default=[])
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8640"
+    front_listen: Annotated[str, AfterValidator(_front_listen)] = "127.0.0.1:8641"
+    front_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    front_origins: list[Annotated[str, AfterValidator(_origin)]] = Field(default=[])
     metrics_scope: MetricsScope = "read"
     max_connections: Annotated[int, Field(ge=64, le=1_000_000)] = 4096
     max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * MIB)] = 64 * MIB

@@ -60,6 +60,9 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "database_wait_seconds", settings.database_wait_seconds
     yield "seal_keys", [MASK] * len(settings.seal_keys) or MADE
     yield "listen", str(settings.listen)
+    yield "front_listen", str(settings.front_listen or "")
+    yield "front_connections", settings.front_connections
+    yield "front_origins", list(settings.front_origins)
     yield "metrics_scope", settings.metrics_scope
     yield "max_connections", settings.max_connections
     yield "max_body_bytes", settings.max_body_bytes

@@ -191,12 +191,15 @@ def _twice(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[Problem]
 
 def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Origin], bases: Bases) -> Settings:
     policy = Policy(**table.policy.model_dump())
-    plain = table.model_dump(exclude={"data_dir", "seal_keys", "listen", "sources", "policy", "api_keys"})
+    made_here = {"data_dir", "seal_keys", "listen", "front_listen", "front_origins", "sources", "policy", "api_keys"}
+    plain = table.model_dump(exclude=made_here)
     return Settings(
         file=file.path if file else None,
         data_dir=bases.resolve("data_dir", table.data_dir),
         seal_keys=tuple(table.seal_keys),
         listen=parse_listen(table.listen),
+        front_listen=parse_listen(table.front_listen) if table.front_listen else None,
+        front_origins=tuple(table.front_origins),
         sources=tuple(
             _source(table, number, policy, bases, "policy.dark_seconds" in origins)
             for number in range(len(table.sources))

@@ -90,6 +90,12 @@ class Settings:
     seal_keys: tuple[str, ...] = field(repr=False)
     """Newest first; the first one seals, all of them verify. Empty: the key is made and kept in the data folder."""
     listen: Listen
+    front_listen: Listen | None
+    """What apps and people connect to; None: there is no front."""
+    front_connections: int
+    """Streams at once."""
+    front_origins: tuple[str, ...]
+    """Web origins whose pages may use the front from a browser."""
     sources: tuple[SourceSettings, ...]
     policy: Policy
     api_keys: tuple[ApiKeySettings, ...]

@@ -234,7 +234,7 @@ def test_a_leading_instance_judges_nothing_by_a_fence_of_another_ledger(database
         copy.keep()
         again(lambda: set_tier(other, "u", "vip", "somebody", Clock().now()))
         desk = again(lambda: Desk(ledger, SOURCE, Clock().now, lambda: 0.0))
-        follower = Follower(ledger, [SOURCE])
+        follower = Follower(ledger, [SOURCE], lambda *_: None)
         states = {SOURCE: desk.source}
         assert not follower.follow(states)
         assert desk.head() == 3
@@ -255,7 +255,7 @@ def test_an_agenda_ahead_of_the_ledger_looks_at_everybody(database_url: str) -> 
         configure(ledger)
         with connection.transaction():
             looks.note_followed(connection.cursor(), 4711)
-        Follower(ledger, [SOURCE])
+        Follower(ledger, [SOURCE], lambda *_: None)
         assert looks.followed(connection) == 2
 
 

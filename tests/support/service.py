@@ -75,6 +75,8 @@ class Service:
         self._settings = {"database_url": database_url, "tables": tables, **scalars}
         listen = f"127.0.0.1:{self.port}"
         values = {"data_dir": str(self.data_dir), "database_url": database_url, "listen": listen, "log_level": "debug"}
+        # A test that wants a front says where.
+        values["front_listen"] = ""
         if database_url:
             # What instances of one ledger have in common.
             values["seal_keys"] = SEAL_KEY.text
