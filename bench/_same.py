@@ -14,9 +14,9 @@ from ledger.domain.instants import of_datetime
 from ledger.domain.observation import Claim, Instant, parse_item
 from ledger.slices.pseudonyms import Pseudonyms
 from ledger.store.mapper import USER_PREFIX, EventMapper
-from projections.evidence import gather
-from projections.evidence_rows import RecordedHistory
-from projections.projector import Projector
+from projections.engine.projector import Projector
+from projections.queries.evidence import gather
+from projections.queries.evidence_rows import RecordedHistory
 
 TABLES = {
     "current": ("uid",),

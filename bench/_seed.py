@@ -23,7 +23,8 @@ from ledger.store import seal, seals
 from ledger.store.mapper import EventMapper, Recorded
 from ledger.store.rows import Rows
 from ledger.store.seal import Chain
-from projections import current, sources
+from ledger.working_state import sources
+from projections.models import current
 
 SOURCE = "main"
 ROWS_A_COPY = 50_000

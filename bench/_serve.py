@@ -14,14 +14,14 @@ from unittest.mock import patch
 from fastapi import Depends, FastAPI, Response
 
 from ledger.cli.app import main
-from ledger.http import service
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, require
 from ledger.http.state import Services
 from ledger.ingest import writer
+from ledger.service import instance as service
 from ledger.store import recorder, seal
 from ledger.store.recorder import Commit
-from projections import current
+from projections.models import current
 
 _HEAD_UNSEALED = """
 SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0),

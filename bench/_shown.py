@@ -14,7 +14,7 @@ from ledger.domain.status import Shown as Derived
 from ledger.domain.status import derive, longest_grace
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX
-from projections.sources import changes_rules
+from ledger.working_state.sources import changes_rules
 
 PAGE = 5_000
 

@@ -15,12 +15,12 @@ from bench._postgres import Server, server
 from bench._report import Bar, Options, Report, main, number, progress
 from bench._service import SEAL_KEY
 from bench._simulated import Reconciling, amounts, profile_of
+from ledger.replay.slice import Replayed, replay_slice
 from ledger.slices import writing
 from ledger.slices.importing import import_slice
 from ledger.slices.pseudonymising import pseudonymised
 from ledger.slices.pseudonyms import Pseudonyms
 from ledger.slices.reading import SliceFile
-from ledger.slices.replaying import Replayed, replay_slice
 from ledger.slices.taking import Wanted, taken
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper

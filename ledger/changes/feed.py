@@ -19,8 +19,10 @@ from ledger.domain.presence import Presence
 from ledger.domain.status import longest_grace, next_change_at
 from ledger.domain.visible import Visible, shown_by, visible_at
 from ledger.store.mapper import EventMapper
-from projections import current, feed, history
-from projections.shown import Made, Rules
+from projections.engine import feed
+from projections.models import current
+from projections.models.shown import Made, Rules
+from projections.queries import history
 
 STRETCH_EVENTS = 10_000
 """So many events are looked through at once."""

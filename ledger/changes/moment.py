@@ -9,8 +9,11 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
-from projections import current, listing, looks, sources, switch
-from projections.shown import Made, Rules, rules_of, shown_body, verified
+from ledger.working_state import looks, sources
+from projections.engine import switch
+from projections.models import current
+from projections.models.shown import Made, Rules, rules_of, shown_body, verified
+from projections.queries import listing
 
 _ONE_MOMENT = switch.ONE_MOMENT.format("current, snapshots")
 

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from ledger.domain.events import Status
 from ledger.domain.observation import Instant
-from projections.shown import Made
+from projections.models.shown import Made
 
 
 class Previous(NamedTuple):

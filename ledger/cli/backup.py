@@ -25,7 +25,7 @@ from ledger.store.seal import SealKeys, seal_keys
 from ledger.store.seal_head import Head, HeadError, HeadKeyMissing
 from ledger.store.verify import snapshot
 from ledger.text import counted
-from projections import switch
+from projections.engine import switch
 
 MB = 1_000_000
 

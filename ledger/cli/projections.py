@@ -13,11 +13,11 @@ from ledger.cli.output import AsJson, print_json, say
 from ledger.errors import LedgerError
 from ledger.store.recorder import CHANNEL
 from ledger.text import counted, printable
-from projections import checkpoints, rebuild
-from projections.checkpoints import INLINE, Checkpoint
-from projections.rebuild import Rebuild
-from projections.rebuild_current import Compared, RebuildCurrent
-from projections.registry import FOLLOWING
+from projections.engine import checkpoints, rebuild
+from projections.engine.checkpoints import INLINE, Checkpoint
+from projections.engine.rebuild import Rebuild
+from projections.models.rebuild_current import Compared, RebuildCurrent
+from projections.models.registry import FOLLOWING
 
 KNOWN = (INLINE, *FOLLOWING)
 

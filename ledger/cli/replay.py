@@ -14,7 +14,7 @@ from ledger.cli.slice_options import Since, Until, Users
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
-from ledger.reconcile.replay import Replay, ReplayResult
+from ledger.replay.recording import Replay, ReplayResult
 from ledger.slices.reading import is_slice
 from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, texts_of
 from ledger.text import counted

@@ -18,11 +18,11 @@ from ledger.domain.instants import of_datetime, to_text
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import RULES_VERSION, Policy
 from ledger.errors import SettingsError
+from ledger.replay.side_by_side import Pair
+from ledger.replay.slice import NOT_JUDGED_AGAIN, Replayed, replay_slice
 from ledger.settings import override_policy
 from ledger.slices.form import EventLine, Slice, StateLine
 from ledger.slices.reading import SliceFile
-from ledger.slices.replaying import NOT_JUDGED_AGAIN, Replayed, replay_slice
-from ledger.slices.side_by_side import Pair
 from ledger.store.mapper import EventMapper
 from ledger.text import counted
 

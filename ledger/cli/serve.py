@@ -15,10 +15,10 @@ import uvloop
 
 from ledger.cli.invocation import Invocation
 from ledger.errors import LedgerError
-from ledger.http.logs import configure_logging
-from ledger.http.neighbours import expect_ours
-from ledger.http.server import bind
-from ledger.http.service import serve as serve_http
+from ledger.server.http_server import bind
+from ledger.server.logs import configure_logging
+from ledger.server.neighbours import expect_ours
+from ledger.service.instance import serve as serve_http
 from ledger.settings import Settings, exposed_file, load, mask_url
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres

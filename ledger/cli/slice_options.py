@@ -16,7 +16,7 @@ from ledger.slices.form import Slice
 from ledger.slices.taking import Wanted, taken
 from ledger.store.mapper import EventMapper
 from ledger.text import printable
-from projections import current
+from projections.models import current
 
 Users = Annotated[
     list[str] | None, typer.Option("--user", metavar="UID", help="Of this user alone; may be given several times.")

@@ -6,7 +6,7 @@ from ledger.cli.client import Json
 from ledger.cli.doubts import ENDED
 from ledger.cli.output import duration
 from ledger.text import counted
-from projections.shown import DEVICE_NAMES
+from projections.models.shown import DEVICE_NAMES
 
 Row = Sequence[object]
 

@@ -8,7 +8,7 @@ import msgspec
 from ledger.changes.cursor import Cursor
 from ledger.changes.step import Change, Previous, SourceChange
 from ledger.domain.instants import optional, to_text
-from projections.shown import Made
+from projections.models.shown import Made
 
 _encode = msgspec.json.Encoder().encode
 

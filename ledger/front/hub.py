@@ -18,7 +18,7 @@ from ledger.domain.observation import Instant
 from ledger.front import frames
 from ledger.front.frames import Frame
 from ledger.front.watcher import Watcher
-from projections.shown import Made
+from projections.models.shown import Made
 
 T = TypeVar("T")
 

@@ -25,11 +25,11 @@ from ledger.front.hub import Hub
 from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
 from ledger.http.auth import KeyRing, Keys
-from ledger.http.connections import FILLED
-from ledger.http.descriptors import room_for
-from ledger.http.logs import configure_logging
-from ledger.http.server import HttpServer, bind
 from ledger.ingest.clock import Clock
+from ledger.server.connections import FILLED
+from ledger.server.descriptors import room_for
+from ledger.server.http_server import HttpServer, bind
+from ledger.server.logs import configure_logging
 from ledger.settings import ApiKeySettings, Listen, LogFormat, LogLevel
 from ledger.store import api_keys, identity, session
 from ledger.store.ledger import translated

@@ -12,8 +12,8 @@ from ledger.front.frames import Frame
 from ledger.front.streams import HEARTBEAT_SECONDS, LATER_SECONDS, Streams, TooMany, retry_seconds
 from ledger.front.watcher import Watcher
 from ledger.http import problems
-from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
+from ledger.server.connections import Standing, vouch
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from ledger.front.frames import Frame
-from projections.shown import Made
+from projections.models.shown import Made
 
 MAX_WAITING = 50_000
 """Users of whom a watcher has still to be told. Whoever watches everybody and reads no faster is sent to begin anew."""

@@ -14,9 +14,9 @@ from ledger.front.asked import Asked
 from ledger.front.frames import Frame
 from ledger.front.streams import HEARTBEAT_SECONDS, Streams, TooMany
 from ledger.front.watcher import Watcher
-from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
 from ledger.http.questions import MAX_UIDS
+from ledger.server.connections import Standing, vouch
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -21,7 +21,7 @@ from ledger.http.views import event_view
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import user_stream
 from ledger.store.recorder import StoredRow
-from projections.current import can_be_stored
+from projections.models.current import can_be_stored
 
 NDJSON = "application/x-ndjson"
 STREAMED_PAGE = 1000

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fastapi import Request
 
 from ledger.errors import StoreUnavailable
-from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
 from ledger.http.refusals import Refusals, WhyDenied
+from ledger.server.connections import Standing, vouch
 from ledger.settings import ApiKeySettings
 from ledger.store.api_keys import key_hash
 

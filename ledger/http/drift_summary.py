@@ -15,9 +15,9 @@ from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
 from ledger.http.problems import invalid
 from ledger.http.state import services_of
 from ledger.store.ledger import translated
-from projections import drift_summary
-from projections.current import can_be_stored
-from projections.drift_summary import DEFAULT_SPAN, By
+from projections.models.current import can_be_stored
+from projections.queries import drift_summary
+from projections.queries.drift_summary import DEFAULT_SPAN, By
 
 router = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 

@@ -17,11 +17,11 @@ from ledger.http.auth import require
 from ledger.http.instants import When, moment_of
 from ledger.http.state import Services, services_of
 from ledger.http.uid import Uid
-from projections import history
-from projections.evidence import gather
-from projections.evidence_rows import RecordedHistory
-from projections.shown import Made
-from projections.switch import ONE_MOMENT
+from projections.engine.switch import ONE_MOMENT
+from projections.models.shown import Made
+from projections.queries import history
+from projections.queries.evidence import gather
+from projections.queries.evidence_rows import RecordedHistory
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 

@@ -9,11 +9,11 @@ from starlette.datastructures import QueryParams
 from ledger.errors import StoreUnavailable
 from ledger.http import bodies
 from ledger.http.auth import client_of, secret_matches
-from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
 from ledger.http.state import Services
+from ledger.server.connections import Standing, vouch
 from ledger.sources.wukongim.payload import EVENT_NAME
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 router = APIRouter(tags=["webhooks"])
 

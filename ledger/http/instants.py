@@ -12,8 +12,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from ledger.domain.instants import of_datetime, to_text
 from ledger.domain.observation import Instant
 from ledger.http.problems import invalid
-from projections import history
-from projections.shown import Made
+from projections.models.shown import Made
+from projections.queries import history
 
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"

@@ -25,8 +25,8 @@ from ledger.http.state import Services, services_of
 from ledger.settings import SourceSettings
 from ledger.store.ledger import Ledger
 from ledger.store.preflight import SKEW_SECONDS, skew_in_words
-from projections import node_health, sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import node_health, sources
+from ledger.working_state.sources import SourceUnreadable
 
 READY_SECONDS = 2.0
 

@@ -17,11 +17,11 @@ from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters,
 from ledger.http.problems import invalid
 from ledger.http.state import Services, services_of
 from ledger.http.uid import Storable, Uid
-from projections import listing, past
-from projections.current import can_be_stored
-from projections.reader import Read
-from projections.shown import as_of
-from projections.switch import ONE_MOMENT
+from projections.engine.switch import ONE_MOMENT
+from projections.models.current import can_be_stored
+from projections.models.shown import as_of
+from projections.queries import listing, past
+from projections.queries.reader import Read
 
 router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=schemas.PROBLEMS)
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http.outages import Outages
 from ledger.text import shortened
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 log = structlog.get_logger()
 

@@ -10,8 +10,8 @@ from ledger.http.state import Services
 from ledger.store import identity
 from ledger.store.identity import Identity
 from ledger.store.ledger import translated
-from projections import checkpoints
-from projections.checkpoints import Checkpoint
+from projections.engine import checkpoints
+from projections.engine.checkpoints import Checkpoint
 
 GAUGE_SECONDS = 1.0
 """Metrics are answered without these figures where the database takes longer."""

@@ -16,7 +16,7 @@ from ledger.http.instants import AT_POSITION, Position, When
 from ledger.http.problems import invalid
 from ledger.http.state import services_of
 from ledger.text import shortened
-from projections.current import can_be_stored
+from projections.models.current import can_be_stored
 
 MAX_UIDS = 10_000
 

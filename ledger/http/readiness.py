@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import sources
+from ledger.working_state import sources
 
 WAIT_SECONDS = 2.0
 

@@ -20,9 +20,10 @@ from ledger.store import api_keys
 from ledger.store.api_keys import key_hash
 from ledger.store.ledger import translated
 from ledger.store.mapper import source_stream
-from projections import drifts, runs
-from projections.current import can_be_stored
-from projections.drifts import DriftFilter
+from ledger.working_state import runs
+from projections.models import drifts
+from projections.models.current import can_be_stored
+from projections.models.drifts import DriftFilter
 
 record = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 orders = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("admin"))], responses=schemas.PROBLEMS)

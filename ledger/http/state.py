@@ -22,8 +22,8 @@ from ledger.ingest.writer import Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
-from projections.reader import PresenceReader
-from projections.rule_folds import RuleFolds
+from projections.queries.reader import PresenceReader
+from projections.queries.rule_folds import RuleFolds
 
 
 @dataclass(frozen=True)

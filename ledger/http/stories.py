@@ -13,8 +13,8 @@ from ledger.http.paging import Page, bad_cursor, number_from_cursor
 from ledger.http.state import Services, services_of
 from ledger.http.uid import Storable, Uid
 from ledger.store.ledger import translated
-from projections import sessions, timeline
-from projections.current import can_be_stored
+from projections.models import sessions, timeline
+from projections.models.current import can_be_stored
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 

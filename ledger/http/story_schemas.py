@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from ledger.domain.events import Verdict
 from ledger.domain.reconciled import Attribution, DriftKind, Outcome, Tier
 from ledger.http.schemas import AsOfBody, StatusName
-from projections.session_bounds import Sure
+from projections.models.session_bounds import Sure
 
 
 class SessionName(BaseModel):

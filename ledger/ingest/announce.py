@@ -17,7 +17,7 @@ from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded, source_stream
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 
 class Configuration(NamedTuple):

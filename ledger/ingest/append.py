@@ -13,7 +13,8 @@ from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
 from ledger.store.rows import Rows
-from projections import current, sources
+from ledger.working_state import sources
+from projections.models import current
 
 
 class Appended(NamedTuple):

@@ -18,7 +18,8 @@ from ledger.ingest.draft import Draft, Webhook
 from ledger.store.mapper import EventMapper, Recorded
 from ledger.store.recorder import Commit
 from ledger.store.rows import PackedRows, Rows
-from projections import current, sources
+from ledger.working_state import sources
+from projections.models import current
 
 PART_ITEMS = 5_000
 

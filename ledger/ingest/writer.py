@@ -32,8 +32,9 @@ from ledger.ingest.work import Work
 from ledger.store.ledger import Ledger, translated
 from ledger.store.recorder import Commit
 from ledger.store.rows import STATEMENT_BYTES
-from projections import current, sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
+from projections.models import current
 
 log = structlog.get_logger()
 

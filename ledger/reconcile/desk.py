@@ -28,9 +28,10 @@ from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
-from projections import current, looks, runs, sources
-from projections.listing import HEAD
-from projections.looks import Watches
+from ledger.working_state import looks, runs, sources
+from ledger.working_state.looks import Watches
+from projections.models import current
+from projections.queries.listing import HEAD
 
 SWEEP_USERS = 2_500
 """Users a commit of a sweep: a quarter of a second in which webhooks wait."""

@@ -20,8 +20,9 @@ from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX, UnreadableEvent
 from ledger.store.recorder import StoredRow
-from projections import current, looks
-from projections.listing import HEAD
+from ledger.working_state import looks
+from projections.models import current
+from projections.queries.listing import HEAD
 
 log = structlog.get_logger()
 

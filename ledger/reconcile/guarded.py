@@ -9,7 +9,7 @@ import structlog
 from ledger.errors import StoreUnavailable
 from ledger.reconcile.reconciler import Reconciler
 from ledger.reconcile.term import Spawn, Term
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 log = structlog.get_logger()
 

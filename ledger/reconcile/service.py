@@ -28,8 +28,8 @@ from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient
 from ledger.sources.wukongim.query_node import QueryNode
 from ledger.store.ledger import Ledger, translated
-from projections import node_health, runs
-from projections.sources import SourceUnreadable
+from ledger.working_state import node_health, runs
+from ledger.working_state.sources import SourceUnreadable
 
 log = structlog.get_logger()
 

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ledger.domain.imported import SourceImported
+from ledger.slices import ledger_rows as slices
 from ledger.slices.checking import Progress, check, check_renames
 from ledger.slices.form import EventLine, Slice, StateLine
 from ledger.slices.landing import Landing, Line, mixed_up
@@ -15,7 +16,6 @@ from ledger.store import identity
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 from ledger.store.recorder import Commit
-from projections import slices
 
 LINES_AT_A_TIME = 2_000
 

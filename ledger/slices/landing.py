@@ -11,10 +11,12 @@ from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState, evolve_source
 from ledger.errors import LedgerError
 from ledger.ingest.known import KnownUsers
+from ledger.slices import ledger_rows as slices
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX
 from ledger.store.recorder import Commit
 from ledger.store.rows import Rows
-from projections import current, looks, slices, sources
+from ledger.working_state import looks, sources
+from projections.models import current
 
 
 class Line(NamedTuple):

@@ -17,12 +17,14 @@ from ledger.domain.history import Event, SourceEvent
 from ledger.domain.instants import of_datetime
 from ledger.domain.policy import RULES_VERSION
 from ledger.domain.source import SourceState, evolve_source
+from ledger.slices import ledger_rows as slices
 from ledger.slices.cutting import cut, cut_state
 from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from ledger.store.recorder import StoredRow
-from projections import current, history, slices
-from projections.switch import ONE_MOMENT
+from projections.engine.switch import ONE_MOMENT
+from projections.models import current
+from projections.queries import history
 
 USERS_AT_A_TIME = 500
 

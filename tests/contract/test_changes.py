@@ -15,8 +15,8 @@ from ledger.changes.feed import ChangeFeed
 from ledger.changes.step import Change, Step
 from ledger.domain.observation import Instant
 from ledger.store.ledger import Ledger
-from projections import past
-from projections.shown import Made
+from projections.models.shown import Made
+from projections.queries import past
 from tests.support import pg
 from tests.support.ledgers import opened
 from tests.support.lived import USERS, Life, lived, pour

@@ -10,7 +10,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import TierSet
 from ledger.store.ledger import Ledger
-from projections import current
+from projections.models import current
 from tests.support import pg
 from tests.support.ledgers import opened
 from tests.support.scenario import Step, given

@@ -25,9 +25,10 @@ from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.requests import request_run, set_tier
 from ledger.store import recorder
 from ledger.store.ledger import Ledger
-from projections import drifts, looks
-from projections.drifts import Drift, DriftFilter
-from projections.projector import Projector
+from ledger.working_state import looks
+from projections.engine.projector import Projector
+from projections.models import drifts
+from projections.models.drifts import Drift, DriftFilter
 from tests.support.following import follow_all
 from tests.support.ledgers import DEADLINE_SECONDS, SOURCE, all_rows, assert_consistent, configure, opened, running
 

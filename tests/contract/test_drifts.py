@@ -10,9 +10,9 @@ import pytest
 from ledger.domain.observation import SECOND
 from ledger.domain.reconciled import Finding, Outcome, PollObserved
 from ledger.store.ledger import Ledger
-from projections import drifts
-from projections.drifts import Drift, DriftFilter
-from projections.projection import Followed
+from projections.engine.projection import Followed
+from projections.models import drifts
+from projections.models.drifts import Drift, DriftFilter
 from tests.support import pg
 from tests.support.ledgers import SOURCE, opened
 

@@ -9,9 +9,9 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.http import follow
+from ledger.service import follow
 from ledger.store.ledger import Ledger
-from projections.projector import Projector
+from projections.engine.projector import Projector
 from tests.support.following import Noted, checkpoint, connect
 from tests.support.ledgers import end_sessions, opened, wait_until
 from tests.support.lived import Life, lived, pour

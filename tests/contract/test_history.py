@@ -15,9 +15,10 @@ from ledger.domain.instants import of_datetime, to_datetime
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.store.ledger import Ledger
-from projections import current, history, past
-from projections.reader import Read
-from projections.shown import Made
+from projections.models import current
+from projections.models.shown import Made
+from projections.queries import history, past
+from projections.queries.reader import Read
 from tests.support import pg
 from tests.support.ledgers import opened
 from tests.support.lived import USERS, Life, lived, pour

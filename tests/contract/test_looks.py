@@ -12,8 +12,9 @@ from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.store.ledger import Ledger
-from projections import current, looks
-from projections.looks import DueCounts
+from ledger.working_state import looks
+from ledger.working_state.looks import DueCounts
+from projections.models import current
 from tests.support import pg
 from tests.support.ledgers import SOURCE, opened
 from tests.support.strategies import Feed, Post

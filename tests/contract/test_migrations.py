@@ -13,7 +13,8 @@ from ledger.domain.profile import Profile
 from ledger.errors import SchemaMismatch
 from ledger.store import migrate
 from ledger.store.migrate import Migration
-from projections import current, looks
+from ledger.working_state import looks
+from projections.models import current
 from tests.support import pg
 from tests.support.catalogue import catalogue
 from tests.support.strategies import Feed, Post

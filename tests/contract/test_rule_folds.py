@@ -20,7 +20,7 @@ from ledger.domain.profile import Profile
 from ledger.domain.reconciled import NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import SourceState, as_imported, evolve_source
 from ledger.store.mapper import EventMapper, source_stream
-from projections.rule_folds import Hindsight, RuleFolds, States
+from projections.queries.rule_folds import Hindsight, RuleFolds, States
 from tests.support import pg
 from tests.support.following import connect
 

@@ -12,7 +12,7 @@ from ledger.ingest.draft import Draft
 from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
-from projections import runs, sources
+from ledger.working_state import runs, sources
 from tests.support import pg
 from tests.support.ledgers import SOURCE, configure, opened
 

@@ -22,7 +22,9 @@ from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from ledger.store.seal import seal_keys
 from ledger.store.verify import snapshot, verify
-from projections import current, history, sources
+from ledger.working_state import sources
+from projections.models import current
+from projections.queries import history
 from tests.support import pg
 from tests.support.ledgers import SEAL_KEY, SOURCE, configure, opened
 from tests.support.slices import LONG_AGO, MAPPER, eventful, replayed, slice_of, written

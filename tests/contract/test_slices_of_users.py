@@ -11,7 +11,7 @@ import pytest
 from bench import _same
 from ledger.domain.events import WebhookObserved
 from ledger.domain.reconciled import Corrected, PollObserved, RunStarted, Swept
-from ledger.reconcile.tally import verdicts_of
+from ledger.replay.tally import verdicts_of
 from ledger.slices.form import Slice
 from ledger.slices.importing import import_slice
 from ledger.slices.reading import SliceFile

@@ -21,8 +21,8 @@ from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.store.recorder import StoredRow
-from projections import sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
 from tests.support import newer, pg
 from tests.support.ledgers import SOURCE, configure, opened, running
 

@@ -11,8 +11,8 @@ from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
-from projections import sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
 from tests.support import newer
 from tests.support.ledgers import SOURCE, configure, opened
 

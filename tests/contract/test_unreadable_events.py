@@ -10,9 +10,10 @@ from ledger.http.outages import Outages
 from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper, UnknownKind, UnreadableEvent
-from projections import history, runs
-from projections.evidence_rows import RecordedHistory
-from projections.sources import SourceUnreadable
+from ledger.working_state import runs
+from ledger.working_state.sources import SourceUnreadable
+from projections.queries import history
+from projections.queries.evidence_rows import RecordedHistory
 from tests.support import newer, pg
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY, configure, opened

@@ -11,16 +11,16 @@ import pytest
 from bench._rebuilt import held_against_rebuilt
 from ledger.domain.events import Configured
 from ledger.errors import LedgerWentBack, StoreUnavailable
-from ledger.http.mending import Mending
-from ledger.http.went_back import WentBackWatch
 from ledger.ingest.clock import Clock
 from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
 from ledger.reconcile.requests import set_tier
+from ledger.service.mending import Mending
+from ledger.service.went_back import WentBackWatch
 from ledger.store import identity
 from ledger.store.identity import Identity
-from projections import looks
-from projections.projector import Projector
+from ledger.working_state import looks
+from projections.engine.projector import Projector
 from tests.support.following import checkpoint, connect, follow_all
 from tests.support.ledgers import (
     SOURCE,

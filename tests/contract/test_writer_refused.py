@@ -19,7 +19,7 @@ from ledger.simulator.sender import encode
 from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from ledger.store.trial import try_to_write
-from projections import current
+from projections.models import current
 from tests.support import pg
 from tests.support.ledgers import (
     Bounds,

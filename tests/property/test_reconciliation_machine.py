@@ -11,7 +11,7 @@ from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import Tier
 from ledger.reconcile import plan
-from ledger.slices.describing import described
+from ledger.replay.describing import described
 from ledger.sources.wukongim.answers import Unanswered
 from tests.support.driven import Driven, Fate
 from tests.support.slices import replayed, slice_of

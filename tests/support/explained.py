@@ -10,11 +10,11 @@ from ledger.domain.explain import explain
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.statement import Explanation
-from ledger.reconcile.replay import Replay
+from ledger.replay.recording import Replay
 from ledger.settings import override_policy
 from ledger.sources.wukongim.recording import read_header, read_lines
 from ledger.store.mapper import Recorded, source_stream, user_stream
-from projections.evidence import gather
+from projections.queries.evidence import gather
 from tests.support.claims import problems
 from tests.support.lived import Life
 from tests.support.memory_history import MemoryHistory

@@ -14,7 +14,7 @@ from ledger.domain.source import SourceState
 from ledger.domain.statement import Explanation, Statement
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.simulator.sender import encode
-from projections.evidence import gather
+from projections.queries.evidence import gather
 from tests.support.claims import problems
 from tests.support.memory_history import MemoryHistory
 

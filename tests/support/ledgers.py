@@ -25,7 +25,7 @@ from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX
 from ledger.store.recorder import StoredRow
 from ledger.store.seal import SealKey
-from projections import current
+from projections.models import current
 
 SOURCE = "main"
 SEAL_KEY = SealKey("the-seal-key-of-the-tests-ledgers")

@@ -36,8 +36,8 @@ from ledger.domain.reconciled import (
 from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import derive
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
-from projections.evidence_rows import AFTER, RUNS
-from projections.shown import Rules, rules_of
+from projections.models.shown import Rules, rules_of
+from projections.queries.evidence_rows import AFTER, RUNS
 
 RULES = Configured | NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit
 SIGNS = NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit | BreakerOpened | BreakerClosed

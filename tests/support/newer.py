@@ -9,8 +9,8 @@ from ledger.domain.source import evolve_source
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
-from projections import sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
 from tests.support.ledgers import SOURCE
 
 KIND = "source_muted.v1"

@@ -29,8 +29,8 @@ from ledger.domain.source import SourceState
 from ledger.domain.status import Shown, derive
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.reconcile import judge, plan
-from ledger.reconcile.agenda import MemoryAgenda
 from ledger.reconcile.probes import NodeProbe
+from ledger.replay.memory_agenda import MemoryAgenda
 from ledger.simulator.sender import encode
 from ledger.sources.wukongim.answers import Boot, Connections, Unanswered
 from ledger.store.mapper import Recorded

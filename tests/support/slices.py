@@ -21,9 +21,9 @@ from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import NodeDown, RunCounts, RunEnded, RunStarted, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
+from ledger.replay.slice import Replayed, replay_slice
 from ledger.slices import writing
 from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
-from ledger.slices.replaying import Replayed, replay_slice
 from ledger.sources.wukongim.answers import Boot
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from tests.support.reconciler import SOURCE, Kept, Reconciler

@@ -12,11 +12,11 @@ from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.http import announcing
-from ledger.http.announcing import Announcing
 from ledger.ingest.announce import Configuration
+from ledger.service import announcing
+from ledger.service.announcing import Announcing
 from ledger.store.ledger import Ledger
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 from tests.support.ledgers import wait_until
 
 CONFIGURATION = Configuration(Policy(), Profile.V3, {"n1": Profile.V3})

@@ -13,14 +13,14 @@ from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http import problems
 from ledger.http.auth import KeyRing, Keys, secret_matches
 from ledger.http.hooks import new_delivery_id
-from ledger.http.logs import configure_logging
 from ledger.http.outages import Outages
 from ledger.http.paging import from_cursor, number_from_cursor, to_cursor
 from ledger.http.problems import Problem
 from ledger.http.questions import UidQuery, parse
+from ledger.server.logs import configure_logging
 from ledger.settings import ApiKeySettings
 from ledger.store.api_keys import key_hash
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 AT = "2026-11-23T08:20:46Z"
 FIXED = ApiKeySettings("app", frozenset({"read"}), "a-fixed-key")

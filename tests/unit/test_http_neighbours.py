@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from ledger.http import neighbours
-from ledger.http.neighbours import Neighbour, expect_ours, one_at_a_time
-from ledger.http.server import PortTaken
+from ledger.server import neighbours
+from ledger.server.http_server import PortTaken
+from ledger.server.neighbours import Neighbour, expect_ours, one_at_a_time
 from ledger.settings import Listen
 
 Answers = Mapping[str, Any]

@@ -10,10 +10,11 @@ from typing import Any, cast
 import pytest
 
 from ledger.errors import StoreUnavailable
-from ledger.http.mending import Mending
-from ledger.http.went_back import WentBackWatch
-from projections import rebuild, suspects
-from projections.rebuild import RebuildRefused
+from ledger.service.mending import Mending
+from ledger.service.went_back import WentBackWatch
+from projections.engine import rebuild
+from projections.engine.rebuild import RebuildRefused
+from projections.models import suspects
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_the_watch_goes_on_whatever_it_meets(monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.wait_for(done.wait(), 30)
         await watch.stop()
 
-    monkeypatch.setattr("ledger.http.went_back.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("ledger.service.went_back.LOOK_SECONDS", 0.0)
     asyncio.run(scenario())
     # What could not be announced is, the next time.
     assert (len(announced), len(forgotten)) == (2, 2)

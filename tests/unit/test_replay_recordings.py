@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from ledger.domain.policy import Policy
-from ledger.reconcile.replay import Replay
+from ledger.replay.recording import Replay
 from ledger.settings import override_policy
 from ledger.sources.wukongim.recording import read_header, read_lines
 from tests.support.recordings import (

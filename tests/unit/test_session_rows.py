@@ -10,8 +10,8 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.history import UserEvent
 from ledger.domain.observation import SECOND
 from ledger.domain.reconciled import Corrected, OpenedSession
-from projections.session_bounds import Row
-from projections.session_rows import User
+from projections.models.session_bounds import Row
+from projections.models.session_rows import User
 from tests.support.lived import lived
 
 T = 1_800_000_000 * SECOND

@@ -10,10 +10,10 @@ from ledger.domain.history import Event
 from ledger.domain.policy import RULES_VERSION
 from ledger.domain.profile import Profile
 from ledger.domain.reconciled import PollObserved
+from ledger.replay.judging import NO_DELIVERY, NO_POLL
+from ledger.replay.judging_polls import DOUBT_BEFORE
+from ledger.replay.slice import replay_slice
 from ledger.slices.form import Slice
-from ledger.slices.judging import NO_DELIVERY, NO_POLL
-from ledger.slices.judging_polls import DOUBT_BEFORE
-from ledger.slices.replaying import replay_slice
 from tests.support.reconciler import STARTED_AT, Reconciler
 from tests.support.slices import MAPPER, boot_at, event_of, eventful, replayed, slice_of
 
