@@ -87,12 +87,12 @@ def _profile(times: Times) -> None:
         (current, "write", "write states"),
         (writer.Writer, "_attempt", "transaction"),
     )
-    rows_of = current.rows_of
+    to_rows = current.to_rows
     for owner, name, step in steps:
         function = getattr(owner, name)
         if name == "rows_of":
             # It makes its rows only as they are asked for.
-            function = lambda presences: list(rows_of(presences))  # noqa: E731
+            function = lambda presences: list(to_rows(presences))  # noqa: E731
         setattr(owner, name, times.around(step, function))
 
 

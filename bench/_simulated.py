@@ -148,7 +148,7 @@ def nobody_listens(_: SimulatedEvent) -> None:
     """What happens in the simulation is of no interest."""
 
 
-def profile_of(name: str) -> Profile:
+def profile_for(name: str) -> Profile:
     """The simulator's profile of that name. Raises ValueError."""
     profiles: dict[str, Profile] = {profile: profile for profile in PROFILES}
     if name not in profiles:

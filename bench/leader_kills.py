@@ -13,13 +13,21 @@ import psycopg
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, median, number, progress
 from bench._service import SEAL_KEY
-from bench._simulated import Reconciling, amounts, new_nodes, nobody_listens, profile_of
+from bench._simulated import Reconciling, amounts, new_nodes, nobody_listens, profile_for
 from bench._watching import simulating, wait_until
 from ledger.domain.events import SessionId, WebhookObserved
 from ledger.domain.evolve import evolve
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import Corrected, OpenedSession, PollObserved, RunEnded, RunStarted, Swept, TierSet
+from ledger.domain.reconciliation_events import (
+    Corrected,
+    OpenedSession,
+    PollObserved,
+    RunEnded,
+    RunStarted,
+    Swept,
+    TierSet,
+)
 from ledger.simulator.plan import Plan
 from ledger.store.ledger import Ledger
 
@@ -81,14 +89,14 @@ def measure(options: Options) -> Report:
     with server(options) as postgres, postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
         nodes = new_nodes(2)
         services = [
-            Reconciling(postgres.folder / name, url, profile_of(own["profile"]), nodes, POLICY) for name in ("a", "b")
+            Reconciling(postgres.folder / name, url, profile_for(own["profile"]), nodes, POLICY) for name in ("a", "b")
         ]
         plan = Plan(
             nodes=tuple(
                 replace(node, hook=f"{service.url}/hooks/main/{node.name}/{node.secret}")
                 for node, service in zip(nodes, services, strict=True)
             ),
-            profile=profile_of(own["profile"]),
+            profile=profile_for(own["profile"]),
             users=int(own["users"]),
             seconds=None,
             rate=50.0,
@@ -179,7 +187,7 @@ def _events(ledger: Ledger) -> Iterator[tuple[int, str, int, object]]:
     after = 0
     while rows := ledger.events_recorder.ledger_rows(after=after, limit=PAGE):
         for row in rows:
-            yield row.position, row.stream, of_datetime(row.recorded_at), ledger.event(row)
+            yield row.position, row.stream, from_datetime(row.recorded_at), ledger.event(row)
         after = rows[-1].position
 
 

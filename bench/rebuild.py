@@ -12,7 +12,7 @@ from bench._rebuilt import held_against_rebuilt
 from bench._report import Bar, Options, Report, main, median, number, progress
 from bench._seed import Seeder
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import Finding, PollObserved
+from ledger.domain.reconciliation_events import Finding, PollObserved
 from ledger.store.mapper import USER_KINDS
 from projections.engine import rebuild
 from projections.engine.checkpoints import INLINE

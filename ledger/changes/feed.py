@@ -21,7 +21,7 @@ from ledger.domain.visible import Visible, shown_by, visible_at
 from ledger.store.mapper import EventMapper
 from projections.engine import feed
 from projections.models import current
-from projections.models.shown import Made, Rules
+from projections.models.shown import AnswerPoint, Rules
 from projections.queries import history
 
 STRETCH_EVENTS = 10_000
@@ -40,7 +40,7 @@ class ChangeFeed:
     def __init__(self, now: Callable[[], Instant], mapper: EventMapper | None = None) -> None:
         self._moments = Moments(now)
         self._mapper = mapper or EventMapper()
-        self._told = Made(0, 0)
+        self._told = AnswerPoint(0, 0)
         self._rules = Rules(-1, {})
         self._watchers: Counter[str] = Counter()
         self._watched: dict[str, Visible] = {}
@@ -55,7 +55,7 @@ class ChangeFeed:
         self._everybody_in_dark = False
         """Whether everybody there is was told of meanwhile, or would be shown otherwise than before it."""
 
-    def begin(self, connection: Connection[TupleRow]) -> Made:
+    def begin(self, connection: Connection[TupleRow]) -> AnswerPoint:
         """Begin at the ledger's head, over whatever was before; nobody watches yet -> where that is."""
         with self._moments.read(connection) as moment:
             self._told = self._told_everybody = moment.made
@@ -63,7 +63,7 @@ class ChangeFeed:
         return self._told
 
     @property
-    def told(self) -> Made:
+    def told(self) -> AnswerPoint:
         """Up to here those who watch everybody have been told everything."""
         return self._told_everybody
 
@@ -71,7 +71,7 @@ class ChangeFeed:
         """When something changes without an event, as far as is known."""
         return self._ends[0][0] if self._ends else None
 
-    def watch_everybody(self, connection: Connection[TupleRow]) -> Made:
+    def watch_everybody(self, connection: Connection[TupleRow]) -> AnswerPoint:
         """From here on whatever changes is told of -> from where on."""
         if self._everybody == 0:
             with self._moments.read(connection) as moment:
@@ -90,7 +90,9 @@ class ChangeFeed:
             self._sweeps.clear()
             self._told_everybody = self._told
 
-    def watch(self, connection: Connection[TupleRow], uids: Sequence[str]) -> tuple[Made, list[tuple[str, bytes]]]:
+    def watch(
+        self, connection: Connection[TupleRow], uids: Sequence[str]
+    ) -> tuple[AnswerPoint, list[tuple[str, bytes]]]:
         """Watch these users, once more where somebody does already -> what is answered of them, and as of when."""
         with self._moments.read(connection) as moment:
             presences = moment.presences(uids)
@@ -116,9 +118,9 @@ class ChangeFeed:
             made = moment.made
             if made.position < self._told.position:
                 raise WentBackError
-            upto = min(made.position, self._told.position + STRETCH_EVENTS)
+            up_to = min(made.position, self._told.position + STRETCH_EVENTS)
             changed = _changed(self._rules, moment.rules)
-            concerned = self._moved(connection, upto) | self._ended(made.at)
+            concerned = self._moved(connection, up_to) | self._ended(made.at)
             sources = list(_darkness(self._rules, moment))
             if changed or sources:
                 concerned |= self._watched.keys() | self._told_in_dark
@@ -127,13 +129,13 @@ class ChangeFeed:
             self._note_dark(moment.rules, [each.uid for each in changes] if self._everybody else ())
             self._rules = moment.rules
             swept = self._sweep(moment)
-            self._told = Made(max(made.at, self._told.at), upto)
+            self._told = AnswerPoint(max(made.at, self._told.at), up_to)
             if not self._sweeps:
                 self._told_everybody = self._told
-        more = upto < made.position or bool(self._sweeps)
+        more = up_to < made.position or bool(self._sweeps)
         return Step(made, changes, swept, sources, self._told, self._told_everybody, more)
 
-    def missed(self, connection: Connection[TupleRow], uids: Sequence[str], since: Made) -> Missed:
+    def missed(self, connection: Connection[TupleRow], uids: Sequence[str], since: AnswerPoint) -> Missed:
         """What has changed of users since an earlier moment of the ledger, for whoever was told up to there."""
         with self._moments.read(connection) as moment:
             presences = moment.presences(uids)
@@ -159,7 +161,7 @@ class ChangeFeed:
             last = next(reversed(presences), None) if len(presences) == limit else None
             return Page(moment.made, list(moment.bodies(presences)), last)
 
-    def users_since(self, connection: Connection[TupleRow], since: Made, limit: int) -> list[str] | None:
+    def users_since(self, connection: Connection[TupleRow], since: AnswerPoint, limit: int) -> list[str] | None:
         """Who may be shown otherwise than at an earlier moment; None where they are too many to be told of."""
         with self._moments.read(connection) as moment:
             rules = history.rules_at(connection, self._mapper, since.position)
@@ -171,10 +173,10 @@ class ChangeFeed:
                 return None
             return sorted(feed.users_between(connection.cursor(), after, moment.made.position, limit))
 
-    def _moved(self, connection: Connection[TupleRow], upto: int) -> set[str]:
-        if upto == self._told.position:
+    def _moved(self, connection: Connection[TupleRow], up_to: int) -> set[str]:
+        if up_to == self._told.position:
             return set()
-        moved = feed.users_between(connection.cursor(), self._told.position, upto, STRETCH_EVENTS)
+        moved = feed.users_between(connection.cursor(), self._told.position, up_to, STRETCH_EVENTS)
         return moved if self._everybody else moved & self._watched.keys()
 
     def _ended(self, at: Instant) -> set[str]:

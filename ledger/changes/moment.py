@@ -12,7 +12,7 @@ from ledger.domain.presence import Presence
 from ledger.working_state import looks, sources
 from projections.engine import switch
 from projections.models import current
-from projections.models.shown import Made, Rules, rules_of, shown_body, verified
+from projections.models.shown import AnswerPoint, Rules, rules_from, shown_body, verified
 from projections.queries import listing
 
 _ONE_MOMENT = switch.ONE_MOMENT.format("current, snapshots")
@@ -21,7 +21,7 @@ _ONE_MOMENT = switch.ONE_MOMENT.format("current, snapshots")
 class Moment(NamedTuple):
     """Where a moment lies, by which rules users are shown then, and the connection that sees it."""
 
-    made: Made
+    made: AnswerPoint
     rules: Rules
     connection: Connection[TupleRow]
 
@@ -55,10 +55,10 @@ class Moments:
             head, recorded_at, rules_position = row
             if rules_position != self._rules.position:
                 self._rules = _read_rules(connection)
-            yield Moment(Made(max(self._now(), recorded_at), head), self._rules, connection)
+            yield Moment(AnswerPoint(max(self._now(), recorded_at), head), self._rules, connection)
 
 
 def _read_rules(connection: Connection[TupleRow]) -> Rules:
     rows = connection.cursor(binary=True).execute(sources.READ_ALL).fetchall()
     position = max((rules_position for *_, rules_position in rows), default=0)
-    return rules_of(position, {name: sources.shown_by(name, version, state) for name, version, state, _ in rows})
+    return rules_from(position, {name: sources.shown_by(name, version, state) for name, version, state, _ in rows})

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from ledger.domain.events import Status
 from ledger.domain.observation import Instant
-from projections.models.shown import Made
+from projections.models.shown import AnswerPoint
 
 
 class Previous(NamedTuple):
@@ -34,14 +34,14 @@ class SourceChange(NamedTuple):
 class Step(NamedTuple):
     """What has changed; each presence is as of `made`. More is to be had at once where `more` is set."""
 
-    made: Made
+    made: AnswerPoint
     changes: Sequence[Change]
     swept: Sequence[Change]
     """What those who watch everybody are told beside these: of users in a source whose state has changed."""
     sources: Sequence[SourceChange]
-    told: Made
+    told: AnswerPoint
     """Up to here whoever watches named users has been told everything."""
-    told_everybody: Made
+    told_everybody: AnswerPoint
     """Up to here those who watch everybody have: behind, while all users of a source are gone through."""
     more: bool
 
@@ -53,7 +53,7 @@ class WentBackError(Exception):
 class Missed(NamedTuple):
     """What has changed since somebody was told last, as of `made`."""
 
-    made: Made
+    made: AnswerPoint
     changes: list[Change]
     sources: list[SourceChange]
 
@@ -61,6 +61,6 @@ class Missed(NamedTuple):
 class Page(NamedTuple):
     """Some of all users, by uid; `last` is where the next page goes on, None at the end."""
 
-    made: Made
+    made: AnswerPoint
     bodies: list[tuple[str, bytes]]
     last: str | None

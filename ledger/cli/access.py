@@ -17,7 +17,7 @@ from ledger.store.embedded import EmbeddedPostgres
 CONNECT_SECONDS = 10
 
 
-def settings_of(context: typer.Context) -> Settings:
+def settings_from(context: typer.Context) -> Settings:
     """Returns the settings that this call is under. Raises SettingsError."""
     invocation = context.find_object(Invocation)
     return load(invocation.config if invocation else None)

@@ -8,10 +8,10 @@ import psycopg
 import typer
 
 from ledger import __version__
-from ledger.cli.access import connected_to, settings_of, started_database_url
+from ledger.cli.access import connected_to, settings_from, started_database_url
 from ledger.cli.output import print_line, say
 from ledger.cli.progress import Update, shown
-from ledger.cli.verify import checked, keys_of, newest, require_intact
+from ledger.cli.verify import checked, newest, require_intact, seal_keys_from
 from ledger.errors import LedgerAltered, SealKeyMissing
 from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
 from ledger.store import api_keys, identity, migrate, raw_events, restored, seal_head
@@ -49,7 +49,7 @@ def backup(context: typer.Context, file: File) -> None:
     Example: presence-ledger backup /mnt/elsewhere/ledger.backup
     """
     settings = _embedded(context)
-    keys = keys_of(settings)
+    keys = seal_keys_from(settings)
     with (
         started_database_url(settings) as url,
         connected_to(url) as connection,
@@ -102,7 +102,7 @@ def restore(
 
 
 def _embedded(context: typer.Context) -> Settings:
-    settings = settings_of(context)
+    settings = settings_from(context)
     if settings.database_url:
         raise BackupError(
             "database_url is set: that PostgreSQL is not this service's own.\n"
@@ -228,5 +228,5 @@ def _told(made: Backup, how_sure: str) -> str:
     seals, position = (
         number if isinstance(number := made.head.get(name), int) else 0 for name in ("seals", "position")
     )
-    upto = f"{counted(seals, 'seal')}, up to position {position:,}"
-    return f"{upto}, made at {made.made_at}, {made.size / MB:,.1f} MB, {how_sure}"
+    up_to = f"{counted(seals, 'seal')}, up to position {position:,}"
+    return f"{up_to}, made at {made.made_at}, {made.size / MB:,.1f} MB, {how_sure}"

@@ -65,7 +65,7 @@ class Client:
         event: Json = page["items"][0]
         return event
 
-    def latest_of(self, uid: str, what: str, limit: int, query: Mapping[str, str]) -> Json:
+    def fetch_latest(self, uid: str, what: str, limit: int, query: Mapping[str, str]) -> Json:
         """Returns the last page of a user's `timeline` or `sessions`, at most `limit` items, the oldest first."""
         params = {"order": "desc", "limit": limit, **query}
         answer = self._json("GET", f"/v1/users/{path_segment(uid)}/{what}", params=params)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from ledger.cli.access import connected_to, settings_of, started_database_url
+from ledger.cli.access import connected_to, settings_from, started_database_url
 from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
 from ledger.settings import Settings, sealing_key
@@ -41,7 +41,7 @@ def import_(
 
     Example: presence-ledger import incident.ndjson.gz --source main=incident
     """
-    settings = settings_of(context)
+    settings = settings_from(context)
     renames = _renames(source or ())
     slice_file = SliceFile(file)
     with started_database_url(settings) as url:

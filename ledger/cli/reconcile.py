@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_of
+from ledger.cli.access import settings_from
 from ledger.cli.client import Client, Json, client
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, duration, is_terminal, print_json, print_line, say
 from ledger.cli.progress import bar
-from ledger.cli.queries import Url, presences_of, print_presences
+from ledger.cli.queries import Url, fetch_presences, print_presences
 from ledger.errors import LedgerError
 from ledger.text import counted, printable
 
@@ -56,10 +56,10 @@ def reconcile(
 
     Example: presence-ledger reconcile u100 u200 --source main
     """
-    with client(settings_of(context), url) as service:
+    with client(settings_from(context), url) as service:
         name = _choose(service, source)
         run = _follow(service, service.start_run(name, uids or ()))
-        presences = list(presences_of(service, uids or ()))
+        presences = list(fetch_presences(service, uids or ()))
         looks = {} if as_json else service.looks(name)
     if as_json:
         print_json({"run": run, "users": presences})

@@ -9,7 +9,7 @@ import typer
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, print_json, say
 from ledger.cli.progress import shown
-from ledger.cli.replay_slice import OfSlice, policy_of, replay_of_slice
+from ledger.cli.replay_slice import OfSlice, parse_policy, replay_of_slice
 from ledger.cli.slice_options import Since, Until, Users
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
@@ -68,7 +68,7 @@ def replay(
         raise typer.BadParameter("--user, --from and --to choose of the ledger, not of a recording")
     result = _run(
         file,
-        policy_of(policy or []),
+        parse_policy(policy or []),
         _second(until),
         all_deliveries=all_deliveries,
         polls=not webhooks_only,

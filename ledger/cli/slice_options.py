@@ -8,7 +8,7 @@ import typer
 from psycopg import Connection
 
 from ledger.cli.access import connected_to, started_database_url
-from ledger.cli.arguments import span_of
+from ledger.cli.arguments import parse_span
 from ledger.cli.output import say
 from ledger.cli.progress import shown
 from ledger.settings import Settings
@@ -28,9 +28,9 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="What was recorded before this.")]
 
 
-def wanted_of(users: Sequence[str] | None, since: str | None, until: str | None) -> Wanted:
+def parse_selection(users: Sequence[str] | None, since: str | None, until: str | None) -> Wanted:
     """Returns the part of the ledger that the options name. Raises typer.BadParameter."""
-    return Wanted(tuple(users) if users else None, *span_of(since, until))
+    return Wanted(tuple(users) if users else None, *parse_span(since, until))
 
 
 @contextmanager

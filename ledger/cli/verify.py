@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from ledger.cli.access import connected_to, settings_of, started_database_url
+from ledger.cli.access import connected_to, settings_from, started_database_url
 from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
 from ledger.errors import LedgerAltered, SealKeyMissing
@@ -42,8 +42,8 @@ def verify(
 
     Example: presence-ledger verify --head /mnt/elsewhere/head.json --export-head /mnt/elsewhere/head.json
     """
-    settings = settings_of(context)
-    keys = keys_of(settings)
+    settings = settings_from(context)
+    keys = seal_keys_from(settings)
     expected = None if head is None else read_head(head, keys)
     if after is not None and expected is not None and after > expected.position:
         raise typer.BadParameter(f"the head is of position {expected.position}, which --after would pass over")
@@ -62,7 +62,7 @@ def verify(
 KEY_ELSEWHERE = "Set data_dir to the service's own, or seal_keys to the keys that it seals with."
 
 
-def keys_of(settings: Settings, way_out: str = KEY_ELSEWHERE) -> SealKeys:
+def seal_keys_from(settings: Settings, way_out: str = KEY_ELSEWHERE) -> SealKeys:
     """The keys that are here. Raises SealKeyMissing, SettingsError."""
     keys = seal_keys(known_seal_keys(settings))
     if not keys:

@@ -35,7 +35,7 @@ class Situation(msgspec.Struct, frozen=True, gc=False):
         alike = [d.unnamed() for d in self.presence.devices if d.device_flag == device_flag and d.source == source]
         return max(0, MOST_UNNAMED - sum(alike) + freed)
 
-    def of_scope(self) -> Iterator[Device]:
+    def in_scope(self) -> Iterator[Device]:
         """The user's devices that the observation's total counts."""
         for device in self.presence.devices:
             if device.source == self.observation.source and device.scope == self.scope:
@@ -48,7 +48,7 @@ class Judgement(msgspec.Struct, frozen=True, gc=False):
     verdict: Verdict
     rule: str
     named: bool = False
-    counts_speak: bool = True
+    use_counts: bool = True
     placed: bool = False
     """Its connection is one that a look told of without its node: none of those that the node's counts are held to."""
     suspect: str | None = None
@@ -73,7 +73,7 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
         return bool(self.swept or self.implied or self.implied_elsewhere or self.withdrawn or self.withdrawn_elsewhere)
 
 
-SILENT = Effect()
+NO_EFFECT = Effect()
 
 
 def count(situation: Situation, judgement: Judgement) -> Effect:
@@ -130,7 +130,7 @@ def _known(device: Device | None, judgement: Judgement) -> tuple[int, int]:
 def _known_elsewhere(situation: Situation) -> tuple[int, int]:
     """-> (open sessions on the scope's other devices, those of them that only a total told of)"""
     known = unlocated = 0
-    for device in situation.of_scope():
+    for device in situation.in_scope():
         if device.device_flag is None:
             unlocated = len(device.sessions)
         if device is not situation.device:
@@ -154,7 +154,7 @@ def _sweep_all(situation: Situation, judgement: Judgement) -> Effect:
     claim, at = situation.observation.claim, situation.observation.received_at
     swept: list[SessionId] = []
     spared = recent = False
-    for device in situation.of_scope():
+    for device in situation.in_scope():
         own = device is situation.device
         for session in device.sessions:
             if own and session.conn_id == claim.conn_id:

@@ -5,7 +5,7 @@ Pure: `decide` judges, `evolve` applies. Each rule has a name, which the event k
 
 import msgspec
 
-from ledger.domain.counts import ALREADY_OPEN, SILENT, Effect, Judgement, Situation, count
+from ledger.domain.counts import ALREADY_OPEN, NO_EFFECT, Effect, Judgement, Situation, count
 from ledger.domain.events import Status, WebhookObserved
 from ledger.domain.grace import resumes
 from ledger.domain.observation import SECOND, Instant, Observation
@@ -42,7 +42,7 @@ def decide(
     first_time = observation.first_received_at is None or judgement.verdict in ("opened", "closed")
     if judgement.verdict == "late" and _has_unplaced(presence, observation, scope):
         judgement = OFFLINE_PLACES
-    effect = count(situation, judgement) if judgement.counts_speak and first_time else SILENT
+    effect = count(situation, judgement) if judgement.use_counts and first_time else NO_EFFECT
     is_placed = judgement.verdict == "opened" and not judgement.named and _has_unplaced(presence, observation, scope)
     placed = judgement.placed or is_placed
     status_after: Status = "online" if _any_open(presence, judgement, effect) else "offline"
@@ -87,10 +87,10 @@ def _suspected_again(situation: Situation, judgement: Judgement, effect: Effect)
     if observation.anew and (judgement.verdict in ("opened", "closed") or effect.changes_sessions):
         return "said_again"
     first_at, claim = observation.first_received_at, observation.claim
-    if first_at is None or effect is not SILENT or claim.online or claim.total_count:
+    if first_at is None or effect is not NO_EFFECT or claim.online or claim.total_count:
         return None
     # If this is no repetition, what has opened since is gone: sent again is what it is by far more often.
-    last = [device.sessions[-1] for device in situation.of_scope() if device.sessions]
+    last = [device.sessions[-1] for device in situation.in_scope() if device.sessions]
     return "repeated_empty" if any(session.opened_at > first_at for session in last) else None
 
 
@@ -107,13 +107,13 @@ def _judge_online(situation: Situation) -> Judgement:
     conn_id = observation.claim.conn_id
     if device is not None and device.session(conn_id) is not None:
         return Judgement("duplicate", ALREADY_OPEN)
-    if _known_to_first(device, observation):
+    if _over_at_original(device, observation):
         return Judgement("duplicate", "online_repeated")
     closing = None if device is None else device.closing(conn_id)
     if closing is not None and observation.received_at - closing.at <= situation.reorder:
-        return Judgement("stale", "online_overtaken_by_its_offline", counts_speak=False)
+        return Judgement("stale", "online_overtaken_by_its_offline", use_counts=False)
     if situation.counting.may_overtake and _overtaken_by_empty(situation):
-        return Judgement("stale", "online_older_than_empty", counts_speak=False, suspect="online_older_than_empty")
+        return Judgement("stale", "online_older_than_empty", use_counts=False, suspect="online_older_than_empty")
     named = device is not None and device.unnamed() > 0
     return Judgement("opened", "online_names_session" if named else "online_new", named)
 
@@ -128,28 +128,28 @@ def _judge_offline(device: Device | None, observation: Observation) -> Judgement
             return OFFLINE_REPEATED if opened_by_first else Judgement("closed", "offline_of_open")
         if device.closing(conn_id) is not None:
             return Judgement("duplicate", "offline_already_closed")
-        if _known_to_first(device, observation):
+        if _over_at_original(device, observation):
             return OFFLINE_REPEATED
         if device.unnamed():
             return Judgement("closed", "offline_names_session", named=True)
     return Judgement("late", "offline_of_unknown", suspect="late_offline")
 
 
-def _told_by_first(closed_at: Instant, observation: Observation) -> bool:
+def _closed_before_original(closed_at: Instant, observation: Observation) -> bool:
     """The delivery that this one repeats, or an earlier one, had closed the connection already."""
     return observation.first_received_at is not None and closed_at <= observation.first_received_at
 
 
-def _known_to_first(device: Device | None, observation: Observation) -> bool:
+def _over_at_original(device: Device | None, observation: Observation) -> bool:
     """A repeated item about a connection that was over when its first delivery had been judged."""
     if device is None or observation.first_received_at is None:
         return False
     conn_id = observation.claim.conn_id
     closing = device.closing(conn_id)
     if closing is not None:
-        return _told_by_first(closing.at, observation)
+        return _closed_before_original(closing.at, observation)
     forgotten = device.forgotten
-    return forgotten is not None and conn_id <= forgotten.conn_id and _told_by_first(forgotten.at, observation)
+    return forgotten is not None and conn_id <= forgotten.conn_id and _closed_before_original(forgotten.at, observation)
 
 
 def _overtaken_by_empty(situation: Situation) -> bool:
@@ -159,7 +159,7 @@ def _overtaken_by_empty(situation: Situation) -> bool:
         device.emptied is not None
         and observation.claim.conn_id < device.emptied.conn_id
         and observation.received_at - device.emptied.at <= situation.reorder
-        for device in situation.of_scope()
+        for device in situation.in_scope()
     )
 
 

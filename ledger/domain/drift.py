@@ -17,7 +17,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence, Session
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Attribution, DriftKind, Located, OpenedSession
+from ledger.domain.reconciliation_events import Attribution, DriftKind, Located, OpenedSession
 from ledger.domain.source import SourceState
 
 SILENCED_SLOT, SLOTS = 0, 64

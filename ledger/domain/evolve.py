@@ -2,10 +2,10 @@
 
 import msgspec
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
-from ledger.domain.evolve_reconciled import after_reconciled
+from ledger.domain.evolve_corrections import after_reconciled
 from ledger.domain.grace import flipped
-from ledger.domain.history import UserEvent
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Closed, Device, Presence, Session, alike

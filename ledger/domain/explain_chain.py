@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ledger.domain.events import Configured, DeliveryReceived, WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import Corrected, NodeBooted, RunStarted, Swept
+from ledger.domain.reconciliation_events import Corrected, NodeBooted, RunStarted, Swept
 from ledger.domain.statement import Facts, Statement, say
 
 

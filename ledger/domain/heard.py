@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
-from ledger.domain.history import UserEvent
 from ledger.domain.look import Watch, due_after, made_urgent
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import TierSet
+from ledger.domain.reconciliation_events import TierSet
 from ledger.domain.source import SourceState
 
 

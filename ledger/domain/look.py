@@ -10,7 +10,7 @@ from ledger.domain.grace import resumes
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import Corrected, DriftKind, Finding, Outcome, Tier
+from ledger.domain.reconciliation_events import Corrected, DriftKind, Finding, Outcome, Tier
 from ledger.domain.source import SourceState
 
 RECENT_SECONDS = 900.0
@@ -63,7 +63,7 @@ class JudgedLook(NamedTuple):
         return self.finding is None and not self.said_nothing
 
 
-def tier_of(presence: Presence, source: SourceState, now: Instant) -> Tier:
+def effective_tier(presence: Presence, source: SourceState, now: Instant) -> Tier:
     """How soon the user is to be looked at again."""
     if presence.tier is not None:
         return presence.tier
@@ -77,7 +77,7 @@ def _online_tier(uid: str, source: SourceState) -> Tier:
     return "vip" if is_silenced(uid, source.profile) else "normal"
 
 
-def bound_of(tier: Tier, policy: Policy) -> float:
+def tier_bound_seconds(tier: Tier, policy: Policy) -> float:
     """Seconds that nobody of the tier waits longer than; a vip never longer than a normal user."""
     if tier == "vip":
         return min(policy.tier_vip_seconds, policy.tier_normal_seconds)
@@ -86,10 +86,10 @@ def bound_of(tier: Tier, policy: Policy) -> float:
 
 def due_after(presence: Presence, source: SourceState, looked_at: Instant) -> Instant:
     """When the next look in turn is due."""
-    return looked_at + _interval(tier_of(presence, source, looked_at), source.policy)
+    return looked_at + _interval(effective_tier(presence, source, looked_at), source.policy)
 
 
-def due_of(tier: Tier, policy: Policy, after: Instant) -> Instant:
+def next_due(tier: Tier, policy: Policy, after: Instant) -> Instant:
     """When somebody of a tier is to be looked at next."""
     return after + _interval(tier, policy)
 
@@ -97,7 +97,7 @@ def due_of(tier: Tier, policy: Policy, after: Instant) -> Instant:
 def _interval(tier: Tier, policy: Policy) -> int:
     """Microseconds from a look to the next one in turn."""
     share = VIP_SHARE if tier == "vip" else DUE_SHARE
-    return round(bound_of(tier, policy) * share * SECOND)
+    return round(tier_bound_seconds(tier, policy) * share * SECOND)
 
 
 def made_urgent(watch: Watch, at: Instant, why: str) -> Watch:

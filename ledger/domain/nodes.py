@@ -3,7 +3,7 @@
 import msgspec
 
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import RunScope
+from ledger.domain.reconciliation_events import RunScope
 
 
 class NodeState(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,7 @@ import msgspec
 from ledger.domain.crowd import FEW, Crowd, Edit
 from ledger.domain.events import SessionId, Status
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import Tier
+from ledger.domain.reconciliation_events import Tier
 
 
 class Session(msgspec.Struct, frozen=True, gc=False, array_like=True):

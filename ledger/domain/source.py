@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured, DeliveryReceived
-from ledger.domain.history import SourceEvent
 from ledger.domain.imported import SourceImported
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND, Instant
@@ -13,7 +13,7 @@ from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Device, Session
 from ledger.domain.profile import COUNTING, Counting, Profile
 from ledger.domain.recent import NO_BODIES, Body, RecentBodies
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     NodeBooted,

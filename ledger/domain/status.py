@@ -40,7 +40,7 @@ def derive(presence: Presence, sources: Mapping[str, SourceState], now: Instant)
     return doubt or _after_grace(presence, flip, sources, now)
 
 
-def is_plain(source: SourceState) -> bool:
+def shows_presence_alone(source: SourceState) -> bool:
     """Whether what is shown of its users follows from their presence alone: no grace period, nothing in doubt."""
     return (
         source.policy.grace_seconds == 0

@@ -8,7 +8,7 @@ import msgspec
 from ledger.changes.cursor import Cursor
 from ledger.changes.step import Change, Previous, SourceChange
 from ledger.domain.instants import optional, to_text
-from projections.models.shown import Made
+from projections.models.shown import AnswerPoint
 
 _encode = msgspec.json.Encoder().encode
 
@@ -34,12 +34,12 @@ class Frame:
         return f'{{"event":"{self._event}","id":{cursor},"data":{self._data.decode()}}}'
 
 
-def as_of(made: Made, epoch: str) -> dict[str, Any]:
+def as_of(made: AnswerPoint, epoch: str) -> dict[str, Any]:
     """The moment of an answer, in the ledger of that epoch."""
     return {"at": to_text(made.at), "position": made.position, "epoch": epoch}
 
 
-def presence(body: bytes, made: Made, cursor: Cursor, previous: Previous | None = None) -> Frame:
+def presence(body: bytes, made: AnswerPoint, cursor: Cursor, previous: Previous | None = None) -> Frame:
     """A presence as it is answered at a moment; `cursor`: up to where everything has been told before it."""
     before = b"" if previous is None else b',"previous":' + _encode({
         "status": previous.status, "since": optional(previous.since)
@@ -47,7 +47,7 @@ def presence(body: bytes, made: Made, cursor: Cursor, previous: Previous | None 
     return Frame("presence", body + before + b',"as_of":' + _encode(as_of(made, cursor.epoch)) + b"}", cursor.text)
 
 
-def change(told: Change, made: Made, cursor: Cursor) -> Frame:
+def change(told: Change, made: AnswerPoint, cursor: Cursor) -> Frame:
     """A user of whom something else is shown now."""
     return presence(told.body, made, cursor, told.previous)
 
@@ -63,19 +63,19 @@ def gone(uid: str, cursor: Cursor) -> Frame:
     return Frame("gone", _encode({"uid": uid}), cursor.text)
 
 
-def resumed(made: Made, cursor: Cursor, reason: str | None) -> Frame:
+def resumed(made: AnswerPoint, cursor: Cursor, reason: str | None) -> Frame:
     """Whether what was missed is told now, or why it is not."""
     data = {"recovered": reason is None, "reason": reason, "as_of": as_of(made, cursor.epoch)}
     return Frame("resumed", _encode(data), cursor.text)
 
 
-def ready(told: Made, epoch: str) -> Frame:
+def ready(told: AnswerPoint, epoch: str) -> Frame:
     """All has been told up to here."""
     cursor = Cursor(epoch, told.position, told.at)
     return Frame("ready", _encode({"as_of": as_of(told, epoch)}), cursor.text)
 
 
-def heartbeat(told: Made, epoch: str) -> Frame:
+def heartbeat(told: AnswerPoint, epoch: str) -> Frame:
     """The same, now and then, so that whoever hears nothing knows that there is nothing; without a cursor."""
     return Frame("heartbeat", _encode({"as_of": as_of(told, epoch)}))
 

@@ -18,7 +18,7 @@ from ledger.domain.observation import Instant
 from ledger.front import frames
 from ledger.front.frames import Frame
 from ledger.front.watcher import Watcher
-from projections.models.shown import Made
+from projections.models.shown import AnswerPoint
 
 T = TypeVar("T")
 
@@ -28,14 +28,14 @@ MAX_MISSED_EVENTS = 200_000
 PAGE_USERS = 1_000
 """Told of at a time, while steps go on in between."""
 
-NOWHERE = Made(0, 0)
+NOWHERE = AnswerPoint(0, 0)
 
 
 class _Named(NamedTuple):
     """What the feed says of named users who begin to be watched."""
 
     feed: ChangeFeed
-    made: Made
+    made: AnswerPoint
     bodies: Sequence[tuple[str, bytes]]
     missed: Missed | None
 
@@ -173,7 +173,7 @@ class Hub:
     async def _open_everybody(
         self, watcher: Watcher, cursor: Cursor | None, why_not: str, snapshot: bool
     ) -> AsyncGenerator[list[Frame], None]:
-        def then(began: tuple[ChangeFeed, Made]) -> None:
+        def then(began: tuple[ChangeFeed, AnswerPoint]) -> None:
             self._feeds[watcher] = began[0]
             self._everybody.add(watcher)
 
@@ -194,7 +194,7 @@ class Hub:
         yield [*watcher.take(), frames.ready(settled, self._runner.epoch)]
 
     async def _missed(
-        self, watcher: Watcher, moved: Sequence[str], since: Made, cursor: Cursor
+        self, watcher: Watcher, moved: Sequence[str], since: AnswerPoint, cursor: Cursor
     ) -> AsyncGenerator[list[Frame], None]:
         """What has changed of these users since, page after page, and which sources are dark since."""
         for start in range(0, max(1, len(moved)), PAGE_USERS):
@@ -214,7 +214,7 @@ class Hub:
             yield [frames.presence(body, page.made, cursor) for _, body in page.bodies]
             after = page.last
 
-    async def _settle(self) -> Made:
+    async def _settle(self) -> AnswerPoint:
         """Wait until whatever was read by now has been told or waits in a queue -> as of when that is."""
         # A question wakes the feed, which makes a step first.
         reached = await self._ask(lambda feed, _: feed.told)
@@ -225,11 +225,11 @@ class Hub:
     async def _ask(self, ask: Callable[[ChangeFeed, Connection[TupleRow]], T]) -> T:
         return await self._runner.ask(ask, lambda _: None)
 
-    def _since(self, cursor: Cursor | None) -> Made | None:
+    def _since(self, cursor: Cursor | None) -> AnswerPoint | None:
         """Up to where a reader has been told, in this very ledger; None where their cursor is of another one."""
         if cursor is None or cursor.epoch != self._runner.epoch:
             return None
-        return Made(cursor.at, cursor.position)
+        return AnswerPoint(cursor.at, cursor.position)
 
     def _register(self, watcher: Watcher, uids: Iterable[str], feed: ChangeFeed) -> None:
         assert watcher.uids is not None
@@ -270,25 +270,27 @@ class Hub:
             watcher.end("epoch")
         self._told = self._settled = NOWHERE
 
-    def _cursor(self, made: Made) -> Cursor:
+    def _cursor(self, made: AnswerPoint) -> Cursor:
         return Cursor(self._runner.epoch, made.position, made.at)
 
 
-def _tell(change: Change, made: Made, cursor: Cursor, watchers: Iterable[Watcher]) -> None:
+def _tell(change: Change, made: AnswerPoint, cursor: Cursor, watchers: Iterable[Watcher]) -> None:
     frame = frames.change(change, made, cursor)
     for watcher in watchers:
         watcher.put("presence", change.uid, made, frame)
 
 
-def _begin_everybody(feed: ChangeFeed, connection: Connection[TupleRow]) -> tuple[ChangeFeed, Made]:
+def _begin_everybody(feed: ChangeFeed, connection: Connection[TupleRow]) -> tuple[ChangeFeed, AnswerPoint]:
     return feed, feed.watch_everybody(connection)
 
 
-def _users_since(feed: ChangeFeed, connection: Connection[TupleRow], since: Made) -> list[str] | None:
+def _users_since(feed: ChangeFeed, connection: Connection[TupleRow], since: AnswerPoint) -> list[str] | None:
     return feed.users_since(connection, since, MAX_MISSED_EVENTS)
 
 
-def _changes_since(feed: ChangeFeed, connection: Connection[TupleRow], uids: Sequence[str], since: Made) -> Missed:
+def _changes_since(
+    feed: ChangeFeed, connection: Connection[TupleRow], uids: Sequence[str], since: AnswerPoint
+) -> Missed:
     return feed.missed(connection, uids, since)
 
 

@@ -46,7 +46,7 @@ async def stream(streams: Streams, scope: Message, receive: Receive, send: Send,
     except Problem as problem:
         await problems.answer(problem)(scope, receive, send)
     except LedgerError as error:
-        await problems.of_ledger(error, streams.outages, scope["path"])(scope, receive, send)
+        await problems.from_ledger_error(error, streams.outages, scope["path"])(scope, receive, send)
 
 
 async def _tell(

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from ledger.front.frames import Frame
-from projections.models.shown import Made
+from projections.models.shown import AnswerPoint
 
 MAX_WAITING = 50_000
 """Users of whom a watcher has still to be told. Whoever watches everybody and reads no faster is sent to begin anew."""
@@ -18,10 +18,10 @@ class Watcher:
         self.uids = uids
         self.over: str | None = None
         """Why nothing more is told: the stream is to be closed, and its reader comes again."""
-        self._waiting: OrderedDict[tuple[str, str], tuple[Made, Frame]] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, str], tuple[AnswerPoint, Frame]] = OrderedDict()
         self._filled = asyncio.Event()
 
-    def put(self, kind: str, name: str, made: Made, frame: Frame) -> None:
+    def put(self, kind: str, name: str, made: AnswerPoint, frame: Frame) -> None:
         """Have a frame told; what waits of the same name is no longer of interest."""
         if self.over is not None:
             return
@@ -32,7 +32,7 @@ class Watcher:
             self.end("slow")
         self._filled.set()
 
-    def drop(self, uids: Iterable[str], made: Made) -> None:
+    def drop(self, uids: Iterable[str], made: AnswerPoint) -> None:
         """These users have been told of as of that moment: what waits of them from before it is over."""
         for uid in uids:
             waiting = self._waiting.get(("presence", uid))

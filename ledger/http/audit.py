@@ -15,7 +15,7 @@ from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, number_from_cursor
 from ledger.http.problems import Problem, invalid
-from ledger.http.state import services_of
+from ledger.http.state import get_services
 from ledger.http.uid import Uid
 from ledger.http.views import event_view
 from ledger.store.ledger import Ledger, translated
@@ -58,7 +58,7 @@ def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query(
 
     With `Accept: application/x-ndjson`, all of them as lines.
     """
-    ledger = services_of(request).ledger
+    ledger = get_services(request).ledger
     after = number_from_cursor(query.after)
     query.refuse_backwards()
     rows = _UserRows(ledger, uid, query.order == "desc", query.from_, query.to)
@@ -114,7 +114,7 @@ def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response
 
     `after` takes any position, so that a reader at the head can ask later for what was appended since.
     """
-    ledger = services_of(request).ledger
+    ledger = get_services(request).ledger
     after = number_from_cursor(query.after) or 0
     with translated():
         rows = ledger.events_recorder.ledger_rows(after=after, limit=query.limit)
@@ -132,7 +132,7 @@ def one_delivery(
     request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[Page, Query()]
 ) -> Response:
     """The delivery, and a page of the events of its items in their order."""
-    ledger = services_of(request).ledger
+    ledger = get_services(request).ledger
     after = number_from_cursor(query.after)
     with translated():
         position = ledger.events_recorder.delivery_position(delivery) if can_be_stored(delivery) else None

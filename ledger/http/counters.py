@@ -53,7 +53,7 @@ class Counters:
         """All of them in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def of_node(self, source: str, node: str) -> dict[str, int]:
+    def for_node(self, source: str, node: str) -> dict[str, int]:
         """What this instance counted of one node."""
         refused = {
             reason: int(self._value("webhooks_refused", source=source, node=node, reason=reason))

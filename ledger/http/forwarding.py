@@ -27,7 +27,7 @@ class Forwarding:
         self._counters = counters
         self._forwarders = {name: Forwarder(each.forward_url) for name, each in sources.items() if each.forward_url}
         self._seconds = {
-            (name, node.name): seconds_for(source.profile_of(node))
+            (name, node.name): seconds_for(source.profile_for(node))
             for name, source in sources.items()
             for node in source.nodes
         }

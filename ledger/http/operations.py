@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.domain.instants import of_datetime, optional, to_text
+from ledger.domain.instants import from_datetime, optional, to_text
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
@@ -21,7 +21,7 @@ from ledger.http import projections, schemas, source_reasons
 from ledger.http.auth import require
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
-from ledger.http.state import Services, services_of
+from ledger.http.state import Services, get_services
 from ledger.settings import SourceSettings
 from ledger.store.ledger import Ledger
 from ledger.store.preflight import SKEW_SECONDS, skew_in_words
@@ -42,7 +42,7 @@ router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))]
 @health.get("/health/live", summary="Does the process run?")
 async def live(request: Request) -> dict[str, str]:
     """200 as long as the process answers. `ledger`: which one it serves, for whoever is to share its port."""
-    services = services_of(request)
+    services = get_services(request)
     return {"status": "live", "instance": services.instance, "ledger": services.ledger_id}
 
 
@@ -66,7 +66,7 @@ async def ready(request: Request) -> dict[str, Any]:
     `database_clock_offset_seconds` is by how much the database's clock is ahead of this machine's, at least; more than
     a second is among the `warnings`.
     """
-    services = services_of(request)
+    services = get_services(request)
     if not services.writer.is_alive():
         raise Problem(503, "the writer has stopped")
     missing = "PostgreSQL did not answer"
@@ -92,15 +92,15 @@ async def ready(request: Request) -> dict[str, Any]:
 
 async def metrics(request: Request) -> Response:
     """What this instance counts, in Prometheus' text format."""
-    await projections.measure(services_of(request))
-    return Response(services_of(request).counters.exposition(), media_type=CONTENT_TYPE_LATEST)
+    await projections.measure(get_services(request))
+    return Response(get_services(request).counters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/sources", summary="The sources and their nodes", response_model=schemas.SourceItems)
 def list_sources(request: Request) -> Response:
     """Each source of the settings as the ledger has it, how its query APIs fare, and what this instance counted."""
     refuse_parameters(request)
-    services = services_of(request)
+    services = get_services(request)
     with services.ledger.connection() as connection:
         found = [
             SourceView(
@@ -130,7 +130,7 @@ def _as_far_as_known(state: SourceState, settings: SourceSettings) -> SourceStat
     """A state that could not be read to its end, with the nodes of the settings where it has none."""
     if state.node_profiles:
         return state
-    profiles = {node.name: settings.profile_of(node) for node in settings.nodes}
+    profiles = {node.name: settings.profile_for(node) for node in settings.nodes}
     return msgspec.structs.replace(state, profile=settings.profile, node_profiles=profiles)
 
 
@@ -200,7 +200,7 @@ class SourceView:
                 "configured": name in self._asked,
                 "health": None if api is None else {field: api.get(field) for field in schemas.ApiHealth.model_fields},
             },
-            "since_start": self._services.counters.of_node(self._state.name, name),
+            "since_start": self._services.counters.for_node(self._state.name, name),
         }
 
     def _health(self) -> str:
@@ -255,7 +255,7 @@ class SourceView:
         noted_at = self._noted.get("noted_at")
         if noted_at is None:
             return "reconciliation has not begun yet"
-        ago = (self._services.clock.now() - of_datetime(datetime.fromisoformat(noted_at))) / SECOND
+        ago = (self._services.clock.now() - from_datetime(datetime.fromisoformat(noted_at))) / SECOND
         return f"no instance has reconciled since {noted_at}" if ago > LED_SECONDS else None
 
     def _reasons_of(self, name: str) -> Iterator[str]:

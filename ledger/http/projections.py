@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from ledger.domain.instants import of_datetime, to_text
+from ledger.domain.instants import from_datetime, to_text
 from ledger.errors import StoreUnavailable
 from ledger.http.state import Services
 from ledger.store import identity
@@ -22,7 +22,7 @@ async def read(services: Services) -> list[Checkpoint]:
     with translated():
         async with services.pool.connection() as connection:
             rows = await (await connection.execute(checkpoints.READ)).fetchall()
-    return checkpoints.all_of(rows)
+    return checkpoints.from_rows(rows)
 
 
 def views(found: Sequence[Checkpoint]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ async def identity_view(services: Services) -> dict[str, Any]:
     back = None
     if found.went_back_at is not None:
         back = {
-            "at": to_text(of_datetime(found.went_back_at)),
+            "at": to_text(from_datetime(found.went_back_at)),
             "from": found.went_back_from,
             "to": found.went_back_to,
             "being_checked": found.suspect_after is not None,

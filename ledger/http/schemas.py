@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ledger.domain.reconciled import Attribution, DriftKind, Outcome, RunScope, Tier
+from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, RunScope, Tier
 
 StatusName = Literal["online", "offline", "unknown"]
 Health = Literal["good", "degraded", "dark", "unreconciled"]

@@ -59,7 +59,7 @@ class Services:
     """Random ones, to compare with where a path's names are unknown."""
 
 
-def services_of(request: Request) -> Services:
+def get_services(request: Request) -> Services:
     """The services of the app that a request came to."""
     services: Services = request.app.state.services
     return services

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from ledger.domain.events import Verdict
-from ledger.domain.reconciled import Attribution, DriftKind, Outcome, Tier
+from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, Tier
 from ledger.http.schemas import AsOfBody, StatusName
 from projections.models.session_bounds import Sure
 

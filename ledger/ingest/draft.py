@@ -9,9 +9,9 @@ from itertools import chain, pairwise
 from typing import NamedTuple
 
 from ledger.domain.decide import Look, decide
+from ledger.domain.event_types import SourceEvent, UserEvent
 from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.domain.evolve import evolve
-from ledger.domain.history import SourceEvent, UserEvent
 from ledger.domain.observation import Claim, Instant, Malformed, Observation
 from ledger.domain.presence import Presence
 from ledger.domain.source import Delivery, SourceState, decide_delivery, evolve_source

@@ -47,7 +47,7 @@ class Part:
         """The users' rows, made by whoever asks first: while PostgreSQL takes the events, somebody has the time."""
         with self._making:
             if self._current_rows is None:
-                self._current_rows = list(current.rows_of(self._presences))
+                self._current_rows = list(current.to_rows(self._presences))
             return self._current_rows
 
 
@@ -139,4 +139,4 @@ def _finish(commit: Commit, snapshots: list[sources.SourceRow]) -> None:
 
 
 def _snapshots_due(before: Mapping[str, SourceState], after: Mapping[str, SourceState]) -> list[sources.SourceRow]:
-    return [sources.row_of(source) for name, source in after.items() if sources.snapshot_is_due(before[name], source)]
+    return [sources.to_row(source) for name, source in after.items() if sources.snapshot_is_due(before[name], source)]

@@ -38,8 +38,8 @@ from projections.models import current
 
 log = structlog.get_logger()
 
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 0.5
+INITIAL_BACKOFF_SECONDS = 0.05
+MAX_BACKOFF_SECONDS = 0.5
 
 
 class Limits(NamedTuple):
@@ -194,7 +194,7 @@ class Writer:
 
         What a source posted whose state cannot be known is refused, and the others' webhooks are committed without it.
         """
-        pause, doubtful = FIRST_PAUSE_SECONDS, False
+        pause, doubtful = INITIAL_BACKOFF_SECONDS, False
         wanted = self._refuse(work.tickets)
         if len(wanted) < len(work.tickets):
             self._forget()
@@ -209,7 +209,7 @@ class Writer:
                 doubtful = True
                 work.drop_unwanted(self._intake.still_wanted(work.tickets, error))
                 time.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                pause = min(pause * 2, MAX_BACKOFF_SECONDS)
                 continue
             except SourceUnreadable as error:
                 refused = [ticket for ticket in work.tickets if ticket.source == error.source]

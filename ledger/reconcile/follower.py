@@ -10,9 +10,9 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.heard import Heard, after_event, heard_in
-from ledger.domain.history import UserEvent
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.domain.look import Watch
 from ledger.domain.observation import Claim, Instant, parse_item
 from ledger.domain.presence import Presence
@@ -98,7 +98,7 @@ class Follower:
             except (UnreadableEvent, msgspec.DecodeError, UnicodeDecodeError):
                 unreadable.append(row)
                 # Something was said of him.
-                said = Heard(of_datetime(row.recorded_at))
+                said = Heard(from_datetime(row.recorded_at))
             if said is not None:
                 heard.setdefault(row.stream.removeprefix(USER_PREFIX), []).append(said)
         return heard, unreadable

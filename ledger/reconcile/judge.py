@@ -13,7 +13,7 @@ from ledger.domain.look import JudgedLook, Watch, judge_look
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import PollObserved, RunCounts
+from ledger.domain.reconciliation_events import PollObserved, RunCounts
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft
 from ledger.store.mapper import Recorded

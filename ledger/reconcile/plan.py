@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from ledger.domain.drift import Connection
 from ledger.domain.events import SessionId, Status
-from ledger.domain.look import RETURN_SECONDS, bound_of
+from ledger.domain.look import RETURN_SECONDS, tier_bound_seconds
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence, Session
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Swept
+from ledger.domain.reconciliation_events import Swept
 from ledger.domain.sessions import ended_by
 from ledger.domain.source import SourceState
 from ledger.reconcile.judge import Look
@@ -116,7 +116,7 @@ def is_settled_by(node: NodeState, asked_at: Instant, contradicted: int) -> bool
 def pass_seconds(policy: Policy) -> float:
     """So often all connections are looked at where they can be: nobody waits longer than a normal user's bound, also
     those whom no webhook has ever named."""
-    return PASS_SHARE * bound_of("normal", policy)
+    return PASS_SHARE * tier_bound_seconds("normal", policy)
 
 
 def answering(source: SourceState, askable: Collection[str] | None = None) -> set[str]:
@@ -141,7 +141,9 @@ def knows_its_own(source: SourceState, node: str) -> bool:
     return len(source.node_profiles) <= 1 or source.nodes.get(node, NodeState()).node_id is not None
 
 
-def union_of(source: SourceState, found: Mapping[str, Connections], at: Instant) -> dict[str, list[Connection]]:
+def union_connections(
+    source: SourceState, found: Mapping[str, Connections], at: Instant
+) -> dict[str, list[Connection]]:
     """Every node's own sockets by user, as of an instant."""
     union: dict[str, list[Connection]] = {}
     for node, connections in found.items():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ledger.domain.events import DeliveryReceived
-from ledger.domain.reconciled import Finding
+from ledger.domain.reconciliation_events import Finding
 from ledger.replay.judged import Judged, Said
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
+from ledger.domain.event_types import SourceEvent, UserEvent
 from ledger.domain.events import DeliveryReceived
-from ledger.domain.history import SourceEvent, UserEvent
-from ledger.domain.reconciled import Finding
+from ledger.domain.reconciliation_events import Finding
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft
 from ledger.replay.placed import Placed

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from ledger.domain.drift import Doubt, Poll
 from ledger.domain.look import JudgedLook, Watch
-from ledger.domain.reconciled import UNFINISHED, Corrected, Finding, PollObserved
+from ledger.domain.reconciliation_events import UNFINISHED, Corrected, Finding, PollObserved
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge, plan
 from ledger.replay.judged import Judged, PlacedDraft, Said

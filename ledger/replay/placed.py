@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ledger.domain.history import Event
-from ledger.domain.instants import of_datetime
+from ledger.domain.event_types import Event
+from ledger.domain.instants import from_datetime
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import Corrected, PollObserved
+from ledger.domain.reconciliation_events import Corrected, PollObserved
 from ledger.slices.form import EventLine, StateLine
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper
 
@@ -26,7 +26,7 @@ def placed(line: StateLine | EventLine, mapper: EventMapper) -> Placed:
     is_user = line.stream.startswith(USER_PREFIX)
     return Placed(
         line.position,
-        of_datetime(line.recorded_at),
+        from_datetime(line.recorded_at),
         line.stream.removeprefix(USER_PREFIX) if is_user else None,
         "" if is_user else line.stream.removeprefix(SOURCE_PREFIX),
         mapper.event_at(line.position, line.event_kind, bytes(line.payload)),

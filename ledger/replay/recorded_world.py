@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll, swept_by_boot
+from ledger.domain.event_types import UserEvent
 from ledger.domain.heard import after_event, heard_in
-from ledger.domain.history import UserEvent
 from ledger.domain.look import Watch, made_urgent
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     NodeBooted,
@@ -43,7 +43,7 @@ PASS_SECONDS = 3.0
 
 ROWS_SECONDS, ROWS_SECONDS_OF_MANY, CONNECTIONS_SECONDS = 1.5, 3.5, 5.5
 
-AGAIN_SECONDS = 4.0
+RETRY_DELAY_SECONDS = 4.0
 """After a look that failed."""
 
 
@@ -118,7 +118,7 @@ class RecordedWorld:
 
     def _failed(self, uid: str, watch: Watch, at: Instant) -> None:
         self._asked.pop(uid, None)
-        self._agenda.put(uid, replace(watch, due_at=at + round(AGAIN_SECONDS * SECOND)))
+        self._agenda.put(uid, replace(watch, due_at=at + round(RETRY_DELAY_SECONDS * SECOND)))
 
     def _ask(self, until: Instant) -> None:
         """Whoever is due is asked about: by name, or all together where only `/connz` is to be believed."""
@@ -253,7 +253,7 @@ class RecordedWorld:
                 self._failed(uid, watch, at)
             return
         source = self._source
-        connections = plan.union_of(source, self._pass_found, at)
+        connections = plan.union_connections(source, self._pass_found, at)
         everybody = {uid: asked.get(uid) or self._agenda.get(uid) for uid in self._everybody() | asked.keys()}
         for uid in connections.keys() - everybody.keys():
             everybody[uid] = Watch(at, "new")

@@ -8,12 +8,21 @@ from typing import Any
 from ledger.domain.events import BodyRejected, Configured, DeliveryReceived, ItemRejected, Status, WebhookObserved
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import RULES_VERSION, Policy
-from ledger.domain.reconciled import Corrected, NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit, Swept, TierSet
+from ledger.domain.reconciliation_events import (
+    Corrected,
+    NodeBooted,
+    NodeDown,
+    NodeSettled,
+    SourceDark,
+    SourceLit,
+    Swept,
+    TierSet,
+)
 from ledger.domain.source import SourceState
 from ledger.domain.status import derive, next_change_at
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.replay.recorded_world import RecordedWorld
-from ledger.replay.tally import verdicts_of
+from ledger.replay.tally import count_verdicts
 from ledger.sources.wukongim.recording import Header, RecordedLine, RecordedPoll, RecordedWebhook
 from ledger.store.mapper import Recorded
 
@@ -133,7 +142,7 @@ class Replay:
 
     def _count(self, uid: str, event: WebhookObserved | Corrected | Swept | TierSet) -> None:
         self.result.events += 1
-        self.result.verdicts.update(verdicts_of(event))
+        self.result.verdicts.update(count_verdicts(event))
         if isinstance(event, Corrected):
             self.result.corrections += event.drift is not None
         self.result.users.setdefault(uid, UserStory()).events += 1

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import Configured
-from ledger.domain.history import UserEvent
 from ledger.domain.imported import SourceImported
-from ledger.domain.instants import of_datetime, to_text
+from ledger.domain.instants import from_datetime, to_text
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import RULES_VERSION, Policy
 from ledger.replay.describing import described
@@ -17,7 +17,7 @@ from ledger.replay.judged import Judged
 from ledger.replay.judging import Judge, Step
 from ledger.replay.placed import Placed, judged_together, placed
 from ledger.replay.side_by_side import SideBySide, Transition
-from ledger.replay.tally import verdicts_of
+from ledger.replay.tally import count_verdicts
 from ledger.slices.form import EventLine, Header, Slice, StateLine
 from ledger.store.mapper import EventMapper
 
@@ -73,7 +73,7 @@ class Replayed:
             for counter, said in ((self.recorded, judged.recorded), (self.replayed, judged.replayed)):
                 for each in said:
                     if isinstance(each, UserEvent):
-                        counter.update(verdicts_of(each))
+                        counter.update(count_verdicts(each))
             if judged.why_not is not None:
                 self.not_repeatable[judged.why_not] += 1
             elif judged.is_repeated:
@@ -127,7 +127,7 @@ def replay_slice(
     side_by_side = SideBySide(judge.recorded, judge.replayed)
     replayed = Replayed(taken.header, _changed(taken.header.policies.values(), change), side_by_side)
     lines = iter(taken.lines)
-    began_at = 0 if taken.header.began.recorded_at is None else of_datetime(taken.header.began.recorded_at)
+    began_at = 0 if taken.header.began.recorded_at is None else from_datetime(taken.header.began.recorded_at)
     known, first = _begin(lines, mapper, judge, replayed)
     side_by_side.rules_changed(began_at)
     side_by_side.moved(known, began_at)
@@ -180,7 +180,7 @@ def _note_rules(at: Placed, replayed: Replayed) -> None:
 
 def _end(header: Header, until: Instant | None) -> Instant:
     """The last instant that the slice speaks of."""
-    bounds = [of_datetime(at) for at in (header.until, header.head.recorded_at) if at is not None]
+    bounds = [from_datetime(at) for at in (header.until, header.head.recorded_at) if at is not None]
     return min([*bounds, *([] if until is None else [until])], default=0)
 
 

@@ -2,12 +2,12 @@
 
 from collections import Counter
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
-from ledger.domain.history import UserEvent
-from ledger.domain.reconciled import Swept
+from ledger.domain.reconciliation_events import Swept
 
 
-def verdicts_of(event: UserEvent) -> Counter[str]:
+def count_verdicts(event: UserEvent) -> Counter[str]:
     """`swept` counts sessions, and so does `implied`."""
     if isinstance(event, Swept):
         return Counter(swept=len(event.ended))

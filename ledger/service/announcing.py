@@ -14,7 +14,7 @@ from ledger.store.ledger import Ledger
 
 log = structlog.get_logger()
 
-AGAIN_SECONDS = 5.0
+RETRY_DELAY_SECONDS = 5.0
 """Between two attempts to announce the start where it could not be: another version may have got beyond what this one
 cannot read."""
 
@@ -35,7 +35,7 @@ class Announcing:
         self._now = now
         self._waiting = set(configurations)
         """Sources in whose streams the start is not on record yet."""
-        self._complained: set[str] = set()
+        self._already_logged: set[str] = set()
         self._has_failed = False
         self._started_at: Instant | None = None
         self._stopping = asyncio.Event()
@@ -75,15 +75,15 @@ class Announcing:
             announce_start, self._ledger, self._instance, __version__, wanted, self._now(), self._started_at
         )
         for name, error in unreadable.items():
-            if name not in self._complained:
-                self._complained.add(name)
+            if name not in self._already_logged:
+                self._already_logged.add(name)
                 log.error("start_not_recorded", source=name, reason=str(error))
         self._waiting = set(unreadable)
 
     async def _announce_the_others(self) -> None:
         while self._waiting and not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(AGAIN_SECONDS):
+                async with asyncio.timeout(RETRY_DELAY_SECONDS):
                     await self._stopping.wait()
             if self._stopping.is_set():
                 return

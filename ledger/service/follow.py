@@ -42,13 +42,13 @@ GATHER_SECONDS = 0.05
 REST = 3.0
 """While webhooks come it rests, for so many times as long as a round took at most: they come first, and what its
 statements take of PostgreSQL has no niceness."""
-LONGEST_REST_SECONDS = 1.0
+MAX_REST_SECONDS = 1.0
 
 FAR_BEHIND = 200_000
 """The further behind it is, the less it rests; so many positions behind, not at all."""
 
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 2.0
+INITIAL_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 2.0
 
 # Losing the last batches in a crash of the server costs nothing: the checkpoint is lost with them.
 _PREPARE = ("SET synchronous_commit = off", f"LISTEN {CHANNEL}")
@@ -64,7 +64,7 @@ class Orders(msgspec.Struct, frozen=True):
 
 def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = lambda: False) -> None:
     """Follow the ledger until the end, over one connection after another; says once when one is lost."""
-    pause, lost, cleared = FIRST_PAUSE_SECONDS, False, False
+    pause, lost, cleared = INITIAL_BACKOFF_SECONDS, False, False
     mending = Mending(database_url)
     while not ended():
         try:
@@ -77,7 +77,7 @@ def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = 
                 while not ended():
                     head, started = projector.head, time.monotonic()
                     more = projector.round(connection)
-                    pause, lost = FIRST_PAUSE_SECONDS, False
+                    pause, lost = INITIAL_BACKOFF_SECONDS, False
                     mending.mend(connection, projector.astray)
                     if not more:
                         _wait(connection)
@@ -89,13 +89,13 @@ def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = 
                 log.warning("projector_lost_connection", reason=str(error))
             lost = True
             time.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, MAX_BACKOFF_SECONDS)
 
 
 def rest_seconds(took: float, *, grown: int, behind: int) -> float:
     """How long to rest after a round that took so long and began so far behind; `grown`: by how much since the last."""
     busy, near = min(1.0, grown / BATCH_EVENTS), max(0.0, 1 - behind / FAR_BEHIND)
-    return min(LONGEST_REST_SECONDS, REST * took * busy * near)
+    return min(MAX_REST_SECONDS, REST * took * busy * near)
 
 
 def _connected(database_url: str) -> Connection[TupleRow]:

@@ -215,7 +215,7 @@ def _services(
     }
     instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     nodes = {
-        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_of(n), n.api_ca_file) for n in source.nodes]
+        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_for(n), n.api_ca_file) for n in source.nodes]
         for source in settings.sources
     }
     reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry)
@@ -250,7 +250,7 @@ def _configurations(settings: Settings) -> dict[str, Configuration]:
         source.name: Configuration(
             replace(settings.policy, dark_seconds=source.dark_seconds),
             source.profile,
-            {node.name: source.profile_of(node) for node in source.nodes},
+            {node.name: source.profile_for(node) for node in source.nodes},
         )
         for source in settings.sources
     }

@@ -20,7 +20,7 @@ from projections.models.registry import FOLLOWING
 
 log = structlog.get_logger()
 
-AGAIN_SECONDS = 30.0
+RETRY_DELAY_SECONDS = 30.0
 """After something that could not be made right, be it that another instance is at it."""
 
 
@@ -49,7 +49,7 @@ class Mending:
         except StoreUnavailable:
             raise
         except LedgerError as error:
-            self._not_before[name] = time.monotonic() + AGAIN_SECONDS
+            self._not_before[name] = time.monotonic() + RETRY_DELAY_SECONDS
             log.warning("projection_not_made_right", projection=name, reason=str(error))
 
     def _mend_current(self, connection: Connection[TupleRow]) -> None:

@@ -20,7 +20,7 @@ from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, pa
 from ledger.settings.environment import Assignment
 from ledger.settings.lines import KeyPath, locate
 from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings, SourceSettings
-from ledger.settings.problems import Problem, key_of, of_validation
+from ledger.settings.problems import Problem, dotted_key, from_validation_error
 from ledger.settings.scopes import with_implied
 
 FILE_NAME = "presence-ledger.toml"
@@ -59,7 +59,7 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None, f
     try:
         table = SettingsTable.model_validate(tree)
     except ValidationError as error:
-        raise places.error(of_validation(error)) from None
+        raise places.error(from_validation_error(error)) from None
     bases = Bases(file.path.parent if file else folder, folder, places.origins())
     if problems := [*_duplicates(table), *_aimless(table), *authorities.problems(bases, table)]:
         raise places.error(problems)
@@ -130,8 +130,8 @@ class _Places:
         self.variables = variables
 
     def origins(self) -> dict[str, Origin]:
-        of_file = {key_of(path): Origin("file", f"{self.shown}:{line}") for path, line in self.lines.items()}
-        return of_file | {key_of(path): Origin("environment", name) for path, name in self.variables.items()}
+        of_file = {dotted_key(path): Origin("file", f"{self.shown}:{line}") for path, line in self.lines.items()}
+        return of_file | {dotted_key(path): Origin("environment", name) for path, name in self.variables.items()}
 
     def error(self, problems: Sequence[Problem]) -> SettingsError:
         first = problems[0]
@@ -142,8 +142,8 @@ class _Places:
 
     def place(self, problem: Problem) -> str:
         if problem.variable:
-            return f"{problem.variable}: {key_of(problem.path)}"
-        key = key_of(problem.path)
+            return f"{problem.variable}: {dotted_key(problem.path)}"
+        key = dotted_key(problem.path)
         for length in range(len(problem.path), 0, -1):
             prefix = problem.path[:length]
             beneath = (name for path, name in self.variables.items() if path[:length] == prefix)

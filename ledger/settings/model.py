@@ -63,7 +63,7 @@ class SourceSettings:
     forward_presence: bool = False
     """Whether presence goes there, too, after its commit."""
 
-    def profile_of(self, node: NodeSettings) -> Profile:
+    def profile_for(self, node: NodeSettings) -> Profile:
         return node.profile or self.profile
 
 

@@ -10,7 +10,7 @@ SLOTS = 64
 Said = tuple[str, str]
 
 
-def slot_of(uid: str) -> int:
+def slot_for(uid: str) -> int:
     """The slot that a user's channel belongs to, 0 to 63."""
     return crc32(uid.encode()) % SLOTS
 
@@ -99,7 +99,7 @@ class Cluster:
 
     def leader(self, uid: str) -> Node:
         """The node that leads the user's slot."""
-        slot = slot_of(uid)
+        slot = slot_for(uid)
         leader = self._ring[slot % len(self._ring)]
         if leader.member:
             return leader
@@ -170,7 +170,7 @@ class Cluster:
         counts = self._counter(session).memory.counts(session)
         if self.traits.counts == "node_local":
             return self._say(session, 0, counts) if counts[1] == 0 else []
-        if self.traits.silent_slot_zero and slot_of(session.uid) == 0:
+        if self.traits.silent_slot_zero and slot_for(session.uid) == 0:
             return []
         return self._say(session, 0, counts)
 

@@ -8,7 +8,7 @@ from random import Random
 from ledger.simulator.agenda import Agenda
 from ledger.simulator.cluster import Said
 from ledger.simulator.events import Answer, Arrival, Totals
-from ledger.simulator.plan import Fault, Plan, shares_of
+from ledger.simulator.plan import Fault, Plan, parse_shares
 from ledger.simulator.sender import Post, Sender, make_sender
 
 SERIAL_SECONDS = 0.002
@@ -36,7 +36,7 @@ class Transport:
 
     def __init__(self, plan: Plan, agenda: Agenda, totals: Totals, emit: Callable[[Arrival], None]) -> None:
         self._plan, self._agenda, self._totals, self._emit = plan, agenda, totals, emit
-        self._traits, self._shares = plan.traits, shares_of(plan.fault_share)
+        self._traits, self._shares = plan.traits, parse_shares(plan.fault_share)
         self._faults: frozenset[Fault] = plan.faults
         self._random = Random(f"{plan.seed}:transport")
         self._ways: dict[str, _Way] = {}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from ledger.domain.history import Event, SourceEvent, UserEvent
+from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.errors import LedgerError
 from ledger.slices.form import EventLine, Header, StateLine

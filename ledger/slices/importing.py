@@ -48,7 +48,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
     first, last = checked.ends
     renamed = {old: new for old, new in renames.items() if old != new}
     total = checked.events + checked.states
-    with translated(), ledger.events_recorder.commit(patiently=True) as commit:
+    with translated(), ledger.events_recorder.commit(patient=True) as commit:
         found = slices.place_of(commit.cursor, _stream(first.stream, renamed), first.version, first.event_kind)
         if found is not None:
             renumbered = _expect_all(commit, file, ledger.events_mapper, renamed, found, first)

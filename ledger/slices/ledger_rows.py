@@ -104,29 +104,31 @@ def source_names(connection: Connection[TupleRow]) -> list[str]:
     return [name for (name,) in connection.execute(_SOURCES).fetchall()]
 
 
-def of_stream(connection: Connection[TupleRow], stream: str, upto: int) -> Iterator[StoredRow]:
+def of_stream(connection: Connection[TupleRow], stream: str, up_to: int) -> Iterator[StoredRow]:
     """A stream's events up to a position."""
-    for row in _streamed(connection, _OF_SOURCE, (stream, upto)):
+    for row in _streamed(connection, _OF_SOURCE, (stream, up_to)):
         yield StoredRow(*row)
 
 
-def last_events(connection: Connection[TupleRow], upto: int, uids: Sequence[str] | None) -> Iterator[Last]:
+def last_events(connection: Connection[TupleRow], up_to: int, uids: Sequence[str] | None) -> Iterator[Last]:
     """Each user's last event up to a position, in the order of their positions."""
     rows = (
-        _streamed(connection, _LAST_OF_ALL, (upto,))
+        _streamed(connection, _LAST_OF_ALL, (up_to,))
         if uids is None
-        else _streamed(connection, _LAST_OF_SOME, (upto, texts(uids)))
+        else _streamed(connection, _LAST_OF_SOME, (up_to, texts(uids)))
     )
     for row in rows:
         yield Last(*row)
 
 
-def between(connection: Connection[TupleRow], after: int, upto: int, uids: Sequence[str] | None) -> Iterator[StoredRow]:
+def between(
+    connection: Connection[TupleRow], after: int, up_to: int, uids: Sequence[str] | None
+) -> Iterator[StoredRow]:
     """The events between two positions: all, or those of these users and of all sources."""
     rows = (
-        _streamed(connection, _ALL_BETWEEN, (after, upto))
+        _streamed(connection, _ALL_BETWEEN, (after, up_to))
         if uids is None
-        else _streamed(connection, _SOME_BETWEEN, (after, upto, texts([user_stream(uid) for uid in uids])))
+        else _streamed(connection, _SOME_BETWEEN, (after, up_to, texts([user_stream(uid) for uid in uids])))
     )
     for row in rows:
         yield StoredRow(*row)

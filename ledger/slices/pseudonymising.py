@@ -6,6 +6,7 @@ from typing import assert_never
 
 import msgspec
 
+from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import (
     BodyRejected,
     Configured,
@@ -15,11 +16,10 @@ from ledger.domain.events import (
     ServiceStopped,
     WebhookObserved,
 )
-from ledger.domain.history import Event, SourceEvent, UserEvent
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.domain.nodes import OpenRun
 from ledger.domain.observation import Claim, parse_item
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     Corrected,

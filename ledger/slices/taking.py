@@ -13,8 +13,8 @@ from psycopg.rows import TupleRow
 
 from ledger import __version__
 from ledger.domain import imported, source
-from ledger.domain.history import Event, SourceEvent
-from ledger.domain.instants import of_datetime
+from ledger.domain.event_types import Event, SourceEvent
+from ledger.domain.instants import from_datetime
 from ledger.domain.policy import RULES_VERSION
 from ledger.domain.source import SourceState, evolve_source
 from ledger.slices import ledger_rows as slices
@@ -125,7 +125,7 @@ def _user_lines(
         presences |= history.presences_at(connection, mapper, moved, start)
         for last in part:
             presence = presences[last.uid]
-            event = imported.as_imported(presence, of_datetime(last.recorded_at))
+            event = imported.as_imported(presence, from_datetime(last.recorded_at))
             stream = user_stream(last.uid)
             yield _state_line(mapper, event, stream, presence.version, last.position, last.recorded_at)
 

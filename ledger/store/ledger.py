@@ -18,7 +18,7 @@ from eventsourcing.postgres import PostgresDatastore, PostgresFactory
 from eventsourcing.utils import Environment
 from psycopg.rows import TupleRow, dict_row
 
-from ledger.domain.history import Event
+from ledger.domain.event_types import Event
 from ledger.errors import StoreFull, StoreUnavailable
 from ledger.store import seals
 from ledger.store.mapper import EventMapper

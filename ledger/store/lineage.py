@@ -111,4 +111,4 @@ def _every(age: int) -> int:
 
 
 def _has(connection: Connection[Any], anchor: Anchor) -> bool:
-    return seals.upto(connection, anchor.position) == anchor.seal
+    return seals.up_to(connection, anchor.position) == anchor.seal

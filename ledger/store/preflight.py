@@ -44,7 +44,7 @@ class Pools(NamedTuple):
 SKEW_SECONDS = 1.0
 """By so much the clocks of service and database may differ before it is said."""
 
-AGAIN_SECONDS = 0.5
+RETRY_DELAY_SECONDS = 0.5
 
 WAY_OUT = "Check database_url and that the server runs."
 
@@ -143,7 +143,7 @@ def await_database(url: str, seconds: float, waits: Callable[[str], None]) -> No
             if (said := reason(error)) != told:
                 told = said
                 waits(said)
-        time.sleep(min(AGAIN_SECONDS, max(0.0, deadline - time.monotonic())))
+        time.sleep(min(RETRY_DELAY_SECONDS, max(0.0, deadline - time.monotonic())))
 
 
 def refusal(error: psycopg.Error) -> StoreUnavailable:

@@ -176,13 +176,13 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 pooled.row_factory = dict_row
 
     @contextmanager
-    def commit(self, *, patiently: bool = False) -> Iterator[Commit]:
+    def commit(self, *, patient: bool = False) -> Iterator[Commit]:
         """A transaction holding the commit lock, sealed and committed on leaving; database errors are the library's.
 
         One of them is LockNotAvailable, as the cause of its OperationalError: somebody else holds the lock for longer
         than `LOCK_SECONDS`, or `PATIENT_LOCK_SECONDS`.
         """
-        bound = PATIENT_LOCK_SECONDS if patiently else LOCK_SECONDS
+        bound = PATIENT_LOCK_SECONDS if patient else LOCK_SECONDS
         with self.connection() as connection:
             commit = None
             while commit is None:

@@ -5,7 +5,7 @@ from typing import Any, LiteralString, NamedTuple
 
 from psycopg import Connection, Cursor
 
-from ledger.store.seal import NO_SEAL, Seal, instant_of
+from ledger.store.seal import NO_SEAL, Seal, instant_from_count
 
 LAST: LiteralString = "SELECT seal, last_position FROM seals ORDER BY first_position DESC LIMIT 1"
 """What the next seal stands on, and the last position that is sealed."""
@@ -69,7 +69,7 @@ def write(cursor: Cursor[Any], seal: Seal | None) -> None:
     """Store a seal, if there is one, in the transaction of its events."""
     if seal is not None:
         first, last, recorded_at, *rest = seal
-        cursor.execute(_INSERT, (first, last, instant_of(recorded_at), *rest))
+        cursor.execute(_INSERT, (first, last, instant_from_count(recorded_at), *rest))
 
 
 def last_key(connection: Connection[Any]) -> bytes | None:
@@ -78,7 +78,7 @@ def last_key(connection: Connection[Any]) -> bytes | None:
     return row and row[0]
 
 
-def upto(connection: Connection[Any], position: int) -> bytes | None:
+def up_to(connection: Connection[Any], position: int) -> bytes | None:
     """The seal of the run that a position lies in, or of the one before it."""
     row = connection.execute(_UPTO, (position,)).fetchone()
     return row and row[0]
@@ -116,7 +116,7 @@ def read(connection: Connection[Any], start: int) -> Generator[Seal]:
             yield Seal(first, last, int.from_bytes(recorded_at, signed=True), key_id, digests, seal)
 
 
-def positions_of(connection: Connection[Any], key_id: bytes, first: int) -> tuple[int, int]:
+def positions_sealed_by(connection: Connection[Any], key_id: bytes, first: int) -> tuple[int, int]:
     """The first and the last of the positions, from `first` on, that a key sealed, one at least."""
     row = connection.execute(_OF_KEY, {"key_id": key_id, "first": first}).fetchone()
     assert row is not None

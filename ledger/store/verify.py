@@ -10,7 +10,7 @@ from psycopg import Connection, IsolationLevel
 from ledger.errors import LedgerError
 from ledger.settings import SEAL_KEY_FILE
 from ledger.store import raw_events, seals
-from ledger.store.raw_events import Row, position_of
+from ledger.store.raw_events import Row, decode_position
 from ledger.store.seal import Seal, SealKeys
 from ledger.store.seal_head import Head, new_head
 from ledger.text import counted
@@ -174,7 +174,7 @@ class _Walk:
         )
 
     def _key_missing(self, seal: Seal) -> KeyMissing:
-        first, last = seals.positions_of(self._connection, seal.key_id, seal.first_position)
+        first, last = seals.positions_sealed_by(self._connection, seal.key_id, seal.first_position)
         return KeyMissing(seal.key_id, first, last)
 
     def _upto(self, window: list[Seal], broken: Seal | None) -> int:
@@ -183,16 +183,16 @@ class _Walk:
             return max(broken.first_position - 1, window[-1].last_position if window else self._read)
         return window[-1].last_position if window else raw_events.LAST
 
-    def _check(self, window: list[Seal], upto: int) -> Altered | None:
-        if upto <= self._read:
+    def _check(self, window: list[Seal], up_to: int) -> Altered | None:
+        if up_to <= self._read:
             return None
-        with closing(raw_events.rows(self._connection, self._read + 1, upto)) as rows:
+        with closing(raw_events.rows(self._connection, self._read + 1, up_to)) as rows:
             for seal in window:
                 if (altered := self._check_run(seal, rows)) is not None:
                     return altered
             if left := raw_events.take(rows, 1).places:
-                return _unsealed(position_of(left[0]), self._sealed)
-        self._read = upto
+                return _unsealed(decode_position(left[0]), self._sealed)
+        self._read = up_to
         self._told(self._events, self._total)
         return None
 
@@ -226,12 +226,12 @@ class _Walk:
     def _difference(self, seal: Seal, number: int, rows: list[bytes]) -> Altered:
         """What is wrong at one place of a run, from the rows that are there and after it."""
         expected = seal.first_position + number
-        found = position_of(rows[0]) if rows else None
+        found = decode_position(rows[0]) if rows else None
         if found is None or found > expected:
             return Altered(expected, "the event was removed")
         if found < expected:
             return _unsealed(found, expected - 1 if number else self._sealed)
-        if len(rows) > 1 and position_of(rows[1]) == expected:
+        if len(rows) > 1 and decode_position(rows[1]) == expected:
             return _twice(expected)
         if not raw_events.is_recorded_at(rows[0], seal):
             return Altered(expected, "recorded_at of the event was altered")

@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from ledger.domain.instants import optional
-from ledger.domain.reconciled import RunCounts, RunEnded, RunStarted
+from ledger.domain.reconciliation_events import RunCounts, RunEnded, RunStarted
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 
 # `kind IN` both, beside the one that is meant, lets the partial indexes serve.

@@ -12,15 +12,15 @@ import msgspec
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured, DeliveryReceived
-from ledger.domain.history import SourceEvent
 from ledger.domain.imported import SourceImported
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.recent import NO_BODIES, Body, RecentBodies
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
 from ledger.errors import LedgerError
 from ledger.store.ledger import Ledger
@@ -108,7 +108,7 @@ def changes_rules(event: object) -> bool:
     return isinstance(event, Configured | NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit | SourceImported)
 
 
-def row_of(source: SourceState, rules_position: int = 0) -> SourceRow:
+def to_row(source: SourceState, rules_position: int = 0) -> SourceRow:
     """The snapshot of a state."""
     snapshot = Snapshot(**{name: getattr(source, name) for name in Snapshot.__struct_fields__})
     return SourceRow(source.name, source.version, rules_position, msgspec.json.encode(snapshot))
@@ -199,7 +199,7 @@ def follow(connection: Connection[TupleRow], ledger: Ledger, source: SourceState
         source_stream(source.name), after=source.version, limit=_PAGE, connection=connection
     ):
         for row in rows:
-            source = evolve_source(source, _event_of(ledger, source, row), row.position)
+            source = evolve_source(source, _decode_event(ledger, source, row), row.position)
     return source
 
 
@@ -228,7 +228,7 @@ def _recent_before(connection: Connection[TupleRow], ledger: Ledger, source: Sou
     while rows := ledger.events_recorder.stream_rows(
         source_stream(source.name), before=before, descending=True, limit=_PAGE, connection=connection
     ):
-        bodies = [body for row in rows for body in _bodies_of(_event_of(ledger, source, row))]
+        bodies = [body for row in rows for body in _extract_bodies(_decode_event(ledger, source, row))]
         found += [body for body in bodies if body.received_at >= since]
         if bodies and bodies[-1].received_at < since:
             break
@@ -239,7 +239,7 @@ def _recent_before(connection: Connection[TupleRow], ledger: Ledger, source: Sou
     return recent
 
 
-def _event_of(ledger: Ledger, source: SourceState, row: StoredRow) -> SourceEvent:
+def _decode_event(ledger: Ledger, source: SourceState, row: StoredRow) -> SourceEvent:
     """The event of a row of the source's stream; where there is none, `source` is as far as it can be read."""
     try:
         event = ledger.event(row)
@@ -250,7 +250,7 @@ def _event_of(ledger: Ledger, source: SourceState, row: StoredRow) -> SourceEven
     return event
 
 
-def _bodies_of(event: object) -> list[Body]:
+def _extract_bodies(event: object) -> list[Body]:
     """The bodies that an event tells of, the latest first."""
     match event:
         case DeliveryReceived():

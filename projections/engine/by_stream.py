@@ -29,14 +29,14 @@ class Part(NamedTuple):
 
     remainder: int
     of: int
-    upto: int
+    up_to: int
 
 
-def divided(upto: int) -> list[list[Part]]:
+def divided(up_to: int) -> list[list[Part]]:
     """For each process into which it pays to divide so many events, the parts that it takes one after another."""
-    processes = number_of_processes(upto)
-    of = processes * max(1, -(-upto // (SORTED_EVENTS * processes)))
-    return [[Part(n, of, upto) for n in range(process, of, processes)] for process in range(processes)]
+    processes = number_of_processes(up_to)
+    of = processes * max(1, -(-up_to // (SORTED_EVENTS * processes)))
+    return [[Part(n, of, up_to) for n in range(process, of, processes)] for process in range(processes)]
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def opened(
             for setting in _PLAN:
                 connection.execute(f"SET LOCAL {setting} = off".encode())
             connection.execute("SET LOCAL work_mem = '64MB'")
-            events.execute(query, (*before, part.of, part.remainder, part.upto))
+            events.execute(query, (*before, part.of, part.remainder, part.up_to))
             # It is planned; what is asked beside it has its indexes.
             for setting in _PLAN:
                 connection.execute(f"SET LOCAL {setting} TO DEFAULT".encode())

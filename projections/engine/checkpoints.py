@@ -95,7 +95,7 @@ class Checkpoint(NamedTuple):
         return "inline" if self.inline else "following"
 
 
-def all_of(rows: Sequence[TupleRow]) -> list[Checkpoint]:
+def from_rows(rows: Sequence[TupleRow]) -> list[Checkpoint]:
     """The checkpoints in the rows of `READ`, after that of the projection that is never behind."""
     found = [Checkpoint(*row) for row in rows]
     head = max((each.head for each in found), default=0)
@@ -104,7 +104,7 @@ def all_of(rows: Sequence[TupleRow]) -> list[Checkpoint]:
 
 def read(connection: Connection[TupleRow]) -> list[Checkpoint]:
     """Every projection's checkpoint, of one moment."""
-    return all_of(connection.execute(READ).fetchall())
+    return from_rows(connection.execute(READ).fetchall())
 
 
 def lead(cursor: Cursor[Any], name: str) -> Place | None:

@@ -108,6 +108,6 @@ class Feed:
         return self._kept
 
 
-def users_between(cursor: Cursor[Any], after: int, upto: int, limit: int) -> set[str]:
+def users_between(cursor: Cursor[Any], after: int, up_to: int, limit: int) -> set[str]:
     """The users of whom events tell after a position and up to another; of so many events at most."""
-    return {uid for (uid,) in cursor.execute(_USERS_BETWEEN, (after, upto, limit)).fetchall()}
+    return {uid for (uid,) in cursor.execute(_USERS_BETWEEN, (after, up_to, limit)).fetchall()}

@@ -80,7 +80,7 @@ class Filling:
                 with reading.transaction(), opened(reading, _PART, kinds, part) as events:
                     while rows := events.fetchmany(self.batch_events):
                         with self._connection.transaction():
-                            self._write(Stretch(0, part.upto, True, [Row(*row) for row in rows], self._mapper))
+                            self._write(Stretch(0, part.up_to, True, [Row(*row) for row in rows], self._mapper))
                             told(len(rows))
 
     def fill(self) -> None:

@@ -10,8 +10,8 @@ import psycopg
 from psycopg import ServerCursor
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.presence import Presence
 from ledger.errors import LedgerError
 from ledger.store import session
@@ -44,12 +44,12 @@ class Share(NamedTuple):
     parts: Sequence[Part]
 
 
-def fold_all(database_url: str, upto: int, told: Told) -> None:
+def fold_all(database_url: str, up_to: int, told: Told) -> None:
     """Fill the new table `current`, which has no index yet, with every user's presence as of a position.
 
     Raises FoldFailed, ProcessEnded, StoreUnavailable.
     """
-    together(fold_share, [Share(database_url, parts) for parts in divided(upto)], told)
+    together(fold_share, [Share(database_url, parts) for parts in divided(up_to)], told)
 
 
 def fold_share(share: Share, told: Told) -> None:
@@ -60,7 +60,7 @@ def fold_share(share: Share, told: Told) -> None:
         for part in share.parts:
             cursor = connection.cursor()
             with opened(connection, _EVENTS, (_USUAL,), part) as events, switch.named_first(cursor):
-                current.insert(cursor, current.rows_of(_folded(events, mapper, told)))
+                current.insert(cursor, current.to_rows(_folded(events, mapper, told)))
             connection.commit()
 
 

@@ -34,7 +34,7 @@ class LockHolder(NamedTuple):
         return f"{self.name}{pid}" + ("" if self.since is None else f" since {self.since.astimezone(UTC):%H:%M:%S}Z")
 
 
-def lasting(connection: Connection[TupleRow], tables: Sequence[str], seconds: float) -> list[LockHolder]:
+def long_held(connection: Connection[TupleRow], tables: Sequence[str], seconds: float) -> list[LockHolder]:
     """Those that hold any of these tables, and have for so long; whoever comes and goes meanwhile is none of them."""
     before = {holder.transaction for holder in _holders(connection, tables)}
     if not before:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from psycopg import Cursor
 
-from ledger.domain.history import Event
+from ledger.domain.event_types import Event
 
 
 class Followed(NamedTuple):

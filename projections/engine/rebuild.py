@@ -16,7 +16,7 @@ from ledger.store.ledger import translated
 from ledger.store.mapper import USER_KINDS
 from projections.engine import by_stream, checkpoints, switch
 from projections.engine.filling import APPLICATION, BATCH_EVENTS, Filling, Share, fill_share
-from projections.engine.lock_holders import LockHolder, lasting
+from projections.engine.lock_holders import LockHolder, long_held
 from projections.engine.projection import Projection
 from projections.engine.shares import together
 
@@ -27,7 +27,7 @@ SWITCH_SECONDS = 0.5
 """Reads wait for the switch so long at most; where one that had begun before takes longer, it is not tried yet."""
 PAUSE_SECONDS = 1.0
 """Before the next try; each pause is twice the one before …"""
-LONGEST_PAUSE_SECONDS = 15.0
+MAX_BACKOFF_SECONDS = 15.0
 """… up to this."""
 PATIENCE_SECONDS = 3600.0
 """A dump of a large ledger, which waiting does not disturb, may take so long."""
@@ -150,7 +150,7 @@ def until_switched(
     give_up_at, pause = time.monotonic() + PATIENCE_SECONDS, PAUSE_SECONDS
     told: list[LockHolder] = []
     while True:
-        holders = lasting(connection, tables, SWITCH_SECONDS)
+        holders = long_held(connection, tables, SWITCH_SECONDS)
         if not holders:
             try:
                 return attempt()
@@ -166,7 +166,7 @@ def until_switched(
                 f"End the session ({_named(told) or 'find it in pg_stat_activity'}), and rebuild again."
             )
         time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        pause = min(2 * pause, MAX_BACKOFF_SECONDS)
         catch_up()
 
 
@@ -197,11 +197,11 @@ class Rebuild:
             switch.analyze(self._connection.cursor(), tables)
         return until_switched(self._connection, tables, self._switch, self._filling.fill, waiting)
 
-    def build(self, progress: Progress, upto: int | None = None) -> None:
+    def build(self, progress: Progress, up_to: int | None = None) -> None:
         """Fill new tables beside the live ones, as far as the ledger goes now, or up to a position."""
         with self._connection.transaction():
             switch.begin(self._connection.cursor(), self._projection.tables)
-        goal = head(self._connection) if upto is None else upto
+        goal = head(self._connection) if up_to is None else up_to
         filling, done = self._filling, 0
 
         def told(events: int) -> None:

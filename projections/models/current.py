@@ -100,7 +100,7 @@ def can_be_stored(uid: str) -> bool:
     return "\0" not in uid and (uid.isascii() or not any("\ud800" <= c <= "\udfff" for c in uid))
 
 
-def rows_of(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
+def to_rows(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
     """The rows of presences, in parts that one statement takes. A presence here has at least one event."""
     waiting = iter(presences)
     while part := list(islice(waiting, ROWS_A_STATEMENT)):

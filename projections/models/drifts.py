@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.instants import optional
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import UNFINISHED, Finding, PollObserved
+from ledger.domain.reconciliation_events import UNFINISHED, Finding, PollObserved
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import SOURCE_PREFIX
 from projections.engine.projection import Followed

@@ -5,12 +5,21 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import SessionId, Status, Verdict, WebhookObserved
-from ledger.domain.history import UserEvent
 from ledger.domain.imported import PresenceImported
 from ledger.domain.instants import optional, to_text
 from ledger.domain.presence import session_ids
-from ledger.domain.reconciled import Attribution, Corrected, DriftKind, Located, OpenedSession, Swept, Tier, TierSet
+from ledger.domain.reconciliation_events import (
+    Attribution,
+    Corrected,
+    DriftKind,
+    Located,
+    OpenedSession,
+    Swept,
+    Tier,
+    TierSet,
+)
 
 
 class SessionName(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -122,7 +131,7 @@ class _Beginning(msgspec.Struct, frozen=True, gc=False):
 Told: TypeAlias = _Changed | _Correction | _Sweep | _TierChange | _Beginning
 
 
-def told_of(position: int, event: UserEvent) -> Told:
+def entry_for(position: int, event: UserEvent) -> Told:
     """What is told of one event."""
     if isinstance(event, WebhookObserved):
         return _changed(position, event)

@@ -9,13 +9,13 @@ from typing import Any, LiteralString, cast
 import msgspec
 from psycopg import Cursor
 
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured
-from ledger.domain.history import SourceEvent
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import Instant
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
 from ledger.store.mapper import SOURCE_PREFIX
 from projections.engine.projection import Followed
@@ -104,7 +104,7 @@ def _at(followed: Followed) -> Instant:
     event = followed.event
     if isinstance(event, Configured | NodeSettled | SourceLit):
         return event.at
-    return of_datetime(followed.recorded_at)
+    return from_datetime(followed.recorded_at)
 
 
 def _reason(event: SourceEvent) -> str:

@@ -7,8 +7,8 @@ import psycopg
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.presence import Presence
 from ledger.store.mapper import USER_PREFIX, EventMapper
 from ledger.store.recorder import COMMIT_LOCK
@@ -66,21 +66,21 @@ class RebuildCurrent:
 
     def build(self, progress: Progress) -> None:
         """Fill a new table beside the live one, as far as the ledger goes now."""
-        upto, folded = head(self._connection), 0
+        up_to, folded = head(self._connection), 0
 
         def told(events: int) -> None:
             nonlocal folded
             folded += events
-            progress(folded, max(upto, folded))
+            progress(folded, max(up_to, folded))
 
         with self._connection.transaction():
             switch.begin(self._connection.cursor(), TABLES, indexed=False)
-        fold_all(self._database_url, upto, told)
+        fold_all(self._database_url, up_to, told)
         with self._connection.transaction():
             cursor = self._connection.cursor()
             switch.index(cursor, TABLES)
             switch.analyze(cursor, TABLES)
-        self._position = upto
+        self._position = up_to
 
     def compare(self) -> Compared:
         """Hold every column of every row against the live table, of one moment."""
@@ -96,8 +96,8 @@ class RebuildCurrent:
         while True:
             behind = head(self._connection) - self._position
             with self._connection.transaction():
-                upto = self._position + min(behind, CAUGHT_UP_EVENTS)
-                self._fold_upto(self._connection.cursor(binary=True), upto)
+                up_to = self._position + min(behind, CAUGHT_UP_EVENTS)
+                self._fold_upto(self._connection.cursor(binary=True), up_to)
             if behind <= CAUGHT_UP_EVENTS:
                 return
 
@@ -116,13 +116,13 @@ class RebuildCurrent:
             raise
         return self._position
 
-    def _fold_upto(self, cursor: Cursor[Any], upto: int) -> None:
+    def _fold_upto(self, cursor: Cursor[Any], up_to: int) -> None:
         """Bring the new table to a position, in parts."""
-        while self._position < upto:
-            until = min(upto, self._position + CAUGHT_UP_EVENTS)
+        while self._position < up_to:
+            until = min(up_to, self._position + CAUGHT_UP_EVENTS)
             rows = cursor.execute(_EVENTS, (self._position, until)).fetchall()
             with switch.named_first(cursor):
-                current.write(cursor, list(current.rows_of(self._folded(cursor, rows))))
+                current.write(cursor, list(current.to_rows(self._folded(cursor, rows))))
             self._position = until
 
     def _folded(self, cursor: Cursor[Any], rows: Sequence[TupleRow]) -> Iterable[Presence]:

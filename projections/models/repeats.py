@@ -2,8 +2,8 @@
 
 import msgspec
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import Status, Verdict, WebhookObserved
-from ledger.domain.history import UserEvent
 from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
 

@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import SessionId, WebhookObserved
-from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Session
-from ledger.domain.reconciled import Corrected, Swept
+from ledger.domain.reconciliation_events import Corrected, Swept
 
 Sure: TypeAlias = Literal["exact", "bounded", "implied", "unknown"]
 """A webhook of the session itself says so, at most its way later; between two bounds; by then, since a count says so;

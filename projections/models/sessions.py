@@ -7,7 +7,7 @@ from msgspec.structs import astuple
 from psycopg import AsyncConnection, Cursor
 from psycopg.rows import TupleRow
 
-from ledger.domain.history import UserEvent
+from ledger.domain.event_types import UserEvent
 from ledger.domain.instants import optional, to_text
 from ledger.domain.observation import SECOND
 from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts

@@ -11,7 +11,7 @@ from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Device, Presence
 from ledger.domain.source import SourceState
-from ledger.domain.status import NEVER_OBSERVED, Shown, derive, is_plain
+from ledger.domain.status import NEVER_OBSERVED, Shown, derive, shows_presence_alone
 from ledger.domain.visible import shown_devices
 
 DEVICE_NAMES: Mapping[int | None, str] = {0: "app", 1: "web", 2: "desktop", 99: "system", None: "unknown"}
@@ -19,7 +19,7 @@ DEVICE_NAMES: Mapping[int | None, str] = {0: "app", 1: "web", 2: "desktop", 99: 
 _quote = msgspec.json.Encoder().encode
 
 
-class Made(NamedTuple):
+class AnswerPoint(NamedTuple):
     """The instant and the ledger's head that an answer was made at: it is the same for ever for these two.
 
     The instant is not before the one at which the head was recorded, whatever our clock says.
@@ -38,10 +38,10 @@ class Rules(NamedTuple):
     @property
     def derived(self) -> list[str]:
         """The sources of whose users what is shown does not follow from the presence alone."""
-        return [name for name, source in self.sources.items() if not is_plain(source)]
+        return [name for name, source in self.sources.items() if not shows_presence_alone(source)]
 
 
-def rules_of(position: int, sources: Mapping[str, SourceState]) -> Rules:
+def rules_from(position: int, sources: Mapping[str, SourceState]) -> Rules:
     """The rules of these sources, as of the position of the last event that changed them."""
     return Rules(position, dict(sorted(sources.items())))
 
@@ -82,7 +82,7 @@ def hedged(uncertain: Uncertain) -> bytes:
     return f',"uncertain":{{{bounds},"could_be":"{uncertain.could_be}"}}'.encode()
 
 
-def as_of(made: Made) -> bytes:
+def as_of(made: AnswerPoint) -> bytes:
     """The end of a presence's JSON."""
     return f',"as_of":{{"at":"{to_text(made.at)}","position":{made.position}}}}}'.encode()
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, cast
 
 from psycopg import Cursor
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.presence import Presence
 from ledger.store.arrays import bigints, byteas, texts
 from ledger.store.mapper import USER_KINDS, EventMapper
@@ -82,8 +82,8 @@ class Snapshots:
         presences: dict[str, Presence] = {}
         for uid, version, state in cursor.execute(_BEFORE, (uids, firsts)).fetchall():
             versions[uid], presences[uid] = version, decode_state(state)
-        upto = bigints([each.last for each in due.values()])
-        rows = cursor.execute(_EVENTS, (uids, bigints(list(versions.values())), upto)).fetchall()
+        up_to = bigints([each.last for each in due.values()])
+        rows = cursor.execute(_EVENTS, (uids, bigints(list(versions.values())), up_to)).fetchall()
         for uid, version, position, kind, payload in rows:
             event = cast(UserEvent, self._mapper.event_at(position, kind, payload))
             presences[uid] = evolve(presences.get(uid) or Presence(uid), event, position)

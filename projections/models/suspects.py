@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.presence import Presence
 from ledger.store import identity
 from ledger.store.arrays import texts
@@ -108,6 +108,6 @@ def _write(connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence
         cursor: Any = connection.cursor(binary=True)
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (COMMIT_LOCK,))
         different, made = _different(connection, mapper, uids)
-        current.write(cursor, list(current.rows_of(made[uid] for uid in different if uid in made)))
+        current.write(cursor, list(current.to_rows(made[uid] for uid in different if uid in made)))
         cursor.execute(_DELETE, (texts([uid for uid in different if uid not in made]),))
     return len(different)

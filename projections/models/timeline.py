@@ -8,15 +8,15 @@ import msgspec
 from psycopg import AsyncConnection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
-from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
 from ledger.store.arrays import bigints, byteas, texts
 from ledger.store.mapper import USER_KINDS
 from projections.engine import checkpoints
 from projections.engine.projection import Followed
 from projections.models import drifts, in_doubt
-from projections.models.entries import Told, told_of
+from projections.models.entries import Told, entry_for
 from projections.models.repeats import UNCHANGED, Fold, Repeats, begun, changes_nothing
 
 # The last entry of each of these users.
@@ -138,7 +138,7 @@ def _rows(events: Iterable[Followed], last: dict[str, _Row]) -> Iterable[_Row]:
         uid, position, event = cast(str, followed.uid), followed.position, cast(UserEvent, followed.event)
         if not changes_nothing(event):
             last.pop(uid, None)
-            rows[uid, position] = _Row(uid, position, told_of(position, event), event.received_at)
+            rows[uid, position] = _Row(uid, position, entry_for(position, event), event.received_at)
             continue
         row, observed = last.get(uid), cast(WebhookObserved, event)
         if row is not None and isinstance(row.told, Fold) and row.told.goes_on(observed):

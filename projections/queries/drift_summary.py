@@ -7,7 +7,7 @@ from typing import Any, Literal, LiteralString, NamedTuple
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.domain.observation import SECOND, Instant
 from projections.engine import checkpoints
 
@@ -47,7 +47,7 @@ SELECT * FROM drifts WHERE state IN ('open', 'held') AND disagreed_at < least(%(
 _PLACE: LiteralString = "SELECT " + checkpoints.POSITION_OF.format("drift")
 
 _EVER = 2**62
-_FIRST = of_datetime(datetime.min.replace(tzinfo=UTC))
+_FIRST = from_datetime(datetime.min.replace(tzinfo=UTC))
 _SPAN = round(DEFAULT_SPAN.total_seconds()) * SECOND
 
 
@@ -76,9 +76,9 @@ class Page(NamedTuple):
 async def page(connection: AsyncConnection[TupleRow], wanted: Wanted, now: Instant) -> Page:
     """A page of groups, as of the position that the projection has come to."""
     keys = ", ".join([_KEYS[name] for name in wanted.by])
-    until = None if wanted.until is None else of_datetime(wanted.until)
+    until = None if wanted.until is None else from_datetime(wanted.until)
     day_before = max((now if until is None else until) - _SPAN, _FIRST)
-    since = day_before if wanted.since is None else of_datetime(wanted.since)
+    since = day_before if wanted.since is None else from_datetime(wanted.since)
     params: dict[str, Any] = {
         "now": now,
         "since": since,

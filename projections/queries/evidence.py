@@ -6,12 +6,12 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from ledger.domain.as_of import Belief, Later, arrived
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import DeliveryReceived, WebhookObserved
 from ledger.domain.evidence import Evidence, Gap, Placed
 from ledger.domain.gaps import gaps
-from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import Corrected, Swept
+from ledger.domain.reconciliation_events import Corrected, Swept
 from projections.models.shown import Rules
 from projections.queries import evidence_ends
 
@@ -56,8 +56,8 @@ class History(Protocol):
         """Of a user's stream, as of a position; 0 before his first event."""
         ...
 
-    def of_user(self, uid: str, after: int, upto: int) -> list[Placed]:
-        """A user's events with versions above `after`, up to `upto`."""
+    def of_user(self, uid: str, after: int, up_to: int) -> list[Placed]:
+        """A user's events with versions above `after`, up to `up_to`."""
         ...
 
     def bounded(self, uid: str, after: int, limit: int) -> list[Placed]:

@@ -8,7 +8,7 @@ from typing import Protocol
 from ledger.domain.as_of import Belief
 from ledger.domain.evidence import Evidence, GraceEnd, Placed
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import NodeBooted, NodeDown, SourceDark
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, SourceDark
 from ledger.domain.status import Shown, grace_seconds, longest_grace
 from projections.models.shown import Rules
 
@@ -29,12 +29,12 @@ class Past(Protocol):
         ...
 
 
-def ended_by(past: Past, evidence: Evidence, upto: int) -> Placed | None:
+def ended_by(past: Past, evidence: Evidence, up_to: int) -> Placed | None:
     """The event before a position with which a source or a node came into doubt, and the user was shown as unknown."""
     if evidence.shown.reason is not None:
         return None
     shows_at = _shows_at(evidence)
-    begun = [placed for placed in evidence.signs if placed.position < upto and _begins_later(evidence, placed)]
+    begun = [placed for placed in evidence.signs if placed.position < up_to and _begins_later(evidence, placed)]
     for placed in begun[:DOUBTS]:
         if shows_at is not None and placed.recorded_at >= shows_at:
             return None

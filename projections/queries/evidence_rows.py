@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.as_of import Belief
 from ledger.domain.evidence import Placed
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.domain.observation import Instant
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, source_stream, user_stream
 from projections.models import drifts
@@ -124,9 +124,9 @@ class RecordedHistory:
         assert row is not None
         return int(row[0])
 
-    def of_user(self, uid: str, after: int, upto: int) -> list[Placed]:
-        """A user's events with versions above `after`, up to `upto`."""
-        return self._placed(_OF_USER, user_stream(uid), after, upto) if can_be_stored(uid) else []
+    def of_user(self, uid: str, after: int, up_to: int) -> list[Placed]:
+        """A user's events with versions above `after`, up to `up_to`."""
+        return self._placed(_OF_USER, user_stream(uid), after, up_to) if can_be_stored(uid) else []
 
     def bounded(self, uid: str, after: int, limit: int) -> list[Placed]:
         """His first corrections and sweeps with versions above `after`."""
@@ -179,7 +179,7 @@ class RecordedHistory:
             Placed(
                 position,
                 version,
-                of_datetime(recorded_at),
+                from_datetime(recorded_at),
                 stream.removeprefix(SOURCE_PREFIX) if stream.startswith(SOURCE_PREFIX) else "",
                 stream.removeprefix(USER_PREFIX) if stream.startswith(USER_PREFIX) else "",
                 self._mapper.event_at(position, kind, payload),

@@ -10,8 +10,8 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.domain.as_of import Belief, Later, arrived, believe
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.instants import to_datetime
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
@@ -19,7 +19,7 @@ from ledger.domain.status import derive
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import EventMapper
 from projections.models.current import can_be_stored, decode_state
-from projections.models.shown import Rules, rules_of
+from projections.models.shown import Rules, rules_from
 from projections.queries.rule_folds import Hindsight, RuleFolds
 
 PAGE = 50
@@ -131,15 +131,15 @@ def presences_at(
     """The presences, as of a position, of those users who had one by then. Raises UnreadableEvent."""
     cursor = connection.cursor(binary=True)
     presences: dict[str, Presence] = {}
-    after, upto = [], []
+    after, up_to = [], []
     rows = cursor.execute(_SNAPSHOTS, (texts(uids), position, position)).fetchall()
     for uid, version, state, bound in rows:
         after.append(version or 0)
-        upto.append(bound or UNBOUNDED)
+        up_to.append(bound or UNBOUNDED)
         if state is not None:
             presences[uid] = decode_state(state)
     asked = texts([row[0] for row in rows])
-    for uid, placed, kind, payload in cursor.execute(_EVENTS, (asked, bigints(after), bigints(upto), position)):
+    for uid, placed, kind, payload in cursor.execute(_EVENTS, (asked, bigints(after), bigints(up_to), position)):
         event = _user_event(mapper, placed, kind, payload)
         presences[uid] = evolve(presences.get(uid) or Presence(uid), event, placed)
     return presences
@@ -154,7 +154,7 @@ def rules_at(
 ) -> Rules:
     """The rules as of a position, or by what is known of it later; `folds`: what was folded of this ledger before."""
     states = (folds or RuleFolds()).at(connection, mapper, position, hindsight)
-    return rules_of(states.position, states.of)
+    return rules_from(states.position, states.of)
 
 
 def _with_hindsight(

@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.domain.status import longest_grace
-from projections.models.shown import Made
+from projections.models.shown import AnswerPoint
 
 HEAD: LiteralString = """
 SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0),
@@ -49,7 +49,7 @@ class Filter(NamedTuple):
 class Summary(NamedTuple):
     """Counts as of a position: users by status, online devices by source, device flag and node."""
 
-    made: Made
+    made: AnswerPoint
     statuses: dict[str, int]
     devices: list[tuple[str, int | None, str, int]]
 

@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 from ledger.store.mapper import EventMapper
 from ledger.working_state import looks
 from projections.models.current import can_be_stored
-from projections.models.shown import Made, body, hedged, verified
+from projections.models.shown import AnswerPoint, body, hedged, verified
 from projections.queries import history
 from projections.queries.reader import Read
 from projections.queries.rule_folds import RuleFolds
@@ -18,7 +18,7 @@ def read(
     connection: Connection[TupleRow],
     mapper: EventMapper,
     uids: Sequence[str],
-    made: Made,
+    made: AnswerPoint,
     folds: RuleFolds | None = None,
 ) -> Read:
     """The presences of users in the order asked, as they were at an instant by what a position of the ledger knows.

@@ -18,7 +18,7 @@ from ledger.store.ledger import translated
 from ledger.working_state import looks, sources
 from projections.engine import switch
 from projections.models import current
-from projections.models.shown import NEVER_SEEN, Made, Rules, body, plain_body, rules_of, shown_body, verified
+from projections.models.shown import NEVER_SEEN, AnswerPoint, Rules, body, plain_body, rules_from, shown_body, verified
 from projections.queries import listing
 from projections.queries.listing import Filter, Summary
 
@@ -38,7 +38,7 @@ LARGE_WAIT_SECONDS = 10.0
 class Read(NamedTuple):
     """Presences as the API shows them, each without its `as_of`, and what that is."""
 
-    made: Made
+    made: AnswerPoint
     bodies: list[bytes]
 
 
@@ -71,16 +71,16 @@ class PresenceReader:
         self._large_reads = asyncio.Semaphore(LARGE_READS)
         self._now = now
         self._rules = Rules(-1, {})
-        self._waiting: list[tuple[str, asyncio.Future[tuple[Made, bytes]]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[tuple[AnswerPoint, bytes]]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
     def forget(self) -> None:
         """The ledger went back: at the position of the rules that are known there may be others."""
         self._rules = Rules(-1, {})
 
-    async def one(self, uid: str) -> tuple[Made, bytes]:
+    async def one(self, uid: str) -> tuple[AnswerPoint, bytes]:
         """One user's body and what it was made at, in a query shared with whoever asks meanwhile."""
-        future: asyncio.Future[tuple[Made, bytes]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[tuple[AnswerPoint, bytes]] = asyncio.get_running_loop().create_future()
         self._waiting.append((uid, future))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
@@ -117,7 +117,7 @@ class PresenceReader:
             return Summary(made, statuses, await listing.devices_online(connection))
 
     @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], Made]]:
+    async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], AnswerPoint]]:
         """A connection in a transaction that sees one moment of the ledger, and which moment that is."""
         with translated():
             async with self._pool.connection() as connection, connection.transaction():
@@ -138,7 +138,7 @@ class PresenceReader:
         finally:
             self._flushing = None
 
-    async def _answer(self, batch: list[tuple[str, asyncio.Future[tuple[Made, bytes]]]]) -> None:
+    async def _answer(self, batch: list[tuple[str, asyncio.Future[tuple[AnswerPoint, bytes]]]]) -> None:
         try:
             made, found = await self._query([uid for uid, _ in batch])
         except Exception as error:  # noqa: BLE001  (each waiting request gets it, and answers with its problem)
@@ -150,7 +150,7 @@ class PresenceReader:
             if not future.done():
                 future.set_result((made, found.get(uid) or _never_seen(uid)))
 
-    async def _query(self, uids: Sequence[str]) -> tuple[Made, dict[str, bytes]]:
+    async def _query(self, uids: Sequence[str]) -> tuple[AnswerPoint, dict[str, bytes]]:
         """-> (what the answer was made at, body by uid of those who have a presence)"""
         asked = _asked(uids)
         with translated():
@@ -166,7 +166,7 @@ class PresenceReader:
                     # The rules are newer than those that the query was chosen by.
                     self._rules = await _read_rules(connection)
 
-    async def _query_large(self, uids: Sequence[str]) -> tuple[Made, dict[str, bytes]]:
+    async def _query_large(self, uids: Sequence[str]) -> tuple[AnswerPoint, dict[str, bytes]]:
         """The same, the last looks being found at the same time: they are of no moment."""
         asked = _asked(uids)
         with translated():
@@ -209,7 +209,7 @@ class PresenceReader:
 
     def _answers(
         self, place: _Place, rows: Sequence[TupleRow], rules: Rules, looked: Mapping[str, Instant] | None
-    ) -> tuple[Made, dict[str, bytes]]:
+    ) -> tuple[AnswerPoint, dict[str, bytes]]:
         made = self._made(place.head, place.recorded_at)
         bodies = {}
         for _, _, _, uid, is_state, kept, version, last_look in rows:
@@ -217,8 +217,8 @@ class PresenceReader:
             bodies[uid] = shown + verified(last_look if looked is None else looked.get(uid), version)
         return made, bodies
 
-    def _made(self, head: int, recorded_at: Instant) -> Made:
-        return Made(max(self._now(), recorded_at), head)
+    def _made(self, head: int, recorded_at: Instant) -> AnswerPoint:
+        return AnswerPoint(max(self._now(), recorded_at), head)
 
 
 def _place(rows: list[TupleRow]) -> _Place:
@@ -256,4 +256,4 @@ def _reading(rules: Rules) -> tuple[current.Reading, TextArray]:
 async def _read_rules(connection: AsyncConnection[TupleRow]) -> Rules:
     rows = await (await connection.cursor(binary=True).execute(sources.READ_ALL)).fetchall()
     position = max((rules_position for *_, rules_position in rows), default=0)
-    return rules_of(position, {name: sources.shown_by(name, version, state) for name, version, state, _ in rows})
+    return rules_from(position, {name: sources.shown_by(name, version, state) for name, version, state, _ in rows})

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.domain.history import SourceEvent
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.imported import SourceImported, without_doubts_after
 from ledger.domain.observation import Instant
 from ledger.domain.source import SourceState, evolve_source
@@ -107,8 +107,8 @@ class RuleFolds:
         self._upto(connection, mapper, hindsight.position)
         base = self._upto(connection, mapper, position)
         states, last = dict(base.of), base.position
-        for after, upto in self._parts(position, hindsight):
-            for row in _rows(connection, after, upto):
+        for after, up_to in self._parts(position, hindsight):
+            for row in _rows(connection, after, up_to):
                 event = _event(mapper, row)
                 if isinstance(event, SourceImported):
                     # It tells of the time before the slice, too.
@@ -178,11 +178,11 @@ def _came_about(event: SourceEvent) -> Instant:
     return at
 
 
-def _rows(connection: Connection[TupleRow], after: int, upto: int) -> list[_Row]:
+def _rows(connection: Connection[TupleRow], after: int, up_to: int) -> list[_Row]:
     """The events between two positions that change rules."""
-    if after >= upto:
+    if after >= up_to:
         return []
-    return [_Row(*row) for row in connection.cursor(binary=True).execute(_EVENTS, (after, upto)).fetchall()]
+    return [_Row(*row) for row in connection.cursor(binary=True).execute(_EVENTS, (after, up_to)).fetchall()]
 
 
 def _event(mapper: EventMapper, row: _Row) -> SourceEvent:

@@ -15,7 +15,7 @@ from ledger.changes.feed import ChangeFeed
 from ledger.changes.step import Change, Step
 from ledger.domain.observation import Instant
 from ledger.store.ledger import Ledger
-from projections.models.shown import Made
+from projections.models.shown import AnswerPoint
 from projections.queries import past
 from tests.support import pg
 from tests.support.ledgers import opened
@@ -44,12 +44,12 @@ class Reader:
         self.as_of: dict[str, tuple[int, Instant]] = {}
         self.dark: set[str] = set()
 
-    def apply(self, made: Made, uid: str, body: bytes) -> None:
+    def apply(self, made: AnswerPoint, uid: str, body: bytes) -> None:
         """A presence: none goes back."""
         assert self.as_of.get(uid, (0, 0)) <= (made.position, made.at)
         self.shown[uid], self.as_of[uid] = visible(body), (made.position, made.at)
 
-    def take(self, made: Made, changes: Iterable[Change]) -> None:
+    def take(self, made: AnswerPoint, changes: Iterable[Change]) -> None:
         """Those that concern it; each says what was shown before."""
         for change in changes:
             if self.uids is None or change.uid in self.uids:
@@ -83,7 +83,7 @@ def connected(url: str) -> Iterator[Connection[TupleRow]]:
         yield connection
 
 
-def answered(ledger: Ledger, made: Made, uids: Sequence[str]) -> list[Told]:
+def answered(ledger: Ledger, made: AnswerPoint, uids: Sequence[str]) -> list[Told]:
     """What is answered as of a moment, folded from the events by code of its own."""
     with ledger.connection() as connection:
         return [visible(body) for body in past.read(connection, ledger.events_mapper, uids, made).bodies]
@@ -102,7 +102,7 @@ def follow(ledger: Ledger, url: str, life: Life) -> None:
     """Live a life beside two readers, hold each moment against what is answered, and resume from a few of them."""
     clock: Instant = life.moments[0][0] if life.moments else 0
     named, everybody = Reader(WATCHED), Reader(None)
-    kept: list[tuple[Made, Reader]] = []
+    kept: list[tuple[AnswerPoint, Reader]] = []
     with connected(url) as connection:
         feed = ChangeFeed(lambda: clock)
         feed.begin(connection)
@@ -111,10 +111,10 @@ def follow(ledger: Ledger, url: str, life: Life) -> None:
         for uid, body in bodies:
             named.apply(made, uid, body)
         poured = 0
-        for number, (at, upto) in enumerate(life.moments):
+        for number, (at, up_to) in enumerate(life.moments):
             clock = at
-            pour(ledger, life.ledger.kept[poured:upto])
-            poured = upto
+            pour(ledger, life.ledger.kept[poured:up_to])
+            poured = up_to
             last = None
             for last in steps(feed, connection):
                 named.step(last)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import Finding, Outcome, PollObserved
+from ledger.domain.reconciliation_events import Finding, Outcome, PollObserved
 from ledger.store.ledger import Ledger
 from projections.engine.projection import Followed
 from projections.models import drifts

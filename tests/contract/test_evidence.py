@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ledger.domain.event_types import Event
 from ledger.domain.explain import explain
-from ledger.domain.history import Event
 from ledger.domain.instants import to_datetime
 from ledger.domain.observation import SECOND
 from ledger.store.ledger import Ledger

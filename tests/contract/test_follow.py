@@ -112,4 +112,4 @@ def test_the_more_comes_and_the_nearer_it_is_the_longer_it_rests() -> None:
     assert follow.rest_seconds(0.1, grown=5_000, behind=3 * follow.FAR_BEHIND) == 0
     assert follow.rest_seconds(0.1, grown=10, behind=1_000) < 0.01
     assert follow.rest_seconds(0.1, grown=0, behind=1_000) == 0
-    assert follow.rest_seconds(60, grown=5_000, behind=0) == follow.LONGEST_REST_SECONDS
+    assert follow.rest_seconds(60, grown=5_000, behind=0) == follow.MAX_REST_SECONDS

@@ -8,8 +8,8 @@ import pytest
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.presence import Presence
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger

@@ -49,7 +49,7 @@ def known(connection: Connection[Any], online: list[str], offline: list[str]) ->
     feed.post(Post(0.0, SOURCE, "n1", tuple(f"{uid}-0-1-{n}-1-1" for n, uid in enumerate([*online, *offline], 1))))
     feed.post(Post(9.0, SOURCE, "n1", tuple(f"{uid}-0-0-{n}-0-0" for n, uid in enumerate(offline, 1 + len(online)))))
     presences = [feed.draft.presence(uid) for uid in (*online, *offline)]
-    current.write(connection.cursor(), list(current.rows_of(presences)))
+    current.write(connection.cursor(), list(current.to_rows(presences)))
 
 
 @pg.on_every_server

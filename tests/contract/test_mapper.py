@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import (
     BodyRejected,
     Configured,
@@ -16,14 +17,13 @@ from ledger.domain.events import (
     SessionId,
     WebhookObserved,
 )
-from ledger.domain.history import Event
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Cause, Device, Flip, Presence, Session
 from ledger.domain.profile import Profile
 from ledger.domain.recent import Body
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     Corrected,

@@ -20,7 +20,7 @@ from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
 from ledger.working_state import looks
 from ledger.working_state.sources import SourceUnreadable
-from projections.models.shown import Made
+from projections.models.shown import AnswerPoint
 from projections.queries.listing import Filter
 from projections.queries.reader import LARGE_READS, LARGE_UIDS, SHARED_UIDS, PresenceReader
 from tests.support import newer, pg
@@ -68,7 +68,7 @@ def test_reads_that_wait_together_are_answered_each_with_its_own(ledger: Ledger,
     asked = [*ONLINE, *OFFLINE, "nobody", "a\0b", "\ud800", ONLINE[0]]
     assert len(asked) > SHARED_UIDS
 
-    async def question(reader: PresenceReader) -> list[tuple[Made, bytes]]:
+    async def question(reader: PresenceReader) -> list[tuple[AnswerPoint, bytes]]:
         return await asyncio.gather(*(reader.one(uid) for uid in asked if uid != "\ud800"))
 
     answers = ask(database_url, question)

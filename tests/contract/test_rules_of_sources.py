@@ -13,7 +13,7 @@ from ledger.domain.explain import explain
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import SourceDark
+from ledger.domain.reconciliation_events import SourceDark
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.append import append
 from ledger.ingest.clock import Clock

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ledger.domain.history import SourceEvent
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import RunCounts, RunEnded, RunStarted
+from ledger.domain.reconciliation_events import RunCounts, RunEnded, RunStarted
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.reconcile.requests import request_run

@@ -10,13 +10,13 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.imported import as_imported
 from ledger.domain.observation import SECOND
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Corrected, Swept
+from ledger.domain.reconciliation_events import Corrected, Swept
 from projections.engine.projection import Followed
 from projections.models.session_bounds import Row, sureness
 from projections.models.sessions import PROJECTION

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import WebhookObserved
-from ledger.domain.history import SourceEvent
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
@@ -149,7 +149,7 @@ def test_an_older_snapshot_never_replaces_a_newer_one(ledger: Ledger) -> None:
     newest = loaded(ledger)
     older = msgspec.structs.replace(newest, version=newest.version - 1, dark_since=T)
     with ledger.connection() as connection:
-        sources.write(connection.cursor(), [sources.row_of(older)])
+        sources.write(connection.cursor(), [sources.to_row(older)])
     assert loaded(ledger) == newest
 
 

@@ -17,7 +17,7 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import as_imported
 from ledger.store.ledger import Ledger
 from projections.engine.projection import Followed

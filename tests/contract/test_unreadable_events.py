@@ -48,7 +48,7 @@ def test_whoever_reads_it_names_its_position(
             history.presences_at(connection, EventMapper(), ["u"], 3)
         with ledger.connection() as connection, pytest.raises(error, match=says):
             RecordedHistory(connection, EventMapper()).at([3])
-    answer = problems.of_ledger(raised.value, Outages.none_yet(), "/v1/ledger/events")
+    answer = problems.from_ledger_error(raised.value, Outages.none_yet(), "/v1/ledger/events")
     assert (answer.status_code, b"At position 3 the ledger" in bytes(answer.body)) == (500, True)
 
 
@@ -75,7 +75,9 @@ def test_rules_of_the_past_that_cannot_be_read_name_their_position(database_url:
 
 def test_a_source_whose_stream_cannot_be_read_is_worth_another_attempt() -> None:
     why = UnreadableEvent("At position 3 the ledger holds an event of kind 'erased.v1'")
-    answer = problems.of_ledger(SourceUnreadable(SourceState("main"), why), Outages.none_yet(), "/hooks/main/n1/x")
+    answer = problems.from_ledger_error(
+        SourceUnreadable(SourceState("main"), why), Outages.none_yet(), "/hooks/main/n1/x"
+    )
     assert (answer.status_code, answer.media_type) == (503, "application/problem+json")
     body = msgspec.json.decode(answer.body)
     assert (body["title"], body["status"]) == ("Source unreadable", 503)

@@ -12,9 +12,9 @@ from bench._rebuilt import held_against_rebuilt
 from ledger.domain.events import Configured
 from ledger.errors import LedgerWentBack, StoreUnavailable
 from ledger.ingest.clock import Clock
-from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
 from ledger.reconcile.requests import set_tier
+from ledger.reconcile.source_store import SourceStore
 from ledger.service.mending import Mending
 from ledger.service.went_back import WentBackWatch
 from ledger.store import identity
@@ -233,17 +233,17 @@ def test_a_leading_instance_judges_nothing_by_a_fence_of_another_ledger(database
         configure(ledger)
         copy.keep()
         again(lambda: set_tier(other, "u", "vip", "somebody", Clock().now()))
-        desk = again(lambda: Desk(ledger, SOURCE, Clock().now, lambda: 0.0))
+        source_store = again(lambda: SourceStore(ledger, SOURCE, Clock().now, lambda: 0.0))
         follower = Follower(ledger, [SOURCE], lambda *_: None)
-        states = {SOURCE: desk.source}
+        states = {SOURCE: source_store.source}
         assert not follower.follow(states)
-        assert desk.head() == 3
+        assert source_store.head() == 3
         copy.go_back()
         with pytest.raises(LedgerWentBack):
-            again(lambda: desk.append(*()))
+            again(lambda: source_store.append(*()))
         again(lambda: set_tier(other, "v", "vip", "somebody", Clock().now()))
         with pytest.raises(LedgerWentBack):
-            again(desk.follow)
+            again(source_store.follow)
         # Nobody is passed over: where the agenda has got to is what the database says.
         assert not again(lambda: follower.follow(states))
         with connect(database_url) as connection:

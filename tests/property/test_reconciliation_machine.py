@@ -5,11 +5,11 @@ import msgspec
 from hypothesis import note, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ledger.domain.look import bound_of
+from ledger.domain.look import tier_bound_seconds
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Tier
+from ledger.domain.reconciliation_events import Tier
 from ledger.reconcile import plan
 from ledger.replay.describing import described
 from ledger.sources.wukongim.answers import Unanswered
@@ -260,7 +260,7 @@ class Reconciliation(RuleBasedStateMachine):
             for uid in USERS:
                 tier, agenda = self.ledger.presence(uid).tier, self.ledger.agenda
                 if tier is not None and uid in agenda and agenda.get(uid).urgent is None:
-                    bound = self.ledger.at + bound_of(tier, POLICY) * SECOND
+                    bound = self.ledger.at + tier_bound_seconds(tier, POLICY) * SECOND
                     assert agenda.get(uid).due_at <= bound, f"{uid} of the {tier} tier waits for too long"
 
 

@@ -81,12 +81,12 @@ def remembered(life: Life) -> MemoryHistory:
     history = MemoryHistory()
     versions: Counter[str] = Counter()
     begun = 0
-    for at, upto in life.moments:
-        for kept in life.ledger.kept[begun:upto]:
+    for at, up_to in life.moments:
+        for kept in life.ledger.kept[begun:up_to]:
             stream = source_stream(SOURCE) if kept.uid is None else user_stream(kept.uid)
             versions[stream] += 1
             history.add(Recorded(stream, versions[stream], kept.event, kept.uid), at)
-        begun = upto
+        begun = up_to
     return history
 
 

@@ -16,7 +16,7 @@ from ledger.domain.evolve import evolve
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Corrected, Swept, TierSet
+from ledger.domain.reconciliation_events import Corrected, Swept, TierSet
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake

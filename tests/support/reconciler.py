@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll, swept_by_boot, swept_by_retirement
+from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import Configured, WebhookObserved
 from ledger.domain.heard import after_event, heard_in
-from ledger.domain.history import Event, SourceEvent, UserEvent
 from ledger.domain.look import JudgedLook, Watch, made_urgent
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     NodeBooted,
@@ -37,7 +37,7 @@ from ledger.store.mapper import Recorded
 
 SOURCE = "main"
 RUN = "run"
-AGAIN_SECONDS = 4.0
+RETRY_DELAY_SECONDS = 4.0
 """After a look that failed."""
 STARTED_AT: Instant = 1_800_000_000 * SECOND
 
@@ -189,7 +189,7 @@ class Reconciler:
             self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
 
     def _again(self) -> Instant:
-        return self.at + round(AGAIN_SECONDS * SECOND)
+        return self.at + round(RETRY_DELAY_SECONDS * SECOND)
 
     def _back(self, uid: str, watch: Watch) -> None:
         self._asked.discard(uid)
@@ -204,7 +204,7 @@ class Reconciler:
     def answer_nodes(self, question: Question, found: Mapping[str, Connections]) -> dict[str, JudgedLook]:
         """What `/connz` of the nodes that answered brings."""
         poll, source = self._poll(question)._replace(node="+".join(found)), self.source
-        connections = plan.union_of(source, found, question.asked_at)
+        connections = plan.union_connections(source, found, question.asked_at)
         watches = {**{uid: Watch(self.at, "new") for uid in connections}, **self._in_force(question.watches)}
         silent = plan.silent_node(source, found)
         looks = judge.looks_at_connections(self.presence, source, watches, connections, silent)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured, WebhookObserved
-from ledger.domain.history import SourceEvent
 from ledger.domain.observation import SECOND, Claim, Instant, format_item
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeBooted
+from ledger.domain.reconciliation_events import NodeBooted
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft, Webhook, read_webhook
 from ledger.simulator.sender import encode

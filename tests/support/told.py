@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
-from ledger.domain.history import Event, UserEvent
+from ledger.domain.event_types import Event, UserEvent
 from ledger.domain.observation import Instant
 from ledger.domain.policy import Policy
 from ledger.replay.recording import Replay

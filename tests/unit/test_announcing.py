@@ -33,7 +33,7 @@ class Recording:
         self.stops: list[str] = []
         monkeypatch.setattr(announcing, "announce_start", self._start)
         monkeypatch.setattr(announcing, "announce_stop", self._stop)
-        monkeypatch.setattr(announcing, "AGAIN_SECONDS", 0.01)
+        monkeypatch.setattr(announcing, "RETRY_DELAY_SECONDS", 0.01)
 
     def _start(
         self, _: Any, __: str, ___: str, wanted: Mapping[str, Any], at: int, started_at: int

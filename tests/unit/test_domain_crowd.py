@@ -9,8 +9,8 @@ import pytest
 from ledger.domain import crowd, presence, sessions
 from ledger.domain.crowd import FEW, PARTS, Crowd, Edit, changes, encode_crowd
 from ledger.domain.decide import decide
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.observation import Claim, Observation
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Device, Presence, Session

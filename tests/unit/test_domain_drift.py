@@ -6,7 +6,7 @@ from ledger.domain.drift import Difference, against_rows, attribute, is_silenced
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Located, OpenedSession
+from ledger.domain.reconciliation_events import Located, OpenedSession
 from ledger.domain.source import SourceState
 from tests.support.looking import Looking, given, row
 from tests.support.scenario import Step, session
@@ -238,7 +238,7 @@ def test_a_boot_of_another_node_than_its_holder_proves_nothing() -> None:
 
 
 def test_evidence_within_the_boots_interval_proves_nothing() -> None:
-    looking = cluster(ONLINE).boots("n2", after=0.5, ago=0.0, lasting=2.0).looks_at_nodes(n1=[], n2=[])
+    looking = cluster(ONLINE).boots("n2", after=0.5, ago=0.0, long_held=2.0).looks_at_nodes(n1=[], n2=[])
     looking.then("open", "ghost", "online")
 
 

@@ -8,7 +8,15 @@ from ledger.domain.explain import explain
 from ledger.domain.imported import as_imported
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, RunStarted, SourceDark, SourceLit, TierSet
+from ledger.domain.reconciliation_events import (
+    NodeBooted,
+    NodeDown,
+    NodeSettled,
+    RunStarted,
+    SourceDark,
+    SourceLit,
+    TierSet,
+)
 from tests.support.explaining import STARTED_AT, Explaining, Told
 
 GRACE = Policy(grace_seconds=5.0)

@@ -10,7 +10,7 @@ from ledger.domain.look import SPACING_SECONDS, Watch, due_after
 from ledger.domain.observation import SECOND
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Corrected, Tier, TierSet
+from ledger.domain.reconciliation_events import Corrected, Tier, TierSet
 from ledger.domain.source import SourceState
 from tests.support.scenario import given
 

@@ -5,7 +5,7 @@ import pytest
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import OpenedSession
+from ledger.domain.reconciliation_events import OpenedSession
 from tests.support.looking import given
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, session
 

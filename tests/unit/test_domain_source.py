@@ -7,7 +7,7 @@ from ledger.domain.events import BodyRejected, Configured, DeliveryReceived, Ser
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import COUNTING, Profile
-from ledger.domain.reconciled import NodeBooted
+from ledger.domain.reconciliation_events import NodeBooted
 from ledger.domain.source import Delivery, SourceState, decide_delivery, evolve_source
 
 T = 1_800_000_000 * SECOND

@@ -111,7 +111,7 @@ def test_our_own_errors_are_problems_without_a_traceback(capfd: pytest.CaptureFi
     try:
         outages = Outages.none_yet()
         away, _, unreadable, _, other = [
-            problems.of_ledger(error, outages, "/hooks/main/n1/x")
+            problems.from_ledger_error(error, outages, "/hooks/main/n1/x")
             for error in [
                 *[StoreUnavailable("away")] * 2,
                 *[SourceUnreadable(SourceState("main"), "newer")] * 2,

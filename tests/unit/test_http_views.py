@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import SessionId, WebhookObserved
-from ledger.domain.history import Event
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerOpened,
     Corrected,
     Finding,

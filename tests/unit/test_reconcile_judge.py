@@ -5,7 +5,14 @@ from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import BreakerClosed, BreakerOpened, Corrected, Finding, PollObserved, RunCounts
+from ledger.domain.reconciliation_events import (
+    BreakerClosed,
+    BreakerOpened,
+    Corrected,
+    Finding,
+    PollObserved,
+    RunCounts,
+)
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge
 from ledger.sources.wukongim.answers import Boot

@@ -9,7 +9,7 @@ from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY, RULES_VERSION
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeBooted, NodeSettled, Swept
+from ledger.domain.reconciliation_events import NodeBooted, NodeSettled, Swept
 from ledger.domain.source import SourceState, evolve_source
 from ledger.reconcile.plan import (
     CONNECTIONS,
@@ -26,7 +26,7 @@ from ledger.reconcile.plan import (
     route_for,
     silent_node,
     swept,
-    union_of,
+    union_connections,
 )
 from ledger.sources.wukongim.answers import Connections
 from tests.support.looking import Looking, given, row
@@ -111,7 +111,7 @@ def test_whether_we_hold_somebody_online() -> None:
 def test_the_union_is_of_every_nodes_own_sockets() -> None:
     state = source(V2, n1=NodeState(node_id=1001), n2=NodeState(node_id=1002))
     found = {"n1": Connections([row(1), row(2, node="n2")]), "n2": Connections([row(2, flag=1, node="n2")])}
-    union = union_of(state, found, T)
+    union = union_connections(state, found, T)
     assert {uid: [(c.node, c.conn_id, c.device_flag) for c in each] for uid, each in union.items()} == {
         "u": [("n1", 1, 0), ("n2", 2, 1)]
     }
@@ -119,7 +119,10 @@ def test_the_union_is_of_every_nodes_own_sockets() -> None:
 
 def test_all_sockets_of_a_single_node_are_its_own() -> None:
     state = source(V2, 1, n1=NodeState(node_id=7))
-    assert [c.conn_id for c in union_of(state, {"n1": Connections([row(1), row(2, node="n2")])}, T)["u"]] == [1, 2]
+    assert [c.conn_id for c in union_connections(state, {"n1": Connections([row(1), row(2, node="n2")])}, T)["u"]] == [
+        1,
+        2,
+    ]
 
 
 # Sweeps.
@@ -144,7 +147,7 @@ def test_a_boot_ends_what_shows_no_sign_of_life_since(seen: float, left: bool) -
     """The interval is of two seconds, and its end is 10 s ago."""
     looking = given(Step("u-0-1-5-1-1", after=1000.0 + seen)).looks({0: 1}, after=0.0, takes=0.0)
     looking.boots(ago=5000.0, after=0.0)
-    looking.boots(ago=10.0, lasting=2.0, after=10.0 - seen)
+    looking.boots(ago=10.0, long_held=2.0, after=10.0 - seen)
     looking.left(*([session(5)] if left else []))
     assert looking.world.presence("u").status == ("online" if left else "offline")
     is_suspect = looking.world.agenda.get("u").urgent == "restart"
@@ -152,7 +155,7 @@ def test_a_boot_ends_what_shows_no_sign_of_life_since(seen: float, left: bool) -
 
 
 def test_a_sweep_tells_its_bounds_and_its_proof() -> None:
-    looking = given("u-0-1-5-1-1").boots(ago=1000.0).boots(ago=2.0, lasting=1.0)
+    looking = given("u-0-1-5-1-1").boots(ago=1000.0).boots(ago=2.0, long_held=1.0)
     event = sweep_of(looking)
     at = looking.world.at
     boot_position = looking.world.source.nodes["n1"].boot_position
@@ -284,5 +287,5 @@ def test_connections_settle_a_boot(node: NodeState, contradicted: int, *, expect
 
 def test_a_connection_began_when_its_uptime_says() -> None:
     up = row(1)._replace(up_seconds=5)
-    (connection,) = union_of(source(V2, 1), {"n1": Connections([up])}, T + 300_000)["u"]
+    (connection,) = union_connections(source(V2, 1), {"n1": Connections([up])}, T + 300_000)["u"]
     assert connection.began_at == T - 5 * SECOND

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import DeliveryReceived, ItemRejected
-from ledger.domain.history import Event
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.ingest.rejected import SHORT, TOGETHER, TOGETHER_CHARACTERS, TOLD_ALONE

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from ledger.domain import crowd, presence, sessions
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
-from ledger.domain.history import UserEvent
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import Corrected, OpenedSession
+from ledger.domain.reconciliation_events import Corrected, OpenedSession
 from projections.models.session_bounds import Row
 from projections.models.session_rows import User
 from tests.support.lived import lived

@@ -66,7 +66,7 @@ def test_the_whole_file_is_read(folder: Path) -> None:
     assert settings.listen == Listen("192.0.2.1", 9000)
     assert source.webhook_secrets == ("newest-secret", "oldest-secret")
     assert (first.api_url, first.token, first.profile) == ("http://127.0.0.1:5001", "manager-token", None)
-    assert (source.profile_of(first), source.profile_of(second)) == (Profile.V2_1, Profile.V3)
+    assert (source.profile_for(first), source.profile_for(second)) == (Profile.V2_1, Profile.V3)
     assert settings.policy == msgspec.structs.replace(DEFAULT_POLICY, grace_seconds=5, breaker_share=0.5)
     (api_key,) = settings.api_keys
     assert (api_key.name, api_key.key, api_key.scopes) == ("app", "app-key-of-the-file", frozenset({"read", "audit"}))

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 import pytest
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import Configured, DeliveryReceived, WebhookObserved
-from ledger.domain.history import Event
 from ledger.domain.policy import RULES_VERSION
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import PollObserved
+from ledger.domain.reconciliation_events import PollObserved
 from ledger.replay.judging import NO_DELIVERY, NO_POLL
 from ledger.replay.judging_polls import DOUBT_BEFORE
 from ledger.replay.slice import replay_slice

@@ -9,7 +9,7 @@ from ledger.domain.events import SessionId
 from ledger.domain.grace import flipped
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Closed, Device, Presence, Session, alike
-from ledger.domain.reconciled import Corrected, Located, Swept, UserReconciled
+from ledger.domain.reconciliation_events import Corrected, Located, Swept, UserReconciled
 from ledger.domain.sessions import ended_first, remember, replaced, with_more, without
 
 _replace = msgspec.structs.replace

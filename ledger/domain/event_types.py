@@ -12,7 +12,7 @@ from ledger.domain.events import (
     WebhookObserved,
 )
 from ledger.domain.imported import PresenceImported, SourceImported
-from ledger.domain.reconciled import SourceReconciled, UserReconciled
+from ledger.domain.reconciliation_events import SourceReconciled, UserReconciled
 
 UserEvent: TypeAlias = WebhookObserved | UserReconciled | PresenceImported
 SourceEvent: TypeAlias = (

@@ -5,16 +5,16 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ledger.domain.history import SourceEvent
-from ledger.domain.look import due_of
+from ledger.domain.event_types import SourceEvent
+from ledger.domain.look import next_due
 from ledger.domain.mismatch import CountsCheck
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge, plan
 from ledger.reconcile.complaints import Complaints
 from ledger.reconcile.counters import ReconcileCounters
-from ledger.reconcile.desk import Desk
 from ledger.reconcile.runs import Run
+from ledger.reconcile.source_store import SourceStore
 from ledger.sources.wukongim.answers import Unanswered
 from ledger.sources.wukongim.client import QueryClient
 
@@ -28,12 +28,12 @@ Spawn = Callable[[Any], asyncio.Task[Any]]
 """Starts a task whose failure ends the term."""
 
 
-class Term:
+class LeaderContext:
     """One source while this instance leads. `seconds` is a clock that only goes forward."""
 
     def __init__(
         self,
-        desk: Desk,
+        source_store: SourceStore,
         clients: Mapping[str, QueryClient],
         instance: str,
         now: Callable[[], Instant],
@@ -42,13 +42,13 @@ class Term:
         spawn: Spawn,
         counters: ReconcileCounters,
     ) -> None:
-        self.desk = desk
+        self.source_store = source_store
         self.clients = clients
         self.instance = instance
         self.now, self.seconds = now, seconds
         self.database, self.spawn = database, spawn
         self.counters = counters
-        self.complaints = Complaints(desk.name, seconds)
+        self.complaints = Complaints(source_store.name, seconds)
         self.on_judged: list[Callable[[judge.Verdicts], None]] = []
         """Who wants to hear what polls come to."""
         self.counts: defaultdict[str, CountsCheck] = defaultdict(CountsCheck)
@@ -63,16 +63,16 @@ class Term:
 
     @property
     def name(self) -> str:
-        return self.desk.name
+        return self.source_store.name
 
     @property
     def source(self) -> SourceState:
         """The source as of the last event that we know of."""
-        return self.desk.source
+        return self.source_store.source
 
     async def append(self, *events: SourceEvent) -> None:
         """Append events of the source."""
-        await self.database(self.desk.append, *events)
+        await self.database(self.source_store.append, *events)
 
     def route(self) -> plan.Route | plan.Wait:
         """How to look now."""
@@ -90,7 +90,7 @@ class Term:
     @property
     def vip_seconds(self) -> float:
         """Between two looks at a vip."""
-        return due_of("vip", self.source.policy, 0) / SECOND
+        return next_due("vip", self.source.policy, 0) / SECOND
 
     @property
     def can_pass(self) -> bool:
@@ -126,7 +126,7 @@ class Term:
     async def end_run(self, run: Run) -> None:
         """Put its end on record."""
         del self.runs[run.run]
-        await self.database(self.desk.end_runs, run.end_event(self.now()))
+        await self.database(self.source_store.end_runs, run.end_event(self.now()))
 
     async def rotation(self) -> Run:
         """The run of what is looked at in turn and out of turn."""

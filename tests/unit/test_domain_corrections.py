@@ -9,7 +9,7 @@ from ledger.domain.evolve import evolve
 from ledger.domain.observation import SECOND
 from ledger.domain.presence import Cause, Device, Presence, Session
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Corrected, Located, OpenedSession, Swept, TierSet
+from ledger.domain.reconciliation_events import Corrected, Located, OpenedSession, Swept, TierSet
 from ledger.domain.sessions import REMEMBERED_CLOSED, ended_first
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Scenario, Step, given, session
 

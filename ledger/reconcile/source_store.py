@@ -15,12 +15,12 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Connection, Poll, swept_by_boot, swept_by_retirement
+from ledger.domain.event_types import Event, SourceEvent
 from ledger.domain.events import SessionId
-from ledger.domain.history import Event, SourceEvent
 from ledger.domain.look import DUE_SHARE, Watch, made_urgent
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import BreakerOpened, RunCounts, RunEnded
+from ledger.domain.reconciliation_events import BreakerOpened, RunCounts, RunEnded
 from ledger.domain.source import SourceState
 from ledger.errors import LedgerWentBack
 from ledger.ingest.append import append
@@ -51,7 +51,7 @@ class Taken(NamedTuple):
     """Those who waited for longer than their bound."""
 
 
-class Desk:
+class SourceStore:
     """One source while this instance leads. `seconds` is a clock that only goes forward."""
 
     def __init__(self, ledger: Ledger, name: str, now: Callable[[], Instant], seconds: Callable[[], float]) -> None:
@@ -104,7 +104,7 @@ class Desk:
     ) -> None:
         # Whoever gives up here ends the term, and the next one looks at everybody anew.
         known = {self.name: self.source}
-        appended = append(self._ledger, known, uids, decide, also, read, patiently=True, lineage=self._lineage)
+        appended = append(self._ledger, known, uids, decide, also, read, patient=True, lineage=self._lineage)
         self.source = appended.sources[self.name]
 
     def follow(self) -> None:
@@ -155,7 +155,7 @@ class Desk:
         with self._ledger.connection() as connection:
             return looks.due_counts(connection, self.name, self._now())
 
-    def watches_of(self, uids: Sequence[str]) -> Watches:
+    def watches_for(self, uids: Sequence[str]) -> Watches:
         """The watches of these users, new ones of those who have none."""
         with self._ledger.connection() as connection:
             known = looks.of_users(connection, self.name, [uid for uid in uids if current.can_be_stored(uid)])
