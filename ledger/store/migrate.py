@@ -30,7 +30,11 @@ CREATE TABLE schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 )
 """
-TABLE_EXISTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
+# By a query and not by to_regclass, which may remember from before the lock was waited for that there was none.
+TABLE_EXISTS = """
+SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE c.relname = 'schema_migrations' AND n.nspname = ANY(current_schemas(false)))
+"""
 READ_APPLIED = "SELECT number, name, sha256, applied_at FROM schema_migrations ORDER BY number"
 ADD_APPLIED = "INSERT INTO schema_migrations (number, name, sha256) VALUES (%s, %s, %s)"
 
