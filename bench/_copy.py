@@ -71,7 +71,7 @@ def counts(url: str) -> tuple[int, int]:
 
 
 def _out(connection: psycopg.Connection[tuple[object, ...]], query: LiteralString, after: int) -> bytes:
-    with connection.cursor() as cursor, cursor.copy(query.format(after=after, upto=after + BLOCK_ROWS)) as copy:
+    with connection.cursor() as cursor, cursor.copy(query.format(after=after, up_to=after + BLOCK_ROWS)) as copy:
         return b"".join(_chunks(copy))
 
 

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ledger.domain.drift import held_in
+from ledger.domain.event_types import Event
 from ledger.domain.events import SessionId, WebhookObserved
 from ledger.domain.evolve import evolve
-from ledger.domain.history import Event
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import Corrected, PollObserved, Swept, TierSet
+from ledger.domain.reconciliation_events import Corrected, PollObserved, Swept, TierSet
 from ledger.reconcile.judge import read_connections, read_rows
 
 NO_POLL = "its poll is not on record"

@@ -13,7 +13,7 @@ from bench._crowd import Crowd, as_body
 from bench._seed import Seeder
 from ledger.simulator.answers import QueryApi
 from ledger.simulator.api import NodeApi, make_app
-from ledger.simulator.cluster import Session, slot_of
+from ledger.simulator.cluster import Session, slot_for
 from ledger.simulator.plan import NodePlan, Plan
 from ledger.simulator.telling import Telling
 from ledger.simulator.world import World
@@ -42,7 +42,7 @@ class Crowded:
         self._online = online
         self._started_at = time.time() - 4 * DAY_SECONDS
         # Of users of slot 0 this version never says that they went.
-        self._lively = [uid for uid in self._uids if slot_of(uid)][: known // 10]
+        self._lively = [uid for uid in self._uids if slot_for(uid)][: known // 10]
         self._random.shuffle(self._uids)
 
     def seed(self, url: str) -> None:

@@ -7,10 +7,11 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from projections import checkpoints, looks, rebuild, switch
-from projections.rebuild import Rebuild
-from projections.rebuild_current import RebuildCurrent
-from projections.registry import FOLLOWING
+from ledger.working_state import looks
+from projections.engine import checkpoints, rebuild, switch
+from projections.engine.rebuild import Rebuild
+from projections.models.rebuild_current import RebuildCurrent
+from projections.models.registry import FOLLOWING
 
 ARRIVE_SECONDS = 120.0
 LOOK_SECONDS = 0.1

@@ -10,13 +10,13 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.domain.explain import explain
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.domain.observation import Claim, Instant, parse_item
 from ledger.slices.pseudonyms import Pseudonyms
 from ledger.store.mapper import USER_PREFIX, EventMapper
-from projections.evidence import gather
-from projections.evidence_rows import RecordedHistory
-from projections.projector import Projector
+from projections.engine.projector import Projector
+from projections.queries.evidence import gather
+from projections.queries.evidence_rows import RecordedHistory
 
 TABLES = {
     "current": ("uid",),
@@ -101,7 +101,7 @@ def explanations(url: str, other_url: str, names: Pseudonyms | None, number: int
 
 def _moments(connection: Connection[TupleRow]) -> Iterator[Moment]:
     for stream, position, recorded_at in connection.execute(_FLIPS).fetchall():
-        yield Moment(stream.removeprefix(USER_PREFIX), of_datetime(recorded_at), position)
+        yield Moment(stream.removeprefix(USER_PREFIX), from_datetime(recorded_at), position)
 
 
 def _explained(connection: Connection[TupleRow], moment: Moment) -> Any:

@@ -12,8 +12,8 @@ from psycopg import Cursor
 from bench._crowd import Crowd
 from bench._report import progress
 from bench._service import SEAL_KEY
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured
-from ledger.domain.history import SourceEvent
 from ledger.domain.policy import DEFAULT_POLICY, RULES_VERSION
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
@@ -23,7 +23,8 @@ from ledger.store import seal, seals
 from ledger.store.mapper import EventMapper, Recorded
 from ledger.store.rows import Rows
 from ledger.store.seal import Chain
-from projections import current, sources
+from ledger.working_state import sources
+from projections.models import current
 
 SOURCE = "main"
 ROWS_A_COPY = 50_000
@@ -103,8 +104,8 @@ class Seeder:
                 if position // PROGRESS_EVENTS != (position - len(part)) // PROGRESS_EVENTS:
                     progress(f"{position:,} events in the ledger")
             cursor.execute("DELETE FROM current")
-            current.write(cursor, list(current.rows_of(self._draft.presences.values())))
-            sources.write(cursor, [sources.row_of(self._draft.source(SOURCE), rules_position=1)])
+            current.write(cursor, list(current.to_rows(self._draft.presences.values())))
+            sources.write(cursor, [sources.to_row(self._draft.source(SOURCE), rules_position=1)])
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
 

@@ -1,7 +1,7 @@
 """The command with what a benchmark adds to it: a route that answers a constant, and timers around the steps of ingest.
 
-`BENCH_CONSTANT=1` and `BENCH_PROFILE=1` switch them on; `BENCH_UNSEALED=1` leaves out all that seals cost. All else is
-the product's own `serve`.
+`BENCH_CONSTANT=1` and `BENCH_PROFILE=1` switch them on; `BENCH_UNSEALED=1` leaves out all that seals cost;
+`BENCH_CLOCK_SECONDS` puts the process's clock forward by so much. All else is the product's own `serve`.
 """
 
 import os
@@ -14,19 +14,19 @@ from unittest.mock import patch
 from fastapi import Depends, FastAPI, Response
 
 from ledger.cli.app import main
-from ledger.http import service
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, require
 from ledger.http.state import Services
 from ledger.ingest import writer
+from ledger.service import instance as service
 from ledger.store import recorder, seal
 from ledger.store.recorder import Commit
-from projections import current
+from projections.models import current
 
 _HEAD_UNSEALED = """
 SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0),
        greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1)),
-       NULL::bytea
+       NULL::bytea, (SELECT epoch::text FROM ledger_identity)
 """
 
 CONSTANT_PATH = "/bench/constant"
@@ -87,12 +87,12 @@ def _profile(times: Times) -> None:
         (current, "write", "write states"),
         (writer.Writer, "_attempt", "transaction"),
     )
-    rows_of = current.rows_of
+    to_rows = current.to_rows
     for owner, name, step in steps:
         function = getattr(owner, name)
         if name == "rows_of":
             # It makes its rows only as they are asked for.
-            function = lambda presences: list(rows_of(presences))  # noqa: E731
+            function = lambda presences: list(to_rows(presences))  # noqa: E731
         setattr(owner, name, times.around(step, function))
 
 
@@ -102,8 +102,15 @@ def _leave_seals_out() -> None:
     setattr(recorder, "_HEAD", _HEAD_UNSEALED)  # noqa: B010
 
 
+def _put_clock_forward(seconds: float) -> None:
+    real, real_ns = time.time, time.time_ns
+    setattr(time, "time", lambda: real() + seconds)  # noqa: B010  (as above)
+    setattr(time, "time_ns", lambda: real_ns() + int(seconds * 1e9))  # noqa: B010
+
+
 if __name__ == "__main__":
     times = Times()
+    _put_clock_forward(float(os.environ.get("BENCH_CLOCK_SECONDS", "0")))
     if os.environ.get("BENCH_PROFILE"):
         _profile(times)
     if os.environ.get("BENCH_UNSEALED"):

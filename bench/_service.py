@@ -30,11 +30,13 @@ data_dir = "{folder}/data"
 database_url = "{database_url}"
 seal_keys = "{seal_key}"
 listen = "127.0.0.1:{port}"
+front_listen = ""
 log_level = "warning"
 [[sources]]
 name = "main"
 profile = "v2.2"
 webhook_secret = "{secret}"
+{source}
 {nodes}
 [api_keys]
 bench = {{ key = "{key}", scopes = ["admin"] }}
@@ -42,9 +44,11 @@ bench = {{ key = "{key}", scopes = ["admin"] }}
 
 
 class Service:
-    """An instance with `NODES` nodes, its settings and its log in `folder`."""
+    """An instance with `NODES` nodes, its settings and its log in `folder`; `source` are more lines of its source's."""
 
-    def __init__(self, folder: Path, database_url: str = "", command: Sequence[str] = PRODUCT, **extras: str) -> None:
+    def __init__(
+        self, folder: Path, database_url: str = "", command: Sequence[str] = PRODUCT, source: str = "", **extras: str
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._held = _held_port()
@@ -59,6 +63,7 @@ class Service:
                 port=self.port,
                 secret=SECRET,
                 seal_key=SEAL_KEY.text,
+                source=source,
                 nodes="\n".join(f'[[sources.nodes]]\nname = "n{number}"' for number in range(1, NODES + 1)),
                 key=KEY,
             ),
@@ -136,9 +141,11 @@ class Service:
 
 
 @contextmanager
-def running(folder: Path, database_url: str, command: Sequence[str] = PRODUCT, **extras: str) -> Iterator[Service]:
+def running(
+    folder: Path, database_url: str, command: Sequence[str] = PRODUCT, source: str = "", **extras: str
+) -> Iterator[Service]:
     """A service that listens, stopped at the end; `extras` are of its environment."""
-    service = Service(folder, database_url, command, **extras)
+    service = Service(folder, database_url, command, source, **extras)
     service.start()
     try:
         yield service

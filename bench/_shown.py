@@ -3,18 +3,18 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import RunCounts, RunEnded
+from ledger.domain.reconciliation_events import RunCounts, RunEnded
 from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import Shown as Derived
 from ledger.domain.status import derive, longest_grace
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX
-from projections.sources import changes_rules
+from ledger.working_state.sources import changes_rules
 
 PAGE = 5_000
 
@@ -43,15 +43,15 @@ class Shown:
         shown = self.transitions.get(uid)
         return shown[-1][1] if shown else "unknown"
 
-    def fold(self, upto: int | None = None) -> None:
+    def fold(self, up_to: int | None = None) -> None:
         """Go on to a position, or to the end."""
         while rows := self._ledger.events_recorder.ledger_rows(after=self._position, limit=PAGE):
             for row in rows:
-                if upto is not None and row.position > upto:
+                if up_to is not None and row.position > up_to:
                     return
                 self._position = row.position
                 self.kinds[row.kind] += 1
-                self._take(row.stream, self._ledger.event(row), of_datetime(row.recorded_at))
+                self._take(row.stream, self._ledger.event(row), from_datetime(row.recorded_at))
 
     def result(self, end: float) -> dict[str, dict[str, list[tuple[float, str]]]]:
         """What was shown up to `end`, as the fixtures' scorer takes it."""

@@ -25,6 +25,7 @@ data_dir = "{folder}/data"
 database_url = "{database_url}"
 seal_keys = "{seal_key}"
 listen = "127.0.0.1:{port}"
+front_listen = ""
 log_level = "warning"
 [[sources]]
 name = "{source}"
@@ -41,7 +42,8 @@ bench = {{ key = "{key}", scopes = ["admin"] }}
 class Reconciling(_service.Service):
     """A service whose source has simulated nodes with query APIs; `policy` is what differs from the defaults.
 
-    `nodes` are so many new ones, or those of another instance; one without an `api_port` has no query API.
+    `nodes` are so many new ones, or those of another instance; one without an `api_port` has no query API. `token` is
+    the managerToken of them all.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Reconciling(_service.Service):
         profile: Profile,
         nodes: int | Sequence[NodePlan],
         policy: Mapping[str, float],
+        token: str = "",
     ) -> None:
         super().__init__(folder, database_url)
+        self._token = token
         self.nodes = new_nodes(nodes) if isinstance(nodes, int) else tuple(nodes)
         self._database_url = database_url
         self._profile = profile
@@ -69,7 +73,7 @@ class Reconciling(_service.Service):
                 source=SOURCE,
                 profile=self._profile,
                 secret=_service.SECRET,
-                nodes="".join(_settings_of(node) for node in self.nodes),
+                nodes="".join(_settings_of(node, self._token) for node in self.nodes),
                 policy="\n".join(f"{name} = {value:g}" for name, value in policy.items()),
                 key=_service.KEY,
             ),
@@ -96,9 +100,10 @@ def new_nodes(number: int) -> tuple[NodePlan, ...]:
     return tuple(NodePlan(f"n{place}", _service.SECRET, api_port=free_port()) for place in range(1, number + 1))
 
 
-def _settings_of(node: NodePlan) -> str:
+def _settings_of(node: NodePlan, token: str) -> str:
     address = "" if node.api_port is None else f'api_url = "http://127.0.0.1:{node.api_port}"\n'
-    return f'[[sources.nodes]]\nname = "{node.name}"\n{address}'
+    secret = f'token = "{token}"\n' if token else ""
+    return f'[[sources.nodes]]\nname = "{node.name}"\n{address}{secret}'
 
 
 class Answered(NamedTuple):
@@ -143,7 +148,7 @@ def nobody_listens(_: SimulatedEvent) -> None:
     """What happens in the simulation is of no interest."""
 
 
-def profile_of(name: str) -> Profile:
+def profile_for(name: str) -> Profile:
     """The simulator's profile of that name. Raises ValueError."""
     profiles: dict[str, Profile] = {profile: profile for profile in PROFILES}
     if name not in profiles:

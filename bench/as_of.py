@@ -16,7 +16,7 @@ from bench._postgres import server
 from bench._report import Bar, Options, Report, main, number, percentile, progress
 from bench._service import SECRET
 from bench._simulated import SOURCE, Reconciling, amounts, at_work, new_nodes, nobody_listens
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.simulator.plan import NodePlan, Plan
 from ledger.simulator.runtime import Simulation
 
@@ -130,7 +130,7 @@ def _overlooked_seconds(database: psycopg.Connection[Any], kept: Kept) -> float:
     asked = database.execute("SELECT %s::timestamptz", (kept.as_of["at"],)).fetchone()
     if row is None or asked is None:
         return float("inf")
-    return (of_datetime(asked[0]) - of_datetime(row[0])) / 1_000_000
+    return (from_datetime(asked[0]) - from_datetime(row[0])) / 1_000_000
 
 
 async def _live(

@@ -5,7 +5,7 @@ from random import Random
 from bench._chaos import Chaos, Figures, Outcome, ratio, run
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, number, progress
-from bench._simulated import Reconciling, amounts, profile_of
+from bench._simulated import Reconciling, amounts, profile_for
 
 USER_CHANGES_EVERY_SECONDS = 200
 RESTART_EVERY_SECONDS = 100
@@ -35,7 +35,7 @@ def measure(options: Options) -> Report:
     seeds = [draw.randrange(2**31) for _ in range(int(given["seeds"]))]
     runs = [
         Chaos(
-            profile=profile_of(profile),
+            profile=profile_for(profile),
             nodes=int(given["nodes"]),
             users=users,
             seconds=seconds,

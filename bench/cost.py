@@ -2,12 +2,12 @@
 
 from bench._report import Bar, Options, Report, main
 from ledger.domain.drift import SILENCED_SLOT, SLOTS, is_silenced
-from ledger.domain.look import due_of
+from ledger.domain.look import next_due
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Tier
-from ledger.reconcile.asking import IN_TURN_SECONDS
+from ledger.domain.reconciliation_events import Tier
+from ledger.reconcile.row_poller import IN_TURN_SECONDS
 from ledger.sources.wukongim.client import CHUNK_USERS
 
 SIZES = ((1_000, 10_000), (10_000, 100_000), (100_000, 1_000_000), (300_000, 3_000_000), (1_000_000, 10_000_000))
@@ -44,7 +44,7 @@ def measure(_: Options) -> Report:
 
 def _rate(tier: Tier) -> float:
     """Looks a second at one user of the tier."""
-    return SECOND / due_of(tier, DEFAULT_POLICY, 0)
+    return SECOND / next_due(tier, DEFAULT_POLICY, 0)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from bench._corrections import Corrections
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, median, number, progress
 from bench._service import SEAL_KEY
-from bench._simulated import Reconciling, amounts, new_nodes, nobody_listens, profile_of
+from bench._simulated import Reconciling, amounts, new_nodes, nobody_listens, profile_for
 from bench._watching import simulating, wait_until
-from ledger.domain.history import Event
-from ledger.domain.reconciled import RunEnded, RunStarted
+from ledger.domain.event_types import Event
+from ledger.domain.reconciliation_events import RunEnded, RunStarted
 from ledger.simulator.plan import Plan
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX
@@ -72,14 +72,14 @@ def measure(options: Options) -> Report:
     with server(options) as postgres, postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
         nodes = new_nodes(2)
         services = [
-            Reconciling(postgres.folder / name, url, profile_of(own["profile"]), nodes, POLICY) for name in ("a", "b")
+            Reconciling(postgres.folder / name, url, profile_for(own["profile"]), nodes, POLICY) for name in ("a", "b")
         ]
         plan = Plan(
             nodes=tuple(
                 replace(node, hook=f"{service.url}/hooks/main/{node.name}/{node.secret}")
                 for node, service in zip(nodes, services, strict=True)
             ),
-            profile=profile_of(own["profile"]),
+            profile=profile_for(own["profile"]),
             users=int(own["users"]),
             seconds=None,
             rate=50.0,

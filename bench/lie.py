@@ -10,7 +10,7 @@ import psycopg
 
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, number, progress
-from bench._simulated import SOURCE, Reconciling, amounts, answers, at_work, nobody_listens, profile_of
+from bench._simulated import SOURCE, Reconciling, amounts, answers, at_work, nobody_listens, profile_for
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.simulator.plan import Plan
 from ledger.simulator.runtime import Simulation
@@ -125,7 +125,7 @@ def measure(options: Options) -> Report:
                     "tier_normal_seconds": lie.tier_normal_seconds,
                     "breaker_hold_seconds": lie.hold_seconds,
                 }
-                service = Reconciling(postgres.folder / f"s{place}", url, profile_of(given["profile"]), 1, policy)
+                service = Reconciling(postgres.folder / f"s{place}", url, profile_for(given["profile"]), 1, policy)
                 every.append((lie, _run(lie, service, url, given["profile"])))
     report.rows += [_row(lie, found) for lie, found in every]
     report.bars += _bars([found for _, found in every], sum(lie.users for lie in lies))
@@ -171,7 +171,7 @@ async def _lie(lie: Lie, service: Reconciling, url: str, profile: str) -> Found:
     plan = Plan(
         target=service.url,
         nodes=service.nodes,
-        profile=profile_of(profile),
+        profile=profile_for(profile),
         users=lie.users,
         seconds=None,
         rate=1.0,

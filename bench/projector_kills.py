@@ -13,8 +13,8 @@ from bench._load import Load
 from bench._postgres import server
 from bench._rebuilt import held_against_rebuilt
 from bench._report import Bar, Options, Report, main, median, number, progress
-from projections import checkpoints
-from projections.registry import FOLLOWING
+from projections.engine import checkpoints
+from projections.models.registry import FOLLOWING
 
 BODY_ITEMS = 50
 KILL_SECONDS = (0.02, 1.0)
@@ -108,7 +108,7 @@ async def _projector(service: _service.Service, killed: int) -> psutil.Process:
         service.check()
         for child in psutil.Process(service.pid).children():
             with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                if child.pid != killed and "ledger.http.follow" in child.cmdline():
+                if child.pid != killed and "ledger.service.follow" in child.cmdline():
                     return child
         await asyncio.sleep(LOOK_SECONDS)
     raise RuntimeError(f"no projector within {RESTART_SECONDS:g} s")

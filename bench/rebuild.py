@@ -12,14 +12,14 @@ from bench._rebuilt import held_against_rebuilt
 from bench._report import Bar, Options, Report, main, median, number, progress
 from bench._seed import Seeder
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import Finding, PollObserved
+from ledger.domain.reconciliation_events import Finding, PollObserved
 from ledger.store.mapper import USER_KINDS
-from projections import rebuild
-from projections.checkpoints import INLINE
-from projections.projector import BATCH_EVENTS, Projector
-from projections.rebuild import Rebuild
-from projections.rebuild_current import RebuildCurrent
-from projections.registry import FOLLOWING
+from projections.engine import rebuild
+from projections.engine.checkpoints import INLINE
+from projections.engine.projector import BATCH_EVENTS, Projector
+from projections.engine.rebuild import Rebuild
+from projections.models.rebuild_current import RebuildCurrent
+from projections.models.registry import FOLLOWING
 
 USERS = 40_000
 BUSY_USERS = 20

@@ -9,7 +9,7 @@ import psycopg
 from bench import _watching
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, number, percentile, progress
-from bench._simulated import SOURCE, Reconciling, amounts, profile_of
+from bench._simulated import SOURCE, Reconciling, amounts, profile_for
 from bench._watching import MIB, Questions, most_a_second, running, shown, simulating, wait_until
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.simulator.events import Action, SimulatedEvent
@@ -80,12 +80,12 @@ def measure(options: Options) -> Report:
     users, return_seconds, bound = int(own["users"]), options.pick(20, 2), options.pick(60, 5)
     heard, questions = Heard(), Questions()
     with server(options) as postgres, postgres.database() as url, questions.counted():
-        service = Reconciling(postgres.folder / "service", url, profile_of(own["profile"]), 1, {})
+        service = Reconciling(postgres.folder / "service", url, profile_for(own["profile"]), 1, {})
         with running(service):
             plan = Plan(
                 target=service.url,
                 nodes=service.nodes,
-                profile=profile_of(own["profile"]),
+                profile=profile_for(own["profile"]),
                 users=users,
                 seconds=None,
                 seed=options.seed,

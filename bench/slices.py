@@ -14,13 +14,13 @@ from bench._chaos import Chaos, run
 from bench._postgres import Server, server
 from bench._report import Bar, Options, Report, main, number, progress
 from bench._service import SEAL_KEY
-from bench._simulated import Reconciling, amounts, profile_of
+from bench._simulated import Reconciling, amounts, profile_for
+from ledger.replay.slice import Replayed, replay_slice
 from ledger.slices import writing
 from ledger.slices.importing import import_slice
 from ledger.slices.pseudonymising import pseudonymised
 from ledger.slices.pseudonyms import Pseudonyms
 from ledger.slices.reading import SliceFile
-from ledger.slices.replaying import Replayed, replay_slice
 from ledger.slices.taking import Wanted, taken
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
@@ -88,7 +88,7 @@ def measure(options: Options) -> Report:
     with server(options) as postgres:
         for profile in given["profile"].split(","):
             chaos = Chaos(
-                profile=profile_of(profile),
+                profile=profile_for(profile),
                 nodes=2,
                 users=users,
                 seconds=seconds,

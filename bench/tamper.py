@@ -80,11 +80,13 @@ def _tamper(url: str, report: Report) -> int:
 
 
 def _row(report: Report, what: str, position: int, found: Verified) -> bool:
-    altered = found.altered
-    report.rows.append(
-        (what, f"{position:,}", f"{altered.position:,}" if altered else "nothing", altered.what if altered else "")
-    )
-    return altered is not None and altered.position == position
+    named, why = 0, ""
+    if found.altered is not None:
+        named, why, _ = found.altered
+    elif found.missing is not None:
+        named, why = found.missing.first, f"the key {found.missing.key_id.hex()} is not here"
+    report.rows.append((what, f"{position:,}", f"{named:,}" if named else "nothing", why))
+    return named == position
 
 
 def _verify(connection: Connection, expected: Head | None = None) -> Verified:

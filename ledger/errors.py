@@ -21,6 +21,13 @@ class StoreUnavailable(LedgerError):
     """PostgreSQL did not answer or lock within the bound; nothing was stored by this call as far as is known."""
 
 
+class LedgerWentBack(StoreUnavailable):
+    """The database lacks commits that were known, or is in a new epoch: what was learnt of it has to be learnt anew."""
+
+    def __init__(self) -> None:
+        super().__init__("the ledger went back, or a slice was imported: what was under way begins anew")
+
+
 class StoreFull(StoreUnavailable):
     """PostgreSQL refused to write because its disk is full."""
 

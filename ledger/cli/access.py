@@ -10,13 +10,14 @@ import typer
 from ledger.cli.invocation import Invocation
 from ledger.errors import StoreUnavailable
 from ledger.settings import Settings, load
+from ledger.store import preflight, session
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 
 CONNECT_SECONDS = 10
 
 
-def settings_of(context: typer.Context) -> Settings:
+def settings_from(context: typer.Context) -> Settings:
     """Returns the settings that this call is under. Raises SettingsError."""
     invocation = context.find_object(Invocation)
     return load(invocation.config if invocation else None)
@@ -54,17 +55,12 @@ def connected(settings: Settings) -> Iterator["psycopg.Connection[Any]"]:
 @contextmanager
 def connected_to(url: str) -> Iterator["psycopg.Connection[Any]"]:
     """Yields a connection to this database. Raises StoreUnavailable."""
-    name = "presence-ledger"
     try:
-        with psycopg.connect(
-            url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name=name
-        ) as connection:
+        with session.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
             yield connection
     except psycopg.errors.UndefinedTable as error:
         raise StoreUnavailable(
             "The database has no tables of presence ledger yet.\nRun `presence-ledger migrate` first."
         ) from error
     except psycopg.OperationalError as error:
-        raise StoreUnavailable(
-            f"PostgreSQL did not answer: {error}\nCheck database_url and that the server runs."
-        ) from error
+        raise preflight.refusal(error) from error

@@ -24,7 +24,7 @@ Uids = Annotated[
 ]
 
 
-def instant_of(text: str | None, option: str) -> datetime | None:
+def parse_instant(text: str | None, option: str) -> datetime | None:
     """Returns the instant that an option names. Raises typer.BadParameter."""
     if text is None:
         return None
@@ -37,9 +37,9 @@ def instant_of(text: str | None, option: str) -> datetime | None:
     return at
 
 
-def span_of(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+def parse_span(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
     """Returns the instants that --from and --to name. Raises typer.BadParameter."""
-    begin, end = instant_of(since, "--from"), instant_of(until, "--to")
+    begin, end = parse_instant(since, "--from"), parse_instant(until, "--to")
     if begin is not None and end is not None and end <= begin:
         raise typer.BadParameter("is not after --from", param_hint="'--to'")
     return begin, end

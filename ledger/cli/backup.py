@@ -8,13 +8,13 @@ import psycopg
 import typer
 
 from ledger import __version__
-from ledger.cli.access import connected_to, settings_of, started_database_url
+from ledger.cli.access import connected_to, settings_from, started_database_url
 from ledger.cli.output import print_line, say
 from ledger.cli.progress import Update, shown
-from ledger.cli.verify import checked, keys_of, newest, require_intact
-from ledger.errors import LedgerAltered
+from ledger.cli.verify import checked, newest, require_intact, seal_keys_from
+from ledger.errors import LedgerAltered, SealKeyMissing
 from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
-from ledger.store import api_keys, migrate, raw_events, restored, seal_head
+from ledger.store import api_keys, identity, migrate, raw_events, restored, seal_head
 from ledger.store import backup as backups
 from ledger.store.backup import LINE_BYTES, Backup, BackupError, BackupUnproven
 from ledger.store.data_folder import DataFolder
@@ -25,7 +25,7 @@ from ledger.store.seal import SealKeys, seal_keys
 from ledger.store.seal_head import Head, HeadError, HeadKeyMissing
 from ledger.store.verify import snapshot
 from ledger.text import counted
-from projections import switch
+from projections.engine import switch
 
 MB = 1_000_000
 
@@ -49,7 +49,7 @@ def backup(context: typer.Context, file: File) -> None:
     Example: presence-ledger backup /mnt/elsewhere/ledger.backup
     """
     settings = _embedded(context)
-    keys = keys_of(settings)
+    keys = seal_keys_from(settings)
     with (
         started_database_url(settings) as url,
         connected_to(url) as connection,
@@ -102,7 +102,7 @@ def restore(
 
 
 def _embedded(context: typer.Context) -> Settings:
-    settings = settings_of(context)
+    settings = settings_from(context)
     if settings.database_url:
         raise BackupError(
             "database_url is set: that PostgreSQL is not this service's own.\n"
@@ -173,11 +173,14 @@ def _restore(
         migrate.check(beside)
         if (head := _head(made, keys, file)) is not None:
             _verify(beside, keys, head, file)
+        with connected_to(beside) as connection:
+            # What was told of positions after this backup is no longer so.
+            identity.renew_restored(connection)
         restored.take_its_place(url)
 
 
 def _verify(beside: str, keys: SealKeys, head: Head, file: Path) -> None:
-    """Raises LedgerAltered."""
+    """Raises LedgerAltered, SealKeyMissing."""
     with connected_to(beside) as connection, snapshot(connection):
         verified = checked(connection, keys, expected=head)
     if (altered := verified.altered) is not None:
@@ -185,6 +188,8 @@ def _verify(beside: str, keys: SealKeys, head: Head, file: Path) -> None:
             f"The ledger in {file} was altered at position {altered.position:,}: {altered.what}.\n"
             "Nothing was changed; use another backup."
         )
+    if verified.missing is not None:
+        raise SealKeyMissing(f"{verified.missing}\nNothing was changed.")
 
 
 def _head(made: Backup, keys: SealKeys, file: Path) -> Head | None:
@@ -223,5 +228,5 @@ def _told(made: Backup, how_sure: str) -> str:
     seals, position = (
         number if isinstance(number := made.head.get(name), int) else 0 for name in ("seals", "position")
     )
-    upto = f"{counted(seals, 'seal')}, up to position {position:,}"
-    return f"{upto}, made at {made.made_at}, {made.size / MB:,.1f} MB, {how_sure}"
+    up_to = f"{counted(seals, 'seal')}, up to position {position:,}"
+    return f"{up_to}, made at {made.made_at}, {made.size / MB:,.1f} MB, {how_sure}"

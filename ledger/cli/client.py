@@ -65,7 +65,7 @@ class Client:
         event: Json = page["items"][0]
         return event
 
-    def latest_of(self, uid: str, what: str, limit: int, query: Mapping[str, str]) -> Json:
+    def fetch_latest(self, uid: str, what: str, limit: int, query: Mapping[str, str]) -> Json:
         """Returns the last page of a user's `timeline` or `sessions`, at most `limit` items, the oldest first."""
         params = {"order": "desc", "limit": limit, **query}
         answer = self._json("GET", f"/v1/users/{path_segment(uid)}/{what}", params=params)
@@ -88,6 +88,11 @@ class Client:
     def sources(self) -> list[str]:
         """Returns the names of the sources that the service takes webhooks of."""
         return [source["name"] for source in self._json("GET", "/v1/sources")["items"]]
+
+    def looks(self, source: str) -> Json:
+        """Returns how the users of a source are looked at now, and what that costs; nothing where it is not known."""
+        found = {each["name"]: each.get("looks") for each in self._json("GET", "/v1/sources")["items"]}
+        return found.get(source) or {}
 
     def start_run(self, source: str, uids: Sequence[str]) -> Json:
         """Has these users looked at now, or everybody; returns the run as it begins."""

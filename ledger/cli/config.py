@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import typer
 from psycopg.pq import Conninfo
 
-from ledger.cli.access import database_url, settings_of
+from ledger.cli.access import database_url, settings_from
 from ledger.cli.client import service_url
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, hand_over, print_json, print_line, say
@@ -37,7 +37,7 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    settings = settings_of(context)
+    settings = settings_from(context)
     if (exposed := exposed_file(settings)) is not None:
         say(f"other users can reach {exposed.path} (mode {exposed.mode}); {exposed.way_out}")
     if as_json:
@@ -62,7 +62,7 @@ def show_database_url(
 
     Example: eval "$(presence-ledger config database-url --env)" && psql
     """
-    url = database_url(settings_of(context))
+    url = database_url(settings_from(context))
     hand_over("\n".join(_exports(url)) if as_environment else url)
 
 
@@ -93,7 +93,7 @@ def wukongim(
 
     Example: presence-ledger config wukongim --node n1 --url http://10.0.0.5:8640
     """
-    settings = settings_of(context)
+    settings = settings_from(context)
     chosen = list(_chosen(settings, source, node))
     base = _base(url, settings.listen)
     folder = DataFolder(settings.data_dir)
@@ -134,7 +134,7 @@ def _base(url: str | None, listen: Listen) -> str:
 
 
 def _paste(source: SourceSettings, node: NodeSettings, base: str, secret: str) -> Paste:
-    profile = source.profile_of(node)
+    profile = source.profile_for(node)
     webhook_url = f"{base}/hooks/{source.name}/{node.name}/{secret}"
     title = f"# source {source.name}, node {node.name} ({profile.value})"
     if profile is Profile.V3:

@@ -38,6 +38,7 @@ USUAL_FAULTS: tuple[Fault, ...] = ("duplicate", "reorder", "drop")
 SETTINGS = """
 data_dir = "data"
 listen = "127.0.0.1:{port}"
+front_listen = "127.0.0.1:{front_port}"
 log_format = "json"
 
 [[sources]]
@@ -73,12 +74,12 @@ def demo(
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}; there are {', '.join(FAULTS)}", param_hint="--fault")
     folder = Path(tempfile.mkdtemp(prefix="presence-ledger-demo-"))
     try:
-        (port, api_port), secret = _free_ports(2), secrets.token_urlsafe(24)
-        settings = SETTINGS.format(port=port, secret=secret, api_port=api_port)
+        (port, api_port, front_port), secret = _free_ports(3), secrets.token_urlsafe(24)
+        settings = SETTINGS.format(port=port, secret=secret, api_port=api_port, front_port=front_port)
         (folder / "presence-ledger.toml").write_text(settings, encoding="utf-8")
         say("starting PostgreSQL and the service …")
         with _service(folder, port) as (url, key):
-            _introduce(url, key, folder)
+            _introduce(url, f"http://127.0.0.1:{front_port}", key, folder)
             plan = Plan(
                 target=url,
                 nodes=(NodePlan("n1", secret, api_port=api_port),),
@@ -94,13 +95,14 @@ def demo(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _introduce(url: str, key: str, folder: Path) -> None:
+def _introduce(url: str, front: str, key: str, folder: Path) -> None:
     key_file = folder / "data" / ADMIN_KEY_FILE
     say(f"the service listens on {url}, its API is described at {url}/docs (password: what is in {key_file}); ask it:")
     header = folder / "key.header"
     with replacement(header) as file:
         file.write(f"Authorization: Bearer {key}\n".encode())
     say(f"  curl -H @{header} {url}/v1/presence/summary")
+    say(f"  curl -N -H @{header} {front}/v1/stream   (whatever changes, as it changes)")
     say(f'  eval "$(presence-ledger config database-url --env --config {folder}/presence-ledger.toml)" && psql')
     say("Ctrl-C ends it. What is recorded, as it is recorded:")
 

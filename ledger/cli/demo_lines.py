@@ -40,12 +40,8 @@ class Story:
                 if event["repeats"] is not None:
                     self._repeated += 1
                     self._write(f"{clock}  {_repeated(event)}")
-                if event["suspects_restart"]:
-                    self._write(
-                        f"{clock}  ** connIds of node {printable(event['node'])} began anew: it may have restarted"
-                    )
             case "item_rejected" | "body_rejected":
-                self._rejected += 1
+                self._rejected += 1 + len(event.get("following", ()))
                 self._write(f"{clock}  ** rejected, kept raw: {printable(event['reason'])}")
             case kind if event.get("uid") is not None:
                 self._verdicts[event.get("verdict") or kind] += 1

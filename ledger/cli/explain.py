@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_of
+from ledger.cli.access import settings_from
 from ledger.cli.arguments import Uid
 from ledger.cli.client import client
 from ledger.cli.output import AsJson, print_json, print_line
-from ledger.cli.queries import KnownAt, KnownPosition, Url, when_of
+from ledger.cli.queries import KnownAt, KnownPosition, Url, parse_when
 from ledger.explain.catalogue import LANGUAGES
 from ledger.explain.negotiation import language_of_locale
 
@@ -38,8 +38,8 @@ def explain(
     """
     if lang is not None and lang not in LANGUAGES:
         raise typer.BadParameter(f"one of {', '.join(LANGUAGES)}", param_hint="--lang")
-    query = when_of(at, known_at, position) | {"lang": lang or language_of_locale(os.environ)}
-    with client(settings_of(context), url) as service:
+    query = parse_when(at, known_at, position) | {"lang": lang or language_of_locale(os.environ)}
+    with client(settings_from(context), url) as service:
         if as_json:
             print_json(service.explanation(uid, query))
         else:

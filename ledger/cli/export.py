@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_of
+from ledger.cli.access import settings_from
 from ledger.cli.output import say
-from ledger.cli.slice_options import Since, Until, Users, slice_of_ledger, wanted_of
+from ledger.cli.slice_options import Since, Until, Users, parse_selection, slice_of_ledger
 from ledger.settings import Settings
 from ledger.slices import writing
 from ledger.slices.pseudonymising import pseudonymised
@@ -37,8 +37,8 @@ def export(
 
     Example: presence-ledger export --from 2026-11-23T14:00:00Z --to 2026-11-23T15:00:00Z incident.ndjson.gz
     """
-    settings, mapper = settings_of(context), EventMapper()
-    wanted = wanted_of(users, since, until)
+    settings, mapper = settings_from(context), EventMapper()
+    wanted = parse_selection(users, since, until)
     with (
         writing.opened(file, force=force) as stream,
         slice_of_ledger(settings, wanted, mapper, "exporting") as found,

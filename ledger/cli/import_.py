@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from ledger.cli.access import settings_of, started_database_url
+from ledger.cli.access import connected_to, settings_from, started_database_url
 from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
 from ledger.settings import Settings, sealing_key
 from ledger.settings.edge import Name
 from ledger.slices.importing import Imported, import_slice
 from ledger.slices.reading import SliceFile
-from ledger.store import migrate
+from ledger.store import migrate, shared_secrets
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKey
@@ -41,13 +41,13 @@ def import_(
 
     Example: presence-ledger import incident.ndjson.gz --source main=incident
     """
-    settings = settings_of(context)
+    settings = settings_from(context)
     renames = _renames(source or ())
     slice_file = SliceFile(file)
     with started_database_url(settings) as url:
         migrate.check(url)
         migrate.apply(url)
-        ledger = Ledger(url, SealKey(_key(settings)), 2)
+        ledger = Ledger(url, SealKey(_key(settings, url)), 2)
         try:
             with shown("importing", "lines") as progress:
                 imported = import_slice(ledger, slice_file, renames, progress)
@@ -80,9 +80,11 @@ def _rename(assignment: str) -> tuple[str, str]:
     return old, new
 
 
-def _key(settings: Settings) -> str:
+def _key(settings: Settings, url: str) -> str:
     folder = DataFolder(settings.data_dir)
     folder.create()
+    with connected_to(url) as connection:
+        shared_secrets.agree(connection, settings, folder, ())
     return sealing_key(settings, folder.secret)
 
 

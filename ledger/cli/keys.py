@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import connected, settings_of
+from ledger.cli.access import connected, settings_from
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, print_json, print_line, say
 from ledger.store import api_keys
@@ -33,7 +33,7 @@ def create(
     Example: presence-ledger keys create support --scope audit
     """
     scopes = [part.strip() for part in scope.split(",") if part.strip()]
-    with connected(settings_of(context)) as connection:
+    with connected(settings_from(context)) as connection:
         key = api_keys.create(connection, name, scopes)
     if as_json:
         print_json({"name": name, "scopes": scopes, "key": key})
@@ -48,7 +48,7 @@ def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
 
     Example: presence-ledger keys list
     """
-    with connected(settings_of(context)) as connection:
+    with connected(settings_from(context)) as connection:
         keys = api_keys.list_keys(connection)
     if as_json:
         print_json([_as_json(key) for key in keys])
@@ -63,7 +63,7 @@ def revoke(context: typer.Context, name: KeyName) -> None:
 
     Example: presence-ledger keys revoke support
     """
-    with connected(settings_of(context)) as connection:
+    with connected(settings_from(context)) as connection:
         revoked_at = api_keys.revoke(connection, name)
     say(f"{name} is revoked since {revoked_at.isoformat(timespec='seconds')}")
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import database_url, settings_of, started_database_url
+from ledger.cli.access import database_url, settings_from, started_database_url
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, print_json, say
 from ledger.store import migrate as migrations
@@ -21,7 +21,7 @@ def migrate(
 
     Example: presence-ledger migrate --status
     """
-    settings = settings_of(context)
+    settings = settings_from(context)
     if status:
         _show_status(database_url(settings), as_json=as_json)
         return

@@ -7,17 +7,17 @@ import typer
 from psycopg import Connection
 
 from ledger.cli import progress
-from ledger.cli.access import connected_to, settings_of, started_database_url
+from ledger.cli.access import connected_to, settings_from, started_database_url
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, print_json, say
 from ledger.errors import LedgerError
 from ledger.store.recorder import CHANNEL
 from ledger.text import counted, printable
-from projections import checkpoints, rebuild
-from projections.checkpoints import INLINE, Checkpoint
-from projections.rebuild import Rebuild
-from projections.rebuild_current import Compared, RebuildCurrent
-from projections.registry import FOLLOWING
+from projections.engine import checkpoints, rebuild
+from projections.engine.checkpoints import INLINE, Checkpoint
+from projections.engine.rebuild import Rebuild
+from projections.models.rebuild_current import Compared, RebuildCurrent
+from projections.models.registry import FOLLOWING
 
 KNOWN = (INLINE, *FOLLOWING)
 
@@ -41,7 +41,7 @@ def projections(
 
     Example: presence-ledger projections --skip timeline 4711
     """
-    with started_database_url(settings_of(context)) as url, connected_to(url) as connection:
+    with started_database_url(settings_from(context)) as url, connected_to(url) as connection:
         if skip is not None:
             _skip(connection, *skip)
         found = checkpoints.read(connection)
@@ -69,7 +69,7 @@ def rebuild_projections(
     for name in wanted:
         if name not in KNOWN:
             raise typer.BadParameter(f"no projection is called '{name}'; there are {', '.join(KNOWN)}")
-    with started_database_url(settings_of(context)) as url:
+    with started_database_url(settings_from(context)) as url:
         done = [_rebuilt(url, name) for name in wanted]
     if as_json:
         print_json({"items": done})

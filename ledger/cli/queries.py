@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_of
-from ledger.cli.arguments import Uid, Uids, instant_of
+from ledger.cli.access import settings_from
+from ledger.cli.arguments import Uid, Uids, parse_instant
 from ledger.cli.client import Client, Json, client
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, duration, print_json, say
@@ -33,7 +33,7 @@ KnownPosition = Annotated[
 ]
 
 
-def when_of(at: str | None, known_at: str | None, position: int | None) -> dict[str, str | int]:
+def parse_when(at: str | None, known_at: str | None, position: int | None) -> dict[str, str | int]:
     """Returns what a question about the past adds to a request; empty: the present is asked about.
 
     Raises typer.BadParameter.
@@ -42,8 +42,8 @@ def when_of(at: str | None, known_at: str | None, position: int | None) -> dict[
         raise typer.BadParameter("either --known-at or --position")
     if at is None and (known_at is not None or position is not None):
         raise typer.BadParameter("--known-at and --position go with --at")
-    instant_of(at, "--at")
-    instant_of(known_at, "--known-at")
+    parse_instant(at, "--at")
+    parse_instant(known_at, "--known-at")
     asked = {"at": at, "known_at": known_at, "position": position}
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -64,9 +64,9 @@ def status(
 
     Example: presence-ledger status u100 u200 --at 2026-11-23T14:03:00Z
     """
-    when = when_of(at, known_at, position)
-    with client(settings_of(context), url) as service:
-        presences = list(presences_of(service, uids, when))
+    when = parse_when(at, known_at, position)
+    with client(settings_from(context), url) as service:
+        presences = list(fetch_presences(service, uids, when))
     if as_json:
         print_json({"items": presences})
     else:
@@ -86,7 +86,7 @@ def history(
 
     Example: presence-ledger history u100 --limit 20
     """
-    with client(settings_of(context), url) as service:
+    with client(settings_from(context), url) as service:
         if everything and as_json:
             for line in service.all_events(uid):
                 print_json(json.loads(line), indent=None)
@@ -95,7 +95,9 @@ def history(
         _show_events(uid, list(events), as_json=as_json)
 
 
-def presences_of(service: Client, uids: Iterable[str], when: Mapping[str, str | int] | None = None) -> Iterator[Json]:
+def fetch_presences(
+    service: Client, uids: Iterable[str], when: Mapping[str, str | int] | None = None
+) -> Iterator[Json]:
     """Yields the presences of any number of users, in the order asked, now or as `when` asks."""
     remaining = iter(uids)
     while chunk := list(islice(remaining, UIDS_A_QUERY)):

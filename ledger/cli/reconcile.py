@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_of
+from ledger.cli.access import settings_from
 from ledger.cli.client import Client, Json, client
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, duration, is_terminal, print_json, print_line, say
 from ledger.cli.progress import bar
-from ledger.cli.queries import Url, presences_of, print_presences
+from ledger.cli.queries import Url, fetch_presences, print_presences
 from ledger.errors import LedgerError
 from ledger.text import counted, printable
 
@@ -56,13 +56,16 @@ def reconcile(
 
     Example: presence-ledger reconcile u100 u200 --source main
     """
-    with client(settings_of(context), url) as service:
-        run = _follow(service, service.start_run(_choose(service, source), uids or ()))
-        presences = list(presences_of(service, uids or ()))
+    with client(settings_from(context), url) as service:
+        name = _choose(service, source)
+        run = _follow(service, service.start_run(name, uids or ()))
+        presences = list(fetch_presences(service, uids or ()))
+        looks = {} if as_json else service.looks(name)
     if as_json:
         print_json({"run": run, "users": presences})
     else:
         _print(run, presences)
+        _print_looks(looks)
     _judge(run)
 
 
@@ -152,6 +155,19 @@ def _print(run: Json, presences: Sequence[Json]) -> None:
     if presences:
         print_line()
         print_presences(presences)
+
+
+def _print_looks(looks: Json) -> None:
+    """How users are looked at, and its cost where all connections are."""
+    if not looks:
+        return
+    made = looks["all_connections"]
+    print_line()
+    print_line(f"{looks['route'] or 'no look'}: {looks['because']}")
+    if made is not None and made["asked_at"] is not None:
+        calls, connections = counted(made["calls"], "call"), counted(made["connections"], "connection")
+        every = duration(made["at_least_every_seconds"])
+        print_line(f"all connections are looked at every {every} at least: {calls} of budget_calls for {connections}")
 
 
 def _judge(run: Json) -> None:

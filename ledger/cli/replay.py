@@ -9,12 +9,12 @@ import typer
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, print_json, say
 from ledger.cli.progress import shown
-from ledger.cli.replay_slice import OfSlice, policy_of, replay_of_slice
+from ledger.cli.replay_slice import OfSlice, parse_policy, replay_of_slice
 from ledger.cli.slice_options import Since, Until, Users
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
-from ledger.reconcile.replay import Replay, ReplayResult
+from ledger.replay.recording import Replay, ReplayResult
 from ledger.slices.reading import is_slice
 from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, texts_of
 from ledger.text import counted
@@ -68,7 +68,7 @@ def replay(
         raise typer.BadParameter("--user, --from and --to choose of the ledger, not of a recording")
     result = _run(
         file,
-        policy_of(policy or []),
+        parse_policy(policy or []),
         _second(until),
         all_deliveries=all_deliveries,
         polls=not webhooks_only,

@@ -8,21 +8,21 @@ from typing import NamedTuple
 
 import typer
 
-from ledger.cli.access import settings_of
-from ledger.cli.arguments import instant_of
+from ledger.cli.access import settings_from
+from ledger.cli.arguments import parse_instant
 from ledger.cli.drawing import print_table
 from ledger.cli.output import duration, print_json, say
 from ledger.cli.progress import shown
-from ledger.cli.slice_options import slice_of_ledger, wanted_of
-from ledger.domain.instants import of_datetime, to_text
+from ledger.cli.slice_options import parse_selection, slice_of_ledger
+from ledger.domain.instants import from_datetime, to_text
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import RULES_VERSION, Policy
 from ledger.errors import SettingsError
+from ledger.replay.side_by_side import Pair
+from ledger.replay.slice import NOT_JUDGED_AGAIN, Replayed, replay_slice
 from ledger.settings import override_policy
 from ledger.slices.form import EventLine, Slice, StateLine
 from ledger.slices.reading import SliceFile
-from ledger.slices.replaying import NOT_JUDGED_AGAIN, Replayed, replay_slice
-from ledger.slices.side_by_side import Pair
 from ledger.store.mapper import EventMapper
 from ledger.text import counted
 
@@ -43,7 +43,7 @@ class OfSlice(NamedTuple):
     to: str | None
 
 
-def policy_of(assignments: Sequence[str]) -> Policy:
+def parse_policy(assignments: Sequence[str]) -> Policy:
     """The default policy with these numbers. Raises typer.BadParameter."""
     try:
         return override_policy(Policy(), assignments)
@@ -53,15 +53,15 @@ def policy_of(assignments: Sequence[str]) -> Policy:
 
 def replay_of_slice(context: typer.Context, file: Path | None, options: OfSlice, *, as_json: bool) -> None:
     """Judge a slice again, of the ledger in use where no file is named. Raises LedgerError, typer.BadParameter."""
-    until = instant_of(options.until, "--until")
-    policy_of(options.policy)
+    until = parse_instant(options.until, "--until")
+    parse_policy(options.policy)
 
     def change(policy: Policy) -> Policy:
         return override_policy(policy, options.policy) if options.policy else policy
 
     mapper = EventMapper()
     with _slice(context, file, options, mapper) as taken:
-        result = replay_slice(taken, mapper, change, None if until is None else of_datetime(until))
+        result = replay_slice(taken, mapper, change, None if until is None else from_datetime(until))
     if as_json:
         print_json(result.as_dict())
     else:
@@ -71,8 +71,8 @@ def replay_of_slice(context: typer.Context, file: Path | None, options: OfSlice,
 @contextmanager
 def _slice(context: typer.Context, file: Path | None, options: OfSlice, mapper: EventMapper) -> Iterator[Slice]:
     if file is None:
-        wanted = wanted_of(options.users, options.since, options.to)
-        with slice_of_ledger(settings_of(context), wanted, mapper, "replaying") as taken:
+        wanted = parse_selection(options.users, options.since, options.to)
+        with slice_of_ledger(settings_from(context), wanted, mapper, "replaying") as taken:
             yield taken
         return
     found = SliceFile(file)

@@ -15,12 +15,14 @@ import uvloop
 
 from ledger.cli.invocation import Invocation
 from ledger.errors import LedgerError
-from ledger.http.logs import configure_logging
-from ledger.http.server import bind
-from ledger.http.service import serve as serve_http
+from ledger.server.http_server import bind
+from ledger.server.logs import configure_logging
+from ledger.server.neighbours import expect_ours
+from ledger.service.instance import serve as serve_http
 from ledger.settings import Settings, exposed_file, load, mask_url
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
+from ledger.store.preflight import await_database
 
 log = structlog.get_logger()
 
@@ -52,6 +54,8 @@ def run(settings: Settings) -> None:
     with ExitStack() as stack:
         # First what costs nothing: a port that is taken must not start a database.
         bound = stack.enter_context(bind(settings.listen))
+        if settings.front_listen is not None:
+            bind(settings.front_listen, "front_listen").close()
         folder = DataFolder(settings.data_dir)
         folder.claim()
         stack.callback(folder.release)
@@ -59,6 +63,8 @@ def run(settings: Settings) -> None:
             log.warning("others_can_reach", path=str(exposed.path), mode=exposed.mode, way_out=exposed.way_out)
         url = settings.database_url
         if not url:
+            # Nobody else serves the ledger of this folder.
+            expect_ours(settings.listen, lambda _: False)
             postgres = EmbeddedPostgres(settings.data_dir)
             log.info("starting_postgresql", folder=str(settings.data_dir))
             try:
@@ -69,9 +75,15 @@ def run(settings: Settings) -> None:
             stack.callback(postgres.stop)
             stack.enter_context(_watched(postgres))
         log.info("database", url=mask_url(url))
+        # Before there is an event loop: SIGTERM ends the wait.
+        await_database(url, settings.database_wait_seconds, _waits)
         _tune_gc()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(settings, folder, url, bound))
+
+
+def _waits(reason: str) -> None:
+    log.warning("waiting_for_postgresql", reason=reason)
 
 
 async def _until_signal(settings: Settings, folder: DataFolder, url: str, bound: socket.socket) -> None:

@@ -8,7 +8,7 @@ import typer
 from psycopg import Connection
 
 from ledger.cli.access import connected_to, started_database_url
-from ledger.cli.arguments import span_of
+from ledger.cli.arguments import parse_span
 from ledger.cli.output import say
 from ledger.cli.progress import shown
 from ledger.settings import Settings
@@ -16,7 +16,7 @@ from ledger.slices.form import Slice
 from ledger.slices.taking import Wanted, taken
 from ledger.store.mapper import EventMapper
 from ledger.text import printable
-from projections import current
+from projections.models import current
 
 Users = Annotated[
     list[str] | None, typer.Option("--user", metavar="UID", help="Of this user alone; may be given several times.")
@@ -28,9 +28,9 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="What was recorded before this.")]
 
 
-def wanted_of(users: Sequence[str] | None, since: str | None, until: str | None) -> Wanted:
+def parse_selection(users: Sequence[str] | None, since: str | None, until: str | None) -> Wanted:
     """Returns the part of the ledger that the options name. Raises typer.BadParameter."""
-    return Wanted(tuple(users) if users else None, *span_of(since, until))
+    return Wanted(tuple(users) if users else None, *parse_span(since, until))
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_of
-from ledger.cli.arguments import Uid, span_of
+from ledger.cli.access import settings_from
+from ledger.cli.arguments import Uid, parse_span
 from ledger.cli.client import Json, client
 from ledger.cli.doubts import with_statuses
 from ledger.cli.drawing import print_table
@@ -38,10 +38,10 @@ def timeline(
 
     Example: presence-ledger timeline u100 --from 2026-11-23T14:00:00Z --to 2026-11-23T15:00:00Z
     """
-    _, end = span_of(since, until)
+    _, end = parse_span(since, until)
     query = {name: value for name, value in (("from", since), ("to", until)) if value is not None}
-    with client(settings_of(context), url) as service:
-        page = service.latest_of(uid, "timeline", limit, query)
+    with client(settings_from(context), url) as service:
+        page = service.fetch_latest(uid, "timeline", limit, query)
         entries, unasked = ([], 0) if as_json else with_statuses(service, uid, page["items"], end)
     if as_json:
         print_json(page)
@@ -75,8 +75,8 @@ def sessions(
     query = {"open": "true"} if only_open else {}
     if source is not None:
         query["source"] = source
-    with client(settings_of(context), url) as service:
-        page = service.latest_of(uid, "sessions", limit, query)
+    with client(settings_from(context), url) as service:
+        page = service.fetch_latest(uid, "sessions", limit, query)
     if as_json:
         print_json(page)
         return

@@ -6,7 +6,7 @@ from ledger.cli.client import Json
 from ledger.cli.doubts import ENDED
 from ledger.cli.output import duration
 from ledger.text import counted
-from projections.shown import DEVICE_NAMES
+from projections.models.shown import DEVICE_NAMES
 
 Row = Sequence[object]
 
@@ -79,13 +79,18 @@ def _change(entry: Json) -> tuple[str, str]:
     else:
         said = [f"{verdict} item of {named}, whose counts speak"]
     said += _effects(entry)
-    if entry.get("resumes"):
-        said.append(f"shown as online since {moment(entry['resumes'], entry['at'])}: back within the grace period")
+    said += _resumed(entry)
     if entry.get("repeated"):
         said.append("its delivery repeats an earlier one")
     if entry.get("suspect"):
         said.append(f"looked at out of turn: {_words(entry['suspect'])}")
     return "; ".join(said), f"{_place(entry)} {entry['raw']}"
+
+
+def _resumed(entry: Json) -> list[str]:
+    if not entry.get("resumes"):
+        return []
+    return [f"shown as online since {moment(entry['resumes'], entry['at'])}: back within the grace period"]
 
 
 def _effects(entry: Json) -> list[str]:
@@ -94,6 +99,8 @@ def _effects(entry: Json) -> list[str]:
         said.append(f"a count of zero ended {_sessions(swept)}")
     if implied := entry.get("implied", 0) + entry.get("implied_elsewhere", 0):
         said.append(f"its counts prove {implied} more")
+    if beyond := entry.get("unbelieved"):
+        said.append(f"{beyond:,} beyond that are not believed")
     if withdrawn := entry.get("withdrawn", 0) + entry.get("withdrawn_elsewhere", 0):
         said.append(f"its counts have no room for {withdrawn} that a count had proved")
     return said
@@ -105,7 +112,8 @@ def _correction(entry: Json) -> tuple[str, str]:
     done = ", ".join(changes) or "no session"
     if entry["drift"] is None:
         return f"a poll told more: {done}", evidence
-    return f"{entry['drift']} corrected after {counted(entry['looks'], 'look')}: {done}", evidence
+    said = [f"{entry['drift']} corrected after {counted(entry['looks'], 'look')}: {done}", *_resumed(entry)]
+    return "; ".join(said), evidence
 
 
 def _drift(entry: Json) -> tuple[str, str]:

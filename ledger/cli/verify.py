@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from ledger.cli.access import connected_to, settings_of, started_database_url
+from ledger.cli.access import connected_to, settings_from, started_database_url
 from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
 from ledger.errors import LedgerAltered, SealKeyMissing
@@ -42,19 +42,19 @@ def verify(
 
     Example: presence-ledger verify --head /mnt/elsewhere/head.json --export-head /mnt/elsewhere/head.json
     """
-    settings = settings_of(context)
-    keys = keys_of(settings)
+    settings = settings_from(context)
+    keys = seal_keys_from(settings)
     expected = None if head is None else read_head(head, keys)
     if after is not None and expected is not None and after > expected.position:
         raise typer.BadParameter(f"the head is of position {expected.position}, which --after would pass over")
     with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
         verified = checked(connection, keys, after=after, expected=expected)
-    if export_head is not None and verified.altered is None:
+    if export_head is not None and verified.is_intact:
         with replacing(export_head) as file:
             file.write(seal_head.to_text(verified.head, newest(keys)).encode())
     if as_json:
         print_json(as_fields(verified, keys))
-        raise typer.Exit(verified.altered is not None)
+        raise typer.Exit(not verified.is_intact)
     require_intact(verified)
     print_line(f"intact: {told(verified)}" + (f"; the head of {expected.made_at} is in it" if expected else ""))
 
@@ -62,7 +62,7 @@ def verify(
 KEY_ELSEWHERE = "Set data_dir to the service's own, or seal_keys to the keys that it seals with."
 
 
-def keys_of(settings: Settings, way_out: str = KEY_ELSEWHERE) -> SealKeys:
+def seal_keys_from(settings: Settings, way_out: str = KEY_ELSEWHERE) -> SealKeys:
     """The keys that are here. Raises SealKeyMissing, SettingsError."""
     keys = seal_keys(known_seal_keys(settings))
     if not keys:
@@ -91,9 +91,11 @@ def checked(
 
 
 def require_intact(verified: Verified) -> None:
-    """Raises LedgerAltered where it is not."""
+    """Raises LedgerAltered where it is not, SealKeyMissing where that cannot be told."""
     if (altered := verified.altered) is not None:
         raise LedgerAltered(f"Altered at position {altered.position:,}: {altered.what}.\n{altered.way_out}")
+    if verified.missing is not None:
+        raise SealKeyMissing(str(verified.missing))
 
 
 def told(verified: Verified) -> str:
@@ -104,13 +106,14 @@ def told(verified: Verified) -> str:
 
 def as_fields(verified: Verified, keys: SealKeys) -> dict[str, Any]:
     """What was found, for programs."""
-    altered = verified.altered
+    altered, missing = verified.altered, verified.missing
     return {
-        "intact": altered is None,
+        "intact": verified.is_intact,
         "events": verified.events,
         "seals": verified.seals,
         "head": seal_head.to_fields(verified.head, newest(keys)),
         "altered": altered and {"position": altered.position, "what": altered.what},
+        "missing_key": missing and {"key_id": missing.key_id.hex(), "first": missing.first, "last": missing.last},
     }
 
 

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import Status
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import Corrected, Swept
+from ledger.domain.reconciliation_events import Corrected, Swept
 from ledger.domain.source import SourceState
 from ledger.domain.status import Shown, derive
 

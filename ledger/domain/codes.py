@@ -104,7 +104,6 @@ _CODES: Mapping[About, tuple[str, ...]] = {
     ),
     "evidence": (
         "delivery",
-        "suspects_restart",
         "body_came_once",
         "body_came_before",
         "body_came_again",

@@ -10,7 +10,7 @@ from ledger.domain.explain_later import contradictions, late_offlines, open_drif
 from ledger.domain.explain_limits import gaps_between
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import Corrected, Swept
+from ledger.domain.reconciliation_events import Corrected, Swept
 from ledger.domain.statement import Facts, Level, Statement, say
 
 UNDERWAY_SECONDS = 2.0
@@ -121,7 +121,7 @@ def _agreed_after(evidence: Evidence, placed: Placed) -> Instant | None:
 
 def _doubtful(evidence: Evidence) -> Confidence | None:
     """Nothing has decided it, and there is a reason to doubt."""
-    cause = evidence.event_of(evidence.shown.cause)
+    cause = evidence.event_for(evidence.shown.cause)
     for placed, _, finding in open_drifts(evidence):
         return _sure("doubtful", "doubtful_drift", placed.position, disagreed_at=finding.disagreed_at)
     for gap in gaps_between(evidence)[-1:]:
@@ -143,7 +143,7 @@ def _is_mute(evidence: Evidence) -> bool:
 
 
 def _likely(evidence: Evidence) -> Confidence:
-    cause = evidence.event_of(evidence.shown.cause)
+    cause = evidence.event_for(evidence.shown.cause)
     if cause is None or isinstance(cause.event, PresenceImported):
         return _sure("likely", "likely_before_record", evidence.presence.position)
     match cause.event:

@@ -9,8 +9,11 @@ from ledger.domain.observation import Observation
 from ledger.domain.presence import Device, Presence, session_ids
 from ledger.domain.profile import Counting
 
-MAX_IMPLIED = 64
-"""A count may claim any number; so many sessions at a time are believed without a name."""
+MOST_UNNAMED = 64
+"""A count may claim any number; of one device flag of a source so many sessions at most are believed without a name."""
+
+
+ALREADY_OPEN = "online_already_open"
 
 
 class Situation(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +29,13 @@ class Situation(msgspec.Struct, frozen=True, gc=False):
     reorder: int
     """The reorder window, microseconds."""
 
-    def of_scope(self) -> Iterator[Device]:
+    def room(self, device_flag: int | None, freed: int) -> int:
+        """How many more sessions of a device flag may be believed without a name, once so many of them are gone."""
+        source = self.observation.source
+        alike = [d.unnamed() for d in self.presence.devices if d.device_flag == device_flag and d.source == source]
+        return max(0, MOST_UNNAMED - sum(alike) + freed)
+
+    def in_scope(self) -> Iterator[Device]:
         """The user's devices that the observation's total counts."""
         for device in self.presence.devices:
             if device.source == self.observation.source and device.scope == self.scope:
@@ -39,7 +48,9 @@ class Judgement(msgspec.Struct, frozen=True, gc=False):
     verdict: Verdict
     rule: str
     named: bool = False
-    counts_speak: bool = True
+    use_counts: bool = True
+    placed: bool = False
+    """Its connection is one that a look told of without its node: none of those that the node's counts are held to."""
     suspect: str | None = None
 
 
@@ -51,11 +62,18 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
     implied_elsewhere: int = 0
     withdrawn: int = 0
     withdrawn_elsewhere: int = 0
+    unbelieved: int = 0
+    """Sessions that the counts claim beyond those that are believed."""
     emptied: bool = False
     suspect: str | None = None
 
+    @property
+    def changes_sessions(self) -> bool:
+        """Whether it ends sessions, or tells of new ones."""
+        return bool(self.swept or self.implied or self.implied_elsewhere or self.withdrawn or self.withdrawn_elsewhere)
 
-SILENT = Effect()
+
+NO_EFFECT = Effect()
 
 
 def count(situation: Situation, judgement: Judgement) -> Effect:
@@ -63,25 +81,34 @@ def count(situation: Situation, judgement: Judgement) -> Effect:
     claim = situation.observation.claim
     if not claim.online and claim.total_count == 0:
         return _sweep_all(situation, judgement)
-    left_out = 1 if situation.counting.online_counts_before and judgement.verdict == "opened" else 0
+    left_out = 1 if situation.counting.online_counts_before and _is_open(judgement) else 0
     own, own_unnamed = _known(situation.device, judgement)
     swept: tuple[SessionId, ...] = ()
-    implied = withdrawn = 0
+    claimed_own = implied = withdrawn = 0
     if not claim.online and claim.device_count == 0:
         swept = _own_swept(situation.device, judgement, claim.conn_id)
     else:
-        implied, withdrawn = _adjust(own, own_unnamed, claim.device_count + left_out)
+        claimed_own, withdrawn = _adjust(own, own_unnamed, claim.device_count + left_out)
+    if claimed_own:
+        implied = min(claimed_own, situation.room(claim.device_flag, freed=1 if judgement.named else 0))
     elsewhere, unlocated = _known_elsewhere(situation)
-    total = own - len(swept) + implied - withdrawn + elsewhere
-    implied_elsewhere, withdrawn_elsewhere = _adjust(total, unlocated, claim.total_count + left_out)
-    suspect = "implied_session" if implied or implied_elsewhere else None
-    return Effect(swept, implied, implied_elsewhere, withdrawn, withdrawn_elsewhere, suspect=suspect)
+    total = own - len(swept) + claimed_own - withdrawn + elsewhere
+    claimed_elsewhere, withdrawn_elsewhere = _adjust(total, unlocated, claim.total_count + left_out)
+    implied_elsewhere = min(claimed_elsewhere, situation.room(None, freed=0)) if claimed_elsewhere else 0
+    unbelieved = claimed_own - implied + claimed_elsewhere - implied_elsewhere
+    suspect = "implied_session" if claimed_own or claimed_elsewhere else None
+    return Effect(swept, implied, implied_elsewhere, withdrawn, withdrawn_elsewhere, unbelieved, suspect=suspect)
+
+
+def _is_open(judgement: Judgement) -> bool:
+    """Whether the item's own connection is open: where an online's counts leave it out, it has to be added."""
+    return judgement.verdict == "opened" or judgement.rule == ALREADY_OPEN
 
 
 def _adjust(known: int, unnamed: int, claimed: int) -> tuple[int, int]:
-    """-> (sessions implied, sessions withdrawn): only those that a count alone told of give way to a count."""
+    """-> (sessions claimed beyond those known, sessions withdrawn): only those that a count alone told of give way."""
     if claimed > known:
-        return min(claimed - known, MAX_IMPLIED), 0
+        return claimed - known, 0
     return 0, min(unnamed, known - claimed)
 
 
@@ -89,6 +116,8 @@ def _known(device: Device | None, judgement: Judgement) -> tuple[int, int]:
     """-> (open sessions of the item's device after its own connection's part, those of them without a name)"""
     known = 0 if device is None else len(device.sessions)
     unnamed = 0 if device is None else device.unnamed()
+    if judgement.placed:
+        return known, unnamed
     if judgement.named:
         unnamed -= 1
     if judgement.verdict == "opened":
@@ -101,7 +130,7 @@ def _known(device: Device | None, judgement: Judgement) -> tuple[int, int]:
 def _known_elsewhere(situation: Situation) -> tuple[int, int]:
     """-> (open sessions on the scope's other devices, those of them that only a total told of)"""
     known = unlocated = 0
-    for device in situation.of_scope():
+    for device in situation.in_scope():
         if device.device_flag is None:
             unlocated = len(device.sessions)
         if device is not situation.device:
@@ -113,11 +142,11 @@ def _own_swept(device: Device | None, judgement: Judgement, conn_id: int) -> tup
     """The device's sessions beside the one that the item itself closes."""
     if device is None:
         return ()
-    sessions = list(session_ids(device))
-    if judgement.verdict == "closed":
-        own = None if judgement.named else conn_id
-        sessions.remove(SessionId(device.scope, device.device_flag, own))
-    return tuple(sessions)
+    sessions = session_ids(device)
+    if judgement.verdict != "closed" or judgement.placed:
+        return sessions
+    own = sessions.index(SessionId(device.scope, device.device_flag, None if judgement.named else conn_id))
+    return (*sessions[:own], *sessions[own + 1 :])
 
 
 def _sweep_all(situation: Situation, judgement: Judgement) -> Effect:
@@ -125,7 +154,7 @@ def _sweep_all(situation: Situation, judgement: Judgement) -> Effect:
     claim, at = situation.observation.claim, situation.observation.received_at
     swept: list[SessionId] = []
     spared = recent = False
-    for device in situation.of_scope():
+    for device in situation.in_scope():
         own = device is situation.device
         for session in device.sessions:
             if own and session.conn_id == claim.conn_id:
@@ -137,7 +166,7 @@ def _sweep_all(situation: Situation, judgement: Judgement) -> Effect:
                 continue
             recent = recent or young
             swept.append(SessionId(device.scope, device.device_flag, session.conn_id))
-    if judgement.verdict == "closed" and judgement.named:
+    if judgement.verdict == "closed" and judgement.named and not judgement.placed:
         swept.remove(SessionId(situation.scope, claim.device_flag, None))
     suspect = "spared_by_sweep" if spared else "sweep_of_recent" if recent and swept else None
     return Effect(swept=tuple(swept), emptied=True, suspect=suspect)

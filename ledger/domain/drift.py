@@ -4,6 +4,7 @@ Pure. Two kinds of looks: rows of `/user/onlinestatus` (connections by device fl
 `/connz` rows (connections by node and connId), which is the better evidence.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from zlib import crc32
@@ -11,14 +12,18 @@ from zlib import crc32
 import msgspec
 
 from ledger.domain.events import SessionId
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence, Session
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Attribution, DriftKind, Located, OpenedSession
+from ledger.domain.reconciliation_events import Attribution, DriftKind, Located, OpenedSession
 from ledger.domain.source import SourceState
 
 SILENCED_SLOT, SLOTS = 0, 64
+TOLD_SECONDS = 2.0
+"""An offline comes so long after it was true, as a rule: what began within it may be what followed, at another node."""
+
 SILENCING = frozenset({Profile.V2_1, Profile.V2_2})
 """Profiles whose servers never report some users offline (wukongim.md, section 3)."""
 
@@ -60,6 +65,8 @@ class Connection(NamedTuple):
     node: str
     conn_id: int
     device_flag: int | None
+    began_at: Instant | None = None
+    """By its uptime, and no later than that; a node may say an older one after a boot, never a newer."""
 
 
 class Difference(NamedTuple):
@@ -73,6 +80,10 @@ class Difference(NamedTuple):
     proven: tuple[SessionId, ...] = ()
     """Those of them whose node has booted since their last evidence: no second look is needed."""
     located: tuple[Located, ...] = ()
+    absent: bool = False
+    """A row is missing where that says nothing: `/connz` has to tell."""
+    contradicted: int = 0
+    """Connections that a node lists though an offline has closed them since: they open nothing again."""
 
 
 class _Held(NamedTuple):
@@ -94,7 +105,7 @@ def against_rows(presence: Presence, source: SourceState, node: str, rows: Mappi
     by_flag: dict[int | None, list[_Held]] = {}
     for held in held_in(presence, source.name):
         by_flag.setdefault(held.device.device_flag, []).append(held)
-    unlocated = by_flag.pop(None, [])
+    unlocated = deque(by_flag.pop(None, []))
     opened: list[OpenedSession] = []
     replaced: list[SessionId] = []
     gone: list[SessionId] = []
@@ -103,12 +114,14 @@ def against_rows(presence: Presence, source: SourceState, node: str, rows: Mappi
         for _ in range(number - len(by_flag.get(flag, ()))):
             opened.append(OpenedSession(scope, flag, None, node))
             if unlocated:
-                replaced.append(unlocated.pop(0).id)
+                replaced.append(unlocated.popleft().id)
     for known, sessions in by_flag.items():
         surplus = len(sessions) - (0 if known is None else rows.get(known, 0))
         if surplus > 0:
             gone += [held.id for held in sorted(sessions, key=_least_certain_first)[:surplus]]
     gone += [held.id for held in unlocated]
+    if not source.absence_tells:
+        return Difference(tuple(opened), tuple(replaced), absent=bool(gone) or not rows)
     return Difference(tuple(opened), tuple(replaced), tuple(gone))
 
 
@@ -134,58 +147,103 @@ def against_connections(
     `locate`: note which node holds which session. `silent`: the one node that did not answer; what is nowhere else is
     there, as far as it is anywhere.
     """
-    waiting = held_in(presence, source.name)
+    waiting = _Waiting(held_in(presence, source.name), source)
     opened: list[OpenedSession] = []
     replaced: list[SessionId] = []
     located: list[Located] = []
-    unmatched: list[Connection] = []
+    contradicted = 0
     # Those whose node is known first: in a cluster two nodes may use the same connId.
-    for connection in connections:
-        match = next(
-            (h for h in waiting if _is(h, connection) and source.holder(h.device, h.session) == connection.node), None
-        )
-        if match is None:
-            unmatched.append(connection)
-        else:
-            waiting.remove(match)
+    unmatched = [each for each in connections if waiting.take_named(each, each.node) is None]
     for connection in unmatched:
-        flag = connection.device_flag
-        match = next((h for h in waiting if _is(h, connection) and source.holder(h.device, h.session) is None), None)
+        match = waiting.take_named(connection, None)
         if match is not None:
-            waiting.remove(match)
             if locate:
                 located.append(Located(match.id, connection.node))
             continue
-        nameless = next((h for h in waiting if _could_be(h, connection)), None)
+        if _was_closed(presence, source, connection):
+            contradicted += 1
+            continue
+        flag = connection.device_flag
+        nameless = waiting.take_nameless(connection)
         if nameless is not None:
-            waiting.remove(nameless)
             replaced.append(nameless.id)
             flag = nameless.device.device_flag if flag is None else flag
         scope = connection.node if source.counting(connection.node).node_local else ""
         held_by = None if source.holders_known else connection.node
         opened.append(OpenedSession(scope, flag, connection.conn_id, connection.node, held_by))
+    left = waiting.left()
     if silent is not None:
-        there = [h for h in waiting if source.holder(h.device, h.session) in (None, silent)]
+        there = [h for h in left if source.may_hold(h.device, h.session, silent)]
         located += [Located(h.id, silent, seen=False) for h in there if source.holder(h.device, h.session) is None]
-        waiting = [h for h in waiting if h not in there]
-    proven = tuple(h.id for h in waiting if _booted_since(h, source))
-    return Difference(tuple(opened), tuple(replaced), tuple(h.id for h in waiting), proven, tuple(located))
+        left = [h for h in left if not source.may_hold(h.device, h.session, silent)]
+    proven = tuple(h.id for h in left if _booted_since(h, source))
+    gone = tuple(h.id for h in left)
+    return Difference(tuple(opened), tuple(replaced), gone, proven, tuple(located), contradicted=contradicted)
 
 
-def _is(held: _Held, connection: Connection) -> bool:
-    """Whether a session may be that connection, by its connId and what the label tells of its device flag."""
-    if held.session.conn_id != connection.conn_id:
-        return False
-    flag = held.device.device_flag
+class _Waiting:
+    """Sessions that no connection has been found to be yet, each found by what it is named."""
+
+    def __init__(self, held: Sequence[_Held], source: SourceState) -> None:
+        self._held = held
+        self._source = source
+        self._taken: set[int] = set()
+        self._named: dict[int, list[int]] = {}
+        self._nameless: dict[int | None, deque[int]] = {}
+        """By device flag."""
+        for number, each in enumerate(held):
+            if each.session.conn_id is not None:
+                self._named.setdefault(each.session.conn_id, []).append(number)
+            else:
+                self._nameless.setdefault(each.device.device_flag, deque()).append(number)
+
+    def take_named(self, connection: Connection, holder: str | None) -> _Held | None:
+        """The first that may be that connection, of those that are known to be held there; None: nowhere yet."""
+        for number in self._named.get(connection.conn_id, ()):
+            held = self._held[number]
+            if number in self._taken or not _may_be_of(held.device.device_flag, connection):
+                continue
+            if self._source.holder(held.device, held.session) == holder:
+                self._taken.add(number)
+                return held
+        return None
+
+    def take_nameless(self, connection: Connection) -> _Held | None:
+        """The first that a count or a query told of without its connId."""
+        heads = [
+            held[0]
+            for held in self._nameless.values()
+            if held and _may_be_of(self._held[held[0]].device.device_flag, connection)
+        ]
+        if not heads:
+            return None
+        held = self._held[min(heads)]
+        self._taken.add(self._nameless[held.device.device_flag].popleft())
+        return held
+
+    def left(self) -> list[_Held]:
+        """Those that no connection was found to be."""
+        return [held for number, held in enumerate(self._held) if number not in self._taken]
+
+
+def _was_closed(presence: Presence, source: SourceState, connection: Connection) -> bool:
+    """Whether an offline has closed that very connection: none of its number that began with a later boot or, at
+    another node of a cluster, about when the offline came or later."""
+    boot = source.nodes.get(connection.node, NodeState()).boot
+    since = 0 if boot is None else boot[0]
+    if not source.holders_known and connection.began_at is not None:
+        since = max(since, connection.began_at + round(TOLD_SECONDS * SECOND))
+    scope = connection.node if source.counting(connection.node).node_local else ""
+    return any(
+        (closing := device.closing(connection.conn_id)) is not None and not closing.by_look and closing.at >= since
+        for device in presence.devices
+        if (device.source, device.scope) == (source.name, scope) and _may_be_of(device.device_flag, connection)
+    )
+
+
+def _may_be_of(flag: int | None, connection: Connection) -> bool:
+    """Whether what the label tells of a connection fits that device flag."""
     return flag == connection.device_flag or flag is None or (connection.device_flag is None and flag > 2)
-
-
-def _could_be(held: _Held, connection: Connection) -> bool:
-    """Whether a connection may be the session that a count or a query told of without its connId."""
-    if held.session.conn_id is not None:
-        return False
-    flag = held.device.device_flag
-    return flag is None or flag == connection.device_flag or (connection.device_flag is None and flag > 2)
 
 
 def _booted_since(held: _Held, source: SourceState) -> bool:
@@ -215,13 +273,23 @@ def swept_by_boot(presence: Presence, source: SourceState, node: str) -> tuple[t
     return tuple(ended), suspect
 
 
-def swept_by_retirement(presence: Presence, source: SourceState, node: str) -> tuple[SessionId, ...]:
-    """The sessions of a node that the configuration no longer names."""
-    return tuple(
-        held.id
-        for held in held_in(presence, source.name)
-        if node in (held.device.scope, held.session.held_by or held.session.node)
-    )
+def swept_by_retirement(
+    presence: Presence, source: SourceState, node: str, *, by_sender: bool = False
+) -> tuple[tuple[SessionId, ...], bool]:
+    """-> (sessions held by a node that the configuration no longer names, whether others may have been)
+
+    Where a cluster counted together, who told of a session says nothing of who held it. `by_sender`: it is the best
+    that is known all the same, since no look will tell.
+    """
+    ended: list[SessionId] = []
+    suspect = False
+    told_by_holder = by_sender or (source.holders_known and source.clustered_until is None)
+    for held in held_in(presence, source.name):
+        holder = held.device.scope or held.session.held_by or (held.session.node if told_by_holder else None)
+        if holder == node:
+            ended.append(held.id)
+        suspect = suspect or holder is None
+    return tuple(ended), suspect
 
 
 def is_silenced(uid: str, profile: Profile) -> bool:

@@ -63,11 +63,13 @@ class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     resumes: Instant | None = None
     """Online again within the grace period: shown online since then, as if never gone."""
     repeated: bool = False
-    """Its delivery repeats one that came before."""
+    """Its delivery may be one that came before, sent again."""
     suspect: str | None = None
     """Why the user should be looked at out of turn, where the evidence is ambiguous."""
     placed: bool = False
     """The session it opened was known from a poll, which did not tell its node."""
+    unbelieved: int = 0
+    """Sessions that its counts claim beyond those known and those `implied`: more than are believed without a name."""
 
 
 class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -82,16 +84,18 @@ class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     """Bytes of the body."""
     items: int
     rejected: int = 0
+    following: int = 0
+    """Rejected elements that have no event of their own, but stand in that of another one."""
     repeats: str | None = None
-    """The delivery whose body this one repeats, within the dedupe window."""
+    """The last delivery of its node that had the same body, within the dedupe window."""
     first_received_at: Instant | None = None
     """When that one came."""
     lowest_conn_id: int = 0
     """The lowest connId its onlines name."""
     highest_conn_id: int = 0
     """The highest connId its onlines name."""
-    suspects_restart: bool = False
-    """An online's connId was not above those that the sender had named before."""
+    anew: bool = False
+    """The same bytes again, but not that POST sent again: its node, or what it speaks of, has gone on since."""
 
 
 class ItemRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -107,6 +111,8 @@ class ItemRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw
     """Bytes of the whole JSON text; more than `raw` where that was cut."""
     digest: str | None = None
     """SHA-256 of the whole text, where it was cut."""
+    following: tuple[str, ...] = ()
+    """The JSON texts of the elements right after it that are no claims for the same reason, where there are many."""
 
 
 class BodyRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import msgspec
 
 from ledger.domain.as_of import Uncertain
+from ledger.domain.event_types import Event
 from ledger.domain.events import DeliveryReceived, WebhookObserved
-from ledger.domain.history import Event
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Presence
-from ledger.domain.reconciled import Finding, NodeBooted, NodeDown, PollObserved, SourceDark
+from ledger.domain.reconciliation_events import Finding, NodeBooted, NodeDown, PollObserved, SourceDark
 from ledger.domain.source import SourceState
 from ledger.domain.status import Shown, grace_seconds
 
@@ -107,14 +107,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         """How far the ledger went by the instant, to be cited for what is not in it; nowhere if it was empty."""
         return (self.recorded,) if self.recorded else ()
 
-    def event_of(self, cause: Cause | None) -> Placed | None:
+    def event_for(self, cause: Cause | None) -> Placed | None:
         """The event that a status goes back to."""
         return None if cause is None else self.cited.get(cause.position)
 
     @property
     def reported(self) -> Placed | None:
         """The event that made the status by evidence, the grace period aside."""
-        return None if self.presence.flip is None else self.event_of(self.presence.flip.cause)
+        return None if self.presence.flip is None else self.event_for(self.presence.flip.cause)
 
     @property
     def in_grace(self) -> bool:

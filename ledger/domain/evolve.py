@@ -2,13 +2,14 @@
 
 import msgspec
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
-from ledger.domain.evolve_reconciled import after_reconciled
-from ledger.domain.history import UserEvent
+from ledger.domain.evolve_corrections import after_reconciled
+from ledger.domain.grace import flipped
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import Instant
-from ledger.domain.presence import Cause, Closed, Device, Flip, Presence, Session
-from ledger.domain.sessions import remember, without
+from ledger.domain.presence import Cause, Closed, Device, Presence, Session, alike
+from ledger.domain.sessions import remember, replaced, with_more, without, without_each
 
 
 def evolve(presence: Presence, event: UserEvent, position: int) -> Presence:
@@ -38,12 +39,7 @@ def _after_webhook(presence: Presence, event: WebhookObserved, position: int) ->
         seen_at = at if seen_at is None or at > seen_at else seen_at
     flip, before = presence.flip, presence.before
     if flip is None or event.status_after != flip.status:
-        cause = Cause("webhook", at, position)
-        if event.resumes is not None and before is not None:
-            flip, before = before, None
-        else:
-            before = flip if flip is not None and flip.status == "online" else None
-            flip = Flip(event.status_after, at, cause)
+        flip, before = flipped(presence, event.status_after, Cause("webhook", at, position), event.resumes)
     return Presence(
         presence.uid,
         presence.version + 1,
@@ -73,19 +69,19 @@ def _own_device(device: Device, event: WebhookObserved) -> Device:
     if event.verdict == "opened":
         if event.named:
             sessions = without(sessions, None, 1)
-        sessions += (Session(conn_id, event.node, at, at),)
+        sessions = with_more(sessions, (Session(conn_id, event.node, at, at),))
     elif event.verdict == "closed":
         sessions = without(sessions, None if event.named else conn_id, 1)
     elif event.verdict == "duplicate" and event.online:
-        sessions = tuple(
-            Session(s.conn_id, s.node, s.opened_at, at, s.held_by) if s.conn_id == conn_id else s for s in sessions
-        )
+        for seen in alike(sessions, conn_id):
+            again = Session(conn_id, seen.node, seen.opened_at, at, seen.held_by)
+            sessions = replaced(sessions, seen, again)
     if _is_over(device, event):
         closed, forgotten = remember(closed, forgotten, conn_id, at)
     if event.withdrawn:
         sessions = without(sessions, None, event.withdrawn)
     if event.implied:
-        sessions += (Session(None, event.node, at, at),) * event.implied
+        sessions = with_more(sessions, (Session(None, event.node, at, at),) * event.implied)
     emptied = Closed(conn_id, at) if event.emptied else device.emptied
     since = at if bool(sessions) != bool(device.sessions) else device.since
     return Device(device.source, device.scope, device.device_flag, since, sessions, closed, forgotten, emptied)
@@ -117,7 +113,7 @@ def _other_devices(devices: tuple[Device, ...], event: WebhookObserved) -> tuple
     rest = [d for d in changed if (d.source, d.scope, d.device_flag) != (event.source, event.scope, None)]
     before = next((d for d in changed if d not in rest), None)
     sessions = without(() if before is None else before.sessions, None, event.withdrawn_elsewhere)
-    sessions += (Session(None, event.node, at, at),) * event.implied_elsewhere
+    sessions = with_more(sessions, (Session(None, event.node, at, at),) * event.implied_elsewhere)
     if sessions:
         since = before.since if before is not None else at
         rest.append(Device(event.source, event.scope, None, since, sessions))
@@ -125,9 +121,9 @@ def _other_devices(devices: tuple[Device, ...], event: WebhookObserved) -> tuple
 
 
 def _sweep(device: Device, gone: list[int | None], at: Instant) -> Device:
-    sessions, closed, forgotten = device.sessions, device.closed, device.forgotten
+    closed, forgotten = device.closed, device.forgotten
+    sessions = without_each(device.sessions, gone)
     for conn_id in gone:
-        sessions = without(sessions, conn_id, 1)
         if conn_id is not None:
             closed, forgotten = remember(closed, forgotten, conn_id, at)
     since = device.since if sessions else at

@@ -5,14 +5,14 @@ Pure: everything is said from what was gathered. A statement's code has a senten
 
 from ledger.domain.codes import ORDER, RULES
 from ledger.domain.confidence import confidence
+from ledger.domain.event_types import Event
 from ledger.domain.events import SessionId, Status, WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.explain_chain import chain
 from ledger.domain.explain_later import alternatives, later
 from ledger.domain.explain_limits import limits
-from ledger.domain.history import Event
 from ledger.domain.observation import Claim, parse_item
-from ledger.domain.reconciled import Corrected, NodeBooted, NodeDown, SourceDark, Swept
+from ledger.domain.reconciliation_events import Corrected, NodeBooted, NodeDown, SourceDark, Swept
 from ledger.domain.statement import Explanation, Facts, Statement, say
 
 
@@ -67,7 +67,7 @@ def _headline(evidence: Evidence) -> Statement:
             since=shown.since,
             reported_at=reported.since,
         )
-    cause = evidence.event_of(shown.cause)
+    cause = evidence.event_for(shown.cause)
     if cause is None:
         place = evidence.presence.position
         return say("shown_before_record", place, status=shown.status, since=shown.since)
@@ -136,7 +136,7 @@ def _cause(evidence: Evidence) -> list[Statement]:
     """The event itself, in full."""
     if evidence.shown.reason is not None:
         return _cause_of_doubt(evidence)
-    shown = evidence.event_of(evidence.shown.cause)
+    shown = evidence.event_for(evidence.shown.cause)
     reported = evidence.reported if evidence.in_grace else None
     return [_told(placed) for placed in (shown, reported) if placed is not None]
 
@@ -215,7 +215,7 @@ def _rule(evidence: Evidence) -> list[Statement]:
         facts: Facts = {"dark_seconds": evidence.dark_seconds} if shown.reason == "source_dark" else {}
         return [say(f"rule_{shown.reason}", place, **facts)]
     said = []
-    placed = evidence.reported if evidence.in_grace else evidence.event_of(shown.cause)
+    placed = evidence.reported if evidence.in_grace else evidence.event_for(shown.cause)
     if placed is not None and isinstance(placed.event, WebhookObserved | Corrected | Swept):
         rule = placed.event.rule
         said.append(say(f"rule_{rule}" if rule in RULES else "rule_other", placed.position, rule=rule))

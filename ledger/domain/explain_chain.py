@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ledger.domain.events import Configured, DeliveryReceived, WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import Corrected, NodeBooted, RunStarted, Swept
+from ledger.domain.reconciliation_events import Corrected, NodeBooted, RunStarted, Swept
 from ledger.domain.statement import Facts, Statement, say
 
 
@@ -52,8 +52,6 @@ def _delivery(evidence: Evidence, position: int, event: WebhookObserved) -> list
             item=event.item + 1,
         )
     ]
-    if received.suspects_restart:
-        said.append(say("suspects_restart", delivery.position, node=received.node))
     bodies = evidence.deliveries()
     earlier = [(at, each.received_at) for at, each in bodies if at < delivery.position]
     again = [(at, each.received_at) for at, each in bodies if at > delivery.position]

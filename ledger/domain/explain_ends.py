@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.statement import Statement, say
 
 

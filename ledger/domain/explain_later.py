@@ -9,7 +9,7 @@ from ledger.domain.explain_chain import is_same_claim
 from ledger.domain.explain_ends import ends
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import UNFINISHED, Corrected, Finding, PollObserved, Swept
+from ledger.domain.reconciliation_events import UNFINISHED, Corrected, Finding, PollObserved, Swept
 from ledger.domain.statement import Facts, Statement, say
 
 NEAR_SECONDS = 60.0

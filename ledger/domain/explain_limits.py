@@ -7,7 +7,7 @@ from ledger.domain.drift import is_silenced
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence, Gap
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     NodeBooted,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ledger.domain.events import Configured, ServiceStarted, ServiceStopped
 from ledger.domain.evidence import Gap, Placed
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import RunStarted
+from ledger.domain.reconciliation_events import RunStarted
 
 LEAST_SECONDS = 0.1
 """The clocks of instances may differ by so much."""

@@ -42,6 +42,7 @@ class SourceImported(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     lost_node_at: Instant | None
     retired: dict[str, int]
     rules_version: int
+    clustered_until: Instant | None = None
 
 
 def as_imported(presence: Presence, recorded_at: Instant) -> PresenceImported:

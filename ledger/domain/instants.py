@@ -27,7 +27,7 @@ def optional(instant: Instant | None) -> str | None:
     return None if instant is None else to_text(instant)
 
 
-def of_datetime(value: datetime) -> Instant:
+def from_datetime(value: datetime) -> Instant:
     """Microseconds since the epoch, exactly. The value must know its offset."""
     return (value - _EPOCH) // timedelta(microseconds=1)
 

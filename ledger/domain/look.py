@@ -6,10 +6,11 @@ import msgspec
 
 from ledger.domain.drift import Difference, Doubt, Poll, attribute, held_in, is_silenced, looks_that_count
 from ledger.domain.events import SessionId, Status
+from ledger.domain.grace import resumes
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import Corrected, DriftKind, Finding, Outcome, Tier
+from ledger.domain.reconciliation_events import Corrected, DriftKind, Finding, Outcome, Tier
 from ledger.domain.source import SourceState
 
 RECENT_SECONDS = 900.0
@@ -50,13 +51,19 @@ class JudgedLook(NamedTuple):
     watch: Watch
     finding: Finding | None = None
     event: Corrected | None = None
+    said_nothing: bool = False
+    """Overtaken, or a row is missing where that says nothing."""
+    waits: bool = False
+    """We hold him online, and only `/connz` tells whether he is."""
+    contradicted: int = 0
+    """Connections that a node lists though an offline has closed them."""
 
     @property
     def agreed(self) -> bool:
-        return self.finding is None and self.watch.urgent != "overtaken"
+        return self.finding is None and not self.said_nothing
 
 
-def tier_of(presence: Presence, source: SourceState, now: Instant) -> Tier:
+def effective_tier(presence: Presence, source: SourceState, now: Instant) -> Tier:
     """How soon the user is to be looked at again."""
     if presence.tier is not None:
         return presence.tier
@@ -70,7 +77,7 @@ def _online_tier(uid: str, source: SourceState) -> Tier:
     return "vip" if is_silenced(uid, source.profile) else "normal"
 
 
-def bound_of(tier: Tier, policy: Policy) -> float:
+def tier_bound_seconds(tier: Tier, policy: Policy) -> float:
     """Seconds that nobody of the tier waits longer than; a vip never longer than a normal user."""
     if tier == "vip":
         return min(policy.tier_vip_seconds, policy.tier_normal_seconds)
@@ -79,10 +86,10 @@ def bound_of(tier: Tier, policy: Policy) -> float:
 
 def due_after(presence: Presence, source: SourceState, looked_at: Instant) -> Instant:
     """When the next look in turn is due."""
-    return looked_at + _interval(tier_of(presence, source, looked_at), source.policy)
+    return looked_at + _interval(effective_tier(presence, source, looked_at), source.policy)
 
 
-def due_of(tier: Tier, policy: Policy, after: Instant) -> Instant:
+def next_due(tier: Tier, policy: Policy, after: Instant) -> Instant:
     """When somebody of a tier is to be looked at next."""
     return after + _interval(tier, policy)
 
@@ -90,13 +97,16 @@ def due_of(tier: Tier, policy: Policy, after: Instant) -> Instant:
 def _interval(tier: Tier, policy: Policy) -> int:
     """Microseconds from a look to the next one in turn."""
     share = VIP_SHARE if tier == "vip" else DUE_SHARE
-    return round(bound_of(tier, policy) * share * SECOND)
+    return round(tier_bound_seconds(tier, policy) * share * SECOND)
 
 
 def made_urgent(watch: Watch, at: Instant, why: str) -> Watch:
     """The user is to be looked at at once, or as soon as the spacing between two looks allows."""
     due = at if watch.looked_at is None else max(at, watch.looked_at + round(SPACING_SECONDS * SECOND))
-    return watch if watch.due_at <= due else Watch(due, why, watch.verified_at, watch.doubt, watch.looked_at)
+    if watch.due_at > due:
+        return Watch(due, why, watch.verified_at, watch.doubt, watch.looked_at)
+    # His turn has come, but others may be waiting for theirs before him.
+    return watch if watch.urgent is not None or watch.due_at > at else msgspec.structs.replace(watch, urgent=why)
 
 
 def judge_look(
@@ -112,7 +122,10 @@ def judge_look(
         again = Watch(due, "overtaken", watch.verified_at, None, poll.asked_at)
         if doubt is not None and changed_since_doubt:
             return _settled(presence, doubt, again)
-        return JudgedLook(msgspec.structs.replace(again, doubt=doubt))
+        return JudgedLook(msgspec.structs.replace(again, doubt=doubt), said_nothing=True)
+    if difference.absent and not difference.opened:
+        waiting = Watch(in_turn, None, watch.verified_at, doubt, poll.asked_at)
+        return JudgedLook(waiting, said_nothing=True, waits=presence.status == "online")
     if not (difference.opened or difference.gone):
         in_turn = min(in_turn, _return_due(presence, source, poll.asked_at) or in_turn)
         agreed = Watch(in_turn, None, poll.answered_at, None, poll.asked_at)
@@ -230,13 +243,14 @@ def _event(
         rule = f"{route}_{bounds.drift}"
     if bounds is not None and difference.gone and difference.gone == difference.proven:
         rule = f"{route}_after_boot"
+    status_after = _status_after(presence, difference, difference.gone)
     return Corrected(
         source=source.name,
         node=poll.node,
         received_at=poll.answered_at,
         rule=rule,
         status_before=presence.status,
-        status_after=_status_after(presence, difference, difference.gone),
+        status_after=status_after,
         run=poll.run,
         poll=poll.poll,
         asked_at=poll.asked_at,
@@ -247,4 +261,5 @@ def _event(
         opened=difference.opened,
         closed=difference.gone + difference.replaced,
         located=difference.located,
+        resumes=resumes(presence, status_after, poll.answered_at, source.policy),
     )

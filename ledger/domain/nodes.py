@@ -3,14 +3,14 @@
 import msgspec
 
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import RunScope
+from ledger.domain.reconciliation_events import RunScope
 
 
 class NodeState(msgspec.Struct, frozen=True, gc=False):
     """What a node told of itself by its webhooks."""
 
     highest_conn_id: int = 0
-    """The highest connId its onlines named since it was last suspected of a restart."""
+    """The highest connId that its onlines have named since its last known boot."""
     last_webhook_at: Instant | None = None
     down_since: Instant | None = None
     """Sessions without evidence after it are in doubt, until the node is settled."""

@@ -34,13 +34,16 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+NO_CLAIM = Malformed("not uid-flag-online-connId-count-count")
+
+
 def parse_item(item: object) -> Claim | Malformed:
     """Parse one element of a webhook's array, `uid-deviceFlag-online-connId-deviceOnlineCount-totalOnlineCount`."""
     if not isinstance(item, str):
         return Malformed("no string")
     match = _ITEM.fullmatch(item)
     if match is None:
-        return Malformed("not uid-flag-online-connId-count-count")
+        return NO_CLAIM
     uid, flag, online, conn_id, device_count, total_count = match.groups()
     if not uid.isascii() or len(uid) > MAX_UID_BYTES or "\0" in uid:
         problem = _uid_problem(uid)
@@ -77,7 +80,7 @@ def _uid_problem(uid: str) -> str | None:
 class Observation(msgspec.Struct, frozen=True, gc=False):
     """A claim with what we know of its arrival.
 
-    `first_received_at` is set when its delivery repeats one that came before, and says when that was.
+    `first_received_at` is set when its delivery may be one that came before, sent again, and says when that was.
     """
 
     claim: Claim
@@ -88,3 +91,5 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     raw: str
     received_at: Instant
     first_received_at: Instant | None = None
+    anew: bool = False
+    """The same bytes came before, in what is taken for another POST."""

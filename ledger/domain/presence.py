@@ -1,10 +1,13 @@
 """Presence: one user's state. `evolve` folds it from the events of his stream."""
 
+from collections.abc import Sequence
+
 import msgspec
 
+from ledger.domain.crowd import FEW, Crowd, Edit
 from ledger.domain.events import SessionId, Status
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import Tier
+from ledger.domain.reconciliation_events import Tier
 
 
 class Session(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -25,6 +28,8 @@ class Closed(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     conn_id: int
     at: Instant
+    by_look: bool = False
+    """A look did not find it; no offline has said so."""
 
 
 class Device(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -39,6 +44,7 @@ class Device(msgspec.Struct, frozen=True, gc=False, array_like=True):
     since: Instant
     """When it last came online or went offline."""
     sessions: tuple[Session, ...] = ()
+    """In the order of their arrival; of more than a few a `Crowd`, whoever made the device."""
     closed: tuple[Closed, ...] = ()
     """The last few, oldest first."""
     forgotten: Closed | None = None
@@ -46,8 +52,14 @@ class Device(msgspec.Struct, frozen=True, gc=False, array_like=True):
     emptied: Closed | None = None
     """The last offline here whose total was zero."""
 
+    def __post_init__(self) -> None:
+        if len(self.sessions) > FEW and not isinstance(self.sessions, Crowd):
+            msgspec.structs.force_setattr(self, "sessions", Edit(self.sessions).done())
+
     def session(self, conn_id: int) -> Session | None:
         """The open session of that connId."""
+        if len(self.sessions) > FEW:
+            return next(iter(alike(self.sessions, conn_id)), None)
         for session in self.sessions:
             if session.conn_id == conn_id:
                 return session
@@ -61,7 +73,10 @@ class Device(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return None
 
     def unnamed(self) -> int:
-        """How many of its sessions are known from a count alone."""
+        """How many of its sessions are known from a count or a poll alone."""
+        sessions: object = self.sessions
+        if isinstance(sessions, Crowd):
+            return sessions.unnamed
         return sum([session.conn_id is None for session in self.sessions])
 
 
@@ -107,6 +122,13 @@ class Presence(msgspec.Struct, frozen=True, gc=False, array_like=True):
             if device.device_flag == device_flag and device.source == source and device.scope == scope:
                 return device
         return None
+
+
+def alike(sessions: Sequence[Session], conn_id: int | None) -> Sequence[Session]:
+    """Those of a connId, or those without one."""
+    if isinstance(sessions, Crowd) and conn_id is not None:
+        return sessions.of(conn_id)
+    return [session for session in sessions if session.conn_id == conn_id]
 
 
 def session_ids(device: Device) -> tuple[SessionId, ...]:

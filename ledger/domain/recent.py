@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from ledger.domain.observation import Instant
 
+ANY = ""
+"""In the place of a digest, in an index: whatever the body."""
+
 
 class Body(NamedTuple):
     """One body with the first delivery that brought it."""
@@ -45,6 +48,10 @@ class RecentBodies:
                 return body if number >= self._first and body.received_at >= since else None
         return None
 
+    def last_of(self, node: str) -> Body | None:
+        """The last delivery of that node, whatever its body, if it is remembered."""
+        return self.find(node, ANY, since=0)
+
     def remember(
         self, node: str, digest: str, delivery: str, received_at: Instant, keep_since: Instant
     ) -> "RecentBodies":
@@ -56,11 +63,16 @@ class RecentBodies:
         if self._length != len(bodies) or (first > 1024 and first * 2 > self._length):
             bodies, index = bodies[first : self._length], {}
             for number, body in enumerate(bodies):
-                index.setdefault((body.node, body.digest), []).append(number)
+                _index(index, body.node, body.digest, number)
             first = 0
-        index.setdefault((node, digest), []).append(len(bodies))
+        _index(index, node, digest, len(bodies))
         bodies.append(Body(node, digest, delivery, received_at))
         return RecentBodies(bodies, index, first, len(bodies))
+
+
+def _index(index: dict[tuple[str, str], list[int]], node: str, digest: str, number: int) -> None:
+    index.setdefault((node, digest), []).append(number)
+    index.setdefault((node, ANY), []).append(number)
 
 
 class _NoBodies(RecentBodies):

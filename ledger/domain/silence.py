@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import Finding
+from ledger.domain.reconciliation_events import Finding
 
 SILENT_USERS = 2
 """So many users' changes went untold: a single one may have been in a batch that its sender dropped."""

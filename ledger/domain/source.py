@@ -4,16 +4,16 @@ from typing import NamedTuple
 
 import msgspec
 
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured, DeliveryReceived
-from ledger.domain.history import SourceEvent
 from ledger.domain.imported import SourceImported
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Device, Session
 from ledger.domain.profile import COUNTING, Counting, Profile
-from ledger.domain.recent import NO_BODIES, RecentBodies
-from ledger.domain.reconciled import (
+from ledger.domain.recent import NO_BODIES, Body, RecentBodies
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     NodeBooted,
@@ -47,11 +47,29 @@ class SourceState(msgspec.Struct, frozen=True):
     """Nodes that the configuration no longer names and whose sessions are still to be swept, with its position."""
     rules_version: int = 0
     """Of the rules that the last configuration announced."""
+    clustered_until: Instant | None = None
+    """When the configuration last named several nodes that count together, and does so no longer."""
 
     @property
     def holders_known(self) -> bool:
         """Whether the node that tells of a session is the one that holds it: in v1/v2 clusters it is not."""
         return len(self.node_profiles) <= 1 or all(self.counting(node).node_local for node in self.node_profiles)
+
+    @property
+    def absence_tells(self) -> bool:
+        """Whether who has no row of `/user/onlinestatus` is offline.
+
+        A new slot leader of a v2 cluster never learns the connections that exist, so that it has no row of some for as
+        long as they live; and so it is with the node that is left of a cluster, until it boots.
+        """
+        if not self.holders_known:
+            return False
+        if self.clustered_until is None:
+            return True
+        return all(
+            state.boot is not None and state.boot[0] > self.clustered_until
+            for state in (self.nodes.get(name, NodeState()) for name in self.node_profiles)
+        )
 
     def holder(self, device: Device, session: Session) -> str | None:
         """The node that holds a session's socket, if that is known."""
@@ -59,6 +77,14 @@ class SourceState(msgspec.Struct, frozen=True):
             return session.held_by
         # In a cluster that counts node by node only a query has not told where: it speaks for all nodes.
         return session.node if device.scope or len(self.node_profiles) <= 1 else None
+
+    def may_hold(self, device: Device, session: Session, node: str) -> bool:
+        """Whether a node may hold a session's socket: not one that was down before the last word of the session."""
+        holder = self.holder(device, session)
+        if holder is not None:
+            return holder == node
+        down_since = self.nodes.get(node, NodeState()).down_since
+        return down_since is None or session.seen_at <= down_since
 
     def counting(self, node: str) -> Counting:
         """How the counts of this node's webhooks are to be read."""
@@ -78,14 +104,15 @@ class Delivery(NamedTuple):
     rejected: int
     conn_ids: tuple[int, int]
     """The lowest and the highest connId that its onlines name; (0, 0) where there is none."""
+    following: int = 0
+    """Rejected items that stand in the event of another one."""
 
 
 def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived:
-    """The event of a delivery: whether its node said the same body before, and whether it may have booted."""
+    """The event of a delivery: whether its node said the same body before, and whether that is a POST sent again."""
     since = delivery.received_at - round(source.policy.dedupe_seconds * SECOND)
     first = source.recent.find(delivery.node, delivery.digest, since)
     lowest, highest = delivery.conn_ids
-    known = source.nodes.get(delivery.node, NodeState()).highest_conn_id
     return DeliveryReceived(
         delivery=delivery.delivery,
         node=delivery.node,
@@ -94,12 +121,28 @@ def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived
         size=delivery.size,
         items=delivery.items,
         rejected=delivery.rejected,
+        following=delivery.following,
         repeats=None if first is None else first.delivery,
         first_received_at=None if first is None else first.received_at,
         lowest_conn_id=lowest,
         highest_conn_id=highest,
-        suspects_restart=first is None and _names_its_own(source, delivery.node) and 0 < lowest <= known,
+        anew=first is not None and (_went_on(source, delivery, first) or _booted(source, delivery.node, first)),
     )
+
+
+def _went_on(source: SourceState, delivery: Delivery, first: Body) -> bool:
+    """Whether the node has posted something else since: one that posts in turn does not come back to what it was told
+    is stored, or has dropped. Of several senders another one may have been quicker."""
+    last = source.recent.last_of(delivery.node)
+    if last is None or source.counting(delivery.node).may_overtake:
+        return False
+    return last != first and first.received_at <= last.received_at <= delivery.received_at
+
+
+def _booted(source: SourceState, node: str, first: Body) -> bool:
+    """Whether the connIds it names have begun anew since, or may have: a boot's instant is an interval."""
+    boots = [state.boot for name, state in source.nodes.items() if name == node or not _names_its_own(source, node)]
+    return any(boot is not None and boot[1] > first.received_at for boot in boots)
 
 
 def _names_its_own(source: SourceState, node: str) -> bool:
@@ -117,6 +160,7 @@ def evolve_source(source: SourceState, event: SourceEvent, position: int) -> Sou
         kept = {name: at for name, at in source.retired.items() if name not in event.nodes}
         return msgspec.structs.replace(
             source,
+            clustered_until=source.clustered_until if source.holders_known else event.at,
             version=version,
             policy=event.policy,
             profile=event.profile,
@@ -206,7 +250,7 @@ _replace = msgspec.structs.replace
 
 def _after_delivery(source: SourceState, event: DeliveryReceived, version: int) -> SourceState:
     known = source.nodes.get(event.node, NodeState())
-    highest = event.highest_conn_id if event.suspects_restart else max(known.highest_conn_id, event.highest_conn_id)
+    highest = max(known.highest_conn_id, event.highest_conn_id)
     at = max(event.received_at, source.last_webhook_at or event.received_at)
     keep_since = at - round(source.policy.dedupe_seconds * SECOND)
     nodes = {**source.nodes, event.node: _replace(known, highest_conn_id=highest, last_webhook_at=event.received_at)}

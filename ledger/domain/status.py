@@ -40,7 +40,7 @@ def derive(presence: Presence, sources: Mapping[str, SourceState], now: Instant)
     return doubt or _after_grace(presence, flip, sources, now)
 
 
-def is_plain(source: SourceState) -> bool:
+def shows_presence_alone(source: SourceState) -> bool:
     """Whether what is shown of its users follows from their presence alone: no grace period, nothing in doubt."""
     return (
         source.policy.grace_seconds == 0
@@ -63,11 +63,25 @@ def _doubtful(device: Device, source: SourceState | None) -> Shown | None:
         return None
     if source.dark_since is not None:
         return Shown("unknown", source.dark_since, None, "source_dark")
-    if not device.sessions or all(node.down_since is None for node in source.nodes.values()):
+    if all(node.down_since is None for node in source.nodes.values()):
         return None
+    if not device.sessions:
+        return _doubted_offline(device, source)
     since = [_doubted_since(device, session, source) for session in device.sessions]
     doubted = [at for at in since if at is not None]
     return Shown("unknown", max(doubted), None, "node_down") if len(doubted) == len(since) else None
+
+
+def _doubted_offline(device: Device, source: SourceState) -> Shown | None:
+    """Whether an offline may be wrong: after a boot the leaders of a cluster that counts together say connections
+    offline that live, until `/connz` of all nodes has settled who is connected."""
+    if source.holders_known:
+        return None
+    unsettled = [node for node in source.nodes.values() if node.down_since is not None and not node.swept]
+    since = [node.down_since for node in unsettled if node.boot is not None and device.since > node.boot[0]]
+    # What the boot itself has ended is proven; its connIds are forgotten with it.
+    told = any(closed.at == device.since for closed in device.closed)
+    return Shown("unknown", max(filter(None, since)), None, "node_down") if since and told else None
 
 
 def _doubted_since(device: Device, session: Session, source: SourceState) -> Instant | None:

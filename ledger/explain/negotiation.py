@@ -7,7 +7,7 @@ from ledger.explain.catalogue import LANGUAGES, Language
 JSON, TEXT = "application/json", "text/plain"
 
 
-def language_of(header: str | None) -> Language:
+def negotiate_language(header: str | None) -> Language:
     """The best language of an `Accept-Language`, English where none of ours is wanted."""
     best: tuple[float, Language] | None = None
     for tag, weight in _weighed(header or ""):

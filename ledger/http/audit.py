@@ -8,26 +8,27 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from ledger.domain.crowd import encode_crowd
 from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.http import schemas
 from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, number_from_cursor
 from ledger.http.problems import Problem, invalid
-from ledger.http.state import services_of
+from ledger.http.state import get_services
 from ledger.http.uid import Uid
 from ledger.http.views import event_view
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import user_stream
 from ledger.store.recorder import StoredRow
-from projections.current import can_be_stored
+from projections.models.current import can_be_stored
 
 NDJSON = "application/x-ndjson"
 STREAMED_PAGE = 1000
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
 
 
 class EventFilter(Page):
@@ -57,7 +58,7 @@ def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query(
 
     With `Accept: application/x-ndjson`, all of them as lines.
     """
-    ledger = services_of(request).ledger
+    ledger = get_services(request).ledger
     after = number_from_cursor(query.after)
     query.refuse_backwards()
     rows = _UserRows(ledger, uid, query.order == "desc", query.from_, query.to)
@@ -113,7 +114,7 @@ def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response
 
     `after` takes any position, so that a reader at the head can ask later for what was appended since.
     """
-    ledger = services_of(request).ledger
+    ledger = get_services(request).ledger
     after = number_from_cursor(query.after) or 0
     with translated():
         rows = ledger.events_recorder.ledger_rows(after=after, limit=query.limit)
@@ -131,7 +132,7 @@ def one_delivery(
     request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[Page, Query()]
 ) -> Response:
     """The delivery, and a page of the events of its items in their order."""
-    ledger = services_of(request).ledger
+    ledger = get_services(request).ledger
     after = number_from_cursor(query.after)
     with translated():
         position = ledger.events_recorder.delivery_position(delivery) if can_be_stored(delivery) else None
@@ -140,7 +141,7 @@ def one_delivery(
         [row] = ledger.events_recorder.ledger_rows(after=position - 1, limit=1)
         received = ledger.event(row)
         assert isinstance(received, DeliveryReceived | BodyRejected)
-        last = position + (received.items if isinstance(received, DeliveryReceived) else 0)
+        last = position + (received.items - received.following if isinstance(received, DeliveryReceived) else 0)
         start = min(max(position, after or position), last)
         limit = min(query.limit, last - start)
         rows = ledger.events_recorder.ledger_rows(after=start, limit=limit)

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fastapi import Request
 
 from ledger.errors import StoreUnavailable
-from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
 from ledger.http.refusals import Refusals, WhyDenied
+from ledger.server.connections import Standing, vouch
 from ledger.settings import ApiKeySettings
 from ledger.store.api_keys import key_hash
 
@@ -66,7 +66,7 @@ def require(scope: str, *, basic: bool = False) -> Callable[[Request], Awaitable
     challenge = {"WWW-Authenticate": 'Basic realm="presence ledger: an API key as the password"' if basic else "Bearer"}
 
     async def check(request: Request) -> None:
-        key = _key_of(request.headers.get("authorization", ""), basic=basic)
+        key = _extract_key(request.headers.get("authorization", ""), basic=basic)
         refusals: Refusals = request.app.state.services.refusals
         if not key:
             refusals.deny(WhyDenied.NO_KEY, client_of(request))
@@ -89,7 +89,7 @@ def client_of(request: Request) -> str:
     return request.client.host if request.client is not None else ""
 
 
-def _key_of(header: str, *, basic: bool) -> str:
+def _extract_key(header: str, *, basic: bool) -> str:
     scheme, _, credentials = header.partition(" ")
     credentials = credentials.strip()
     if basic and scheme.lower() == "basic":

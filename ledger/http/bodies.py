@@ -57,19 +57,34 @@ async def read(request: Request, bound: int, way_out: str, large: asyncio.Semaph
 
     Raises TooLarge, Encoded, Undecodable, or Problem where its sender cuts it off or takes too long.
     """
-    encoding, declared = _framing(request)
+    encoding, _ = _framing(request)
     if encoding not in PLAIN and encoding not in GZIP:
         raise Encoded
-    if declared.isdigit() and int(declared) > bound:
-        raise TooLarge(bound, way_out)
     turn = _Turn(large)
     try:
-        body = await _whole(request, bound, way_out, turn)
+        body = await as_it_came(request, bound, way_out, turn)
         if encoding in GZIP:
             await turn.take()
-            body = await asyncio.to_thread(_decompressed, body, bound, way_out)
+        return await decoded(request, body, bound, way_out)
     finally:
         turn.give()
+
+
+async def as_it_came(request: Request, bound: int, way_out: str, turn: "_Turn | None" = None) -> bytes:
+    """The whole body, whatever its encoding, of at most `bound` bytes. Raises TooLarge, or Problem as `read` does."""
+    _, declared = _framing(request)
+    if declared.isdigit() and int(declared) > bound:
+        raise TooLarge(bound, way_out)
+    return await _whole(request, bound, way_out, turn or _Turn(None))
+
+
+async def decoded(request: Request, body: bytes, bound: int, way_out: str) -> bytes:
+    """A body that came as this, decoded, without a byte order mark. Raises TooLarge, Encoded, Undecodable."""
+    encoding, _ = _framing(request)
+    if encoding in GZIP:
+        body = await asyncio.to_thread(_decompressed, body, bound, way_out)
+    elif encoding not in PLAIN:
+        raise Encoded
     return body.removeprefix(codecs.BOM_UTF8)
 
 

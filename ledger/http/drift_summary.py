@@ -7,17 +7,17 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from ledger.domain.instants import to_text
-from ledger.domain.reconciled import Attribution, DriftKind, Outcome
+from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome
 from ledger.http import schemas
 from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
 from ledger.http.problems import invalid
-from ledger.http.state import services_of
+from ledger.http.state import get_services
 from ledger.store.ledger import translated
-from projections import drift_summary
-from projections.current import can_be_stored
-from projections.drift_summary import DEFAULT_SPAN, By
+from projections.models.current import can_be_stored
+from projections.queries import drift_summary
+from projections.queries.drift_summary import DEFAULT_SPAN, By
 
 router = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 
@@ -86,7 +86,7 @@ async def summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> 
     """
     if query.from_ is not None and query.to is not None and query.from_ > query.to:
         raise invalid("to", "before 'from'")
-    services = services_of(request)
+    services = get_services(request)
     by = list(dict.fromkeys(query.by))
     wanted = drift_summary.Wanted(by, query.from_, query.to, _keys(query.after, len(by)), query.limit)
     now = services.clock.now()

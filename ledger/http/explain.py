@@ -6,22 +6,22 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ledger.domain.explain import explain
-from ledger.domain.instants import of_datetime, optional, to_text
+from ledger.domain.instants import from_datetime, optional, to_text
 from ledger.domain.observation import Instant
 from ledger.domain.statement import Explanation, Param, is_instant
 from ledger.explain.catalogue import Catalogue, Language, catalogue
-from ledger.explain.negotiation import TEXT, language_of, wants_text
+from ledger.explain.negotiation import TEXT, negotiate_language, wants_text
 from ledger.explain.page import page
 from ledger.http import explain_schemas, schemas
 from ledger.http.auth import require
-from ledger.http.instants import When, moment_of
-from ledger.http.state import Services, services_of
+from ledger.http.instants import When, resolve_point
+from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
-from projections import history
-from projections.evidence import gather
-from projections.evidence_rows import RecordedHistory
-from projections.shown import Made
-from projections.switch import ONE_MOMENT
+from projections.engine.switch import ONE_MOMENT
+from projections.models.shown import AnswerPoint
+from projections.queries import history
+from projections.queries.evidence import gather
+from projections.queries.evidence_rows import RecordedHistory
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 
@@ -46,37 +46,37 @@ def explained(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> R
     Without `known_at` and `position` it is what was shown at that instant; with one of them, what was said of the
     instant by whoever knew the ledger up to there. With `Accept: text/plain`, a page for people.
     """
-    services = services_of(request)
+    services = get_services(request)
     made, explanation = _explanation(services, uid, query)
-    words = catalogue(query.lang or language_of(request.headers.get("accept-language")))
+    words = catalogue(query.lang or negotiate_language(request.headers.get("accept-language")))
     headers = {"Content-Language": words.language, "Vary": "Accept, Accept-Language"}
     if wants_text(request.headers.get("accept")):
         return Response(page(explanation, words), headers=headers, media_type=TEXT)
     return Response(_encode(_view(explanation, made, words)), headers=headers, media_type="application/json")
 
 
-def _explanation(services: Services, uid: str, asked: Asked) -> tuple[Made, Explanation]:
+def _explanation(services: Services, uid: str, asked: Asked) -> tuple[AnswerPoint, Explanation]:
     """The explanation that a request asks for, all of one snapshot."""
     with services.past, services.ledger.connection() as connection, connection.transaction():
         connection.execute(ONE_MOMENT.format("snapshots, drifts"), prepare=False)
         made = _made(connection, asked, services.clock.now())
         found = RecordedHistory(connection, services.ledger.events_mapper, services.rule_folds)
-        known_at = None if asked.known_at is None else of_datetime(asked.known_at)
+        known_at = None if asked.known_at is None else from_datetime(asked.known_at)
         return made, explain(gather(found, uid, made.at, made.position, known_at))
 
 
-def _made(connection: Any, asked: Asked, now: Instant) -> Made:
+def _made(connection: Any, asked: Asked, now: Instant) -> AnswerPoint:
     """The instant in question, and up to where the ledger was known: by default, what was recorded by then."""
     if not asked.is_past:
         head = history.head(connection)
-        return Made(max(now, head.recorded_at), head.position)
-    made = moment_of(connection, asked, now)
+        return AnswerPoint(max(now, head.recorded_at), head.position)
+    made = resolve_point(connection, asked, now)
     if asked.known_at is None and asked.position is None:
-        return Made(made.at, history.position_at(connection, made.at))
+        return AnswerPoint(made.at, history.position_at(connection, made.at))
     return made
 
 
-def _view(explanation: Explanation, made: Made, words: Catalogue) -> dict[str, Any]:
+def _view(explanation: Explanation, made: AnswerPoint, words: Catalogue) -> dict[str, Any]:
     shown, cause = explanation.shown, explanation.cause
     return {
         "uid": explanation.uid,

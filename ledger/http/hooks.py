@@ -9,11 +9,11 @@ from starlette.datastructures import QueryParams
 from ledger.errors import StoreUnavailable
 from ledger.http import bodies
 from ledger.http.auth import client_of, secret_matches
-from ledger.http.connections import Standing, vouch
 from ledger.http.problems import Problem
 from ledger.http.state import Services
+from ledger.server.connections import Standing, vouch
 from ledger.sources.wukongim.payload import EVENT_NAME
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 router = APIRouter(tags=["webhooks"])
 
@@ -29,11 +29,13 @@ TOO_LARGE = "max_body_bytes bounds it, and its items are lost unless sent in par
     summary="Take a webhook of a WuKongIM node",
     response_class=Response,
     responses={
-        200: {"description": "Durable; the body is empty"},
+        200: {"description": "Durable; the body is empty. Of another event: the business server's own answer"},
         400: {"description": "The query has no `event`, or the body was cut off; nothing is stored"},
         403: {"description": "Wrong secret, or no such source or node; nothing is stored"},
         408: {"description": "The body took too long; nothing is stored"},
         413: {"description": "The body is larger than `max_body_bytes`; nothing is stored"},
+        502: {"description": "Of another event: the business server does not answer; WuKongIM sends again"},
+        504: {"description": "Of another event: the business server is slower than WuKongIM waits"},
         415: {"description": "A `Content-Encoding` other than gzip; nothing is stored"},
         503: {
             "description": "PostgreSQL was away for longer than `store_wait_seconds`, or the source's stream holds an "
@@ -64,7 +66,8 @@ TOO_LARGE = "max_body_bytes bounds it, and its items are lost unless sent in par
 async def take_webhook(request: Request, source: str, node: str, secret: str) -> Response:
     """Every item of the array becomes an event before the answer; what does not parse is kept raw, as rejected.
 
-    `event` other than `user.onlinestatus` is acknowledged and not stored.
+    An `event` other than `user.onlinestatus` is forwarded as it came and not stored; without a `forward_url` it is
+    acknowledged.
     """
     services: Services = request.app.state.services
     counters = services.counters
@@ -77,10 +80,10 @@ async def take_webhook(request: Request, source: str, node: str, secret: str) ->
         counters.refused.labels(source, node, "no_event").inc()
         raise Problem(400, NO_EVENT)
     if event != EVENT_NAME:
-        await bodies.discard(request, services.settings.max_body_bytes)
         counters.other_events.labels(source, node).inc()
-        return Response()
-    body = await _read(request, services, source, node)
+        return await _other(request, services, source, node, event)
+    raw = await _read(request, services, source, node)
+    body = await _decoded(request, services, source, node, raw)
     started = time.perf_counter()
     try:
         await services.intake.submit(new_delivery_id(), source, node, services.clock.now(), body)
@@ -93,6 +96,19 @@ async def take_webhook(request: Request, source: str, node: str, secret: str) ->
     services.outages.webhooks.succeeded()
     counters.accepted.labels(source, node).inc()
     counters.webhook_seconds.observe(time.perf_counter() - started)
+    if services.forwarding.takes_presence(source, node):
+        services.forwarding.relay(request, source, node, raw)
+    return Response()
+
+
+async def _other(request: Request, services: Services, source: str, node: str, event: str) -> Response:
+    """The business server's answer; without one, an empty 200, since an error would have WuKongIM send again."""
+    if services.forwarding.takes(source):
+        return await services.forwarding.forward(
+            request, source, node, event, await _read(request, services, source, node)
+        )
+    await bodies.discard(request, services.settings.max_body_bytes)
+    services.forwarding.swallow(source, event)
     return Response()
 
 
@@ -118,12 +134,18 @@ def event_of(query: QueryParams) -> str:
 
 
 async def _read(request: Request, services: Services, source: str, node: str) -> bytes:
-    """The body, if it can be taken; counted where it cannot, since its items are lost.
-
-    One that is not the gzip that it says is taken as it came: what is no array is kept, as rejected.
-    """
+    """The body as it came; counted where it cannot be taken, since what it holds is lost."""
     try:
-        return await bodies.read(request, services.settings.max_body_bytes, TOO_LARGE)
+        return await bodies.as_it_came(request, services.settings.max_body_bytes, TOO_LARGE)
+    except bodies.TooLarge:
+        services.counters.refused.labels(source, node, "too_large").inc()
+        raise
+
+
+async def _decoded(request: Request, services: Services, source: str, node: str, raw: bytes) -> bytes:
+    """The same decoded. One that is not the gzip that it says is taken as it came: it is kept, as rejected."""
+    try:
+        return await bodies.decoded(request, raw, services.settings.max_body_bytes, TOO_LARGE)
     except bodies.Undecodable as odd:
         return odd.body
     except bodies.TooLarge:

@@ -9,11 +9,11 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
-from ledger.domain.instants import of_datetime, to_text
+from ledger.domain.instants import from_datetime, to_text
 from ledger.domain.observation import Instant
 from ledger.http.problems import invalid
-from projections import history
-from projections.shown import Made
+from projections.models.shown import AnswerPoint
+from projections.queries import history
 
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -61,24 +61,24 @@ class When(BaseModel):
         return self.at is not None
 
 
-def moment_of(connection: Connection[TupleRow], when: When, now: Instant) -> Made:
+def resolve_point(connection: Connection[TupleRow], when: When, now: Instant) -> AnswerPoint:
     """The instant asked about, and the position up to which the ledger is known. Raises the problem that names it."""
     assert when.at is not None
     head = history.head(connection)
     # The clock of the instance that answered before, or the database's, may be ahead of ours.
     latest = max(now, head.recorded_at)
-    at = of_datetime(when.at)
+    at = from_datetime(when.at)
     if at > latest:
         raise invalid("at", f"in the future: it is {to_text(latest)}")
     if when.position is not None:
         if when.position > head.position:
             raise invalid("position", f"beyond the head of the ledger, which is {head.position}")
-        return Made(at, when.position)
+        return AnswerPoint(at, when.position)
     if when.known_at is None:
-        return Made(at, head.position)
-    known_at = of_datetime(when.known_at)
+        return AnswerPoint(at, head.position)
+    known_at = from_datetime(when.known_at)
     if known_at < at:
         raise invalid("known_at", "before 'at': nobody can have known then what was to come")
     if known_at > latest:
         raise invalid("known_at", f"in the future: it is {to_text(latest)}")
-    return Made(at, history.position_at(connection, known_at))
+    return AnswerPoint(at, history.position_at(connection, known_at))

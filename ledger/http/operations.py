@@ -1,7 +1,7 @@
 """The routes for those who run the service: health, metrics, sources."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,21 +11,22 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.domain.instants import of_datetime, optional, to_text
+from ledger.domain.instants import from_datetime, optional, to_text
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.http import projections, schemas
+from ledger.http import projections, schemas, source_reasons
 from ledger.http.auth import require
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
-from ledger.http.state import Services, services_of
+from ledger.http.state import Services, get_services
 from ledger.settings import SourceSettings
 from ledger.store.ledger import Ledger
-from projections import node_health, sources
-from projections.sources import SourceUnreadable
+from ledger.store.preflight import SKEW_SECONDS, skew_in_words
+from ledger.working_state import node_health, sources
+from ledger.working_state.sources import SourceUnreadable
 
 READY_SECONDS = 2.0
 
@@ -39,51 +40,67 @@ router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))]
 
 
 @health.get("/health/live", summary="Does the process run?")
-async def live() -> dict[str, str]:
-    """200 as long as the process answers."""
-    return {"status": "live"}
+async def live(request: Request) -> dict[str, str]:
+    """200 as long as the process answers. `ledger`: which one it serves, for whoever is to share its port."""
+    services = get_services(request)
+    return {"status": "live", "instance": services.instance, "ledger": services.ledger_id}
 
 
 @health.get(
     "/health/ready",
     summary="Can it take webhooks and answer?",
     responses={
-        503: {"description": "PostgreSQL does not answer, a source's state cannot be read, or the service is stopping"}
+        503: {
+            "description": "PostgreSQL does not answer or takes no writes, a source's state cannot be read, the "
+            "instance can neither lead reconciliation nor see that another does, or the service is stopping"
+        }
     },
 )
 async def ready(request: Request) -> dict[str, Any]:
-    """200 while the database answers, the writer runs and every source's webhooks can be judged.
+    """200 while the database answers and takes writes, the writer runs and every source's webhooks can be judged.
 
     `head` is the ledger's last position. Where a source's stream holds an event, or was left in a state, that this
     version cannot read, the answer names it and the way out; who is online is answered all the same.
-    A projection that lags or has stopped is shown, and makes no instance unready.
+    A projection that lags or has stopped is shown, and makes no instance unready. `ledger` says which one this is and,
+    where its database once lacked commits that were known, as after a fail-over, when it `went_back` and how far.
+    `database_clock_offset_seconds` is by how much the database's clock is ahead of this machine's, at least; more than
+    a second is among the `warnings`.
     """
-    services = services_of(request)
+    services = get_services(request)
     if not services.writer.is_alive():
         raise Problem(503, "the writer has stopped")
     missing = "PostgreSQL did not answer"
     try:
         async with asyncio.timeout(READY_SECONDS):
             found = await projections.read(services)
+            offset = await services.database.look()
             missing = "the sources' streams were not read to their ends"
             await asyncio.to_thread(services.streams.check)
     except TimeoutError as error:
         raise StoreUnavailable(f"{missing} within {READY_SECONDS:g} s") from error
     head, shown = found[0].head, projections.views(found)
-    return {"status": "ready", "instance": services.instance, "head": head, "projections": shown}
+    return {
+        "status": "ready",
+        "instance": services.instance,
+        "head": head,
+        "projections": shown,
+        "ledger": await projections.identity_view(services),
+        "database_clock_offset_seconds": round(offset, 3),
+        "warnings": [skew_in_words(offset)] if abs(offset) > SKEW_SECONDS else [],
+    }
 
 
 async def metrics(request: Request) -> Response:
     """What this instance counts, in Prometheus' text format."""
-    await projections.measure(services_of(request))
-    return Response(services_of(request).counters.exposition(), media_type=CONTENT_TYPE_LATEST)
+    await projections.measure(get_services(request))
+    return Response(get_services(request).counters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/sources", summary="The sources and their nodes", response_model=schemas.SourceItems)
 def list_sources(request: Request) -> Response:
     """Each source of the settings as the ledger has it, how its query APIs fare, and what this instance counted."""
     refuse_parameters(request)
-    services = services_of(request)
+    services = get_services(request)
     with services.ledger.connection() as connection:
         found = [
             SourceView(
@@ -113,7 +130,7 @@ def _as_far_as_known(state: SourceState, settings: SourceSettings) -> SourceStat
     """A state that could not be read to its end, with the nodes of the settings where it has none."""
     if state.node_profiles:
         return state
-    profiles = {node.name: settings.profile_of(node) for node in settings.nodes}
+    profiles = {node.name: settings.profile_for(node) for node in settings.nodes}
     return msgspec.structs.replace(state, profile=settings.profile, node_profiles=profiles)
 
 
@@ -134,6 +151,7 @@ class SourceView:
         self._unreadable = state if isinstance(state, SourceUnreadable) else None
         self._state = _as_far_as_known(state.state, settings) if isinstance(state, SourceUnreadable) else state
         self._noted = noted.get("", {})
+        self._looks: Json = self._noted.get("looks") or {}
         self._asked = [node.name for node in settings.nodes if node.api_url]
         self._apis = {name: noted[name] for name in self._asked if name in noted}
 
@@ -151,6 +169,7 @@ class SourceView:
             "webhooks_silent": self._webhooks_are_silent,
             "last_good_poll_at": self._noted.get("last_good_poll_at"),
             "leader": self._noted.get("leader"),
+            "looks": self._looks or None,
             "dark_since": optional(state.dark_since),
             "breaker": {"open": state.breaker_until is not None, "until": optional(state.breaker_until)},
             "open_runs": [
@@ -181,7 +200,7 @@ class SourceView:
                 "configured": name in self._asked,
                 "health": None if api is None else {field: api.get(field) for field in schemas.ApiHealth.model_fields},
             },
-            "since_start": self._services.counters.of_node(self._state.name, name),
+            "since_start": self._services.counters.for_node(self._state.name, name),
         }
 
     def _health(self) -> str:
@@ -213,6 +232,9 @@ class SourceView:
             )
         if self._webhooks_are_silent:
             yield "webhooks have stopped while queries answer: look at the webhook's address and secret on the nodes"
+        yield from source_reasons.never_posted(state, self._looks)
+        yield from source_reasons.refused(state, self._refusals(), self._services.clock.now())
+        yield from source_reasons.unconfirmed(state, self._looks)
         for name, words in self._noted.get("profile_mismatches", {}).items():
             profile = state.node_profiles.get(name)
             if profile is not None:
@@ -222,12 +244,18 @@ class SourceView:
         for name in state.retired:
             yield f"{name}: no longer configured; its sessions are still to be ended"
 
+    def _refusals(self) -> Iterable[source_reasons.Refused]:
+        """The webhooks of this source that this instance has refused, where it keeps count of them by node."""
+        kept = getattr(self._services, "refusals", None)
+        found: Iterable[source_reasons.Refused] = () if kept is None else kept.of_source(self._state.name)
+        return found
+
     def _unled(self) -> str | None:
         """Whether the leading instance is missing: it notes every second how it fares."""
         noted_at = self._noted.get("noted_at")
         if noted_at is None:
             return "reconciliation has not begun yet"
-        ago = (self._services.clock.now() - of_datetime(datetime.fromisoformat(noted_at))) / SECOND
+        ago = (self._services.clock.now() - from_datetime(datetime.fromisoformat(noted_at))) / SECOND
         return f"no instance has reconciled since {noted_at}" if ago > LED_SECONDS else None
 
     def _reasons_of(self, name: str) -> Iterator[str]:

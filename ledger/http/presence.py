@@ -12,16 +12,16 @@ from fastapi.concurrency import run_in_threadpool
 from ledger.domain.instants import to_text
 from ledger.http import questions, schemas
 from ledger.http.auth import require
-from ledger.http.instants import When, moment_of
+from ledger.http.instants import When, resolve_point
 from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import invalid
-from ledger.http.state import Services, services_of
+from ledger.http.state import Services, get_services
 from ledger.http.uid import Storable, Uid
-from projections import listing, past
-from projections.current import can_be_stored
-from projections.reader import Read
-from projections.shown import as_of
-from projections.switch import ONE_MOMENT
+from projections.engine.switch import ONE_MOMENT
+from projections.models.current import can_be_stored
+from projections.models.shown import as_of
+from projections.queries import listing, past
+from projections.queries.reader import Read
 
 router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=schemas.PROBLEMS)
 
@@ -51,7 +51,7 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     With `at`, what it was at that instant, as is known now, or was known at `known_at` or `position`. The `at` and the
     `position` of an answer's `as_of` give the same answer for ever.
     """
-    services = services_of(request)
+    services = get_services(request)
     if when.is_past:
         read = await _past(services, [uid], when)
         made, [body] = read.made, read.bodies
@@ -69,12 +69,12 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     summary="Which of these users are online?",
     response_model=schemas.PresenceItems,
     responses=questions.REFUSED | schemas.refused(schemas.MOMENT, "the body is not JSON in UTF-8"),
-    openapi_extra=questions.body_of(questions.UidQuery),
+    openapi_extra=questions.body_schema(questions.UidQuery),
 )
 async def query_presences(request: Request) -> Response:
     """The presences of up to 10,000 users in the order asked, all of one snapshot; of the past as for a single user."""
     refuse_parameters(request)
-    services = services_of(request)
+    services = get_services(request)
     query = await questions.take(questions.UidQuery, request, questions.UIDS_BYTES, "ask about fewer users")
     if query is None:
         raise invalid("body", 'name the users as in {"uids": ["u100"]}')
@@ -90,7 +90,7 @@ async def query_presences(request: Request) -> Response:
 )
 async def list_presences(request: Request, query: Annotated[PresenceFilter, Query()]) -> Response:
     """Users in the order of their uids. A page may hold fewer than `limit` while `next` goes on."""
-    services = services_of(request)
+    services = get_services(request)
     wanted = listing.Filter(query.status, query.device_flag, query.source)
     after = from_cursor(query.after)
     if after is not None and not can_be_stored(after):
@@ -104,7 +104,7 @@ async def list_presences(request: Request, query: Annotated[PresenceFilter, Quer
 async def summarise(request: Request) -> Response:
     """How many users are in each status, and devices online by device flag, source and node; counted now."""
     refuse_parameters(request)
-    services = services_of(request)
+    services = get_services(request)
     counts = await services.reader.summary()
     made = {"at": to_text(counts.made.at), "position": counts.made.position}
     return Response(_encode({**counts.as_dict(), "as_of": made}), media_type="application/json")
@@ -116,7 +116,7 @@ async def _past(services: Services, uids: Sequence[str], when: When) -> Read:
     def read() -> Read:
         with services.past, services.ledger.connection() as connection, connection.transaction():
             connection.execute(ONE_MOMENT.format("snapshots, drifts"), prepare=False)
-            made = moment_of(connection, when, services.clock.now())
+            made = resolve_point(connection, when, services.clock.now())
             return past.read(connection, services.ledger.events_mapper, uids, made, services.rule_folds)
 
     return await run_in_threadpool(read)

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http.outages import Outages
 from ledger.text import shortened
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 log = structlog.get_logger()
 
@@ -132,10 +132,10 @@ def _http(_: Request, error: Exception) -> JSONResponse:
 def _ledger(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, LedgerError)
     outages: Outages = request.app.state.services.outages
-    return of_ledger(error, outages, request.url.path)
+    return from_ledger_error(error, outages, request.url.path)
 
 
-def of_ledger(error: LedgerError, outages: Outages, path: str) -> JSONResponse:
+def from_ledger_error(error: LedgerError, outages: Outages, path: str) -> JSONResponse:
     """503 where it is worth to try again: the store is away, or a newer version has to be run; else 500."""
     if isinstance(error, StoreUnavailable):
         outages.of_path(path).met(str(error))

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from ledger.domain.instants import from_datetime, to_text
 from ledger.errors import StoreUnavailable
 from ledger.http.state import Services
+from ledger.store import identity
+from ledger.store.identity import Identity
 from ledger.store.ledger import translated
-from projections import checkpoints
-from projections.checkpoints import Checkpoint
+from projections.engine import checkpoints
+from projections.engine.checkpoints import Checkpoint
 
 GAUGE_SECONDS = 1.0
 """Metrics are answered without these figures where the database takes longer."""
@@ -19,12 +22,30 @@ async def read(services: Services) -> list[Checkpoint]:
     with translated():
         async with services.pool.connection() as connection:
             rows = await (await connection.execute(checkpoints.READ)).fetchall()
-    return checkpoints.all_of(rows)
+    return checkpoints.from_rows(rows)
 
 
 def views(found: Sequence[Checkpoint]) -> dict[str, Any]:
     """As health shows them: a projection that lags or has stopped makes no instance unready."""
     return {each.name: {"state": each.state, "lag": each.lag} for each in found}
+
+
+async def identity_view(services: Services) -> dict[str, Any]:
+    """Which ledger this is and whether it went back, as health shows it. Raises StoreUnavailable."""
+    with translated():
+        async with services.pool.connection() as connection:
+            row = await (await connection.execute(identity.READ)).fetchone()
+    assert row is not None
+    found = Identity(*row)
+    back = None
+    if found.went_back_at is not None:
+        back = {
+            "at": to_text(from_datetime(found.went_back_at)),
+            "from": found.went_back_from,
+            "to": found.went_back_to,
+            "being_checked": found.suspect_after is not None,
+        }
+    return {"id": found.ledger, "epoch": found.epoch, "went_back": back}
 
 
 async def measure(services: Services) -> None:

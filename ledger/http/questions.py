@@ -10,13 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ledger.domain.observation import MAX_UID_BYTES
-from ledger.domain.reconciled import Tier
+from ledger.domain.reconciliation_events import Tier
 from ledger.http import bodies, schemas
 from ledger.http.instants import AT_POSITION, Position, When
 from ledger.http.problems import invalid
-from ledger.http.state import services_of
+from ledger.http.state import get_services
 from ledger.text import shortened
-from projections.current import can_be_stored
+from projections.models.current import can_be_stored
 
 MAX_UIDS = 10_000
 
@@ -102,7 +102,7 @@ async def take(model: type[Model], request: Request, bound: int, way_out: str) -
 
     Large bodies are read a few at a time, since whoever has a key may send many of them at once.
     """
-    services = services_of(request)
+    services = get_services(request)
     bound = min(bound, services.settings.max_body_bytes)
     body = await bodies.read(request, bound, way_out, services.large_bodies)
     return parse(model, body) if body.strip() else None
@@ -153,7 +153,7 @@ def _located(message: str) -> tuple[str, str]:
     return field, shortened(fault, LONGEST_SCALAR)
 
 
-def body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+def body_schema(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """What `parse` reads, as a route's `openapi_extra`."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": required, "content": content}}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import sources
+from ledger.working_state import sources
 
 WAIT_SECONDS = 2.0
 
@@ -17,6 +17,7 @@ class Streams:
     def __init__(self, ledger: Ledger, names: Iterable[str]) -> None:
         self._ledger = ledger
         self._states: dict[str, SourceState | None] = dict.fromkeys(names)
+        self._lineage = ledger.lineage
         self._reading = threading.Lock()
 
     def check(self) -> None:
@@ -24,7 +25,10 @@ class Streams:
         if not self._reading.acquire(timeout=WAIT_SECONDS):
             raise StoreUnavailable("the sources' streams are still being read")
         try:
-            with self._ledger.connection() as connection:
+            if self._lineage != (lineage := self._ledger.lineage):
+                self._states = dict.fromkeys(self._states)
+                self._lineage = lineage
+            with self._ledger.reading() as connection:
                 for name, state in self._states.items():
                     self._states[name] = sources.bring_up_to_date(connection, self._ledger, name, state)
         finally:

@@ -7,12 +7,12 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ledger.domain.reconciled import Attribution, DriftKind, Outcome, Tier
+from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, Tier
 from ledger.http import questions, schemas
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, from_cursor, number_from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import Problem, invalid
-from ledger.http.state import Services, services_of
+from ledger.http.state import Services, get_services
 from ledger.http.uid import Storable, Uid
 from ledger.reconcile.requests import request_run, set_tier
 from ledger.settings import SourceSettings
@@ -20,9 +20,10 @@ from ledger.store import api_keys
 from ledger.store.api_keys import key_hash
 from ledger.store.ledger import translated
 from ledger.store.mapper import source_stream
-from projections import drifts, runs
-from projections.current import can_be_stored
-from projections.drifts import DriftFilter
+from ledger.working_state import runs
+from projections.models import drifts
+from projections.models.current import can_be_stored
+from projections.models.drifts import DriftFilter
 
 record = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 orders = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("admin"))], responses=schemas.PROBLEMS)
@@ -51,7 +52,7 @@ class DriftQuery(Page):
 )
 def source_runs(request: Request, source: str, query: Annotated[Page, Query()]) -> Response:
     """Every run in the order of their begin, also of a source that the settings no longer name."""
-    services = services_of(request)
+    services = get_services(request)
     after = number_from_cursor(query.after) or 0
     if not _is_known(services, source):
         raise Problem(404, NO_SOURCE)
@@ -70,7 +71,7 @@ def source_runs(request: Request, source: str, query: Annotated[Page, Query()]) 
 def one_run(request: Request, run: str) -> Response:
     """The run as it stands: while it is `running`, its counts are those of a moment ago."""
     refuse_parameters(request)
-    return _json(_run(services_of(request), run))
+    return _json(_run(get_services(request), run))
 
 
 @record.get(
@@ -85,7 +86,7 @@ def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Resp
     after = _place(query.after)
     found: list[drifts.Drift] = []
     if all(value is None or can_be_stored(value) for value in wanted):
-        with services_of(request).ledger.connection() as connection:
+        with get_services(request).ledger.connection() as connection:
             found = drifts.page(connection, wanted, after, query.limit)
     following = to_cursor(f"{found[-1].position}.{found[-1].uid}") if len(found) == query.limit else None
     return _json({"items": [drift.as_dict() for drift in found], "next": following})
@@ -103,7 +104,7 @@ def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Resp
         **questions.REFUSED,
         **schemas.refused(schemas.UID, "the body is not JSON in UTF-8"),
     },
-    openapi_extra=questions.body_of(questions.RunQuery, required=False),
+    openapi_extra=questions.body_schema(questions.RunQuery, required=False),
 )
 async def reconcile(request: Request, source: str) -> Response:
     """A run over these users, or without a body over everybody; whoever leads the reconciliation makes it.
@@ -111,7 +112,7 @@ async def reconcile(request: Request, source: str) -> Response:
     A user whom nobody knows is looked at like any other. The answer is the run as it begins.
     """
     refuse_parameters(request)
-    services = services_of(request)
+    services = get_services(request)
     configured = next((each for each in services.settings.sources if each.name == source), None)
     if configured is None:
         raise Problem(404, NO_SOURCE)
@@ -128,7 +129,7 @@ async def reconcile(request: Request, source: str) -> Response:
     summary="How soon a user is looked at again",
     response_model=schemas.TierBody,
     responses=questions.REFUSED | schemas.refused(schemas.UID, "the body is not JSON in UTF-8"),
-    openapi_extra=questions.body_of(questions.TierQuery),
+    openapi_extra=questions.body_schema(questions.TierQuery),
 )
 async def put_tier(request: Request, uid: Uid) -> Response:
     """An event of the user, who need not have been observed; `null` leaves it to the rules again."""
@@ -136,7 +137,7 @@ async def put_tier(request: Request, uid: Uid) -> Response:
     problem = questions.uid_problem(uid)
     if problem is not None:
         raise invalid("uid", problem)
-    services = services_of(request)
+    services = get_services(request)
     asked = await questions.take(questions.TierQuery, request, questions.SMALL_BYTES, "a tier is a word")
     if asked is None:
         raise invalid("body", 'name the tier as in {"tier": "vip"}')

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ledger.domain.reconciled import Attribution, DriftKind, Outcome, RunScope, Tier
+from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, RunScope, Tier
 
 StatusName = Literal["online", "offline", "unknown"]
 Health = Literal["good", "degraded", "dark", "unreconciled"]
@@ -220,6 +220,31 @@ class OpenRunBody(BaseModel):
     users: int | None
 
 
+class AllConnectionsBody(BaseModel):
+    """The last look at all connections of all nodes: `calls` of `budget_calls`, one a node; `connections` found.
+
+    `contradicted` are those that nodes list though an offline has closed them. `seconds` is what the nodes took.
+    """
+
+    at_least_every_seconds: float
+    asked_at: str | None
+    calls: int
+    connections: int
+    contradicted: int
+    seconds: float
+
+
+class LooksBody(BaseModel):
+    """How users are looked at now: `route` null while nothing would be believed; `because` in words.
+
+    `all_connections` is null where not all nodes can be asked for theirs.
+    """
+
+    route: Literal["POST /user/onlinestatus", "GET /connz"] | None
+    because: str
+    all_connections: AllConnectionsBody | None
+
+
 class SourceBody(BaseModel):
     """A source as the ledger has it; `since_start` is what this instance counted.
 
@@ -237,6 +262,7 @@ class SourceBody(BaseModel):
     webhooks_silent: bool
     last_good_poll_at: str | None
     leader: str | None
+    looks: LooksBody | None
     dark_since: str | None
     breaker: BreakerBody
     open_runs: list[OpenRunBody]

@@ -11,6 +11,8 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.http.counters import Counters
+from ledger.http.database import Database
+from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
 from ledger.http.readiness import Streams
 from ledger.http.refusals import Refusals
@@ -20,8 +22,8 @@ from ledger.ingest.writer import Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
-from projections.reader import PresenceReader
-from projections.rule_folds import RuleFolds
+from projections.queries.reader import PresenceReader
+from projections.queries.rule_folds import RuleFolds
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Services:
 
     settings: Settings
     instance: str
+    ledger_id: str
+    """Whose requests may come to this port: those of all instances of this ledger."""
     ledger: Ledger
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
     reader: PresenceReader
@@ -41,10 +45,12 @@ class Services:
     writer: Writer
     reconciliation: Reconciliation
     streams: Streams
+    database: Database
     clock: Clock
     large_bodies: Semaphore
     """Lets so many large questions be read at once."""
     counters: Counters
+    forwarding: Forwarding
     refusals: Refusals
     outages: Outages
     hook_secrets: Mapping[tuple[str, str], Sequence[str]]
@@ -53,7 +59,7 @@ class Services:
     """Random ones, to compare with where a path's names are unknown."""
 
 
-def services_of(request: Request) -> Services:
+def get_services(request: Request) -> Services:
     """The services of the app that a request came to."""
     services: Services = request.app.state.services
     return services

@@ -10,11 +10,11 @@ from ledger.http import schemas, story_schemas
 from ledger.http.audit import EventFilter
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, number_from_cursor
-from ledger.http.state import Services, services_of
+from ledger.http.state import Services, get_services
 from ledger.http.uid import Storable, Uid
 from ledger.store.ledger import translated
-from projections import sessions, timeline
-from projections.current import can_be_stored
+from projections.models import sessions, timeline
+from projections.models.current import can_be_stored
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
 
@@ -45,7 +45,7 @@ async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter
     In the order of their first events. With `from` and `to`, what was recorded between them, and what reaches into it.
     """
     query.refuse_backwards()
-    services = services_of(request)
+    services = get_services(request)
     wanted = timeline.Wanted(number_from_cursor(query.after), query.limit, query.order == "desc", query.from_, query.to)
     with translated():
         async with services.pool.connection() as connection:
@@ -65,7 +65,7 @@ async def user_sessions(request: Request, uid: Uid, query: Annotated[SessionFilt
 
     In the order of the events that told of them first.
     """
-    services = services_of(request)
+    services = get_services(request)
     wanted = sessions.Wanted(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
     with translated():
         async with services.pool.connection() as connection:

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from ledger.domain.events import Verdict
-from ledger.domain.reconciled import Attribution, DriftKind, Outcome, Tier
+from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, Tier
 from ledger.http.schemas import AsOfBody, StatusName
-from projections.session_bounds import Sure
+from projections.models.session_bounds import Sure
 
 
 class SessionName(BaseModel):
@@ -50,6 +50,7 @@ class ChangeEntry(_OfEvent):
     withdrawn_elsewhere: int = 0
     resumes: str | None = None
     suspect: str | None = None
+    unbelieved: int = 0
 
 
 class CorrectionEntry(_OfEvent):
@@ -70,6 +71,7 @@ class CorrectionEntry(_OfEvent):
     opened: list[SessionName] = []
     closed: list[SessionName] = []
     located: list[SessionName] = []
+    resumes: str | None = None
 
 
 class SweepEntry(_OfEvent):

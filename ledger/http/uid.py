@@ -6,7 +6,7 @@ from fastapi import Path
 from pydantic import AfterValidator
 from starlette.convertors import Convertor, register_url_convertor
 
-from projections.current import can_be_stored
+from projections.models.current import can_be_stored
 
 
 def _storable(name: str) -> str:

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import SessionId
-from ledger.domain.history import Event
-from ledger.domain.instants import of_datetime, to_text
-from ledger.domain.reconciled import Finding, Located, OpenedSession, RunCounts
+from ledger.domain.instants import from_datetime, to_text
+from ledger.domain.reconciliation_events import Finding, Located, OpenedSession, RunCounts
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX
 from ledger.store.recorder import StoredRow
 
@@ -24,7 +24,7 @@ def event_view(row: StoredRow, event: Event) -> dict[str, Any]:
         place["source"] = row.stream.removeprefix(SOURCE_PREFIX)
     place["version"] = row.version
     place["kind"] = row.kind.partition(".")[0]
-    place["recorded_at"] = to_text(of_datetime(row.recorded_at))
+    place["recorded_at"] = to_text(from_datetime(row.recorded_at))
     fields = _fields(event)
     return place | {name: value for name, value in fields.items() if name not in place}
 

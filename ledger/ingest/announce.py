@@ -6,6 +6,9 @@ A source whose stream cannot be read cannot be told of either, and keeps nobody 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
 from ledger.domain.events import Configured, ServiceStarted, ServiceStopped
 from ledger.domain.observation import Instant
 from ledger.domain.policy import RULES_VERSION, Policy
@@ -13,8 +16,8 @@ from ledger.domain.profile import Profile
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger
-from ledger.store.mapper import Recorded
-from projections.sources import SourceUnreadable
+from ledger.store.mapper import Recorded, source_stream
+from ledger.working_state.sources import SourceUnreadable
 
 
 class Configuration(NamedTuple):
@@ -35,20 +38,26 @@ def announce_start(
 ) -> dict[str, SourceUnreadable]:
     """Record the start in each source's stream, and its configuration where that or the rules are not the newest.
 
-    It was at `started_at` where it is told late. -> why it is not on record, by source. Raises StoreUnavailable.
+    What is on record is not recorded again, so that it may be told once more where the ledger went back. It was at
+    `started_at` where it is told late. -> why it is not on record, by source. Raises StoreUnavailable.
     """
+    told: set[str] = set()
+
+    def read(connection: Connection[TupleRow]) -> None:
+        told.update(ledger.events_recorder.streams_with_start(instance, connection))
 
     def events(draft: Draft, name: str) -> Iterator[Recorded]:
         source, wanted = draft.source(name), configurations[name]
         known = Configuration(source.policy, source.profile, source.node_profiles)
         is_news = source.version == 0 or (known, source.rules_version) != (wanted, RULES_VERSION)
         started = at if started_at is None else started_at
-        yield draft.append_to_source(name, ServiceStarted(at=started, instance=instance, software_version=version))
+        if source_stream(name) not in told:
+            yield draft.append_to_source(name, ServiceStarted(at=started, instance=instance, software_version=version))
         if is_news:
             event = Configured(at=at, instance=instance, rules_version=RULES_VERSION, **wanted._asdict())
             yield draft.append_to_source(name, event)
 
-    return _append_to_each(ledger, configurations, events)
+    return _append_to_each(ledger, configurations, events, read)
 
 
 def announce_stop(ledger: Ledger, instance: str, names: Iterable[str], at: Instant) -> dict[str, SourceUnreadable]:
@@ -61,7 +70,10 @@ def announce_stop(ledger: Ledger, instance: str, names: Iterable[str], at: Insta
 
 
 def _append_to_each(
-    ledger: Ledger, names: Iterable[str], events_of: Callable[[Draft, str], Iterator[Recorded]]
+    ledger: Ledger,
+    names: Iterable[str],
+    events_of: Callable[[Draft, str], Iterator[Recorded]],
+    read: Callable[[Connection[TupleRow]], None] | None = None,
 ) -> dict[str, SourceUnreadable]:
     """Append to the streams of all that can be read, in one commit -> those that cannot."""
     readable, unreadable = list(names), dict[str, SourceUnreadable]()
@@ -72,7 +84,7 @@ def _append_to_each(
 
     while True:
         try:
-            append(ledger, dict.fromkeys(readable), (), events)
+            append(ledger, dict.fromkeys(readable), (), events, read=read)
         except SourceUnreadable as error:
             unreadable[error.source] = error
             readable.remove(error.source)

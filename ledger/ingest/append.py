@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from ledger.domain.history import Event
+from ledger.domain.event_types import Event
 from ledger.domain.source import SourceState
+from ledger.errors import LedgerWentBack
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
 from ledger.store.rows import Rows
-from projections import current, sources
+from ledger.working_state import sources
+from projections.models import current
 
 
 class Appended(NamedTuple):
@@ -30,16 +32,19 @@ def append(
     also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None = None,
     read: Callable[[Connection[TupleRow]], None] | None = None,
     *,
-    patiently: bool = False,
+    patient: bool = False,
+    lineage: int | None = None,
 ) -> Appended:
     """Append the events that `decide` draws from the states of these sources and users, read under the lock.
 
     `known` gives states to go on from, where there are any; `read` reads what else `decide` is to know as of then.
-    `also` writes what belongs into the same transaction; it is called where there are no events, too. `patiently`:
-    the lock is waited for longer. Raises StoreUnavailable and SourceUnreadable; nothing is appended then, as far as can
-    be known.
+    `also` writes what belongs into the same transaction; it is called where there are no events, too. `patient`:
+    the lock is waited for longer. `lineage`: of the ledger that what is given was learnt of. Raises LedgerWentBack
+    where it is another one by now, StoreUnavailable, SourceUnreadable; nothing is appended then, as far as is known.
     """
-    with translated(), ledger.events_recorder.commit(patiently=patiently) as commit:
+    with translated(), ledger.events_recorder.commit(patient=patient) as commit:
+        if lineage not in (None, commit.lineage):
+            raise LedgerWentBack
         states = {
             name: sources.bring_up_to_date(commit.connection, ledger, name, state) for name, state in known.items()
         }
@@ -57,9 +62,9 @@ def append(
                 rules_position[recorded.originator_id.removeprefix(SOURCE_PREFIX)] = draft.head
         if events:
             commit.append(rows.pack())
-            current.write(commit.cursor, list(current.rows_of(draft.presences.values())))
+            current.write(commit.cursor, list(current.to_rows(draft.presences.values())))
             due = [
-                sources.row_of(draft.source(name), rules_position[name])
+                sources.to_row(draft.source(name), rules_position[name])
                 for name, state in states.items()
                 if rules_position[name] or sources.snapshot_is_due(state, draft.source(name))
             ]

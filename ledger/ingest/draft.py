@@ -5,16 +5,18 @@ The functions here are the whole of what ingest decides; the live writer and the
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from ledger.domain.decide import Look, decide
-from ledger.domain.events import BodyRejected, DeliveryReceived, ItemRejected
+from ledger.domain.event_types import SourceEvent, UserEvent
+from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.domain.evolve import evolve
-from ledger.domain.history import SourceEvent, UserEvent
 from ledger.domain.observation import Claim, Instant, Malformed, Observation
 from ledger.domain.presence import Presence
 from ledger.domain.source import Delivery, SourceState, decide_delivery, evolve_source
-from ledger.sources.wukongim.payload import Element, NotAnArray, keep_body, keep_text, parse_body
+from ledger.ingest.rejected import firsts_of, item_rejected
+from ledger.sources.wukongim.payload import Element, NotAnArray, keep_body, parse_body
 from ledger.store.mapper import Recorded, source_stream, user_stream
 
 
@@ -84,17 +86,23 @@ class Draft:
         return self.presences.get(uid) or self._base_presences.get(uid) or Presence(uid)
 
     def add(self, webhook: Webhook) -> Iterator[Recorded]:
-        """The events of one webhook: its delivery first, then one event an element, in their order."""
-        if isinstance(webhook.elements, NotAnArray):
-            yield self.append_to_source(webhook.source, _body_rejected(webhook, webhook.elements))
+        """The events of one webhook: its delivery first, then those of its elements, in their order."""
+        elements = webhook.elements
+        if isinstance(elements, NotAnArray):
+            yield self.append_to_source(webhook.source, _body_rejected(webhook, elements))
             return
-        received = decide_delivery(self.source(webhook.source), _delivery(webhook, webhook.elements))
+        delivery = _delivery(webhook, elements)
+        firsts = firsts_of(elements, delivery.rejected, self._rejected_bytes)
+        delivery = delivery._replace(following=len(elements) - len(firsts))
+        received = decide_delivery(self.source(webhook.source), delivery)
         yield self.append_to_source(webhook.source, received)
         source = self.source(webhook.source)
         counting = source.counting(webhook.node)
-        for number, element in enumerate(webhook.elements):
+        for number, end in pairwise(chain(firsts, (len(elements),))):
+            element = elements[number]
             if isinstance(element.parsed, Malformed):
-                rejected = _item_rejected(webhook, number, element, element.parsed, self._rejected_bytes)
+                at, told = webhook.received_at, elements[number:end]
+                rejected = item_rejected(webhook.delivery, webhook.node, at, number, told, self._rejected_bytes)
                 yield self.append_to_source(webhook.source, rejected)
                 continue
             presence = self.presence(element.parsed.uid)
@@ -145,21 +153,8 @@ def _observation(webhook: Webhook, number: int, claim: Claim, raw: str, received
         number,
         raw,
         webhook.received_at,
-        received.first_received_at,
-    )
-
-
-def _item_rejected(webhook: Webhook, number: int, element: Element, why: Malformed, bound: int) -> ItemRejected:
-    kept = keep_text(element.raw, bound)
-    return ItemRejected(
-        delivery=webhook.delivery,
-        node=webhook.node,
-        item=number,
-        received_at=webhook.received_at,
-        reason=why.reason,
-        raw=kept.raw,
-        size=kept.size,
-        digest=kept.digest,
+        None if received.anew else received.first_received_at,
+        received.anew,
     )
 
 

@@ -18,7 +18,8 @@ from ledger.ingest.draft import Draft, Webhook
 from ledger.store.mapper import EventMapper, Recorded
 from ledger.store.recorder import Commit
 from ledger.store.rows import PackedRows, Rows
-from projections import current, sources
+from ledger.working_state import sources
+from projections.models import current
 
 PART_ITEMS = 5_000
 
@@ -29,6 +30,8 @@ class States(NamedTuple):
     head: int
     sources: Mapping[str, SourceState]
     presences: Mapping[str, Presence]
+    lineage: int = 0
+    """Of the ledger's: under another one, the same head is another ledger's."""
 
 
 class Part:
@@ -44,7 +47,7 @@ class Part:
         """The users' rows, made by whoever asks first: while PostgreSQL takes the events, somebody has the time."""
         with self._making:
             if self._current_rows is None:
-                self._current_rows = list(current.rows_of(self._presences))
+                self._current_rows = list(current.to_rows(self._presences))
             return self._current_rows
 
 
@@ -68,7 +71,7 @@ def judge(mapper: EventMapper, webhooks: Sequence[Webhook], states: States, reje
     draft = Draft(states.sources, states.presences, states.head, rejected_bytes)
     events = chain.from_iterable(draft.add(webhook) for webhook in webhooks)
     part = _part(mapper, draft, events)
-    after = States(draft.head, {**states.sources, **draft.sources}, draft.presences)
+    after = States(draft.head, {**states.sources, **draft.sources}, draft.presences, states.lineage)
     return Judged(states.head, part, after, _snapshots_due(states.sources, draft.sources), draft.looks)
 
 
@@ -78,11 +81,12 @@ def write_in_parts(
     webhook: Webhook,
     source: SourceState,
     load: Callable[[Sequence[str]], Mapping[str, Presence]],
+    written: Callable[[], None],
     rejected_bytes: int,
 ) -> tuple[States, list[Look]]:
     """Judge and write one large webhook under the lock, the next part being judged while one is written.
 
-    `load` reads users' presences; it is called from another thread.
+    `load` reads users' presences; it is called from another thread. `written` is told of each part.
     """
     presences: dict[str, Presence] = {}
     draft = Draft({source.name: source}, presences, commit.head, rejected_bytes)
@@ -108,8 +112,9 @@ def write_in_parts(
         while (part := upcoming.result()) is not None:
             upcoming = judging.submit(next, judged, None)
             _write_part(commit, part)
+            written()
     _finish(commit, _snapshots_due({source.name: source}, draft.sources))
-    return States(draft.head, draft.sources, {}), draft.looks
+    return States(draft.head, draft.sources, {}, commit.lineage), draft.looks
 
 
 def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> Part:
@@ -134,4 +139,4 @@ def _finish(commit: Commit, snapshots: list[sources.SourceRow]) -> None:
 
 
 def _snapshots_due(before: Mapping[str, SourceState], after: Mapping[str, SourceState]) -> list[sources.SourceRow]:
-    return [sources.row_of(source) for name, source in after.items() if sources.snapshot_is_due(before[name], source)]
+    return [sources.to_row(source) for name, source in after.items() if sources.snapshot_is_due(before[name], source)]

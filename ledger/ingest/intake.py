@@ -4,10 +4,14 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import structlog
 
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
+
+log = structlog.get_logger()
 
 AWAY = "PostgreSQL does not answer"
 
@@ -18,7 +22,9 @@ Body = tuple[str, str, bytes]
 class Ticket:
     """One webhook in flight; every request that brought the same body waits for its `done`."""
 
-    __slots__ = ("body", "delivery", "done", "items", "node", "received_at", "source", "waiters")
+    __slots__ = (
+        "begun_at", "body", "delivery", "done", "items", "let_by", "node", "received_at", "source", "waiters",
+    )  # fmt: skip
 
     def __init__(
         self, delivery: str, source: str, node: str, received_at: Instant, body: bytes, done: asyncio.Future[None]
@@ -32,6 +38,15 @@ class Ticket:
         """An estimate from above, before anybody has parsed it."""
         self.done = done
         self.waiters = 0
+        self.begun_at = 0.0
+        """Of a large one: when the store was first asked to take it."""
+        self.let_by = False
+        """Others have been let by, who came after it."""
+
+    @property
+    def sender(self) -> tuple[str, str]:
+        """Whose it is: its node's deliveries are taken in their order."""
+        return (self.source, self.node)
 
     @property
     def key(self) -> Body:
@@ -41,8 +56,11 @@ class Ticket:
 class Intake:
     """A bounded queue. Where it is full, a request waits for room, which slows its sender down; nothing is dropped.
 
+    Nobody has it for himself: a body that would fill more than half of it counts for half, and is the only such one in
+    it; and one that the writer has to take alone lets by what other nodes have posted since, once.
+
     `submit` runs in the event loop, everything else in the writer's thread. A request gives up after `wait_seconds` in
-    which the writer got nowhere: the store is away, and its sender's own time-out is near.
+    which nothing was committed: the store is away, and its sender's own time-out is near.
     """
 
     def __init__(self, max_items: int, max_bytes: int, wait_seconds: float) -> None:
@@ -57,38 +75,41 @@ class Intake:
         self._in_flight: dict[Body, Ticket] = {}
         self._items = 0
         self._bytes = 0
+        self._in_queue = 0
+        self._large = 0
         self._closed = False
         self._progressed_at = time.monotonic()
         self._why = AWAY
         """Why the last attempt to commit failed, since one succeeded."""
+        self._fails = False
 
     async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> None:
         """Return once the webhook is in the ledger. Raises StoreUnavailable."""
+        deadline = time.monotonic() + self._wait_seconds
         ticket = self._in_flight.get((source, node, body))
         if ticket is None:
             ticket = Ticket(delivery, source, node, received_at, body, self._loop.create_future())
             self._in_flight[ticket.key] = ticket
             ticket.waiters += 1
             try:
-                await self._enter(ticket)
+                await self._enter(ticket, deadline)
             except BaseException:
                 self._leave(ticket)
                 raise
         else:
             ticket.waiters += 1
         try:
-            await self._wait(ticket)
+            await self._wait(ticket, deadline)
         finally:
             ticket.waiters -= 1
 
-    async def _enter(self, ticket: Ticket) -> None:
-        """Queue a ticket once there is room; one larger than the whole queue enters an empty one."""
-        deadline = time.monotonic() + self._wait_seconds
+    async def _enter(self, ticket: Ticket, deadline: float) -> None:
+        """Queue a ticket once there is room."""
         async with self._room:
             while not self._has_room(ticket):
                 left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
                 if left <= 0:
-                    raise StoreUnavailable("the ledger is behind: its queue stayed full")
+                    raise self._given_up("the ledger is behind: its queue stayed full")
                 try:
                     await asyncio.wait_for(self._room.wait(), left)
                 except TimeoutError:
@@ -97,25 +118,48 @@ class Intake:
             if self._closed:
                 raise StoreUnavailable("the service is stopping")
             self._queue.append(ticket)
-            self._items += ticket.items
-            self._bytes += len(ticket.body)
+            self._count(ticket, 1)
             self._filled.notify()
 
     def _has_room(self, ticket: Ticket) -> bool:
-        if self._items == 0:
+        if self._in_queue == 0:
             return True
-        return self._items + ticket.items <= self._max_items and self._bytes + len(ticket.body) <= self._max_bytes
+        if self._is_large(ticket) and self._large:
+            return False
+        items, size = self._weight(ticket)
+        return self._items + items <= self._max_items and self._bytes + size <= self._max_bytes
 
-    async def _wait(self, ticket: Ticket) -> None:
-        deadline = time.monotonic() + self._wait_seconds
+    def _is_large(self, ticket: Ticket) -> bool:
+        return ticket.items > self._max_items // 2 or len(ticket.body) > self._max_bytes // 2
+
+    def _weight(self, ticket: Ticket) -> tuple[int, int]:
+        """-> (items, bytes) of the queue's that a ticket counts for"""
+        return min(ticket.items, self._max_items // 2), min(len(ticket.body), self._max_bytes // 2)
+
+    def _count(self, ticket: Ticket, sign: int) -> None:
+        """A ticket has entered, or is over."""
+        items, size = self._weight(ticket)
+        self._items += sign * items
+        self._bytes += sign * size
+        self._in_queue += sign
+        self._large += sign * self._is_large(ticket)
+
+    async def _wait(self, ticket: Ticket, deadline: float) -> None:
         while True:
-            left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
+            patience = max(self._progressed_at, ticket.begun_at) + self._wait_seconds
+            left = max(deadline, patience) - time.monotonic()
             if left <= 0:
-                raise StoreUnavailable(self._why)
+                raise self._given_up(self._why)
             try:
                 return await asyncio.wait_for(asyncio.shield(ticket.done), left)
             except TimeoutError:
                 continue
+
+    def _given_up(self, why: str) -> StoreUnavailable:
+        """Nothing was committed for so long: an attempt may hang, and have no end that would tell."""
+        error = StoreUnavailable(why)
+        self.failing(error)
+        return error
 
     def _leave(self, ticket: Ticket) -> None:
         """A ticket that never entered: whoever joined it must not wait for ever."""
@@ -130,26 +174,56 @@ class Intake:
         with self._lock:
             while not self._queue and not self._closed:
                 self._filled.wait()
-            taken: list[Ticket] = []
-            items = size = 0
-            while self._queue:
-                ticket = self._queue[0]
-                items += ticket.items
-                size += len(ticket.body)
-                if taken and (items > max_items or size > max_bytes):
-                    break
-                taken.append(self._queue.popleft())
-        self.progressed()
+            taken = self._let_by(max_items, max_bytes)
+            if taken:
+                chosen = set(map(id, taken))
+                self._queue = deque(ticket for ticket in self._queue if id(ticket) not in chosen)
+            else:
+                taken = _up_to(self._queue, max_items, max_bytes)
+                for _ in taken:
+                    self._queue.popleft()
         return taken
 
+    def _let_by(self, max_items: int, max_bytes: int) -> list[Ticket]:
+        """What others have posted while one that is to be taken alone was waiting, if it has not let them by yet."""
+        first = self._queue[0] if self._queue else None
+        if first is None or first.let_by or (first.items <= max_items and len(first.body) <= max_bytes):
+            return []
+        first.let_by = True
+        others = (ticket for ticket in self._queue if ticket.sender != first.sender)
+        small = (ticket for ticket in others if ticket.items <= max_items and len(ticket.body) <= max_bytes)
+        return _up_to(small, max_items, max_bytes)
+
     def progressed(self) -> None:
-        """The writer got on with its work: who waits may wait on."""
+        """PostgreSQL took something: who waits may wait on. What is begun, read or judged is no progress."""
         self._progressed_at = time.monotonic()
+
+    def begun(self, tickets: Sequence[Ticket]) -> None:
+        """Only now PostgreSQL is asked for what took long to parse: who waits for these may wait on, nobody else."""
+        for ticket in tickets:
+            ticket.begun_at = time.monotonic()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why webhooks cannot be committed, None as long as the last attempt did not fail."""
+        return self._why if self._fails else None
+
+    def failing(self, error: Exception) -> None:
+        """An attempt to commit failed."""
+        if not self._fails:
+            log.warning("commits_fail", reason=str(error))
+        self._why, self._fails = str(error), True
+
+    def recovered(self) -> None:
+        """PostgreSQL takes what is written."""
+        if self._fails:
+            log.info("commits_again")
+        self._why, self._fails = AWAY, False
 
     def succeed(self, tickets: Sequence[Ticket]) -> None:
         """The tickets are in the ledger."""
         self.progressed()
-        self._why = AWAY
+        self.recovered()
         self._loop.call_soon_threadsafe(self._finish, list(tickets), None)
 
     def fail(self, tickets: Sequence[Ticket], error: Exception) -> None:
@@ -158,9 +232,10 @@ class Intake:
 
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
         """Those that somebody still waits for after this error; the others are over. After closing, none."""
-        self._why = str(error)
-        wanted = [ticket for ticket in tickets if ticket.waiters and not self._closed]
-        over = [ticket for ticket in tickets if ticket not in wanted]
+        self.failing(error)
+        is_wanted = [ticket.waiters > 0 and not self._closed for ticket in tickets]
+        wanted = [ticket for ticket, wanted in zip(tickets, is_wanted, strict=True) if wanted]
+        over = [ticket for ticket, wanted in zip(tickets, is_wanted, strict=True) if not wanted]
         if over:
             self.fail(over, error)
         return wanted
@@ -174,8 +249,7 @@ class Intake:
     def _finish(self, tickets: list[Ticket], error: Exception | None) -> None:
         for ticket in tickets:
             self._in_flight.pop(ticket.key, None)
-            self._items -= ticket.items
-            self._bytes -= len(ticket.body)
+            self._count(ticket, -1)
             if ticket.done.done():
                 continue
             if error is None:
@@ -188,3 +262,16 @@ class Intake:
     async def _wake(self) -> None:
         async with self._room:
             self._room.notify_all()
+
+
+def _up_to(tickets: Iterable[Ticket], max_items: int, max_bytes: int) -> list[Ticket]:
+    """The first of them, up to the bounds, but one at least."""
+    taken: list[Ticket] = []
+    items = size = 0
+    for ticket in tickets:
+        items += ticket.items
+        size += len(ticket.body)
+        if taken and (items > max_items or size > max_bytes):
+            break
+        taken.append(ticket)
+    return taken

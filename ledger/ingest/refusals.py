@@ -5,7 +5,7 @@ A look reads the source under the commit lock, for which the webhooks of all the
 
 import time
 
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 REMEMBERED_SECONDS = 1.0
 """As long as WuKongIM waits before it sends a refused body again."""

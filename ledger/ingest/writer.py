@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
+import psycopg
 import structlog
+from eventsourcing.persistence import PersistenceError
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
@@ -30,13 +32,14 @@ from ledger.ingest.work import Work
 from ledger.store.ledger import Ledger, translated
 from ledger.store.recorder import Commit
 from ledger.store.rows import STATEMENT_BYTES
-from projections import current, sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
+from projections.models import current
 
 log = structlog.get_logger()
 
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 0.5
+INITIAL_BACKOFF_SECONDS = 0.05
+MAX_BACKOFF_SECONDS = 0.5
 
 
 class Limits(NamedTuple):
@@ -92,7 +95,7 @@ class Writer:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _judge_all(self) -> None:
-        while taken := self._intake.take(self._limits.group_items, STATEMENT_BYTES):
+        while taken := self._take():
             tickets = self._refuse(taken)
             if not tickets:
                 continue
@@ -109,6 +112,16 @@ class Writer:
                 judged.part.current_rows()
         self._handed.put(None)
 
+    def _take(self) -> Sequence[Ticket]:
+        """What is to be judged next, taken no sooner than that can begin: until then others may come before it."""
+        with self._changed:
+            self._changed.wait_for(self._can_judge)
+        return self._intake.take(self._limits.group_items, STATEMENT_BYTES)
+
+    def _can_judge(self) -> bool:
+        """Judging runs ahead of commits, but not of judgements that are still to be made, or made anew."""
+        return all(work.judged is not None for work in self._in_flight)
+
     def _refuse(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         """Refuse what a source posted that could not be read just now -> the others."""
         why = {ticket.source: self._refusals.of(ticket.source) for ticket in tickets}
@@ -123,8 +136,7 @@ class Writer:
         webhooks = [read_webhook(t.delivery, t.source, t.node, t.received_at, t.body, rejected_bytes) for t in tickets]
         work = Work(tickets, webhooks)
         with self._changed:
-            # Judging runs ahead of commits, but not of judgements that are still to be made, or made anew.
-            self._changed.wait_for(lambda: all(w.judged is not None for w in self._in_flight))
+            self._changed.wait_for(self._can_judge)
             ahead = [w.judged for w in self._in_flight if w.judged is not None]
             newest = ahead[-1].states if ahead else self._committed
             generation = self._generation
@@ -132,7 +144,7 @@ class Writer:
         if newest is None or work.names - newest.sources.keys() or self._goes_in_parts(work):
             return work
         try:
-            states = States(newest.head, newest.sources, self._presences(work, ahead))
+            states = States(newest.head, newest.sources, self._presences(work, ahead), newest.lineage)
             judged = judge(self._ledger.events_mapper, webhooks, states, rejected_bytes)
         except Exception:  # noqa: BLE001  (the committing thread meets it again, and answers for it)
             return work
@@ -158,7 +170,7 @@ class Writer:
     def _load(self, uids: Sequence[str]) -> Mapping[str, Presence]:
         if not uids:
             return {}
-        with self._ledger.connection() as connection:
+        with self._ledger.reading() as connection:
             return current.load(connection, uids)
 
     def _reading_beside(self, work: Work) -> AbstractContextManager[Connection[TupleRow] | None]:
@@ -182,7 +194,7 @@ class Writer:
 
         What a source posted whose state cannot be known is refused, and the others' webhooks are committed without it.
         """
-        pause, doubtful = FIRST_PAUSE_SECONDS, False
+        pause, doubtful = INITIAL_BACKOFF_SECONDS, False
         wanted = self._refuse(work.tickets)
         if len(wanted) < len(work.tickets):
             self._forget()
@@ -197,43 +209,57 @@ class Writer:
                 doubtful = True
                 work.drop_unwanted(self._intake.still_wanted(work.tickets, error))
                 time.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                pause = min(pause * 2, MAX_BACKOFF_SECONDS)
                 continue
             except SourceUnreadable as error:
                 refused = [ticket for ticket in work.tickets if ticket.source == error.source]
                 self._intake.fail(refused, error)
-                work.drop_unwanted([ticket for ticket in work.tickets if ticket not in refused])
+                work.drop_unwanted([ticket for ticket in work.tickets if ticket.source != error.source])
                 continue
+            except (psycopg.Error, PersistenceError) as error:
+                self._refused(work, error)
+                return
             self._intake.succeed(work.tickets)
             if looks:
                 self._on_looks(looks)
             return
 
+    def _refused(self, work: Work, error: Exception) -> None:
+        """What PostgreSQL refuses to store for a reason of these webhooks or of the schema: no attempt more would help,
+        and those behind must not wait for it. Their senders are told to try again, as for any trouble of the store."""
+        log.error("group_not_committed", deliveries=[each.delivery for each in work.tickets], exc_info=error)
+        self._forget()
+        refused = StoreUnavailable(f"PostgreSQL refuses what was to be stored: {type(error).__name__}")
+        self._intake.failing(refused)
+        self._intake.fail(work.tickets, refused)
+
     def _attempt(self, work: Work, doubtful: bool) -> Sequence[Look]:
+        if not doubtful and self._goes_in_parts(work):
+            self._intake.begun(work.tickets)
         with self._reading_beside(work) as beside, self._ledger.events_recorder.commit() as commit:
             if doubtful and commit.holds_delivery(work.tickets[0].delivery):
                 return ()
             if beside is not None:
-                states, looks = self._write_in_parts(work.webhooks[0], commit, beside)
+                states, looks = self._write_in_parts(work.webhooks[0], commit, beside, doubtful)
             else:
                 judged = work.judged
-                if judged is None or judged.head_before != commit.head:
+                if judged is None or (judged.head_before, judged.states.lineage) != (commit.head, commit.lineage):
                     judged = self._judge_under_lock(work, commit)
                 judged.write(commit)
                 states, looks = judged.states, judged.looks
         with self._changed:
-            self._committed = States(states.head, states.sources, {})
+            self._committed = States(states.head, states.sources, {}, states.lineage)
             self._known.remember(states.presences)
         return looks
 
     def _judge_under_lock(self, work: Work, commit: Commit) -> Judged:
         """Judge on what the database says, which nobody else can change now; what follows is judged on from here."""
         self._forget()
-        self._intake.progressed()
         states = States(
             commit.head,
             self._sources_now(work.names, commit),
             current.load(commit.connection, list(work.uids())),
+            commit.lineage,
         )
         judged = judge(self._ledger.events_mapper, work.webhooks, states, self._limits.rejected_bytes)
         with self._changed:
@@ -242,22 +268,29 @@ class Writer:
         return judged
 
     def _write_in_parts(
-        self, webhook: Webhook, commit: Commit, beside: Connection[TupleRow]
+        self, webhook: Webhook, commit: Commit, beside: Connection[TupleRow], doubtful: bool
     ) -> tuple[States, list[Look]]:
         def load(uids: Sequence[str]) -> Mapping[str, Presence]:
-            self._intake.progressed()
             return current.load(beside, uids)
+
+        def written() -> None:
+            # At the first attempt alone: a body that is begun again and again gets nowhere.
+            if not doubtful:
+                self._intake.progressed()
 
         source = self._sources_now({webhook.source}, commit)[webhook.source]
         self._forget()
-        return write_in_parts(commit, self._ledger.events_mapper, webhook, source, load, self._limits.rejected_bytes)
+        mapper, rejected_bytes = self._ledger.events_mapper, self._limits.rejected_bytes
+        return write_in_parts(commit, mapper, webhook, source, load, written, rejected_bytes)
 
     def _sources_now(self, names: set[str], commit: Commit) -> dict[str, SourceState]:
         """The sources' states as of the database, read under the lock: what we knew, and what came since.
 
         Raises SourceUnreadable for one of `names`; another that cannot be read is left out, until it is needed.
         """
-        known = {} if self._committed is None else self._committed.sources
+        committed = self._committed
+        # What was known before the ledger went back is nothing to go on from.
+        known = {} if committed is None or committed.lineage != commit.lineage else committed.sources
         found = {}
         for name in names | {name for name in known if self._refusals.of(name) is None}:
             try:

@@ -8,7 +8,7 @@ from ledger.sources.wukongim.answers import Unanswered
 
 log = structlog.get_logger()
 
-AGAIN_SECONDS = 60.0
+RETRY_DELAY_SECONDS = 60.0
 """Trouble that comes and goes says the same no sooner again."""
 
 MOST_REASONS = 10
@@ -32,7 +32,7 @@ class Complaints:
         if unanswered.held_back or unanswered.reason in said or len(said) >= MOST_REASONS:
             return
         before = self._said_at.get((node, route), {})
-        recent = {reason: at for reason, at in before.items() if now - at < AGAIN_SECONDS}
+        recent = {reason: at for reason, at in before.items() if now - at < RETRY_DELAY_SECONDS}
         if unanswered.reason in recent or len(recent) >= MOST_REASONS:
             return
         self._said_at[node, route] = recent | {unanswered.reason: now}

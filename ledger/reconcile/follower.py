@@ -7,29 +7,30 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
-from ledger.domain.drift import is_silenced
-from ledger.domain.events import Status
-from ledger.domain.instants import of_datetime
-from ledger.domain.look import SPACING_SECONDS, due_of
-from ledger.domain.observation import SECOND, Claim, Instant, parse_item
-from ledger.domain.reconciled import TierSet
+from ledger.domain.event_types import UserEvent
+from ledger.domain.heard import Heard, after_event, heard_in
+from ledger.domain.instants import from_datetime
+from ledger.domain.look import Watch
+from ledger.domain.observation import Claim, Instant, parse_item
+from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX, UnreadableEvent
 from ledger.store.recorder import StoredRow
-from projections import looks
-from projections.listing import HEAD
-from projections.looks import Heard
+from ledger.working_state import looks
+from projections.models import current
+from projections.queries.listing import HEAD
 
 log = structlog.get_logger()
 
 PAGE = 2_000
 
 FAR_BEHIND = 200_000
-"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event."""
-
-SPACING = round(SPACING_SECONDS * SECOND)
+"""So many events behind, everybody known is put on the agenda at once instead of being heard of event by event; so they
+are where it was ahead, since the ledger went back."""
 
 
 class _Said(msgspec.Struct, gc=False):
@@ -37,7 +38,6 @@ class _Said(msgspec.Struct, gc=False):
 
     source: str
     received_at: Instant
-    status_after: Status
     node: str
     raw: str
     suspect: str | None = None
@@ -49,8 +49,8 @@ _decode = msgspec.json.Decoder(_Said).decode
 Listen = Callable[[str, str, Claim], None]
 """Hears what a node of a source said of a user, once for each item."""
 
-_Agendas = dict[str, dict[str, Heard]]
-"""What was heard of users, by source."""
+_Users = dict[str, list[Heard]]
+"""What was heard of users, in its order."""
 
 
 class Follower:
@@ -62,81 +62,79 @@ class Follower:
         self._names = set(names)
         self._known_kinds = ledger.events_mapper.known_kinds
         with ledger.connection() as connection:
-            self.position = looks.followed(connection)
+            position = looks.followed(connection)
             row = connection.execute(HEAD).fetchone()
             assert row is not None
             head = row[0]
-            if head - self.position > FAR_BEHIND:
+            if not 0 <= head - position <= FAR_BEHIND:
                 with connection.transaction():
                     looks.add_everybody(connection.cursor())
                     looks.note_followed(connection.cursor(), head)
-                self.position = head
 
     def follow(self, states: Mapping[str, SourceState]) -> bool:
         """Hear the next page of events; False once there is none. `states` gives the policies and profiles."""
-        rows = self._ledger.events_recorder.ledger_rows(after=self.position, limit=PAGE)
-        if not rows:
-            return False
-        heard: _Agendas = {name: {} for name in self._names}
+        with self._ledger.connection() as connection, connection.transaction():
+            # Read where it is noted, not remembered: the database may have been replaced by an older one.
+            after = looks.followed(connection)
+            rows = self._ledger.events_recorder.ledger_rows(after=after, limit=PAGE, connection=connection)
+            if not rows:
+                return False
+            heard, unreadable = self._heard(rows)
+            self._note(connection, heard, states)
+            looks.note_followed(connection.cursor(), rows[-1].position)
+        if unreadable:
+            self._complain(unreadable)
+        return len(rows) == PAGE
+
+    def _heard(self, rows: Sequence[StoredRow]) -> tuple[_Users, Sequence[StoredRow]]:
+        """What a page says of users, and the events that cannot be read."""
+        heard: _Users = {}
         unreadable = []
         for row in rows:
             if not row.stream.startswith(USER_PREFIX):
                 continue
             try:
-                self._hear(heard, row, states)
+                said = self._heard_in(row)
             except (UnreadableEvent, msgspec.DecodeError, UnicodeDecodeError):
                 unreadable.append(row)
-        if unreadable:
-            self._hear_of_unreadable(heard, unreadable, states)
-        position = rows[-1].position
-        with self._ledger.connection() as connection, connection.transaction():
-            cursor = connection.cursor()
-            for name, users in heard.items():
-                looks.hear(cursor, name, users, SPACING)
-            looks.note_followed(cursor, position)
-        self.position = position
-        return len(rows) == PAGE
+                # Something was said of him.
+                said = Heard(from_datetime(row.recorded_at))
+            if said is not None:
+                heard.setdefault(row.stream.removeprefix(USER_PREFIX), []).append(said)
+        return heard, unreadable
 
-    def _hear(self, heard: _Agendas, row: StoredRow, states: Mapping[str, SourceState]) -> None:
-        """Hear a user's event. Raises UnreadableEvent, or what the decoder does."""
-        uid = row.stream.removeprefix(USER_PREFIX)
+    def _heard_in(self, row: StoredRow) -> Heard | None:
+        """What a user's event says to the agenda. Raises UnreadableEvent, or what the decoder does."""
         if row.kind == "webhook_observed.v1":
             said = _decode(row.payload)
-            if said.source in heard:
-                _hear_webhook(heard[said.source], uid, said, states.get(said.source))
-                if not said.repeated and isinstance(claim := parse_item(said.raw), Claim):
-                    self._listen(said.source, said.node, claim)
-        elif row.kind == "tier_set.v1":
-            event = self._ledger.event(row)
-            assert isinstance(event, TierSet)
-            for name, source in states.items():
-                due_at = due_of(event.tier or "normal", source.policy, event.received_at)
-                heard[name][uid] = Heard(event.received_at, due_at, _why(heard[name], uid))
-        elif row.kind not in self._known_kinds:
-            self._ledger.event(row)
+            if said.source in self._names and not said.repeated and isinstance(claim := parse_item(said.raw), Claim):
+                self._listen(said.source, said.node, claim)
+            return Heard(said.received_at, said.source, said.suspect)
+        if row.kind in self._known_kinds and row.kind != "tier_set.v1":
+            return None
+        event = self._ledger.event(row)
+        assert isinstance(event, UserEvent)
+        return heard_in(event)
 
-    def _hear_of_unreadable(
-        self, heard: _Agendas, rows: Sequence[StoredRow], states: Mapping[str, SourceState]
-    ) -> None:
-        for row in rows:
-            at = of_datetime(row.recorded_at)
-            for name, source in states.items():
-                due_at = due_of("normal", source.policy, at)
-                heard[name].setdefault(row.stream.removeprefix(USER_PREFIX), Heard(at, due_at))
+    def _note(self, connection: Connection[TupleRow], heard: _Users, states: Mapping[str, SourceState]) -> None:
+        """Change the watches of these users, in each source that events concern."""
+        presences = current.load(connection, list(heard)) if heard else {}
+        for name in sorted(self._names & states.keys()):
+            source = states[name]
+            in_source = {uid: [each for each in told if each.source in (None, name)] for uid, told in heard.items()}
+
+            def after(
+                uid: str, watch: Watch | None, in_source: _Users = in_source, source: SourceState = source
+            ) -> Watch | None:
+                presence = presences.get(uid) or Presence(uid)
+                for each in in_source[uid]:
+                    watch = after_event(watch, each, presence, source)
+                return watch
+
+            looks.change(connection, name, [uid for uid, told in in_source.items() if told], after)
+
+    def _complain(self, rows: Sequence[StoredRow]) -> None:
         try:
             self._ledger.event(rows[0])
         except UnreadableEvent as error:
             log.error("events_unreadable", events=len(rows), reason=str(error))  # noqa: TRY400  (no defect of ours)
-
-
-def _hear_webhook(users: dict[str, Heard], uid: str, said: _Said, source: SourceState | None) -> None:
-    if source is None:
-        return
-    is_vip = said.status_after == "online" and is_silenced(uid, source.profile)
-    due_at = due_of("vip" if is_vip else "normal", source.policy, said.received_at)
-    users[uid] = Heard(said.received_at, due_at, said.suspect or _why(users, uid))
-
-
-def _why(users: Mapping[str, Heard], uid: str) -> str | None:
-    """Why the user is to be looked at out of turn anyway, if he is."""
-    return users[uid].why if uid in users else None

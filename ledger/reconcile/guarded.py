@@ -7,20 +7,20 @@ from typing import Any, NamedTuple
 import structlog
 
 from ledger.errors import StoreUnavailable
+from ledger.reconcile.leader_context import LeaderContext, Spawn
 from ledger.reconcile.reconciler import Reconciler
-from ledger.reconcile.term import Spawn, Term
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 log = structlog.get_logger()
 
-AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 2.0, 60.0
+RETRY_DELAY_SECONDS, MAX_RETRY_DELAY_SECONDS = 2.0, 60.0
 """After a defect, doubling as long as they follow each other so fast."""
 
 
 class Begun(NamedTuple):
     """A source that is reconciled, and how to let go of its nodes."""
 
-    term: Term
+    context: LeaderContext
     reconciler: Reconciler
     close: Callable[[], Awaitable[None]]
 
@@ -44,13 +44,13 @@ class Guarded:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._works = False
         self._failed_at = float("-inf")
-        self._again_seconds = AGAIN_SECONDS
+        self._again_seconds = RETRY_DELAY_SECONDS
 
     @property
-    def term(self) -> Term:
+    def context(self) -> LeaderContext:
         """What is known of the source, also while it is not reconciled."""
         assert self._begun is not None
-        return self._begun.term
+        return self._begun.context
 
     @property
     def reconciler(self) -> Reconciler | None:
@@ -106,8 +106,8 @@ class Guarded:
 
     def _fail(self) -> None:
         now = self._seconds()
-        soon = now - self._failed_at < 2 * LONGEST_AGAIN_SECONDS
-        self._again_seconds = min(LONGEST_AGAIN_SECONDS, 2 * self._again_seconds) if soon else AGAIN_SECONDS
+        soon = now - self._failed_at < 2 * MAX_RETRY_DELAY_SECONDS
+        self._again_seconds = min(MAX_RETRY_DELAY_SECONDS, 2 * self._again_seconds) if soon else RETRY_DELAY_SECONDS
         self._failed_at = now
         self._works = False
         for task in self._tasks - {asyncio.current_task()}:

@@ -13,7 +13,7 @@ from ledger.domain.look import JudgedLook, Watch, judge_look
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import PollObserved, RunCounts
+from ledger.domain.reconciliation_events import PollObserved, RunCounts
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft
 from ledger.store.mapper import Recorded
@@ -45,6 +45,16 @@ class Verdicts(NamedTuple):
     def agreed(self) -> int:
         """How many users the answer agreed about."""
         return sum(judged.agreed for _, judged in self.judged)
+
+    @property
+    def contradicted(self) -> int:
+        """How many connections the nodes list though an offline has closed them."""
+        return sum(judged.contradicted for _, judged in self.judged)
+
+    @property
+    def waits_for_connections(self) -> bool:
+        """Whether only `/connz` tells of some of the users whom we hold online."""
+        return any(judged.waits for _, judged in self.judged)
 
     def watches(self) -> dict[str, Watch]:
         """When each is to be looked at again."""
@@ -108,9 +118,13 @@ def doubted_for(poll: Poll, looks: Sequence[Look], policy: Policy) -> float | No
 
 def judge_all(source: SourceState, poll: Poll, looks: Sequence[Look], *, holding: bool) -> Verdicts:
     """Judge each user's look."""
-    return Verdicts(
-        [(look.uid, judge_look(look.presence, source, poll, look.difference, look.watch, holding)) for look in looks]
-    )
+    judged = []
+    for look in looks:
+        verdict = judge_look(look.presence, source, poll, look.difference, look.watch, holding)
+        if look.difference.contradicted:
+            verdict = verdict._replace(contradicted=look.difference.contradicted)
+        judged.append((look.uid, verdict))
+    return Verdicts(judged)
 
 
 def record(
@@ -159,13 +173,15 @@ def rows_text(rows: Mapping[str, Mapping[int, int]], uids: Sequence[str]) -> dic
 
 
 def connections_text(connections: Mapping[str, Sequence[Connection]], uids: Sequence[str]) -> dict[str, str]:
-    """The same of `/connz`: `node/connId:flag` for each, without the flag where the label does not tell it."""
+    """The same of `/connz`: `node/connId:flag@began` for each, without the flag where the label does not tell it, and
+    without the second of its begin where the uptime does not."""
     return {uid: " ".join(map(_connection_text, connections.get(uid, ()))) for uid in uids}
 
 
 def _connection_text(connection: Connection) -> str:
     flag = "" if connection.device_flag is None else f":{connection.device_flag}"
-    return f"{connection.node}/{connection.conn_id}{flag}"
+    began = "" if connection.began_at is None else f"@{connection.began_at // SECOND}"
+    return f"{connection.node}/{connection.conn_id}{flag}{began}"
 
 
 def read_rows(text: str) -> dict[int, int]:
@@ -178,9 +194,11 @@ def read_connections(text: str) -> list[Connection]:
     """The same of a user's connections."""
     found = []
     for each in text.split():
-        node, _, rest = each.partition("/")
+        rest, _, began = each.partition("@")
+        node, _, rest = rest.partition("/")
         conn_id, _, flag = rest.partition(":")
-        found.append(Connection(node, int(conn_id), int(flag) if flag else None))
+        began_at = int(began) * SECOND if began else None
+        found.append(Connection(node, int(conn_id), int(flag) if flag else None, began_at))
     return found
 
 

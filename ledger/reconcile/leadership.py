@@ -5,6 +5,8 @@ import threading
 
 import psycopg
 
+from ledger.errors import StoreUnavailable
+from ledger.store import session
 from ledger.store.ledger import translated
 
 LEAD_LOCK = 0x70726573_6C656164
@@ -17,39 +19,31 @@ SELECT EXISTS (SELECT FROM pg_locks
                   AND ((classid::bigint << 32) | objid::bigint) = %s)
 """
 
-# A machine that vanished gives no sign, be it ours or the database's: the connection must keep neither the lock nor us.
-_KEEPALIVE = (
-    "SET tcp_keepalives_idle = 2",
-    "SET tcp_keepalives_interval = 1",
-    "SET tcp_keepalives_count = 3",
-    "SET tcp_user_timeout = 5000",
-)
-
 
 class Leadership:
     """A connection of its own that may hold the lock. For one thread at a time."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
-        self._connection: psycopg.Connection | None = None
+        self._connection: session.Session | None = None
+        self.trouble: str | None = None
+        """Why this instance can neither lead nor see that another does."""
         self._guard = threading.Lock()
 
     def take(self) -> bool:
         """Whether this instance leads now. Raises StoreUnavailable."""
+        try:
+            leads = self._take()
+        except StoreUnavailable as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = None
+        return leads
+
+    def _take(self) -> bool:
         with translated(), self._guard:
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(
-                    self._url,
-                    autocommit=True,
-                    connect_timeout=5,
-                    application_name="presence-ledger leader",
-                    keepalives_idle=2,
-                    keepalives_interval=1,
-                    keepalives_count=3,
-                    tcp_user_timeout=5000,
-                )
-                for statement in _KEEPALIVE:
-                    self._connection.execute(statement)
+                self._connection = session.connect(self._url, "leader")
             row = self._connection.execute(_TRY, (LEAD_LOCK,)).fetchone()
             return row is not None and bool(row[0])
 

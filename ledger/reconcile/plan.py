@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from ledger.domain.drift import Connection
 from ledger.domain.events import SessionId, Status
+from ledger.domain.look import RETURN_SECONDS, tier_bound_seconds
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.presence import Presence
+from ledger.domain.policy import Policy
+from ledger.domain.presence import Presence, Session
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Swept
-from ledger.domain.sessions import ended_first
+from ledger.domain.reconciliation_events import Swept
+from ledger.domain.sessions import ended_by
 from ledger.domain.source import SourceState
 from ledger.reconcile.judge import Look
 from ledger.sources.wukongim.answers import Connections
@@ -22,6 +24,10 @@ ROUTE_LIFE_SECONDS = 90.0
 LEADER_MEMORY_SECONDS = 900.0
 """So long the leaders of a v2 cluster are taken to remember users of a node that it has lost: longer than any idle
 time that is usual."""
+
+
+PASS_SHARE = 0.9
+"""Of a normal user's bound, between two looks at all connections: they take the turns of nearly everybody."""
 
 
 class Route(enum.Enum):
@@ -46,11 +52,18 @@ def has_connections(source: SourceState, askable: Collection[str] | None = None)
     return everywhere and all(profile is not Profile.V3 for profile in source.node_profiles.values())
 
 
-def route_for(source: SourceState, now: Instant, askable: Collection[str] | None = None) -> Route | Wait:
-    """What is believed now: after a cluster has lost a node its rows are wrong both ways."""
+def route_for(
+    source: SourceState, now: Instant, askable: Collection[str] | None = None, *, names: bool = True
+) -> Route | Wait:
+    """What is believed now: after a cluster has lost a node its rows are wrong both ways.
+
+    `names` False: it is known beforehand that no node answers questions about users by name.
+    """
     lost_at = source.lost_node_at
     if source.node_profiles and not answering(source, askable):
         return Wait(now + SECOND)
+    if not names and has_connections(source, askable):
+        return CONNECTIONS
     if len(source.node_profiles) <= 1 or lost_at is None:
         return ROWS
     if has_connections(source, askable):
@@ -61,9 +74,49 @@ def route_for(source: SourceState, now: Instant, askable: Collection[str] | None
     return ROWS if now >= believed_at else Wait(believed_at)
 
 
+def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_pass: bool) -> str:
+    """Why users are looked at in that way."""
+    is_v3 = not has_connections(source)
+    match route:
+        case Wait():
+            return "no answer would be believed now: a node is down or came back lately"
+        case Route.CONNECTIONS if not names:
+            return "in a cluster with a managerToken POST /user/onlinestatus is refused; GET /connz takes the token"
+        case Route.CONNECTIONS:
+            return (
+                "a node was lost lately: rows are wrong both ways, and GET /connz of all nodes tells who is connected"
+            )
+        case _ if is_v3:
+            return "v3 has no list of all connections: whoever no webhook and no look has named cannot be found"
+        case _ if not source.absence_tells and can_pass:
+            return (
+                "a row tells who is connected; GET /connz of all nodes tells who is not, and finds who was never named"
+            )
+        case _ if can_pass:
+            return "rows tell who is connected and who is not; GET /connz of all nodes finds who was never named"
+        case _:
+            return "rows alone: not all nodes have an api_url, so that whoever was never named cannot be found"
+
+
 def needs_connections(source: SourceState, askable: Collection[str] | None = None) -> bool:
     """Whether only `/connz` tells who was held by a node that is gone."""
     return not source.holders_known and has_connections(source, askable)
+
+
+def is_settled_by(node: NodeState, asked_at: Instant, contradicted: int) -> bool:
+    """Whether all connections, asked for at that instant, settle what a boot of the node has left open.
+
+    Where nodes list connections that have been said offline, it waits for those to give way, though not for ever.
+    """
+    if node.swept or node.boot is None or node.boot[1] >= asked_at:
+        return False
+    return not contradicted or asked_at - node.boot[1] >= round(RETURN_SECONDS * SECOND)
+
+
+def pass_seconds(policy: Policy) -> float:
+    """So often all connections are looked at where they can be: nobody waits longer than a normal user's bound, also
+    those whom no webhook has ever named."""
+    return PASS_SHARE * tier_bound_seconds("normal", policy)
 
 
 def answering(source: SourceState, askable: Collection[str] | None = None) -> set[str]:
@@ -88,13 +141,16 @@ def knows_its_own(source: SourceState, node: str) -> bool:
     return len(source.node_profiles) <= 1 or source.nodes.get(node, NodeState()).node_id is not None
 
 
-def union_of(source: SourceState, found: Mapping[str, Connections]) -> dict[str, list[Connection]]:
-    """Every node's own sockets by user."""
+def union_connections(
+    source: SourceState, found: Mapping[str, Connections], at: Instant
+) -> dict[str, list[Connection]]:
+    """Every node's own sockets by user, as of an instant."""
     union: dict[str, list[Connection]] = {}
     for node, connections in found.items():
         node_id = source.nodes.get(node, NodeState()).node_id if len(source.node_profiles) > 1 else None
         for row in connections.own(node_id):
-            union.setdefault(row.uid, []).append(Connection(node, row.conn_id, row.device_flag))
+            began_at = None if row.up_seconds is None else (at // SECOND - row.up_seconds) * SECOND
+            union.setdefault(row.uid, []).append(Connection(node, row.conn_id, row.device_flag, began_at))
     return union
 
 
@@ -116,8 +172,9 @@ def _may_be_elsewhere(source: SourceState, look: Look, names: set[str]) -> bool:
     if look.presence.flip is None and not look.difference.opened:
         return True
     gone = set(look.difference.gone)
+    silent = source.node_profiles.keys() - names
     return any(
-        source.holder(device, session) not in names
+        any(source.may_hold(device, session, node) for node in silent)
         for device in look.presence.devices
         for session in device.sessions
         if SessionId(device.scope, device.device_flag, session.conn_id) in gone
@@ -154,13 +211,15 @@ def swept(
 def _last_evidence(presence: Presence, source: str, node: str, ended: tuple[SessionId, ...]) -> Instant | None:
     """The last evidence of the sessions that a sweep ends, the very ones that folding it will take away."""
     seen: list[Instant] = []
+    gone: dict[tuple[str, int | None], list[int | None]] = {}
+    for session in ended:
+        gone.setdefault((session.scope, session.device_flag), []).append(session.conn_id)
     for device in presence.devices:
-        sessions = list(device.sessions) if device.source == source else []
-        for gone in ended:
-            if (gone.scope, gone.device_flag) != (device.scope, device.device_flag):
-                continue
-            session = ended_first(sessions, gone.conn_id, node)
-            if session is not None:
-                sessions.remove(session)
-                seen.append(session.seen_at)
+        if device.source != source or (device.scope, device.device_flag) not in gone:
+            continue
+        waiting: dict[int | None, list[Session]] = {}
+        for each in sorted(device.sessions, key=ended_by(node), reverse=True):
+            waiting.setdefault(each.conn_id, []).append(each)
+        named = gone[device.scope, device.device_flag]
+        seen += [waiting[conn_id].pop().seen_at for conn_id in named if waiting.get(conn_id)]
     return max(seen, default=None)

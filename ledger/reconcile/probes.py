@@ -5,7 +5,7 @@ Pure: what a probe brings goes in with its instants, events of the source come o
 
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled
 from ledger.sources.wukongim.answers import TOKEN_REFUSED, Boot, Unanswered
 
 PROBE_SECONDS = 1.0

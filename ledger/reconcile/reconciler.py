@@ -1,6 +1,7 @@
 """One source's live reconciliation: probes, looks in and out of turn, passes over all connections, sweeps, runs.
 
-Questions are asked in the event loop; whatever they come to is judged and stored in the thread of `Term.database`.
+Questions are asked in the event loop; whatever they come to is judged and stored in the thread of
+`LeaderContext.database`.
 """
 
 import asyncio
@@ -9,17 +10,17 @@ from typing import Any
 import structlog
 
 from ledger.domain.instants import to_text
-from ledger.domain.look import RETURN_SECONDS, Watch, bound_of
+from ledger.domain.look import RETURN_SECONDS, Watch
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, RunCounts, RunEnded
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, RunCounts, RunEnded
 from ledger.reconcile import plan
-from ledger.reconcile.asking import Asking
-from ledger.reconcile.passing import PASS_SECONDS, PASS_USERS, Passing
+from ledger.reconcile.full_scan import PASS_SECONDS, PASS_USERS, FullScan
+from ledger.reconcile.leader_context import LeaderContext
+from ledger.reconcile.liveness import SourceLiveness
 from ledger.reconcile.probes import PROBE_SECONDS, NodeProbe
+from ledger.reconcile.row_poller import RowPoller
 from ledger.reconcile.runs import Run
-from ledger.reconcile.signs import Signs
-from ledger.reconcile.term import Term
 from ledger.sources.wukongim.answers import Boot
 
 log = structlog.get_logger()
@@ -34,85 +35,99 @@ PROBE = "probe"
 class Reconciler:
     """One source while this instance leads. `last_sign_at` is when it was last heard, before that."""
 
-    def __init__(self, term: Term, last_sign_at: Instant | None) -> None:
-        self._term = term
-        self._signs = Signs(term, last_sign_at)
-        self._asking = Asking(term, self._signs)
-        self._passing = Passing(term, self._signs)
-        self._probes = {name: NodeProbe(name) for name in term.clients}
+    def __init__(self, context: LeaderContext, last_sign_at: Instant | None) -> None:
+        self._context = context
+        self._liveness = SourceLiveness(context, last_sign_at)
+        self._full_scan = FullScan(context, self._liveness)
+        self._row_poller = RowPoller(context, self._liveness, self._full_scan.want)
+        self._probes = {name: NodeProbe(name) for name in context.clients}
         self._offsets: dict[str, int] = {}
         """Our clock less the monotonic one, microseconds, when a node's last probe was asked."""
-        self._met = {name: asyncio.Event() for name in term.clients}
+        self._met = {name: asyncio.Event() for name in context.clients}
         """Set once a node's first probe has come to something."""
         self._requested: set[str] = set()
         self._sweeping: set[str] = set()
 
     async def begin(self) -> None:
         """Take the source over: close what the last leading instance left open, and look at everybody."""
-        term = self._term
-        left = {run: opened for run, opened in term.source.open_runs.items() if opened.scope != "manual"}
+        context = self._context
+        left = {run: opened for run, opened in context.source.open_runs.items() if opened.scope != "manual"}
         if left:
-            counts = await term.database(term.desk.noted_counts)
+            counts = await context.database(context.source_store.noted_counts)
             ended = [
-                _interrupted(run, opened, counts.get(run, RunCounts()), term.now()) for run, opened in left.items()
+                _interrupted(run, opened, counts.get(run, RunCounts()), context.now()) for run, opened in left.items()
             ]
-            await term.database(term.desk.end_runs, *ended)
-        if silent := sorted(term.source.node_profiles.keys() - term.clients.keys()):
-            log.info("not_reconciled", source=term.name, nodes=silent, reason="no api_url in the settings")
-        for name in term.clients:
-            term.spawn(self._probe_on(name))
-        if term.clients:
-            term.spawn(self._first_run())
+            await context.database(context.source_store.end_runs, *ended)
+        if silent := sorted(context.source.node_profiles.keys() - context.clients.keys()):
+            log.info("not_reconciled", source=context.name, nodes=silent, reason="no api_url in the settings")
+        for name in context.clients:
+            context.spawn(self._probe_on(name))
+        if context.clients:
+            context.spawn(self._first_run())
 
     async def tick(self) -> None:
         """Do what is due now."""
-        await self._signs.tick()
+        await self._liveness.tick()
         self._take_up_requests()
         self._sweep_what_is_left()
-        if not self._term.clients:
+        if not self._context.clients:
             return
         self._keep_budgets()
-        await self._term.rotate()
-        route = self._term.route()
+        await self._context.rotate()
+        route = self._context.route()
         if route is plan.CONNECTIONS:
             await self._pass_where_due()
-        elif route is plan.ROWS and not self._passing.under_way:
-            await self._asking.ask_due(self._passing.instead_of)
+        elif route is plan.ROWS and not self._full_scan.under_way:
+            await self._row_poller.ask_due(self._full_scan.instead_of)
+        self._full_scan.tick()
 
     async def _pass_where_due(self) -> None:
-        """Where only `/connz` is believed: as often as second looks need it at first, then at the bound of a vip."""
-        term = self._term
-        source = term.source
-        is_fresh = source.lost_node_at is None or term.now() - source.lost_node_at < round(RETURN_SECONDS * SECOND)
-        every = PASS_SECONDS if is_fresh else max(PASS_SECONDS, bound_of("vip", source.policy))
-        if self._passing.may_begin(every) and (await term.database(term.desk.due_counts)).everybody:
-            self._passing.make_soon()
+        """Where only `/connz` is believed: at once for whoever is out of turn or may be back after a boot, else at the
+        bound of a vip."""
+        context = self._context
+        if not self._full_scan.may_begin(PASS_SECONDS):
+            return
+        lost_at, due = context.source.lost_node_at, await context.database(context.source_store.due_counts)
+        is_fresh = lost_at is not None and context.now() - lost_at < round(RETURN_SECONDS * SECOND)
+        if due.urgent or (due.everybody and (is_fresh or self._full_scan.may_begin(context.vip_seconds))):
+            self._full_scan.want()
 
     def _keep_budgets(self) -> None:
         """Another instance may have brought a newer policy."""
-        policy = self._term.source.policy
-        for client in self._term.clients.values():
+        policy = self._context.source.policy
+        for client in self._context.clients.values():
             budget = client.budget
             if (budget.calls_a_second, budget.users_a_second) != (policy.budget_calls, policy.budget_users):
                 budget.change(policy.budget_calls, policy.budget_users)
 
     async def end(self) -> None:
         """An orderly stop: the looks in turn are complete as far as they went."""
-        await self._term.rotate(over=True)
+        await self._context.rotate(over=True)
 
     def health(self) -> dict[str, dict[str, Any]]:
         """What is known of the nodes' query APIs, JSON-ready; under "" of the source. Sets the gauges, too."""
-        term, health = self._term, self._signs.health()
-        source = term.source
-        term.counters.state(
-            term.name,
+        context, health = self._context, self._liveness.health()
+        health[""]["looks"] = self._looks()
+        source = context.source
+        context.counters.state(
+            context.name,
             breaker_open=source.breaker_until is not None,
             dark=source.dark_since is not None,
             down=sum(node.down_since is not None for node in source.nodes.values()),
             silent=health[""]["webhooks_silent"],
-            due=term.desk.due_counts().everybody,
+            due=context.source_store.due_counts().everybody,
         )
         return health
+
+    def _looks(self) -> dict[str, Any]:
+        """How users are looked at, why so, and what it costs; JSON-ready."""
+        context = self._context
+        route = context.route()
+        return {
+            "route": route.value if isinstance(route, plan.Route) else None,
+            "because": plan.in_words(context.source, route, names=context.names_answer, can_pass=context.can_pass),
+            "all_connections": self._full_scan.told() if context.can_pass else None,
+        }
 
     # Probes.
 
@@ -126,48 +141,48 @@ class Reconciler:
             await asyncio.sleep(due - loop.time())
 
     async def _probe(self, name: str) -> None:
-        term = self._term
-        if name not in term.source.node_profiles:
+        context = self._context
+        if name not in context.source.node_profiles:
             # Retired by the settings of a newer instance: what becomes of it is no news of the source.
             self._met[name].set()
             return
-        asked_at = term.now()
+        asked_at = context.now()
         stepped = self._has_stepped(name, asked_at)
-        answer = await term.clients[name].probe()
-        state = term.source.nodes.get(name, NodeState())
+        answer = await context.clients[name].probe()
+        state = context.source.nodes.get(name, NodeState())
         probe = self._probes[name]
         if isinstance(answer, Boot):
-            term.complaints.answered(name, PROBE)
-            await self._signs.polled()
+            context.complaints.answered(name, PROBE)
+            await self._liveness.polled()
             route = "/metrics" if answer.node_id is None else "/varz"
-            events = probe.answered(answer, asked_at, term.now(), state, route, stepped=stepped)
+            events = probe.answered(answer, asked_at, context.now(), state, route, stepped=stepped)
         else:
-            events = probe.failed(answer, asked_at, term.now(), state)
-            term.complaints.failed(name, PROBE, answer)
-            if answer.refused and state.down_since is None and term.needs_connections:
+            events = probe.failed(answer, asked_at, context.now(), state)
+            context.complaints.failed(name, PROBE, answer)
+            if answer.refused and state.down_since is None and context.needs_connections:
                 # It may be gone: who is connected to the others is known the sooner.
-                self._passing.make_soon(without=name)
+                self._full_scan.make_soon(without=name)
         if events:
-            await term.append(*events)
+            await context.append(*events)
         self._met[name].set()
         for event in events:
             self._react(event)
 
     def _has_stepped(self, name: str, asked_at: Instant) -> bool:
         """Whether our clock was set since the node's last probe."""
-        offset = asked_at - round(self._term.seconds() * SECOND)
+        offset = asked_at - round(self._context.seconds() * SECOND)
         before = self._offsets.get(name, offset)
         self._offsets[name] = offset
         return abs(offset - before) > STEP_SECONDS * SECOND
 
     def _react(self, event: NodeDown | NodeBooted | NodeSettled) -> None:
-        name = self._term.name
-        for counts in list(self._term.counts.values()):
+        name = self._context.name
+        for counts in list(self._context.counts.values()):
             counts.forget()
         if isinstance(event, NodeDown):
             log.warning("node_down", source=name, node=event.node, reason=event.reason)
             return
-        for client in self._term.clients.values():
+        for client in self._context.clients.values():
             # What made their calls fail is over.
             client.close_breaker()
         if isinstance(event, NodeBooted) and not event.first:
@@ -177,78 +192,82 @@ class Reconciler:
 
     def _sweep_what_is_left(self) -> None:
         """Boots and retirements whose sweep has not been done, in this term or an earlier one."""
-        source = self._term.source
+        source = self._context.source
         booted = {name for name, node in source.nodes.items() if not node.swept}
         for name in (booted | source.retired.keys()) - self._sweeping:
             self._sweeping.add(name)
-            self._term.spawn(self._sweep(name, retired=name in source.retired))
+            self._context.spawn(self._sweep(name, retired=name in source.retired))
 
     async def _sweep(self, name: str, *, retired: bool) -> None:
-        term = self._term
-        run = await term.start_run(Run.new("retired" if retired else "restart", term.now(), name))
+        context = self._context
+        run = await context.start_run(Run.new("retired" if retired else "restart", context.now(), name))
         after: str | None = ""
         while after is not None:
-            after, swept = await term.database(term.desk.sweep_page, name, run.run, after, retired)
+            after, swept = await context.database(
+                context.source_store.sweep_page, name, run.run, after, retired, context.can_pass
+            )
             run.swept(swept)
-            term.counters.swept(term.name, name, swept)
-        if retired or not term.needs_connections:
-            await term.append(NodeSettled(node=name, at=term.now(), booted=not retired))
-        if not retired and term.can_pass:
-            await self._passing.make(run)
-            while (node := term.source.nodes.get(name)) is not None and not node.swept:
+            context.counters.swept(context.name, name, swept)
+        if retired or not context.needs_connections:
+            await context.append(NodeSettled(node=name, at=context.now(), booted=not retired))
+        if not retired and context.can_pass:
+            await self._full_scan.make(run)
+            while (node := context.source.nodes.get(name)) is not None and not node.swept:
                 await asyncio.sleep(PASS_SECONDS)
-                await self._passing.make(run)
-            term.spawn(self._pass_once_more())
-        await term.end_run(run)
+                await self._full_scan.make(run)
+            context.spawn(self._pass_once_more())
+        await context.end_run(run)
         self._sweeping.discard(name)
 
     async def _pass_once_more(self) -> None:
         """When most clients have come back: whoever among them was never heard of is found by `/connz` alone."""
         await asyncio.sleep(RETURN_SECONDS)
-        if self._term.can_pass:
-            await self._passing.make(await self._term.rotation())
+        if self._context.can_pass:
+            await self._full_scan.make(await self._context.rotation())
 
     # Runs over everybody, and those that somebody asked for.
 
     async def _first_run(self) -> None:
         """Everybody we hold online, and whoever the nodes can name besides, once this instance leads."""
         await asyncio.gather(*(met.wait() for met in self._met.values()))
-        run = await self._term.start_run(Run.new("start", self._term.now()))
-        if self._term.can_pass:
-            await self._passing.make(run)
+        run = await self._context.start_run(Run.new("start", self._context.now()))
+        if self._context.can_pass:
+            await self._full_scan.make(run)
         else:
-            await self._asking.ask_pages(run, self._online_page)
-        await self._term.end_run(run)
+            await self._row_poller.ask_pages(run, self._online_page)
+        await self._context.end_run(run)
 
     async def _online_page(self, after: str) -> dict[str, Watch]:
-        desk = self._term.desk
-        page = await self._term.database(desk.online_after, after, PASS_USERS)
-        watches: dict[str, Watch] = await self._term.database(desk.watches_of, page)
+        source_store = self._context.source_store
+        page = await self._context.database(source_store.online_after, after, PASS_USERS)
+        watches: dict[str, Watch] = await self._context.database(source_store.watches_for, page)
         return watches
 
     async def _known_page(self, after: str) -> dict[str, Watch]:
-        watches: dict[str, Watch] = await self._term.database(self._term.desk.known_after, after, PASS_USERS)
+        watches: dict[str, Watch] = await self._context.database(
+            self._context.source_store.known_after, after, PASS_USERS
+        )
         return watches
 
     def _take_up_requests(self) -> None:
-        for run, opened in self._term.source.open_runs.items():
+        for run, opened in self._context.source.open_runs.items():
             if opened.scope == "manual" and run not in self._requested:
                 self._requested.add(run)
-                self._term.spawn(self._requested_run(run, opened))
+                self._context.spawn(self._requested_run(run, opened))
 
     async def _requested_run(self, name: str, opened: OpenRun) -> None:
-        term = self._term
+        context = self._context
         run = Run(name, "manual", opened.started_at, users=len(opened.uids) or None)
-        term.runs[name] = run
-        if not term.clients:
+        context.runs[name] = run
+        if not context.clients:
             run.failed("", "no node of the source has an api_url", len(opened.uids))
-        elif opened.uids:
-            await self._asking.ask_all(run, await term.database(term.desk.watches_of, opened.uids))
-        elif term.can_pass:
-            await self._passing.make(run)
+        elif opened.uids and (not context.can_pass or (context.route() is plan.ROWS and context.source.absence_tells)):
+            await self._row_poller.ask_all(run, await context.database(context.source_store.watches_for, opened.uids))
+        elif context.can_pass:
+            await self._full_scan.make(run, only=opened.uids)
         else:
-            await self._asking.ask_pages(run, self._known_page)
-        await term.end_run(run)
+            await self._row_poller.ask_pages(run, self._known_page)
+        await context.end_run(run)
         self._requested.discard(name)
 
 

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import RunStarted, Tier, TierSet
+from ledger.domain.reconciliation_events import RunStarted, Tier, TierSet
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger

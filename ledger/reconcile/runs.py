@@ -7,7 +7,7 @@ from time import monotonic
 from msgspec.structs import replace
 
 from ledger.domain.observation import Instant
-from ledger.domain.reconciled import RunCounts, RunEnded, RunScope, RunStarted
+from ledger.domain.reconciliation_events import RunCounts, RunEnded, RunScope, RunStarted
 from ledger.reconcile import judge
 from ledger.reconcile.requests import new_run
 

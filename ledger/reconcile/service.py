@@ -12,24 +12,24 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.domain.observation import Claim, Instant
 from ledger.errors import StoreUnavailable
 from ledger.reconcile.counters import ReconcileCounters
-from ledger.reconcile.desk import Desk
 from ledger.reconcile.follower import Follower
-from ledger.reconcile.guarded import AGAIN_SECONDS, LONGEST_AGAIN_SECONDS, Begun, Guarded
+from ledger.reconcile.guarded import MAX_RETRY_DELAY_SECONDS, RETRY_DELAY_SECONDS, Begun, Guarded
+from ledger.reconcile.leader_context import LeaderContext, Spawn
 from ledger.reconcile.leadership import Leadership
 from ledger.reconcile.reconciler import Reconciler
 from ledger.reconcile.runs import Run
-from ledger.reconcile.term import Spawn, Term
+from ledger.reconcile.source_store import SourceStore
 from ledger.said import Lasting
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient
 from ledger.sources.wukongim.query_node import QueryNode
 from ledger.store.ledger import Ledger, translated
-from projections import node_health, runs
-from projections.sources import SourceUnreadable
+from ledger.working_state import node_health, runs
+from ledger.working_state.sources import SourceUnreadable
 
 log = structlog.get_logger()
 
@@ -64,10 +64,15 @@ class Reconciliation:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sources: dict[str, Guarded] = {}
-        self._again_seconds = AGAIN_SECONDS
+        self._again_seconds = RETRY_DELAY_SECONDS
         self._interrupted = Lasting("reconciliation_interrupted", "reconciliation_goes_on")
         self._complaint = ""
         """What was said last of a stream that cannot be read."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why this instance can neither lead nor see that another does; None where it can."""
+        return self._leadership.trouble
 
     def start(self) -> None:
         """Begin to lead, or to wait for it."""
@@ -86,10 +91,10 @@ class Reconciliation:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            again_seconds = AGAIN_SECONDS
+            again_seconds = RETRY_DELAY_SECONDS
             try:
                 if await self._in_thread(self._leadership.take):
-                    await self._term()
+                    await self._context()
                 else:
                     self._interrupted.succeeded()
                     await self._pause(WAIT_SECONDS)
@@ -110,7 +115,7 @@ class Reconciliation:
             self._complaint = reason
             log.error("reconciliation_waits", reason=reason)
         seconds = self._again_seconds
-        self._again_seconds = min(2 * seconds, LONGEST_AGAIN_SECONDS)
+        self._again_seconds = min(2 * seconds, MAX_RETRY_DELAY_SECONDS)
         return seconds
 
     async def _pause(self, seconds: float) -> None:
@@ -118,7 +123,7 @@ class Reconciliation:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    async def _term(self) -> None:
+    async def _context(self) -> None:
         """Lead until the lock is lost, PostgreSQL is away, or the service stops."""
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -129,7 +134,7 @@ class Reconciliation:
                     self._sources[name] = source
                 log.info("leads", instance=self._instance)
                 self._counters.leads.set(1)
-                self._again_seconds = AGAIN_SECONDS
+                self._again_seconds = RETRY_DELAY_SECONDS
                 for source in self._sources.values():
                     await source.begin()
                 await self._lead(follower)
@@ -145,19 +150,21 @@ class Reconciliation:
 
     async def _begun(self, name: str, nodes: Sequence[QueryNode], spawn: Spawn) -> Begun:
         """A source as the ledger has it now, with new clients of its nodes."""
-        desk = await self._in_thread(Desk, self._ledger, name, self._now, time.monotonic)
-        clients = {node.name: self._client(node, desk) for node in nodes if node.api_url}
-        term = Term(desk, clients, self._instance, self._now, time.monotonic, self._in_thread, spawn, self._counters)
-        last_sign_at = await self._in_thread(self._last_sign_at, desk)
+        source_store = await self._in_thread(SourceStore, self._ledger, name, self._now, time.monotonic)
+        clients = {node.name: self._client(node, source_store) for node in nodes if node.api_url}
+        context = LeaderContext(
+            source_store, clients, self._instance, self._now, time.monotonic, self._in_thread, spawn, self._counters
+        )
+        last_sign_at = await self._in_thread(self._last_sign_at, source_store)
 
         async def close() -> None:
             for client in clients.values():
                 await client.close()
 
-        return Begun(term, Reconciler(term, last_sign_at), close)
+        return Begun(context, Reconciler(context, last_sign_at), close)
 
-    def _client(self, node: QueryNode, desk: Desk) -> QueryClient:
-        policy = desk.source.policy
+    def _client(self, node: QueryNode, source_store: SourceStore) -> QueryClient:
+        policy = source_store.source.policy
         return QueryClient(node, Budget(policy.budget_calls, policy.budget_users, burst_seconds=0.25), self._now)
 
     async def _lead(self, follower: Follower) -> None:
@@ -179,12 +186,12 @@ class Reconciliation:
 
     def _listen(self, source: str, node: str, claim: Claim) -> None:
         if (led := self._sources.get(source)) is not None:
-            led.term.counts[node].hear(claim)
+            led.context.counts[node].hear(claim)
 
     def _follow(self, follower: Follower) -> bool:
-        more = follower.follow({name: source.term.source for name, source in self._sources.items()})
+        more = follower.follow({name: source.context.source for name, source in self._sources.items()})
         for source in self._sources.values():
-            source.term.desk.follow()
+            source.context.source_store.follow()
         return more
 
     async def _end(self, tasks: asyncio.TaskGroup) -> None:
@@ -201,7 +208,7 @@ class Reconciliation:
     def _progress(self) -> list[tuple[str, Run]]:
         """The runs under way by source, taken down in the event loop, where they begin and end."""
         working = [source for source in self._sources.values() if source.reconciler is not None]
-        return [(source.name, run) for source in working for run in source.term.runs.values()]
+        return [(source.name, run) for source in working for run in source.context.runs.values()]
 
     def _note_health(self, progress: Sequence[tuple[str, Run]]) -> None:
         with self._ledger.connection() as connection, connection.transaction():
@@ -213,13 +220,16 @@ class Reconciliation:
             for name, run in progress:
                 runs.note(cursor, run.run, name, run.counts, run.users)
 
-    def _last_sign_at(self, desk: Desk) -> Instant | None:
+    def _last_sign_at(self, source_store: SourceStore) -> Instant | None:
         """The last instant at which the source was heard or answered, before this instance led."""
         with self._ledger.connection() as connection:
-            health = node_health.of_source(connection, desk.name).get("", {})
+            health = node_health.of_source(connection, source_store.name).get("", {})
         polled = health.get("last_good_poll_at")
-        signs = [desk.source.last_webhook_at, None if polled is None else of_datetime(datetime.fromisoformat(polled))]
-        return max((at for at in signs if at is not None), default=None)
+        liveness = [
+            source_store.source.last_webhook_at,
+            None if polled is None else from_datetime(datetime.fromisoformat(polled)),
+        ]
+        return max((at for at in liveness if at is not None), default=None)
 
 
 def _translated(function: Callable[..., Any], *args: Any) -> Any:

@@ -1,8 +1,17 @@
 """The settings: a TOML file and the environment, read once at the edge into one frozen value."""
 
-from ledger.settings.entries import Entry, entries, mask_url
+from ledger.database_url import masked as mask_url
+from ledger.settings.entries import Entry, entries
 from ledger.settings.exposed import exposed_file
-from ledger.settings.kept import ADMIN_KEY_FILE, SEAL_KEY_FILE, known_seal_keys, sealing_key, webhook_secrets
+from ledger.settings.kept import (
+    ADMIN_KEY_FILE,
+    SEAL_KEY_FILE,
+    kept_secret,
+    known_seal_keys,
+    sealing_key,
+    webhook_secret_file,
+    webhook_secrets,
+)
 from ledger.settings.load import FILE_NAME, load
 from ledger.settings.model import (
     ApiKeySettings,
@@ -35,11 +44,13 @@ __all__ = [
     "SourceSettings",
     "entries",
     "exposed_file",
+    "kept_secret",
     "known_seal_keys",
     "load",
     "mask_url",
     "override_policy",
     "sealing_key",
+    "webhook_secret_file",
     "webhook_secrets",
     "with_implied",
 ]

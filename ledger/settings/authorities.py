@@ -8,7 +8,7 @@ from pathlib import Path
 from ledger.settings.edge import SettingsTable
 from ledger.settings.lines import KeyPath
 from ledger.settings.model import Origin
-from ledger.settings.problems import Problem, key_of
+from ledger.settings.problems import Problem, dotted_key
 
 
 class Bases:
@@ -32,7 +32,7 @@ def file_of(bases: Bases, table: SettingsTable, source: int, node: int) -> Path 
     """The authority's file in force for a node: its own, else its source's."""
     outer, inner = ("sources", source, "api_ca_file"), ("sources", source, "nodes", node, "api_ca_file")
     places = ((inner, table.sources[source].nodes[node].api_ca_file), (outer, table.sources[source].api_ca_file))
-    return next((bases.resolve(key_of(path), value) for path, value in places if value), None)
+    return next((bases.resolve(dotted_key(path), value) for path, value in places if value), None)
 
 
 def problems(bases: Bases, table: SettingsTable) -> Iterator[Problem]:
@@ -46,7 +46,7 @@ def problems(bases: Bases, table: SettingsTable) -> Iterator[Problem]:
 def _problem(bases: Bases, path: KeyPath, value: str | None) -> Iterator[Problem]:
     if value is None:
         return
-    file = bases.resolve(key_of(path), value)
+    file = bases.resolve(dotted_key(path), value)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cafile=file)

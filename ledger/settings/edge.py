@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from ledger import database_url
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.settings.model import Listen, LogFormat, LogLevel, MetricsScope
 
@@ -27,7 +28,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
 
 
-SECRET_KEYS = frozenset({"database_url", "webhook_secret", "token", "key", "seal_keys"})
+SECRET_KEYS = frozenset({"database_url", "forward_url", "webhook_secret", "token", "key", "seal_keys"})
 """No message and no listing shows the value of one of these."""
 
 
@@ -93,12 +94,20 @@ def _api_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _forward_url(value: str) -> str:
+    parts = _split(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL like http://app:8090/v1/webhook")
+    if parts.query or parts.fragment:
+        raise ValueError("must have no query: the event's name comes in the one that WuKongIM sends")
+    return value
+
+
 def _database_url(value: str) -> str:
-    if value and _split(value).scheme not in ("postgresql", "postgres"):
-        raise ValueError("must be empty (the embedded database) or a URL like postgresql://user:password@host/database")
-    # PostgreSQL's library would refuse it too, with a message that shows the password.
     if _BAD_PERCENT.search(value):
         raise ValueError("holds a % that does not begin an escape: write %25 for a percent sign")
+    if value:
+        database_url.read(value)
     return value
 
 
@@ -130,6 +139,17 @@ def _expanded(value: str, what: str) -> str:
 
 def _listen(value: str) -> str:
     parse_listen(value)
+    return value
+
+
+def _front_listen(value: str) -> str:
+    return _listen(value) if value else value
+
+
+def _origin(value: str) -> str:
+    parts = _split(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or value != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("must be a web origin like https://app.example, without a path")
     return value
 
 
@@ -171,6 +191,8 @@ class SourceTable(_Table):
         AfterValidator(_some),
         BeforeValidator(_as_list),
     ] = Field(default=[])
+    forward_url: Annotated[str, AfterValidator(_forward_url)] | None = None
+    forward_presence: bool = False
     api_ca_file: Annotated[str, AfterValidator(_file_path)] | None = None
     nodes: Annotated[list[NodeTable], AfterValidator(_some)] = [NodeTable(name=DEFAULT_NODE)]
 
@@ -205,12 +227,16 @@ class SettingsTable(_Table):
 
     data_dir: Annotated[str, AfterValidator(_path)] = "./presence-ledger-data"
     database_url: Annotated[str, AfterValidator(_database_url)] = ""
+    database_wait_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
     seal_keys: Annotated[
         list[Annotated[str, AfterValidator(_seal_key)]],
         AfterValidator(_some),
         BeforeValidator(_as_list),
     ] = Field(default=[])
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8640"
+    front_listen: Annotated[str, AfterValidator(_front_listen)] = "127.0.0.1:8641"
+    front_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    front_origins: list[Annotated[str, AfterValidator(_origin)]] = Field(default=[])
     metrics_scope: MetricsScope = "read"
     max_connections: Annotated[int, Field(ge=64, le=1_000_000)] = 4096
     max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * MIB)] = 64 * MIB

@@ -1,19 +1,17 @@
 """Lists the settings in force as `config` shows them: key, value and origin, no secret among them."""
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from ledger.database_url import MASK
+from ledger.database_url import masked as mask_url
 from ledger.settings.model import Origin, Settings
 
-MASK = "********"
 DARK = "policy.dark_seconds"
 MADE = "(made at the first start, kept in data_dir)"
-
-_PASSWORD = re.compile(r"(?<=password=)[^&]*", re.IGNORECASE)
 
 Value = str | int | float | list[str] | None
 
@@ -47,20 +45,24 @@ def _dark(settings: Settings, index: int) -> Entry:
     return Entry(f"sources[{index}].{DARK}", source.dark_seconds, origin)
 
 
-def mask_url(url: str) -> str:
-    """Returns the database URL with its password masked, wherever the URL has it."""
+def _masked_address(url: str | None) -> str | None:
+    """An http(s) address that was checked at the edge, without the password that it may hold."""
+    if url is None:
+        return None
     parts = urlsplit(url)
     user, at, address = parts.netloc.rpartition("@")
-    if ":" in user:
-        user = f"{user.partition(':')[0]}:{MASK}"
-    return urlunsplit(parts._replace(netloc=f"{user}{at}{address}", query=_PASSWORD.sub(MASK, parts.query)))
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{MASK}@{address}" if at else address))
 
 
 def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "data_dir", str(settings.data_dir)
     yield "database_url", mask_url(settings.database_url)
+    yield "database_wait_seconds", settings.database_wait_seconds
     yield "seal_keys", [MASK] * len(settings.seal_keys) or MADE
     yield "listen", str(settings.listen)
+    yield "front_listen", str(settings.front_listen or "")
+    yield "front_connections", settings.front_connections
+    yield "front_origins", list(settings.front_origins)
     yield "metrics_scope", settings.metrics_scope
     yield "max_connections", settings.max_connections
     yield "max_body_bytes", settings.max_body_bytes
@@ -76,6 +78,8 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
         yield f"{here}.name", source.name
         yield f"{here}.profile", source.profile.value
         yield f"{here}.webhook_secret", [MASK] * len(source.webhook_secrets) or MADE
+        yield f"{here}.forward_url", _masked_address(source.forward_url)
+        yield f"{here}.forward_presence", source.forward_presence
         for number, node in enumerate(source.nodes):
             yield f"{here}.nodes[{number}].name", node.name
             yield f"{here}.nodes[{number}].api_url", node.api_url

@@ -2,9 +2,9 @@
 
 import re
 
+from ledger.database_url import masked as mask_url
 from ledger.files import Exposed, exposed
 from ledger.settings.edge import SECRET_KEYS
-from ledger.settings.entries import mask_url
 from ledger.settings.model import Settings
 
 _PARTS = re.compile(r"[^.\[\]]+")

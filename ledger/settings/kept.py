@@ -25,24 +25,28 @@ def sealing_key(settings: Settings, keep: KeepSecret) -> str:
     if not key:
         raise SettingsError(
             f"{settings.data_dir / SEAL_KEY_FILE} is empty, so anybody could seal as this service does.\n"
-            "Put the key back, or remove the file: then a new key is made, and what the old one sealed needs that."
+            "Put the key back, or set seal_keys to a new one: what the old one sealed cannot be verified without that."
         )
     return key
 
 
 def known_seal_keys(settings: Settings) -> tuple[str, ...]:
     """Returns all keys that seals may be checked with, newest first: those set, then the one kept; makes none."""
-    file = settings.data_dir / SEAL_KEY_FILE
-    kept: tuple[str, ...] = ()
+    kept = kept_secret(settings, SEAL_KEY_FILE)
+    return (*settings.seal_keys, *filter(None, (kept,)))
+
+
+def kept_secret(settings: Settings, name: str) -> str | None:
+    """Returns the secret that the data folder keeps in the file of this name, None where it keeps none; makes none."""
+    file = settings.data_dir / name
     try:
-        kept = (read_text(file),)
+        return read_text(file)
     except FileNotFoundError:
-        pass
+        return None
     except OSError as error:
         raise SettingsError(
             f"{file} cannot be read: {error.strerror or error}.\nRun the command as the user the service runs as."
         ) from error
-    return (*settings.seal_keys, *filter(None, kept))
 
 
 def webhook_secret_file(source: str) -> str:

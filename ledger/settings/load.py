@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -19,7 +20,7 @@ from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, pa
 from ledger.settings.environment import Assignment
 from ledger.settings.lines import KeyPath, locate
 from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings, SourceSettings
-from ledger.settings.problems import Problem, key_of, of_validation
+from ledger.settings.problems import Problem, dotted_key, from_validation_error
 from ledger.settings.scopes import with_implied
 
 FILE_NAME = "presence-ledger.toml"
@@ -58,9 +59,9 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None, f
     try:
         table = SettingsTable.model_validate(tree)
     except ValidationError as error:
-        raise places.error(of_validation(error)) from None
+        raise places.error(from_validation_error(error)) from None
     bases = Bases(file.path.parent if file else folder, folder, places.origins())
-    if problems := [*_duplicates(table), *authorities.problems(bases, table)]:
+    if problems := [*_duplicates(table), *_aimless(table), *authorities.problems(bases, table)]:
         raise places.error(problems)
     return _settings(table, file, places.origins(), bases)
 
@@ -129,8 +130,8 @@ class _Places:
         self.variables = variables
 
     def origins(self) -> dict[str, Origin]:
-        of_file = {key_of(path): Origin("file", f"{self.shown}:{line}") for path, line in self.lines.items()}
-        return of_file | {key_of(path): Origin("environment", name) for path, name in self.variables.items()}
+        of_file = {dotted_key(path): Origin("file", f"{self.shown}:{line}") for path, line in self.lines.items()}
+        return of_file | {dotted_key(path): Origin("environment", name) for path, name in self.variables.items()}
 
     def error(self, problems: Sequence[Problem]) -> SettingsError:
         first = problems[0]
@@ -141,8 +142,8 @@ class _Places:
 
     def place(self, problem: Problem) -> str:
         if problem.variable:
-            return f"{problem.variable}: {key_of(problem.path)}"
-        key = key_of(problem.path)
+            return f"{problem.variable}: {dotted_key(problem.path)}"
+        key = dotted_key(problem.path)
         for length in range(len(problem.path), 0, -1):
             prefix = problem.path[:length]
             beneath = (name for path, name in self.variables.items() if path[:length] == prefix)
@@ -164,6 +165,24 @@ def _duplicates(table: SettingsTable) -> Iterator[Problem]:
         seen.setdefault(api_key.key, name)
 
 
+def _aimless(table: SettingsTable) -> Iterator[Problem]:
+    """Forwarding that leads nowhere, or round in a circle."""
+    for index, source in enumerate(table.sources):
+        if source.forward_presence and source.forward_url is None:
+            yield Problem(("sources", index, "forward_presence"), "needs a forward_url to forward to")
+        if source.forward_url is not None and _is_ours(source.forward_url, table.listen):
+            yield Problem(
+                ("sources", index, "forward_url"),
+                "is the address of presence ledger itself: name where WuKongIM's webhooks went before",
+            )
+
+
+def _is_ours(url: str, listen: str) -> bool:
+    ours, parts = parse_listen(listen), urlsplit(url)
+    here = parts.hostname in {ours.host, "localhost", "127.0.0.1", "::1"}
+    return here and parts.port == ours.port and parts.path.startswith("/hooks/")
+
+
 def _twice(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -172,12 +191,15 @@ def _twice(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[Problem]
 
 def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Origin], bases: Bases) -> Settings:
     policy = Policy(**table.policy.model_dump())
-    plain = table.model_dump(exclude={"data_dir", "seal_keys", "listen", "sources", "policy", "api_keys"})
+    made_here = {"data_dir", "seal_keys", "listen", "front_listen", "front_origins", "sources", "policy", "api_keys"}
+    plain = table.model_dump(exclude=made_here)
     return Settings(
         file=file.path if file else None,
         data_dir=bases.resolve("data_dir", table.data_dir),
         seal_keys=tuple(table.seal_keys),
         listen=parse_listen(table.listen),
+        front_listen=parse_listen(table.front_listen) if table.front_listen else None,
+        front_origins=tuple(table.front_origins),
         sources=tuple(
             _source(table, number, policy, bases, "policy.dark_seconds" in origins)
             for number in range(len(table.sources))
@@ -210,4 +232,6 @@ def _source(table: SettingsTable, number: int, policy: Policy, bases: Bases, dar
         nodes=nodes,
         dark_seconds=policy.dark_seconds if can_be_asked or dark_is_set else 0.0,
         webhook_secrets=tuple(source.webhook_secret),
+        forward_url=source.forward_url,
+        forward_presence=source.forward_presence,
     )

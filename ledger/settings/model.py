@@ -58,8 +58,12 @@ class SourceSettings:
     """The policy's number, or 0 (never) where nobody set it and no node has an `api_url`."""
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     """Newest first; each of them is accepted."""
+    forward_url: str | None = field(default=None, repr=False)
+    """Where the webhooks of other events go on to; None: nowhere, they are acknowledged."""
+    forward_presence: bool = False
+    """Whether presence goes there, too, after its commit."""
 
-    def profile_of(self, node: NodeSettings) -> Profile:
+    def profile_for(self, node: NodeSettings) -> Profile:
         return node.profile or self.profile
 
 
@@ -82,9 +86,16 @@ class Settings:
     """Absolute."""
     database_url: str = field(repr=False)
     """`postgresql://…`; empty for the embedded database."""
+    database_wait_seconds: float
     seal_keys: tuple[str, ...] = field(repr=False)
     """Newest first; the first one seals, all of them verify. Empty: the key is made and kept in the data folder."""
     listen: Listen
+    front_listen: Listen | None
+    """What apps and people connect to; None: there is no front."""
+    front_connections: int
+    """Streams at once."""
+    front_origins: tuple[str, ...]
+    """Web origins whose pages may use the front from a browser."""
     sources: tuple[SourceSettings, ...]
     policy: Policy
     api_keys: tuple[ApiKeySettings, ...]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from ledger.domain.policy import Policy
 from ledger.errors import SettingsError
 from ledger.settings.edge import PolicyTable
-from ledger.settings.problems import of_validation
+from ledger.settings.problems import from_validation_error
 
 
 def override_policy(policy: Policy, assignments: Iterable[str]) -> Policy:
@@ -23,7 +23,7 @@ def override_policy(policy: Policy, assignments: Iterable[str]) -> Policy:
         try:
             values = PolicyTable.model_validate(values).model_dump()
         except ValidationError as error:
-            problem = of_validation(error, ("policy",))[0]
+            problem = from_validation_error(error, ("policy",))[0]
             raise SettingsError(f"--policy {name}: {problem.text}") from None
     return Policy(**values)
 

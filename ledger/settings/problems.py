@@ -20,12 +20,12 @@ class Problem(NamedTuple):
     variable: str | None = None
 
 
-def of_validation(error: ValidationError, inside: KeyPath = ()) -> list[Problem]:
+def from_validation_error(error: ValidationError, inside: KeyPath = ()) -> list[Problem]:
     """Returns what pydantic found; `inside` is the path of the table that it looked at."""
     return [_problem(details, inside) for details in error.errors(include_url=False)]
 
 
-def key_of(path: KeyPath) -> str:
+def dotted_key(path: KeyPath) -> str:
     """Writes a path as the documents do: `sources[0].nodes[1].token`."""
     written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return written.removeprefix(".")

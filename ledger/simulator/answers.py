@@ -108,9 +108,10 @@ class QueryApi:
         if not uids:
             return Reply(200, dump({"status": 200}))
         nodes = self.cluster.nodes
-        if len(nodes) > 1 and self.token and not self.is_v3:
+        members = [node for node in nodes.values() if node.member]
+        if len(members) > 1 and self.token and not self.is_v3:
             return _refuse("Post /user/onlinestatus: the peer answered with an error[401]")
-        down = next((node for node in nodes.values() if not node.up), None)
+        down = next((node for node in nodes.values() if node.member and not node.up), None)
         if down is not None:
             return _refuse(f"transport: dial failed: node {down.number}: connect: connection refused")
         led: dict[int, list[str]] = {}

@@ -10,7 +10,7 @@ SLOTS = 64
 Said = tuple[str, str]
 
 
-def slot_of(uid: str) -> int:
+def slot_for(uid: str) -> int:
     """The slot that a user's channel belongs to, 0 to 63."""
     return crc32(uid.encode()) % SLOTS
 
@@ -76,6 +76,8 @@ class Node:
     memory: Rows
     routes: Rows
     up: bool = True
+    member: bool = True
+    """False once its slots were handed over to the others, for good."""
     boots: int = 1
     booted_at: float = 0.0
     next_conn_id: int = 1
@@ -97,7 +99,19 @@ class Cluster:
 
     def leader(self, uid: str) -> Node:
         """The node that leads the user's slot."""
-        return self._ring[slot_of(uid) % len(self._ring)]
+        slot = slot_for(uid)
+        leader = self._ring[slot % len(self._ring)]
+        if leader.member:
+            return leader
+        heirs = [node for node in self._ring if node.member]
+        return heirs[slot // len(self._ring) % len(heirs)]
+
+    def hand_over(self, name: str) -> None:
+        """A node leads no slot any more; those that do learn nothing of the connections that exist."""
+        node = self.nodes[name]
+        node.member = False
+        node.memory.clear()
+        node.routes.clear()
 
     def _counter(self, session: Session) -> Node:
         """The node that counts a session and sends its webhooks: in v3 the holder, else the slot's leader."""
@@ -120,13 +134,20 @@ class Cluster:
         counts = before if self.traits.counts == "before" else counter.memory.counts(session)
         return session, self._say(session, 1, counts)
 
-    def close(self, session: Session) -> list[Said]:
-        """The socket of a session is closed, by whomever."""
+    def close(self, session: Session, *, keeps_row: bool = False) -> list[Said]:
+        """The socket of a session is closed, by whomever; `keeps_row`: its node goes on listing it."""
         if not session.socket_open:
             return []
         session.socket_open = session.alive = False
-        self.nodes[session.node].sockets.pop(session.conn_id, None)
+        if not keeps_row:
+            self.nodes[session.node].sockets.pop(session.conn_id, None)
         return self._offline(session)
+
+    def say_again(self, session: Session) -> list[Said]:
+        """The offline of a connection that its node still lists, once more."""
+        if self.nodes[session.node].sockets.get(session.conn_id) is not session:
+            return []
+        return self._say(session, 0, self._counter(session).memory.counts(session))
 
     def idle(self, session: Session) -> list[Said]:
         """A silent session is given up while its socket stays open (v2)."""
@@ -149,7 +170,7 @@ class Cluster:
         counts = self._counter(session).memory.counts(session)
         if self.traits.counts == "node_local":
             return self._say(session, 0, counts) if counts[1] == 0 else []
-        if self.traits.silent_slot_zero and slot_of(session.uid) == 0:
+        if self.traits.silent_slot_zero and slot_for(session.uid) == 0:
             return []
         return self._say(session, 0, counts)
 

@@ -13,6 +13,7 @@ from ledger.simulator.plan import Plan
 from ledger.simulator.transport import Transport
 
 IDLE_FACTOR = 1.1
+PING_SECONDS = 8.0
 SOCKET_FACTOR = 1.5
 V1_KICK_SECONDS = 2.0
 V1_REPLACED_SECONDS = 5.0
@@ -45,6 +46,8 @@ class Crowd:
         self._since: dict[str, float] = {}
         self._spans: dict[str, list[tuple[float, float]]] = {}
         self._calm = False
+        self.rows_kept = 0.0
+        """The share of the closed connections that their nodes go on listing, with an offline at each ping."""
 
     def begin(self) -> None:
         """Announce the nodes and let the first change follow."""
@@ -160,7 +163,17 @@ class Crowd:
             return
         self._die(session)
         self.act("close", **self._who(session))
-        self._transport.say(self._cluster.close(session))
+        keeps_row = self.rows_kept > 0 and self._random.random() < self.rows_kept
+        self._transport.say(self._cluster.close(session, keeps_row=keeps_row))
+        if keeps_row:
+            self._agenda.at(self._agenda.now + PING_SECONDS, partial(self._says_again, session))
+
+    def _says_again(self, session: Session) -> None:
+        """What v2.2.5 does after a lost node: the same offline at every ping, as long as the row is there."""
+        said = self._cluster.say_again(session)
+        self._transport.say(said)
+        if said:
+            self._agenda.at(self._agenda.now + PING_SECONDS, partial(self._says_again, session))
 
     def vanish(self, session: Session) -> None:
         """The client is gone and its socket stays: v2 says offline when idle and again when it closes the socket."""

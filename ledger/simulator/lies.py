@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Literal, get_args
 
 from ledger.simulator.agenda import Agenda
-from ledger.simulator.cluster import SLOTS, Session, slot_of
+from ledger.simulator.cluster import SLOTS, Session, slot_for
 from ledger.simulator.plan import Fault, Plan
 
 Lie = Literal["errors", "slow", "odd", "leader_change", "empty_list"]
@@ -43,7 +43,7 @@ class Spell:
 
     def forgets(self, session: Session) -> bool:
         """Whether the new leader of the session's slot has never heard of it."""
-        return slot_of(session.uid) in self.slots and session.opened_at < self.since
+        return slot_for(session.uid) in self.slots and session.opened_at < self.since
 
 
 class Lies:

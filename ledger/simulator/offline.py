@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ledger.simulator.answers import CONNZ, METRICS, ONLINE_STATUS, VARZ, Poll, QueryApi
-from ledger.simulator.cluster import slot_of
+from ledger.simulator.cluster import slot_for
 from ledger.simulator.events import Action, Webhook
 from ledger.simulator.people import FLAG_SETS
 from ledger.simulator.plan import TRAITS, Plan, PlanError, Profile
@@ -75,5 +75,5 @@ def storm_body(users: int, profile: Profile) -> bytes:
     """The one body of a reconnect storm: an online for each of `users` users, connIds from 1, the profile's counts."""
     count = 0 if TRAITS[profile].counts == "before" else 1
     flags = [flag for (flag, *_) in FLAG_SETS]
-    items = (f"storm-{n}-{flags[slot_of(str(n)) % len(flags)]}-1-{n}-{count}-{count}" for n in range(1, users + 1))
+    items = (f"storm-{n}-{flags[slot_for(str(n)) % len(flags)]}-1-{n}-{count}-{count}" for n in range(1, users + 1))
     return encode(items)

@@ -89,6 +89,20 @@ class Outages:
         t = self._agenda.now + STOPPED_AFTER_SECONDS[self._plan.profile]
         self._agenda.at(t, partial(self._stopped, name, returns, down_seconds, ended))
 
+    def scale_in(self, name: str, returns: Returns = RESTART_RETURNS) -> None:
+        """A node is taken out of a v2 cluster: its slots go to the others, then it is stopped, for good."""
+        if not self._cluster.nodes[name].up or sum(node.member for node in self._cluster.nodes.values()) < 2:
+            return
+        self._crowd.act("scale_in", node=name)
+        self._cluster.hand_over(name)
+        ended = self._living(name)
+        self._transport.halt(name)
+        self._cluster.halt(name)
+        for session in ended:
+            self._crowd.ended_by_server(session)
+        self._crowd.act("stopped", node=name)
+        self._return(ended, returns)
+
     def _living(self, name: str) -> list[Session]:
         return [session for session in self._cluster.nodes[name].sockets.values() if session.alive]
 
@@ -105,7 +119,7 @@ class Outages:
         self._agenda.at(self._agenda.now + down_seconds, lambda: self._boot(name, ended + living, returns))
 
     def _boot(self, name: str, ended: list[Session], returns: Returns) -> None:
-        now, (share, first, last) = self._agenda.now, returns
+        now = self._agenda.now
         self._cluster.boot(now, name)
         self._transport.boot(name)
         self._crowd.act("start", node=name)
@@ -116,9 +130,14 @@ class Outages:
         else:
             ghosts_until = now + self._plan.idle_seconds * IDLE_FACTOR
             self._agenda.at(ghosts_until, lambda: self._cluster.forget_ghosts(name, now))
+        self._return(ended, returns)
+
+    def _return(self, ended: list[Session], returns: Returns) -> None:
+        """The clients of a node that is gone come back, a share of them."""
+        share, first, last = returns
         for session in ended:
             if self._random.random() < share:
-                self._returns(now + self._random.uniform(first, last), session)
+                self._returns(self._agenda.now + self._random.uniform(first, last), session)
 
     def _returns(self, t: float, session: Session) -> None:
         self._agenda.at(t, partial(self._crowd.returns, session.uid, session.device_flag, session.device_id))

@@ -5,7 +5,7 @@ from itertools import count
 from random import Random
 from uuid import UUID
 
-from ledger.simulator.cluster import slot_of
+from ledger.simulator.cluster import slot_for
 
 FLAG_SETS = ((0,), (0, 1), (0, 1, 1, 1), (0, 2), (0, 1, 2, 99), (4,), (5, 1), (1, 1), (42,))
 KINDS_UP_TO = 64
@@ -21,7 +21,7 @@ class Person:
 
 def _uid(number: int, random: Random, slot_zero: bool) -> str:
     if slot_zero:
-        return next(uid for n in count() if slot_of(uid := f"s{number}x{n}") == 0)
+        return next(uid for n in count() if slot_for(uid := f"s{number}x{n}") == 0)
     if number >= KINDS_UP_TO:
         return f"u{number}"
     special = {

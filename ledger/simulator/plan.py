@@ -78,7 +78,7 @@ class Shares:
     delayed: float = 0.2
 
 
-def shares_of(share: float | None) -> Shares:
+def parse_shares(share: float | None) -> Shares:
     """The usual ones for None, else those by which each fault meets this share of the webhooks.
 
     Of what is to be lost one half are single items, the other half whole bodies.

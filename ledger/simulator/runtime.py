@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -94,6 +94,23 @@ class Simulation:
     def shut_down(self, node: str, *, down_seconds: float = DOWN_SECONDS, returns: Returns = RESTART_RETURNS) -> None:
         """The same by SIGTERM, in the manner of the version."""
         self._soon(partial(self.world.outages.stop, self._known(node), returns, down_seconds))
+
+    def scale_in(self, node: str, *, returns: Returns = RESTART_RETURNS) -> None:
+        """Take a node out of the cluster: its slots go to the others, and it stops for good. From any thread."""
+        self._soon(partial(self.world.outages.scale_in, self._known(node), returns))
+
+    def mute(self, seconds: float) -> None:
+        """Whatever the nodes have to say is lost, from now on and for so long. From any thread."""
+        self._soon(partial(self.world.transport.mute, seconds))
+
+    def bring(self, uids: Iterable[str]) -> None:
+        """Let these users connect now, with one device each. From any thread."""
+        for uid in uids:
+            self._soon(partial(self.world.crowd.connect, uid, 0, f"{uid}-d0"))
+
+    def keep_rows(self, share: float) -> None:
+        """Of so many connections that close from now on `/connz` keeps the row, and the offline comes at each ping."""
+        self._soon(partial(setattr, self.world.crowd, "rows_kept", share))
 
     def calm(self, *, traffic: bool = True) -> None:
         """No fault and no lie from now on; with `traffic` False nobody comes or goes either. From any thread."""
@@ -206,7 +223,7 @@ class Simulation:
             return
         self._tell(event, None)
         api = self._apis.get(str(event.line.get("node")))
-        if api is not None and event.do in ("crash", "stop"):
+        if api is not None and event.do in ("crash", "stop", "scale_in"):
             await api.shut()
         elif api is not None and event.do == "start" and event.t > 0:
             await api.open()

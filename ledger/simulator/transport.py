@@ -8,7 +8,7 @@ from random import Random
 from ledger.simulator.agenda import Agenda
 from ledger.simulator.cluster import Said
 from ledger.simulator.events import Answer, Arrival, Totals
-from ledger.simulator.plan import Fault, Plan, shares_of
+from ledger.simulator.plan import Fault, Plan, parse_shares
 from ledger.simulator.sender import Post, Sender, make_sender
 
 SERIAL_SECONDS = 0.002
@@ -36,10 +36,11 @@ class Transport:
 
     def __init__(self, plan: Plan, agenda: Agenda, totals: Totals, emit: Callable[[Arrival], None]) -> None:
         self._plan, self._agenda, self._totals, self._emit = plan, agenda, totals, emit
-        self._traits, self._shares = plan.traits, shares_of(plan.fault_share)
+        self._traits, self._shares = plan.traits, parse_shares(plan.fault_share)
         self._faults: frozenset[Fault] = plan.faults
         self._random = Random(f"{plan.seed}:transport")
         self._ways: dict[str, _Way] = {}
+        self._mute_until = 0.0
         for node in plan.nodes:
             phase = self._random.uniform(0.0, self._traits.poll_seconds)
             self._ways[node.name] = _Way(make_sender(self._traits, phase), {})
@@ -48,6 +49,10 @@ class Transport:
     def calm(self) -> None:
         """From now on nothing goes wrong on the way."""
         self._faults = frozenset()
+
+    def mute(self, seconds: float) -> None:
+        """From now on, for so long, whatever nodes have to say is lost with no more than a log line."""
+        self._mute_until = self._agenda.now + seconds
 
     def say(self, said: list[Said]) -> None:
         """Queue items at their nodes' senders.
@@ -60,7 +65,8 @@ class Transport:
             if not way.up:
                 continue
             self._totals.items += 1
-            if "drop" in self._faults and self._random.random() < self._shares.items_lost:
+            is_dropped = "drop" in self._faults and self._random.random() < self._shares.items_lost
+            if is_dropped or self._agenda.now < self._mute_until:
                 self._totals.dropped_items += 1
                 continue
             if self._is_overtaken():

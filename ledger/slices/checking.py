@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from ledger.domain.history import Event, SourceEvent, UserEvent
+from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.errors import LedgerError
 from ledger.slices.form import EventLine, Header, StateLine
 from ledger.slices.reading import Numbered, SliceFile
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, UnknownKind, UnreadableEvent, user_stream
 from ledger.text import shortened
-from projections.current import can_be_stored
+from projections.models.current import can_be_stored
 
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
 """As in the settings: it is part of paths and of answers."""

@@ -4,10 +4,10 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import BodyRejected, ItemRejected
-from ledger.domain.history import Event
 from ledger.domain.imported import SourceImported
-from ledger.domain.reconciled import PollObserved, RunStarted
+from ledger.domain.reconciliation_events import PollObserved, RunStarted
 
 _replace = msgspec.structs.replace
 

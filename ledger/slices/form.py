@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
+from ledger.domain.crowd import encode_crowd
 from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
 
@@ -92,7 +93,7 @@ class Slice(NamedTuple):
     lines: Iterable[StateLine | EventLine]
 
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
 _decode = msgspec.json.Decoder(AnyLine).decode
 
 _SUM = b',"sum":"%s"}'

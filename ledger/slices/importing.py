@@ -6,15 +6,16 @@ from itertools import islice
 from typing import NamedTuple
 
 from ledger.domain.imported import SourceImported
+from ledger.slices import ledger_rows as slices
 from ledger.slices.checking import Progress, check, check_renames
 from ledger.slices.form import EventLine, Slice, StateLine
 from ledger.slices.landing import Landing, Line, mixed_up
 from ledger.slices.reading import SliceFile
 from ledger.slices.renumbering import Kept, Moved, Shifted
+from ledger.store import identity
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 from ledger.store.recorder import Commit
-from projections import slices
 
 LINES_AT_A_TIME = 2_000
 
@@ -47,7 +48,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
     first, last = checked.ends
     renamed = {old: new for old, new in renames.items() if old != new}
     total = checked.events + checked.states
-    with translated(), ledger.events_recorder.commit(patiently=True) as commit:
+    with translated(), ledger.events_recorder.commit(patient=True) as commit:
         found = slices.place_of(commit.cursor, _stream(first.stream, renamed), first.version, first.event_kind)
         if found is not None:
             renumbered = _expect_all(commit, file, ledger.events_mapper, renamed, found, first)
@@ -64,6 +65,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
             done += len(part)
             progress(done, total)
         landing.finish()
+        identity.renew(commit.cursor)
         place = first.position if isinstance(numbering, Kept) else numbering.of(first.position)
         return Imported(
             checked.events,

@@ -5,16 +5,18 @@ from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple, cast
 
+from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import Event, SourceEvent, UserEvent
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState, evolve_source
 from ledger.errors import LedgerError
 from ledger.ingest.known import KnownUsers
+from ledger.slices import ledger_rows as slices
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX
 from ledger.store.recorder import Commit
 from ledger.store.rows import Rows
-from projections import current, looks, slices, sources
+from ledger.working_state import looks, sources
+from projections.models import current
 
 
 class Line(NamedTuple):
@@ -53,7 +55,7 @@ class Landing:
 
     def finish(self) -> None:
         """Write what is kept of sources, and tell the ledger's followers."""
-        rows = [sources.row_of(source, self._rules.get(name, 0)) for name, source in self._sources.items()]
+        rows = [sources.to_row(source, self._rules.get(name, 0)) for name, source in self._sources.items()]
         sources.write(self._commit.cursor, rows)
         self._commit.notify()
 
@@ -77,7 +79,7 @@ class Landing:
                 uid = line.stream.removeprefix(USER_PREFIX)
                 event = cast(UserEvent, line.event)
                 presences[uid] = evolve(presences.get(uid) or Presence(uid), event, line.position)
-        current.write(self._commit.cursor, list(current.rows_of(presences.values())))
+        current.write(self._commit.cursor, list(current.to_rows(presences.values())))
         # Each is to be looked at in turn: followers hear nothing of states.
         looks.add(self._commit.cursor, list(presences))
         self._known.remember(presences)

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import msgspec
 
+from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import (
     BodyRejected,
     Configured,
@@ -15,11 +16,10 @@ from ledger.domain.events import (
     ServiceStopped,
     WebhookObserved,
 )
-from ledger.domain.history import Event, SourceEvent, UserEvent
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.domain.nodes import OpenRun
 from ledger.domain.observation import Claim, parse_item
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     Corrected,
@@ -86,7 +86,8 @@ def _of_source(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
             return _replace(event, digest=names.digest(event.digest))
         case ItemRejected():
             digest = None if event.digest is None else names.digest(event.digest)
-            return _replace(event, raw=names.redacted(event.raw), digest=digest)
+            following = tuple(names.redacted(raw) for raw in event.following)
+            return _replace(event, raw=names.redacted(event.raw), digest=digest, following=following)
         case BodyRejected():
             body = base64.b64encode(names.redacted(event.raw_base64).encode()).decode()
             return _replace(event, raw_base64=body, digest=names.digest(event.digest))

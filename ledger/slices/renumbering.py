@@ -10,11 +10,11 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import WebhookObserved
-from ledger.domain.history import Event
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.domain.presence import Flip
-from ledger.domain.reconciled import Corrected, PollObserved, Swept
+from ledger.domain.reconciliation_events import Corrected, PollObserved, Swept
 
 _replace = msgspec.structs.replace
 

@@ -13,16 +13,18 @@ from psycopg.rows import TupleRow
 
 from ledger import __version__
 from ledger.domain import imported, source
-from ledger.domain.history import Event, SourceEvent
-from ledger.domain.instants import of_datetime
+from ledger.domain.event_types import Event, SourceEvent
+from ledger.domain.instants import from_datetime
 from ledger.domain.policy import RULES_VERSION
 from ledger.domain.source import SourceState, evolve_source
+from ledger.slices import ledger_rows as slices
 from ledger.slices.cutting import cut, cut_state
 from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from ledger.store.recorder import StoredRow
-from projections import current, history, slices
-from projections.switch import ONE_MOMENT
+from projections.engine.switch import ONE_MOMENT
+from projections.models import current
+from projections.queries import history
 
 USERS_AT_A_TIME = 500
 
@@ -123,7 +125,7 @@ def _user_lines(
         presences |= history.presences_at(connection, mapper, moved, start)
         for last in part:
             presence = presences[last.uid]
-            event = imported.as_imported(presence, of_datetime(last.recorded_at))
+            event = imported.as_imported(presence, from_datetime(last.recorded_at))
             stream = user_stream(last.uid)
             yield _state_line(mapper, event, stream, presence.version, last.position, last.recorded_at)
 

@@ -22,7 +22,7 @@ import psycopg
 
 from ledger.errors import EmbeddedPostgresError
 from ledger.files import PRIVATE, open_own, read_text
-from ledger.store import postgres_config, postmaster
+from ledger.store import postgres_config, postmaster, session
 from ledger.store.cluster import failure, make_cluster
 from ledger.store.data_folder import DataFolder, unusable
 from ledger.store.postgres_config import DATABASE, ROLE
@@ -225,7 +225,7 @@ class EmbeddedPostgres:
 
     def _answers(self) -> bool:
         try:
-            with psycopg.connect(self.url(), connect_timeout=3, autocommit=True) as connection:
+            with session.connect(self.url(), "start", connect_timeout=3) as connection:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError as error:
             if "authentication failed" in str(error):

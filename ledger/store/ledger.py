@@ -18,11 +18,13 @@ from eventsourcing.postgres import PostgresDatastore, PostgresFactory
 from eventsourcing.utils import Environment
 from psycopg.rows import TupleRow, dict_row
 
-from ledger.domain.history import Event
+from ledger.domain.event_types import Event
 from ledger.errors import StoreFull, StoreUnavailable
+from ledger.store import seals
 from ledger.store.mapper import EventMapper
 from ledger.store.recorder import LedgerRecorder, StoredRow
 from ledger.store.seal import SealKey
+from ledger.store.session import APPLICATION, Session
 
 DATABASE_URL = "DATABASE_URL"
 POOL_SIZE = "POOL_SIZE"
@@ -40,7 +42,8 @@ class LedgerDatastore(PostgresDatastore):
         super().__init__("", "", "", "", "", originator_id_type="text", pool_size=1, connect_timeout=CONNECT_SECONDS)
         # The library takes five parts of a URL; libpq knows more (sslmode, options, several hosts).
         self.pool.conninfo = url
-        self.pool.kwargs = {"row_factory": dict_row, "connect_timeout": 5, "application_name": "presence-ledger"}
+        self.pool.connection_class = cast(Any, Session)
+        self.pool.kwargs = {"row_factory": dict_row, "application_name": APPLICATION}
         # Attempts whose pauses have doubled for as long as an outage lasted would find its end as much later.
         self.pool.reconnect_timeout = RECONNECT_SECONDS
         self.pool.resize(1, max(1, pool_size))
@@ -83,6 +86,29 @@ class Ledger(Application[str]):
         with translated(), self.events_recorder.connection() as connection:
             yield connection
 
+    @contextmanager
+    def reading(self) -> Iterator[psycopg.Connection[TupleRow]]:
+        """The same to learn what is kept in memory: should the ledger go back behind what was read, that shows.
+
+        One connection is to one server, whose last seal stands on all that was read before.
+        """
+        lineage = self.events_recorder.lineage
+        number = lineage.number
+        with self.connection() as connection:
+            yield connection
+            if (last := seals.last(connection)) is not None:
+                lineage.note(last, number)
+
+    @property
+    def lineage(self) -> int:
+        """Grows with each time that the ledger was found to have gone back: what was learnt before no longer stands."""
+        return self.events_recorder.lineage.number
+
+    def look(self) -> int:
+        """Find out whether it went back, and put that on record -> its lineage. Raises StoreUnavailable."""
+        with translated():
+            return self.events_recorder.look()
+
     def event(self, row: StoredRow) -> Event:
         """The event of a stored row. Raises UnreadableEvent, which names the position."""
         return self.events_mapper.event_at(row.position, row.kind, row.payload)
@@ -92,8 +118,8 @@ class Ledger(Application[str]):
 def translated() -> Iterator[None]:
     """The one seam where errors of the library and the driver become ours.
 
-    What says that PostgreSQL is away, restarting, full or locked by somebody else for long is StoreUnavailable or
-    StoreFull; anything else is a defect and passes.
+    What says that PostgreSQL is away, restarting, full, read-only, locked by somebody else for long or otherwise not
+    what it was is StoreUnavailable or StoreFull; anything else is a defect and passes.
     """
     try:
         yield
@@ -103,8 +129,12 @@ def translated() -> Iterator[None]:
             raise StoreUnavailable(LOCKED) from error
         if isinstance(cause, psycopg.errors.DiskFull):
             raise StoreFull("PostgreSQL has no space left on its disk; free some, nothing accepted is lost") from error
+        if isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith(_TOO_MUCH):
+            raise
         away = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
-        if isinstance(error, away) or isinstance(cause, (*away, *_PASSING)):
+        if isinstance(cause, _CHANGED):
+            raise StoreUnavailable(f"PostgreSQL refuses: {_first_line(cause)}") from error
+        if isinstance(error, away) or isinstance(cause, away):
             raise StoreUnavailable(f"PostgreSQL does not answer: {_first_line(cause or error)}") from error
         raise
 
@@ -114,8 +144,17 @@ LOCKED = (
     " once that is over"
 )
 
-_PASSING = (psycopg.errors.InternalError_, psycopg.errors.ReadOnlySqlTransaction)
-"""What a server says that ends a session in the middle of a transaction, or that has just lost its place to another."""
+_TOO_MUCH = "54"
+"""The class of what is too large or too complex for PostgreSQL, whenever it is asked."""
+
+_CHANGED = (
+    psycopg.InternalError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.InvalidCatalogName,
+    psycopg.errors.InvalidSqlStatementName,
+)
+"""What a server says whose state or whose rights were changed under us: read-only, a session that ended in the middle
+of a transaction, a grant taken back, a database gone, a statement prepared in another session."""
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
-from ledger.domain import events, imported, reconciled
-from ledger.domain.history import Event, UserEvent
+from ledger.domain import events, imported, reconciliation_events
+from ledger.domain.crowd import encode_crowd
+from ledger.domain.event_types import Event, UserEvent
 from ledger.errors import LedgerError
 
 USER_PREFIX = "user:"
@@ -57,19 +58,19 @@ CURRENT_KINDS: Mapping[str, type[Event]] = {
     "configured.v1": events.Configured,
     "service_started.v1": events.ServiceStarted,
     "service_stopped.v1": events.ServiceStopped,
-    "corrected.v1": reconciled.Corrected,
-    "swept.v1": reconciled.Swept,
-    "tier_set.v1": reconciled.TierSet,
-    "poll_observed.v1": reconciled.PollObserved,
-    "run_started.v1": reconciled.RunStarted,
-    "run_ended.v1": reconciled.RunEnded,
-    "node_down.v1": reconciled.NodeDown,
-    "node_booted.v1": reconciled.NodeBooted,
-    "node_settled.v1": reconciled.NodeSettled,
-    "source_dark.v1": reconciled.SourceDark,
-    "source_lit.v1": reconciled.SourceLit,
-    "breaker_opened.v1": reconciled.BreakerOpened,
-    "breaker_closed.v1": reconciled.BreakerClosed,
+    "corrected.v1": reconciliation_events.Corrected,
+    "swept.v1": reconciliation_events.Swept,
+    "tier_set.v1": reconciliation_events.TierSet,
+    "poll_observed.v1": reconciliation_events.PollObserved,
+    "run_started.v1": reconciliation_events.RunStarted,
+    "run_ended.v1": reconciliation_events.RunEnded,
+    "node_down.v1": reconciliation_events.NodeDown,
+    "node_booted.v1": reconciliation_events.NodeBooted,
+    "node_settled.v1": reconciliation_events.NodeSettled,
+    "source_dark.v1": reconciliation_events.SourceDark,
+    "source_lit.v1": reconciliation_events.SourceLit,
+    "breaker_opened.v1": reconciliation_events.BreakerOpened,
+    "breaker_closed.v1": reconciliation_events.BreakerClosed,
     "presence_imported.v1": imported.PresenceImported,
     "source_imported.v1": imported.SourceImported,
 }
@@ -94,7 +95,7 @@ class EventMapper(Mapper[str]):
         self._decoders = {kind: msgspec.json.Decoder(cls) for kind, cls in kinds.items()}
         self._classes = dict(kinds)
         self._upcasters = dict(upcasters)
-        self._encode = msgspec.json.Encoder().encode
+        self._encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
 
     def kind_and_payload(self, event: Event) -> tuple[str, bytes]:
         """The stored form of an event."""

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import Any
 
 import psycopg
 
-from ledger.errors import LedgerError, SchemaMismatch, StoreFull, StoreUnavailable
+from ledger.errors import LedgerError, SchemaMismatch, StoreFull
+from ledger.store import preflight, session
+from ledger.store.preflight import Examined
 
 NAME = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 
@@ -71,12 +74,14 @@ def load(folder: Traversable | None = None) -> list[Migration]:
 def apply(connection_url: str, ours: Sequence[Migration] | None = None) -> list[Migration]:
     """Apply what is missing, each file in a transaction of its own, and return what was applied by this call.
 
-    Two calls at once wait for each other, so that each file is applied once. Raises `SchemaMismatch` before anything
-    is changed, `MigrationFailed` when PostgreSQL refuses a file, `StoreUnavailable` when it does not answer.
+    Two calls at once wait for each other, so that each file is applied once. Raises before anything is changed
+    `SchemaMismatch` and `DatabaseUnfit`, `MigrationFailed` when PostgreSQL refuses a file, `StoreUnavailable` when it
+    does not answer.
     """
     ours = load() if ours is None else ours
     done: list[Migration] = []
     with _connected(connection_url) as connection:
+        _examined(connection_url, connection, ours)
         while (migration := _apply_next(connection, ours)) is not None:
             done.append(migration)
     return done
@@ -102,6 +107,19 @@ def check(connection_url: str, ours: Sequence[Migration] | None = None) -> None:
         compare(_applied(connection), ours)
 
 
+def examine(connection_url: str, ours: Sequence[Migration] | None = None) -> Examined:
+    """Look whether the database will do for `apply` and for what follows. Raises `SchemaMismatch`, `DatabaseUnfit`."""
+    with _connected(connection_url) as connection:
+        return _examined(connection_url, connection, load() if ours is None else ours)
+
+
+def _examined(url: str, connection: psycopg.Connection[Any], ours: Sequence[Migration]) -> Examined:
+    applied = _applied(connection)
+    compare(applied, ours)
+    makes_tables = any(each.number not in applied for each in ours)
+    return preflight.examine(url, connection, makes_tables=makes_tables)
+
+
 def _ours() -> Traversable:
     """What is installed has the files as data of the package; a checkout has them at its top."""
     package = resources.files("ledger")
@@ -117,7 +135,7 @@ def _read(folder: Traversable) -> Iterator[Migration]:
             yield Migration(int(match["number"]), match["name"], hashlib.sha256(sql).hexdigest(), sql)
 
 
-def _apply_next(connection: psycopg.Connection, ours: Sequence[Migration]) -> Migration | None:
+def _apply_next(connection: psycopg.Connection[Any], ours: Sequence[Migration]) -> Migration | None:
     with connection.transaction():
         connection.execute(LOCK, [LOCK_KEY])
         if not _has_table(connection):
@@ -137,12 +155,12 @@ def _apply_next(connection: psycopg.Connection, ours: Sequence[Migration]) -> Mi
     return migration
 
 
-def _has_table(connection: psycopg.Connection) -> bool:
+def _has_table(connection: psycopg.Connection[Any]) -> bool:
     row = connection.execute(TABLE_EXISTS).fetchone()
     return row is not None and bool(row[0])
 
 
-def _applied(connection: psycopg.Connection) -> Mapping[int, Applied]:
+def _applied(connection: psycopg.Connection[Any]) -> Mapping[int, Applied]:
     if not _has_table(connection):
         return {}
     return {row[0]: Applied(*row) for row in connection.execute(READ_APPLIED)}
@@ -173,16 +191,14 @@ def compare(applied: Mapping[int, Applied], ours: Iterable[Migration]) -> None:
 
 
 @contextmanager
-def _connected(connection_url: str) -> Iterator[psycopg.Connection]:
+def _connected(connection_url: str) -> Iterator[psycopg.Connection[Any]]:
     try:
-        with psycopg.connect(connection_url, autocommit=True, application_name="presence-ledger migrate") as connection:
+        with session.connect(connection_url, "migrate") as connection:
             yield connection
     except psycopg.errors.DiskFull as error:
         raise StoreFull(f"PostgreSQL's disk is full: {error}\nMake room there, then try again.") from error
     except psycopg.OperationalError as error:
-        raise StoreUnavailable(
-            f"PostgreSQL did not answer: {error}\nCheck database_url and that the server runs."
-        ) from error
+        raise preflight.refusal(error) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise MigrationFailed(
             f"{str(error).strip()}\nGrant the role of database_url CREATE on the schema, or make it the owner."

@@ -88,7 +88,7 @@ def is_recorded_at(place: bytes, seal: Seal) -> bool:
     return place[_POSITION.stop :] == _PLACE.pack(6, 8, 0, 8, seal.recorded_at)[_POSITION.stop :]
 
 
-def position_of(place: bytes) -> int:
+def decode_position(place: bytes) -> int:
     """Where a row is."""
     return int.from_bytes(place[_POSITION], signed=True)
 

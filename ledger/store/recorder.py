@@ -12,14 +12,20 @@ from datetime import datetime
 from typing import Any, LiteralString, NamedTuple, cast
 from uuid import UUID
 
+import structlog
 from eventsourcing.persistence import Notification, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, dict_row, tuple_row
 
-from ledger.store import seals
+from ledger.store import identity, seals
+from ledger.store.lineage import Lineage, Lost
 from ledger.store.rows import PackedRows, Rows
 from ledger.store.seal import Chain, SealKey
+from ledger.store.seals import Anchor
+from ledger.store.session import DURABLY
+
+log = structlog.get_logger()
 
 CHANNEL = "events"
 """Notified at each commit, without a payload."""
@@ -33,15 +39,20 @@ LOCK_SECONDS = 5.0
 PATIENT_LOCK_SECONDS = 15.0
 """The same where giving up costs more than waiting: the largest body holds the lock for several seconds."""
 
-# The condition holds before anything is selected, so the bound is in force when the lock is waited for.
-_LOCK = "SELECT pg_advisory_xact_lock(%s) WHERE set_config('lock_timeout', %s, true) IS NOT NULL"
+# The condition holds before anything is selected, so the bound is in force when the lock is waited for. That the commit
+# survives a crash is said in its own transaction: whatever a session was set to, an answer has been given for it.
+_LOCK: LiteralString = f"""
+SELECT pg_advisory_xact_lock(%s)
+ WHERE set_config('lock_timeout', %s, true) IS NOT NULL
+   AND set_config('synchronous_commit', {DURABLY}, true) IS NOT NULL
+"""
 
 # A statement of its own, after the lock's: only then its snapshot holds the commits that the lock waited for.
 # What is sealed counts, too: a position is never given twice, not even where the event that had it was removed.
 _HEAD: LiteralString = f"""
 SELECT greatest((SELECT position FROM events ORDER BY position DESC LIMIT 1), sealed.last_position, 0),
        greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1)),
-       sealed.seal
+       sealed.seal, ({identity.EPOCH})
   FROM (VALUES (1)) AS always (one) LEFT JOIN ({seals.LAST}) AS sealed ON true
 """  # noqa: S608  (of constants)
 
@@ -65,6 +76,11 @@ SELECT position FROM events
 """
 
 
+_STARTS = """
+SELECT stream FROM events WHERE kind = 'service_started.v1' AND payload_json(payload) ->> 'instance' = %s
+"""
+
+
 class StoredRow(NamedTuple):
     """An event as it lies in the table, with its place and the instant of its commit."""
 
@@ -76,6 +92,11 @@ class StoredRow(NamedTuple):
     recorded_at: datetime
 
 
+def knows_instance(connection: Connection[Any], instance: str) -> bool:
+    """Whether the start of an instance is on record."""
+    return connection.execute(_STARTS, (instance,)).fetchone() is not None
+
+
 class Commit:
     """A transaction that holds the commit lock: what it appends follows `head` at once, and is sealed when it ends.
 
@@ -83,11 +104,17 @@ class Commit:
     be waiting for the lock, would end by a time-out only.
     """
 
-    def __init__(self, connection: Connection[TupleRow], head: int, recorded_at: datetime, chain: Chain) -> None:
+    def __init__(
+        self, connection: Connection[TupleRow], head: int, recorded_at: datetime, chain: Chain, lineage: int = 0
+    ) -> None:
         self.connection = connection
         self.cursor = connection.cursor()
         self.head = head
         self.recorded_at = recorded_at
+        self.lineage = lineage
+        """What was learnt under another number no longer stands: the ledger went back since."""
+        self.anchor: Anchor | None = None
+        """What it left to be known by, once it is sealed."""
         self._chain = chain
 
     def holds_delivery(self, delivery: str) -> bool:
@@ -120,7 +147,9 @@ class Commit:
 
     def seal(self) -> None:
         """Seal what was appended, as the last thing in the transaction."""
-        seals.write(self.cursor, self._chain.end())
+        if (sealed := self._chain.end()) is not None:
+            seals.write(self.cursor, sealed)
+            self.anchor = Anchor(self.head, sealed.seal)
 
 
 class LedgerRecorder(PostgresApplicationRecorder):
@@ -128,6 +157,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
 
     def __init__(self, datastore: PostgresDatastore, seal_key: SealKey) -> None:
         super().__init__(datastore, events_table_name=CHANNEL)
+        self.lineage = Lineage()
         self._seal_key = seal_key
 
     def create_table(self) -> None:
@@ -146,21 +176,57 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 pooled.row_factory = dict_row
 
     @contextmanager
-    def commit(self, *, patiently: bool = False) -> Iterator[Commit]:
+    def commit(self, *, patient: bool = False) -> Iterator[Commit]:
         """A transaction holding the commit lock, sealed and committed on leaving; database errors are the library's.
 
         One of them is LockNotAvailable, as the cause of its OperationalError: somebody else holds the lock for longer
         than `LOCK_SECONDS`, or `PATIENT_LOCK_SECONDS`.
         """
-        bound = PATIENT_LOCK_SECONDS if patiently else LOCK_SECONDS
-        with self.connection() as connection, connection.transaction():
-            connection.execute(_LOCK, (COMMIT_LOCK, f"{bound * 1000:.0f}ms"))
-            row = connection.execute(_HEAD).fetchone()
-            assert row is not None
-            head, recorded_at, sealed = row
-            commit = Commit(connection, head, recorded_at, Chain(self._seal_key, sealed))
-            yield commit
-            commit.seal()
+        bound = PATIENT_LOCK_SECONDS if patient else LOCK_SECONDS
+        with self.connection() as connection:
+            commit = None
+            while commit is None:
+                with connection.transaction():
+                    connection.execute(_LOCK, (COMMIT_LOCK, f"{bound * 1000:.0f}ms"))
+                    number, row = self.lineage.number, connection.execute(_HEAD).fetchone()
+                    assert row is not None
+                    head, recorded_at, sealed, epoch = row
+                    lost = self.lineage.lost(connection, sealed)
+                    if lost is None:
+                        lineage = self.lineage.see(epoch, Anchor(head, sealed) if sealed else None, number)
+                        commit = Commit(connection, head, recorded_at, Chain(self._seal_key, sealed), lineage)
+                        yield commit
+                        commit.seal()
+                    else:
+                        # On record before anything is decided on it.
+                        identity.go_back(connection, lost.known, lost.common)
+                if lost is not None:
+                    self._went_back(lost, head)
+        if (anchor := commit.anchor) is not None:
+            self.lineage.note(anchor, commit.lineage)
+
+    def look(self) -> int:
+        """See whether the database has all that is known of the ledger -> the number of its lineage.
+
+        Where it has not, that is put on record, as by a commit.
+        """
+        with self.connection() as connection:
+            number, last = self.lineage.number, seals.last(connection)
+            if self.lineage.lost(connection, last and last.seal) is None:
+                return self.lineage.see(identity.epoch(connection), last, number)
+        with self.commit() as commit:
+            return commit.lineage
+
+    def _went_back(self, lost: Lost, head: int) -> None:
+        self.lineage.went_back(lost)
+        log.error(
+            "ledger_went_back",
+            known=lost.known,
+            common=lost.common,
+            head=head,
+            meaning="what this instance knew after the position `common` is not in the database, or is another event",
+            way_out="docs/operations.md, when the ledger went back",
+        )
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Append and return the positions. Not retried here: a lost answer to COMMIT would come back as a conflict."""
@@ -254,9 +320,13 @@ class LedgerRecorder(PostgresApplicationRecorder):
             connection,
         )
 
-    def ledger_rows(self, *, after: int = 0, limit: int) -> list[StoredRow]:
-        """A page of the whole ledger: positions above `after`."""
-        return self._rows(" WHERE position > %s", [after], [], " ORDER BY position", limit)
+    def ledger_rows(self, *, after: int = 0, limit: int, connection: Connection[Any] | None = None) -> list[StoredRow]:
+        """A page of the whole ledger: positions above `after`; `connection` as above."""
+        return self._rows(" WHERE position > %s", [after], [], " ORDER BY position", limit, connection)
+
+    def streams_with_start(self, instance: str, connection: Connection[Any]) -> set[str]:
+        """The sources' streams in which the start of an instance is on record."""
+        return {stream for (stream,) in self._select(_STARTS, [instance], [], "", None, connection)}
 
     def delivery_position(self, delivery: str) -> int | None:
         """Where a delivery's own event is; the events of its items follow it."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 from psycopg import sql
 
+from ledger.store import session
 from ledger.store.postgres_config import DATABASE
 
 _RESTORED = f"{DATABASE}_restored"
@@ -35,7 +35,8 @@ def take_its_place(url: str) -> None:
 
 def _execute(url: str, *statements: sql.Composed) -> None:
     """Run statements, several of them in one transaction, from a database that none of them is about."""
-    with psycopg.connect(_with_database(url, "postgres"), autocommit=len(statements) == 1) as connection:
+    alone = len(statements) == 1
+    with session.connect(_with_database(url, "postgres"), "restore", autocommit=alone) as connection:
         for statement in statements:
             connection.execute(statement)
 

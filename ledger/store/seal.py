@@ -98,7 +98,7 @@ def microseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
-def instant_of(counted: int) -> datetime:
+def instant_from_count(counted: int) -> datetime:
     """The instant that `microseconds` counted."""
     return _EPOCH + counted * _MICROSECOND
 

@@ -1,13 +1,13 @@
 """The one place that knows the table `seals`: one row for each run of positions, written with the events it seals."""
 
 from collections.abc import Generator
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 from psycopg import Connection, Cursor
 
-from ledger.store.seal import NO_SEAL, Seal, instant_of
+from ledger.store.seal import NO_SEAL, Seal, instant_from_count
 
-LAST = "SELECT seal, last_position FROM seals ORDER BY first_position DESC LIMIT 1"
+LAST: LiteralString = "SELECT seal, last_position FROM seals ORDER BY first_position DESC LIMIT 1"
 """What the next seal stands on, and the last position that is sealed."""
 
 FETCHED_SEALS = 32
@@ -31,6 +31,11 @@ SELECT first_position FROM seals WHERE first_position <= %(after)s AND last_posi
 
 _STANDS_ON = "SELECT coalesce(seal, '') FROM seals WHERE first_position <= %s ORDER BY first_position DESC LIMIT 1"
 
+UPTO: LiteralString = "SELECT seal FROM seals WHERE first_position <= {} ORDER BY first_position DESC LIMIT 1"
+"""The seal of the run that a position lies in, or of the one before it; to be formatted."""
+
+_UPTO = UPTO.format("%s")
+
 _NUMBER = "SELECT count(*) FROM seals WHERE first_position <= %s"
 
 _OF_KEY = """
@@ -40,6 +45,13 @@ SELECT min(first_position), max(last_position) FROM seals WHERE key_id = %(key_i
 _LAST_POSITION = "SELECT coalesce((SELECT last_position FROM seals ORDER BY first_position DESC LIMIT 1), 0)"
 
 _LAST_KEY = "SELECT key_id FROM seals ORDER BY first_position DESC LIMIT 1"
+
+
+class Anchor(NamedTuple):
+    """A commit that is known: its last position, and its last seal, which stands on everything before it."""
+
+    position: int
+    seal: bytes
 
 
 class Start(NamedTuple):
@@ -57,13 +69,25 @@ def write(cursor: Cursor[Any], seal: Seal | None) -> None:
     """Store a seal, if there is one, in the transaction of its events."""
     if seal is not None:
         first, last, recorded_at, *rest = seal
-        cursor.execute(_INSERT, (first, last, instant_of(recorded_at), *rest))
+        cursor.execute(_INSERT, (first, last, instant_from_count(recorded_at), *rest))
 
 
 def last_key(connection: Connection[Any]) -> bytes | None:
     """The id of the key that made the last seal, None while there is none."""
     row = connection.execute(_LAST_KEY).fetchone()
     return row and row[0]
+
+
+def up_to(connection: Connection[Any], position: int) -> bytes | None:
+    """The seal of the run that a position lies in, or of the one before it."""
+    row = connection.execute(_UPTO, (position,)).fetchone()
+    return row and row[0]
+
+
+def last(connection: Connection[Any]) -> Anchor | None:
+    """The last commit, None while there is none."""
+    row = connection.execute(LAST).fetchone()
+    return row and Anchor(row[1], row[0])
 
 
 def last_position(connection: Connection[Any]) -> int:
@@ -92,7 +116,7 @@ def read(connection: Connection[Any], start: int) -> Generator[Seal]:
             yield Seal(first, last, int.from_bytes(recorded_at, signed=True), key_id, digests, seal)
 
 
-def positions_of(connection: Connection[Any], key_id: bytes, first: int) -> tuple[int, int]:
+def positions_sealed_by(connection: Connection[Any], key_id: bytes, first: int) -> tuple[int, int]:
     """The first and the last of the positions, from `first` on, that a key sealed, one at least."""
     row = connection.execute(_OF_KEY, {"key_id": key_id, "first": first}).fetchone()
     assert row is not None

@@ -10,7 +10,7 @@ from psycopg import Connection, IsolationLevel
 from ledger.errors import LedgerError
 from ledger.settings import SEAL_KEY_FILE
 from ledger.store import raw_events, seals
-from ledger.store.raw_events import Row, position_of
+from ledger.store.raw_events import Row, decode_position
 from ledger.store.seal import Seal, SealKeys
 from ledger.store.seal_head import Head, new_head
 from ledger.text import counted
@@ -40,13 +40,40 @@ class Altered(NamedTuple):
     way_out: str = LOOK
 
 
+class KeyMissing(NamedTuple):
+    """The first seal that cannot be checked, since its key is not here; nothing is known of what it seals."""
+
+    key_id: bytes
+    first: int
+    last: int
+    """Of the positions, from `first` on, the last one that the key sealed."""
+
+    def __str__(self) -> str:
+        return (
+            f"The key {self.key_id.hex()}, which is not here, sealed positions from {self.first:,} to {self.last:,}.\n"
+            "Add that key to seal_keys: the service that wrote them has it in its settings or in "
+            f"{SEAL_KEY_FILE}."
+        )
+
+
 class Verified(NamedTuple):
-    """What a walk over the ledger found: so many events and seals are as they were, up to `head`."""
+    """What a walk over the ledger found: so many events and seals are as they were, up to `head`.
+
+    It is intact where nothing was altered and no key is missing.
+    """
 
     events: int
     seals: int
     head: Head
     altered: Altered | None
+    missing: KeyMissing | None = None
+
+    @property
+    def is_intact(self) -> bool | None:
+        """None where that cannot be told without the missing key."""
+        if self.altered is not None:
+            return False
+        return None if self.missing is not None else True
 
 
 @contextmanager
@@ -94,12 +121,13 @@ class _Walk:
         self._seals = self._passed = start.number
         self._events = 0
         self._expected = expected
+        self._missing: KeyMissing | None = None
         self._total = max(raw_events.head(connection) - self._sealed, 0)
 
     def go(self) -> Verified:
         altered = self._walk()
         head = new_head(self._sealed, self._seal, self._seals, datetime.now(UTC))
-        return Verified(self._events, self._seals - self._passed, head, altered)
+        return Verified(self._events, self._seals - self._passed, head, altered, None if altered else self._missing)
 
     def _walk(self) -> Altered | None:
         """Window by window: first the seals, then the events that they seal."""
@@ -109,11 +137,14 @@ class _Walk:
         with closing(seals.read(self._connection, self._read + 1)) as chain:
             while True:
                 window, broken = self._window(chain)
-                fault = broken and self._fault(broken)
+                if broken is not None and not self._is_by_key_here(broken, window):
+                    self._missing = self._key_missing(broken)
                 if (altered := self._check(window, self._upto(window, broken))) is not None:
                     return altered
-                if fault:
-                    return Altered(self._sealed + 1, *fault)
+                if self._missing is not None:
+                    return None
+                if broken is not None:
+                    return Altered(self._sealed + 1, _broken(broken))
                 if not window:
                     break
         if self._expected is not None:
@@ -135,20 +166,16 @@ class _Walk:
             events += seal.last_position - seal.first_position + 1
         return window, None
 
-    def _fault(self, seal: Seal) -> tuple[str, str]:
-        """What is wrong with a seal that does not stand on the one before it, and the way out."""
-        if seal.key_id in self._keys:
-            run = f"{seal.first_position:,} to {seal.last_position:,}"
-            return (
-                f"the chain of seals breaks: the seal of {run}, or one before it, was altered, removed or put in",
-                LOOK,
-            )
-        first, last = seals.positions_of(self._connection, seal.key_id, seal.first_position)
-        key = seal.key_id.hex()
-        return (
-            f"the key {key}, which is not here, sealed positions from {first:,} to {last:,}",
-            f"Add that key to seal_keys: the service that wrote them has it in its settings or in {SEAL_KEY_FILE}.",
+    def _is_by_key_here(self, seal: Seal, window: list[Seal]) -> bool:
+        """Whether a key that is here made it, be it under another one's name."""
+        previous = window[-1].seal if window else self._seal
+        return seal.key_id in self._keys or any(
+            seal._replace(key_id=key.id).follows(previous, key) for key in self._keys.values()
         )
+
+    def _key_missing(self, seal: Seal) -> KeyMissing:
+        first, last = seals.positions_sealed_by(self._connection, seal.key_id, seal.first_position)
+        return KeyMissing(seal.key_id, first, last)
 
     def _upto(self, window: list[Seal], broken: Seal | None) -> int:
         """How far events are read after these seals: what lies before a broken one has none."""
@@ -156,16 +183,16 @@ class _Walk:
             return max(broken.first_position - 1, window[-1].last_position if window else self._read)
         return window[-1].last_position if window else raw_events.LAST
 
-    def _check(self, window: list[Seal], upto: int) -> Altered | None:
-        if upto <= self._read:
+    def _check(self, window: list[Seal], up_to: int) -> Altered | None:
+        if up_to <= self._read:
             return None
-        with closing(raw_events.rows(self._connection, self._read + 1, upto)) as rows:
+        with closing(raw_events.rows(self._connection, self._read + 1, up_to)) as rows:
             for seal in window:
                 if (altered := self._check_run(seal, rows)) is not None:
                     return altered
             if left := raw_events.take(rows, 1).places:
-                return _unsealed(position_of(left[0]), self._sealed)
-        self._read = upto
+                return _unsealed(decode_position(left[0]), self._sealed)
+        self._read = up_to
         self._told(self._events, self._total)
         return None
 
@@ -199,16 +226,21 @@ class _Walk:
     def _difference(self, seal: Seal, number: int, rows: list[bytes]) -> Altered:
         """What is wrong at one place of a run, from the rows that are there and after it."""
         expected = seal.first_position + number
-        found = position_of(rows[0]) if rows else None
+        found = decode_position(rows[0]) if rows else None
         if found is None or found > expected:
             return Altered(expected, "the event was removed")
         if found < expected:
             return _unsealed(found, expected - 1 if number else self._sealed)
-        if len(rows) > 1 and position_of(rows[1]) == expected:
+        if len(rows) > 1 and decode_position(rows[1]) == expected:
             return _twice(expected)
         if not raw_events.is_recorded_at(rows[0], seal):
             return Altered(expected, "recorded_at of the event was altered")
         return Altered(expected, "the event was altered, or another one put in its place")
+
+
+def _broken(seal: Seal) -> str:
+    run = f"{seal.first_position:,} to {seal.last_position:,}"
+    return f"the chain of seals breaks: the seal of {run}, or one before it, was altered, removed or put in"
 
 
 def _unsealed(position: int, last: int) -> Altered:

@@ -29,7 +29,7 @@ def assert_refuses_and_reads(api: Api, says: str) -> None:
         problem = answer.json()
         assert problem["title"] == "Source unreadable"
         assert re.search(says, problem["detail"])
-    assert api.get("/health/live") == {"status": "live"}
+    assert api.get("/health/live")["status"] == "live"
     assert (api.presence("alice")["status"], api.presence("bob")["status"]) == ("online", "unknown")
     assert len(api.events("alice")) == 1
     [source] = api.get("/v1/sources")["items"]

@@ -17,7 +17,7 @@ from ledger.store.backup import LINE_BYTES, Backup, first_line, read_line
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.seal_head import to_fields
-from projections import rebuild, switch
+from projections.engine import rebuild, switch
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY
 from tests.support.pg import new_data_dir

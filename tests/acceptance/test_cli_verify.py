@@ -121,7 +121,11 @@ def test_keys_that_are_not_here(url: str, tmp_path: Path) -> None:
     assert verify(url, "--export-head", head).exit_code == 0
     foreign = verify(url, keys=OTHER_KEY)
     assert foreign.exit_code == 1
-    assert f"the key {SEAL_KEY.id.hex()}, which is not here, sealed positions from 1 to 6" in foreign.stderr
+    assert f"The key {SEAL_KEY.id.hex()}, which is not here, sealed positions from 1 to 6." in foreign.stderr
+    assert "ltered" not in foreign.stderr
+    told = json.loads(verify(url, "--json", keys=OTHER_KEY).stdout)
+    missing = {"key_id": SEAL_KEY.id.hex(), "first": 1, "last": 6}
+    assert (told["intact"], told["altered"], told["missing_key"]) == (None, None, missing)
     assert (
         f"is signed by the key {SEAL_KEY.id.hex()}, which is not here"
         in verify(url, "--head", head, keys=OTHER_KEY).stderr

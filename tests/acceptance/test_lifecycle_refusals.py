@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from ledger.store.data_folder import DataFolder
-from tests.support.service import MAIN, SECRET, Service, new_service
+from tests.support.service import MAIN, SECRET, Service, new_service, wait_for
 
 PASSWORD = "password-of-the-database"
 
@@ -54,10 +54,30 @@ def test_a_database_that_cannot_be_reached(service: Service) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
-        service.configure(database_url=f"postgresql://somebody:{PASSWORD}@127.0.0.1:{port}/ledger")
+        url = f"postgresql://somebody:{PASSWORD}@127.0.0.1:{port}/ledger"
+        service.configure(database_url=url, database_wait_seconds=0.1)
         said = refusal(service)
     assert "PostgreSQL did not answer" in said
     assert "Check database_url" in said
+
+
+def test_a_wait_for_the_database_ends_with_the_service(service: Service) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        service.configure(database_url=f"postgresql://somebody:{PASSWORD}@127.0.0.1:{nobody.getsockname()[1]}/ledger")
+        service.spawn()
+        wait_for(lambda: "waiting_for_postgresql" in service.log(), 60)
+        service.terminate()
+        code, log = service.wait()
+    assert (code, PASSWORD in log) == (0, False), log
+
+
+def test_a_database_that_is_not_there_is_not_waited_for(service: Service, database_url: str) -> None:
+    service.configure(database_url=database_url.replace("/test_", "/no_test_"))
+    said = refusal(service)
+    assert "PostgreSQL has no such database" in said
+    assert "CREATE DATABASE" in said
+    assert "waiting_for_postgresql" not in service.log()
 
 
 def test_a_schema_two_migrations_newer(service: Service, database_url: str) -> None:

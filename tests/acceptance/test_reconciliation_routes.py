@@ -208,7 +208,9 @@ def test_the_command_reconciles_and_shows_what_it_found(service: Service, api: A
     done = command(service, "reconcile", "asked", "unheard", "--source", "main")
     assert done.returncode == 0, done.stderr
     assert [line.split() for line in done.stdout.splitlines() if line.startswith("looked")] == [["looked", "2"]]
-    assert [line.split()[:2] for line in done.stdout.splitlines()[-2:]] == [["asked", "online"], ["unheard", "online"]]
+    _, users, looks = done.stdout.split("\n\n")
+    assert [line.split()[:2] for line in users.splitlines()[-2:]] == [["asked", "online"], ["unheard", "online"]]
+    assert looks.startswith("POST /user/onlinestatus: rows tell who is connected and who is not")
     [line] = [line for line in command(service, "history", "unheard").stdout.splitlines() if "corrected" in line]
     assert "missed, 1 session opened" in line
     told = json.loads(command(service, "reconcile", "asked", "--source", "main", "--json").stdout)

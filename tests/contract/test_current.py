@@ -8,9 +8,9 @@ import pytest
 from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import TierSet
+from ledger.domain.reconciliation_events import TierSet
 from ledger.store.ledger import Ledger
-from projections import current
+from projections.models import current
 from tests.support import pg
 from tests.support.ledgers import opened
 from tests.support.scenario import Step, given
@@ -35,7 +35,7 @@ def presences(*uids: str, conn_id: int = 1) -> list[Presence]:
 
 def write(ledger: Ledger, found: list[Presence]) -> None:
     with ledger.events_recorder.commit() as commit:
-        current.write(commit.cursor, list(current.rows_of(found)))
+        current.write(commit.cursor, list(current.to_rows(found)))
 
 
 @pg.on_every_server
@@ -70,11 +70,11 @@ def test_a_user_of_whom_only_the_tier_is_known_is_unknown(ledger: Ledger) -> Non
 def test_many_rows_go_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current, "ROWS_A_STATEMENT", 3)
     found = presences(*(f"u{n}" for n in range(8)))
-    assert len(list(current.rows_of(found))) == 3
+    assert len(list(current.to_rows(found))) == 3
     write(ledger, found)
     with ledger.connection() as connection:
         assert len(current.load(connection, [each.uid for each in found])) == 8
-    assert list(current.rows_of([])) == []
+    assert list(current.to_rows([])) == []
 
 
 @pytest.mark.parametrize(

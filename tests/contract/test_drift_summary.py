@@ -11,8 +11,8 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
-from projections import drift_summary
-from projections.drift_summary import By, Page, Wanted
+from projections.queries import drift_summary
+from projections.queries.drift_summary import By, Page, Wanted
 from tests.support import pg
 from tests.support.following import connect
 

@@ -8,11 +8,11 @@ from typing import Any, get_args
 import pytest
 
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import Finding, Outcome, PollObserved
+from ledger.domain.reconciliation_events import Finding, Outcome, PollObserved
 from ledger.store.ledger import Ledger
-from projections import drifts
-from projections.drifts import Drift, DriftFilter
-from projections.projection import Followed
+from projections.engine.projection import Followed
+from projections.models import drifts
+from projections.models.drifts import Drift, DriftFilter
 from tests.support import pg
 from tests.support.ledgers import SOURCE, opened
 

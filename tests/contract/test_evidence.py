@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
+from ledger.domain.event_types import Event
 from ledger.domain.explain import explain
-from ledger.domain.history import Event
 from ledger.domain.instants import to_datetime
 from ledger.domain.observation import SECOND
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper, source_stream, user_stream
-from projections import drifts, evidence_rows, snapshots
-from projections.evidence import AFTER, EVENTS, gather
-from projections.evidence_rows import RecordedHistory
-from projections.projection import Followed
+from projections.engine.projection import Followed
+from projections.models import drifts, snapshots
+from projections.queries import evidence_rows
+from projections.queries.evidence import AFTER, EVENTS, gather
+from projections.queries.evidence_rows import RecordedHistory
 from tests.support import pg
 from tests.support.explained import remembered, replayed
 from tests.support.explaining import Explaining

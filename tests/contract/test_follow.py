@@ -9,9 +9,9 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.http import follow
+from ledger.service import follow
 from ledger.store.ledger import Ledger
-from projections.projector import Projector
+from projections.engine.projector import Projector
 from tests.support.following import Noted, checkpoint, connect
 from tests.support.ledgers import end_sessions, opened, wait_until
 from tests.support.lived import Life, lived, pour
@@ -112,4 +112,4 @@ def test_the_more_comes_and_the_nearer_it_is_the_longer_it_rests() -> None:
     assert follow.rest_seconds(0.1, grown=5_000, behind=3 * follow.FAR_BEHIND) == 0
     assert follow.rest_seconds(0.1, grown=10, behind=1_000) < 0.01
     assert follow.rest_seconds(0.1, grown=0, behind=1_000) == 0
-    assert follow.rest_seconds(60, grown=5_000, behind=0) == follow.LONGEST_REST_SECONDS
+    assert follow.rest_seconds(60, grown=5_000, behind=0) == follow.MAX_REST_SECONDS

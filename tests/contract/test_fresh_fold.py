@@ -8,18 +8,19 @@ import pytest
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.presence import Presence
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX
-from projections import checkpoints, current, rebuild, snapshots
-from projections.projection import Followed, Projection
-from projections.projector import Projector
-from projections.rebuild import Rebuild
-from projections.rebuild_current import RebuildCurrent
-from projections.registry import FOLLOWING
+from projections.engine import checkpoints, rebuild
+from projections.engine.projection import Followed, Projection
+from projections.engine.projector import Projector
+from projections.engine.rebuild import Rebuild
+from projections.models import current, snapshots
+from projections.models.rebuild_current import RebuildCurrent
+from projections.models.registry import FOLLOWING
 from tests.support.following import connect, follow_all
 from tests.support.ledgers import all_rows, opened
 from tests.support.lived import lived, pour

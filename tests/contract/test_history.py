@@ -9,15 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.as_of import Later, arrived, believe
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
-from ledger.domain.instants import of_datetime, to_datetime
+from ledger.domain.instants import from_datetime, to_datetime
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.store.ledger import Ledger
-from projections import current, history, past
-from projections.reader import Read
-from projections.shown import Made
+from projections.models import current
+from projections.models.shown import AnswerPoint
+from projections.queries import history, past
+from projections.queries.reader import Read
 from tests.support import pg
 from tests.support.ledgers import opened
 from tests.support.lived import USERS, Life, lived, pour
@@ -29,7 +30,7 @@ ASKED = (*USERS, "nobody", "\0")
 class Answer(NamedTuple):
     """What was said, live, of everybody at some moment."""
 
-    made: Made
+    made: AnswerPoint
     bodies: list[bytes]
 
 
@@ -40,10 +41,10 @@ def live_answers(ledger: Ledger, url: str, life: Life) -> list[Answer]:
         clock: Instant = 0
         answers, poured = [], 0
         async with reading(url, lambda: clock) as reader:
-            for at, upto in life.moments:
+            for at, up_to in life.moments:
                 clock = at
-                pour(ledger, life.ledger.kept[poured:upto])
-                poured = upto
+                pour(ledger, life.ledger.kept[poured:up_to])
+                poured = up_to
                 read = await reader.many(ASKED)
                 answers.append(Answer(read.made, read.bodies))
         return answers
@@ -51,7 +52,7 @@ def live_answers(ledger: Ledger, url: str, life: Life) -> list[Answer]:
     return asyncio.run(run())
 
 
-def again(ledger: Ledger, made: Made, uids: Sequence[str] = ASKED) -> Read:
+def again(ledger: Ledger, made: AnswerPoint, uids: Sequence[str] = ASKED) -> Read:
     with ledger.connection() as connection:
         return past.read(connection, ledger.events_mapper, uids, made)
 
@@ -117,7 +118,7 @@ def test_nobody_was_looked_at_as_of_a_position_that_knows_nothing_of_him(ledger:
             "INSERT INTO looks (uid, source, due_at, verified_at) VALUES (%s, 'main', 0, 0)", (USERS[0],)
         )
     before, after = (
-        again(ledger, Made(4_000_000_000 * SECOND, place), USERS[:1]).bodies[0] for place in (first - 1, first)
+        again(ledger, AnswerPoint(4_000_000_000 * SECOND, place), USERS[:1]).bodies[0] for place in (first - 1, first)
     )
     assert b'"verified_at":null' in before
     assert b'"verified_at":"1970-01-01T00:00:00.000000Z"' in after
@@ -127,10 +128,10 @@ def test_the_position_at_an_instant_is_the_last_one_recorded_up_to_it(ledger: Le
     rows = ledger.events_recorder.ledger_rows(limit=10_000)
     with ledger.connection() as connection:
         for recorded_at in {row.recorded_at for row in rows}:
-            at = of_datetime(recorded_at)
-            upto = [row.position for row in rows if row.recorded_at <= recorded_at]
+            at = from_datetime(recorded_at)
+            up_to = [row.position for row in rows if row.recorded_at <= recorded_at]
             before = [row.position for row in rows if row.recorded_at < recorded_at]
-            assert history.position_at(connection, at) == max(upto)
+            assert history.position_at(connection, at) == max(up_to)
             assert history.position_at(connection, at - 1) == max(before, default=0)
 
 
@@ -143,16 +144,16 @@ def test_positions_may_have_gaps(database_url: str) -> None:
                 "INSERT INTO events VALUES (%s, 1, %s, 'k', '', to_timestamp(%s))", (f"s{place}", place, place)
             )
         for at in range(1100):
-            upto = [place for place in places if place <= at]
-            assert history.position_at(connection, at * SECOND) == max(upto, default=0)
+            up_to = [place for place in places if place <= at]
+            assert history.position_at(connection, at * SECOND) == max(up_to, default=0)
 
 
 @pytest.fixture
 def dated(ledger: Ledger, long_life: Life) -> dict[int, Instant]:
     """The ledger, recorded when its events happened; by position, when that was."""
     instants: dict[int, Instant] = {}
-    for at, upto in reversed(long_life.moments):
-        instants |= {kept.position: at for kept in long_life.ledger.kept[:upto]}
+    for at, up_to in reversed(long_life.moments):
+        instants |= {kept.position: at for kept in long_life.ledger.kept[:up_to]}
     with ledger.connection() as connection:
         # Nobody but the owner of the table can do that.
         connection.execute("ALTER TABLE events DISABLE TRIGGER events_append_only")
@@ -169,7 +170,7 @@ def test_hindsight_is_what_the_whole_record_says_of_an_instant(
     kept, head = long_life.ledger.kept, long_life.ledger.draft.head
     changed = hedged = 0
     with ledger.connection() as connection:
-        for at, upto in long_life.moments[::5]:
+        for at, up_to in long_life.moments[::5]:
             found = history.as_of(connection, ledger.events_mapper, USERS, at - 1, head)
             then = history.as_of(
                 connection, ledger.events_mapper, USERS, at - 1, history.position_at(connection, at - 1)
@@ -190,6 +191,6 @@ def test_hindsight_is_what_the_whole_record_says_of_an_instant(
                 assert found.of(uid, at - 1) == expected
                 changed += expected.shown.status != then.of(uid, at - 1).shown.status
                 hedged += expected.uncertain is not None
-            assert upto <= head
+            assert up_to <= head
     assert changed
     assert hedged

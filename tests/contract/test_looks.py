@@ -12,14 +12,14 @@ from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.store.ledger import Ledger
-from projections import current, looks
-from projections.looks import DueCounts, Heard
+from ledger.working_state import looks
+from ledger.working_state.looks import DueCounts
+from projections.models import current
 from tests.support import pg
 from tests.support.ledgers import SOURCE, opened
 from tests.support.strategies import Feed, Post
 
 T = 1_800_000_000 * SECOND
-SPACING = 5 * SECOND
 DOUBT = Doubt("ghost", T - SECOND, T, 4711, 2, held=True)
 
 
@@ -49,7 +49,7 @@ def known(connection: Connection[Any], online: list[str], offline: list[str]) ->
     feed.post(Post(0.0, SOURCE, "n1", tuple(f"{uid}-0-1-{n}-1-1" for n, uid in enumerate([*online, *offline], 1))))
     feed.post(Post(9.0, SOURCE, "n1", tuple(f"{uid}-0-0-{n}-0-0" for n, uid in enumerate(offline, 1 + len(online)))))
     presences = [feed.draft.presence(uid) for uid in (*online, *offline)]
-    current.write(connection.cursor(), list(current.rows_of(presences)))
+    current.write(connection.cursor(), list(current.to_rows(presences)))
 
 
 @pg.on_every_server
@@ -123,49 +123,33 @@ def test_everybody_page_by_page_and_the_online_next_in_turn(connection: Connecti
     assert set(looks.soonest_online(connection, SOURCE, 1)) < set(online)
 
 
-HEARD = T + 60 * SECOND
-
-
 @pg.on_every_server
-@pytest.mark.parametrize(
-    ("before", "heard", "after"),
-    [
-        pytest.param(None, Heard(HEARD, HEARD + 9), Watch(HEARD), id="new: at once"),
-        pytest.param(None, Heard(HEARD, HEARD + 9, "late"), Watch(HEARD, "late"), id="new suspect"),
-        pytest.param(Watch(HEARD + 5), Heard(HEARD, HEARD + 9), Watch(HEARD + 5), id="due sooner anyway"),
-        pytest.param(Watch(HEARD + 50, None, 3), Heard(HEARD, HEARD + 9), Watch(HEARD + 9, None, 3), id="due sooner"),
-        pytest.param(Watch(HEARD + 50), Heard(HEARD, HEARD + 9, "late"), Watch(HEARD, "late"), id="a suspect at once"),
-        pytest.param(
-            Watch(HEARD + 2 * SPACING, None, None, None, HEARD - SECOND),
-            Heard(HEARD, HEARD + 9, "late"),
-            Watch(HEARD - SECOND + SPACING, "late", None, None, HEARD - SECOND),
-            id="a suspect looked at just now",
-        ),
-        pytest.param(
-            Watch(HEARD - 1, "restart"), Heard(HEARD, HEARD + 9, "late"), Watch(HEARD - 1, "restart"), id="due already"
-        ),
-        pytest.param(
-            Watch(HEARD + 1, "confirm", None, DOUBT),
-            Heard(HEARD, HEARD + 9),
-            Watch(HEARD + 9, None, None, DOUBT),
-            id="a doubt that an event has made void",
-        ),
-        pytest.param(
-            Watch(HEARD + 1, "held", None, DOUBT),
-            Heard(HEARD, HEARD + 9),
-            Watch(HEARD + 1, "held", None, DOUBT),
-            id="a doubt that is held",
-        ),
-    ],
-)
-def test_what_the_ledger_says_of_a_user(
-    connection: Connection[Any], before: Watch | None, heard: Heard, after: Watch
-) -> None:
-    if before is not None:
-        put(connection, {"u": before})
-    looks.hear(connection.cursor(), SOURCE, {}, SPACING)
-    looks.hear(connection.cursor(), SOURCE, {"u": heard}, SPACING)
-    assert watch(connection, "u") == after
+@pytest.mark.parametrize("lock", [False, True])
+def test_a_rule_changes_watches_as_they_are_just_then(connection: Connection[Any], lock: bool) -> None:
+    before = {"same": Watch(T, "confirm", 1, DOUBT, 2), "sooner": Watch(T + 9, None, 1, DOUBT, 2), "moved": Watch(T)}
+    put(connection, before)
+    asked: list[str] = []
+
+    def rule(uid: str, watch: Watch | None) -> Watch | None:
+        asked.append(uid)
+        assert watch == (Watch(T, None, 5, None, T) if asked.count("moved") == 2 else before.get(uid))
+        if uid == "moved" and not lock and asked.count(uid) == 1:
+            # A look was judged while we thought about it.
+            put(connection, {"moved": Watch(T, None, 5, None, T)})
+        if uid == "nobody":
+            return None
+        return watch if uid == "same" else msgspec.structs.replace(watch or Watch(T), due_at=T + 1, urgent="late")
+
+    with connection.transaction():
+        looks.change(connection, SOURCE, [*before, "new", "nobody"], rule, lock=lock)
+        looks.change(connection, SOURCE, [], rule)
+    moved = Watch(T + 1, "late") if lock else Watch(T + 1, "late", 5, None, T)
+    assert looks.of_users(connection, SOURCE, [*before, "new", "nobody"]) == {
+        "same": before["same"],
+        "sooner": Watch(T + 1, "late", 1, DOUBT, 2),
+        "moved": moved,
+        "new": Watch(T + 1, "late"),
+    }
 
 
 def test_how_far_the_agenda_has_heard(connection: Connection[Any]) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import (
     BodyRejected,
     Configured,
@@ -16,14 +17,13 @@ from ledger.domain.events import (
     SessionId,
     WebhookObserved,
 )
-from ledger.domain.history import Event
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Cause, Device, Flip, Presence, Session
 from ledger.domain.profile import Profile
 from ledger.domain.recent import Body
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     Corrected,
@@ -85,7 +85,7 @@ STORED: dict[str, tuple[str, Event]] = {
     "delivery_received.v1": (
         (
             '{"delivery":"d2","node":"n1","received_at":1800000000000001,"digest":"ab","size":17,"items":2,"rejected":1,'
-            '"repeats":"d1","first_received_at":1800000000000000,"highest_conn_id":9,"suspects_restart":true}'
+            '"repeats":"d1","first_received_at":1800000000000000,"highest_conn_id":9,"anew":true}'
         ),
         DeliveryReceived(
             delivery="d2",
@@ -98,7 +98,7 @@ STORED: dict[str, tuple[str, Event]] = {
             repeats="d1",
             first_received_at=AT - 1,
             highest_conn_id=9,
-            suspects_restart=True,
+            anew=True,
         ),
     ),
     "item_rejected.v1": (

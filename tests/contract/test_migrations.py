@@ -13,7 +13,8 @@ from ledger.domain.profile import Profile
 from ledger.errors import SchemaMismatch
 from ledger.store import migrate
 from ledger.store.migrate import Migration
-from projections import current, looks
+from ledger.working_state import looks
+from projections.models import current
 from tests.support import pg
 from tests.support.catalogue import catalogue
 from tests.support.strategies import Feed, Post
@@ -78,7 +79,7 @@ def test_whoever_was_known_before_reconciliation_is_on_its_agenda(empty_database
     feed.post(Post(0.0, "other", "n1", ("here-0-1-1-1-1", "here-1-1-2-1-2")))
     presences = [feed.draft.presence(uid) for uid in ("here", "gone", "用户")]
     with psycopg.connect(empty_database_url) as connection:
-        current.write(connection.cursor(), list(current.rows_of(presences)))
+        current.write(connection.cursor(), list(current.to_rows(presences)))
         bodies: dict[str, bytes] = dict(connection.execute("SELECT uid, body FROM current"))
         connection.execute(
             """UPDATE current SET body = body || convert_to(',"verified_at":null,"version":1', 'UTF8')"""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ledger.store.ledger import Ledger
-from projections import node_health
+from ledger.working_state import node_health
 from tests.support import pg
 from tests.support.ledgers import opened
 

@@ -13,9 +13,9 @@ from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import CURRENT_KINDS, EventMapper, Recorded
-from projections import checkpoints
-from projections.projection import Followed, Projection
-from projections.projector import Projector
+from projections.engine import checkpoints
+from projections.engine.projection import Followed, Projection
+from projections.engine.projector import Projector
 from tests.support import pg
 from tests.support.following import Noted, checkpoint, connect, follow_all
 from tests.support.ledgers import SOURCE, opened

@@ -18,11 +18,11 @@ from ledger.errors import StoreUnavailable
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
-from projections import looks
-from projections.listing import Filter
-from projections.reader import LARGE_READS, LARGE_UIDS, SHARED_UIDS, PresenceReader
-from projections.shown import Made
-from projections.sources import SourceUnreadable
+from ledger.working_state import looks
+from ledger.working_state.sources import SourceUnreadable
+from projections.models.shown import AnswerPoint
+from projections.queries.listing import Filter
+from projections.queries.reader import LARGE_READS, LARGE_UIDS, SHARED_UIDS, PresenceReader
 from tests.support import newer, pg
 from tests.support.ledgers import SOURCE, configure, opened, running, wait_until
 from tests.support.readers import reading
@@ -68,7 +68,7 @@ def test_reads_that_wait_together_are_answered_each_with_its_own(ledger: Ledger,
     asked = [*ONLINE, *OFFLINE, "nobody", "a\0b", "\ud800", ONLINE[0]]
     assert len(asked) > SHARED_UIDS
 
-    async def question(reader: PresenceReader) -> list[tuple[Made, bytes]]:
+    async def question(reader: PresenceReader) -> list[tuple[AnswerPoint, bytes]]:
         return await asyncio.gather(*(reader.one(uid) for uid in asked if uid != "\ud800"))
 
     answers = ask(database_url, question)
@@ -225,7 +225,7 @@ def test_whoever_waits_too_long_for_his_turn_is_told_so(
             holding.execute("LOCK TABLE current IN ACCESS EXCLUSIVE MODE")
             ahead = [asyncio.create_task(reader.many(everybody)) for _ in range(LARGE_READS)]
             await asyncio.to_thread(wait_until, lambda: waiting_for_current(holding) == LARGE_READS, "both turns taken")
-            monkeypatch.setattr("projections.reader.LARGE_WAIT_SECONDS", 0.05)
+            monkeypatch.setattr("projections.queries.reader.LARGE_WAIT_SECONDS", 0.05)
             with pytest.raises(StoreUnavailable, match="many users"):
                 await reader.many(everybody)
         return [*await asyncio.gather(*ahead), await reader.many(everybody)]

@@ -9,10 +9,10 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import by_stream, checkpoints, lock_holders, rebuild, shares
-from projections.filling import RebuildFailed
-from projections.projector import Projector
-from projections.registry import FOLLOWING
+from projections.engine import by_stream, checkpoints, lock_holders, rebuild, shares
+from projections.engine.filling import RebuildFailed
+from projections.engine.projector import Projector
+from projections.models.registry import FOLLOWING
 from tests.support import pg
 from tests.support.following import Noted, checkpoint, connect, follow_all
 from tests.support.ledgers import end_sessions, opened
@@ -219,7 +219,7 @@ def test_whoever_comes_just_before_the_switch_is_waited_for_too(
             looks += 1
             if looks == 1:
                 return []
-            found = lock_holders.lasting(*asked)
+            found = lock_holders.long_held(*asked)
             reader.execute("COMMIT")
             return found
 
@@ -237,13 +237,13 @@ def test_who_comes_and_goes_holds_nothing_for_long(
         for reader in (brief, long):
             reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
         monkeypatch.setattr(
-            "projections.lock_holders.time.sleep", lambda _: brief.execute("COMMIT; BEGIN; TABLE drifts")
+            "projections.engine.lock_holders.time.sleep", lambda _: brief.execute("COMMIT; BEGIN; TABLE drifts")
         )
-        [holder] = lock_holders.lasting(connection, ("drifts", "timeline"), 1.0)
+        [holder] = lock_holders.long_held(connection, ("drifts", "timeline"), 1.0)
         assert holder.pid == long.info.backend_pid
         long.execute("COMMIT; BEGIN; SELECT * FROM sessions LIMIT 1")
         brief.execute("COMMIT")
-        assert lock_holders.lasting(connection, ("drifts", "timeline"), 1.0) == []
+        assert lock_holders.long_held(connection, ("drifts", "timeline"), 1.0) == []
 
 
 def test_privileges_stay(ledger: Ledger, database_url: str, connection: Connection[TupleRow]) -> None:

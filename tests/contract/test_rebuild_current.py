@@ -11,9 +11,9 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections import by_stream, fold, rebuild, shares
-from projections.fold import FoldFailed
-from projections.rebuild_current import Compared, RebuildCurrent
+from projections.engine import by_stream, fold, rebuild, shares
+from projections.engine.fold import FoldFailed
+from projections.models.rebuild_current import Compared, RebuildCurrent
 from tests.support import pg
 from tests.support.following import connect
 from tests.support.ledgers import assert_consistent, configure, opened, running

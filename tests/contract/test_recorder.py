@@ -228,7 +228,7 @@ def test_whoever_commits_waits_for_the_one_before(recorder: LedgerRecorder) -> N
 @pg.on_every_server
 @pytest.mark.parametrize(("patiently", "bound"), [(False, 0.1), (True, 0.4)])
 def test_whoever_waits_for_too_long_gives_up(
-    recorder: LedgerRecorder, monkeypatch: pytest.MonkeyPatch, patiently: bool, bound: float
+    recorder: LedgerRecorder, monkeypatch: pytest.MonkeyPatch, patient: bool, bound: float
 ) -> None:
     monkeypatch.setattr(recorders, "LOCK_SECONDS", 0.1)
     monkeypatch.setattr(recorders, "PATIENT_LOCK_SECONDS", 0.4)
@@ -238,7 +238,7 @@ def test_whoever_waits_for_too_long_gives_up(
         with (
             pytest.raises(StoreUnavailable, match=told),
             translated(),
-            recorder.commit(patiently=patiently),
+            recorder.commit(patient=patient),
         ):
             raise AssertionError("nobody gets a lock that is held")
         assert bound <= time.monotonic() - began < DEADLINE_SECONDS

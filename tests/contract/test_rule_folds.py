@@ -10,17 +10,17 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import Event, SourceEvent
 from ledger.domain.events import Configured
-from ledger.domain.history import Event, SourceEvent
 from ledger.domain.imported import SourceImported, without_doubts_after
 from ledger.domain.instants import to_datetime
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeDown, NodeSettled, SourceDark, SourceLit
+from ledger.domain.reconciliation_events import NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import SourceState, as_imported, evolve_source
 from ledger.store.mapper import EventMapper, source_stream
-from projections.rule_folds import Hindsight, RuleFolds, States
+from projections.queries.rule_folds import Hindsight, RuleFolds, States
 from tests.support import pg
 from tests.support.following import connect
 
@@ -85,11 +85,11 @@ def record(connection: Connection[TupleRow], seed: int, kept: Sequence[Told] = (
 
 def folded(told: list[Told], position: int, hindsight: Hindsight | None) -> States:
     """The same, one event after another."""
-    upto, by = hindsight or (position, 0)
+    up_to, by = hindsight or (position, 0)
     states: dict[str, SourceState] = {}
     last = 0
     for place, source, event in told:
-        if place <= position or (place <= upto and getattr(event, "at", by) <= by):
+        if place <= position or (place <= up_to and getattr(event, "at", by) <= by):
             known = event
             if place > position and isinstance(event, SourceImported):
                 known = without_doubts_after(event, by)

@@ -13,19 +13,19 @@ from ledger.domain.explain import explain
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import SourceDark
+from ledger.domain.reconciliation_events import SourceDark
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.append import append
 from ledger.ingest.clock import Clock
 from ledger.slices.importing import import_slice
 from ledger.slices.reading import SliceFile
 from ledger.store.ledger import Ledger
-from projections import history, past
-from projections.evidence import gather
-from projections.evidence_rows import RecordedHistory
-from projections.listing import Filter
-from projections.reader import Read
-from projections.shown import Rules
+from projections.models.shown import Rules
+from projections.queries import history, past
+from projections.queries.evidence import gather
+from projections.queries.evidence_rows import RecordedHistory
+from projections.queries.listing import Filter
+from projections.queries.reader import Read
 from tests.support import pg
 from tests.support.claims import problems
 from tests.support.ledgers import configure, opened, running

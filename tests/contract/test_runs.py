@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from ledger.domain.history import SourceEvent
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import RunCounts, RunEnded, RunStarted
+from ledger.domain.reconciliation_events import RunCounts, RunEnded, RunStarted
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
-from projections import runs, sources
+from ledger.working_state import runs, sources
 from tests.support import pg
 from tests.support.ledgers import SOURCE, configure, opened
 

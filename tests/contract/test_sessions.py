@@ -10,16 +10,16 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.imported import as_imported
 from ledger.domain.observation import SECOND
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Corrected, Swept
-from projections.projection import Followed
-from projections.session_bounds import Row, sureness
-from projections.sessions import PROJECTION
+from ledger.domain.reconciliation_events import Corrected, Swept
+from projections.engine.projection import Followed
+from projections.models.session_bounds import Row, sureness
+from projections.models.sessions import PROJECTION
 from tests.support.lived import lived
 from tests.support.reconciler import Reconciler
 from tests.support.told import all_followed, feed, followed, replayed, rows_of

@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 from psycopg.rows import TupleRow
 
-from ledger.domain.instants import of_datetime
+from ledger.domain.instants import from_datetime
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.recent import NO_BODIES
-from ledger.domain.reconciled import PollObserved, Swept
+from ledger.domain.reconciliation_events import PollObserved, Swept
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.slices.form import LARGEST, Slice
 from ledger.slices.importing import Imported, import_slice
@@ -22,7 +22,9 @@ from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from ledger.store.seal import seal_keys
 from ledger.store.verify import snapshot, verify
-from projections import current, history, sources
+from ledger.working_state import sources
+from projections.models import current
+from projections.queries import history
 from tests.support import pg
 from tests.support.ledgers import SEAL_KEY, SOURCE, configure, opened
 from tests.support.slices import LONG_AGO, MAPPER, eventful, replayed, slice_of, written
@@ -194,7 +196,7 @@ def test_into_another_ledger_it_comes_above_the_head_with_what_refers_to_it(
     instants = [row[5] for row in rows]
     assert instants == sorted(instants)
     assert recorded_anew == (len(set(instants[head:])) == 1)
-    assert recorded_anew == (of_datetime(instants[-1]) > LONG_AGO + 3600 * SECOND)
+    assert recorded_anew == (from_datetime(instants[-1]) > LONG_AGO + 3600 * SECOND)
     assert instants[-1] < datetime.now(UTC) + ONE_MINUTE
     by_position = {row[0]: row for row in rows}
     for _, stream, _, kind, payload, _ in rows[head:]:

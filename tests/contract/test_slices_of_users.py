@@ -10,8 +10,8 @@ import pytest
 
 from bench import _same
 from ledger.domain.events import WebhookObserved
-from ledger.domain.reconciled import Corrected, PollObserved, RunStarted, Swept
-from ledger.reconcile.tally import verdicts_of
+from ledger.domain.reconciliation_events import Corrected, PollObserved, RunStarted, Swept
+from ledger.replay.tally import count_verdicts
 from ledger.slices.form import Slice
 from ledger.slices.importing import import_slice
 from ledger.slices.reading import SliceFile
@@ -77,7 +77,7 @@ def test_a_replay_comes_to_the_same_verdicts(ledger: Ledger, uid: str, *, from_t
     for line in take(ledger, uid, since=since).lines:
         event = event_of(line)
         if isinstance(event, WebhookObserved | Corrected | Swept):
-            own.update(verdicts_of(event))
+            own.update(count_verdicts(event))
     assert of_one.recorded == of_one.replayed == own
     whole, cut = of_all.side_by_side.users[uid], of_one.side_by_side.users[uid]
     assert of_one.side_by_side.users.keys() == {uid}

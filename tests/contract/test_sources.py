@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import WebhookObserved
-from ledger.domain.history import SourceEvent
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
@@ -21,8 +21,8 @@ from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.store.recorder import StoredRow
-from projections import sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
 from tests.support import newer, pg
 from tests.support.ledgers import SOURCE, configure, opened, running
 
@@ -149,7 +149,7 @@ def test_an_older_snapshot_never_replaces_a_newer_one(ledger: Ledger) -> None:
     newest = loaded(ledger)
     older = msgspec.structs.replace(newest, version=newest.version - 1, dark_since=T)
     with ledger.connection() as connection:
-        sources.write(connection.cursor(), [sources.row_of(older)])
+        sources.write(connection.cursor(), [sources.to_row(older)])
     assert loaded(ledger) == newest
 
 

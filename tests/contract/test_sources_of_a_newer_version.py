@@ -11,8 +11,8 @@ from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
-from projections import sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
 from tests.support import newer
 from tests.support.ledgers import SOURCE, configure, opened
 
@@ -31,7 +31,7 @@ def loaded(ledger: Ledger) -> SourceState:
 
 
 def kept(ledger: Ledger) -> bytes:
-    return sources.row_of(loaded(ledger)).state
+    return sources.to_row(loaded(ledger)).state
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_is_shown_follows_from_a_state_of_which_not_all_is_known() -> None:
     state = SourceState(
         SOURCE, 3, Policy(grace_seconds=5.0), Profile.V3, profiles, nodes, dark_since=T + 1, retired={"n3": 7}
     )
-    row = sources.row_of(state)
+    row = sources.to_row(state)
     assert sources.shown_by(*row[:2], row.state) == state
     found = sources.shown_by(*row[:2], newer.with_new_profile(row.state))
     assert (found.name, found.version, found.dark_since) == (SOURCE, 3, T + 1)

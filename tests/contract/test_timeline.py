@@ -17,12 +17,12 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import as_imported
 from ledger.store.ledger import Ledger
-from projections.projection import Followed
-from projections.projector import Projector
-from projections.timeline import PROJECTION, Page, Wanted, page
+from projections.engine.projection import Followed
+from projections.engine.projector import Projector
+from projections.models.timeline import PROJECTION, Page, Wanted, page
 from tests.support.following import follow_all
 from tests.support.ledgers import opened
 from tests.support.lived import lived, pour

@@ -10,9 +10,10 @@ from ledger.http.outages import Outages
 from ledger.reconcile.requests import request_run
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper, UnknownKind, UnreadableEvent
-from projections import history, runs
-from projections.evidence_rows import RecordedHistory
-from projections.sources import SourceUnreadable
+from ledger.working_state import runs
+from ledger.working_state.sources import SourceUnreadable
+from projections.queries import history
+from projections.queries.evidence_rows import RecordedHistory
 from tests.support import newer, pg
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY, configure, opened
@@ -47,7 +48,7 @@ def test_whoever_reads_it_names_its_position(
             history.presences_at(connection, EventMapper(), ["u"], 3)
         with ledger.connection() as connection, pytest.raises(error, match=says):
             RecordedHistory(connection, EventMapper()).at([3])
-    answer = problems.of_ledger(raised.value, Outages.none_yet(), "/v1/ledger/events")
+    answer = problems.from_ledger_error(raised.value, Outages.none_yet(), "/v1/ledger/events")
     assert (answer.status_code, b"At position 3 the ledger" in bytes(answer.body)) == (500, True)
 
 
@@ -74,7 +75,9 @@ def test_rules_of_the_past_that_cannot_be_read_name_their_position(database_url:
 
 def test_a_source_whose_stream_cannot_be_read_is_worth_another_attempt() -> None:
     why = UnreadableEvent("At position 3 the ledger holds an event of kind 'erased.v1'")
-    answer = problems.of_ledger(SourceUnreadable(SourceState("main"), why), Outages.none_yet(), "/hooks/main/n1/x")
+    answer = problems.from_ledger_error(
+        SourceUnreadable(SourceState("main"), why), Outages.none_yet(), "/hooks/main/n1/x"
+    )
     assert (answer.status_code, answer.media_type) == (503, "application/problem+json")
     body = msgspec.json.decode(answer.body)
     assert (body["title"], body["status"]) == ("Source unreadable", 503)

@@ -10,6 +10,7 @@ import pytest
 from ledger.store import verify as verification
 from ledger.store.rows import Rows
 from ledger.store.seal import RUN_EVENTS, SealKey, seal_keys
+from ledger.store.verify import KeyMissing
 from tests.support import pg
 from tests.support.ledgers import SEAL_KEY, opened
 from tests.support.tampering import fill, found, unguarded, verified
@@ -119,17 +120,29 @@ def test_a_rewritten_chain_needs_the_key(url: str) -> None:
         connection.commit()
         try:
             fill(url, [2, 3], key=OTHER_KEY)
-            altered = found(connection).altered
-            assert altered is not None
-            assert altered.position == 4
-            assert f"the key {OTHER_KEY.id.hex()}, which is not here, sealed positions from 4 to 9" in altered.what
-            assert found(connection, seal_keys([OTHER_KEY.text, SEAL_KEY.text])).altered is None
+            lacking = found(connection)
+            # That is not the same as altered: nothing is known of what the key sealed.
+            assert (lacking.altered, lacking.is_intact) == (None, None)
+            assert lacking.missing == KeyMissing(OTHER_KEY.id, 4, 9)
+            assert lacking.head.position == 3
+            assert f"key {OTHER_KEY.id.hex()}, which is not here, sealed positions from 4 to 9" in str(lacking.missing)
+            whole = found(connection, seal_keys([OTHER_KEY.text, SEAL_KEY.text]))
+            assert (whole.missing, whole.is_intact) == (None, True)
         finally:
             connection.rollback()
             connection.execute("DELETE FROM seals WHERE first_position >= 4")
             connection.execute("DELETE FROM events WHERE position >= 4")
             connection.commit()
             fill(url, [2, 3])
+
+
+def test_what_was_altered_before_a_missing_key_is_altered(url: str) -> None:
+    with unguarded(url) as connection:
+        connection.execute("UPDATE events SET payload = '{}' WHERE position = 2")
+        connection.execute("UPDATE seals SET key_id = 'elsewhr', seal = '\\x00' WHERE first_position = 4")
+        there = found(connection)
+        assert there.altered is not None
+        assert (there.altered.position, there.missing, there.is_intact) == (2, None, False)
 
 
 def test_a_cut_tail_and_what_grew_over_it_show_against_a_head(database_url: str) -> None:

@@ -17,7 +17,7 @@ from ledger.ingest.draft import Webhook
 from ledger.simulator.sender import encode
 from ledger.store.ledger import Ledger
 from ledger.store.recorder import Commit, LedgerRecorder
-from projections import current
+from projections.models import current
 from tests.support import pg
 from tests.support.ledgers import (
     DEADLINE_SECONDS,

@@ -14,8 +14,8 @@ from ledger.domain.events import WebhookObserved
 from ledger.ingest import refusals
 from ledger.simulator.sender import encode
 from ledger.store.ledger import Ledger
-from projections import sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
 from tests.support import newer
 from tests.support.ledgers import (
     DEADLINE_SECONDS,

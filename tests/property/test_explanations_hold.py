@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from bench._explained import DOCUMENT, sections
 from ledger.domain.explain import explain
 from ledger.domain.statement import Explanation, Param, Statement, say
-from projections.evidence import gather
+from projections.queries.evidence import gather
 from tests.support.claims import problems
 from tests.support.explained import Replayed, remembered, replayed
 from tests.support.explaining import Explaining

@@ -5,12 +5,13 @@ import msgspec
 from hypothesis import note, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ledger.domain.look import tier_bound_seconds
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Tier
+from ledger.domain.reconciliation_events import Tier
 from ledger.reconcile import plan
-from ledger.slices.describing import described
+from ledger.replay.describing import described
 from ledger.sources.wukongim.answers import Unanswered
 from tests.support.driven import Driven, Fate
 from tests.support.slices import replayed, slice_of
@@ -252,6 +253,15 @@ class Reconciliation(RuleBasedStateMachine):
                 uid for uid in USERS if uid in agenda and agenda.get(uid).due_at > self.ledger.at + longest * SECOND
             }
             assert not late
+
+    @invariant()
+    def a_tier_that_somebody_chose_holds(self) -> None:
+        if hasattr(self, "world") and not self.world.is_cluster_of_v3:
+            for uid in USERS:
+                tier, agenda = self.ledger.presence(uid).tier, self.ledger.agenda
+                if tier is not None and uid in agenda and agenda.get(uid).urgent is None:
+                    bound = self.ledger.at + tier_bound_seconds(tier, POLICY) * SECOND
+                    assert agenda.get(uid).due_at <= bound, f"{uid} of the {tier} tier waits for too long"
 
 
 TestReconciliation = Reconciliation.TestCase

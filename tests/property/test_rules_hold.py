@@ -17,7 +17,7 @@ from ledger.domain.status import derive, derive_device
 from ledger.ingest.draft import Webhook
 from ledger.sources.wukongim.payload import NotAnArray, parse_body
 from ledger.store.mapper import EventMapper
-from projections.shown import body, plain_body
+from projections.models.shown import body, plain_body
 from tests.support.strategies import (
     NODES,
     UIDS,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.policy import Policy
-from ledger.reconcile.replay import Replay, ReplayResult
+from ledger.replay.recording import Replay, ReplayResult
 from ledger.simulator.offline import generate
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, Profile
 from ledger.simulator.recording import Line, dump

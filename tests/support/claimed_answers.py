@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from zlib import crc32
 
-from ledger.domain.reconciled import PollObserved
+from ledger.domain.reconciliation_events import PollObserved
 from tests.support.claim import NEAR, Claim, Event, bounds_of, configured, finds, recorded
 
 UNDERWAY = 2_000_000
@@ -39,9 +39,9 @@ def grace(claim: Claim) -> int:
 
 
 def never(claim: Claim) -> bool:
-    upto = recorded(claim.rows, claim.explanation)
-    named = [event for event in claim.of_user if event["position"] <= upto]
-    return not named and claim.statement.positions == ((upto,) if upto else ())
+    up_to = recorded(claim.rows, claim.explanation)
+    named = [event for event in claim.of_user if event["position"] <= up_to]
+    return not named and claim.statement.positions == ((up_to,) if up_to else ())
 
 
 def nothing(claim: Claim) -> bool:
@@ -50,8 +50,8 @@ def nothing(claim: Claim) -> bool:
 
 def _known_at(claim: Claim) -> bool:
     """More was known than had been recorded by the instant, and the position is the last of that instant."""
-    upto = sum(row.recorded_at <= claim.params["known_at"] for row in claim.rows)
-    return claim.hindsight and claim.statement.positions == (claim.explanation.position,) == (upto,)
+    up_to = sum(row.recorded_at <= claim.params["known_at"] for row in claim.rows)
+    return claim.hindsight and claim.statement.positions == (claim.explanation.position,) == (up_to,)
 
 
 def _known_position(claim: Claim) -> bool:

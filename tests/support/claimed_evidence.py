@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ledger.domain.events import Configured
-from ledger.domain.reconciled import PollObserved
+from ledger.domain.reconciliation_events import PollObserved
 from tests.support.claim import Claim, Event, bounds_of, configured, fields_of, finds, recorded, spans
 from tests.support.claimed_answers import (
     STATUSES,

@@ -89,7 +89,6 @@ _EVIDENCE: Mapping[str, Fields] = {
     "delivery": must(kind="DeliveryReceived")
     | same("delivery", "node", "received_at", "items", "recorded_at")
     | same("delivery", cited=1),
-    "suspects_restart": must(kind="DeliveryReceived", suspects_restart=True) | same("node"),
     "poll": must(kind="PollObserved") | same("poll", "node", "route", "asked_at", "answered_at", "asked", "agreed"),
     "bounds": LOOK | same("agreed_at", "disagreed_at"),
     "bounds_open": LOOK | same("disagreed_at"),

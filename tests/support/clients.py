@@ -2,6 +2,7 @@
 
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ledger.domain.observation import SECOND, Instant
@@ -20,6 +21,7 @@ class Held(NamedTuple):
     node: str
     flag: int
     conn_id: int
+    opened_at: Instant = 0
 
 
 class Cluster:
@@ -37,7 +39,10 @@ class Cluster:
         """Connections of a crashed node that the others remember."""
         self.wrong_until: Instant = at
         """So long the query answers from what was remembered of a lost node."""
+        self.now: Callable[[], Instant] = lambda: at
         self._next: dict[str, int] = dict.fromkeys(nodes, 1)
+        self._told_of: dict[tuple[str, int], set[tuple[str, Instant]]] = defaultdict(set)
+        """By user and connId: the nodes, each with its boot, that have had such a connection."""
 
     @property
     def is_v3(self) -> bool:
@@ -46,7 +51,8 @@ class Cluster:
     def connect(self, uid: str, flag: int, node: str) -> None:
         """A client connects, and its server has it to say."""
         before = self._counts(uid, flag, node)
-        held = Held(node, flag, self._next[node])
+        held = Held(node, flag, self._next[node], self.now())
+        self._told_of[uid, held.conn_id].add((node, self.booted_at[node]))
         self._next[node] += 1
         self.open[uid].append(held)
         after = self._counts(uid, flag, node)
@@ -109,7 +115,12 @@ class Cluster:
 
     def _row(self, uid: str, held: Held) -> Row:
         node_id = None if self.profile is Profile.V1 else self.node_id(held.node)
-        return Row(uid, held.conn_id, held.flag if held.flag in LABELLED else None, node_id)
+        up_seconds = (self.now() - held.opened_at) // SECOND
+        return Row(uid, held.conn_id, held.flag if held.flag in LABELLED else None, node_id, up_seconds)
+
+    def is_unmistakable(self, uid: str, held: Held) -> bool:
+        """Whether no other connection of the user ever had that number: what an offline says is said of this one."""
+        return self.is_v3 or len(self._told_of[uid, held.conn_id]) == 1
 
     def node_id(self, node: str) -> int:
         return 1001 + self.nodes.index(node)

@@ -31,6 +31,8 @@ class Driven:
     ) -> None:
         self.ledger = Reconciler(profile, nodes, policy)
         self.cluster = Cluster(profile, nodes, self.ledger.at)
+        self.cluster.now = lambda: self.ledger.at
+        self._wants_pass = False
         self.laws = Laws(self.ledger, self.cluster, policy)
         self.users = tuple(users)
         self.in_flight: list[tuple[str, str]] = []
@@ -70,9 +72,10 @@ class Driven:
         route = plan.route_for(self.ledger.source, self.ledger.at)
         if isinstance(route, plan.Wait):
             self.ledger.put_back(due, route.until)
-        elif route is plan.ROWS:
+        elif route is plan.ROWS and not self._wants_pass:
             self._ask(due)
         else:
+            self._wants_pass = False
             self.ask_nodes(due)
 
     def ask(self, uids: Iterable[str]) -> None:
@@ -95,7 +98,9 @@ class Driven:
         found = {uid: rows[uid] for uid in question.watches if uid in rows}
         self._note(f"{question.poll} of {sorted(question.watches)}: {found}")
         self.laws.answered(question, found)
-        self.laws.check_rows(self.ledger.answer(question, found), found)
+        judged = self.ledger.answer(question, found)
+        self._wants_pass = self._wants_pass or any(look.waits for look in judged.values())
+        self.laws.check_rows(judged, found)
         self.check_events()
 
     def answer_all(self) -> None:
@@ -162,8 +167,9 @@ class Driven:
         """Probes, then whoever is due, answered truly within the second."""
         for node in self.cluster.nodes:
             self.probe(node)
-        if any(not state.swept for state in self.ledger.source.nodes.values()):
-            self.ask_nodes([])
+        if self._wants_pass or any(not state.swept for state in self.ledger.source.nodes.values()):
+            self._wants_pass = False
+            self.ask_nodes(self.users)
         self.ask_due()
         self.ledger.pass_time(0.1)
         self.answer_all()

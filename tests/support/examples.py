@@ -14,9 +14,10 @@ from typing import Any
 
 import psycopg
 
+from ledger.forwarding.forwarder import SILENT, UNREACHABLE
 from ledger.http import examples
 from ledger.http.bodies import TooSlow
-from ledger.http.problems import answer
+from ledger.http.problems import Problem, answer
 from tests.support.external import ExternalPostgres
 from tests.support.im_node import ImNode, im_node
 from tests.support.service import KEYS, PATIENCE_SECONDS, SECRET, Api, Service, new_service, wait_for
@@ -147,6 +148,11 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "GET /metrics", {"200": api.http.get("/metrics").text}
 
 
+def _problem(status: int, detail: str) -> Any:
+    """What is answered where a business server does not: there is none here."""
+    return json.loads(bytes(answer(Problem(status, detail)).body))
+
+
 def _bad(service: Service, api: Api) -> Answers:
     with Api(service, KEYS["read"]) as reader, Api(service, None) as stranger:
         common = {
@@ -155,6 +161,8 @@ def _bad(service: Service, api: Api) -> Answers:
             "422": api.http.get("/v1/presence?limit=0").json(),
             "400": api.http.post("/v1/presence/query", content=b"[]", headers=_encoded("gzip")).json(),
             "408": json.loads(bytes(answer(TooSlow()).body)),
+            "502": _problem(502, UNREACHABLE),
+            "504": _problem(504, SILENT.format(4.5)),
             "415": api.http.post("/v1/presence/query", content=b"[]", headers=_encoded("br")).json(),
         }
         hooks = {
@@ -199,6 +207,7 @@ def masked(found: Any) -> Any:
         made[RECONCILE]["202"][name] = "<as it stands>"
     for source in made["GET /v1/sources"]["200"]["items"]:
         source["open_runs"] = "<as they stand>"
+        source["looks"]["all_connections"] = "<as the last time went>"
     return made
 
 

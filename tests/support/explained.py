@@ -10,11 +10,11 @@ from ledger.domain.explain import explain
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.statement import Explanation
-from ledger.reconcile.replay import Replay
+from ledger.replay.recording import Replay
 from ledger.settings import override_policy
 from ledger.sources.wukongim.recording import read_header, read_lines
 from ledger.store.mapper import Recorded, source_stream, user_stream
-from projections.evidence import gather
+from projections.queries.evidence import gather
 from tests.support.claims import problems
 from tests.support.lived import Life
 from tests.support.memory_history import MemoryHistory
@@ -81,12 +81,12 @@ def remembered(life: Life) -> MemoryHistory:
     history = MemoryHistory()
     versions: Counter[str] = Counter()
     begun = 0
-    for at, upto in life.moments:
-        for kept in life.ledger.kept[begun:upto]:
+    for at, up_to in life.moments:
+        for kept in life.ledger.kept[begun:up_to]:
             stream = source_stream(SOURCE) if kept.uid is None else user_stream(kept.uid)
             versions[stream] += 1
             history.add(Recorded(stream, versions[stream], kept.event, kept.uid), at)
-        begun = upto
+        begun = up_to
     return history
 
 

@@ -2,19 +2,19 @@
 
 from typing import Any
 
+from ledger.domain.event_types import SourceEvent, UserEvent
 from ledger.domain.events import Configured, SessionId, Status
 from ledger.domain.evidence import Evidence
 from ledger.domain.explain import explain
-from ledger.domain.history import SourceEvent, UserEvent
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Corrected, Finding, OpenedSession, Outcome, PollObserved, Swept
+from ledger.domain.reconciliation_events import Corrected, Finding, OpenedSession, Outcome, PollObserved, Swept
 from ledger.domain.source import SourceState
 from ledger.domain.statement import Explanation, Statement
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.simulator.sender import encode
-from projections.evidence import gather
+from projections.queries.evidence import gather
 from tests.support.claims import problems
 from tests.support.memory_history import MemoryHistory
 

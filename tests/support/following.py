@@ -8,10 +8,10 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from ledger.store.mapper import CURRENT_KINDS
-from projections import checkpoints
-from projections.checkpoints import Checkpoint
-from projections.projection import Followed
-from projections.projector import Projector
+from projections.engine import checkpoints
+from projections.engine.checkpoints import Checkpoint
+from projections.engine.projection import Followed
+from projections.engine.projector import Projector
 
 TABLE = "CREATE TABLE {} (position bigint PRIMARY KEY, kind text NOT NULL)"
 

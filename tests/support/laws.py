@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from bench._corrections import Corrections
+from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.look import JudgedLook
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     Corrected,
@@ -113,13 +113,16 @@ class Laws:
         return number
 
     def check_rows(self, judged: Mapping[str, JudgedLook], rows: Mapping[str, Mapping[int, int]]) -> None:
-        """Whoever was corrected has as many sessions as the answer said, on the same devices."""
+        """Whoever was corrected has as many sessions as the answer said, on the same devices; no fewer, where absence
+        says nothing."""
         for uid, look in judged.items():
             if look.finding is not None and look.finding.outcome == "corrected":
                 held: Counter[int | None] = Counter()
                 for device in self._ledger.presence(uid).devices:
                     held[device.device_flag] += len(device.sessions)
-                assert +held == Counter(rows.get(uid, {})), f"{uid} was corrected to something else"
+                said = Counter(rows.get(uid, {}))
+                is_right = +held == said if self._ledger.source.absence_tells else held >= said
+                assert is_right, f"{uid} was corrected to something else"
 
     def check_connections(
         self, before: Mapping[str, Presence], judged: Mapping[str, JudgedLook], answered: Collection[str]
@@ -153,7 +156,7 @@ class Laws:
         """Whoever is connected to a node that has just said so is shown online, unless that node is down for us."""
         trusted = {node for node in nodes if self._ledger.source.nodes[node].down_since is None}
         for uid, connections in self._cluster.open.items():
-            if any(held.node in trusted for held in connections):
+            if any(held.node in trusted and self._cluster.is_unmistakable(uid, held) for held in connections):
                 assert self._ledger.shown(uid).status == "online", f"{uid} is connected to a node that said so"
 
     def check_states(self) -> None:
@@ -187,6 +190,7 @@ class Laws:
     def check_calm(self) -> None:
         """Everybody who was ever observed is shown as he is."""
         for uid, presence in sorted(self._ledger.draft.presences.items()):
-            if presence.flip is not None:
+            held = self._cluster.open[uid]
+            if presence.flip is not None and all(self._cluster.is_unmistakable(uid, each) for each in held):
                 status = "online" if self._cluster.is_online(uid) else "offline"
                 assert self._ledger.shown(uid).status == status, uid

@@ -16,7 +16,7 @@ from ledger.domain.evolve import evolve
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Corrected, Swept, TierSet
+from ledger.domain.reconciliation_events import Corrected, Swept, TierSet
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
@@ -25,7 +25,7 @@ from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX
 from ledger.store.recorder import StoredRow
 from ledger.store.seal import SealKey
-from projections import current
+from projections.models import current
 
 SOURCE = "main"
 SEAL_KEY = SealKey("the-seal-key-of-the-tests-ledgers")
@@ -44,10 +44,14 @@ def opened(url: str, pool_size: int = 8, key: SealKey = SEAL_KEY) -> Iterator[Le
 
 
 def configure(
-    ledger: Ledger, instance: str = "i", profile: Profile = Profile.V2_2, sources: Sequence[str] = (SOURCE,)
+    ledger: Ledger,
+    instance: str = "i",
+    profile: Profile = Profile.V2_2,
+    sources: Sequence[str] = (SOURCE,),
+    nodes: Sequence[str] = ("n1", "n2"),
 ) -> None:
-    """Announce an instance with sources of two nodes."""
-    configuration = Configuration(DEFAULT_POLICY, profile, {"n1": profile, "n2": profile})
+    """Announce an instance with sources of these nodes."""
+    configuration = Configuration(DEFAULT_POLICY, profile, dict.fromkeys(nodes, profile))
     announce_start(ledger, instance, "0", dict.fromkeys(sources, configuration), Clock().now())
 
 

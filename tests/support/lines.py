@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
-from ledger.reconcile.replay import Replay, ReplayResult
+from ledger.replay.recording import Replay, ReplayResult
 from ledger.sources.wukongim.recording import read_header, read_lines
 from tests.support.im_node import WHOLE_ROW
 

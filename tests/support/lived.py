@@ -6,11 +6,11 @@ from random import Random
 
 from msgspec.structs import replace
 
-from ledger.domain.history import SourceEvent, UserEvent
+from ledger.domain.event_types import SourceEvent, UserEvent
 from ledger.domain.observation import Instant
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import SourceDark, SourceLit
+from ledger.domain.reconciliation_events import SourceDark, SourceLit
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger

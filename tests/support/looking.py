@@ -8,7 +8,7 @@ from ledger.domain.look import JudgedLook
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Corrected, Finding, PollObserved
+from ledger.domain.reconciliation_events import Corrected, Finding, PollObserved
 from ledger.sources.wukongim.answers import Boot, Connections, Unanswered
 from ledger.sources.wukongim.answers import Connection as Row
 from tests.support.reconciler import Question, Reconciler
@@ -57,11 +57,11 @@ class Looking:
         self.judged = self.world.answer_nodes(question, answered).get("u")
         return self
 
-    def boots(self, node: str = "n1", *, ago: float = 0.5, lasting: float = 0.0, after: float = 10.0) -> "Looking":
+    def boots(self, node: str = "n1", *, ago: float = 0.5, long_held: float = 0.0, after: float = 10.0) -> "Looking":
         """A probe proves that the node booted so long ago, at some instant of so long an interval."""
         self.world.pass_time(after)
         latest = self.world.at - round(ago * SECOND)
-        self.world.probe(node, Boot(latest - round(lasting * SECOND), latest, NODE_IDS[node]))
+        self.world.probe(node, Boot(latest - round(long_held * SECOND), latest, NODE_IDS[node]))
         return self
 
     def is_refused(self, node: str = "n1", *, times: int = 2, after: float = 1.0) -> "Looking":

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ledger.domain.as_of import Belief, Later, arrived, believe
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import (
     BodyRejected,
     Configured,
@@ -15,10 +16,9 @@ from ledger.domain.events import (
 )
 from ledger.domain.evidence import Placed
 from ledger.domain.evolve import evolve
-from ledger.domain.history import UserEvent
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     Corrected,
@@ -36,8 +36,8 @@ from ledger.domain.reconciled import (
 from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import derive
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
-from projections.evidence_rows import AFTER, RUNS
-from projections.shown import Rules, rules_of
+from projections.models.shown import Rules, rules_from
+from projections.queries.evidence_rows import AFTER, RUNS
 
 RULES = Configured | NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit
 SIGNS = NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit | BreakerOpened | BreakerClosed
@@ -166,7 +166,7 @@ class MemoryHistory:
                 states.get(placed.source) or SourceState(placed.source), event, placed.position
             )
             last = placed.position
-        return rules_of(last, states)
+        return rules_from(last, states)
 
     def at(self, positions: Sequence[int]) -> list[Placed]:
         """The events at these positions."""
@@ -180,9 +180,9 @@ class MemoryHistory:
         """Of a user's stream, as of a position."""
         return sum(placed.position <= position for placed in self._users.get(uid, ()))
 
-    def of_user(self, uid: str, after: int, upto: int) -> list[Placed]:
+    def of_user(self, uid: str, after: int, up_to: int) -> list[Placed]:
         """A user's events by version."""
-        return self._users.get(uid, [])[after:upto]
+        return self._users.get(uid, [])[after:up_to]
 
     def bounded(self, uid: str, after: int, limit: int) -> list[Placed]:
         """His next corrections and sweeps."""

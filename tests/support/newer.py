@@ -9,8 +9,8 @@ from ledger.domain.source import evolve_source
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
-from projections import sources
-from projections.sources import SourceUnreadable
+from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
 from tests.support.ledgers import SOURCE
 
 KIND = "source_muted.v1"
@@ -41,7 +41,7 @@ def configure(ledger: Ledger, name: str = SOURCE) -> int:
     )  # fmt: skip
     kind, payload = ledger.events_mapper.kind_and_payload(event)
     position = leave_an_event(ledger, name, kind, with_new_profile(payload))
-    row = sources.row_of(evolve_source(state, event, position), position)
+    row = sources.to_row(evolve_source(state, event, position), position)
     with ledger.connection() as connection:
         sources.write(connection.cursor(), [row._replace(state=with_new_profile(row.state))])
     return position
@@ -82,4 +82,4 @@ def go_on(ledger: Ledger, name: str = SOURCE) -> None:
             kind, payload = ledger.events_mapper.kind_and_payload(event)
             stored.append(StoredEvent(source_stream(name), state.version, kind, payload))
         ledger.events_recorder.insert_events(stored)
-        sources.write(connection.cursor(), [sources.row_of(state)])
+        sources.write(connection.cursor(), [sources.to_row(state)])

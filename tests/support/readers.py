@@ -10,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ledger.domain.observation import Instant
 from ledger.ingest.clock import Clock
-from projections.reader import LARGE_READS, PresenceReader
+from projections.queries.reader import LARGE_READS, PresenceReader
 
 POOL_SECONDS = 30.0
 

@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll, swept_by_boot, swept_by_retirement
+from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import Configured, WebhookObserved
-from ledger.domain.history import Event, SourceEvent
-from ledger.domain.look import JudgedLook, Watch, due_after, made_urgent
+from ledger.domain.heard import after_event, heard_in
+from ledger.domain.look import JudgedLook, Watch, made_urgent
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     NodeBooted,
@@ -28,15 +29,15 @@ from ledger.domain.source import SourceState
 from ledger.domain.status import Shown, derive
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.reconcile import judge, plan
-from ledger.reconcile.agenda import MemoryAgenda
 from ledger.reconcile.probes import NodeProbe
+from ledger.replay.memory_agenda import MemoryAgenda
 from ledger.simulator.sender import encode
 from ledger.sources.wukongim.answers import Boot, Connections, Unanswered
 from ledger.store.mapper import Recorded
 
 SOURCE = "main"
 RUN = "run"
-AGAIN_SECONDS = 4.0
+RETRY_DELAY_SECONDS = 4.0
 """After a look that failed."""
 STARTED_AT: Instant = 1_800_000_000 * SECOND
 
@@ -142,33 +143,21 @@ class Reconciler:
         for each in recorded:
             if isinstance(each.event, WebhookObserved) and each.uid is not None:
                 observed.append(each.event)
-                self._watch_anew(each.uid, each.event.suspect)
+                self._watch_anew(each.uid, each.event)
         return observed
 
-    def _watch_anew(self, uid: str, suspect: str | None) -> None:
-        presence = self.presence(uid)
-        watch = self.agenda.get(uid) if uid in self.agenda else Watch(self.at)
-        due = due_after(presence, self.source, self.at)
-        if watch.doubt is not None and watch.looked_at is not None:
-            # The doubt is void, and its second look with it.
-            in_turn = due_after(presence, self.source, watch.looked_at)
-            watch = Watch(in_turn, None, watch.verified_at, watch.doubt, watch.looked_at)
-        if suspect is not None:
-            watch = made_urgent(watch, self.at, suspect)
-        elif watch.due_at > due:
-            watch = Watch(due, None, watch.verified_at, watch.doubt, watch.looked_at)
-        if uid not in self._asked:
-            self.agenda.put(uid, watch)
+    def _watch_anew(self, uid: str, event: UserEvent) -> None:
+        heard = heard_in(event)
+        if heard is not None and uid not in self._asked:
+            known = self.agenda.get(uid) if uid in self.agenda else None
+            self.agenda.put(uid, after_event(known, heard, self.presence(uid), self.source))
 
     def set_tier(self, uid: str, tier: Tier | None) -> None:
         """Somebody chooses how soon the user is looked at."""
         status = self.presence(uid).status
         event = TierSet(received_at=self.at, tier=tier, by="key", status_before=status, status_after=status)
         self._commit([self.draft.append_to_user(uid, event)])
-        watch = self.agenda.get(uid) if uid in self.agenda else Watch(self.at)
-        due = min(watch.due_at, due_after(self.presence(uid), self.source, self.at))
-        if uid not in self._asked:
-            self.agenda.put(uid, Watch(due, watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
+        self._watch_anew(uid, event)
 
     def take_due(self) -> list[str]:
         """Users whose look is due now; they are in nobody's turn until they have been asked about."""
@@ -200,7 +189,7 @@ class Reconciler:
             self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
 
     def _again(self) -> Instant:
-        return self.at + round(AGAIN_SECONDS * SECOND)
+        return self.at + round(RETRY_DELAY_SECONDS * SECOND)
 
     def _back(self, uid: str, watch: Watch) -> None:
         self._asked.discard(uid)
@@ -215,7 +204,7 @@ class Reconciler:
     def answer_nodes(self, question: Question, found: Mapping[str, Connections]) -> dict[str, JudgedLook]:
         """What `/connz` of the nodes that answered brings."""
         poll, source = self._poll(question)._replace(node="+".join(found)), self.source
-        connections = plan.union_of(source, found)
+        connections = plan.union_connections(source, found, question.asked_at)
         watches = {**{uid: Watch(self.at, "new") for uid in connections}, **self._in_force(question.watches)}
         silent = plan.silent_node(source, found)
         looks = judge.looks_at_connections(self.presence, source, watches, connections, silent)
@@ -226,10 +215,11 @@ class Reconciler:
         for uid, watch in self._in_force(question.watches).items():
             if uid not in judged:
                 self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
+        contradicted = sum(look.difference.contradicted for look in looks)
         unswept = [
             node
             for node, state in source.nodes.items()
-            if not state.swept and node in found and state.boot is not None and state.boot[1] <= question.asked_at
+            if node in found and plan.is_settled_by(state, question.asked_at, contradicted)
         ]
         self._commit(self._settled(node) for node in unswept)
         return judged
@@ -293,7 +283,7 @@ class Reconciler:
     def _retire(self, node: str, evidence: int) -> Iterator[Recorded]:
         for uid in sorted(self.draft.presences):
             presence = self.presence(uid)
-            ended = swept_by_retirement(presence, self.source, node)
+            ended, _ = swept_by_retirement(presence, self.source, node)
             if ended:
                 swept = plan.swept(presence, self.source, node, ended, self.at, RUN, evidence)
                 yield self.draft.append_to_user(uid, swept)

@@ -22,6 +22,7 @@ EFFECTS: dict[str, Any] = {
     "implied_elsewhere": 0,
     "withdrawn": 0,
     "withdrawn_elsewhere": 0,
+    "unbelieved": 0,
     "emptied": False,
     "resumes": None,
     "suspect": None,

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx2
 
 from tests.support.command import process_environment
+from tests.support.ledgers import SEAL_KEY
 
 T = TypeVar("T")
 
@@ -74,6 +75,11 @@ class Service:
         self._settings = {"database_url": database_url, "tables": tables, **scalars}
         listen = f"127.0.0.1:{self.port}"
         values = {"data_dir": str(self.data_dir), "database_url": database_url, "listen": listen, "log_level": "debug"}
+        # A test that wants a front says where.
+        values["front_listen"] = ""
+        if database_url:
+            # What instances of one ledger have in common.
+            values["seal_keys"] = SEAL_KEY.text
         lines = [f"{name} = {json.dumps(value)}" for name, value in (values | scalars).items()]
         keys = [f'{name} = {{ key = "{key}", scopes = ["{name}"] }}' for name, key in KEYS.items()]
         self.config.write_text("\n".join([*lines, tables, "[api_keys]", *keys, ""]), encoding="utf-8")

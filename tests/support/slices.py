@@ -11,19 +11,19 @@ from typing import TypeVar
 import msgspec
 
 from ledger.domain import imported, source
+from ledger.domain.event_types import Event, UserEvent
 from ledger.domain.events import BodyRejected, ServiceStarted
 from ledger.domain.evolve import evolve
-from ledger.domain.history import Event, UserEvent
-from ledger.domain.instants import of_datetime, to_datetime
+from ledger.domain.instants import from_datetime, to_datetime
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, RULES_VERSION, Policy
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeDown, RunCounts, RunEnded, RunStarted, SourceDark, SourceLit
+from ledger.domain.reconciliation_events import NodeDown, RunCounts, RunEnded, RunStarted, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
+from ledger.replay.slice import Replayed, replay_slice
 from ledger.slices import writing
 from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
-from ledger.slices.replaying import Replayed, replay_slice
 from ledger.sources.wukongim.answers import Boot
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from tests.support.reconciler import SOURCE, Kept, Reconciler
@@ -112,7 +112,7 @@ def _states(lines: Sequence[EventLine]) -> list[StateLine]:
         carried: Event = (
             source.as_imported(state)
             if uid == line.stream
-            else imported.as_imported(presences[uid], of_datetime(line.recorded_at))
+            else imported.as_imported(presences[uid], from_datetime(line.recorded_at))
         )
         states.append(line_of(StateLine, carried, line.stream, line.version, line.position, line.recorded_at))
     return states

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured, WebhookObserved
-from ledger.domain.history import SourceEvent
 from ledger.domain.observation import SECOND, Claim, Instant, format_item
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
+from ledger.domain.reconciliation_events import NodeBooted
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft, Webhook, read_webhook
 from ledger.simulator.sender import encode
@@ -103,6 +104,11 @@ class Feed:
         for post in history:
             self.post(post)
         return self
+
+    def boots(self, node: str) -> None:
+        """A probe has proven a boot of the node, just now."""
+        event = NodeBooted(node=node, at=self.at, earliest=self.at, latest=self.at, route="/varz")
+        self._keep(self.draft.append_to_source("main", event))
 
     def statuses(self) -> dict[str, str]:
         """By evidence, of every user named so far."""

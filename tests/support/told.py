@@ -8,13 +8,13 @@ from typing import Any
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
-from ledger.domain.history import Event, UserEvent
+from ledger.domain.event_types import Event, UserEvent
 from ledger.domain.observation import Instant
 from ledger.domain.policy import Policy
-from ledger.reconcile.replay import Replay
+from ledger.replay.recording import Replay
 from ledger.sources.wukongim.recording import read_header, read_lines
 from ledger.store.mapper import CURRENT_KINDS, Recorded, source_stream, user_stream
-from projections.projection import Followed, Projection
+from projections.engine.projection import Followed, Projection
 from tests.support.reconciler import SOURCE, Kept
 from tests.support.recordings import lines_of
 

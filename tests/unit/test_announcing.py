@@ -12,11 +12,11 @@ from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.http import announcing
-from ledger.http.announcing import Announcing
 from ledger.ingest.announce import Configuration
+from ledger.service import announcing
+from ledger.service.announcing import Announcing
 from ledger.store.ledger import Ledger
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 from tests.support.ledgers import wait_until
 
 CONFIGURATION = Configuration(Policy(), Profile.V3, {"n1": Profile.V3})
@@ -33,7 +33,7 @@ class Recording:
         self.stops: list[str] = []
         monkeypatch.setattr(announcing, "announce_start", self._start)
         monkeypatch.setattr(announcing, "announce_stop", self._stop)
-        monkeypatch.setattr(announcing, "AGAIN_SECONDS", 0.01)
+        monkeypatch.setattr(announcing, "RETRY_DELAY_SECONDS", 0.01)
 
     def _start(
         self, _: Any, __: str, ___: str, wanted: Mapping[str, Any], at: int, started_at: int

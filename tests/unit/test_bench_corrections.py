@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from bench._corrections import HELD, NO_POLL, NOT_HELD, NOT_NAMED, NOTHING, OVERTAKEN, REPEATED, Corrections
-from ledger.domain.reconciled import Corrected, PollObserved
+from ledger.domain.reconciliation_events import Corrected, PollObserved
 from tests.support.looking import Looking, given, row
 from tests.support.scenario import Step
 

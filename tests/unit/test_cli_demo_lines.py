@@ -50,7 +50,7 @@ def test_a_long_uid_is_whole_unless_lines_must_not_break() -> None:
 
 def test_what_others_named_steers_no_terminal() -> None:
     lines, _ = told(
-        {"kind": "delivery_received", "repeats": None, "suspects_restart": True, "node": "n\x9b1", "items": 2},
+        {"kind": "delivery_received", "repeats": None, "node": "n\x9b1", "items": 2},
         {"kind": "item_rejected", "reason": "\x1b]0;x\x07"},
         observed(uid="\u202e"),
         {"kind": "poll_observed", "node": "\x9b", "run": "\x1b", "reason": "\x07"},
@@ -63,21 +63,19 @@ def test_what_a_webhook_proves_is_said() -> None:
     assert line.endswith("online_new, 2 more swept, its count proves a lost webhook")
 
 
-def test_deliveries_are_counted_and_said_when_repeated_or_suspicious() -> None:
-    plain = {"kind": "delivery_received", "repeats": None, "suspects_restart": False, "node": "n1", "items": 2}
+def test_deliveries_are_counted_and_said_when_repeated() -> None:
+    plain = {"kind": "delivery_received", "repeats": None, "node": "n1", "items": 2}
     lines, story = told(
         plain,
         {**plain, "delivery": "dlv-abcdef", "repeats": "dlv-012345"},
-        {**plain, "suspects_restart": True},
         {"kind": "item_rejected", "reason": "no claim"},
     )
     assert [line[14:] for line in lines] == [
         "** delivery abcdef repeats 012345: the same 2 items again",
-        "** connIds of node n1 began anew: it may have restarted",
         "** rejected, kept raw: no claim",
     ]
     counts = story.counts()
-    assert (counts["deliveries"], counts["repeated"], counts["rejected"]) == (3, 1, 1)
+    assert (counts["deliveries"], counts["repeated"], counts["rejected"]) == (2, 1, 1)
 
 
 def test_a_correction_is_told_and_counted() -> None:

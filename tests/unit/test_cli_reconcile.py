@@ -37,13 +37,16 @@ PRESENCE: dict[str, Any] = {"uid": "u100", "status": "online", "devices": [], "r
 class Script:
     """A source, or several, and a run that goes on from one state to the next each time it is asked for."""
 
-    def __init__(self, *states: dict[str, Any], sources: tuple[str, ...] = ("main",)) -> None:
+    def __init__(
+        self, *states: dict[str, Any], sources: tuple[str, ...] = ("main",), looks: dict[str, Any] | None = None
+    ) -> None:
         self._states = list(states)
         self._sources = sources
+        self._looks = looks
 
     def __call__(self, asked: Asked) -> tuple[int, str]:
         if asked.target == "/v1/sources":
-            return 200, json.dumps({"items": [{"name": name} for name in self._sources]})
+            return 200, json.dumps({"items": [{"name": name, "looks": self._looks} for name in self._sources]})
         if asked.method == "POST" and asked.target.endswith("/reconcile"):
             return 202, json.dumps(RUN)
         if asked.target == "/v1/presence/query":
@@ -75,6 +78,7 @@ def test_a_run_is_asked_for_followed_and_told(service: ScriptedService, ask: Cal
         ("POST", "/v1/sources/main/reconcile", {"uids": ["u100", "用户"]}),
         *[("GET", "/v1/runs/r-1", None)] * 4,
         ("POST", "/v1/presence/query", {"uids": ["u100", "用户"]}),
+        ("GET", "/v1/sources", None),
     ]
     assert {asked.key for asked in service.asked} == {"Bearer plk_admin"}
     assert result.stderr.splitlines() == [
@@ -110,6 +114,21 @@ def test_without_users_it_is_everybody(service: ScriptedService, ask: Callable[.
     assert [asked.body for asked in service.asked if asked.method == "POST"] == [{}]
     assert "65 s" in result.stdout
     assert "uid" not in result.stdout
+
+
+def test_it_tells_how_users_are_looked_at_and_what_all_connections_cost(
+    service: ScriptedService, ask: Callable[..., Result]
+) -> None:
+    made = {"at_least_every_seconds": 270.0, "asked_at": "2026-11-23T08:20:46Z", "calls": 3, "connections": 1200}
+    looks = {"route": "GET /connz", "because": "rows tell nothing", "all_connections": made}
+    service.answer = Script(ENDED, looks=looks)
+    assert ask("reconcile").stdout.splitlines()[-2:] == [
+        "GET /connz: rows tell nothing",
+        "all connections are looked at every 4 min at least: 3 calls of budget_calls for 1,200 connections",
+    ]
+    waiting = {"route": None, "because": "a node is down", "all_connections": None}
+    service.answer = Script(ENDED, looks=waiting)
+    assert ask("reconcile").stdout.splitlines()[-1] == "no look: a node is down"
 
 
 def test_as_json_it_is_what_the_service_said(service: ScriptedService, ask: Callable[..., Result]) -> None:

@@ -89,14 +89,16 @@ DOUBT = {"position": 7, "at": T.format(1), "source": "main", "reason": "refused"
                 **ITEM,
                 "verdict": "late",
                 "implied": 1,
+                "unbelieved": 1000,
                 "withdrawn": 2,
                 "resumes": T.format(0),
                 "repeated": True,
                 "suspect": "late_offline",
             },
             (
-                "late item of app 17, whose counts speak; its counts prove 1 more; its counts have no room for 2 that "
-                "a count had proved; shown as online since 14:03:00.123: back within the grace period; its delivery "
+                "late item of app 17, whose counts speak; its counts prove 1 more; 1,000 beyond that are not "
+                "believed; its counts have no room for 2 that a count had proved; shown as online since 14:03:00.123: "
+                "back within the grace period; its delivery "
                 "repeats an earlier one; looked at out of turn: late offline"
             ),
             "main/n1 u-0-1-17-1-1",
@@ -104,6 +106,14 @@ DOUBT = {"position": 7, "at": T.format(1), "source": "main", "reason": "refused"
         (
             {**CORRECTION, **FLIP, **PLACE},
             "ghost corrected after 2 looks: app 17 closed, device 4 at n2 located",
+            "main/n1 poll p, run r",
+        ),
+        (
+            {**CORRECTION, **FLIP, **PLACE, "resumes": T.format(0)},
+            (
+                "ghost corrected after 2 looks: app 17 closed, device 4 at n2 located; shown as online since "
+                "14:03:00.123: back within the grace period"
+            ),
             "main/n1 poll p, run r",
         ),
         (

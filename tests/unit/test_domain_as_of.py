@@ -7,7 +7,7 @@ from ledger.domain.events import SessionId, Status, WebhookObserved
 from ledger.domain.evolve import evolve
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciled import Corrected, OpenedSession, Swept, TierSet
+from ledger.domain.reconciliation_events import Corrected, OpenedSession, Swept, TierSet
 
 T = 1_800_000_000 * SECOND
 SESSION = SessionId("", 0, 1)

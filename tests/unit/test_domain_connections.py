@@ -28,7 +28,7 @@ def test_a_first_online_opens(profile: Profile) -> None:
 
 @ALL
 def test_an_online_of_an_open_connection_is_a_duplicate_and_fresh_evidence(profile: Profile) -> None:
-    scenario = given(first(profile), profile=profile).when("u-0-1-5-1-1")
+    scenario = given(first(profile), profile=profile).when(first(profile))
     scenario.then("duplicate", "online_already_open", "online")
     (open_session,) = scenario.presence.devices[0].sessions
     assert open_session.seen_at == scenario.presence.last_seen_at == scenario.at

@@ -1,8 +1,10 @@
 """What an item's counts say beside its own connection: sweeps, implied and withdrawn sessions, by profile."""
 
+from collections import Counter
+
 import pytest
 
-from ledger.domain.counts import MAX_IMPLIED
+from ledger.domain.counts import MOST_UNNAMED
 from ledger.domain.profile import Profile
 from tests.support.scenario import Step, given, session
 
@@ -49,11 +51,56 @@ def test_both_jump() -> None:
     scenario.left(session(8), session(None), session(None, flag=None))
 
 
-def test_a_count_may_claim_any_number() -> None:
+def test_a_count_may_claim_any_number_and_a_few_are_believed() -> None:
     scenario = given().when(f"u-0-1-8-{2**63 - 1}-{2**63 - 1}")
-    scenario.then("opened", "online_new", "online", implied=MAX_IMPLIED, implied_elsewhere=MAX_IMPLIED, **IMPLIED).left(
-        session(8), *[session(None)] * MAX_IMPLIED, *[session(None, flag=None)] * MAX_IMPLIED
+    beyond = 2**63 - 2 - MOST_UNNAMED
+    scenario.then("opened", "online_new", "online", implied=MOST_UNNAMED, unbelieved=beyond, **IMPLIED)
+    scenario.left(session(8), *[session(None)] * MOST_UNNAMED)
+
+
+def test_a_total_may_claim_any_number_and_a_few_are_believed() -> None:
+    scenario = given().when("u-0-1-8-1-1000")
+    scenario.then(
+        "opened", "online_new", "online", implied_elsewhere=MOST_UNNAMED, unbelieved=999 - MOST_UNNAMED, **IMPLIED
     )
+    scenario.left(session(8), *[session(None, flag=None)] * MOST_UNNAMED)
+
+
+@pytest.mark.parametrize("profile", list(Profile))
+@pytest.mark.parametrize(
+    "items",
+    [
+        pytest.param(["u-0-1-1-1000000-1000000"] * 50, id="the same again"),
+        pytest.param([f"u-0-1-{n}-1000000-2000000" for n in range(1, 50)], id="ever new connections"),
+        pytest.param([f"u-0-0-{n}-1000-1000" for n in range(1, 50)], id="offlines of nobody"),
+        pytest.param(["u-0-1-1-1-1000", "u-0-0-1-900-900"] * 25, id="device and total by turns"),
+    ],
+)
+def test_the_bound_is_the_users_whatever_items_say(profile: Profile, items: list[str]) -> None:
+    """Of a device flag, and of sessions whose device is not known, on all nodes together."""
+    scenario = given(*[Step(item, after=0.01, node=f"n{n % 2}") for n, item in enumerate(items)], profile=profile)
+    unnamed: Counter[int | None] = Counter()
+    for device in scenario.presence.devices:
+        unnamed[device.device_flag] += device.unnamed()
+    assert 0 < max(unnamed.values()) <= MOST_UNNAMED
+    assert any(event.unbelieved for event in scenario.events)
+
+
+def test_what_was_not_believed_is_when_there_is_room() -> None:
+    scenario = given("u-0-1-1-100-100").when("u-0-1-2-100-100")
+    # One of the unnamed has become connection 2, so that one more fits in.
+    scenario.then("opened", "online_names_session", "online", named=True, implied=1, unbelieved=34, **IMPLIED)
+
+
+def test_v2_1_the_same_online_in_another_body_withdraws_nobody() -> None:
+    scenario = given("u-0-1-8-1-1", profile=V2_1).when("u-0-1-8-1-1")
+    scenario.then("duplicate", "online_already_open", "online").left(session(8), session(None))
+
+
+def test_v2_1_another_connection_of_the_same_number_counts_for_one_more() -> None:
+    scenario = given("u-1-1-1-0-0", profile=V2_1).when("u-1-1-1-1-1")
+    scenario.then("duplicate", "online_already_open", "online", implied=1, **IMPLIED)
+    scenario.left(session(1, flag=1), session(None, flag=1))
 
 
 def test_a_late_offlines_counts_speak() -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from ledger.domain.drift import against_rows, attribute, is_silenced
+from ledger.domain.drift import Difference, against_rows, attribute, is_silenced
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Located, OpenedSession
+from ledger.domain.reconciliation_events import Located, OpenedSession
 from ledger.domain.source import SourceState
 from tests.support.looking import Looking, given, row
 from tests.support.scenario import Step, session
@@ -40,7 +40,7 @@ def lost(*history: Step | str) -> Looking:
 @pytest.mark.parametrize("rows", [{0: 1}, {0: 1, 1: 0}])
 def test_rows_that_agree_differ_in_nothing(rows: dict[int, int]) -> None:
     world = given(ONLINE).world
-    assert against_rows(world.presence("u"), world.source, "n1", rows) == ((), (), (), (), ())
+    assert against_rows(world.presence("u"), world.source, "n1", rows) == Difference()
 
 
 def test_more_connections_of_a_device_than_we_know() -> None:
@@ -69,7 +69,7 @@ def test_a_session_of_no_device_that_no_look_finds_is_gone() -> None:
 
 
 def test_the_least_certain_session_goes_first_a_nameless_one_then_the_longest_unseen() -> None:
-    looking = given(ONLINE, "u-0-1-6-2-2", "u-0-1-8-4-4").hears(ONLINE)
+    looking = given(ONLINE, "u-0-1-6-2-2", "u-0-1-8-4-4").hears("u-0-1-5-4-4")
     looking.looks({0: 2}).looks({0: 2}, after=3.0)
     closed = (session(None), session(6))
     looking.then("corrected", "devices", "online", rule="poll_devices", closed=closed).left(session(5), session(8))
@@ -238,7 +238,7 @@ def test_a_boot_of_another_node_than_its_holder_proves_nothing() -> None:
 
 
 def test_evidence_within_the_boots_interval_proves_nothing() -> None:
-    looking = cluster(ONLINE).boots("n2", after=0.5, ago=0.0, lasting=2.0).looks_at_nodes(n1=[], n2=[])
+    looking = cluster(ONLINE).boots("n2", after=0.5, ago=0.0, long_held=2.0).looks_at_nodes(n1=[], n2=[])
     looking.then("open", "ghost", "online")
 
 

@@ -8,7 +8,15 @@ from ledger.domain.explain import explain
 from ledger.domain.imported import as_imported
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, RunStarted, SourceDark, SourceLit, TierSet
+from ledger.domain.reconciliation_events import (
+    NodeBooted,
+    NodeDown,
+    NodeSettled,
+    RunStarted,
+    SourceDark,
+    SourceLit,
+    TierSet,
+)
 from tests.support.explaining import STARTED_AT, Explaining, Told
 
 GRACE = Policy(grace_seconds=5.0)
@@ -288,8 +296,3 @@ def test_more_claims_than_are_looked_at() -> None:
     evidence = world.evidence()
     assert "claim_came_again" in Told(explain(evidence)).codes
     assert "claim_came_again_at_least" in Told(explain(replace(evidence, following_cut=True))).codes
-
-
-def test_conn_ids_that_began_anew() -> None:
-    world = online().hears("v-0-1-7-1-1").wait(5).hears("w-0-1-1-1-1").told(uid="w")
-    assert world.the("suspects_restart").params == {"node": "n1"}

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ledger.domain.history import SourceEvent
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from tests.support.explaining import SOURCE, Explaining
 
 

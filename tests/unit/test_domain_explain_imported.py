@@ -7,7 +7,7 @@ from ledger.domain.imported import PresenceImported, as_imported
 from ledger.domain.observation import Instant
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Cause, Device, Flip, Presence, Session
-from ledger.domain.reconciled import SourceDark
+from ledger.domain.reconciliation_events import SourceDark
 from ledger.domain.source import SourceState
 from tests.support.explaining import SOURCE, Explaining, Told
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from ledger.domain.explain import explain
 from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     NodeBooted,

@@ -7,7 +7,7 @@ from ledger.domain.evidence import Gap
 from ledger.domain.gaps import gaps
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import RunStarted
+from ledger.domain.reconciliation_events import RunStarted
 from tests.support.explaining import ADDED, SOURCE, STARTED_AT, Explaining
 
 

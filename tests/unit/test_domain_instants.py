@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from ledger.domain.instants import of_datetime, optional, to_text
+from ledger.domain.instants import from_datetime, optional, to_text
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from ledger.domain.instants import of_datetime, optional, to_text
 )
 def test_an_instant_is_shown_with_six_digits_and_read_back(instant: int, text: str) -> None:
     assert to_text(instant) == optional(instant) == text
-    assert of_datetime(datetime.fromisoformat(text)) == instant
+    assert from_datetime(datetime.fromisoformat(text)) == instant
 
 
 def test_a_missing_instant_is_shown_as_missing() -> None:
@@ -30,4 +30,4 @@ def test_a_missing_instant_is_shown_as_missing() -> None:
 
 def test_the_offset_of_a_value_does_not_matter() -> None:
     at = datetime(2027, 1, 15, 8, tzinfo=UTC)
-    assert of_datetime(at.astimezone(timezone(timedelta(hours=5, minutes=30)))) == 1_800_000_000_000_000
+    assert from_datetime(at.astimezone(timezone(timedelta(hours=5, minutes=30)))) == 1_800_000_000_000_000

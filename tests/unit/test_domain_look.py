@@ -5,7 +5,7 @@ import pytest
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import OpenedSession
+from ledger.domain.reconciliation_events import OpenedSession
 from tests.support.looking import given
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, session
 
@@ -244,3 +244,17 @@ def test_a_users_own_tier_survives_his_corrections() -> None:
     looking = given(ONLINE, profile=Profile.V3).looks({}).looks({}, after=3.0)
     assert looking.world.presence("u").tier is None
     assert looking.due_in == pytest.approx(300 * 0.98 - 0.1)
+
+
+@pytest.mark.parametrize(("after", "goes_on"), [(4.0, True), (5.0, False)])
+def test_online_again_within_the_grace_period_goes_on_by_a_look_as_by_a_webhook(after: float, goes_on: bool) -> None:
+    policy = Policy(grace_seconds=5.0)
+    looking = given(ONLINE, "u-0-0-5-0-0", policy=policy).looks({0: 1}, after=after, takes=0.5)
+    heard = given(ONLINE, "u-0-0-5-0-0", Step("u-0-1-6-1-1", after=after + 0.5), policy=policy)
+    since = CAME_AT if goes_on else looking.world.at
+    for each in (looking, heard):
+        flip = each.world.presence("u").flip
+        assert flip is not None
+        assert (flip.status, flip.since, each.world.shown("u").since) == ("online", since, since)
+        assert each.world.presence("u").before is None
+    assert looking.correction.resumes == (CAME_AT if goes_on else None)

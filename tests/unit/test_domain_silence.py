@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciled import Finding
+from ledger.domain.reconciliation_events import Finding
 from ledger.domain.silence import SILENT_SECONDS, Listening, are_silent, must_have_told
 
 T = 1_800_000_000 * SECOND

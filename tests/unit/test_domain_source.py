@@ -1,4 +1,4 @@
-"""The source's rules and state: repeated bodies, suspicion of a restart, configuration, what nodes named last."""
+"""The source's rules and state: repeated bodies, configuration, what nodes named last."""
 
 import msgspec
 import pytest
@@ -7,6 +7,7 @@ from ledger.domain.events import BodyRejected, Configured, DeliveryReceived, Ser
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import COUNTING, Profile
+from ledger.domain.reconciliation_events import NodeBooted
 from ledger.domain.source import Delivery, SourceState, decide_delivery, evolve_source
 
 T = 1_800_000_000 * SECOND
@@ -50,8 +51,52 @@ def test_a_delivery_is_recorded_as_it_came() -> None:
 
 
 def test_the_same_body_of_the_same_node_within_the_window_repeats() -> None:
-    _, event = take(configured(), delivery(1), delivery(2, "b"), delivery(61))
-    assert (event.repeats, event.first_received_at) == ("d1", T + SECOND)
+    _, event = take(configured(), delivery(1), delivery(61))
+    assert (event.repeats, event.first_received_at, event.anew) == ("d1", T + SECOND, False)
+
+
+@pytest.mark.parametrize("profile", [Profile.V1, Profile.V2_1, Profile.V2_2])
+def test_one_that_posts_in_turn_does_not_come_back_to_an_older_body(profile: Profile) -> None:
+    _, event = take(configured(profile), delivery(1), delivery(2, "b"), delivery(61))
+    assert (event.repeats, event.first_received_at, event.anew) == ("d1", T + SECOND, True)
+
+
+def test_one_of_several_senders_may() -> None:
+    _, event = take(configured(Profile.V3), delivery(1), delivery(2, "b"), delivery(61))
+    assert (event.repeats, event.anew) == ("d1", False)
+
+
+def test_what_another_node_says_in_between_is_no_matter() -> None:
+    _, event = take(configured(), delivery(1), delivery(2, "b", node="n2"), delivery(61))
+    assert (event.repeats, event.anew) == ("d1", False)
+
+
+def test_an_instance_that_was_slow_has_the_older_post() -> None:
+    """Cut off and sent again to another instance, which had it recorded before the first one did."""
+    _, event = take(configured(), delivery(2), delivery(3, "b"), delivery(1))
+    assert (event.repeats, event.anew) == ("d2", False)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "booted", "is_anew"),
+    [
+        pytest.param({"n1": Profile.V2_2}, "n1", True, id="the only node"),
+        pytest.param(
+            {"n1": Profile.V2_2, "n2": Profile.V2_2}, "n2", True, id="another one, whose connections it names"
+        ),
+        pytest.param({"n1": Profile.V3, "n2": Profile.V3}, "n1", True, id="of several, itself"),
+        pytest.param({"n1": Profile.V3, "n2": Profile.V3}, "n2", False, id="another one, that speaks for itself"),
+    ],
+)
+def test_after_a_boot_the_same_bytes_are_new(nodes: dict[str, Profile], booted: str, is_anew: bool) -> None:
+    source, _ = take(configured(nodes["n1"], DEFAULT_POLICY, **nodes), delivery(1))
+    for earliest, expected in ((-2, False), (0, is_anew), (10, is_anew)):
+        event = NodeBooted(
+            node=booted, at=T + 20 * SECOND, earliest=T + earliest * SECOND, latest=T + (earliest + 2) * SECOND,
+            route="/varz",
+        )  # fmt: skip
+        _, again = take(evolve_source(source, event, 9), delivery(30))
+        assert (again.repeats, again.anew) == ("d1", expected)
 
 
 def test_a_body_repeats_the_last_time_that_it_came() -> None:
@@ -77,43 +122,12 @@ def test_bodies_beyond_the_window_are_forgotten() -> None:
     assert len(source.recent) == 61
 
 
-def test_an_online_not_above_those_named_before_suspects_a_restart() -> None:
-    source, event = take(configured(), delivery(1, "a", (5, 9)), delivery(2, "b", (9, 12)))
-    assert event.suspects_restart
-    assert source.nodes["n1"].highest_conn_id == 12
-
-
-def test_after_the_suspicion_counting_starts_anew() -> None:
-    source, event = take(configured(), delivery(1, "a", (90, 99)), delivery(2, "b", (1, 2)), delivery(3, "c", (3, 4)))
-    assert not event.suspects_restart
-    assert source.nodes["n1"].highest_conn_id == 4
-
-
-@pytest.mark.parametrize(
-    "second",
-    [
-        pytest.param(delivery(2, "b", (10, 12)), id="ascending"),
-        pytest.param(delivery(2, "b", (0, 0)), id="no onlines"),
-        pytest.param(delivery(2, "a", (5, 9)), id="repeated"),
-        pytest.param(delivery(2, "b", (1, 2), node="n2"), id="another node"),
-    ],
-)
-def test_nothing_else_suspects_one(second: Delivery) -> None:
-    source, event = take(configured(), delivery(1, "a", (5, 9)), second)
-    assert not event.suspects_restart
-    assert source.nodes["n1"].highest_conn_id >= 9
-
-
-def test_in_a_cluster_that_counts_as_a_whole_numbers_tell_nothing() -> None:
-    source = configured(n1=Profile.V2_2, n2=Profile.V2_2)
-    _, event = take(source, delivery(1, "a", (5, 9)), delivery(2, "b", (1, 2)))
-    assert not event.suspects_restart
-
-
-def test_in_a_cluster_that_counts_node_by_node_they_do() -> None:
-    source = configured(Profile.V3, n1=Profile.V3, n2=Profile.V3)
-    _, event = take(source, delivery(1, "a", (5, 9)), delivery(2, "b", (1, 2)))
-    assert event.suspects_restart
+def test_the_highest_connection_is_that_since_the_last_known_boot() -> None:
+    source, _ = take(configured(), delivery(1, "a", (5, 9)), delivery(2, "b", (1, 2)), delivery(3, "c"))
+    assert source.nodes["n1"].highest_conn_id == 9
+    booted = NodeBooted(node="n1", at=T, earliest=T, latest=T, route="/varz")
+    source, _ = take(evolve_source(source, booted, 9), delivery(4, "d", (1, 2)))
+    assert source.nodes["n1"].highest_conn_id == 2
 
 
 def test_a_node_has_its_own_profile_or_its_sources() -> None:

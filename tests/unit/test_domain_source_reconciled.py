@@ -2,14 +2,14 @@
 
 import pytest
 
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured
-from ledger.domain.history import SourceEvent
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Device, Session
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
     NodeBooted,

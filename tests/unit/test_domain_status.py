@@ -14,9 +14,9 @@ from ledger.domain.status import (
     derive,
     derive_device,
     grace_seconds,
-    is_plain,
     longest_grace,
     next_change_at,
+    shows_presence_alone,
 )
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, given
 
@@ -170,7 +170,7 @@ def test_the_grace_period_is_that_of_the_source_which_told_of_the_offline(
     ],
 )
 def test_without_grace_and_doubt_a_presence_says_what_is_shown(sources: dict[str, SourceState], plain: bool) -> None:
-    assert is_plain(sources["main"]) == plain
+    assert shows_presence_alone(sources["main"]) == plain
 
 
 def test_a_user_whom_a_dead_node_alone_held_is_back_once_the_doubt_is_over() -> None:

@@ -8,17 +8,17 @@ from ledger.domain.look import (
     RECENT_SECONDS,
     SPACING_SECONDS,
     Watch,
-    bound_of,
     due_after,
-    due_of,
+    effective_tier,
     made_urgent,
-    tier_of,
+    next_due,
+    tier_bound_seconds,
 )
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import Tier
+from ledger.domain.reconciliation_events import Tier
 from tests.support.looking import given
 from tests.support.reconciler import Reconciler
 from tests.support.scenario import Step
@@ -48,25 +48,25 @@ def after(*items: str, profile: Profile = Profile.V2_2, node: str = "n1") -> Rec
 )
 def test_the_tier_of_a_user(items: tuple[str, ...], seconds: float, tier: str) -> None:
     world = after(*items)
-    assert tier_of(world.presence("u"), world.source, world.at + round(seconds * SECOND)) == tier
+    assert effective_tier(world.presence("u"), world.source, world.at + round(seconds * SECOND)) == tier
 
 
 def test_whom_a_defect_silences_is_a_vip_while_he_is_online() -> None:
     world = after("bob-0-1-5-1-1")
-    assert tier_of(world.presence("bob"), world.source, world.at) == "vip"
+    assert effective_tier(world.presence("bob"), world.source, world.at) == "vip"
     world = after("bob-0-1-5-1-1", profile=Profile.V3)
-    assert tier_of(world.presence("bob"), world.source, world.at) == "normal"
+    assert effective_tier(world.presence("bob"), world.source, world.at) == "normal"
     world = after("bob-0-1-5-1-1", "bob-0-0-5-0-0")
-    assert tier_of(world.presence("bob"), world.source, world.at) == "normal"
+    assert effective_tier(world.presence("bob"), world.source, world.at) == "normal"
 
 
 @pytest.mark.parametrize("tier", ["vip", "normal", "cold"])
 def test_a_tier_that_was_chosen_holds_and_can_be_given_back(tier: Tier) -> None:
     world = after("bob-0-1-5-1-1")
     world.set_tier("bob", tier)
-    assert tier_of(world.presence("bob"), world.source, world.at) == tier
+    assert effective_tier(world.presence("bob"), world.source, world.at) == tier
     world.set_tier("bob", None)
-    assert tier_of(world.presence("bob"), world.source, world.at) == "vip"
+    assert effective_tier(world.presence("bob"), world.source, world.at) == "vip"
     assert world.presence("bob").version == 3
 
 
@@ -88,7 +88,7 @@ def test_a_tier_makes_nobody_observed() -> None:
     ],
 )
 def test_a_tiers_bound_and_no_tier_waits_longer_than_a_lower_one(tier: Tier, policy: Policy, seconds: float) -> None:
-    assert bound_of(tier, policy) == seconds
+    assert tier_bound_seconds(tier, policy) == seconds
 
 
 @pytest.mark.parametrize(("tier", "seconds"), [("vip", 18.0), ("normal", 294.0), ("cold", 3528.0)])
@@ -96,7 +96,7 @@ def test_a_look_is_due_before_the_bound_is_reached(tier: Tier, seconds: float) -
     world = after()
     world.set_tier("u", tier)
     due = due_after(world.presence("u"), world.source, T)
-    assert due == due_of(tier, world.source.policy, T) == T + round(seconds * SECOND)
+    assert due == next_due(tier, world.source.policy, T) == T + round(seconds * SECOND)
 
 
 def test_out_of_turn_is_at_once_for_who_was_never_looked_at() -> None:
@@ -117,7 +117,12 @@ def test_two_looks_out_of_turn_have_their_spacing() -> None:
 def test_who_is_due_sooner_stays_as_he_is() -> None:
     watch = Watch(T + SECOND, "confirm", looked_at=T - SECOND, doubt=Doubt("ghost", None, T, 1))
     assert made_urgent(watch, T, "why") is watch
-    assert made_urgent(Watch(T - SECOND), T, "why") == Watch(T - SECOND)
+    looked = Watch(T + SECOND, looked_at=T)
+    assert made_urgent(looked, T, "why") is looked
+
+
+def test_whose_turn_has_come_does_not_wait_for_the_others_before_him() -> None:
+    assert made_urgent(Watch(T - SECOND), T, "why") == Watch(T - SECOND, "why")
 
 
 def test_a_suspect_is_looked_at_at_once() -> None:
@@ -173,4 +178,4 @@ def test_who_went_by_himself_is_looked_at_in_turn() -> None:
 
 
 def test_a_presence_never_looked_at_has_no_turn_of_its_own() -> None:
-    assert tier_of(Presence("u"), after().source, T) == "cold"
+    assert effective_tier(Presence("u"), after().source, T) == "cold"

@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.explain.catalogue import Language
-from ledger.explain.negotiation import language_of, language_of_locale, wants_text
+from ledger.explain.negotiation import language_of_locale, negotiate_language, wants_text
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from ledger.explain.negotiation import language_of, language_of_locale, wants_te
     ],
 )
 def test_the_best_of_the_languages_wanted(header: str | None, language: Language) -> None:
-    assert language_of(header) == language
+    assert negotiate_language(header) == language
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ledger.http import keeper
-from ledger.http.connections import (
+from ledger.server import keeper
+from ledger.server.connections import (
     CONNECTION,
     CROWDED_FIRST_REQUEST_SECONDS,
     FIRST_REQUEST_SECONDS,
@@ -20,9 +20,9 @@ from ledger.http.connections import (
     Standing,
     vouch,
 )
-from ledger.http.descriptors import room_for
-from ledger.http.keeper import Keeper
-from ledger.http.server import HttpServer, bind
+from ledger.server.descriptors import room_for
+from ledger.server.http_server import HttpServer, bind
+from ledger.server.keeper import Keeper
 from ledger.settings import Listen
 
 

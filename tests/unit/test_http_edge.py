@@ -13,14 +13,14 @@ from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http import problems
 from ledger.http.auth import KeyRing, Keys, secret_matches
 from ledger.http.hooks import new_delivery_id
-from ledger.http.logs import configure_logging
 from ledger.http.outages import Outages
 from ledger.http.paging import from_cursor, number_from_cursor, to_cursor
 from ledger.http.problems import Problem
 from ledger.http.questions import UidQuery, parse
+from ledger.server.logs import configure_logging
 from ledger.settings import ApiKeySettings
 from ledger.store.api_keys import key_hash
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 AT = "2026-11-23T08:20:46Z"
 FIXED = ApiKeySettings("app", frozenset({"read"}), "a-fixed-key")
@@ -111,7 +111,7 @@ def test_our_own_errors_are_problems_without_a_traceback(capfd: pytest.CaptureFi
     try:
         outages = Outages.none_yet()
         away, _, unreadable, _, other = [
-            problems.of_ledger(error, outages, "/hooks/main/n1/x")
+            problems.from_ledger_error(error, outages, "/hooks/main/n1/x")
             for error in [
                 *[StoreUnavailable("away")] * 2,
                 *[SourceUnreadable(SourceState("main"), "newer")] * 2,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from ledger.http.logs import configure_logging
+from ledger.server.logs import configure_logging
 from ledger.settings import LogFormat
 
 STEERING = "\x1b]0;x\x07 \x9b2J \u202e \u2028"

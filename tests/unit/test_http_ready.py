@@ -28,8 +28,14 @@ def test_it_says_what_it_waited_for(monkeypatch: pytest.MonkeyPatch, seconds: tu
 
     monkeypatch.setattr(operations, "READY_SECONDS", 0.4)
     monkeypatch.setattr(projections, "read", read)
+
+    async def look() -> float:
+        return 0.0
+
     services = SimpleNamespace(
-        writer=SimpleNamespace(is_alive=lambda: True), streams=SimpleNamespace(check=lambda: time.sleep(until_read))
+        database=SimpleNamespace(look=look),
+        writer=SimpleNamespace(is_alive=lambda: True),
+        streams=SimpleNamespace(check=lambda: time.sleep(until_read)),
     )
     request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(services=services)))
     with pytest.raises(StoreUnavailable, match=says):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ledger.errors import LedgerError
-from ledger.http import server
-from ledger.http.server import HttpServer, PortTaken, bind
+from ledger.server import http_server as server
+from ledger.server.http_server import HttpServer, PortTaken, bind
 from ledger.settings import Listen
 
 ANY = Listen("127.0.0.1", 0)

@@ -15,7 +15,7 @@ from ledger.http.operations import LED_SECONDS, SourceView
 from ledger.http.state import Services
 from ledger.settings import NodeSettings, SourceSettings
 from ledger.store.mapper import UnreadableEvent
-from projections.sources import SourceUnreadable
+from ledger.working_state.sources import SourceUnreadable
 
 NOW = 1_800_000_000 * SECOND
 URL = "http://127.0.0.1:5001"

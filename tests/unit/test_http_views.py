@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import SessionId, WebhookObserved
-from ledger.domain.history import Event
-from ledger.domain.reconciled import (
+from ledger.domain.reconciliation_events import (
     BreakerOpened,
     Corrected,
     Finding,
@@ -80,6 +80,7 @@ def test_a_correction() -> None:
             {"node": None, "device_flag": 0, "conn_id": 9, "told_by": "n2", "held_by": "n2"},
             {"node": "n1", "device_flag": None, "conn_id": None, "told_by": "n1", "held_by": None},
         ],
+        "resumes": None,
         "closed": [{"node": "n1", "device_flag": 1, "conn_id": 6}],
         "located": [{"node": None, "device_flag": 0, "conn_id": 5, "held_by": "n2", "seen": False}],
     }

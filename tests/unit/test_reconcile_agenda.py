@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.domain.look import Watch
-from ledger.reconcile.agenda import MemoryAgenda
+from ledger.replay.memory_agenda import MemoryAgenda
 
 
 def agenda(**due: int) -> MemoryAgenda:

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from ledger.errors import StoreUnavailable
 from ledger.reconcile.guarded import Begun, Guarded
+from ledger.reconcile.leader_context import LeaderContext, Spawn
 from ledger.reconcile.reconciler import Reconciler
-from ledger.reconcile.term import Spawn, Term
 
 
 class Works:
@@ -49,7 +49,7 @@ class Leading:
         async def make(spawn: Spawn) -> Begun:
             works = Works(spawn)
             self.made[name].append(works)
-            return Begun(cast(Term, name), cast(Reconciler, works), works.close)
+            return Begun(cast(LeaderContext, name), cast(Reconciler, works), works.close)
 
         return make
 
@@ -82,7 +82,7 @@ def test_a_defect_in_one_source_leaves_the_other_alone_and_is_begun_anew() -> No
             await led.ticks(1)
         assert [(line["event"], line["source"]) for line in logs] == [("source_failed", "a")]
         assert led.sources["a"].reconciler is None
-        assert led.sources["a"].term is not None
+        assert led.sources["a"].context is not None
         await led.ticks(1)
         assert (broken.ticks, other.ticks, broken.closed) == (1, 2, False)
         await led.ticks(1)

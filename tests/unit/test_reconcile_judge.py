@@ -5,7 +5,14 @@ from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import BreakerClosed, BreakerOpened, Corrected, Finding, PollObserved, RunCounts
+from ledger.domain.reconciliation_events import (
+    BreakerClosed,
+    BreakerOpened,
+    Corrected,
+    Finding,
+    PollObserved,
+    RunCounts,
+)
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge
 from ledger.sources.wukongim.answers import Boot
@@ -170,9 +177,9 @@ def test_an_overtaken_look_agreed_with_nothing() -> None:
 
 
 def test_connections_as_a_poll_keeps_them() -> None:
-    found = {"u": [socket(5), socket(6, None, "n2")]}
+    found = {"u": [socket(5), socket(6, None, "n2"), socket(7)._replace(began_at=1_796_000_150 * SECOND)]}
     text = judge.connections_text(found, ["u", "v"])
-    assert text == {"u": "n1/5:0 n2/6", "v": ""}
+    assert text == {"u": "n1/5:0 n2/6 n1/7:0@1796000150", "v": ""}
     assert {uid: judge.read_connections(each) for uid, each in text.items()} == {"u": found["u"], "v": []}
 
 

@@ -7,10 +7,10 @@ from ledger.domain.drift import swept_by_boot
 from ledger.domain.events import Configured
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
-from ledger.domain.policy import DEFAULT_POLICY
+from ledger.domain.policy import DEFAULT_POLICY, RULES_VERSION
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeSettled, Swept
-from ledger.domain.source import SourceState
+from ledger.domain.reconciliation_events import NodeBooted, NodeSettled, Swept
+from ledger.domain.source import SourceState, evolve_source
 from ledger.reconcile.plan import (
     CONNECTIONS,
     LEADER_MEMORY_SECONDS,
@@ -21,11 +21,12 @@ from ledger.reconcile.plan import (
     answering,
     has_connections,
     is_online,
+    is_settled_by,
     needs_connections,
     route_for,
     silent_node,
     swept,
-    union_of,
+    union_connections,
 )
 from ledger.sources.wukongim.answers import Connections
 from tests.support.looking import Looking, given, row
@@ -110,7 +111,7 @@ def test_whether_we_hold_somebody_online() -> None:
 def test_the_union_is_of_every_nodes_own_sockets() -> None:
     state = source(V2, n1=NodeState(node_id=1001), n2=NodeState(node_id=1002))
     found = {"n1": Connections([row(1), row(2, node="n2")]), "n2": Connections([row(2, flag=1, node="n2")])}
-    union = union_of(state, found)
+    union = union_connections(state, found, T)
     assert {uid: [(c.node, c.conn_id, c.device_flag) for c in each] for uid, each in union.items()} == {
         "u": [("n1", 1, 0), ("n2", 2, 1)]
     }
@@ -118,7 +119,10 @@ def test_the_union_is_of_every_nodes_own_sockets() -> None:
 
 def test_all_sockets_of_a_single_node_are_its_own() -> None:
     state = source(V2, 1, n1=NodeState(node_id=7))
-    assert [c.conn_id for c in union_of(state, {"n1": Connections([row(1), row(2, node="n2")])})["u"]] == [1, 2]
+    assert [c.conn_id for c in union_connections(state, {"n1": Connections([row(1), row(2, node="n2")])}, T)["u"]] == [
+        1,
+        2,
+    ]
 
 
 # Sweeps.
@@ -143,7 +147,7 @@ def test_a_boot_ends_what_shows_no_sign_of_life_since(seen: float, left: bool) -
     """The interval is of two seconds, and its end is 10 s ago."""
     looking = given(Step("u-0-1-5-1-1", after=1000.0 + seen)).looks({0: 1}, after=0.0, takes=0.0)
     looking.boots(ago=5000.0, after=0.0)
-    looking.boots(ago=10.0, lasting=2.0, after=10.0 - seen)
+    looking.boots(ago=10.0, long_held=2.0, after=10.0 - seen)
     looking.left(*([session(5)] if left else []))
     assert looking.world.presence("u").status == ("online" if left else "offline")
     is_suspect = looking.world.agenda.get("u").urgent == "restart"
@@ -151,7 +155,7 @@ def test_a_boot_ends_what_shows_no_sign_of_life_since(seen: float, left: bool) -
 
 
 def test_a_sweep_tells_its_bounds_and_its_proof() -> None:
-    looking = given("u-0-1-5-1-1").boots(ago=1000.0).boots(ago=2.0, lasting=1.0)
+    looking = given("u-0-1-5-1-1").boots(ago=1000.0).boots(ago=2.0, long_held=1.0)
     event = sweep_of(looking)
     at = looking.world.at
     boot_position = looking.world.source.nodes["n1"].boot_position
@@ -226,7 +230,62 @@ def test_retired_nodes_end_their_sessions() -> None:
     assert isinstance(looking.world.kept[-1].event, NodeSettled)
 
 
-def test_a_retired_sender_of_a_cluster_ends_what_it_told_of() -> None:
+def test_of_a_cluster_that_counts_together_only_what_was_seen_at_the_retired_node_ends_with_it() -> None:
     looking = given("u-0-1-5-1-1", Step("u-1-1-6-1-2", node="n2"), nodes=("n1", "n2"))
+    looking.boots("n1").boots("n2").looks_at_nodes(n1=[row(6, 1)], n2=[row(5, node="n2")])
+    looking.hears(Step("u-2-1-7-1-3", node="n2"))
     looking.world.configure({"n1": V2}, V2, DEFAULT_POLICY)
-    looking.left(session(5))
+    # The one that n2 told of may be at n1, as the other was.
+    looking.left(session(6, 1), session(7, 2))
+
+
+@pytest.mark.parametrize(
+    ("profile", "nodes", "left", "booted", "expected"),
+    [
+        pytest.param(V2, 1, 1, None, True, id="one node, ever"),
+        pytest.param(V2, 2, 2, None, False, id="a cluster that counts together"),
+        pytest.param(V3, 2, 2, None, True, id="v3"),
+        pytest.param(V2, 2, 1, None, False, id="the node that is left of a cluster"),
+        pytest.param(V2, 2, 1, -1, False, id="whose boot was before"),
+        pytest.param(V2, 2, 1, 1, True, id="which has booted since"),
+    ],
+)
+def test_where_a_missing_row_tells_that_somebody_is_offline(
+    profile: Profile, nodes: int, left: int, booted: int | None, *, expected: bool
+) -> None:
+    names = {f"n{n}": profile for n in range(1, left + 1)}
+    configured = Configured(
+        at=T, instance="i", policy=DEFAULT_POLICY, profile=profile, nodes=names, rules_version=RULES_VERSION
+    )
+    state = evolve_source(source(profile, nodes), configured, 1)
+    if booted is not None:
+        at = T + booted * SECOND
+        boot = NodeBooted(node="n1", at=at, earliest=at, latest=at, route="/varz")
+        state = evolve_source(state, boot, 2)
+    assert state.absence_tells == expected
+
+
+def test_a_cluster_that_refuses_its_token_is_looked_at_through_its_connections() -> None:
+    assert route_for(source(V2), T, names=False) is CONNECTIONS
+    assert route_for(source(V2), T, ["n1"], names=False) is ROWS
+    assert route_for(source(V3), T, names=False) is ROWS
+
+
+@pytest.mark.parametrize(
+    ("node", "contradicted", "expected"),
+    [
+        pytest.param(BOOTED, 0, True, id="all is clear"),
+        pytest.param(NodeState(), 0, False, id="nothing to settle"),
+        pytest.param(BOOTED, 1, False, id="an offline is contradicted"),
+        pytest.param(replace(BOOTED, boot=(T, T - 60 * SECOND)), 1, True, id="for a minute"),
+        pytest.param(replace(BOOTED, boot=(T, T + 2 * SECOND)), 0, False, id="asked before the boot was over"),
+    ],
+)
+def test_connections_settle_a_boot(node: NodeState, contradicted: int, *, expected: bool) -> None:
+    assert is_settled_by(node, T + SECOND, contradicted) == expected
+
+
+def test_a_connection_began_when_its_uptime_says() -> None:
+    up = row(1)._replace(up_seconds=5)
+    (connection,) = union_connections(source(V2, 1), {"n1": Connections([up])}, T + 300_000)["u"]
+    assert connection.began_at == T - 5 * SECOND

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import NodeBooted, NodeDown, NodeSettled
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled
 from ledger.domain.source import SourceState, evolve_source
 from ledger.reconcile.probes import FAILED_IN_A_ROW, NodeProbe, ProbeEvent
 from ledger.sources.wukongim.answers import TOKEN_REFUSED, Boot, Unanswered

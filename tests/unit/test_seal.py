@@ -14,7 +14,7 @@ from ledger.store.seal import (
     Seal,
     SealKey,
     digests,
-    instant_of,
+    instant_from_count,
     microseconds,
     seal_keys,
 )
@@ -121,5 +121,5 @@ def test_a_key_is_known_by_an_id_and_shows_itself_nowhere() -> None:
 
 
 def test_instants_are_counted_exactly() -> None:
-    assert instant_of(microseconds(NOW)) == NOW
+    assert instant_from_count(microseconds(NOW)) == NOW
     assert microseconds(datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC)) == 1_000_000

@@ -8,7 +8,7 @@ import pytest
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
 from ledger.errors import SettingsError
-from ledger.settings import Listen, entries, load, mask_url, override_policy, webhook_secrets, with_implied
+from ledger.settings import Listen, entries, load, override_policy, webhook_secrets, with_implied
 from ledger.settings.edge import PolicyTable
 from ledger.settings.environment import PATTERNS
 
@@ -66,7 +66,7 @@ def test_the_whole_file_is_read(folder: Path) -> None:
     assert settings.listen == Listen("192.0.2.1", 9000)
     assert source.webhook_secrets == ("newest-secret", "oldest-secret")
     assert (first.api_url, first.token, first.profile) == ("http://127.0.0.1:5001", "manager-token", None)
-    assert (source.profile_of(first), source.profile_of(second)) == (Profile.V2_1, Profile.V3)
+    assert (source.profile_for(first), source.profile_for(second)) == (Profile.V2_1, Profile.V3)
     assert settings.policy == msgspec.structs.replace(DEFAULT_POLICY, grace_seconds=5, breaker_share=0.5)
     (api_key,) = settings.api_keys
     assert (api_key.name, api_key.key, api_key.scopes) == ("app", "app-key-of-the-file", frozenset({"read", "audit"}))
@@ -219,17 +219,16 @@ def test_the_listing_masks_secrets(folder: Path) -> None:
     assert values["sources[0].nodes[0].api_url"] == "http://127.0.0.1:5001"
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql://u:p@ss@h:5/d", "postgresql://u:********@h:5/d"),
-        ("postgresql://u@h/d?password=geheim&sslmode=require", "postgresql://u@h/d?password=********&sslmode=require"),
-        ("postgresql://h/d", "postgresql://h/d"),
-        ("", ""),
-    ],
-)
-def test_a_database_urls_password_is_masked(url: str, shown: str) -> None:
-    assert mask_url(url) == shown
+def test_the_business_server_is_shown_without_its_password(folder: Path) -> None:
+    (folder / "presence-ledger.toml").write_text(
+        '[[sources]]\nname = "a"\nforward_url = "https://app:s3cret@host:1/x"\nforward_presence = true\n'
+        '[[sources]]\nname = "b"\nforward_url = "http://host/x"\n[[sources]]\nname = "c"\n'
+    )
+    settings = load(environ={}, folder=folder)
+    assert settings.sources[0].forward_url == "https://app:s3cret@host:1/x"
+    values = {entry.key: entry.value for entry in entries(settings)}
+    shown = [(values[f"sources[{n}].forward_url"], values[f"sources[{n}].forward_presence"]) for n in range(3)]
+    assert shown == [("https://app:********@host:1/x", True), ("http://host/x", False), (None, False)]
 
 
 def test_webhook_secrets_are_those_set_or_the_one_kept(folder: Path, tmp_path: Path) -> None:

@@ -74,6 +74,16 @@ def refusal(folder: Path, text: str | bytes | None = None, **variables: str) -> 
         ),
         (NODE + "  api_url = 'http://h:x'", "line 5: sources[0].nodes[0].api_url is no valid URL"),
         (NODE + "  api_url = 'http://h/?a=1'", "line 5: sources[0].nodes[0].api_url must be an address alone"),
+        (SOURCE + "forward_url = 'app:8090/hook'", "line 3: sources[0].forward_url must be a URL like http://app:8090"),
+        (
+            SOURCE + "forward_url = 'http://app/?a=1'",
+            "line 3: sources[0].forward_url must have no query: the event's name",
+        ),
+        (
+            SOURCE + "forward_url = 'http://localhost:8640/hooks/main/n1/x'",
+            "line 3: sources[0].forward_url is the address of presence ledger itself: name where WuKongIM's webhooks",
+        ),
+        (SOURCE + "forward_presence = true", "line 3: sources[0].forward_presence needs a forward_url to forward to"),
         (SOURCE + "webhook_secret = []", "line 3: sources[0].webhook_secret is an empty list"),
         ("api_keys = { app = { key = '12345678' } }", "line 1: api_keys.app.scopes is missing"),
         (
@@ -109,6 +119,7 @@ def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, text: str |
         (NODE + "  token = 'pq7Zx pq7Zx'", "pq7Zx", "sources[0].nodes[0].token may hold only visible ASCII characters"),
         (NODE + "  token = 777888", "777888", "sources[0].nodes[0].token must be a text in quotes"),
         (NODE + "  api_url = 'http://u:pq7Zx@h'", "pq7Zx", "sources[0].nodes[0].api_url must be an address alone"),
+        (SOURCE + "forward_url = 'http://u:pq7Zx@h/?a'", "pq7Zx", "sources[0].forward_url must have no query"),
         (
             "[api_keys]\na = { key = 'pq7Zx', scopes = ['read'] }",
             "pq7Zx",
@@ -130,7 +141,7 @@ def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, text: str |
             "database_url must be empty (the embedded database) or a URL like",
         ),
         ("database_url = 'postgresql://u:pq7Zx%zz@h'", "pq7Zx", "database_url holds a % that does not begin an escape"),
-        ("database_url = 'postgresql://u:pq7Zx@h:port/d'", "pq7Zx", "database_url is no valid URL"),
+        ("database_url = 'postgresql://u:pq7Zx@h:port/d'", "pq7Zx", "database_url has a port that is not a number"),
         ("database_url = ['pq7Zx']", "pq7Zx", "database_url must be a text in quotes"),
     ],
 )

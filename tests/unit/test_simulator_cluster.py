@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ledger.simulator.answers import QueryApi, go_duration
-from ledger.simulator.cluster import Cluster, Session, slot_of
+from ledger.simulator.cluster import Cluster, Session, slot_for
 from ledger.simulator.events import Arrival
 from ledger.simulator.plan import TRAITS, NodePlan, Plan, Profile
 from ledger.simulator.sender import encode
@@ -150,7 +150,7 @@ def test_conn_ids_wrap() -> None:
 
 @pytest.mark.parametrize(("uid", "slot"), [("bob", 0), ("u36", 0), ("49", 0), ("lee", 35)])
 def test_slots_are_those_of_the_real_server(uid: str, slot: int) -> None:
-    assert slot_of(uid) == slot
+    assert slot_for(uid) == slot
 
 
 def cluster_of_two(profile: Profile) -> tuple[World, QueryApi, list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ledger.simulator.answers import CONNZ, METRICS, ONLINE_STATUS, VARZ, QueryApi
-from ledger.simulator.cluster import Cluster, Session, slot_of
+from ledger.simulator.cluster import Cluster, Session, slot_for
 from ledger.simulator.events import Arrival
 from ledger.simulator.lies import ERRORS, Error
 from ledger.simulator.offline import generate
@@ -108,9 +108,9 @@ def test_after_a_leader_change_the_status_leaves_out_a_share_of_those_who_were_t
     scene.to(3.0)
     missing = set(UIDS) - scene.online()
     assert 0.15 < len(missing) / len(UIDS) < 0.45
-    slots = {slot_of(uid) for uid in missing}
+    slots = {slot_for(uid) for uid in missing}
     assert len(slots) <= round(0.3 * 64)
-    assert missing == {uid for uid in UIDS if slot_of(uid) in slots}
+    assert missing == {uid for uid in UIDS if slot_for(uid) in slots}
     assert scene.world.online() == sorted(UIDS)
     if profile != "v3":
         connz = json.loads(scene.told(CONNZ).reply.body)

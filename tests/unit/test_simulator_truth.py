@@ -15,7 +15,7 @@ from bench._truth import as_lines
 from ledger.simulator.answers import QueryApi
 from ledger.simulator.events import Action, Arrival
 from ledger.simulator.offline import generate
-from ledger.simulator.plan import FAULTS, PROFILES, NodePlan, Plan, PlanError, Profile, Shares, shares_of
+from ledger.simulator.plan import FAULTS, PROFILES, NodePlan, Plan, PlanError, Profile, Shares, parse_shares
 from ledger.simulator.sender import encode
 from ledger.simulator.world import World
 
@@ -106,8 +106,8 @@ def test_with_a_share_of_faults_that_share_of_all_items_never_arrives(profile: P
 
 
 def test_a_share_of_none_leaves_each_fault_its_own_and_nought_is_no_fault() -> None:
-    assert shares_of(None) == Shares()
-    assert shares_of(0.0) == Shares(*[0.0] * 8)
+    assert parse_shares(None) == Shares()
+    assert parse_shares(0.0) == Shares(*[0.0] * 8)
     quiet = World(Plan(faults=WAY, fault_share=0.0, seed=1))
     run(quiet, 60.0)
     assert (quiet.totals.dropped_items, quiet.totals.lost_on_the_way) == (0, 0)

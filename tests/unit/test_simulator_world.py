@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ledger.simulator.cluster import slot_of
+from ledger.simulator.cluster import slot_for
 from ledger.simulator.events import Action, Arrival, Webhook
 from ledger.simulator.offline import generate, storm_body
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, PlanError, Profile
@@ -95,7 +95,7 @@ def test_a_recording_is_in_order_and_its_truth_is_the_worlds(profile: Profile, f
 
 @pytest.mark.parametrize("profile", ["v1", "v2.2", "v3"])
 def test_without_faults_who_believes_each_item_is_late_for_nobody(profile: Profile) -> None:
-    lines = [line for line in generate(Plan(profile=profile, seed=5)) if slot_of(line.get("uid", "u1")) != 0]
+    lines = [line for line in generate(Plan(profile=profile, seed=5)) if slot_for(line.get("uid", "u1")) != 0]
     figures = score(lines, as_claimed(lines))
     assert figures["user_seconds"] > 500
     assert figures["late"] == 0
@@ -104,7 +104,7 @@ def test_without_faults_who_believes_each_item_is_late_for_nobody(profile: Profi
 @pytest.mark.parametrize("profile", ["v2.1", "v2.2"])
 def test_users_of_slot_zero_are_never_reported_offline_by_v2(profile: Profile) -> None:
     lines = generate(Plan(profile=profile, faults=frozenset(["slot-zero"]), seed=5))
-    silenced = {line["uid"] for line in actions(lines) if line["do"] == "close" and slot_of(line["uid"]) == 0}
+    silenced = {line["uid"] for line in actions(lines) if line["do"] == "close" and slot_for(line["uid"]) == 0}
     told = {
         uid
         for line in webhooks(lines)
@@ -121,7 +121,7 @@ def test_users_of_slot_zero_are_never_reported_offline_by_v2(profile: Profile) -
 def test_v1_and_v3_do_report_users_of_slot_zero(profile: Profile) -> None:
     lines = generate(Plan(profile=profile, faults=frozenset(["slot-zero"]), seed=5))
     offline = [item for line in webhooks(lines) for item in json.loads(line["body"]) if item.rsplit("-", 5)[2] == "0"]
-    assert any(slot_of(item.rsplit("-", 5)[0]) == 0 for item in offline)
+    assert any(slot_for(item.rsplit("-", 5)[0]) == 0 for item in offline)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -219,7 +219,7 @@ def test_users_are_of_every_kind() -> None:
     assert any(len(uid) == 36 and uid.count("-") == 4 for uid in uids)
     assert any(uid.startswith("用户-") for uid in uids)
     assert any(uid.endswith("___vstr") for uid in uids)
-    assert any(slot_of(uid) == 0 for uid in uids)
+    assert any(slot_for(uid) == 0 for uid in uids)
     devices = [device for person in people for device in person.devices]
     assert {flag for flag, _ in devices} >= {0, 1, 2, 4, 42, 99}
     assert any(Counter(flag for flag, _ in person.devices)[1] > 1 for person in people)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from ledger.domain import source
+from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import BodyRejected, ItemRejected
-from ledger.domain.history import SourceEvent
 from ledger.domain.nodes import OpenRun
-from ledger.domain.reconciled import PollObserved, RunStarted
+from ledger.domain.reconciliation_events import PollObserved, RunStarted
 from ledger.domain.source import SourceState
 from ledger.slices.cutting import cut, cut_state
 from tests.support.slices import eventful

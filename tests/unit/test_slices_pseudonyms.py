@@ -10,10 +10,10 @@ import hypothesis.strategies as st
 import msgspec
 from hypothesis import given, settings
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import ItemRejected, WebhookObserved
-from ledger.domain.history import Event
 from ledger.domain.observation import Claim, format_item, parse_item
-from ledger.domain.reconciled import TierSet
+from ledger.domain.reconciliation_events import TierSet
 from ledger.slices.form import Slice
 from ledger.slices.pseudonymising import pseudonymised, renamed
 from ledger.slices.pseudonyms import Pseudonyms

@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 import msgspec
 import pytest
 
+from ledger.domain.event_types import Event
 from ledger.domain.events import Configured, DeliveryReceived, WebhookObserved
-from ledger.domain.history import Event
+from ledger.domain.policy import RULES_VERSION
 from ledger.domain.profile import Profile
-from ledger.domain.reconciled import PollObserved
+from ledger.domain.reconciliation_events import PollObserved
+from ledger.replay.judging import NO_DELIVERY, NO_POLL
+from ledger.replay.judging_polls import DOUBT_BEFORE
+from ledger.replay.slice import replay_slice
 from ledger.slices.form import Slice
-from ledger.slices.judging import NO_DELIVERY, NO_POLL
-from ledger.slices.judging_polls import DOUBT_BEFORE
-from ledger.slices.replaying import replay_slice
 from tests.support.reconciler import STARTED_AT, Reconciler
 from tests.support.slices import MAPPER, boot_at, event_of, eventful, replayed, slice_of
 
@@ -59,7 +60,7 @@ def test_the_outcome_as_programs_read_it(world: Reconciler) -> None:
     }
     assert printed["verdicts"] == {"recorded": {"closed": 1, "opened": 3}, "replayed": {"closed": 1, "opened": 3}}
     assert printed["judged"] == {"reproduced": 8, "differing": 0, "not_repeatable": {}}
-    assert printed["rules"] == {"recorded": [1], "replayed": 1}
+    assert printed["rules"] == {"recorded": [1], "replayed": RULES_VERSION}
     assert (printed["policy"], printed["differing_seconds"], printed["events"]) == ({}, 0.0, 9)
     assert printed["until"] == "2027-01-15T08:00:33.000000Z"
 
@@ -156,7 +157,7 @@ def test_rules_of_another_version_are_told() -> None:
         return msgspec.structs.replace(event, rules_version=0) if isinstance(event, Configured) else event
 
     taken = changed(slice_of(eventful().kept), older)
-    assert replayed(taken).as_dict()["rules"] == {"recorded": [0], "replayed": 1}
+    assert replayed(taken).as_dict()["rules"] == {"recorded": [0], "replayed": RULES_VERSION}
 
 
 def test_a_verdict_that_the_rules_do_not_come_to_shows() -> None:

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from ledger.http import story_schemas
-from projections import entries
-from projections.repeats import Repeats
+from projections.models import entries
+from projections.models.repeats import Repeats
 
 SHAPES: dict[type[msgspec.Struct], type[BaseModel]] = {
     entries.SessionName: story_schemas.SessionName,

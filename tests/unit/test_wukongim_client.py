@@ -147,7 +147,7 @@ def test_an_odd_answer_is_none_and_is_asked_for_again_only_where_that_may_help(
         async with listening(answer) as node, asking(node.url) as client:
             # Whoever gives an answer at all lives; a connection that broke tells nothing.
             answered = not reason.startswith(("the connection", "an answer"))
-            unanswered = Unanswered(reason, answered=answered, lasting=reason.startswith("an answer"))
+            unanswered = Unanswered(reason, answered=answered, long_held=reason.startswith("an answer"))
             assert await client.online_status(["u1", "u2"]) == unanswered
             assert len(node.asked) == requests
             health = client.health
@@ -276,13 +276,13 @@ def test_a_body_is_read_no_further_than_the_longest_right_answer_to_what_was_ask
     async def test() -> None:
         endless = said(200, b"[" + b" " * 20_000_000)
         async with listening(endless) as node, asking(node.url) as client:
-            assert await client.online_status(["u1"]) == Unanswered("an answer of more than 4 MiB", lasting=True)
-            assert await client.probe() == Unanswered("an answer of more than 64 KiB", lasting=True)
+            assert await client.online_status(["u1"]) == Unanswered("an answer of more than 4 MiB", long_held=True)
+            assert await client.probe() == Unanswered("an answer of more than 64 KiB", long_held=True)
             assert len(node.asked) == 2
             node.says(said(200, b" " * 5_000_000 + b"[]"))
             assert await client.online_status([f"user-{number}" for number in range(1000)]) == OnlineRows({})
         async with listening(endless) as node, asking(node.url, profile=Profile.V3) as client:
-            assert await client.probe() == Unanswered("an answer of more than 4 MiB", lasting=True)
+            assert await client.probe() == Unanswered("an answer of more than 4 MiB", long_held=True)
 
     run(test())
 

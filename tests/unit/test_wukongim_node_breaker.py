@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from ledger.sources.wukongim.node_breaker import FAILURES, LONGEST_OPEN_SECONDS, NodeBreaker
+from ledger.sources.wukongim.node_breaker import FAILURES, MAX_OPEN_SECONDS, NodeBreaker
 from tests.support.virtual_time import VirtualTime
 
 
@@ -66,7 +66,7 @@ def test_each_failed_trial_doubles_the_time_up_to_its_bound_and_a_success_ends_t
         seen.append(breaker.open_seconds())
         time.at += breaker.open_seconds()
         fail(breaker)
-    assert seen == [1, 2, 4, 8, 16, LONGEST_OPEN_SECONDS, LONGEST_OPEN_SECONDS]
+    assert seen == [1, 2, 4, 8, 16, MAX_OPEN_SECONDS, MAX_OPEN_SECONDS]
     assert breaker.failures_in_a_row == FAILURES + 7
     time.at += breaker.open_seconds()
     succeed(breaker)

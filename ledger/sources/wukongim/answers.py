@@ -48,7 +48,7 @@ class Unanswered(NamedTuple):
     """Somebody did answer, if with nothing of use: the node lives."""
     held_back: bool = False
     """It was not asked at all, for what `reason` says of the questions before."""
-    lasting: bool = False
+    long_held: bool = False
     """To ask the same again at once would help nothing."""
 
 

@@ -41,7 +41,7 @@ LONGEST_REASON = 200
 
 ATTEMPTS = 3
 BACK_OFF_SECONDS = 0.2
-LONGEST_BACK_OFF_SECONDS = 2.0
+MAX_BACKOFF_SECONDS = 2.0
 
 THREAD_BYTES = 262_144
 """Longer bodies are read in a thread, so that webhooks and probes need not wait for it."""
@@ -258,7 +258,7 @@ class QueryClient:
         return self._without_secrets(result)
 
     async def _back_off(self, attempt: int) -> None:
-        most = min(LONGEST_BACK_OFF_SECONDS, BACK_OFF_SECONDS * 2 ** (attempt - 1))
+        most = min(MAX_BACKOFF_SECONDS, BACK_OFF_SECONDS * 2 ** (attempt - 1))
         await self._sleep(self._random.uniform(0.0, most))
 
     def _without_secrets(self, result: T | Unanswered) -> T | Unanswered:

@@ -39,7 +39,7 @@ def may_pass(answer: Answer | Unanswered) -> bool:
     """Whether asking again may help: a broken connection or a server's own error, not a refusal of the question."""
     if isinstance(answer, Answer):
         return answer.status >= httpx2.codes.INTERNAL_SERVER_ERROR
-    return not answer.lasting
+    return not answer.long_held
 
 
 class Exchange:
@@ -121,7 +121,7 @@ async def _whole(response: httpx2.Response, most_bytes: int) -> Answer | Unanswe
     encoding = response.headers.get("content-encoding", IDENTITY)
     if encoding.strip().lower() != IDENTITY:
         # None was asked for, and a few bytes of one may stand for any number.
-        return Unanswered("an answer in an encoding that was not asked for", lasting=True)
+        return Unanswered("an answer in an encoding that was not asked for", long_held=True)
     # Unlike a join of the chunks, this holds a long body once.
     body = io.BytesIO()
     async for chunk in response.aiter_bytes():
@@ -130,7 +130,7 @@ async def _whole(response: httpx2.Response, most_bytes: int) -> Answer | Unanswe
         if response.status_code != OK and size >= ERROR_BYTES:
             break
         if size > most_bytes:
-            return Unanswered(f"an answer of more than {_size(most_bytes)}", lasting=True)
+            return Unanswered(f"an answer of more than {_size(most_bytes)}", long_held=True)
     return Answer(response.status_code, body.getvalue())
 
 

@@ -11,7 +11,7 @@ FAILURES = 5
 """In a row; fewer are a hiccup, which retries are for."""
 
 FIRST_OPEN_SECONDS = 1.0
-LONGEST_OPEN_SECONDS = 30.0
+MAX_OPEN_SECONDS = 30.0
 """The default bound of the `vip` tier: a node that answers again is found again within it."""
 
 JITTER = (0.5, 1.0)
@@ -74,7 +74,7 @@ class NodeBreaker:
         self.failures_in_a_row += 1
         if admission == self._trial:
             self._trial = None
-            self._open(min(LONGEST_OPEN_SECONDS, self._open_seconds * 2))
+            self._open(min(MAX_OPEN_SECONDS, self._open_seconds * 2))
         elif self._open_until is None and self.failures_in_a_row >= FAILURES:
             self._open(FIRST_OPEN_SECONDS)
 

@@ -1,0 +1,218 @@
+"""The feed's thread: takes the feed step by step as commits are told of and instants come, and questions in between.
+
+Whatever a step or a question comes to is handed to the event loop in the order in which it was read, and the next step
+waits until it has been taken, so whoever begins to watch misses nothing and is told nothing twice.
+"""
+
+import asyncio
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+from psycopg import Connection, Notify
+from psycopg.rows import TupleRow
+
+from ledger.changes.feed import ChangeFeed
+from ledger.changes.step import Step, WentBackError
+from ledger.domain.observation import SECOND, Instant
+from ledger.errors import StoreUnavailable
+from ledger.store.ledger import translated
+from ledger.store.recorder import CHANNEL
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+POLL_SECONDS = 1.0
+"""Looked at as often even if no notification comes: one may be lost."""
+
+GATHER_SECONDS = 0.02
+"""What commits within it is one step: under load they follow one another within milliseconds."""
+
+INITIAL_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 2.0
+
+Ask = Callable[[ChangeFeed, Connection[TupleRow]], Any]
+
+
+class Sink(NamedTuple):
+    """What the event loop does with what is read, in order."""
+
+    publish: Callable[[Step], Coroutine[Any, Any, None]]
+    """Returns once there is room for the next step."""
+    restart: Callable[[], None]
+    """The ledger is another one, or an older state of it: whoever watches has to begin anew."""
+
+
+class _Question(NamedTuple):
+    ask: Ask
+    then: Callable[[Any], None]
+    fail: Callable[[BaseException], None]
+
+
+class FeedRunner:
+    """The thread, from `start` to `stop`; `connect` gives a connection in autocommit whose errors are ours."""
+
+    def __init__(
+        self, connect: Callable[[], Connection[TupleRow]], epoch: Callable[[Connection[TupleRow]], str],
+        now: Callable[[], Instant], sink: Sink,
+    ) -> None:  # fmt: skip
+        self._connect = connect
+        self._read_epoch = epoch
+        self._now = now
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self._feed = ChangeFeed(now)
+        self._questions: deque[_Question] = deque()
+        self._notes: deque[tuple[ChangeFeed, Callable[[ChangeFeed], None]]] = deque()
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._ending = threading.Event()
+        self._began = False
+        self._notified = False
+        """Whether a commit has been told of since the step was begun: perhaps while it was being read."""
+        self._thread = threading.Thread(target=self._run, name="changes", daemon=True)
+        self.epoch = ""
+        """Of the ledger that the last step was read from."""
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread."""
+        self._ending.set()
+        self._wake()
+        await asyncio.to_thread(self._thread.join, 2.0)
+
+    async def ask(self, ask: Callable[[ChangeFeed, Connection[TupleRow]], T], then: Callable[[T], None]) -> T:
+        """What the feed says to a question put between two steps; `then` is called with it before the next step is.
+
+        Raises StoreUnavailable.
+        """
+        answered: asyncio.Future[T] = self._loop.create_future()
+
+        def take(answer: T) -> None:
+            then(answer)
+            if not answered.done():
+                answered.set_result(answer)
+
+        def fail(error: BaseException) -> None:
+            if not answered.done():
+                answered.set_exception(error)
+
+        self._questions.append(_Question(ask, take, fail))
+        self._wake()
+        return await answered
+
+    def tell(self, feed: ChangeFeed, note: Callable[[ChangeFeed], None]) -> None:
+        """Let a feed know something before its next step; one that is no longer followed need not."""
+        self._notes.append((feed, note))
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._waker.send(b"\0")
+
+    def _run(self) -> None:
+        backoff, lost = INITIAL_BACKOFF_SECONDS, False
+        while not self._ending.is_set():
+            try:
+                with contextlib.closing(self._connect()) as connection:
+                    if lost:
+                        log.info("changes_connected")
+                    self._follow(connection)
+                    backoff, lost = INITIAL_BACKOFF_SECONDS, False
+            except StoreUnavailable as error:
+                if not lost:
+                    log.warning("changes_lost_connection", reason=str(error))
+                lost = True
+                self._refuse(error)
+                self._ending.wait(backoff)
+                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+
+    def _follow(self, connection: Connection[TupleRow]) -> None:
+        with translated():
+            connection.add_notify_handler(self._note)
+            connection.execute(f"LISTEN {CHANNEL}".encode())
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection.fileno(), selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._ending.is_set():
+                with translated():
+                    step = self._step(connection)
+                    if step is None:
+                        continue
+                    self._answer(connection)
+                if not step.more:
+                    self._wait(connection, selector)
+
+    def _step(self, connection: Connection[TupleRow]) -> Step | None:
+        """A step that has been taken; None where the ledger is not the one that was followed, and is begun anew."""
+        while self._notes:
+            feed, note = self._notes.popleft()
+            if feed is self._feed:
+                note(feed)
+        epoch = self._read_epoch(connection)
+        # Whatever is told of from here on may have been committed after what is read now.
+        self._notified = False
+        step = None
+        if self._began and epoch == self.epoch:
+            with contextlib.suppress(WentBackError):
+                step = self._feed.step(connection)
+        if step is None:
+            self._begin(connection, epoch)
+        else:
+            asyncio.run_coroutine_threadsafe(self._sink.publish(step), self._loop).result()
+        return step
+
+    def _begin(self, connection: Connection[TupleRow], epoch: str) -> None:
+        self._feed = ChangeFeed(self._now)
+        self._feed.begin(connection)
+        if self._began:
+            log.warning("changes_began_anew", reason="the ledger is another one, or an older state of it")
+            self._loop.call_soon_threadsafe(self._sink.restart)
+        self._began, self.epoch = True, epoch
+
+    def _answer(self, connection: Connection[TupleRow]) -> None:
+        while self._questions:
+            question = self._questions.popleft()
+            try:
+                answer = question.ask(self._feed, connection)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # it is the one's who asked, and stops nobody else
+                if connection.closed or connection.broken:
+                    self._questions.appendleft(question)
+                    raise
+                self._loop.call_soon_threadsafe(question.fail, error)
+            else:
+                self._loop.call_soon_threadsafe(question.then, answer)
+
+    def _refuse(self, error: StoreUnavailable) -> None:
+        while self._questions:
+            self._loop.call_soon_threadsafe(self._questions.popleft().fail, error)
+
+    def _wait(self, connection: Connection[TupleRow], selector: selectors.BaseSelector) -> None:
+        """Until a commit is told of, somebody asks, or something changes by itself; not for ever."""
+        seconds = POLL_SECONDS
+        if (at := self._feed.next_instant()) is not None:
+            seconds = min(seconds, max(0.0, (at - self._now()) / SECOND))
+        ready = [] if self._questions or self._notified else selector.select(seconds)
+        for key, _ in ready:
+            if key.fileobj is self._woken:
+                with contextlib.suppress(BlockingIOError):
+                    self._woken.recv(4096)
+            else:
+                # A commit, or the end of the connection: the next query meets it.
+                self._notified = True
+        if self._notified:
+            time.sleep(GATHER_SECONDS)
+
+    def _note(self, _: Notify) -> None:
+        self._notified = True

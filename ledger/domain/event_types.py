@@ -1,0 +1,28 @@
+"""The kinds of events there are: of users, of sources."""
+
+from typing import TypeAlias
+
+from ledger.domain.events import (
+    BodyRejected,
+    Configured,
+    DeliveryReceived,
+    ItemRejected,
+    ServiceStarted,
+    ServiceStopped,
+    WebhookObserved,
+)
+from ledger.domain.imported import PresenceImported, SourceImported
+from ledger.domain.reconciliation_events import SourceReconciled, UserReconciled
+
+UserEvent: TypeAlias = WebhookObserved | UserReconciled | PresenceImported
+SourceEvent: TypeAlias = (
+    DeliveryReceived
+    | ItemRejected
+    | BodyRejected
+    | Configured
+    | ServiceStarted
+    | ServiceStopped
+    | SourceReconciled
+    | SourceImported
+)
+Event: TypeAlias = UserEvent | SourceEvent

@@ -1,0 +1,1 @@
+"""The front: what apps and people connect to, in a process of its own: streams, and the API without webhooks."""

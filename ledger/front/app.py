@@ -1,0 +1,82 @@
+"""The front's ASGI application: streams of our own, everything else from the service, and from which origins."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from ledger.front import sse, ws
+from ledger.front.figures import Figures
+from ledger.front.proxy import Proxy
+from ledger.front.streams import Streams
+from ledger.http import problems
+from ledger.http.problems import Problem
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+PREFLIGHT_SECONDS = 600
+
+
+class Front:
+    """One front; `origins` are the web origins whose pages may use it from a browser."""
+
+    def __init__(self, streams: Streams, proxy: Proxy, figures: Figures, origins: frozenset[str]) -> None:
+        self._streams = streams
+        self._proxy = proxy
+        self._figures = figures
+        self._origins = origins
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One request or WebSocket."""
+        path = scope["path"]
+        if scope["type"] == "websocket":
+            if path == "/v1/ws":
+                await ws.websocket(self._streams, scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
+            return
+        cors = self._cors(dict(scope["headers"]).get(b"origin", b"").decode("latin-1"))
+        if path == "/v1/stream" and scope["method"] in ("GET", "POST"):
+            await sse.stream(self._streams, scope, receive, send, cors)
+        elif (own := self._answer(scope, path, cors)) is not None:
+            await own(scope, receive, send)
+        else:
+            await self._proxy.hand_on(scope, receive, send, cors)
+
+    def _answer(self, scope: Message, path: str, cors: list[tuple[bytes, bytes]]) -> Response | None:
+        """What needs nobody else."""
+        if scope["method"] == "OPTIONS":
+            return _preflight(cors)
+        if path == "/health/live":
+            return JSONResponse({"status": "live"})
+        if path == "/metrics":
+            return PlainTextResponse(self._figures.exposition(), media_type=self._figures.media_type)
+        if path == "/v1/stream":
+            return problems.answer(Problem(405, "GET or POST", headers={"Allow": "GET, POST"}))
+        if path == "/v1/ws":
+            return problems.answer(
+                Problem(426, "a WebSocket", headers={"Upgrade": "websocket"}, title="Upgrade required")
+            )
+        if path.startswith("/hooks/"):
+            return problems.answer(Problem(404, "webhooks go to the service's own address (listen)"))
+        return None
+
+    def _cors(self, origin: str) -> list[tuple[bytes, bytes]]:
+        if not origin or origin not in self._origins:
+            return []
+        return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+
+
+def _preflight(cors: list[tuple[bytes, bytes]]) -> Response:
+    answer = Response(status_code=204 if cors else 403)
+    if cors:
+        answer.raw_headers += [
+            *cors,
+            (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+            (b"access-control-allow-headers", b"Authorization, Content-Type, Last-Event-ID, If-None-Match"),
+            (b"access-control-expose-headers", b"ETag, Retry-After"),
+            (b"access-control-max-age", str(PREFLIGHT_SECONDS).encode()),
+        ]
+    return answer

@@ -1,0 +1,133 @@
+"""The front's process: listens beside the service, and ends within a second of it.
+
+`python -m ledger.front.process`; what it is to do is a line of JSON on standard input, and the end of that input is the
+end of the service.
+"""
+
+import asyncio
+import math
+import os
+import signal
+import sys
+import threading
+from contextlib import AsyncExitStack
+
+import msgspec
+import structlog
+import uvloop
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.errors import LedgerError
+from ledger.front.app import Front
+from ledger.front.figures import Figures
+from ledger.front.hub import Hub
+from ledger.front.proxy import Proxy
+from ledger.front.streams import Streams
+from ledger.http.auth import KeyRing, Keys
+from ledger.ingest.clock import Clock
+from ledger.server.connections import FILLED
+from ledger.server.descriptors import room_for
+from ledger.server.http_server import HttpServer, bind
+from ledger.server.logs import configure_logging
+from ledger.settings import ApiKeySettings, Listen, LogFormat, LogLevel
+from ledger.store import api_keys, identity, session
+from ledger.store.ledger import translated
+
+log = structlog.get_logger()
+
+OTHERS = 1_024
+"""Connections beside those of streams: requests to the API, and those who have not asked yet."""
+
+
+class FrontKey(msgspec.Struct, frozen=True):
+    """A fixed API key of the settings."""
+
+    name: str
+    scopes: list[str]
+    key: str
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What the process is to do."""
+
+    database_url: str
+    listen: tuple[str, int]
+    service: str
+    """Where the service beside it answers, `http://host:port`."""
+    connections: int
+    origins: list[str]
+    keys: list[FrontKey]
+    log_level: LogLevel
+    log_format: LogFormat
+
+
+async def serve(orders: Orders, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. Raises LedgerError where it cannot."""
+    async with AsyncExitStack() as stack:
+        fixed = [ApiKeySettings(each.name, frozenset(each.scopes), each.key) for each in orders.keys]
+        keys = KeyRing(lambda: _load_keys(orders.database_url), fixed)
+        hub = Hub(
+            lambda: _connect(orders.database_url), lambda connection: identity.read(connection).epoch, Clock().now
+        )
+        streams = Streams(hub, keys, orders.connections)
+        proxy = Proxy(orders.service)
+        stack.push_async_callback(proxy.close)
+        bound = bind(Listen(*orders.listen))
+        app = Front(streams, proxy, Figures(lambda: streams.number), frozenset(orders.origins))
+        http = HttpServer(app, bound, room_for(most_connections(orders.connections)), websockets=True)
+        streams.start()
+        http.start()
+        log.info("front_listening", address="http://{}:{}".format(*orders.listen), pid=os.getpid())
+        await stop.wait()
+        await streams.stop()
+        await http.stop()
+
+
+def most_connections(streams: int) -> int:
+    """So many that the streams alone never make it crowded."""
+    return math.ceil((streams + OTHERS) / FILLED)
+
+
+def _connect(database_url: str) -> Connection[TupleRow]:
+    with translated():
+        return session.connect(database_url, "front")
+
+
+def _load_keys(database_url: str) -> Keys:
+    """Once a second at most, so that no connection is kept for it."""
+    with translated(), session.connect(database_url, "front") as connection:
+        return api_keys.load_active(connection)
+
+
+def main() -> None:
+    """Serve as the first line of standard input says."""
+    # Ctrl-C reaches the whole group; the service is stopped by it, and stops us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    orders = msgspec.json.decode(sys.stdin.readline(), type=Orders)
+    configure_logging(orders.log_level, orders.log_format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_service_ends(orders))
+    except LedgerError as error:
+        log.error("front_failed", reason=str(error))  # noqa: TRY400  (its text says it all)
+        sys.exit(1)
+
+
+async def _until_service_ends(orders: Orders) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        sys.stdin.read()
+        loop.call_soon_threadsafe(stop.set)
+        # Whatever holds the end up, there is one.
+        threading.Timer(0.9, os._exit, (0,)).start()
+
+    threading.Thread(target=wait, name="end with service", daemon=True).start()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    await serve(orders, stop)
+
+
+if __name__ == "__main__":
+    main()

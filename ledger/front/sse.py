@@ -1,0 +1,126 @@
+"""Server-Sent Events: a stream as WHATWG has it, plain ASGI, the same bytes to all who are told the same."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from ledger.errors import LedgerError
+from ledger.front import asked
+from ledger.front.access import viewer
+from ledger.front.asked import MAX_BODY_BYTES, Asked
+from ledger.front.frames import Frame
+from ledger.front.streams import HEARTBEAT_SECONDS, LATER_SECONDS, Streams, TooMany, retry_seconds
+from ledger.front.watcher import Watcher
+from ledger.http import problems
+from ledger.http.problems import Problem
+from ledger.server.connections import Standing, vouch
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+FRAMES_AT_ONCE = 500
+COMMENT = b":\n\n"
+"""Keeps the connection in use where there is nothing to tell."""
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+async def stream(streams: Streams, scope: Message, receive: Receive, send: Send, extra: Sequence[Any] = ()) -> None:
+    """One request for a stream, to its end. `extra` are more headers of its answer."""
+    headers = dict(scope["headers"])
+    try:
+        query = asked.query_of(scope)
+        who = await viewer(streams.keys, headers, query)
+        vouch(scope, Standing.KEYED)
+        body = await _body(receive) if scope["method"] == "POST" else None
+        wanted = asked.read(query, headers, body)
+        with streams.opened(who, lambda: Watcher(None if wanted.uids is None else set(wanted.uids))) as watcher:
+            await _tell(streams, watcher, wanted, receive, send, extra)
+    except TooMany:
+        await _turn_away(headers, scope, receive, send, extra)
+    except Problem as problem:
+        await problems.answer(problem)(scope, receive, send)
+    except LedgerError as error:
+        await problems.from_ledger_error(error, streams.outages, scope["path"])(scope, receive, send)
+
+
+async def _tell(
+    streams: Streams, watcher: Watcher, wanted: Asked, receive: Receive, send: Send, extra: Sequence[Any]
+) -> None:
+    parts = streams.hub.open(watcher, wanted.last, snapshot=wanted.snapshot)
+    # What fails before this can still be told by a status.
+    first = await anext(parts)
+    await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
+    await _write(send, b"retry: %d\n\n" % round(1000 * retry_seconds()))
+    leaving = asyncio.create_task(_until_gone(receive, watcher))
+    try:
+        await _write_frames(send, first)
+        async for part in parts:
+            await _write_frames(send, part)
+        await _go_on(streams, watcher, send)
+    finally:
+        leaving.cancel()
+    if watcher.over != "gone":
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _go_on(streams: Streams, watcher: Watcher, send: Send) -> None:
+    """Whatever changes, until the end."""
+    loop = asyncio.get_running_loop()
+    beats_at = loop.time() + HEARTBEAT_SECONDS
+    while watcher.over is None:
+        await watcher.wait(beats_at - loop.time())
+        told = watcher.take()
+        if told:
+            await _write_frames(send, told, streams.hub.progress)
+        if loop.time() >= beats_at:
+            beat = streams.hub.heartbeat()
+            await _write(send, COMMENT if beat is None else beat.sse + streams.hub.progress)
+            beats_at = loop.time() + HEARTBEAT_SECONDS
+
+
+async def _write_frames(send: Send, told: Sequence[Frame], end: bytes = b"") -> None:
+    for start in range(0, len(told), FRAMES_AT_ONCE):
+        part = told[start : start + FRAMES_AT_ONCE]
+        last = start + FRAMES_AT_ONCE >= len(told)
+        await _write(send, b"".join([frame.sse for frame in part]) + (end if last else b""))
+
+
+async def _write(send: Send, data: bytes) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+async def _until_gone(receive: Receive, watcher: Watcher) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    watcher.end("gone")
+
+
+async def _body(receive: Receive) -> bytes:
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Problem(400, "the body was cut off")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise Problem(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def _turn_away(headers: dict[bytes, bytes], scope: Message, receive: Receive, send: Send, extra: Any) -> None:
+    """Tell when to come again: a browser's EventSource takes any status but 200 for the end of all tries."""
+    if b"sec-fetch-mode" in headers or b"origin" in headers:
+        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
+        await send({"type": "http.response.body", "body": b"retry: %d\n\n" % round(1000 * LATER_SECONDS)})
+        return
+    retry = {"Retry-After": str(round(LATER_SECONDS))}
+    problem = Problem(503, "there are as many streams as there may be (front_connections)", headers=retry)
+    await problems.answer(problem)(scope, receive, send)

@@ -1,0 +1,163 @@
+"""WebSockets: the same events as objects; the reader may watch more users or fewer, and go on from a cursor."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from ledger.errors import LedgerError
+from ledger.front import asked
+from ledger.front.access import viewer
+from ledger.front.asked import Asked
+from ledger.front.frames import Frame
+from ledger.front.streams import HEARTBEAT_SECONDS, Streams, TooMany
+from ledger.front.watcher import Watcher
+from ledger.http.problems import Problem
+from ledger.http.questions import MAX_UIDS
+from ledger.server.connections import Standing, vouch
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+POLICY_VIOLATION, TRY_AGAIN_LATER, GOING_AWAY, INVALID = 1008, 1013, 1001, 1007
+"""RFC 6455, 7.4.1, and the registry."""
+
+MAX_MESSAGE_BYTES = asked.MAX_BODY_BYTES
+
+
+class _Order(msgspec.Struct, forbid_unknown_fields=True):
+    """What a reader may send, one of these at a time."""
+
+    watch: list[str] | None = None
+    unwatch: list[str] | None = None
+    resume: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Order).decode
+
+
+async def websocket(streams: Streams, scope: Message, receive: Receive, send: Send) -> None:
+    """One connection, to its end; what is wrong is told by the code and the reason of its close."""
+    headers = dict(scope["headers"])
+    assert (await receive())["type"] == "websocket.connect"
+    try:
+        query = asked.query_of(scope)
+        who = await viewer(streams.keys, headers, query)
+        vouch(scope, Standing.KEYED)
+        wanted = asked.read(query, headers, None)
+    except Problem as problem:
+        await _refuse(send, POLICY_VIOLATION, problem.detail)
+        return
+    except LedgerError as error:
+        await _refuse(send, TRY_AGAIN_LATER, str(error))
+        return
+    try:
+        with streams.opened(who, lambda: Watcher(None if wanted.uids is None else set(wanted.uids))) as watcher:
+            await send({"type": "websocket.accept"})
+            await _serve(streams, watcher, wanted, receive, _Writer(send))
+    except TooMany:
+        await _refuse(send, TRY_AGAIN_LATER, "there are as many streams as there may be (front_connections)")
+
+
+class _Writer:
+    """Frames on their way to the reader: what answers an order and what changes, one after the other."""
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self._lock = asyncio.Lock()
+
+    async def write(self, told: Sequence[Frame]) -> None:
+        async with self._lock:
+            for frame in told:
+                await self.send({"type": "websocket.send", "text": frame.ws})
+
+
+async def _serve(streams: Streams, watcher: Watcher, wanted: Asked, receive: Receive, writer: _Writer) -> None:
+    orders = asyncio.create_task(_obey(streams, watcher, receive, writer))
+    code, why = GOING_AWAY, ""
+    try:
+        async with aclosing(streams.hub.open(watcher, wanted.last, snapshot=wanted.snapshot)) as parts:
+            async for part in parts:
+                await writer.write(part)
+        await _go_on(streams, watcher, writer)
+        code, why = _CLOSES.get(watcher.over or "", (GOING_AWAY, ""))
+    except LedgerError as error:
+        code, why = TRY_AGAIN_LATER, str(error)
+    finally:
+        orders.cancel()
+    if watcher.over != "gone":
+        await writer.send({"type": "websocket.close", "code": code, "reason": _short(why)})
+
+
+_CLOSES = {
+    "revoked": (POLICY_VIOLATION, "the key was revoked"),
+    "slow": (TRY_AGAIN_LATER, "too much waited to be read; go on from the last id"),
+    "epoch": (GOING_AWAY, "the ledger is another one; begin anew"),
+    "stopping": (GOING_AWAY, "the service is stopping; go on from the last id"),
+    "invalid": (INVALID, 'not one of {"watch": […]}, {"unwatch": […]}, {"resume": "id"}'),
+}
+
+
+async def _go_on(streams: Streams, watcher: Watcher, writer: _Writer) -> None:
+    loop = asyncio.get_running_loop()
+    beats_at = loop.time() + HEARTBEAT_SECONDS
+    while watcher.over is None:
+        await watcher.wait(beats_at - loop.time())
+        await writer.write(watcher.take())
+        if loop.time() >= beats_at:
+            if (beat := streams.hub.heartbeat()) is not None:
+                await writer.write([beat])
+            beats_at = loop.time() + HEARTBEAT_SECONDS
+
+
+async def _obey(streams: Streams, watcher: Watcher, receive: Receive, writer: _Writer) -> None:
+    """Take what the reader sends, until they leave."""
+    while (message := await receive())["type"] == "websocket.receive":
+        try:
+            order = _order(message)
+            if order.watch is not None:
+                await _watch(streams, watcher, order.watch)
+            if order.unwatch is not None and watcher.uids is not None:
+                streams.hub.remove(watcher, order.unwatch)
+            if order.resume is not None:
+                async with aclosing(streams.hub.resume(watcher, order.resume)) as parts:
+                    async for part in parts:
+                        await writer.write(part)
+        except (Problem, LedgerError) as error:
+            data = msgspec.json.encode({"detail": str(error)})
+            await writer.write([Frame("problem", data)])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            watcher.end("invalid")
+            return
+    watcher.end("gone")
+
+
+def _order(message: Message) -> _Order:
+    text = message.get("text")
+    data = text.encode() if text is not None else message.get("bytes") or b""
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise Problem(413, f"a message of more than {MAX_MESSAGE_BYTES} bytes")
+    return _decode(data)
+
+
+async def _watch(streams: Streams, watcher: Watcher, uids: list[str]) -> None:
+    asked.check(uids, "watch")
+    if watcher.uids is None:
+        raise Problem(422, "watch: this stream tells of everybody already; name a user in its address to tell of some")
+    if len(watcher.uids | set(uids)) > MAX_UIDS:
+        raise Problem(422, f"watch: at most {MAX_UIDS} users")
+    await streams.hub.add(watcher, uids)
+
+
+async def _refuse(send: Send, code: int, why: str) -> None:
+    """Before it is accepted, a close is an HTTP 403 that says nothing; so it is accepted first."""
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": code, "reason": _short(why)})
+
+
+def _short(why: str) -> str:
+    """A close has room for 123 bytes."""
+    return why.encode()[:120].decode(errors="ignore")

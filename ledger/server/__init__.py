@@ -1,0 +1,1 @@
+"""The HTTP server: sockets that instances share, connections and their bounds, and the log's form."""

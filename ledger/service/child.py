@@ -1,0 +1,79 @@
+"""Supervises a process beside the service: starts it, again when it dies, and ends it with the service."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+
+import msgspec
+import structlog
+
+log = structlog.get_logger()
+
+INITIAL_BACKOFF_SECONDS = 0.5
+MAX_BACKOFF_SECONDS = 30.0
+GOOD_SECONDS = 60.0
+"""One that ran for so long has not failed at once: the next pause is the first again."""
+
+ENDED_BY_SOMEBODY = (-signal.SIGTERM, -signal.SIGKILL)
+"""It did not fail by itself: the next one is started without much ado."""
+
+END_SECONDS = 2.0
+
+
+class Child:
+    """A process of this instance, from `start` to `stop`: `python -m MODULE`, its orders a line on standard input.
+
+    Orders may hold a password, and a command line is for everybody to read. The end of that input is its own end.
+    """
+
+    def __init__(self, name: str, module: str, orders: msgspec.Struct, end_seconds: float = END_SECONDS) -> None:
+        self._name = name
+        self._module = module
+        self._orders = msgspec.json.encode(orders) + b"\n"
+        self._end_seconds = end_seconds
+        self._supervising: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start it and see to it that it runs."""
+        self._supervising = asyncio.create_task(self._supervise())
+
+    async def stop(self) -> None:
+        """End it."""
+        assert self._supervising is not None
+        self._supervising.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._supervising
+
+    async def _supervise(self) -> None:
+        pause = INITIAL_BACKOFF_SECONDS
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            code = await self._run()
+            if code in ENDED_BY_SOMEBODY or loop.time() - started > GOOD_SECONDS:
+                pause = INITIAL_BACKOFF_SECONDS
+            log.error("process_ended", process=self._name, code=code, again_in_seconds=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, MAX_BACKOFF_SECONDS)
+
+    async def _run(self) -> int:
+        """One process, to its end; cancelled, it is ended."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", self._module, stdin=asyncio.subprocess.PIPE
+        )
+        assert process.stdin is not None
+        log.info("process_started", process=self._name, pid=process.pid)
+        try:
+            with contextlib.suppress(ConnectionError):
+                process.stdin.write(self._orders)
+                await process.stdin.drain()
+            return await process.wait()
+        finally:
+            # The end of its input ends it.
+            process.stdin.close()
+            try:
+                await asyncio.wait_for(process.wait(), self._end_seconds)
+            except TimeoutError:
+                process.kill()
+                await process.wait()

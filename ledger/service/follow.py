@@ -1,0 +1,146 @@
+"""The projector's process: follows the ledger beside the service, and ends when that does.
+
+`python -m ledger.service.follow`; what it is to do is a line of JSON on standard input, since a database's URL may hold
+a password and a command line is for everybody to read. The end of that input is the end of the service.
+"""
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+import psycopg
+import structlog
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.errors import LedgerError, StoreUnavailable
+from ledger.server.logs import configure_logging
+from ledger.service.mending import Mending
+from ledger.settings import LogFormat, LogLevel
+from ledger.store import session
+from ledger.store.ledger import translated
+from ledger.store.recorder import CHANNEL
+from projections.engine import rebuild
+from projections.engine.projector import BATCH_EVENTS, Projector
+
+log = structlog.get_logger()
+
+NICENESS = 10
+"""Ingest comes first."""
+
+POLL_SECONDS = 1.0
+"""Looked at as often even if no notification comes: one may be lost."""
+
+GATHER_SECONDS = 0.05
+"""Under load commits follow one another within milliseconds; what they bring in this time is one batch."""
+
+REST = 3.0
+"""While webhooks come it rests, for so many times as long as a round took at most: they come first, and what its
+statements take of PostgreSQL has no niceness."""
+MAX_REST_SECONDS = 1.0
+
+FAR_BEHIND = 200_000
+"""The further behind it is, the less it rests; so many positions behind, not at all."""
+
+INITIAL_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 2.0
+
+# Losing the last batches in a crash of the server costs nothing: the checkpoint is lost with them.
+_PREPARE = ("SET synchronous_commit = off", f"LISTEN {CHANNEL}")
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What the process is to do."""
+
+    database_url: str
+    log_level: LogLevel
+    log_format: LogFormat
+
+
+def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = lambda: False) -> None:
+    """Follow the ledger until the end, over one connection after another; says once when one is lost."""
+    pause, lost, cleared = INITIAL_BACKOFF_SECONDS, False, False
+    mending = Mending(database_url)
+    while not ended():
+        try:
+            with translated(), _connected(database_url) as connection:
+                if lost:
+                    log.info("projector_connected")
+                if not cleared:
+                    _clear_remains(connection)
+                    cleared = True
+                while not ended():
+                    head, started = projector.head, time.monotonic()
+                    more = projector.round(connection)
+                    pause, lost = INITIAL_BACKOFF_SECONDS, False
+                    mending.mend(connection, projector.astray)
+                    if not more:
+                        _wait(connection)
+                    else:
+                        took = time.monotonic() - started
+                        time.sleep(rest_seconds(took, grown=projector.head - head, behind=projector.behind))
+        except StoreUnavailable as error:
+            if not lost:
+                log.warning("projector_lost_connection", reason=str(error))
+            lost = True
+            time.sleep(pause)
+            pause = min(pause * 2, MAX_BACKOFF_SECONDS)
+
+
+def rest_seconds(took: float, *, grown: int, behind: int) -> float:
+    """How long to rest after a round that took so long and began so far behind; `grown`: by how much since the last."""
+    busy, near = min(1.0, grown / BATCH_EVENTS), max(0.0, 1 - behind / FAR_BEHIND)
+    return min(MAX_REST_SECONDS, REST * took * busy * near)
+
+
+def _connected(database_url: str) -> Connection[TupleRow]:
+    connection = session.connect(database_url, "projector")
+    for statement in _PREPARE:
+        connection.execute(statement)
+    return connection
+
+
+def _clear_remains(connection: Connection[TupleRow]) -> None:
+    try:
+        rebuild.clear_remains(connection)
+    except psycopg.errors.InsufficientPrivilege as error:
+        log.warning("rebuild_not_cleared", reason=str(error), way_out="drop the schema that a killed rebuild left")
+
+
+def _wait(connection: Connection[TupleRow]) -> None:
+    """Until a commit is told of, and what follows it at once has gathered; not for ever."""
+    for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+        time.sleep(GATHER_SECONDS)
+
+
+def _end_with_service() -> None:
+    """Whatever is under way is undone by the database, and done again from the checkpoint."""
+    sys.stdin.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """Follow as the first line of standard input says."""
+    # Ctrl-C reaches the whole group; the service is stopped by it, and stops us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
+    orders = msgspec.json.decode(sys.stdin.readline(), type=Orders)
+    configure_logging(orders.log_level, orders.log_format)
+    threading.Thread(target=_end_with_service, name="end with service", daemon=True).start()
+    # Events hold no cycles, and a collection walks a whole batch of them for nothing.
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+    try:
+        follow(orders.database_url, Projector())
+    except LedgerError as error:
+        log.error("projector_failed", reason=str(error))  # noqa: TRY400  (its text says it all)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+"""One instance of the service: its parts built in order, run until it is asked to stop, and taken down in order."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from threading import BoundedSemaphore
+from typing import Any, NamedTuple
+
+import structlog
+from fastapi import FastAPI
+from msgspec.structs import replace
+from psycopg import AsyncConnection, Connection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from ledger.domain.decide import Look
+from ledger.front import process as front
+from ledger.http.app import create_app
+from ledger.http.auth import KeyRing, Keys
+from ledger.http.counters import Counters
+from ledger.http.database import Database
+from ledger.http.forwarding import Forwarding
+from ledger.http.outages import Outages
+from ledger.http.readiness import Streams
+from ledger.http.refusals import Refusals
+from ledger.http.state import Services
+from ledger.ingest.announce import Configuration
+from ledger.ingest.clock import Clock
+from ledger.ingest.intake import Intake
+from ledger.ingest.writer import Limits, Writer
+from ledger.reconcile.service import Reconciliation
+from ledger.server import neighbours
+from ledger.server.descriptors import room_for
+from ledger.server.http_server import HttpServer
+from ledger.server.neighbours import Neighbour
+from ledger.service.announcing import Announcing
+from ledger.service.child import Child
+from ledger.service.follow import Orders
+from ledger.service.went_back import WentBackWatch
+from ledger.settings import ADMIN_KEY_FILE, Listen, Settings, known_seal_keys, sealing_key, webhook_secrets
+from ledger.sources.wukongim.query_node import QueryNode
+from ledger.store import api_keys, identity, migrate, preflight, seals, session, shared_secrets
+from ledger.store.data_folder import DataFolder
+from ledger.store.identity import Identity
+from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, translated
+from ledger.store.recorder import knows_instance
+from ledger.store.seal import SealKey, seal_keys
+from ledger.store.session import APPLICATION, AsyncSession, Session
+from projections.queries.reader import PresenceReader
+from projections.queries.rule_folds import RuleFolds
+
+log = structlog.get_logger()
+
+PAST_CONNECTIONS = 3
+"""Of those of the ledger, for questions about the past."""
+LARGE_IDLE_SECONDS = 10.0
+"""Seldom used, and others may have too few."""
+LARGE_BODIES = 4
+"""Questions of megabytes that are read at once."""
+DRAIN_SECONDS = 2.0
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+LargePool = ConnectionPool[Connection[TupleRow]]
+
+
+class Pools(NamedTuple):
+    """Connections for reading: for what is answered at once, and for many users at a time."""
+
+    short: Pool
+    large: LargePool
+
+
+@asynccontextmanager
+async def running(settings: Settings, folder: DataFolder, database_url: str) -> AsyncIterator[FastAPI]:
+    """An instance on a database that answers: migrated, announced, its app ready to be served.
+
+    Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
+    """
+    async with AsyncExitStack() as stack:
+        sizes = await asyncio.to_thread(_examine, database_url)
+        await asyncio.to_thread(migrate.apply, database_url)
+        found = await asyncio.to_thread(_take_place, settings, folder, database_url)
+        seal_key = SealKey(sealing_key(settings, folder.secret))
+        ledger = await asyncio.to_thread(Ledger, database_url, seal_key, sizes.ledger)
+        stack.callback(ledger.close)
+        _ensure_admin_key(ledger, folder)
+        _warn_of_another_key(ledger, settings)
+        pools = await stack.enter_async_context(_pools(database_url, sizes))
+        past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
+        services = _services(settings, folder, ledger, pools, past, database_url, found.ledger)
+        announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
+        await announcing.start()
+        stack.push_async_callback(announcing.stop)
+        stack.push_async_callback(services.forwarding.close)
+        watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
+        watch.start()
+        stack.push_async_callback(watch.stop)
+        services.writer.start()
+        stack.push_async_callback(_drain, services)
+        services.reconciliation.start()
+        stack.push_async_callback(services.reconciliation.stop)
+        for child in _children(settings, database_url):
+            child.start()
+            stack.push_async_callback(child.stop)
+        yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys))
+
+
+async def serve(
+    settings: Settings, folder: DataFolder, database_url: str, bound: socket.socket, stop: asyncio.Event
+) -> None:
+    """Serve on a socket that `bind` made, until `stop` is set. Raises LedgerError where it cannot start."""
+    is_first_start = not (folder.path / ADMIN_KEY_FILE).exists()
+    async with running(settings, folder, database_url) as app:
+        counters = app.state.services.counters
+        http = HttpServer(app, bound, room_for(settings.max_connections), counters.count_closed)
+        await asyncio.to_thread(_listen, settings, database_url, http)
+        http.start()
+        log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
+        if is_first_start:
+            log.info(
+                "first_start",
+                admin_key=str(folder.path / ADMIN_KEY_FILE),
+                api=f"http://{settings.listen}/docs (password: the admin key)",
+                webhooks="`presence-ledger config wukongim` prints what to paste into each node",
+            )
+        try:
+            await stop.wait()
+        finally:
+            log.info("stopping")
+            await http.stop()
+
+
+def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Identity:
+    """See that nobody is in the way, on the port or with other secrets, before anything else is written."""
+    with translated(), session.connect(database_url, "start") as connection:
+        neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
+        for name in shared_secrets.agree(connection, settings, folder, settings.sources):
+            log.warning("secret_replaced", name=name, way_out="give it to all instances, and to the nodes")
+        return identity.read(connection)
+
+
+def _listen(settings: Settings, database_url: str, http: HttpServer) -> None:
+    """Begin to listen, unless somebody else has begun meanwhile who serves another ledger. Raises PortTaken."""
+    with (
+        neighbours.one_at_a_time(settings.listen.port),
+        translated(),
+        session.connect(database_url, "start") as connection,
+    ):
+        neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
+        http.listen()
+
+
+def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
+    if other.ledger is not None:
+        return other.ledger == identity.read(connection).ledger
+    # A version before ledgers had ids: it put its start on record.
+    return other.instance is not None and knows_instance(connection, other.instance)
+
+
+def _examine(database_url: str) -> preflight.Pools:
+    """Say what is worth a word of the database, and how many connections each pool may hold. Raises DatabaseUnfit."""
+    examined = migrate.examine(database_url)
+    for warned in examined.warnings():
+        log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
+    allowed, _ = preflight.connections(examined.facts)
+    return preflight.pools(allowed)
+
+
+def _children(settings: Settings, database_url: str) -> Iterator[Child]:
+    """The processes beside the service."""
+    yield Child("projector", "ledger.service.follow", Orders(database_url, settings.log_level, settings.log_format))
+    if settings.front_listen is not None:
+        yield Child("front", "ledger.front.process", _front_orders(settings, settings.front_listen, database_url))
+
+
+def _front_orders(settings: Settings, listen: Listen, database_url: str) -> front.Orders:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.listen.host, settings.listen.host)  # noqa: S104
+    return front.Orders(
+        database_url=database_url,
+        listen=(listen.host, listen.port),
+        service=f"http://{Listen(host, settings.listen.port)}",
+        connections=settings.front_connections,
+        origins=list(settings.front_origins),
+        keys=[front.FrontKey(key.name, sorted(key.scopes), key.key) for key in settings.api_keys],
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+
+
+def _services(
+    settings: Settings,
+    folder: DataFolder,
+    ledger: Ledger,
+    pools: Pools,
+    past: int,
+    database_url: str,
+    ledger_id: str,
+) -> Services:
+    counters, clock = Counters(), Clock()
+    intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
+    limits = Limits(settings.group_items, settings.rejected_bytes)
+
+    def count_looks(looks: Sequence[Look]) -> None:
+        # Each look is on record too, as its event's `suspect`: reconciliation finds them there after a restart.
+        for look in looks:
+            counters.looks.labels(look.reason).inc()
+
+    secrets_of = {
+        (source.name, node.name): webhook_secrets(source, folder.secret)
+        for source in settings.sources
+        for node in source.nodes
+    }
+    instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    nodes = {
+        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_for(n), n.api_ca_file) for n in source.nodes]
+        for source in settings.sources
+    }
+    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry)
+    return Services(
+        settings=settings,
+        instance=instance,
+        ledger_id=ledger_id,
+        ledger=ledger,
+        pool=pools.short,
+        reader=PresenceReader(pools.short, pools.large, clock.now),
+        past=BoundedSemaphore(past),
+        rule_folds=RuleFolds(),
+        intake=intake,
+        writer=Writer(ledger, intake, limits, count_looks),
+        reconciliation=reconciliation,
+        streams=Streams(ledger, [source.name for source in settings.sources]),
+        database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
+        clock=clock,
+        large_bodies=asyncio.Semaphore(LARGE_BODIES),
+        counters=counters,
+        forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
+        refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),
+        outages=Outages.none_yet(),
+        hook_secrets=secrets_of,
+        no_secrets=[secrets.token_urlsafe(32)],
+    )
+
+
+def _configurations(settings: Settings) -> dict[str, Configuration]:
+    """What the rules read of each source."""
+    return {
+        source.name: Configuration(
+            replace(settings.policy, dark_seconds=source.dark_seconds),
+            source.profile,
+            {node.name: source.profile_for(node) for node in source.nodes},
+        )
+        for source in settings.sources
+    }
+
+
+@asynccontextmanager
+async def _pools(database_url: str, sizes: preflight.Pools) -> AsyncIterator[Pools]:
+    options: dict[str, Any] = {
+        "timeout": CONNECT_SECONDS,
+        "reconnect_timeout": RECONNECT_SECONDS,
+        "kwargs": {"autocommit": True, "application_name": f"{APPLICATION} reader"},
+        "open": False,
+    }
+    short: Pool = AsyncConnectionPool(
+        database_url, connection_class=AsyncSession, min_size=1, max_size=sizes.short, **options
+    )
+    large: LargePool = ConnectionPool(
+        database_url, connection_class=Session, min_size=0, max_size=sizes.large, max_idle=LARGE_IDLE_SECONDS, **options
+    )
+    async with short:
+        with large:
+            yield Pools(short, large)
+
+
+def _ensure_admin_key(ledger: Ledger, folder: DataFolder) -> None:
+    key = folder.secret(ADMIN_KEY_FILE, api_keys.new_key)
+    with ledger.connection() as connection:
+        api_keys.ensure_admin(connection, key)
+
+
+def _warn_of_another_key(ledger: Ledger, settings: Settings) -> None:
+    """Nothing is refused for it, since every seal tells its key; but nobody can verify with one of the keys alone."""
+    with ledger.connection() as connection:
+        last = seals.last_key(connection)
+    if last is not None and last not in seal_keys(known_seal_keys(settings)):
+        log.warning(
+            "sealed_with_another_key",
+            key=last.hex(),
+            way_out="set seal_keys, the same for all instances of a database, older keys after the newest",
+        )
+
+
+def _load_keys(ledger: Ledger) -> Keys:
+    with ledger.connection() as connection:
+        return api_keys.load_active(connection)
+
+
+async def _drain(services: Services) -> None:
+    """Commit what was accepted."""
+    services.intake.close()
+    if not await asyncio.to_thread(services.writer.join, DRAIN_SECONDS):
+        log.error("stopped_with_webhooks_unanswered", reason="PostgreSQL did not take them in time")

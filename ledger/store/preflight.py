@@ -1,0 +1,279 @@
+"""Looks at a database before the product relies on it: refuses by name what it cannot work with, and warns of the rest.
+
+`await_database` waits at a start for what passes by itself; `examine` looks at a database that answers. What is found
+is judged by pure functions, so that every refusal has its test.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import psycopg
+
+from ledger.errors import StoreUnavailable
+from ledger.store import session
+from ledger.store.unfit import (
+    CreateRefused,
+    DatabaseReadOnly,
+    DatabaseUnfit,
+    PooledByTransaction,
+    ServerTooOld,
+    TooFewConnections,
+    WrongEncoding,
+    of_connecting,
+    reason,
+)
+
+OLDEST_VERSION = 15
+
+NEEDED_CONNECTIONS = 5
+"""The least with which everything works: two that write, one that reads, one that leads, one that projects."""
+
+USED_CONNECTIONS = 18
+"""The most that an instance takes."""
+
+
+class Pools(NamedTuple):
+    """How many connections each pool of an instance may hold; one that leads and one that projects come to them."""
+
+    ledger: int = 10
+    short: int = 4
+    large: int = 2
+
+
+SKEW_SECONDS = 1.0
+"""By so much the clocks of service and database may differ before it is said."""
+
+RETRY_DELAY_SECONDS = 0.5
+
+WAY_OUT = "Check database_url and that the server runs."
+
+_FACTS = """
+SELECT current_database(), current_user,
+       current_setting('server_version_num')::int AS version,
+       current_setting('server_encoding') AS encoding,
+       pg_is_in_recovery() AS standby,
+       current_setting('transaction_read_only') = 'on' AS read_only,
+       (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') AS read_only_by,
+       current_setting('search_path') AS schema,
+       coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace
+                  WHERE quote_ident(nspname) = current_setting('search_path')), false) AS may_create,
+       to_regclass('schema_migrations') IS NOT NULL AS has_tables,
+       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+         - coalesce(current_setting('reserved_connections', true)::int, 0) AS server_connections,
+       (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()) AS database_connections,
+       (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = session_user) AS role_connections,
+       (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) AS superuser,
+       current_setting('fsync') = 'on' AS fsync,
+       current_setting('full_page_writes') = 'on' AS full_page_writes,
+       pg_backend_pid() AS backend
+"""
+
+CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+
+class Facts(NamedTuple):
+    """What a database says of itself to the session of an instance."""
+
+    database: str
+    user: str
+    version: int
+    encoding: str
+    standby: bool
+    read_only: bool
+    read_only_by: str
+    schema: str
+    may_create: bool
+    has_tables: bool
+    server_connections: int
+    database_connections: int | None
+    role_connections: int | None
+    superuser: bool
+    fsync: bool
+    full_page_writes: bool
+    backend: int
+
+
+class Warned(NamedTuple):
+    """What is worth a word and keeps nobody from starting: the log's event, what it says, and the way out."""
+
+    event: str
+    reason: str
+    way_out: str
+
+
+class Examined(NamedTuple):
+    """What a look at a database that will do has found."""
+
+    facts: Facts
+    pooled: bool
+    clock_offset_seconds: float
+    """By how much the database's clock is ahead, at least."""
+
+    def warnings(self) -> Iterator[Warned]:
+        """In words."""
+        yield from _warnings(self.facts)
+        if self.pooled:
+            yield Warned(
+                "postgresql_behind_a_pooler",
+                "a pooler stands between the service and PostgreSQL",
+                "it must give sessions (pool_mode = session), and enough of them; better name PostgreSQL's own address",
+            )
+        if abs(self.clock_offset_seconds) > SKEW_SECONDS:
+            yield Warned("clock_skew", skew_in_words(self.clock_offset_seconds), CLOCK_WAY_OUT)
+
+
+CLOCK_WAY_OUT = "keep both machines' clocks by NTP: an event's two instants are by different clocks"
+
+
+def await_database(url: str, seconds: float, waits: Callable[[str], None]) -> None:
+    """Return once the database takes a connection; `waits` is told what for, each time that this is another.
+
+    Raises DatabaseUnfit at once where waiting does not help, StoreUnavailable after so many seconds.
+    """
+    deadline, told = time.monotonic() + seconds, ""
+    while True:
+        try:
+            session.connect(url, "start").close()
+            return
+        except psycopg.Error as error:
+            refused = refusal(error)
+            if isinstance(refused, DatabaseUnfit) or time.monotonic() >= deadline:
+                raise refused from error
+            if (said := reason(error)) != told:
+                told = said
+                waits(said)
+        time.sleep(min(RETRY_DELAY_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def refusal(error: psycopg.Error) -> StoreUnavailable:
+    """What a connection that could not be made is called, with the way out."""
+    found = of_connecting(error)
+    return found or StoreUnavailable(f"PostgreSQL did not answer: {reason(error)}.\n{WAY_OUT}")
+
+
+def examine(url: str, connection: psycopg.Connection[Any], *, makes_tables: bool) -> Examined:
+    """Look at the database of a connection. Raises DatabaseUnfit; nothing is written.
+
+    `makes_tables`: migrations are missing, which takes more rights than to go on.
+    """
+    row = connection.execute(_FACTS).fetchone()
+    assert row is not None
+    facts = Facts(*row)
+    for refused in refusals(facts, makes_tables=makes_tables):
+        raise refused
+    pooled = facts.backend != connection.info.backend_pid
+    if pooled and shares_sessions(url):
+        raise PooledByTransaction(
+            "A pooler before PostgreSQL hands out sessions for one transaction at a time (pool_mode = transaction): "
+            "locks, LISTEN and settings of a session would be lost.\n"
+            "Name PostgreSQL's own address in database_url, or set pool_mode = session for this database."
+        )
+    return Examined(facts, pooled, clock_offset_seconds(connection))
+
+
+def refusals(facts: Facts, *, makes_tables: bool) -> Iterator[DatabaseUnfit]:
+    """Everything for which a database will not do, the most telling first."""
+    if facts.version < OLDEST_VERSION * 10_000:
+        yield ServerTooOld(
+            f"The server is PostgreSQL {facts.version // 10_000}; {OLDEST_VERSION} is the oldest that will do.\n"
+            "Upgrade it, or name another server in database_url."
+        )
+    if facts.encoding != "UTF8":
+        yield WrongEncoding(
+            f"The database {facts.database} has the encoding {facts.encoding}, which cannot hold every user's id.\n"
+            "Make another with CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8', and name it in database_url."
+        )
+    if facts.standby:
+        yield DatabaseReadOnly("The server is a standby and takes no writes.\nName the address of the primary.")
+    elif facts.read_only:
+        yield DatabaseReadOnly(
+            f"The database {facts.database} is read-only: default_transaction_read_only is on (set by: "
+            f"{facts.read_only_by}).\nSet it to off for the database and the role of database_url."
+        )
+    if makes_tables and not facts.may_create:
+        yield CreateRefused(
+            f"The role {facts.user} may not make tables in the schema {facts.schema}.\n"
+            f"Grant it: GRANT CREATE, USAGE ON SCHEMA {facts.schema} TO {facts.user}; "
+            "or make a schema of its own name that it owns."
+        )
+    number, whose = connections(facts)
+    if number < NEEDED_CONNECTIONS:
+        yield TooFewConnections(
+            f"{number} connections are allowed by {whose}, and an instance needs {NEEDED_CONNECTIONS} at least "
+            f"(it takes up to {USED_CONNECTIONS}).\nRaise the limit for each instance of the service."
+        )
+
+
+def connections(facts: Facts) -> tuple[int, str]:
+    """How many connections there can be at most, and what bounds them."""
+    limits = [(facts.server_connections, "max_connections of the server")]
+    if not facts.superuser:
+        if facts.database_connections is not None:
+            limits.append((facts.database_connections, f"CONNECTION LIMIT of the database {facts.database}"))
+        if facts.role_connections is not None:
+            limits.append((facts.role_connections, f"CONNECTION LIMIT of the role {facts.user}"))
+    return min(limits)
+
+
+def pools(allowed: int) -> Pools:
+    """Pools that leave to those that lead and project what they need, where no more than so many are allowed.
+
+    With the fewest that will do, the one for large reads has none of its own, and waits.
+    """
+    if allowed >= USED_CONNECTIONS:
+        return Pools()
+    rest = allowed - 2
+    short, large = max(1, min(4, rest // 4)), max(1, min(2, rest // 8))
+    return Pools(max(2, min(10, rest - short - large)), short, large)
+
+
+def _warnings(facts: Facts) -> Iterator[Warned]:
+    for name in ("fsync", "full_page_writes"):
+        if not getattr(facts, name):
+            yield Warned(
+                "postgresql_not_durable",
+                f"{name} is off: a crash of the server's machine loses or spoils what was answered for",
+                f"set {name} = on in postgresql.conf",
+            )
+    number, whose = connections(facts)
+    if number < USED_CONNECTIONS:
+        yield Warned(
+            "postgresql_connections_few",
+            f"{number} connections are allowed by {whose}, and an instance takes up to {USED_CONNECTIONS}",
+            "raise the limit; with fewer, requests wait for one another, and more instances do not start",
+        )
+
+
+def shares_sessions(url: str) -> bool:
+    """Whether two connections at once are given one session of the server, as by transaction pooling."""
+    with session.connect(url, "start") as one, session.connect(url, "start") as other:
+        mine = _backend(one)
+        with other.transaction():
+            theirs = _backend(other)
+            # While the other is in a transaction, and holds what it was given, the first one may have to change.
+            return theirs == mine or _backend(one) != mine
+
+
+def _backend(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def clock_offset_seconds(connection: psycopg.Connection[Any]) -> float:
+    """By how much the database's clock is ahead of this machine's at least; negative: behind."""
+    before = time.time()
+    row = connection.execute(CLOCK).fetchone()
+    assert row is not None
+    return offset_seconds(before, row[0], time.time())
+
+
+def offset_seconds(before: float, told: float, after: float) -> float:
+    """The offset of a clock that told its time between two instants of ours: what cannot be the way's doing."""
+    return max(0.0, told - after) + min(0.0, told - before)
+
+
+def skew_in_words(offset: float) -> str:
+    """That the clocks differ."""
+    return f"the database's clock is {abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'} this machine's"

@@ -1,0 +1,148 @@
+"""What a database may be that cannot hold a ledger, each by its name and with the way out.
+
+It is told at the start, before anything is written. What passes by itself is StoreUnavailable alone, and waited for.
+"""
+
+import re
+from typing import NamedTuple
+
+import psycopg
+
+from ledger.errors import StoreUnavailable
+from ledger.store.session import NOT_OURS
+
+
+class DatabaseUnfit(StoreUnavailable):
+    """No waiting makes it better: somebody has to change the database or the settings."""
+
+
+class AccessRefused(DatabaseUnfit):
+    """The role, its password or the place it comes from is not let in."""
+
+
+class DatabaseMissing(DatabaseUnfit):
+    """The server has no database of that name."""
+
+
+class WrongEncoding(DatabaseUnfit):
+    """The database cannot hold every uid: its encoding is not UTF8."""
+
+
+class DatabaseReadOnly(DatabaseUnfit):
+    """Nothing can be written: a standby, or set so."""
+
+
+class CreateRefused(DatabaseUnfit):
+    """The role may not make the ledger's tables."""
+
+
+class TooFewConnections(DatabaseUnfit):
+    """The role, the database or the server allows fewer than an instance needs."""
+
+
+class PooledByTransaction(DatabaseUnfit):
+    """A pooler hands out sessions for one transaction at a time."""
+
+
+class ServerTooOld(DatabaseUnfit):
+    """The server is of a version that lacks what is needed."""
+
+
+class SessionRefused(DatabaseUnfit):
+    """The server does not know, or does not allow, what a session of ours is set to."""
+
+
+class _Refusal(NamedTuple):
+    mark: re.Pattern[str]
+    kind: type[DatabaseUnfit]
+    what: str
+    way_out: str
+
+
+_CHECK_USER = "Check the user and the password in database_url."
+
+_REFUSALS = (
+    _Refusal(
+        re.compile(r"authentication failed|no password supplied|no such user"),
+        AccessRefused,
+        "PostgreSQL does not take this user with this password",
+        _CHECK_USER,
+    ),
+    _Refusal(
+        re.compile(r"role \".*\" (does not exist|is not permitted to log in)"),
+        AccessRefused,
+        "PostgreSQL has no such user that may log in",
+        "Make it (CREATE ROLE name LOGIN PASSWORD '…'), or correct the user in database_url.",
+    ),
+    _Refusal(
+        re.compile(r"no pg_hba.conf entry|pg_hba.conf rejects"),
+        AccessRefused,
+        "PostgreSQL does not let this user in from here",
+        "Add a line to pg_hba.conf of the server; where it wants TLS, add sslmode=require to database_url.",
+    ),
+    _Refusal(
+        re.compile(r"permission denied for database"),
+        AccessRefused,
+        "The user may not connect to this database",
+        "Grant it: GRANT CONNECT ON DATABASE name TO user.",
+    ),
+    _Refusal(
+        re.compile(r"does not support SSL|certificate verify failed|root certificate file"),
+        AccessRefused,
+        "TLS with PostgreSQL did not come about",
+        "Check sslmode and sslrootcert in database_url.",
+    ),
+    _Refusal(
+        re.compile(r"database \".*\" does not exist|no such database"),
+        DatabaseMissing,
+        "PostgreSQL has no such database",
+        "Make it (CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8'), or correct the name in database_url.",
+    ),
+    _Refusal(
+        re.compile(r"conversion between|invalid value for parameter \"client_encoding\""),
+        WrongEncoding,
+        "The database's encoding cannot be turned into UTF8",
+        "Make another one with CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8'.",
+    ),
+    _Refusal(
+        re.compile(r"session is read-only"),
+        DatabaseReadOnly,
+        "No host of database_url takes writes",
+        "Promote one, or name the address of the primary.",
+    ),
+    _Refusal(
+        re.compile(NOT_OURS),
+        SessionRefused,
+        "This server is not PostgreSQL, or keeps the role from what it needs",
+        "Name a PostgreSQL in database_url.",
+    ),
+    _Refusal(
+        re.compile(r"unsupported startup parameter|transaction blocks not allowed in statement pooling"),
+        PooledByTransaction,
+        "The pooler before PostgreSQL does not give sessions of one's own",
+        "Name PostgreSQL's own address in database_url, or set pool_mode = session for this database.",
+    ),
+)
+"""What libpq and the server say before there is a session; no code comes with it.
+
+Of a server that speaks another language nothing is recognised: it is waited for, and then shown as it is.
+"""
+
+_PASSES = re.compile(
+    r"the database system is|[Cc]onnection refused|timeout expired|too many (clients|connections)|reserved"
+)
+
+
+def of_connecting(error: psycopg.Error) -> DatabaseUnfit | None:
+    """What keeps a connection from being made, where waiting does not help with any of the hosts."""
+    said = str(error)
+    if _PASSES.search(said):
+        return None
+    found = next((each for each in _REFUSALS if each.mark.search(said)), None)
+    return None if found is None else found.kind(f"{found.what}: {reason(error)}.\n{found.way_out}")
+
+
+def reason(error: BaseException) -> str:
+    """An error in one line; of a failed connection, what the server or the system said."""
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line.rpartition("FATAL:  ")[2].removeprefix("connection failed: ").strip().rstrip(".")

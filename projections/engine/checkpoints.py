@@ -1,0 +1,148 @@
+"""How far each projection has followed the ledger: checkpoints, stops and skips; the one place of their two tables."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, LiteralString, NamedTuple
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.store import seals
+
+INLINE = "current"
+"""The projection that is written with the events: it has no checkpoint, since it is never behind."""
+
+# Built on events of which the ledger no longer has the seal.
+_IS_ASTRAY: LiteralString = (
+    f"p.anchor IS NOT NULL AND p.anchor IS DISTINCT FROM ({seals.UPTO.format('p.anchor_position')})"
+)
+
+# Head and checkpoints of one moment, so that a lag is never below zero.
+READ: LiteralString = f"""
+SELECT name, position, stopped_position, stopped_reason, updated_at,
+       (SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)), {_IS_ASTRAY}
+  FROM projections AS p ORDER BY name
+"""  # noqa: S608  (of constants)
+
+# Of one projection, named in the query.
+POSITION_OF: LiteralString = "coalesce((SELECT position FROM projections WHERE name = '{}'), 0)"
+
+_PLACE: LiteralString = f"""
+SELECT position, stopped_position,
+       (SELECT array_agg(position) FROM projection_skips AS s WHERE s.name = p.name AND s.position > p.position),
+       {_IS_ASTRAY}
+  FROM projections AS p WHERE name = %s FOR UPDATE OF p{{}}
+"""  # noqa: S608  (of constants)
+_LEAD = _PLACE.format(" SKIP LOCKED")
+_HOLD = _PLACE.format("")
+
+# With the seal of what it was built on.
+_MOVE: LiteralString = f"""
+UPDATE projections
+   SET position = %(position)s, stopped_position = %(stopped)s, stopped_reason = %(reason)s,
+       updated_at = clock_timestamp(), anchor_position = %(position)s, anchor = ({seals.UPTO.format("%(position)s")})
+ WHERE name = %(name)s
+"""  # noqa: S608  (of constants)
+
+_RESUME = "UPDATE projections SET stopped_position = NULL, stopped_reason = NULL WHERE name = %s"
+
+_SKIP = """
+INSERT INTO projection_skips (name, position, reason) SELECT name, stopped_position, stopped_reason
+  FROM projections WHERE name = %s
+"""
+
+_SKIPS = "SELECT position FROM projection_skips WHERE name = %s"
+_UNSKIP = "DELETE FROM projection_skips WHERE name = %s AND position = ANY(%s)"
+
+
+class Place(NamedTuple):
+    """Where a projection stands, its row locked."""
+
+    position: int
+    stopped_position: int | None
+    skips: frozenset[int]
+    """Later events that an operator told it to leave out."""
+    is_astray: bool = False
+    """It was built on events that are no longer in the ledger, so it is to be rebuilt."""
+
+
+class Checkpoint(NamedTuple):
+    """How far a projection has come, for whoever watches."""
+
+    name: str
+    position: int
+    stopped_position: int | None
+    stopped_reason: str | None
+    updated_at: datetime | None
+    head: int
+    is_astray: bool = False
+    """It was built on events that are no longer in the ledger."""
+    inline: bool = False
+    """Written with the events themselves."""
+
+    @property
+    def lag(self) -> int:
+        """How many positions it has still to go. Where events were removed it has gone further than the ledger does."""
+        return max(0, self.head - self.position)
+
+    @property
+    def state(self) -> str:
+        """`following`, `stopped`, `astray` or `inline`."""
+        if self.is_astray:
+            return "astray"
+        if self.stopped_position is not None:
+            return "stopped"
+        return "inline" if self.inline else "following"
+
+
+def from_rows(rows: Sequence[TupleRow]) -> list[Checkpoint]:
+    """The checkpoints in the rows of `READ`, after that of the projection that is never behind."""
+    found = [Checkpoint(*row) for row in rows]
+    head = max((each.head for each in found), default=0)
+    return [Checkpoint(INLINE, head, None, None, None, head, inline=True), *found]
+
+
+def read(connection: Connection[TupleRow]) -> list[Checkpoint]:
+    """Every projection's checkpoint, of one moment."""
+    return from_rows(connection.execute(READ).fetchall())
+
+
+def lead(cursor: Cursor[Any], name: str) -> Place | None:
+    """Lead a projection until the transaction ends; None where another process does."""
+    return _place(cursor, _LEAD, name)
+
+
+def hold(cursor: Cursor[Any], name: str) -> Place | None:
+    """The same, waiting for whoever leads it; None where there is no such projection."""
+    return _place(cursor, _HOLD, name)
+
+
+def _place(cursor: Cursor[Any], query: LiteralString, name: str) -> Place | None:
+    row = cursor.execute(query, (name,)).fetchone()
+    return None if row is None else Place(row[0], row[1], frozenset(row[2] or ()), row[3])
+
+
+def move(cursor: Cursor[Any], name: str, position: int) -> None:
+    """What stands in the projection's tables is as of that position."""
+    cursor.execute(_MOVE, {"name": name, "position": position, "stopped": None, "reason": None})
+
+
+def stop(cursor: Cursor[Any], name: str, position: int, stopped_position: int, reason: str) -> None:
+    """It has come to `position`, and cannot take the event at `stopped_position`."""
+    cursor.execute(_MOVE, {"name": name, "position": position, "stopped": stopped_position, "reason": reason})
+
+
+def skip(cursor: Cursor[Any], name: str) -> None:
+    """Leave out the event at which the projection is stopped, on record, and go on."""
+    cursor.execute(_SKIP, (name,))
+    cursor.execute(_RESUME, (name,))
+
+
+def skips(cursor: Cursor[Any], name: str) -> frozenset[int]:
+    """The events that an operator told the projection to leave out."""
+    return frozenset(position for (position,) in cursor.execute(_SKIPS, (name,)).fetchall())
+
+
+def unskip(cursor: Cursor[Any], name: str, positions: Sequence[int]) -> None:
+    """These events have been taken after all."""
+    cursor.execute(_UNSKIP, (name, list(positions)))

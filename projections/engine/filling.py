@@ -1,0 +1,124 @@
+"""Filling a projection's new tables by its own handler: stream by stream at first, then as the ledger goes on."""
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any, LiteralString, NamedTuple
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.errors import LedgerError
+from ledger.store import session
+from ledger.store.ledger import translated
+from ledger.store.mapper import EventMapper
+from projections.engine import checkpoints, switch
+from projections.engine.by_stream import STREAM_BY_STREAM, Part, opened
+from projections.engine.feed import ROWS_OF_KINDS, Feed, Poison, Row, Stretch
+from projections.engine.projection import Projection
+from projections.engine.projector import apply
+from projections.engine.shares import Told
+from projections.models.registry import FOLLOWING
+
+BATCH_EVENTS = 20_000
+
+_PART_TEMPLATE: LiteralString = "{} AND {}"
+_PART = _PART_TEMPLATE.format(ROWS_OF_KINDS, STREAM_BY_STREAM)
+
+APPLICATION = "presence-ledger rebuild"
+
+
+class RebuildFailed(LedgerError):
+    """The ledger holds an event that the projection cannot take; the live one is as it was."""
+
+
+class Share(NamedTuple):
+    """What one process does for a projection that is registered."""
+
+    database_url: str
+    name: str
+    parts: Sequence[Part]
+    batch_events: int
+
+
+def fill_share(share: Share, told: Told) -> set[int]:
+    """Fill the new tables with a share; returns the skipped events that it had to leave out, too."""
+    with (
+        translated(),
+        session.connect(share.database_url, application_name=APPLICATION) as connection,
+    ):
+        connection.execute("SET synchronous_commit = off")
+        filling = Filling(connection, FOLLOWING[share.name], share.batch_events)
+        filling.fill_parts(share.database_url, share.parts, told)
+    return filling.left_out
+
+
+class Filling:
+    """How far new tables are filled over one connection. `position` is that of the last event."""
+
+    def __init__(
+        self, connection: Connection[TupleRow], projection: Projection, batch_events: int = BATCH_EVENTS
+    ) -> None:
+        self._mapper = EventMapper()
+        self.position = 0
+        self.skips = checkpoints.skips(connection.cursor(), projection.name)
+        self.left_out: set[int] = set()
+        self.batch_events = batch_events
+        self._connection = connection
+        self._projection = projection
+        self._kinds = self._mapper.stored_kinds(projection.kinds)
+        self._feed = Feed(self._mapper, self._kinds)
+
+    def fill_parts(self, database_url: str, parts: Sequence[Part], told: Told) -> None:
+        """Begin with these, read over a connection of their own, and written a transaction a batch.
+
+        Were they written in the transaction that reads, each batch would be another level of it, which makes everybody
+        slower who sees its rows. Raises RebuildFailed.
+        """
+        kinds = sorted(self._kinds), sorted(self._mapper.known_kinds)
+        with session.connect(database_url, application_name=APPLICATION, autocommit=False) as reading:
+            for part in parts:
+                with reading.transaction(), opened(reading, _PART, kinds, part) as events:
+                    while rows := events.fetchmany(self.batch_events):
+                        with self._connection.transaction():
+                            self._write(Stretch(0, part.up_to, True, [Row(*row) for row in rows], self._mapper))
+                            told(len(rows))
+
+    def fill(self) -> None:
+        """Go on to where the ledger is now, a transaction a batch. Raises RebuildFailed."""
+        more = True
+        while more:
+            with self._connection.transaction():
+                more = self.batch(self._connection.cursor(binary=True))
+
+    def batch(self, cursor: Cursor[Any]) -> bool:
+        """One stretch of the ledger; whether there is more."""
+        stretch = self._feed.after(cursor, self.position, self.batch_events)
+        self._write(stretch)
+        self.position = stretch.last
+        return stretch.more
+
+    def _write(self, stretch: Stretch) -> None:
+        cursor = self._connection.cursor(binary=True)
+        with switch.named_first(cursor):
+            self._take(cursor, stretch)
+
+    def _take(self, cursor: Cursor[Any], stretch: Stretch) -> None:
+        """What an operator had the live one leave out is tried again: this version may know better."""
+        taken = set[int]()
+        while True:
+            events, unreadable = stretch.followed(self._kinds, self.left_out | taken)
+            found = apply(self._connection, cursor, self._projection, events) or unreadable
+            if found is None:
+                return
+            if found.position not in self.skips:
+                raise RebuildFailed(self._explain(found))
+            self.left_out.add(found.position)
+            taken.update(takewhile(found.position.__ne__, [event.position for event in events]))
+
+    def _explain(self, found: Poison) -> str:
+        name = self._projection.name
+        return (
+            f"'{name}' cannot take the event at position {found.position}: {found.reason}; the live one is as it was.\n"
+            f"Upgrade, or leave the event out with `presence-ledger projections --skip {name} {found.position}` "
+            "where the live one is stopped there too."
+        )

@@ -1,0 +1,240 @@
+"""Rebuilding: a projection made anew from the ledger beside the live one, then put in its place in one transaction."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.errors import LedgerError
+from ledger.store import session
+from ledger.store.ledger import translated
+from ledger.store.mapper import USER_KINDS
+from projections.engine import by_stream, checkpoints, switch
+from projections.engine.filling import APPLICATION, BATCH_EVENTS, Filling, Share, fill_share
+from projections.engine.lock_holders import LockHolder, long_held
+from projections.engine.projection import Projection
+from projections.engine.shares import together
+
+LOCK = 0x70726573_72656275
+"""Held by whoever rebuilds: "pres", "rebu" in ASCII."""
+
+SWITCH_SECONDS = 0.5
+"""Reads wait for the switch so long at most; where one that had begun before takes longer, it is not tried yet."""
+PAUSE_SECONDS = 1.0
+"""Before the next try; each pause is twice the one before …"""
+MAX_BACKOFF_SECONDS = 15.0
+"""… up to this."""
+PATIENCE_SECONDS = 3600.0
+"""A dump of a large ledger, which waiting does not disturb, may take so long."""
+
+_TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
+
+_HOLDER = """
+SELECT a.application_name, a.backend_start
+  FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+_HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)"
+
+Progress = Callable[[int, int], None]
+"""Told how far it is: the position, and the head."""
+
+Waiting = Callable[[str], None]
+"""Told what the switch waits for, each time that this is another."""
+
+
+class RebuildRefused(LedgerError):
+    """Another rebuild is under way, or this one may not make its tables."""
+
+
+@contextmanager
+def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
+    """A connection that rebuilds this projection; no other does meanwhile, and what one had left is gone.
+
+    Raises RebuildRefused, StoreUnavailable.
+    """
+    with (
+        translated(),
+        session.connect(database_url, application_name=f"{APPLICATION} {name}") as connection,
+    ):
+        if not _lock(connection):
+            raise RebuildRefused(_who_rebuilds(connection))
+        try:
+            # What a crash would lose is made anew anyway; the switch and what it replaces go together.
+            connection.execute("SET synchronous_commit = off")
+            with connection.transaction():
+                switch.clear(connection.cursor())
+            with _rare_collections():
+                yield connection
+        except psycopg.errors.UndefinedTable as error:
+            raise RebuildRefused(
+                "the database has no tables of presence ledger yet.\nRun `presence-ledger migrate` first."
+            ) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise RebuildRefused(
+                f"PostgreSQL refuses it: {error.diag.message_primary}.\n"
+                "A rebuild makes a schema of its own: grant the role of database_url CREATE on the database."
+            ) from error
+        finally:
+            if not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+                with connection.transaction():
+                    switch.clear(connection.cursor())
+                # PostgreSQL notices the end of the connection later than the next rebuild may begin.
+                connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Events hold no cycles, and a collection walks a whole batch of them for nothing."""
+    threshold = gc.get_threshold()
+    gc.set_threshold(1_000_000, *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
+
+
+def clear_remains(connection: Connection[TupleRow]) -> None:
+    """Remove what a rebuild left that was killed, unless one is under way."""
+    with connection.transaction():
+        row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
+        if row is not None and row[0]:
+            switch.clear(connection.cursor())
+
+
+def _lock(connection: Connection[TupleRow]) -> bool:
+    row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _who_rebuilds(connection: Connection[TupleRow]) -> str:
+    row = connection.execute(_HOLDER, (LOCK,)).fetchone()
+    what = "" if row is None else f" ({row[0].removeprefix(APPLICATION).strip()}, since {row[1]:%Y-%m-%d %H:%M:%S%z})"
+    return f"another rebuild is under way{what}.\nWait for its end, or stop it; nothing has been changed."
+
+
+def be_quick(cursor: Cursor[Any]) -> None:
+    """For the rest of the transaction, rather give up than wait for a lock."""
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{SWITCH_SECONDS * 1000:.0f}ms",))
+
+
+def head(connection: Connection[TupleRow]) -> int:
+    """The ledger's last position, 0 while it is empty."""
+    row = connection.execute(_HEAD).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def untold(_: str) -> None:
+    """Where nobody wants to know what is waited for."""
+
+
+def until_switched(
+    connection: Connection[TupleRow],
+    tables: Sequence[str],
+    attempt: Callable[[], int],
+    catch_up: Callable[[], None],
+    waiting: Waiting,
+) -> int:
+    """Switch as soon as nobody holds the live tables for long. Raises RebuildRefused.
+
+    An attempt waits for their locks, and others wait for it: so none is made while it can be seen to be in vain.
+    """
+    give_up_at, pause = time.monotonic() + PATIENCE_SECONDS, PAUSE_SECONDS
+    told: list[LockHolder] = []
+    while True:
+        holders = long_held(connection, tables, SWITCH_SECONDS)
+        if not holders:
+            try:
+                return attempt()
+            except psycopg.errors.LockNotAvailable:
+                # Somebody came in between: the next look finds him, if he stays.
+                pass
+        elif holders != told:
+            told = holders
+            waiting(_named(holders))
+        if time.monotonic() + pause > give_up_at:
+            raise RebuildRefused(
+                "somebody reads the live tables without an end, so they cannot be replaced; they are as they were.\n"
+                f"End the session ({_named(told) or 'find it in pg_stat_activity'}), and rebuild again."
+            )
+        time.sleep(pause)
+        pause = min(2 * pause, MAX_BACKOFF_SECONDS)
+        catch_up()
+
+
+def _named(holders: Sequence[LockHolder]) -> str:
+    return ", ".join(map(str, holders))
+
+
+class Rebuild:
+    """One projection that follows the ledger, made anew over a connection of `alone`."""
+
+    def __init__(
+        self,
+        connection: Connection[TupleRow],
+        database_url: str,
+        projection: Projection,
+        batch_events: int = BATCH_EVENTS,
+    ) -> None:
+        self._connection = connection
+        self._database_url = database_url
+        self._projection = projection
+        self._filling = Filling(connection, projection, batch_events)
+
+    def run(self, progress: Progress, waiting: Waiting = untold) -> int:
+        """Build it, catch up, and switch; returns the position that it has come to. Raises RebuildFailed."""
+        self.build(progress)
+        tables = self._projection.tables
+        with self._connection.transaction():
+            switch.analyze(self._connection.cursor(), tables)
+        return until_switched(self._connection, tables, self._switch, self._filling.fill, waiting)
+
+    def build(self, progress: Progress, up_to: int | None = None) -> None:
+        """Fill new tables beside the live ones, as far as the ledger goes now, or up to a position."""
+        with self._connection.transaction():
+            switch.begin(self._connection.cursor(), self._projection.tables)
+        goal = head(self._connection) if up_to is None else up_to
+        filling, done = self._filling, 0
+
+        def told(events: int) -> None:
+            nonlocal done
+            done += events
+            progress(min(done, goal), goal)
+
+        # Streams depend on each other in no projection; those of sources are few.
+        divided = by_stream.divided(goal) if self._projection.kinds & USER_KINDS else [[by_stream.Part(0, 1, goal)]]
+        if len(divided) > 1:
+            name, batch = self._projection.name, filling.batch_events
+            shares = [Share(self._database_url, name, parts, batch) for parts in divided]
+            filling.left_out.update(*together(fill_share, shares, told))
+        else:
+            filling.fill_parts(self._database_url, divided[0], told)
+        filling.position = goal
+        progress(goal, goal)
+
+    def _switch(self) -> int:
+        """The last events and the switch, in one transaction that the projector waits for."""
+        before, filling = self._filling.position, self._filling
+        name = self._projection.name
+        try:
+            with self._connection.transaction():
+                cursor = self._connection.cursor(binary=True)
+                be_quick(cursor)
+                checkpoints.hold(cursor, name)
+                while filling.batch(cursor):
+                    pass
+                switch.switch(cursor, self._projection.tables)
+                checkpoints.move(cursor, name, filling.position)
+                checkpoints.unskip(cursor, name, sorted(filling.skips - filling.left_out))
+        except psycopg.errors.LockNotAvailable:
+            filling.position = before
+            raise
+        return filling.position

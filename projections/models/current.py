@@ -1,0 +1,167 @@
+"""The inline projection `current`: each user's presence as of his last event, and the one place that knows its table.
+
+It is written in the transaction that appends the events, so a reader sees his own writes; and it serves as the snapshot
+of the aggregate, so that judging a thousand users costs one SELECT.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, LiteralString, NamedTuple
+
+import msgspec
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.domain.crowd import encode_crowd
+from ledger.domain.observation import Instant
+from ledger.domain.presence import Device, Presence
+from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, texts
+from projections.models.shown import plain_body
+
+_STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
+
+_IN_GRACE = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
+
+# Walks the primary key, and looks at each row's devices on the way.
+_AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDER BY uid LIMIT %s"
+
+_ALL_AFTER = "SELECT state FROM current WHERE uid > %s ORDER BY uid LIMIT %s"
+
+# One snapshot for the place, which is a row of its own, and for the users.
+_READ: LiteralString = """
+SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0),
+       coalesce((SELECT max(rules_position) FROM source_states), 0), NULL, NULL, NULL, NULL, NULL
+  FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
+ UNION ALL
+SELECT NULL, NULL, NULL, c.uid, {}, c.version, {} FROM current AS c WHERE c.uid = ANY(%(uids)b)
+"""
+_LAST_LOOK: LiteralString = "(SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)"
+_IS_DERIVED: LiteralString = "c.devices LIKE ANY(%(derived)b)"
+_BOTH: LiteralString = f"{_IS_DERIVED}, CASE WHEN {_IS_DERIVED} THEN c.state ELSE c.body END"
+
+
+class Reading(NamedTuple):
+    """A query for users' states or bodies. `looks.LAST_VERIFIED` can find the last looks beside it, in half the time.
+
+    Rows: the head, when it was recorded, the position of the rules, in a row of their own; of users the uid, whether
+    it is the state, that or the body, the version, and, in `looked`, the last look that agreed.
+    """
+
+    looked: LiteralString
+    alone: LiteralString
+
+
+BODIES = Reading(_READ.format("false, c.body", _LAST_LOOK), _READ.format("false, c.body", "NULL::bigint"))
+STATES = Reading(_READ.format("true, c.state", _LAST_LOOK), _READ.format("true, c.state", "NULL::bigint"))
+BOTH = Reading(_READ.format(_BOTH, _LAST_LOOK), _READ.format(_BOTH, "NULL::bigint"))
+"""Of users of the sources in `derived` the states, of others the bodies."""
+
+_INSERT: LiteralString = """
+INSERT INTO current AS c (uid, version, status, since, devices, state, body)
+SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
+"""
+
+_REPLACE: LiteralString = """
+    ON CONFLICT (uid) DO UPDATE
+   SET version = excluded.version, status = excluded.status, since = excluded.since,
+       devices = excluded.devices, state = excluded.state, body = excluded.body
+"""
+
+ROWS_A_STATEMENT = 20_000
+
+_encode = msgspec.msgpack.Encoder(enc_hook=encode_crowd).encode
+_decode = msgspec.msgpack.Decoder(Presence).decode
+
+
+class CurrentRows(NamedTuple):
+    """Rows of `current` as the packed columns of one statement."""
+
+    uids: TextArray
+    versions: BigintArray
+    statuses: TextArray
+    sinces: BigintArray
+    devices: TextArray
+    states: ByteaArray
+    bodies: ByteaArray
+
+
+def decode_state(state: bytes) -> Presence:
+    """The presence in a row's `state`."""
+    return _decode(state)
+
+
+def encode_state(presence: Presence) -> bytes:
+    """What a row's `state` holds of a presence."""
+    return _encode(presence)
+
+
+def can_be_stored(uid: str) -> bool:
+    """Whether any user can have this uid: PostgreSQL's text holds neither NUL nor lone surrogates."""
+    return "\0" not in uid and (uid.isascii() or not any("\ud800" <= c <= "\udfff" for c in uid))
+
+
+def to_rows(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
+    """The rows of presences, in parts that one statement takes. A presence here has at least one event."""
+    waiting = iter(presences)
+    while part := list(islice(waiting, ROWS_A_STATEMENT)):
+        yield CurrentRows(
+            texts([presence.uid for presence in part]),
+            bigints([presence.version for presence in part]),
+            texts([presence.status for presence in part]),
+            bigints([0 if presence.flip is None else presence.flip.since for presence in part]),
+            texts([device_tokens(presence) for presence in part]),
+            byteas([_encode(presence) for presence in part]),
+            byteas([plain_body(presence) for presence in part]),
+        )
+
+
+def device_tokens(presence: Presence) -> str:
+    """What lists and counts look for: ` source/flag/on/node source/flag/off/ `, a token for each device."""
+    return f" {' '.join([_token(device) for device in presence.devices])} "
+
+
+def like_tokens(sources: Iterable[str]) -> TextArray:
+    """What `device_tokens` is LIKE of whoever has a device in one of these sources, or none that could tell."""
+    # A name's underscore is like any character: whoever is derived without need is shown the same.
+    return texts(["  ", *[f"% {source}/%" for source in sources]])
+
+
+def _token(device: Device) -> str:
+    flag = "" if device.device_flag is None else device.device_flag
+    if device.sessions:
+        return f"{device.source}/{flag}/on/{device.sessions[-1].node}"
+    return f"{device.source}/{flag}/off/"
+
+
+def write(cursor: Cursor[Any], parts: Sequence[CurrentRows]) -> None:
+    """Write rows within the append's transaction."""
+    for rows in parts:
+        cursor.execute(_INSERT + _REPLACE, rows)
+
+
+def insert(cursor: Cursor[Any], parts: Iterable[CurrentRows]) -> None:
+    """Write rows of users who have none yet."""
+    for rows in parts:
+        cursor.execute(_INSERT, rows)
+
+
+def load(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, Presence]:
+    """The presences of those users who have one."""
+    rows = connection.cursor(binary=True).execute(_STATES, (texts(uids),)).fetchall()
+    return {uid: _decode(state) for uid, state in rows}
+
+
+def in_grace(connection: Connection[TupleRow], since: Instant) -> list[Presence]:
+    """Those who went offline after an instant, so that a grace period may not show it yet."""
+    return [_decode(state) for (state,) in connection.cursor(binary=True).execute(_IN_GRACE, (since,))]
+
+
+def of_sources_after(connection: Connection[TupleRow], names: Iterable[str], uid: str, limit: int) -> list[Presence]:
+    """A page of the users who have, or may have, a device in one of these sources, by uid."""
+    rows = connection.cursor(binary=True).execute(_AFTER, (uid, like_tokens(names), limit)).fetchall()
+    return [_decode(state) for (state,) in rows]
+
+
+def all_after(connection: Connection[TupleRow], uid: str, limit: int) -> list[Presence]:
+    """A page of everybody, by uid."""
+    return [_decode(state) for (state,) in connection.cursor(binary=True).execute(_ALL_AFTER, (uid, limit))]

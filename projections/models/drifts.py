@@ -1,0 +1,224 @@
+"""The projection `drift`: each difference between presence and polls, from its first look to its end; its table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, LiteralString, NamedTuple
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.domain.instants import optional
+from ledger.domain.observation import Instant
+from ledger.domain.reconciliation_events import UNFINISHED, Finding, PollObserved
+from ledger.store.arrays import bigints, texts
+from ledger.store.mapper import SOURCE_PREFIX
+from projections.engine.projection import Followed
+
+# Those that an event may change: not yet over, or told of again.
+_KNOWN = """
+SELECT uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node, last_position
+  FROM drifts
+  JOIN unnest(%b::text[], %b::text[]) AS told (uid, source) USING (uid, source)
+ WHERE state IN ('open', 'held') OR disagreed_at >= %s
+"""
+
+_WRITE = """
+INSERT INTO drifts (uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node,
+                    last_position)
+SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %s::bigint[], %b::bigint[],
+                     %s::bigint[], %s::text[], %b::text[], %b::text[], %b::bigint[])
+    ON CONFLICT (uid, source, disagreed_at) DO UPDATE
+   SET state = excluded.state, ended_at = excluded.ended_at, run = excluded.run, node = excluded.node,
+       attributed_to = excluded.attributed_to, last_position = excluded.last_position
+"""
+
+# Of those that may have been there at an instant, the last ones.
+_TOLD_AT = """
+SELECT position, last_position FROM drifts
+ WHERE uid = %s AND coalesce(agreed_at, disagreed_at) <= %s AND (ended_at IS NULL OR ended_at >= %s)
+ ORDER BY disagreed_at DESC LIMIT 5
+"""
+
+# For the timeline: a user's drifts, each with the last position that it reaches.
+TOLD: LiteralString = """
+SELECT position, CASE WHEN state IN ('open', 'held') THEN 9223372036854775807 ELSE last_position END AS reaches,
+       convert_to(json_build_object(
+           'kind', 'drift', 'position', position, 'last_position', last_position, 'at', instant_text(disagreed_at),
+           'until', instant_text(ended_at), 'source', source, 'node', node, 'drift', kind, 'state', state,
+           'agreed_at', instant_text(agreed_at), 'disagreed_at', instant_text(disagreed_at),
+           'attributed_to', attributed_to, 'run', run)::text, 'UTF8') AS entry
+  FROM drifts WHERE uid = %(uid)s
+"""
+
+_PAGE: LiteralString = """
+SELECT uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node, last_position
+  FROM drifts WHERE (position, uid) > (%s, %s)
+"""
+
+
+class Drift(NamedTuple):
+    """One drift: it began between `agreed_at` and `disagreed_at`, and ended at `ended_at`."""
+
+    uid: str
+    source: str
+    position: int
+    kind: str
+    state: str
+    agreed_at: int | None
+    disagreed_at: int
+    ended_at: int | None
+    attributed_to: str | None
+    run: str
+    node: str
+    last_position: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the API shows it."""
+        return {
+            **self._asdict(),
+            "agreed_at": optional(self.agreed_at),
+            "disagreed_at": optional(self.disagreed_at),
+            "ended_at": optional(self.ended_at),
+        }
+
+
+class DriftFilter(NamedTuple):
+    """What a list is narrowed to; None means any."""
+
+    state: str | None = None
+    kind: str | None = None
+    source: str | None = None
+    node: str | None = None
+    attributed_to: str | None = None
+    uid: str | None = None
+
+
+class Drifts:
+    """Follows the polls that said something new."""
+
+    name = "drift"
+    tables: Sequence[str] = ("drifts",)
+    kinds = frozenset({"poll_observed.v1"})
+
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+        """Note what these polls say of drifts."""
+        polls = [
+            (event.stream.removeprefix(SOURCE_PREFIX), event.position, event.event)
+            for event in events
+            if isinstance(event.event, PollObserved) and event.event.findings
+        ]
+        if polls:
+            drifts = _Known(cursor, polls)
+            for source, position, poll in polls:
+                drifts.take(source, position, poll)
+            drifts.write(cursor)
+
+
+PROJECTION = Drifts()
+
+
+class _Known:
+    """The drifts that some polls may change, and what they make of them."""
+
+    def __init__(self, cursor: Cursor[Any], polls: Sequence[tuple[str, int, PollObserved]]) -> None:
+        self._of_user: dict[tuple[str, str], dict[int, Drift]] = {}
+        self._changed: set[tuple[str, str, int]] = set()
+        told = {(finding.uid, source) for source, _, poll in polls for finding in poll.findings}
+        since = min(finding.disagreed_at for _, _, poll in polls for finding in poll.findings)
+        users = texts([uid for uid, _ in told]), texts([source for _, source in told])
+        for row in cursor.execute(_KNOWN, (*users, since)).fetchall():
+            self._keep(Drift(*row))
+
+    def take(self, source: str, position: int, poll: PollObserved) -> None:
+        """What a poll's event, stored at that position, says."""
+        for finding in poll.findings:
+            # A drift whose doubt an event has made void has no look that ends it: the next drift of the user does.
+            for drift in list(self._of_user.get((finding.uid, source), {}).values()):
+                if drift.state in UNFINISHED and drift.disagreed_at < finding.disagreed_at:
+                    over = drift._replace(state="cleared", ended_at=poll.answered_at, last_position=position)
+                    self._change(over)
+        for finding in poll.findings:
+            self._change(self._after(source, position, poll, finding))
+
+    def write(self, cursor: Cursor[Any]) -> None:
+        """Store those that have changed."""
+        changed = [self._of_user[uid, source][at] for uid, source, at in sorted(self._changed)]
+        columns = list(zip(*changed, strict=True))
+        cursor.execute(_WRITE, [pack(column) for pack, column in zip(_PACKED, columns, strict=True)])
+
+    def _after(self, source: str, position: int, poll: PollObserved, finding: Finding) -> Drift:
+        """The drift of a finding, new or as it was told of before."""
+        ended_at = None if finding.outcome in UNFINISHED else poll.answered_at
+        before = self._of_user.get((finding.uid, source), {}).get(finding.disagreed_at)
+        if before is None:
+            return Drift(
+                finding.uid,
+                source,
+                position,
+                finding.drift,
+                finding.outcome,
+                finding.agreed_at,
+                finding.disagreed_at,
+                ended_at,
+                finding.attributed_to,
+                poll.run,
+                poll.node,
+                position,
+            )
+        return before._replace(
+            state=finding.outcome,
+            ended_at=ended_at,
+            attributed_to=finding.attributed_to or before.attributed_to,
+            run=poll.run,
+            node=poll.node,
+            last_position=position,
+        )
+
+    def _change(self, drift: Drift) -> None:
+        self._keep(drift)
+        self._changed.add((drift.uid, drift.source, drift.disagreed_at))
+
+    def _keep(self, drift: Drift) -> None:
+        self._of_user.setdefault((drift.uid, drift.source), {})[drift.disagreed_at] = drift
+
+
+# Column by column; those that may be NULL go as lists, which the packed arrays cannot hold.
+_PACKED: tuple[Callable[[Any], Any], ...] = (
+    texts,
+    texts,
+    bigints,
+    texts,
+    texts,
+    list,
+    bigints,
+    list,
+    list,
+    texts,
+    texts,
+    bigints,
+)
+
+
+def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int, str], limit: int) -> list[Drift]:
+    """Drifts by the position and user at which they were first told of, after those of `after`."""
+    query, params = _PAGE, list[Any](after)
+    conditions: Mapping[LiteralString, str | None] = {
+        " AND state = %s": wanted.state,
+        " AND kind = %s": wanted.kind,
+        " AND source = %s": wanted.source,
+        " AND node = %s": wanted.node,
+        " AND attributed_to = %s": wanted.attributed_to,
+        " AND uid = %s": wanted.uid,
+    }
+    for condition, value in conditions.items():
+        if value is not None:
+            query += condition
+            params.append(value)
+    params.append(limit)
+    rows: Sequence[tuple[Any, ...]] = connection.execute(query + " ORDER BY position, uid LIMIT %s", params).fetchall()
+    return [Drift(*row) for row in rows]
+
+
+def told_at(connection: Connection[TupleRow], uid: str, at: Instant) -> list[int]:
+    """The positions of the polls that first and last told of the user's drifts which may have been there then."""
+    rows = connection.execute(_TOLD_AT, (uid, at, at)).fetchall()
+    return sorted({position for row in rows for position in row})

@@ -1,0 +1,239 @@
+"""What the timeline tells of an event that changed something: the shapes of its entries, by kind."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from ledger.domain.event_types import UserEvent
+from ledger.domain.events import SessionId, Status, Verdict, WebhookObserved
+from ledger.domain.imported import PresenceImported
+from ledger.domain.instants import optional, to_text
+from ledger.domain.presence import session_ids
+from ledger.domain.reconciliation_events import (
+    Attribution,
+    Corrected,
+    DriftKind,
+    Located,
+    OpenedSession,
+    Swept,
+    Tier,
+    TierSet,
+)
+
+
+class SessionName(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A session of an entry; `node` is null where the source counts its nodes as one."""
+
+    node: str | None
+    device_flag: int | None
+    conn_id: int | None
+    held_by: str | None = None
+
+
+class _Changed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A webhook's item that flipped the status, or changed sessions and not the status."""
+
+    kind: Literal["transition", "sessions"]
+    position: int
+    at: str
+    source: str
+    node: str
+    status_before: Status
+    status_after: Status
+    verdict: Verdict
+    rule: str
+    device_flag: int
+    conn_id: int
+    delivery: str
+    item: int
+    raw: str
+    named: bool = False
+    repeated: bool = False
+    swept: tuple[SessionName, ...] = ()
+    implied: int = 0
+    implied_elsewhere: int = 0
+    withdrawn: int = 0
+    withdrawn_elsewhere: int = 0
+    resumes: str | None = None
+    suspect: str | None = None
+    unbelieved: int = 0
+
+
+class _Correction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a poll changed, with the bounds of the drift."""
+
+    kind: Literal["correction"]
+    position: int
+    at: str
+    source: str
+    node: str
+    status_before: Status
+    status_after: Status
+    rule: str
+    drift: DriftKind | None
+    agreed_at: str | None
+    disagreed_at: str | None
+    asked_at: str
+    looks: int
+    attributed_to: Attribution | None
+    poll: str
+    run: str
+    opened: tuple[SessionName, ...] = ()
+    closed: tuple[SessionName, ...] = ()
+    located: tuple[SessionName, ...] = ()
+    resumes: str | None = None
+
+
+class _Sweep(msgspec.Struct, frozen=True, gc=False):
+    """Sessions that ended with their node, between two instants."""
+
+    kind: Literal["sweep"]
+    position: int
+    at: str
+    source: str
+    node: str
+    status_before: Status
+    status_after: Status
+    rule: Literal["restart", "node_retired"]
+    ended: tuple[SessionName, ...]
+    earliest: str | None
+    latest: str | None
+    evidence: int
+    run: str
+
+
+class _TierChange(msgspec.Struct, frozen=True, gc=False):
+    """How soon the user is looked at, from here on."""
+
+    kind: Literal["tier"]
+    position: int
+    at: str
+    status_before: Status
+    status_after: Status
+    tier: Tier | None
+    by: str
+
+
+class _Beginning(msgspec.Struct, frozen=True, gc=False):
+    """The record begins here: the state that the user had came from another ledger."""
+
+    kind: Literal["imported"]
+    position: int
+    at: str
+    status_before: Status
+    status_after: Status
+    version: int
+    """Of his stream there."""
+    sessions: tuple[SessionName, ...]
+
+
+Told: TypeAlias = _Changed | _Correction | _Sweep | _TierChange | _Beginning
+
+
+def entry_for(position: int, event: UserEvent) -> Told:
+    """What is told of one event."""
+    if isinstance(event, WebhookObserved):
+        return _changed(position, event)
+    told: Told = _TOLD[type(event)](position, event)
+    return told
+
+
+def _changed(position: int, event: WebhookObserved) -> _Changed:
+    # By place, in the order of the fields, for speed.
+    return _Changed(
+        "sessions" if event.status_before == event.status_after else "transition",
+        position,
+        to_text(event.received_at),
+        event.source,
+        event.node,
+        event.status_before,
+        event.status_after,
+        event.verdict,
+        event.rule,
+        event.device_flag,
+        event.conn_id,
+        event.delivery,
+        event.item,
+        event.raw,
+        event.named or event.placed,
+        event.repeated,
+        tuple([_name(session) for session in event.swept]) if event.swept else (),
+        event.implied,
+        event.implied_elsewhere,
+        event.withdrawn,
+        event.withdrawn_elsewhere,
+        optional(event.resumes),
+        event.suspect,
+        event.unbelieved,
+    )
+
+
+def _correction(position: int, event: Corrected) -> _Correction:
+    return _Correction(
+        kind="correction",
+        position=position,
+        at=to_text(event.received_at),
+        source=event.source,
+        node=event.node,
+        status_before=event.status_before,
+        status_after=event.status_after,
+        rule=event.rule,
+        drift=event.drift,
+        agreed_at=optional(event.agreed_at),
+        disagreed_at=optional(event.disagreed_at),
+        asked_at=to_text(event.asked_at),
+        looks=event.looks,
+        attributed_to=event.attributed_to,
+        poll=event.poll,
+        run=event.run,
+        opened=tuple([_name(session) for session in event.opened]),
+        closed=tuple([_name(session) for session in event.closed]),
+        located=tuple([_name(located) for located in event.located]),
+        resumes=optional(event.resumes),
+    )
+
+
+def _sweep(position: int, event: Swept) -> _Sweep:
+    return _Sweep(
+        "sweep",
+        position,
+        to_text(event.received_at),
+        event.source,
+        event.node,
+        event.status_before,
+        event.status_after,
+        event.rule,
+        tuple([_name(session) for session in event.ended]),
+        optional(event.earliest),
+        optional(event.latest),
+        event.evidence,
+        event.run,
+    )
+
+
+def _tier(position: int, event: TierSet) -> _TierChange:
+    at = to_text(event.received_at)
+    return _TierChange("tier", position, at, event.status_before, event.status_after, event.tier, event.by)
+
+
+def _beginning(position: int, event: PresenceImported) -> _Beginning:
+    sessions = [_name(session) for device in event.presence.devices for session in session_ids(device)]
+    at, version = to_text(event.received_at), event.presence.version
+    return _Beginning("imported", position, at, event.status_before, event.status_after, version, tuple(sessions))
+
+
+def _name(session: SessionId | OpenedSession | Located) -> SessionName:
+    if isinstance(session, Located):
+        named = session.session
+        return SessionName(named.scope or None, named.device_flag, named.conn_id, session.held_by)
+    held_by = session.held_by if isinstance(session, OpenedSession) else None
+    return SessionName(session.scope or None, session.device_flag, session.conn_id, held_by)
+
+
+_TOLD: Mapping[type[Any], Any] = {
+    Corrected: _correction,
+    Swept: _sweep,
+    TierSet: _tier,
+    PresenceImported: _beginning,
+}

@@ -1,0 +1,15 @@
+"""The projections that follow the ledger in batches, by name."""
+
+from collections.abc import Mapping
+
+from projections.engine.projection import Projection
+from projections.models import drifts, sessions, snapshots, timeline
+
+_ALL: tuple[Projection, ...] = (
+    drifts.PROJECTION,
+    sessions.PROJECTION,
+    snapshots.PROJECTION,
+    timeline.PROJECTION,
+)
+
+FOLLOWING: Mapping[str, Projection] = {each.name: each for each in _ALL}

@@ -1,0 +1,266 @@
+"""The sessions of users as they come and go: the rows that events make of them, by folding and comparing alone."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+
+from ledger.domain.crowd import Crowd, changes
+from ledger.domain.event_types import UserEvent
+from ledger.domain.evolve import evolve
+from ledger.domain.imported import PresenceImported
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.presence import Device, Presence, Session
+from ledger.domain.sessions import with_more
+from projections.models.session_bounds import Row, beginning, ends
+
+FLAP_SECONDS = 60
+"""A session that begins so soon after another of its device ended may be the same client coming back."""
+
+Place = tuple[str, str, int | None]
+"""Source, scope and device flag of a device."""
+
+
+class User:
+    """The open sessions of one user, and when others of his devices ended lately."""
+
+    __slots__ = ("_by_place", "_ends", "_open", "_presence", "_rows", "_sessions", "_uid")
+
+    def __init__(self, uid: str) -> None:
+        self._uid = uid
+        self._rows: dict[Place, list[Row]] = {}
+        self._sessions: dict[Place, tuple[Session, ...]] = {}
+        self._by_place: dict[Place, dict[int, Row]] = {}
+        """Instead of `_rows` where the device's sessions are a crowd: each by its session's place in that."""
+        self._presence = Presence(uid)
+        self._ends: dict[tuple[str, int | None], list[Instant]] = {}
+        self._open = 0
+
+    def restore(self, row: Row) -> None:
+        """One of the sessions that are open now; they come in the order in which they were opened."""
+        self._rows.setdefault(_place(row), []).append(row)
+        self._open += 1
+
+    def restore_end(self, source: str, device_flag: int | None, at: Instant) -> None:
+        """A session of a device of his that has ended; they come in the order in which they did."""
+        self._ends.setdefault((source, device_flag), []).append(at)
+
+    def take(self, event: UserEvent, position: int) -> list[Row]:
+        """The rows that an event begins, ends or changes."""
+        if self._rows and not self._sessions:
+            self._settle(list(self._rows))
+        self._presence = evolve(self._presence, event, position)
+        touched: list[tuple[Place, tuple[Session, ...]]] = []
+        found = 0
+        for device in self._presence.devices:
+            place = device.source, device.scope, device.device_flag
+            before = self._sessions.get(place)
+            found += before is not None
+            if device.sessions is not (before or ()):
+                touched.append((place, device.sessions))
+        if found < len(self._sessions):
+            there = {(device.source, device.scope, device.device_flag) for device in self._presence.devices}
+            touched += [(place, ()) for place in self._sessions if place not in there]
+        if not touched:
+            return []
+        if len(touched) == 1 and touched[0][0] in self._by_place:
+            found_rows = self._take_of_crowd(*touched[0], event, position)
+            if found_rows is not None:
+                return found_rows
+        for place, _ in touched:
+            if place in self._by_place:
+                self._rows[place] = list(self._by_place.pop(place).values())
+        if len(touched) == 1 and len(touched[0][1]) + len(self._rows.get(touched[0][0], ())) == 1:
+            return self._take_one(*touched[0], event, position)
+        return self._take_all(touched, event, position)
+
+    def _take_one(self, place: Place, sessions: tuple[Session, ...], event: UserEvent, position: int) -> list[Row]:
+        """The usual case, for speed: a device's only session begins or ends."""
+        if sessions:
+            self._sessions[place] = sessions
+            return self._begin([(place, sessions[0])], event, position)
+        del self._sessions[place]
+        gone = self._rows.pop(place)
+        self._end(gone, event, position)
+        return gone
+
+    def _take_of_crowd(
+        self, place: Place, sessions: tuple[Session, ...], event: UserEvent, position: int
+    ) -> list[Row] | None:
+        """What has changed of a device with many sessions, without a look at the others; None: that does not do."""
+        before = self._sessions[place]
+        if not (isinstance(before, Crowd) and isinstance(sessions, Crowd) and before.origin is sessions.origin):
+            return None
+        was, now = changes(before, sessions)
+        gone, new = sorted(was.keys() - now.keys()), sorted(now.keys() - was.keys())
+        rows = self._by_place[place]
+        if gone and new:
+            # One may go on as another, in a place that is not the crowd's.
+            return None
+        changed = [rows[number] for number in sorted(was.keys() & now.keys()) if _update(rows[number], now[number])]
+        ended = [rows.pop(number) for number in gone]
+        self._end(ended, event, position)
+        begun = self._begin([(place, now[number]) for number in new], event, position)
+        self._rows.pop(place, None)
+        rows.update(zip(new, begun, strict=True))
+        self._sessions[place] = sessions
+        self._hold()
+        return changed + ended + begun
+
+    def _take_all(
+        self, touched: Sequence[tuple[Place, tuple[Session, ...]]], event: UserEvent, position: int
+    ) -> list[Row]:
+        changed, gone = list[Row](), list[Row]()
+        new: list[tuple[Place, Session]] = []
+        # The order of his devices tells since when he has been at hand, which is no matter of his sessions.
+        touched = sorted(touched, key=_by_place)
+        for place, sessions in touched:
+            kept, missing, added = _compare(self._rows.get(place, []), self._sessions.get(place, ()), sessions)
+            self._rows[place] = [row for row, _ in kept]
+            changed += [row for row, session in kept if _update(row, session)]
+            gone += missing
+            new += [(place, session) for session in added]
+        if gone and new:
+            changed += list(self._named(gone, new))
+        self._end(gone, event, position)
+        changed += gone
+        changed += self._begin(new, event, position)
+        self._settle([place for place, _ in touched])
+        return changed
+
+    def _named(self, gone: list[Row], new: list[tuple[Place, Session]]) -> Iterator[Row]:
+        """Sessions known from a count or a poll alone that one of the new ones is: they go on under its name."""
+        for place, session in list(new):
+            row = next((row for row in gone if _is_named_by(row, place, session)), None)
+            if row is not None:
+                gone.remove(row)
+                new.remove((place, session))
+                row.source, row.scope, row.device_flag = place
+                row.conn_id, row.node, row.held_by = session.conn_id, session.node, session.held_by
+                row.seen_at = session.seen_at
+                self._rows.setdefault(place, []).append(row)
+                yield row
+
+    def _end(self, gone: Sequence[Row], event: UserEvent, position: int) -> None:
+        self._open -= len(gone)
+        for row, end in zip(gone, ends(gone, event), strict=True):
+            row.ended_at, row.ended_by, row.ended_position = end.at, end.by, position
+            row.ended_after = end.after if end.after is not None and end.after <= end.at else None
+            row.conn_id = end.conn_id
+            insort(self._ends.setdefault((row.source, row.device_flag), []), end.at)
+
+    def _begin(self, new: Sequence[tuple[Place, Session]], event: UserEvent, position: int) -> list[Row]:
+        begun = []
+        for ordinal, (place, session) in enumerate(new):
+            source, scope, device_flag = place
+            by, after = beginning(session, event)
+            self._open += 1
+            row = Row(
+                self._uid,
+                position,
+                ordinal,
+                source,
+                scope,
+                device_flag,
+                session.conn_id,
+                session.node,
+                session.held_by,
+                session.opened_at,
+                after,
+                by,
+                session.seen_at,
+                concurrent=self._open,
+                flaps=0 if isinstance(event, PresenceImported) else self._flaps(place, session.opened_at),
+            )
+            self._rows.setdefault(place, []).append(row)
+            begun.append(row)
+        return begun
+
+    def _flaps(self, place: Place, at: Instant) -> int:
+        ended = self._ends.get((place[0], place[2]), [])
+        return bisect_right(ended, at) - bisect_left(ended, at - FLAP_SECONDS * SECOND)
+
+    def _settle(self, places: Iterable[Place]) -> None:
+        """Let what is evolved next follow from the rows alone, as it would after they were read back."""
+        for place in places:
+            rows = self._rows.get(place, [])
+            if rows:
+                rows.sort(key=_order)
+                self._sessions[place] = with_more(
+                    (), [Session(row.conn_id, row.node, row.opened_at, row.seen_at, row.held_by) for row in rows]
+                )
+                if isinstance(self._sessions[place], Crowd):
+                    self._by_place[place] = dict(enumerate(self._rows.pop(place)))
+            else:
+                self._rows.pop(place, None)
+                self._sessions.pop(place, None)
+        self._hold()
+
+    def _hold(self) -> None:
+        devices = [Device(source, scope, flag, 0, s) for (source, scope, flag), s in self._sessions.items()]
+        self._presence = Presence(self._uid, devices=tuple(devices))
+
+
+def _place(row: Row) -> Place:
+    return row.source, row.scope, row.device_flag
+
+
+def _by_place(touched: tuple[Place, tuple[Session, ...]]) -> tuple[str, str, int]:
+    source, scope, device_flag = touched[0]
+    return source, scope, -1 if device_flag is None else device_flag
+
+
+def _order(row: Row) -> tuple[int, int]:
+    return row.position, row.ordinal
+
+
+def _compare(
+    rows: Sequence[Row], before: Sequence[Session], after: Sequence[Session]
+) -> tuple[list[tuple[Row, Session]], list[Row], list[Session]]:
+    """-> (rows that are still there with their session now, rows that are gone, sessions that are new)"""
+    if not before or not after:
+        return [], list(rows), list(after)
+    same = _paired(before, after, range(len(before)), _itself)
+    found = set(same.values())
+    rest = [number for number in range(len(before)) if number not in found]
+    # Its evidence and its holder may have changed, all else is what it began with.
+    unlike = [number for number in range(len(after)) if number not in same]
+    changed = _paired(before, [after[number] for number in unlike], rest, _beginning_of)
+    same |= {unlike[place]: number for place, number in changed.items()}
+    found = set(same.values())
+    kept = [(rows[same[number]], session) for number, session in enumerate(after) if number in same]
+    missing = [row for number, row in enumerate(rows) if number not in found]
+    return kept, missing, [session for number, session in enumerate(after) if number not in same]
+
+
+def _paired(
+    before: Sequence[Session], after: Sequence[Session], among: Iterable[int], key: Callable[[Session], Hashable]
+) -> dict[int, int]:
+    """The sessions after, by number, that one before is, of those among these numbers: each the first by its key."""
+    waiting: dict[Hashable, deque[int]] = {}
+    for number in among:
+        waiting.setdefault(key(before[number]), deque()).append(number)
+    pairs = ((number, waiting.get(key(session))) for number, session in enumerate(after))
+    return {number: left.popleft() for number, left in pairs if left}
+
+
+def _itself(session: Session) -> Session:
+    return session
+
+
+def _beginning_of(session: Session) -> tuple[int | None, Instant, str]:
+    return session.conn_id, session.opened_at, session.node
+
+
+def _update(row: Row, session: Session) -> bool:
+    """Whether the session's evidence or its holder is new."""
+    if (row.seen_at, row.held_by) == (session.seen_at, session.held_by):
+        return False
+    row.seen_at, row.held_by = session.seen_at, session.held_by
+    return True
+
+
+def _is_named_by(row: Row, place: Place, session: Session) -> bool:
+    """Whether a nameless session that is gone is the one that is new: a connId or a device flag has become known."""
+    if row.conn_id is not None or row.source != place[0]:
+        return False
+    return row.device_flag is None or (row.device_flag == place[2] and session.conn_id is not None)

@@ -1,0 +1,171 @@
+"""The projection `sessions`: each session of a user from its begin to its end; its table, handler and queries."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, LiteralString, NamedTuple, cast
+
+from msgspec.structs import astuple
+from psycopg import AsyncConnection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.domain.event_types import UserEvent
+from ledger.domain.instants import optional, to_text
+from ledger.domain.observation import SECOND
+from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts
+from ledger.store.mapper import USER_KINDS
+from projections.engine import checkpoints
+from projections.engine.projection import Followed
+from projections.models.session_bounds import Row, sureness
+from projections.models.session_rows import FLAP_SECONDS, User
+from projections.models.shown import DEVICE_NAMES
+
+_COLUMNS: LiteralString = """
+uid, position, ordinal, source, scope, device_flag, conn_id, node, held_by, opened_at, opened_after, opened_by, seen_at,
+ended_at, ended_after, ended_by, ended_position, concurrent, flaps
+"""
+
+# One look into the index a user, whatever is known of how many rows he has.
+_OPEN_TEMPLATE: LiteralString = """
+SELECT s.* FROM unnest(%b::text[]) AS asked (uid)
+ CROSS JOIN LATERAL (SELECT {} FROM sessions
+                      WHERE uid = asked.uid AND ended_at IS NULL ORDER BY position, ordinal) AS s
+"""
+_OPEN = _OPEN_TEMPLATE.format(_COLUMNS)
+_ENDS = """
+SELECT s.* FROM unnest(%b::text[]) AS asked (uid)
+ CROSS JOIN LATERAL (SELECT uid, source, device_flag, ended_at FROM sessions
+                      WHERE uid = asked.uid AND ended_at >= %s ORDER BY ended_at) AS s
+"""
+
+_WRITE_TEMPLATE: LiteralString = """
+INSERT INTO sessions ({})
+SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::bigint[],
+                     %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::bigint[],
+                     %b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[])
+    ON CONFLICT (uid, position, ordinal) DO UPDATE
+   SET scope = excluded.scope, device_flag = excluded.device_flag, conn_id = excluded.conn_id, node = excluded.node,
+       held_by = excluded.held_by, seen_at = excluded.seen_at, ended_at = excluded.ended_at,
+       ended_after = excluded.ended_after, ended_by = excluded.ended_by, ended_position = excluded.ended_position
+"""
+_WRITE = _WRITE_TEMPLATE.format(_COLUMNS)
+_PACKED: tuple[Callable[[Any], bytes], ...] = (
+    *(texts, bigints, bigints, texts, texts, optional_bigints, optional_bigints, texts, optional_texts),
+    *(bigints, optional_bigints, texts, bigints),
+    *(optional_bigints, optional_bigints, optional_texts, optional_bigints, bigints, bigints),
+)
+
+_PAGE: LiteralString = """
+SELECT {position}, coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0), s.*
+  FROM (VALUES (true)) AS once
+  LEFT JOIN (SELECT {columns} FROM sessions WHERE uid = %(uid)s{conditions}{order} LIMIT %(limit)s) AS s ON true
+{order}
+"""
+_POSITION = checkpoints.POSITION_OF.format("sessions")
+
+
+class Sessions:
+    """Follows users' events; its state are the open rows of its table."""
+
+    name = "sessions"
+    tables: Sequence[str] = ("sessions",)
+    kinds = USER_KINDS
+
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+        """Write the sessions that these events begin, end or change."""
+        if not events:
+            return
+        users = _users(cursor, events)
+        changed: dict[int, Row] = {}
+        for followed in events:
+            user = users[cast(str, followed.uid)]
+            for row in user.take(cast(UserEvent, followed.event), followed.position):
+                changed[id(row)] = row
+        if changed:
+            columns = zip(*map(astuple, changed.values()), strict=True)
+            cursor.execute(_WRITE, [pack(column) for pack, column in zip(_PACKED, columns, strict=True)])
+
+
+PROJECTION = Sessions()
+
+
+def _users(cursor: Cursor[Any], events: Sequence[Followed]) -> Mapping[str, User]:
+    """The users whom these events are of, each as he was before them."""
+    users = {uid: User(uid) for uid in {cast(str, followed.uid) for followed in events}}
+    asked = texts(list(users))
+    for row in cursor.execute(_OPEN, (asked,), binary=True).fetchall():
+        users[row[0]].restore(Row(*row))
+    of_users = cast(Sequence[UserEvent], [followed.event for followed in events])
+    since = min([event.received_at for event in of_users]) - FLAP_SECONDS * SECOND
+    for uid, source, device_flag, ended_at in cursor.execute(_ENDS, (asked, since), binary=True).fetchall():
+        users[uid].restore_end(source, device_flag, ended_at)
+    return users
+
+
+Place = tuple[int, int]
+"""Of a session: the position of the event that opened it, and its number among those that the event opened."""
+
+
+class Wanted(NamedTuple):
+    """A page: beyond a place, in one direction; narrowed to open or ended sessions, and to a source."""
+
+    after: Place | None
+    limit: int
+    descending: bool = False
+    open: bool | None = None
+    source: str | None = None
+
+
+class Page(NamedTuple):
+    """Sessions in the order in which they were opened; `lag` events were recorded since `position`."""
+
+    rows: list[Row]
+    position: int
+    lag: int
+
+
+async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: Wanted) -> Page:
+    """A page of a user's sessions. A uid that can be stored is asked for."""
+    conditions: LiteralString = ""
+    order: LiteralString = (
+        " ORDER BY position DESC, ordinal DESC" if wanted.descending else " ORDER BY position, ordinal"
+    )
+    params: dict[str, Any] = {"uid": uid, "limit": wanted.limit, "source": wanted.source}
+    if wanted.after is not None:
+        conditions += _BEFORE if wanted.descending else _BEYOND
+        params |= {"position": wanted.after[0], "ordinal": wanted.after[1]}
+    if wanted.open is not None:
+        conditions += " AND ended_at IS NULL" if wanted.open else " AND ended_at IS NOT NULL"
+    if wanted.source is not None:
+        conditions += " AND source = %(source)s"
+    query = _PAGE.format(position=_POSITION, columns=_COLUMNS, conditions=conditions, order=order)
+    rows = await (await connection.cursor(binary=True).execute(query, params)).fetchall()
+    position, head = rows[0][0], rows[0][1]
+    return Page([Row(*row[2:]) for row in rows if row[2] is not None], position, head - position)
+
+
+_BEYOND: LiteralString = " AND (position, ordinal) > (%(position)s, %(ordinal)s)"
+_BEFORE: LiteralString = " AND (position, ordinal) < (%(position)s, %(ordinal)s)"
+
+
+def view(row: Row) -> dict[str, Any]:
+    """A session as the API shows it."""
+    ended = None
+    if row.ended_at is not None and row.ended_by is not None and row.ended_position is not None:
+        ended = _edge(row.ended_at, row.ended_after, row.ended_by, row.ended_position)
+    return {
+        "source": row.source,
+        "device_flag": row.device_flag,
+        "device": DEVICE_NAMES.get(row.device_flag, "custom"),
+        "conn_id": row.conn_id,
+        "told_by": row.node,
+        "held_by": row.held_by,
+        "began": _edge(row.opened_at, row.opened_after, row.opened_by, row.position),
+        "seen_at": to_text(row.seen_at),
+        "ended": ended,
+        "duration_seconds": None if row.ended_at is None else (row.ended_at - row.opened_at) / SECOND,
+        "concurrent": row.concurrent,
+        "flaps": row.flaps,
+    }
+
+
+def _edge(at: int, after: int | None, rule: str, position: int) -> dict[str, Any]:
+    return {"at": to_text(at), "after": optional(after), "sure": sureness(rule), "rule": rule, "position": position}

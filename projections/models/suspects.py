@@ -1,0 +1,113 @@
+"""After the ledger went back: every row of `current` is held against the events, and those that differ are made right.
+
+What lies before the last commit that is known to be there still is right where a user's last event is the row's own;
+whoever has later events is folded anew.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.domain.event_types import UserEvent
+from ledger.domain.evolve import evolve
+from ledger.domain.presence import Presence
+from ledger.store import identity
+from ledger.store.arrays import texts
+from ledger.store.mapper import USER_PREFIX, EventMapper, UnreadableEvent
+from ledger.store.recorder import COMMIT_LOCK
+from projections.models import current
+
+PAGE = 2_000
+FOLDED = 100
+"""Users folded at once, under the commit lock where they turn out to be wrong."""
+
+_PAGE = """
+SELECT c.uid, c.version, c.state, e.version, e.position
+  FROM (SELECT uid, version, state FROM current WHERE uid > %s ORDER BY uid LIMIT %s) AS c
+  LEFT JOIN LATERAL (SELECT version, position FROM events
+                      WHERE stream = 'user:' || c.uid ORDER BY version DESC LIMIT 1) AS e ON true
+ ORDER BY c.uid
+"""
+
+_WITHOUT_ROW = """
+SELECT DISTINCT substr(stream, 6) FROM events
+ WHERE position > %s AND starts_with(stream, 'user:')
+   AND NOT EXISTS (SELECT FROM current WHERE uid = substr(stream, 6))
+"""
+
+_EVENTS = "SELECT stream, position, kind, payload FROM events WHERE stream = ANY(%b) ORDER BY stream, version"
+
+_DELETE = "DELETE FROM current WHERE uid = ANY(%b)"
+
+
+class MadeRight(NamedTuple):
+    """What was found: so many users, of whom so many were shown what no event supports."""
+
+    users: int
+    wrong: int
+
+
+def make_right(connection: Connection[TupleRow], mapper: EventMapper | None = None) -> MadeRight | None:
+    """Hold `current` against the events where the ledger went back; None: it did not since this was done last."""
+    found = identity.read(connection)
+    if found.suspect_after is None:
+        return None
+    mapper, users, wrong = mapper or EventMapper(), 0, 0
+    for number, suspects in _suspects(connection, found.suspect_after):
+        users += number
+        for start in range(0, len(suspects), FOLDED):
+            part = suspects[start : start + FOLDED]
+            if different := _different(connection, mapper, part)[0]:
+                wrong += _write(connection, mapper, different)
+    identity.clear_suspicion(connection, found.epoch, changed=bool(wrong))
+    return MadeRight(users, wrong)
+
+
+def _suspects(connection: Connection[TupleRow], after: int) -> Iterator[tuple[int, list[str]]]:
+    """Page by page, how many users there are and which of them their last event does not vouch for."""
+    missing = [uid for (uid,) in connection.execute(_WITHOUT_ROW, (after,)).fetchall()]
+    if missing:
+        yield 0, missing
+    uid = ""
+    while rows := connection.cursor(binary=True).execute(_PAGE, (uid, PAGE)).fetchall():
+        yield len(rows), [row[0] for row in rows if not _is_vouched_for(row, after)]
+        uid = rows[-1][0]
+
+
+def _is_vouched_for(row: TupleRow, after: int) -> bool:
+    _, version, state, last_version, last_position = row
+    position = current.decode_state(state).position
+    return (version, position) == (last_version, last_position) and position <= after
+
+
+def _different(
+    connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[str]
+) -> tuple[list[str], dict[str, Presence]]:
+    """-> (those whose row is not what their events make of them, what these make of all)"""
+    made: dict[str, Presence] = {}
+    unreadable: set[str] = set()
+    streams = texts([USER_PREFIX + uid for uid in uids])
+    for stream, position, kind, payload in connection.cursor(binary=True).execute(_EVENTS, (streams,)):
+        uid = stream[len(USER_PREFIX) :]
+        try:
+            event = cast(UserEvent, mapper.event_at(position, kind, payload))
+        except UnreadableEvent:
+            # Nothing can be said of him, so nothing is changed.
+            unreadable.add(uid)
+            continue
+        made[uid] = evolve(made.get(uid) or Presence(uid), event, position)
+    there = current.load(connection, uids)
+    return [uid for uid in uids if made.get(uid) != there.get(uid) and uid not in unreadable], made
+
+
+def _write(connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[str]) -> int:
+    """Make users right while nobody can append -> how many still were not."""
+    with connection.transaction():
+        cursor: Any = connection.cursor(binary=True)
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (COMMIT_LOCK,))
+        different, made = _different(connection, mapper, uids)
+        current.write(cursor, list(current.to_rows(made[uid] for uid in different if uid in made)))
+        cursor.execute(_DELETE, (texts([uid for uid in different if uid not in made]),))
+    return len(different)

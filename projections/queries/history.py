@@ -1,0 +1,214 @@
+"""The past: presences and rules as they were at a position, and what is known now of an instant.
+
+Everything is read over one connection; whoever wants it of one moment gives one whose transaction sees one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import LiteralString, NamedTuple, cast
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.domain.as_of import Belief, Later, arrived, believe
+from ledger.domain.event_types import UserEvent
+from ledger.domain.evolve import evolve
+from ledger.domain.instants import to_datetime
+from ledger.domain.observation import Instant
+from ledger.domain.presence import Presence
+from ledger.domain.status import derive
+from ledger.store.arrays import bigints, texts
+from ledger.store.mapper import EventMapper
+from projections.models.current import can_be_stored, decode_state
+from projections.models.shown import Rules, rules_from
+from projections.queries.rule_folds import Hindsight, RuleFolds
+
+PAGE = 50
+"""Events of a user that were recorded after an instant, read at once: of nearly everybody fewer are to be taken."""
+
+TOGETHER = 20_000
+"""Events of those who have filled a page that are read at once, shared out among them."""
+
+UNBOUNDED = 2**62
+
+# In microseconds, exactly.
+_HEAD = """
+SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0)
+  FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
+"""
+
+_POSITION_AT = "SELECT position_at(%s)"
+
+# The snapshot after the position bounds how much of a long stream is looked at.
+_SNAPSHOTS = """
+SELECT asked.uid, earlier.version, earlier.state, later.version
+  FROM unnest(%b::text[]) AS asked (uid)
+  LEFT JOIN LATERAL (SELECT version, state FROM snapshots
+                      WHERE uid = asked.uid AND position <= %s ORDER BY version DESC LIMIT 1) AS earlier ON true
+  LEFT JOIN LATERAL (SELECT version FROM snapshots
+                      WHERE uid = asked.uid AND position > %s ORDER BY version LIMIT 1) AS later ON true
+"""
+
+_EVENTS = """
+SELECT asked.uid, e.position, e.kind, e.payload
+  FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) AS asked (uid, after, upto),
+       LATERAL (SELECT version, position, kind, payload FROM events
+                 WHERE stream = 'user:' || asked.uid AND version > asked.after AND version <= asked.upto
+                   AND position <= %s) AS e
+ ORDER BY asked.uid, e.version
+"""
+
+_LATER: LiteralString = """
+SELECT asked.uid, e.position, e.kind, e.payload
+  FROM unnest(%b::text[], %b::bigint[]) AS asked (uid, after),
+       LATERAL (SELECT version, position, kind, payload FROM events
+                 WHERE stream = 'user:' || asked.uid AND version > asked.after AND position <= %s{}
+                 ORDER BY version LIMIT %s) AS e
+ ORDER BY asked.uid, e.version
+"""
+_NEXT = _LATER.format("")
+_BOUNDED = _LATER.format(" AND kind IN ('corrected.v1', 'swept.v1')")
+
+
+class Head(NamedTuple):
+    """The last position of the ledger, 0 while it is empty, and the instant at which it was recorded."""
+
+    position: int
+    recorded_at: Instant
+
+
+class AsOf(NamedTuple):
+    """What is known of users at an instant, with the rules that it follows from. Whoever is not there is unobserved."""
+
+    beliefs: Mapping[str, Belief]
+    rules: Rules
+
+    def of(self, uid: str, at: Instant) -> Belief:
+        """What is known of a user."""
+        nobody = Presence(uid)
+        return self.beliefs.get(uid) or Belief(nobody, derive(nobody, self.rules.sources, at))
+
+
+def head(connection: Connection[TupleRow]) -> Head:
+    """The ledger's head."""
+    row = connection.execute(_HEAD).fetchone()
+    assert row is not None
+    return Head(*row)
+
+
+def position_at(connection: Connection[TupleRow], at: Instant) -> int:
+    """The last position recorded up to an instant, 0 before the first."""
+    row = connection.execute(_POSITION_AT, (to_datetime(at),)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def as_of(
+    connection: Connection[TupleRow],
+    mapper: EventMapper,
+    uids: Iterable[str],
+    at: Instant,
+    position: int,
+    folds: RuleFolds | None = None,
+) -> AsOf:
+    """What whoever knows the ledger up to a position knows of users at an instant.
+
+    Where nothing had been recorded beyond that position by then, that is what was answered then. Else what was recorded
+    later is taken for what it says of the instant. Raises UnreadableEvent.
+    """
+    asked = sorted({uid for uid in uids if can_be_stored(uid)})
+    base = min(position, position_at(connection, at))
+    rules = rules_at(connection, mapper, base, Hindsight(position, at) if base < position else None, folds)
+    presences = presences_at(connection, mapper, asked, base)
+    beliefs = {uid: Belief(each, derive(each, rules.sources, at)) for uid, each in presences.items()}
+    if base < position:
+        beliefs |= _with_hindsight(connection, mapper, asked, presences, rules, at, base, position)
+    return AsOf(beliefs, rules)
+
+
+def presences_at(
+    connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[str], position: int
+) -> dict[str, Presence]:
+    """The presences, as of a position, of those users who had one by then. Raises UnreadableEvent."""
+    cursor = connection.cursor(binary=True)
+    presences: dict[str, Presence] = {}
+    after, up_to = [], []
+    rows = cursor.execute(_SNAPSHOTS, (texts(uids), position, position)).fetchall()
+    for uid, version, state, bound in rows:
+        after.append(version or 0)
+        up_to.append(bound or UNBOUNDED)
+        if state is not None:
+            presences[uid] = decode_state(state)
+    asked = texts([row[0] for row in rows])
+    for uid, placed, kind, payload in cursor.execute(_EVENTS, (asked, bigints(after), bigints(up_to), position)):
+        event = _user_event(mapper, placed, kind, payload)
+        presences[uid] = evolve(presences.get(uid) or Presence(uid), event, placed)
+    return presences
+
+
+def rules_at(
+    connection: Connection[TupleRow],
+    mapper: EventMapper,
+    position: int,
+    hindsight: Hindsight | None = None,
+    folds: RuleFolds | None = None,
+) -> Rules:
+    """The rules as of a position, or by what is known of it later; `folds`: what was folded of this ledger before."""
+    states = (folds or RuleFolds()).at(connection, mapper, position, hindsight)
+    return rules_from(states.position, states.of)
+
+
+def _with_hindsight(
+    connection: Connection[TupleRow],
+    mapper: EventMapper,
+    uids: Sequence[str],
+    presences: Mapping[str, Presence],
+    rules: Rules,
+    at: Instant,
+    base: int,
+    position: int,
+) -> dict[str, Belief]:
+    """What is known of an instant by whoever knows more than what had been recorded by then."""
+    beliefs = {}
+    known = dict(presences)
+    waiting, page = list(uids), PAGE
+    while waiting:
+        # What had arrived and was only recorded later; of an imported user that may be all of his history.
+        again = []
+        following = _later(connection, mapper, _NEXT, waiting, known, position, page)
+        for uid in waiting:
+            events = following.get(uid, [])
+            number = arrived(events, at)
+            for each in events[:number]:
+                known[uid] = evolve(known.get(uid) or Presence(uid), each.event, each.position)
+            if number == page:
+                again.append(uid)
+        waiting, page = again, max(PAGE, TOGETHER // max(1, len(again)))
+    bounded = _later(connection, mapper, _BOUNDED, uids, known, position, PAGE)
+    for uid in uids:
+        presence = known.get(uid) or Presence(uid)
+        beliefs[uid] = believe(presence, bounded.get(uid, ()), rules.sources, at)
+    return beliefs
+
+
+def _later(
+    connection: Connection[TupleRow],
+    mapper: EventMapper,
+    query: LiteralString,
+    uids: Sequence[str],
+    known: Mapping[str, Presence],
+    position: int,
+    page: int,
+) -> dict[str, list[Later]]:
+    """The next events of users after what is known of them, a page of each at most."""
+    versions = bigints([known[uid].version if uid in known else 0 for uid in uids])
+    found: dict[str, list[Later]] = {}
+    for uid, placed, kind, payload in connection.cursor(binary=True).execute(
+        query, (texts(uids), versions, position, page)
+    ):
+        found.setdefault(uid, []).append(Later(placed, _user_event(mapper, placed, kind, payload)))
+    return found
+
+
+def _user_event(mapper: EventMapper, position: int, kind: str, payload: bytes) -> UserEvent:
+    # Users' streams hold nothing else; to look at each would cost as much as to fold it.
+    return cast(UserEvent, mapper.event_at(position, kind, payload))

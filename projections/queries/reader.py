@@ -1,0 +1,259 @@
+"""Reading presences while the service runs: single reads that wait at the same time share one fresh query."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import LiteralString, NamedTuple
+
+from psycopg import AsyncConnection, Connection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from ledger.domain.observation import Instant
+from ledger.domain.presence import Presence
+from ledger.domain.status import derive
+from ledger.errors import StoreUnavailable
+from ledger.store.arrays import TextArray, texts
+from ledger.store.ledger import translated
+from ledger.working_state import looks, sources
+from projections.engine import switch
+from projections.models import current
+from projections.models.shown import NEVER_SEEN, AnswerPoint, Rules, body, plain_body, rules_from, shown_body, verified
+from projections.queries import listing
+from projections.queries.listing import Filter, Summary
+
+SHARED_UIDS = 200
+"""The most single reads that share a query."""
+
+LARGE_UIDS = 200
+"""So many at once are read by a thread: the event loop would wake for every few kilobytes that arrive."""
+
+LARGE_READS = 2
+"""So many at a time, over a connection each."""
+
+LARGE_WAIT_SECONDS = 10.0
+"""Whoever waits longer for his turn is told so: while PostgreSQL is away, each of those before him fails slowly."""
+
+
+class Read(NamedTuple):
+    """Presences as the API shows them, each without its `as_of`, and what that is."""
+
+    made: AnswerPoint
+    bodies: list[bytes]
+
+
+class Page(NamedTuple):
+    """A page of a list; `last_uid` is where the next one goes on, None at the end."""
+
+    read: Read
+    last_uid: str | None
+
+
+class _Place(NamedTuple):
+    """The ledger's head, when that was recorded, and the position of the rules."""
+
+    head: int
+    recorded_at: Instant
+    rules_position: int
+
+
+class PresenceReader:
+    """Reads of the table `current` from an event loop. Raises StoreUnavailable and SourceUnreadable."""
+
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
+        large: ConnectionPool[Connection[TupleRow]],
+        now: Callable[[], Instant],
+    ) -> None:
+        self._pool = pool
+        self._large = large
+        self._large_reads = asyncio.Semaphore(LARGE_READS)
+        self._now = now
+        self._rules = Rules(-1, {})
+        self._waiting: list[tuple[str, asyncio.Future[tuple[AnswerPoint, bytes]]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    def forget(self) -> None:
+        """The ledger went back: at the position of the rules that are known there may be others."""
+        self._rules = Rules(-1, {})
+
+    async def one(self, uid: str) -> tuple[AnswerPoint, bytes]:
+        """One user's body and what it was made at, in a query shared with whoever asks meanwhile."""
+        future: asyncio.Future[tuple[AnswerPoint, bytes]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((uid, future))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        return await future
+
+    async def many(self, uids: Sequence[str]) -> Read:
+        """The presences of many users in the order asked, all of one snapshot."""
+        made, found = await (self._query_large(uids) if len(uids) >= LARGE_UIDS else self._query(uids))
+        return Read(made, [found.get(uid) or _never_seen(uid) for uid in uids])
+
+    async def page(self, wanted: Filter, after: str | None, limit: int) -> Page:
+        """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
+        async with self._snapshot() as (connection, made):
+            rules = self._rules
+            cutoff = listing.grace_cutoff(rules.sources, made.at)
+            rows = await listing.page(connection, wanted, after, limit, cutoff)
+        bodies = []
+        for _, state, verified_at in rows:
+            presence = current.decode_state(state)
+            shown = derive(presence, rules.sources, made.at)
+            if wanted.status in (None, shown.status):
+                bodies.append(body(presence, shown, rules.sources) + verified(verified_at, presence.version))
+        return Page(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
+
+    async def summary(self) -> Summary:
+        """Users and devices counted over all of `current`, in one snapshot."""
+        async with self._snapshot() as (connection, made):
+            rules = self._rules
+            cutoff = listing.grace_cutoff(rules.sources, made.at)
+            statuses = await listing.statuses(connection, cutoff)
+            for state in await listing.states_in_grace(connection, cutoff):
+                status = derive(current.decode_state(state), rules.sources, made.at).status
+                statuses[status] = statuses.get(status, 0) + 1
+            return Summary(made, statuses, await listing.devices_online(connection))
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], AnswerPoint]]:
+        """A connection in a transaction that sees one moment of the ledger, and which moment that is."""
+        with translated():
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute(_ONE_MOMENT, prepare=False)
+                row = await (await connection.execute(listing.HEAD)).fetchone()
+                assert row is not None
+                head, recorded_at, rules_position = row
+                if rules_position != self._rules.position:
+                    self._rules = await _read_rules(connection)
+                yield connection, self._made(head, recorded_at)
+
+    async def _flush(self) -> None:
+        """Answer what waits, query after query, until nothing does."""
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:SHARED_UIDS], self._waiting[SHARED_UIDS:]
+                await self._answer(batch)
+        finally:
+            self._flushing = None
+
+    async def _answer(self, batch: list[tuple[str, asyncio.Future[tuple[AnswerPoint, bytes]]]]) -> None:
+        try:
+            made, found = await self._query([uid for uid, _ in batch])
+        except Exception as error:  # noqa: BLE001  (each waiting request gets it, and answers with its problem)
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for uid, future in batch:
+            if not future.done():
+                future.set_result((made, found.get(uid) or _never_seen(uid)))
+
+    async def _query(self, uids: Sequence[str]) -> tuple[AnswerPoint, dict[str, bytes]]:
+        """-> (what the answer was made at, body by uid of those who have a presence)"""
+        asked = _asked(uids)
+        with translated():
+            async with self._pool.connection() as connection:
+                cursor = connection.cursor(binary=True)
+                while True:
+                    rules = self._rules
+                    reading, derived = _reading(rules)
+                    rows = await (await cursor.execute(reading.looked, {"uids": asked, "derived": derived})).fetchall()
+                    place = _place(rows)
+                    if place.rules_position == rules.position:
+                        return self._answers(place, rows, rules, None)
+                    # The rules are newer than those that the query was chosen by.
+                    self._rules = await _read_rules(connection)
+
+    async def _query_large(self, uids: Sequence[str]) -> tuple[AnswerPoint, dict[str, bytes]]:
+        """The same, the last looks being found at the same time: they are of no moment."""
+        asked = _asked(uids)
+        with translated():
+            async with self._turn():
+                (place, rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
+        return self._answers(place, rows, rules, looked)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(LARGE_WAIT_SECONDS):
+                await self._large_reads.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable("PostgreSQL does not keep up with questions about many users") from error
+        try:
+            yield
+        finally:
+            self._large_reads.release()
+
+    async def _rows(self, asked: TextArray) -> tuple[_Place, list[TupleRow], Rules]:
+        """-> (the place in the ledger, the users' rows, the rules that they are to be shown by)"""
+        while True:
+            rules = self._rules
+            reading, derived = _reading(rules)
+            rows = await asyncio.to_thread(self._fetch, reading.alone, {"uids": asked, "derived": derived})
+            place = _place(rows)
+            if place.rules_position == rules.position:
+                return place, rows, rules
+            async with self._pool.connection() as connection:
+                self._rules = await _read_rules(connection)
+
+    def _fetch(self, query: LiteralString, params: Mapping[str, TextArray]) -> list[TupleRow]:
+        with self._large.connection() as connection:
+            return connection.cursor(binary=True).execute(query, params).fetchall()
+
+    async def _last_looks(self, asked: TextArray) -> dict[str, Instant]:
+        async with self._pool.connection() as connection:
+            cursor = connection.cursor(binary=True)
+            return dict(await (await cursor.execute(looks.LAST_VERIFIED, (asked,))).fetchall())
+
+    def _answers(
+        self, place: _Place, rows: Sequence[TupleRow], rules: Rules, looked: Mapping[str, Instant] | None
+    ) -> tuple[AnswerPoint, dict[str, bytes]]:
+        made = self._made(place.head, place.recorded_at)
+        bodies = {}
+        for _, _, _, uid, is_state, kept, version, last_look in rows:
+            shown = shown_body(current.decode_state(kept), rules, made.at) if is_state else kept
+            bodies[uid] = shown + verified(last_look if looked is None else looked.get(uid), version)
+        return made, bodies
+
+    def _made(self, head: int, recorded_at: Instant) -> AnswerPoint:
+        return AnswerPoint(max(self._now(), recorded_at), head)
+
+
+def _place(rows: list[TupleRow]) -> _Place:
+    """Take the row of the place from among those of the users: the first one, as PostgreSQL goes about it."""
+    number = next(number for number, row in enumerate(rows) if row[0] is not None)
+    return _Place(*rows.pop(number)[:3])
+
+
+def _never_seen(uid: str) -> bytes:
+    return plain_body(Presence(uid)) + NEVER_SEEN
+
+
+_ONE_MOMENT = switch.ONE_MOMENT.format("current")
+
+_NONE = current.like_tokens(())
+
+
+def _asked(uids: Sequence[str]) -> TextArray:
+    together = "".join(uids)
+    if together.isascii() and "\0" not in together:
+        return texts(uids)
+    return texts([uid for uid in uids if current.can_be_stored(uid)])
+
+
+def _reading(rules: Rules) -> tuple[current.Reading, TextArray]:
+    """-> (the query that these rules need, of whom it is to bring the states): the bodies that are ready save half"""
+    derived = rules.derived
+    if not derived:
+        return current.BODIES, _NONE
+    if len(derived) == len(rules.sources):
+        return current.STATES, _NONE
+    return current.BOTH, current.like_tokens(derived)
+
+
+async def _read_rules(connection: AsyncConnection[TupleRow]) -> Rules:
+    rows = await (await connection.cursor(binary=True).execute(sources.READ_ALL)).fetchall()
+    position = max((rules_position for *_, rules_position in rows), default=0)
+    return rules_from(position, {name: sources.shown_by(name, version, state) for name, version, state, _ in rows})

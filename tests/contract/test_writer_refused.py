@@ -1,0 +1,229 @@
+"""The writer where PostgreSQL answers and takes nothing: every class of error, locks, a database set read-only.
+
+A sender is told in time, nothing hangs, and all is well again as soon as PostgreSQL is.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ledger.errors import StoreUnavailable
+from ledger.ingest import group
+from ledger.simulator.sender import encode
+from ledger.store import recorder
+from ledger.store.ledger import Ledger
+from ledger.store.trial import try_to_write
+from projections.models import current
+from tests.support import pg
+from tests.support.ledgers import (
+    Bounds,
+    Instance,
+    assert_consistent,
+    configure,
+    end_sessions,
+    items_of,
+    lock_held,
+    opened,
+    running,
+    wait_until,
+)
+
+pytestmark = pytest.mark.timeout(120)
+
+WAIT_SECONDS = 0.2
+
+CODES = (
+    "08006", "0A000", "22P05", "23505", "25006", "26000", "2D000", "38000", "3D000", "3F000", "40001", "40P01", "42501",
+    "42P01", "53100", "53200", "54000", "55P03", "57014", "57P01", "58030", "F0000", "P0001", "XX000",
+)  # fmt: skip
+"""One at least of every class that a statement of ours may meet."""
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    with opened(database_url) as found:
+        configure(found)
+        yield found
+
+
+async def refused(post: Callable[[bytes], Awaitable[Any]], body: bytes, match: str = "PostgreSQL|lock") -> None:
+    """It is, and before anybody loses patience."""
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match=match):
+        await post(body)
+    # The bound itself is `wait_seconds`; this one only tells it from a hang.
+    assert time.monotonic() - began < 20
+
+
+async def taken(instance: Instance, body: bytes) -> None:
+    """Post as a sender does: again until it is taken."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            await instance.post(body)
+            return
+        except StoreUnavailable:
+            assert time.monotonic() < deadline
+
+
+def test_every_class_of_error_is_told_in_time_and_passes(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, raised = current.write, [""]
+
+    def writing(cursor: psycopg.Cursor[Any], parts: list[current.CurrentRows]) -> None:
+        write(cursor, parts)
+        if raised[0]:
+            cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{raised[0]}'; END $$".encode())
+
+    monkeypatch.setattr(current, "write", writing)
+
+    async def run() -> None:
+        async with running(ledger, bounds=Bounds(wait_seconds=0.05)) as instance:
+            for number, code in enumerate(CODES, 1):
+                raised[0] = code
+                await refused(instance.post, f'["no-0-1-{number}-1-1"]'.encode())
+                assert instance.intake.trouble is not None, code
+            raised[0] = ""
+            await taken(instance, b'["u-0-1-1-1-1"]')
+            assert instance.intake.trouble is None
+            assert instance.writer.is_alive()
+
+    asyncio.run(run())
+    assert items_of(ledger)[-1] == "u-0-1-1-1-1"
+    assert_consistent(ledger)
+
+
+def test_what_only_one_group_meets_delays_no_other(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = current.write
+
+    def writing(cursor: psycopg.Cursor[Any], parts: list[current.CurrentRows]) -> None:
+        write(cursor, parts)
+        if any(b"poison" in bytes(rows.uids) for rows in parts):
+            cursor.execute("SELECT 1 / 0")
+
+    monkeypatch.setattr(current, "write", writing)
+
+    async def run() -> None:
+        async with running(ledger) as instance:
+            # At once, with all of its thirty seconds left.
+            await refused(instance.post, b'["poison-0-1-1-1-1"]', "PostgreSQL refuses what was to be stored")
+            await instance.post(b'["u-0-1-1-1-1"]')
+            assert instance.intake.trouble is None
+
+    asyncio.run(run())
+    assert items_of(ledger) == ["u-0-1-1-1-1"]
+
+
+@asynccontextmanager
+async def set_read_only(url: str) -> AsyncIterator[None]:
+    """While the database is set so, and everybody has had to connect anew."""
+    name = sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]))
+    with psycopg.connect(pg.with_database(url, "postgres"), autocommit=True) as server:
+        server.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+        try:
+            end_sessions(url, "true")
+            yield
+        finally:
+            server.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
+            end_sessions(url, "true")
+
+
+@pg.on_every_server
+def test_a_database_set_read_only_refuses_in_time_and_is_tried_by_readiness(ledger: Ledger, database_url: str) -> None:
+    async def run() -> None:
+        async with running(ledger, bounds=Bounds(wait_seconds=WAIT_SECONDS)) as instance:
+            await taken(instance, b'["u-0-1-1-1-1"]')
+            async with set_read_only(database_url):
+                for number in range(2, 6):
+                    await refused(instance.post, f'["u-0-1-{number}-1-1"]'.encode())
+                wait_until(lambda: "read-only" in (instance.intake.trouble or ""), "the reason")
+                with pytest.raises(StoreUnavailable, match="read-only"):
+                    try_to_write(ledger)
+            wait_until(lambda: takes_writes(ledger), "a connection after those that were ended")
+            await taken(instance, b'["u-0-1-9-1-1"]')
+
+    asyncio.run(run())
+    assert items_of(ledger)[-1] == "u-0-1-9-1-1"
+    assert_consistent(ledger)
+
+
+def takes_writes(ledger: Ledger) -> bool:
+    try:
+        try_to_write(ledger)
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def test_a_try_to_write_leaves_nothing_and_waits_for_nobody(ledger: Ledger, database_url: str) -> None:
+    before = items_of(ledger), ledger.events_recorder.max_notification_id()
+    try_to_write(ledger)
+    assert (items_of(ledger), ledger.events_recorder.max_notification_id()) == before
+    with opened(database_url, pool_size=1) as other, other.events_recorder.commit():
+        assert not takes_writes(ledger)
+
+
+@pytest.mark.parametrize("table", ["events", "current", "seals"])
+def test_a_table_locked_by_somebody_refuses_in_time(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(recorder, "LOCK_SECONDS", 0.1)
+
+    async def run() -> None:
+        async with running(ledger, bounds=Bounds(wait_seconds=WAIT_SECONDS)) as instance:
+            await taken(instance, b'["u-0-1-1-1-1"]')
+            with psycopg.connect(database_url) as other:
+                other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+                await refused(instance.post, b'["u-0-1-2-1-1"]')
+                await refused(instance.post, b'["v-0-1-3-1-1"]')
+            await taken(instance, b'["u-0-1-4-1-1"]')
+
+    asyncio.run(run())
+    assert items_of(ledger)[-1] == "u-0-1-4-1-1"
+    assert_consistent(ledger)
+
+
+def test_a_commit_that_hangs_is_trouble_before_it_ends(ledger: Ledger, database_url: str) -> None:
+    async def run() -> None:
+        async with running(ledger, bounds=Bounds(wait_seconds=WAIT_SECONDS)) as instance:
+            with lock_held(database_url):
+                await refused(instance.post, b'["u-0-1-1-1-1"]')
+                assert instance.intake.trouble is not None
+                assert not takes_writes(ledger)
+            await taken(instance, b'["v-0-1-2-1-1"]')
+            assert instance.intake.trouble is None
+
+    asyncio.run(run())
+
+
+def test_a_large_delivery_that_is_begun_again_and_again_keeps_nobody_waiting(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "PART_ITEMS", 10)
+    write, calls = current.write, [0]
+
+    def writing(cursor: psycopg.Cursor[Any], parts: list[current.CurrentRows]) -> None:
+        write(cursor, parts)
+        calls[0] += 1
+        if calls[0] % 4 == 0:
+            cursor.execute("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '53100'; END $$")
+
+    monkeypatch.setattr(current, "write", writing)
+    large = [f"u{n}-0-1-{n}-1-1" for n in range(100)]
+
+    async def run() -> None:
+        async with running(ledger, bounds=Bounds(wait_seconds=WAIT_SECONDS, group_items=20)) as instance:
+            posts = [instance.post(encode(large)), instance.post(b'["v-0-1-1-1-1"]', node="n2")]
+            whole, _ = await asyncio.gather(*posts, return_exceptions=True)
+            assert isinstance(whole, StoreUnavailable)
+            monkeypatch.setattr(current, "write", write)
+            await taken(instance, encode(large))
+
+    asyncio.run(run())
+    assert set(large) <= set(items_of(ledger))
+    assert_consistent(ledger)
