@@ -10,26 +10,17 @@ from typing import NamedTuple
 
 import psycopg
 
+from bench._corrections import Corrections
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, median, number, progress
 from bench._service import SEAL_KEY
 from bench._simulated import Reconciling, amounts, new_nodes, nobody_listens, profile_for
 from bench._watching import simulating, wait_until
-from ledger.domain.events import SessionId, WebhookObserved
-from ledger.domain.evolve import evolve
-from ledger.domain.instants import from_datetime
-from ledger.domain.presence import Presence
-from ledger.domain.reconciliation_events import (
-    Corrected,
-    OpenedSession,
-    PollObserved,
-    RunEnded,
-    RunStarted,
-    Swept,
-    TierSet,
-)
+from ledger.domain.event_types import Event
+from ledger.domain.reconciliation_events import RunEnded, RunStarted
 from ledger.simulator.plan import Plan
 from ledger.store.ledger import Ledger
+from ledger.store.mapper import USER_PREFIX
 
 TAKEOVER_SECONDS = 10.0
 WAIT_SECONDS = 12 * TAKEOVER_SECONDS
@@ -61,14 +52,6 @@ class Killed(NamedTuple):
 
     seconds: float
     led_seconds: float
-
-
-class Part(NamedTuple):
-    """What a correction did to one session, by the user and the first look that told of the drift."""
-
-    uid: str
-    disagreed_at: int | None
-    session: OpenedSession | SessionId
 
 
 @dataclass
@@ -182,65 +165,31 @@ def _kill_leaders(
     return killed, leading
 
 
-def _events(ledger: Ledger) -> Iterator[tuple[int, str, int, object]]:
-    """(position, stream, recorded_at, event) of the whole ledger."""
+def _events(ledger: Ledger) -> Iterator[tuple[int, str | None, Event]]:
+    """(position, user, event) of the whole ledger; None in the place of the user of a source's event."""
     after = 0
     while rows := ledger.events_recorder.ledger_rows(after=after, limit=PAGE):
         for row in rows:
-            yield row.position, row.stream, from_datetime(row.recorded_at), ledger.event(row)
+            is_user = row.stream.startswith(USER_PREFIX)
+            yield row.position, row.stream.removeprefix(USER_PREFIX) if is_user else None, ledger.event(row)
         after = rows[-1].position
 
 
 def _read(url: str) -> Record:
-    """Fold the whole ledger, and hold every run and every correction against what stands before it."""
-    ledger, record = Ledger(url, SEAL_KEY, 1), Record()
-    presences: dict[str, Presence] = {}
-    last: dict[str, int] = {}
-    polls: set[str] = set()
-    done: set[Part] = set()
+    """Read the whole ledger, and hold every run and every correction against what stands before it."""
+    ledger, record, corrections = Ledger(url, SEAL_KEY, 1), Record(), Corrections()
     try:
-        for position, stream, recorded_at, event in _events(ledger):
+        for position, uid, event in _events(ledger):
+            record.wrong += corrections.take(position, uid, event)
             if isinstance(event, RunStarted):
                 record.runs[event.run] = event
             elif isinstance(event, RunEnded):
                 record.ended[event.run] += 1
                 record.outcomes[event.outcome] += 1
-            elif isinstance(event, PollObserved):
-                polls.add(event.poll)
-            elif isinstance(event, WebhookObserved | Corrected | Swept | TierSet):
-                before = presences.get(stream) or Presence(stream.partition(":")[2])
-                after = presences[stream] = evolve(before, event, position)
-                if isinstance(event, Corrected):
-                    record.corrections += 1
-                    why = _faults(event, before, after, last.get(stream, 0), polls, done)
-                    record.wrong += [f"{stream} at {position}: {each}" for each in why]
-                last[stream] = recorded_at
     finally:
         ledger.close()
+    record.corrections = corrections.number
     return record
-
-
-def _faults(
-    event: Corrected,
-    before: Presence,
-    after: Presence,
-    last_recorded_at: int,
-    polls: set[str],
-    done: set[Part],
-) -> Iterator[str]:
-    """What is wrong with a correction: it says nothing new, is not the first, is out of date, or proves nothing."""
-    if event.poll not in polls:
-        yield "its poll is not on record"
-    if before.flip is not None and before.devices == after.devices:
-        yield "it changes nothing"
-    if last_recorded_at > event.asked_at:
-        yield "something was recorded of the user after the question"
-    # One drift may be corrected in parts: who is connected at once, who is gone after a second look.
-    sessions: tuple[OpenedSession | SessionId, ...] = (*event.opened, *event.closed)
-    parts = {Part(before.uid, event.disagreed_at, session) for session in sessions}
-    if parts & done:
-        yield "it was made before"
-    done |= parts
 
 
 def _no_run_lost(record: Record, leading: str) -> None:

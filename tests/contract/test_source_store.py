@@ -246,6 +246,18 @@ def test_a_doubt_that_another_instance_ends_meanwhile_is_not_acted_upon(
     assert verdicts(ledger, "alice") == ["opened"]
 
 
+def test_a_correction_that_another_instance_makes_meanwhile_is_made_once(
+    ledger: Ledger, source_store: SourceStore, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    other = SourceStore(ledger, SOURCE, time.now, time.seconds)
+    first_of_all(monkeypatch, source_store, "_append", lambda: look(other, time, {"alice": {0: 2}}, "alice"))
+    look(source_store, time, {"alice": {0: 2}}, "alice")
+    assert verdicts(ledger, "alice") == ["opened", "corrected"]
+    assert told_of(ledger, "alice") == ["corrected"]
+    assert_consistent(ledger)
+
+
 def test_a_lie_about_many_opens_the_breaker_and_holds(ledger: Ledger, source_store: SourceStore, time: Time) -> None:
     uids = [f"u{number}" for number in range(40)]
     post(ledger, *(f"{uid}-0-1-{number}-1-1" for number, uid in enumerate(uids, 1)))

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from bench._corrections import Corrections
 from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
 from ledger.domain.look import JudgedLook
@@ -170,10 +171,12 @@ class Laws:
                 assert boot is None or session.seen_at >= boot[0], f"a session of {uid} outlives its node"
 
     def check_folding(self) -> None:
-        """The recorded events, folded anew, give the states."""
+        """The recorded events, folded anew, give the states; no correction among them was made before."""
         presences: dict[str, Presence] = {}
         source = SourceState(SOURCE)
+        corrections = Corrections()
         for kept in self._ledger.kept:
+            assert not corrections.take(kept.position, kept.uid, kept.event)
             if isinstance(kept.event, UserEvent):
                 assert kept.uid is not None
                 presence = presences.get(kept.uid, Presence(kept.uid))

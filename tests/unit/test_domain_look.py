@@ -157,6 +157,17 @@ def test_another_device_is_opened_at_once_and_the_one_not_found_waits_for_a_seco
     looking.then("corrected", "devices", "online", rule="poll_devices", closed=(session(5),)).left(session(None, 1))
 
 
+def test_each_window_that_is_opened_while_a_second_look_is_to_come_is_opened_once() -> None:
+    looking = given(ONLINE).looks({1: 1})
+    opened = OpenedSession("", 1, None, "n1")
+    first = looking.correction
+    looking.looks({1: 2}, after=3.0)
+    another = {"opened": (opened,), "closed": (session(5),)}
+    looking.then("corrected", "devices", "online", rule="poll_devices", **another)
+    looking.left(session(None, 1), session(None, 1))
+    assert (first.opened, first.disagreed_at) == (looking.correction.opened, looking.correction.disagreed_at)
+
+
 def test_one_window_of_two_is_gone() -> None:
     looking = given(ONLINE, "u-0-1-6-2-2").looks({0: 1}).then("open", "devices", "online")
     looking.looks({0: 1}, after=3.0)
