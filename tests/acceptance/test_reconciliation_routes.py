@@ -150,7 +150,7 @@ def test_drifts_are_found_by_what_they_are(api: Api, node: ImNode) -> None:
     assert uids(kind="ghost") == ghosts
     assert uids(kind="missed", node="n1") == missed
     assert uids(uid="ghost-1") == ["ghost-1"]
-    for nothing in ({"state": "held"}, {"source": "elsewhere"}, {"node": "n2"}, {"uid": "a\0b"}, {"source": "\0"}):
+    for nothing in ({"state": "held"}, {"source": "elsewhere"}, {"node": "n2"}, {"uid": "a\0b"}):
         assert api.get("/v1/drift", **nothing) == {"items": [], "next": None}
     for drift in api.pages("/v1/drift", kind="ghost"):
         events = api.events(drift["uid"])

@@ -269,7 +269,7 @@ STORED: dict[str, tuple[str, Event]] = {
             '"node_profiles":{"n1":"v3"},"nodes":{"n1":{"highest_conn_id":5,"last_webhook_at":1,"down_since":null,'
             '"boot":[1,2],"boot_position":3,"node_id":1001,"swept":true}},"recent":[["n1","ab","d",1]],'
             '"last_webhook_at":1,"dark_since":null,"open_runs":{"r":{"started_at":1,"scope":"manual","node":null,'
-            '"uids":["u"]}},"breaker_until":null,"lost_node_at":null,"retired":{"n2":3},"rules_version":1}'
+            '"uids":["u"]}},"breaker_until":null,"lost_node_at":null,"retired":{"n2":3},"rules_version":1,"clustered_until":null}'
         ),
         SourceImported(
             version=7,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -115,9 +116,12 @@ def test_a_source_that_never_started(ledger: Ledger) -> None:
 
 
 def test_a_configuration_is_appended_only_where_it_is_another(ledger: Ledger) -> None:
+    instances = count()
+
     def announce(policy: Policy) -> int:
         configuration = Configuration(policy, Profile.V3, {"n1": Profile.V3})
-        announce_start(ledger, "i", "1", {SOURCE: configuration}, T)
+        # One instance is announced once, however often it says so.
+        announce_start(ledger, f"i{next(instances)}", "1", {SOURCE: configuration}, T)
         return loaded(ledger).version
 
     assert announce(Policy()) == 2
