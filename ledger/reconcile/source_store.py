@@ -42,7 +42,7 @@ URGENT_SHARE = 0.8
 PresenceOf = Callable[[str], Presence]
 
 
-class Taken(NamedTuple):
+class DueUsers(NamedTuple):
     """Users whose look is due, those with doubts first; `head` is the fence of what is asked from now on."""
 
     head: int
@@ -124,7 +124,7 @@ class SourceStore:
         assert row is not None
         return int(row[0])
 
-    def take_due(self, limit: int, in_flight: set[str], *, in_turn: bool = True, by: Instant | None = None) -> Taken:
+    def take_due(self, limit: int, in_flight: set[str], *, in_turn: bool = True, by: Instant | None = None) -> DueUsers:
         """So many users at most whose look is due and not under way, with enough others beside a second look.
 
         `in_turn` False: those out of turn alone. `by`: when it was due, now by default.
@@ -139,7 +139,7 @@ class SourceStore:
                 doubted |= _without(self._sample(connection), in_flight | doubted.keys())
         slack = round((1 - DUE_SHARE) * self.source.policy.tier_normal_seconds * SECOND)
         overdue = sum(watch.urgent is None and 0 < watch.due_at < now - slack for watch in found.values())
-        return Taken(head, doubted | found, overdue)
+        return DueUsers(head, doubted | found, overdue)
 
     def _sample(self, connection: Any) -> Watches:
         """Online users who are next in turn, so many that a lie of the query API would show, if so many are online."""

@@ -31,7 +31,7 @@ from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
 from ledger.replay.memory_agenda import MemoryAgenda
 from ledger.replay.recorded_answers import RUN, Fences, RecordedProbes, connections_in, rows_in
-from ledger.sources.wukongim.answers import Connections, OnlineRows
+from ledger.sources.wukongim.answers import ConnectionRows, OnlineRows
 from ledger.sources.wukongim.recording import RecordedPoll
 from ledger.store.mapper import Recorded
 
@@ -62,7 +62,7 @@ class RecordedWorld:
         self._breaker = Breaker()
         self._pass_asked_at: Instant | None = None
         self._pass_waits: set[str] = set()
-        self._pass_found: dict[str, Connections] = {}
+        self._pass_found: dict[str, ConnectionRows] = {}
         self._passed_at: Instant | None = None
         self._wants_pass = False
         self._last_sign: Instant | None = None
@@ -237,7 +237,7 @@ class RecordedWorld:
         if self._pass_asked_at is None or poll.node not in self._pass_waits:
             return
         answer = connections_in(poll)
-        if isinstance(answer, Connections):
+        if isinstance(answer, ConnectionRows):
             self._pass_waits.discard(poll.node)
             self._pass_found[poll.node] = answer
             yield from self._sign(poll.at, "poll")

@@ -23,7 +23,7 @@ from ledger.domain.status import derive, next_change_at
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.replay.recorded_world import RecordedWorld
 from ledger.replay.tally import count_verdicts
-from ledger.sources.wukongim.recording import Header, RecordedLine, RecordedPoll, RecordedWebhook
+from ledger.sources.wukongim.recording import RecordedLine, RecordedPoll, RecordedWebhook, RecordingHeader
 from ledger.store.mapper import Recorded
 
 SOURCE = "main"
@@ -76,7 +76,7 @@ class Replay:
     `listen` is told of each event, in the order of their positions, with the instant at which it would be recorded.
     """
 
-    def __init__(self, header: Header, policy: Policy, listen: Listener | None = None) -> None:
+    def __init__(self, header: RecordingHeader, policy: Policy, listen: Listener | None = None) -> None:
         self._header = header
         self._listen = listen or (lambda event, at: None)
         self._draft = Draft({SOURCE: SourceState(SOURCE)}, {}, 0, REJECTED_BYTES)

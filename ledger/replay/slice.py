@@ -18,7 +18,7 @@ from ledger.replay.judging import Judge, Step
 from ledger.replay.placed import Placed, judged_together, placed
 from ledger.replay.side_by_side import SideBySide, Transition
 from ledger.replay.tally import count_verdicts
-from ledger.slices.form import EventLine, Header, Slice, StateLine
+from ledger.slices.form import EventLine, Slice, SliceHeader, StateLine
 from ledger.store.mapper import EventMapper
 
 Line: TypeAlias = StateLine | EventLine
@@ -48,7 +48,7 @@ evidence here, taken as it was recorded."""
 class Replayed:
     """What a replay came to."""
 
-    header: Header
+    header: SliceHeader
     changed: dict[str, float]
     """The policy's numbers that are others than on record."""
     side_by_side: SideBySide
@@ -117,7 +117,7 @@ class Replayed:
 
 
 def replay_slice(
-    taken: Slice, mapper: EventMapper, change: Callable[[Policy], Policy], until: Instant | None = None
+    slice_: Slice, mapper: EventMapper, change: Callable[[Policy], Policy], until: Instant | None = None
 ) -> Replayed:
     """Judge a slice again, up to an instant. Raises what reading it raises.
 
@@ -125,9 +125,9 @@ def replay_slice(
     """
     judge = Judge(change)
     side_by_side = SideBySide(judge.recorded, judge.replayed)
-    replayed = Replayed(taken.header, _changed(taken.header.policies.values(), change), side_by_side)
-    lines = iter(taken.lines)
-    began_at = 0 if taken.header.began.recorded_at is None else from_datetime(taken.header.began.recorded_at)
+    replayed = Replayed(slice_.header, _changed(slice_.header.policies.values(), change), side_by_side)
+    lines = iter(slice_.lines)
+    began_at = 0 if slice_.header.began.recorded_at is None else from_datetime(slice_.header.began.recorded_at)
     known, first = _begin(lines, mapper, judge, replayed)
     side_by_side.rules_changed(began_at)
     side_by_side.moved(known, began_at)
@@ -144,7 +144,7 @@ def replay_slice(
             side_by_side.rules_changed(at.recorded_at)
         side_by_side.moved(step.uids, at.recorded_at)
         replayed.ended_at = at.recorded_at
-    replayed.ended_at = max(replayed.ended_at, _end(taken.header, until))
+    replayed.ended_at = max(replayed.ended_at, _end(slice_.header, until))
     side_by_side.end(replayed.ended_at)
     return replayed
 
@@ -178,7 +178,7 @@ def _note_rules(at: Placed, replayed: Replayed) -> None:
         replayed.rules.add(at.event.rules_version)
 
 
-def _end(header: Header, until: Instant | None) -> Instant:
+def _end(header: SliceHeader, until: Instant | None) -> Instant:
     """The last instant that the slice speaks of."""
     bounds = [from_datetime(at) for at in (header.until, header.head.recorded_at) if at is not None]
     return min([*bounds, *([] if until is None else [until])], default=0)

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.errors import LedgerError
-from ledger.slices.form import EventLine, Header, StateLine
+from ledger.slices.form import EventLine, SliceHeader, StateLine
 from ledger.slices.reading import Numbered, SliceFile
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, UnknownKind, UnreadableEvent, user_stream
 from ledger.text import shortened
@@ -40,7 +40,7 @@ def check(file: SliceFile, mapper: EventMapper, progress: Progress) -> Checked:
     counted = [0, 0]
     ends: tuple[Line, Line] | None = None
     sources = set()
-    order = _Order(file.header)
+    order = _LineOrder(file.header)
     for numbered in file.lines():
         line = numbered.line
         event = _decoded(file, numbered, mapper)
@@ -70,13 +70,13 @@ def check_renames(renames: Mapping[str, str], sources: frozenset[str]) -> None:
         olds[new] = old
 
 
-class _Order:
+class _LineOrder:
     """Where each line may stand: states first, all by position and time, a stream's events version by version.
 
     It keeps the last version of each stream.
     """
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: SliceHeader) -> None:
         self._began = header.began.position
         self._sources_have_gaps = header.users is not None
         """Of chosen users, a slice has not all that their sources said."""

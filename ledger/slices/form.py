@@ -29,14 +29,14 @@ class SliceError(LedgerError):
     """A file is no slice, or not whole, or of a newer version; the text names the line."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class RecordedPosition(msgspec.Struct, frozen=True):
     """A position of the ledger, 0 before its first event, and when it was recorded."""
 
     position: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
     recorded_at: Moment | None = None
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
+class SliceHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     """The first line: of what the slice is. `from` is included, `to` is not."""
 
     format: int
@@ -50,9 +50,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     pseudonymised: bool
     policies: dict[str, Policy]
     """Those in force at its end, by source."""
-    began: Place
+    began: RecordedPosition
     """The last event before it: the states that follow are as of there."""
-    head: Place
+    head: RecordedPosition
     """The ledger's last event when the slice was taken."""
 
 
@@ -76,20 +76,20 @@ class EventLine(Line, frozen=True, kw_only=True, tag="event"):
     """An event."""
 
 
-class End(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
+class SliceEnd(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
     """The last line: how many of each there were."""
 
     events: int
     states: int
 
 
-AnyLine: TypeAlias = Header | StateLine | EventLine | End
+AnyLine: TypeAlias = SliceHeader | StateLine | EventLine | SliceEnd
 
 
 class Slice(NamedTuple):
     """A slice on its way: its lines come in the order of their positions, all states before all events."""
 
-    header: Header
+    header: SliceHeader
     lines: Iterable[StateLine | EventLine]
 
 
@@ -100,7 +100,7 @@ _SUM = b',"sum":"%s"}'
 _SUM_LENGTH = len(_SUM % (b"0" * SUM_DIGITS))
 
 
-class Chain:
+class ChecksumChain:
     """The checksums: each is SHA-256 over the one before and its line without it, cut to its first digits.
 
     They find what was altered by mistake or without care, and name its line; whoever reckons them anew is found by the

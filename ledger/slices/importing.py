@@ -11,7 +11,7 @@ from ledger.slices.checking import Progress, check, check_renames
 from ledger.slices.form import EventLine, Slice, StateLine
 from ledger.slices.landing import Landing, Line, mixed_up
 from ledger.slices.reading import SliceFile
-from ledger.slices.renumbering import Kept, Moved, Shifted
+from ledger.slices.renumbering import Moved, SamePositions, ShiftedPositions
 from ledger.store import identity
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
@@ -66,7 +66,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
             progress(done, total)
         landing.finish()
         identity.renew(commit.cursor)
-        place = first.position if isinstance(numbering, Kept) else numbering.of(first.position)
+        place = first.position if isinstance(numbering, SamePositions) else numbering.of(first.position)
         return Imported(
             checked.events,
             checked.states,
@@ -77,9 +77,9 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
         )
 
 
-def _numbering(file: SliceFile, head: int) -> Kept | Shifted:
+def _numbering(file: SliceFile, head: int) -> SamePositions | ShiftedPositions:
     """The slice's positions in a ledger that ends there: its own in an empty one."""
-    return Shifted(head, file.header.began.position) if head else Kept()
+    return ShiftedPositions(head, file.header.began.position) if head else SamePositions()
 
 
 def _stream(stream: str, renames: Mapping[str, str]) -> str:
@@ -99,10 +99,10 @@ def _stamp(commit: Commit, first: StateLine | EventLine, last: StateLine | Event
     return commit.recorded_at if goes_back or last.recorded_at > commit.recorded_at else None
 
 
-def _placed(taken: Slice, mapper: EventMapper, moved: Moved) -> Iterator[Line]:
+def _placed(slice_: Slice, mapper: EventMapper, moved: Moved) -> Iterator[Line]:
     """The slice's lines as they are to lie in the ledger."""
     versions: dict[str, int] = {}
-    for line in taken.lines:
+    for line in slice_.lines:
         payload = bytes(line.payload)
         event = mapper.event(line.event_kind, payload)
         stream, version, state_of = line.stream, line.version, None
@@ -140,7 +140,9 @@ def _expect_all(
     -> whether its positions are others. Raises LedgerError where not all of it is there.
     """
     mixed = first.stream
-    for numbering in [Kept()] * (found == first.position) + [Shifted(found - 1, file.header.began.position)]:
+    for numbering in [SamePositions()] * (found == first.position) + [
+        ShiftedPositions(found - 1, file.header.began.position)
+    ]:
         missing = _first_missing(commit, _placed(file.slice(), mapper, Moved(numbering, renames)))
         if missing is None:
             return found != first.position

@@ -42,17 +42,17 @@ from ledger.store.mapper import USER_PREFIX, EventMapper, user_stream
 _replace = msgspec.structs.replace
 
 
-def pseudonymised(taken: Slice, names: Pseudonyms, mapper: EventMapper) -> Slice:
+def pseudonymised(slice_: Slice, names: Pseudonyms, mapper: EventMapper) -> Slice:
     """The same slice of users whose names only the key's holder knows. Its lines raise UnreadableEvent."""
-    users = taken.header.users
+    users = slice_.header.users
     header = _replace(
-        taken.header, pseudonymised=True, users=None if users is None else tuple(names.of(uid) for uid in users)
+        slice_.header, pseudonymised=True, users=None if users is None else tuple(names.of(uid) for uid in users)
     )
-    return Slice(header, _lines(taken, names, mapper))
+    return Slice(header, _lines(slice_, names, mapper))
 
 
-def _lines(taken: Slice, names: Pseudonyms, mapper: EventMapper) -> Iterator[StateLine | EventLine]:
-    for line in taken.lines:
+def _lines(slice_: Slice, names: Pseudonyms, mapper: EventMapper) -> Iterator[StateLine | EventLine]:
+    for line in slice_.lines:
         event = renamed(mapper.event_at(line.position, line.event_kind, bytes(line.payload)), names)
         kind, payload = mapper.kind_and_payload(event)
         stream = line.stream

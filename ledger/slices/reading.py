@@ -10,7 +10,17 @@ from typing import BinaryIO, NamedTuple, cast
 import msgspec
 
 from ledger.lines import LineTooLong, lines_of
-from ledger.slices.form import FORMAT, AnyLine, Chain, End, EventLine, Header, Slice, SliceError, StateLine
+from ledger.slices.form import (
+    FORMAT,
+    AnyLine,
+    ChecksumChain,
+    EventLine,
+    Slice,
+    SliceEnd,
+    SliceError,
+    SliceHeader,
+    StateLine,
+)
 from ledger.store.replacing import unusable
 from ledger.text import counted
 
@@ -52,8 +62,8 @@ class SliceFile:
 
     def lines(self) -> Iterator[Numbered]:
         """The states and events with the numbers of their lines. Raises SliceError at the first that is not right."""
-        chain = Chain()
-        end: End | None = None
+        chain = ChecksumChain()
+        end: SliceEnd | None = None
         numbers = [0, 0]
         with self._opened() as stream:
             number = 0
@@ -61,10 +71,10 @@ class SliceFile:
                 line = self._line(chain, number, text)
                 if end is not None:
                     raise self.wrong(number, "stands after the end")
-                if isinstance(line, Header):
+                if isinstance(line, SliceHeader):
                     if number > 1:
                         raise self.wrong(number, "is a second header")
-                elif isinstance(line, End):
+                elif isinstance(line, SliceEnd):
                     end = line
                 else:
                     numbers[isinstance(line, StateLine)] += 1
@@ -84,7 +94,7 @@ class SliceFile:
             f"{self.path} is no slice: line 1 is no header.\n`presence-ledger export FILE` makes a slice."
         )
 
-    def _line(self, chain: Chain, number: int, text: bytes) -> AnyLine:
+    def _line(self, chain: ChecksumChain, number: int, text: bytes) -> AnyLine:
         try:
             line = chain.read(text)
         except msgspec.DecodeError as error:
@@ -95,7 +105,7 @@ class SliceFile:
             raise self.wrong(number, "was altered, or one before it is missing: its checksum is not right")
         return line
 
-    def _header(self, text: bytes) -> Header:
+    def _header(self, text: bytes) -> SliceHeader:
         try:
             peeked = msgspec.json.decode(text, type=_Peek)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -107,8 +117,8 @@ class SliceFile:
                 f"{self.path}: line 1 says that its format is {peeked.format}, and this version reads {FORMAT}.\n"
                 "Upgrade presence ledger."
             )
-        line = self._line(Chain(), 1, text)
-        if not isinstance(line, Header):
+        line = self._line(ChecksumChain(), 1, text)
+        if not isinstance(line, SliceHeader):
             raise self.wrong(1, "is no header")
         return line
 

@@ -32,7 +32,7 @@ class Numbering(Protocol):
         """The new position of an event of the source; of its state where the event stands before the slice."""
 
 
-class Kept:
+class SamePositions:
     """The positions as they are."""
 
     def add(self, position: int, source: str | None) -> int:
@@ -47,7 +47,7 @@ class Kept:
         return position
 
 
-class Shifted:
+class ShiftedPositions:
     """Positions that follow a head without a gap. It keeps eight bytes a line."""
 
     def __init__(self, head: int, began: int) -> None:
@@ -85,7 +85,7 @@ class Moved(NamedTuple):
     @property
     def changes_nothing(self) -> bool:
         """Whether events stay as they are, to the byte."""
-        return isinstance(self.numbering, Kept) and not self.sources
+        return isinstance(self.numbering, SamePositions) and not self.sources
 
     def source(self, name: str) -> str:
         """A source's name in the ledger."""
@@ -111,7 +111,7 @@ class Moved(NamedTuple):
     def _presence(self, event: PresenceImported, place: int) -> PresenceImported:
         presence = event.presence
         devices = tuple(_replace(device, source=self.source(device.source)) for device in presence.devices)
-        if isinstance(self.numbering, Kept):
+        if isinstance(self.numbering, SamePositions):
             return _replace(event, presence=_replace(presence, devices=devices))
         # What made him so stands before the slice: the state stands for it.
         flip, before = (self._flip(each, place) for each in (presence.flip, presence.before))
@@ -122,7 +122,7 @@ class Moved(NamedTuple):
         return None if flip is None else _replace(flip, cause=_replace(flip.cause, position=place))
 
     def _source_state(self, event: SourceImported, place: int) -> SourceImported:
-        if isinstance(self.numbering, Kept):
+        if isinstance(self.numbering, SamePositions):
             return event
         nodes = {
             name: _replace(node, boot_position=place) if node.boot_position else node

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from ledger.errors import LedgerError
 from ledger.slices.checking import check, check_renames
-from ledger.slices.form import LARGEST, EventLine, Header, Slice, SliceError, StateLine
+from ledger.slices.form import LARGEST, EventLine, Slice, SliceError, SliceHeader, StateLine
 from ledger.slices.reading import SliceFile
-from ledger.slices.renumbering import Shifted
+from ledger.slices.renumbering import ShiftedPositions
 from tests.support.slices import MAPPER, eventful, slice_of, written
 
 Line = StateLine | EventLine
@@ -175,7 +175,7 @@ def test_of_chosen_users_only_their_sources_may_have_gaps(tmp_path: Path) -> Non
 
 
 def test_a_header_that_begins_elsewhere_is_found_out(tmp_path: Path) -> None:
-    header: Header = slice_of(eventful().kept, 20).header
+    header: SliceHeader = slice_of(eventful().kept, 20).header
     for number, said in ((0, "line 2 is a state from after"), (header.head.position, "is an event from before")):
         began = msgspec.structs.replace(header.began, position=number)
         assert said in refused(tmp_path / "f", list, began=began)
@@ -204,7 +204,7 @@ def test_names_that_they_can_have(renames: dict[str, str]) -> None:
 def test_evidence_from_before_a_source_s_state_is_that_state() -> None:
     """Whether the state stands where the slice begins, or came into its ledger by an import itself."""
     for began in (0, 5):
-        shifted = Shifted(100, began)
+        shifted = ShiftedPositions(100, began)
         assert [shifted.add(5, "main"), shifted.add(8, None), shifted.add(20, None)] == [101, 102, 103]
         assert [shifted.of_evidence(position, "main") for position in (3, 5, 8)] == [101, 101, 102]
 

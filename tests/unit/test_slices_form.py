@@ -10,7 +10,7 @@ import pytest
 from ledger.errors import LedgerError
 from ledger.slices import writing
 from ledger.slices.checking import check
-from ledger.slices.form import FORMAT, Chain, End, SliceError
+from ledger.slices.form import FORMAT, ChecksumChain, SliceEnd, SliceError
 from ledger.slices.reading import SliceFile, is_slice
 from tests.support.slices import MAPPER, eventful, header, slice_of, written
 
@@ -76,11 +76,11 @@ def test_a_packed_file_that_was_cut_or_altered_is_found(lines: list[bytes], tmp_
 
 
 def test_what_follows_the_end_is_refused(lines: list[bytes], tmp_path: Path) -> None:
-    chain = Chain()
+    chain = ChecksumChain()
     texts = [line[:-1] for line in lines]
     for text in texts:
         assert chain.read(text) is not None
-    assert "stands after the end" in refused(tmp_path / "f", *lines, chain.summed(End(events=0, states=0)) + b"\n")
+    assert "stands after the end" in refused(tmp_path / "f", *lines, chain.summed(SliceEnd(events=0, states=0)) + b"\n")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_follows_the_end_is_refused(lines: list[bytes], tmp_path: Path) -> 
         (b'{"kind":"meta","server":"v22"}\n', "is no slice"),
         (b"\x89PNG\n", "is no slice"),
         (b'{"kind":"header","format":2}\n', f"its format is 2, and this version reads {FORMAT}"),
-        (Chain().summed(End(events=0, states=0)) + b"\n", "is no slice"),
+        (ChecksumChain().summed(SliceEnd(events=0, states=0)) + b"\n", "is no slice"),
     ],
 )
 def test_another_file_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
@@ -101,29 +101,29 @@ def test_another_file_is_refused(content: bytes, said: str, tmp_path: Path) -> N
 
 
 def test_a_header_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    chain = Chain()
+    chain = ChecksumChain()
     body = chain.summed(header())[:-1].replace(b'"format":1', b'"format":"one"')
     assert "line 1" in refused(tmp_path / "f", body + b"}\n")
 
 
 def test_a_second_header_is_refused(tmp_path: Path) -> None:
-    chain = Chain()
+    chain = ChecksumChain()
     texts = [chain.summed(header()) + b"\n" for _ in range(2)]
     assert "line 2 is a second header" in refused(tmp_path / "f", *texts)
 
 
 def test_counts_must_be_right(lines: list[bytes], tmp_path: Path) -> None:
-    chain = Chain()
+    chain = ChecksumChain()
     for text in lines[:-1]:
         chain.read(text[:-1])
-    said = refused(tmp_path / "f", *lines[:-1], chain.summed(End(events=1, states=5)) + b"\n")
+    said = refused(tmp_path / "f", *lines[:-1], chain.summed(SliceEnd(events=1, states=5)) + b"\n")
     assert f"line {len(lines)} counts 1 event and 5 states" in said
 
 
 def summed(*changed: object) -> list[bytes]:
     """A slice's lines with right checksums, whatever they say."""
     taken = slice_of(eventful().kept)
-    chain = Chain()
+    chain = ChecksumChain()
     texts = [chain.summed(taken.header)]
     for line, change in zip(taken.lines, changed, strict=False):
         texts.append(chain.summed(msgspec.structs.replace(line, **change)))  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ class RecordingError(LedgerError):
     """The file is no recording; the text names the line."""
 
 
-class Header(NamedTuple):
+class RecordingHeader(NamedTuple):
     """What a recording's first line says."""
 
     profile: Profile
@@ -72,7 +72,7 @@ def texts_of(stream: BinaryIO) -> Iterator[str]:
         raise RecordingError(f"{error}; a recording is one JSON object a line") from None
 
 
-def read_header(line: str | None) -> Header:
+def read_header(line: str | None) -> RecordingHeader:
     """Read the first line; None where there is none. Raises RecordingError."""
     if line is None:
         raise RecordingError("the file is empty; a recording begins with a line of kind 'meta'")
@@ -86,11 +86,11 @@ def read_header(line: str | None) -> Header:
     started_at = meta.get("started_at", 0)
     if not isinstance(started_at, int | float) or not 0 <= started_at < 10**11:
         raise RecordingError("line 1: 'started_at' is no Unix time in seconds")
-    return Header(profile, round(started_at * SECOND))
+    return RecordingHeader(profile, round(started_at * SECOND))
 
 
 def read_lines(
-    lines: Iterable[str], header: Header, until: Instant | None, *, all_deliveries: bool, polls: bool
+    lines: Iterable[str], header: RecordingHeader, until: Instant | None, *, all_deliveries: bool, polls: bool
 ) -> Iterator[RecordedLine]:
     """What follows the first line.
 
