@@ -87,19 +87,19 @@ class _LineOrder:
         """What is wrong with the next line's place, if anything is."""
         before, self._before = self._before, line
         if before is not None and (line.position <= before.position or line.recorded_at < before.recorded_at):
-            return "stands before the one above it in time or in the ledger"
+            return "comes before the line above it, by time or by position"
         if isinstance(line, StateLine) != (line.position <= self._began):
             return (
-                "is a state from after the slice's begin"
+                "is a state from after the slice's start"
                 if isinstance(line, StateLine)
-                else "is an event from before the slice's begin"
+                else "is an event from before the slice's start"
             )
         last = self._versions.get(line.stream)
         self._versions[line.stream] = line.version
         if isinstance(event, PresenceImported | SourceImported):
             return _wrong_state(line, event, last)
         if isinstance(line, StateLine):
-            return "is a state's, and holds an event that is none"
+            return "is a state line, but its event is not a state"
         return self._wrong_version(line, last or 0)
 
     def _wrong_version(self, line: Line, last: int) -> str | None:
@@ -107,13 +107,13 @@ class _LineOrder:
         gap_allowed = self._sources_have_gaps and line.stream.startswith(SOURCE_PREFIX)
         if missing == 0 or (missing > 0 and gap_allowed):
             return None
-        return f"is version {line.version} of the stream {shortened(repr(line.stream))}, where {last + 1} comes next"
+        return f"is version {line.version} of the stream {shortened(repr(line.stream))}, where {last + 1} is expected"
 
 
 def _wrong_state(line: Line, event: State, last: int | None) -> str | None:
     """What is wrong with a state's place, if anything is; `last` is the version of its stream's line before."""
     if last is not None:
-        return f"is a state of the stream {shortened(repr(line.stream))}, of which a state or an event stands above"
+        return f"is a state of the stream {shortened(repr(line.stream))}, which already has a state or an event above"
     if isinstance(event, SourceImported):
         is_its_own = event.version == line.version
     else:
@@ -132,10 +132,9 @@ def _decoded(file: SliceFile, numbered: Numbered, mapper: EventMapper) -> Event:
     try:
         return mapper.event(line.event_kind, bytes(line.payload))
     except UnknownKind as error:
-        raise file.wrong(
-            numbered.number,
-            f"is an event of kind {shortened(repr(line.event_kind))}, which a newer version wrote; upgrade this one",
-        ) from error
+        kind = shortened(repr(line.event_kind))
+        why = f"is an event of kind {kind}, which a newer version wrote; upgrade presence ledger"
+        raise file.wrong(numbered.number, why) from error
     except UnreadableEvent as error:
         why = "nested too deeply" if isinstance(error.__cause__, RecursionError) else error.__cause__
         raise file.wrong(numbered.number, f"holds an event that cannot be read ({why})") from error
@@ -147,13 +146,13 @@ def _wrong_names(line: Line, event: Event) -> str | None:
         line.stream.startswith(SOURCE_PREFIX) and isinstance(event, SourceEvent)
     )
     if not belongs:
-        return f"holds an event that is none of the stream {shortened(repr(line.stream))}"
+        return f"holds an event that does not belong to the stream {shortened(repr(line.stream))}"
     names = {getattr(event, "source", None)} - {None}
     if line.stream.startswith(SOURCE_PREFIX):
         names.add(line.stream.removeprefix(SOURCE_PREFIX))
     elif not can_be_stored(line.stream):
-        return "names a user whom there cannot be"
+        return "has a uid that cannot be stored"
     if isinstance(event, PresenceImported):
         names |= {device.source for device in event.presence.devices}
     odd = sorted(str(name) for name in names if not _SOURCE_NAME.fullmatch(str(name)))
-    return f"names a source that there cannot be: {shortened(repr(odd[0]))}" if odd else None
+    return f"has a source name that is not allowed: {shortened(repr(odd[0]))}" if odd else None

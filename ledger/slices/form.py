@@ -26,7 +26,7 @@ Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class SliceError(LedgerError):
-    """A file is no slice, or not whole, or of a newer version; the text names the line."""
+    """A file is not a slice, or not whole, or of a newer version; the text names the line."""
 
 
 class RecordedPosition(msgspec.Struct, frozen=True):

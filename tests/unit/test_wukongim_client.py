@@ -200,14 +200,14 @@ def test_a_refused_connection_is_told_apart() -> None:
     [
         (None, "no api_url is set"),
         ("", "no api_url is set"),
-        ("127.0.0.1:5001", "api_url is no address like http://127.0.0.1:5001"),
-        ("ftp://127.0.0.1", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://127.0.0.1:99999", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://127.0.0.1:x", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://[::1", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://127.0.0.1/?a=b", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://a\0b/", "api_url is no address like http://127.0.0.1:5001"),
+        ("127.0.0.1:5001", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("ftp://127.0.0.1", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://127.0.0.1:99999", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://127.0.0.1:x", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://[::1", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://127.0.0.1/?a=b", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://a\0b/", "api_url is not an address such as http://127.0.0.1:5001"),
     ],
 )
 def test_an_address_that_is_none_is_said_by_every_call(url: str | None, reason: str) -> None:

@@ -25,7 +25,7 @@ LONGEST = 10**9
 
 
 class RecordingError(LedgerError):
-    """The file is no recording; the text names the line."""
+    """The file is not a recording; the text names the line."""
 
 
 class RecordingHeader(NamedTuple):
@@ -69,7 +69,7 @@ def texts_of(stream: BinaryIO) -> Iterator[str]:
         for line in lines_of(stream):
             yield line.decode(errors="surrogateescape")
     except LineTooLong as error:
-        raise RecordingError(f"{error}; a recording is one JSON object a line") from None
+        raise RecordingError(f"{error}; a recording has one JSON object per line") from None
 
 
 def read_header(line: str | None) -> RecordingHeader:
@@ -85,7 +85,7 @@ def read_header(line: str | None) -> RecordingHeader:
         raise RecordingError(f"line 1: unknown server {shortened(repr(meta['server']))}; known are {known}")
     started_at = meta.get("started_at", 0)
     if not isinstance(started_at, int | float) or not 0 <= started_at < 10**11:
-        raise RecordingError("line 1: 'started_at' is no Unix time in seconds")
+        raise RecordingError("line 1: 'started_at' is not a Unix time in seconds")
     return RecordingHeader(profile, round(started_at * SECOND))
 
 
@@ -117,9 +117,9 @@ def _poll(number: int, line: dict[str, Any], at: Instant) -> RecordedPoll:
     request, error, status = line.get("request"), line.get("error"), line.get("status", 0)
     asked = tuple(uid for uid in request if isinstance(uid, str)) if isinstance(request, list) else ()
     if not (error is None or isinstance(error, str)):
-        raise RecordingError(f"line {number}: 'error' is no string")
+        raise RecordingError(f"line {number}: 'error' is not a string")
     if isinstance(status, bool) or not isinstance(status, int):
-        raise RecordingError(f"line {number}: 'status' is no whole number")
+        raise RecordingError(f"line {number}: 'status' is not a whole number")
     body = b"" if error is not None else _body(number, line)
     return RecordedPoll(at, _text(number, line, "node"), method, path, asked, status, body, error)
 
@@ -128,27 +128,29 @@ def _line(number: int, text: str) -> dict[str, Any]:
     try:
         line = json.loads(text)
     except json.JSONDecodeError as error:
-        raise RecordingError(f"line {number}: no JSON ({error.msg}); a recording is one JSON object a line") from None
+        raise RecordingError(
+            f"line {number}: not JSON ({error.msg}); a recording has one JSON object per line"
+        ) from None
     except RecursionError:
         raise RecordingError(f"line {number}: nested too deeply") from None
     except ValueError:
-        raise RecordingError(f"line {number}: a number of too many digits") from None
+        raise RecordingError(f"line {number}: a number with too many digits") from None
     if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
-        raise RecordingError(f"line {number}: no JSON object with a 'kind'")
+        raise RecordingError(f"line {number}: not a JSON object with a 'kind'")
     return line
 
 
 def _seconds(number: int, line: dict[str, Any]) -> float:
     seconds = line.get("t", 0)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < LONGEST:
-        raise RecordingError(f"line {number}: 't' is no number of seconds")
+        raise RecordingError(f"line {number}: 't' is not a number of seconds")
     return float(seconds)
 
 
 def _text(number: int, line: dict[str, Any], field: str) -> str:
     value = line.get(field)
     if not isinstance(value, str):
-        raise RecordingError(f"line {number}: '{field}' is missing or no string")
+        raise RecordingError(f"line {number}: '{field}' is missing or not a string")
     return value
 
 
@@ -157,4 +159,6 @@ def _body(number: int, line: dict[str, Any]) -> bytes:
     try:
         return _text(number, line, "body").encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        raise RecordingError(f"line {number}: 'body' holds a lone surrogate that stands for no byte") from None
+        raise RecordingError(
+            f"line {number}: 'body' contains a lone surrogate, which does not stand for a byte"
+        ) from None
