@@ -15,14 +15,10 @@ from ledger.reconcile import judge, plan
 from ledger.reconcile.leader_context import LeaderContext
 from ledger.reconcile.liveness import SourceLiveness
 from ledger.reconcile.requests import new_poll
-from ledger.reconcile.row_poller import MAX_RETRY_DELAY_SECONDS
 from ledger.reconcile.runs import Run
 from ledger.sources.wukongim.answers import ConnectionRows, Unanswered
 
 log = structlog.get_logger()
-
-PASS_SECONDS = 3.0
-"""Passes follow each other no sooner, but for those that a boot or somebody asks for."""
 
 PATIENCE_SECONDS, PATIENCE_TIMES = 3.0, 4.0
 """A node may take so long, or so many times as long as the last time: nobody is looked at while a pass waits for it."""
@@ -83,7 +79,7 @@ class FullScan:
     @property
     def rest_seconds(self) -> float:
         """So long a pass keeps its distance from the one before: the nodes spend a tenth of their time on them."""
-        return max(PASS_SECONDS, REST_TIMES * self._took)
+        return max(plan.PASS_SECONDS, REST_TIMES * self._took)
 
     def want(self) -> None:
         """Something is to be seen that only a pass shows: make one as soon as the distance to the last one allows."""
@@ -99,7 +95,7 @@ class FullScan:
 
     def make_soon(self, without: str | None = None) -> bool:
         """Make a pass, unless one is being made or was made just now -> whether one is made."""
-        if not self.may_begin(PASS_SECONDS):
+        if not self.may_begin(plan.PASS_SECONDS):
             return False
         self._begun_at = self._context.seconds()
         self._context.spawn(self._make_in_turn(without))
@@ -186,9 +182,8 @@ class FullScan:
 
     async def _settle(self, poll: Poll, names: set[str], contradicted: int) -> None:
         """What a boot ended is known once all its connections are, and none of them was said offline since."""
-        for name, node in self._context.source.nodes.items():
-            if plan.is_settled_by(node, poll.asked_at, contradicted) and name in names:
-                await self._context.append(NodeSettled(node=name, at=self._context.now(), booted=True))
+        for name in plan.settled_nodes(self._context.source, poll.asked_at, contradicted, names):
+            await self._context.append(NodeSettled(node=name, at=self._context.now(), booted=True))
 
 
 class _Judging:
@@ -224,7 +219,7 @@ class _Judging:
             if missing := [uid for uid in page if uid not in self._union]:
                 await self.judge(missing)
         by = self._poll.asked_at + round(
-            max(plan.pass_seconds(context.source.policy), MAX_RETRY_DELAY_SECONDS) * SECOND
+            max(plan.pass_seconds(context.source.policy), plan.MAX_RETRY_DELAY_SECONDS) * SECOND
         )
         done: set[str] = set()
         due = partial(context.source_store.take_due, PASS_USERS, by=by)
@@ -234,6 +229,6 @@ class _Judging:
             unjudged = {uid: watch for uid, watch in rest.items() if uid not in judged}
             # Of them nobody can be judged without a node that did not answer.
             await context.database(
-                context.source_store.put_back, unjudged, context.now() + round(PASS_SECONDS * SECOND)
+                context.source_store.put_back, unjudged, context.now() + round(plan.PASS_SECONDS * SECOND)
             )
             done |= unjudged.keys() | {uid for uid, watch in judged.items() if watch.due_at <= by}

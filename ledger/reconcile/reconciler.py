@@ -13,9 +13,9 @@ from ledger.domain.instants import to_text
 from ledger.domain.look import RETURN_SECONDS, Watch
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, RunCounts, RunEnded
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, RunCounts
 from ledger.reconcile import plan
-from ledger.reconcile.full_scan import PASS_SECONDS, PASS_USERS, FullScan
+from ledger.reconcile.full_scan import PASS_USERS, FullScan
 from ledger.reconcile.leader_context import LeaderContext
 from ledger.reconcile.liveness import SourceLiveness
 from ledger.reconcile.probes import PROBE_SECONDS, NodeProbe
@@ -54,9 +54,11 @@ class Reconciler:
         left = {run: opened for run, opened in context.source.open_runs.items() if opened.scope != "manual"}
         if left:
             counts = await context.database(context.source_store.noted_counts)
-            ended = [
-                _interrupted(run, opened, counts.get(run, RunCounts()), context.now()) for run, opened in left.items()
+            runs = [
+                Run(run, opened.scope, opened.started_at, opened.node, counts=counts.get(run, RunCounts()))
+                for run, opened in left.items()
             ]
+            ended = [run.end_event(context.now(), "interrupted") for run in runs]
             await context.database(context.source_store.end_runs, *ended)
         if silent := sorted(context.source.node_profiles.keys() - context.clients.keys()):
             log.info("not_reconciled", source=context.name, nodes=silent, reason="no api_url in the settings")
@@ -85,7 +87,7 @@ class Reconciler:
         """Where only `/connz` is believed: at once for whoever is out of turn or may be back after a boot, else at the
         bound of a vip."""
         context = self._context
-        if not self._full_scan.may_begin(PASS_SECONDS):
+        if not self._full_scan.may_begin(plan.PASS_SECONDS):
             return
         lost_at, due = context.source.lost_node_at, await context.database(context.source_store.due_counts)
         is_fresh = lost_at is not None and context.now() - lost_at < round(RETURN_SECONDS * SECOND)
@@ -213,7 +215,7 @@ class Reconciler:
         if not retired and context.can_pass:
             await self._full_scan.make(run)
             while (node := context.source.nodes.get(name)) is not None and not node.swept:
-                await asyncio.sleep(PASS_SECONDS)
+                await asyncio.sleep(plan.PASS_SECONDS)
                 await self._full_scan.make(run)
             context.spawn(self._pass_once_more())
         await context.end_run(run)
@@ -269,16 +271,3 @@ class Reconciler:
             await self._row_poller.ask_pages(run, self._known_page)
         await context.end_run(run)
         self._requested.discard(name)
-
-
-def _interrupted(run: str, opened: OpenRun, counts: RunCounts, at: Instant) -> RunEnded:
-    """The end of a run whose instance leads no longer, with what it was last noted to have come to."""
-    return RunEnded(
-        run=run,
-        at=at,
-        started_at=opened.started_at,
-        scope=opened.scope,
-        outcome="interrupted",
-        counts=counts,
-        node=opened.node,
-    )

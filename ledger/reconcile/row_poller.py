@@ -19,9 +19,6 @@ CALLS_AT_A_TIME = 4
 IN_TURN_SECONDS = 1.0
 """Looks in turn are gathered for so long, so that few calls ask about many; those out of turn do not wait."""
 
-FIRST_AGAIN_SECONDS, MAX_RETRY_DELAY_SECONDS = 4.0, 60.0
-"""After a look that failed, doubling with each failure in a row."""
-
 PageAfter = Callable[[str], Awaitable[dict[str, Watch]]]
 """The next page of users after one, by uid; empty at the end."""
 
@@ -153,7 +150,7 @@ class RowPoller:
         """It says nothing of anybody; they are asked about again, ever later, or looked at by a pass before that."""
         self._context.failed(run, name, plan.ROWS, why, len(watches))
         self._want_pass()
-        seconds = min(MAX_RETRY_DELAY_SECONDS, FIRST_AGAIN_SECONDS * 2 ** min(self._failures[name], 8))
+        seconds = min(plan.MAX_RETRY_DELAY_SECONDS, plan.RETRY_DELAY_SECONDS * 2 ** min(self._failures[name], 8))
         self._failures[name] += 1
         await self._context.database(
             self._context.source_store.put_back, watches, self._context.now() + round(seconds * SECOND)

@@ -56,7 +56,7 @@ class SliceHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     """The ledger's last event when the slice was taken."""
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+class LedgerLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """A line that is an event, or stands for those before the slice."""
 
     position: Number
@@ -68,11 +68,11 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """The very bytes that the ledger has."""
 
 
-class StateLine(Line, frozen=True, kw_only=True, tag="state"):
+class StateLine(LedgerLine, frozen=True, kw_only=True, tag="state"):
     """The state of a user or a source where the slice begins: the event that carries it, in its last event's place."""
 
 
-class EventLine(Line, frozen=True, kw_only=True, tag="event"):
+class EventLine(LedgerLine, frozen=True, kw_only=True, tag="event"):
     """An event."""
 
 
@@ -90,7 +90,7 @@ class Slice(NamedTuple):
     """A slice on its way: its lines come in the order of their positions, all states before all events."""
 
     header: SliceHeader
-    lines: Iterable[StateLine | EventLine]
+    lines: Iterable[LedgerLine]
 
 
 _encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
@@ -110,7 +110,7 @@ class ChecksumChain:
     def __init__(self) -> None:
         self._last = b""
 
-    def summed(self, line: AnyLine) -> bytes:
+    def summed(self, line: SliceHeader | LedgerLine | SliceEnd) -> bytes:
         """The line's bytes with its checksum, without the line break."""
         body = _encode(line)
         return body[:-1] + _SUM % self._next(body)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from ledger.domain.imported import SourceImported
 from ledger.slices import ledger_rows as slices
 from ledger.slices.checking import Progress, check, check_renames
-from ledger.slices.form import EventLine, Slice, StateLine
-from ledger.slices.landing import Landing, Line, mixed_up
+from ledger.slices.form import LedgerLine, Slice
+from ledger.slices.landing import LandedEvent, Landing, mixed_up
 from ledger.slices.reading import SliceFile
 from ledger.slices.renumbering import Moved, SamePositions, ShiftedPositions
 from ledger.store import identity
@@ -89,7 +89,7 @@ def _stream(stream: str, renames: Mapping[str, str]) -> str:
     return source_stream(renames.get(name, name))
 
 
-def _stamp(commit: Commit, first: StateLine | EventLine, last: StateLine | EventLine) -> datetime | None:
+def _stamp(commit: Commit, first: LedgerLine, last: LedgerLine) -> datetime | None:
     """The instant that all are recorded at; None: each keeps its own, since none of them goes back.
 
     Nor is one ahead of the clock: until that had come, everything after it would be recorded at its instant.
@@ -99,7 +99,7 @@ def _stamp(commit: Commit, first: StateLine | EventLine, last: StateLine | Event
     return commit.recorded_at if goes_back or last.recorded_at > commit.recorded_at else None
 
 
-def _placed(slice_: Slice, mapper: EventMapper, moved: Moved) -> Iterator[Line]:
+def _placed(slice_: Slice, mapper: EventMapper, moved: Moved) -> Iterator[LandedEvent]:
     """The slice's lines as they are to lie in the ledger."""
     versions: dict[str, int] = {}
     for line in slice_.lines:
@@ -119,10 +119,10 @@ def _placed(slice_: Slice, mapper: EventMapper, moved: Moved) -> Iterator[Line]:
         changed = event if moved.changes_nothing else moved.event(event, position)
         if changed is not event:
             kind, payload = mapper.kind_and_payload(changed)
-        yield Line(position, stream, version, kind, payload, line.recorded_at, changed)
+        yield LandedEvent(position, stream, version, kind, payload, line.recorded_at, changed)
 
 
-def _parts(lines: Iterator[Line]) -> Iterator[list[Line]]:
+def _parts(lines: Iterator[LandedEvent]) -> Iterator[list[LandedEvent]]:
     while part := list(islice(lines, LINES_AT_A_TIME)):
         yield part
 
@@ -133,7 +133,7 @@ def _expect_all(
     mapper: EventMapper,
     renames: Mapping[str, str],
     found: int,
-    first: StateLine | EventLine,
+    first: LedgerLine,
 ) -> bool:
     """The slice, of which the first line was found at that position, is in the ledger as an import puts it there.
 
@@ -150,7 +150,7 @@ def _expect_all(
     raise mixed_up(mixed)
 
 
-def _first_missing(commit: Commit, lines: Iterator[Line]) -> str | None:
+def _first_missing(commit: Commit, lines: Iterator[LandedEvent]) -> str | None:
     """The stream of the first line that is not in the ledger."""
     for part in _parts(lines):
         rows = slices.at_positions(commit.cursor, [line.position for line in part])

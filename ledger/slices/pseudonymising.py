@@ -35,7 +35,7 @@ from ledger.domain.reconciliation_events import (
     Swept,
     TierSet,
 )
-from ledger.slices.form import EventLine, Slice, StateLine
+from ledger.slices.form import LedgerLine, Slice
 from ledger.slices.pseudonyms import Pseudonyms
 from ledger.store.mapper import USER_PREFIX, EventMapper, user_stream
 
@@ -51,7 +51,7 @@ def pseudonymised(slice_: Slice, names: Pseudonyms, mapper: EventMapper) -> Slic
     return Slice(header, _lines(slice_, names, mapper))
 
 
-def _lines(slice_: Slice, names: Pseudonyms, mapper: EventMapper) -> Iterator[StateLine | EventLine]:
+def _lines(slice_: Slice, names: Pseudonyms, mapper: EventMapper) -> Iterator[LedgerLine]:
     for line in slice_.lines:
         event = renamed(mapper.event_at(line.position, line.event_kind, bytes(line.payload)), names)
         kind, payload = mapper.kind_and_payload(event)

@@ -14,7 +14,7 @@ from ledger.slices.form import (
     FORMAT,
     AnyLine,
     ChecksumChain,
-    EventLine,
+    LedgerLine,
     Slice,
     SliceEnd,
     SliceError,
@@ -37,7 +37,7 @@ class Numbered(NamedTuple):
     """A line's value with its number, from 1."""
 
     number: int
-    line: StateLine | EventLine
+    line: LedgerLine
 
 
 class _Peek(msgspec.Struct):

@@ -11,7 +11,7 @@ import pytest
 from bench import _same
 from ledger.domain.events import WebhookObserved
 from ledger.domain.reconciliation_events import Corrected, PollObserved, RunStarted, Swept
-from ledger.replay.tally import count_verdicts
+from ledger.replay.comparison import count_verdicts
 from ledger.slices.form import Slice
 from ledger.slices.importing import import_slice
 from ledger.slices.reading import SliceFile

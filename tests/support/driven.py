@@ -71,7 +71,7 @@ class Driven:
             return
         route = plan.route_for(self.ledger.source, self.ledger.at)
         if isinstance(route, plan.Wait):
-            self.ledger.put_back(due, route.until)
+            self.ledger.put_all_back(due, route.until)
         elif route is plan.ROWS and not self._wants_pass:
             self._ask(due)
         else:

@@ -23,7 +23,7 @@ from ledger.domain.reconciliation_events import NodeDown, RunCounts, RunEnded, R
 from ledger.domain.source import SourceState, evolve_source
 from ledger.replay.slice import Replayed, replay_slice
 from ledger.slices import writing
-from ledger.slices.form import FORMAT, EventLine, RecordedPosition, Slice, SliceHeader, StateLine
+from ledger.slices.form import FORMAT, EventLine, LedgerLine, RecordedPosition, Slice, SliceHeader, StateLine
 from ledger.sources.wukongim.answers import Boot
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from tests.support.reconciler import SOURCE, Kept, Reconciler
@@ -79,7 +79,7 @@ def replayed(taken: Slice, **policy: float) -> Replayed:
     return replay_slice(taken, MAPPER, change)
 
 
-def event_of(line: EventLine | StateLine) -> Event:
+def event_of(line: LedgerLine) -> Event:
     """A line's event."""
     return MAPPER.event(line.event_kind, bytes(line.payload))
 

@@ -20,7 +20,6 @@ from ledger.reconcile.plan import (
     Wait,
     answering,
     has_connections,
-    is_online,
     is_settled_by,
     needs_connections,
     route_for,
@@ -30,7 +29,7 @@ from ledger.reconcile.plan import (
 )
 from ledger.sources.wukongim.answers import ConnectionRows
 from tests.support.looking import Looking, given, row
-from tests.support.reconciler import STARTED_AT, Reconciler
+from tests.support.reconciler import STARTED_AT
 from tests.support.scenario import Step, session
 
 T = 1_800_000_000 * SECOND
@@ -99,13 +98,6 @@ def test_who_can_be_asked() -> None:
 )
 def test_the_one_node_that_is_silent(answered: list[str], expected: str | None) -> None:
     assert silent_node(source(V2), answered) == expected
-
-
-def test_whether_we_hold_somebody_online() -> None:
-    world = Reconciler(V2)
-    world.hear("n1", "u-0-1-5-1-1")
-    assert is_online(world.presence, "u")
-    assert not is_online(world.presence, "v")
 
 
 def test_the_union_is_of_every_nodes_own_sockets() -> None:

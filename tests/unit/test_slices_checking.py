@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from ledger.errors import LedgerError
 from ledger.slices.checking import check, check_renames
-from ledger.slices.form import LARGEST, EventLine, Slice, SliceError, SliceHeader, StateLine
+from ledger.slices.form import LARGEST, EventLine, LedgerLine, Slice, SliceError, SliceHeader, StateLine
 from ledger.slices.reading import SliceFile
 from ledger.slices.renumbering import ShiftedPositions
 from tests.support.slices import MAPPER, eventful, slice_of, written
 
-Line = StateLine | EventLine
+Line = LedgerLine
 Lines = list[Line]
 
 ALICE, BOB, MAIN = "user:alice", "user:bob", "source:main"
