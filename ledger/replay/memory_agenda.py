@@ -1,7 +1,7 @@
 """The agenda: who is to be looked at when; here in memory, for a replay. A live source's lies in PostgreSQL."""
 
 import heapq
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from itertools import islice
 
 from ledger.domain.look import Watch
@@ -65,11 +65,6 @@ class MemoryAgenda:
         """Note when a user is to be looked at next."""
         self._watches[uid] = watch
         self._due.put(uid, watch.due_at)
-
-    def put_all(self, watches: Mapping[str, Watch]) -> None:
-        """The same for many."""
-        for uid, watch in watches.items():
-            self.put(uid, watch)
 
     def next_due_at(self) -> Instant | None:
         """When the next look is due."""

@@ -66,7 +66,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
             progress(done, total)
         landing.finish()
         identity.renew(commit.cursor)
-        place = first.position if isinstance(numbering, SamePositions) else numbering.of(first.position)
+        place = numbering.of(first.position)
         return Imported(
             checked.events,
             checked.states,
@@ -77,7 +77,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
         )
 
 
-def _numbering(file: SliceFile, head: int) -> SamePositions | ShiftedPositions:
+def _numbering(file: SliceFile, head: int) -> SamePositions:
     """The slice's positions in a ledger that ends there: its own in an empty one."""
     return ShiftedPositions(head, file.header.began.position) if head else SamePositions()
 

@@ -317,7 +317,7 @@ def test_a_version_that_is_missing_refuses_all_of_it(ledger: Ledger, whole: Path
     lines = list(taken_whole.lines)
     missing = next(n for n, line in enumerate(lines) if line.stream == "user:bob")
     altered = written(Slice(taken_whole.header, [*lines[:missing], *lines[missing + 1 :]]), tmp_path / "altered")
-    with pytest.raises(LedgerError, match=r"line \d+ is version 2 of the stream 'user:bob', where 1 comes next"):
+    with pytest.raises(LedgerError, match=r"line \d+ is version 2 of the stream 'user:bob', where 1 is expected"):
         brought(ledger, altered)
     assert everything(ledger) == []
 
@@ -334,10 +334,10 @@ def test_whatever_is_wrong_with_the_file_nothing_is_stored(ledger: Ledger, whole
 @pytest.mark.parametrize(
     ("find", "put", "what"),
     [
-        ("stream", "source:ma in", "source"),
-        ("stream", "user:a\0", "user"),
-        ("payload", '"source":"ma/in"', "source"),
-        ("payload", '"source":"ma\\"in"', "source"),
+        ("stream", "source:ma in", "source name"),
+        ("stream", "user:a\0", "uid"),
+        ("payload", '"source":"ma/in"', "source name"),
+        ("payload", '"source":"ma\\"in"', "source name"),
     ],
 )
 def test_names_that_there_cannot_be_are_refused(ledger: Ledger, tmp_path: Path, find: str, put: str, what: str) -> None:
@@ -351,6 +351,6 @@ def test_names_that_there_cannot_be_are_refused(ledger: Ledger, tmp_path: Path, 
     else:
         payload = bytes(lines[number].payload).replace(b'"source":"main"', put.encode())
         lines[number] = msgspec.structs.replace(lines[number], payload=msgspec.Raw(payload))
-    with pytest.raises(LedgerError, match=f"line {number + 2} names a {what}"):
+    with pytest.raises(LedgerError, match=f"line {number + 2} has a {what} that"):
         brought(ledger, written(Slice(made.header, lines), tmp_path / "odd"))
     assert everything(ledger) == []
