@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Look(NamedTuple):
-    """A user with what the answer found of him."""
+    """A user with what the answer found."""
 
     uid: str
     presence: Presence
@@ -111,7 +111,7 @@ def count_missing(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tup
 
 
 def doubted_for(poll: Poll, looks: Sequence[Look], policy: Policy) -> float | None:
-    """Seconds since the first look that missed those of the users whom nobody holds back, as far as the breaker looks
+    """Seconds since the first look that missed those users whose correction is not held, as far as the breaker looks
     back; None: there are none."""
     doubts = [look.watch.doubt for look in looks if look.watch.doubt is not None]
     ages = [(poll.answered_at - doubt.disagreed_at) / SECOND for doubt in doubts if not doubt.held]

@@ -25,13 +25,13 @@ LEADER_MEMORY_SECONDS = 900.0
 """So long the leaders of a v2 cluster are taken to remember users of a node that it has lost: longer than any idle
 time that is usual."""
 
-PASS_SECONDS = 3.0
-"""Passes follow each other no sooner, but for those that a boot or somebody asks for."""
+SCAN_SECONDS = 3.0
+"""Full scans follow each other no sooner, but for those that a boot or somebody asks for."""
 
 RETRY_DELAY_SECONDS, MAX_RETRY_DELAY_SECONDS = 4.0, 60.0
 """After a look that failed, doubling with each failure in a row."""
 
-PASS_SHARE = 0.9
+SCAN_SHARE = 0.9
 """Of a normal user's bound, between two looks at all connections: they take the turns of nearly everybody."""
 
 
@@ -79,7 +79,7 @@ def route_for(
     return ROWS if now >= believed_at else Wait(believed_at)
 
 
-def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_pass: bool) -> str:
+def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_scan: bool) -> str:
     """Why users are looked at in that way."""
     is_v3 = not has_connections(source)
     match route:
@@ -93,11 +93,11 @@ def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_pass:
             )
         case _ if is_v3:
             return "v3 has no list of all connections: whoever no webhook and no look has named cannot be found"
-        case _ if not source.absence_tells and can_pass:
+        case _ if not source.absence_tells and can_scan:
             return (
                 "a row tells who is connected; GET /connz of all nodes tells who is not, and finds who was never named"
             )
-        case _ if can_pass:
+        case _ if can_scan:
             return "rows tell who is connected and who is not; GET /connz of all nodes finds who was never named"
         case _:
             return "rows alone: not all nodes have an api_url, so that whoever was never named cannot be found"
@@ -124,10 +124,10 @@ def is_settled_by(node: NodeState, asked_at: Instant, contradicted: int) -> bool
     return not contradicted or asked_at - node.boot[1] >= round(RETURN_SECONDS * SECOND)
 
 
-def pass_seconds(policy: Policy) -> float:
+def scan_seconds(policy: Policy) -> float:
     """So often all connections are looked at where they can be: nobody waits longer than a normal user's bound, also
     those whom no webhook has ever named."""
-    return PASS_SHARE * tier_bound_seconds("normal", policy)
+    return SCAN_SHARE * tier_bound_seconds("normal", policy)
 
 
 def answering(source: SourceState, askable: Collection[str] | None = None) -> set[str]:

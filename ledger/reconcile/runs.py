@@ -27,7 +27,7 @@ class Run:
     failures: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=monotonic)
     under_way: int = 0
-    """Polls and passes of it that have not come to their end."""
+    """Polls and full scans of it that have not come to their end."""
 
     @classmethod
     def new(cls, scope: RunScope, at: Instant, node: str | None = None, users: int | None = None) -> "Run":

@@ -1,7 +1,7 @@
-"""The desk: what the ledger and the agenda say of one source, and what answers make of it; synchronous, in one thread.
+"""What the ledger and the agenda say of one source, and what answers make of it; synchronous, in one thread.
 
-Answers are judged on states read without the lock. Only who leaves an event is judged again under it, on states that
-nobody else can change then: so a look that agrees costs the writers of webhooks nothing. It leaves the user's doubt as
+Answers are judged on states read without the lock. Only users who get an event are judged again under it, on states
+that nobody else can change then: so a look that agrees costs the writers of webhooks nothing. It leaves the user's doubt as
 it was when the question was sent. Where another look has left another one meanwhile, of several that may be under way
 at once, this one is judged again under the lock, too.
 """
@@ -100,7 +100,7 @@ class SourceStore:
         also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None,
         read: Callable[[psycopg.Connection[TupleRow]], None] | None = None,
     ) -> None:
-        # Whoever gives up here ends the term, and the next one looks at everybody anew.
+        # Giving up here ends the term, and the next one looks at everybody again.
         known = {self.name: self.source}
         appended = append(self._ledger, known, uids, decide, also, read, patient=True, lineage=self._lineage)
         self.source = appended.sources[self.name]
@@ -123,7 +123,7 @@ class SourceStore:
         return int(row[0])
 
     def take_due(self, limit: int, in_flight: set[str], *, in_turn: bool = True, by: Instant | None = None) -> DueUsers:
-        """So many users at most whose look is due and not under way, with enough others beside a second look.
+        """So many users at most whose look is due and not under way, with enough others alongside a second look.
 
         `in_turn` False: those out of turn alone. `by`: when it was due, now by default.
         """
@@ -240,8 +240,8 @@ class SourceStore:
     def sweep_page(self, node: str, run: str, after: str, retired: bool, seen: bool) -> tuple[str | None, int]:
         """End what a boot of the node ended, or its retirement, of a page of online users -> (where to go on, swept).
 
-        Who may have come back, or may not be that node's, is looked at out of turn; `seen`: all connections can be, so
-        that nobody is ended by who told of them.
+        Users who may have come back, or may not be that node's, are looked at out of turn; `seen`: all connections can
+        be, so that no session is ended by who told of it.
         """
         ends = partial(plan.ended_with, node=node, retired=retired, by_sender=not seen)
         page = self.online_after(after, SWEEP_USERS)

@@ -1,4 +1,4 @@
-"""A verdict on record beside what the rules say now: in what the two differ, and what each counts as."""
+"""A verdict on record next to what the rules say now: in what the two differ, and what each counts as."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A slice judged again, event by event, beside what is on record: the same evidence, with the same or another policy.
+"""A slice judged again, event by event, next to what is on record: the same evidence, with the same or another policy.
 
 What brings evidence alone (configurations, boots, darkness, runs, tiers) is taken as it was recorded.
 """
@@ -33,7 +33,7 @@ _replace = msgspec.structs.replace
 
 
 class Outcome(NamedTuple):
-    """What an event came to, and of whom what is shown may be another now; `everybody`: of everybody."""
+    """What an event came to, and whose shown status may be different now; `everybody`: of everybody."""
 
     judged: list[Comparison]
     uids: Collection[str]

@@ -36,7 +36,7 @@ class Fences:
         """The head before or after what happened at an instant."""
         self._heads.append((at, head))
 
-    def poll_of(self, poll: RecordedPoll) -> Poll:
+    def answered_poll(self, poll: RecordedPoll) -> Poll:
         """The answered poll, with an id of its own."""
         self._polls += 1
         sent_at = poll.at - round(ANSWER_SECONDS * SECOND)

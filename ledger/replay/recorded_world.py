@@ -34,17 +34,17 @@ class RecordedWorld(MemorySource):
         self.looks = 0
         self._probes = RecordedProbes()
         self._fences = Fences()
-        self._pass_asked_at: Instant | None = None
-        self._pass_waits: set[str] = set()
-        self._pass_found: dict[str, ConnectionRows] = {}
-        self._passed_at: Instant | None = None
-        self._wants_pass = False
-        self._last_sign: Instant | None = None
+        self._scan_asked_at: Instant | None = None
+        self._scan_waits: set[str] = set()
+        self._scan_found: dict[str, ConnectionRows] = {}
+        self._scanned_at: Instant | None = None
+        self._wants_scan = False
+        self._last_alive: Instant | None = None
         self._polled = False
 
     def heard(self, events: Sequence[Recorded], at: Instant) -> Iterator[Recorded]:
         """Webhooks were judged."""
-        yield from self._sign(at, "webhook")
+        yield from self._note_alive(at, "webhook")
         for event in events:
             if isinstance(event.event, UserEvent) and event.uid is not None:
                 self.take_in(event.uid, event.event)
@@ -55,13 +55,13 @@ class RecordedWorld(MemorySource):
         if not self._polled:
             return
         self._give_up(until)
-        if self._pass_asked_at is not None and self._pass_asked_at + round(CONNECTIONS_SECONDS * SECOND) < until:
-            yield until, list(self._finish_pass(until))
+        if self._scan_asked_at is not None and self._scan_asked_at + round(CONNECTIONS_SECONDS * SECOND) < until:
+            yield until, list(self._finish_scan(until))
         dark = self.source.policy.dark_seconds
-        if dark and self._last_sign is not None and self.source.dark_since is None:
-            dark_at = self._last_sign + round(dark * SECOND)
+        if dark and self._last_alive is not None and self.source.dark_since is None:
+            dark_at = self._last_alive + round(dark * SECOND)
             if dark_at <= until:
-                event = SourceDark(at=dark_at, since=self._last_sign)
+                event = SourceDark(at=dark_at, since=self._last_alive)
                 yield dark_at, [self.record(event)]
         opened_until = self.source.breaker_until
         if opened_until is not None and opened_until <= until:
@@ -73,7 +73,7 @@ class RecordedWorld(MemorySource):
 
     def _give_up(self, until: Instant) -> bool:
         """Questions that were not answered in time have failed -> whether there were any."""
-        if self._pass_asked_at is not None:
+        if self._scan_asked_at is not None:
             return False
         seconds = ROWS_SECONDS_OF_MANY if len(self.agenda) > MANY_USERS else ROWS_SECONDS
         late_from = until - round(seconds * SECOND)
@@ -86,7 +86,7 @@ class RecordedWorld(MemorySource):
         self.put_back(uid, watch, at + round(plan.RETRY_DELAY_SECONDS * SECOND))
 
     def _ask(self, until: Instant) -> None:
-        """Whoever is due is asked about: by name, or all together where only `/connz` is to be believed."""
+        """Users who are due are asked about: by name, or all together where only `/connz` is to be believed."""
         due = self.agenda.take_due(until)
         if not due:
             return
@@ -99,7 +99,7 @@ class RecordedWorld(MemorySource):
             watch = self.agenda.get(uid)
             self.asked[uid] = (due_at, watch)
         if route is plan.CONNECTIONS:
-            self._start_pass(due[-1][0])
+            self._start_scan(due[-1][0])
             return
         self.looks += len(due)
         at, watches = due[-1][0], [self.agenda.get(uid) for _, uid in due]
@@ -110,14 +110,14 @@ class RecordedWorld(MemorySource):
     def _soonest_online(self, number: int) -> list[str]:
         return self.agenda.soonest(number, lambda uid: self.draft.presence(uid).status == "online", self.asked)
 
-    def _start_pass(self, at: Instant, without: str | None = None) -> None:
-        if self._pass_asked_at is None:
+    def _start_scan(self, at: Instant, without: str | None = None) -> None:
+        if self._scan_asked_at is None:
             source = self.source
-            self._pass_asked_at = self._passed_at = at
-            self._wants_pass = False
-            self._pass_waits = plan.answering(source) - {without}
-            self._pass_found = {}
-            self.looks += len(self._pass_waits)
+            self._scan_asked_at = self._scanned_at = at
+            self._wants_scan = False
+            self._scan_waits = plan.answering(source) - {without}
+            self._scan_found = {}
+            self.looks += len(self._scan_waits)
 
     def poll(self, poll: RecordedPoll) -> Iterator[Recorded]:
         """A recorded poll: the answer to whatever waits for it."""
@@ -133,7 +133,7 @@ class RecordedWorld(MemorySource):
 
     def _rows(self, poll: RecordedPoll) -> Iterator[Recorded]:
         for uid in dict.fromkeys(poll.asked):
-            # A user is known from the first poll that names him.
+            # A user is known from the first poll that names them.
             if uid not in self.agenda and uid not in self.asked:
                 self.agenda.put(uid, Watch(poll.at, "new"))
         self._ask(poll.at)
@@ -147,18 +147,18 @@ class RecordedWorld(MemorySource):
             for uid, watch in asked.items():
                 self._failed(uid, watch, poll.at)
             return
-        yield from self._sign(poll.at, "poll")
+        yield from self._note_alive(poll.at, "poll")
         looks = judge.looks_at_rows(self.draft.presence, self.source, poll.node, asked, answer.rows)
-        self._wants_pass = self._wants_pass or any(
+        self._wants_scan = self._wants_scan or any(
             look.difference.absent and look.presence.status == "online" for look in looks
         )
         text = judge.rows_text(answer.rows, list(asked))
-        yield from self.take_answer(self._fences.poll_of(poll), looks, len(asked), text)
+        yield from self.take_answer(self._fences.answered_poll(poll), looks, len(asked), text)
 
-    def _is_pass_due(self, at: Instant) -> bool:
+    def _is_scan_due(self, at: Instant) -> bool:
         """Whether one is wanted or its turn has come: it is asked for when the recording has its answer.
 
-        A recording's polls name everybody, so that where rows tell enough nobody is left for a pass to find.
+        A recording's polls name everybody, so that where rows tell enough nobody is left for a full scan to find.
         """
         source = self.source
         if (
@@ -167,42 +167,42 @@ class RecordedWorld(MemorySource):
             or isinstance(plan.route_for(source, at), plan.Wait)
         ):
             return False
-        every = plan.PASS_SECONDS if self._wants_pass else max(plan.PASS_SECONDS, plan.pass_seconds(source.policy))
-        return self._passed_at is None or at - self._passed_at >= round(every * SECOND)
+        every = plan.SCAN_SECONDS if self._wants_scan else max(plan.SCAN_SECONDS, plan.scan_seconds(source.policy))
+        return self._scanned_at is None or at - self._scanned_at >= round(every * SECOND)
 
     def _connections(self, poll: RecordedPoll) -> Iterator[Recorded]:
-        if self._pass_asked_at is None and self._is_pass_due(poll.at):
-            self._start_pass(poll.at)
-        if self._pass_asked_at is None or poll.node not in self._pass_waits:
+        if self._scan_asked_at is None and self._is_scan_due(poll.at):
+            self._start_scan(poll.at)
+        if self._scan_asked_at is None or poll.node not in self._scan_waits:
             return
         answer = connections_in(poll)
         if isinstance(answer, ConnectionRows):
-            self._pass_waits.discard(poll.node)
-            self._pass_found[poll.node] = answer
-            yield from self._sign(poll.at, "poll")
-            if not self._pass_waits:
-                yield from self._finish_pass(poll.at, poll)
+            self._scan_waits.discard(poll.node)
+            self._scan_found[poll.node] = answer
+            yield from self._note_alive(poll.at, "poll")
+            if not self._scan_waits:
+                yield from self._finish_scan(poll.at, poll)
 
-    def _finish_pass(self, at: Instant, last: RecordedPoll | None = None) -> Iterator[Recorded]:
+    def _finish_scan(self, at: Instant, last: RecordedPoll | None = None) -> Iterator[Recorded]:
         """All nodes have answered, or time is over: compare with what came."""
-        self._pass_asked_at = None
+        self._scan_asked_at = None
         asked = {uid: watch for uid, (_, watch) in self.asked.items()}
         if last is None:
             for uid, watch in asked.items():
                 self._failed(uid, watch, at)
             return
         source = self.source
-        connections = plan.union_connections(source, self._pass_found, at)
+        connections = plan.union_connections(source, self._scan_found, at)
         everybody = {uid: asked.get(uid) or self.agenda.get(uid) for uid in sorted(self._everybody() | asked.keys())}
         for uid in sorted(connections.keys() - everybody.keys()):
             everybody[uid] = Watch(at, "new")
-        poll = self._fences.poll_of(last)
-        looks = plan.looks_at_union(self.draft.presence, source, everybody, connections, self._pass_found)
+        poll = self._fences.answered_poll(last)
+        looks = plan.looks_at_union(self.draft.presence, source, everybody, connections, self._scan_found)
         text = judge.connections_text(connections, list(everybody))
         yield from self.take_answer(poll, looks, sum(map(len, connections.values())), text)
         for uid, (_, watch) in list(self.asked.items()):
             self._failed(uid, watch, at)
-        yield from self.settle(looks, last.at, at, self._pass_found)
+        yield from self.settle(looks, last.at, at, self._scan_found)
 
     def _everybody(self) -> set[str]:
         return {uid for uid in self.draft.presences if uid in self.agenda}
@@ -212,22 +212,22 @@ class RecordedWorld(MemorySource):
         if probed is None:
             return
         if probed.good:
-            yield from self._sign(poll.at, "poll")
+            yield from self._note_alive(poll.at, "poll")
         if probed.refused and plan.needs_connections(self.source):
             # It may be gone: who is connected to the others is known the sooner.
-            self._start_pass(poll.at, without=poll.node)
+            self._start_scan(poll.at, without=poll.node)
         for event in probed.events:
             yield self.record(event)
             if isinstance(event, NodeBooted):
                 yield from self.sweep(event.node, poll.at, RUN)
                 if plan.needs_connections(self.source):
-                    self._pass_asked_at = None
-                    self._start_pass(poll.at)
+                    self._scan_asked_at = None
+                    self._start_scan(poll.at)
             elif isinstance(event, NodeDown) and plan.needs_connections(self.source):
-                self._start_pass(poll.at)
+                self._start_scan(poll.at)
 
-    def _sign(self, at: Instant, by: Literal["webhook", "poll"]) -> Iterator[Recorded]:
+    def _note_alive(self, at: Instant, by: Literal["webhook", "poll"]) -> Iterator[Recorded]:
         """The source spoke."""
-        self._last_sign = at
+        self._last_alive = at
         if self.source.dark_since is not None:
             yield self.record(SourceLit(at=at, by=by))

@@ -1,4 +1,4 @@
-"""Replaying a slice: every verdict on record beside what the rules say now, and what that changes of what is shown."""
+"""Replaying a slice: every verdict on record next to what the rules say now, and what that changes of what is shown."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator

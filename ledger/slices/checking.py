@@ -1,4 +1,4 @@
-"""Checking a slice before anything of it is written: whoever made it may have written anything, with right sums."""
+"""Checking a slice before anything of it is written: its maker may have written anything, with right sums."""
 
 import re
 from collections.abc import Callable, Mapping

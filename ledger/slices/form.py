@@ -103,8 +103,8 @@ _SUM_LENGTH = len(_SUM % (b"0" * SUM_DIGITS))
 class ChecksumChain:
     """The checksums: each is SHA-256 over the one before and its line without it, cut to its first digits.
 
-    They find what was altered by mistake or without care, and name its line; whoever reckons them anew is found by the
-    seals of the ledger alone.
+    They find what was altered by mistake or without care, and name its line; that somebody recomputed them, only the
+    seals of the ledger show.
     """
 
     def __init__(self) -> None:

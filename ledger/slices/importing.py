@@ -49,7 +49,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
     renamed = {old: new for old, new in renames.items() if old != new}
     total = checked.events + checked.states
     with translated(), ledger.events_recorder.commit(patient=True) as commit:
-        found = slices.place_of(commit.cursor, _stream(first.stream, renamed), first.version, first.event_kind)
+        found = slices.find_position(commit.cursor, _stream(first.stream, renamed), first.version, first.event_kind)
         if found is not None:
             renumbered = _expect_all(commit, file, ledger.events_mapper, renamed, found, first)
             return Imported(
@@ -66,7 +66,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
             progress(done, total)
         landing.finish()
         identity.renew(commit.cursor)
-        place = numbering.of(first.position)
+        place = numbering.new_position(first.position)
         return Imported(
             checked.events,
             checked.states,

@@ -45,7 +45,8 @@ class Landing:
 
     def put(self, lines: Sequence[LandedEvent]) -> None:
         """Append lines. Raises LedgerError where their streams have other events."""
-        if self._head_before and (mixed := slices.of_others(self._commit.cursor, _streams(lines), self._head_before)):
+        streams = sorted({line.stream for line in lines})
+        if self._head_before and (mixed := slices.other_stream(self._commit.cursor, streams, self._head_before)):
             raise mixed_up(mixed)
         self._append(lines)
         self._fold_users(lines)
@@ -104,7 +105,3 @@ def mixed_up(stream: str) -> LedgerError:
         f"The ledger has other events of the user {name!r}, and streams are not mixed; nothing was imported.\n"
         "Import into an empty ledger, or a slice of other users."
     )
-
-
-def _streams(lines: Sequence[LandedEvent]) -> list[str]:
-    return sorted({line.stream for line in lines})

@@ -48,7 +48,7 @@ class _Peek(msgspec.Struct):
 
 
 class SliceFile:
-    """A slice's file. Each pass over its lines checks them anew."""
+    """A slice's file. Each pass over its lines checks them again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

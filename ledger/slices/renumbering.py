@@ -27,11 +27,11 @@ class SamePositions:
         del source
         return position
 
-    def of(self, position: int) -> int:
+    def new_position(self, position: int) -> int:
         """The new position of the last line up to there."""
         return position
 
-    def of_evidence(self, position: int, source: str) -> int:
+    def new_evidence(self, position: int, source: str) -> int:
         """The new position of an event of the source; of its state where the event stands before the slice."""
         del source
         return position
@@ -55,14 +55,14 @@ class ShiftedPositions(SamePositions):
             self._states[source] = position, new
         return new
 
-    def of(self, position: int) -> int:
+    def new_position(self, position: int) -> int:
         return self._head + bisect_right(self._old, position)
 
-    def of_evidence(self, position: int, source: str) -> int:
+    def new_evidence(self, position: int, source: str) -> int:
         stood, stands = self._states.get(source, (0, 0))
         if position <= stood:
             return stands
-        return self._head if position <= self._began else self.of(position)
+        return self._head if position <= self._began else self.new_position(position)
 
 
 class Moved(NamedTuple):
@@ -92,10 +92,10 @@ class Moved(NamedTuple):
             case WebhookObserved() | Corrected():
                 return _replace(event, source=self.source(event.source))
             case Swept():
-                evidence = self.numbering.of_evidence(event.evidence, event.source)
+                evidence = self.numbering.new_evidence(event.evidence, event.source)
                 return _replace(event, source=self.source(event.source), evidence=evidence)
             case PollObserved():
-                return _replace(event, head=self.numbering.of(event.head))
+                return _replace(event, head=self.numbering.new_position(event.head))
             case PresenceImported():
                 return self._presence(event, place)
             case SourceImported():
@@ -108,7 +108,7 @@ class Moved(NamedTuple):
         devices = tuple(_replace(device, source=self.source(device.source)) for device in presence.devices)
         if self.keeps_positions:
             return _replace(event, presence=_replace(presence, devices=devices))
-        # What made him so stands before the slice: the state stands for it.
+        # What made the user so stands before the slice: the state stands for it.
         flip, before = (self._flip(each, place) for each in (presence.flip, presence.before))
         return _replace(event, presence=_replace(presence, devices=devices, flip=flip, before=before, position=place))
 

@@ -105,7 +105,7 @@ def _source_line(
 ) -> StateLine | None:
     """A source's state, folded from its beginning; None where it began later."""
     state, last = SourceState(name), None
-    for last in slices.of_stream(connection, source_stream(name), start):
+    for last in slices.stream_events(connection, source_stream(name), start):
         event = mapper.event_at(last.position, last.kind, last.payload)
         assert isinstance(event, SourceEvent)
         state = evolve_source(state, event, last.position)

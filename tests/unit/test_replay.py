@@ -8,7 +8,7 @@ import pytest
 
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, texts_of
+from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, read_texts
 from tests.support.lines import META, poll, replayed, webhook
 
 CAME_AND_WENT = (webhook(1.25, "u-0-1-1-1-1"), webhook(3.5, "u-0-0-1-0-0"))
@@ -150,14 +150,14 @@ def test_a_broken_line_is_named(line: str, message: str) -> None:
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_line_without_end_is_named(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ledger.lines.LONGEST_LINE", 1000)
-    texts = texts_of(io.BytesIO(b"{}\n" * (number - 1) + b"x" * 2000))
+    texts = read_texts(io.BytesIO(b"{}\n" * (number - 1) + b"x" * 2000))
     with pytest.raises(RecordingError, match=f"^line {number} is longer than"):
         list(texts)
 
 
 def test_an_empty_file_is_no_recording() -> None:
     with pytest.raises(RecordingError, match="the file is empty"):
-        read_header(next(texts_of(io.BytesIO()), None))
+        read_header(next(read_texts(io.BytesIO()), None))
 
 
 def test_a_body_with_a_lone_surrogate_of_its_own_is_named_too() -> None:

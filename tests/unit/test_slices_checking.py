@@ -208,7 +208,7 @@ def test_evidence_from_before_a_source_s_state_is_that_state() -> None:
     for began in (0, 5):
         shifted = ShiftedPositions(100, began)
         assert [shifted.add(5, "main"), shifted.add(8, None), shifted.add(20, None)] == [101, 102, 103]
-        assert [shifted.of_evidence(position, "main") for position in (3, 5, 8)] == [101, 101, 102]
+        assert [shifted.new_evidence(position, "main") for position in (3, 5, 8)] == [101, 101, 102]
 
 
 DEEP = 100_000

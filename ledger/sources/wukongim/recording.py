@@ -63,7 +63,7 @@ RecordedLine = RecordedWebhook | RecordedPoll | Instant
 """Of a line that is neither a webhook nor a poll its instant alone, so that time goes on."""
 
 
-def texts_of(stream: BinaryIO) -> Iterator[str]:
+def read_texts(stream: BinaryIO) -> Iterator[str]:
     """The lines of a recording; what is no UTF-8 in it is kept as surrogates. Raises RecordingError, OSError."""
     try:
         for line in lines_of(stream):
