@@ -1,9 +1,9 @@
 """What the ledger and the agenda say of one source, and what answers make of it; synchronous, in one thread.
 
 Answers are judged on states read without the lock. Only users who get an event are judged again under it, on states
-that nobody else can change then: so a look that agrees costs the writers of webhooks nothing. It leaves the user's doubt as
-it was when the question was sent. Where another look has left another one meanwhile, of several that may be under way
-at once, this one is judged again under the lock, too.
+that nobody else can change then: so a look that agrees costs the writers of webhooks nothing. It leaves the user's
+doubt as it was when the question was sent. Where another look has left another one meanwhile, of several that may be
+under way at once, this one is judged again under the lock, too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
