@@ -16,7 +16,7 @@ from ledger.reconcile.leader_context import LeaderContext
 from ledger.reconcile.liveness import SourceLiveness
 from ledger.reconcile.requests import new_poll
 from ledger.reconcile.runs import Run
-from ledger.sources.wukongim.answers import ConnectionRows, Unanswered
+from ledger.sources.wukongim.answers import NodeConnections, Unanswered
 
 log = structlog.get_logger()
 
@@ -120,11 +120,11 @@ class FullScan:
             head, asked_at = await context.database(context.source_store.head), context.now()
             names = sorted(context.answering() - {without})
             answers = await asyncio.gather(*(self._ask(name) for name in names))
-            found: dict[str, ConnectionRows] = {}
+            found: dict[str, NodeConnections] = {}
             for name, answer in zip(names, answers, strict=True):
-                if isinstance(answer, ConnectionRows) and plan.knows_its_own(context.source, name):
+                if isinstance(answer, NodeConnections) and plan.knows_its_own(context.source, name):
                     found[name] = answer
-                elif isinstance(answer, ConnectionRows):
+                elif isinstance(answer, NodeConnections):
                     context.failed(run, name, plan.CONNECTIONS, NUMBER_UNKNOWN, 0)
                 else:
                     context.failed(run, name, plan.CONNECTIONS, answer, 0)
@@ -166,7 +166,7 @@ class FullScan:
             begins = "connections_contradicted" if made.contradicted else "connections_contradicted_no_more"
             log.warning(begins, source=self._context.name, connections=made.contradicted or before)
 
-    async def _ask(self, name: str) -> ConnectionRows | Unanswered:
+    async def _ask(self, name: str) -> NodeConnections | Unanswered:
         """A node's connections; one that takes far longer than it did is waited for twice as long the next time."""
         began, patience = self._context.seconds(), self._patience.get(name)
         try:
@@ -176,7 +176,7 @@ class FullScan:
             assert patience is not None
             self._patience[name] = 2 * patience
             return Unanswered(f"no answer within {patience:.0f} s, far longer than it took before")
-        if isinstance(answer, ConnectionRows):
+        if isinstance(answer, NodeConnections):
             self._patience[name] = max(PATIENCE_SECONDS, PATIENCE_TIMES * (self._context.seconds() - began))
         return answer
 

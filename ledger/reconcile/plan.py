@@ -16,7 +16,7 @@ from ledger.domain.reconciliation_events import Swept
 from ledger.domain.sessions import ended_by
 from ledger.domain.source import SourceState
 from ledger.reconcile.judge import Look, PresenceOf, looks_at_connections
-from ledger.sources.wukongim.answers import ConnectionRows
+from ledger.sources.wukongim.answers import NodeConnections
 
 ROUTE_LIFE_SECONDS = 90.0
 """So long a v3 cluster answers from routes of a node that it has lost (wukongim.md, section 5a)."""
@@ -148,7 +148,7 @@ def knows_its_own(source: SourceState, node: str) -> bool:
 
 
 def union_connections(
-    source: SourceState, found: Mapping[str, ConnectionRows], at: Instant
+    source: SourceState, found: Mapping[str, NodeConnections], at: Instant
 ) -> dict[str, list[Connection]]:
     """Every node's own sockets by user, as of an instant."""
     union: dict[str, list[Connection]] = {}

@@ -9,7 +9,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.reconcile.probes import PROBE_SECONDS, NodeProbe, ProbeEvent
 from ledger.sources.wukongim.answers import (
     Boot,
-    ConnectionRows,
+    NodeConnections,
     OnlineRows,
     Unanswered,
     read_connections,
@@ -79,7 +79,7 @@ def rows_in(poll: RecordedPoll) -> OnlineRows | Unanswered:
     return _failure(poll) or read_online_status(poll.status, poll.body, poll.asked)
 
 
-def connections_in(poll: RecordedPoll) -> ConnectionRows | Unanswered:
+def connections_in(poll: RecordedPoll) -> NodeConnections | Unanswered:
     """A recorded answer of `/connz`."""
     return _failure(poll) or read_connections(poll.status, poll.body)
 

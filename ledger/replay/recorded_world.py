@@ -16,7 +16,7 @@ from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
 from ledger.replay.memory_source import MemorySource
 from ledger.replay.recorded_answers import RUN, Fences, RecordedProbes, connections_in, rows_in
-from ledger.sources.wukongim.answers import ConnectionRows, OnlineRows
+from ledger.sources.wukongim.answers import NodeConnections, OnlineRows
 from ledger.sources.wukongim.recording import RecordedPoll
 from ledger.store.mapper import Recorded
 
@@ -36,7 +36,7 @@ class RecordedWorld(MemorySource):
         self._fences = Fences()
         self._scan_asked_at: Instant | None = None
         self._scan_waits: set[str] = set()
-        self._scan_found: dict[str, ConnectionRows] = {}
+        self._scan_found: dict[str, NodeConnections] = {}
         self._scanned_at: Instant | None = None
         self._wants_scan = False
         self._last_alive: Instant | None = None
@@ -176,7 +176,7 @@ class RecordedWorld(MemorySource):
         if self._scan_asked_at is None or poll.node not in self._scan_waits:
             return
         answer = connections_in(poll)
-        if isinstance(answer, ConnectionRows):
+        if isinstance(answer, NodeConnections):
             self._scan_waits.discard(poll.node)
             self._scan_found[poll.node] = answer
             yield from self._note_alive(poll.at, "poll")

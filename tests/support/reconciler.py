@@ -30,7 +30,7 @@ from ledger.reconcile.probes import NodeProbe
 from ledger.replay.memory_agenda import MemoryAgenda
 from ledger.replay.memory_source import MemorySource
 from ledger.simulator.sender import encode
-from ledger.sources.wukongim.answers import Boot, ConnectionRows, Unanswered
+from ledger.sources.wukongim.answers import Boot, NodeConnections, Unanswered
 from ledger.store.mapper import Recorded
 
 SOURCE = "main"
@@ -180,7 +180,7 @@ class Reconciler(MemorySource):
         looks = judge.looks_at_rows(self.presence, self.source, question.node, watches, rows)
         return self._judge(poll, looks, len(question.watches), judge.rows_text(rows, list(question.watches)))
 
-    def answer_nodes(self, question: Question, found: Mapping[str, ConnectionRows]) -> dict[str, JudgedLook]:
+    def answer_nodes(self, question: Question, found: Mapping[str, NodeConnections]) -> dict[str, JudgedLook]:
         """What `/connz` of the nodes that answered brings."""
         poll, source = self._poll(question)._replace(node="+".join(found)), self.source
         connections = plan.union_connections(source, found, question.asked_at)

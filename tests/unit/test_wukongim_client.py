@@ -12,7 +12,7 @@ import pytest
 
 from ledger.domain.profile import Profile
 from ledger.sources.wukongim import client as client_module
-from ledger.sources.wukongim.answers import Boot, ConnectionRows, OnlineRows, Unanswered, read_online_status
+from ledger.sources.wukongim.answers import Boot, NodeConnections, OnlineRows, Unanswered, read_online_status
 from ledger.sources.wukongim.client import CHUNK_USERS, LONGEST_REASON
 from tests.support.im_node import WHOLE_ROW
 from tests.support.query_api import (
@@ -65,7 +65,7 @@ def test_connections_come_in_one_page() -> None:
         page = json.dumps({"connections": [row], "total": 1, "offset": 0, "limit": 10_000_000})
         async with listening(said(200, page)) as node, asking(node.url + "/") as client:
             answer = await client.connections()
-            assert isinstance(answer, ConnectionRows)
+            assert isinstance(answer, NodeConnections)
             assert [(row.uid, row.conn_id, row.device_flag, row.node_id) for row in answer.rows] == [
                 ("u1", 17, 0, 1001)
             ]

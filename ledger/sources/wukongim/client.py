@@ -15,7 +15,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.profile import Profile
 from ledger.sources.wukongim.answers import (
     Boot,
-    ConnectionRows,
+    NodeConnections,
     OnlineRows,
     Unanswered,
     read_connections,
@@ -134,7 +134,7 @@ class QueryClient:
         question = _Call("POST", "/user/onlinestatus", self._time_outs.call, most_bytes, len(uids), content)
         return await self._ask(question, lambda answer, _, __: read_online_status(answer.status, answer.body, asked))
 
-    async def connections(self) -> ConnectionRows | Unanswered:
+    async def connections(self) -> NodeConnections | Unanswered:
         """All connections of the node in one page: v1 and v2 only."""
         if self.node.profile is Profile.V3:
             return Unanswered("v3 lists no connections")
