@@ -75,7 +75,7 @@ def tables(
             rows, others = _rows(connection, table), _rows(elsewhere, table)
             first, wrong = "", abs(len(others) - len(rows))
             for key, row in rows.items():
-                uid = key[0] if names is None else names.of(key[0])
+                uid = key[0] if names is None else names.pseudonym(key[0])
                 other_row = others.get((uid, *key[1:]))
                 if not _same(row, other_row, names):
                     wrong += 1
@@ -91,7 +91,7 @@ def explanations(url: str, other_url: str, names: Pseudonyms | None, number: int
         chosen = random.sample(moments, min(number, len(moments)))
         first, wrong = "", 0
         for moment in chosen:
-            uid = moment.uid if names is None else names.of(moment.uid)
+            uid = moment.uid if names is None else names.pseudonym(moment.uid)
             told, told_there = _explained(connection, moment), _explained(other, moment._replace(uid=uid))
             if not _same(told, told_there, names):
                 wrong += 1
@@ -133,9 +133,9 @@ def _same(one: Any, other: Any, names: Pseudonyms | None) -> bool:
         return len(one) == len(other) and all(map(_same, one, other, [names] * len(one)))
     if names is None or not isinstance(one, str):
         return bool(one == other)
-    return other in {one, names.of(one), names.redacted(one), _item(one, names)}
+    return other in {one, names.pseudonym(one), names.redacted(one), _item(one, names)}
 
 
 def _item(text: str, names: Pseudonyms) -> str:
     claim = parse_item(text)
-    return names.of(claim.uid) + text[len(claim.uid) :] if isinstance(claim, Claim) else text
+    return names.pseudonym(claim.uid) + text[len(claim.uid) :] if isinstance(claim, Claim) else text

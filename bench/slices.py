@@ -21,7 +21,7 @@ from ledger.slices.importing import import_slice
 from ledger.slices.pseudonymising import pseudonymised
 from ledger.slices.pseudonyms import Pseudonyms
 from ledger.slices.reading import SliceFile
-from ledger.slices.taking import Wanted, taken
+from ledger.slices.taking import SliceScope, open_slice
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
 
@@ -153,21 +153,23 @@ def _exports(url: str, folder: Path, profile: str, speeds: Speeds) -> Iterator[E
             "SELECT uid FROM current ORDER BY version DESC LIMIT %s", (CHOSEN_USERS,)
         ).fetchall()
     names = Pseudonyms("the key of the benches' pseudonyms")
-    yield _export(url, folder / f"{profile}.ndjson", Exported("everything", folder, 0), Wanted(), speeds)
-    yield _export(url, folder / f"{profile}-p.ndjson.gz", Exported("pseudonymised", folder, 0, names), Wanted(), speeds)
+    yield _export(url, folder / f"{profile}.ndjson", Exported("everything", folder, 0), SliceScope(), speeds)
+    yield _export(
+        url, folder / f"{profile}-p.ndjson.gz", Exported("pseudonymised", folder, 0, names), SliceScope(), speeds
+    )
     states = Exported("the second half, with the states before", folder, 0, None, ("current",))
-    yield _export(url, folder / f"{profile}-2.ndjson", states, Wanted(None, row[0]), speeds)
+    yield _export(url, folder / f"{profile}-2.ndjson", states, SliceScope(None, row[0]), speeds)
     users = tuple(uid for (uid,) in chosen)
     some = Exported(f"{CHOSEN_USERS} users", folder, 0, None, ())
-    yield _export(url, folder / f"{profile}-u.ndjson", some, Wanted(users), speeds)
+    yield _export(url, folder / f"{profile}-u.ndjson", some, SliceScope(users), speeds)
 
 
-def _export(url: str, path: Path, exported: Exported, wanted: Wanted, speeds: Speeds) -> Exported:
+def _export(url: str, path: Path, exported: Exported, wanted: SliceScope, speeds: Speeds) -> Exported:
     began = time.perf_counter()
     with (
         writing.opened(path, force=False) as stream,
         psycopg.connect(url, autocommit=True) as connection,
-        taken(connection, MAPPER, wanted, lambda *_: None) as found,
+        open_slice(connection, MAPPER, wanted, lambda *_: None) as found,
     ):
         renamed = found if exported.names is None else pseudonymised(found, exported.names, MAPPER)
         written = writing.write(renamed, stream)

@@ -16,7 +16,7 @@ from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
 from ledger.replay.recording import Replay, ReplayResult
 from ledger.slices.reading import is_slice
-from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, texts_of
+from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, read_texts
 from ledger.text import counted
 
 SHOWN_USERS = 50
@@ -102,7 +102,7 @@ def _run(file: Path, policy: Policy, until: float | None, *, all_deliveries: boo
     try:
         size = file.stat().st_size // MB
         with file.open("rb") as stream, shown(f"replaying {file.name}", "MB") as progress:
-            lines = texts_of(stream)
+            lines = read_texts(stream)
             header = read_header(next(lines, None))
             stop: Instant | None = None if until is None else header.started_at + round(until * SECOND)
             replayed = Replay(header, policy)

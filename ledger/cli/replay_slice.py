@@ -18,10 +18,10 @@ from ledger.domain.instants import from_datetime, to_text
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import RULES_VERSION, Policy
 from ledger.errors import SettingsError
-from ledger.replay.side_by_side import Pair
+from ledger.replay.shown import Pair
 from ledger.replay.slice import NOT_JUDGED_AGAIN, Replayed, replay_slice
 from ledger.settings import override_policy
-from ledger.slices.form import EventLine, Slice, StateLine
+from ledger.slices.form import LedgerLine, Slice
 from ledger.slices.reading import SliceFile
 from ledger.store.mapper import EventMapper
 from ledger.text import counted
@@ -78,7 +78,7 @@ def _slice(context: typer.Context, file: Path | None, options: OfSlice, mapper: 
     found = SliceFile(file)
     with shown("replaying", "lines") as progress:
 
-        def lines() -> Iterator[StateLine | EventLine]:
+        def lines() -> Iterator[LedgerLine]:
             for number, line in found.lines():
                 progress(number, 0)
                 yield line

@@ -13,7 +13,7 @@ from ledger.cli.output import say
 from ledger.cli.progress import shown
 from ledger.settings import Settings
 from ledger.slices.form import Slice
-from ledger.slices.taking import Wanted, taken
+from ledger.slices.taking import SliceScope, open_slice
 from ledger.store.mapper import EventMapper
 from ledger.text import printable
 from projections.models import current
@@ -28,16 +28,16 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="What was recorded before this.")]
 
 
-def parse_selection(users: Sequence[str] | None, since: str | None, until: str | None) -> Wanted:
+def parse_selection(users: Sequence[str] | None, since: str | None, until: str | None) -> SliceScope:
     """Returns the part of the ledger that the options name. Raises typer.BadParameter."""
-    return Wanted(tuple(users) if users else None, *parse_span(since, until))
+    return SliceScope(tuple(users) if users else None, *parse_span(since, until))
 
 
 @contextmanager
-def _told_who_is_missing(connection: Connection[Any], wanted: Wanted) -> Iterator[None]:
+def _told_who_is_missing(connection: Connection[Any], scope: SliceScope) -> Iterator[None]:
     """At its end says which of the chosen users were never seen: a name that is misspelt shows nothing else."""
     yield
-    chosen = list(dict.fromkeys(wanted.users or ()))
+    chosen = list(dict.fromkeys(scope.users or ()))
     seen = current.load(connection, [uid for uid in chosen if current.can_be_stored(uid)])
     for uid in chosen:
         if uid not in seen:
@@ -45,13 +45,13 @@ def _told_who_is_missing(connection: Connection[Any], wanted: Wanted) -> Iterato
 
 
 @contextmanager
-def slice_of_ledger(settings: Settings, wanted: Wanted, mapper: EventMapper, what: str) -> Iterator[Slice]:
+def slice_of_ledger(settings: Settings, scope: SliceScope, mapper: EventMapper, what: str) -> Iterator[Slice]:
     """Yields the slice of the ledger in use, which shows how far its reading is. Raises LedgerError."""
     with (
         started_database_url(settings) as url,
         connected_to(url) as connection,
-        _told_who_is_missing(connection, wanted),
+        _told_who_is_missing(connection, scope),
         shown(what, "positions") as progress,
-        taken(connection, mapper, wanted, progress) as found,
+        open_slice(connection, mapper, scope, progress) as found,
     ):
         yield found

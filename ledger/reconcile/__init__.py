@@ -1,1 +1,1 @@
-"""Reconciliation: whom to look at and when, what the answers come to, live or on a recording's polls."""
+"""Live reconciliation: which users to look at and when, and what the answers come to."""

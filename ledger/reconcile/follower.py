@@ -1,4 +1,4 @@
-"""The follower: what the ledger says of users reaches the agenda, in order, each event once, whoever wrote it.
+"""The follower: the agenda hears what the ledger says of users, in order, each event once, of any instance.
 
 Of an event that cannot be read it is known at least that there is something to it: its user is looked at in turn.
 """
@@ -97,7 +97,7 @@ class Follower:
                 said = self._heard_in(row)
             except (UnreadableEvent, msgspec.DecodeError, UnicodeDecodeError):
                 unreadable.append(row)
-                # Something was said of him.
+                # Something was said of this user.
                 said = Heard(from_datetime(row.recorded_at))
             if said is not None:
                 heard.setdefault(row.stream.removeprefix(USER_PREFIX), []).append(said)

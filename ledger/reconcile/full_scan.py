@@ -1,4 +1,4 @@
-"""Passes over all connections: every node's own `/connz`, held against everybody we hold online and whoever is due."""
+"""Full scans: every node's own `/connz`, compared with all users that we hold online or that are due."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -15,31 +15,27 @@ from ledger.reconcile import judge, plan
 from ledger.reconcile.leader_context import LeaderContext
 from ledger.reconcile.liveness import SourceLiveness
 from ledger.reconcile.requests import new_poll
-from ledger.reconcile.row_poller import MAX_RETRY_DELAY_SECONDS
 from ledger.reconcile.runs import Run
-from ledger.sources.wukongim.answers import Connections, Unanswered
+from ledger.sources.wukongim.answers import NodeConnections, Unanswered
 
 log = structlog.get_logger()
 
-PASS_SECONDS = 3.0
-"""Passes follow each other no sooner, but for those that a boot or somebody asks for."""
-
 PATIENCE_SECONDS, PATIENCE_TIMES = 3.0, 4.0
-"""A node may take so long, or so many times as long as the last time: nobody is looked at while a pass waits for it."""
+"""A node may take so long, or so many times as long as the last time: nobody is looked at while a scan waits for it."""
 
 REST_TIMES = 10.0
-"""Passes that nothing presses follow each other by so many times as long as the nodes took for the last one."""
+"""Full scans that nothing presses follow each other by so many times as long as the nodes took for the last one."""
 
 USERS_FROM = 5_000
 """With more users due, one `/connz` of each node is cheaper than asking about them by name."""
 
-PASS_USERS = 2_000
+SCAN_USERS = 2_000
 """Users that are judged at a time."""
 
 NUMBER_UNKNOWN = Unanswered("its number in the cluster is not known yet", answered=True)
 
 
-class LastPass(NamedTuple):
+class LastScan(NamedTuple):
     """What a look at all connections cost and came to."""
 
     asked_at: Instant | None
@@ -53,7 +49,7 @@ class LastPass(NamedTuple):
 
 
 class FullScan:
-    """The passes of one source, one at a time."""
+    """The full scans of one source, one at a time."""
 
     def __init__(self, context: LeaderContext, liveness: SourceLiveness) -> None:
         self._context = context
@@ -62,19 +58,19 @@ class FullScan:
         self._begun_at = float("-inf")
         self._took = 0.0
         self._wanted = False
-        self.last: LastPass | None = None
+        self.last: LastScan | None = None
         self._patience: dict[str, float] = {}
 
     @property
     def under_way(self) -> bool:
-        """Whether a pass is being made."""
+        """Whether a full scan is being made."""
         return self._one.locked()
 
     def instead_of(self, users: int) -> bool:
-        """Make a pass instead of asking about so many users by name, where that is cheaper."""
-        if users <= USERS_FROM or not self._context.can_pass:
+        """Make a full scan instead of asking about so many users by name, where that is cheaper."""
+        if users <= USERS_FROM or not self._context.can_scan:
             return False
-        return self.make_soon()
+        return self.start_soon()
 
     def may_begin(self, every: float) -> bool:
         """Whether none is being made, and the last one was begun so many seconds ago."""
@@ -82,24 +78,24 @@ class FullScan:
 
     @property
     def rest_seconds(self) -> float:
-        """So long a pass keeps its distance from the one before: the nodes spend a tenth of their time on them."""
-        return max(PASS_SECONDS, REST_TIMES * self._took)
+        """So long a full scan keeps its distance from the one before: the nodes spend a tenth of their time on them."""
+        return max(plan.SCAN_SECONDS, REST_TIMES * self._took)
 
     def want(self) -> None:
-        """Something is to be seen that only a pass shows: make one as soon as the distance to the last one allows."""
+        """Something is to be seen that only a full scan shows: make one as soon as the last one is long enough ago."""
         self._wanted = True
 
     def tick(self) -> None:
-        """Make the pass that is wanted, or whose turn it is: nobody waits longer for one than for a look by name."""
+        """Make the scan that is wanted, or whose turn it is: nobody waits longer for one than for a look by name."""
         every = self.rest_seconds
         if not self._wanted:
-            every = max(every, plan.pass_seconds(self._context.source.policy))
-        if self._context.can_pass and self.may_begin(every):
-            self.make_soon()
+            every = max(every, plan.scan_seconds(self._context.source.policy))
+        if self._context.can_scan and self.may_begin(every):
+            self.start_soon()
 
-    def make_soon(self, without: str | None = None) -> bool:
-        """Make a pass, unless one is being made or was made just now -> whether one is made."""
-        if not self.may_begin(PASS_SECONDS):
+    def start_soon(self, without: str | None = None) -> bool:
+        """Make a full scan, unless one is being made or was made just now -> whether one is made."""
+        if not self.may_begin(plan.SCAN_SECONDS):
             return False
         self._begun_at = self._context.seconds()
         self._context.spawn(self._make_in_turn(without))
@@ -124,11 +120,11 @@ class FullScan:
             head, asked_at = await context.database(context.source_store.head), context.now()
             names = sorted(context.answering() - {without})
             answers = await asyncio.gather(*(self._ask(name) for name in names))
-            found: dict[str, Connections] = {}
+            found: dict[str, NodeConnections] = {}
             for name, answer in zip(names, answers, strict=True):
-                if isinstance(answer, Connections) and plan.knows_its_own(context.source, name):
+                if isinstance(answer, NodeConnections) and plan.knows_its_own(context.source, name):
                     found[name] = answer
-                elif isinstance(answer, Connections):
+                elif isinstance(answer, NodeConnections):
                     context.failed(run, name, plan.CONNECTIONS, NUMBER_UNKNOWN, 0)
                 else:
                     context.failed(run, name, plan.CONNECTIONS, answer, 0)
@@ -146,12 +142,12 @@ class FullScan:
                 return
             await judging.judge_everybody()
             rows = sum(map(len, union.values()))
-            self._note(LastPass(asked_at, len(names), rows, judging.contradicted, self._took))
+            self._note(LastScan(asked_at, len(names), rows, judging.contradicted, self._took))
             await self._settle(poll, set(found), judging.contradicted)
 
     def told(self) -> dict[str, Any]:
         """How often all connections are looked at at least, and what the last time cost and came to; JSON-ready."""
-        every, last = plan.pass_seconds(self._context.source.policy), self.last or LastPass(None, 0, 0, 0, 0.0)
+        every, last = plan.scan_seconds(self._context.source.policy), self.last or LastScan(None, 0, 0, 0, 0.0)
         asked_at = None if last.asked_at is None else to_text(last.asked_at)
         return {
             "at_least_every_seconds": max(every, self.rest_seconds),
@@ -162,7 +158,7 @@ class FullScan:
             "seconds": round(last.seconds, 3),
         }
 
-    def _note(self, made: "LastPass") -> None:
+    def _note(self, made: "LastScan") -> None:
         """Say once that nodes list connections which an offline has closed, and once that they do so no longer."""
         before = 0 if self.last is None else self.last.contradicted
         self.last = made
@@ -170,7 +166,7 @@ class FullScan:
             begins = "connections_contradicted" if made.contradicted else "connections_contradicted_no_more"
             log.warning(begins, source=self._context.name, connections=made.contradicted or before)
 
-    async def _ask(self, name: str) -> Connections | Unanswered:
+    async def _ask(self, name: str) -> NodeConnections | Unanswered:
         """A node's connections; one that takes far longer than it did is waited for twice as long the next time."""
         began, patience = self._context.seconds(), self._patience.get(name)
         try:
@@ -180,19 +176,18 @@ class FullScan:
             assert patience is not None
             self._patience[name] = 2 * patience
             return Unanswered(f"no answer within {patience:.0f} s, far longer than it took before")
-        if isinstance(answer, Connections):
+        if isinstance(answer, NodeConnections):
             self._patience[name] = max(PATIENCE_SECONDS, PATIENCE_TIMES * (self._context.seconds() - began))
         return answer
 
     async def _settle(self, poll: Poll, names: set[str], contradicted: int) -> None:
         """What a boot ended is known once all its connections are, and none of them was said offline since."""
-        for name, node in self._context.source.nodes.items():
-            if plan.is_settled_by(node, poll.asked_at, contradicted) and name in names:
-                await self._context.append(NodeSettled(node=name, at=self._context.now(), booted=True))
+        for name in plan.settled_nodes(self._context.source, poll.asked_at, contradicted, names):
+            await self._context.append(NodeSettled(node=name, at=self._context.now(), booted=True))
 
 
 class _Judging:
-    """What one pass found, held against everybody whom it may tell of."""
+    """What one full scan found, compared with every user it may tell of."""
 
     def __init__(
         self, context: LeaderContext, run: Run, poll: Poll, union: Mapping[str, Sequence[Connection]], names: set[str]
@@ -213,27 +208,27 @@ class _Judging:
         return verdicts
 
     async def judge_everybody(self) -> None:
-        """Whoever is connected, whoever we hold online besides, and whose turn comes before the next pass besides."""
+        """Users who are connected, others that we hold online, and those whose turn comes before the next full scan."""
         context = self._context
         connected = sorted(self._union)
-        for start in range(0, len(connected), PASS_USERS):
-            await self.judge(connected[start : start + PASS_USERS])
+        for start in range(0, len(connected), SCAN_USERS):
+            await self.judge(connected[start : start + SCAN_USERS])
         after = ""
-        while page := await context.database(context.source_store.online_after, after, PASS_USERS):
+        while page := await context.database(context.source_store.online_after, after, SCAN_USERS):
             after = page[-1]
             if missing := [uid for uid in page if uid not in self._union]:
                 await self.judge(missing)
         by = self._poll.asked_at + round(
-            max(plan.pass_seconds(context.source.policy), MAX_RETRY_DELAY_SECONDS) * SECOND
+            max(plan.scan_seconds(context.source.policy), plan.MAX_RETRY_DELAY_SECONDS) * SECOND
         )
         done: set[str] = set()
-        due = partial(context.source_store.take_due, PASS_USERS, by=by)
+        due = partial(context.source_store.take_due, SCAN_USERS, by=by)
         while rest := (await context.database(partial(due, context.in_flight | done))).watches:
             verdicts = await self.judge(list(rest))
             judged = verdicts.watches()
             unjudged = {uid: watch for uid, watch in rest.items() if uid not in judged}
             # Of them nobody can be judged without a node that did not answer.
             await context.database(
-                context.source_store.put_back, unjudged, context.now() + round(PASS_SECONDS * SECOND)
+                context.source_store.put_back, unjudged, context.now() + round(plan.SCAN_SECONDS * SECOND)
             )
             done |= unjudged.keys() | {uid for uid, watch in judged.items() if watch.due_at <= by}

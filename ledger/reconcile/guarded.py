@@ -1,4 +1,4 @@
-"""One source's part of a term, guarded: a defect that it meets ends it alone, and it begins anew after a while."""
+"""One source's part of a term, guarded: a defect that it meets ends it alone, and it starts again after a while."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -26,7 +26,7 @@ class Begun(NamedTuple):
 
 
 Make = Callable[[Spawn], Awaitable[Begun]]
-"""Makes a source's part of the term anew; what it spawns is guarded."""
+"""Makes a source's part of the term again; what it spawns is guarded."""
 
 
 class Guarded:
@@ -54,7 +54,7 @@ class Guarded:
 
     @property
     def reconciler(self) -> Reconciler | None:
-        """None while it waits to begin anew."""
+        """None while it waits to start again."""
         return self._begun.reconciler if self._begun is not None and self._works else None
 
     async def prepare(self) -> None:
@@ -68,11 +68,11 @@ class Guarded:
             await self._guard(self.reconciler.begin())
 
     async def tick(self) -> None:
-        """Do what is due now; after a defect, begin anew once its time has come."""
+        """Do what is due now; after a defect, start again once its time has come."""
         if self.reconciler is not None:
             await self._guard(self.reconciler.tick())
         elif self._seconds() - self._failed_at >= self._again_seconds:
-            await self._guard(self._begin_anew())
+            await self._guard(self._start_again())
 
     async def end(self) -> None:
         """An orderly stop."""
@@ -84,7 +84,7 @@ class Guarded:
         if self._begun is not None:
             await self._begun.close()
 
-    async def _begin_anew(self) -> None:
+    async def _start_again(self) -> None:
         await self.close()
         await self.prepare()
         await self.begin()

@@ -3,27 +3,29 @@
 The live reconciler and the replay of a recording both run these functions.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace as _replace
 
+from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Connection, Difference, Poll, against_connections, against_rows, held_in
 from ledger.domain.look import JudgedLook, Watch, judge_look
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
-from ledger.domain.reconciliation_events import PollObserved, RunCounts
+from ledger.domain.reconciliation_events import BreakerOpened, PollObserved, RunCounts
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft
 from ledger.store.mapper import Recorded
 
-NEW = Watch(0)
-"""The watch of a user who was never looked at."""
+PresenceOf = Callable[[str], Presence]
+
+T = TypeVar("T")
 
 
 class Look(NamedTuple):
-    """A user with what the answer found of him."""
+    """A user with what the answer found."""
 
     uid: str
     presence: Presence
@@ -62,7 +64,7 @@ class Verdicts(NamedTuple):
 
 
 def looks_at_rows(
-    presence_of: Callable[[str], Presence],
+    presence_of: PresenceOf,
     source: SourceState,
     node: str,
     watches: Mapping[str, Watch],
@@ -77,7 +79,7 @@ def looks_at_rows(
 
 
 def looks_at_connections(
-    presence_of: Callable[[str], Presence],
+    presence_of: PresenceOf,
     source: SourceState,
     watches: Mapping[str, Watch],
     connections: Mapping[str, Sequence[Connection]],
@@ -109,11 +111,42 @@ def count_missing(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tup
 
 
 def doubted_for(poll: Poll, looks: Sequence[Look], policy: Policy) -> float | None:
-    """Seconds since the first look that missed those of the users whom nobody holds back, as far as the breaker looks
+    """Seconds since the first look that missed those users whose correction is not held, as far as the breaker looks
     back; None: there are none."""
     doubts = [look.watch.doubt for look in looks if look.watch.doubt is not None]
     ages = [(poll.answered_at - doubt.disagreed_at) / SECOND for doubt in doubts if not doubt.held]
     return max((age for age in ages if age < policy.breaker_seconds), default=None)
+
+
+def open_breaker(
+    breaker: Breaker, source: SourceState, poll: Poll, looks: Sequence[Look], seconds: float
+) -> BreakerOpened | None:
+    """Count what an answer says of online users -> the breaker's opening, if they are too many and it is not open.
+
+    `seconds` is of a clock that only goes forward.
+    """
+    policy = source.policy
+    breaker.note(seconds, *count_missing(source, poll, looks), policy)
+    tripped = breaker.trips(seconds, policy, doubted_for(poll, looks, policy))
+    if tripped is None or source.breaker_until is not None:
+        return None
+    looked, missing, window = tripped
+    until = poll.answered_at + round(policy.breaker_hold_seconds * SECOND)
+    return BreakerOpened(at=poll.answered_at, looked=looked, missing=missing, window_seconds=window, until=until)
+
+
+def second_look_sample(
+    breaker: Breaker, policy: Policy, seconds: float, watches: Iterable[Watch], online: Callable[[int], Sequence[T]]
+) -> Sequence[T]:
+    """Users to be asked about together with second looks at ghosts, so many that a lie of the query API would show.
+
+    `online` gives so many online users who are next in turn; nobody where too few are online.
+    """
+    wanted = breaker.sample_wanted(seconds, policy)
+    if not wanted or all(watch.doubt is None or watch.doubt.drift != "ghost" for watch in watches):
+        return ()
+    found = online(max(wanted, policy.breaker_minimum))
+    return found[:wanted] if len(found) >= policy.breaker_minimum else ()
 
 
 def judge_all(source: SourceState, poll: Poll, looks: Sequence[Look], *, holding: bool) -> Verdicts:

@@ -1,4 +1,4 @@
-"""What the parts of one source's live reconciliation share while this instance leads: desk, clients, clocks, runs."""
+"""What the parts of one source's live reconciliation share while this instance leads: store, clients, clocks, runs."""
 
 import asyncio
 from collections import defaultdict
@@ -50,7 +50,7 @@ class LeaderContext:
         self.counters = counters
         self.complaints = Complaints(source_store.name, seconds)
         self.on_judged: list[Callable[[judge.Verdicts], None]] = []
-        """Who wants to hear what polls come to."""
+        """Told what polls come to."""
         self.counts: defaultdict[str, CountsCheck] = defaultdict(CountsCheck)
         """What the counts in each node's webhooks tell of its profile; of the thread that waits for PostgreSQL."""
         self.runs: dict[str, Run] = {}
@@ -93,7 +93,7 @@ class LeaderContext:
         return next_due("vip", self.source.policy, 0) / SECOND
 
     @property
-    def can_pass(self) -> bool:
+    def can_scan(self) -> bool:
         """Whether all nodes can be asked for all their connections."""
         return bool(self.clients) and plan.has_connections(self.source, self.clients.keys())
 

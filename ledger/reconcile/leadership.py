@@ -1,4 +1,4 @@
-"""Leadership: of all instances on a database one reconciles at a time, whoever holds a session's advisory lock."""
+"""Leadership: of all instances on a database one reconciles at a time, the one that holds a session's advisory lock."""
 
 import contextlib
 import threading

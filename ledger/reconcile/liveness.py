@@ -1,4 +1,4 @@
-"""Signs of life of one source: webhooks and good polls, silence, darkness; and the time that the breaker holds."""
+"""Whether a source is alive: its webhooks and good polls, silence, darkness; and how long the breaker holds."""
 
 from typing import Any, Literal
 
@@ -21,10 +21,10 @@ RHYTHM_SHARE = 0.1
 class SourceLiveness:
     """What was heard of the source, by the clock that only goes forward: a clock that is set darkens nothing."""
 
-    def __init__(self, context: LeaderContext, last_sign_at: Instant | None) -> None:
+    def __init__(self, context: LeaderContext, last_alive_at: Instant | None) -> None:
         self._context = context
-        ago = 0 if last_sign_at is None else max(0, context.now() - last_sign_at)
-        self._last_sign = context.seconds() - ago / SECOND
+        ago = 0 if last_alive_at is None else max(0, context.now() - last_alive_at)
+        self._last_alive = context.seconds() - ago / SECOND
         self._last_webhook_at = context.source.last_webhook_at
         self._last_good_poll_at: Instant | None = None
         self._webhook_interval: float | None = None
@@ -48,7 +48,7 @@ class SourceLiveness:
     async def polled(self) -> None:
         """A query was answered well."""
         self._last_good_poll_at = self._context.now()
-        await self._sign("poll")
+        await self._note_alive("poll")
 
     def judged(self, verdicts: Verdicts) -> None:
         """A query was judged: what it corrected may be what a webhook must have told."""
@@ -69,7 +69,7 @@ class SourceLiveness:
             self._webhook_interval = usual + RHYTHM_SHARE * (interval - usual)
         self._last_webhook_at = at
         self._untold.clear()
-        await self._sign("webhook")
+        await self._note_alive("webhook")
 
     def _note_silence(self) -> None:
         silent = are_silent(self._untold, self._context.now())
@@ -97,8 +97,8 @@ class SourceLiveness:
             log.info("profile_matches", source=self._context.name, node=node)
         self._mismatches = found
 
-    async def _sign(self, by: Literal["webhook", "poll"]) -> None:
-        self._last_sign = self._context.seconds()
+    async def _note_alive(self, by: Literal["webhook", "poll"]) -> None:
+        self._last_alive = self._context.seconds()
         if self._context.source.dark_since is not None and not self._lighting:
             # Several answers may come while the first one's event is being written.
             self._lighting = True
@@ -110,7 +110,7 @@ class SourceLiveness:
 
     async def _note_darkness(self) -> None:
         source = self._context.source
-        silent = self._context.seconds() - self._last_sign
+        silent = self._context.seconds() - self._last_alive
         if source.policy.dark_seconds and silent >= source.policy.dark_seconds and source.dark_since is None:
             now = self._context.now()
             log.warning("source_dark", source=source.name, silent_seconds=round(silent))

@@ -1,12 +1,12 @@
 """What a source is to be asked, as far as its answers are to be believed; and the sweeps that follow a boot."""
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ledger.domain.drift import Connection
+from ledger.domain.drift import Connection, swept_by_boot, swept_by_retirement
 from ledger.domain.events import SessionId, Status
-from ledger.domain.look import RETURN_SECONDS, tier_bound_seconds
+from ledger.domain.look import RETURN_SECONDS, Watch, tier_bound_seconds
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
@@ -15,8 +15,8 @@ from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Swept
 from ledger.domain.sessions import ended_by
 from ledger.domain.source import SourceState
-from ledger.reconcile.judge import Look
-from ledger.sources.wukongim.answers import Connections
+from ledger.reconcile.judge import Look, PresenceOf, looks_at_connections
+from ledger.sources.wukongim.answers import NodeConnections
 
 ROUTE_LIFE_SECONDS = 90.0
 """So long a v3 cluster answers from routes of a node that it has lost (wukongim.md, section 5a)."""
@@ -25,8 +25,13 @@ LEADER_MEMORY_SECONDS = 900.0
 """So long the leaders of a v2 cluster are taken to remember users of a node that it has lost: longer than any idle
 time that is usual."""
 
+SCAN_SECONDS = 3.0
+"""Full scans follow each other no sooner, but for those that a boot or somebody asks for."""
 
-PASS_SHARE = 0.9
+RETRY_DELAY_SECONDS, MAX_RETRY_DELAY_SECONDS = 4.0, 60.0
+"""After a look that failed, doubling with each failure in a row."""
+
+SCAN_SHARE = 0.9
 """Of a normal user's bound, between two looks at all connections: they take the turns of nearly everybody."""
 
 
@@ -74,7 +79,7 @@ def route_for(
     return ROWS if now >= believed_at else Wait(believed_at)
 
 
-def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_pass: bool) -> str:
+def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_scan: bool) -> str:
     """Why users are looked at in that way."""
     is_v3 = not has_connections(source)
     match route:
@@ -88,11 +93,11 @@ def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_pass:
             )
         case _ if is_v3:
             return "v3 has no list of all connections: whoever no webhook and no look has named cannot be found"
-        case _ if not source.absence_tells and can_pass:
+        case _ if not source.absence_tells and can_scan:
             return (
                 "a row tells who is connected; GET /connz of all nodes tells who is not, and finds who was never named"
             )
-        case _ if can_pass:
+        case _ if can_scan:
             return "rows tell who is connected and who is not; GET /connz of all nodes finds who was never named"
         case _:
             return "rows alone: not all nodes have an api_url, so that whoever was never named cannot be found"
@@ -101,6 +106,12 @@ def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_pass:
 def needs_connections(source: SourceState, askable: Collection[str] | None = None) -> bool:
     """Whether only `/connz` tells who was held by a node that is gone."""
     return not source.holders_known and has_connections(source, askable)
+
+
+def settled_nodes(source: SourceState, asked_at: Instant, contradicted: int, answered: Collection[str]) -> list[str]:
+    """The nodes that answered whose boot all connections, asked for at that instant, settle."""
+    nodes = source.nodes.items()
+    return [name for name, node in nodes if name in answered and is_settled_by(node, asked_at, contradicted)]
 
 
 def is_settled_by(node: NodeState, asked_at: Instant, contradicted: int) -> bool:
@@ -113,10 +124,10 @@ def is_settled_by(node: NodeState, asked_at: Instant, contradicted: int) -> bool
     return not contradicted or asked_at - node.boot[1] >= round(RETURN_SECONDS * SECOND)
 
 
-def pass_seconds(policy: Policy) -> float:
+def scan_seconds(policy: Policy) -> float:
     """So often all connections are looked at where they can be: nobody waits longer than a normal user's bound, also
     those whom no webhook has ever named."""
-    return PASS_SHARE * tier_bound_seconds("normal", policy)
+    return SCAN_SHARE * tier_bound_seconds("normal", policy)
 
 
 def answering(source: SourceState, askable: Collection[str] | None = None) -> set[str]:
@@ -131,18 +142,13 @@ def _is_down(source: SourceState, node: str) -> bool:
     return state is not None and state.down_since is not None and state.swept
 
 
-def is_online(presence_of: Callable[[str], Presence], uid: str) -> bool:
-    """Whether we hold the user online."""
-    return presence_of(uid).status == "online"
-
-
 def knows_its_own(source: SourceState, node: str) -> bool:
     """Whether a node's own rows can be told from those that it remembers of others, which takes its number."""
     return len(source.node_profiles) <= 1 or source.nodes.get(node, NodeState()).node_id is not None
 
 
 def union_connections(
-    source: SourceState, found: Mapping[str, Connections], at: Instant
+    source: SourceState, found: Mapping[str, NodeConnections], at: Instant
 ) -> dict[str, list[Connection]]:
     """Every node's own sockets by user, as of an instant."""
     union: dict[str, list[Connection]] = {}
@@ -154,11 +160,21 @@ def union_connections(
     return union
 
 
-def only_answered(source: SourceState, looks: Sequence[Look], answered: Iterable[str]) -> list[Look]:
-    """Those looks that can be judged: where not all nodes answered, nobody is missed who may be at another one."""
+def looks_at_union(
+    presence_of: PresenceOf,
+    source: SourceState,
+    watches: Mapping[str, Watch],
+    union: Mapping[str, Sequence[Connection]],
+    answered: Iterable[str],
+) -> list[Look]:
+    """What the union of these nodes' connections found of each user in `watches`, of those who can be judged.
+
+    Where not all nodes answered, nobody is missed who may be at another one.
+    """
     names = set(answered)
+    looks = looks_at_connections(presence_of, source, watches, union, silent_node(source, names))
     if names >= source.node_profiles.keys():
-        return list(looks)
+        return looks
     return [look for look in looks if not _may_be_elsewhere(source, look, names)]
 
 
@@ -179,6 +195,25 @@ def _may_be_elsewhere(source: SourceState, look: Look, names: set[str]) -> bool:
         for session in device.sessions
         if SessionId(device.scope, device.device_flag, session.conn_id) in gone
     )
+
+
+def ended_with(
+    presence: Presence, source: SourceState, node: str, *, retired: bool, by_sender: bool = False
+) -> tuple[tuple[SessionId, ...], bool]:
+    """-> (sessions that ended with a boot of the node or its retirement, whether others may have).
+
+    `by_sender`: who told of a session held it, where a retirement leaves no better evidence.
+    """
+    if retired:
+        return swept_by_retirement(presence, source, node, by_sender=by_sender)
+    return swept_by_boot(presence, source, node)
+
+
+def sweep_evidence(source: SourceState, node: str, *, retired: bool) -> int:
+    """The position of the event that proves that the node booted or was retired; 0 where none does."""
+    if retired:
+        return source.retired.get(node, 0)
+    return source.nodes[node].boot_position if node in source.nodes else 0
 
 
 def swept(

@@ -1,4 +1,4 @@
-"""One source's live reconciliation: probes, looks in and out of turn, passes over all connections, sweeps, runs.
+"""One source's live reconciliation: probes, looks in and out of turn, full scans of all connections, sweeps, runs.
 
 Questions are asked in the event loop; whatever they come to is judged and stored in the thread of
 `LeaderContext.database`.
@@ -13,9 +13,9 @@ from ledger.domain.instants import to_text
 from ledger.domain.look import RETURN_SECONDS, Watch
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, RunCounts, RunEnded
+from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, RunCounts
 from ledger.reconcile import plan
-from ledger.reconcile.full_scan import PASS_SECONDS, PASS_USERS, FullScan
+from ledger.reconcile.full_scan import SCAN_USERS, FullScan
 from ledger.reconcile.leader_context import LeaderContext
 from ledger.reconcile.liveness import SourceLiveness
 from ledger.reconcile.probes import PROBE_SECONDS, NodeProbe
@@ -33,11 +33,11 @@ PROBE = "probe"
 
 
 class Reconciler:
-    """One source while this instance leads. `last_sign_at` is when it was last heard, before that."""
+    """One source while this instance leads. `last_alive_at` is when it was last heard, before that."""
 
-    def __init__(self, context: LeaderContext, last_sign_at: Instant | None) -> None:
+    def __init__(self, context: LeaderContext, last_alive_at: Instant | None) -> None:
         self._context = context
-        self._liveness = SourceLiveness(context, last_sign_at)
+        self._liveness = SourceLiveness(context, last_alive_at)
         self._full_scan = FullScan(context, self._liveness)
         self._row_poller = RowPoller(context, self._liveness, self._full_scan.want)
         self._probes = {name: NodeProbe(name) for name in context.clients}
@@ -54,9 +54,11 @@ class Reconciler:
         left = {run: opened for run, opened in context.source.open_runs.items() if opened.scope != "manual"}
         if left:
             counts = await context.database(context.source_store.noted_counts)
-            ended = [
-                _interrupted(run, opened, counts.get(run, RunCounts()), context.now()) for run, opened in left.items()
+            runs = [
+                Run(run, opened.scope, opened.started_at, opened.node, counts=counts.get(run, RunCounts()))
+                for run, opened in left.items()
             ]
+            ended = [run.end_event(context.now(), "interrupted") for run in runs]
             await context.database(context.source_store.end_runs, *ended)
         if silent := sorted(context.source.node_profiles.keys() - context.clients.keys()):
             log.info("not_reconciled", source=context.name, nodes=silent, reason="no api_url in the settings")
@@ -76,16 +78,16 @@ class Reconciler:
         await self._context.rotate()
         route = self._context.route()
         if route is plan.CONNECTIONS:
-            await self._pass_where_due()
+            await self._scan_where_due()
         elif route is plan.ROWS and not self._full_scan.under_way:
             await self._row_poller.ask_due(self._full_scan.instead_of)
         self._full_scan.tick()
 
-    async def _pass_where_due(self) -> None:
-        """Where only `/connz` is believed: at once for whoever is out of turn or may be back after a boot, else at the
-        bound of a vip."""
+    async def _scan_where_due(self) -> None:
+        """Where only `/connz` is believed: at once for users who are out of turn or may be back after a boot, else
+        at the bound of a vip."""
         context = self._context
-        if not self._full_scan.may_begin(PASS_SECONDS):
+        if not self._full_scan.may_begin(plan.SCAN_SECONDS):
             return
         lost_at, due = context.source.lost_node_at, await context.database(context.source_store.due_counts)
         is_fresh = lost_at is not None and context.now() - lost_at < round(RETURN_SECONDS * SECOND)
@@ -125,8 +127,8 @@ class Reconciler:
         route = context.route()
         return {
             "route": route.value if isinstance(route, plan.Route) else None,
-            "because": plan.in_words(context.source, route, names=context.names_answer, can_pass=context.can_pass),
-            "all_connections": self._full_scan.told() if context.can_pass else None,
+            "because": plan.in_words(context.source, route, names=context.names_answer, can_scan=context.can_scan),
+            "all_connections": self._full_scan.told() if context.can_scan else None,
         }
 
     # Probes.
@@ -161,7 +163,7 @@ class Reconciler:
             context.complaints.failed(name, PROBE, answer)
             if answer.refused and state.down_since is None and context.needs_connections:
                 # It may be gone: who is connected to the others is known the sooner.
-                self._full_scan.make_soon(without=name)
+                self._full_scan.start_soon(without=name)
         if events:
             await context.append(*events)
         self._met[name].set()
@@ -204,34 +206,34 @@ class Reconciler:
         after: str | None = ""
         while after is not None:
             after, swept = await context.database(
-                context.source_store.sweep_page, name, run.run, after, retired, context.can_pass
+                context.source_store.sweep_page, name, run.run, after, retired, context.can_scan
             )
             run.swept(swept)
             context.counters.swept(context.name, name, swept)
         if retired or not context.needs_connections:
             await context.append(NodeSettled(node=name, at=context.now(), booted=not retired))
-        if not retired and context.can_pass:
+        if not retired and context.can_scan:
             await self._full_scan.make(run)
             while (node := context.source.nodes.get(name)) is not None and not node.swept:
-                await asyncio.sleep(PASS_SECONDS)
+                await asyncio.sleep(plan.SCAN_SECONDS)
                 await self._full_scan.make(run)
-            context.spawn(self._pass_once_more())
+            context.spawn(self._scan_once_more())
         await context.end_run(run)
         self._sweeping.discard(name)
 
-    async def _pass_once_more(self) -> None:
-        """When most clients have come back: whoever among them was never heard of is found by `/connz` alone."""
+    async def _scan_once_more(self) -> None:
+        """When most clients have come back: those who were never heard of are found by `/connz` alone."""
         await asyncio.sleep(RETURN_SECONDS)
-        if self._context.can_pass:
+        if self._context.can_scan:
             await self._full_scan.make(await self._context.rotation())
 
     # Runs over everybody, and those that somebody asked for.
 
     async def _first_run(self) -> None:
-        """Everybody we hold online, and whoever the nodes can name besides, once this instance leads."""
+        """Everybody we hold online, and whomever else the nodes can name, once this instance leads."""
         await asyncio.gather(*(met.wait() for met in self._met.values()))
         run = await self._context.start_run(Run.new("start", self._context.now()))
-        if self._context.can_pass:
+        if self._context.can_scan:
             await self._full_scan.make(run)
         else:
             await self._row_poller.ask_pages(run, self._online_page)
@@ -239,13 +241,13 @@ class Reconciler:
 
     async def _online_page(self, after: str) -> dict[str, Watch]:
         source_store = self._context.source_store
-        page = await self._context.database(source_store.online_after, after, PASS_USERS)
+        page = await self._context.database(source_store.online_after, after, SCAN_USERS)
         watches: dict[str, Watch] = await self._context.database(source_store.watches_for, page)
         return watches
 
     async def _known_page(self, after: str) -> dict[str, Watch]:
         watches: dict[str, Watch] = await self._context.database(
-            self._context.source_store.known_after, after, PASS_USERS
+            self._context.source_store.known_after, after, SCAN_USERS
         )
         return watches
 
@@ -261,24 +263,11 @@ class Reconciler:
         context.runs[name] = run
         if not context.clients:
             run.failed("", "no node of the source has an api_url", len(opened.uids))
-        elif opened.uids and (not context.can_pass or (context.route() is plan.ROWS and context.source.absence_tells)):
+        elif opened.uids and (not context.can_scan or (context.route() is plan.ROWS and context.source.absence_tells)):
             await self._row_poller.ask_all(run, await context.database(context.source_store.watches_for, opened.uids))
-        elif context.can_pass:
+        elif context.can_scan:
             await self._full_scan.make(run, only=opened.uids)
         else:
             await self._row_poller.ask_pages(run, self._known_page)
         await context.end_run(run)
         self._requested.discard(name)
-
-
-def _interrupted(run: str, opened: OpenRun, counts: RunCounts, at: Instant) -> RunEnded:
-    """The end of a run whose instance leads no longer, with what it was last noted to have come to."""
-    return RunEnded(
-        run=run,
-        at=at,
-        started_at=opened.started_at,
-        scope=opened.scope,
-        outcome="interrupted",
-        counts=counts,
-        node=opened.node,
-    )

@@ -19,9 +19,6 @@ CALLS_AT_A_TIME = 4
 IN_TURN_SECONDS = 1.0
 """Looks in turn are gathered for so long, so that few calls ask about many; those out of turn do not wait."""
 
-FIRST_AGAIN_SECONDS, MAX_RETRY_DELAY_SECONDS = 4.0, 60.0
-"""After a look that failed, doubling with each failure in a row."""
-
 PageAfter = Callable[[str], Awaitable[dict[str, Watch]]]
 """The next page of users after one, by uid; empty at the end."""
 
@@ -29,18 +26,18 @@ PageAfter = Callable[[str], Awaitable[dict[str, Watch]]]
 class RowPoller:
     """The questions of `/user/onlinestatus` to the nodes of one source."""
 
-    def __init__(self, context: LeaderContext, liveness: SourceLiveness, want_pass: Callable[[], None]) -> None:
-        """`want_pass` asks for what only all connections show."""
+    def __init__(self, context: LeaderContext, liveness: SourceLiveness, want_scan: Callable[[], None]) -> None:
+        """`want_scan` asks for what only all connections show."""
         self._context = context
         self._liveness = liveness
-        self._want_pass = want_pass
+        self._want_scan = want_scan
         self._calls: dict[str, int] = dict.fromkeys(context.clients, 0)
         self._failures: dict[str, int] = dict.fromkeys(context.clients, 0)
         """In a row, by node."""
         self._asked_in_turn = float("-inf")
 
-    async def ask_due(self, pass_instead: Callable[[int], bool]) -> None:
-        """Ask about whoever is due, as far as the budgets go; `pass_instead` may take over for so many users."""
+    async def ask_due(self, scan_instead: Callable[[int], bool]) -> None:
+        """Ask about users who are due, as far as the budgets go; `scan_instead` may take over for so many users."""
         context = self._context
         free = self._free_nodes()
         limit = sum(self._room(name) for name in free)
@@ -54,7 +51,7 @@ class RowPoller:
             self._asked_in_turn = context.seconds()
         if not taken.watches:
             return
-        if len(taken.watches) >= limit and pass_instead(
+        if len(taken.watches) >= limit and scan_instead(
             (await context.database(context.source_store.due_counts)).everybody
         ):
             return
@@ -70,11 +67,11 @@ class RowPoller:
 
     def _tellable(self, watches: dict[str, Watch]) -> dict[str, Watch]:
         """Those of whom an answer by name may tell what is asked: where absence says nothing, it settles no doubt."""
-        if self._context.source.absence_tells or not self._context.can_pass:
+        if self._context.source.absence_tells or not self._context.can_scan:
             return watches
         told = {uid: watch for uid, watch in watches.items() if watch.doubt is None}
         if len(told) < len(watches):
-            self._want_pass()
+            self._want_scan()
         return told
 
     async def ask_pages(self, run: Run, page_after: PageAfter) -> None:
@@ -85,7 +82,7 @@ class RowPoller:
             await self.ask_all(run, page)
 
     async def ask_all(self, run: Run, watches: Mapping[str, Watch]) -> None:
-        """Ask about these users, whoever's turn it is; who cannot be asked about now has failed."""
+        """Ask about these users, in turn or not; a look that cannot be made now has failed."""
         context = self._context
         waiting = list(watches.items())
         while waiting:
@@ -141,7 +138,7 @@ class RowPoller:
                 verdicts = await context.database(context.source_store.judge_rows, poll, watches, answer.rows)
                 context.answered(run, name, plan.ROWS, verdicts)
                 if verdicts.waits_for_connections:
-                    self._want_pass()
+                    self._want_scan()
             else:
                 await self._failed(name, answer, watches, run)
         finally:
@@ -150,10 +147,10 @@ class RowPoller:
             context.in_flight -= watches.keys()
 
     async def _failed(self, name: str, why: Unanswered, watches: dict[str, Watch], run: Run) -> None:
-        """It says nothing of anybody; they are asked about again, ever later, or looked at by a pass before that."""
+        """It says nothing of anybody; they are asked about again, ever later, or looked at by a scan before that."""
         self._context.failed(run, name, plan.ROWS, why, len(watches))
-        self._want_pass()
-        seconds = min(MAX_RETRY_DELAY_SECONDS, FIRST_AGAIN_SECONDS * 2 ** min(self._failures[name], 8))
+        self._want_scan()
+        seconds = min(plan.MAX_RETRY_DELAY_SECONDS, plan.RETRY_DELAY_SECONDS * 2 ** min(self._failures[name], 8))
         self._failures[name] += 1
         await self._context.database(
             self._context.source_store.put_back, watches, self._context.now() + round(seconds * SECOND)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -26,7 +27,7 @@ class Run:
     failures: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=monotonic)
     under_way: int = 0
-    """Polls and passes of it that have not come to their end."""
+    """Polls and full scans of it that have not come to their end."""
 
     @classmethod
     def new(cls, scope: RunScope, at: Instant, node: str | None = None, users: int | None = None) -> "Run":
@@ -66,14 +67,14 @@ class Run:
             run=self.run, at=self.started_at, instance=instance, scope=self.scope, node=self.node, users=self.users
         )
 
-    def end_event(self, at: Instant) -> RunEnded:
-        """Its end, for the record."""
+    def end_event(self, at: Instant, outcome: Literal["completed", "interrupted"] = "completed") -> RunEnded:
+        """Its end, for the record; `interrupted` where its instance leads no longer."""
         return RunEnded(
             run=self.run,
             at=at,
             started_at=self.started_at,
             scope=self.scope,
-            outcome="completed",
+            outcome=outcome,
             counts=self.counts,
             node=self.node,
             failures=self.failures,

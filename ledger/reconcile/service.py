@@ -94,7 +94,7 @@ class Reconciliation:
             again_seconds = RETRY_DELAY_SECONDS
             try:
                 if await self._in_thread(self._leadership.take):
-                    await self._context()
+                    await self._lead()
                 else:
                     self._interrupted.succeeded()
                     await self._pause(WAIT_SECONDS)
@@ -123,7 +123,7 @@ class Reconciliation:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    async def _context(self) -> None:
+    async def _lead(self) -> None:
         """Lead until the lock is lost, PostgreSQL is away, or the service stops."""
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -137,7 +137,7 @@ class Reconciliation:
                 self._again_seconds = RETRY_DELAY_SECONDS
                 for source in self._sources.values():
                     await source.begin()
-                await self._lead(follower)
+                await self._reconcile(follower)
                 await self._end(tasks)
         except* _Over:
             pass
@@ -155,19 +155,19 @@ class Reconciliation:
         context = LeaderContext(
             source_store, clients, self._instance, self._now, time.monotonic, self._in_thread, spawn, self._counters
         )
-        last_sign_at = await self._in_thread(self._last_sign_at, source_store)
+        last_alive_at = await self._in_thread(self._last_sign_at, source_store)
 
         async def close() -> None:
             for client in clients.values():
                 await client.close()
 
-        return Begun(context, Reconciler(context, last_sign_at), close)
+        return Begun(context, Reconciler(context, last_alive_at), close)
 
     def _client(self, node: QueryNode, source_store: SourceStore) -> QueryClient:
         policy = source_store.source.policy
         return QueryClient(node, Budget(policy.budget_calls, policy.budget_users, burst_seconds=0.25), self._now)
 
-    async def _lead(self, follower: Follower) -> None:
+    async def _reconcile(self, follower: Follower) -> None:
         noted = time.monotonic()
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -214,7 +214,7 @@ class Reconciliation:
         with self._ledger.connection() as connection, connection.transaction():
             cursor = connection.cursor()
             for name, source in self._sources.items():
-                # Of one that waits to begin anew nothing is noted, so that it shows as one that nobody reconciles.
+                # Of one that waits to start again nothing is noted, so that it shows as one that nobody reconciles.
                 if (reconciler := source.reconciler) is not None:
                     node_health.write(cursor, name, reconciler.health())
             for name, run in progress:

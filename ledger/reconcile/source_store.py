@@ -1,12 +1,13 @@
-"""The desk: what the ledger and the agenda say of one source, and what answers make of it; synchronous, in one thread.
+"""What the ledger and the agenda say of one source, and what answers make of it; synchronous, in one thread.
 
-Answers are judged on states read without the lock. Only who leaves an event is judged again under it, on states that
-nobody else can change then: so a look that agrees costs the writers of webhooks nothing. It leaves the user's doubt as
-it was when the question was sent. Where another look has left another one meanwhile, of several that may be under way
-at once, this one is judged again under the lock, too.
+Answers are judged on states read without the lock. Only users who get an event are judged again under it, on states
+that nobody else can change then: so a look that agrees costs the writers of webhooks nothing. It leaves the user's
+doubt as it was when the question was sent. Where another look has left another one meanwhile, of several that may be
+under way at once, this one is judged again under the lock, too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import psycopg
@@ -14,13 +15,12 @@ from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from ledger.domain.breaker import Breaker
-from ledger.domain.drift import Connection, Poll, swept_by_boot, swept_by_retirement
+from ledger.domain.drift import Connection, Poll
 from ledger.domain.event_types import Event, SourceEvent
-from ledger.domain.events import SessionId
 from ledger.domain.look import DUE_SHARE, Watch, made_urgent
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reconciliation_events import BreakerOpened, RunCounts, RunEnded
+from ledger.domain.reconciliation_events import RunCounts, RunEnded
 from ledger.domain.source import SourceState
 from ledger.errors import LedgerWentBack
 from ledger.ingest.append import append
@@ -39,10 +39,8 @@ SWEEP_USERS = 2_500
 URGENT_SHARE = 0.8
 """Of what can be asked now, so much goes to looks out of turn at most, while others wait for theirs in turn."""
 
-PresenceOf = Callable[[str], Presence]
 
-
-class Taken(NamedTuple):
+class DueUsers(NamedTuple):
     """Users whose look is due, those with doubts first; `head` is the fence of what is asked from now on."""
 
     head: int
@@ -102,7 +100,7 @@ class SourceStore:
         also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None,
         read: Callable[[psycopg.Connection[TupleRow]], None] | None = None,
     ) -> None:
-        # Whoever gives up here ends the term, and the next one looks at everybody anew.
+        # Giving up here ends the term, and the next one looks at everybody again.
         known = {self.name: self.source}
         appended = append(self._ledger, known, uids, decide, also, read, patient=True, lineage=self._lineage)
         self.source = appended.sources[self.name]
@@ -124,8 +122,8 @@ class SourceStore:
         assert row is not None
         return int(row[0])
 
-    def take_due(self, limit: int, in_flight: set[str], *, in_turn: bool = True, by: Instant | None = None) -> Taken:
-        """So many users at most whose look is due and not under way, with enough others beside a second look.
+    def take_due(self, limit: int, in_flight: set[str], *, in_turn: bool = True, by: Instant | None = None) -> DueUsers:
+        """So many users at most whose look is due and not under way, with enough others alongside a second look.
 
         `in_turn` False: those out of turn alone. `by`: when it was due, now by default.
         """
@@ -135,20 +133,16 @@ class SourceStore:
             rest = looks.due(connection, self.name, now, limit + len(in_flight), urgent=False) if in_turn else {}
             found = _share_out(_without(urgent, in_flight), _without(rest, in_flight), limit)
             doubted = {uid: watch for uid, watch in found.items() if watch.doubt is not None}
-            if any(watch.doubt is not None and watch.doubt.drift == "ghost" for watch in doubted.values()):
-                doubted |= _without(self._sample(connection), in_flight | doubted.keys())
+
+            def online(number: int) -> list[tuple[str, Watch]]:
+                return list(looks.soonest_online(connection, self.name, number).items())
+
+            policy = self.source.policy
+            sample = judge.second_look_sample(self.breaker, policy, self._seconds(), doubted.values(), online)
+            doubted |= _without(dict(sample), in_flight | doubted.keys())
         slack = round((1 - DUE_SHARE) * self.source.policy.tier_normal_seconds * SECOND)
         overdue = sum(watch.urgent is None and 0 < watch.due_at < now - slack for watch in found.values())
-        return Taken(head, doubted | found, overdue)
-
-    def _sample(self, connection: Any) -> Watches:
-        """Online users who are next in turn, so many that a lie of the query API would show, if so many are online."""
-        policy = self.source.policy
-        wanted = self.breaker.sample_wanted(self._seconds(), policy)
-        if not wanted:
-            return {}
-        sample = looks.soonest_online(connection, self.name, max(wanted, policy.breaker_minimum))
-        return dict(list(sample.items())[:wanted]) if len(sample) >= policy.breaker_minimum else {}
+        return DueUsers(head, doubted | found, overdue)
 
     def due_counts(self) -> looks.DueCounts:
         """How many users' looks are due."""
@@ -179,7 +173,7 @@ class SourceStore:
     def judge_rows(self, poll: Poll, watches: Watches, rows: Mapping[str, Mapping[int, int]]) -> judge.Verdicts:
         """Judge an answer of `/user/onlinestatus` about these users."""
 
-        def found(presence_of: PresenceOf, source: SourceState, wanted: Watches) -> list[judge.Look]:
+        def found(presence_of: judge.PresenceOf, source: SourceState, wanted: Watches) -> list[judge.Look]:
             return judge.looks_at_rows(presence_of, source, poll.node, wanted, rows)
 
         return self._judge(poll, watches, found, lambda uids: judge.rows_text(rows, uids))
@@ -189,10 +183,8 @@ class SourceStore:
     ) -> judge.Verdicts:
         """Judge the union of the answering nodes' `/connz` as far as it is about these users."""
 
-        def found(presence_of: PresenceOf, source: SourceState, wanted: Watches) -> list[judge.Look]:
-            silent = plan.silent_node(source, answered)
-            all_looks = judge.looks_at_connections(presence_of, source, wanted, union, silent)
-            return plan.only_answered(source, all_looks, answered)
+        def found(presence_of: judge.PresenceOf, source: SourceState, wanted: Watches) -> list[judge.Look]:
+            return plan.looks_at_union(presence_of, source, wanted, union, answered)
 
         return self._judge(poll, watches, found, lambda uids: judge.connections_text(union, uids))
 
@@ -200,7 +192,7 @@ class SourceStore:
         self,
         poll: Poll,
         watches: Watches,
-        look_at: Callable[[PresenceOf, SourceState, Watches], list[judge.Look]],
+        look_at: Callable[[judge.PresenceOf, SourceState, Watches], list[judge.Look]],
         text: Callable[[Sequence[str]], Mapping[str, str]],
     ) -> judge.Verdicts:
         with self._ledger.connection() as connection:
@@ -210,7 +202,7 @@ class SourceStore:
                 raise LedgerWentBack
         self._expect_same_ledger()
         found = look_at(lambda uid: presences.get(uid) or Presence(uid), self.source, watches)
-        opened = self._open_breaker(poll, found)
+        opened = judge.open_breaker(self.breaker, self.source, poll, found, self._seconds())
         holding = opened is not None or self.source.breaker_until is not None
         first = judge.judge_all(self.source, poll, found, holding=holding)
         again = {uid for uid, _ in first.news}
@@ -245,40 +237,25 @@ class SourceStore:
         with self._ledger.connection() as connection, connection.transaction():
             return looks.write_unmoved(connection.cursor(), self.name, watches)
 
-    def _open_breaker(self, poll: Poll, found: Sequence[judge.Look]) -> BreakerOpened | None:
-        policy, seconds = self.source.policy, self._seconds()
-        self.breaker.note(seconds, *judge.count_missing(self.source, poll, found), policy)
-        tripped = self.breaker.trips(seconds, policy, judge.doubted_for(poll, found, policy))
-        if tripped is None or self.source.breaker_until is not None:
-            return None
-        until = poll.answered_at + round(policy.breaker_hold_seconds * SECOND)
-        looked, missing, window = tripped
-        return BreakerOpened(at=poll.answered_at, looked=looked, missing=missing, window_seconds=window, until=until)
-
     def sweep_page(self, node: str, run: str, after: str, retired: bool, seen: bool) -> tuple[str | None, int]:
         """End what a boot of the node ended, or its retirement, of a page of online users -> (where to go on, swept).
 
-        Who may have come back, or may not be that node's, is looked at out of turn; `seen`: all connections can be, so
-        that nobody is ended by who told of them.
+        Users who may have come back, or may not be that node's, are looked at out of turn; `seen`: all connections can
+        be, so that no session is ended by who told of it.
         """
-
-        def ends(presence: Presence, source: SourceState) -> tuple[tuple[SessionId, ...], bool]:
-            if retired:
-                return swept_by_retirement(presence, source, node, by_sender=not seen)
-            return swept_by_boot(presence, source, node)
-
+        ends = partial(plan.ended_with, node=node, retired=retired, by_sender=not seen)
         page = self.online_after(after, SWEEP_USERS)
         if not page:
             return None, 0
         with self._ledger.connection() as connection:
             presences = current.load(connection, page)
-        touched = [uid for uid, p in presences.items() if any(ends(p, self.source))]
+        touched = [uid for uid, presence in presences.items() if any(ends(presence, self.source))]
         swept = 0
 
         def decide(draft: Draft) -> Iterator[Recorded]:
             nonlocal swept
             source = draft.source(self.name)
-            evidence = source.retired.get(node, 0) if retired else source.nodes[node].boot_position
+            evidence = plan.sweep_evidence(source, node, retired=retired)
             for uid in touched:
                 presence = draft.presence(uid)
                 ended, _ = ends(presence, source)

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from ledger.domain.drift import Doubt, Poll
+from ledger.domain.evidence import Placed
 from ledger.domain.look import JudgedLook, Watch
 from ledger.domain.reconciliation_events import UNFINISHED, Corrected, Finding, PollObserved
 from ledger.domain.source import SourceState
 from ledger.reconcile import judge, plan
-from ledger.replay.judged import Judged, PlacedDraft, Said
-from ledger.replay.placed import Placed
+from ledger.replay.comparison import Comparison, Said
+from ledger.replay.placed import PlacedDraft
 
 DOUBT_BEFORE = "the look that first disagreed is not in the slice"
 NOT_KEPT = "what the answer said was not kept"
@@ -29,10 +30,10 @@ class Polls:
         self._begun: dict[tuple[str, str], int] = {}
         """When the first look disagreed, of doubts on record that began in the slice."""
 
-    def take(self, poll: Placed, event: PollObserved, corrections: Sequence[Placed]) -> list[Judged]:
+    def take(self, poll: Placed, event: PollObserved, corrections: Sequence[Placed]) -> list[Comparison]:
         """What an answer came to for each user whom it said something new of, then and now."""
         findings = {finding.uid: finding for finding in event.findings}
-        corrected = {each.uid: each for each in corrections if each.uid is not None}
+        corrected = {each.uid: each for each in corrections if each.uid}
         recorded: dict[str, Recorded] = {
             uid: (findings.get(uid), corrected.get(uid)) for uid in dict.fromkeys([*event.rows, *findings, *corrected])
         }
@@ -72,7 +73,7 @@ class Polls:
         verdicts: Mapping[str, JudgedLook],
         why_not: Mapping[str, str | None],
         event: PollObserved,
-    ) -> list[Judged]:
+    ) -> list[Comparison]:
         outcomes = []
         for uid, (finding, correction) in recorded.items():
             said = _said(finding, correction)
@@ -80,7 +81,7 @@ class Polls:
             replayed = said if judged is None and why_not[uid] else () if judged is None else _judged(judged)
             self._remember(poll, event, uid, finding, None if judged is None else judged.watch.doubt)
             position = poll.position if correction is None else correction.position
-            outcomes.append(Judged(position, uid, said, replayed, why_not[uid]))
+            outcomes.append(Comparison(position, uid, said, replayed, why_not[uid]))
         return outcomes
 
     def _judge_all(
@@ -96,10 +97,7 @@ class Polls:
             rows = {uid: judge.read_rows(event.rows[uid]) for uid in watches}
             return judge.looks_at_rows(self._draft.presence, source, event.node, watches, rows)
         connections = {uid: judge.read_connections(event.rows[uid]) for uid in watches}
-        answered = set(event.node.split("+"))
-        silent = plan.silent_node(source, answered)
-        looks = judge.looks_at_connections(self._draft.presence, source, watches, connections, silent)
-        return plan.only_answered(source, looks, answered)
+        return plan.looks_at_union(self._draft.presence, source, watches, connections, event.node.split("+"))
 
     def _why_not(self, poll: Placed, event: PollObserved, uid: str, finding: Finding | None) -> str | None:
         if uid not in event.rows:

@@ -1,34 +1,26 @@
-"""A slice's events with their places, as they are judged again: those of one poll together."""
+"""A slice's events at their places, and the draft that judges them there again."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
 
-from ledger.domain.event_types import Event
+from ledger.domain.event_types import Event, SourceEvent, UserEvent
+from ledger.domain.evidence import Placed
 from ledger.domain.instants import from_datetime
-from ledger.domain.observation import Instant
 from ledger.domain.reconciliation_events import Corrected, PollObserved
-from ledger.slices.form import EventLine, StateLine
-from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper
+from ledger.domain.source import SourceState
+from ledger.ingest.draft import Draft
+from ledger.slices.form import LedgerLine
+from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, Recorded
 
 
-class Placed(NamedTuple):
-    """An event at its place; `uid` is None for a source's, `source` empty for a user's."""
-
-    position: int
-    recorded_at: Instant
-    uid: str | None
-    source: str
-    event: Event
-
-
-def placed(line: StateLine | EventLine, mapper: EventMapper) -> Placed:
+def placed(line: LedgerLine, mapper: EventMapper) -> Placed:
     """The event of a line. Raises UnreadableEvent."""
     is_user = line.stream.startswith(USER_PREFIX)
     return Placed(
         line.position,
+        line.version,
         from_datetime(line.recorded_at),
-        line.stream.removeprefix(USER_PREFIX) if is_user else None,
         "" if is_user else line.stream.removeprefix(SOURCE_PREFIX),
+        line.stream.removeprefix(USER_PREFIX) if is_user else "",
         mapper.event_at(line.position, line.event_kind, bytes(line.payload)),
     )
 
@@ -46,3 +38,39 @@ def judged_together(events: Iterable[Placed]) -> Iterator[list[Placed]]:
         together = [each]
     if together:
         yield together
+
+
+class PlacedDraft(Draft):
+    """The states after events at given positions; a source that was not heard of before is new."""
+
+    def __init__(self) -> None:
+        super().__init__({}, {}, 0)
+        self._places: Mapping[str, int] | None = None
+        self._last = 0
+
+    def source(self, name: str) -> SourceState:
+        return self.sources.get(name) or SourceState(name)
+
+    def put(self, at: Placed, event: Event) -> None:
+        """Add an event in the place of another."""
+        self.head = at.position - 1
+        if isinstance(event, UserEvent):
+            self.append_to_user(at.uid, event)
+        else:
+            assert isinstance(event, SourceEvent)
+            self.append_to_source(at.source, event)
+
+    def stand_at(self, position: int, places: Mapping[str, int]) -> None:
+        """What is added next stands there, and users' events at these places; those of others at the last of all."""
+        self.head = position - 1
+        self._places = places
+        self._last = max(places.values(), default=position)
+
+    def append_to_user(self, uid: str, event: UserEvent) -> Recorded:
+        if self._places is not None:
+            self.head = self._places.get(uid, self._last) - 1
+        return super().append_to_user(uid, event)
+
+    def leave(self) -> None:
+        """The places are over."""
+        self._places = None

@@ -9,7 +9,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.reconcile.probes import PROBE_SECONDS, NodeProbe, ProbeEvent
 from ledger.sources.wukongim.answers import (
     Boot,
-    Connections,
+    NodeConnections,
     OnlineRows,
     Unanswered,
     read_connections,
@@ -36,7 +36,7 @@ class Fences:
         """The head before or after what happened at an instant."""
         self._heads.append((at, head))
 
-    def poll_of(self, poll: RecordedPoll) -> Poll:
+    def answered_poll(self, poll: RecordedPoll) -> Poll:
         """The answered poll, with an id of its own."""
         self._polls += 1
         sent_at = poll.at - round(ANSWER_SECONDS * SECOND)
@@ -79,7 +79,7 @@ def rows_in(poll: RecordedPoll) -> OnlineRows | Unanswered:
     return _failure(poll) or read_online_status(poll.status, poll.body, poll.asked)
 
 
-def connections_in(poll: RecordedPoll) -> Connections | Unanswered:
+def connections_in(poll: RecordedPoll) -> NodeConnections | Unanswered:
     """A recorded answer of `/connz`."""
     return _failure(poll) or read_connections(poll.status, poll.body)
 

@@ -1,9 +1,9 @@
 """Replay: a recording through the very functions that ingest and reconciliation run, on a virtual clock, in memory."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.domain.events import BodyRejected, Configured, DeliveryReceived, ItemRejected, Status, WebhookObserved
 from ledger.domain.observation import SECOND, Instant
@@ -19,11 +19,11 @@ from ledger.domain.reconciliation_events import (
     TierSet,
 )
 from ledger.domain.source import SourceState
-from ledger.domain.status import derive, next_change_at
 from ledger.ingest.draft import Draft, read_webhook
+from ledger.replay.comparison import count_verdicts
 from ledger.replay.recorded_world import RecordedWorld
-from ledger.replay.tally import count_verdicts
-from ledger.sources.wukongim.recording import Header, RecordedLine, RecordedPoll, RecordedWebhook
+from ledger.replay.shown import ShownStatuses, Transition
+from ledger.sources.wukongim.recording import RecordedLine, RecordedPoll, RecordedWebhook, RecordingHeader
 from ledger.store.mapper import Recorded
 
 SOURCE = "main"
@@ -33,13 +33,12 @@ REJECTED_BYTES = 65536
 Listener = Callable[[Recorded, Instant], None]
 
 
-@dataclass
-class UserStory:
+class UserStory(NamedTuple):
     """What was shown of one user: each change with its instant in the recording's seconds."""
 
-    status: Status = "unknown"
-    transitions: list[tuple[float, Status]] = field(default_factory=list)
-    events: int = 0
+    status: Status
+    transitions: list[tuple[float, Status]]
+    events: int
 
 
 @dataclass
@@ -47,6 +46,7 @@ class ReplayResult:
     """The outcome of a replay; counts are of users' events."""
 
     users: dict[str, UserStory] = field(default_factory=dict)
+    """At the end."""
     verdicts: Counter[str] = field(default_factory=Counter)
     deliveries: int = 0
     repeated: int = 0
@@ -76,12 +76,14 @@ class Replay:
     `listen` is told of each event, in the order of their positions, with the instant at which it would be recorded.
     """
 
-    def __init__(self, header: Header, policy: Policy, listen: Listener | None = None) -> None:
+    def __init__(self, header: RecordingHeader, policy: Policy, listen: Listener | None = None) -> None:
         self._header = header
         self._listen = listen or (lambda event, at: None)
         self._draft = Draft({SOURCE: SourceState(SOURCE)}, {}, 0, REJECTED_BYTES)
         self._policy = policy
-        self._due: dict[str, Instant] = {}
+        self._shown = ShownStatuses(self._draft)
+        self._events: Counter[str] = Counter()
+        """Of each user."""
         self._nodes: set[str] = set()
         self._world = RecordedWorld(self._draft, SOURCE)
         self.result = ReplayResult()
@@ -100,12 +102,13 @@ class Replay:
                 self._take(self._world.poll(line), at)
             yield at
         self.result.looks = self._world.looks
+        self.result.users = {uid: self._story(uid, transitions) for uid, transitions in self._shown.users.items()}
 
     def _receive(self, number: int, recorded: RecordedWebhook) -> None:
         webhook = read_webhook(f"replayed-{number}", SOURCE, recorded.node, recorded.at, recorded.body, REJECTED_BYTES)
         events = list(self._draft.add(webhook))
         self._take(events, recorded.at)
-        self._take(self._world.heard(recorded.node, events, recorded.at), recorded.at)
+        self._take(self._world.heard(events, recorded.at), recorded.at)
 
     def _take(self, events: Iterable[Recorded], at: Instant) -> None:
         """Count events, and note what they change of what is shown."""
@@ -114,7 +117,7 @@ class Replay:
             match event.event:
                 case WebhookObserved() | Corrected() | Swept() | TierSet() as of_user if event.uid is not None:
                     self._count(event.uid, of_user)
-                    self._show(event.uid, at)
+                    self._shown.moved([event.uid], at)
                 case ItemRejected(following=following):
                     self.result.rejected += 1 + len(following)
                 case BodyRejected():
@@ -123,8 +126,7 @@ class Replay:
                     self.result.deliveries += 1
                     self.result.repeated += delivery.repeats is not None
                 case NodeDown() | NodeBooted() | NodeSettled() | SourceDark() | SourceLit():
-                    for uid in list(self.result.users):
-                        self._show(uid, at)
+                    self._shown.all_moved(at)
 
     def _configure(self, at: Instant) -> None:
         """A node that was not heard of before: the configuration that names it."""
@@ -145,26 +147,16 @@ class Replay:
         self.result.verdicts.update(count_verdicts(event))
         if isinstance(event, Corrected):
             self.result.corrections += event.drift is not None
-        self.result.users.setdefault(uid, UserStory()).events += 1
+        self._events[uid] += 1
 
-    def _show(self, uid: str, at: Instant) -> None:
-        """Note what is shown of the user now, and when that changes by itself."""
-        presence = self._draft.presence(uid)
-        shown = derive(presence, self._draft.sources, at)
-        story = self.result.users[uid]
-        if shown.status != story.status:
-            story.status = shown.status
-            story.transitions.append((round((at - self._header.started_at) / SECOND, 6), shown.status))
-        due = next_change_at(presence, self._draft.sources, at)
-        if due is None:
-            self._due.pop(uid, None)
-        else:
-            self._due[uid] = due
+    def _story(self, uid: str, transitions: Sequence[Transition]) -> UserStory:
+        status = transitions[-1][1] if transitions else "unknown"
+        began = self._header.started_at
+        return UserStory(status, [(round((at - began) / SECOND, 6), to) for at, to in transitions], self._events[uid])
 
     def _let_pass(self, until: Instant) -> None:
         """Show what time alone changes up to that instant."""
         for at, events in self._world.advance(until):
+            self._shown.let_pass(at)
             self._take(events, at)
-        over = [(at, uid) for uid, at in self._due.items() if at <= until]
-        for at, uid in sorted(over):
-            self._show(uid, at)
+        self._shown.let_pass(until)

@@ -1,27 +1,24 @@
-"""Replaying a slice: every verdict on record beside what the rules say now, and what that changes of what is shown."""
+"""Replaying a slice: every verdict on record next to what the rules say now, and what that changes of what is shown."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
 from ledger.domain.event_types import UserEvent
 from ledger.domain.events import Configured
+from ledger.domain.evidence import Placed
 from ledger.domain.imported import SourceImported
 from ledger.domain.instants import from_datetime, to_text
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import RULES_VERSION, Policy
-from ledger.replay.describing import described
-from ledger.replay.judged import Judged
-from ledger.replay.judging import Judge, Step
-from ledger.replay.placed import Placed, judged_together, placed
-from ledger.replay.side_by_side import SideBySide, Transition
-from ledger.replay.tally import count_verdicts
-from ledger.slices.form import EventLine, Header, Slice, StateLine
+from ledger.replay.comparison import Comparison, count_verdicts
+from ledger.replay.judging import Judge, Outcome
+from ledger.replay.placed import judged_together, placed
+from ledger.replay.shown import SideBySide, Transition
+from ledger.slices.form import LedgerLine, Slice, SliceHeader, StateLine
 from ledger.store.mapper import EventMapper
-
-Line: TypeAlias = StateLine | EventLine
 
 SHOWN_VERDICTS = 100
 """Differing verdicts that are kept one by one."""
@@ -48,7 +45,7 @@ evidence here, taken as it was recorded."""
 class Replayed:
     """What a replay came to."""
 
-    header: Header
+    header: SliceHeader
     changed: dict[str, float]
     """The policy's numbers that are others than on record."""
     side_by_side: SideBySide
@@ -58,7 +55,7 @@ class Replayed:
     recorded: Counter[str] = field(default_factory=Counter)
     replayed: Counter[str] = field(default_factory=Counter)
     differing: int = 0
-    examples: list[Judged] = field(default_factory=list)
+    examples: list[Comparison] = field(default_factory=list)
     not_repeatable: Counter[str] = field(default_factory=Counter)
     rules: set[int] = field(default_factory=set)
     """The versions that judged what is on record."""
@@ -66,10 +63,10 @@ class Replayed:
     touched: set[str] = field(default_factory=set)
     """Users with events."""
 
-    def take(self, step: Step) -> None:
+    def take(self, outcome: Outcome) -> None:
         """Count what one event came to."""
-        self.touched.update(step.uids)
-        for judged in step.judged:
+        self.touched.update(outcome.uids)
+        for judged in outcome.judged:
             for counter, said in ((self.recorded, judged.recorded), (self.replayed, judged.replayed)):
                 for each in said:
                     if isinstance(each, UserEvent):
@@ -105,7 +102,7 @@ class Replayed:
                 "differing": self.differing,
                 "not_repeatable": dict(sorted(self.not_repeatable.items())),
             },
-            "differing_verdicts": [described(each) for each in self.examples],
+            "differing_verdicts": [each.as_dict() for each in self.examples],
             "differing_users": sum(not pair.same for pair in pairs.values()),
             "differing_seconds": self.side_by_side.differing_seconds,
             "policy": self.changed,
@@ -117,7 +114,7 @@ class Replayed:
 
 
 def replay_slice(
-    taken: Slice, mapper: EventMapper, change: Callable[[Policy], Policy], until: Instant | None = None
+    slice_: Slice, mapper: EventMapper, change: Callable[[Policy], Policy], until: Instant | None = None
 ) -> Replayed:
     """Judge a slice again, up to an instant. Raises what reading it raises.
 
@@ -125,33 +122,30 @@ def replay_slice(
     """
     judge = Judge(change)
     side_by_side = SideBySide(judge.recorded, judge.replayed)
-    replayed = Replayed(taken.header, _changed(taken.header.policies.values(), change), side_by_side)
-    lines = iter(taken.lines)
-    began_at = 0 if taken.header.began.recorded_at is None else from_datetime(taken.header.began.recorded_at)
+    replayed = Replayed(slice_.header, _changed(slice_.header.policies.values(), change), side_by_side)
+    lines = iter(slice_.lines)
+    began_at = 0 if slice_.header.began.recorded_at is None else from_datetime(slice_.header.began.recorded_at)
     known, first = _begin(lines, mapper, judge, replayed)
-    side_by_side.rules_changed(began_at)
     side_by_side.moved(known, began_at)
     replayed.ended_at = began_at
-    events = _events(first, lines, mapper, until)
-    for together in judged_together(events):
+    rest = chain(() if first is None else (first,), lines)
+    for together in judged_together(_events(rest, mapper, until)):
         at = together[0]
         side_by_side.let_pass(at.recorded_at)
         replayed.events += len(together)
         _note_rules(at, replayed)
-        step = judge.step(together)
-        replayed.take(step)
-        if step.everybody:
-            side_by_side.rules_changed(at.recorded_at)
-        side_by_side.moved(step.uids, at.recorded_at)
+        outcome = judge.step(together)
+        replayed.take(outcome)
+        side_by_side.moved(outcome.uids, at.recorded_at, everybody=outcome.everybody)
         replayed.ended_at = at.recorded_at
-    replayed.ended_at = max(replayed.ended_at, _end(taken.header, until))
+    replayed.ended_at = max(replayed.ended_at, _end(slice_.header, until))
     side_by_side.end(replayed.ended_at)
     return replayed
 
 
 def _begin(
-    lines: Iterator[Line], mapper: EventMapper, judge: Judge, replayed: Replayed
-) -> tuple[list[str], Line | None]:
+    lines: Iterator[LedgerLine], mapper: EventMapper, judge: Judge, replayed: Replayed
+) -> tuple[list[str], LedgerLine | None]:
     """Take the states in -> (the users who have one, the first line that is an event)"""
     users: list[str] = []
     for line in lines:
@@ -160,13 +154,13 @@ def _begin(
         state = placed(line, mapper)
         _note_rules(state, replayed)
         judge.begin(state)
-        if state.uid is not None:
+        if state.uid:
             users.append(state.uid)
     return users, None
 
 
-def _events(first: Line | None, lines: Iterator[Line], mapper: EventMapper, until: Instant | None) -> Iterator[Placed]:
-    for line in chain(() if first is None else (first,), lines):
+def _events(lines: Iterable[LedgerLine], mapper: EventMapper, until: Instant | None) -> Iterator[Placed]:
+    for line in lines:
         each = placed(line, mapper)
         if until is not None and each.recorded_at > until:
             return
@@ -178,7 +172,7 @@ def _note_rules(at: Placed, replayed: Replayed) -> None:
         replayed.rules.add(at.event.rules_version)
 
 
-def _end(header: Header, until: Instant | None) -> Instant:
+def _end(header: SliceHeader, until: Instant | None) -> Instant:
     """The last instant that the slice speaks of."""
     bounds = [from_datetime(at) for at in (header.until, header.head.recorded_at) if at is not None]
     return min([*bounds, *([] if until is None else [until])], default=0)

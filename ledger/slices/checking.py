@@ -1,4 +1,4 @@
-"""Checking a slice before anything of it is written: whoever made it may have written anything, with right sums."""
+"""Checking a slice before anything of it is written: its maker may have written anything, with right sums."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.errors import LedgerError
-from ledger.slices.form import EventLine, Header, StateLine
+from ledger.slices.form import LedgerLine, SliceHeader, StateLine
 from ledger.slices.reading import Numbered, SliceFile
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, UnknownKind, UnreadableEvent, user_stream
 from ledger.text import shortened
@@ -19,8 +19,6 @@ _SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
 Progress = Callable[[int, int], None]
 """Told how many lines are done, of how many."""
 
-Line: TypeAlias = StateLine | EventLine
-
 State: TypeAlias = PresenceImported | SourceImported
 """What begins a stream at any version, in place of the events before."""
 
@@ -30,7 +28,7 @@ class Checked(NamedTuple):
 
     events: int
     states: int
-    ends: tuple[Line, Line] | None
+    ends: tuple[LedgerLine, LedgerLine] | None
     """Its first line and its last."""
     sources: frozenset[str]
 
@@ -38,9 +36,9 @@ class Checked(NamedTuple):
 def check(file: SliceFile, mapper: EventMapper, progress: Progress) -> Checked:
     """Read a slice from its begin to its end. Raises SliceError naming the first line that cannot be imported."""
     counted = [0, 0]
-    ends: tuple[Line, Line] | None = None
+    ends: tuple[LedgerLine, LedgerLine] | None = None
     sources = set()
-    order = _Order(file.header)
+    order = _LineOrder(file.header)
     for numbered in file.lines():
         line = numbered.line
         event = _decoded(file, numbered, mapper)
@@ -70,50 +68,50 @@ def check_renames(renames: Mapping[str, str], sources: frozenset[str]) -> None:
         olds[new] = old
 
 
-class _Order:
+class _LineOrder:
     """Where each line may stand: states first, all by position and time, a stream's events version by version.
 
     It keeps the last version of each stream.
     """
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: SliceHeader) -> None:
         self._began = header.began.position
         self._sources_have_gaps = header.users is not None
         """Of chosen users, a slice has not all that their sources said."""
-        self._before: Line | None = None
+        self._before: LedgerLine | None = None
         self._versions: dict[str, int] = {}
 
-    def wrong_with(self, line: Line, event: Event) -> str | None:
+    def wrong_with(self, line: LedgerLine, event: Event) -> str | None:
         """What is wrong with the next line's place, if anything is."""
         before, self._before = self._before, line
         if before is not None and (line.position <= before.position or line.recorded_at < before.recorded_at):
-            return "stands before the one above it in time or in the ledger"
+            return "comes before the line above it, by time or by position"
         if isinstance(line, StateLine) != (line.position <= self._began):
             return (
-                "is a state from after the slice's begin"
+                "is a state from after the slice's start"
                 if isinstance(line, StateLine)
-                else "is an event from before the slice's begin"
+                else "is an event from before the slice's start"
             )
         last = self._versions.get(line.stream)
         self._versions[line.stream] = line.version
         if isinstance(event, PresenceImported | SourceImported):
             return _wrong_state(line, event, last)
         if isinstance(line, StateLine):
-            return "is a state's, and holds an event that is none"
+            return "is a state line, but its event is not a state"
         return self._wrong_version(line, last or 0)
 
-    def _wrong_version(self, line: Line, last: int) -> str | None:
+    def _wrong_version(self, line: LedgerLine, last: int) -> str | None:
         missing = line.version - last - 1
         gap_allowed = self._sources_have_gaps and line.stream.startswith(SOURCE_PREFIX)
         if missing == 0 or (missing > 0 and gap_allowed):
             return None
-        return f"is version {line.version} of the stream {shortened(repr(line.stream))}, where {last + 1} comes next"
+        return f"is version {line.version} of the stream {shortened(repr(line.stream))}, where {last + 1} is expected"
 
 
-def _wrong_state(line: Line, event: State, last: int | None) -> str | None:
+def _wrong_state(line: LedgerLine, event: State, last: int | None) -> str | None:
     """What is wrong with a state's place, if anything is; `last` is the version of its stream's line before."""
     if last is not None:
-        return f"is a state of the stream {shortened(repr(line.stream))}, of which a state or an event stands above"
+        return f"is a state of the stream {shortened(repr(line.stream))}, which already has a state or an event above"
     if isinstance(event, SourceImported):
         is_its_own = event.version == line.version
     else:
@@ -132,28 +130,27 @@ def _decoded(file: SliceFile, numbered: Numbered, mapper: EventMapper) -> Event:
     try:
         return mapper.event(line.event_kind, bytes(line.payload))
     except UnknownKind as error:
-        raise file.wrong(
-            numbered.number,
-            f"is an event of kind {shortened(repr(line.event_kind))}, which a newer version wrote; upgrade this one",
-        ) from error
+        kind = shortened(repr(line.event_kind))
+        newer = f"is an event of kind {kind}, which a newer version wrote; upgrade presence ledger"
+        raise file.wrong(numbered.number, newer) from error
     except UnreadableEvent as error:
         why = "nested too deeply" if isinstance(error.__cause__, RecursionError) else error.__cause__
         raise file.wrong(numbered.number, f"holds an event that cannot be read ({why})") from error
 
 
-def _wrong_names(line: Line, event: Event) -> str | None:
+def _wrong_names(line: LedgerLine, event: Event) -> str | None:
     """What is wrong with the stream that an event stands in, or with a name of a user or a source, if anything is."""
     belongs = (line.stream.startswith(USER_PREFIX) and isinstance(event, UserEvent)) or (
         line.stream.startswith(SOURCE_PREFIX) and isinstance(event, SourceEvent)
     )
     if not belongs:
-        return f"holds an event that is none of the stream {shortened(repr(line.stream))}"
+        return f"holds an event that does not belong to the stream {shortened(repr(line.stream))}"
     names = {getattr(event, "source", None)} - {None}
     if line.stream.startswith(SOURCE_PREFIX):
         names.add(line.stream.removeprefix(SOURCE_PREFIX))
     elif not can_be_stored(line.stream):
-        return "names a user whom there cannot be"
+        return "has a uid that cannot be stored"
     if isinstance(event, PresenceImported):
         names |= {device.source for device in event.presence.devices}
     odd = sorted(str(name) for name in names if not _SOURCE_NAME.fullmatch(str(name)))
-    return f"names a source that there cannot be: {shortened(repr(odd[0]))}" if odd else None
+    return f"has a source name that is not allowed: {shortened(repr(odd[0]))}" if odd else None

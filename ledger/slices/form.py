@@ -26,17 +26,17 @@ Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class SliceError(LedgerError):
-    """A file is no slice, or not whole, or of a newer version; the text names the line."""
+    """A file is not a slice, or not whole, or of a newer version; the text names the line."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class RecordedPosition(msgspec.Struct, frozen=True):
     """A position of the ledger, 0 before its first event, and when it was recorded."""
 
     position: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
     recorded_at: Moment | None = None
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
+class SliceHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     """The first line: of what the slice is. `from` is included, `to` is not."""
 
     format: int
@@ -50,13 +50,13 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     pseudonymised: bool
     policies: dict[str, Policy]
     """Those in force at its end, by source."""
-    began: Place
+    began: RecordedPosition
     """The last event before it: the states that follow are as of there."""
-    head: Place
+    head: RecordedPosition
     """The ledger's last event when the slice was taken."""
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+class LedgerLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """A line that is an event, or stands for those before the slice."""
 
     position: Number
@@ -68,29 +68,29 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """The very bytes that the ledger has."""
 
 
-class StateLine(Line, frozen=True, kw_only=True, tag="state"):
+class StateLine(LedgerLine, frozen=True, kw_only=True, tag="state"):
     """The state of a user or a source where the slice begins: the event that carries it, in its last event's place."""
 
 
-class EventLine(Line, frozen=True, kw_only=True, tag="event"):
+class EventLine(LedgerLine, frozen=True, kw_only=True, tag="event"):
     """An event."""
 
 
-class End(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
+class SliceEnd(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
     """The last line: how many of each there were."""
 
     events: int
     states: int
 
 
-AnyLine: TypeAlias = Header | StateLine | EventLine | End
+AnyLine: TypeAlias = SliceHeader | StateLine | EventLine | SliceEnd
 
 
 class Slice(NamedTuple):
     """A slice on its way: its lines come in the order of their positions, all states before all events."""
 
-    header: Header
-    lines: Iterable[StateLine | EventLine]
+    header: SliceHeader
+    lines: Iterable[LedgerLine]
 
 
 _encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
@@ -100,17 +100,17 @@ _SUM = b',"sum":"%s"}'
 _SUM_LENGTH = len(_SUM % (b"0" * SUM_DIGITS))
 
 
-class Chain:
+class ChecksumChain:
     """The checksums: each is SHA-256 over the one before and its line without it, cut to its first digits.
 
-    They find what was altered by mistake or without care, and name its line; whoever reckons them anew is found by the
-    seals of the ledger alone.
+    They find what was altered by mistake or without care, and name its line; that somebody recomputed them, only the
+    seals of the ledger show.
     """
 
     def __init__(self) -> None:
         self._last = b""
 
-    def summed(self, line: AnyLine) -> bytes:
+    def summed(self, line: SliceHeader | LedgerLine | SliceEnd) -> bytes:
         """The line's bytes with its checksum, without the line break."""
         body = _encode(line)
         return body[:-1] + _SUM % self._next(body)

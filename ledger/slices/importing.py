@@ -8,10 +8,10 @@ from typing import NamedTuple
 from ledger.domain.imported import SourceImported
 from ledger.slices import ledger_rows as slices
 from ledger.slices.checking import Progress, check, check_renames
-from ledger.slices.form import EventLine, Slice, StateLine
-from ledger.slices.landing import Landing, Line, mixed_up
+from ledger.slices.form import LedgerLine, Slice
+from ledger.slices.landing import LandedEvent, Landing, mixed_up
 from ledger.slices.reading import SliceFile
-from ledger.slices.renumbering import Kept, Moved, Shifted
+from ledger.slices.renumbering import Moved, SamePositions, ShiftedPositions
 from ledger.store import identity
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
@@ -49,7 +49,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
     renamed = {old: new for old, new in renames.items() if old != new}
     total = checked.events + checked.states
     with translated(), ledger.events_recorder.commit(patient=True) as commit:
-        found = slices.place_of(commit.cursor, _stream(first.stream, renamed), first.version, first.event_kind)
+        found = slices.find_position(commit.cursor, _stream(first.stream, renamed), first.version, first.event_kind)
         if found is not None:
             renumbered = _expect_all(commit, file, ledger.events_mapper, renamed, found, first)
             return Imported(
@@ -66,7 +66,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
             progress(done, total)
         landing.finish()
         identity.renew(commit.cursor)
-        place = first.position if isinstance(numbering, Kept) else numbering.of(first.position)
+        place = numbering.new_position(first.position)
         return Imported(
             checked.events,
             checked.states,
@@ -77,9 +77,9 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
         )
 
 
-def _numbering(file: SliceFile, head: int) -> Kept | Shifted:
+def _numbering(file: SliceFile, head: int) -> SamePositions:
     """The slice's positions in a ledger that ends there: its own in an empty one."""
-    return Shifted(head, file.header.began.position) if head else Kept()
+    return ShiftedPositions(head, file.header.began.position) if head else SamePositions()
 
 
 def _stream(stream: str, renames: Mapping[str, str]) -> str:
@@ -89,7 +89,7 @@ def _stream(stream: str, renames: Mapping[str, str]) -> str:
     return source_stream(renames.get(name, name))
 
 
-def _stamp(commit: Commit, first: StateLine | EventLine, last: StateLine | EventLine) -> datetime | None:
+def _stamp(commit: Commit, first: LedgerLine, last: LedgerLine) -> datetime | None:
     """The instant that all are recorded at; None: each keeps its own, since none of them goes back.
 
     Nor is one ahead of the clock: until that had come, everything after it would be recorded at its instant.
@@ -99,10 +99,10 @@ def _stamp(commit: Commit, first: StateLine | EventLine, last: StateLine | Event
     return commit.recorded_at if goes_back or last.recorded_at > commit.recorded_at else None
 
 
-def _placed(taken: Slice, mapper: EventMapper, moved: Moved) -> Iterator[Line]:
+def _placed(slice_: Slice, mapper: EventMapper, moved: Moved) -> Iterator[LandedEvent]:
     """The slice's lines as they are to lie in the ledger."""
     versions: dict[str, int] = {}
-    for line in taken.lines:
+    for line in slice_.lines:
         payload = bytes(line.payload)
         event = mapper.event(line.event_kind, payload)
         stream, version, state_of = line.stream, line.version, None
@@ -119,10 +119,10 @@ def _placed(taken: Slice, mapper: EventMapper, moved: Moved) -> Iterator[Line]:
         changed = event if moved.changes_nothing else moved.event(event, position)
         if changed is not event:
             kind, payload = mapper.kind_and_payload(changed)
-        yield Line(position, stream, version, kind, payload, line.recorded_at, changed)
+        yield LandedEvent(position, stream, version, kind, payload, line.recorded_at, changed)
 
 
-def _parts(lines: Iterator[Line]) -> Iterator[list[Line]]:
+def _parts(lines: Iterator[LandedEvent]) -> Iterator[list[LandedEvent]]:
     while part := list(islice(lines, LINES_AT_A_TIME)):
         yield part
 
@@ -133,14 +133,16 @@ def _expect_all(
     mapper: EventMapper,
     renames: Mapping[str, str],
     found: int,
-    first: StateLine | EventLine,
+    first: LedgerLine,
 ) -> bool:
     """The slice, of which the first line was found at that position, is in the ledger as an import puts it there.
 
     -> whether its positions are others. Raises LedgerError where not all of it is there.
     """
     mixed = first.stream
-    for numbering in [Kept()] * (found == first.position) + [Shifted(found - 1, file.header.began.position)]:
+    for numbering in [SamePositions()] * (found == first.position) + [
+        ShiftedPositions(found - 1, file.header.began.position)
+    ]:
         missing = _first_missing(commit, _placed(file.slice(), mapper, Moved(numbering, renames)))
         if missing is None:
             return found != first.position
@@ -148,7 +150,7 @@ def _expect_all(
     raise mixed_up(mixed)
 
 
-def _first_missing(commit: Commit, lines: Iterator[Line]) -> str | None:
+def _first_missing(commit: Commit, lines: Iterator[LandedEvent]) -> str | None:
     """The stream of the first line that is not in the ledger."""
     for part in _parts(lines):
         rows = slices.at_positions(commit.cursor, [line.position for line in part])

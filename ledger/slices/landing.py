@@ -19,7 +19,7 @@ from ledger.working_state import looks, sources
 from projections.models import current
 
 
-class Line(NamedTuple):
+class LandedEvent(NamedTuple):
     """An event as it is to lie in the ledger."""
 
     position: int
@@ -43,9 +43,10 @@ class Landing:
         self._rules: dict[str, int] = {}
         """Where each source's rules changed last."""
 
-    def put(self, lines: Sequence[Line]) -> None:
+    def put(self, lines: Sequence[LandedEvent]) -> None:
         """Append lines. Raises LedgerError where their streams have other events."""
-        if self._head_before and (mixed := slices.of_others(self._commit.cursor, _streams(lines), self._head_before)):
+        streams = sorted({line.stream for line in lines})
+        if self._head_before and (mixed := slices.other_stream(self._commit.cursor, streams, self._head_before)):
             raise mixed_up(mixed)
         self._append(lines)
         self._fold_users(lines)
@@ -59,7 +60,7 @@ class Landing:
         sources.write(self._commit.cursor, rows)
         self._commit.notify()
 
-    def _append(self, lines: Sequence[Line]) -> None:
+    def _append(self, lines: Sequence[LandedEvent]) -> None:
         """One append for each run of positions without a gap that were recorded together."""
         for _, run in groupby(enumerate(lines), lambda each: (each[1].position - each[0], each[1].recorded_at)):
             rows, first = Rows(), None
@@ -69,7 +70,7 @@ class Landing:
             assert first is not None
             self._commit.append_at(rows.pack(), first.position, self._recorded_at or first.recorded_at)
 
-    def _fold_users(self, lines: Sequence[Line]) -> None:
+    def _fold_users(self, lines: Sequence[LandedEvent]) -> None:
         uids = {line.stream.removeprefix(USER_PREFIX) for line in lines if line.stream.startswith(USER_PREFIX)}
         presences = self._known.of(uids)
         missing = sorted(uids - presences.keys())
@@ -84,7 +85,7 @@ class Landing:
         looks.add(self._commit.cursor, list(presences))
         self._known.remember(presences)
 
-    def _fold_source(self, line: Line) -> None:
+    def _fold_source(self, line: LandedEvent) -> None:
         name = line.stream.removeprefix(SOURCE_PREFIX)
         event = cast(SourceEvent, line.event)
         self._sources[name] = evolve_source(self._sources.get(name) or SourceState(name), event, line.position)
@@ -104,7 +105,3 @@ def mixed_up(stream: str) -> LedgerError:
         f"The ledger has other events of the user {name!r}, and streams are not mixed; nothing was imported.\n"
         "Import into an empty ledger, or a slice of other users."
     )
-
-
-def _streams(lines: Sequence[Line]) -> list[str]:
-    return sorted({line.stream for line in lines})

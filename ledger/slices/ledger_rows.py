@@ -104,7 +104,7 @@ def source_names(connection: Connection[TupleRow]) -> list[str]:
     return [name for (name,) in connection.execute(_SOURCES).fetchall()]
 
 
-def of_stream(connection: Connection[TupleRow], stream: str, up_to: int) -> Iterator[StoredRow]:
+def stream_events(connection: Connection[TupleRow], stream: str, up_to: int) -> Iterator[StoredRow]:
     """A stream's events up to a position."""
     for row in _streamed(connection, _OF_SOURCE, (stream, up_to)):
         yield StoredRow(*row)
@@ -134,7 +134,7 @@ def between(
         yield StoredRow(*row)
 
 
-def place_of(cursor: Cursor[TupleRow], stream: str, version: int, kind: str) -> int | None:
+def find_position(cursor: Cursor[TupleRow], stream: str, version: int, kind: str) -> int | None:
     """The position of a stream's event of that version and kind, if there is one."""
     row = cursor.execute(_PLACE, (stream, version, kind)).fetchone()
     return None if row is None else row[0]
@@ -152,7 +152,7 @@ def at_positions(cursor: Cursor[TupleRow], positions: Sequence[int]) -> dict[int
     return {position: (stream, version, kind, payload) for position, stream, version, kind, payload in rows}
 
 
-def of_others(cursor: Cursor[TupleRow], streams: Sequence[str], head: int) -> str | None:
+def other_stream(cursor: Cursor[TupleRow], streams: Sequence[str], head: int) -> str | None:
     """One of these streams that has events up to a position, if any has."""
     row = cursor.execute(_OF_OTHERS, (texts(streams), head)).fetchone()
     return None if row is None else row[0]

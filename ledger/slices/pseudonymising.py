@@ -35,52 +35,52 @@ from ledger.domain.reconciliation_events import (
     Swept,
     TierSet,
 )
-from ledger.slices.form import EventLine, Slice, StateLine
+from ledger.slices.form import LedgerLine, Slice
 from ledger.slices.pseudonyms import Pseudonyms
 from ledger.store.mapper import USER_PREFIX, EventMapper, user_stream
 
 _replace = msgspec.structs.replace
 
 
-def pseudonymised(taken: Slice, names: Pseudonyms, mapper: EventMapper) -> Slice:
+def pseudonymised(slice_: Slice, names: Pseudonyms, mapper: EventMapper) -> Slice:
     """The same slice of users whose names only the key's holder knows. Its lines raise UnreadableEvent."""
-    users = taken.header.users
+    users = slice_.header.users
     header = _replace(
-        taken.header, pseudonymised=True, users=None if users is None else tuple(names.of(uid) for uid in users)
+        slice_.header, pseudonymised=True, users=None if users is None else tuple(names.pseudonym(uid) for uid in users)
     )
-    return Slice(header, _lines(taken, names, mapper))
+    return Slice(header, _lines(slice_, names, mapper))
 
 
-def _lines(taken: Slice, names: Pseudonyms, mapper: EventMapper) -> Iterator[StateLine | EventLine]:
-    for line in taken.lines:
+def _lines(slice_: Slice, names: Pseudonyms, mapper: EventMapper) -> Iterator[LedgerLine]:
+    for line in slice_.lines:
         event = renamed(mapper.event_at(line.position, line.event_kind, bytes(line.payload)), names)
         kind, payload = mapper.kind_and_payload(event)
         stream = line.stream
         if stream.startswith(USER_PREFIX):
-            stream = user_stream(names.of(stream.removeprefix(USER_PREFIX)))
+            stream = user_stream(names.pseudonym(stream.removeprefix(USER_PREFIX)))
         yield _replace(line, stream=stream, event_kind=kind, payload=msgspec.Raw(payload))
 
 
 def renamed(event: Event, names: Pseudonyms) -> Event:
     """An event as it would be if its users had these names."""
-    return _of_user(event, names) if isinstance(event, UserEvent) else _of_source(event, names)
+    return _rename_user_event(event, names) if isinstance(event, UserEvent) else _rename_source_event(event, names)
 
 
-def _of_user(event: UserEvent, names: Pseudonyms) -> UserEvent:
+def _rename_user_event(event: UserEvent, names: Pseudonyms) -> UserEvent:
     match event:
         case WebhookObserved():
             return _replace(event, raw=_item(event.raw, names))
         case TierSet():
             return _replace(event, by=names.redacted(event.by))
         case PresenceImported():
-            return _replace(event, presence=_replace(event.presence, uid=names.of(event.presence.uid)))
+            return _replace(event, presence=_replace(event.presence, uid=names.pseudonym(event.presence.uid)))
         case Corrected() | Swept():
             return event
         case _:
             assert_never(event)
 
 
-def _of_source(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
+def _rename_source_event(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
     match event:
         case DeliveryReceived():
             return _replace(event, digest=names.digest(event.digest))
@@ -93,9 +93,11 @@ def _of_source(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
             return _replace(event, raw_base64=body, digest=names.digest(event.digest))
         case PollObserved():
             findings = tuple(_finding(finding, names) for finding in event.findings)
-            return _replace(event, findings=findings, rows={names.of(uid): row for uid, row in event.rows.items()})
+            return _replace(
+                event, findings=findings, rows={names.pseudonym(uid): row for uid, row in event.rows.items()}
+            )
         case RunStarted():
-            return _replace(event, uids=tuple(names.of(uid) for uid in event.uids))
+            return _replace(event, uids=tuple(names.pseudonym(uid) for uid in event.uids))
         case RunEnded():
             return _replace(event, failures={node: names.redacted(why) for node, why in event.failures.items()})
         case NodeDown():
@@ -116,11 +118,11 @@ def _item(raw: str, names: Pseudonyms) -> str:
     if not isinstance(claim, Claim):
         # An older version took for an item what this one does not.
         return names.redacted(raw)
-    return names.of(claim.uid) + raw[len(claim.uid) :]
+    return names.pseudonym(claim.uid) + raw[len(claim.uid) :]
 
 
 def _finding(finding: Finding, names: Pseudonyms) -> Finding:
-    return _replace(finding, uid=names.of(finding.uid))
+    return _replace(finding, uid=names.pseudonym(finding.uid))
 
 
 def _imported(event: SourceImported, names: Pseudonyms) -> SourceImported:
@@ -130,4 +132,4 @@ def _imported(event: SourceImported, names: Pseudonyms) -> SourceImported:
 
 
 def _open_run(run: OpenRun, names: Pseudonyms) -> OpenRun:
-    return _replace(run, uids=tuple(names.of(uid) for uid in run.uids))
+    return _replace(run, uids=tuple(names.pseudonym(uid) for uid in run.uids))

@@ -1,4 +1,4 @@
-"""Pseudonyms: names that a key alone leads from uids to, so that whoever lacks it cannot go back."""
+"""Pseudonyms: names that a key alone leads from uids to, so that without it nobody can go back."""
 
 import base64
 import hashlib
@@ -29,7 +29,7 @@ class Pseudonyms:
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
-        self.of = lru_cache(maxsize=KEPT_PSEUDONYMS)(self._of)
+        self.pseudonym = lru_cache(maxsize=KEPT_PSEUDONYMS)(self._pseudonym)
         """The pseudonym of a uid: `p` and 16 small letters and digits, in slot zero exactly where the uid is."""
 
     def digest(self, text: str) -> str:
@@ -40,7 +40,7 @@ class Pseudonyms:
         """What stands for a text that may hold uids: equal where that is, and nothing more."""
         return f"redacted-{self._hmac('text', text).hex()[:DIGITS]}"
 
-    def _of(self, uid: str) -> str:
+    def _pseudonym(self, uid: str) -> str:
         tried = (self._name(uid, number) for number in count())
         return next(name for name in tried if _is_in_slot_zero(name) == _is_in_slot_zero(uid))
 

@@ -10,7 +10,17 @@ from typing import BinaryIO, NamedTuple, cast
 import msgspec
 
 from ledger.lines import LineTooLong, lines_of
-from ledger.slices.form import FORMAT, AnyLine, Chain, End, EventLine, Header, Slice, SliceError, StateLine
+from ledger.slices.form import (
+    FORMAT,
+    AnyLine,
+    ChecksumChain,
+    LedgerLine,
+    Slice,
+    SliceEnd,
+    SliceError,
+    SliceHeader,
+    StateLine,
+)
 from ledger.store.replacing import unusable
 from ledger.text import counted
 
@@ -27,7 +37,7 @@ class Numbered(NamedTuple):
     """A line's value with its number, from 1."""
 
     number: int
-    line: StateLine | EventLine
+    line: LedgerLine
 
 
 class _Peek(msgspec.Struct):
@@ -38,7 +48,7 @@ class _Peek(msgspec.Struct):
 
 
 class SliceFile:
-    """A slice's file. Each pass over its lines checks them anew."""
+    """A slice's file. Each pass over its lines checks them again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,28 +62,28 @@ class SliceFile:
 
     def lines(self) -> Iterator[Numbered]:
         """The states and events with the numbers of their lines. Raises SliceError at the first that is not right."""
-        chain = Chain()
-        end: End | None = None
+        chain = ChecksumChain()
+        end: SliceEnd | None = None
         numbers = [0, 0]
         with self._opened() as stream:
             number = 0
             for number, text in enumerate(self._texts(stream), 1):
                 line = self._line(chain, number, text)
                 if end is not None:
-                    raise self.wrong(number, "stands after the end")
-                if isinstance(line, Header):
+                    raise self.wrong(number, "comes after the end line")
+                if isinstance(line, SliceHeader):
                     if number > 1:
                         raise self.wrong(number, "is a second header")
-                elif isinstance(line, End):
+                elif isinstance(line, SliceEnd):
                     end = line
                 else:
                     numbers[isinstance(line, StateLine)] += 1
                     yield Numbered(number, line)
             if end is None:
-                raise self.wrong(number, "is the last, and no end: the file was cut")
+                raise self.wrong(number, "is the last one, but not an end line: the file was truncated")
             if [end.events, end.states] != numbers:
-                what = f"{counted(end.events, 'event')} and {counted(end.states, 'state')}"
-                raise self.wrong(number, f"counts {what}, which there are not")
+                what = f"{_counted(end.events, end.states)}, but the file has {_counted(*numbers)}"
+                raise self.wrong(number, f"counts {what}")
 
     def wrong(self, number: int, why: str) -> SliceError:
         """What is wrong with a line."""
@@ -81,21 +91,21 @@ class SliceFile:
 
     def _none(self) -> SliceError:
         return SliceError(
-            f"{self.path} is no slice: line 1 is no header.\n`presence-ledger export FILE` makes a slice."
+            f"{self.path}: not a slice file: line 1 is not a header.\n`presence-ledger export FILE` makes a slice."
         )
 
-    def _line(self, chain: Chain, number: int, text: bytes) -> AnyLine:
+    def _line(self, chain: ChecksumChain, number: int, text: bytes) -> AnyLine:
         try:
             line = chain.read(text)
         except msgspec.DecodeError as error:
-            raise self.wrong(number, f"is no line of a slice ({error})") from error
+            raise self.wrong(number, f"is not a line of a slice ({error})") from error
         except RecursionError:
             raise self.wrong(number, "is nested too deeply") from None
         if line is None:
-            raise self.wrong(number, "was altered, or one before it is missing: its checksum is not right")
+            raise self.wrong(number, "was altered, or a line before it is missing: its checksum does not match")
         return line
 
-    def _header(self, text: bytes) -> Header:
+    def _header(self, text: bytes) -> SliceHeader:
         try:
             peeked = msgspec.json.decode(text, type=_Peek)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -107,9 +117,9 @@ class SliceFile:
                 f"{self.path}: line 1 says that its format is {peeked.format}, and this version reads {FORMAT}.\n"
                 "Upgrade presence ledger."
             )
-        line = self._line(Chain(), 1, text)
-        if not isinstance(line, Header):
-            raise self.wrong(1, "is no header")
+        line = self._line(ChecksumChain(), 1, text)
+        if not isinstance(line, SliceHeader):
+            raise self.wrong(1, "is not a header")
         return line
 
     @contextmanager
@@ -130,12 +140,16 @@ class SliceFile:
                 if not text.endswith(b"\n"):
                     if number == 1 and not (text.startswith(BEGIN) or BEGIN.startswith(text)):
                         raise self._none()
-                    raise self.wrong(number, "ends in the middle: the file was cut")
+                    raise self.wrong(number, "ends in the middle: the file was truncated")
                 yield text[:-1]
         except LineTooLong as error:
-            raise SliceError(f"{self.path}: {error}, and so is none of a slice.\n{NEXT}") from error
+            raise SliceError(f"{self.path}: {error}, too long for a slice.\n{NEXT}") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise self.wrong(number + 1, "cannot be unpacked: the file was cut or altered") from error
+            raise self.wrong(number + 1, "cannot be decompressed: the file was truncated or altered") from error
+
+
+def _counted(events: int, states: int) -> str:
+    return f"{counted(events, 'event')} and {counted(states, 'state')}"
 
 
 def is_slice(path: Path) -> bool:

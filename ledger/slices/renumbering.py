@@ -6,7 +6,7 @@ The one list of the positions that events carry: `moved`.
 from array import array
 from bisect import bisect_right
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,35 +19,25 @@ from ledger.domain.reconciliation_events import Corrected, PollObserved, Swept
 _replace = msgspec.structs.replace
 
 
-class Numbering(Protocol):
-    """From the positions of a slice to those of a ledger."""
+class SamePositions:
+    """From the positions of a slice to those of a ledger: as they are."""
 
     def add(self, position: int, source: str | None) -> int:
         """The next line's new position; `source` is the one whose state it is, if it is a source's state."""
+        del source
+        return position
 
-    def of(self, position: int) -> int:
+    def new_position(self, position: int) -> int:
         """The new position of the last line up to there."""
+        return position
 
-    def of_evidence(self, position: int, source: str) -> int:
+    def new_evidence(self, position: int, source: str) -> int:
         """The new position of an event of the source; of its state where the event stands before the slice."""
-
-
-class Kept:
-    """The positions as they are."""
-
-    def add(self, position: int, source: str | None) -> int:
-        del source
-        return position
-
-    def of(self, position: int) -> int:
-        return position
-
-    def of_evidence(self, position: int, source: str) -> int:
         del source
         return position
 
 
-class Shifted:
+class ShiftedPositions(SamePositions):
     """Positions that follow a head without a gap. It keeps eight bytes a line."""
 
     def __init__(self, head: int, began: int) -> None:
@@ -65,27 +55,32 @@ class Shifted:
             self._states[source] = position, new
         return new
 
-    def of(self, position: int) -> int:
+    def new_position(self, position: int) -> int:
         return self._head + bisect_right(self._old, position)
 
-    def of_evidence(self, position: int, source: str) -> int:
+    def new_evidence(self, position: int, source: str) -> int:
         stood, stands = self._states.get(source, (0, 0))
         if position <= stood:
             return stands
-        return self._head if position <= self._began else self.of(position)
+        return self._head if position <= self._began else self.new_position(position)
 
 
 class Moved(NamedTuple):
     """How an import changes what events say."""
 
-    numbering: Numbering
+    numbering: SamePositions
     sources: Mapping[str, str]
     """New names by old ones."""
 
     @property
+    def keeps_positions(self) -> bool:
+        """Whether the slice's positions are the ledger's."""
+        return not isinstance(self.numbering, ShiftedPositions)
+
+    @property
     def changes_nothing(self) -> bool:
         """Whether events stay as they are, to the byte."""
-        return isinstance(self.numbering, Kept) and not self.sources
+        return self.keeps_positions and not self.sources
 
     def source(self, name: str) -> str:
         """A source's name in the ledger."""
@@ -97,10 +92,10 @@ class Moved(NamedTuple):
             case WebhookObserved() | Corrected():
                 return _replace(event, source=self.source(event.source))
             case Swept():
-                evidence = self.numbering.of_evidence(event.evidence, event.source)
+                evidence = self.numbering.new_evidence(event.evidence, event.source)
                 return _replace(event, source=self.source(event.source), evidence=evidence)
             case PollObserved():
-                return _replace(event, head=self.numbering.of(event.head))
+                return _replace(event, head=self.numbering.new_position(event.head))
             case PresenceImported():
                 return self._presence(event, place)
             case SourceImported():
@@ -111,9 +106,9 @@ class Moved(NamedTuple):
     def _presence(self, event: PresenceImported, place: int) -> PresenceImported:
         presence = event.presence
         devices = tuple(_replace(device, source=self.source(device.source)) for device in presence.devices)
-        if isinstance(self.numbering, Kept):
+        if self.keeps_positions:
             return _replace(event, presence=_replace(presence, devices=devices))
-        # What made him so stands before the slice: the state stands for it.
+        # What made the user so stands before the slice: the state stands for it.
         flip, before = (self._flip(each, place) for each in (presence.flip, presence.before))
         return _replace(event, presence=_replace(presence, devices=devices, flip=flip, before=before, position=place))
 
@@ -122,7 +117,7 @@ class Moved(NamedTuple):
         return None if flip is None else _replace(flip, cause=_replace(flip.cause, position=place))
 
     def _source_state(self, event: SourceImported, place: int) -> SourceImported:
-        if isinstance(self.numbering, Kept):
+        if self.keeps_positions:
             return event
         nodes = {
             name: _replace(node, boot_position=place) if node.boot_position else node

@@ -19,7 +19,7 @@ from ledger.domain.policy import RULES_VERSION
 from ledger.domain.source import SourceState, evolve_source
 from ledger.slices import ledger_rows as slices
 from ledger.slices.cutting import cut, cut_state
-from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
+from ledger.slices.form import FORMAT, EventLine, RecordedPosition, Slice, SliceHeader, StateLine
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from ledger.store.recorder import StoredRow
 from projections.engine.switch import ONE_MOMENT
@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 """Told how many positions are behind, of how many."""
 
 
-class Wanted(NamedTuple):
+class SliceScope(NamedTuple):
     """Which part of the ledger: of these users, from `since` on and before `until`; None is no bound."""
 
     users: tuple[str, ...] | None = None
@@ -41,24 +41,26 @@ class Wanted(NamedTuple):
 
 
 @contextmanager
-def taken(connection: Connection[TupleRow], mapper: EventMapper, wanted: Wanted, progress: Progress) -> Iterator[Slice]:
+def open_slice(
+    connection: Connection[TupleRow], mapper: EventMapper, scope: SliceScope, progress: Progress
+) -> Iterator[Slice]:
     """The slice of the ledger as of now; its lines are there as long as the context is. Raises UnreadableEvent."""
-    users = None if wanted.users is None else [uid for uid in dict.fromkeys(wanted.users) if current.can_be_stored(uid)]
+    users = None if scope.users is None else [uid for uid in dict.fromkeys(scope.users) if current.can_be_stored(uid)]
     with connection.transaction():
         connection.execute(ONE_MOMENT.format("current, source_states, snapshots"), prepare=False)
-        bounds = slices.bounds(connection, wanted.since, wanted.until)
+        bounds = slices.bounds(connection, scope.since, scope.until)
         rules = history.rules_at(connection, mapper, bounds.stop)
-        header = Header(
+        header = SliceHeader(
             format=FORMAT,
             software_version=__version__,
             rules_version=RULES_VERSION,
-            since=wanted.since,
-            until=wanted.until,
+            since=scope.since,
+            until=scope.until,
             users=None if users is None else tuple(users),
             pseudonymised=False,
             policies={name: source.policy for name, source in rules.sources.items()},
-            began=Place(bounds.start, slices.recorded_at(connection, bounds.start)),
-            head=Place(bounds.head, bounds.head_recorded_at),
+            began=RecordedPosition(bounds.start, slices.recorded_at(connection, bounds.start)),
+            head=RecordedPosition(bounds.head, bounds.head_recorded_at),
         )
         states = _states(connection, mapper, bounds.start, users) if bounds.start else iter(())
         rows = slices.between(connection, bounds.start, bounds.stop, users)
@@ -103,7 +105,7 @@ def _source_line(
 ) -> StateLine | None:
     """A source's state, folded from its beginning; None where it began later."""
     state, last = SourceState(name), None
-    for last in slices.of_stream(connection, source_stream(name), start):
+    for last in slices.stream_events(connection, source_stream(name), start):
         event = mapper.event_at(last.position, last.kind, last.payload)
         assert isinstance(event, SourceEvent)
         state = evolve_source(state, event, last.position)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from ledger.lines import LONGEST_LINE
-from ledger.slices.form import Chain, End, Slice, SliceError, StateLine
+from ledger.slices.form import ChecksumChain, Slice, SliceEnd, SliceError, StateLine
 from ledger.store.replacing import FileUnusable, replacing
 
 STDOUT = Path("-")
@@ -21,12 +21,12 @@ class Written(NamedTuple):
     states: int
 
 
-def write(taken: Slice, stream: BinaryIO) -> Written:
+def write(slice_: Slice, stream: BinaryIO) -> Written:
     """Write a slice's lines as they come."""
-    chain = Chain()
+    chain = ChecksumChain()
     events = states = 0
-    stream.write(chain.summed(taken.header) + b"\n")
-    for line in taken.lines:
+    stream.write(chain.summed(slice_.header) + b"\n")
+    for line in slice_.lines:
         if isinstance(line, StateLine):
             states += 1
         else:
@@ -35,7 +35,7 @@ def write(taken: Slice, stream: BinaryIO) -> Written:
         if len(text) > LONGEST_LINE:
             raise SliceError(f"The event at position {line.position} is too long for a slice.\nExport without it.")
         stream.write(text)
-    stream.write(chain.summed(End(events=events, states=states)) + b"\n")
+    stream.write(chain.summed(SliceEnd(events=events, states=states)) + b"\n")
     return Written(events, states)
 
 

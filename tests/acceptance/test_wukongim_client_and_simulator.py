@@ -13,7 +13,7 @@ from ledger.domain.profile import Profile
 from ledger.ingest.clock import Clock
 from ledger.simulator.plan import NodePlan, Plan
 from ledger.simulator.runtime import Simulation
-from ledger.sources.wukongim.answers import Boot, Connections, OnlineRows, Unanswered
+from ledger.sources.wukongim.answers import Boot, NodeConnections, OnlineRows, Unanswered
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient
 from ledger.sources.wukongim.query_node import QueryNode
@@ -106,7 +106,7 @@ def test_v2_lists_its_connections() -> None:
             async def agree() -> bool:
                 truth = set(simulation.world.online())
                 answer = await client.connections()
-                assert isinstance(answer, Connections)
+                assert isinstance(answer, NodeConnections)
                 assert {row.node_id for row in answer.rows} <= {1001}
                 return truth == set(simulation.world.online()) == {row.uid for row in answer.rows}
 

@@ -17,7 +17,7 @@ from ledger.errors import LedgerError, StoreUnavailable
 from ledger.slices.form import LARGEST, Slice
 from ledger.slices.importing import Imported, import_slice
 from ledger.slices.reading import SliceFile
-from ledger.slices.taking import Wanted, taken
+from ledger.slices.taking import SliceScope, open_slice
 from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from ledger.store.seal import seal_keys
@@ -56,9 +56,9 @@ def brought(ledger: Ledger, path: Path, **renames: str) -> Imported:
     return import_slice(ledger, SliceFile(path), renames, lambda *_: None)
 
 
-def take(ledger: Ledger, wanted: Wanted = Wanted()) -> Slice:  # noqa: B008  (a value that nobody changes)
+def take(ledger: Ledger, wanted: SliceScope = SliceScope()) -> Slice:  # noqa: B008  (a value that nobody changes)
     """The slice of a ledger, all of it in memory."""
-    with ledger.connection() as connection, taken(connection, MAPPER, wanted, lambda *_: None) as found:
+    with ledger.connection() as connection, open_slice(connection, MAPPER, wanted, lambda *_: None) as found:
         return Slice(found.header, list(found.lines))
 
 
@@ -105,7 +105,7 @@ def test_a_slice_taken_from_the_middle_is_the_rest_with_the_states_before(ledger
     brought(ledger, whole)
     rows = everything(ledger)
     middle = rows[20][5]
-    found = take(ledger, Wanted(since=middle))
+    found = take(ledger, SliceScope(since=middle))
     expected = slice_of(eventful().kept, 20)
     assert list(found.lines) == list(expected.lines)
     assert found.header.began == expected.header.began
@@ -116,7 +116,9 @@ def test_bounds_are_from_included_and_to_not(ledger: Ledger, whole: Path) -> Non
     brought(ledger, whole)
     rows = everything(ledger)
     since, until = rows[4][5], rows[16][5]
-    lines = [line for line in take(ledger, Wanted(None, since, until)).lines if line.event_kind[-11:] != "imported.v1"]
+    lines = [
+        line for line in take(ledger, SliceScope(None, since, until)).lines if line.event_kind[-11:] != "imported.v1"
+    ]
     assert [line.position for line in lines] == [row[0] for row in rows if since <= row[5] < until]
 
 
@@ -124,7 +126,7 @@ def test_of_chosen_users_it_has_theirs_and_what_concerns_everybody(
     ledger: Ledger, whole: Path, tmp_path: Path, server: str
 ) -> None:
     brought(ledger, whole)
-    found = take(ledger, Wanted(("bob",)))
+    found = take(ledger, SliceScope(("bob",)))
     kinds = [line.event_kind for line in found.lines]
     assert {line.stream for line in found.lines} == {"user:bob", "source:main"}
     assert kinds.count("poll_observed.v1") == 2
@@ -315,7 +317,7 @@ def test_a_version_that_is_missing_refuses_all_of_it(ledger: Ledger, whole: Path
     lines = list(taken_whole.lines)
     missing = next(n for n, line in enumerate(lines) if line.stream == "user:bob")
     altered = written(Slice(taken_whole.header, [*lines[:missing], *lines[missing + 1 :]]), tmp_path / "altered")
-    with pytest.raises(LedgerError, match=r"line \d+ is version 2 of the stream 'user:bob', where 1 comes next"):
+    with pytest.raises(LedgerError, match=r"line \d+ is version 2 of the stream 'user:bob', where 1 is expected"):
         brought(ledger, altered)
     assert everything(ledger) == []
 
@@ -332,10 +334,10 @@ def test_whatever_is_wrong_with_the_file_nothing_is_stored(ledger: Ledger, whole
 @pytest.mark.parametrize(
     ("find", "put", "what"),
     [
-        ("stream", "source:ma in", "source"),
-        ("stream", "user:a\0", "user"),
-        ("payload", '"source":"ma/in"', "source"),
-        ("payload", '"source":"ma\\"in"', "source"),
+        ("stream", "source:ma in", "source name"),
+        ("stream", "user:a\0", "uid"),
+        ("payload", '"source":"ma/in"', "source name"),
+        ("payload", '"source":"ma\\"in"', "source name"),
     ],
 )
 def test_names_that_there_cannot_be_are_refused(ledger: Ledger, tmp_path: Path, find: str, put: str, what: str) -> None:
@@ -349,6 +351,6 @@ def test_names_that_there_cannot_be_are_refused(ledger: Ledger, tmp_path: Path, 
     else:
         payload = bytes(lines[number].payload).replace(b'"source":"main"', put.encode())
         lines[number] = msgspec.structs.replace(lines[number], payload=msgspec.Raw(payload))
-    with pytest.raises(LedgerError, match=f"line {number + 2} names a {what}"):
+    with pytest.raises(LedgerError, match=f"line {number + 2} has a {what} that"):
         brought(ledger, written(Slice(made.header, lines), tmp_path / "odd"))
     assert everything(ledger) == []

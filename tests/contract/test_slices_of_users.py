@@ -11,11 +11,11 @@ import pytest
 from bench import _same
 from ledger.domain.events import WebhookObserved
 from ledger.domain.reconciliation_events import Corrected, PollObserved, RunStarted, Swept
-from ledger.replay.tally import count_verdicts
+from ledger.replay.comparison import count_verdicts
 from ledger.slices.form import Slice
 from ledger.slices.importing import import_slice
 from ledger.slices.reading import SliceFile
-from ledger.slices.taking import Wanted, taken
+from ledger.slices.taking import SliceScope, open_slice
 from ledger.store.ledger import Ledger
 from tests.support import pg
 from tests.support.ledgers import opened
@@ -38,8 +38,8 @@ def bring(ledger: Ledger, found: Slice, path: Path) -> None:
 
 
 def take(ledger: Ledger, *users: str, since: datetime | None = None) -> Slice:
-    wanted = Wanted(users or None, since)
-    with ledger.connection() as connection, taken(connection, MAPPER, wanted, lambda *_: None) as found:
+    wanted = SliceScope(users or None, since)
+    with ledger.connection() as connection, open_slice(connection, MAPPER, wanted, lambda *_: None) as found:
         return Slice(found.header, list(found.lines))
 
 

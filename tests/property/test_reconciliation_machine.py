@@ -11,7 +11,6 @@ from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Tier
 from ledger.reconcile import plan
-from ledger.replay.describing import described
 from ledger.sources.wukongim.answers import Unanswered
 from tests.support.driven import Driven, Fate
 from tests.support.slices import replayed, slice_of
@@ -228,7 +227,7 @@ class Reconciliation(RuleBasedStateMachine):
         """Whatever was recorded is judged the same again, from the beginning and from the middle on."""
         for start in (0, self.ledger.draft.head // 2):
             again = replayed(slice_of(self.ledger.kept, start))
-            assert not again.differing, [described(each) for each in again.examples]
+            assert not again.differing, [each.as_dict() for each in again.examples]
             assert not again.side_by_side.differing_seconds
 
     # What must hold.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.profile import Profile
-from ledger.sources.wukongim.answers import Boot, Connections
-from ledger.sources.wukongim.answers import Connection as Row
+from ledger.sources.wukongim.answers import Boot, NodeConnections
+from ledger.sources.wukongim.answers import NodeConnection as Row
 
 SLOTS, SILENCED_SLOT = 64, 0
 LABELLED = (0, 1, 2)
@@ -101,7 +101,7 @@ class Cluster:
             return []
         return self.open[uid] + (self.ghosts[uid] if at < self.wrong_until else [])
 
-    def connections(self, node: str) -> Connections | None:
+    def connections(self, node: str) -> NodeConnections | None:
         """What a node's `/connz` says: its own sockets, and those of others that it remembers."""
         if node in self.down:
             return None
@@ -111,7 +111,7 @@ class Cluster:
         remembered = [
             self._row(uid, held) for uid, ghosts in self.ghosts.items() for held in ghosts if held.node != node
         ]
-        return Connections(own + remembered)
+        return NodeConnections(own + remembered)
 
     def _row(self, uid: str, held: Held) -> Row:
         node_id = None if self.profile is Profile.V1 else self.node_id(held.node)

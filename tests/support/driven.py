@@ -32,7 +32,7 @@ class Driven:
         self.ledger = Reconciler(profile, nodes, policy)
         self.cluster = Cluster(profile, nodes, self.ledger.at)
         self.cluster.now = lambda: self.ledger.at
-        self._wants_pass = False
+        self._wants_scan = False
         self.laws = Laws(self.ledger, self.cluster, policy)
         self.users = tuple(users)
         self.in_flight: list[tuple[str, str]] = []
@@ -71,11 +71,11 @@ class Driven:
             return
         route = plan.route_for(self.ledger.source, self.ledger.at)
         if isinstance(route, plan.Wait):
-            self.ledger.put_back(due, route.until)
-        elif route is plan.ROWS and not self._wants_pass:
+            self.ledger.put_all_back(due, route.until)
+        elif route is plan.ROWS and not self._wants_scan:
             self._ask(due)
         else:
-            self._wants_pass = False
+            self._wants_scan = False
             self.ask_nodes(due)
 
     def ask(self, uids: Iterable[str]) -> None:
@@ -99,7 +99,7 @@ class Driven:
         self._note(f"{question.poll} of {sorted(question.watches)}: {found}")
         self.laws.answered(question, found)
         judged = self.ledger.answer(question, found)
-        self._wants_pass = self._wants_pass or any(look.waits for look in judged.values())
+        self._wants_scan = self._wants_scan or any(look.waits for look in judged.values())
         self.laws.check_rows(judged, found)
         self.check_events()
 
@@ -167,8 +167,8 @@ class Driven:
         """Probes, then whoever is due, answered truly within the second."""
         for node in self.cluster.nodes:
             self.probe(node)
-        if self._wants_pass or any(not state.swept for state in self.ledger.source.nodes.values()):
-            self._wants_pass = False
+        if self._wants_scan or any(not state.swept for state in self.ledger.source.nodes.values()):
+            self._wants_scan = False
             self.ask_nodes(self.users)
         self.ask_due()
         self.ledger.pass_time(0.1)

@@ -9,8 +9,8 @@ from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Corrected, Finding, PollObserved
-from ledger.sources.wukongim.answers import Boot, Connections, Unanswered
-from ledger.sources.wukongim.answers import Connection as Row
+from ledger.sources.wukongim.answers import Boot, NodeConnections, Unanswered
+from ledger.sources.wukongim.answers import NodeConnection as Row
 from tests.support.reconciler import Question, Reconciler
 from tests.support.scenario import Step, session, step
 
@@ -53,7 +53,7 @@ class Looking:
         self.world.pass_time(after)
         question = self.world.ask_nodes(["u"])
         self.world.pass_time(takes)
-        answered = {node: Connections(rows) for node, rows in found.items() if rows is not None}
+        answered = {node: NodeConnections(rows) for node, rows in found.items() if rows is not None}
         self.judged = self.world.answer_nodes(question, answered).get("u")
         return self
 

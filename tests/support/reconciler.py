@@ -2,15 +2,14 @@
 happen in between. It judges by the product's own functions and keeps every event with its position.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ledger.domain.breaker import Breaker
-from ledger.domain.drift import Poll, swept_by_boot, swept_by_retirement
-from ledger.domain.event_types import Event, SourceEvent, UserEvent
+from ledger.domain.drift import Poll
+from ledger.domain.event_types import Event, SourceEvent
 from ledger.domain.events import Configured, WebhookObserved
-from ledger.domain.heard import after_event, heard_in
-from ledger.domain.look import JudgedLook, Watch, made_urgent
+from ledger.domain.look import JudgedLook, Watch
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
@@ -18,9 +17,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import (
     BreakerClosed,
-    BreakerOpened,
     NodeBooted,
-    NodeSettled,
     RunCounts,
     Tier,
     TierSet,
@@ -31,14 +28,13 @@ from ledger.ingest.draft import Draft, read_webhook
 from ledger.reconcile import judge, plan
 from ledger.reconcile.probes import NodeProbe
 from ledger.replay.memory_agenda import MemoryAgenda
+from ledger.replay.memory_source import MemorySource
 from ledger.simulator.sender import encode
-from ledger.sources.wukongim.answers import Boot, Connections, Unanswered
+from ledger.sources.wukongim.answers import Boot, NodeConnections, Unanswered
 from ledger.store.mapper import Recorded
 
 SOURCE = "main"
 RUN = "run"
-RETRY_DELAY_SECONDS = 4.0
-"""After a look that failed."""
 STARTED_AT: Instant = 1_800_000_000 * SECOND
 
 
@@ -67,7 +63,7 @@ class Question(NamedTuple):
         return f"poll-{self.number}"
 
 
-class Reconciler:
+class Reconciler(MemorySource):
     """One source's ledger and its reconciler."""
 
     def __init__(
@@ -78,23 +74,16 @@ class Reconciler:
         at: Instant = STARTED_AT,
     ) -> None:
         self.at = at
-        self.draft = Draft({SOURCE: SourceState(SOURCE)}, {}, 0)
-        self.agenda = MemoryAgenda()
-        self.breaker = Breaker()
+        super().__init__(Draft({SOURCE: SourceState(SOURCE)}, {}, 0), SOURCE)
         self.counts = RunCounts()
         self.kept: list[Kept] = []
         self.judged: dict[str, JudgedLook] = {}
         """What the last answer came to, by user."""
         self._probes: dict[str, NodeProbe] = {}
-        self._asked: set[str] = set()
         self._questions = 0
         self._deliveries = 0
         self._batches = 0
         self.configure(dict.fromkeys(nodes, profile), profile, policy)
-
-    @property
-    def source(self) -> SourceState:
-        return self.draft.source(SOURCE)
 
     def presence(self, uid: str) -> Presence:
         return self.draft.presence(uid)
@@ -109,18 +98,18 @@ class Reconciler:
         until = self.source.breaker_until
         if until is not None and until <= self.at:
             self.breaker.reset()
-            self._commit([self.draft.append_to_source(SOURCE, BreakerClosed(at=self.at))])
+            self._commit([self.record(BreakerClosed(at=self.at))])
 
     def configure(self, nodes: Mapping[str, Profile], profile: Profile, policy: Policy) -> None:
         """The configuration from here on; what it no longer names is retired."""
         event = Configured(at=self.at, instance="i", policy=policy, profile=profile, nodes=dict(nodes), rules_version=1)
-        self._commit([self.draft.append_to_source(SOURCE, event)])
-        for node, position in self.source.retired.items():
-            self._commit(self._retire(node, position))
+        self._commit([self.record(event)])
+        for node in self.source.retired:
+            self._commit(self.sweep(node, self.at, RUN, retired=True))
 
     def append(self, event: SourceEvent) -> None:
         """An event of the source from elsewhere."""
-        self._commit([self.draft.append_to_source(SOURCE, event)])
+        self._commit([self.record(event)])
 
     def restart(self) -> None:
         """Another instance goes on: what was in memory alone is gone, and everybody is due again.
@@ -129,7 +118,8 @@ class Reconciler:
         """
         before = self.agenda
         self.agenda, self.breaker = MemoryAgenda(), Breaker()
-        self._probes, self._asked = {}, set()
+        self._probes = {}
+        self.asked.clear()
         for uid in self.draft.presences:
             left = before.get(uid) if uid in before else Watch(self.at)
             self.agenda.put(uid, Watch(self.at, "start", left.verified_at, left.doubt, left.looked_at))
@@ -143,31 +133,24 @@ class Reconciler:
         for each in recorded:
             if isinstance(each.event, WebhookObserved) and each.uid is not None:
                 observed.append(each.event)
-                self._watch_anew(each.uid, each.event)
+                self.take_in(each.uid, each.event)
         return observed
-
-    def _watch_anew(self, uid: str, event: UserEvent) -> None:
-        heard = heard_in(event)
-        if heard is not None and uid not in self._asked:
-            known = self.agenda.get(uid) if uid in self.agenda else None
-            self.agenda.put(uid, after_event(known, heard, self.presence(uid), self.source))
 
     def set_tier(self, uid: str, tier: Tier | None) -> None:
         """Somebody chooses how soon the user is looked at."""
         status = self.presence(uid).status
         event = TierSet(received_at=self.at, tier=tier, by="key", status_before=status, status_after=status)
         self._commit([self.draft.append_to_user(uid, event)])
-        self._watch_anew(uid, event)
+        self.take_in(uid, event)
 
     def take_due(self) -> list[str]:
         """Users whose look is due now; they are in nobody's turn until they have been asked about."""
         return [uid for _, uid in self.agenda.take_due(self.at)]
 
-    def put_back(self, uids: Iterable[str], until: Instant) -> None:
+    def put_all_back(self, uids: Iterable[str], until: Instant) -> None:
         """Nobody could be asked about them until then."""
         for uid in uids:
-            watch = self.agenda.get(uid)
-            self.agenda.put(uid, Watch(until, watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
+            self.put_back(uid, self.agenda.get(uid), until)
 
     def ask(self, uids: Iterable[str], node: str = "n1") -> Question:
         """Send a question about users."""
@@ -180,20 +163,16 @@ class Reconciler:
     def _question(self, uids: Iterable[str], node: str, route: str) -> Question:
         self._questions += 1
         watches = {uid: self.agenda.get(uid) if uid in self.agenda else Watch(self.at, "new") for uid in uids}
-        self._asked.update(watches)
+        self.asked |= {uid: (self.at, watch) for uid, watch in watches.items()}
         return Question(self._questions, node, route, self.at, self.draft.head, watches)
 
     def fail(self, question: Question) -> None:
         """A question brings no answer."""
         for uid, watch in self._in_force(question.watches).items():
-            self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
+            self._retry(uid, watch)
 
-    def _again(self) -> Instant:
-        return self.at + round(RETRY_DELAY_SECONDS * SECOND)
-
-    def _back(self, uid: str, watch: Watch) -> None:
-        self._asked.discard(uid)
-        self.agenda.put(uid, watch)
+    def _retry(self, uid: str, watch: Watch) -> None:
+        self.put_back(uid, watch, self.at + round(plan.RETRY_DELAY_SECONDS * SECOND))
 
     def answer(self, question: Question, rows: Mapping[str, Mapping[int, int]]) -> dict[str, JudgedLook]:
         """The rows that answer a question: connections by device flag of each user who has any."""
@@ -201,27 +180,19 @@ class Reconciler:
         looks = judge.looks_at_rows(self.presence, self.source, question.node, watches, rows)
         return self._judge(poll, looks, len(question.watches), judge.rows_text(rows, list(question.watches)))
 
-    def answer_nodes(self, question: Question, found: Mapping[str, Connections]) -> dict[str, JudgedLook]:
+    def answer_nodes(self, question: Question, found: Mapping[str, NodeConnections]) -> dict[str, JudgedLook]:
         """What `/connz` of the nodes that answered brings."""
         poll, source = self._poll(question)._replace(node="+".join(found)), self.source
         connections = plan.union_connections(source, found, question.asked_at)
         watches = {**{uid: Watch(self.at, "new") for uid in connections}, **self._in_force(question.watches)}
-        silent = plan.silent_node(source, found)
-        looks = judge.looks_at_connections(self.presence, source, watches, connections, silent)
-        looks = plan.only_answered(source, looks, found)
+        looks = plan.looks_at_union(self.presence, source, watches, connections, found)
         judged = self._judge(
             poll, looks, sum(map(len, connections.values())), judge.connections_text(connections, list(watches))
         )
         for uid, watch in self._in_force(question.watches).items():
             if uid not in judged:
-                self._back(uid, Watch(self._again(), watch.urgent, watch.verified_at, watch.doubt, watch.looked_at))
-        contradicted = sum(look.difference.contradicted for look in looks)
-        unswept = [
-            node
-            for node, state in source.nodes.items()
-            if node in found and plan.is_settled_by(state, question.asked_at, contradicted)
-        ]
-        self._commit(self._settled(node) for node in unswept)
+                self._retry(uid, watch)
+        self._commit(self.settle(looks, question.asked_at, self.at, found))
         return judged
 
     def _in_force(self, watches: Mapping[str, Watch]) -> dict[str, Watch]:
@@ -232,21 +203,9 @@ class Reconciler:
         return Poll(question.poll, RUN, question.node, question.route, question.asked_at, self.at, question.head)
 
     def _judge(self, poll: Poll, looks: list[judge.Look], asked: int, text: Mapping[str, str]) -> dict[str, JudgedLook]:
-        policy, now = self.source.policy, self.at / SECOND
-        self.breaker.note(now, *judge.count_missing(self.source, poll, looks), policy)
-        tripped = self.breaker.trips(now, policy, judge.doubted_for(poll, looks, policy))
-        if tripped is not None and self.source.breaker_until is None:
-            looked, missing, window = tripped
-            until = self.at + round(policy.breaker_hold_seconds * SECOND)
-            event = BreakerOpened(at=self.at, looked=looked, missing=missing, window_seconds=window, until=until)
-            self._commit([self.draft.append_to_source(SOURCE, event)])
-        holding = self.source.breaker_until is not None
-        verdicts = judge.judge_all(self.source, poll, looks, holding=holding)
-        self._commit(judge.record(self.draft, SOURCE, poll, asked, verdicts, text, verdicts.agreed))
-        self.counts = judge.counted(self.counts, verdicts)
-        for uid, watch in verdicts.watches().items():
-            self._back(uid, watch)
-        self.judged = dict(verdicts.judged)
+        self._commit(self.take_answer(poll, looks, asked, text))
+        self.counts = judge.counted(self.counts, self.verdicts)
+        self.judged = dict(self.verdicts.judged)
         return self.judged
 
     def probe(self, node: str, answer: Boot | Unanswered, *, asked_seconds_ago: float = 0.0) -> list[Event]:
@@ -259,38 +218,10 @@ class Reconciler:
         else:
             events = probe.failed(answer, asked_at, self.at, state)
         for event in events:
-            self._commit([self.draft.append_to_source(SOURCE, event)])
+            self._commit([self.record(event)])
             if isinstance(event, NodeBooted):
-                self._commit(self._sweep(node))
+                self._commit(self.sweep(node, self.at, RUN))
         return [*events]
-
-    def _sweep(self, node: str) -> Iterator[Recorded]:
-        """End what a boot ended; who may have come back, or may not be that node's, is looked at at once."""
-        source = self.source
-        for uid in sorted(self.draft.presences):
-            presence = self.presence(uid)
-            ended, suspect = swept_by_boot(presence, source, node)
-            if ended:
-                evidence = source.nodes[node].boot_position
-                swept = plan.swept(presence, source, node, ended, self.at, RUN, evidence)
-                yield self.draft.append_to_user(uid, swept)
-            if (ended or suspect) and uid not in self._asked:
-                watch = self.agenda.get(uid) if uid in self.agenda else Watch(self.at)
-                self.agenda.put(uid, made_urgent(watch, self.at, "restart"))
-        if not plan.needs_connections(source):
-            yield self._settled(node)
-
-    def _retire(self, node: str, evidence: int) -> Iterator[Recorded]:
-        for uid in sorted(self.draft.presences):
-            presence = self.presence(uid)
-            ended, _ = swept_by_retirement(presence, self.source, node)
-            if ended:
-                swept = plan.swept(presence, self.source, node, ended, self.at, RUN, evidence)
-                yield self.draft.append_to_user(uid, swept)
-        yield self.draft.append_to_source(SOURCE, NodeSettled(node=node, at=self.at))
-
-    def _settled(self, node: str) -> Recorded:
-        return self.draft.append_to_source(SOURCE, NodeSettled(node=node, at=self.at, booted=True))
 
     def _commit(self, events: Iterable[Recorded]) -> list[Recorded]:
         """Keep events that belong together."""

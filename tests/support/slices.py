@@ -23,7 +23,7 @@ from ledger.domain.reconciliation_events import NodeDown, RunCounts, RunEnded, R
 from ledger.domain.source import SourceState, evolve_source
 from ledger.replay.slice import Replayed, replay_slice
 from ledger.slices import writing
-from ledger.slices.form import FORMAT, EventLine, Header, Place, Slice, StateLine
+from ledger.slices.form import FORMAT, EventLine, LedgerLine, RecordedPosition, Slice, SliceHeader, StateLine
 from ledger.sources.wukongim.answers import Boot
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from tests.support.reconciler import SOURCE, Kept, Reconciler
@@ -41,12 +41,12 @@ def slice_of(kept: Sequence[Kept], start: int = 0) -> Slice:
     lines = list(_lines(kept))
     since = lines[start].recorded_at if start < len(lines) else None
     before = [line for line in lines if since is None or line.recorded_at < since]
-    began = Place(before[-1].position, before[-1].recorded_at) if before else Place(0)
-    head = Place(lines[-1].position, lines[-1].recorded_at) if lines else Place(0)
+    began = RecordedPosition(before[-1].position, before[-1].recorded_at) if before else RecordedPosition(0)
+    head = RecordedPosition(lines[-1].position, lines[-1].recorded_at) if lines else RecordedPosition(0)
     return Slice(header(began=began, head=head), [*_states(before), *lines[len(before) :]])
 
 
-def header(**fields: object) -> Header:
+def header(**fields: object) -> SliceHeader:
     """The header of a slice of everything, but for these fields."""
     plain = {
         "format": FORMAT,
@@ -57,10 +57,10 @@ def header(**fields: object) -> Header:
         "users": None,
         "pseudonymised": False,
         "policies": {SOURCE: DEFAULT_POLICY},
-        "began": Place(0),
-        "head": Place(0),
+        "began": RecordedPosition(0),
+        "head": RecordedPosition(0),
     }
-    return Header(**{**plain, **fields})  # type: ignore[arg-type]
+    return SliceHeader(**{**plain, **fields})  # type: ignore[arg-type]
 
 
 def written(taken: Slice, path: Path) -> Path:
@@ -79,7 +79,7 @@ def replayed(taken: Slice, **policy: float) -> Replayed:
     return replay_slice(taken, MAPPER, change)
 
 
-def event_of(line: EventLine | StateLine) -> Event:
+def event_of(line: LedgerLine) -> Event:
     """A line's event."""
     return MAPPER.event(line.event_kind, bytes(line.payload))
 

@@ -9,7 +9,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Located
-from ledger.sources.wukongim.answers import Connection as Row
+from ledger.sources.wukongim.answers import NodeConnection as Row
 from tests.support.looking import Looking, given, row
 from tests.support.scenario import Step, session
 

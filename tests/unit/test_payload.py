@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ledger.domain.observation import Claim, Malformed
-from ledger.sources.wukongim.payload import Element, Kept, NotAnArray, keep_body, keep_text, parse_body
+from ledger.sources.wukongim.payload import Element, KeptText, NotAnArray, keep_body, keep_text, parse_body
 
 GOOD = "u-0-1-1-1-1"
 CLAIM = Claim("u", 0, True, 1, 1, 1)
@@ -128,13 +128,13 @@ def test_what_is_no_array_says_why(body: bytes, reason: str) -> None:
 
 
 def test_a_text_within_the_bound_is_kept_whole() -> None:
-    assert keep_text("é" * 5, 10) == Kept("é" * 5, 10, None)
+    assert keep_text("é" * 5, 10) == KeptText("é" * 5, 10, None)
 
 
 def test_a_longer_one_is_cut_at_a_character_with_its_size_and_digest() -> None:
     text = "aé€😀" * 100
     kept = keep_text(text, 11)
-    assert kept == Kept("aé€😀a", 1000, hashlib.sha256(text.encode()).hexdigest())
+    assert kept == KeptText("aé€😀a", 1000, hashlib.sha256(text.encode()).hexdigest())
 
 
 def test_a_text_with_a_lone_surrogate_can_be_cut() -> None:

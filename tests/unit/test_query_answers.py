@@ -10,8 +10,8 @@ from ledger.sources.wukongim.answers import (
     EARLY,
     LAG,
     Boot,
-    Connection,
-    Connections,
+    NodeConnection,
+    NodeConnections,
     OnlineRows,
     Unanswered,
     read_connections,
@@ -180,24 +180,24 @@ WHOLE_ROW = {
 )
 def test_a_connection_with_what_its_label_tells(label: Any, flag: int | None) -> None:
     body = listed(connected(device=label, node_id=1001))
-    assert read_connections(200, body) == Connections([Connection("u", 5, flag, 1001, 3)])
+    assert read_connections(200, body) == NodeConnections([NodeConnection("u", 5, flag, 1001, 3)])
 
 
 @pytest.mark.parametrize(("uptime", "seconds"), [("1h2m3s", 3723), ("", None), ("soon", None), ("101y", None)])
 def test_a_connection_says_how_long_it_has_been_open(uptime: str, seconds: int | None) -> None:
     found = read_connections(200, listed(connected(uptime=uptime)))
-    assert isinstance(found, Connections)
+    assert isinstance(found, NodeConnections)
     assert [row.up_seconds for row in found.rows] == [seconds]
 
 
 def test_v1_names_no_node() -> None:
-    assert read_connections(200, listed(connected())) == Connections([Connection("u", 5, 0, None, 3)])
+    assert read_connections(200, listed(connected())) == NodeConnections([NodeConnection("u", 5, 0, None, 3)])
 
 
 def test_a_node_without_connections() -> None:
     """`total` counts sockets, also those that have not logged in."""
-    assert read_connections(200, listed()) == Connections([])
-    assert read_connections(200, listed(total=2)) == Connections([])
+    assert read_connections(200, listed()) == NodeConnections([])
+    assert read_connections(200, listed(total=2)) == NodeConnections([])
 
 
 PAGE = {"connections": [], "total": 0, "offset": 0, "limit": 100_000}
@@ -252,12 +252,14 @@ def test_one_connection_without_its_form_makes_the_whole_answer_none(odd: Any) -
 @pytest.mark.parametrize("uid", ["", "a\0b", "x" * 1025], ids=["of a socket that has not logged in", "NUL", "too long"])
 def test_a_connection_of_nobody_whom_we_could_know_is_left_out_and_counted(uid: str) -> None:
     body = listed(connected(uid), connected())
-    assert read_connections(200, body) == Connections([Connection("u", 5, 0, None, 3)], odd=1)
+    assert read_connections(200, body) == NodeConnections([NodeConnection("u", 5, 0, None, 3)], odd=1)
 
 
 def test_a_row_that_comes_twice_is_one_connection() -> None:
     body = listed(connected(), connected(), connected(conn_id=6))
-    assert read_connections(200, body) == Connections([Connection("u", 5, 0, None, 3), Connection("u", 6, 0, None, 3)])
+    assert read_connections(200, body) == NodeConnections(
+        [NodeConnection("u", 5, 0, None, 3), NodeConnection("u", 6, 0, None, 3)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,8 +273,8 @@ def test_a_node_has_about_as_many_rows_of_its_own_as_sockets(rows: int, total: i
     body = listed(*own, *of_others, total=total)
     expected = Unanswered(f"{rows} connections of {total} sockets", answered=True)
     answer = read_connections(200, body, 1001)
-    assert isinstance(answer, Connections) if believed else answer == expected
-    assert isinstance(read_connections(200, body), Connections)
+    assert isinstance(answer, NodeConnections) if believed else answer == expected
+    assert isinstance(read_connections(200, body), NodeConnections)
 
 
 def test_a_page_of_more_rows_than_any_node_holds_is_not_decoded() -> None:
@@ -315,8 +317,12 @@ def test_half_a_list_of_connections_is_no_answer(body: bytes) -> None:
 
 
 def test_a_nodes_own_sockets_are_those_with_its_number_or_with_none() -> None:
-    mine, other, v1 = Connection("u", 1, 0, 1001, 3), Connection("v", 2, 0, 1002), Connection("w", 3, 0, None)
-    found = Connections([mine, other, v1])
+    mine, other, v1 = (
+        NodeConnection("u", 1, 0, 1001, 3),
+        NodeConnection("v", 2, 0, 1002),
+        NodeConnection("w", 3, 0, None),
+    )
+    found = NodeConnections([mine, other, v1])
     assert found.own(1001) == [mine, v1]
     assert found.own(None) == [mine, other, v1]
 

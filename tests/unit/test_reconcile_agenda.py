@@ -8,7 +8,8 @@ from ledger.replay.memory_agenda import MemoryAgenda
 
 def agenda(**due: int) -> MemoryAgenda:
     made = MemoryAgenda()
-    made.put_all({uid: Watch(at) for uid, at in due.items()})
+    for uid, at in due.items():
+        made.put(uid, Watch(at))
     return made
 
 

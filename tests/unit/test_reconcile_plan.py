@@ -20,7 +20,6 @@ from ledger.reconcile.plan import (
     Wait,
     answering,
     has_connections,
-    is_online,
     is_settled_by,
     needs_connections,
     route_for,
@@ -28,9 +27,9 @@ from ledger.reconcile.plan import (
     swept,
     union_connections,
 )
-from ledger.sources.wukongim.answers import Connections
+from ledger.sources.wukongim.answers import NodeConnections
 from tests.support.looking import Looking, given, row
-from tests.support.reconciler import STARTED_AT, Reconciler
+from tests.support.reconciler import STARTED_AT
 from tests.support.scenario import Step, session
 
 T = 1_800_000_000 * SECOND
@@ -101,16 +100,9 @@ def test_the_one_node_that_is_silent(answered: list[str], expected: str | None) 
     assert silent_node(source(V2), answered) == expected
 
 
-def test_whether_we_hold_somebody_online() -> None:
-    world = Reconciler(V2)
-    world.hear("n1", "u-0-1-5-1-1")
-    assert is_online(world.presence, "u")
-    assert not is_online(world.presence, "v")
-
-
 def test_the_union_is_of_every_nodes_own_sockets() -> None:
     state = source(V2, n1=NodeState(node_id=1001), n2=NodeState(node_id=1002))
-    found = {"n1": Connections([row(1), row(2, node="n2")]), "n2": Connections([row(2, flag=1, node="n2")])}
+    found = {"n1": NodeConnections([row(1), row(2, node="n2")]), "n2": NodeConnections([row(2, flag=1, node="n2")])}
     union = union_connections(state, found, T)
     assert {uid: [(c.node, c.conn_id, c.device_flag) for c in each] for uid, each in union.items()} == {
         "u": [("n1", 1, 0), ("n2", 2, 1)]
@@ -119,7 +111,9 @@ def test_the_union_is_of_every_nodes_own_sockets() -> None:
 
 def test_all_sockets_of_a_single_node_are_its_own() -> None:
     state = source(V2, 1, n1=NodeState(node_id=7))
-    assert [c.conn_id for c in union_connections(state, {"n1": Connections([row(1), row(2, node="n2")])}, T)["u"]] == [
+    assert [
+        c.conn_id for c in union_connections(state, {"n1": NodeConnections([row(1), row(2, node="n2")])}, T)["u"]
+    ] == [
         1,
         2,
     ]
@@ -287,5 +281,5 @@ def test_connections_settle_a_boot(node: NodeState, contradicted: int, *, expect
 
 def test_a_connection_began_when_its_uptime_says() -> None:
     up = row(1)._replace(up_seconds=5)
-    (connection,) = union_connections(source(V2, 1), {"n1": Connections([up])}, T + 300_000)["u"]
+    (connection,) = union_connections(source(V2, 1), {"n1": NodeConnections([up])}, T + 300_000)["u"]
     assert connection.began_at == T - 5 * SECOND

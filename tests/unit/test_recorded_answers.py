@@ -8,7 +8,7 @@ import pytest
 from ledger.domain.profile import Profile
 from ledger.sources.wukongim.answers import (
     Boot,
-    Connections,
+    NodeConnections,
     OnlineRows,
     read_connections,
     read_online_status,
@@ -42,7 +42,7 @@ def test_every_recorded_answer_is_believed(recording: Path) -> None:
             assert len(body) * 10 < status_bytes(b"", len(poll.asked))
         elif path == "/connz" and "limit=100000" in poll.path:
             connections = read_connections(200, body, numbers.get(poll.node))
-            assert isinstance(connections, Connections)
+            assert isinstance(connections, NodeConnections)
             assert connections.odd == 0
         elif path == "/varz":
             boot = read_uptime(200, body, poll.at, poll.at)

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, texts_of
+from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, read_texts
 from tests.support.lines import META, poll, replayed, webhook
 
 CAME_AND_WENT = (webhook(1.25, "u-0-1-1-1-1"), webhook(3.5, "u-0-0-1-0-0"))
@@ -99,16 +99,16 @@ def test_the_header_tells_when_it_began() -> None:
 @pytest.mark.parametrize(
     ("first", "message"),
     [
-        ("", "line 1: no JSON"),
-        ("{", "line 1: no JSON"),
-        ("[]", "line 1: no JSON object with a 'kind'"),
+        ("", "line 1: not JSON"),
+        ("{", "line 1: not JSON"),
+        ("[]", "line 1: not a JSON object with a 'kind'"),
         ('{"kind":"webhook"}', "line 1: a recording begins with a line of kind 'meta'"),
         ('{"kind":"meta"}', "line 1: a recording begins with a line of kind 'meta' that names its 'server'"),
         ('{"kind":"meta","server":"v9"}', r"line 1: unknown server 'v9'; known are v1, v12, "),
-        ('{"kind":"meta","server":"v3","started_at":"now"}', "line 1: 'started_at' is no Unix time"),
-        ('{"kind":"meta","server":"v3","started_at":-1}', "line 1: 'started_at' is no Unix time"),
-        ('{"kind":"meta","server":"v3","started_at":NaN}', "line 1: 'started_at' is no Unix time"),
-        ('{"kind":"meta","server":"v3","started_at":' + "9" * 5000 + "}", "line 1: a number of too many digits"),
+        ('{"kind":"meta","server":"v3","started_at":"now"}', "line 1: 'started_at' is not a Unix time"),
+        ('{"kind":"meta","server":"v3","started_at":-1}', "line 1: 'started_at' is not a Unix time"),
+        ('{"kind":"meta","server":"v3","started_at":NaN}', "line 1: 'started_at' is not a Unix time"),
+        ('{"kind":"meta","server":"v3","started_at":' + "9" * 5000 + "}", "line 1: a number with too many digits"),
     ],
 )
 def test_a_file_that_is_no_recording(first: str, message: str) -> None:
@@ -119,24 +119,24 @@ def test_a_file_that_is_no_recording(first: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("x", "line 4: no JSON"),
+        ("x", "line 4: not JSON"),
         ("[" * 200_000, "line 4: nested too deeply"),
-        ("3", "line 4: no JSON object with a 'kind'"),
-        ('{"kind":1}', "line 4: no JSON object with a 'kind'"),
-        ('{"kind":"poll","t":"1"}', "line 4: 't' is no number of seconds"),
-        ('{"kind":"poll","t":true}', "line 4: 't' is no number of seconds"),
-        ('{"kind":"poll","t":-1}', "line 4: 't' is no number of seconds"),
-        ('{"kind":"poll","t":NaN}', "line 4: 't' is no number of seconds"),
-        ('{"kind":"poll","t":1e400}', "line 4: 't' is no number of seconds"),
-        (json.dumps(webhook(1) | {"node": None}), "line 4: 'node' is missing or no string"),
-        (json.dumps(webhook(1) | {"body": []}), "line 4: 'body' is missing or no string"),
-        ('{"kind":"poll","t":' + "9" * 5000 + "}", "line 4: a number of too many digits"),
-        (json.dumps(poll(1, {}) | {"route": None}), "line 4: 'route' is missing or no string"),
-        (json.dumps(poll(1, {}) | {"node": 1}), "line 4: 'node' is missing or no string"),
-        (json.dumps(poll(1, {}) | {"body": None}), "line 4: 'body' is missing or no string"),
-        (json.dumps(poll(1, {}) | {"error": 7}), "line 4: 'error' is no string"),
-        (json.dumps(poll(1, {}) | {"status": "200"}), "line 4: 'status' is no whole number"),
-        (json.dumps(poll(1, {}) | {"status": True}), "line 4: 'status' is no whole number"),
+        ("3", "line 4: not a JSON object with a 'kind'"),
+        ('{"kind":1}', "line 4: not a JSON object with a 'kind'"),
+        ('{"kind":"poll","t":"1"}', "line 4: 't' is not a number of seconds"),
+        ('{"kind":"poll","t":true}', "line 4: 't' is not a number of seconds"),
+        ('{"kind":"poll","t":-1}', "line 4: 't' is not a number of seconds"),
+        ('{"kind":"poll","t":NaN}', "line 4: 't' is not a number of seconds"),
+        ('{"kind":"poll","t":1e400}', "line 4: 't' is not a number of seconds"),
+        (json.dumps(webhook(1) | {"node": None}), "line 4: 'node' is missing or not a string"),
+        (json.dumps(webhook(1) | {"body": []}), "line 4: 'body' is missing or not a string"),
+        ('{"kind":"poll","t":' + "9" * 5000 + "}", "line 4: a number with too many digits"),
+        (json.dumps(poll(1, {}) | {"route": None}), "line 4: 'route' is missing or not a string"),
+        (json.dumps(poll(1, {}) | {"node": 1}), "line 4: 'node' is missing or not a string"),
+        (json.dumps(poll(1, {}) | {"body": None}), "line 4: 'body' is missing or not a string"),
+        (json.dumps(poll(1, {}) | {"error": 7}), "line 4: 'error' is not a string"),
+        (json.dumps(poll(1, {}) | {"status": "200"}), "line 4: 'status' is not a whole number"),
+        (json.dumps(poll(1, {}) | {"status": True}), "line 4: 'status' is not a whole number"),
     ],
     ids=lambda text: text[:40],
 )
@@ -150,16 +150,16 @@ def test_a_broken_line_is_named(line: str, message: str) -> None:
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_line_without_end_is_named(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ledger.lines.LONGEST_LINE", 1000)
-    texts = texts_of(io.BytesIO(b"{}\n" * (number - 1) + b"x" * 2000))
+    texts = read_texts(io.BytesIO(b"{}\n" * (number - 1) + b"x" * 2000))
     with pytest.raises(RecordingError, match=f"^line {number} is longer than"):
         list(texts)
 
 
 def test_an_empty_file_is_no_recording() -> None:
     with pytest.raises(RecordingError, match="the file is empty"):
-        read_header(next(texts_of(io.BytesIO()), None))
+        read_header(next(read_texts(io.BytesIO()), None))
 
 
 def test_a_body_with_a_lone_surrogate_of_its_own_is_named_too() -> None:
-    with pytest.raises(RecordingError, match=r"^line 2: 'body' holds a lone surrogate"):
+    with pytest.raises(RecordingError, match=r"^line 2: 'body' contains a lone surrogate"):
         replayed(webhook(1) | {"body": '["\ud800"]'})

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from ledger.errors import LedgerError
 from ledger.slices.checking import check, check_renames
-from ledger.slices.form import LARGEST, EventLine, Header, Slice, SliceError, StateLine
+from ledger.slices.form import LARGEST, EventLine, LedgerLine, Slice, SliceError, SliceHeader, StateLine
 from ledger.slices.reading import SliceFile
-from ledger.slices.renumbering import Shifted
+from ledger.slices.renumbering import ShiftedPositions
 from tests.support.slices import MAPPER, eventful, slice_of, written
 
-Line = StateLine | EventLine
+Line = LedgerLine
 Lines = list[Line]
 
 ALICE, BOB, MAIN = "user:alice", "user:bob", "source:main"
@@ -80,45 +80,47 @@ VERSIONS = {line.stream: line.version for line in slice_of(eventful().kept, 20).
     [
         pytest.param(
             without(ALICE, EventLine),
-            f"is version {VERSIONS[ALICE] + 2} of the stream 'user:alice', where {VERSIONS[ALICE] + 1} comes next",
+            f"is version {VERSIONS[ALICE] + 2} of the stream 'user:alice', where {VERSIONS[ALICE] + 1} is expected",
             id="an event of a user is missing",
         ),
         pytest.param(
             without(MAIN, EventLine, 1),
-            f"of the stream 'source:main', where {VERSIONS[MAIN] + 2} comes next",
+            f"of the stream 'source:main', where {VERSIONS[MAIN] + 2} is expected",
             id="an event of a source is missing",
         ),
         pytest.param(
             without(BOB, StateLine),
-            f"is version {VERSIONS[BOB] + 1} of the stream 'user:bob', where 1 comes next",
+            f"is version {VERSIONS[BOB] + 1} of the stream 'user:bob', where 1 is expected",
             id="a state is missing",
         ),
         pytest.param(
             altered(ALICE, EventLine, 1, version=VERSIONS[ALICE] + 1),
-            f"is version {VERSIONS[ALICE] + 1} of the stream 'user:alice', where {VERSIONS[ALICE] + 2} comes next",
+            f"is version {VERSIONS[ALICE] + 1} of the stream 'user:alice', where {VERSIONS[ALICE] + 2} is expected",
             id="a version twice",
         ),
         pytest.param(
-            altered(BOB, StateLine, stream=ALICE), "is a state of the stream 'user:alice', of which", id="two states"
+            altered(BOB, StateLine, stream=ALICE),
+            "is a state of the stream 'user:alice', which already has",
+            id="two states",
         ),
         pytest.param(
             holding(ALICE, EventLine, ALICE, StateLine),
-            "is a state of the stream 'user:alice', of which a state or an event stands above",
+            "is a state of the stream 'user:alice', which already has a state or an event above",
             id="a state among the events",
         ),
         pytest.param(
             as_another_kind(ALICE, EventLine, StateLine),
-            "is a state from after the slice's begin",
+            "is a state from after the slice's start",
             id="a state after events",
         ),
         pytest.param(
             as_another_kind(ALICE, StateLine, EventLine),
-            "is an event from before the slice's begin",
+            "is an event from before the slice's start",
             id="an event before the begin",
         ),
         pytest.param(
             holding(ALICE, StateLine, ALICE, EventLine),
-            "is a state's, and holds an event that is none",
+            "is a state line, but its event is not a state",
             id="a state that is none",
         ),
         pytest.param(
@@ -136,16 +138,16 @@ VERSIONS = {line.stream: line.version for line in slice_of(eventful().kept, 20).
             "holds a state of another user, version or position",
             id="another user's state",
         ),
-        pytest.param(altered(ALICE, EventLine, position=0), "is no line of a slice", id="no position"),
+        pytest.param(altered(ALICE, EventLine, position=0), "is not a line of a slice", id="no position"),
         pytest.param(
             altered(ALICE, EventLine, position=LARGEST + 1),
-            f"is no line of a slice (Expected `int` <= {LARGEST}",
+            f"is not a line of a slice (Expected `int` <= {LARGEST}",
             id="a position that leaves none",
         ),
-        pytest.param(altered(ALICE, StateLine, version=0), "is no line of a slice", id="no version"),
+        pytest.param(altered(ALICE, StateLine, version=0), "is not a line of a slice", id="no version"),
         pytest.param(
             altered(MAIN, StateLine, version=LARGEST + 1),
-            f"is no line of a slice (Expected `int` <= {LARGEST}",
+            f"is not a line of a slice (Expected `int` <= {LARGEST}",
             id="a version that leaves none",
         ),
     ],
@@ -162,7 +164,7 @@ def test_what_cannot_be_so_is_named(change: Callable[[Lines], Lines], said: str,
 def test_an_instant_without_a_zone_is_none(tmp_path: Path) -> None:
     naive = slice_of(eventful().kept).lines
     instant = next(iter(naive)).recorded_at.replace(tzinfo=None)
-    assert "is no line of a slice" in refused(tmp_path / "f", altered(ALICE, EventLine, recorded_at=instant))
+    assert "is not a line of a slice" in refused(tmp_path / "f", altered(ALICE, EventLine, recorded_at=instant))
 
 
 def test_of_chosen_users_only_their_sources_may_have_gaps(tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_of_chosen_users_only_their_sources_may_have_gaps(tmp_path: Path) -> Non
 
 
 def test_a_header_that_begins_elsewhere_is_found_out(tmp_path: Path) -> None:
-    header: Header = slice_of(eventful().kept, 20).header
+    header: SliceHeader = slice_of(eventful().kept, 20).header
     for number, said in ((0, "line 2 is a state from after"), (header.head.position, "is an event from before")):
         began = msgspec.structs.replace(header.began, position=number)
         assert said in refused(tmp_path / "f", list, began=began)
@@ -204,9 +206,9 @@ def test_names_that_they_can_have(renames: dict[str, str]) -> None:
 def test_evidence_from_before_a_source_s_state_is_that_state() -> None:
     """Whether the state stands where the slice begins, or came into its ledger by an import itself."""
     for began in (0, 5):
-        shifted = Shifted(100, began)
+        shifted = ShiftedPositions(100, began)
         assert [shifted.add(5, "main"), shifted.add(8, None), shifted.add(20, None)] == [101, 102, 103]
-        assert [shifted.of_evidence(position, "main") for position in (3, 5, 8)] == [101, 101, 102]
+        assert [shifted.new_evidence(position, "main") for position in (3, 5, 8)] == [101, 101, 102]
 
 
 DEEP = 100_000

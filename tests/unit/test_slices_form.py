@@ -10,7 +10,7 @@ import pytest
 from ledger.errors import LedgerError
 from ledger.slices import writing
 from ledger.slices.checking import check
-from ledger.slices.form import FORMAT, Chain, End, SliceError
+from ledger.slices.form import FORMAT, ChecksumChain, SliceEnd, SliceError
 from ledger.slices.reading import SliceFile, is_slice
 from tests.support.slices import MAPPER, eventful, header, slice_of, written
 
@@ -61,7 +61,7 @@ def test_a_line_that_was_put_in_or_swapped_is_named(lines: list[bytes], tmp_path
 
 def test_a_file_that_was_cut_is_found(lines: list[bytes], tmp_path: Path) -> None:
     for number in range(1, len(lines)):
-        assert f"line {number} is the last, and no end" in refused(tmp_path / "f", *lines[:number])
+        assert f"line {number} is the last one, but not an end line" in refused(tmp_path / "f", *lines[:number])
         assert f"line {number} ends in the middle" in refused(
             tmp_path / "f", *lines[: number - 1], lines[number - 1][:-1]
         )
@@ -71,29 +71,31 @@ def test_a_packed_file_that_was_cut_or_altered_is_found(lines: list[bytes], tmp_
     packed = gzip.compress(b"".join(lines), mtime=0)
     assert read(tmp_path / "f", packed)
     assert is_slice(tmp_path / "f")
-    assert "cannot be unpacked" in refused(tmp_path / "f", packed[:-9])
-    assert "cannot be unpacked" in refused(tmp_path / "f", packed[:200], b"\0\0\0\0", packed[204:])
+    assert "cannot be decompressed" in refused(tmp_path / "f", packed[:-9])
+    assert "cannot be decompressed" in refused(tmp_path / "f", packed[:200], b"\0\0\0\0", packed[204:])
 
 
 def test_what_follows_the_end_is_refused(lines: list[bytes], tmp_path: Path) -> None:
-    chain = Chain()
+    chain = ChecksumChain()
     texts = [line[:-1] for line in lines]
     for text in texts:
         assert chain.read(text) is not None
-    assert "stands after the end" in refused(tmp_path / "f", *lines, chain.summed(End(events=0, states=0)) + b"\n")
+    assert "comes after the end line" in refused(
+        tmp_path / "f", *lines, chain.summed(SliceEnd(events=0, states=0)) + b"\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is no slice"),
-        (b"a letter", "is no slice"),
-        (b"\x89PNG", "is no slice"),
-        (b'{"kind":"header","x":1}\n', "is no slice"),
-        (b'{"kind":"meta","server":"v22"}\n', "is no slice"),
-        (b"\x89PNG\n", "is no slice"),
+        (b"", "not a slice file"),
+        (b"a letter", "not a slice file"),
+        (b"\x89PNG", "not a slice file"),
+        (b'{"kind":"header","x":1}\n', "not a slice file"),
+        (b'{"kind":"meta","server":"v22"}\n', "not a slice file"),
+        (b"\x89PNG\n", "not a slice file"),
         (b'{"kind":"header","format":2}\n', f"its format is 2, and this version reads {FORMAT}"),
-        (Chain().summed(End(events=0, states=0)) + b"\n", "is no slice"),
+        (ChecksumChain().summed(SliceEnd(events=0, states=0)) + b"\n", "not a slice file"),
     ],
 )
 def test_another_file_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
@@ -101,29 +103,29 @@ def test_another_file_is_refused(content: bytes, said: str, tmp_path: Path) -> N
 
 
 def test_a_header_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    chain = Chain()
+    chain = ChecksumChain()
     body = chain.summed(header())[:-1].replace(b'"format":1', b'"format":"one"')
     assert "line 1" in refused(tmp_path / "f", body + b"}\n")
 
 
 def test_a_second_header_is_refused(tmp_path: Path) -> None:
-    chain = Chain()
+    chain = ChecksumChain()
     texts = [chain.summed(header()) + b"\n" for _ in range(2)]
     assert "line 2 is a second header" in refused(tmp_path / "f", *texts)
 
 
 def test_counts_must_be_right(lines: list[bytes], tmp_path: Path) -> None:
-    chain = Chain()
+    chain = ChecksumChain()
     for text in lines[:-1]:
         chain.read(text[:-1])
-    said = refused(tmp_path / "f", *lines[:-1], chain.summed(End(events=1, states=5)) + b"\n")
+    said = refused(tmp_path / "f", *lines[:-1], chain.summed(SliceEnd(events=1, states=5)) + b"\n")
     assert f"line {len(lines)} counts 1 event and 5 states" in said
 
 
 def summed(*changed: object) -> list[bytes]:
     """A slice's lines with right checksums, whatever they say."""
     taken = slice_of(eventful().kept)
-    chain = Chain()
+    chain = ChecksumChain()
     texts = [chain.summed(taken.header)]
     for line, change in zip(taken.lines, changed, strict=False):
         texts.append(chain.summed(msgspec.structs.replace(line, **change)))  # type: ignore[arg-type]
@@ -135,9 +137,9 @@ def summed(*changed: object) -> list[bytes]:
     [
         ({"event_kind": "of_the_future.v9"}, "which a newer version wrote"),
         ({"payload": msgspec.Raw(b'{"at":"x"}')}, "cannot be read"),
-        ({"stream": "user:alice"}, "is none of the stream 'user:alice'"),
-        ({"stream": "nobody"}, "is none of the stream 'nobody'"),
-        ({"position": 1}, "stands before the one above it"),
+        ({"stream": "user:alice"}, "does not belong to the stream 'user:alice'"),
+        ({"stream": "nobody"}, "does not belong to the stream 'nobody'"),
+        ({"position": 1}, "comes before the line above it"),
     ],
 )
 def test_what_cannot_be_imported_is_named(change: dict[str, object], said: str, tmp_path: Path) -> None:

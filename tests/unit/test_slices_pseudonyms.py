@@ -31,8 +31,8 @@ uids = st.text(st.characters(min_codepoint=0xC0, max_codepoint=0x17F, categories
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
 def test_a_pseudonym_is_an_item_s_uid_in_the_same_slot(uid: str) -> None:
-    name = NAMES.of(uid)
-    assert name == Pseudonyms("a key").of(uid) != Pseudonyms("another").of(uid)
+    name = NAMES.pseudonym(uid)
+    assert name == Pseudonyms("a key").pseudonym(uid) != Pseudonyms("another").pseudonym(uid)
     assert (crc32(name.encode()) % 64 == 0) == (crc32(uid.encode()) % 64 == 0)
     claim = Claim(name, 0, True, 1, 1, 1)
     assert parse_item(format_item(claim)) == claim
@@ -40,7 +40,7 @@ def test_a_pseudonym_is_an_item_s_uid_in_the_same_slot(uid: str) -> None:
 
 @given(st.lists(st.text(), unique=True, max_size=20))
 def test_different_users_have_different_names(uids: list[str]) -> None:
-    assert len({NAMES.of(uid) for uid in uids}) == len(uids)
+    assert len({NAMES.pseudonym(uid) for uid in uids}) == len(uids)
 
 
 @settings(max_examples=20)
@@ -54,7 +54,7 @@ def test_no_uid_is_left_in_a_slice(uids: list[str], start: int) -> None:
     for uid in uids:
         assert uid in plain
         assert uid not in text
-        assert NAMES.of(uid) in text
+        assert NAMES.pseudonym(uid) in text
 
 
 def test_verdicts_counts_and_instants_stay() -> None:
@@ -67,7 +67,7 @@ def test_verdicts_counts_and_instants_stay() -> None:
     assert (again.differing, again.not_repeatable.total()) == (0, replayed(plain).not_repeatable.total())
     assert again.recorded == replayed(plain).recorded
     stories = {uid: pair.recorded for uid, pair in again.side_by_side.users.items()}
-    assert stories == {NAMES.of(uid): pair.recorded for uid, pair in replayed(plain).side_by_side.users.items()}
+    assert stories == {NAMES.pseudonym(uid): pair.recorded for uid, pair in replayed(plain).side_by_side.users.items()}
 
 
 def renamed_as(event: EventT) -> EventT:
@@ -80,7 +80,7 @@ def test_an_item_keeps_its_numbers_as_they_were_written() -> None:
     [observed] = [event_of(line) for line in slice_of(eventful().kept).lines if line.position == 6]
     assert isinstance(observed, WebhookObserved)
     odd = msgspec.structs.replace(observed, raw="al-ice-00-1-017-1-1")
-    assert renamed_as(odd).raw == NAMES.of("al-ice") + "-00-1-017-1-1"
+    assert renamed_as(odd).raw == NAMES.pseudonym("al-ice") + "-00-1-017-1-1"
     # A version that took more for items than this one does could have left this.
     assert "al-ice" not in renamed_as(msgspec.structs.replace(observed, raw="al-ice")).raw
 

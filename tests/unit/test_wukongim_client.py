@@ -12,7 +12,7 @@ import pytest
 
 from ledger.domain.profile import Profile
 from ledger.sources.wukongim import client as client_module
-from ledger.sources.wukongim.answers import Boot, Connections, OnlineRows, Unanswered, read_online_status
+from ledger.sources.wukongim.answers import Boot, NodeConnections, OnlineRows, Unanswered, read_online_status
 from ledger.sources.wukongim.client import CHUNK_USERS, LONGEST_REASON
 from tests.support.im_node import WHOLE_ROW
 from tests.support.query_api import (
@@ -65,7 +65,7 @@ def test_connections_come_in_one_page() -> None:
         page = json.dumps({"connections": [row], "total": 1, "offset": 0, "limit": 10_000_000})
         async with listening(said(200, page)) as node, asking(node.url + "/") as client:
             answer = await client.connections()
-            assert isinstance(answer, Connections)
+            assert isinstance(answer, NodeConnections)
             assert [(row.uid, row.conn_id, row.device_flag, row.node_id) for row in answer.rows] == [
                 ("u1", 17, 0, 1001)
             ]
@@ -200,14 +200,14 @@ def test_a_refused_connection_is_told_apart() -> None:
     [
         (None, "no api_url is set"),
         ("", "no api_url is set"),
-        ("127.0.0.1:5001", "api_url is no address like http://127.0.0.1:5001"),
-        ("ftp://127.0.0.1", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://127.0.0.1:99999", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://127.0.0.1:x", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://[::1", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://127.0.0.1/?a=b", "api_url is no address like http://127.0.0.1:5001"),
-        ("http://a\0b/", "api_url is no address like http://127.0.0.1:5001"),
+        ("127.0.0.1:5001", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("ftp://127.0.0.1", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://127.0.0.1:99999", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://127.0.0.1:x", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://[::1", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://127.0.0.1/?a=b", "api_url is not an address such as http://127.0.0.1:5001"),
+        ("http://a\0b/", "api_url is not an address such as http://127.0.0.1:5001"),
     ],
 )
 def test_an_address_that_is_none_is_said_by_every_call(url: str | None, reason: str) -> None:

@@ -63,7 +63,7 @@ class OnlineRows(NamedTuple):
     odd: int = 0
 
 
-class Connection(NamedTuple):
+class NodeConnection(NamedTuple):
     """One row of `/connz`; `device_flag` is None for custom flags, `node_id` for v1, which names none."""
 
     uid: str
@@ -74,13 +74,13 @@ class Connection(NamedTuple):
     """How long it has been open; None where that is not said in a form that we know."""
 
 
-class Connections(NamedTuple):
+class NodeConnections(NamedTuple):
     """A node's `/connz` in one page: its own sockets, and rows of other nodes that it remembers as their leader."""
 
-    rows: Sequence[Connection]
+    rows: Sequence[NodeConnection]
     odd: int = 0
 
-    def own(self, node_id: int | None) -> list[Connection]:
+    def own(self, node_id: int | None) -> list[NodeConnection]:
         """The node's own sockets, which are evidence; all of them where the node's id is not known."""
         return [row for row in self.rows if node_id is None or row.node_id is None or row.node_id == node_id]
 
@@ -113,7 +113,7 @@ def read_online_status(status: int, body: bytes, asked: Collection[str]) -> Onli
     return OnlineRows(rows, odd)
 
 
-def read_connections(status: int, body: bytes, own: int | None = None) -> Connections | Unanswered:
+def read_connections(status: int, body: bytes, own: int | None = None) -> NodeConnections | Unanswered:
     """GET /connz, asked with a limit above all that a node can hold, since there is no snapshot across pages.
 
     `own` is the number of the node that answers, where that is known: of its rows there are no more than its sockets.
@@ -127,15 +127,15 @@ def read_connections(status: int, body: bytes, own: int | None = None) -> Connec
     if of_node > OWN_ROWS_A_SOCKET * page.total + OWN_ROWS_BESIDE:
         return Unanswered(f"{of_node:,} connections of {page.total:,} sockets", answered=True)
     # A row that comes twice is one connection.
-    rows: dict[Connection, None] = {}
+    rows: dict[NodeConnection, None] = {}
     odd = 0
     for row in page.connections:
         if not row.uid or "\0" in row.uid or len(row.uid.encode()) > MAX_UID_BYTES:
             odd += 1
         else:
             flag = _LABELS.get(row.device.partition("(")[0])
-            rows[Connection(row.uid, row.id, flag, row.node_id, _seconds(row.uptime))] = None
-    return Connections(list(rows), odd)
+            rows[NodeConnection(row.uid, row.id, flag, row.node_id, _seconds(row.uptime))] = None
+    return NodeConnections(list(rows), odd)
 
 
 def read_uptime(status: int, body: bytes, asked_at: Instant, answered_at: Instant) -> Boot | Unanswered:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 NOTICE_SECONDS = 1.0
-"""Whoever waits looks again at least so often, since the budget may be changed meanwhile."""
+"""A caller that waits looks again at least so often, since the budget may be changed meanwhile."""
 
 NEGLIGIBLE_SECONDS = 1e-6
 """Below the clock's own grain: waiting for it might never end."""

@@ -15,7 +15,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.profile import Profile
 from ledger.sources.wukongim.answers import (
     Boot,
-    Connections,
+    NodeConnections,
     OnlineRows,
     Unanswered,
     read_connections,
@@ -51,7 +51,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-class _Question(NamedTuple):
+class _Call(NamedTuple):
     method: str
     route: str
     seconds: float
@@ -131,15 +131,15 @@ class QueryClient:
         asked = frozenset(uids)
         content = json.dumps(list(uids), separators=(",", ":")).encode()
         most_bytes = status_bytes(content, len(uids))
-        question = _Question("POST", "/user/onlinestatus", self._time_outs.call, most_bytes, len(uids), content)
+        question = _Call("POST", "/user/onlinestatus", self._time_outs.call, most_bytes, len(uids), content)
         return await self._ask(question, lambda answer, _, __: read_online_status(answer.status, answer.body, asked))
 
-    async def connections(self) -> Connections | Unanswered:
+    async def connections(self) -> NodeConnections | Unanswered:
         """All connections of the node in one page: v1 and v2 only."""
         if self.node.profile is Profile.V3:
             return Unanswered("v3 lists no connections")
         route, seconds, own = f"/connz?limit={CONNECTIONS_LIMIT}", self._time_outs.connections, self._node_id
-        question = _Question("GET", route, seconds, CONNECTIONS_BYTES)
+        question = _Call("GET", route, seconds, CONNECTIONS_BYTES)
         return await self._ask(question, lambda answer, _, __: read_connections(answer.status, answer.body, own))
 
     async def boot(self) -> Boot | Unanswered:
@@ -172,10 +172,10 @@ class QueryClient:
         """Give the connections up; calls after it are unanswered."""
         await self._exchange.close()
 
-    def _boot_question(self, seconds: float) -> _Question:
+    def _boot_question(self, seconds: float) -> _Call:
         if self.node.profile is Profile.V3:
-            return _Question("GET", "/metrics", seconds, METRICS_BYTES)
-        return _Question("GET", "/varz", seconds, VARZ_BYTES)
+            return _Call("GET", "/metrics", seconds, METRICS_BYTES)
+        return _Call("GET", "/varz", seconds, VARZ_BYTES)
 
     def _read_boot(self, answer: Answer, asked_at: Instant, answered_at: Instant) -> Boot | Unanswered:
         if self.node.profile is Profile.V3:
@@ -185,7 +185,7 @@ class QueryClient:
             self._node_id = boot.node_id
         return boot
 
-    async def _ask(self, question: _Question, read: _Read[T]) -> T | Unanswered:
+    async def _ask(self, question: _Call, read: _Read[T]) -> T | Unanswered:
         if self._exchange.problem is not None:
             return self._failed(self._exchange.problem)
         if not self._breaker.is_passable:
@@ -220,7 +220,7 @@ class QueryClient:
         self._last_failure_at, self._last_reason = self._now(), unanswered.reason
         return unanswered
 
-    async def _once(self, question: _Question, read: _Read[T], attempts: int) -> T | Unanswered:
+    async def _once(self, question: _Call, read: _Read[T], attempts: int) -> T | Unanswered:
         """One call, paid for its first attempt, with its retries, and its answer read."""
         late = Unanswered(f"timed out after {question.seconds:g} s")
         answer: Answer | Unanswered = late

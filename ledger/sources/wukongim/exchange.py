@@ -148,7 +148,7 @@ def _give_way_to_cancellation(error: Exception) -> None:
 def _address_problem(api_url: str | None) -> Unanswered | None:
     if not api_url:
         return Unanswered("no api_url is set")
-    unusable = Unanswered("api_url is no address like http://127.0.0.1:5001")
+    unusable = Unanswered("api_url is not an address such as http://127.0.0.1:5001")
     try:
         url = httpx2.URL(api_url)
     except (httpx2.InvalidURL, ValueError, TypeError):

@@ -22,7 +22,7 @@ MAX_CONNECTIONS = 1_000_000
 """Rows of one page. Each takes some hundred bytes while it is read, and the shortest one as many in the body."""
 
 STATUS_BYTES, STATUS_ROWS_A_USER, STATUS_ROW_BYTES = 4 * MIB, 16, 64
-"""What an answer about users may have in any case, and the rows of each of them beside it, without the uid."""
+"""What an answer about users may have in any case, and the rows of each of them next to it, without the uid."""
 
 ERROR_BYTES = 65_536
 """Enough for a message; of a longer error the rest is not read."""

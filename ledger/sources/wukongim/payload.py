@@ -22,7 +22,7 @@ class Element(msgspec.Struct, frozen=True, gc=False):
     raw: str
 
 
-class Kept(NamedTuple):
+class KeptText(NamedTuple):
     """A rejected text cut at a bound: what is kept of it, its whole size in bytes, its SHA-256 where it was cut."""
 
     raw: str
@@ -115,12 +115,12 @@ def _no_constant(name: str) -> NoReturn:
     raise json.JSONDecodeError(f"{name} is no JSON", name, 0)
 
 
-def keep_text(text: str, bound: int) -> Kept:
+def keep_text(text: str, bound: int) -> KeptText:
     """A rejected element's text, cut at `bound` bytes with its digest noted."""
     data = text.encode(errors="surrogatepass")
     if len(data) <= bound:
-        return Kept(text, len(data), None)
-    return Kept(data[:bound].decode(errors="ignore"), len(data), hashlib.sha256(data).hexdigest())
+        return KeptText(text, len(data), None)
+    return KeptText(data[:bound].decode(errors="ignore"), len(data), hashlib.sha256(data).hexdigest())
 
 
 def keep_body(body: bytes, bound: int) -> str:

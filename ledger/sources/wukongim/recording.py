@@ -25,10 +25,10 @@ LONGEST = 10**9
 
 
 class RecordingError(LedgerError):
-    """The file is no recording; the text names the line."""
+    """The file is not a recording; the text names the line."""
 
 
-class Header(NamedTuple):
+class RecordingHeader(NamedTuple):
     """What a recording's first line says."""
 
     profile: Profile
@@ -63,16 +63,16 @@ RecordedLine = RecordedWebhook | RecordedPoll | Instant
 """Of a line that is neither a webhook nor a poll its instant alone, so that time goes on."""
 
 
-def texts_of(stream: BinaryIO) -> Iterator[str]:
+def read_texts(stream: BinaryIO) -> Iterator[str]:
     """The lines of a recording; what is no UTF-8 in it is kept as surrogates. Raises RecordingError, OSError."""
     try:
         for line in lines_of(stream):
             yield line.decode(errors="surrogateescape")
     except LineTooLong as error:
-        raise RecordingError(f"{error}; a recording is one JSON object a line") from None
+        raise RecordingError(f"{error}; a recording has one JSON object per line") from None
 
 
-def read_header(line: str | None) -> Header:
+def read_header(line: str | None) -> RecordingHeader:
     """Read the first line; None where there is none. Raises RecordingError."""
     if line is None:
         raise RecordingError("the file is empty; a recording begins with a line of kind 'meta'")
@@ -85,12 +85,12 @@ def read_header(line: str | None) -> Header:
         raise RecordingError(f"line 1: unknown server {shortened(repr(meta['server']))}; known are {known}")
     started_at = meta.get("started_at", 0)
     if not isinstance(started_at, int | float) or not 0 <= started_at < 10**11:
-        raise RecordingError("line 1: 'started_at' is no Unix time in seconds")
-    return Header(profile, round(started_at * SECOND))
+        raise RecordingError("line 1: 'started_at' is not a Unix time in seconds")
+    return RecordingHeader(profile, round(started_at * SECOND))
 
 
 def read_lines(
-    lines: Iterable[str], header: Header, until: Instant | None, *, all_deliveries: bool, polls: bool
+    lines: Iterable[str], header: RecordingHeader, until: Instant | None, *, all_deliveries: bool, polls: bool
 ) -> Iterator[RecordedLine]:
     """What follows the first line.
 
@@ -117,9 +117,9 @@ def _poll(number: int, line: dict[str, Any], at: Instant) -> RecordedPoll:
     request, error, status = line.get("request"), line.get("error"), line.get("status", 0)
     asked = tuple(uid for uid in request if isinstance(uid, str)) if isinstance(request, list) else ()
     if not (error is None or isinstance(error, str)):
-        raise RecordingError(f"line {number}: 'error' is no string")
+        raise RecordingError(f"line {number}: 'error' is not a string")
     if isinstance(status, bool) or not isinstance(status, int):
-        raise RecordingError(f"line {number}: 'status' is no whole number")
+        raise RecordingError(f"line {number}: 'status' is not a whole number")
     body = b"" if error is not None else _body(number, line)
     return RecordedPoll(at, _text(number, line, "node"), method, path, asked, status, body, error)
 
@@ -128,27 +128,29 @@ def _line(number: int, text: str) -> dict[str, Any]:
     try:
         line = json.loads(text)
     except json.JSONDecodeError as error:
-        raise RecordingError(f"line {number}: no JSON ({error.msg}); a recording is one JSON object a line") from None
+        raise RecordingError(
+            f"line {number}: not JSON ({error.msg}); a recording has one JSON object per line"
+        ) from None
     except RecursionError:
         raise RecordingError(f"line {number}: nested too deeply") from None
     except ValueError:
-        raise RecordingError(f"line {number}: a number of too many digits") from None
+        raise RecordingError(f"line {number}: a number with too many digits") from None
     if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
-        raise RecordingError(f"line {number}: no JSON object with a 'kind'")
+        raise RecordingError(f"line {number}: not a JSON object with a 'kind'")
     return line
 
 
 def _seconds(number: int, line: dict[str, Any]) -> float:
     seconds = line.get("t", 0)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < LONGEST:
-        raise RecordingError(f"line {number}: 't' is no number of seconds")
+        raise RecordingError(f"line {number}: 't' is not a number of seconds")
     return float(seconds)
 
 
 def _text(number: int, line: dict[str, Any], field: str) -> str:
     value = line.get(field)
     if not isinstance(value, str):
-        raise RecordingError(f"line {number}: '{field}' is missing or no string")
+        raise RecordingError(f"line {number}: '{field}' is missing or not a string")
     return value
 
 
@@ -157,4 +159,6 @@ def _body(number: int, line: dict[str, Any]) -> bytes:
     try:
         return _text(number, line, "body").encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        raise RecordingError(f"line {number}: 'body' holds a lone surrogate that stands for no byte") from None
+        raise RecordingError(
+            f"line {number}: 'body' contains a lone surrogate, which does not stand for a byte"
+        ) from None
