@@ -7,12 +7,11 @@ import hashlib
 import http.client
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.service import PATIENCE_SECONDS, PRESENCE_EVENT, SECRET, Api, Service, new_service
+from tests.support.service import PATIENCE_SECONDS, PRESENCE_EVENT, SECRET, Api, Service
 
 MAX_BODY = 65_536
 REJECTED = 1024
@@ -34,23 +33,8 @@ name = "n2"
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("hooks")
-    with new_service(
-        folder,
-        folder / "data",
-        database_url=module_database_url,
-        tables=TABLES,
-        max_body_bytes=MAX_BODY,
-        rejected_bytes=REJECTED,
-    ) as service:
-        yield service.start()
-
-
-@pytest.fixture(scope="module")
-def api(service: Service) -> Iterator[Api]:
-    with Api(service) as api:
-        yield api
+def service_settings() -> dict[str, Any]:
+    return {"tables": TABLES, "max_body_bytes": MAX_BODY, "rejected_bytes": REJECTED}
 
 
 def head(api: Api) -> int:

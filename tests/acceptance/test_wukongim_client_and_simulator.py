@@ -1,47 +1,24 @@
 """The live client against the simulator's query API, with what it says of users, connections, boots and tokens."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.ingest.clock import Clock
-from ledger.simulator.plan import NodePlan, Plan
 from ledger.simulator.runtime import Simulation
 from ledger.sources.wukongim.answers import Boot, Connections, OnlineRows, Unanswered
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient
 from ledger.sources.wukongim.query_node import QueryNode
 from tests.support.query_clients import no_pause
-from tests.unit.simulator_receiver import Receiver, receiving, run, until
+from tests.support.simulated import run, simulating, until
 
 GRAIN_SECONDS = 0.05
 TOKEN = "t0ken-of-the-manager"
-
-
-@asynccontextmanager
-async def running(receiver: Receiver, names: tuple[str, ...] = ("n1",), **plan: Any) -> AsyncIterator[Simulation]:
-    """A simulation with query APIs, in which some users have come online."""
-    nodes = tuple(NodePlan(name, "secret", 0) for name in names)
-    simulation = Simulation(Plan(target=receiver.url, nodes=nodes, seconds=None, seed=1, rate=50.0, **plan))
-    task = asyncio.create_task(simulation.run())
-    try:
-
-        async def somebody() -> bool:
-            if task.done():
-                await task
-            return len(simulation.world.online()) > 5
-
-        await until(somebody)
-        yield simulation
-    finally:
-        simulation.stop()
-        await task
 
 
 @asynccontextmanager
@@ -72,8 +49,7 @@ def boot_of(simulation: Simulation, node: str) -> tuple[float, float]:
 def test_it_hears_who_is_online(profile: Profile, token: str) -> None:
     async def test() -> None:
         async with (
-            receiving() as receiver,
-            running(receiver, profile=profile.value, token=token) as simulation,
+            simulating(profile=profile.value, token=token) as simulation,
             asking(simulation, "n1", profile, token) as client,
         ):
             everybody = [person.uid for person in simulation.world.crowd.people]
@@ -97,8 +73,7 @@ def test_it_hears_who_is_online(profile: Profile, token: str) -> None:
 def test_v2_lists_its_connections() -> None:
     async def test() -> None:
         async with (
-            receiving() as receiver,
-            running(receiver, token=TOKEN) as simulation,
+            simulating(token=TOKEN) as simulation,
             asking(simulation, "n1", Profile.V2_2, TOKEN) as client,
         ):
             simulation.calm(traffic=False)
@@ -119,8 +94,7 @@ def test_v2_lists_its_connections() -> None:
 def test_without_the_token_it_hears_nothing_and_says_why(token: str | None) -> None:
     async def test() -> None:
         async with (
-            receiving() as receiver,
-            running(receiver, token=TOKEN) as simulation,
+            simulating(token=TOKEN) as simulation,
             asking(simulation, "n1", Profile.V2_2, token) as client,
         ):
             uid = simulation.world.online()[0]
@@ -138,8 +112,7 @@ def test_without_the_token_it_hears_nothing_and_says_why(token: str | None) -> N
 def test_a_node_that_is_killed_is_refused_and_found_again_with_a_later_boot(profile: Profile) -> None:
     async def test() -> None:
         async with (
-            receiving() as receiver,
-            running(receiver, ("n1", "n2"), profile=profile.value) as simulation,
+            simulating(("n1", "n2"), profile=profile.value) as simulation,
             asking(simulation, "n1", profile, None) as peer,
             asking(simulation, "n2", profile, None) as client,
         ):

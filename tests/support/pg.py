@@ -49,7 +49,7 @@ _connections: dict[str, psycopg.Connection[Any]] = {}
 class Run:
     """The folder of one test run; its lock is held while the run lives, so that a later one can clear up after it.
 
-    Folders come and go one at a time: between being made and being locked, a folder looks like one that was left behind.
+    Folders come and go one at a time: made and not yet locked, one looks as if a killed run had left it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from ledger.simulator.events import Action, SimulatedEvent, Webhook
 from ledger.simulator.plan import NodePlan, Plan, PlanError, TargetUnreachableError
 from ledger.simulator.runtime import Simulation, Summary
-from tests.unit.simulator_receiver import receiving, run, until
+from tests.support.simulated import receiving, run, until
 
 
 def test_webhooks_are_posted_recorded_and_summed_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
