@@ -4,7 +4,6 @@ import base64
 import codecs
 import gzip
 import hashlib
-import http.client
 import json
 import threading
 from typing import Any
@@ -267,7 +266,7 @@ def test_a_body_is_taken_up_to_the_bound(service: Service, api: Api, chunked: bo
     body = f"[{item}{' ' * (MAX_BODY - len(item) - 2 + over)}]".encode()
     assert len(body) == MAX_BODY + over
     before, refused = head(api), counted(api, "webhooks_refused")
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection = service.connection()
     parts = (body[start : start + 10_000] for start in range(0, len(body), 10_000))
     connection.request(
         "POST",
@@ -293,7 +292,7 @@ def test_a_body_is_taken_up_to_the_bound(service: Service, api: Api, chunked: bo
 @pytest.mark.parametrize("event", [PRESENCE_EVENT, "msg.notify"])
 def test_a_body_that_its_sender_cuts_off_stores_nothing(service: Service, api: Api, event: str) -> None:
     before = head(api)
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection = service.connection()
     connection.putrequest("POST", f"/hooks/main/n1/{SECRET}?event={event}")
     connection.putheader("Content-Length", "1000")
     connection.endheaders(b'["cut-off-0-1-1-1-1"]')

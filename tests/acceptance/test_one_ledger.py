@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.checks import check_ledger
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY
+from tests.support.load import check_ledger
 from tests.support.older_copy import OlderCopy
 from tests.support.service import MAIN, SECRET, Api, Port, Service, new_service, wait_for
 

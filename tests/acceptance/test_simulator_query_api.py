@@ -12,7 +12,7 @@ import pytest
 from ledger.simulator.lies import ERRORS
 from ledger.simulator.plan import NodePlan, Plan, PlanError
 from ledger.simulator.runtime import Simulation
-from tests.support.simulated import DEADLINE_SECONDS, receiving, run, simulating, until
+from tests.support.simulated import DEADLINE_SECONDS, receiving, simulating, until
 
 STATUS = "/user/onlinestatus"
 
@@ -57,7 +57,7 @@ def test_status_and_connz_tell_who_is_connected() -> None:
             varz = (await client.get(url + "/varz")).json()
             assert (varz["server_id"], varz["uptime"][-1]) == ("1001", "s")
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_odd_questions_get_the_answers_of_the_real_server(body: str, status: int
             response = await client.post(simulation.api_urls["n1"] + STATUS, content=body)
             assert (response.status_code, response.text) == (status, answer)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_without_the_token_there_is_no_answer() -> None:
@@ -99,7 +99,7 @@ def test_without_the_token_there_is_no_answer() -> None:
                     assert (response.status_code, response.content) == (401, b"")
             assert (await client.get(url + "/varz", headers={"token": "t0ken"})).status_code == 200
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_v3_knows_metrics_and_neither_connz_nor_varz_nor_a_token() -> None:
@@ -119,7 +119,7 @@ def test_v3_knows_metrics_and_neither_connz_nor_varz_nor_a_token() -> None:
             wrong = await client.post(url + STATUS, json="x")
             assert (wrong.status_code, wrong.json()["msg"]) == (400, "数据格式有误！")
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("profile", ["v2.2", "v3"])
@@ -148,7 +148,7 @@ def test_while_a_peer_is_down_every_query_fails(profile: str) -> None:
             assert response.status_code == 200
             assert simulation.world.cluster.nodes["n2"].boots == 2
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_v2_cluster_with_a_token_fails_every_query() -> None:
@@ -159,7 +159,7 @@ def test_a_v2_cluster_with_a_token_fails_every_query() -> None:
             assert response.status_code == 400
             assert response.json()["msg"].endswith("[401]")
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_errors_come_over_http_as_they_are() -> None:
@@ -203,7 +203,7 @@ def test_errors_come_over_http_as_they_are() -> None:
 
             await until(well)
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("never", [True, False])
@@ -234,7 +234,7 @@ def test_a_slow_answer_holds_up_no_other_and_not_the_end(never: bool) -> None:
                 assert isinstance(answer, httpx2.TransportError)
         assert time.monotonic() - began < DEADLINE_SECONDS
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_leader_change_is_seen_in_the_status_alone_and_passes() -> None:
@@ -257,7 +257,7 @@ def test_a_leader_change_is_seen_in_the_status_alone_and_passes() -> None:
 
             await until(passed)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_taken_port_is_named() -> None:
@@ -267,4 +267,4 @@ def test_a_taken_port_is_named() -> None:
             with pytest.raises(PlanError, match=f"port {receiver.api.port} is taken"):
                 await Simulation(Plan(target=receiver.url, nodes=nodes)).run()
 
-    run(test())
+    asyncio.run(test())

@@ -1,5 +1,6 @@
 """The live client against the simulator's query API, with what it says of users, connections, boots and tokens."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient
 from ledger.sources.wukongim.query_node import QueryNode
 from tests.support.query_clients import no_pause
-from tests.support.simulated import run, simulating, until
+from tests.support.simulated import simulating, until
 
 GRAIN_SECONDS = 0.05
 TOKEN = "t0ken-of-the-manager"
@@ -67,7 +68,7 @@ def test_it_hears_who_is_online(profile: Profile, token: str) -> None:
                 assert lies_within(boot, boot_of(simulation, "n1"))
             assert client.health.failures_in_a_row == 0
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_v2_lists_its_connections() -> None:
@@ -87,7 +88,7 @@ def test_v2_lists_its_connections() -> None:
 
             await until(agree)
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("token", [None, "wrong-token"])
@@ -105,7 +106,7 @@ def test_without_the_token_it_hears_nothing_and_says_why(token: str | None) -> N
             assert await client.probe() == refused
             assert client.health.calls == 4
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("profile", [Profile.V2_2, Profile.V3])
@@ -143,4 +144,4 @@ def test_a_node_that_is_killed_is_refused_and_found_again_with_a_later_boot(prof
             assert isinstance(boot, Boot)
             assert boot.earliest > first.latest
 
-    run(test())
+    asyncio.run(test())

@@ -1,5 +1,6 @@
 """Runs the service as its own process: started by the command, asked over HTTP, stopped, killed, its log read."""
 
+import http.client
 import json
 import signal
 import socket
@@ -155,6 +156,10 @@ class Service:
     def hook_path(self, node: str = "n1", source: str = "main", secret: str = SECRET) -> str:
         """Where a node posts its presence."""
         return f"/hooks/{source}/{node}/{secret}?event={PRESENCE_EVENT}"
+
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection of its own, for what a client of HTTP would not send."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command with the service's settings file until it ends."""
