@@ -18,7 +18,7 @@ help:
 	@echo "make unit    the tests of a minute; property, contract and acceptance are the others"
 	@echo "make explore hunt with random seeds until something is found, or for SECONDS=600"
 	@echo "make format  put every file into the one format"
-	@echo "make lock    resolve the dependencies anew (needs uv)"
+	@echo "make lock    resolve the dependencies again (needs uv)"
 
 run: .venv/run.done
 	$(BIN)/presence-ledger demo
@@ -71,7 +71,7 @@ system-packages:
 		|| { rm -rf .venv; echo "No virtual environment can be made: install python3-venv (or pip), then try again" >&2; exit 1; }
 	@touch $@
 
-# The locks are complete: whoever resolves them again (an older pip, coverage[toml] of pytest-cov) finds newer releases.
+# The locks are complete: resolving them again (an older pip, coverage[toml] of pytest-cov) finds newer releases.
 .venv/run.done: .venv/made requirements.lock pyproject.toml
 	@echo "Installing presence ledger into .venv ..."
 	@$(PIP) install --require-hashes --no-deps -r requirements.lock

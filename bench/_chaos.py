@@ -1,4 +1,4 @@
-"""One run of chaos: a simulation with everything that goes wrong, the service beside it, and the reference's rules."""
+"""One run of chaos: a simulation in which everything goes wrong, the service next to it, and the reference's rules."""
 
 import asyncio
 import time

@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
         self._lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclass of it.
+        # uvloop's transports are not a subclass of it.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:

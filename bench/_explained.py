@@ -45,7 +45,7 @@ TEN = [
     Example("A count of zero that may be older than what it ended", "v3/crowd_a", "p-39", 6.0285),
     Example("节点宕机期间", "v12/crowd_a", "p40", 33.0295, "zh"),
     Example("A node's restart, in a cluster", "v22/two_nodes", "t1", 34.0484),
-    Example("Nobody had heard of him, and a look did not find him", "v12/basic", "nobody", 1.8876),
+    Example("Nobody had heard of them, and a look did not find them", "v12/basic", "nobody", 1.8876),
     Example("一个从不通知下线的用户", "v22/slot_zero", "bob", 2.2471, "zh"),
 ]
 

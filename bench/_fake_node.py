@@ -129,7 +129,7 @@ class _Server(ThreadingHTTPServer):
             super().shutdown_request(request)
 
     def handle_error(self, *_: object) -> None:
-        """Whoever asked has given up."""
+        """The client has given up."""
 
 
 def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:

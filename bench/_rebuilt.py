@@ -53,7 +53,7 @@ def wait_for_followers(url: str) -> None:
 
 
 def held_against_rebuilt(url: str) -> list[Held]:
-    """Fold the ledger anew for each projection, beside the live one, and compare. Nobody may be appending."""
+    """Fold the ledger from scratch for each projection, alongside the live one, and compare. Nobody may append."""
     wait_for_projections(url)
     found = []
     for name, projection in FOLLOWING.items():

@@ -44,7 +44,7 @@ class Reference:
         self.set_offline = 0
 
     def webhook(self, t: float, body: bytes | str) -> None:
-        """Take a webhook that was answered 200; what is no list of items is ignored.
+        """Take a webhook that was answered 200; what is not a list of items is ignored.
 
         An offline of a device that has another connection by its own count changes nothing.
         """

@@ -155,5 +155,5 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def progress(text: str) -> None:
-    """A line for whoever waits."""
+    """A line for those who wait."""
     print(text, file=sys.stderr, flush=True)

@@ -31,7 +31,7 @@ PACKED = frozenset({"state"})
 """Columns that are MessagePack; other bytes are JSON."""
 
 UNTOLD = frozenset({"body"})
-"""What an answer is made of is no whole JSON; the state beside it says the same."""
+"""What an answer is made of is not whole JSON; the state alongside it says the same."""
 
 _FLIPS = """
 SELECT stream, position, recorded_at FROM events
@@ -42,7 +42,7 @@ SELECT stream, position, recorded_at FROM events
 
 
 class Moment(NamedTuple):
-    """A user at an instant, by whoever knew the ledger up to a position."""
+    """A user at an instant, by those who knew the ledger up to a position."""
 
     uid: str
     at: Instant

@@ -1,4 +1,4 @@
-"""A service that reconciles with simulated nodes: its settings, the simulation beside it, what it answers of users."""
+"""A service that reconciles with simulated nodes: its settings, the simulation next to it, what it answers of users."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What somebody may do to a ledger who has its database in his hands, as a superuser has, and not the seals' key."""
+"""What somebody may do to a ledger who has its database in their hands, as a superuser has, and not the seals' key."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -95,7 +95,7 @@ def _sql(what: str, position: int, *statements: str) -> Tampering:
 
 
 def _forge(connection: Connection, place: int, first: int, up_to: int, key_id: bytes | None) -> None:
-    """Alter an event and make the seals from its own on anew, as well as can be done without the key."""
+    """Alter an event and make the seals from its own on again, as well as can be done without the key."""
     connection.execute("UPDATE events SET payload = '{}' WHERE position = %s", (place,))
     before = connection.execute("SELECT seal FROM seals WHERE last_position = %s", (first - 1,)).fetchone()
     chain = Chain(FORGER, before[0] if before else None)

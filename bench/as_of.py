@@ -136,7 +136,7 @@ def _overlooked_seconds(database: psycopg.Connection[Any], kept: Kept) -> float:
 async def _live(
     services: tuple[Reconciling, Reconciling], simulation: Simulation, seconds: float, number_kept: int, seed: int
 ) -> list[Kept]:
-    """Traffic and questions; in the middle both instances start anew, one after the other, with another policy."""
+    """Traffic and questions; in the middle both instances start again, one after the other, with another policy."""
     first, second = services
     sampler = Sampler(services, simulation, seconds, number_kept, seed)
     async with at_work(simulation):
@@ -146,7 +146,7 @@ async def _live(
             await asyncio.to_thread(service.stop)
             service.configure(OTHER_POLICY)
             await asyncio.to_thread(service.start)
-            progress(f"{len(sampler.kept)} answers kept; an instance has started anew with another policy")
+            progress(f"{len(sampler.kept)} answers kept; an instance has started again with another policy")
         await asyncio.to_thread(first.kill)
         await asyncio.to_thread(first.start)
         await asking
@@ -228,8 +228,8 @@ def _report(
     longest = max(found.by_instant, default=0.0)
     report = Report(
         f"Live answers about {given['users']} users kept at random instants of {given['seconds']} s and asked again at "
-        f"the end. Two instances, faults as in chaos, node restarts; in the middle both start anew with another policy "
-        f"(a grace period), and one is killed. `verified_at` is left out. Seed {options.seed}",
+        f"the end. Two instances, faults as in chaos, node restarts; in the middle both start again with another "
+        f"policy (a grace period), and one is killed. `verified_at` is left out. Seed {options.seed}",
         described,
         ("asked again by", "answers", "differ"),
     )

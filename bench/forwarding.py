@@ -30,7 +30,7 @@ def measure(options: Options) -> Report:
                 progress(f"{direct * 1000:.2f} ms straight, {forwarded * 1000:.2f} ms through the service")
                 added.append((direct, forwarded))
             presence = [service.webhook(b'["u%d-0-1-1-1-1"]' % number) for number in range(requests)]
-            alone, beside, refused = _client.run(_beside_hanging(service, business, presence, through))
+            alone, alongside, refused = _client.run(_alongside_hanging(service, business, presence, through))
         described = postgres.describe()
     added = added[1:]
     report = Report(
@@ -39,13 +39,13 @@ def measure(options: Options) -> Report:
         described,
         ("", "median, ms", "p99, ms"),
     )
-    for name, took in (("presence alone", alone), ("presence while messages hang", beside)):
+    for name, took in (("presence alone", alone), ("presence while messages hang", alongside)):
         report.rows.append((name, number(median(took) * 1000), number(percentile(took, 0.99) * 1000)))
     report.rows.insert(0, ("straight to the business server", number(median([d for d, _ in added]) * 1000), ""))
     report.rows.insert(1, ("through the service", number(median([f for _, f in added]) * 1000), ""))
     more = median([forwarded - direct for direct, forwarded in added]) * 1000
     report.bars.append(Bar("added at the median", more, 1000 if options.short else 2, at_least=False, unit="ms"))
-    longer = percentile(beside, 0.99) / percentile(alone, 0.99)
+    longer = percentile(alongside, 0.99) / percentile(alone, 0.99)
     report.bars.append(Bar("presence's p99, of that alone", longer, 100 if options.short else 1.5, at_least=False))
     report.bars.append(Bar("messages told 504 in time", refused, HANGING, at_least=True))
     return report
@@ -65,7 +65,7 @@ async def _one_after_another(port: int, requests: Sequence[bytes]) -> list[float
     return took
 
 
-async def _beside_hanging(
+async def _alongside_hanging(
     service: _service.Service, business: BusinessServer, presence: Sequence[bytes], message: bytes
 ) -> tuple[list[float], list[float], int]:
     """-> (seconds of presence alone, the same while messages hang, how many of those were answered 504)"""
@@ -74,9 +74,9 @@ async def _beside_hanging(
     business.delay_seconds = 60.0
     connections = [await _client.connect(service.port) for _ in range(HANGING)]
     hanging = [asyncio.ensure_future(connection.exchange(message)) for connection in connections]
-    beside = await _one_after_another(service.port, presence[half:])
+    alongside = await _one_after_another(service.port, presence[half:])
     answers = await asyncio.gather(*hanging)
-    return alone, beside, sum(answer.status == 504 for answer in answers)
+    return alone, alongside, sum(answer.status == 504 for answer in answers)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def measure(options: Options) -> Report:
 
 
 def _shared(requests: list[bytes]) -> list[Iterator[bytes]]:
-    """One iterator for all connections: whoever is free takes the next."""
+    """One iterator for all connections: the one that is free takes the next."""
     each = iter(requests)
     return [each] * CONNECTIONS
 

@@ -99,7 +99,7 @@ def _sizes(body_items: int, items: int) -> Iterator[int]:
 
 
 def _check(url: str, items: int) -> tuple[int, int]:
-    """Everything is in the ledger: an event an item, beside those of deliveries, start and configuration."""
+    """Everything is in the ledger: an event an item, alongside those of deliveries, start and configuration."""
     rows = _copy.counts(url)
     if rows[0] < items:
         raise RuntimeError(f"{rows[0]} events of {items} items are in the ledger")

@@ -183,7 +183,7 @@ async def _lie(lie: Lie, service: Reconciling, url: str, profile: str) -> Found:
     async with at_work(simulation), service.client() as client:
         await _all_online(client, simulation, lie.users)
         with psycopg.connect(url, autocommit=True) as connection:
-            # Whoever came last was followed by then.
+            # The last to come was followed by then.
             await asyncio.sleep(1.0)
             connection.execute(_SPREAD, (lie.tier_normal_seconds if lie.spread else 0.0, SOURCE))
             return await _told(lie, connection, client, simulation)

@@ -31,7 +31,7 @@ _NEWS = "SELECT count(*) FROM events WHERE kind IN ('corrected.v1', 'swept.v1', 
 
 
 class Cost(NamedTuple):
-    """A pass beside nothing: seconds on the clock and of processor, bytes over idle, questions and users, news."""
+    """A pass alongside nothing: seconds on the clock and of processor, bytes over idle, questions and users, news."""
 
     seconds: float
     service: float
@@ -43,10 +43,10 @@ class Cost(NamedTuple):
     news: int
 
 
-class Beside(NamedTuple):
-    """One round of ingest beside a pass and one without; bytes over idle at most."""
+class Alongside(NamedTuple):
+    """One round of ingest alongside a pass and one without; bytes over idle at most."""
 
-    beside: Ingested
+    alongside: Ingested
     alone: Ingested
     memory: int
 
@@ -100,12 +100,12 @@ class Bench:
         progress(f"{way}: {cost}")
         return cost
 
-    async def beside(self, way: str, seconds: float) -> Beside:
+    async def alongside(self, way: str, seconds: float) -> Alongside:
         """Ingest while a pass goes on, and then without one."""
         await self._forget_looks()
         async with self._running(*self._nodes(way)) as service:
             await self._crowded.post(service, ITEMS_A_SECOND, self._warm_up_seconds)
-            beside = await self._crowded.post(service, ITEMS_A_SECOND, seconds)
+            alongside = await self._crowded.post(service, ITEMS_A_SECOND, seconds)
             goes_on = self._finds(_LEFT)
             await self._until(_LEFT, PASS_SECONDS)
             memory = _watching.memory(service.pid, "VmHWM") - self._idle
@@ -114,8 +114,8 @@ class Bench:
             alone = await self._crowded.post(service, ITEMS_A_SECOND, seconds)
         if not goes_on:
             progress(f"{way}: the pass ended before the round did")
-        progress(f"{way}: {beside.speed:,.0f} items/s beside a pass, {alone.speed:,.0f} without")
-        return Beside(beside, alone, memory)
+        progress(f"{way}: {alongside.speed:,.0f} items/s alongside a pass, {alone.speed:,.0f} without")
+        return Alongside(alongside, alone, memory)
 
     def _nodes(self, way: str) -> tuple[NodePlan, ...]:
         """By name all are asked about where one node cannot be asked for its connections."""
@@ -163,7 +163,7 @@ class Bench:
 
 
 def measure(options: Options) -> Report:
-    """Each way's cost by itself; then ingest beside it and without it in turn."""
+    """Each way's cost by itself; then ingest alongside it and without it in turn."""
     own, options = amounts(
         options, users=str(options.pick(1_000_000, 5_000)), online=str(options.pick(100_000, 500)), rounds="3"
     )
@@ -175,16 +175,16 @@ def measure(options: Options) -> Report:
         progress(f"{int(own['users']):,} users known")
         bench = Bench(postgres, url, crowded, questions, warm_up_seconds=seconds / 10)
 
-        async def all_of_it() -> tuple[str, dict[str, Cost], dict[str, list[Beside]]]:
+        async def all_of_it() -> tuple[str, dict[str, Cost], dict[str, list[Alongside]]]:
             async with crowded.answering():
                 note = await bench.idle()
                 costs = {way: await bench.cost(way) for way in WAYS}
-                return note, costs, {way: [await bench.beside(way, seconds) for _ in range(rounds)] for way in WAYS}
+                return note, costs, {way: [await bench.alongside(way, seconds) for _ in range(rounds)] for way in WAYS}
 
         note, costs, besides = asyncio.run(all_of_it())
         report = Report(
             f"One whole pass over {int(own['users']):,} known users, {int(own['online']):,} of them online (v2.2), by "
-            f"`/connz` and by name; ingest of {ITEMS_A_SECOND:,} items/s in bodies of {BODY_ITEMS} beside it and "
+            f"`/connz` and by name; ingest of {ITEMS_A_SECOND:,} items/s in bodies of {BODY_ITEMS} alongside it and "
             f"without it, {seconds:g} s each, medians of {rounds} rounds; seed {options.seed}",
             postgres.describe(),
             (
@@ -195,11 +195,11 @@ def measure(options: Options) -> Report:
                 "memory over idle, MiB",
                 "calls",
                 "users asked about",
-                "ingest beside it, items/s",
+                "ingest alongside it, items/s",
                 "without",
-                "POST beside it, median ms",
+                "POST alongside it, median ms",
                 "without",
-                "p99 beside it",
+                "p99 alongside it",
                 "without",
             ),
         )
@@ -209,8 +209,8 @@ def measure(options: Options) -> Report:
     return report
 
 
-def _add(report: Report, way: str, cost: Cost, besides: Sequence[Beside]) -> None:
-    pairs = [(b.beside, b.alone) for b in besides]
+def _add(report: Report, way: str, cost: Cost, besides: Sequence[Alongside]) -> None:
+    pairs = [(b.alongside, b.alone) for b in besides]
     memory = max(cost.memory, *(b.memory for b in besides)) / MIB
     report.rows.append(
         (
@@ -223,12 +223,12 @@ def _add(report: Report, way: str, cost: Cost, besides: Sequence[Beside]) -> Non
             *(number(median([percentile(pair[which].took, 0.99) for pair in pairs])) for which in (0, 1)),
         )
     )
-    share = median([beside.speed for beside, _ in pairs]) / median([alone.speed for _, alone in pairs])
+    share = median([alongside.speed for alongside, _ in pairs]) / median([alone.speed for _, alone in pairs])
     calls, users = cost.most
     burst = 1.25
     report.bars += [
-        Bar(f"{way}: memory over idle at most, ingest beside it or not", memory, 300, at_least=False, unit="MiB"),
-        Bar(f"{way}: ingest's speed beside it, as a share", share, 0.9, at_least=True, speed=True),
+        Bar(f"{way}: memory over idle at most, ingest alongside it or not", memory, 300, at_least=False, unit="MiB"),
+        Bar(f"{way}: ingest's speed alongside it, as a share", share, 0.9, at_least=True, speed=True),
         Bar(f"{way}: events that tell of drift, where there is none", cost.news, 0, at_least=False),
         Bar(f"{way}: calls, most in a second", calls, DEFAULT_POLICY.budget_calls * burst, at_least=False, speed=True),
         Bar(f"{way}: users, most in a second", users, DEFAULT_POLICY.budget_users * burst, at_least=False, speed=True),

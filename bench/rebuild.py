@@ -45,7 +45,7 @@ def measure(options: Options) -> Report:
         held = held_against_rebuilt(url)
         described = postgres.describe()
     report = Report(
-        f"Rebuilds of a ledger of {events:,} events of {USERS:,} users beside the live projections, from the first "
+        f"Rebuilds of a ledger of {events:,} events of {USERS:,} users alongside the live projections, from the first "
         f"event to the switch, and fetching the rows that each reads (psycopg, binary, server-side cursor, "
         f"{FETCHED_ROWS:,} at a time, rows dropped), in turn, medians of {rounds} rounds",
         described,

@@ -24,7 +24,7 @@ def measure(options: Options) -> Report:
             ("", "ingest, events/s", "of processor, service, µs an event", "of processor, PostgreSQL"),
         )
         for round_number in range(rounds + warm_up):
-            # Whoever comes first in a round has the disk's caches as the other left them.
+            # The first in a round has the disk's caches as the other left them.
             for which in (SEALED, UNSEALED) if round_number % 2 else (UNSEALED, SEALED):
                 speed, cost = _round(postgres, which, items, round_number)
                 progress(f"{which}: {speed:,.0f} events/s")

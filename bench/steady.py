@@ -1,7 +1,7 @@
 """Do the tests pass every time, on a busy machine too? `python -m bench.steady [--runs 3] [--times 10] [--busy 2]`.
 
-Runs of `make test` in a row, the last of them beside busy processes; then the unit, property and acceptance tests so
-many times each, every second time beside such. Hours; exits 1 where one fails, and keeps what that one printed.
+Runs of `make test` in a row, the last of them alongside busy processes; then the unit, property and acceptance tests so
+many times each, every second time alongside such. Hours; exits 1 where one fails, and keeps what that one printed.
 """
 
 import argparse
@@ -22,7 +22,7 @@ GROUPS = ("unit", "property", "acceptance")
 
 
 class Run(NamedTuple):
-    """One run of a target of the Makefile: beside so many busy processes, how it ended, how long it took."""
+    """One run of a target of the Makefile: alongside so many busy processes, how it ended, how long it took."""
 
     target: str
     busy: int
@@ -34,15 +34,15 @@ class Run(NamedTuple):
 def main() -> None:
     """Run everything asked for and print a line for each; exits 1 where one failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.steady")
-    parser.add_argument("--runs", type=int, default=3, help="of `make test`, the last one beside busy processes")
-    parser.add_argument("--times", type=int, default=10, help="of each group of tests, every second one beside such")
+    parser.add_argument("--runs", type=int, default=3, help="of `make test`, the last one alongside busy processes")
+    parser.add_argument("--times", type=int, default=10, help="of each group of tests, every second one alongside such")
     parser.add_argument("--groups", nargs="*", default=GROUPS, choices=GROUPS, help="of tests; all by default")
     parser.add_argument("--busy", type=int, default=2, help="how many busy processes")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     given = parser.parse_args()
     runs = []
     for target, busy in _wanted(given.runs, given.times, given.groups, given.busy):
-        progress(f"make {target}{f' beside {busy} busy processes' if busy else ''} …")
+        progress(f"make {target}{f' alongside {busy} busy processes' if busy else ''} …")
         runs.append(_run(target, busy))
         progress(f"make {target}: {_verdict(runs[-1])} after {runs[-1].seconds:,.0f} s: {runs[-1].last_line}")
     text = _table(runs)
@@ -93,10 +93,10 @@ def _verdict(run: Run) -> str:
 
 
 def _table(runs: Sequence[Run]) -> str:
-    lines = ["| run | beside | tests | seconds | |", "|---|---|---|---|---|"]
+    lines = ["| run | alongside | tests | seconds | |", "|---|---|---|---|---|"]
     for run in runs:
-        beside = f"{run.busy} busy processes" if run.busy else "nothing"
-        lines.append(f"| `make {run.target}` | {beside} | {run.last_line} | {run.seconds:,.0f} | {_verdict(run)} |")
+        alongside = f"{run.busy} busy processes" if run.busy else "nothing"
+        lines.append(f"| `make {run.target}` | {alongside} | {run.last_line} | {run.seconds:,.0f} | {_verdict(run)} |")
     passed = sum(run.passed for run in runs)
     verdict = "held" if runs and passed == len(runs) else "MISSED"
     return "\n".join([*lines, "", f"{passed} of {len(runs)} runs passed: {verdict}. Measured {machine()}."])

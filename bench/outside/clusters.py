@@ -227,7 +227,7 @@ def lost_onlines(trial: Trial) -> str:
 
 @CHAPTER.case("8c", "who opened after a node's death is not taken for one of its users", in_short=False)
 def dead_node(trial: Trial) -> str:
-    """n3 dies for good; whoever connects afterwards and goes unheard must be shown offline, not held by n3."""
+    """n3 dies for good; users who connect afterwards and go unheard must be shown offline, not held by n3."""
 
     async def check(live: Live) -> str:
         await asyncio.sleep(2.0)

@@ -319,7 +319,7 @@ def taken_over(trial: Trial) -> str:
             assert _post(old, "u-0-1-1-1-1"), "the new one does not take a webhook"
         finally:
             new.kill()
-        return "the new one began beside the old one and went on"
+        return "the new one began alongside the old one and went on"
 
 
 def _instances(port: int) -> set[str]:

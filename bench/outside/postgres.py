@@ -342,7 +342,7 @@ def transaction_pooling(trial: Trial) -> str:
     with cluster().database() as name, pooled(cluster().of(name), by_transaction=True) as url:
         said = refused(trial.folder, url, "pool_mode = transaction", "pool_mode = session")
     if shutil.which("pgbouncer"):
-        return f"{said[:60]}… (PgBouncer itself is beside its likeness)"
+        return f"{said[:60]}… (PgBouncer itself is alongside its likeness)"
     return f"{said[:60]}…"
 
 

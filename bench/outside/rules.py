@@ -213,7 +213,7 @@ def a_count_is_believed_up_to_a_bound(_: Trial) -> str:
     event = rules.events(uid)[-1]
     assert sessions == 999 + MOST_UNNAMED, f"{sessions:,} sessions"
     assert event["unbelieved"] == 1_000_000 + 1 - sessions, f"unbelieved: {event['unbelieved']:,}"
-    return f"{sessions:,} sessions, {event['unbelieved']:,} more are not believed; another node was answered beside"
+    return f"{sessions:,} sessions, {event['unbelieved']:,} more are not believed; another node was answered alongside"
 
 
 @CHAPTER.case("2a", "20,000 connections of one user cost about n: four times 5,000, not sixteen times", in_short=False)
@@ -311,7 +311,7 @@ def grace_is_one_rule(_: Trial) -> str:
     rules.api.connected.add(found)
     rules.post(f"{heard}-0-1-3-1-1", source="asked")
     rules.client.post("/v1/sources/asked/reconcile", json={"uids": [found]}).raise_for_status()
-    waited("a look has found him", lambda: rules.events(found)[-1]["kind"] == "corrected")
+    waited("a look has found them", lambda: rules.events(found)[-1]["kind"] == "corrected")
     assert all(since.values()), "not online to begin with"
     for uid in (heard, found):
         assert online_since(rules, uid) == since[uid], f"online since {online_since(rules, uid)}, not {since[uid]}"

@@ -1,6 +1,7 @@
-"""A running service for the tests of a module that are content with the usual one."""
+"""A running service that the tests of a module share, with the usual settings or those that the module gives."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -8,10 +9,18 @@ from tests.support.service import Api, Service, new_service
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service_settings() -> dict[str, Any]:
+    """What a module's service is given besides its database; a module overrides it."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def service(
+    module_database_url: str, tmp_path_factory: pytest.TempPathFactory, service_settings: dict[str, Any]
+) -> Iterator[Service]:
     """An instance on a database of the module's own."""
     folder = tmp_path_factory.mktemp("service")
-    with new_service(folder, folder / "data", database_url=module_database_url) as service:
+    with new_service(folder, folder / "data", database_url=module_database_url, **service_settings) as service:
         yield service.start()
 
 

@@ -10,7 +10,7 @@ from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from tests.support import newer
 from tests.support.ledgers import opened
-from tests.support.service import PATIENCE_SECONDS, Api, Service, new_service, wait_for
+from tests.support.service import Api, Service, new_service, wait_for
 
 
 def logged(service: Service, event: str) -> int:
@@ -64,7 +64,7 @@ def test_what_only_a_newer_version_knows(
         assert service.stop().code == 0
 
         service.spawn()
-        wait_for(lambda: logged(service, "listening") == 2, PATIENCE_SECONDS, service.log)
+        wait_for(lambda: logged(service, "listening") == 2, service.log)
         assert_refuses_and_reads(api, says)
         assert logged(service, "start_not_recorded") == 1
         assert shown["as_of"]["position"] < position

@@ -1,47 +1,32 @@
 """Checks the commands that an operator uses beside a running service, from the first start to the paste."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx2
 import psycopg
 
-from tests.support.service import PRESENCE_EVENT, Api, Service, new_service
+from tests.support.service import PRESENCE_EVENT, Api, new_service
 
 UNSET = '[[sources]]\nname = "main"\nprofile = "v3"\n[[sources.nodes]]\nname = "n1"\n'
-
-
-def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command with the service's settings file."""
-    return subprocess.run(
-        [sys.executable, "-m", "ledger", "--config", str(service.config), *arguments],
-        env=service.environment(),
-        cwd=service.folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_from_the_first_start_to_the_paste_for_wukongim(data_dir: Path, tmp_path: Path) -> None:
     with new_service(tmp_path, data_dir, tables=UNSET) as service:
         # Nobody has set a secret: the first start makes one.
         service.start()
-        [paste] = json.loads(run(service, "config", "wukongim", "--json").stdout)
+        [paste] = json.loads(service.command("config", "wukongim", "--json").stdout)
         posted = httpx2.post(
             f"{paste['webhook_url']}?event={PRESENCE_EVENT}", content=b'["first-0-1-1-1-1"]', trust_env=False
         )
         assert (posted.status_code, posted.content) == (200, b"")
-        assert "online" in run(service, "status", "first").stdout
-        [event] = json.loads(run(service, "history", "first", "--json").stdout)["items"]
+        assert "online" in service.command("status", "first").stdout
+        [event] = json.loads(service.command("history", "first", "--json").stdout)["items"]
         assert (event["uid"], event["verdict"]) == ("first", "opened")
-        url = run(service, "config", "database-url").stdout.strip()
+        url = service.command("config", "database-url").stdout.strip()
         with psycopg.connect(url) as database:
             assert database.execute("SELECT count(*) FROM events WHERE stream LIKE '%first'").fetchone() == (1,)
-        status = run(service, "migrate", "--status")
+        status = service.command("migrate", "--status")
         assert (status.returncode, "0001_ledger" in status.stdout) == (0, True)
         ended = service.stop()
         secret = paste["webhook_url"].rpartition("/")[2]
@@ -54,12 +39,12 @@ def test_from_the_first_start_to_the_paste_for_wukongim(data_dir: Path, tmp_path
 
 def test_a_query_without_a_service_says_how_to_start_one(data_dir: Path, tmp_path: Path) -> None:
     with new_service(tmp_path, data_dir) as service:
-        before = run(service, "status", "u")
+        before = service.command("status", "u")
         assert (before.returncode, "presence-ledger serve" in before.stderr) == (1, True)
         service.start()
-        assert run(service, "status", "u").returncode == 0
+        assert service.command("status", "u").returncode == 0
         service.stop()
-        after = run(service, "status", "u")
+        after = service.command("status", "u")
         assert (after.returncode, len(after.stderr.splitlines())) == (1, 2)
 
 

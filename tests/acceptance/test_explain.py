@@ -7,12 +7,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.command import run_process
 from tests.support.im_node import ImNode, im_node
-from tests.support.service import MAIN, PATIENCE_SECONDS, Api, Service, new_service, segment, wait_for
+from tests.support.service import MAIN, Api, Service, segment, wait_for
 
 POLICY = "[policy]\ntier_normal_seconds = 1\ntier_vip_seconds = 1\ntier_cold_seconds = 1\nconfirm_seconds = 0.2\n"
-SECONDS = PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +20,8 @@ def node() -> Iterator[ImNode]:
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory, node: ImNode) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("explain")
-    tables = f'{MAIN}api_url = "{node.url}"\n{POLICY}'
-    with new_service(folder, folder / "data", database_url=module_database_url, tables=tables) as service:
-        yield service.start()
-
-
-@pytest.fixture(scope="module")
-def api(service: Service) -> Iterator[Api]:
-    with Api(service) as api:
-        yield api
+def service_settings(node: ImNode) -> dict[str, Any]:
+    return {"tables": f'{MAIN}api_url = "{node.url}"\n{POLICY}'}
 
 
 def explained(api: Api, uid: str, **query: Any) -> Any:
@@ -70,7 +59,7 @@ def test_what_was_shown_then_is_told_as_then_and_what_came_later_as_later(api: A
     api.deliver(node.connect("gone"))
     online = api.presence("gone")
     node.close("gone")
-    corrected = wait_for(lambda: _offline(api, "gone"), SECONDS, lambda: api.presence("gone"))
+    corrected = wait_for(lambda: _offline(api, "gone"), lambda: api.presence("gone"))
     told = explained(api, "gone")
     assert told["cause"] == corrected["cause"]
     assert {"shown_ghost", "poll", "poll_found_nothing", "bounds", "looks", "run"} <= {*codes(told)}
@@ -155,17 +144,17 @@ def test_a_kill_and_a_silence_are_told_as_what_nobody_could_know(service: Servic
         start = [number for number, event in enumerate(events) if event["kind"] == "service_started"][-1]
         meanwhile = shifted(events[start - 1]["recorded_at"], 0.05)
         assert "killed_then" in codes(explained(again, "during", at=meanwhile))
-        wait_for(lambda: again.presence("during")["reason"] == "source_dark", SECONDS, lambda: again.presence("during"))
+        wait_for(lambda: again.presence("during")["reason"] == "source_dark", lambda: again.presence("during"))
         dark = explained(again, "during")
         assert (codes(dark)[0], dark["confidence"], dark["reason"]) == ("shown_source_dark", "unknown", "source_dark")
         assert "killed_between" in codes(dark)
-        lit = wait_for(lambda: _lit(again, node, "during"), SECONDS, lambda: again.presence("during"))
+        lit = wait_for(lambda: _lit(again, node, "during"), lambda: again.presence("during"))
         assert "killed_between" not in codes(explained(again, "during", **lit["as_of"]))
         assert "doubt_ended" in codes(explained(again, "during", **dark["as_of"]))
         assert lit["reason"] is None
         assert "next_dark" in codes(explained(again, "during", at=meanwhile))
         again.wait_for_projections()
-        told = run_process("timeline", "during", folder=service.folder, CONFIG=str(service.config)).stdout
+        told = service.command("timeline", "during").stdout
         assert "online -> unknown  in doubt: main was silent until" in told
         assert "unknown -> online  in doubt no more: main, for a webhook came" in told
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -35,13 +36,8 @@ def business() -> Iterator[BusinessServer]:
 
 
 @pytest.fixture(scope="module")
-def service(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory, business: BusinessServer
-) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
-    tables = SOURCES.format(url=business.url)
-    with new_service(folder, folder / "data", database_url=module_database_url, tables=tables) as service:
-        yield service.start()
+def service_settings(business: BusinessServer) -> dict[str, Any]:
+    return {"tables": SOURCES.format(url=business.url)}
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +82,7 @@ def test_presence_follows_its_commit_in_order(api: Api, business: BusinessServer
     for body in bodies:
         # Whatever becomes of it there, WuKongIM has its empty 200.
         assert post(api, PRESENCE_EVENT, body) == (200, b"")
-    wait_for(lambda: len(business.taken) >= len(bodies), 30)
+    wait_for(lambda: len(business.taken) >= len(bodies))
     assert [(taken.event, taken.body) for taken in business.taken] == [(PRESENCE_EVENT, body) for body in bodies]
     assert [event["verdict"] for event in api.events("relayed")][:2] == ["opened", "closed"]
 

@@ -4,15 +4,13 @@ import base64
 import codecs
 import gzip
 import hashlib
-import http.client
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.service import PATIENCE_SECONDS, PRESENCE_EVENT, SECRET, Api, Service, new_service
+from tests.support.service import PATIENCE_SECONDS, PRESENCE_EVENT, SECRET, Api, Service
 
 MAX_BODY = 65_536
 REJECTED = 1024
@@ -34,23 +32,8 @@ name = "n2"
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("hooks")
-    with new_service(
-        folder,
-        folder / "data",
-        database_url=module_database_url,
-        tables=TABLES,
-        max_body_bytes=MAX_BODY,
-        rejected_bytes=REJECTED,
-    ) as service:
-        yield service.start()
-
-
-@pytest.fixture(scope="module")
-def api(service: Service) -> Iterator[Api]:
-    with Api(service) as api:
-        yield api
+def service_settings() -> dict[str, Any]:
+    return {"tables": TABLES, "max_body_bytes": MAX_BODY, "rejected_bytes": REJECTED}
 
 
 def head(api: Api) -> int:
@@ -283,7 +266,7 @@ def test_a_body_is_taken_up_to_the_bound(service: Service, api: Api, chunked: bo
     body = f"[{item}{' ' * (MAX_BODY - len(item) - 2 + over)}]".encode()
     assert len(body) == MAX_BODY + over
     before, refused = head(api), counted(api, "webhooks_refused")
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection = service.connection()
     parts = (body[start : start + 10_000] for start in range(0, len(body), 10_000))
     connection.request(
         "POST",
@@ -309,7 +292,7 @@ def test_a_body_is_taken_up_to_the_bound(service: Service, api: Api, chunked: bo
 @pytest.mark.parametrize("event", [PRESENCE_EVENT, "msg.notify"])
 def test_a_body_that_its_sender_cuts_off_stores_nothing(service: Service, api: Api, event: str) -> None:
     before = head(api)
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection = service.connection()
     connection.putrequest("POST", f"/hooks/main/n1/{SECRET}?event={event}")
     connection.putheader("Content-Length", "1000")
     connection.endheaders(b'["cut-off-0-1-1-1-1"]')

@@ -1,6 +1,5 @@
 """Checks several instances at once: one ledger from two of them, an upgrade that refuses nobody, a plain restart."""
 
-import http.client
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,8 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.checks import check_ledger
-from tests.support.load import Load
+from tests.support.load import Load, check_ledger
 from tests.support.service import Api, Port, Service, new_service, wait_for
 
 Instance = Callable[..., Service]
@@ -132,7 +130,7 @@ def test_a_stop_under_load_keeps_what_was_answered(database_url: str, tmp_path: 
 def test_a_sender_that_never_ends_its_body_prevents_no_stop(database_url: str, tmp_path: Path) -> None:
     with new_service(tmp_path, tmp_path / "data", database_url=database_url) as service:
         service.start()
-        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection = service.connection()
         connection.putrequest("POST", service.hook_path())
         connection.putheader("Content-Length", "1000")
         connection.endheaders(b'["')

@@ -12,9 +12,8 @@ import pytest
 
 from ledger.store import postmaster
 from tests.support import pg
-from tests.support.checks import check_ledger
 from tests.support.external import ExternalPostgres
-from tests.support.load import Load
+from tests.support.load import Load, check_ledger
 from tests.support.service import Api, Service, new_service, wait_for
 
 KILLS = 5

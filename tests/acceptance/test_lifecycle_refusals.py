@@ -66,7 +66,7 @@ def test_a_wait_for_the_database_ends_with_the_service(service: Service) -> None
         nobody.bind(("127.0.0.1", 0))
         service.configure(database_url=f"postgresql://somebody:{PASSWORD}@127.0.0.1:{nobody.getsockname()[1]}/ledger")
         service.spawn()
-        wait_for(lambda: "waiting_for_postgresql" in service.log(), 60)
+        wait_for(lambda: "waiting_for_postgresql" in service.log())
         service.terminate()
         code, log = service.wait()
     assert (code, PASSWORD in log) == (0, False), log

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.checks import check_ledger
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY
+from tests.support.load import check_ledger
 from tests.support.older_copy import OlderCopy
 from tests.support.service import MAIN, SECRET, Api, Port, Service, new_service, wait_for
 
@@ -118,16 +118,16 @@ def test_a_database_that_lost_commits_under_two_instances(two: list[Service], da
         with Api(two[0]) as a, Api(two[1]) as b:
             a.deliver("u-0-1-1-1-1", "gone-0-1-1-1-1", "gone-0-0-1-0-0")
             copy.keep()
-            wait_for(lambda: accepted(a, "u-0-1-2-1-2"), 30)
-            wait_for(lambda: accepted(b, "u-0-0-2-1-1", "lost-0-1-3-1-1", "gone-0-1-4-1-1"), 30)
-            wait_for(lambda: is_ready(a), 30)
+            wait_for(lambda: accepted(a, "u-0-1-2-1-2"))
+            wait_for(lambda: accepted(b, "u-0-0-2-1-1", "lost-0-1-3-1-1", "gone-0-1-4-1-1"))
+            wait_for(lambda: is_ready(a))
             a.wait_for_projections()
             copy.go_back()
-            wait_for(lambda: accepted(a, "v-0-1-5-1-1"), 30)
-            wait_for(lambda: accepted(b, "u-0-0-1-0-0", "gone-0-1-6-1-1"), 30)
+            wait_for(lambda: accepted(a, "v-0-1-5-1-1"))
+            wait_for(lambda: accepted(b, "u-0-0-1-0-0", "gone-0-1-6-1-1"))
             for api in (a, b):
-                wait_for(partial(is_ready, api), 30)
-                wait_for(partial(is_checked, api), 30)
+                wait_for(partial(is_ready, api))
+                wait_for(partial(is_checked, api))
                 statuses = {uid: api.presence(uid)["status"] for uid in ("u", "v", "gone", "lost")}
                 assert statuses == {"u": "offline", "v": "online", "gone": "online", "lost": "unknown"}
             a.wait_for_projections()

@@ -11,7 +11,7 @@ from schemathesis.openapi import from_dict
 
 from ledger.http import examples
 from tests.support.examples import answers, fresh, masked
-from tests.support.service import KEYS, Api, Service
+from tests.support.service import KEYS, PATIENCE_SECONDS, Api, Service
 
 ROUTES = {
     ("POST", "/hooks/{source}/{node}/{secret}"),
@@ -103,7 +103,9 @@ def test_no_request_gets_an_answer_that_is_not_described(
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Case[Any]) -> None:
-        case.call_and_validate(base_url=service.url, headers=dict(api.http.headers), checks=checks, timeout=30)
+        case.call_and_validate(
+            base_url=service.url, headers=dict(api.http.headers), checks=checks, timeout=PATIENCE_SECONDS
+        )
 
     ask()
     assert '"defect"' not in service.log()

@@ -5,8 +5,6 @@ It asks no node, so that nothing is recorded of a user but what is done here.
 
 import json
 import stat
-import subprocess
-import sys
 
 import pytest
 
@@ -15,15 +13,7 @@ from tests.support.service import KEYS, Api, Service, segment, wait_for
 
 def command(service: Service, *arguments: str) -> str:
     """What the command line prints, asked beside the running service."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ledger", "--config", str(service.config), *arguments],
-        env=service.environment(),
-        cwd=service.folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = service.command(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

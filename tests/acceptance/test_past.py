@@ -1,13 +1,11 @@
 """The past over HTTP: what was said is said again, hindsight is told apart, questions without meaning are refused."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.support import pg
-from tests.support.service import Api, new_service
+from tests.support.service import Api
 
 NEVER: dict[str, Any] = {
     "status": "unknown",
@@ -17,14 +15,6 @@ NEVER: dict[str, Any] = {
     "version": 0,
     "devices": [],
 }
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Api]:
-    with pg.new_data_dir() as data_dir:
-        folder = tmp_path_factory.mktemp("past")
-        with new_service(folder, data_dir, database_url=module_database_url) as service, Api(service.start()) as found:
-            yield found
 
 
 def asked(api: Api, uid: str, **when: Any) -> dict[str, Any]:

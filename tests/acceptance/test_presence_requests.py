@@ -1,6 +1,5 @@
 """Checks who may ask a running service, and what a request gets that asks in a wrong way."""
 
-import http.client
 import json
 from typing import Any
 
@@ -70,7 +69,7 @@ def test_a_query_that_is_no_json_in_utf_8(api: Api, body: bytes) -> None:
 
 def test_a_query_beyond_the_bound_is_not_read(service: Service, api: Api) -> None:
     for key, status in ((KEYS["read"], 413), ("no-such-key-at-all", 401)):
-        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection = service.connection()
         connection.putrequest("POST", "/v1/presence/query")
         connection.putheader("Authorization", f"Bearer {key}")
         connection.putheader("Content-Length", str(64 * 1024 * 1024 + 1))
@@ -81,7 +80,7 @@ def test_a_query_beyond_the_bound_is_not_read(service: Service, api: Api) -> Non
 
 @pytest.mark.parametrize("path", ["%FF", "%ED%A0%80", "%", "%zz", "a%00b"])
 def test_a_path_that_is_no_text_is_no_defect(service: Service, path: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection = service.connection()
     headers = {"Authorization": f"Bearer {KEYS['audit']}"}
     for route in ("presence", "events"):
         connection.request("GET", f"/v1/users/{path}/{route}", headers=headers)
@@ -206,7 +205,7 @@ EVERY_ROUTE = [
 @pytest.mark.parametrize("route", EVERY_ROUTE)
 def test_nul_and_what_is_no_text_is_nowhere_a_defect(service: Service, route: str) -> None:
     """Refused in a filter or a cursor; a uid may be any text, and a name in a path that nothing has is not found."""
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection = service.connection()
     headers = {"Authorization": f"Bearer {KEYS['admin']}"}
     for text in ("%00", "a%00b", "%ED%A0%80", "%FF"):
         connection.request("GET", route.format(text), headers=headers)

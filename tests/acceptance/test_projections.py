@@ -38,7 +38,7 @@ def projector_of(service: Service) -> psutil.Process:
         children = psutil.Process(service.process.pid).children()
         return [child for child in children if "ledger.service.follow" in child.cmdline()]
 
-    [projector] = wait_for(found, SECONDS, service.log)
+    [projector] = wait_for(found, service.log)
     return projector
 
 
@@ -112,7 +112,7 @@ def test_an_unknown_kind_stops_all_that_follow_until_it_is_skipped(
         row = connection.execute(_UNKNOWN).fetchone()
     assert row is not None
     [position] = row
-    wait_for(lambda: all(shown(service)[name]["state"] == "stopped" for name in FOLLOWING), SECONDS, service.log)
+    wait_for(lambda: all(shown(service)[name]["state"] == "stopped" for name in FOLLOWING), service.log)
     api.deliver("goes-on-0-1-60-1-1")
     assert api.presence("goes-on")["status"] == "online"
     ready = api.get("/health/ready")

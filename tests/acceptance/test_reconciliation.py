@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.im_node import ImNode, Mode, im_node
-from tests.support.service import PATIENCE_SECONDS, SECRET, Api, Service, new_service, wait_for
+from tests.support.service import SECRET, Api, Service, new_service, wait_for
 
 POLICY = """
 [policy]
@@ -19,7 +19,6 @@ tier_cold_seconds = 4
 confirm_seconds = 0.5
 breaker_hold_seconds = 2
 """
-SECONDS = PATIENCE_SECONDS
 
 
 def settings(*urls: str | None, policy: str = POLICY, **nodes: str) -> str:
@@ -41,7 +40,7 @@ def reconciliation_events(folder: Path, database_url: str, *nodes: ImNode, polic
     ):
         service.start()
         api = stack.enter_context(Api(service))
-        wait_for(lambda: api.source_events("run_ended"), SECONDS, api.service.log)
+        wait_for(lambda: api.source_events("run_ended"), api.service.log)
         yield api
 
 
@@ -62,11 +61,11 @@ def shown(api: Api, uid: str) -> Any:
 
 
 def wait_until_shown(api: Api, uid: str, status: str) -> None:
-    wait_for(lambda: shown(api, uid) == status, SECONDS, lambda: (api.events(uid), api.service.log()[-3000:]))
+    wait_for(lambda: shown(api, uid) == status, lambda: (api.events(uid), api.service.log()[-3000:]))
 
 
 def wait_until_verified(api: Api, uids: list[str]) -> None:
-    wait_for(lambda: all(api.presence(uid)["verified_at"] for uid in uids), SECONDS, api.service.log)
+    wait_for(lambda: all(api.presence(uid)["verified_at"] for uid in uids), api.service.log)
 
 
 def test_lost_webhooks_of_both_kinds_are_found_and_corrected_with_evidence(api: Api, node: ImNode) -> None:
@@ -90,7 +89,7 @@ def test_lost_webhooks_of_both_kinds_are_found_and_corrected_with_evidence(api: 
             "at": corrected["received_at"],
             "position": corrected["position"],
         }
-    wait_for(lambda: api.presence("carol")["verified_at"], SECONDS)
+    wait_for(lambda: api.presence("carol")["verified_at"])
 
 
 def test_whoever_is_connected_before_the_first_start_is_found(tmp_path: Path, database_url: str, node: ImNode) -> None:
@@ -103,9 +102,9 @@ def test_whoever_is_connected_before_the_first_start_is_found(tmp_path: Path, da
 
 def test_a_crash_shows_unknown_and_then_who_came_back(api: Api, node: ImNode) -> None:
     api.deliver(*(node.connect(uid) for uid in ("alice", "bob", "carol")))
-    wait_for(lambda: api.source_events("node_booted"), SECONDS)
+    wait_for(lambda: api.source_events("node_booted"))
     node.crash()
-    wait_for(lambda: api.presence("alice")["reason"] == "node_down", SECONDS, api.service.log)
+    wait_for(lambda: api.presence("alice")["reason"] == "node_down", api.service.log)
     node.start()
     node.connect("bob")  # whose webhook is lost
     api.deliver(node.connect("carol"))
@@ -126,7 +125,7 @@ def test_a_query_api_that_fails_changes_nothing(api: Api, node: ImNode, mode: Mo
     before = len(api.source_events("run_ended"))
     run = api.http.post("/v1/sources/main/reconcile", json={"uids": [f"u{n}" for n in range(5)]})
     assert run.status_code == 202, run.text
-    ended = wait_for(lambda: api.source_events("run_ended")[before:], PATIENCE_SECONDS, api.service.log)
+    ended = wait_for(lambda: api.source_events("run_ended")[before:], api.service.log)
     [failed] = [event for event in ended if event["scope"] == "manual"]
     assert failed["counts"]["failed"] == 5
     assert failed["failures"]["n1"]
@@ -141,10 +140,10 @@ def test_a_lie_about_many_turns_nobody_offline(api: Api, node: ImNode) -> None:
     api.deliver(*(node.connect(uid) for uid in uids))
     wait_until_verified(api, uids)
     node.mode = "nobody"
-    wait_for(lambda: api.source_events("breaker_opened"), SECONDS, api.service.log)
+    wait_for(lambda: api.source_events("breaker_opened"), api.service.log)
     node.mode = "truth"
-    wait_for(lambda: api.source_events("breaker_closed"), SECONDS, api.service.log)
-    wait_for(lambda: all(api.presence(uid)["verified_at"] > _opened_at(api) for uid in uids), SECONDS)
+    wait_for(lambda: api.source_events("breaker_closed"), api.service.log)
+    wait_for(lambda: all(api.presence(uid)["verified_at"] > _opened_at(api) for uid in uids))
     assert all(event["status_after"] == "online" for event in api.ledger() if "status_after" in event)
 
 
@@ -157,7 +156,7 @@ def test_a_source_that_falls_silent_goes_dark_and_comes_back(tmp_path: Path, dat
     with reconciliation_events(tmp_path, database_url, node, policy=POLICY + "dark_seconds = 3\n") as api:
         api.deliver(node.connect("alice"))
         node.crash()
-        wait_for(lambda: api.presence("alice")["reason"] == "source_dark", SECONDS, api.service.log)
+        wait_for(lambda: api.presence("alice")["reason"] == "source_dark", api.service.log)
         assert api.http.get("/health/ready").status_code == 200
         numbers = count(77)
 
@@ -166,7 +165,7 @@ def test_a_source_that_falls_silent_goes_dark_and_comes_back(tmp_path: Path, dat
             api.deliver(f"bob-0-1-{next(numbers)}-1-1")
             return bool(shown(api, "bob") == "online")
 
-        wait_for(comes_back, SECONDS, api.service.log)
+        wait_for(comes_back, api.service.log)
 
 
 def test_a_node_that_is_retired_takes_its_sessions_along(tmp_path: Path, database_url: str) -> None:
@@ -192,7 +191,7 @@ def test_an_address_where_nobody_answers_stops_nothing(tmp_path: Path, database_
         service.start()
         with Api(service) as api:
             api.deliver("alice-0-1-1-1-1")
-            wait_for(lambda: api.source_events("run_ended"), SECONDS, service.log)
+            wait_for(lambda: api.source_events("run_ended"), service.log)
             assert shown(api, "alice") == "online"
             assert api.http.get("/health/ready").status_code == 200
 
@@ -209,14 +208,14 @@ def test_a_second_instance_takes_over_when_the_leading_one_is_killed(
         first.start()
         second.start()
         with Api(second) as api:
-            wait_for(lambda: api.source_events("run_ended"), SECONDS, first.log)
+            wait_for(lambda: api.source_events("run_ended"), first.log)
             begun = len(api.source_events("run_started"))
             first.kill()
-            wait_for(lambda: len(api.source_events("run_started")) > begun, PATIENCE_SECONDS, second.log)
+            wait_for(lambda: len(api.source_events("run_started")) > begun, second.log)
             api.deliver(node.connect("alice"))
             node.close("alice")
             wait_until_shown(api, "alice", "offline")
-            wait_for(lambda: _unended(api) <= 1, SECONDS)
+            wait_for(lambda: _unended(api) <= 1)
 
 
 def _unended(api: Api) -> int:
@@ -231,9 +230,9 @@ def test_two_nodes_of_v2_who_is_at_the_living_one_stays_online(tmp_path: Path, d
         api = stack.enter_context(reconciliation_events(tmp_path, database_url, living, dying))
         api.deliver(living.connect("alice"), node="n2")  # the sender leads the user's slot, another one holds him
         api.deliver(dying.connect("bob"), node="n1")
-        wait_for(lambda: len(api.source_events("node_booted")) == 2, SECONDS)
+        wait_for(lambda: len(api.source_events("node_booted")) == 2)
         dying.crash()
-        wait_for(lambda: api.presence("bob")["reason"] == "node_down", SECONDS, api.service.log)
+        wait_for(lambda: api.presence("bob")["reason"] == "node_down", api.service.log)
         wait_until_shown(api, "alice", "online")
         dying.start()
         wait_until_shown(api, "bob", "offline")

@@ -1,12 +1,11 @@
 """Checks what a request gets that asks reconciliation in a wrong way, or may not ask."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.support.service import KEYS, SECRET, Api, Service, new_service, segment
+from tests.support.service import KEYS, SECRET, Api, Service, segment
 
 TABLES = f"""
 [[sources]]
@@ -24,11 +23,9 @@ webhook_secret = "{SECRET}"
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """An instance with two sources: one whose node has an address, at which nobody answers."""
-    folder = tmp_path_factory.mktemp("service")
-    with new_service(folder, folder / "data", database_url=module_database_url, tables=TABLES) as service:
-        yield service.start()
+def service_settings() -> dict[str, Any]:
+    """Two sources: one whose node has an address, at which nobody answers."""
+    return {"tables": TABLES}
 
 
 def fields(answer: httpx2.Response) -> list[str]:

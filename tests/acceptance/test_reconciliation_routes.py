@@ -1,8 +1,6 @@
 """Checks the routes of reconciliation on a running service: runs, drifts, how sources fare."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,8 @@ import httpx2
 import pytest
 
 from tests.support.im_node import ImNode, im_node
-from tests.support.service import MAIN, PATIENCE_SECONDS, SECRET, Api, Service, new_service, wait_for
+from tests.support.service import MAIN, SECRET, Api, Service, new_service, wait_for
 
-SECONDS = PATIENCE_SECONDS
 UNREACHED = "http://127.0.0.1:9"
 TABLES = f"""
 [policy]
@@ -41,21 +38,16 @@ def node() -> Iterator[ImNode]:
 
 
 @pytest.fixture(scope="module")
-def service(node: ImNode, module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """An instance that reconciles one source of two."""
-    folder = tmp_path_factory.mktemp("service")
-    tables = TABLES.replace("NODE", node.url)
-    with new_service(folder, folder / "data", database_url=module_database_url, tables=tables) as service:
-        service.start()
-        with Api(service) as api:
-            wait_for(lambda: api.source_events("run_ended"), SECONDS, service.log)
-        yield service
+def service_settings(node: ImNode) -> dict[str, Any]:
+    return {"tables": TABLES.replace("NODE", node.url)}
 
 
 @pytest.fixture(scope="module")
-def api(service: Service) -> Iterator[Api]:
+def service(service: Service) -> Service:
+    """An instance that reconciles one source of two, and has begun to."""
     with Api(service) as api:
-        yield api
+        wait_for(lambda: api.source_events("run_ended"), service.log)
+    return service
 
 
 def requested(api: Api, source: str = "main", **body: Any) -> httpx2.Response:
@@ -65,7 +57,7 @@ def requested(api: Api, source: str = "main", **body: Any) -> httpx2.Response:
 def ended(api: Api, run: str) -> Any:
     """A run once it has ended."""
     path = f"/v1/runs/{run}"
-    wait_for(lambda: api.get(path)["state"] != "running", SECONDS, api.service.log)
+    wait_for(lambda: api.get(path)["state"] != "running", api.service.log)
     return api.get(path)
 
 
@@ -139,7 +131,7 @@ def test_drifts_are_found_by_what_they_are(api: Api, node: ImNode) -> None:
     for prefix in ("ghost", "missed"):
         requested(api, uids=[f"{prefix}-{number}" for number in range(3)])
     ghosts, missed = [f"ghost-{n}" for n in range(3)], [f"missed-{n}" for n in range(3)]
-    wait_for(lambda: {api.presence(uid)["status"] for uid in ghosts} == {"offline"}, SECONDS, api.service.log)
+    wait_for(lambda: {api.presence(uid)["status"] for uid in ghosts} == {"offline"}, api.service.log)
     api.wait_for_projections()
 
     def uids(**wanted: Any) -> list[str]:
@@ -176,7 +168,7 @@ def test_drifts_are_counted(api: Api) -> None:
             sums.append(sum(group["open"] + group["closed"] for group in groups))
         return sums == [len(list(api.pages("/v1/drift")))] * 3
 
-    wait_for(counted, SECONDS)
+    wait_for(counted)
     for wrong in ({"by": "colour"}, {"after": "IQ"}, {"from": "2002-01-01T00:00:00Z", "to": "2001-01-01T00:00:00Z"}):
         assert api.http.get("/v1/drift/summary", params=wrong).status_code == 422
 
@@ -189,7 +181,7 @@ def test_a_source_that_fares_well_says_so(api: Api) -> None:
         found = sources()
         return found if found["main"]["health"] == "good" else None
 
-    found = wait_for(good, SECONDS, sources)
+    found = wait_for(good, sources)
     source, other = found["main"], found["webhooks-only"]
     [node] = source["nodes"]
     assert (source["reasons"], source["webhooks_silent"]) == ([], False)
@@ -205,20 +197,20 @@ def test_a_source_that_fares_well_says_so(api: Api) -> None:
 def test_the_command_reconciles_and_shows_what_it_found(service: Service, api: Api, node: ImNode) -> None:
     api.deliver(node.connect("asked"))
     node.connect("unheard")
-    done = command(service, "reconcile", "asked", "unheard", "--source", "main")
+    done = service.command("reconcile", "asked", "unheard", "--source", "main")
     assert done.returncode == 0, done.stderr
     assert [line.split() for line in done.stdout.splitlines() if line.startswith("looked")] == [["looked", "2"]]
     _, users, looks = done.stdout.split("\n\n")
     assert [line.split()[:2] for line in users.splitlines()[-2:]] == [["asked", "online"], ["unheard", "online"]]
     assert looks.startswith("POST /user/onlinestatus: rows tell who is connected and who is not")
-    [line] = [line for line in command(service, "history", "unheard").stdout.splitlines() if "corrected" in line]
+    [line] = [line for line in service.command("history", "unheard").stdout.splitlines() if "corrected" in line]
     assert "missed, 1 session opened" in line
-    told = json.loads(command(service, "reconcile", "asked", "--source", "main", "--json").stdout)
+    told = json.loads(service.command("reconcile", "asked", "--source", "main", "--json").stdout)
     assert told["run"] == api.get(f"/v1/runs/{told['run']['run']}")
     assert [user["uid"] for user in told["users"]] == ["asked"]
-    unsaid = command(service, "reconcile")
+    unsaid = service.command("reconcile")
     assert (unsaid.returncode, "name one with --source: main, webhooks-only" in unsaid.stderr) == (2, True)
-    refused = command(service, "reconcile", "--source", "webhooks-only")
+    refused = service.command("reconcile", "--source", "webhooks-only")
     assert (refused.returncode, "has an api_url" in refused.stderr) == (1, True)
 
 
@@ -228,10 +220,10 @@ def test_an_api_that_answers_badly_is_told_with_its_reason(database_url: str, tm
     with new_service(tmp_path, tmp_path / "data", database_url=database_url, tables=tables) as service:
         service.start()
         with Api(service) as api:
-            [source] = wait_for(lambda: _degraded(api, "connection refused"), SECONDS, lambda: api.get("/v1/sources"))
+            [source] = wait_for(lambda: _degraded(api, "connection refused"), lambda: api.get("/v1/sources"))
             assert source["nodes"][0]["api"]["health"]["last_good_at"] is None
             assert api.http.get("/health/ready").status_code == 200
-            failed = command(service, "reconcile", "u")
+            failed = service.command("reconcile", "u")
             assert failed.returncode == 1, failed.stdout
             assert "Every poll of run r-" in failed.stderr
             assert failed.stderr.splitlines()[-1].startswith("Look at `api_url` and `token`")
@@ -244,7 +236,7 @@ def test_an_api_that_answers_badly_is_told_with_its_reason(database_url: str, tm
                 run = ended(api, requested(api, uids=["u"]).json()["run"])
                 assert (run["counts"]["looked"], run["counts"]["failed"]) == (0, 1)
                 assert run["failures"] == {"n1": "401: the token is refused"}
-                wait_for(lambda: _degraded(api, "401: the token is refused"), SECONDS, lambda: api.get("/v1/sources"))
+                wait_for(lambda: _degraded(api, "401: the token is refused"), lambda: api.get("/v1/sources"))
                 assert api.presence("u")["reason"] == "never_observed"
 
 
@@ -253,16 +245,3 @@ def _degraded(api: Api, reason: str) -> list[Any]:
     [source] = api.get("/v1/sources")["items"]
     named = any(each.startswith("n1: ") and reason in each for each in source["reasons"])
     return [source] if source["health"] == "degraded" and named else []
-
-
-def command(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command with the service's settings file."""
-    return subprocess.run(
-        [sys.executable, "-m", "ledger", "--config", str(service.config), *arguments],
-        env=service.environment(),
-        cwd=service.folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )

@@ -12,31 +12,16 @@ import pytest
 from ledger.simulator.lies import ERRORS
 from ledger.simulator.plan import NodePlan, Plan, PlanError
 from ledger.simulator.runtime import Simulation
-from tests.unit.simulator_receiver import DEADLINE_SECONDS, Receiver, receiving, run, until
+from tests.support.simulated import DEADLINE_SECONDS, receiving, simulating, until
 
 STATUS = "/user/onlinestatus"
 
 
 @asynccontextmanager
-async def running(receiver: Receiver, **plan: Any) -> AsyncIterator[tuple[Simulation, httpx2.AsyncClient]]:
-    """A simulation with query APIs, of which everyone has come online who does at once."""
-    names = plan.pop("names", ("n1",))
-    nodes = tuple(NodePlan(name, "secret", 0) for name in names)
-    simulation = Simulation(Plan(target=receiver.url, nodes=nodes, seconds=None, seed=1, rate=50.0, **plan))
-    task = asyncio.create_task(simulation.run())
-    async with httpx2.AsyncClient() as client:
-        try:
-
-            async def somebody() -> bool:
-                if task.done():
-                    await task
-                return len(simulation.world.online()) > 5
-
-            await until(somebody)
-            yield simulation, client
-        finally:
-            simulation.stop()
-            await task
+async def running(**plan: Any) -> AsyncIterator[tuple[Simulation, httpx2.AsyncClient]]:
+    """A simulation and a client of its query APIs."""
+    async with simulating(**plan) as simulation, httpx2.AsyncClient() as client:
+        yield simulation, client
 
 
 def online_rows(response: httpx2.Response) -> set[str]:
@@ -46,7 +31,7 @@ def online_rows(response: httpx2.Response) -> set[str]:
 
 def test_status_and_connz_tell_who_is_connected() -> None:
     async def test() -> None:
-        async with receiving() as receiver, running(receiver) as (simulation, client):
+        async with running() as (simulation, client):
             url = simulation.api_urls["n1"]
             everybody = [person.uid for person in simulation.world.crowd.people]
             simulation.calm(traffic=False)
@@ -72,7 +57,7 @@ def test_status_and_connz_tell_who_is_connected() -> None:
             varz = (await client.get(url + "/varz")).json()
             assert (varz["server_id"], varz["uptime"][-1]) == ("1001", "s")
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize(
@@ -94,16 +79,16 @@ def test_status_and_connz_tell_who_is_connected() -> None:
 )
 def test_odd_questions_get_the_answers_of_the_real_server(body: str, status: int, answer: str) -> None:
     async def test() -> None:
-        async with receiving() as receiver, running(receiver) as (simulation, client):
+        async with running() as (simulation, client):
             response = await client.post(simulation.api_urls["n1"] + STATUS, content=body)
             assert (response.status_code, response.text) == (status, answer)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_without_the_token_there_is_no_answer() -> None:
     async def test() -> None:
-        async with receiving() as receiver, running(receiver, token="t0ken") as (simulation, client):
+        async with running(token="t0ken") as (simulation, client):
             url = simulation.api_urls["n1"]
             for headers in ({}, {"token": "wrong"}):
                 for response in (
@@ -114,12 +99,12 @@ def test_without_the_token_there_is_no_answer() -> None:
                     assert (response.status_code, response.content) == (401, b"")
             assert (await client.get(url + "/varz", headers={"token": "t0ken"})).status_code == 200
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_v3_knows_metrics_and_neither_connz_nor_varz_nor_a_token() -> None:
     async def test() -> None:
-        async with receiving() as receiver, running(receiver, profile="v3", token="t0ken") as (simulation, client):
+        async with running(profile="v3", token="t0ken") as (simulation, client):
             url = simulation.api_urls["n1"]
             for route in ("/connz", "/varz"):
                 response = await client.get(url + route)
@@ -134,16 +119,13 @@ def test_v3_knows_metrics_and_neither_connz_nor_varz_nor_a_token() -> None:
             wrong = await client.post(url + STATUS, json="x")
             assert (wrong.status_code, wrong.json()["msg"]) == (400, "数据格式有误！")
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("profile", ["v2.2", "v3"])
 def test_while_a_peer_is_down_every_query_fails(profile: str) -> None:
     async def test() -> None:
-        async with (
-            receiving() as receiver,
-            running(receiver, profile=profile, names=("n1", "n2")) as (simulation, client),
-        ):
+        async with running(profile=profile, names=("n1", "n2")) as (simulation, client):
             urls = simulation.api_urls
             simulation.crash("n2")
 
@@ -166,26 +148,23 @@ def test_while_a_peer_is_down_every_query_fails(profile: str) -> None:
             assert response.status_code == 200
             assert simulation.world.cluster.nodes["n2"].boots == 2
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_v2_cluster_with_a_token_fails_every_query() -> None:
     async def test() -> None:
-        async with (
-            receiving() as receiver,
-            running(receiver, token="t0ken", names=("n1", "n2")) as (simulation, client),
-        ):
+        async with running(token="t0ken", names=("n1", "n2")) as (simulation, client):
             url = simulation.api_urls["n1"]
             response = await client.post(url + STATUS, json=["u0"], headers={"token": "t0ken"})
             assert response.status_code == 400
             assert response.json()["msg"].endswith("[401]")
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_errors_come_over_http_as_they_are() -> None:
     async def test() -> None:
-        async with receiving() as receiver, running(receiver) as (simulation, client):
+        async with running() as (simulation, client):
             url = simulation.api_urls["n1"]
             seen: dict[str, str] = {}
             for error in ERRORS:
@@ -224,16 +203,13 @@ def test_errors_come_over_http_as_they_are() -> None:
 
             await until(well)
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("never", [True, False])
 def test_a_slow_answer_holds_up_no_other_and_not_the_end(never: bool) -> None:
     async def test() -> None:
-        async with (
-            receiving() as receiver,
-            running(receiver, names=("n1", "n2")) as (simulation, client),
-        ):
+        async with running(names=("n1", "n2")) as (simulation, client):
             urls = simulation.api_urls
             simulation.lies.slow(never=never, seconds=60.0, node="n1")
 
@@ -258,12 +234,12 @@ def test_a_slow_answer_holds_up_no_other_and_not_the_end(never: bool) -> None:
                 assert isinstance(answer, httpx2.TransportError)
         assert time.monotonic() - began < DEADLINE_SECONDS
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_leader_change_is_seen_in_the_status_alone_and_passes() -> None:
     async def test() -> None:
-        async with receiving() as receiver, running(receiver, users=400, start_online=1.0) as (simulation, client):
+        async with running(users=400, start_online=1.0) as (simulation, client):
             url = simulation.api_urls["n1"]
             uids = simulation.world.online()
             simulation.lies.leader_change(0.3, seconds=1.0)
@@ -281,7 +257,7 @@ def test_a_leader_change_is_seen_in_the_status_alone_and_passes() -> None:
 
             await until(passed)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_taken_port_is_named() -> None:
@@ -291,4 +267,4 @@ def test_a_taken_port_is_named() -> None:
             with pytest.raises(PlanError, match=f"port {receiver.api.port} is taken"):
                 await Simulation(Plan(target=receiver.url, nodes=nodes)).run()
 
-    run(test())
+    asyncio.run(test())

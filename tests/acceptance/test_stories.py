@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import run_process
-from tests.support.service import KEYS, PATIENCE_SECONDS, Api, Service, segment, wait_for
+from tests.support.service import KEYS, Api, Service, segment, wait_for
 
 UID = "alice/用户"
 
@@ -14,7 +13,7 @@ UID = "alice/用户"
 def followed(api: Api, uid: str, what: str) -> Any:
     """A page, once nothing is left to be taken."""
     path = f"/v1/users/{segment(uid)}/{what}"
-    wait_for(lambda: api.get(path)["lag"] == 0, PATIENCE_SECONDS, api.service.log)
+    wait_for(lambda: api.get(path)["lag"] == 0, api.service.log)
     return api.get(path)
 
 
@@ -133,14 +132,13 @@ def test_a_reader_of_presence_may_not_read_stories(service: Service) -> None:
 def test_the_commands_tell_the_same(service: Service, api: Api) -> None:
     told = followed(api, UID, "timeline")["items"]
     followed(api, UID, "sessions")
-    variables = {"CONFIG": str(service.config)}
-    shown = run_process("timeline", UID, folder=service.folder, **variables)
+    shown = service.command("timeline", UID)
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:]] == [str(entry["position"]) for entry in told]
     assert "unknown -> online  app 1 opened" in lines[1]
     assert "3 duplicates in 2 deliveries, 1 sent before" in lines[3]
-    as_json = run_process("timeline", UID, "--limit", "2", "--json", folder=service.folder, **variables)
+    as_json = service.command("timeline", UID, "--limit", "2", "--json")
     assert json.loads(as_json.stdout)["items"] == told[-2:]
-    shown = run_process("sessions", UID, folder=service.folder, **variables)
+    shown = service.command("sessions", UID)
     assert [line.split()[:2] for line in shown.stdout.splitlines()[1:]] == [["main/app", "1"], ["main/web", "2"]]

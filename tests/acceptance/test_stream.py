@@ -7,7 +7,6 @@ import httpx2
 import psutil
 import pytest
 
-from tests.support.command import run_process
 from tests.support.service import KEYS, Api, wait_for
 from tests.support.streams import FrontedService, Told, fronted
 
@@ -140,12 +139,11 @@ def test_more_streams_than_there_may_be(service: FrontedService, api: Api) -> No
 
 
 def test_a_revoked_key_ends_its_streams(service: FrontedService, api: Api) -> None:
-    made = run_process("keys", "create", "short-lived", "--scope", "read", "--json", folder=service.folder,
-                       CONFIG=str(service.config))  # fmt: skip
+    made = service.command("keys", "create", "short-lived", "--scope", "read", "--json")
     key = httpx2.Response(200, content=made.stdout).json()["key"]
     with service.stream("u1", key=key) as stream:
         stream.until("ready")
-        run_process("keys", "revoke", "short-lived", folder=service.folder, CONFIG=str(service.config))
+        service.command("keys", "revoke", "short-lived")
         stream.rest()
 
 
@@ -182,7 +180,7 @@ def test_a_cursor_holds_over_a_restart_and_the_front_ends_with_its_parent(
                 last = stream.until("ready")[-1].id
                 children = psutil.Process(service.process.pid).children()
                 service.kill()
-                wait_for(lambda: not any(_runs_front(child) for child in children), 30)
+                wait_for(lambda: not any(_runs_front(child) for child in children))
             service.start()
             api.deliver("u-0-0-1-0-0")
             with service.stream("u", last=last) as stream:

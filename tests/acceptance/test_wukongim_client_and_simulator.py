@@ -4,44 +4,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.ingest.clock import Clock
-from ledger.simulator.plan import NodePlan, Plan
 from ledger.simulator.runtime import Simulation
 from ledger.sources.wukongim.answers import Boot, NodeConnections, OnlineRows, Unanswered
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient
 from ledger.sources.wukongim.query_node import QueryNode
 from tests.support.query_clients import no_pause
-from tests.unit.simulator_receiver import Receiver, receiving, run, until
+from tests.support.simulated import simulating, until
 
 GRAIN_SECONDS = 0.05
 TOKEN = "t0ken-of-the-manager"
-
-
-@asynccontextmanager
-async def running(receiver: Receiver, names: tuple[str, ...] = ("n1",), **plan: Any) -> AsyncIterator[Simulation]:
-    """A simulation with query APIs, in which some users have come online."""
-    nodes = tuple(NodePlan(name, "secret", 0) for name in names)
-    simulation = Simulation(Plan(target=receiver.url, nodes=nodes, seconds=None, seed=1, rate=50.0, **plan))
-    task = asyncio.create_task(simulation.run())
-    try:
-
-        async def somebody() -> bool:
-            if task.done():
-                await task
-            return len(simulation.world.online()) > 5
-
-        await until(somebody)
-        yield simulation
-    finally:
-        simulation.stop()
-        await task
 
 
 @asynccontextmanager
@@ -72,8 +50,7 @@ def boot_of(simulation: Simulation, node: str) -> tuple[float, float]:
 def test_it_hears_who_is_online(profile: Profile, token: str) -> None:
     async def test() -> None:
         async with (
-            receiving() as receiver,
-            running(receiver, profile=profile.value, token=token) as simulation,
+            simulating(profile=profile.value, token=token) as simulation,
             asking(simulation, "n1", profile, token) as client,
         ):
             everybody = [person.uid for person in simulation.world.crowd.people]
@@ -91,14 +68,13 @@ def test_it_hears_who_is_online(profile: Profile, token: str) -> None:
                 assert lies_within(boot, boot_of(simulation, "n1"))
             assert client.health.failures_in_a_row == 0
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_v2_lists_its_connections() -> None:
     async def test() -> None:
         async with (
-            receiving() as receiver,
-            running(receiver, token=TOKEN) as simulation,
+            simulating(token=TOKEN) as simulation,
             asking(simulation, "n1", Profile.V2_2, TOKEN) as client,
         ):
             simulation.calm(traffic=False)
@@ -112,15 +88,14 @@ def test_v2_lists_its_connections() -> None:
 
             await until(agree)
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("token", [None, "wrong-token"])
 def test_without_the_token_it_hears_nothing_and_says_why(token: str | None) -> None:
     async def test() -> None:
         async with (
-            receiving() as receiver,
-            running(receiver, token=TOKEN) as simulation,
+            simulating(token=TOKEN) as simulation,
             asking(simulation, "n1", Profile.V2_2, token) as client,
         ):
             uid = simulation.world.online()[0]
@@ -131,15 +106,14 @@ def test_without_the_token_it_hears_nothing_and_says_why(token: str | None) -> N
             assert await client.probe() == refused
             assert client.health.calls == 4
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("profile", [Profile.V2_2, Profile.V3])
 def test_a_node_that_is_killed_is_refused_and_found_again_with_a_later_boot(profile: Profile) -> None:
     async def test() -> None:
         async with (
-            receiving() as receiver,
-            running(receiver, ("n1", "n2"), profile=profile.value) as simulation,
+            simulating(("n1", "n2"), profile=profile.value) as simulation,
             asking(simulation, "n1", profile, None) as peer,
             asking(simulation, "n2", profile, None) as client,
         ):
@@ -170,4 +144,4 @@ def test_a_node_that_is_killed_is_refused_and_found_again_with_a_later_boot(prof
             assert isinstance(boot, Boot)
             assert boot.earliest > first.latest
 
-    run(test())
+    asyncio.run(test())

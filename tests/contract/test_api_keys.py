@@ -1,7 +1,6 @@
 """Checks API keys in a real database: made, listed, revoked, and nowhere readable."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -16,12 +15,6 @@ from tests.support.command import call
 Connection = psycopg.Connection[Any]
 
 pytestmark = pg.on_every_server
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
 
 
 def test_a_key_is_shown_once_and_stored_as_its_hash(connection: Connection) -> None:

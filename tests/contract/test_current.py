@@ -1,7 +1,5 @@
 """The inline projection `current`: rows in parts, any uid, the newest state."""
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 
@@ -12,16 +10,8 @@ from ledger.domain.reconciliation_events import TierSet
 from ledger.store.ledger import Ledger
 from projections.models import current
 from tests.support import pg
-from tests.support.ledgers import opened
 from tests.support.scenario import Step, given
 from tests.support.strategies import Feed, Post
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
-
 
 UIDS = ["a", "A", "用户", "😀", "a-b-0-1", " ", "\n", "'; DROP TABLE current; --", "%s", '"', "\\", "é" * 512]
 

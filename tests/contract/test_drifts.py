@@ -1,6 +1,5 @@
 """The table of drifts: each from its first look to its end, filtered, page by page."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, get_args
@@ -14,16 +13,10 @@ from projections.engine.projection import Followed
 from projections.models import drifts
 from projections.models.drifts import Drift, DriftFilter
 from tests.support import pg
-from tests.support.ledgers import SOURCE, opened
+from tests.support.ledgers import SOURCE
 
 T = 1_800_000_000 * SECOND
 ANY = DriftFilter()
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
 
 
 def poll(at: int, *findings: Finding, node: str = "n1", run: str = "r") -> PollObserved:

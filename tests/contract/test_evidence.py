@@ -1,6 +1,5 @@
 """What an explanation asks of PostgreSQL is what the same events in memory answer, by indexes, of long streams too."""
 
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -20,18 +19,11 @@ from projections.queries.evidence_rows import RecordedHistory
 from tests.support import pg
 from tests.support.explained import remembered, replayed
 from tests.support.explaining import Explaining
-from tests.support.ledgers import opened
 from tests.support.lived import USERS, lived
 from tests.support.memory_history import MemoryHistory
 
 MAPPER = EventMapper()
 LONG = 20_000
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
 
 
 def pour(ledger: Ledger, history: MemoryHistory, left_behind: int = 0) -> None:

@@ -12,23 +12,11 @@ from psycopg.rows import TupleRow
 from ledger.service import follow
 from ledger.store.ledger import Ledger
 from projections.engine.projector import Projector
-from tests.support.following import Noted, checkpoint, connect
-from tests.support.ledgers import end_sessions, opened, wait_until
+from tests.support.following import Noted, checkpoint
+from tests.support.ledgers import end_sessions, wait_until
 from tests.support.lived import Life, lived, pour
 
 _IS_PROJECTOR = "application_name = 'presence-ledger projector'"
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
-    with connect(database_url) as connection:
-        yield connection
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as ledger:
-        yield ledger
 
 
 @pytest.fixture

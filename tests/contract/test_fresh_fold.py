@@ -1,6 +1,6 @@
 """Every projection equals a fresh fold of the ledger, whatever befell the processes that followed it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -22,7 +22,7 @@ from projections.models import current, snapshots
 from projections.models.rebuild_current import RebuildCurrent
 from projections.models.registry import FOLLOWING
 from tests.support.following import connect, follow_all
-from tests.support.ledgers import all_rows, opened
+from tests.support.ledgers import all_rows
 from tests.support.lived import lived, pour
 
 
@@ -36,18 +36,6 @@ class Dying:
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
         self._projection.handle(cursor, events)
         cursor.connection.close()
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
-    with connect(database_url) as connection:
-        yield connection
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as ledger:
-        yield ledger
 
 
 def rows(connection: Connection[TupleRow], tables: Sequence[str]) -> list[list[TupleRow]]:

@@ -1,7 +1,7 @@
 """The past: a live answer asked again by its `as_of` is the same for ever; hindsight takes later evidence in."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
@@ -76,10 +76,9 @@ def long_life() -> Life:
 
 
 @pytest.fixture
-def ledger(database_url: str, long_life: Life) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        pour(found, long_life.ledger.kept)
-        yield found
+def ledger(ledger: Ledger, long_life: Life) -> Ledger:
+    pour(ledger, long_life.ledger.kept)
+    return ledger
 
 
 def folded(life: Life, uid: str, position: int) -> Presence | None:

@@ -1,7 +1,5 @@
 """The ledger on real servers: its connections, and the one seam where what PostgreSQL says becomes our errors."""
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
@@ -11,13 +9,7 @@ from ledger.errors import StoreFull, StoreUnavailable
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import UnknownKind
 from tests.support import pg
-from tests.support.ledgers import SEAL_KEY, all_rows, configure, end_sessions, opened, wait_until
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
+from tests.support.ledgers import SEAL_KEY, all_rows, configure, end_sessions, wait_until
 
 
 @pg.on_every_server

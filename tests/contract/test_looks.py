@@ -16,17 +16,11 @@ from ledger.working_state import looks
 from ledger.working_state.looks import DueCounts
 from projections.models import current
 from tests.support import pg
-from tests.support.ledgers import SOURCE, opened
+from tests.support.ledgers import SOURCE
 from tests.support.strategies import Feed, Post
 
 T = 1_800_000_000 * SECOND
 DOUBT = Doubt("ghost", T - SECOND, T, 4711, 2, held=True)
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,19 +1,8 @@
 """The health of nodes' query APIs: what was noted last, by source and node."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from ledger.store.ledger import Ledger
 from ledger.working_state import node_health
 from tests.support import pg
-from tests.support.ledgers import opened
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
 
 
 @pg.on_every_server

@@ -18,7 +18,7 @@ from projections.engine.projection import Followed, Projection
 from projections.engine.projector import Projector
 from tests.support import pg
 from tests.support.following import Noted, checkpoint, connect, follow_all
-from tests.support.ledgers import SOURCE, opened
+from tests.support.ledgers import SOURCE
 from tests.support.lived import lived, pour
 
 OLDER = EventMapper({kind: cls for kind, cls in CURRENT_KINDS.items() if cls is not ServiceStopped})
@@ -26,17 +26,10 @@ OLDER = EventMapper({kind: cls for kind, cls in CURRENT_KINDS.items() if cls is 
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
-    with connect(database_url) as connection:
-        yield connection
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
+def ledger(ledger: Ledger) -> Ledger:
     """Some dozens of events."""
-    with opened(database_url) as ledger:
-        pour(ledger, lived(1, 90).ledger.kept)
-        yield ledger
+    pour(ledger, lived(1, 90).ledger.kept)
+    return ledger
 
 
 def projector(*following: Projection, batch_events: int = 7, mapper: EventMapper | None = None) -> Projector:

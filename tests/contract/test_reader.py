@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psycopg
@@ -24,7 +24,7 @@ from projections.models.shown import AnswerPoint
 from projections.queries.listing import Filter
 from projections.queries.reader import LARGE_READS, LARGE_UIDS, SHARED_UIDS, PresenceReader
 from tests.support import newer, pg
-from tests.support.ledgers import SOURCE, configure, opened, running, wait_until
+from tests.support.ledgers import SOURCE, configure, running, wait_until
 from tests.support.readers import reading
 
 USERS = 250
@@ -33,12 +33,11 @@ OFFLINE = [f"u{n:03}" for n in range(USERS) if n % 5 == 0]
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
+def ledger(ledger: Ledger) -> Ledger:
     """Users of whom a fifth went away, on two device flags and two nodes."""
-    with opened(database_url) as found:
-        configure(found)
-        asyncio.run(_fill(found))
-        yield found
+    configure(ledger)
+    asyncio.run(_fill(ledger))
+    return ledger
 
 
 async def _fill(ledger: Ledger) -> None:

@@ -1,6 +1,5 @@
 """Rebuilding: the same as live, row for row; beside the live one, which nothing touches until the switch."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from projections.engine.projector import Projector
 from projections.models.registry import FOLLOWING
 from tests.support import pg
 from tests.support.following import Noted, checkpoint, connect, follow_all
-from tests.support.ledgers import end_sessions, opened
+from tests.support.ledgers import end_sessions
 from tests.support.lived import lived, pour
 
 _SCHEMA = """
@@ -30,16 +29,9 @@ SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_cons
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
-    with connect(database_url) as connection:
-        yield connection
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as ledger:
-        pour(ledger, lived(3, 120).ledger.kept)
-        yield ledger
+def ledger(ledger: Ledger) -> Ledger:
+    pour(ledger, lived(3, 120).ledger.kept)
+    return ledger
 
 
 def quiet(done: int, of: int) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from multiprocessing import Pipe
 
 import pytest
@@ -16,23 +15,16 @@ from projections.engine.fold import FoldFailed
 from projections.models.rebuild_current import Compared, RebuildCurrent
 from tests.support import pg
 from tests.support.following import connect
-from tests.support.ledgers import assert_consistent, configure, opened, running
+from tests.support.ledgers import assert_consistent, configure, running
 from tests.support.lived import USERS, lived, pour
 
 _ROWS = "SELECT * FROM current ORDER BY uid"
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
-    with connect(database_url) as connection:
-        yield connection
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as ledger:
-        pour(ledger, lived(5, 150).ledger.kept)
-        yield ledger
+def ledger(ledger: Ledger) -> Ledger:
+    pour(ledger, lived(5, 150).ledger.kept)
+    return ledger
 
 
 def head(ledger: Ledger) -> int:

@@ -25,12 +25,6 @@ CHANGES = ["UPDATE events SET kind = 'x'", "DELETE FROM events WHERE false", "TR
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
-
-
-@pytest.fixture
 def recorder(ledger: Ledger) -> LedgerRecorder:
     return ledger.events_recorder
 
@@ -226,7 +220,7 @@ def test_whoever_commits_waits_for_the_one_before(recorder: LedgerRecorder) -> N
 
 
 @pg.on_every_server
-@pytest.mark.parametrize(("patiently", "bound"), [(False, 0.1), (True, 0.4)])
+@pytest.mark.parametrize(("patient", "bound"), [(False, 0.1), (True, 0.4)])
 def test_whoever_waits_for_too_long_gives_up(
     recorder: LedgerRecorder, monkeypatch: pytest.MonkeyPatch, patient: bool, bound: float
 ) -> None:

@@ -54,12 +54,6 @@ def at_random(draw: Random, at: Instant) -> SourceEvent:
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
-    with connect(database_url) as connection:
-        yield connection
-
-
-@pytest.fixture
 def told(connection: Connection[TupleRow]) -> list[Told]:
     """Events of two sources, with gaps between them; some came about long before they were recorded."""
     return record(connection, 7)

@@ -1,7 +1,6 @@
 """Sources with rules of their own, imported ones among them: each user is shown by those of his, now and as of then."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from projections.queries.listing import Filter
 from projections.queries.reader import Read
 from tests.support import pg
 from tests.support.claims import problems
-from tests.support.ledgers import configure, opened, running
+from tests.support.ledgers import configure, running
 from tests.support.readers import reading
 from tests.support.reconciler import Reconciler
 from tests.support.slices import MAPPER, slice_of, written
@@ -36,12 +35,6 @@ from tests.support.slices import MAPPER, slice_of, written
 HOUR = 3600.0
 T: Instant = 1_000_000_000 * SECOND
 """When the imported users came and went: long before anything that is recorded here."""
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
 
 
 def configured(ledger: Ledger, **grace_seconds: float) -> None:

@@ -14,17 +14,16 @@ from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
 from ledger.working_state import runs, sources
 from tests.support import pg
-from tests.support.ledgers import SOURCE, configure, opened
+from tests.support.ledgers import SOURCE, configure
 
 T = 1_800_000_000 * SECOND
 COUNTS = RunCounts(polls=3, looked=9, agreed=8, drifted=1, corrected=1)
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        configure(found, sources=(SOURCE, "other"))
-        yield found
+def ledger(ledger: Ledger) -> Ledger:
+    configure(ledger, sources=(SOURCE, "other"))
+    return ledger
 
 
 def add(ledger: Ledger, event: SourceEvent, source: str = SOURCE) -> None:

@@ -5,7 +5,6 @@ from itertools import repeat
 from random import Random
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -25,12 +24,6 @@ from tests.support.reconciler import Reconciler
 from tests.support.told import all_followed, feed, followed, replayed, rows_of
 
 Item = tuple[float, str]
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
 
 
 def open_sessions(events: list[Followed]) -> list[tuple[Any, ...]]:

@@ -1,6 +1,6 @@
 """Slices through a real ledger: taken, imported into an empty one and into others, twice, altered, cut."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,12 +31,6 @@ from tests.support.slices import LONG_AGO, MAPPER, eventful, replayed, slice_of,
 
 TO_COME: Instant = 4_000_000_000 * SECOND
 ONE_MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

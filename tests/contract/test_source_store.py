@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from itertools import count
@@ -30,7 +30,7 @@ from projections.engine.projector import Projector
 from projections.models import drifts
 from projections.models.drifts import Drift, DriftFilter
 from tests.support.following import follow_all
-from tests.support.ledgers import DEADLINE_SECONDS, SOURCE, all_rows, assert_consistent, configure, opened, running
+from tests.support.ledgers import DEADLINE_SECONDS, SOURCE, all_rows, assert_consistent, configure, running
 
 NUMBERS = count(1)
 
@@ -52,10 +52,9 @@ class Time:
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as ledger:
-        configure(ledger, nodes=("n1",))
-        yield ledger
+def ledger(ledger: Ledger) -> Ledger:
+    configure(ledger, nodes=("n1",))
+    return ledger
 
 
 @pytest.fixture

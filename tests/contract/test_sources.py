@@ -1,7 +1,6 @@
 """Sources' states: a snapshot and the events after it are the fold of the whole stream, recent bodies included."""
 
 import asyncio
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -13,7 +12,6 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.recent import Body
 from ledger.domain.source import SourceState, evolve_source
 from ledger.errors import StoreUnavailable
 from ledger.http import readiness
@@ -25,20 +23,9 @@ from ledger.store.recorder import StoredRow
 from ledger.working_state import sources
 from ledger.working_state.sources import SourceUnreadable
 from tests.support import newer, pg
-from tests.support.ledgers import SOURCE, configure, opened, running
+from tests.support.ledgers import SOURCE, configure, running
 
 T = 1_800_000_000 * SECOND
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
-
-
-def bodies(source: SourceState) -> list[Body]:
-    recent = source.recent
-    return recent._bodies[recent._first : recent._length]
 
 
 def loaded(ledger: Ledger, name: str = SOURCE) -> SourceState:
@@ -57,7 +44,7 @@ def folded(ledger: Ledger, name: str = SOURCE) -> SourceState:
 
 def assert_loads_as_it_folds(ledger: Ledger) -> None:
     found, expected = loaded(ledger), folded(ledger)
-    assert bodies(found) == bodies(expected)
+    assert list(found.recent) == list(expected.recent)
     assert msgspec.structs.replace(found, recent=expected.recent) == expected
 
 
@@ -107,7 +94,7 @@ def test_a_state_follows_what_others_appended(ledger: Ledger) -> None:
     with ledger.connection() as connection:
         after = sources.follow(connection, ledger, before)
     expected = folded(ledger)
-    assert bodies(after) == bodies(expected)
+    assert list(after.recent) == list(expected.recent)
     assert msgspec.structs.replace(after, recent=expected.recent) == expected
 
 
@@ -206,7 +193,7 @@ def test_what_is_known_is_followed_or_read_anew_where_another_version_got_beyond
             sources.bring_up_to_date(connection, ledger, SOURCE, known)
         newer.go_on(ledger)
         found = sources.bring_up_to_date(connection, ledger, SOURCE, known)
-    assert (found.version, bodies(found)) == (loaded(ledger).version, bodies(loaded(ledger)))
+    assert (found.version, list(found.recent)) == (loaded(ledger).version, list(loaded(ledger).recent))
 
 
 @pytest.mark.parametrize("page", [3, 1000])
@@ -232,7 +219,7 @@ def test_what_is_known_is_followed_where_that_is_shorter_than_reading_the_source
     with ledger.connection() as connection:
         for known in (old, with_a_window):
             found = sources.bring_up_to_date(connection, ledger, SOURCE, known)
-            assert bodies(found) == bodies(latest)
+            assert list(found.recent) == list(latest.recent)
             assert msgspec.structs.replace(found, recent=latest.recent) == latest
     assert len(with_a_window.recent) > 10
     assert followed == [snapshot_version(ledger) if page == 3 else old.version, with_a_window.version]

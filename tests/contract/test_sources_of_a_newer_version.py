@@ -1,6 +1,6 @@
 """What a newer version keeps of a source: nobody judges by a state that is not all known, and presences are shown."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,15 +14,9 @@ from ledger.store.ledger import Ledger
 from ledger.working_state import sources
 from ledger.working_state.sources import SourceUnreadable
 from tests.support import newer
-from tests.support.ledgers import SOURCE, configure, opened
+from tests.support.ledgers import SOURCE, configure
 
 T = 1_800_000_000 * SECOND
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        yield found
 
 
 def loaded(ledger: Ledger) -> SourceState:

@@ -22,26 +22,14 @@ from ledger.domain.source import as_imported
 from ledger.store.ledger import Ledger
 from projections.engine.projection import Followed
 from projections.engine.projector import Projector
+from projections.models.registry import FOLLOWING
 from projections.models.timeline import PROJECTION, Page, Wanted, page
 from tests.support.following import follow_all
-from tests.support.ledgers import opened
 from tests.support.lived import lived, pour
 from tests.support.reconciler import Reconciler
 from tests.support.told import all_followed, as_kept, feed, followed, replayed, rows_of
 
 FOLDED = {"duplicate", "late", "stale"}
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as ledger:
-        yield ledger
 
 
 def at_random(seed: int) -> Iterator[int]:
@@ -198,7 +186,7 @@ def test_a_page_goes_no_further_than_the_projection_has_come(
     ledger: Ledger, database_url: str, connection: Connection[TupleRow]
 ) -> None:
     pour(ledger, as_kept(replayed("v22/crash_and_restart")))
-    others = {name: each for name, each in Projector()._following.items() if name != "timeline"}
+    others = {name: each for name, each in FOLLOWING.items() if name != "timeline"}
     follow_all(connection, Projector(others))
     assert read(database_url, "m3") == ([], Page(b"", 0, None, 0, 39))
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -35,10 +35,9 @@ HASTY_SECONDS = 3.0
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        configure(found)
-        yield found
+def ledger(ledger: Ledger) -> Ledger:
+    configure(ledger)
+    return ledger
 
 
 def bodies(seed: int, number: int, prefix: str = "") -> list[bytes]:

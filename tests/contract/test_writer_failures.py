@@ -27,7 +27,6 @@ from tests.support.ledgers import (
     configure,
     end_sessions,
     items_of,
-    opened,
     running,
     wait_until,
 )
@@ -38,10 +37,9 @@ IN_PARTS = Bounds(group_items=100)
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        configure(found)
-        yield found
+def ledger(ledger: Ledger) -> Ledger:
+    configure(ledger)
+    return ledger
 
 
 def deliveries(ledger: Ledger) -> list[str]:

@@ -5,7 +5,7 @@ A sender is told in time, nothing hangs, and all is well again as soon as Postgr
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -46,10 +46,9 @@ CODES = (
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        configure(found)
-        yield found
+def ledger(ledger: Ledger) -> Ledger:
+    configure(ledger)
+    return ledger
 
 
 async def refused(post: Callable[[bytes], Awaitable[Any]], body: bytes, match: str = "PostgreSQL|lock") -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +25,6 @@ from tests.support.ledgers import (
     all_rows,
     configure,
     lock_held,
-    opened,
     running,
 )
 
@@ -34,10 +33,9 @@ IDS = ["event", "state"]
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    with opened(database_url) as found:
-        configure(found, sources=(SOURCE, "other"))
-        yield found
+def ledger(ledger: Ledger) -> Ledger:
+    configure(ledger, sources=(SOURCE, "other"))
+    return ledger
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ledger.http.bodies import TooSlow
 from ledger.http.problems import Problem, answer
 from tests.support.external import ExternalPostgres
 from tests.support.im_node import ImNode, im_node
-from tests.support.service import KEYS, PATIENCE_SECONDS, SECRET, Api, Service, new_service, wait_for
+from tests.support.service import KEYS, SECRET, Api, Service, new_service, wait_for
 
 FILE = Path(examples.__file__).with_suffix(".json")
 MAX_BODY = 1024
@@ -45,7 +45,6 @@ MASKS = (
     # How the last attempt failed depends on how far the stop had come.
     (re.compile(r'(PostgreSQL does not answer)(?:: (?:[^"\\]|\\.)*)?"'), r'\1"'),
 )
-SECONDS = PATIENCE_SECONDS
 
 RECONCILE = "POST /v1/sources/{source}/reconcile"
 RECONCILED = (
@@ -82,20 +81,20 @@ def answers(service: Service, stop_database: Callable[[], None]) -> Answers:
 
 def _reconciling(api: Api, node: ImNode) -> Answers:
     """Of a service that asks a node, after a webhook that was lost."""
-    wait_for(lambda: api.source_events("run_ended"), SECONDS, api.service.log)
+    wait_for(lambda: api.source_events("run_ended"), api.service.log)
     api.deliver(node.connect("eve"))
     node.connect("carol")
     requested = api.http.post("/v1/sources/main/reconcile", json={"uids": ["u100", "carol"]}).json()
     path = f"/v1/runs/{requested['run']}"
-    wait_for(lambda: api.get(path)["state"] == "completed", SECONDS, api.service.log)
-    wait_for(lambda: _is_good(api), SECONDS, lambda: api.get("/v1/sources"))
+    wait_for(lambda: api.get(path)["state"] == "completed", api.service.log)
+    wait_for(lambda: _is_good(api), lambda: api.get("/v1/sources"))
     return {
         RECONCILE: {"202": requested},
         "GET /v1/runs/{run}": {"200": api.get(path)},
         "GET /v1/sources/{source}/runs": {
             "200": api.get("/v1/sources/main/runs", after=requested["position"] - 1, limit=1)
         },
-        "GET /v1/drift": {"200": wait_for(lambda: _drifts(api), SECONDS, api.service.log)},
+        "GET /v1/drift": {"200": wait_for(lambda: _drifts(api), api.service.log)},
         "GET /v1/drift/summary": {"200": api.get("/v1/drift/summary")},
         "GET /v1/sources": {"200": api.get("/v1/sources")},
         "PUT /v1/users/{uid}/tier": {"200": api.http.put("/v1/users/u100/tier", json={"tier": "vip"}).json()},
@@ -122,7 +121,7 @@ def _is_caught_up(api: Api) -> bool:
 
 def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     delivery = api.events("bob")[-1]["delivery"]
-    wait_for(lambda: _is_caught_up(api), SECONDS, lambda: api.get("/health/ready"))
+    wait_for(lambda: _is_caught_up(api), lambda: api.get("/health/ready"))
     for route, path in (
         ("/v1/users/{uid}/presence", "/v1/users/u100/presence"),
         ("/v1/presence", "/v1/presence?limit=2"),

@@ -45,6 +45,10 @@ class ImNode:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def is_down(self) -> bool:
+        return self._server is None
+
     def connect(self, uid: str, flag: int = 0) -> str:
         """A client connects -> the item that its webhook would bring."""
         number, self._next = self._next, self._next + 1
@@ -100,7 +104,7 @@ class ImNode:
             ]
             answer = {"connections": rows, "total": len(rows), "offset": 0, "limit": 10**7}
         else:
-            if any(peer._server is None for peer in self.peers):
+            if any(peer.is_down for peer in self.peers):
                 return 400, json.dumps({"msg": "transport: dial failed", "status": 400})
             asked = json.loads(body)
             for peer in self.peers if self.mode == "truth" else ():

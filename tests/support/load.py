@@ -4,12 +4,14 @@ import asyncio
 import json
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal, NamedTuple, Self
+
+from tests.support.service import Api
 
 Outcome = Literal["acknowledged", "refused", "no connection", "cut"]
 """200; another status; nobody listened; the connection ended, or nothing came in time, before a whole answer."""
@@ -180,3 +182,34 @@ class _Connection:
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
+
+
+def check_ledger(api: Api) -> list[Any]:
+    """Every event of the ledger, after checking that it is one: no gap, no double, statuses as the events tell."""
+    events = api.ledger()
+    assert [event["position"] for event in events] == list(range(1, len(events) + 1))
+    streams = defaultdict(list)
+    for event in events:
+        streams[event.get("uid") or f"source {event['source']}"].append(event)
+    for name, stream in streams.items():
+        assert [event["version"] for event in stream] == list(range(1, len(stream) + 1)), name
+    users = {uid: stream for uid, stream in streams.items() if "uid" in stream[0]}
+    for uid, stream in users.items():
+        before = ["unknown", *(event["status_after"] for event in stream)]
+        assert [event["status_before"] for event in stream] == before[:-1], uid
+    shown = {presence["uid"]: presence for presence in api.pages("/v1/presence", limit=10_000)}
+    assert {uid: (stream[-1]["status_after"], len(stream)) for uid, stream in users.items()} == {
+        uid: (presence["status"], presence["version"]) for uid, presence in shown.items()
+    }
+    _check_deliveries(events)
+    return events
+
+
+def _check_deliveries(events: list[Any]) -> None:
+    """The events of a delivery's items follow it at once, all of them, in their order."""
+    for event in events:
+        if event["kind"] == "delivery_received":
+            items = events[event["position"] : event["position"] + event["items"]]
+            assert [(e["delivery"], e["item"]) for e in items] == [
+                (event["delivery"], number) for number in range(event["items"])
+            ], event

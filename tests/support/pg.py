@@ -29,6 +29,7 @@ from tests.support.external import OLDER_VERSION, ExternalPostgres, debian_progr
 DROP_SECONDS = 60.0
 RUN_VARIABLE = "PRESENCE_LEDGER_TEST_RUN"
 RUNS = Path(tempfile.gettempdir()) / f"presence-ledger-tests-{os.geteuid()}"
+COMING_AND_GOING = RUNS.with_suffix(".lock")
 
 # Durability has tests of its own, with servers of their own.
 FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -46,7 +47,10 @@ _connections: dict[str, psycopg.Connection[Any]] = {}
 
 
 class Run:
-    """The folder of one test run; its lock is held while the run lives, so that a later one can clear up after it."""
+    """The folder of one test run; its lock is held while the run lives, so that a later one can clear up after it.
+
+    Folders come and go one at a time: made and not yet locked, one looks as if a killed run had left it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,18 +60,20 @@ class Run:
     @classmethod
     def begin(cls) -> "Run":
         """Clear up what killed runs left, and begin a new one."""
-        RUNS.mkdir(mode=0o700, exist_ok=True)
-        for left in RUNS.iterdir():
-            if (lock := _locked(left)) is not None:
-                _clear(left)
-                os.close(lock)
-        run = cls(RUNS / str(os.getpid()))
+        with _one_at_a_time(COMING_AND_GOING):
+            RUNS.mkdir(mode=0o700, exist_ok=True)
+            for left in RUNS.iterdir():
+                if (lock := _locked(left)) is not None:
+                    _clear(left)
+                    os.close(lock)
+            run = cls(RUNS / str(os.getpid()))
         os.environ[RUN_VARIABLE] = str(run.path)
         return run
 
     def end(self) -> None:
         """Stop the servers and remove the folder."""
-        _clear(self.path)
+        with _one_at_a_time(COMING_AND_GOING):
+            _clear(self.path)
         if self._lock is not None:
             os.close(self._lock)
 

@@ -1,7 +1,7 @@
 """Live clients for tests: a budget that holds nobody up, no pauses between attempts, and a wall clock that stands."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -16,11 +16,6 @@ NOW = 1_795_000_000_000_000
 QUICK = TimeOuts(connect=0.2, call=0.2, connections=0.3, probe=0.1)
 PATIENT = TimeOuts(connect=60.0, call=60.0, connections=60.0, probe=60.0)
 """More than a busy machine takes."""
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    """Run a test's coroutine."""
-    asyncio.run(test)
 
 
 async def no_pause(_: float) -> None:

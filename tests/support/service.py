@@ -1,12 +1,13 @@
 """Runs the service as its own process: started by the command, asked over HTTP, stopped, killed, its log read."""
 
+import http.client
 import json
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -14,7 +15,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from tests.support.command import process_environment
+from tests.support.command import process_environment, run_process
 from tests.support.ledgers import SEAL_KEY
 
 T = TypeVar("T")
@@ -24,7 +25,6 @@ KEYS = {"read": "reader-key-of-the-tests", "audit": "auditor-key-of-the-tests", 
 PRESENCE_EVENT = "user.onlinestatus"
 PATIENCE_SECONDS = 120.0
 """Whatever must come is waited for so long: more than a busy machine takes, so that only the product can fail it."""
-STOP_SECONDS = 60.0
 MAIN = f'[[sources]]\nname = "main"\nprofile = "v2.2"\nwebhook_secret = "{SECRET}"\n[[sources.nodes]]\nname = "n1"\n'
 
 
@@ -85,7 +85,7 @@ class Service:
         self.config.write_text("\n".join([*lines, tables, "[api_keys]", *keys, ""]), encoding="utf-8")
 
     def reconfigure(self, **changed: Any) -> None:
-        """Write the settings file anew, as it was but for these."""
+        """Write the settings file again, as it was but for these."""
         self.configure(**self._settings | changed)
 
     @property
@@ -107,9 +107,9 @@ class Service:
         self.wait_until_ready()
         return self
 
-    def wait_until_ready(self, seconds: float = PATIENCE_SECONDS) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until this very process answers that it is ready; another one may share its port."""
-        wait_for(self._ready, seconds, lambda: self.log()[-2000:])
+        wait_for(self._ready, lambda: self.log()[-2000:])
 
     def _ready(self) -> bool:
         assert self.process.poll() is None, f"the service ended with {self.process.poll()}: {self.log()[-2000:]}"
@@ -128,7 +128,7 @@ class Service:
         """SIGTERM, without waiting."""
         self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, seconds: float = STOP_SECONDS) -> Ended:
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> Ended:
         """Wait for the end of the process."""
         code = self.process.wait(seconds)
         return Ended(code, self.log())
@@ -142,7 +142,7 @@ class Service:
     def kill(self) -> None:
         """SIGKILL, and wait for the end; the embedded PostgreSQL goes on without it."""
         self.process.kill()
-        self.process.wait(STOP_SECONDS)
+        self.process.wait(PATIENCE_SECONDS)
 
     def end(self) -> None:
         """Whatever state it is in, no process of it is left."""
@@ -157,9 +157,13 @@ class Service:
         """Where a node posts its presence."""
         return f"/hooks/{source}/{node}/{secret}?event={PRESENCE_EVENT}"
 
-    def environment(self) -> Mapping[str, str]:
-        """Variables with which the command line asks this service."""
-        return process_environment(CONFIG=str(self.config))
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection of its own, for what a client of HTTP would not send."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with the service's settings file until it ends."""
+        return run_process("--config", str(self.config), *arguments, folder=self.folder)
 
 
 class Api:
@@ -208,7 +212,7 @@ class Api:
         """The events of that kind in any source's stream."""
         return [event for event in self.ledger() if event["kind"] == kind]
 
-    def wait_for_projections(self, seconds: float = 30.0) -> None:
+    def wait_for_projections(self) -> None:
         """Wait until every projection has come to where the ledger is now."""
         head = self.get("/health/ready")["head"]
 
@@ -216,7 +220,7 @@ class Api:
             ready = self.get("/health/ready")
             return all(ready["head"] - each["lag"] >= head for each in ready["projections"].values())
 
-        wait_for(arrived, seconds, lambda: self.get("/health/ready"))
+        wait_for(arrived, lambda: self.get("/health/ready"))
 
     def pages(self, path: str, **query: Any) -> Iterator[Any]:
         """The items of a list, page after page to the end."""
@@ -236,13 +240,11 @@ def segment(uid: str) -> str:
     return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted
 
 
-def wait_for(
-    condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, explain: Callable[[], object] = lambda: ""
-) -> T:
-    """Ask until the answer is true; an assertion fails after `seconds`."""
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], T], explain: Callable[[], object] = lambda: "") -> T:
+    """Ask until the answer is true; an assertion fails, with what `explain` says, when patience is at an end."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {explain()}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {explain()}"
         time.sleep(0.01)
     return answer
 

@@ -72,13 +72,10 @@ class FrontedService(Service):
         self.front_port = front.number
         super().__init__(*arguments, front_listen=f"127.0.0.1:{front.number}", **settings)
 
-    def wait_until_ready(self, seconds: float = 60.0) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until both answer."""
-        super().wait_until_ready(seconds)
-        self._wait_for_front(seconds)
-
-    def _wait_for_front(self, seconds: float) -> None:
-        wait_for(self._fronted, seconds, lambda: self.log()[-2000:])
+        super().wait_until_ready()
+        wait_for(self._fronted, lambda: self.log()[-2000:])
 
     def _fronted(self) -> bool:
         try:

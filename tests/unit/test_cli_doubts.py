@@ -1,14 +1,13 @@
 """Checks what `timeline` says of the times in which a user's sources were in doubt: what was shown before and after."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from typer.testing import Result
 
 from ledger.cli import doubts
-from tests.support.scripted import Asked, ScriptedService, scripted_service
+from tests.support.scripted import Asked, ScriptedService
 
 T = "2026-11-23T14:03:0{}.123456Z"
 NODE_DOWN = {
@@ -22,18 +21,6 @@ NODE_DOWN = {
     "until": T.format(7),
     "ended_by": "answers",
 }
-
-
-@pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with scripted_service() as service:
-        yield service
-
-
-@pytest.fixture
-def ask(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.chdir(tmp_path)
-    return service.command_in(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,31 +1,28 @@
 """Checks how `explain` asks a service, in which language, and shows its page, against one that answers by script."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from typer.testing import Result
 
-from tests.support.scripted import Asked, ScriptedService, scripted_service
+from tests.support.scripted import Asked, ScriptedService
 
 PAGE = "alice was shown offline at 2026-11-23T14:03:00Z, because … [7]\n很可能：…\n"
 
 
 @pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with scripted_service() as service:
-        service.content_type = "text/plain; charset=utf-8"
-        service.answer = lambda asked: (200, PAGE)
-        yield service
+def service(service: ScriptedService) -> ScriptedService:
+    service.content_type = "text/plain; charset=utf-8"
+    service.answer = lambda asked: (200, PAGE)
+    return service
 
 
 @pytest.fixture
-def ask(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.chdir(tmp_path)
+def ask(ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
-    return service.command_in(tmp_path)
+    return ask
 
 
 def asked(service: ScriptedService) -> list[str]:

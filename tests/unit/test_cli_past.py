@@ -1,14 +1,14 @@
 """Checks how `status` asks about the past and shows what is not certain of it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import Result
 
-from tests.support.scripted import Asked, ScriptedService, scripted_service
+from tests.support.scripted import Asked, ScriptedService
 
 AT = "2026-11-23T12:00:05Z"
 UNCERTAIN: dict[str, Any] = {
@@ -25,16 +25,9 @@ UNCERTAIN: dict[str, Any] = {
 
 
 @pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with scripted_service() as service:
-        service.answer = lambda asked: (200, json.dumps({"items": [UNCERTAIN]}))
-        yield service
-
-
-@pytest.fixture
-def ask(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.chdir(tmp_path)
-    return service.command_in(tmp_path)
+def service(service: ScriptedService) -> ScriptedService:
+    service.answer = lambda asked: (200, json.dumps({"items": [UNCERTAIN]}))
+    return service
 
 
 @pytest.mark.parametrize(

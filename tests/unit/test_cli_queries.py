@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from typer.testing import Result
 from ledger.cli.client import Client, client, path_segment, service_url
 from ledger.errors import RequestError, SettingsError
 from ledger.settings import Listen, load
-from tests.support.scripted import Asked, ScriptedService, scripted_service
+from tests.support.scripted import Asked, ScriptedService
 
 PRESENCE = {
     "uid": "u100",
@@ -48,19 +48,6 @@ def event(position: int) -> dict[str, Any]:
         "status_after": "online",
         "raw": f"u100-0-1-{position}-1-1",
     }
-
-
-@pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with scripted_service() as service:
-        yield service
-
-
-@pytest.fixture
-def ask(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Calls a command in a folder whose service is the scripted one, with an admin key in its data folder."""
-    monkeypatch.chdir(tmp_path)
-    return service.command_in(tmp_path)
 
 
 def test_status_shows_who_is_online(service: ScriptedService, ask: Callable[..., Result]) -> None:

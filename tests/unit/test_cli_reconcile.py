@@ -3,15 +3,14 @@
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from typer.testing import Result
 
 from ledger.cli import reconcile
-from tests.support.scripted import Asked, ScriptedService, scripted_service
+from tests.support.scripted import Asked, ScriptedService
 
 COUNTS = dict.fromkeys((*reconcile.COUNTS, "overdue"), 0)
 RUN: dict[str, Any] = {
@@ -55,18 +54,11 @@ class Script:
 
 
 @pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with scripted_service() as service:
-        yield service
-
-
-@pytest.fixture
-def ask(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def ask(ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Calls a command in a folder whose service is the scripted one, and which waits for nothing."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reconcile, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(reconcile, "LINE_SECONDS", 0.0)
-    return service.command_in(tmp_path)
+    return ask
 
 
 def test_a_run_is_asked_for_followed_and_told(service: ScriptedService, ask: Callable[..., Result]) -> None:

@@ -1,15 +1,14 @@
 """Checks how `timeline` and `sessions` ask a service and put its answers into words."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from typer.testing import Result
 
 from ledger.cli.story_lines import entry_row, session_row
-from tests.support.scripted import ScriptedService, scripted_service
+from tests.support.scripted import ScriptedService
 
 T = "2026-11-23T14:03:0{}.123456Z"
 SAME = {"status_before": "online", "status_after": "online"}
@@ -241,18 +240,6 @@ def test_an_open_session_in_words() -> None:
     row = session_row(session(edge(1, "bounded", "poll_missed"), None, None))
     opened = ("main/web", None, "n2", "by 2026-11-23 14:03:01.123", "poll missed")
     assert row == (*opened, "open", "seen 14:03:09.123", None, 2, None)
-
-
-@pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with scripted_service() as service:
-        yield service
-
-
-@pytest.fixture
-def ask(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.chdir(tmp_path)
-    return service.command_in(tmp_path)
 
 
 def page(*items: Any, next: str | None = None, lag: int = 0) -> tuple[int, str]:  # noqa: A002  (the page's own name)

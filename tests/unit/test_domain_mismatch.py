@@ -95,10 +95,8 @@ def test_the_words_say_how_much_speaks_and_for_what() -> None:
     against = told(*["u-0-1-1-1-1", "u-0-0-1-0-0"] * 3).mismatch(V2_1)
     assert against is not None
     assert against.words == "onlines count their own connection (5 of 5 signs), as in v1 or v2.2 or v3"
-    nobody = CountsCheck()
-    nobody._leaves_own_out.extend([True] * TELLING)
-    nobody._last_alone.extend([True] * TELLING)
-    against = nobody.mismatch(V2_2)
+    nobodys = ["u-0-1-1-1-2", "u-0-0-1-0-0"] * TELLING + ["v-0-1-1-0-0"] * TELLING
+    against = told(*nobodys).mismatch(V2_2)
     assert against is not None
     assert against.words == "onlines leave out their own connection (5 of 5 signs)"
 
@@ -133,14 +131,21 @@ def test_an_upgrade_shows_within_the_signs_that_are_weighed() -> None:
 
 
 def test_what_was_said_before_a_crash_is_not_compared_with_what_comes_after() -> None:
-    check = told(*["u-0-1-1-1-1", "u-1-1-2-1-2"])
-    check.forget()
-    claim = parse_item("u-1-0-2-0-0")
-    assert isinstance(claim, Claim)
-    check.hear(claim)
-    assert not check._last_alone
+    check, without_a_crash = CountsCheck(), CountsCheck()
+    for _ in range(TELLING):
+        for item in ("u-0-1-1-1-1", "u-1-1-2-1-2", "u-1-0-2-0-0"):
+            claim = parse_item(item)
+            assert isinstance(claim, Claim)
+            if not claim.online:
+                check.forget()
+            check.hear(claim)
+            without_a_crash.hear(claim)
+    assert (check.mismatch(V2_2), without_a_crash.mismatch(V2_2) is None) == (None, False)
 
 
 def test_so_many_users_are_remembered_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mismatch, "USERS", 3)
-    assert list(told(*(f"u{number}-0-1-1-1-1" for number in range(5)))._last) == ["u2", "u3", "u4"]
+    onlines = [f"{uid}-0-1-1-1-2" for uid in "abcd"]
+    for users, tells in ((3, False), (4, True)):
+        monkeypatch.setattr(mismatch, "USERS", users)
+        against = told(*[*onlines, "a-0-0-1-0-0"] * TELLING).mismatch(V2_2)
+        assert (against is not None) == tells

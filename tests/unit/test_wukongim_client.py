@@ -29,7 +29,7 @@ from tests.support.query_api import (
     rows,
     said,
 )
-from tests.support.query_clients import NOW, QUICK, asking, run
+from tests.support.query_clients import NOW, QUICK, asking
 
 TOKEN = "t0ken-of-the-manager"
 START_TIME = said(200, "# HELP x\nprocess_start_time_seconds 1.79542257115e+09\n", "text/plain")
@@ -45,7 +45,7 @@ def test_the_question_about_users() -> None:
             assert (question.headers["token"], question.headers["content-type"]) == (TOKEN, "application/json")
             assert (client.health.calls, client.health.users_asked, client.health.last_good_at) == (1, 3, NOW)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_nobody_is_asked_about_without_a_question() -> None:
@@ -56,7 +56,7 @@ def test_nobody_is_asked_about_without_a_question() -> None:
             with pytest.raises(ValueError, match="1001 users in one call; at most 1000"):
                 await client.online_status([f"u{number}" for number in range(CHUNK_USERS + 1)])
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_connections_come_in_one_page() -> None:
@@ -72,7 +72,7 @@ def test_connections_come_in_one_page() -> None:
             assert (node.asked[0].method, node.asked[0].target) == ("GET", "/connz?limit=10000000")
             assert "token" not in node.asked[0].headers
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_v3_has_no_list_of_connections_and_is_not_asked_for_it() -> None:
@@ -81,7 +81,7 @@ def test_v3_has_no_list_of_connections_and_is_not_asked_for_it() -> None:
             assert await client.connections() == Unanswered("v3 lists no connections")
             assert (node.asked, client.health.failures_in_a_row) == ([], 0)
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("profile", [Profile.V1, Profile.V2_1, Profile.V2_2])
@@ -93,7 +93,7 @@ def test_the_boot_of_v1_and_v2_lies_an_uptime_before_the_answer(profile: Profile
                 assert answer.earliest < NOW - 62_000_000 <= answer.latest < NOW - 62_000_000 + 1_000_000
             assert [question.target for question in node.asked] == ["/varz", "/varz"]
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_the_boot_of_v3_is_its_start_time() -> None:
@@ -104,7 +104,7 @@ def test_the_boot_of_v3_is_its_start_time() -> None:
             assert answer.earliest <= 1_795_422_571_150_000 <= answer.latest
             assert node.asked[0].target == "/metrics"
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("body", ["[]", "null", '{"status":200}'])
@@ -117,7 +117,7 @@ def test_an_empty_answer_is_an_answer_where_the_server_means_it(body: str) -> No
             else:
                 assert answer == OnlineRows({}, 0)
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_an_odd_answer_is_none_and_is_asked_for_again_only_where_that_may_help(
             assert (health.last_reason, health.last_failure_at, health.failures_in_a_row) == (reason, NOW, 1)
             assert (health.calls, health.users_asked, health.last_good_at) == (requests, 2 * requests, None)
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("silence", [HANG, SLOW_BODY])
@@ -168,7 +168,7 @@ def test_a_node_that_does_not_come_to_an_end_is_left_in_time(silence: Said) -> N
             assert len(node.asked) == 3
             assert client.health.probe_reason == "timed out after 0.1 s"
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_the_time_out_bounds_the_call_with_its_retries() -> None:
@@ -178,7 +178,7 @@ def test_the_time_out_bounds_the_call_with_its_retries() -> None:
                 assert await client.online_status(["u1"]) == Unanswered("timed out after 0.2 s")
             assert len(node.asked) == 2
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_refused_connection_is_told_apart() -> None:
@@ -192,7 +192,7 @@ def test_a_refused_connection_is_told_apart() -> None:
                 assert await client.probe() == Unanswered("connection refused", refused=True)
                 assert client.health.calls == 4
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_an_address_that_is_none_is_said_by_every_call(url: str | None, reason: 
             assert await client.probe() == Unanswered(reason)
             assert (client.health.last_reason, client.health.calls) == (reason, 0)
 
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("url", ["http://a..b", "http://" + "a" * 64 + ".invalid", "http://nowhere.invalid"])
@@ -231,7 +231,7 @@ def test_a_host_that_cannot_be_found_is_an_answer_missing(url: str) -> None:
             assert isinstance(answer, Unanswered)
             assert not answer.refused
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_token_that_no_header_may_hold_is_said_and_not_shown() -> None:
@@ -240,7 +240,7 @@ def test_a_token_that_no_header_may_hold_is_said_and_not_shown() -> None:
             assert await client.boot() == Unanswered("the token holds characters that cannot be sent in a header")
             assert node.asked == []
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_no_reason_and_no_log_line_holds_a_secret(caplog: pytest.LogCaptureFixture) -> None:
@@ -256,7 +256,7 @@ def test_no_reason_and_no_log_line_holds_a_secret(caplog: pytest.LogCaptureFixtu
                 assert "passw0rd" not in shown
 
     caplog.set_level(logging.DEBUG)
-    run(test())
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("before", [180, 190, 198, 500])
@@ -269,7 +269,7 @@ def test_of_a_token_that_stands_where_a_message_is_cut_nothing_is_left(before: i
             assert len(answer.reason) == LONGEST_REASON
             assert TOKEN[:4] not in answer.reason
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_body_is_read_no_further_than_the_longest_right_answer_to_what_was_asked() -> None:
@@ -284,7 +284,7 @@ def test_a_body_is_read_no_further_than_the_longest_right_answer_to_what_was_ask
         async with listening(endless) as node, asking(node.url, profile=Profile.V3) as client:
             assert await client.probe() == Unanswered("an answer of more than 4 MiB", long_held=True)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_defect_in_reading_an_answer_fails_that_look_and_no_more(
@@ -302,7 +302,7 @@ def test_a_defect_in_reading_an_answer_fails_that_look_and_no_more(
             assert client.health.failures_in_a_row == 1
             assert isinstance(await client.probe(), Boot)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_node_that_names_itself_has_about_as_many_rows_as_sockets() -> None:
@@ -313,7 +313,7 @@ def test_a_node_that_names_itself_has_about_as_many_rows_as_sockets() -> None:
             await client.probe()
             assert await client.connections() == Unanswered("200 connections of 3 sockets", answered=True)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_large_answer_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +335,7 @@ def test_a_large_answer_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> 
             await client.online_status(["u1"])
             assert [thread is threading.main_thread() for thread in threads] == [False, True]
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_closed_client_says_so() -> None:
@@ -346,4 +346,4 @@ def test_a_closed_client_says_so() -> None:
             assert await client.boot() == Unanswered("the client is closed")
             assert node.asked == []
 
-    run(test())
+    asyncio.run(test())

@@ -10,7 +10,7 @@ from ledger.sources.wukongim.budget import Allowance, Budget
 from ledger.sources.wukongim.client import BACK_OFF_SECONDS, QueryClient
 from ledger.sources.wukongim.node_breaker import FAILURES
 from tests.support.query_api import HANG, RESET, VARZ, listening, rows, said
-from tests.support.query_clients import NOW, asking, run
+from tests.support.query_clients import NOW, asking
 from tests.support.virtual_time import VirtualTime, done_after, settle
 
 VARZ_JSON = {"server_id": "1001", "version": "", "connections": 1}
@@ -43,7 +43,7 @@ def test_a_hiccup_is_asked_for_again_after_growing_pauses() -> None:
             assert (health.calls, health.users_asked, health.failures_in_a_row) == (3, 3, 0)
             assert (health.last_good_at, health.last_failure_at, health.last_reason) == (NOW, None, None)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_pauses_are_jittered() -> None:
@@ -68,7 +68,7 @@ def test_every_attempt_costs_the_budget() -> None:
             await client.probe()
             assert budget.available() == Allowance(6, 94)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_call_waits_for_its_turn_and_a_probe_for_none() -> None:
@@ -85,7 +85,7 @@ def test_a_call_waits_for_its_turn_and_a_probe_for_none() -> None:
             await time.advance(0.2)
             assert await call == OnlineRows({"u1": {0: 1}}, 0)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_chunk_is_no_more_than_a_seconds_worth_of_users() -> None:
@@ -98,7 +98,7 @@ def test_a_chunk_is_no_more_than_a_seconds_worth_of_users() -> None:
             budget.change(20, 0.5)
             assert client.chunk_users == 1
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_an_open_circuit_asks_nothing_and_says_why_and_until_when() -> None:
@@ -127,7 +127,7 @@ def test_an_open_circuit_asks_nothing_and_says_why_and_until_when() -> None:
             health = client.health
             assert (health.breaker, health.breaker_open_until) == ("closed", None)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_half_open_circuit_lets_one_call_through_and_one_attempt_of_it() -> None:
@@ -150,7 +150,7 @@ def test_a_half_open_circuit_lets_one_call_through_and_one_attempt_of_it() -> No
             assert await client.online_status(["u3"]) == Unanswered("500", answered=True)
             assert len(node.asked) == asked + 1
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_calls_that_wait_for_their_turn_are_not_sent_when_the_circuit_opens() -> None:
@@ -168,7 +168,7 @@ def test_calls_that_wait_for_their_turn_are_not_sent_when_the_circuit_opens() ->
             assert len(node.asked) == FAILURES
             assert [call.result() == REFUSED for call in calls] == [True] * FAILURES + [False] * 2 * FAILURES
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_probes_pass_an_open_circuit_and_close_it_when_the_node_is_back() -> None:
@@ -186,7 +186,7 @@ def test_probes_pass_an_open_circuit_and_close_it_when_the_node_is_back() -> Non
             assert (health.breaker, health.failures_in_a_row, health.probe_reason) == ("closed", 0, None)
             assert (health.last_good_probe_at, health.last_good_at) == (NOW, None)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_good_probes_do_not_close_it_where_another_route_fails() -> None:
@@ -201,7 +201,7 @@ def test_good_probes_do_not_close_it_where_another_route_fails() -> None:
             client.close_breaker()
             assert await client.online_status(["u1"]) == REFUSED
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_many_calls_at_once_are_no_hindrance_for_a_probe() -> None:
@@ -218,7 +218,7 @@ def test_many_calls_at_once_are_no_hindrance_for_a_probe() -> None:
             await asyncio.wait(calls)
             assert all(call.cancelled() for call in calls)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_the_clock_that_is_set_during_an_answer_moves_no_boot() -> None:
@@ -238,4 +238,4 @@ def test_the_clock_that_is_set_during_an_answer_moves_no_boot() -> None:
             assert isinstance(boot, Boot)
             assert boot.latest == NOW + 1_000_000 - 10_000_000
 
-    run(test())
+    asyncio.run(test())

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from ledger.simulator.events import Action, SimulatedEvent, Webhook
 from ledger.simulator.plan import NodePlan, Plan, PlanError, TargetUnreachableError
 from ledger.simulator.runtime import Simulation, Summary
-from tests.unit.simulator_receiver import receiving, run, until
+from tests.support.simulated import receiving, until
 
 
 def test_webhooks_are_posted_recorded_and_summed_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -81,7 +81,7 @@ def test_only_200_is_a_delivery_and_no_redirect_is_followed(answer: Callable[[],
         assert {event.answer for event in events if isinstance(event, Webhook)} == {recorded}
         assert summary.totals.accepted == 0
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_receiver_that_resets_or_never_answers_has_failed() -> None:
@@ -115,7 +115,7 @@ def test_a_receiver_that_resets_or_never_answers_has_failed() -> None:
             await task
         assert simulation.world.totals.accepted == 0
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_nobody_there_is_said_at_once() -> None:
@@ -126,7 +126,7 @@ def test_nobody_there_is_said_at_once() -> None:
             await Simulation(Plan(target=gone, nodes=(NodePlan("n1", "hush"),))).run()
         assert "hush" not in str(caught.value)
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_receiver_that_goes_away_is_refused_deliveries_that_no_recording_holds(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_receiver_that_goes_away_is_refused_deliveries_that_no_recording_holds
             simulation.stop()
             await task
 
-    run(test())
+    asyncio.run(test())
     answers = {json.loads(line).get("answer") for line in record.read_text(encoding="utf-8").splitlines()}
     assert "ok" in answers
     assert "refused" not in answers
@@ -177,7 +177,7 @@ def test_a_run_that_is_cancelled_leaves_a_whole_recording_and_no_listener(tmp_pa
                 with pytest.raises(httpx2.ConnectError):
                     await client.get(simulation.api_urls["n1"] + "/varz")
 
-    run(test())
+    asyncio.run(test())
     lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     assert lines[-1]["end"] is True
     assert [line["t"] for line in lines] == sorted(line["t"] for line in lines)
@@ -232,7 +232,7 @@ def test_a_node_is_killed_at_an_instant_of_the_callers_choosing_from_any_thread(
             assert len({of_user[0][1] for of_user in spans.values()}) == 1  # the crash ended everybody's
             assert 200 < sum(len(of_user) > 1 for of_user in spans.values()) < 300
 
-    run(test())
+    asyncio.run(test())
     lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     assert [line["do"] for line in lines if line.get("do") in {"crash", "stop"}] == ["crash", "stop"]
     crash, start = (line["t"] for line in lines if line.get("do") in {"crash", "start"} and line["t"] > 0)
@@ -249,4 +249,4 @@ def test_what_is_steered_before_the_start_happens_at_the_start() -> None:
             await simulation.run()
             assert [(action.t, action.line["lie"]) for action in actions if action.do == "lie"] == [(0.0, "empty_list")]
 
-    run(test())
+    asyncio.run(test())
