@@ -14,7 +14,7 @@ from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from ledger.domain.breaker import Breaker
-from ledger.domain.drift import Connection, Poll, swept_by_boot, swept_by_retirement
+from ledger.domain.drift import Connection, Poll
 from ledger.domain.event_types import Event, SourceEvent
 from ledger.domain.events import SessionId
 from ledger.domain.look import DUE_SHARE, Watch, made_urgent
@@ -22,6 +22,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.reconciliation_events import BreakerOpened, RunCounts, RunEnded
 from ledger.domain.source import SourceState
+from ledger.domain.sweeps import swept_by_boot, swept_by_retirement
 from ledger.errors import LedgerWentBack
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import msgspec
 
 from ledger.domain.decide import decide
-from ledger.domain.drift import swept_by_boot, swept_by_retirement
 from ledger.domain.event_types import Event, UserEvent
 from ledger.domain.events import Configured, DeliveryReceived, SessionId, WebhookObserved
 from ledger.domain.imported import SourceImported
@@ -18,6 +17,7 @@ from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
 from ledger.domain.reconciliation_events import Corrected, NodeSettled, PollObserved, Swept
 from ledger.domain.source import Delivery, SourceState, decide_delivery
+from ledger.domain.sweeps import swept_by_boot, swept_by_retirement
 from ledger.reconcile import plan
 from ledger.replay.judged import Judged, PlacedDraft
 from ledger.replay.judging_polls import Polls

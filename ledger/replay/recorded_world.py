@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from ledger.domain.breaker import Breaker
-from ledger.domain.drift import Poll, swept_by_boot
+from ledger.domain.drift import Poll
 from ledger.domain.event_types import UserEvent
 from ledger.domain.heard import after_event, heard_in
 from ledger.domain.look import Watch, made_urgent
@@ -27,6 +27,7 @@ from ledger.domain.reconciliation_events import (
     SourceLit,
 )
 from ledger.domain.source import SourceState
+from ledger.domain.sweeps import swept_by_boot
 from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
 from ledger.replay.memory_agenda import MemoryAgenda

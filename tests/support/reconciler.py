@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ledger.domain.breaker import Breaker
-from ledger.domain.drift import Poll, swept_by_boot, swept_by_retirement
+from ledger.domain.drift import Poll
 from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import Configured, WebhookObserved
 from ledger.domain.heard import after_event, heard_in
@@ -27,6 +27,7 @@ from ledger.domain.reconciliation_events import (
 )
 from ledger.domain.source import SourceState
 from ledger.domain.status import Shown, derive
+from ledger.domain.sweeps import swept_by_boot, swept_by_retirement
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.reconcile import judge, plan
 from ledger.reconcile.probes import NodeProbe

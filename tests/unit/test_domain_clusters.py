@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.drift import swept_by_retirement
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Located
+from ledger.domain.sweeps import swept_by_retirement
 from ledger.sources.wukongim.answers import Connection as Row
 from tests.support.looking import Looking, given, row
 from tests.support.scenario import Step, session
