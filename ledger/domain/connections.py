@@ -23,10 +23,10 @@ def against_connections(
     locate: bool,
     silent: str | None = None,
 ) -> Difference:
-    """Hold a user's connections on all nodes against his sessions.
+    """Hold a user's connections on all nodes against their sessions.
 
     `locate`: note which node holds which session. `silent`: the one node that did not answer; what is nowhere else is
-    there, as far as it is anywhere.
+    there, if anywhere.
     """
     waiting = _Waiting(held_in(presence, source.name), source)
     opened: list[OpenedSession] = []

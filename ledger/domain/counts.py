@@ -1,4 +1,4 @@
-"""What an item's counts say beside its own connection: zero sweeps, more than we know implies."""
+"""What an item's counts say of other connections than its own: zero sweeps, more than we know implies."""
 
 from collections.abc import Iterator
 
@@ -10,8 +10,8 @@ from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence, session_ids
 from ledger.domain.profile import Counting
 
-MOST_UNNAMED = 64
-"""A count may claim any number; of one device flag of a source so many sessions at most are believed without a name."""
+MAX_UNNAMED = 64
+"""A count may claim any number: at most so many sessions of a device flag and source are believed without a name."""
 
 
 ALREADY_OPEN = "online_already_open"
@@ -38,7 +38,7 @@ class Situation(msgspec.Struct, frozen=True, gc=False):
         """How many more sessions of a device flag may be believed without a name, once so many of them are gone."""
         source = self.observation.source
         alike = [d.unnamed() for d in self.presence.devices if d.device_flag == device_flag and d.source == source]
-        return max(0, MOST_UNNAMED - sum(alike) + freed)
+        return max(0, MAX_UNNAMED - sum(alike) + freed)
 
     def in_scope(self) -> Iterator[Device]:
         """The user's devices that the observation's total counts."""
@@ -67,7 +67,7 @@ class Judgement(msgspec.Struct, frozen=True, gc=False):
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False):
-    """What an item's counts do beside its own connection."""
+    """What an item's counts do to other sessions than its own."""
 
     swept: tuple[SessionId, ...] = ()
     implied: int = 0
@@ -146,7 +146,7 @@ def _known_elsewhere(situation: Situation) -> tuple[int, int]:
 
 
 def _own_swept(device: Device | None, judgement: Judgement, conn_id: int) -> tuple[SessionId, ...]:
-    """The device's sessions beside the one that the item itself closes."""
+    """The device's sessions but the one that the item itself closes."""
     if device is None:
         return ()
     sessions = session_ids(device)

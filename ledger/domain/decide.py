@@ -1,4 +1,4 @@
-"""The rules for a webhook's item: what one observation means for a user, given what is known of him.
+"""The rules for a webhook's item: what one observation means for a user, given what is known of them.
 
 Pure: `decide` judges, `evolve` applies. Each rule has a name, which the event keeps.
 """
@@ -31,10 +31,10 @@ def decide(counting: Counting, presence: Presence, observation: Observation, pol
     judgement = _judge_online(situation) if claim.online else _judge_offline(situation)
     # What a repeated delivery counted was so when it came first, and has been heard.
     repeated = observation.first_received_at is not None
-    is_heard = judgement.use_counts and (not repeated or judgement.verdict in ("opened", "closed"))
+    counts_apply = judgement.use_counts and (not repeated or judgement.verdict in ("opened", "closed"))
     if judgement is OFFLINE_LATE and _has_unplaced(situation):
         judgement = OFFLINE_PLACES
-    effect = count(situation, judgement) if is_heard else NO_EFFECT
+    effect = count(situation, judgement) if counts_apply else NO_EFFECT
     status_after: Status = "online" if _any_open(presence, judgement, effect) else "offline"
     event = WebhookObserved(
         source=observation.source,
@@ -73,14 +73,14 @@ def decide(counting: Counting, presence: Presence, observation: Observation, pol
 
 
 def _suspected_again(situation: Situation, judgement: Judgement, effect: Effect) -> str | None:
-    """Why the user is a suspect where the same bytes came before: what they change, or what they might have."""
+    """Why the user is a suspect where the same bytes came before: for what these change, or might have."""
     observation = situation.observation
     if observation.anew and (judgement.verdict in ("opened", "closed") or effect.changes_sessions):
         return "said_again"
     first_at, claim = observation.first_received_at, observation.claim
     if first_at is None or effect is not NO_EFFECT or claim.online or claim.total_count:
         return None
-    # If this is no repetition, what has opened since is gone: sent again is what it is by far more often.
+    # Were this not a repetition, what has opened since would be gone; but by far most are.
     last = [device.sessions[-1] for device in situation.in_scope() if device.sessions]
     return "repeated_empty" if any(session.opened_at > first_at for session in last) else None
 

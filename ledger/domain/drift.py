@@ -67,7 +67,7 @@ class Connection(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What a look found beside what we hold. Nothing in it: they agree."""
+    """How what a look found differs from what we hold; empty where they agree."""
 
     opened: tuple[OpenedSession, ...] = ()
     replaced: tuple[SessionId, ...] = ()
@@ -100,7 +100,7 @@ def held_in(presence: Presence, source: str) -> list[Held]:
 
 
 def against_rows(presence: Presence, source: SourceState, node: str, rows: Mapping[int, int]) -> Difference:
-    """Hold a user's rows, connections by device flag, against his sessions in the source."""
+    """Hold a user's rows, connections by device flag, against their sessions in the source."""
     by_flag: dict[int | None, list[Held]] = {}
     for held in held_in(presence, source.name):
         by_flag.setdefault(held.device.device_flag, []).append(held)

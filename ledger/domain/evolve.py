@@ -1,4 +1,4 @@
-"""Folding: a user's presence after one more event of his stream. It never judges: events carry their effects."""
+"""Folding: a user's presence after one more event of their stream. It never judges: events carry their effects."""
 
 import msgspec
 
@@ -99,7 +99,7 @@ def _is_over(device: Device, event: WebhookObserved) -> bool:
 
 
 def _other_devices(devices: tuple[Device, ...], event: WebhookObserved) -> tuple[Device, ...]:
-    """The devices after what the event's counts did beside its own connection."""
+    """The devices after what the event's counts did to other connections than its own."""
     at = event.received_at
     swept: dict[tuple[str, int | None], list[int | None]] = {}
     for session in event.swept:

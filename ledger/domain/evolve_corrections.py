@@ -99,7 +99,7 @@ def _swept(devices: tuple[Device, ...], event: Swept) -> tuple[Device, ...]:
     changed = list(devices)
     for gone in event.ended:
         _change(changed, event.source, gone, event.received_at, partial(_end, gone=gone, node=event.node))
-    # connIds begin anew with a boot: what the one before said of them says nothing of these.
+    # connIds start over with a boot: what was said of those before it says nothing of these.
     nothing: tuple[Closed, ...] = ()
     return tuple(
         _replace(d, closed=nothing, forgotten=None, emptied=None)

@@ -18,8 +18,8 @@ from ledger.domain.reconciliation_events import (
 )
 from ledger.domain.statement import Facts, Statement, say
 
-AT_MOST = 3
-"""The last so many of a kind."""
+MAX_STATEMENTS = 3
+"""Of each kind, the last ones."""
 
 
 class Doubtful(NamedTuple):
@@ -34,8 +34,8 @@ class Doubtful(NamedTuple):
 
 def limits(evidence: Evidence) -> list[Statement]:
     """What could not be known of the time between the last evidence and the instant."""
-    said = [_gap(evidence, gap) for gap in gaps_between(evidence)[-AT_MOST:]]
-    said += [_doubtful(evidence, time) for time in list(_between(evidence))[-AT_MOST:]]
+    said = [_gap(evidence, gap) for gap in gaps_between(evidence)[-MAX_STATEMENTS:]]
+    said += [_doubtful(evidence, time) for time in list(_between(evidence))[-MAX_STATEMENTS:]]
     said += _breaker(evidence)
     said += _mute(evidence)
     reported = evidence.reported

@@ -14,7 +14,7 @@ from ledger.domain.recent import Body
 
 
 class PresenceImported(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """A user's presence as of his last event before the slice, whose place in his stream it takes."""
+    """A user's presence as of their last event before the slice, whose place in their stream it takes."""
 
     received_at: Instant
     """When that event had been recorded."""

@@ -140,7 +140,7 @@ def _went_on(source: SourceState, delivery: Delivery, first: Body) -> bool:
 
 
 def _booted(source: SourceState, node: str, first: Body) -> bool:
-    """Whether the connIds it names have begun anew since, or may have: a boot's instant is an interval."""
+    """Whether the connIds it names have started over since, or may have: a boot's instant is an interval."""
     boots = [state.boot for name, state in source.nodes.items() if name == node or not _names_its_own(source, node)]
     return any(boot is not None and boot[1] > first.received_at for boot in boots)
 
@@ -194,7 +194,7 @@ def _after_reconciled(source: SourceState, event: SourceEvent, position: int) ->
         case NodeDown() | NodeBooted() | NodeSettled():
             return _after_node(source, event, position)
         case RunStarted(scope="manual", users=int(), uids=()):
-            # A slice has cut out all whom it named: of nobody it would be of everybody.
+            # A slice has cut out all the users it named: without any it would be a run of everybody.
             return source
         case RunStarted():
             run = OpenRun(event.at, event.scope, event.node, event.uids)

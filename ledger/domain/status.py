@@ -118,7 +118,7 @@ def grace_seconds(presence: Presence, sources: Mapping[str, SourceState]) -> flo
 
 
 def longest_grace(sources: Mapping[str, SourceState]) -> float:
-    """The longest grace period of all sources: whoever went offline longer ago than that is shown so."""
+    """The longest grace period of all sources: a user who went offline longer ago is shown offline."""
     return max([source.policy.grace_seconds for source in sources.values()], default=DEFAULT_POLICY.grace_seconds)
 
 

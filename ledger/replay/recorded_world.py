@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll
 from ledger.domain.event_types import UserEvent
-from ledger.domain.heard import after_event, heard_in
 from ledger.domain.look import Watch, made_urgent
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
@@ -26,6 +25,7 @@ from ledger.domain.reconciliation_events import (
     SourceDark,
     SourceLit,
 )
+from ledger.domain.reschedule import reschedule_from, rescheduled
 from ledger.domain.source import SourceState
 from ledger.domain.sweeps import swept_by_boot
 from ledger.ingest.draft import Draft
@@ -77,12 +77,12 @@ class RecordedWorld:
         """Webhooks were judged: who is new is on the agenda from here, suspects at once."""
         yield from self._sign(at, "webhook")
         for event in events:
-            heard = heard_in(event.event) if isinstance(event.event, UserEvent) else None
+            heard = reschedule_from(event.event) if isinstance(event.event, UserEvent) else None
             uid = event.uid
             if heard is None or uid is None or uid in self._asked:
                 continue
             known = self._agenda.get(uid) if uid in self._agenda else None
-            self._agenda.put(uid, after_event(known, heard, self._draft.presence(uid), self._source))
+            self._agenda.put(uid, rescheduled(known, heard, self._draft.presence(uid), self._source))
 
     def advance(self, until: Instant) -> Iterator[tuple[Instant, list[Recorded]]]:
         """Ask what is due, and give up what was not answered in time; yields events with their instants."""

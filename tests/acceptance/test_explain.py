@@ -56,7 +56,7 @@ def test_duplicates_are_counted(api: Api, node: ImNode) -> None:
     assert (told["status"], told["cause"]["kind"], told["language"]) == ("online", "webhook", "en")
     [again] = [s for s in told["statements"] if s["code"] == "body_came_again"]
     assert (again["params"]["number"], len(again["positions"])) == (2, 2)
-    assert again["text"].startswith("The same body came 2 times more, from ")
+    assert again["text"].startswith("The same body came 2 more times, from ")
     assert "claim_came_again" in codes(told)
     presence = api.presence("twice")
     assert {name: told[name] for name in ("status", "since", "cause", "reason")} == {

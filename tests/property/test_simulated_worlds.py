@@ -19,7 +19,7 @@ from tests.support.recordings import score
 
 
 def replayed(recording: list[Line]) -> tuple[ReplayResult, set[str | None]]:
-    """The outcome, and the users whom the rules want looked at."""
+    """The outcome, and the users that the rules want looked at."""
     lines = [dump(line) for line in recording]
     header = read_header(lines[0])
     suspects = set()

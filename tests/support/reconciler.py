@@ -9,7 +9,6 @@ from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll
 from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import Configured, WebhookObserved
-from ledger.domain.heard import after_event, heard_in
 from ledger.domain.look import JudgedLook, Watch, made_urgent
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
@@ -25,6 +24,7 @@ from ledger.domain.reconciliation_events import (
     Tier,
     TierSet,
 )
+from ledger.domain.reschedule import reschedule_from, rescheduled
 from ledger.domain.source import SourceState
 from ledger.domain.status import Shown, derive
 from ledger.domain.sweeps import swept_by_boot, swept_by_retirement
@@ -148,10 +148,10 @@ class Reconciler:
         return observed
 
     def _watch_anew(self, uid: str, event: UserEvent) -> None:
-        heard = heard_in(event)
+        heard = reschedule_from(event)
         if heard is not None and uid not in self._asked:
             known = self.agenda.get(uid) if uid in self.agenda else None
-            self.agenda.put(uid, after_event(known, heard, self.presence(uid), self.source))
+            self.agenda.put(uid, rescheduled(known, heard, self.presence(uid), self.source))
 
     def set_tier(self, uid: str, tier: Tier | None) -> None:
         """Somebody chooses how soon the user is looked at."""

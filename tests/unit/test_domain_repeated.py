@@ -1,4 +1,4 @@
-"""Deliveries that come again: what is taken for the same POST, what for another one, and whom that makes a suspect."""
+"""Deliveries that come again: what is taken for the same POST, what for another, and who is a suspect then."""
 
 from collections.abc import Sequence
 
