@@ -3,6 +3,7 @@
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.domain.events import Status
 from ledger.domain.nodes import NodeState, OpenRun
@@ -53,11 +54,8 @@ def as_imported(presence: Presence, recorded_at: Instant) -> PresenceImported:
 
 def without_doubts_after(state: SourceImported, at: Instant) -> SourceImported:
     """What an imported state tells of an instant that may lie before the slice: darkness and downs that had begun."""
-    nodes = {name: _replace(node, down_since=_begun_by(node.down_since, at)) for name, node in state.nodes.items()}
-    return _replace(state, nodes=nodes, dark_since=_begun_by(state.dark_since, at))
-
-
-_replace = msgspec.structs.replace
+    nodes = {name: replace(node, down_since=_begun_by(node.down_since, at)) for name, node in state.nodes.items()}
+    return replace(state, nodes=nodes, dark_since=_begun_by(state.dark_since, at))
 
 
 def _begun_by(since: Instant | None, at: Instant) -> Instant | None:

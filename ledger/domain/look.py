@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.domain.drift import Difference, Doubt, Poll, attribute, held_in, is_silenced, looks_that_count
 from ledger.domain.events import SessionId, Status
@@ -106,7 +107,7 @@ def made_urgent(watch: Watch, at: Instant, why: str) -> Watch:
     if watch.due_at > due:
         return Watch(due, why, watch.verified_at, watch.doubt, watch.looked_at)
     # Their turn has come, but others may be waiting for theirs before them.
-    return watch if watch.urgent is not None or watch.due_at > at else msgspec.structs.replace(watch, urgent=why)
+    return watch if watch.urgent is not None or watch.due_at > at else replace(watch, urgent=why)
 
 
 def judge_look(
@@ -122,7 +123,7 @@ def judge_look(
         again = Watch(due, "overtaken", watch.verified_at, None, poll.asked_at)
         if doubt is not None and changed_since_doubt:
             return _settled(presence, doubt, again)
-        return JudgedLook(msgspec.structs.replace(again, doubt=doubt), said_nothing=True)
+        return JudgedLook(replace(again, doubt=doubt), said_nothing=True)
     if difference.absent and not difference.opened:
         waiting = Watch(in_turn, None, watch.verified_at, doubt, poll.asked_at)
         return JudgedLook(waiting, said_nothing=True, waits=presence.status == "online")
@@ -201,7 +202,7 @@ def _judge_drift(
     if difference.opened or closing or difference.located:
         bounds = Doubt(drift, agreed_at, disagreed_at, 0, doubt.looks + 1 if doubt is not None else 1)
         event = _event(presence, source, poll, difference._replace(gone=closing), watch, bounds)
-        event = msgspec.structs.replace(event, attributed_to=attributed)
+        event = replace(event, attributed_to=attributed)
     return JudgedLook(_next_watch(presence, source, poll, watch, next_doubt), finding, event)
 
 
