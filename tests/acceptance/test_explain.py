@@ -98,7 +98,7 @@ def test_somebody_never_observed(api: Api) -> None:
     for uid in ("nobody at all", "\0", "用户/?#"):
         told = explained(api, uid)
         assert (told["status"], told["reason"], told["confidence"]) == ("unknown", "never_observed", "unknown")
-    assert "would have to name the user" in str(explained(api, "nobody at all")["statements"])
+    assert "would have to name them" in str(explained(api, "nobody at all")["statements"])
     early = explained(api, "twice", at="2001-01-01T00:00:00Z")
     assert (early["reason"], early["as_of"]["position"]) == ("never_observed", 0)
 
