@@ -1,4 +1,4 @@
-"""As of: what is known of a user at an instant, with what was recorded later taken for what it says of that instant."""
+"""As of: what is known of a user at an instant, including what later events say of that instant."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -39,9 +39,9 @@ class Belief(NamedTuple):
 
 
 def believe(presence: Presence, later: Iterable[Later], sources: Mapping[str, SourceState], at: Instant) -> Belief:
-    """What is known of `at` by whoever knows `later`, too; `presence` is what had been recorded by then.
+    """What is known of `at` once `later` is known too; `presence` is what had been recorded by then.
 
-    Later events are in the order of their positions; of those whose bounds begin after `at` none is needed.
+    Later events are in the order of their positions; those whose bounds begin after `at` may be left out.
     """
     known = presence
     uncertain: tuple[Instant, Instant, UserEvent, int] | None = None

@@ -20,7 +20,7 @@ class Breaker:
         """(bucket, online users looked at, of them said to be offline), oldest first."""
 
     def note(self, now: float, looked: int, missing: int, policy: Policy) -> None:
-        """Online users were looked at for the first time in turn or as suspects, some of them said to be offline."""
+        """Online users were looked at first, in turn or as suspects; `missing` of them were said to be offline."""
         bucket = _bucket(now)
         if self._buckets and self._buckets[-1][0] == bucket:
             _, before, missed = self._buckets.pop()
@@ -58,7 +58,7 @@ class Breaker:
         return max(0, math.ceil(policy.breaker_minimum / policy.breaker_share) - looked)
 
     def reset(self) -> None:
-        """Begin to count anew, after it was closed."""
+        """Start counting from scratch, after the breaker has closed."""
         self._buckets.clear()
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ledger.domain.drift import is_silenced
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.explain_later import contradictions, late_offlines, open_drifts
-from ledger.domain.explain_limits import gaps_between
+from ledger.domain.explain_limits import gaps_between, silencing_profile
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import Corrected, Swept
@@ -132,14 +131,9 @@ def _doubtful(evidence: Evidence) -> Confidence | None:
         return _sure("doubtful", "doubtful_grace", evidence.reported.position)
     if cause is not None and isinstance(cause.event, WebhookObserved) and cause.event.suspect is not None:
         return _sure("doubtful", "doubtful_suspect", cause.position, suspect=cause.event.suspect)
-    if evidence.shown.status == "online" and _is_mute(evidence):
+    if evidence.shown.status == "online" and silencing_profile(evidence) is not None:
         return _sure("doubtful", "doubtful_mute", evidence.presence.position)
     return None
-
-
-def _is_mute(evidence: Evidence) -> bool:
-    sources = (evidence.sources.get(device.source) for device in evidence.presence.devices if device.sessions)
-    return any(source is not None and is_silenced(evidence.uid, source.profile) for source in sources)
 
 
 def _likely(evidence: Evidence) -> Confidence:

@@ -1,16 +1,17 @@
-"""What an item's counts say beside its own connection: zero sweeps, more than we know implies."""
+"""What an item's counts say of other connections than its own: zero sweeps, more than we know implies."""
 
 from collections.abc import Iterator
 
 import msgspec
 
 from ledger.domain.events import SessionId, Verdict
-from ledger.domain.observation import Observation
+from ledger.domain.observation import SECOND, Observation
+from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence, session_ids
 from ledger.domain.profile import Counting
 
-MOST_UNNAMED = 64
-"""A count may claim any number; of one device flag of a source so many sessions at most are believed without a name."""
+MAX_UNNAMED = 64
+"""A count may claim any number: at most so many sessions of a device flag and source are believed without a name."""
 
 
 ALREADY_OPEN = "online_already_open"
@@ -26,14 +27,18 @@ class Situation(msgspec.Struct, frozen=True, gc=False):
     """The node, where the source counts node by node, else empty."""
     device: Device | None
     """The observation's own device."""
-    reorder: int
-    """The reorder window, microseconds."""
+    policy: Policy
+
+    @property
+    def reorder(self) -> int:
+        """The reorder window, microseconds."""
+        return round(self.policy.reorder_seconds * SECOND)
 
     def room(self, device_flag: int | None, freed: int) -> int:
         """How many more sessions of a device flag may be believed without a name, once so many of them are gone."""
         source = self.observation.source
         alike = [d.unnamed() for d in self.presence.devices if d.device_flag == device_flag and d.source == source]
-        return max(0, MOST_UNNAMED - sum(alike) + freed)
+        return max(0, MAX_UNNAMED - sum(alike) + freed)
 
     def in_scope(self) -> Iterator[Device]:
         """The user's devices that the observation's total counts."""
@@ -53,9 +58,16 @@ class Judgement(msgspec.Struct, frozen=True, gc=False):
     """Its connection is one that a look told of without its node: none of those that the node's counts are held to."""
     suspect: str | None = None
 
+    @property
+    def own(self) -> int:
+        """By how many the sessions known become more or fewer by the item's own connection."""
+        if self.verdict == "opened":
+            return 0 if self.named else 1
+        return -1 if self.verdict == "closed" else 0
+
 
 class Effect(msgspec.Struct, frozen=True, gc=False):
-    """What an item's counts do beside its own connection."""
+    """What an item's counts do to other sessions than its own."""
 
     swept: tuple[SessionId, ...] = ()
     implied: int = 0
@@ -96,6 +108,8 @@ def count(situation: Situation, judgement: Judgement) -> Effect:
     claimed_elsewhere, withdrawn_elsewhere = _adjust(total, unlocated, claim.total_count + left_out)
     implied_elsewhere = min(claimed_elsewhere, situation.room(None, freed=0)) if claimed_elsewhere else 0
     unbelieved = claimed_own - implied + claimed_elsewhere - implied_elsewhere
+    if not (swept or claimed_own or claimed_elsewhere or withdrawn or withdrawn_elsewhere):
+        return NO_EFFECT
     suspect = "implied_session" if claimed_own or claimed_elsewhere else None
     return Effect(swept, implied, implied_elsewhere, withdrawn, withdrawn_elsewhere, unbelieved, suspect=suspect)
 
@@ -114,17 +128,10 @@ def _adjust(known: int, unnamed: int, claimed: int) -> tuple[int, int]:
 
 def _known(device: Device | None, judgement: Judgement) -> tuple[int, int]:
     """-> (open sessions of the item's device after its own connection's part, those of them without a name)"""
-    known = 0 if device is None else len(device.sessions)
-    unnamed = 0 if device is None else device.unnamed()
-    if judgement.placed:
+    known, unnamed = (0, 0) if device is None else (len(device.sessions), device.unnamed())
+    if judgement.placed and judgement.verdict == "closed":
         return known, unnamed
-    if judgement.named:
-        unnamed -= 1
-    if judgement.verdict == "opened":
-        known += 0 if judgement.named else 1
-    elif judgement.verdict == "closed":
-        known -= 1
-    return known, unnamed
+    return known + judgement.own, unnamed - judgement.named
 
 
 def _known_elsewhere(situation: Situation) -> tuple[int, int]:
@@ -139,7 +146,7 @@ def _known_elsewhere(situation: Situation) -> tuple[int, int]:
 
 
 def _own_swept(device: Device | None, judgement: Judgement, conn_id: int) -> tuple[SessionId, ...]:
-    """The device's sessions beside the one that the item itself closes."""
+    """The device's sessions but the one that the item itself closes."""
     if device is None:
         return ()
     sessions = session_ids(device)
@@ -151,7 +158,7 @@ def _own_swept(device: Device | None, judgement: Judgement, conn_id: int) -> tup
 
 def _sweep_all(situation: Situation, judgement: Judgement) -> Effect:
     """Total zero: every session of the scope ends, except what may have opened since where deliveries overtake."""
-    claim, at = situation.observation.claim, situation.observation.received_at
+    claim, at, reorder = situation.observation.claim, situation.observation.received_at, situation.reorder
     swept: list[SessionId] = []
     spared = recent = False
     for device in situation.in_scope():
@@ -159,7 +166,7 @@ def _sweep_all(situation: Situation, judgement: Judgement) -> Effect:
         for session in device.sessions:
             if own and session.conn_id == claim.conn_id:
                 continue
-            young = at - session.opened_at <= situation.reorder
+            young = at - session.opened_at <= reorder
             later = session.conn_id is not None and session.conn_id > claim.conn_id
             if situation.counting.may_overtake and young and later:
                 spared = True

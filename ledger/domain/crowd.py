@@ -1,6 +1,6 @@
 """A crowd: the sessions of a device that has many, as a persistent value of which a change copies a 256th.
 
-A few are best kept as a tuple. Of 20,000 each tuple would be copied for the next item, and searched for the one meant.
+A few are best kept as a tuple. One of 20,000 would be copied for each item, and searched for the one meant.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -77,7 +77,7 @@ class Crowd(Sequence["Session"]):
 
 
 def changes(before: Crowd, after: Crowd) -> tuple[dict[int, "Session"], dict[int, "Session"]]:
-    """-> (what is no longer so, what is so now), by place, of two of one origin."""
+    """-> (sessions removed, sessions added), by place, between two crowds of one origin."""
     was: dict[int, Session] = {}
     now: dict[int, Session] = {}
     for old, new in zip(before.parts, after.parts, strict=True):
@@ -110,7 +110,7 @@ class Edit:
             self.add(sessions)
 
     def add(self, sessions: "Iterable[Session]") -> None:
-        """More of them have come."""
+        """Add sessions, as the newest."""
         for session in sessions:
             key = ~self._next if session.conn_id is None else session.conn_id
             part = self._part(key)
@@ -120,7 +120,7 @@ class Edit:
             self._next += 1
 
     def remove(self, conn_id: int | None, number: int = 1) -> None:
-        """So many of that connId, or of those without one, are gone, the oldest first; as far as there are any."""
+        """Remove up to so many of that connId, or of those without one, the oldest first."""
         if conn_id is not None:
             found = self._parts[conn_id % PARTS].get(conn_id, ())
             self._keep(conn_id, found, found[number:])
@@ -134,7 +134,7 @@ class Edit:
             self._oldest += 1
 
     def replace(self, before: "Session", *after: "Session") -> None:
-        """In the place of one of them stands another, or none."""
+        """Put others, or none, in the place of one session."""
         key, found = next(each for each in self._where(before.conn_id) if before in [held for _, held in each[1]])
         number = [held for _, held in found].index(before)
         new = [(found[number][0], each) for each in after]
@@ -164,7 +164,7 @@ class Edit:
         return self._parts[number]
 
     def done(self) -> "tuple[Session, ...]":
-        """What has come of it: a tuple of a few, or else a crowd, which stands for one wherever sessions are read."""
+        """The result: a tuple of a few, or else a crowd, which stands for one wherever sessions are read."""
         parts = tuple(self._parts)
         crowd = Crowd(parts, self._length, self._unnamed, self._next, self._oldest, self._origin)
         return crowd.everyone() if self._length <= FEW else as_sessions(crowd)

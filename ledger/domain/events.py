@@ -1,6 +1,6 @@
 """The events: facts as they are stored, each with its effects, so that folding them never judges again.
 
-A stored event is one of these structs under its kind; its stream, version, position and `recorded_at` stand beside it.
+A stored event is one of these structs under its kind; stream, version, position and `recorded_at` are its columns.
 A field's default is left out of the stored form. Instants are microseconds since the epoch.
 """
 
@@ -30,7 +30,7 @@ class SessionId(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A webhook's item that names the user, the verdict on it, and what it did to his sessions."""
+    """A webhook's item that names the user, the verdict on it, and what it did to their sessions."""
 
     source: str
     node: str
@@ -50,7 +50,7 @@ class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     named: bool = False
     """The session it opened or closed was known before, without its connId."""
     swept: tuple[SessionId, ...] = ()
-    """Sessions that its count of zero ended beside its own."""
+    """Sessions that its count of zero ended as well as its own."""
     implied: int = 0
     """Sessions of its device flag that its count proves beyond those known."""
     implied_elsewhere: int = 0
@@ -95,11 +95,11 @@ class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     highest_conn_id: int = 0
     """The highest connId its onlines name."""
     anew: bool = False
-    """The same bytes again, but not that POST sent again: its node, or what it speaks of, has gone on since."""
+    """The same bytes, but not that POST sent again: its node, or what it speaks of, has moved on since."""
 
 
 class ItemRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """An element of a delivery's array that is no claim, kept raw: its JSON text, cut at the bound."""
+    """An element of a delivery's array that is not a claim, kept raw: its JSON text, cut at the bound."""
 
     delivery: str
     node: str
@@ -112,11 +112,11 @@ class ItemRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw
     digest: str | None = None
     """SHA-256 of the whole text, where it was cut."""
     following: tuple[str, ...] = ()
-    """The JSON texts of the elements right after it that are no claims for the same reason, where there are many."""
+    """The JSON texts of the elements right after it that are not claims for the same reason, where there are many."""
 
 
 class BodyRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """A webhook body that is no JSON array, kept raw: base64, cut at the bound."""
+    """A webhook body that is not a JSON array, kept raw: base64, cut at the bound."""
 
     delivery: str
     node: str

@@ -75,15 +75,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of that instant today."""
     uncertain: Uncertain | None
     before: Sequence[Placed] = ()
-    """His last events that had been recorded by the instant, or had arrived by then and are known."""
+    """The user's last events that had been recorded by the instant, or had arrived by then and are known."""
     later: Sequence[Placed] = ()
-    """His first events after those, known or not."""
+    """The user's first events after those, known or not."""
     after: Sequence[Placed] = ()
-    """His first events after the position."""
+    """The user's first events after the position."""
     bounded: Sequence[Placed] = ()
     """The first corrections and sweeps recorded after the instant, or after the position if that is earlier."""
     following: Sequence[Placed] = ()
-    """His first events after the one that made the status."""
+    """The user's first events after the one that made the status."""
     following_cut: bool = False
     """There are more of them."""
     cited: Mapping[int, Placed] = {}
@@ -92,13 +92,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     repeats: Sequence[Placed] = ()
     """Other deliveries with the same body, before it and after it."""
     polls: Sequence[Placed] = ()
-    """The poll of a correction, and those that found a drift of him that may have been there at the instant."""
+    """The poll of a correction, and those that found a drift of the user that may have been there at the instant."""
     run: Placed | None = None
     signs: Sequence[Placed] = ()
-    """Of his sources: nodes down, booted and settled, darkness, the breaker."""
+    """Of the user's sources: nodes down, booted and settled, darkness, the breaker."""
     gaps: Sequence[Gap] = ()
     ended_by: Placed | None = None
-    """The event that put one of his sources in doubt, so that he was shown as unknown before his status changed."""
+    """The event that put a source of the user in doubt: they were shown as unknown before their status changed."""
     grace_end: GraceEnd | None = None
     """Where the status shown was online, and the offline after it had to wait."""
 
@@ -124,7 +124,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def grace_seconds(self) -> float:
-        """The grace period of his offline."""
+        """The grace period of the user's offline."""
         return grace_seconds(self.presence, self.sources)
 
     @property
@@ -136,7 +136,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def doubt(self) -> Placed | None:
-        """The event that put what was known of him in doubt, where he was shown as unknown."""
+        """The event that put what was known of the user in doubt, where they were shown as unknown."""
         found = None
         for placed in self.signs:
             match placed.event:
@@ -149,13 +149,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def evident_at(self) -> Instant:
-        """When he was last heard of, by what was known."""
+        """When the user was last heard of, by what was known."""
         flip = self.presence.flip
         since = self.at if flip is None else flip.since
         return max(since, self.presence.last_seen_at or since)
 
     def unchanged(self) -> Iterator[Placed]:
-        """His events after the instant up to the first that changed the status, itself left out."""
+        """The user's events after the instant up to the first that changed the status, itself left out."""
         return takewhile(lambda placed: not placed.changes, self.later)
 
     def change(self) -> Placed | None:
@@ -181,13 +181,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         return getattr(placed.event, "status_after", None) == self.shown.status
 
     def around(self) -> Iterator[tuple[int, WebhookObserved]]:
-        """The items that name him, before the instant and after it until the status changed."""
+        """The items that name the user, before the instant and after it until the status changed."""
         for placed in (*self.before, *self.unchanged()):
             if isinstance(placed.event, WebhookObserved):
                 yield placed.position, placed.event
 
     def findings(self) -> Iterator[tuple[Placed, PollObserved, Finding]]:
-        """What polls found of him."""
+        """What polls found of the user."""
         for placed in self.polls:
             if isinstance(placed.event, PollObserved):
                 for finding in placed.event.findings:

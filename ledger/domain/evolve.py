@@ -1,6 +1,6 @@
-"""Folding: a user's presence after one more event of his stream. It never judges: events carry their effects."""
+"""Folding: a user's presence after one more event of their stream. It never judges: events carry their effects."""
 
-import msgspec
+from msgspec.structs import replace
 
 from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
@@ -59,7 +59,7 @@ def _is_unplaced(device: Device, event: WebhookObserved) -> bool:
 def _placed(device: Device) -> Device:
     """One session fewer that a poll told of without its node: it has been named."""
     sessions = without(device.sessions, None, 1)
-    return msgspec.structs.replace(device, sessions=sessions)
+    return replace(device, sessions=sessions)
 
 
 def _own_device(device: Device, event: WebhookObserved) -> Device:
@@ -99,7 +99,7 @@ def _is_over(device: Device, event: WebhookObserved) -> bool:
 
 
 def _other_devices(devices: tuple[Device, ...], event: WebhookObserved) -> tuple[Device, ...]:
-    """The devices after what the event's counts did beside its own connection."""
+    """The devices after what the event's counts did to other connections than its own."""
     at = event.received_at
     swept: dict[tuple[str, int | None], list[int | None]] = {}
     for session in event.swept:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-import msgspec
+from msgspec.structs import replace
 
 from ledger.domain.events import SessionId
 from ledger.domain.grace import flipped
@@ -11,8 +11,6 @@ from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Closed, Device, Presence, Session, alike
 from ledger.domain.reconciliation_events import Corrected, Located, Swept, UserReconciled
 from ledger.domain.sessions import ended_first, remember, replaced, with_more, without
-
-_replace = msgspec.structs.replace
 
 
 def after_reconciled(presence: Presence, event: UserReconciled, position: int) -> Presence:
@@ -22,7 +20,7 @@ def after_reconciled(presence: Presence, event: UserReconciled, position: int) -
     elif isinstance(event, Swept):
         kind, devices = "sweep", _swept(presence.devices, event)
     else:
-        return _replace(presence, version=presence.version + 1, position=position, tier=event.tier)
+        return replace(presence, version=presence.version + 1, position=position, tier=event.tier)
     at = event.received_at
     resumed = event.resumes if isinstance(event, Corrected) else None
     flip, before = flipped(presence, event.status_after, Cause(kind, at, position), resumed)
@@ -62,7 +60,7 @@ def _change(
         if (device.source, device.scope, device.device_flag) == (source, place.scope, place.device_flag):
             after = change(device)
             since = at if bool(after.sessions) != bool(device.sessions) else device.since
-            devices[number] = _replace(after, since=since)
+            devices[number] = replace(after, since=since)
             return
     devices.append(change(Device(source, place.scope, place.device_flag, at)))
 
@@ -71,20 +69,20 @@ def _close(device: Device, gone: SessionId, at: Instant) -> Device:
     """Without that session; what is still said of its connection will be recognised."""
     sessions = without(device.sessions, gone.conn_id, 1)
     if gone.conn_id is None:
-        return _replace(device, sessions=sessions)
+        return replace(device, sessions=sessions)
     closed, forgotten = remember(device.closed, device.forgotten, gone.conn_id, at, by_look=True)
-    return _replace(device, sessions=sessions, closed=closed, forgotten=forgotten)
+    return replace(device, sessions=sessions, closed=closed, forgotten=forgotten)
 
 
 def _open(device: Device, session: Session) -> Device:
-    return _replace(device, sessions=with_more(device.sessions, (session,)))
+    return replace(device, sessions=with_more(device.sessions, (session,)))
 
 
 def _locate(device: Device, located: Located, at: Instant) -> Device:
     for session in alike(device.sessions, located.session.conn_id):
         if session.held_by != located.held_by:
-            there = _replace(session, held_by=located.held_by, seen_at=at if located.seen else session.seen_at)
-            return _replace(device, sessions=replaced(device.sessions, session, there))
+            there = replace(session, held_by=located.held_by, seen_at=at if located.seen else session.seen_at)
+            return replace(device, sessions=replaced(device.sessions, session, there))
     return device
 
 
@@ -92,17 +90,17 @@ def _end(device: Device, gone: SessionId, node: str) -> Device:
     ended = ended_first(device.sessions, gone.conn_id, node)
     if ended is None:
         return device
-    return _replace(device, sessions=replaced(device.sessions, ended))
+    return replace(device, sessions=replaced(device.sessions, ended))
 
 
 def _swept(devices: tuple[Device, ...], event: Swept) -> tuple[Device, ...]:
     changed = list(devices)
     for gone in event.ended:
         _change(changed, event.source, gone, event.received_at, partial(_end, gone=gone, node=event.node))
-    # connIds begin anew with a boot: what the one before said of them says nothing of these.
+    # connIds start over with a boot: what was said of those before it says nothing of these.
     nothing: tuple[Closed, ...] = ()
     return tuple(
-        _replace(d, closed=nothing, forgotten=None, emptied=None)
+        replace(d, closed=nothing, forgotten=None, emptied=None)
         if d.source == event.source and d.scope in ("", event.node)
         else d
         for d in changed

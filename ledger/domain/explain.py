@@ -1,6 +1,6 @@
 """Explaining a status: the headline, the event behind it and its rule; the rest of the statements, put in order.
 
-Pure: everything is said from what was gathered. A statement's code has a sentence in each language's catalogue.
+Everything is said from what was gathered. A statement's code has a sentence in each language's catalogue.
 """
 
 from ledger.domain.codes import ORDER, RULES
@@ -40,7 +40,7 @@ def explain(evidence: Evidence) -> Explanation:
 
 
 def _status(evidence: Evidence) -> list[Statement]:
-    """The headline, and by whom it was said where that was not who was asked at the instant itself."""
+    """The headline, and as of when it is known where that is later than the instant itself."""
     said = [_headline(evidence)]
     if evidence.position > evidence.recorded and evidence.known_at is not None:
         said.append(say("with_hindsight", evidence.position, known_at=evidence.known_at))
@@ -54,7 +54,7 @@ def _headline(evidence: Evidence) -> Statement:
     if shown.reason == "never_observed":
         return say("shown_never_observed" if evidence.searched else "shown_nothing_recorded", *evidence.searched)
     if shown.reason is not None:
-        return _headline_of_doubt(evidence)
+        return _doubt_headline(evidence)
     assert shown.cause is not None
     assert shown.since is not None
     if evidence.in_grace:
@@ -75,7 +75,7 @@ def _headline(evidence: Evidence) -> Statement:
     return say(_headline_code(cause.event, shown.status), cause.position, **facts)
 
 
-def _headline_of_doubt(evidence: Evidence) -> Statement:
+def _doubt_headline(evidence: Evidence) -> Statement:
     shown, doubt = evidence.shown, evidence.doubt()
     match None if doubt is None else doubt.event:
         case SourceDark():
@@ -102,7 +102,7 @@ HEADLINES = {
 def _headline_code(event: Event, status: Status) -> str:
     match event:
         case WebhookObserved():
-            return _code_of_item(event)
+            return _item_code(event)
         case Corrected(rule=rule):
             return HEADLINES.get((rule.partition("_")[2], status), "shown_corrected")
         case Swept(rule=rule):
@@ -111,7 +111,7 @@ def _headline_code(event: Event, status: Status) -> str:
             return "shown_before_record"
 
 
-def _code_of_item(event: WebhookObserved) -> str:
+def _item_code(event: WebhookObserved) -> str:
     """Why an item changed the status: by its own connection, or by what its counts said of others."""
     if event.status_after == "online":
         return "shown_opened" if event.verdict == "opened" else "shown_implied"
@@ -135,7 +135,7 @@ def _headline_params(event: Event) -> dict[str, str | int]:
 def _cause(evidence: Evidence) -> list[Statement]:
     """The event itself, in full."""
     if evidence.shown.reason is not None:
-        return _cause_of_doubt(evidence)
+        return _doubt_cause(evidence)
     shown = evidence.event_for(evidence.shown.cause)
     reported = evidence.reported if evidence.in_grace else None
     return [_told(placed) for placed in (shown, reported) if placed is not None]
@@ -185,7 +185,7 @@ def _item(position: int, event: WebhookObserved) -> Statement:
     )
 
 
-def _cause_of_doubt(evidence: Evidence) -> list[Statement]:
+def _doubt_cause(evidence: Evidence) -> list[Statement]:
     said = []
     doubt = evidence.doubt()
     match None if doubt is None else doubt.event:
@@ -230,7 +230,7 @@ def _rule(evidence: Evidence) -> list[Statement]:
 
 
 def _effects(placed: Placed) -> list[Statement]:
-    """What the item's counts did beside its own connection."""
+    """What the item's counts did to other connections than its own."""
     event, place = placed.event, placed.position
     if not isinstance(event, WebhookObserved):
         return []

@@ -69,7 +69,7 @@ def _times(code: str, places: list[tuple[int, Instant]]) -> list[Statement]:
 
 
 def _again(evidence: Evidence, position: int, event: WebhookObserved) -> list[Statement]:
-    """How often the same claim came, beside the body as a whole."""
+    """How often the same claim came, apart from the body as a whole."""
     known = [placed for placed in (*evidence.before, *evidence.later) if placed.position < position]
     earlier, again = _claims(known, event), _claims(evidence.following, event)
     code = "claim_came_again_at_least" if evidence.following_cut else "claim_came_again"
@@ -86,7 +86,7 @@ def _claims(events: Sequence[Placed], event: WebhookObserved) -> list[tuple[int,
 
 
 def is_same_claim(event: WebhookObserved, other: WebhookObserved) -> bool:
-    """Whether another item was taken for saying what this one says, once more or for nothing."""
+    """Whether another item was taken for saying what this one says, again or to no effect."""
     return other.verdict in ("duplicate", "stale") and (
         (event.source, event.scope, event.device_flag, event.conn_id, event.online)
         == (other.source, other.scope, other.device_flag, other.conn_id, other.online)

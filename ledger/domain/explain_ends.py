@@ -17,11 +17,11 @@ def ends(evidence: Evidence) -> Iterator[Statement]:
 
 
 def _end(evidence: Evidence) -> Statement:
-    if (end := _end_of_doubt(evidence)) is not None:
+    if (end := _doubt_end(evidence)) is not None:
         placed, ended_at = end
         return say("doubt_ended", placed.position, ended_at=ended_at)
     if evidence.ended_by is not None:
-        return _begin_of_doubt(evidence, evidence.ended_by)
+        return _doubt_begin(evidence, evidence.ended_by)
     if (change := evidence.next_change()) is not None:
         status = getattr(change.event, "status_after", None)
         code = "reported_again" if status == evidence.shown.status else "next_change"
@@ -32,8 +32,8 @@ def _end(evidence: Evidence) -> Statement:
     return say("nothing_since", evidence.head) if evidence.head else say("nothing_since")
 
 
-def _end_of_doubt(evidence: Evidence) -> tuple[Placed, Instant] | None:
-    """The event that ended the doubt for which somebody was shown as unknown, and when."""
+def _doubt_end(evidence: Evidence) -> tuple[Placed, Instant] | None:
+    """The event that ended the doubt for which the user was shown as unknown, and when."""
     doubt = evidence.doubt()
     for placed in evidence.signs:
         if doubt is not None and placed.position > doubt.position and placed.source == doubt.source:
@@ -45,8 +45,8 @@ def _end_of_doubt(evidence: Evidence) -> tuple[Placed, Instant] | None:
     return None
 
 
-def _begin_of_doubt(evidence: Evidence, placed: Placed) -> Statement:
-    """The doubt in which somebody was no longer shown as before."""
+def _doubt_begin(evidence: Evidence, placed: Placed) -> Statement:
+    """The doubt in which the user was no longer shown as before."""
     noticed_at: Instant = getattr(placed.event, "at", placed.recorded_at)
     if noticed_at <= evidence.at:
         # What had been noticed by then was not on record yet.

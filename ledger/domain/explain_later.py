@@ -1,4 +1,4 @@
-"""Explaining a status: what was learnt afterwards, and what was there at the time and was not followed."""
+"""Explaining a status: what was learnt afterwards, and what was seen at the time and not followed."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -15,18 +15,18 @@ from ledger.domain.statement import Facts, Statement, say
 NEAR_SECONDS = 60.0
 """An item that was not followed is told of where it came so near to the instant."""
 
-AT_MOST = 5
-"""Of each kind of statement that may be made of many events."""
+MAX_STATEMENTS = 5
+"""Of each kind that may be made of many events."""
 
 
 def later(evidence: Evidence) -> list[Statement]:
     """What was recorded after what was known, as far as it speaks of the instant, and until when the status held."""
     said = list(ends(evidence))
     said += _imported_later(evidence)
-    said += islice(_recorded_late(evidence), AT_MOST)
-    said += islice(_contradictions(evidence), AT_MOST)
-    said += islice(_late_offlines(evidence), AT_MOST)
-    said += _ends_of_drifts(evidence)
+    said += islice(_recorded_late(evidence), MAX_STATEMENTS)
+    said += islice(_contradictions(evidence), MAX_STATEMENTS)
+    said += islice(_late_offlines(evidence), MAX_STATEMENTS)
+    said += _drift_ends(evidence)
     said.append(_today(evidence))
     return said
 
@@ -43,7 +43,7 @@ def contradictions(evidence: Evidence) -> Iterable[Placed]:
 
 
 def _imported_later(evidence: Evidence) -> Iterable[Statement]:
-    """That his record here begins with an import, before which nobody could be told anything of him."""
+    """That the user's record here begins with an import: before it nothing could be told of them."""
     for placed in evidence.after[:1]:
         event = placed.event
         # One that kept its instants stands where it stood in the ledger that it came from.
@@ -84,7 +84,7 @@ def _contradictions(evidence: Evidence) -> Iterable[Statement]:
 
 
 def _late_offlines(evidence: Evidence) -> Iterable[Statement]:
-    """Offlines of connections that nobody had known: somebody was there of whom no webhook had told."""
+    """Offlines of connections that were not known: the user may have been online without a webhook to tell."""
     for placed in late_offlines(evidence):
         event = placed.event
         assert isinstance(event, WebhookObserved)
@@ -92,7 +92,7 @@ def _late_offlines(evidence: Evidence) -> Iterable[Statement]:
 
 
 def late_offlines(evidence: Evidence) -> Iterable[Placed]:
-    """Those that came soon after somebody was shown offline."""
+    """Those that came soon after the user was shown offline."""
     if evidence.shown.status != "offline":
         return
     for placed in evidence.later:
@@ -102,7 +102,7 @@ def late_offlines(evidence: Evidence) -> Iterable[Placed]:
             yield from (placed,) if soon else ()
 
 
-def _ends_of_drifts(evidence: Evidence) -> list[Statement]:
+def _drift_ends(evidence: Evidence) -> list[Statement]:
     """What became of drifts that looks had found, or could have found, at the instant."""
     said = []
     for placed, poll, finding in evidence.findings():
@@ -116,11 +116,11 @@ def _ends_of_drifts(evidence: Evidence) -> list[Statement]:
                 "answered_at": poll.answered_at,
             }
             said.append(say(f"drift_{finding.outcome}", placed.position, **facts))
-    return said[:AT_MOST]
+    return said[:MAX_STATEMENTS]
 
 
 def _today(evidence: Evidence) -> Statement:
-    """What is said of the instant by whoever knows all that the ledger holds now."""
+    """What is said of the instant given all that the ledger holds now."""
     head = (evidence.head,) if evidence.head else ()
     if (between := evidence.uncertain) is not None:
         return say(
@@ -136,8 +136,8 @@ def _today(evidence: Evidence) -> Statement:
 
 
 def alternatives(evidence: Evidence) -> list[Statement]:
-    """What was there and not followed: items judged late, stale or duplicate, looks that waited for a second one."""
-    said = list(islice(_ignored(evidence), AT_MOST))
+    """What was seen and not followed: items judged late, stale or duplicate, looks that waited for a second one."""
+    said = list(islice(_ignored(evidence), MAX_STATEMENTS))
     duplicates = [(place, event) for place, event in _near(evidence) if event.verdict == "duplicate"]
     if duplicates:
         first, last = duplicates[0][1].received_at, duplicates[-1][1].received_at

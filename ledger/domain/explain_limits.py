@@ -7,6 +7,7 @@ from ledger.domain.drift import is_silenced
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence, Gap
 from ledger.domain.observation import Instant
+from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
@@ -18,8 +19,8 @@ from ledger.domain.reconciliation_events import (
 )
 from ledger.domain.statement import Facts, Statement, say
 
-AT_MOST = 3
-"""The last so many of a kind."""
+MAX_STATEMENTS = 3
+"""Of each kind, the last ones."""
 
 
 class Doubtful(NamedTuple):
@@ -34,10 +35,11 @@ class Doubtful(NamedTuple):
 
 def limits(evidence: Evidence) -> list[Statement]:
     """What could not be known of the time between the last evidence and the instant."""
-    said = [_gap(evidence, gap) for gap in gaps_between(evidence)[-AT_MOST:]]
-    said += [_doubtful(evidence, time) for time in list(_between(evidence))[-AT_MOST:]]
+    said = [_gap(evidence, gap) for gap in gaps_between(evidence)[-MAX_STATEMENTS:]]
+    said += [_doubtful(evidence, time) for time in list(_between(evidence))[-MAX_STATEMENTS:]]
     said += _breaker(evidence)
-    said += _mute(evidence)
+    if (profile := silencing_profile(evidence)) is not None:
+        said.append(say("never_reported_offline", evidence.presence.position, profile=profile.value))
     reported = evidence.reported
     if reported is not None and isinstance(reported.event, WebhookObserved) and evidence.shown.reason is None:
         received_at = reported.event.received_at
@@ -106,10 +108,7 @@ def _breaker(evidence: Evidence) -> Iterator[Statement]:
         yield say("breaker_was_open", place, **facts)
 
 
-def _mute(evidence: Evidence) -> Iterator[Statement]:
-    """A user whose going the server never reports."""
-    for device in evidence.presence.devices:
-        source = evidence.sources.get(device.source)
-        if device.sessions and source is not None and is_silenced(evidence.uid, source.profile):
-            yield say("never_reported_offline", evidence.presence.position, profile=source.profile.value)
-            return
+def silencing_profile(evidence: Evidence) -> Profile | None:
+    """The profile of a source in which the user is connected and whose servers never report them offline."""
+    sources = (evidence.sources.get(device.source) for device in evidence.presence.devices if device.sessions)
+    return next((s.profile for s in sources if s is not None and is_silenced(evidence.uid, s.profile)), None)

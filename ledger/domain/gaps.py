@@ -7,8 +7,8 @@ from ledger.domain.evidence import Gap, Placed
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import RunStarted
 
-LEAST_SECONDS = 0.1
-"""The clocks of instances may differ by so much."""
+MIN_GAP_SECONDS = 0.1
+"""The clocks of instances may differ by this much."""
 
 LastBefore = Callable[[int], Placed | None]
 """The last event of the whole ledger before a position."""
@@ -60,6 +60,6 @@ def _is_own(placed: Placed, instance: str) -> bool:
 def _gap(previous: Placed, start: Placed, started: ServiceStarted) -> Gap | None:
     stopped = previous.event if isinstance(previous.event, ServiceStopped) else None
     since = previous.recorded_at if stopped is None else stopped.at
-    if started.at - since < round(LEAST_SECONDS * SECOND):
+    if started.at - since < round(MIN_GAP_SECONDS * SECOND):
         return None
     return Gap(since, started.at, (previous.position, start.position), stopped is not None)

@@ -1,4 +1,4 @@
-"""The grace period in a user's state: whoever is online again within it goes on with the online period before.
+"""The grace period in a user's state: a user who is online again within it continues the online period before.
 
 By whatever evidence: a webhook, or a look that found what a lost webhook would have told.
 """

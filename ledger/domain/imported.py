@@ -3,6 +3,7 @@
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.domain.events import Status
 from ledger.domain.nodes import NodeState, OpenRun
@@ -14,7 +15,7 @@ from ledger.domain.recent import Body
 
 
 class PresenceImported(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """A user's presence as of his last event before the slice, whose place in his stream it takes."""
+    """A user's presence as of their last event before the slice, whose place in their stream it takes."""
 
     received_at: Instant
     """When that event had been recorded."""
@@ -53,11 +54,8 @@ def as_imported(presence: Presence, recorded_at: Instant) -> PresenceImported:
 
 def without_doubts_after(state: SourceImported, at: Instant) -> SourceImported:
     """What an imported state tells of an instant that may lie before the slice: darkness and downs that had begun."""
-    nodes = {name: _replace(node, down_since=_begun_by(node.down_since, at)) for name, node in state.nodes.items()}
-    return _replace(state, nodes=nodes, dark_since=_begun_by(state.dark_since, at))
-
-
-_replace = msgspec.structs.replace
+    nodes = {name: replace(node, down_since=_begun_by(node.down_since, at)) for name, node in state.nodes.items()}
+    return replace(state, nodes=nodes, dark_since=_begun_by(state.dark_since, at))
 
 
 def _begun_by(since: Instant | None, at: Instant) -> Instant | None:

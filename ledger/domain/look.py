@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.domain.drift import Difference, Doubt, Poll, attribute, held_in, is_silenced, looks_that_count
 from ledger.domain.events import SessionId, Status
@@ -14,22 +15,22 @@ from ledger.domain.reconciliation_events import Corrected, DriftKind, Finding, O
 from ledger.domain.source import SourceState
 
 RECENT_SECONDS = 900.0
-"""Whoever was seen connected so lately is looked at as often as those who are online: a lost online is as common as a
-lost offline."""
+"""Users seen connected this recently are looked at as often as those online: a lost online is as common as a lost
+offline."""
 
 RETURN_SECONDS = 60.0
-"""For so long after a boot those whom it swept are looked at out of turn, ever more rarely: most clients come back
+"""For this long after a boot the users it swept are looked at out of turn, less and less often: most clients come back
 within seconds, and their webhooks come late if at all."""
 
 DUE_SHARE = 0.98
 """A look is due when this share of the tier's bound has passed: the answer and a busy budget take their time, too."""
 
 VIP_SHARE = 0.6
-"""The same of a vip: most are those whom a defect silences, of whose going only a look tells."""
+"""The same for a vip: most are users whom a defect silences, so that only a look tells that they left."""
 
 SPACING_SECONDS = 5.0
-"""However suspect a user is, two looks at him that confirm nothing are so far apart: one who flaps would otherwise take
-the looks of many."""
+"""However suspect a user is, two looks that confirm nothing are at least this far apart: a user who flaps would
+otherwise take the looks of many."""
 
 
 class Watch(msgspec.Struct, frozen=True, gc=False):
@@ -37,7 +38,7 @@ class Watch(msgspec.Struct, frozen=True, gc=False):
 
     due_at: Instant
     urgent: str | None = None
-    """Why he is looked at out of turn."""
+    """Why the user is looked at out of turn."""
     verified_at: Instant | None = None
     """The last look that agreed with us."""
     doubt: Doubt | None = None
@@ -54,7 +55,7 @@ class JudgedLook(NamedTuple):
     said_nothing: bool = False
     """Overtaken, or a row is missing where that says nothing."""
     waits: bool = False
-    """We hold him online, and only `/connz` tells whether he is."""
+    """We hold the user online, and only `/connz` can tell."""
     contradicted: int = 0
     """Connections that a node lists though an offline has closed them."""
 
@@ -78,7 +79,7 @@ def _online_tier(uid: str, source: SourceState) -> Tier:
 
 
 def tier_bound_seconds(tier: Tier, policy: Policy) -> float:
-    """Seconds that nobody of the tier waits longer than; a vip never longer than a normal user."""
+    """The longest that a user of the tier waits, in seconds; a vip never longer than a normal user."""
     if tier == "vip":
         return min(policy.tier_vip_seconds, policy.tier_normal_seconds)
     return policy.tier_normal_seconds if tier == "normal" else max(policy.tier_cold_seconds, policy.tier_normal_seconds)
@@ -90,7 +91,7 @@ def due_after(presence: Presence, source: SourceState, looked_at: Instant) -> In
 
 
 def next_due(tier: Tier, policy: Policy, after: Instant) -> Instant:
-    """When somebody of a tier is to be looked at next."""
+    """When a user of that tier is to be looked at next."""
     return after + _interval(tier, policy)
 
 
@@ -105,8 +106,8 @@ def made_urgent(watch: Watch, at: Instant, why: str) -> Watch:
     due = at if watch.looked_at is None else max(at, watch.looked_at + round(SPACING_SECONDS * SECOND))
     if watch.due_at > due:
         return Watch(due, why, watch.verified_at, watch.doubt, watch.looked_at)
-    # His turn has come, but others may be waiting for theirs before him.
-    return watch if watch.urgent is not None or watch.due_at > at else msgspec.structs.replace(watch, urgent=why)
+    # Their turn has come, but others may be waiting for theirs before them.
+    return watch if watch.urgent is not None or watch.due_at > at else replace(watch, urgent=why)
 
 
 def judge_look(
@@ -117,12 +118,12 @@ def judge_look(
     changed_since_doubt = doubt is not None and presence.position > doubt.head
     in_turn = due_after(presence, source, poll.asked_at)
     if presence.position > poll.head:
-        # Something was recorded of him since the question was sent: its answer is no judgement on that.
+        # Something was recorded of the user since the question was sent: the answer does not judge it.
         due = min(in_turn, poll.asked_at + round(SPACING_SECONDS * SECOND))
         again = Watch(due, "overtaken", watch.verified_at, None, poll.asked_at)
         if doubt is not None and changed_since_doubt:
             return _settled(presence, doubt, again)
-        return JudgedLook(msgspec.structs.replace(again, doubt=doubt), said_nothing=True)
+        return JudgedLook(replace(again, doubt=doubt), said_nothing=True)
     if difference.absent and not difference.opened:
         waiting = Watch(in_turn, None, watch.verified_at, doubt, poll.asked_at)
         return JudgedLook(waiting, said_nothing=True, waits=presence.status == "online")
@@ -140,7 +141,7 @@ def judge_look(
 
 
 def _return_due(presence: Presence, source: SourceState, now: Instant) -> Instant | None:
-    """When to look again at somebody whose sessions a boot has ended so lately that he is likely to be coming back."""
+    """When to look again at a user whose sessions a boot has ended so recently that they are likely to come back."""
     flip = presence.flip
     if flip is None or flip.status == "online" or flip.cause.kind != "sweep":
         return None
@@ -172,7 +173,7 @@ def _judge_drift(
     if difference.opened and held:
         drift = "devices"
     if doubt is not None and doubt.drift == "devices" and drift == "ghost":
-        # The look before this one saw him, if with fewer connections: it says nothing of his being gone.
+        # The look before this one saw the user, if with fewer connections: it does not say that they are gone.
         doubt = None
     unproven = len(difference.gone) > len(difference.proven)
     counted = looks_that_count(doubt, poll, source.policy)
@@ -201,13 +202,13 @@ def _judge_drift(
     if difference.opened or closing or difference.located:
         bounds = Doubt(drift, agreed_at, disagreed_at, 0, doubt.looks + 1 if doubt is not None else 1)
         event = _event(presence, source, poll, difference._replace(gone=closing), watch, bounds)
-        event = msgspec.structs.replace(event, attributed_to=attributed)
+        event = replace(event, attributed_to=attributed)
     return JudgedLook(_next_watch(presence, source, poll, watch, next_doubt), finding, event)
 
 
 def _next_watch(presence: Presence, source: SourceState, poll: Poll, watch: Watch, doubt: Doubt | None) -> Watch:
     if doubt is None:
-        # Whoever was corrected either way is of those who were seen lately.
+        # A user corrected either way counts as seen recently.
         tier = presence.tier or _online_tier(presence.uid, source)
         return Watch(poll.asked_at + _interval(tier, source.policy), None, poll.answered_at, None, poll.asked_at)
     due = poll.answered_at + round(source.policy.confirm_seconds * SECOND)

@@ -29,12 +29,12 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class Malformed(msgspec.Struct, frozen=True, gc=False):
-    """Why an element of a webhook's array is no claim; a value, since upstream sends what it likes."""
+    """Why an element of a webhook's array is not a claim; a value, since upstream sends what it likes."""
 
     reason: str
 
 
-NO_CLAIM = Malformed("not uid-flag-online-connId-count-count")
+NOT_A_CLAIM = Malformed("not uid-flag-online-connId-count-count")
 
 
 def parse_item(item: object) -> Claim | Malformed:
@@ -43,7 +43,7 @@ def parse_item(item: object) -> Claim | Malformed:
         return Malformed("no string")
     match = _ITEM.fullmatch(item)
     if match is None:
-        return NO_CLAIM
+        return NOT_A_CLAIM
     uid, flag, online, conn_id, device_count, total_count = match.groups()
     if not uid.isascii() or len(uid) > MAX_UID_BYTES or "\0" in uid:
         problem = _uid_problem(uid)

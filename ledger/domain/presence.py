@@ -1,4 +1,4 @@
-"""Presence: one user's state. `evolve` folds it from the events of his stream."""
+"""Presence: one user's state. `evolve` folds it from the events of their stream."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ class Device(msgspec.Struct, frozen=True, gc=False, array_like=True):
     since: Instant
     """When it last came online or went offline."""
     sessions: tuple[Session, ...] = ()
-    """In the order of their arrival; of more than a few a `Crowd`, whoever made the device."""
+    """In the order of their arrival; more than a few are a `Crowd`, however the device was made."""
     closed: tuple[Closed, ...] = ()
     """The last few, oldest first."""
     forgotten: Closed | None = None
@@ -107,9 +107,9 @@ class Presence(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The online period before this offline, since grace may still show it."""
     devices: tuple[Device, ...] = ()
     last_seen_at: Instant | None = None
-    """The last instant at which evidence had him connected."""
+    """The last instant at which evidence had the user connected."""
     position: int = 0
-    """Of his last event."""
+    """Of the user's last event."""
     tier: Tier | None = None
     """Chosen by API, if it was."""
 

@@ -25,7 +25,7 @@ UNFINISHED: frozenset[Outcome] = frozenset({"open", "held"})
 
 RunScope: TypeAlias = Literal["rotation", "start", "restart", "retired", "manual"]
 """The looks in turn and out of turn, a minute of them; everybody when an instance begins to lead; what a boot of a node
-or its retirement ends; what somebody asked for."""
+or its retirement ends; what was asked for by hand."""
 
 Attribution: TypeAlias = Literal["node", "restart", "sender", "upstream_defect", "gap"]
 """Why webhooks did not say it: their node is down; it booted; its sender is silent or drops; a defect of its version
@@ -48,7 +48,7 @@ class Located(msgspec.Struct, frozen=True, gc=False, array_like=True):
     session: SessionId
     held_by: str
     seen: bool = True
-    """Seen there; else it follows from being nowhere else, and is no evidence that the session lives."""
+    """Seen there; else it follows from being nowhere else, which does not prove that the session lives."""
 
 
 class Corrected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -65,7 +65,7 @@ class Corrected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_on
     """The poll's own event stands before this one in the ledger, in the same commit."""
     asked_at: Instant
     drift: DriftKind | None
-    """None where the poll only told more: which node holds a session, or of somebody never observed that he is away."""
+    """None where the poll only told more: which node holds a session, or that a user never observed is away."""
     attributed_to: Attribution | None = None
     agreed_at: Instant | None = None
     """The last look, or else evidence, that agreed with us: the drift began later."""
@@ -102,7 +102,7 @@ class Swept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
 
 class TierSet(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """Somebody chose how soon a user is looked at; None gives that back to the rules."""
+    """A tier was chosen for a user by API; None gives the choice back to the rules."""
 
     received_at: Instant
     tier: Tier | None
@@ -141,7 +141,7 @@ class PollObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw
     agreed: int
     findings: tuple[Finding, ...]
     rows: dict[str, str] = {}
-    """What the answer said of whom it says something new: `0:2 1:1`, a connection count for each device flag; of
+    """What the answer said of each user with something new: `0:2 1:1`, a connection count for each device flag; of
     `/connz` `n1/17:0@1796000150 n2/5`, each connection's node and connId, its device flag where the label tells it, and
     the Unix second of its begin where its uptime does."""
 

@@ -17,9 +17,9 @@ class Listening(NamedTuple):
     """Since when webhooks would have reached us."""
 
     began_at: Instant
-    """What changed before that was told to nobody, or to another instance."""
+    """What changed before that went untold, or to another instance."""
     listed_at: Instant
-    """Everybody was looked at by then: whom a look tells of for the first time later has come since `began_at`."""
+    """Everybody had been looked at by then: a user first found later has come since `began_at`."""
     heard_at: Instant | None
     """The last webhook. What changed before it may have been lost alone."""
 
@@ -41,6 +41,6 @@ def must_have_told(finding: Finding, listening: Listening) -> bool:
 
 
 def are_silent(untold: Mapping[str, Instant], now: Instant) -> bool:
-    """Whether webhooks have stopped, by the users of whom they did not tell since the last one, and when that was
+    """Whether webhooks have stopped, by the users whose changes went untold since the last one, and when that was
     found."""
     return len(untold) >= SILENT_USERS and now - min(untold.values()) >= round(SILENT_SECONDS * SECOND)

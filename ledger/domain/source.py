@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured, DeliveryReceived
@@ -140,7 +141,7 @@ def _went_on(source: SourceState, delivery: Delivery, first: Body) -> bool:
 
 
 def _booted(source: SourceState, node: str, first: Body) -> bool:
-    """Whether the connIds it names have begun anew since, or may have: a boot's instant is an interval."""
+    """Whether the connIds it names have started over since, or may have: a boot's instant is an interval."""
     boots = [state.boot for name, state in source.nodes.items() if name == node or not _names_its_own(source, node)]
     return any(boot is not None and boot[1] > first.received_at for boot in boots)
 
@@ -158,7 +159,7 @@ def evolve_source(source: SourceState, event: SourceEvent, position: int) -> Sou
     if isinstance(event, Configured):
         retired = {name: position for name in source.node_profiles if name not in event.nodes}
         kept = {name: at for name, at in source.retired.items() if name not in event.nodes}
-        return msgspec.structs.replace(
+        return replace(
             source,
             clustered_until=source.clustered_until if source.holders_known else event.at,
             version=version,
@@ -171,7 +172,7 @@ def evolve_source(source: SourceState, event: SourceEvent, position: int) -> Sou
         )
     if isinstance(event, SourceImported):
         return _imported(source.name, event)
-    return msgspec.structs.replace(_after_reconciled(source, event, position), version=version)
+    return replace(_after_reconciled(source, event, position), version=version)
 
 
 def as_imported(source: SourceState) -> SourceImported:
@@ -194,22 +195,22 @@ def _after_reconciled(source: SourceState, event: SourceEvent, position: int) ->
         case NodeDown() | NodeBooted() | NodeSettled():
             return _after_node(source, event, position)
         case RunStarted(scope="manual", users=int(), uids=()):
-            # A slice has cut out all whom it named: of nobody it would be of everybody.
+            # A slice has cut out all the users it named: without any it would be a run of everybody.
             return source
         case RunStarted():
             run = OpenRun(event.at, event.scope, event.node, event.uids)
-            return _replace(source, open_runs={**source.open_runs, event.run: run})
+            return replace(source, open_runs={**source.open_runs, event.run: run})
         case RunEnded():
             runs = {run: opened for run, opened in source.open_runs.items() if run != event.run}
-            return _replace(source, open_runs=runs)
+            return replace(source, open_runs=runs)
         case SourceDark():
-            return _replace(source, dark_since=event.since)
+            return replace(source, dark_since=event.since)
         case SourceLit():
-            return _replace(source, dark_since=None)
+            return replace(source, dark_since=None)
         case BreakerOpened():
-            return _replace(source, breaker_until=event.until)
+            return replace(source, breaker_until=event.until)
         case BreakerClosed():
-            return _replace(source, breaker_until=None)
+            return replace(source, breaker_until=None)
         case _:
             return source
 
@@ -220,11 +221,11 @@ def _after_node(source: SourceState, event: NodeDown | NodeBooted | NodeSettled,
     retired = source.retired
     match event:
         case NodeDown():
-            node = _replace(node, down_since=node.down_since or event.since)
+            node = replace(node, down_since=node.down_since or event.since)
             lost_at = event.since
         case NodeBooted():
             # Until what it ended has been swept, what was known of it before is in doubt.
-            node = _replace(
+            node = replace(
                 node,
                 down_since=node.down_since if event.first else node.down_since or event.earliest,
                 boot=(event.earliest, event.latest),
@@ -237,15 +238,12 @@ def _after_node(source: SourceState, event: NodeDown | NodeBooted | NodeSettled,
             was_heard = node.last_webhook_at is not None and node.last_webhook_at < event.earliest
             lost_at = lost_at if event.first and not was_heard else event.latest
         case _:
-            node = _replace(node, down_since=None, swept=True)
+            node = replace(node, down_since=None, swept=True)
             retired = {name: at for name, at in retired.items() if name != event.node}
             if event.node not in source.node_profiles:
-                return _replace(source, retired=retired)
+                return replace(source, retired=retired)
     nodes = {**source.nodes, event.node: node}
-    return _replace(source, nodes=nodes, lost_node_at=lost_at, retired=retired)
-
-
-_replace = msgspec.structs.replace
+    return replace(source, nodes=nodes, lost_node_at=lost_at, retired=retired)
 
 
 def _after_delivery(source: SourceState, event: DeliveryReceived, version: int) -> SourceState:
@@ -253,6 +251,6 @@ def _after_delivery(source: SourceState, event: DeliveryReceived, version: int) 
     highest = max(known.highest_conn_id, event.highest_conn_id)
     at = max(event.received_at, source.last_webhook_at or event.received_at)
     keep_since = at - round(source.policy.dedupe_seconds * SECOND)
-    nodes = {**source.nodes, event.node: _replace(known, highest_conn_id=highest, last_webhook_at=event.received_at)}
+    nodes = {**source.nodes, event.node: replace(known, highest_conn_id=highest, last_webhook_at=event.received_at)}
     recent = source.recent.remember(event.node, event.digest, event.delivery, event.received_at, keep_since)
-    return _replace(source, version=version, nodes=nodes, recent=recent, last_webhook_at=at)
+    return replace(source, version=version, nodes=nodes, recent=recent, last_webhook_at=at)

@@ -26,7 +26,7 @@ def is_instant(name: str) -> bool:
 
 
 class Statement(msgspec.Struct, frozen=True, gc=False):
-    """`positions` are empty only where the ledger is: who says that there is nothing cites how far that was looked."""
+    """`positions` are empty only where the ledger is: that there is nothing is said with how far was searched."""
 
     code: str
     about: About
@@ -35,7 +35,7 @@ class Statement(msgspec.Struct, frozen=True, gc=False):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a user was shown what he was at an instant, by whoever knew the ledger up to `position`."""
+    """Why a user was shown as they were at an instant, as known at `position` of the ledger."""
 
     uid: str
     at: Instant
@@ -54,6 +54,6 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def say(code: str, *positions: int, **params: Param | None) -> Statement:
-    """A statement of a known code; what is not known, None, is no param of it."""
+    """A statement of a known code; what is not known, None, is left out of its params."""
     known = {name: value for name, value in params.items() if value is not None}
     return Statement(code, ABOUT[code], tuple(dict.fromkeys(positions)), known)

@@ -113,17 +113,13 @@ def grace_seconds(presence: Presence, sources: Mapping[str, SourceState]) -> flo
     if not presence.devices:
         # Of sessions without a device flag nothing is left that names their source.
         return longest_grace(sources)
-    source = sources.get(max(presence.devices, key=_since).source)
+    source = sources.get(max(presence.devices, key=lambda device: device.since).source)
     return DEFAULT_POLICY.grace_seconds if source is None else source.policy.grace_seconds
 
 
 def longest_grace(sources: Mapping[str, SourceState]) -> float:
-    """The longest grace period of all sources: whoever went offline longer ago than that is shown so."""
+    """The longest grace period of all sources: a user who went offline longer ago is shown offline."""
     return max([source.policy.grace_seconds for source in sources.values()], default=DEFAULT_POLICY.grace_seconds)
-
-
-def _since(device: Device) -> Instant:
-    return device.since
 
 
 def next_change_at(presence: Presence, sources: Mapping[str, SourceState], now: Instant) -> Instant | None:

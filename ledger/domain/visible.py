@@ -1,4 +1,4 @@
-"""What is visible of a user: the part of an answer whose change is told to whoever watches."""
+"""What is visible of a user: the part of an answer whose change is told to those who watch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class ShownDevice(NamedTuple):
 
 
 class Visible(NamedTuple):
-    """Two answers in which this is the same are one to whoever watches, whatever else was learnt in between."""
+    """Two answers in which this is the same are the same to those who watch, whatever else was learnt in between."""
 
     status: Status
     since: Instant | None
@@ -55,7 +55,7 @@ def visible_at(presence: Presence, sources: Mapping[str, SourceState], at: Insta
 
 
 def shown_by(source: SourceState) -> tuple[object, ...]:
-    """What of a source's state beside its darkness decides how users are shown: where it is the same, so are they."""
+    """What of a source's state, apart from darkness, decides how users are shown: while it is the same, so are they."""
     nodes = {name: node.down_since for name, node in source.nodes.items() if node.down_since is not None}
     holders = tuple(sorted(source.node_profiles.items())) if nodes else ()
     return source.policy.grace_seconds, tuple(sorted(nodes.items())), holders

@@ -19,7 +19,7 @@ def negotiate_language(header: str | None) -> Language:
 
 
 def wants_text(header: str | None) -> bool:
-    """Whether an `Accept` prefers plain text to JSON, which is sent to whoever says nothing."""
+    """Whether an `Accept` prefers plain text to JSON, which is the default."""
     weights = dict(_weighed(header or ""))
     wildcard = weights.get("*/*", 0.0)
     as_json = weights.get(JSON, weights.get("application/*", wildcard))
@@ -33,7 +33,7 @@ def language_of_locale(environ: Mapping[str, str]) -> Language:
 
 
 def _weighed(header: str) -> list[tuple[str, float]]:
-    """Each element of a header with its q-value, in order; one that is no number counts as 0."""
+    """Each element of a header with its q-value, in order; one that is not a number counts as 0."""
     found = []
     for element in header.split(","):
         name, *parameters = (part.strip().lower() for part in element.split(";"))

@@ -11,11 +11,11 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.domain.event_types import UserEvent
-from ledger.domain.heard import Heard, after_event, heard_in
 from ledger.domain.instants import from_datetime
 from ledger.domain.look import Watch
 from ledger.domain.observation import Claim, Instant, parse_item
 from ledger.domain.presence import Presence
+from ledger.domain.reschedule import Reschedule, reschedule_from, rescheduled
 from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX, UnreadableEvent
@@ -49,7 +49,7 @@ _decode = msgspec.json.Decoder(_Said).decode
 Listen = Callable[[str, str, Claim], None]
 """Hears what a node of a source said of a user, once for each item."""
 
-_Users = dict[str, list[Heard]]
+_Users = dict[str, list[Reschedule]]
 """What was heard of users, in its order."""
 
 
@@ -98,23 +98,23 @@ class Follower:
             except (UnreadableEvent, msgspec.DecodeError, UnicodeDecodeError):
                 unreadable.append(row)
                 # Something was said of this user.
-                said = Heard(from_datetime(row.recorded_at))
+                said = Reschedule(from_datetime(row.recorded_at))
             if said is not None:
                 heard.setdefault(row.stream.removeprefix(USER_PREFIX), []).append(said)
         return heard, unreadable
 
-    def _heard_in(self, row: StoredRow) -> Heard | None:
+    def _heard_in(self, row: StoredRow) -> Reschedule | None:
         """What a user's event says to the agenda. Raises UnreadableEvent, or what the decoder does."""
         if row.kind == "webhook_observed.v1":
             said = _decode(row.payload)
             if said.source in self._names and not said.repeated and isinstance(claim := parse_item(said.raw), Claim):
                 self._listen(said.source, said.node, claim)
-            return Heard(said.received_at, said.source, said.suspect)
+            return Reschedule(said.received_at, said.source, said.suspect)
         if row.kind in self._known_kinds and row.kind != "tier_set.v1":
             return None
         event = self._ledger.event(row)
         assert isinstance(event, UserEvent)
-        return heard_in(event)
+        return reschedule_from(event)
 
     def _note(self, connection: Connection[TupleRow], heard: _Users, states: Mapping[str, SourceState]) -> None:
         """Change the watches of these users, in each source that events concern."""
@@ -128,7 +128,7 @@ class Follower:
             ) -> Watch | None:
                 presence = presences.get(uid) or Presence(uid)
                 for each in in_source[uid]:
-                    watch = after_event(watch, each, presence, source)
+                    watch = rescheduled(watch, each, presence, source)
                 return watch
 
             looks.change(connection, name, [uid for uid, told in in_source.items() if told], after)

@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeVar
 from msgspec.structs import replace as _replace
 
 from ledger.domain.breaker import Breaker
-from ledger.domain.drift import Connection, Difference, Poll, against_connections, against_rows, held_in
+from ledger.domain.connections import against_connections
+from ledger.domain.drift import Connection, Difference, Poll, against_rows, held_in
 from ledger.domain.look import JudgedLook, Watch, judge_look
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ledger.domain.drift import Connection, swept_by_boot, swept_by_retirement
+from ledger.domain.drift import Connection
 from ledger.domain.events import SessionId, Status
 from ledger.domain.look import RETURN_SECONDS, Watch, tier_bound_seconds
 from ledger.domain.nodes import NodeState
@@ -15,6 +15,7 @@ from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Swept
 from ledger.domain.sessions import ended_by
 from ledger.domain.source import SourceState
+from ledger.domain.sweeps import swept_by_boot, swept_by_retirement
 from ledger.reconcile.judge import Look, PresenceOf, looks_at_connections
 from ledger.sources.wukongim.answers import NodeConnections
 

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from ledger.domain.breaker import Breaker
 from ledger.domain.drift import Poll
 from ledger.domain.event_types import SourceEvent, UserEvent
-from ledger.domain.heard import after_event, heard_in
 from ledger.domain.look import Watch, made_urgent
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import NodeSettled
+from ledger.domain.reschedule import reschedule_from, rescheduled
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
@@ -44,10 +44,10 @@ class MemorySource:
 
     def take_in(self, uid: str, event: UserEvent) -> None:
         """An event of a user was recorded: a new user is on the agenda from here, a suspect at once."""
-        heard = heard_in(event)
+        heard = reschedule_from(event)
         if heard is not None and uid not in self.asked:
             known = self.agenda.get(uid) if uid in self.agenda else None
-            self.agenda.put(uid, after_event(known, heard, self.draft.presence(uid), self.source))
+            self.agenda.put(uid, rescheduled(known, heard, self.draft.presence(uid), self.source))
 
     def put_back(self, uid: str, watch: Watch, due_at: Instant) -> None:
         """A look at a user failed, and is made again by then."""

@@ -45,7 +45,7 @@ def test_duplicates_are_counted(api: Api, node: ImNode) -> None:
     assert (told["status"], told["cause"]["kind"], told["language"]) == ("online", "webhook", "en")
     [again] = [s for s in told["statements"] if s["code"] == "body_came_again"]
     assert (again["params"]["number"], len(again["positions"])) == (2, 2)
-    assert again["text"].startswith("The same body came 2 times more, from ")
+    assert again["text"].startswith("The same body came 2 more times, from ")
     assert "claim_came_again" in codes(told)
     presence = api.presence("twice")
     assert {name: told[name] for name in ("status", "since", "cause", "reason")} == {
@@ -87,7 +87,7 @@ def test_somebody_never_observed(api: Api) -> None:
     for uid in ("nobody at all", "\0", "用户/?#"):
         told = explained(api, uid)
         assert (told["status"], told["reason"], told["confidence"]) == ("unknown", "never_observed", "unknown")
-    assert "would have to name the user" in str(explained(api, "nobody at all")["statements"])
+    assert "would have to name them" in str(explained(api, "nobody at all")["statements"])
     early = explained(api, "twice", at="2001-01-01T00:00:00Z")
     assert (early["reason"], early["as_of"]["position"]) == ("never_observed", 0)
 

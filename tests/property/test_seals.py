@@ -1,4 +1,4 @@
-"""Any single change of any column of any row of a sealed ledger is found, by whoever does not hold the key."""
+"""Any single change of any column of any row of a sealed ledger is found, unless its author holds the key."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.drift import swept_by_retirement
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Located
+from ledger.domain.sweeps import swept_by_retirement
 from ledger.sources.wukongim.answers import NodeConnection as Row
 from tests.support.looking import Looking, given, row
 from tests.support.scenario import Step, session
@@ -170,14 +170,14 @@ def test_where_no_look_will_tell_who_told_of_a_session_stands_for_who_held_it() 
 
 
 def v3(*history: Step | str) -> Looking:
-    """A user of a cluster of v3, of whom a look has told of one connection that no webhook named."""
+    """A user of a cluster of v3, with one connection that a look found and no webhook named."""
     return given(*history, profile=Profile.V3, nodes=TWO).looks({0: 1})
 
 
 def test_v3_the_offline_of_a_node_ends_what_a_look_told_of_without_its_node() -> None:
     looking = v3().left(session(None)).hears(Step("u-0-0-7-0-0", node="n2")).left()
     assert looking.world.presence("u").status == "offline"
-    # Most likely that one: he is looked at at once, and a row brings it back.
+    # Most likely that one: the user is looked at at once, and a row brings it back.
     assert looking.world.agenda.get("u").urgent == "late_offline"
     looking.looks({0: 1}).left(session(None))
 

@@ -1,10 +1,10 @@
-"""What an item's counts say beside its own connection: sweeps, implied and withdrawn sessions, by profile."""
+"""What an item's counts say of other connections than its own: sweeps, implied and withdrawn sessions, by profile."""
 
 from collections import Counter
 
 import pytest
 
-from ledger.domain.counts import MOST_UNNAMED
+from ledger.domain.counts import MAX_UNNAMED
 from ledger.domain.profile import Profile
 from tests.support.scenario import Step, given, session
 
@@ -53,17 +53,17 @@ def test_both_jump() -> None:
 
 def test_a_count_may_claim_any_number_and_a_few_are_believed() -> None:
     scenario = given().when(f"u-0-1-8-{2**63 - 1}-{2**63 - 1}")
-    beyond = 2**63 - 2 - MOST_UNNAMED
-    scenario.then("opened", "online_new", "online", implied=MOST_UNNAMED, unbelieved=beyond, **IMPLIED)
-    scenario.left(session(8), *[session(None)] * MOST_UNNAMED)
+    beyond = 2**63 - 2 - MAX_UNNAMED
+    scenario.then("opened", "online_new", "online", implied=MAX_UNNAMED, unbelieved=beyond, **IMPLIED)
+    scenario.left(session(8), *[session(None)] * MAX_UNNAMED)
 
 
 def test_a_total_may_claim_any_number_and_a_few_are_believed() -> None:
     scenario = given().when("u-0-1-8-1-1000")
     scenario.then(
-        "opened", "online_new", "online", implied_elsewhere=MOST_UNNAMED, unbelieved=999 - MOST_UNNAMED, **IMPLIED
+        "opened", "online_new", "online", implied_elsewhere=MAX_UNNAMED, unbelieved=999 - MAX_UNNAMED, **IMPLIED
     )
-    scenario.left(session(8), *[session(None, flag=None)] * MOST_UNNAMED)
+    scenario.left(session(8), *[session(None, flag=None)] * MAX_UNNAMED)
 
 
 @pytest.mark.parametrize("profile", list(Profile))
@@ -82,7 +82,7 @@ def test_the_bound_is_the_users_whatever_items_say(profile: Profile, items: list
     unnamed: Counter[int | None] = Counter()
     for device in scenario.presence.devices:
         unnamed[device.device_flag] += device.unnamed()
-    assert 0 < max(unnamed.values()) <= MOST_UNNAMED
+    assert 0 < max(unnamed.values()) <= MAX_UNNAMED
     assert any(event.unbelieved for event in scenario.events)
 
 

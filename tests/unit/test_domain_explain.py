@@ -139,7 +139,7 @@ def test_a_look_that_finds_somebody_unheard_of() -> None:
         .corrects("poll_absent", "unknown", "offline", drift=None, disagreed_at=None, closed=())
     )
     assert away.told().answer[0] == "shown_absent"
-    # Without the poll's event, and of somebody of whom it says nothing.
+    # Without the poll's event, and of a user of whom it says nothing.
     lost = away.told(), Explaining().wait(1).corrects("poll_missed", "unknown", "online").told()
     assert ["poll" in told.codes for told in lost] == [True, False]
     silent = Explaining().wait(1).looks(None, rows={}).corrects("poll_missed", "unknown", "online").told()

@@ -103,7 +103,7 @@ def test_a_doubt_that_changed_nothing_ended_nothing() -> None:
     assert world.told(ago=5).the("next_change").params["status"] == "offline"
     assert "next_dark" not in world.told(ago=5).codes
     assert world.told(ago=1.5).the("next_dark").params["noticed_at"] == world.ago(1)
-    # Nobody knows of somebody unheard of whether he was in doubt.
+    # A user never heard of cannot be in doubt.
     assert not {"next_dark", "next_node_down"} & {*world.told(ago=5, uid="nobody").codes}
 
 

@@ -78,7 +78,7 @@ def test_the_right_profile_is_never_accused(name: str) -> None:
     ],
 )
 def test_each_wrong_one_is_noticed_that_the_counts_can_tell(name: str, wrong: dict[Profile, str]) -> None:
-    """v1 counts as v2.2 does; whoever has one device at a time tells v3 from neither."""
+    """v1 counts as v2.2 does; a user with one device at a time tells v3 from neither."""
     assert seen(name) == wrong
 
 

@@ -1,4 +1,4 @@
-"""Items parsed from the right: any uid, every bound, and why what is no claim is none."""
+"""Items parsed from the right: any uid, every bound, and why anything else is not a claim."""
 
 import pytest
 

@@ -142,9 +142,9 @@ WITHOUT_DEVICES = replace(OFFLINE, devices=())
 @pytest.mark.parametrize(
     ("presence", "sources", "seconds"),
     [
-        pytest.param(OFFLINE, graceful("other"), 0.0, id="not that of a source that he was never in"),
-        pytest.param(OFFLINE, graceful("a", 1.0) | GRACE | graceful("z", 9.0), 5.0, id="that of his source"),
-        pytest.param(LEFT_OTHER_LAST, graceful("other", 9.0) | GRACE, 9.0, id="that of the source he left last"),
+        pytest.param(OFFLINE, graceful("other"), 0.0, id="not that of a source that they were never in"),
+        pytest.param(OFFLINE, graceful("a", 1.0) | GRACE | graceful("z", 9.0), 5.0, id="that of their source"),
+        pytest.param(LEFT_OTHER_LAST, graceful("other", 9.0) | GRACE, 9.0, id="that of the source they left last"),
         pytest.param(LEFT_OTHER_LAST, GRACE, 0.0, id="of a source that was never configured"),
         pytest.param(WITHOUT_DEVICES, GRACE | graceful("other", 9.0), 9.0, id="the longest where none is left"),
         pytest.param(WITHOUT_DEVICES, {}, 0.0, id="nowhere a source"),

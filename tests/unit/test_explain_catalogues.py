@@ -107,7 +107,7 @@ def test_a_page_is_the_answer_how_sure_it_is_and_a_section_for_each_other_subjec
     assert rest == [
         "",
         "The evidence",
-        "  The same body came 2 times more, from 08:30:04Z to 2026-11-24T08:30:04Z. [7]",
+        "  The same body came 2 more times, from 08:30:04Z to 2026-11-24T08:30:04Z. [7]",
     ]
     assert page(told, CHINESE).startswith("2026-11-23T08:30:04Z 时 alice 显示为离线（自 08:30:03.880Z 起）")
 

@@ -3,7 +3,6 @@
 import pytest
 from msgspec.structs import replace
 
-from ledger.domain.drift import swept_by_boot
 from ledger.domain.events import Configured
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
@@ -11,6 +10,7 @@ from ledger.domain.policy import DEFAULT_POLICY, RULES_VERSION
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import NodeBooted, NodeSettled, Swept
 from ledger.domain.source import SourceState, evolve_source
+from ledger.domain.sweeps import swept_by_boot
 from ledger.reconcile.plan import (
     CONNECTIONS,
     LEADER_MEMORY_SECONDS,

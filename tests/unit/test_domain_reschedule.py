@@ -5,12 +5,12 @@ from msgspec.structs import replace
 
 from ledger.domain.drift import Doubt
 from ledger.domain.events import WebhookObserved
-from ledger.domain.heard import Heard, after_event, heard_in
 from ledger.domain.look import SPACING_SECONDS, Watch, due_after
 from ledger.domain.observation import SECOND
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Corrected, Tier, TierSet
+from ledger.domain.reschedule import Reschedule, reschedule_from, rescheduled
 from ledger.domain.source import SourceState
 from tests.support.scenario import given
 
@@ -20,8 +20,8 @@ SPACING = round(SPACING_SECONDS * SECOND)
 
 SOURCE = SourceState("main", profile=Profile.V1)
 PRESENCE = replace(given("u-0-1-1-1-1").presence, position=100)
-WEBHOOK = Heard(T, "main")
-SUSPECT = Heard(T, "main", "late")
+WEBHOOK = Reschedule(T, "main")
+SUSPECT = Reschedule(T, "main", "late")
 
 DOUBT = Doubt("ghost", T - SECOND, T, head=99)
 """Void, since the user's last event came after it."""
@@ -66,43 +66,43 @@ LATER_DOUBT = replace(DOUBT, head=100)
             Watch(T + 1, "confirm", 7, LATER_DOUBT, T - SECOND),
             WEBHOOK,
             Watch(T + 1, "confirm", 7, LATER_DOUBT, T - SECOND),
-            id="a doubt that came after all that is on record of him",
+            id="a doubt that came after all that is on record of the user",
         ),
         pytest.param(
             Watch(T + 1, "confirm", 7, DOUBT, T - SECOND),
-            Heard(T),
+            Reschedule(T),
             Watch(T + 1, "confirm", 7, DOUBT, T - SECOND),
             id="a tier says nothing of a doubt",
         ),
     ],
 )
-def test_what_an_event_does(before: Watch | None, heard: Heard, after: Watch) -> None:
-    assert after_event(before, heard, PRESENCE, SOURCE) == after
+def test_what_an_event_does(before: Watch | None, heard: Reschedule, after: Watch) -> None:
+    assert rescheduled(before, heard, PRESENCE, SOURCE) == after
 
 
 @pytest.mark.parametrize(("tier", "seconds"), [("vip", 18), ("normal", 294), ("cold", 3528), (None, 294)])
-@pytest.mark.parametrize("heard", [WEBHOOK, Heard(T)])
-def test_a_tier_that_somebody_chose_holds_whatever_comes(tier: Tier | None, seconds: int, heard: Heard) -> None:
+@pytest.mark.parametrize("heard", [WEBHOOK, Reschedule(T)])
+def test_a_tier_that_somebody_chose_holds_whatever_comes(tier: Tier | None, seconds: int, heard: Reschedule) -> None:
     chosen = replace(PRESENCE, tier=tier)
     far = Watch(T + 10_000 * SECOND)
-    assert after_event(far, heard, chosen, SOURCE).due_at == T + seconds * SECOND
+    assert rescheduled(far, heard, chosen, SOURCE).due_at == T + seconds * SECOND
     doubted = Watch(T + 1, "confirm", None, DOUBT, T)
-    assert after_event(doubted, WEBHOOK, chosen, SOURCE).due_at == due_after(chosen, SOURCE, T)
+    assert rescheduled(doubted, WEBHOOK, chosen, SOURCE).due_at == due_after(chosen, SOURCE, T)
 
 
 def test_whoever_was_never_seen_is_looked_at_rarely() -> None:
     nobody = Presence("u", position=1)
-    assert after_event(Watch(T + 10_000 * SECOND), WEBHOOK, nobody, SOURCE).due_at == T + 3528 * SECOND
+    assert rescheduled(Watch(T + 10_000 * SECOND), WEBHOOK, nobody, SOURCE).due_at == T + 3528 * SECOND
 
 
 def test_what_is_needed_of_events() -> None:
     observed = given("u-0-0-1-0-0").events[0]
     assert isinstance(observed, WebhookObserved)
-    assert heard_in(observed) == Heard(observed.received_at, "main", "late_offline")
+    assert reschedule_from(observed) == Reschedule(observed.received_at, "main", "late_offline")
     tier = TierSet(received_at=T, tier="vip", by="key", status_before="online", status_after="online")
-    assert heard_in(tier) == Heard(T)
+    assert reschedule_from(tier) == Reschedule(T)
     corrected = Corrected(
         source="main", node="n1", received_at=T, rule="poll_ghost", status_before="online", status_after="offline",
         run="r", poll="p", asked_at=T, drift="ghost",
     )  # fmt: skip
-    assert heard_in(corrected) is None
+    assert reschedule_from(corrected) is None

@@ -1,4 +1,4 @@
-"""What an event does to a user's watch: when, once it is on record, the user is to be looked at in a source.
+"""Rescheduling: when, once an event is on record, its user is to be looked at in a source.
 
 The live follower, a replay and the laws' model all call this, so that what holds of one holds of all.
 """
@@ -16,7 +16,7 @@ from ledger.domain.reconciliation_events import TierSet
 from ledger.domain.source import SourceState
 
 
-class Heard(NamedTuple):
+class Reschedule(NamedTuple):
     """What the agenda needs of an event; `source` None: it concerns the user in every source."""
 
     at: Instant
@@ -24,34 +24,34 @@ class Heard(NamedTuple):
     suspect: str | None = None
 
 
-def heard_in(event: UserEvent) -> Heard | None:
+def reschedule_from(event: UserEvent) -> Reschedule | None:
     """What the agenda needs of an event. None: the watch is that of the look, or of the sweep, that it comes from."""
     match event:
         case WebhookObserved():
-            return Heard(event.received_at, event.source, event.suspect)
+            return Reschedule(event.received_at, event.source, event.suspect)
         case TierSet():
-            return Heard(event.received_at)
+            return Reschedule(event.received_at)
         case _:
             return None
 
 
-def after_event(watch: Watch | None, heard: Heard, presence: Presence, source: SourceState) -> Watch:
-    """The user's watch in a source after an event of his; None: he was not on its agenda.
+def rescheduled(watch: Watch | None, event: Reschedule, presence: Presence, source: SourceState) -> Watch:
+    """The user's watch in a source after an event of theirs; None: they were not on its agenda.
 
-    `presence` is as of the event or later, since whoever follows the ledger is behind it.
+    `presence` is as of the event or later, since those who follow the ledger are behind it.
     """
     if watch is None:
-        watch = Watch(heard.at)
+        watch = Watch(event.at)
     doubt = watch.doubt
     if (
-        heard.source is not None
+        event.source is not None
         and doubt is not None
         and watch.looked_at is not None
         and presence.position > doubt.head
     ):
         # The doubt is void, and its second look with it: what was doubted has changed.
         watch = replace(watch, due_at=due_after(presence, source, watch.looked_at), urgent=None)
-    if heard.suspect is not None:
-        return made_urgent(watch, heard.at, heard.suspect)
-    due = due_after(presence, source, heard.at)
+    if event.suspect is not None:
+        return made_urgent(watch, event.at, event.suspect)
+    due = due_after(presence, source, event.at)
     return replace(watch, due_at=due) if watch.due_at > due else watch
