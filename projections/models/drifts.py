@@ -39,7 +39,7 @@ SELECT position, last_position FROM drifts
 """
 
 # For the timeline: a user's drifts, each with the last position that it reaches.
-TOLD: LiteralString = """
+ENTRIES: LiteralString = """
 SELECT position, CASE WHEN state IN ('open', 'held') THEN 9223372036854775807 ELSE last_position END AS reaches,
        convert_to(json_build_object(
            'kind', 'drift', 'position', position, 'last_position', last_position, 'at', instant_text(disagreed_at),

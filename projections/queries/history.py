@@ -69,7 +69,7 @@ _NEXT = _LATER.format("")
 _BOUNDED = _LATER.format(" AND kind IN ('corrected.v1', 'swept.v1')")
 
 
-class Head(NamedTuple):
+class LedgerHead(NamedTuple):
     """The last position of the ledger, 0 while it is empty, and the instant at which it was recorded."""
 
     position: int
@@ -88,11 +88,11 @@ class AsOf(NamedTuple):
         return self.beliefs.get(uid) or Belief(nobody, derive(nobody, self.rules.sources, at))
 
 
-def head(connection: Connection[TupleRow]) -> Head:
+def head(connection: Connection[TupleRow]) -> LedgerHead:
     """The ledger's head."""
     row = connection.execute(_HEAD).fetchone()
     assert row is not None
-    return Head(*row)
+    return LedgerHead(*row)
 
 
 def position_at(connection: Connection[TupleRow], at: Instant) -> int:

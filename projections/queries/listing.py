@@ -46,7 +46,7 @@ class Filter(NamedTuple):
     source: str | None
 
 
-class Summary(NamedTuple):
+class PresenceSummary(NamedTuple):
     """Counts as of a position: users by status, online devices by source, device flag and node."""
 
     made: AnswerPoint

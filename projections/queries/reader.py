@@ -20,7 +20,7 @@ from projections.engine import switch
 from projections.models import current
 from projections.models.shown import NEVER_SEEN, AnswerPoint, Rules, body, plain_body, rules_from, shown_body, verified
 from projections.queries import listing
-from projections.queries.listing import Filter, Summary
+from projections.queries.listing import Filter, PresenceSummary
 
 SHARED_UIDS = 200
 """The most single reads that share a query."""
@@ -42,7 +42,7 @@ class Read(NamedTuple):
     bodies: list[bytes]
 
 
-class Page(NamedTuple):
+class PresenceListPage(NamedTuple):
     """A page of a list; `last_uid` is where the next one goes on, None at the end."""
 
     read: Read
@@ -91,7 +91,7 @@ class PresenceReader:
         made, found = await (self._query_large(uids) if len(uids) >= LARGE_UIDS else self._query(uids))
         return Read(made, [found.get(uid) or _never_seen(uid) for uid in uids])
 
-    async def page(self, wanted: Filter, after: str | None, limit: int) -> Page:
+    async def page(self, wanted: Filter, after: str | None, limit: int) -> PresenceListPage:
         """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
         async with self._snapshot() as (connection, made):
             rules = self._rules
@@ -103,9 +103,9 @@ class PresenceReader:
             shown = derive(presence, rules.sources, made.at)
             if wanted.status in (None, shown.status):
                 bodies.append(body(presence, shown, rules.sources) + verified(verified_at, presence.version))
-        return Page(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
+        return PresenceListPage(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
 
-    async def summary(self) -> Summary:
+    async def summary(self) -> PresenceSummary:
         """Users and devices counted over all of `current`, in one snapshot."""
         async with self._snapshot() as (connection, made):
             rules = self._rules
@@ -114,7 +114,7 @@ class PresenceReader:
             for state in await listing.states_in_grace(connection, cutoff):
                 status = derive(current.decode_state(state), rules.sources, made.at).status
                 statuses[status] = statuses.get(status, 0) + 1
-            return Summary(made, statuses, await listing.devices_online(connection))
+            return PresenceSummary(made, statuses, await listing.devices_online(connection))
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], AnswerPoint]]:

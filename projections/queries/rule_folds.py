@@ -35,7 +35,7 @@ SELECT position, stream, kind, payload FROM events
 """
 
 
-class States(NamedTuple):
+class SourceStates(NamedTuple):
     """The sources' states, and the position of the last event that changed one; 0 where there is none."""
 
     position: int
@@ -49,7 +49,7 @@ class Hindsight(NamedTuple):
     by: Instant
 
 
-class _Row(NamedTuple):
+class _RuleEvent(NamedTuple):
     """A stored event."""
 
     position: int
@@ -61,9 +61,9 @@ class _Row(NamedTuple):
 class _Fold(NamedTuple):
     """Everything up to an event; `earliest`: when the first of the events since the fold before it came about."""
 
-    states: States
+    states: SourceStates
     earliest: Instant
-    last: _Row | None
+    last: _RuleEvent | None
     """That event."""
 
     @property
@@ -81,7 +81,7 @@ class RuleFolds:
     """The folds of one ledger. They save time and decide nothing; any number of threads may ask at once."""
 
     def __init__(self, every: int = EVERY, most: int = MOST) -> None:
-        self._nothing = self._kept = _Kept(every, (_Fold(States(0, {}), EVER, None),))
+        self._nothing = self._kept = _Kept(every, (_Fold(SourceStates(0, {}), EVER, None),))
         self._most = most
         self._changing = Lock()
 
@@ -96,7 +96,7 @@ class RuleFolds:
         mapper: EventMapper,
         position: int,
         hindsight: Hindsight | None = None,
-    ) -> States:
+    ) -> SourceStates:
         """The states as of a position of the ledger that the connection reads, or by what is known of it later.
 
         The position is not beyond the head that the connection sees. Raises UnreadableEvent.
@@ -116,9 +116,9 @@ class RuleFolds:
                 if _came_about(event) <= hindsight.by:
                     _apply(states, row, event)
                     last = row.position
-        return States(last, states)
+        return SourceStates(last, states)
 
-    def _upto(self, connection: Connection[TupleRow], mapper: EventMapper, position: int) -> States:
+    def _upto(self, connection: Connection[TupleRow], mapper: EventMapper, position: int) -> SourceStates:
         """The fold up to a position, from the nearest one that is kept; beyond the last of these new ones are made."""
         kept = self._kept
         nearest = bisect_right(kept.folds, position, key=lambda fold: fold.position) - 1
@@ -136,11 +136,11 @@ class RuleFolds:
             _apply(states, row, event)
             earliest, number = min(earliest, _came_about(event)), number + 1
             if number == kept.every:
-                new.append(_Fold(States(last, dict(states)), earliest, row))
+                new.append(_Fold(SourceStates(last, dict(states)), earliest, row))
                 earliest, number = EVER, 0
         if new and nearest == len(kept.folds) - 1:
             self._keep(kept, self._grown(kept, new))
-        return States(last, states)
+        return SourceStates(last, states)
 
     def _keep(self, before: _Kept, after: _Kept) -> None:
         with self._changing:
@@ -178,17 +178,17 @@ def _came_about(event: SourceEvent) -> Instant:
     return at
 
 
-def _rows(connection: Connection[TupleRow], after: int, up_to: int) -> list[_Row]:
+def _rows(connection: Connection[TupleRow], after: int, up_to: int) -> list[_RuleEvent]:
     """The events between two positions that change rules."""
     if after >= up_to:
         return []
-    return [_Row(*row) for row in connection.cursor(binary=True).execute(_EVENTS, (after, up_to)).fetchall()]
+    return [_RuleEvent(*row) for row in connection.cursor(binary=True).execute(_EVENTS, (after, up_to)).fetchall()]
 
 
-def _event(mapper: EventMapper, row: _Row) -> SourceEvent:
+def _event(mapper: EventMapper, row: _RuleEvent) -> SourceEvent:
     return cast(SourceEvent, mapper.event_at(row.position, row.kind, row.payload))
 
 
-def _apply(states: dict[str, SourceState], row: _Row, event: SourceEvent) -> None:
+def _apply(states: dict[str, SourceState], row: _RuleEvent, event: SourceEvent) -> None:
     name = row.stream.removeprefix(SOURCE_PREFIX)
     states[name] = evolve_source(states.get(name) or SourceState(name), event, row.position)
