@@ -125,7 +125,7 @@ def lead(cursor: Cursor[Any], name: str) -> LockedCheckpoint | None:
 
 
 def hold(cursor: Cursor[Any], name: str) -> LockedCheckpoint | None:
-    """The same, waiting for whoever leads it; None where there is no such projection."""
+    """The same, waiting for the process that leads it; None where there is no such projection."""
     return _lock(cursor, _HOLD, name)
 
 

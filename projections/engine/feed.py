@@ -53,7 +53,7 @@ class EventRow(NamedTuple):
 
 
 class Stretch:
-    """What somebody reads of the events after one position and up to another; `more`: the ledger goes on there."""
+    """The events that are read after one position and up to another; `more`: the ledger goes on there."""
 
     def __init__(self, after: int, last: int, more: bool, rows: list[EventRow], mapper: EventMapper) -> None:
         self.after = after

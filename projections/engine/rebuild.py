@@ -22,7 +22,7 @@ from projections.engine.projection import Projection
 from projections.engine.shares import together
 
 LOCK = 0x70726573_72656275
-"""Held by whoever rebuilds: "pres", "rebu" in ASCII."""
+"""The advisory lock of a rebuild: "pres", "rebu" in ASCII."""
 
 SWITCH_LOCK_SECONDS = 0.5
 """Reads wait for the switch so long at most; where one that had begun before takes longer, it is not tried yet."""
@@ -125,7 +125,7 @@ def limit_lock_wait(cursor: Cursor[Any]) -> None:
 
 
 def ignore(_: str) -> None:
-    """Where nobody wants to know what is waited for."""
+    """Where it is of no interest what is waited for."""
 
 
 def switch_when_free(
@@ -135,7 +135,7 @@ def switch_when_free(
     catch_up: Callable[[], None],
     waiting: Waiting,
 ) -> int:
-    """Switch as soon as nobody holds the live tables for long. Raises RebuildRefused.
+    """Switch as soon as no session holds the live tables for long. Raises RebuildRefused.
 
     An attempt waits for their locks, and others wait for it: so none is made while it can be seen to be in vain.
     """
@@ -147,14 +147,14 @@ def switch_when_free(
             try:
                 return attempt()
             except psycopg.errors.LockNotAvailable:
-                # Somebody came in between: the next look finds them, if they stay.
+                # A session came in between: the next look finds it, if it stays.
                 pass
         elif holders != reported:
             reported = holders
             waiting(_named(holders))
         if time.monotonic() + pause > give_up_at:
             raise RebuildRefused(
-                "somebody reads the live tables without an end, so they cannot be replaced; they are as they were.\n"
+                "a session keeps reading the live tables, so they cannot be replaced; they are as they were.\n"
                 f"End the session ({_named(reported) or 'find it in pg_stat_activity'}), and rebuild again."
             )
         time.sleep(pause)

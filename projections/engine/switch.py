@@ -101,7 +101,7 @@ def named_first(cursor: Cursor[Any]) -> Iterator[None]:
 def switch(cursor: Cursor[Any], tables: Sequence[str]) -> None:
     """Put the new tables in the place of the live ones, with their views and privileges.
 
-    Waits for whoever is reading these. The search path is to be that of the live ones.
+    Waits for those that are reading these. The search path is to be that of the live ones.
     """
     cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(REPLACED)))
     for table in tables:

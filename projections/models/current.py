@@ -1,6 +1,6 @@
-"""The inline projection `current`: each user's presence as of his last event, and the one place that knows its table.
+"""The inline projection `current`: each user's presence as of their last event, and the one place that knows its table.
 
-It is written in the transaction that appends the events, so a reader sees his own writes; and it serves as the snapshot
+It is written in the transaction that appends the events, so readers see their own writes; and it serves as the snapshot
 of the aggregate, so that judging a thousand users costs one SELECT.
 """
 
@@ -41,7 +41,7 @@ _BOTH: LiteralString = f"{_IS_DERIVED}, CASE WHEN {_IS_DERIVED} THEN c.state ELS
 
 
 class Reading(NamedTuple):
-    """A query for users' states or bodies. `looks.LAST_VERIFIED` can find the last looks beside it, in half the time.
+    """A query for users' states or bodies. `looks.LAST_VERIFIED` can find the last looks alongside, in half the time.
 
     Rows: the head, when it was recorded, the position of the rules, in a row of their own; of users the uid, whether
     it is the state, that or the body, the version, and, in `looked`, the last look that agreed.
@@ -67,7 +67,7 @@ _REPLACE: LiteralString = """
        devices = excluded.devices, state = excluded.state, body = excluded.body
 """
 
-ROWS_A_STATEMENT = 20_000
+MAX_STATEMENT_ROWS = 20_000
 
 _encode = msgspec.msgpack.Encoder(enc_hook=encode_crowd).encode
 _decode = msgspec.msgpack.Decoder(Presence).decode
@@ -103,7 +103,7 @@ def can_be_stored(uid: str) -> bool:
 def to_rows(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
     """The rows of presences, in parts that one statement takes. A presence here has at least one event."""
     waiting = iter(presences)
-    while part := list(islice(waiting, ROWS_A_STATEMENT)):
+    while part := list(islice(waiting, MAX_STATEMENT_ROWS)):
         yield CurrentRows(
             texts([presence.uid for presence in part]),
             bigints([presence.version for presence in part]),
@@ -121,8 +121,8 @@ def device_tokens(presence: Presence) -> str:
 
 
 def like_tokens(sources: Iterable[str]) -> TextArray:
-    """What `device_tokens` is LIKE of whoever has a device in one of these sources, or none that could tell."""
-    # A name's underscore is like any character: whoever is derived without need is shown the same.
+    """What `device_tokens` is LIKE of users with a device in one of these sources, or with none that could tell."""
+    # A name's underscore is like any character: users who are derived without need are shown the same.
     return texts(["  ", *[f"% {source}/%" for source in sources]])
 
 

@@ -13,26 +13,30 @@ from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import SOURCE_PREFIX
 from projections.engine.projection import Followed
 
-# Those that an event may change: not yet over, or told of again.
-_KNOWN = """
-SELECT uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node, last_position
+_COLUMNS: LiteralString = """
+uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node,
+last_position
+"""
+
+# Those that an event may change: not yet over, or found again.
+_KNOWN: LiteralString = f"""
+SELECT {_COLUMNS}
   FROM drifts
   JOIN unnest(%b::text[], %b::text[]) AS told (uid, source) USING (uid, source)
  WHERE state IN ('open', 'held') OR disagreed_at >= %s
-"""
+"""  # noqa: S608  (of constants)
 
-_WRITE = """
-INSERT INTO drifts (uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node,
-                    last_position)
+_WRITE: LiteralString = f"""
+INSERT INTO drifts ({_COLUMNS})
 SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %s::bigint[], %b::bigint[],
                      %s::bigint[], %s::text[], %b::text[], %b::text[], %b::bigint[])
     ON CONFLICT (uid, source, disagreed_at) DO UPDATE
    SET state = excluded.state, ended_at = excluded.ended_at, run = excluded.run, node = excluded.node,
        attributed_to = excluded.attributed_to, last_position = excluded.last_position
-"""
+"""  # noqa: S608  (of constants)
 
 # Of those that may have been there at an instant, the last ones.
-_TOLD_AT = """
+_POLLS_AROUND = """
 SELECT position, last_position FROM drifts
  WHERE uid = %s AND coalesce(agreed_at, disagreed_at) <= %s AND (ended_at IS NULL OR ended_at >= %s)
  ORDER BY disagreed_at DESC LIMIT 5
@@ -49,10 +53,10 @@ SELECT position, CASE WHEN state IN ('open', 'held') THEN 9223372036854775807 EL
   FROM drifts WHERE uid = %(uid)s
 """
 
-_PAGE: LiteralString = """
-SELECT uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node, last_position
+_PAGE: LiteralString = f"""
+SELECT {_COLUMNS}
   FROM drifts WHERE (position, uid) > (%s, %s)
-"""
+"""  # noqa: S608  (of constants)
 
 
 class Drift(NamedTuple):
@@ -151,18 +155,18 @@ class _Known:
         before = self._of_user.get((finding.uid, source), {}).get(finding.disagreed_at)
         if before is None:
             return Drift(
-                finding.uid,
-                source,
-                position,
-                finding.drift,
-                finding.outcome,
-                finding.agreed_at,
-                finding.disagreed_at,
-                ended_at,
-                finding.attributed_to,
-                poll.run,
-                poll.node,
-                position,
+                uid=finding.uid,
+                source=source,
+                position=position,
+                kind=finding.drift,
+                state=finding.outcome,
+                agreed_at=finding.agreed_at,
+                disagreed_at=finding.disagreed_at,
+                ended_at=ended_at,
+                attributed_to=finding.attributed_to,
+                run=poll.run,
+                node=poll.node,
+                last_position=position,
             )
         return before._replace(
             state=finding.outcome,
@@ -183,18 +187,8 @@ class _Known:
 
 # Column by column; those that may be NULL go as lists, which the packed arrays cannot hold.
 _PACKED: tuple[Callable[[Any], Any], ...] = (
-    texts,
-    texts,
-    bigints,
-    texts,
-    texts,
-    list,
-    bigints,
-    list,
-    list,
-    texts,
-    texts,
-    bigints,
+    *(texts, texts, bigints, texts, texts, list, bigints, list, list),
+    *(texts, texts, bigints),
 )
 
 
@@ -218,7 +212,7 @@ def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int
     return [Drift(*row) for row in rows]
 
 
-def told_at(connection: Connection[TupleRow], uid: str, at: Instant) -> list[int]:
+def polls_around(connection: Connection[TupleRow], uid: str, at: Instant) -> list[int]:
     """The positions of the polls that first and last told of the user's drifts which may have been there then."""
-    rows = connection.execute(_TOLD_AT, (uid, at, at)).fetchall()
+    rows = connection.execute(_POLLS_AROUND, (uid, at, at)).fetchall()
     return sorted({position for row in rows for position in row})

@@ -1,8 +1,8 @@
 """Rebuilding `current`: all users folded from scratch, compared with the live rows, which the new table then replaces.
 
 It is written with the events and not by the projector, so the engine's rebuild is not for it; it is divided among
-processes and switched as that is. Nobody judges here and nothing is written twice, so that folding takes little longer
-than to fetch the events.
+processes and switched as that is. Nothing is judged here and nothing is written twice, so that folding takes little
+longer than to fetch the events.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ TABLES = ("current",)
 FETCHED_ROWS = 5_000
 
 MAX_CATCH_UP_EVENTS = 20_000
-"""Folded in one go, and so few may be left for the moment in which nobody can append."""
+"""Folded in one go, and so few may be left for the moment in which appends wait."""
 
 NAMED_USERS = 5
 """Of those whose rows differ."""
@@ -129,7 +129,7 @@ class RebuildCurrent:
                 return
 
     def _switch(self) -> int:
-        """The last events and the switch, while nobody can append."""
+        """The last events and the switch, while appends wait."""
         before = self._position
         try:
             with self._connection.transaction():

@@ -14,7 +14,7 @@ from ledger.domain.reconciliation_events import Corrected, Swept
 
 Sure: TypeAlias = Literal["exact", "bounded", "implied", "unknown"]
 """A webhook of the session itself says so, at most its way later; between two bounds; by then, since a count says so;
-nobody said."""
+no event says."""
 
 IMPLIED, SWEPT, WITHDRAWN, IMPORTED = "implied", "swept", "withdrawn", "state_before_slice"
 """The effects of an item's counts, and the rule of an import."""

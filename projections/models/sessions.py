@@ -23,7 +23,7 @@ uid, position, ordinal, source, scope, device_flag, conn_id, node, held_by, open
 ended_at, ended_after, ended_by, ended_position, concurrent, flaps
 """
 
-# One look into the index a user, whatever is known of how many rows he has.
+# One look into the index a user, whatever the statistics say of how many rows they have.
 _OPEN_TEMPLATE: LiteralString = """
 SELECT s.* FROM unnest(%b::text[]) AS asked (uid)
  CROSS JOIN LATERAL (SELECT {} FROM sessions
@@ -88,7 +88,7 @@ PROJECTION = Sessions()
 
 
 def _users(cursor: Cursor[Any], events: Sequence[Followed]) -> Mapping[str, UserSessions]:
-    """The users whom these events are of, each as he was before them."""
+    """The users of these events, each as before them."""
     users = {uid: UserSessions(uid) for uid in {cast(str, followed.uid) for followed in events}}
     asked = texts(list(users))
     for row in cursor.execute(_OPEN, (asked,), binary=True).fetchall():

@@ -1,4 +1,4 @@
-"""The projection `snapshots`: each user's presence as of every 256th event of his, and the one place that writes it.
+"""The projection `snapshots`: each user's presence as of every 256th of their events, and the one place that writes it.
 
 A long past is then folded from the snapshot before it, and not from its beginning.
 """
@@ -16,7 +16,7 @@ from ledger.store.mapper import USER_KINDS, EventMapper
 from projections.engine.projection import Followed
 from projections.models.current import decode_state, encode_state
 
-EVERY = 256
+EVENTS_PER_SNAPSHOT = 256
 """Events of a user between two snapshots."""
 
 _BEFORE = """
@@ -61,11 +61,11 @@ class Snapshots:
         """Take the snapshots that are due at these events."""
         due: dict[str, _Due] = {}
         for event in events:
-            if event.version % EVERY == 0 and event.uid is not None:
+            if event.version % EVENTS_PER_SNAPSHOT == 0 and event.uid is not None:
                 known = due.get(event.uid)
                 due[event.uid] = _Due(event.version if known is None else known.first, event.version)
         if due:
-            taken = list(_taken(cursor, due))
+            taken = list(_take(cursor, due))
             cursor.execute(
                 _WRITE,
                 (
@@ -80,7 +80,7 @@ class Snapshots:
 PROJECTION = Snapshots()
 
 
-def _taken(cursor: Cursor[Any], due: Mapping[str, _Due]) -> Iterator[Presence]:
+def _take(cursor: Cursor[Any], due: Mapping[str, _Due]) -> Iterator[Presence]:
     uids, firsts = texts(list(due)), bigints([each.first for each in due.values()])
     versions = dict.fromkeys(due, 0)
     presences: dict[str, Presence] = {}
@@ -91,5 +91,5 @@ def _taken(cursor: Cursor[Any], due: Mapping[str, _Due]) -> Iterator[Presence]:
     for uid, version, position, kind, payload in rows:
         event = cast(UserEvent, _mapper.event_at(position, kind, payload))
         presences[uid] = evolve(presences.get(uid) or Presence(uid), event, position)
-        if version % EVERY == 0:
+        if version % EVENTS_PER_SNAPSHOT == 0:
             yield presences[uid]

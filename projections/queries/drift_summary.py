@@ -24,7 +24,7 @@ _KEYS: Mapping[str, LiteralString] = {
 """A drift's group as a text, by what they are grouped by; its hour is that of the first look that disagreed."""
 
 DEFAULT_SPAN = timedelta(days=1)
-"""So far back drifts are counted where nobody says since when: to count all that there ever were takes long."""
+"""So far back drifts are counted where it is not said since when: to count all that there ever were takes long."""
 
 # What is not over yet has lasted until now.
 _COUNT: LiteralString = """

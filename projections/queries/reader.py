@@ -22,17 +22,17 @@ from projections.models.shown import NEVER_SEEN, AnswerPoint, Rules, body, plain
 from projections.queries import listing
 from projections.queries.listing import Filter, PresenceSummary
 
-SHARED_UIDS = 200
+MAX_SHARED_UIDS = 200
 """The most single reads that share a query."""
 
-LARGE_UIDS = 200
+MIN_LARGE_UIDS = 200
 """So many at once are read by a thread: the event loop would wake for every few kilobytes that arrive."""
 
-LARGE_READS = 2
+MAX_LARGE_READS = 2
 """So many at a time, over a connection each."""
 
-LARGE_WAIT_SECONDS = 10.0
-"""Whoever waits longer for his turn is told so: while PostgreSQL is away, each of those before him fails slowly."""
+LARGE_READ_TIMEOUT_SECONDS = 10.0
+"""Requests that wait longer for their turn are refused: while PostgreSQL is away, each of those before fails slowly."""
 
 
 class Read(NamedTuple):
@@ -68,7 +68,7 @@ class PresenceReader:
     ) -> None:
         self._pool = pool
         self._large = large
-        self._large_reads = asyncio.Semaphore(LARGE_READS)
+        self._large_reads = asyncio.Semaphore(MAX_LARGE_READS)
         self._now = now
         self._rules = Rules(-1, {})
         self._waiting: list[tuple[str, asyncio.Future[tuple[AnswerPoint, bytes]]]] = []
@@ -79,7 +79,7 @@ class PresenceReader:
         self._rules = Rules(-1, {})
 
     async def one(self, uid: str) -> tuple[AnswerPoint, bytes]:
-        """One user's body and what it was made at, in a query shared with whoever asks meanwhile."""
+        """One user's body and what it was made at, in a query shared with those who ask meanwhile."""
         future: asyncio.Future[tuple[AnswerPoint, bytes]] = asyncio.get_running_loop().create_future()
         self._waiting.append((uid, future))
         if self._flushing is None:
@@ -88,7 +88,7 @@ class PresenceReader:
 
     async def many(self, uids: Sequence[str]) -> Read:
         """The presences of many users in the order asked, all of one snapshot."""
-        made, found = await (self._query_large(uids) if len(uids) >= LARGE_UIDS else self._query(uids))
+        made, found = await (self._query_large(uids) if len(uids) >= MIN_LARGE_UIDS else self._query(uids))
         return Read(made, [found.get(uid) or _never_seen(uid) for uid in uids])
 
     async def page(self, wanted: Filter, after: str | None, limit: int) -> PresenceListPage:
@@ -133,7 +133,7 @@ class PresenceReader:
         """Answer what waits, query after query, until nothing does."""
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:SHARED_UIDS], self._waiting[SHARED_UIDS:]
+                batch, self._waiting = self._waiting[:MAX_SHARED_UIDS], self._waiting[MAX_SHARED_UIDS:]
                 await self._answer(batch)
         finally:
             self._flushing = None
@@ -152,13 +152,13 @@ class PresenceReader:
 
     async def _query(self, uids: Sequence[str]) -> tuple[AnswerPoint, dict[str, bytes]]:
         """-> (what the answer was made at, body by uid of those who have a presence)"""
-        asked = _asked(uids)
+        asked = _storable(uids)
         with translated():
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(binary=True)
                 while True:
                     rules = self._rules
-                    reading, derived = _reading(rules)
+                    reading, derived = _choose_reading(rules)
                     rows = await (await cursor.execute(reading.looked, {"uids": asked, "derived": derived})).fetchall()
                     place = _place(rows)
                     if place.rules_position == rules.position:
@@ -168,7 +168,7 @@ class PresenceReader:
 
     async def _query_large(self, uids: Sequence[str]) -> tuple[AnswerPoint, dict[str, bytes]]:
         """The same, the last looks being found at the same time: they are of no moment."""
-        asked = _asked(uids)
+        asked = _storable(uids)
         with translated():
             async with self._turn():
                 (place, rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
@@ -177,7 +177,7 @@ class PresenceReader:
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(LARGE_WAIT_SECONDS):
+            async with asyncio.timeout(LARGE_READ_TIMEOUT_SECONDS):
                 await self._large_reads.acquire()
         except TimeoutError as error:
             raise StoreUnavailable("PostgreSQL does not keep up with questions about many users") from error
@@ -190,7 +190,7 @@ class PresenceReader:
         """-> (the place in the ledger, the users' rows, the rules that they are to be shown by)"""
         while True:
             rules = self._rules
-            reading, derived = _reading(rules)
+            reading, derived = _choose_reading(rules)
             rows = await asyncio.to_thread(self._fetch, reading.alone, {"uids": asked, "derived": derived})
             place = _place(rows)
             if place.rules_position == rules.position:
@@ -236,14 +236,14 @@ _ONE_MOMENT = switch.ONE_MOMENT.format("current")
 _NONE = current.like_tokens(())
 
 
-def _asked(uids: Sequence[str]) -> TextArray:
+def _storable(uids: Sequence[str]) -> TextArray:
     together = "".join(uids)
     if together.isascii() and "\0" not in together:
         return texts(uids)
     return texts([uid for uid in uids if current.can_be_stored(uid)])
 
 
-def _reading(rules: Rules) -> tuple[current.Reading, TextArray]:
+def _choose_reading(rules: Rules) -> tuple[current.Reading, TextArray]:
     """-> (the query that these rules need, of whom it is to bring the states): the bodies that are ready save half"""
     derived = rules.derived
     if not derived:

@@ -19,12 +19,12 @@ from ledger.domain.observation import Instant
 from ledger.domain.source import SourceState, evolve_source
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper
 
-EVERY = 256
+EVENTS_PER_FOLD = 256
 """A fold is kept after so many events: no more than so many have then to be folded for any position."""
-MOST = 256
+MAX_FOLDS = 256
 """So many folds are kept; beyond that every other one is dropped, and from then on half as many are made."""
 
-EVER = 2**62
+_EVER = 2**62
 
 _EVENTS = """
 SELECT position, stream, kind, payload FROM events
@@ -39,7 +39,7 @@ class SourceStates(NamedTuple):
     """The sources' states, and the position of the last event that changed one; 0 where there is none."""
 
     position: int
-    of: Mapping[str, SourceState]
+    by_name: Mapping[str, SourceState]
 
 
 class Hindsight(NamedTuple):
@@ -80,9 +80,9 @@ class _Kept(NamedTuple):
 class RuleFolds:
     """The folds of one ledger. They save time and decide nothing; any number of threads may ask at once."""
 
-    def __init__(self, every: int = EVERY, most: int = MOST) -> None:
-        self._nothing = self._kept = _Kept(every, (_Fold(SourceStates(0, {}), EVER, None),))
-        self._most = most
+    def __init__(self, every: int = EVENTS_PER_FOLD, max_folds: int = MAX_FOLDS) -> None:
+        self._nothing = self._kept = _Kept(every, (_Fold(SourceStates(0, {}), _EVER, None),))
+        self._max_folds = max_folds
         self._changing = Lock()
 
     def forget(self) -> None:
@@ -102,11 +102,11 @@ class RuleFolds:
         The position is not beyond the head that the connection sees. Raises UnreadableEvent.
         """
         if hindsight is None:
-            return self._upto(connection, mapper, position)
+            return self._up_to(connection, mapper, position)
         # Before it is asked which of the later events had come about, it is learnt of most that none had.
-        self._upto(connection, mapper, hindsight.position)
-        base = self._upto(connection, mapper, position)
-        states, last = dict(base.of), base.position
+        self._up_to(connection, mapper, hindsight.position)
+        base = self._up_to(connection, mapper, position)
+        states, last = dict(base.by_name), base.position
         for after, up_to in self._parts(position, hindsight):
             for row in _rows(connection, after, up_to):
                 event = _event(mapper, row)
@@ -118,7 +118,7 @@ class RuleFolds:
                     last = row.position
         return SourceStates(last, states)
 
-    def _upto(self, connection: Connection[TupleRow], mapper: EventMapper, position: int) -> SourceStates:
+    def _up_to(self, connection: Connection[TupleRow], mapper: EventMapper, position: int) -> SourceStates:
         """The fold up to a position, from the nearest one that is kept; beyond the last of these new ones are made."""
         kept = self._kept
         nearest = bisect_right(kept.folds, position, key=lambda fold: fold.position) - 1
@@ -127,17 +127,17 @@ class RuleFolds:
         if base.last is not None and rows[:1] != [base.last]:
             # Another ledger now: nothing that is kept is of it.
             self._keep(kept, self._nothing)
-            return self._upto(connection, mapper, position)
-        last, states = base.position, dict(base.states.of)
+            return self._up_to(connection, mapper, position)
+        last, states = base.position, dict(base.states.by_name)
         new: list[_Fold] = []
-        earliest, number = EVER, 0
+        earliest, number = _EVER, 0
         for row in rows[0 if base.last is None else 1 :]:
             event, last = _event(mapper, row), row.position
             _apply(states, row, event)
             earliest, number = min(earliest, _came_about(event)), number + 1
             if number == kept.every:
                 new.append(_Fold(SourceStates(last, dict(states)), earliest, row))
-                earliest, number = EVER, 0
+                earliest, number = _EVER, 0
         if new and nearest == len(kept.folds) - 1:
             self._keep(kept, self._grown(kept, new))
         return SourceStates(last, states)
@@ -150,7 +150,7 @@ class RuleFolds:
 
     def _grown(self, kept: _Kept, new: Sequence[_Fold]) -> _Kept:
         every, folds = kept.every, (*kept.folds, *new)
-        while len(folds) > self._most:
+        while len(folds) > self._max_folds:
             every, folds = 2 * every, _thinned(folds)
         return _Kept(every, folds)
 
@@ -174,7 +174,7 @@ def _thinned(folds: Sequence[_Fold]) -> tuple[_Fold, ...]:
 
 def _came_about(event: SourceEvent) -> Instant:
     """When what an event tells came about; what an import brought is known from then on, of whatever instant."""
-    at: Instant = getattr(event, "at", -EVER)
+    at: Instant = getattr(event, "at", -_EVER)
     return at
 
 

@@ -62,7 +62,7 @@ def test_after_two_projectors_one_of_which_dies_again_and_again(
     monkeypatch: pytest.MonkeyPatch,
     seed: int,
 ) -> None:
-    monkeypatch.setattr(snapshots, "EVERY", 8)
+    monkeypatch.setattr(snapshots, "EVENTS_PER_SNAPSHOT", 8)
     draw, life = Random(seed), lived(seed, 200)
     kept, poured = life.ledger.kept, 0
     while poured < len(kept):
@@ -93,7 +93,7 @@ def test_after_two_projectors_one_of_which_dies_again_and_again(
 def test_a_snapshot_is_the_presence_as_of_its_version(
     ledger: Ledger, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "EVERY", 4)
+    monkeypatch.setattr(snapshots, "EVENTS_PER_SNAPSHOT", 4)
     pour(ledger, lived(20, 300).ledger.kept)
     follow_all(connection, Projector(FOLLOWING, batch_events=50))
     expected, presences = {}, dict[str, Presence]()

@@ -200,7 +200,9 @@ def test_the_switch_waits_for_whoever_reads_and_says_for_whom(
         assert holder.startswith(f"a report (pid {reader.info.backend_pid}) since ")
         monkeypatch.setattr(rebuild, "SWITCH_TIMEOUT_SECONDS", 0.1)
         reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
-        with pytest.raises(rebuild.RebuildRefused, match=r"somebody reads the live tables(?s:.)*a report \(pid"):
+        with pytest.raises(
+            rebuild.RebuildRefused, match=r"a session keeps reading the live tables(?s:.)*a report \(pid"
+        ):
             run(database_url, "drift")
 
 

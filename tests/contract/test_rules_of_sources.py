@@ -150,7 +150,7 @@ def known(ledger: Ledger, uid: str, seconds: float) -> Belief:
     """What all that is recorded says of a user at an instant of the imported time."""
     at = T + round(seconds * SECOND)
     with ledger.connection() as connection:
-        return history.as_of(connection, MAPPER, [uid], at, history.head(connection).position).of(uid, at)
+        return history.as_of(connection, MAPPER, [uid], at, history.head(connection).position).belief(uid, at)
 
 
 @pytest.mark.parametrize("empty", [True, False])
