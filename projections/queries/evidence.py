@@ -19,7 +19,7 @@ MAX_EARLIER_EVENTS = 200
 MAX_LATER_EVENTS = 100
 """The same, after what was known."""
 ARRIVED_PAGE_EVENTS = 1000
-"""Of a user, at once, where all those had arrived by the instant and were only recorded later: an import brought them."""
+"""Of a user, read at once where all had arrived by the instant and were only recorded later, by an import."""
 MAX_BOUNDED = 20
 MAX_SIGNS = 60
 MAX_SERVICES = 20

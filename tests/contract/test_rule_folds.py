@@ -113,7 +113,7 @@ def test_what_is_kept_changes_no_answer(
     folds, draw, head = RuleFolds(every, most), Random(every), told[-1].position
     for position, hindsight in questions(draw, head, 60):
         assert folds.at(connection, MAPPER, position, hindsight) == folded(told, position, hindsight)
-        assert len(folds._kept.folds) <= max_folds
+        assert len(folds._kept.folds) <= most
 
 
 def test_threads_may_ask_at_once(database_url: str, told: list[Told]) -> None:
