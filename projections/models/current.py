@@ -27,7 +27,7 @@ _AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDE
 
 _ALL_AFTER = "SELECT state FROM current WHERE uid > %s ORDER BY uid LIMIT %s"
 
-# One snapshot for the place, which is a row of its own, and for the users.
+# One snapshot for the head, which is a row of its own, and for the users.
 _READ: LiteralString = """
 SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0),
        coalesce((SELECT max(rules_position) FROM source_states), 0), NULL, NULL, NULL, NULL, NULL

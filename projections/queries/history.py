@@ -20,6 +20,7 @@ from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import EventMapper
 from projections.models.current import can_be_stored, decode_state
 from projections.models.shown import Rules, rules_from
+from projections.queries.listing import HEAD, LedgerHead
 from projections.queries.rule_folds import Hindsight, RuleFolds
 
 PAGE_EVENTS = 50
@@ -29,12 +30,6 @@ MAX_SHARED_EVENTS = 20_000
 """Events of those who have filled a page that are read at once, shared out among them."""
 
 UNBOUNDED = 2**62
-
-# In microseconds, exactly.
-_HEAD = """
-SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0)
-  FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
-"""
 
 _POSITION_AT = "SELECT position_at(%s)"
 
@@ -69,13 +64,6 @@ _NEXT = _LATER.format("")
 _BOUNDED = _LATER.format(" AND kind IN ('corrected.v1', 'swept.v1')")
 
 
-class LedgerHead(NamedTuple):
-    """The last position of the ledger, 0 while it is empty, and the instant at which it was recorded."""
-
-    position: int
-    recorded_at: Instant
-
-
 class AsOf(NamedTuple):
     """What is known of users at an instant, with the rules that it follows from. Those not in it are unobserved."""
 
@@ -90,7 +78,7 @@ class AsOf(NamedTuple):
 
 def head(connection: Connection[TupleRow]) -> LedgerHead:
     """The ledger's head."""
-    row = connection.execute(_HEAD).fetchone()
+    row = connection.execute(HEAD).fetchone()
     assert row is not None
     return LedgerHead(*row)
 

@@ -17,7 +17,7 @@ SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at)
        coalesce((SELECT max(rules_position) FROM source_states), 0)
   FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
 """
-"""-> (the head, when it was recorded, the position of the rules)"""
+"""One row, a LedgerHead; `recorded_at` in microseconds, exactly."""
 
 _LIST: LiteralString = """
 SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current.uid) FROM current WHERE true
@@ -36,6 +36,14 @@ SELECT token, count(*)
  WHERE status = 'online' AND token LIKE '%%/on/%%'
  GROUP BY token
 """
+
+
+class LedgerHead(NamedTuple):
+    """The last position of the ledger, 0 while it is empty, when it was recorded, and the position of the rules."""
+
+    position: int
+    recorded_at: Instant
+    rules_position: int
 
 
 class Filter(NamedTuple):

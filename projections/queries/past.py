@@ -1,4 +1,4 @@
-"""Answers about the past, as the API shows them."""
+"""Answers about the past as the API shows them: the JSON of what `history` finds, which knows none."""
 
 from collections.abc import Sequence
 

@@ -20,7 +20,7 @@ from projections.engine import switch
 from projections.models import current
 from projections.models.shown import NEVER_SEEN, AnswerPoint, Rules, body, plain_body, rules_from, shown_body, verified
 from projections.queries import listing
-from projections.queries.listing import Filter, PresenceSummary
+from projections.queries.listing import Filter, LedgerHead, PresenceSummary
 
 MAX_SHARED_UIDS = 200
 """The most single reads that share a query."""
@@ -47,14 +47,6 @@ class PresenceListPage(NamedTuple):
 
     read: Read
     last_uid: str | None
-
-
-class _Place(NamedTuple):
-    """The ledger's head, when that was recorded, and the position of the rules."""
-
-    head: int
-    recorded_at: Instant
-    rules_position: int
 
 
 class PresenceReader:
@@ -124,10 +116,10 @@ class PresenceReader:
                 await connection.execute(_ONE_MOMENT, prepare=False)
                 row = await (await connection.execute(listing.HEAD)).fetchone()
                 assert row is not None
-                head, recorded_at, rules_position = row
-                if rules_position != self._rules.position:
+                head = LedgerHead(*row)
+                if head.rules_position != self._rules.position:
                     self._rules = await _read_rules(connection)
-                yield connection, self._made(head, recorded_at)
+                yield connection, self._made(head)
 
     async def _flush(self) -> None:
         """Answer what waits, query after query, until nothing does."""
@@ -160,9 +152,9 @@ class PresenceReader:
                     rules = self._rules
                     reading, derived = _choose_reading(rules)
                     rows = await (await cursor.execute(reading.looked, {"uids": asked, "derived": derived})).fetchall()
-                    place = _place(rows)
-                    if place.rules_position == rules.position:
-                        return self._answers(place, rows, rules, None)
+                    head = _take_head(rows)
+                    if head.rules_position == rules.position:
+                        return self._answers(head, rows, rules, None)
                     # The rules are newer than those that the query was chosen by.
                     self._rules = await _read_rules(connection)
 
@@ -171,8 +163,8 @@ class PresenceReader:
         asked = _storable(uids)
         with translated():
             async with self._turn():
-                (place, rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
-        return self._answers(place, rows, rules, looked)
+                (head, rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
+        return self._answers(head, rows, rules, looked)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -186,15 +178,15 @@ class PresenceReader:
         finally:
             self._large_reads.release()
 
-    async def _rows(self, asked: TextArray) -> tuple[_Place, list[TupleRow], Rules]:
-        """-> (the place in the ledger, the users' rows, the rules that they are to be shown by)"""
+    async def _rows(self, asked: TextArray) -> tuple[LedgerHead, list[TupleRow], Rules]:
+        """-> (the ledger's head, the users' rows, the rules that they are to be shown by)"""
         while True:
             rules = self._rules
             reading, derived = _choose_reading(rules)
             rows = await asyncio.to_thread(self._fetch, reading.alone, {"uids": asked, "derived": derived})
-            place = _place(rows)
-            if place.rules_position == rules.position:
-                return place, rows, rules
+            head = _take_head(rows)
+            if head.rules_position == rules.position:
+                return head, rows, rules
             async with self._pool.connection() as connection:
                 self._rules = await _read_rules(connection)
 
@@ -208,23 +200,23 @@ class PresenceReader:
             return dict(await (await cursor.execute(looks.LAST_VERIFIED, (asked,))).fetchall())
 
     def _answers(
-        self, place: _Place, rows: Sequence[TupleRow], rules: Rules, looked: Mapping[str, Instant] | None
+        self, head: LedgerHead, rows: Sequence[TupleRow], rules: Rules, looked: Mapping[str, Instant] | None
     ) -> tuple[AnswerPoint, dict[str, bytes]]:
-        made = self._made(place.head, place.recorded_at)
+        made = self._made(head)
         bodies = {}
         for _, _, _, uid, is_state, kept, version, last_look in rows:
             shown = shown_body(current.decode_state(kept), rules, made.at) if is_state else kept
             bodies[uid] = shown + verified(last_look if looked is None else looked.get(uid), version)
         return made, bodies
 
-    def _made(self, head: int, recorded_at: Instant) -> AnswerPoint:
-        return AnswerPoint(max(self._now(), recorded_at), head)
+    def _made(self, head: LedgerHead) -> AnswerPoint:
+        return AnswerPoint(max(self._now(), head.recorded_at), head.position)
 
 
-def _place(rows: list[TupleRow]) -> _Place:
-    """Take the row of the place from among those of the users: the first one, as PostgreSQL goes about it."""
+def _take_head(rows: list[TupleRow]) -> LedgerHead:
+    """Take the row of the head from among those of the users: the first one, as PostgreSQL goes about it."""
     number = next(number for number, row in enumerate(rows) if row[0] is not None)
-    return _Place(*rows.pop(number)[:3])
+    return LedgerHead(*rows.pop(number)[:3])
 
 
 def _never_seen(uid: str) -> bytes:

@@ -42,30 +42,30 @@ _EVENTS = "SELECT stream, position, kind, payload FROM events WHERE stream = ANY
 _DELETE = "DELETE FROM current WHERE uid = ANY(%b)"
 
 
-class MadeRight(NamedTuple):
+class Repaired(NamedTuple):
     """What was found: so many users, of whom so many were shown what no event supports."""
 
     users: int
     wrong: int
 
 
-def make_right(connection: Connection[TupleRow], mapper: EventMapper | None = None) -> MadeRight | None:
+def repair(connection: Connection[TupleRow], mapper: EventMapper | None = None) -> Repaired | None:
     """Compare `current` with the events where the ledger went back; None: it has not since this was done last."""
     found = identity.read(connection)
     if found.suspect_after is None:
         return None
     mapper, users, wrong = mapper or EventMapper(), 0, 0
-    for number, suspects in _suspects(connection, found.suspect_after):
+    for number, doubtful in _doubtful(connection, found.suspect_after):
         users += number
-        for start in range(0, len(suspects), FOLDED_USERS):
-            part = suspects[start : start + FOLDED_USERS]
+        for start in range(0, len(doubtful), FOLDED_USERS):
+            part = doubtful[start : start + FOLDED_USERS]
             if different := _different(connection, mapper, part)[0]:
                 wrong += _write(connection, mapper, different)
     identity.clear_suspicion(connection, found.epoch, changed=bool(wrong))
-    return MadeRight(users, wrong)
+    return Repaired(users, wrong)
 
 
-def _suspects(connection: Connection[TupleRow], after: int) -> Iterator[tuple[int, list[str]]]:
+def _doubtful(connection: Connection[TupleRow], after: int) -> Iterator[tuple[int, list[str]]]:
     """Page by page, how many users there are and which of them their last event does not vouch for."""
     missing = [uid for (uid,) in connection.execute(_WITHOUT_ROW, (after,)).fetchall()]
     if missing:
