@@ -20,7 +20,7 @@ from projections.models.shown import plain_body
 
 _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
-_IN_GRACE = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
+IN_GRACE: LiteralString = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
 
 # Walks the primary key, and looks at each row's devices on the way.
 _AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDER BY uid LIMIT %s"
@@ -153,7 +153,7 @@ def load(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, 
 
 def in_grace(connection: Connection[TupleRow], since: Instant) -> list[Presence]:
     """Those who went offline after an instant, so that a grace period may not show it yet."""
-    return [_decode(state) for (state,) in connection.cursor(binary=True).execute(_IN_GRACE, (since,))]
+    return [_decode(state) for (state,) in connection.cursor(binary=True).execute(IN_GRACE, (since,))]
 
 
 def of_sources_after(connection: Connection[TupleRow], names: Iterable[str], uid: str, limit: int) -> list[Presence]:

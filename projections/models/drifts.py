@@ -124,11 +124,11 @@ class _Known:
     """The drifts that some polls may change, and what they make of them."""
 
     def __init__(self, cursor: Cursor[Any], polls: Sequence[tuple[str, int, PollObserved]]) -> None:
-        self._of_user: dict[tuple[str, str], dict[int, Drift]] = {}
+        self._by_user: dict[tuple[str, str], dict[int, Drift]] = {}
         self._changed: set[tuple[str, str, int]] = set()
-        told = {(finding.uid, source) for source, _, poll in polls for finding in poll.findings}
+        named = {(finding.uid, source) for source, _, poll in polls for finding in poll.findings}
         since = min(finding.disagreed_at for _, _, poll in polls for finding in poll.findings)
-        users = texts([uid for uid, _ in told]), texts([source for _, source in told])
+        users = texts([uid for uid, _ in named]), texts([source for _, source in named])
         for row in cursor.execute(_KNOWN, (*users, since)).fetchall():
             self._keep(Drift(*row))
 
@@ -136,7 +136,7 @@ class _Known:
         """What a poll's event, stored at that position, says."""
         for finding in poll.findings:
             # A drift whose doubt an event has made void has no look that ends it: the next drift of the user does.
-            for drift in list(self._of_user.get((finding.uid, source), {}).values()):
+            for drift in list(self._by_user.get((finding.uid, source), {}).values()):
                 if drift.state in UNFINISHED and drift.disagreed_at < finding.disagreed_at:
                     over = drift._replace(state="cleared", ended_at=poll.answered_at, last_position=position)
                     self._change(over)
@@ -145,14 +145,14 @@ class _Known:
 
     def write(self, cursor: Cursor[Any]) -> None:
         """Store those that have changed."""
-        changed = [self._of_user[uid, source][at] for uid, source, at in sorted(self._changed)]
+        changed = [self._by_user[uid, source][at] for uid, source, at in sorted(self._changed)]
         columns = list(zip(*changed, strict=True))
         cursor.execute(_WRITE, [pack(column) for pack, column in zip(_PACKED, columns, strict=True)])
 
     def _after(self, source: str, position: int, poll: PollObserved, finding: Finding) -> Drift:
-        """The drift of a finding, new or as it was told of before."""
+        """The drift of a finding, new or as found before."""
         ended_at = None if finding.outcome in UNFINISHED else poll.answered_at
-        before = self._of_user.get((finding.uid, source), {}).get(finding.disagreed_at)
+        before = self._by_user.get((finding.uid, source), {}).get(finding.disagreed_at)
         if before is None:
             return Drift(
                 uid=finding.uid,
@@ -182,7 +182,7 @@ class _Known:
         self._changed.add((drift.uid, drift.source, drift.disagreed_at))
 
     def _keep(self, drift: Drift) -> None:
-        self._of_user.setdefault((drift.uid, drift.source), {})[drift.disagreed_at] = drift
+        self._by_user.setdefault((drift.uid, drift.source), {})[drift.disagreed_at] = drift
 
 
 # Column by column; those that may be NULL go as lists, which the packed arrays cannot hold.
@@ -193,7 +193,7 @@ _PACKED: tuple[Callable[[Any], Any], ...] = (
 
 
 def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int, str], limit: int) -> list[Drift]:
-    """Drifts by the position and user at which they were first told of, after those of `after`."""
+    """Drifts by the position and user at which they were first found, after those of `after`."""
     query, params = _PAGE, list[Any](after)
     conditions: Mapping[LiteralString, str | None] = {
         " AND state = %s": wanted.state,
@@ -213,6 +213,6 @@ def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int
 
 
 def polls_around(connection: Connection[TupleRow], uid: str, at: Instant) -> list[int]:
-    """The positions of the polls that first and last told of the user's drifts which may have been there then."""
+    """The positions of the polls that first and last spoke of the user's drifts which may have been there then."""
     rows = connection.execute(_POLLS_AROUND, (uid, at, at)).fetchall()
     return sorted({position for row in rows for position in row})

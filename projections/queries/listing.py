@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.domain.status import longest_grace
+from projections.models import current
 from projections.models.shown import AnswerPoint
 
 HEAD: LiteralString = """
@@ -27,8 +28,6 @@ SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current
 _STATUSES: LiteralString = """
 SELECT status, count(*) FROM current WHERE status = 'online' OR since <= %s GROUP BY status
 """
-
-_IN_GRACE: LiteralString = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
 
 _DEVICES: LiteralString = """
 SELECT token, count(*)
@@ -122,7 +121,7 @@ async def statuses(connection: AsyncConnection[TupleRow], cutoff: Instant) -> di
 
 async def states_in_grace(connection: AsyncConnection[TupleRow], cutoff: Instant) -> list[bytes]:
     """The states of users whose offline may not be shown yet."""
-    rows = await (await connection.cursor(binary=True).execute(_IN_GRACE, (cutoff,))).fetchall()
+    rows = await (await connection.cursor(binary=True).execute(current.IN_GRACE, (cutoff,))).fetchall()
     return [state for (state,) in rows]
 
 

@@ -204,7 +204,7 @@ def test_a_page_goes_no_further_than_the_projection_has_come(
     assert read(database_url, "m3") == ([], TimelineEntries(b"", 0, None, 0, 39))
 
 
-def test_what_is_in_doubt_follows_the_rules_of_the_source(connection: Connection[TupleRow]) -> None:
+def test_outages_follow_the_rules_of_the_source(connection: Connection[TupleRow]) -> None:
     ledger = Reconciler(Profile.V2_2, ("n1", "n2"))
     at = ledger.at
 
@@ -241,7 +241,7 @@ def test_what_is_in_doubt_follows_the_rules_of_the_source(connection: Connection
     ]
 
 
-def test_an_imported_source_may_begin_in_doubt(connection: Connection[TupleRow]) -> None:
+def test_an_imported_source_may_begin_with_an_outage(connection: Connection[TupleRow]) -> None:
     ledger = Reconciler(Profile.V2_2, ("n1", "n2"))
     at = ledger.at
     ledger.append(SourceDark(at=at, since=at))
