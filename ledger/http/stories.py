@@ -46,7 +46,9 @@ async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter
     """
     query.refuse_backwards()
     services = get_services(request)
-    wanted = timeline.Wanted(number_from_cursor(query.after), query.limit, query.order == "desc", query.from_, query.to)
+    wanted = timeline.TimelineQuery(
+        number_from_cursor(query.after), query.limit, query.order == "desc", query.from_, query.to
+    )
     with translated():
         async with services.pool.connection() as connection:
             page = await timeline.page(connection, _known(uid), wanted)
@@ -66,7 +68,7 @@ async def user_sessions(request: Request, uid: Uid, query: Annotated[SessionFilt
     In the order of the events that told of them first.
     """
     services = get_services(request)
-    wanted = sessions.Wanted(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
+    wanted = sessions.SessionQuery(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
     with translated():
         async with services.pool.connection() as connection:
             page = await sessions.page(connection, _known(uid), wanted)

@@ -85,7 +85,7 @@ class _Correction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     resumes: str | None = None
 
 
-class _Sweep(msgspec.Struct, frozen=True, gc=False):
+class _NodeSweep(msgspec.Struct, frozen=True, gc=False):
     """Sessions that ended with their node, between two instants."""
 
     kind: Literal["sweep"]
@@ -124,27 +124,32 @@ class _Beginning(msgspec.Struct, frozen=True, gc=False):
     status_before: Status
     status_after: Status
     version: int
-    """Of his stream there."""
+    """Of the user's stream there."""
     sessions: tuple[SessionName, ...]
 
 
-Told: TypeAlias = _Changed | _Correction | _Sweep | _TierChange | _Beginning
+Entry: TypeAlias = _Changed | _Correction | _NodeSweep | _TierChange | _Beginning
 
 
-def entry_for(position: int, event: UserEvent) -> Told:
-    """What is told of one event."""
+def entry_for(position: int, event: UserEvent) -> Entry:
+    """The entry of one event."""
     if isinstance(event, WebhookObserved):
         return _changed(position, event)
-    told: Told = _TOLD[type(event)](position, event)
-    return told
+    entry: Entry = _MAKE[type(event)](position, event)
+    return entry
 
 
 def _changed(position: int, event: WebhookObserved) -> _Changed:
-    # By place, in the order of the fields, for speed.
+    kind: Literal["transition", "sessions"] = "sessions" if event.status_before == event.status_after else "transition"
+    at = to_text(event.received_at)
+    named = event.named or event.placed
+    swept = tuple([_name(session) for session in event.swept]) if event.swept else ()
+    resumes = optional(event.resumes)
+    # By place, at a quarter of the cost of keywords: each is called like its field, which a test compares.
     return _Changed(
-        "sessions" if event.status_before == event.status_after else "transition",
+        kind,
         position,
-        to_text(event.received_at),
+        at,
         event.source,
         event.node,
         event.status_before,
@@ -156,14 +161,14 @@ def _changed(position: int, event: WebhookObserved) -> _Changed:
         event.delivery,
         event.item,
         event.raw,
-        event.named or event.placed,
+        named,
         event.repeated,
-        tuple([_name(session) for session in event.swept]) if event.swept else (),
+        swept,
         event.implied,
         event.implied_elsewhere,
         event.withdrawn,
         event.withdrawn_elsewhere,
-        optional(event.resumes),
+        resumes,
         event.suspect,
         event.unbelieved,
     )
@@ -194,33 +199,49 @@ def _correction(position: int, event: Corrected) -> _Correction:
     )
 
 
-def _sweep(position: int, event: Swept) -> _Sweep:
-    return _Sweep(
-        "sweep",
-        position,
-        to_text(event.received_at),
-        event.source,
-        event.node,
-        event.status_before,
-        event.status_after,
-        event.rule,
-        tuple([_name(session) for session in event.ended]),
-        optional(event.earliest),
-        optional(event.latest),
-        event.evidence,
-        event.run,
+def _sweep(position: int, event: Swept) -> _NodeSweep:
+    return _NodeSweep(
+        kind="sweep",
+        position=position,
+        at=to_text(event.received_at),
+        source=event.source,
+        node=event.node,
+        status_before=event.status_before,
+        status_after=event.status_after,
+        rule=event.rule,
+        ended=tuple([_name(session) for session in event.ended]),
+        earliest=optional(event.earliest),
+        latest=optional(event.latest),
+        evidence=event.evidence,
+        run=event.run,
     )
 
 
 def _tier(position: int, event: TierSet) -> _TierChange:
     at = to_text(event.received_at)
-    return _TierChange("tier", position, at, event.status_before, event.status_after, event.tier, event.by)
+    return _TierChange(
+        kind="tier",
+        position=position,
+        at=at,
+        status_before=event.status_before,
+        status_after=event.status_after,
+        tier=event.tier,
+        by=event.by,
+    )
 
 
 def _beginning(position: int, event: PresenceImported) -> _Beginning:
     sessions = [_name(session) for device in event.presence.devices for session in session_ids(device)]
     at, version = to_text(event.received_at), event.presence.version
-    return _Beginning("imported", position, at, event.status_before, event.status_after, version, tuple(sessions))
+    return _Beginning(
+        kind="imported",
+        position=position,
+        at=at,
+        status_before=event.status_before,
+        status_after=event.status_after,
+        version=version,
+        sessions=tuple(sessions),
+    )
 
 
 def _name(session: SessionId | OpenedSession | Located) -> SessionName:
@@ -231,7 +252,7 @@ def _name(session: SessionId | OpenedSession | Located) -> SessionName:
     return SessionName(session.scope or None, session.device_flag, session.conn_id, held_by)
 
 
-_TOLD: Mapping[type[Any], Any] = {
+_MAKE: Mapping[type[Any], Any] = {
     Corrected: _correction,
     Swept: _sweep,
     TierSet: _tier,

@@ -15,7 +15,7 @@ SHAPES: dict[type[msgspec.Struct], type[BaseModel]] = {
     entries.SessionName: story_schemas.SessionName,
     entries._Changed: story_schemas.ChangeEntry,
     entries._Correction: story_schemas.CorrectionEntry,
-    entries._Sweep: story_schemas.SweepEntry,
+    entries._NodeSweep: story_schemas.SweepEntry,
     entries._TierChange: story_schemas.TierEntry,
     entries._Beginning: story_schemas.BeginningEntry,
     Repeats: story_schemas.RepeatsEntry,
@@ -50,4 +50,4 @@ def test_an_entry_is_documented_as_it_is_told(struct: type[msgspec.Struct]) -> N
 
 
 def test_every_entry_of_an_event_is_documented() -> None:
-    assert {*get_args(entries.Told), Repeats, entries.SessionName} == SHAPES.keys()
+    assert {*get_args(entries.Entry), Repeats, entries.SessionName} == SHAPES.keys()
