@@ -24,7 +24,7 @@ from ledger.errors import LedgerError
 from ledger.text import visible
 
 
-class Place(NamedTuple):
+class CommandEntry(NamedTuple):
     """Where a command's function, or the typer application of its subcommands, is found."""
 
     module: str
@@ -33,26 +33,36 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
-    "serve": Place("ledger.cli.serve", "serve", "Run the service: take webhooks, answer queries."),
-    "demo": Place("ledger.cli.demo", "demo", "See it at work with a simulated WuKongIM; nothing to configure."),
-    "config": Place("ledger.cli.config", "app", "Show the settings in force and what to paste into WuKongIM."),
-    "migrate": Place("ledger.cli.migrate", "migrate", "Bring the database's schema up to date."),
-    "keys": Place("ledger.cli.keys", "app", "Make, list and revoke API keys."),
-    "status": Place("ledger.cli.queries", "status", "Show who is online."),
-    "history": Place("ledger.cli.queries", "history", "Show a user's events, each with its verdict and rule."),
-    "timeline": Place("ledger.cli.stories", "timeline", "Tell what happened to a user, and why."),
-    "sessions": Place("ledger.cli.stories", "sessions", "Show a user's connections from begin to end."),
-    "verify": Place("ledger.cli.verify", "verify", "Prove that no event was altered, or name the first that was."),
-    "backup": Place("ledger.cli.backup", "backup", "Write the embedded database into a file, while it runs."),
-    "restore": Place("ledger.cli.backup", "restore", "Bring a backup back, verified before it replaces anything."),
-    "explain": Place("ledger.cli.explain", "explain", "Say why a user was shown online or offline at an instant."),
-    "projections": Place("ledger.cli.projections", "projections", "Show how far the read models have come."),
-    "rebuild": Place("ledger.cli.projections", "rebuild_projections", "Make read models anew from the ledger."),
-    "reconcile": Place("ledger.cli.reconcile", "reconcile", "Hold users against what WuKongIM says of them, now."),
-    "replay": Place("ledger.cli.replay", "replay", "Put a recording, a slice or the ledger through the rules."),
-    "export": Place("ledger.cli.export", "export", "Write a slice of the ledger to a file."),
-    "import": Place("ledger.cli.import_", "import_", "Bring a slice of another ledger into this one."),
-    "simulate": Place("ledger.cli.simulate", "simulate", "Run a WuKongIM that lies on command, against any service."),
+    "serve": CommandEntry("ledger.cli.serve", "serve", "Run the service: take webhooks, answer queries."),
+    "demo": CommandEntry("ledger.cli.demo", "demo", "See it at work with a simulated WuKongIM; nothing to configure."),
+    "config": CommandEntry("ledger.cli.config", "app", "Show the settings in force and what to paste into WuKongIM."),
+    "migrate": CommandEntry("ledger.cli.migrate", "migrate", "Bring the database's schema up to date."),
+    "keys": CommandEntry("ledger.cli.keys", "app", "Make, list and revoke API keys."),
+    "status": CommandEntry("ledger.cli.queries", "status", "Show who is online."),
+    "history": CommandEntry("ledger.cli.queries", "history", "Show a user's events, each with its verdict and rule."),
+    "timeline": CommandEntry("ledger.cli.stories", "timeline", "Tell what happened to a user, and why."),
+    "sessions": CommandEntry("ledger.cli.stories", "sessions", "Show a user's connections from begin to end."),
+    "verify": CommandEntry(
+        "ledger.cli.verify", "verify", "Prove that no event was altered, or name the first that was."
+    ),
+    "backup": CommandEntry("ledger.cli.backup", "backup", "Write the embedded database into a file, while it runs."),
+    "restore": CommandEntry(
+        "ledger.cli.backup", "restore", "Bring a backup back, verified before it replaces anything."
+    ),
+    "explain": CommandEntry(
+        "ledger.cli.explain", "explain", "Say why a user was shown online or offline at an instant."
+    ),
+    "projections": CommandEntry("ledger.cli.projections", "projections", "Show how far the read models have come."),
+    "rebuild": CommandEntry("ledger.cli.projections", "rebuild_projections", "Make read models anew from the ledger."),
+    "reconcile": CommandEntry(
+        "ledger.cli.reconcile", "reconcile", "Hold users against what WuKongIM says of them, now."
+    ),
+    "replay": CommandEntry("ledger.cli.replay", "replay", "Put a recording, a slice or the ledger through the rules."),
+    "export": CommandEntry("ledger.cli.export", "export", "Write a slice of the ledger to a file."),
+    "import": CommandEntry("ledger.cli.import_", "import_", "Bring a slice of another ledger into this one."),
+    "simulate": CommandEntry(
+        "ledger.cli.simulate", "simulate", "Run a WuKongIM that lies on command, against any service."
+    ),
 }
 
 Command = Any

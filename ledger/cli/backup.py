@@ -22,7 +22,7 @@ from ledger.store.dump import dump, load
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKeys, seal_keys
-from ledger.store.seal_head import Head, HeadError, HeadKeyMissing
+from ledger.store.seal_head import HeadError, HeadKeyMissing, SealHead
 from ledger.store.verify import snapshot
 from ledger.text import counted
 from projections.engine import switch
@@ -179,7 +179,7 @@ def _restore(
         restored.take_its_place(url)
 
 
-def _verify(beside: str, keys: SealKeys, head: Head, file: Path) -> None:
+def _verify(beside: str, keys: SealKeys, head: SealHead, file: Path) -> None:
     """Raises LedgerAltered, SealKeyMissing."""
     with connected_to(beside) as connection, snapshot(connection):
         verified = checked(connection, keys, expected=head)
@@ -192,7 +192,7 @@ def _verify(beside: str, keys: SealKeys, head: Head, file: Path) -> None:
         raise SealKeyMissing(f"{verified.missing}\nNothing was changed.")
 
 
-def _head(made: Backup, keys: SealKeys, file: Path) -> Head | None:
+def _head(made: Backup, keys: SealKeys, file: Path) -> SealHead | None:
     """The head in a backup; None where its key is not here, so that nothing can be verified. Raises BackupError."""
     try:
         return seal_head.from_fields(dict(made.head), keys, str(file))

@@ -199,7 +199,7 @@ def _screen(simulation: Simulation, story: Story, lines: deque[str]) -> Abstract
 
 def _table(simulation: Simulation, story: Story, lines: deque[str]) -> Group:
     table = Table(box=None, padding=(0, 2))
-    cells = {"seconds": f"{simulation.world.now:.0f}", "really online": str(simulation.world.crowd.online_count())}
+    cells = {"seconds": f"{simulation.world.now:.0f}", "really online": str(simulation.world.population.online_count())}
     cells |= {name: str(number) for name, number in story.counts().items()}
     for name in cells:
         table.add_column(name, justify="right")

@@ -18,14 +18,14 @@ ASKED = 50
 _DOUBTS = frozenset({"source_dark", "node_down"})
 
 
-class Told(NamedTuple):
+class AnnotatedEntries(NamedTuple):
     """Entries by position, and of how many doubts among them it was not asked what was shown."""
 
     entries: list[Json]
     unasked: int
 
 
-def with_statuses(service: Client, uid: str, entries: Sequence[Json], until: datetime | None) -> Told:
+def with_statuses(service: Client, uid: str, entries: Sequence[Json], until: datetime | None) -> AnnotatedEntries:
     """Returns the entries by position: those of the latest doubts with the statuses shown before and after.
 
     The end of such a doubt that changed the status is an entry, too, if it was recorded before `until`.
@@ -35,7 +35,7 @@ def with_statuses(service: Client, uid: str, entries: Sequence[Json], until: dat
     told: list[Json] = []
     for number, entry in enumerate(entries):
         told += _told(service, uid, entry, until) if number in asked else [entry]
-    return Told(sorted(told, key=lambda entry: int(entry["position"])), len(doubts) - len(asked))
+    return AnnotatedEntries(sorted(told, key=lambda entry: int(entry["position"])), len(doubts) - len(asked))
 
 
 def _told(service: Client, uid: str, doubt: Json, until: datetime | None) -> Iterator[Json]:

@@ -14,7 +14,7 @@ from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
 from ledger.store import seal_head
 from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKey, SealKeys, seal_keys
-from ledger.store.seal_head import Head
+from ledger.store.seal_head import SealHead
 from ledger.store.verify import Verified, snapshot
 from ledger.store.verify import verify as walk
 from ledger.text import counted
@@ -72,7 +72,7 @@ def seal_keys_from(settings: Settings, way_out: str = KEY_ELSEWHERE) -> SealKeys
     return keys
 
 
-def read_head(path: Path, keys: SealKeys) -> Head:
+def read_head(path: Path, keys: SealKeys) -> SealHead:
     """The head in a file. Raises HeadError, FileUnusable."""
     try:
         with path.open("rb") as file:
@@ -83,7 +83,7 @@ def read_head(path: Path, keys: SealKeys) -> Head:
 
 
 def checked(
-    connection: psycopg.Connection[Any], keys: SealKeys, *, after: int | None = None, expected: Head | None = None
+    connection: psycopg.Connection[Any], keys: SealKeys, *, after: int | None = None, expected: SealHead | None = None
 ) -> Verified:
     """What a walk over the ledger finds, its progress shown."""
     with shown("verifying") as update:

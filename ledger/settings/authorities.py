@@ -8,7 +8,7 @@ from pathlib import Path
 from ledger.settings.edge import SettingsTable
 from ledger.settings.lines import KeyPath
 from ledger.settings.model import Origin
-from ledger.settings.problems import Problem, dotted_key
+from ledger.settings.problems import SettingProblem, dotted_key
 
 
 class Bases:
@@ -35,7 +35,7 @@ def file_of(bases: Bases, table: SettingsTable, source: int, node: int) -> Path 
     return next((bases.resolve(dotted_key(path), value) for path, value in places if value), None)
 
 
-def problems(bases: Bases, table: SettingsTable) -> Iterator[Problem]:
+def problems(bases: Bases, table: SettingsTable) -> Iterator[SettingProblem]:
     """What keeps the files from being used."""
     for source, each in enumerate(table.sources):
         yield from _problem(bases, ("sources", source, "api_ca_file"), each.api_ca_file)
@@ -43,7 +43,7 @@ def problems(bases: Bases, table: SettingsTable) -> Iterator[Problem]:
             yield from _problem(bases, ("sources", source, "nodes", node, "api_ca_file"), member.api_ca_file)
 
 
-def _problem(bases: Bases, path: KeyPath, value: str | None) -> Iterator[Problem]:
+def _problem(bases: Bases, path: KeyPath, value: str | None) -> Iterator[SettingProblem]:
     if value is None:
         return
     file = bases.resolve(dotted_key(path), value)
@@ -51,6 +51,6 @@ def _problem(bases: Bases, path: KeyPath, value: str | None) -> Iterator[Problem
     try:
         context.load_verify_locations(cafile=file)
     except ssl.SSLError:
-        yield Problem(path, f"names {file}, which holds no certificates in PEM form")
+        yield SettingProblem(path, f"names {file}, which holds no certificates in PEM form")
     except OSError as error:
-        yield Problem(path, f"names {file}, which cannot be read: {error.strerror or error}")
+        yield SettingProblem(path, f"names {file}, which cannot be read: {error.strerror or error}")

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from ledger.settings.edge import SECRET_KEYS, SettingsTable
 from ledger.settings.lines import KeyPath
-from ledger.settings.problems import Problem
+from ledger.settings.problems import SettingProblem
 
 PREFIX = "PRESENCE_LEDGER_"
 CONFIG, API_KEY, URL = f"{PREFIX}CONFIG", f"{PREFIX}API_KEY", f"{PREFIX}URL"
@@ -43,7 +43,7 @@ class _Pattern(NamedTuple):
     example: str
 
 
-def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[list[Assignment], list[Problem]]:
+def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[list[Assignment], list[SettingProblem]]:
     """Returns what the variables set, in order of the keys, and what is wrong with them.
 
     `named_keys` are the names under [api_keys] in the file: a variable in capitals means the same one.
@@ -55,7 +55,7 @@ def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[
             continue
         found = _find(variable)
         if found is None:
-            problems.append(Problem((), f"unknown variable{_nearest(variable)}", variable))
+            problems.append(SettingProblem((), f"unknown variable{_nearest(variable)}", variable))
             continue
         pattern, parts = found
         path = _fill(pattern.path, parts, names)
@@ -63,7 +63,7 @@ def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[
             assignments.append(Assignment(variable, path, _convert(environ[variable], pattern.kind)))
         except ValueError as error:
             shown = "" if path[-1] in SECRET_KEYS else f", not {environ[variable]!r}"
-            problems.append(Problem(path, f"{error}{shown}", variable))
+            problems.append(SettingProblem(path, f"{error}{shown}", variable))
     return sorted(assignments, key=lambda each: each.path), problems
 
 

@@ -24,7 +24,7 @@ from ledger.store import seals
 from ledger.store.mapper import EventMapper
 from ledger.store.recorder import LedgerRecorder, StoredRow
 from ledger.store.seal import SealKey
-from ledger.store.session import APPLICATION, Session
+from ledger.store.session import APPLICATION, PinnedConnection
 
 DATABASE_URL = "DATABASE_URL"
 POOL_SIZE = "POOL_SIZE"
@@ -42,7 +42,7 @@ class LedgerDatastore(PostgresDatastore):
         super().__init__("", "", "", "", "", originator_id_type="text", pool_size=1, connect_timeout=CONNECT_SECONDS)
         # The library takes five parts of a URL; libpq knows more (sslmode, options, several hosts).
         self.pool.conninfo = url
-        self.pool.connection_class = cast(Any, Session)
+        self.pool.connection_class = cast(Any, PinnedConnection)
         self.pool.kwargs = {"row_factory": dict_row, "application_name": APPLICATION}
         # Attempts whose pauses have doubled for as long as an outage lasted would find its end as much later.
         self.pool.reconnect_timeout = RECONNECT_SECONDS

@@ -33,7 +33,7 @@ USED_CONNECTIONS = 18
 """The most that an instance takes."""
 
 
-class Pools(NamedTuple):
+class PoolSizes(NamedTuple):
     """How many connections each pool of an instance may hold; one that leads and one that projects come to them."""
 
     ledger: int = 10
@@ -216,16 +216,16 @@ def connections(facts: Facts) -> tuple[int, str]:
     return min(limits)
 
 
-def pools(allowed: int) -> Pools:
+def pools(allowed: int) -> PoolSizes:
     """Pools that leave to those that lead and project what they need, where no more than so many are allowed.
 
     With the fewest that will do, the one for large reads has none of its own, and waits.
     """
     if allowed >= USED_CONNECTIONS:
-        return Pools()
+        return PoolSizes()
     rest = allowed - 2
     short, large = max(1, min(4, rest // 4)), max(1, min(2, rest // 8))
-    return Pools(max(2, min(10, rest - short - large)), short, large)
+    return PoolSizes(max(2, min(10, rest - short - large)), short, large)
 
 
 def _warnings(facts: Facts) -> Iterator[Warned]:

@@ -21,7 +21,7 @@ from psycopg.rows import TupleRow, dict_row, tuple_row
 from ledger.store import identity, seals
 from ledger.store.lineage import Lineage, Lost
 from ledger.store.rows import PackedRows, Rows
-from ledger.store.seal import Chain, SealKey
+from ledger.store.seal import SealChain, SealKey
 from ledger.store.seals import Anchor
 from ledger.store.session import DURABLY
 
@@ -105,7 +105,7 @@ class Commit:
     """
 
     def __init__(
-        self, connection: Connection[TupleRow], head: int, recorded_at: datetime, chain: Chain, lineage: int = 0
+        self, connection: Connection[TupleRow], head: int, recorded_at: datetime, chain: SealChain, lineage: int = 0
     ) -> None:
         self.connection = connection
         self.cursor = connection.cursor()
@@ -194,7 +194,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
                     lost = self.lineage.lost(connection, sealed)
                     if lost is None:
                         lineage = self.lineage.see(epoch, Anchor(head, sealed) if sealed else None, number)
-                        commit = Commit(connection, head, recorded_at, Chain(self._seal_key, sealed), lineage)
+                        commit = Commit(connection, head, recorded_at, SealChain(self._seal_key, sealed), lineage)
                         yield commit
                         commit.seal()
                     else:

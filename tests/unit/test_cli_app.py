@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from ledger import __version__
-from ledger.cli.app import COMMANDS, Place, two_lines
+from ledger.cli.app import COMMANDS, CommandEntry, two_lines
 from ledger.errors import StoreUnavailable
 from tests.support.command import call, process_environment, run_process
 
@@ -44,7 +44,7 @@ def leave() -> None:
 @pytest.fixture
 def _test_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     for function in (fail, crash, interrupt, misuse, leave):
-        monkeypatch.setitem(COMMANDS, function.__name__, Place(__name__, function.__name__, "A test's."))
+        monkeypatch.setitem(COMMANDS, function.__name__, CommandEntry(__name__, function.__name__, "A test's."))
     # pytest imports this module under a name that `importlib` finds only here.
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
 

@@ -10,7 +10,7 @@ from ledger.store.preflight import (
     USED_CONNECTIONS,
     Examined,
     Facts,
-    Pools,
+    PoolSizes,
     connections,
     offset_seconds,
     pools,
@@ -81,8 +81,8 @@ def test_pools_leave_something_to_those_that_lead_and_project() -> None:
         assert min(sizes.ledger - 1, sizes.short, sizes.large) >= 1
         # With five alone, the seldom used one for large reads may be one too many.
         assert sum(sizes) + 2 <= max(allowed, NEEDED_CONNECTIONS + 1)
-    assert pools(1000) == pools(USED_CONNECTIONS) == Pools()
-    assert sum(Pools()) + 2 == USED_CONNECTIONS
+    assert pools(1000) == pools(USED_CONNECTIONS) == PoolSizes()
+    assert sum(PoolSizes()) + 2 == USED_CONNECTIONS
 
 
 @pytest.mark.parametrize(
