@@ -100,7 +100,6 @@ class Seeder:
                 self._copy(cursor, part, position, chain)
                 position += len(part)
                 connection.commit()
-                self._draft.looks.clear()
                 if position // PROGRESS_EVENTS != (position - len(part)) // PROGRESS_EVENTS:
                     progress(f"{position:,} events in the ledger")
             cursor.execute("DELETE FROM current")

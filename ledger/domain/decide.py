@@ -3,8 +3,6 @@
 Pure: `decide` judges, `evolve` applies. Each rule has a name, which the event keeps.
 """
 
-import msgspec
-
 from ledger.domain.counts import ALREADY_OPEN, NO_EFFECT, Effect, Judgement, Situation, count
 from ledger.domain.events import Status, WebhookObserved
 from ledger.domain.grace import resumes
@@ -19,19 +17,8 @@ OFFLINE_PLACES = Judgement("closed", "offline_names_session", named=True, placed
 """Of a connection that nobody knew, where a look told of one of its device without its node: most likely that one."""
 
 
-class Look(msgspec.Struct, frozen=True, gc=False):
-    """Someone to be asked about at once: a user, or with `uid` None the boot of a node."""
-
-    uid: str | None
-    source: str
-    node: str
-    reason: str
-
-
-def decide(
-    counting: Counting, presence: Presence, observation: Observation, policy: Policy
-) -> tuple[WebhookObserved, tuple[Look, ...]]:
-    """The event that this observation becomes, and whom to look at because of it."""
+def decide(counting: Counting, presence: Presence, observation: Observation, policy: Policy) -> WebhookObserved:
+    """The event that this observation becomes; its `suspect` says why the user is to be looked at because of it."""
     claim = observation.claim
     scope = observation.node if counting.node_local else ""
     device = presence.device(observation.source, scope, claim.device_flag)
@@ -48,7 +35,7 @@ def decide(
     status_after: Status = "online" if _any_open(presence, judgement, effect) else "offline"
     suspect = judgement.suspect or effect.suspect or _suspected_again(situation, judgement, effect)
     # By place, in the order of the fields: naming them costs as much again as the rules.
-    event = WebhookObserved(
+    return WebhookObserved(
         observation.source,
         observation.node,
         observation.delivery,
@@ -76,9 +63,6 @@ def decide(
         placed,
         effect.unbelieved,
     )
-    if suspect is None:
-        return event, ()
-    return event, (Look(presence.uid, observation.source, observation.node, suspect),)
 
 
 def _suspected_again(situation: Situation, judgement: Judgement, effect: Effect) -> str | None:

@@ -33,7 +33,6 @@ class Counters:
         self.connections_closed = self._counter(
             "connections_closed", "Connections closed before their time, by reason", ["reason"]
         )
-        self.looks = self._counter("looks_wanted", "Users and nodes that the rules want asked about", ["reason"])
         self.projection_lag = self._gauge("projection_lag", "Positions that a projection is behind the ledger")
         self.projection_stopped = self._gauge("projection_stopped", "Whether a projection met an event it cannot take")
         self.webhook_seconds = Histogram(

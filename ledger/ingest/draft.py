@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, pairwise
 from typing import NamedTuple
 
-from ledger.domain.decide import Look, decide
+from ledger.domain.decide import decide
 from ledger.domain.event_types import SourceEvent, UserEvent
 from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.domain.evolve import evolve
@@ -74,7 +74,6 @@ class Draft:
         self._rejected_bytes = rejected_bytes
         self.sources: dict[str, SourceState] = {}
         self.presences: dict[str, Presence] = {}
-        self.looks: list[Look] = []
         self.head = head
 
     def source(self, name: str) -> SourceState:
@@ -107,11 +106,10 @@ class Draft:
                 continue
             presence = self.presence(element.parsed.uid)
             observation = _observation(webhook, number, element.parsed, element.raw, received)
-            event, looks = decide(counting, presence, observation, source.policy)
+            event = decide(counting, presence, observation, source.policy)
             self.head += 1
             presence = evolve(presence, event, self.head)
             self.presences[presence.uid] = presence
-            self.looks += looks
             yield Recorded(user_stream(presence.uid), presence.version, event, presence.uid)
 
     def append_to_source(self, name: str, event: SourceEvent) -> Recorded:

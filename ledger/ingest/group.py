@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import NamedTuple
 
-from ledger.domain.decide import Look
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft, Webhook
@@ -58,7 +57,6 @@ class Judged(NamedTuple):
     part: Part
     states: States
     snapshots: list[sources.SourceRow]
-    looks: list[Look]
 
     def write(self, commit: Commit) -> None:
         """Append everything in the transaction that holds the lock."""
@@ -72,7 +70,7 @@ def judge(mapper: EventMapper, webhooks: Sequence[Webhook], states: States, reje
     events = chain.from_iterable(draft.add(webhook) for webhook in webhooks)
     part = _part(mapper, draft, events)
     after = States(draft.head, {**states.sources, **draft.sources}, draft.presences, states.lineage)
-    return Judged(states.head, part, after, _snapshots_due(states.sources, draft.sources), draft.looks)
+    return Judged(states.head, part, after, _snapshots_due(states.sources, draft.sources))
 
 
 def write_in_parts(
@@ -83,7 +81,7 @@ def write_in_parts(
     load: Callable[[Sequence[str]], Mapping[str, Presence]],
     written: Callable[[], None],
     rejected_bytes: int,
-) -> tuple[States, list[Look]]:
+) -> States:
     """Judge and write one large webhook under the lock, the next part being judged while one is written.
 
     `load` reads users' presences; it is called from another thread. `written` is told of each part.
@@ -114,7 +112,7 @@ def write_in_parts(
             _write_part(commit, part)
             written()
     _finish(commit, _snapshots_due({source.name: source}, draft.sources))
-    return States(draft.head, draft.sources, {}, commit.lineage), draft.looks
+    return States(draft.head, draft.sources, {}, commit.lineage)
 
 
 def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> Part:

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -19,7 +19,6 @@ from eventsourcing.persistence import PersistenceError
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.domain.decide import Look
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
@@ -50,18 +49,12 @@ class Limits(NamedTuple):
 
 
 class Writer:
-    """Commits what the intake holds, group by group, until that is closed and empty.
+    """Commits what the intake holds, group by group, until that is closed and empty."""
 
-    `on_looks` is given the users and nodes that the rules want asked about at once, after the commit.
-    """
-
-    def __init__(
-        self, ledger: Ledger, intake: Intake, limits: Limits, on_looks: Callable[[Sequence[Look]], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, intake: Intake, limits: Limits) -> None:
         self._ledger = ledger
         self._intake = intake
         self._limits = limits
-        self._on_looks = on_looks
         self._changed = threading.Condition()
         """Guards what both threads share, which is what follows here."""
         self._in_flight: deque[Work] = deque()
@@ -202,7 +195,7 @@ class Writer:
         while work.tickets:
             try:
                 with translated():
-                    looks = self._attempt(work, doubtful)
+                    self._attempt(work, doubtful)
             except StoreUnavailable as error:
                 self._forget()
                 # Whether a commit whose answer was lost took place is asked of the ledger at the next attempt.
@@ -220,8 +213,6 @@ class Writer:
                 self._refused(work, error)
                 return
             self._intake.succeed(work.tickets)
-            if looks:
-                self._on_looks(looks)
             return
 
     def _refused(self, work: Work, error: Exception) -> None:
@@ -233,24 +224,23 @@ class Writer:
         self._intake.failing(refused)
         self._intake.fail(work.tickets, refused)
 
-    def _attempt(self, work: Work, doubtful: bool) -> Sequence[Look]:
+    def _attempt(self, work: Work, doubtful: bool) -> None:
         if not doubtful and self._goes_in_parts(work):
             self._intake.begun(work.tickets)
         with self._reading_beside(work) as beside, self._ledger.events_recorder.commit() as commit:
             if doubtful and commit.holds_delivery(work.tickets[0].delivery):
-                return ()
+                return
             if beside is not None:
-                states, looks = self._write_in_parts(work.webhooks[0], commit, beside, doubtful)
+                states = self._write_in_parts(work.webhooks[0], commit, beside, doubtful)
             else:
                 judged = work.judged
                 if judged is None or (judged.head_before, judged.states.lineage) != (commit.head, commit.lineage):
                     judged = self._judge_under_lock(work, commit)
                 judged.write(commit)
-                states, looks = judged.states, judged.looks
+                states = judged.states
         with self._changed:
             self._committed = States(states.head, states.sources, {}, states.lineage)
             self._known.remember(states.presences)
-        return looks
 
     def _judge_under_lock(self, work: Work, commit: Commit) -> Judged:
         """Judge on what the database says, which nobody else can change now; what follows is judged on from here."""
@@ -267,9 +257,7 @@ class Writer:
             self._changed.notify_all()
         return judged
 
-    def _write_in_parts(
-        self, webhook: Webhook, commit: Commit, beside: Connection[TupleRow], doubtful: bool
-    ) -> tuple[States, list[Look]]:
+    def _write_in_parts(self, webhook: Webhook, commit: Commit, beside: Connection[TupleRow], doubtful: bool) -> States:
         def load(uids: Sequence[str]) -> Mapping[str, Presence]:
             return current.load(beside, uids)
 

@@ -150,7 +150,7 @@ class Judge:
         )
         source = self.replayed.source(event.source)
         presence = self.replayed.presence(at.uid)
-        replayed, _ = decide(source.counting(event.node), presence, observation, source.policy)
+        replayed = decide(source.counting(event.node), presence, observation, source.policy)
         return self._put(at, event, None, replayed)
 
     def _sweep(self, at: Placed, event: Swept) -> Judged:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
@@ -16,7 +16,6 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from ledger.domain.decide import Look
 from ledger.front import process as front
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
@@ -203,11 +202,6 @@ def _services(
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
 
-    def count_looks(looks: Sequence[Look]) -> None:
-        # Each look is on record too, as its event's `suspect`: reconciliation finds them there after a restart.
-        for look in looks:
-            counters.looks.labels(look.reason).inc()
-
     secrets_of = {
         (source.name, node.name): webhook_secrets(source, folder.secret)
         for source in settings.sources
@@ -229,7 +223,7 @@ def _services(
         past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),
         intake=intake,
-        writer=Writer(ledger, intake, limits, count_looks),
+        writer=Writer(ledger, intake, limits),
         reconciliation=reconciliation,
         streams=Streams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),

@@ -255,15 +255,6 @@ def test_a_sender_that_went_away_leaves_its_webhook_to_be_committed(ledger: Ledg
     assert sorted(items_of(ledger)) == ["u-0-1-1-1-1", "v-0-1-2-1-1"]
 
 
-def test_looks_are_handed_on_after_the_commit(ledger: Ledger) -> None:
-    async def run() -> list[tuple[str | None, str]]:
-        async with running(ledger) as instance:
-            await instance.post(b'["u-0-0-1-1-1","v-0-1-2-1-1"]')
-        return [(look.uid, look.reason) for look in instance.looks]
-
-    assert asyncio.run(run()) == [("u", "late_offline")]
-
-
 def test_rejected_items_and_bodies_stand_among_the_others(ledger: Ledger) -> None:
     async def run() -> None:
         async with running(ledger) as instance:

@@ -6,12 +6,15 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.domain.events import WebhookObserved
+from ledger.domain.observation import Instant
 from ledger.domain.policy import Policy
 from ledger.replay.recording import Replay, ReplayResult
 from ledger.simulator.offline import generate
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, Profile
 from ledger.simulator.recording import Line, dump
 from ledger.sources.wukongim.recording import read_header, read_lines
+from ledger.store.mapper import Recorded
 from tests.support.recordings import score
 
 
@@ -19,10 +22,16 @@ def replayed(recording: list[Line]) -> tuple[ReplayResult, set[str | None]]:
     """The outcome, and the users whom the rules want looked at."""
     lines = [dump(line) for line in recording]
     header = read_header(lines[0])
-    replay = Replay(header, Policy())
+    suspects = set()
+
+    def listen(recorded: Recorded, _: Instant) -> None:
+        if isinstance(recorded.event, WebhookObserved) and recorded.event.suspect is not None:
+            suspects.add(recorded.uid)
+
+    replay = Replay(header, Policy(), listen)
     for _ in replay.run(read_lines(lines[1:], header, None, all_deliveries=False, polls=False)):
         pass
-    return replay.result, {look.uid for look in replay._draft.looks}
+    return replay.result, suspects
 
 
 def items(recording: list[Line]) -> int:

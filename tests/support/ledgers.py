@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import psycopg
 
-from ledger.domain.decide import Look
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evolve import evolve
 from ledger.domain.policy import DEFAULT_POLICY
@@ -58,11 +57,10 @@ def configure(
 class Instance:
     """The ingest of one instance of the service."""
 
-    def __init__(self, name: str, ledger: Ledger, intake: Intake, writer: Writer, looks: list[Look]) -> None:
+    def __init__(self, name: str, ledger: Ledger, intake: Intake, writer: Writer) -> None:
         self.ledger = ledger
         self.intake = intake
         self.writer = writer
-        self.looks = looks
         self._name = name
         self._clock = Clock()
         self._numbers = count(1)
@@ -94,11 +92,10 @@ BOUNDS = Bounds()
 async def running(ledger: Ledger, name: str = "i", bounds: Bounds = BOUNDS) -> AsyncIterator[Instance]:
     """The ingest of an instance, from its start to the commit of all that it took."""
     intake = Intake(bounds.queue_items, bounds.queue_bytes, bounds.wait_seconds)
-    looks: list[Look] = []
-    writer = Writer(ledger, intake, Limits(bounds.group_items, 65536), looks.extend)
+    writer = Writer(ledger, intake, Limits(bounds.group_items, 65536))
     writer.start()
     try:
-        yield Instance(name, ledger, intake, writer, looks)
+        yield Instance(name, ledger, intake, writer)
     finally:
         intake.close()
         assert await asyncio.to_thread(writer.join, DEADLINE_SECONDS)

@@ -1,9 +1,8 @@
 """Scenarios of the rules: given a history of items, when one more comes, then this verdict and these effects."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ledger.domain.decide import Look, decide
+from ledger.domain.decide import decide
 from ledger.domain.events import SessionId, WebhookObserved
 from ledger.domain.evolve import evolve
 from ledger.domain.observation import SECOND, Claim, Instant, Observation, parse_item
@@ -60,7 +59,6 @@ class Scenario:
         self.presence = Presence("u")
         self.at = STARTED_AT
         self.events: list[WebhookObserved] = []
-        self.looks: Sequence[Look] = ()
 
     def when(self, item: Step | str) -> "Scenario":
         """Judge one more item and fold its event."""
@@ -71,7 +69,7 @@ class Scenario:
         first = None if this.repeats_after is None else self.at - round(this.repeats_after * SECOND)
         number = len(self.events)
         observation = Observation(claim, this.source, this.node, f"d{number}", number, this.item, self.at, first)
-        event, self.looks = decide(self._counting, self.presence, observation, self._policy)
+        event = decide(self._counting, self.presence, observation, self._policy)
         self.events.append(event)
         self.presence = evolve(self.presence, event, len(self.events))
         return self
@@ -82,10 +80,6 @@ class Scenario:
         assert (event.verdict, event.rule, event.status_after) == (verdict, rule, status)
         assert {name: getattr(event, name) for name in EFFECTS} == EFFECTS | effects
         assert self.presence.status == status
-        if event.suspect is None:
-            assert self.looks == ()
-        else:
-            assert self.looks == (Look("u", event.source, event.node, event.suspect),)
         return self
 
     def left(self, *sessions: SessionId) -> None:

@@ -130,7 +130,7 @@ def test_a_change_copies_one_part() -> None:
             left = number + 1 if online else MANY - number - 1
             claim = Claim("u", 0, online, number, left, left)
             seen = Observation(claim, "main", "n1", "d", number, "", 1)
-            event, _ = decide(counting, held, seen, DEFAULT_POLICY)
+            event = decide(counting, held, seen, DEFAULT_POLICY)
             before, held = held, evolve(held, event, held.position + 1)
             old, new = (each.devices[0].sessions if each.devices else () for each in (before, held))
             if isinstance(old, Crowd) and isinstance(new, Crowd):

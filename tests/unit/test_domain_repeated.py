@@ -40,7 +40,6 @@ def test_the_same_bytes_of_a_cluster_that_are_another_connections() -> None:
 def test_whom_the_same_bytes_change_is_looked_at() -> None:
     feed = fed(V2_2, (1.0, "n1", ["u-0-1-1-1-1"]), (1.0, "n1", ["u-0-0-1-0-0"]), (9.0, "n1", ["u-0-1-1-1-1"]))
     assert (last(feed).verdict, last(feed).repeated, last(feed).suspect) == ("opened", False, "said_again")
-    assert feed.draft.looks[-1].reason == "said_again"
 
 
 @pytest.mark.parametrize("profile", [Profile.V1, V2_2])
@@ -57,7 +56,6 @@ def test_a_count_of_zero_that_is_sent_again_ends_nothing_that_came_since_and_mak
     feed = fed(V2_2, (1.0, "n1", ["u-0-0-1-0-0"]), (3.0, "n2", ["u-0-1-2-1-1"]), (1.0, "n1", ["u-0-0-1-0-0"]))
     assert feed.statuses() == {"u": "online"}
     assert (last(feed).repeated, last(feed).suspect) == (True, "repeated_empty")
-    assert [look.uid for look in feed.draft.looks][-1] == "u"
 
 
 def test_v3_has_other_senders_that_may_be_quicker() -> None:
