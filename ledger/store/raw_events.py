@@ -44,7 +44,7 @@ _NOWHERE = "SELECT count(*) FROM events WHERE position IS NULL"
 def rows(connection: Connection[Any], first: int, last: int) -> Generator[Row]:
     """The rows of these positions.
 
-    By COPY, since what a cursor fetches would have to be put together again for its digest. Whoever stops before the
+    By COPY, since what a cursor fetches would have to be put together again for its digest. Stopping before the
     end ends the transaction.
     """
     statement = sql.SQL(_ROWS).format(sql.Literal(first), sql.Literal(last))
@@ -59,7 +59,7 @@ def rows(connection: Connection[Any], first: int, last: int) -> Generator[Row]:
 
 
 def take(rows: Iterator[Row], number: int) -> RowDigests:
-    """So many of the next rows, or as many as there are; of each no more is kept than what a seal speaks of."""
+    """The next `number` rows, or as many as there are; of each, no more is kept than a seal covers."""
     sha256, size = hashlib.sha256, _PLACE.size
     places, digests = [], []
     for row in islice(rows, number):
@@ -99,7 +99,7 @@ def head(connection: Connection[Any]) -> int:
 
 
 def number_without_position(connection: Connection[Any]) -> int:
-    """How many rows have none: whoever reads by position does not see them."""
+    """How many rows have none: reading by position does not show them."""
     return _number(connection.execute(_NOWHERE).fetchone())
 
 

@@ -12,11 +12,11 @@ from ledger.store.seal import SealKey, SealKeys
 FORMAT = 1
 _PURPOSE = b"presence ledger head\n"
 MAX_BYTES = 4096
-"""Of a head's file no more is read."""
+"""No more of a head's file is read."""
 
 
 class HeadError(LedgerError):
-    """A file is not a head of a ledger, is not whole, or was altered."""
+    """A file is not the head of a ledger, is incomplete, or was altered."""
 
 
 class HeadKeyMissing(HeadError):
@@ -60,9 +60,9 @@ def to_text(head: SealHead, key: SealKey) -> str:
 def from_fields(fields: Any, keys: SealKeys, name: str) -> SealHead:
     """The head that `to_fields` wrote, read from `name`. Raises HeadError."""
     if not isinstance(fields, dict) or "presence_ledger_head" not in fields:
-        raise HeadError(f"{name} is no head of a ledger.\n`presence-ledger verify --export-head FILE` writes one.")
+        raise HeadError(f"{name} is not the head of a ledger.\n`presence-ledger verify --export-head FILE` writes one.")
     if fields["presence_ledger_head"] != FORMAT:
-        raise HeadError(f"{name} is of a newer version of presence ledger.\nUpgrade this one.")
+        raise HeadError(f"{name} was written by a newer version of presence ledger.\nUpgrade this one.")
     try:
         key = keys.get(bytes.fromhex(fields["key_id"]))
         if key is None:
@@ -74,7 +74,7 @@ def from_fields(fields: Any, keys: SealKeys, name: str) -> SealHead:
         head = SealHead(int(fields["position"]), bytes.fromhex(fields["seal"]), int(fields["seals"]), fields["made_at"])
         genuine = hmac.compare_digest(_signature(fields, key), signature)
     except (KeyError, TypeError, ValueError) as error:
-        raise HeadError(f"{name} is not whole.\nUse another copy of it, or an older head.") from error
+        raise HeadError(f"{name} is incomplete.\nUse another copy of it, or an older head.") from error
     if not genuine:
         raise HeadError(f"{name} was altered since it was exported.\nUse another copy of it, or an older head.")
     return head
@@ -85,7 +85,7 @@ def from_text(text: bytes, keys: SealKeys, name: str) -> SealHead:
     try:
         fields = json.loads(text[:MAX_BYTES]) if text.strip() else None
     except (ValueError, RecursionError) as error:
-        raise HeadError(f"{name} is no head of a ledger, or only a part of one.\nUse another copy of it.") from error
+        raise HeadError(f"{name} is not the head of a ledger, or only part of one.\nUse another copy of it.") from error
     return from_fields(fields, keys, name)
 
 

@@ -145,7 +145,7 @@ def connect(url: str, name: str = "", *, autocommit: bool = True, **parameters: 
 
 
 def _parameters(url: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What goes to libpq beside the URL; the encoding from the first byte on, so that errors can be read, too."""
+    """What goes to libpq besides the URL; the encoding from the first byte on, so that errors can be read, too."""
     said = database_url.read(url)
     chosen = {name: value for name, value in _CLIENT.items() if name not in said}
     if "," in said.get("host", ""):

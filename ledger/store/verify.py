@@ -224,7 +224,7 @@ class _Walk:
         return Altered(
             first,
             f"the seal of position {expected.position:,} is not the head's: what stands there, or before it, was "
-            "cut off or written anew with the key",
+            "cut off or rewritten with the key",
             "A backup from before that head tells what stood there.",
         )
 

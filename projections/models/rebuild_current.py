@@ -10,8 +10,8 @@ from psycopg.rows import TupleRow
 from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
+from ledger.store.commit import COMMIT_LOCK
 from ledger.store.mapper import USER_PREFIX, EventMapper
-from ledger.store.recorder import COMMIT_LOCK
 from projections.engine import switch
 from projections.engine.fold import fold_all
 from projections.engine.rebuild import Progress, Waiting, be_quick, head, until_switched, untold
