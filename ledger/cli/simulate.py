@@ -41,9 +41,9 @@ def simulate(
     secret: Annotated[
         str, typer.Option(envvar="PRESENCE_LEDGER_SIMULATE_SECRET", help="The secret, for nodes given without a URL.")
     ] = "",
-    profile: Annotated[str, typer.Option(help=f"The version that is played: {', '.join(PROFILES)}.")] = "v2.2",
+    profile: Annotated[str, typer.Option(help=f"The version to simulate: {', '.join(PROFILES)}.")] = "v2.2",
     users: Annotated[int, typer.Option(min=1, help="How many users there are.")] = 20,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long; without it until Ctrl-C.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long; until Ctrl-C by default.")] = None,
     rate: Annotated[float, typer.Option(min=0.001, help="Changes of presence a second.")] = 5.0,
     fault: Annotated[list[str] | None, typer.Option(help=f"What goes wrong; repeatable: {', '.join(FAULTS)}.")] = None,
     fault_share: Annotated[
@@ -53,9 +53,7 @@ def simulate(
         ),
     ] = None,
     start_online: Annotated[float, typer.Option(min=0, max=1, help="The share of the users online at the start.")] = 0,
-    seed: Annotated[
-        int | None, typer.Option(help="The same seed gives the same actions; without it one is drawn.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same actions; random by default.")] = None,
     api_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the first node's query API, the next ones follow.")
     ] = None,
@@ -112,9 +110,11 @@ def _plan(nodes: list[str], secret: str, api_port: int | None, *, faults: list[s
     names: dict[str, Fault] = {name: name for name in FAULTS}
     profiles: dict[str, Profile] = {name: name for name in PROFILES}
     if unknown := [name for name in faults if name not in names]:
-        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; there are {', '.join(FAULTS)}", param_hint="--fault")
+        raise typer.BadParameter(
+            f"unknown: {', '.join(unknown)}; choose from {', '.join(FAULTS)}", param_hint="--fault"
+        )
     if profile not in profiles:
-        raise typer.BadParameter(f"unknown: {profile}; there are {', '.join(PROFILES)}", param_hint="--profile")
+        raise typer.BadParameter(f"unknown: {profile}; choose from {', '.join(PROFILES)}", param_hint="--profile")
     try:
         return Plan(
             nodes=tuple(plans), faults=frozenset(names[name] for name in faults), profile=profiles[profile], **rest

@@ -22,7 +22,7 @@ SIMULATE_SECRET = f"{PREFIX}SIMULATE_SECRET"
 COMMAND_LINE_VARIABLES = frozenset({CONFIG, API_KEY, URL, SIMULATE_SECRET})
 """Read by the command line alone: the file to read, the key and address that queries use, the simulator's secret."""
 
-# Kubernetes adds these to every container beside a Service that is called presence-ledger.
+# Kubernetes adds these to every container in a namespace with a Service that is called presence-ledger.
 _KUBERNETES = re.compile(r"PRESENCE_LEDGER_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)")
 _KUBERNETES_PORT = re.compile(r"PRESENCE_LEDGER_PORT=(tcp|udp|sctp)://.*")
 
@@ -51,7 +51,7 @@ def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[
     assignments, problems = [], []
     names = {_capitals(name): name for name in named_keys}
     for variable in sorted(name for name in environ if name.startswith(PREFIX)):
-        if variable in COMMAND_LINE_VARIABLES or _of_kubernetes(variable, environ[variable]):
+        if variable in COMMAND_LINE_VARIABLES or _is_from_kubernetes(variable, environ[variable]):
             continue
         found = _find(variable)
         if found is None:
@@ -67,7 +67,7 @@ def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[
     return sorted(assignments, key=lambda each: each.path), problems
 
 
-def _of_kubernetes(variable: str, value: str) -> bool:
+def _is_from_kubernetes(variable: str, value: str) -> bool:
     return bool(_KUBERNETES.fullmatch(variable) or _KUBERNETES_PORT.fullmatch(f"{variable}={value}"))
 
 

@@ -61,7 +61,7 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None, f
     except ValidationError as error:
         raise places.error(from_validation_error(error)) from None
     bases = Bases(file.path.parent if file else folder, folder, places.origins())
-    if problems := [*_duplicates(table), *_aimless(table), *authorities.problems(bases, table)]:
+    if problems := [*_duplicates(table), *_pointless_forwarding(table), *authorities.problems(bases, table)]:
         raise places.error(problems)
     return _settings(table, file, places.origins(), bases)
 
@@ -94,7 +94,7 @@ def _parse(text: str, file: _File) -> Tree:
         line = (place and place["line"]) or text.rstrip("\n").count("\n") + 1
         raise SettingsError(f"{file.shown}, line {line}: this is not TOML: {reason}") from None
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{file.shown}: this is not TOML that can be read: {error}") from None
+        raise SettingsError(f"{file.shown}: this TOML cannot be read: {error}") from None
 
 
 def _assign(tree: Tree, assignment: Assignment) -> list[SettingProblem]:
@@ -105,7 +105,7 @@ def _assign(tree: Tree, assignment: Assignment) -> list[SettingProblem]:
             if part > len(here):
                 return [
                     SettingProblem(
-                        (), f"there is no number {len(here)} before it; they count from 0", assignment.variable
+                        (), f"number {len(here)} is missing before it; they count from 0", assignment.variable
                     )
                 ]
             if part == len(here):
@@ -132,8 +132,8 @@ class _Places:
         self.variables = variables
 
     def origins(self) -> dict[str, Origin]:
-        of_file = {dotted_key(path): Origin("file", f"{self.shown}:{line}") for path, line in self.lines.items()}
-        return of_file | {dotted_key(path): Origin("environment", name) for path, name in self.variables.items()}
+        from_file = {dotted_key(path): Origin("file", f"{self.shown}:{line}") for path, line in self.lines.items()}
+        return from_file | {dotted_key(path): Origin("environment", name) for path, name in self.variables.items()}
 
     def error(self, problems: Sequence[SettingProblem]) -> SettingsError:
         first = problems[0]
@@ -157,9 +157,9 @@ class _Places:
 
 
 def _duplicates(table: SettingsTable) -> Iterator[SettingProblem]:
-    yield from _twice((), "sources", [source.name for source in table.sources])
+    yield from _repeated_names((), "sources", [source.name for source in table.sources])
     for index, source in enumerate(table.sources):
-        yield from _twice(("sources", index), "nodes", [node.name for node in source.nodes])
+        yield from _repeated_names(("sources", index), "nodes", [node.name for node in source.nodes])
     seen: dict[str, str] = {}
     for name, api_key in table.api_keys.items():
         if other := seen.get(api_key.key):
@@ -167,29 +167,29 @@ def _duplicates(table: SettingsTable) -> Iterator[SettingProblem]:
         seen.setdefault(api_key.key, name)
 
 
-def _aimless(table: SettingsTable) -> Iterator[SettingProblem]:
-    """Forwarding that leads nowhere, or round in a circle."""
+def _pointless_forwarding(table: SettingsTable) -> Iterator[SettingProblem]:
+    """Forwarding that leads nowhere, or back to us."""
     for index, source in enumerate(table.sources):
         if source.forward_presence and source.forward_url is None:
             yield SettingProblem(("sources", index, "forward_presence"), "needs a forward_url to forward to")
-        if source.forward_url is not None and _is_ours(source.forward_url, table.listen):
+        if source.forward_url is not None and _is_own_address(source.forward_url, table.listen):
             yield SettingProblem(
                 ("sources", index, "forward_url"),
                 "is the address of presence ledger itself: name where WuKongIM's webhooks went before",
             )
 
 
-def _is_ours(url: str, listen: str) -> bool:
+def _is_own_address(url: str, listen: str) -> bool:
     ours, parts = parse_listen(listen), urlsplit(url)
     here = parts.hostname in {ours.host, "localhost", "127.0.0.1", "::1"}
     return here and parts.port == ours.port and parts.path.startswith("/hooks/")
 
 
-def _twice(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[SettingProblem]:
+def _repeated_names(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[SettingProblem]:
     for index, name in enumerate(names):
         if name in names[:index]:
             yield SettingProblem(
-                (*outer, kind, index, "name"), f"is taken: {name!r} is the name of one of the {kind} before"
+                (*outer, kind, index, "name"), f"is taken: {name!r} is the name of an earlier one of the {kind}"
             )
 
 
@@ -225,7 +225,7 @@ def _source(table: SettingsTable, number: int, policy: Policy, bases: Bases, dar
             node.api_url,
             node.token,
             Profile(node.profile) if node.profile else None,
-            authorities.file_of(bases, table, number, place),
+            authorities.authority_file(bases, table, number, place),
         )
         for place, node in enumerate(source.nodes)
     )

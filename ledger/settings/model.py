@@ -24,6 +24,9 @@ class Origin:
         return self.where or self.kind
 
 
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not listened on)
+
+
 class Listen(NamedTuple):
     """The address that the service listens on; an IPv6 host stands without brackets."""
 
@@ -32,6 +35,11 @@ class Listen(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def local_url(self) -> str:
+        """The address by which this machine reaches the service."""
+        return f"http://{self._replace(host=_REACHED_AT.get(self.host, self.host))}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class SourceSettings:
     profile: Profile
     nodes: tuple[NodeSettings, ...]
     dark_seconds: float
-    """The policy's number, or 0 (never) where nobody set it and no node has an `api_url`."""
+    """The policy's number, or 0 (never) where it was not set and no node has an `api_url`."""
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     """Newest first; each of them is accepted."""
     forward_url: str | None = field(default=None, repr=False)

@@ -59,7 +59,7 @@ _TYPES = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
-    "string_type": "must be a text in quotes",
+    "string_type": "must be a string in quotes",
     "list_type": "must be a list",
     "dict_type": "must be a table",
     "model_type": "must be a table",

@@ -143,20 +143,20 @@ def test_who_was_never_seen_and_a_slice_of_nothing_are_told(other: Place, small:
     assert exported.exit_code == 0, exported.output
     assert "the ledger has no event of nobody\n" in exported.stderr
     assert "of bob" not in exported.stderr
-    assert "holds no event and no state; nothing was changed" in other.done("import", file)
+    assert "has no events and no states; nothing was changed" in other.done("import", file)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("export", "x", "--from", "yesterday"), "is no instant of RFC 3339"),
+        (("export", "x", "--from", "yesterday"), "is not a timestamp (RFC 3339"),
         (("export", "x", "--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"), "is not after --from"),
         (("replay", "SLICE", "--user", "u"), "a slice is replayed whole"),
         (("replay", "SLICE", "--webhooks-only"), "is for recordings"),
-        (("replay", "SLICE", "--until", "12"), "is no instant"),
+        (("replay", "SLICE", "--until", "12"), "is not a timestamp"),
         (("replay", "--all-deliveries"), "is for recordings"),
         (("import", "SLICE", "--source", "main"), "is not OLD=NEW"),
-        (("import", "SLICE", "--source", "main=a", "--source", "main=b"), "'main' cannot be both 'a' and 'b'"),
+        (("import", "SLICE", "--source", "main=a", "--source", "main=b"), "'main' cannot become both 'a' and 'b'"),
         (("import", "SLICE", "--source", "main=a/b"), "must be 1 to 64 letters"),
         (("import", "SLICE", "--source", "main=a b"), "must be 1 to 64 letters"),
         (("replay", "SLICE", "--policy", "x=1"), "--policy x"),

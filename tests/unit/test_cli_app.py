@@ -134,7 +134,9 @@ def test_debug_shows_the_traceback() -> None:
 def test_an_unexpected_error_is_1_and_one_line_that_quotes_nothing() -> None:
     result = call("crash")
     assert result.exit_code == 1
-    assert result.stderr == ("presence-ledger: unexpected error: KeyError; run again with --debug to see it all\n")
+    assert result.stderr == (
+        "presence-ledger: unexpected error: KeyError; run it again with --debug for the traceback\n"
+    )
     assert "geheim" in call("--debug", "crash").stderr
     assert "geheim" in call("crash", "--debug").stderr
 
@@ -159,7 +161,7 @@ def test_a_command_may_find_its_call_wrong_or_leave_with_a_code() -> None:
         ("one", "one"),
         ("one\n\ntwo\n", "one\ntwo"),
         ("one\n\ttwo\nthree", "one two\nthree"),
-        ("", "failed without a reason"),
+        ("", "failed; no reason given"),
     ],
 )
 def test_an_explanation_is_one_or_two_lines(text: str, folded: str) -> None:
@@ -200,7 +202,7 @@ def test_the_file_is_named_before_the_command_or_after(
     failed = call(*arguments)
     assert failed.exit_code == 1
     assert ("Traceback" in failed.stderr) is ("--debug" in arguments)
-    assert failed.stderr.endswith("presence-ledger: mine.toml, line 2: listen must be a text in quotes, not 5\n")
+    assert failed.stderr.endswith("presence-ledger: mine.toml, line 2: listen must be a string in quotes, not 5\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -127,11 +127,15 @@ SERVER = 'connection failed: connection to server at "10.0.0.5", port 5432 faile
         (
             'FATAL:  password authentication failed for user "presence"',
             unfit.AccessRefused,
-            'does not take this user with this password: password authentication failed for user "presence".',
+            'does not accept this user with this password: password authentication failed for user "presence".',
         ),
         ("fe_sendauth: no password supplied", unfit.AccessRefused, "no password supplied"),
         ('FATAL:  role "presence" does not exist', unfit.AccessRefused, "no such user"),
-        ('FATAL:  role "presence" is not permitted to log in', unfit.AccessRefused, "no such user that may log in"),
+        (
+            'FATAL:  role "presence" is not permitted to log in',
+            unfit.AccessRefused,
+            "no such user, or they may not log in",
+        ),
         ('FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "p"', unfit.AccessRefused, "from here"),
         ('FATAL:  permission denied for database "ledger"', unfit.AccessRefused, "GRANT CONNECT"),
         ("server does not support SSL, but SSL was required", unfit.AccessRefused, "sslmode"),
@@ -142,7 +146,7 @@ SERVER = 'connection failed: connection to server at "10.0.0.5", port 5432 faile
             unfit.SessionRefused,
             "not PostgreSQL",
         ),
-        ("session is read-only", unfit.DatabaseReadOnly, "No host of database_url takes writes"),
+        ("session is read-only", unfit.DatabaseReadOnly, "No host in database_url takes writes"),
         ("FATAL:  unsupported startup parameter: extra", unfit.PooledByTransaction, "pool_mode = session"),
     ],
 )

@@ -45,7 +45,7 @@ def test_an_empty_one_neither_seals_nor_verifies(tmp_path: Path) -> None:
 def test_a_kept_key_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     settings = load(environ={"PRESENCE_LEDGER_DATA_DIR": str(tmp_path)}, folder=tmp_path)
     (tmp_path / SEAL_KEY_FILE).mkdir()
-    with pytest.raises(SettingsError, match="is no ordinary file"):
+    with pytest.raises(SettingsError, match="is not a regular file"):
         known_seal_keys(settings)
 
 
