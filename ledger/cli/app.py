@@ -159,9 +159,7 @@ def main() -> None:
 
 def two_lines(text: str) -> str:
     """Folds an explanation into one line, with the way out, its last line, below."""
-    *reason, way_out = [line.strip() for line in text.splitlines() if line.strip()] or [
-        "failed without giving a reason"
-    ]
+    *reason, way_out = [line.strip() for line in text.splitlines() if line.strip()] or ["failed; no reason given"]
     return f"{' '.join(reason)}\n{way_out}" if reason else way_out
 
 

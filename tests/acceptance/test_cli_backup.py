@@ -126,7 +126,7 @@ def test_a_file_that_is_not_whole_is_refused(origin: Path, made: Path, tmp_path:
     altered = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     foreign = b"PGDMP" + whole[LINE_BYTES:]
     files = {
-        "was cut off": whole[:-10],
+        "is truncated": whole[:-10],
         "was altered since it was made": altered,
         "is not a backup made by": foreign,
         f"{tmp_path / 'file'} was altered since it was made.": whole.replace(b'"position": 6', b'"position": 5', 1),

@@ -74,7 +74,7 @@ def test_one_without_a_signature_is_proven_by_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("archive", "says"),
-    [(ARCHIVE[:-1], "was cut off"), (ARCHIVE, "was altered"), (ARCHIVE + b"!", "was altered")],
+    [(ARCHIVE[:-1], "is truncated"), (ARCHIVE, "was altered"), (ARCHIVE + b"!", "was altered")],
 )
 def test_an_archive_is_the_one_that_the_line_speaks_of(archive: bytes, says: str) -> None:
     with pytest.raises(BackupError, match=says):

@@ -283,7 +283,7 @@ def test_timeline_asks_for_the_latest_and_shows_the_oldest_of_them_first(
 
 def test_one_event_that_is_still_to_be_taken(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: page(lag=1)
-    assert "told as of position 40: 1 event since is still to be taken" in ask("sessions", "u").stderr
+    assert "as of position 40: 1 event since is still to be processed" in ask("sessions", "u").stderr
 
 
 def test_sessions_of_one_source_that_are_open(service: ScriptedService, ask: Callable[..., Result]) -> None:

@@ -57,9 +57,9 @@ def test_they_are_read_from_the_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("'short-pq7Zx'", "seal_keys[0] must have 32 to 256 characters, not 11: whoever guesses it can rewrite"),
-        (f"['{NEW}', 'pq7Zx{' ' * 30}']", "seal_keys[1] may hold only visible ASCII characters"),
-        (f"'pq7Zx,{NEW}'", "seal_keys[0] may hold only visible ASCII characters without blanks and commas"),
+        ("'short-pq7Zx'", "seal_keys[0] must have 32 to 256 characters, not 11: anyone who guesses it can rewrite"),
+        (f"['{NEW}', 'pq7Zx{' ' * 30}']", "seal_keys[1] may contain only visible ASCII characters"),
+        (f"'pq7Zx,{NEW}'", "seal_keys[0] may contain only visible ASCII characters, without blanks and commas"),
         ("[]", "seal_keys is an empty list"),
         ("12345", "seal_keys must be a list"),
     ],
