@@ -10,6 +10,7 @@ import structlog
 
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
+from ledger.ingest.known import UnreadableSources
 
 log = structlog.get_logger()
 
@@ -64,6 +65,8 @@ class Intake:
     """
 
     def __init__(self, max_items: int, max_bytes: int, wait_seconds: float) -> None:
+        self.unreadable = UnreadableSources()
+        """What they post is refused here: nothing in the queue keeps them waiting."""
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._wait_seconds = wait_seconds
@@ -84,7 +87,9 @@ class Intake:
         self._fails = False
 
     async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> None:
-        """Return once the webhook is in the ledger. Raises StoreUnavailable."""
+        """Return once the webhook is in the ledger. Raises StoreUnavailable, SourceUnreadable."""
+        if (unreadable := self.unreadable.reason(source)) is not None:
+            raise unreadable
         deadline = time.monotonic() + self._wait_seconds
         ticket = self._in_flight.get((source, node, body))
         if ticket is None:
@@ -190,8 +195,12 @@ class Intake:
         if first is None or first.has_yielded or (first.items <= max_items and len(first.body) <= max_bytes):
             return []
         first.has_yielded = True
-        others = (ticket for ticket in self._queue if ticket.sender != first.sender)
-        small = (ticket for ticket in others if ticket.items <= max_items and len(ticket.body) <= max_bytes)
+        small, behind = [], {first.sender}
+        for ticket in self._queue:
+            if ticket.items > max_items or len(ticket.body) > max_bytes:
+                behind.add(ticket.sender)
+            elif ticket.sender not in behind:
+                small.append(ticket)
         return _up_to(small, max_items, max_bytes)
 
     def progressed(self) -> None:

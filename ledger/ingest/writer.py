@@ -24,7 +24,6 @@ from ledger.errors import StoreUnavailable
 from ledger.ingest.draft import ParsedWebhook, read_webhook
 from ledger.ingest.group import Group, GroupStates, JudgedGroup, judge, write_in_parts
 from ledger.ingest.intake import Intake, Ticket
-from ledger.ingest.known import UnreadableSources
 from ledger.ingest.pipeline import Pipeline
 from ledger.store.commit import Commit
 from ledger.store.ledger import Ledger, translated
@@ -54,7 +53,7 @@ class Writer:
         self._intake = intake
         self._limits = limits
         self._pipeline = Pipeline()
-        self._unreadable = UnreadableSources()
+        self._unreadable = intake.unreadable
         self._handed: queue.Queue[Group | None] = queue.Queue(maxsize=1)
         self._threads = [
             threading.Thread(target=self._judge_all, name="judge", daemon=True),
