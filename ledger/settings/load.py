@@ -19,9 +19,8 @@ from ledger.settings.authorities import Bases
 from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, parse_listen
 from ledger.settings.environment import Assignment
 from ledger.settings.lines import KeyPath, locate
-from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings, SourceSettings
+from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings, SourceSettings, with_implied
 from ledger.settings.problems import SettingProblem, dotted_key, from_validation_error
-from ledger.settings.scopes import with_implied
 
 FILE_NAME = "presence-ledger.toml"
 

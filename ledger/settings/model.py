@@ -1,6 +1,6 @@
 """The settings as the rest of the product sees them: frozen values, each with where it came from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,6 +22,16 @@ class Origin:
 
     def __str__(self) -> str:
         return self.where or self.kind
+
+
+SCOPES = ("read", "audit", "admin")
+"""What an API key may do, in ascending order: admin includes audit, audit includes read."""
+
+
+def with_implied(scopes: Iterable[str]) -> frozenset[str]:
+    """Returns the scopes with all that they include. Raises ValueError for one that does not exist."""
+    highest = max((SCOPES.index(scope) for scope in scopes), default=-1)
+    return frozenset(SCOPES[: highest + 1])
 
 
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not listened on)

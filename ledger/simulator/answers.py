@@ -36,7 +36,7 @@ NOT_FOUND = Reply(404, b"404 page not found")
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedPoll:
+class SimulatedPoll:
     """One question to a node and its answer; `error` instead of an answer that did not come whole."""
 
     node: str

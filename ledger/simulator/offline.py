@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ledger.simulator.answers import CONNZ, METRICS, ONLINE_STATUS, VARZ, QueryApi, RecordedPoll
+from ledger.simulator.answers import CONNZ, METRICS, ONLINE_STATUS, VARZ, QueryApi, SimulatedPoll
 from ledger.simulator.cluster import slot_for
 from ledger.simulator.events import Action, AnsweredWebhook
 from ledger.simulator.node_answers import NodeAnswers, Question
@@ -62,13 +62,13 @@ def _ask(world: SimulatedWorld, second: int, known: set[str]) -> Iterator[Line]:
             request = uids if question.route == ONLINE_STATUS else None
             route = f"{CONNZ}?limit={ALL_ROWS}" if question.route == CONNZ else question.route
             if not node.up:
-                yield poll_line(second, RecordedPoll(name, route, request, error="ConnectError"))
+                yield poll_line(second, SimulatedPoll(name, route, request, error="ConnectError"))
                 continue
             timed = node_answers.ask(name, question, second)
             if timed.error is not None:
-                yield poll_line(second, RecordedPoll(name, route, request, error=timed.error))
+                yield poll_line(second, SimulatedPoll(name, route, request, error=timed.error))
             else:
-                yield poll_line(second, RecordedPoll(name, route, request, timed.reply.status, timed.reply.text))
+                yield poll_line(second, SimulatedPoll(name, route, request, timed.reply.status, timed.reply.text))
 
 
 def storm_body(users: int, profile: Profile) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Any
 
-from ledger.simulator.answers import RecordedPoll
+from ledger.simulator.answers import SimulatedPoll
 from ledger.simulator.events import Action, AnsweredWebhook
 from ledger.simulator.plan import Plan
 
@@ -38,7 +38,7 @@ def dump(line: Line) -> str:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def poll_line(t: float, poll: RecordedPoll) -> Line:
+def poll_line(t: float, poll: SimulatedPoll) -> Line:
     """A poll as a line of a recording."""
     line: Line = {"t": round(t, 4), "kind": "poll", "node": poll.node, "route": poll.route, "request": poll.request}
     if poll.error is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from ledger.errors import LedgerError
-from ledger.settings.scopes import SCOPES, with_implied
+from ledger.settings import SCOPES, with_implied
 
 PREFIX = "plk_"
 """Lets a key that leaked be recognised as one of ours by a search of logs and repositories."""
