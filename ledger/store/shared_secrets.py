@@ -141,5 +141,5 @@ def _name(source: SourceSettings) -> str:
 def _explain(missing: Sequence[str]) -> str:
     return (
         "The instances of this ledger share secrets that this one does not have; with its own it would refuse their "
-        f"webhooks and seal with another key.\nSet {', '.join(missing)} as on the other instances."
+        f"webhooks and seal with another key.\nSet {', '.join(missing)}, as on the other instances."
     )

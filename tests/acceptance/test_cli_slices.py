@@ -157,8 +157,8 @@ def test_who_was_never_seen_and_a_slice_of_nothing_are_told(other: Place, small:
         (("replay", "--all-deliveries"), "is for recordings"),
         (("import", "SLICE", "--source", "main"), "is not OLD=NEW"),
         (("import", "SLICE", "--source", "main=a", "--source", "main=b"), "'main' cannot become both 'a' and 'b'"),
-        (("import", "SLICE", "--source", "main=a/b"), "must be 1 to 64 letters"),
-        (("import", "SLICE", "--source", "main=a b"), "must be 1 to 64 letters"),
+        (("import", "SLICE", "--source", "main=a/b"), "must be 1 to 64 ASCII letters"),
+        (("import", "SLICE", "--source", "main=a b"), "must be 1 to 64 ASCII letters"),
         (("replay", "SLICE", "--policy", "x=1"), "--policy x"),
     ],
 )

@@ -97,7 +97,7 @@ def test_a_rebuild_that_finds_a_difference_says_so(service: Service, api: Api, m
 def test_wrong_calls_are_refused(service: Service) -> None:
     unknown = command(service, "rebuild", "cache")
     assert unknown.exit_code == 2
-    assert "there are current, drift, sessions, snapshots, timeline" in unknown.stderr
+    assert "choose from current, drift, sessions, snapshots, timeline" in unknown.stderr
     assert command(service, "projections", "--skip", "current", "1").exit_code == 2
     nothing = command(service, "projections", "--skip", "drift", "1")
     assert nothing.exit_code == 1
