@@ -17,8 +17,8 @@ from bench._service import SEAL_KEY
 from bench._shown import Shown
 from bench._simulated import Answered, Reconciling, answers, at_work
 from bench._truth import as_lines
-from ledger.simulator.events import SimulatedEvent, Webhook
-from ledger.simulator.outages import DOWN_SECONDS
+from ledger.simulator.events import AnsweredWebhook, SimulatedEvent
+from ledger.simulator.node_faults import DOWN_SECONDS
 from ledger.simulator.plan import Fault, Plan, Profile
 from ledger.simulator.runtime import Simulation
 from ledger.store.ledger import Ledger
@@ -155,7 +155,7 @@ class _Run:
 
     def _happened(self, event: SimulatedEvent) -> None:
         """The reference takes each webhook that the service answered with 200."""
-        if isinstance(event, Webhook) and event.answer == "ok":
+        if isinstance(event, AnsweredWebhook) and event.answer == "ok":
             self._webhooks += 1
             self._reference.webhook(event.t, event.arrival.body)
 

@@ -13,10 +13,10 @@ from bench._crowd import Crowd, as_body
 from bench._seed import Seeder
 from ledger.simulator.answers import QueryApi
 from ledger.simulator.api import NodeApi, make_app
-from ledger.simulator.cluster import Session, slot_for
+from ledger.simulator.cluster import SimulatedSession, slot_for
+from ledger.simulator.node_answers import NodeAnswers
 from ledger.simulator.plan import NodePlan, Plan
-from ledger.simulator.telling import Telling
-from ledger.simulator.world import World
+from ledger.simulator.world import SimulatedWorld
 
 DAY_SECONDS = 86_400.0
 BODY_ITEMS = 512
@@ -36,9 +36,9 @@ class Crowded:
     def __init__(self, node: NodePlan, known: int, online: int, seed: int) -> None:
         self.node = node
         self._random = random.Random(seed)
-        self._cluster = World(Plan(nodes=(node,), users=1, seconds=None, rate=0.001)).cluster
+        self._cluster = SimulatedWorld(Plan(nodes=(node,), users=1, seconds=None, rate=0.001)).cluster
         self._uids = [f"{self._random.getrandbits(128):032x}" for _ in range(known)]
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, SimulatedSession] = {}
         self._online = online
         self._started_at = time.time() - 4 * DAY_SECONDS
         # Of users of slot 0 this version never says that they went.
@@ -70,10 +70,10 @@ class Crowded:
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
         """Its query API, at the node's port."""
-        world = World(Plan(nodes=(self.node,), users=1, seconds=None, rate=0.001))
-        telling = Telling(QueryApi(self._cluster, self._started_at), world.lies)
+        world = SimulatedWorld(Plan(nodes=(self.node,), users=1, seconds=None, rate=0.001))
+        node_answers = NodeAnswers(QueryApi(self._cluster, self._started_at), world.lies)
         assert self.node.api_port is not None
-        api = NodeApi(make_app(telling, self.node.name, self._seconds), self.node.api_port)
+        api = NodeApi(make_app(node_answers, self.node.name, self._seconds), self.node.api_port)
         await api.start()
         try:
             yield

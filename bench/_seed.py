@@ -22,7 +22,7 @@ from ledger.ingest.draft import Draft, read_webhook
 from ledger.store import seal, seals
 from ledger.store.mapper import EventMapper, Recorded
 from ledger.store.rows import Rows
-from ledger.store.seal import Chain
+from ledger.store.seal import SealChain
 from ledger.working_state import sources
 from projections.models import current
 
@@ -95,7 +95,7 @@ class Seeder:
         """Bring them in, in large transactions, and then the states as they are after the last one."""
         with psycopg.connect(self._url) as connection, connection.cursor() as cursor:
             position, last = self._head(cursor)
-            chain = Chain(SEAL_KEY, last)
+            chain = SealChain(SEAL_KEY, last)
             while part := list(islice(events, ROWS_A_COPY)):
                 self._copy(cursor, part, position, chain)
                 position += len(part)
@@ -108,7 +108,7 @@ class Seeder:
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
 
-    def _copy(self, cursor: Cursor[Any], part: Sequence[Recorded], position: int, chain: Chain) -> None:
+    def _copy(self, cursor: Cursor[Any], part: Sequence[Recorded], position: int, chain: SealChain) -> None:
         at, rows = datetime.now(UTC), Rows()
         with cursor.copy(_EVENTS_IN) as copy:
             copy.set_types(["text", "int8", "int8", "text", "bytea", "timestamptz"])

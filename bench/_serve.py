@@ -20,7 +20,7 @@ from ledger.http.state import Services
 from ledger.ingest import writer
 from ledger.service import instance as service
 from ledger.store import recorder, seal
-from ledger.store.recorder import Commit
+from ledger.store.commit import Commit
 from projections.models import current
 
 _HEAD_UNSEALED = """
@@ -99,7 +99,7 @@ def _profile(times: Times) -> None:
 def _leave_seals_out() -> None:
     """No digests, so that a commit has nothing to seal, and no look at the seal before."""
     setattr(seal, "digests", lambda *_: b"")  # noqa: B010  (for mypy, a module's function is not to be assigned to)
-    setattr(recorder, "_HEAD", _HEAD_UNSEALED)  # noqa: B010
+    setattr(recorder, "HEAD", _HEAD_UNSEALED)  # noqa: B010
 
 
 def _put_clock_forward(seconds: float) -> None:

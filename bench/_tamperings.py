@@ -7,7 +7,7 @@ import psycopg
 
 from ledger.store.raw_events import rows as raw_rows
 from ledger.store.raw_events import take
-from ledger.store.seal import Chain, SealKey, instant_from_count
+from ledger.store.seal import SealChain, SealKey, instant_from_count
 from ledger.store.seals import read
 
 Connection = psycopg.Connection[Any]
@@ -98,7 +98,7 @@ def _forge(connection: Connection, place: int, first: int, up_to: int, key_id: b
     """Alter an event and make the seals from its own on again, as well as can be done without the key."""
     connection.execute("UPDATE events SET payload = '{}' WHERE position = %s", (place,))
     before = connection.execute("SELECT seal FROM seals WHERE last_position = %s", (first - 1,)).fetchone()
-    chain = Chain(FORGER, before[0] if before else None)
+    chain = SealChain(FORGER, before[0] if before else None)
     for seal in [each for each in read(connection, first) if each.last_position <= up_to]:
         found = take(raw_rows(connection, seal.first_position, seal.last_position), seal.last_position)
         chain.add(seal.first_position, instant_from_count(seal.recorded_at), b"".join(found.digests))

@@ -17,9 +17,9 @@ import msgspec
 from bench import _client, _service
 from ledger.simulator.answers import ONLINE_STATUS
 from ledger.simulator.events import SimulatedEvent
+from ledger.simulator.node_answers import NodeAnswers, Question, TimedReply
 from ledger.simulator.plan import Plan
 from ledger.simulator.runtime import Simulation
-from ledger.simulator.telling import Question, Telling, Told
 
 MIB = 1_048_576
 QUERY_USERS = 10_000
@@ -78,14 +78,14 @@ class Questions:
     @contextmanager
     def counted(self) -> Iterator[None]:
         """Count from now on."""
-        ask = Telling.ask
+        ask = NodeAnswers.ask
 
-        def counting(telling: Telling, node: str, question: Question, t: float) -> Told:
+        def counting(node_answers: NodeAnswers, node: str, question: Question, t: float) -> TimedReply:
             users = len(json.loads(question.body)) if question.route == ONLINE_STATUS else 0
             self.asked.append(Asked(time.monotonic(), question.route, users))
-            return ask(telling, node, question, t)
+            return ask(node_answers, node, question, t)
 
-        with patch.object(Telling, "ask", counting):
+        with patch.object(NodeAnswers, "ask", counting):
             yield
 
     def between(self, since: float, until: float) -> list[Asked]:

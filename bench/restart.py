@@ -110,13 +110,13 @@ def _wrong(service: Reconciling, simulation: Simulation, uids: set[str]) -> set[
 
 
 def _everybody(simulation: Simulation) -> set[str]:
-    return {person.uid for person in simulation.world.crowd.people}
+    return {person.uid for person in simulation.world.population.people}
 
 
 def _settle(service: Reconciling, simulation: Simulation, url: str, users: int) -> None:
     """Wait until everybody is online, shown so, and looked at; but for those who left before traffic was stopped."""
     enough = 0.99 * users
-    wait_until(lambda: simulation.world.crowd.online_count() >= enough, BEFORE_SECONDS, "not everybody is connected")
+    wait_until(lambda: simulation.world.population.online_count() >= enough, BEFORE_SECONDS, "not everybody is connected")
     wrong = _everybody(simulation)
 
     def right() -> bool:
@@ -161,7 +161,7 @@ def _crash(
     time.sleep(max(0.0, booted_at + bound - time.monotonic()))
     wrong_at_bound = len(_wrong(service, simulation, everybody))
     peak = _watching.memory(service.pid, "VmHWM")
-    back = simulation.world.crowd.online_count()
+    back = simulation.world.population.online_count()
     # Of a whole look that found everybody right there is nothing left.
     in_the_end = 0 if right_at else len(_wrong(service, simulation, everybody))
     right_at = right_at or float("inf")

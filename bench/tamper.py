@@ -13,7 +13,7 @@ from bench._seed import SEALED_ROWS, Seeder
 from bench._service import SEAL_KEY
 from bench._tamperings import Connection, runs_of, tamperings
 from ledger.store.seal import seal_keys
-from ledger.store.seal_head import Head
+from ledger.store.seal_head import SealHead
 from ledger.store.verify import Verified, snapshot, verify
 
 NODES, USERS = 4, 20_000
@@ -89,7 +89,7 @@ def _row(report: Report, what: str, position: int, found: Verified) -> bool:
     return named == position
 
 
-def _verify(connection: Connection, expected: Head | None = None) -> Verified:
+def _verify(connection: Connection, expected: SealHead | None = None) -> Verified:
     return verify(connection, KEYS, lambda _done, _total: None, expected=expected)
 
 

@@ -7,9 +7,6 @@ a fragment for the other. What connects is libpq, so what is shown is what libpq
 from itertools import zip_longest
 from urllib.parse import quote
 
-import psycopg
-from psycopg.pq import Conninfo
-
 MASK = "********"
 
 SCHEMES = ("postgresql://", "postgres://")
@@ -23,7 +20,7 @@ ESCAPES = "in a name or password, write @ as %40, / as %2F, : as %3A and % as %2
 
 
 class UrlUnreadable(ValueError):
-    """A text is not the URL of a database; the message says why and nothing of the text."""
+    """A text is not the URL of a database; the message says why, without quoting the text."""
 
 
 def read(url: str) -> dict[str, str]:
@@ -53,8 +50,10 @@ def _read(url: str) -> dict[str, tuple[str, bool]]:
         raise UrlUnreadable(
             "must be empty (the embedded database) or a URL like postgresql://user:password@host/database"
         )
+    import psycopg  # noqa: PLC0415  (the embedded database needs none to be read)
+
     try:
-        options = Conninfo.parse(url.encode())
+        options = psycopg.pq.Conninfo.parse(url.encode())
     except (psycopg.Error, UnicodeError):
         # What it says may show the password.
         raise UrlUnreadable(f"is not a URL that PostgreSQL's library can read; {ESCAPES}") from None
@@ -72,17 +71,17 @@ def _is_secret(name: str, shown_as: bytes) -> bool:
 
 
 def _refuse_leaks(found: dict[str, str]) -> None:
-    """Where a password is cut by a character of its own, its rest is read as a host, a port or a database."""
+    """Where a character in a password cuts it short, the rest of it is read as a host, a port or a database."""
     if any("@" in found.get(name, "") for name in ("host", "hostaddr", "port", "dbname")) or "?" in found.get(
         "user", ""
     ):
-        raise UrlUnreadable(f"has an @ where none can be; {ESCAPES}")
+        raise UrlUnreadable(f"has an @ in the wrong place; {ESCAPES}")
     for port in found.get("port", "").split(","):
         if port and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
             raise UrlUnreadable(f"has a port that is not a number from 1 to 65535; {ESCAPES}")
     hosts, ports = found.get("host", "").split(","), found.get("port", "").split(",")
     if len(ports) > 1 and len(ports) != len(hosts):
-        raise UrlUnreadable("has another number of ports than of hosts; give each host its port, as in h1:5432,h2:5433")
+        raise UrlUnreadable("must have as many ports as hosts; give each host its port, as in h1:5432,h2:5433")
 
 
 def _hosts(found: dict[str, str]) -> str | None:

@@ -22,10 +22,10 @@ class StoreUnavailable(LedgerError):
 
 
 class LedgerWentBack(StoreUnavailable):
-    """The database lacks commits that were known, or is in a new epoch: what was learnt of it has to be learnt anew."""
+    """The database lacks commits that were known, or is in a new epoch: what was learnt of it no longer holds."""
 
     def __init__(self) -> None:
-        super().__init__("the ledger went back, or a slice was imported: what was under way begins anew")
+        super().__init__("the ledger went back, or a slice was imported: what was in progress starts again")
 
 
 class StoreFull(StoreUnavailable):
@@ -37,7 +37,7 @@ class SchemaMismatch(LedgerError):
 
 
 class EmbeddedPostgresError(LedgerError):
-    """The embedded PostgreSQL could not be made, started or stopped."""
+    """The embedded PostgreSQL could not be created, started or stopped."""
 
 
 class SealKeyMissing(LedgerError):

@@ -17,18 +17,18 @@ from ledger.errors import SettingsError
 
 ROOT = 0
 PRIVATE = 0o600
-LONGEST_TEXT = 65_536
-"""In bytes; a secret is far shorter, and whatever else stands there must not fill the memory."""
+MAX_TEXT_BYTES = 65_536
+"""In bytes; a secret is far shorter, and anything else in its place must not fill the memory."""
 
 _NEVER_FOLLOWED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-"""Nor is waited for whoever might write into a pipe."""
+"""Nor does opening a pipe wait for a writer."""
 
 _FOLDER = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 """Where there is O_PATH, a folder need not be listed to open what is in it."""
 
 
 class NotOurs(SettingsError):
-    """A file or folder is a link, or another user's, or everybody may write into it."""
+    """A file or folder is a link, or another user's, or any user may write to it."""
 
 
 class Exposed(NamedTuple):
@@ -48,7 +48,7 @@ def read_text(path: Path) -> str:
     """The text of a file of ours, or of the user's whose folder it is in. Raises NotOurs, OSError."""
     owners = frozenset({os.geteuid(), ROOT, path.parent.stat().st_uid})
     with os.fdopen(_opened(path, os.O_RDONLY, PRIVATE, owners), "rb") as file:
-        return file.read(LONGEST_TEXT).decode(errors="replace").strip()
+        return file.read(MAX_TEXT_BYTES).decode(errors="replace").strip()
 
 
 def own_folder(path: Path, mode: int) -> None:
@@ -66,12 +66,12 @@ def check_folder(path: Path) -> None:
     if status.st_uid not in {os.geteuid(), ROOT}:
         raise NotOurs(
             f"{path} belongs to {_user(status.st_uid)}, who may have put anything into it.\n"
-            "Run this as that user, or give it a data_dir of its own; where the folder is yours, change its owner."
+            "Run this as that user, or give it its own data_dir; if the folder is yours, change its owner."
         )
     if status.st_mode & stat.S_IWOTH and not _close_empty(path, status):
         raise NotOurs(
-            f"{path} can be written by everybody (mode {permissions(status)}), who may have put anything into it.\n"
-            f"Look at what is in it, then run `chmod o-w {path}`, or give the service a data_dir of its own."
+            f"{path} can be written to by any user (mode {permissions(status)}), who may have put anything into it.\n"
+            f"Look at what is in it, then run `chmod o-w {path}`, or give the service its own data_dir."
         )
 
 
@@ -85,7 +85,7 @@ def check_links(path: Path) -> None:
         if stat.S_ISLNK(status.st_mode) and status.st_uid not in {os.geteuid(), ROOT}:
             raise NotOurs(
                 f"{each} is a link that {_user(status.st_uid)} has put there.\n"
-                "Remove it, or give the service a data_dir of its own."
+                "Remove it, or give the service its own data_dir."
             )
 
 
@@ -120,7 +120,7 @@ def exposed(path: Path) -> Exposed | None:
 
 
 def _close_empty(path: Path, status: os.stat_result) -> bool:
-    """Close a folder of ours to others if nobody has put anything into it yet: a file system that was mounted, say."""
+    """Close a folder of ours to others if it is still empty, such as a file system just mounted."""
     if status.st_uid != os.geteuid() or any(path.iterdir()):
         return False
     path.chmod(0o700)
@@ -147,14 +147,16 @@ def _opened(path: Path, flags: int, mode: int, owners: frozenset[int]) -> int:
 
 def _check_file(path: Path, status: os.stat_result, owners: frozenset[int], *, is_written: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise NotOurs(f"{path} is no ordinary file.\nMove it away, then try again.")
+        raise NotOurs(f"{path} is not a regular file.\nMove it away, then try again.")
     if status.st_uid not in owners:
         raise NotOurs(
             f"{path} belongs to {_user(status.st_uid)}, who may have put it there.\n"
-            "Look at what it is; where it is yours, change its owner, else move it away."
+            "Look at what it is; if it is yours, change its owner, else move it away."
         )
     if is_written and status.st_nlink > 1:
-        raise NotOurs(f"{path} has another name, whose content would change too.\nMove it away, then try again.")
+        raise NotOurs(
+            f"{path} has a second name (a hard link), whose content would change too.\nMove it away, then try again."
+        )
 
 
 @contextmanager

@@ -242,7 +242,7 @@ def _planted_folder(trial: Trial) -> str:
         seen.append(refused.said)
         os.chown(data, 0, 0)
     refused = command(trial.folder, "serve", **where)
-    expect(refused.code == 1 and "can be written by everybody" in refused.said, refused)
+    expect(refused.code == 1 and "can be written to by any user" in refused.said, refused)
     data.chmod(0o700)
     link = command(trial.folder, "serve", **where)
     expect(link.code == 1 and "lock is a link" in link.said, link)

@@ -371,7 +371,7 @@ def unfit(trial: Trial) -> str:
         wanted = (
             (cluster().of(read_only), "is read-only"),
             (cluster().of(owned), "may not make tables"),
-            (cluster().of("postgres").replace(password, "x" * 9), "does not take this user with this password"),
+            (cluster().of("postgres").replace(password, "x" * 9), "does not accept this user with this password"),
             (cluster().of("no_such_database"), "has no such database"),
         )
 

@@ -22,8 +22,8 @@ from ledger.changes.feed import ChangeFeed
 from ledger.changes.step import Step, WentBackError
 from ledger.domain.observation import SECOND, Instant
 from ledger.errors import StoreUnavailable
+from ledger.store.commit import CHANNEL
 from ledger.store.ledger import translated
-from ledger.store.recorder import CHANNEL
 
 log = structlog.get_logger()
 

@@ -1,26 +1,18 @@
-"""Opens what commands work with: the settings of this call, the database in use, and a connection to it."""
+"""Opens the database that a command works on: its URL, started where it is the embedded one, and a connection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-import typer
 
-from ledger.cli.invocation import Invocation
 from ledger.errors import StoreUnavailable
-from ledger.settings import Settings, load
+from ledger.settings import Settings
 from ledger.store import preflight, session
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 
 CONNECT_SECONDS = 10
-
-
-def settings_from(context: typer.Context) -> Settings:
-    """Returns the settings that this call is under. Raises SettingsError."""
-    invocation = context.find_object(Invocation)
-    return load(invocation.config if invocation else None)
 
 
 def database_url(settings: Settings) -> str:
@@ -30,7 +22,7 @@ def database_url(settings: Settings) -> str:
 
 @contextmanager
 def started_database_url(settings: Settings) -> Iterator[str]:
-    """Yields the URL of the database in use; an embedded one that does not run is started for so long.
+    """Yields the URL of the database in use; an embedded one that does not run is started for the duration.
 
     Raises what claiming the data folder and starting raise.
     """
@@ -60,7 +52,7 @@ def connected_to(url: str) -> Iterator["psycopg.Connection[Any]"]:
             yield connection
     except psycopg.errors.UndefinedTable as error:
         raise StoreUnavailable(
-            "The database has no tables of presence ledger yet.\nRun `presence-ledger migrate` first."
+            "The database does not have presence ledger's tables yet.\nRun `presence-ledger migrate` first."
         ) from error
     except psycopg.OperationalError as error:
         raise preflight.refusal(error) from error

@@ -24,7 +24,7 @@ from ledger.errors import LedgerError
 from ledger.text import visible
 
 
-class Place(NamedTuple):
+class CommandEntry(NamedTuple):
     """Where a command's function, or the typer application of its subcommands, is found."""
 
     module: str
@@ -33,26 +33,36 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
-    "serve": Place("ledger.cli.serve", "serve", "Run the service: take webhooks, answer queries."),
-    "demo": Place("ledger.cli.demo", "demo", "See it at work with a simulated WuKongIM; nothing to configure."),
-    "config": Place("ledger.cli.config", "app", "Show the settings in force and what to paste into WuKongIM."),
-    "migrate": Place("ledger.cli.migrate", "migrate", "Bring the database's schema up to date."),
-    "keys": Place("ledger.cli.keys", "app", "Make, list and revoke API keys."),
-    "status": Place("ledger.cli.queries", "status", "Show who is online."),
-    "history": Place("ledger.cli.queries", "history", "Show a user's events, each with its verdict and rule."),
-    "timeline": Place("ledger.cli.stories", "timeline", "Tell what happened to a user, and why."),
-    "sessions": Place("ledger.cli.stories", "sessions", "Show a user's connections from begin to end."),
-    "verify": Place("ledger.cli.verify", "verify", "Prove that no event was altered, or name the first that was."),
-    "backup": Place("ledger.cli.backup", "backup", "Write the embedded database into a file, while it runs."),
-    "restore": Place("ledger.cli.backup", "restore", "Bring a backup back, verified before it replaces anything."),
-    "explain": Place("ledger.cli.explain", "explain", "Say why a user was shown online or offline at an instant."),
-    "projections": Place("ledger.cli.projections", "projections", "Show how far the read models have come."),
-    "rebuild": Place("ledger.cli.projections", "rebuild_projections", "Make read models anew from the ledger."),
-    "reconcile": Place("ledger.cli.reconcile", "reconcile", "Hold users against what WuKongIM says of them, now."),
-    "replay": Place("ledger.cli.replay", "replay", "Put a recording, a slice or the ledger through the rules."),
-    "export": Place("ledger.cli.export", "export", "Write a slice of the ledger to a file."),
-    "import": Place("ledger.cli.import_", "import_", "Bring a slice of another ledger into this one."),
-    "simulate": Place("ledger.cli.simulate", "simulate", "Run a WuKongIM that lies on command, against any service."),
+    "serve": CommandEntry("ledger.cli.serve", "serve", "Run the service: take webhooks, answer queries."),
+    "demo": CommandEntry("ledger.cli.demo", "demo", "See it work with a simulated WuKongIM; nothing to configure."),
+    "config": CommandEntry("ledger.cli.config", "app", "Show the settings in force and what to paste into WuKongIM."),
+    "migrate": CommandEntry("ledger.cli.migrate", "migrate", "Bring the database's schema up to date."),
+    "keys": CommandEntry("ledger.cli.keys", "app", "Make, list and revoke API keys."),
+    "status": CommandEntry("ledger.cli.queries", "status", "Show who is online."),
+    "history": CommandEntry("ledger.cli.queries", "history", "Show a user's events, each with its verdict and rule."),
+    "timeline": CommandEntry("ledger.cli.stories", "timeline", "Tell what happened to a user, and why."),
+    "sessions": CommandEntry("ledger.cli.stories", "sessions", "Show a user's connections from beginning to end."),
+    "verify": CommandEntry(
+        "ledger.cli.verify", "verify", "Prove that no event was altered, or name the first that was."
+    ),
+    "backup": CommandEntry("ledger.cli.backup", "backup", "Write the embedded database into a file, while it runs."),
+    "restore": CommandEntry(
+        "ledger.cli.backup", "restore", "Bring a backup back, verified before it replaces anything."
+    ),
+    "explain": CommandEntry(
+        "ledger.cli.explain", "explain", "Say why a user was shown online or offline at an instant."
+    ),
+    "projections": CommandEntry("ledger.cli.projections", "projections", "Show the progress of the read models."),
+    "rebuild": CommandEntry("ledger.cli.projections", "rebuild_projections", "Rebuild read models from the ledger."),
+    "reconcile": CommandEntry(
+        "ledger.cli.reconcile", "reconcile", "Compare users with what WuKongIM says about them, now."
+    ),
+    "replay": CommandEntry("ledger.cli.replay", "replay", "Put a recording, a slice or the ledger through the rules."),
+    "export": CommandEntry("ledger.cli.export", "export", "Write a slice of the ledger to a file."),
+    "import": CommandEntry("ledger.cli.import_", "import_", "Bring a slice of another ledger into this one."),
+    "simulate": CommandEntry(
+        "ledger.cli.simulate", "simulate", "Run a WuKongIM that lies on command, against any service."
+    ),
 }
 
 Command = Any
@@ -95,7 +105,7 @@ class Commands(TyperGroup):
             _explain(two_lines(str(error)), debug=_is_debug(ctx))
         except Exception as error:  # noqa: BLE001  (the last seam: told to the person, with the exit code of a failure)
             # Its text is not shown, since it may quote a secret.
-            text = f"unexpected error: {type(error).__name__}; run again with --debug to see it all"
+            text = f"unexpected error: {type(error).__name__}; run it again with --debug for the traceback"
             _explain(text, debug=_is_debug(ctx))
         raise typer.Exit(1)
 
@@ -138,7 +148,7 @@ def options(
 
 
 def main() -> None:
-    """Runs the command that this process's arguments name, and exits: 0, 1 on a failure, 2 on a wrong call."""
+    """Runs the command that this process's arguments name, and exits: 0, 1 on a failure, 2 on wrong usage."""
     replace_what_cannot_be_written()
     try:
         app(prog_name="presence-ledger")
@@ -149,7 +159,7 @@ def main() -> None:
 
 def two_lines(text: str) -> str:
     """Folds an explanation into one line, with the way out, its last line, below."""
-    *reason, way_out = [line.strip() for line in text.splitlines() if line.strip()] or ["failed without a reason"]
+    *reason, way_out = [line.strip() for line in text.splitlines() if line.strip()] or ["failed; no reason given"]
     return f"{' '.join(reason)}\n{way_out}" if reason else way_out
 
 
@@ -204,7 +214,7 @@ def _is_debug(context: Command) -> bool:
 
 @contextmanager
 def _shown_safely() -> Iterator[None]:
-    """What is wrong with a call quotes it; it may have been pasted from anywhere."""
+    """An error quotes the call, which may have been pasted from anywhere: what could steer a terminal is escaped."""
     try:
         yield
     except TyperException as error:

@@ -1,15 +1,12 @@
-"""What several commands are given, checked before anybody is asked: uids, instants and spans of time."""
+"""Arguments that several commands take, checked before anything is asked: uids, instants and spans of time."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
-from ledger.http.instants import At
-
-_at = TypeAdapter(At).validate_python
+from ledger.domain.instants import parse_timestamp
 
 
 def _with_a_character(given: str | Sequence[str]) -> str | Sequence[str]:
@@ -22,6 +19,13 @@ Uid = Annotated[str, typer.Argument(metavar="UID", help="The user.", callback=_w
 Uids = Annotated[
     list[str], typer.Argument(metavar="UID...", help="The users to ask about.", callback=_with_a_character)
 ]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="INSTANT", help="Only what was recorded from then on, such as 2026-11-23T14:03:00Z."
+    ),
+]
+Until = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Only what was recorded before then.")]
 
 
 def parse_instant(text: str | None, option: str) -> datetime | None:
@@ -29,12 +33,9 @@ def parse_instant(text: str | None, option: str) -> datetime | None:
     if text is None:
         return None
     try:
-        at: datetime = _at(text)
-    except ValidationError as error:
-        raise typer.BadParameter(
-            f"{text!r} is no instant of RFC 3339, like 2026-11-23T14:03:00Z", param_hint=f"'{option}'"
-        ) from error
-    return at
+        return parse_timestamp(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is {error}", param_hint=f"'{option}'") from error
 
 
 def parse_span(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:

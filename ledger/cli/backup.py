@@ -8,7 +8,8 @@ import psycopg
 import typer
 
 from ledger import __version__
-from ledger.cli.access import connected_to, settings_from, started_database_url
+from ledger.cli.access import connected_to, started_database_url
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import print_line, say
 from ledger.cli.progress import Update, shown
 from ledger.cli.verify import checked, newest, require_intact, seal_keys_from
@@ -22,7 +23,7 @@ from ledger.store.dump import dump, load
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKeys, seal_keys
-from ledger.store.seal_head import Head, HeadError, HeadKeyMissing
+from ledger.store.seal_head import HeadError, HeadKeyMissing, SealHead
 from ledger.store.verify import snapshot
 from ledger.text import counted
 from projections.engine import switch
@@ -33,9 +34,9 @@ NO_KEY = (
     f"It is not in a backup: put the {SEAL_KEY_FILE} of the service that made it into data_dir, or set seal_keys; "
     "--unproven restores without it."
 )
-UNPROVEN = "Nothing was changed. --unproven restores it all the same, and shows the API keys that are in it."
-NOT_PROVEN = "not proven: that what no seal covers, the API keys above all, is what was backed up"
-NOTHING_PROVEN = "not proven: anything in it; neither the events nor the API keys could be checked without the seal key"
+UNPROVEN = "Nothing was changed. --unproven restores it all the same, and lists the API keys in it."
+NOT_PROVEN = "not proven: whatever no seal covers, above all the API keys"
+NOTHING_PROVEN = "not proven: anything; without the seal key neither events nor API keys could be checked"
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup's file.")]
 
@@ -63,19 +64,21 @@ def backup(context: typer.Context, file: File) -> None:
 def restore(
     context: typer.Context,
     file: File,
-    replace: Annotated[bool, typer.Option("--replace", help="Do so although there are events; they are lost.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the ledger that is there; its events are lost.")
+    ] = False,
     unproven: Annotated[
         bool,
         typer.Option(
             "--unproven",
-            help="Do so although nothing proves what is in it: its seal key is lost, or an earlier version made it.",
+            help="Restore it although nothing proves it: its seal key is lost, or an earlier version made it.",
         ),
     ] = False,
 ) -> None:
-    """Bring a backup back into the embedded database, verified before it takes the place of what is there.
+    """Bring a backup back into the embedded database, verified before it replaces what is there.
 
-    The service must not run. `seal.key` of the service that made the backup, or `seal_keys`, must be here: with it all
-    of the file is checked, API keys included. --unproven does without and says what was not checked.
+    The service must be stopped. `seal.key` of the service that made the backup, or `seal_keys`, must be here: with it
+    all of the file is checked, API keys included. --unproven does without and says what was not checked.
 
     Example: presence-ledger restore /mnt/elsewhere/ledger.backup
     """
@@ -105,7 +108,7 @@ def _embedded(context: typer.Context) -> Settings:
     settings = settings_from(context)
     if settings.database_url:
         raise BackupError(
-            "database_url is set: that PostgreSQL is not this service's own.\n"
+            "database_url is set: that PostgreSQL is not the embedded one.\n"
             "Back it up with its own tools (pg_dump, pg_restore), and check it with `presence-ledger verify`."
         )
     return settings
@@ -121,7 +124,7 @@ def _write(
     assert exported is not None
     target.write(b" " * LINE_BYTES)
     with shown("dumping", "MB") as update:
-        # What a rebuild has half filled serves nobody, and would hold the rebuild up.
+        # What a rebuild has half filled is of no use, and would hold the rebuild up.
         written = dump(settings.data_dir, url, exported[0], target, _in_mb(update), without=switch.SCHEMA)
     verified = checked(connection, keys)
     try:
@@ -136,7 +139,9 @@ def _write(
     with shown("reading back", "MB") as update:
         found = backups.digest(target, _in_mb(update), written[0])
     if found != written:
-        raise BackupError("What was read back is not what was written.\nThe disk fails: write the backup elsewhere.")
+        raise BackupError(
+            "What was read back is not what was written.\nThe disk is failing: write the backup elsewhere."
+        )
     made_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     key = newest(keys)
     made = Backup(made_at, __version__, seal_head.to_fields(verified.head, key), *written).signed(key)
@@ -159,29 +164,29 @@ def _keys(settings: Settings, made: Backup, file: Path, *, unproven: bool) -> Se
 def _restore(
     settings: Settings, url: str, archive: BinaryIO, file: Path, made: Backup, keys: SealKeys, *, replace: bool
 ) -> None:
-    """Restore beside the ledger, verify that, and only then put it in the ledger's place."""
+    """Restore next to the ledger, verify that, and only then put it in the ledger's place."""
     if not replace and (events := _events(url)):
         raise BackupError(
-            f"There is a ledger of {counted(events, 'event')} in {settings.data_dir} already.\n"
-            "Restore into another data_dir, or lose that ledger with --replace."
+            f"There is already a ledger of {counted(events, 'event')} in {settings.data_dir}.\n"
+            "Restore into another data_dir, or replace that ledger with --replace."
         )
-    with restored.beside(url) as beside:
+    with restored.scratch_database(url) as scratch:
         archive.seek(LINE_BYTES)
         with shown("restoring", "MB") as update:
-            # Once more: somebody may have written into the file since it was checked.
-            backups.compare(load(settings.data_dir, beside, archive, made.size, _in_mb(update)), file, made)
-        migrate.check(beside)
+            # Once more: the file may have been written to since it was checked.
+            backups.compare(load(settings.data_dir, scratch, archive, made.size, _in_mb(update)), file, made)
+        migrate.check(scratch)
         if (head := _head(made, keys, file)) is not None:
-            _verify(beside, keys, head, file)
-        with connected_to(beside) as connection:
+            _verify(scratch, keys, head, file)
+        with connected_to(scratch) as connection:
             # What was told of positions after this backup is no longer so.
             identity.renew_restored(connection)
-        restored.take_its_place(url)
+        restored.replace_ledger(url)
 
 
-def _verify(beside: str, keys: SealKeys, head: Head, file: Path) -> None:
+def _verify(url: str, keys: SealKeys, head: SealHead, file: Path) -> None:
     """Raises LedgerAltered, SealKeyMissing."""
-    with connected_to(beside) as connection, snapshot(connection):
+    with connected_to(url) as connection, snapshot(connection):
         verified = checked(connection, keys, expected=head)
     if (altered := verified.altered) is not None:
         raise LedgerAltered(
@@ -192,7 +197,7 @@ def _verify(beside: str, keys: SealKeys, head: Head, file: Path) -> None:
         raise SealKeyMissing(f"{verified.missing}\nNothing was changed.")
 
 
-def _head(made: Backup, keys: SealKeys, file: Path) -> Head | None:
+def _head(made: Backup, keys: SealKeys, file: Path) -> SealHead | None:
     """The head in a backup; None where its key is not here, so that nothing can be verified. Raises BackupError."""
     try:
         return seal_head.from_fields(dict(made.head), keys, str(file))
@@ -203,7 +208,7 @@ def _head(made: Backup, keys: SealKeys, file: Path) -> Head | None:
 
 
 def _say_unproven(url: str, keys: SealKeys, made: Backup) -> None:
-    """Says what was taken on trust, and which API keys that lets in."""
+    """Says what was taken on trust, and which API keys are accepted by that."""
     is_checked = any(key.hex() == made.head.get("key_id") for key in keys)
     say(NOT_PROVEN if is_checked else NOTHING_PROVEN)
     with connected_to(url) as connection:

@@ -11,18 +11,12 @@ import httpx2
 
 from ledger.errors import RequestError
 from ledger.files import read_text
-from ledger.settings import ADMIN_KEY_FILE, Listen, Settings
+from ledger.settings import ADMIN_KEY_FILE, Settings
 from ledger.settings.environment import API_KEY, URL
 
 TIMEOUT_SECONDS = 30.0
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not listened on)
 
 Json = dict[str, Any]
-
-
-def service_url(listen: Listen) -> str:
-    """Returns the address by which this machine reaches the service."""
-    return f"http://{Listen(WILDCARDS.get(listen.host, listen.host), listen.port)}"
 
 
 class Client:
@@ -32,7 +26,7 @@ class Client:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {key}"}
         with self._explained():
-            # A proxy of the environment is meant for the world outside, not for the service beside us.
+            # A proxy of the environment is meant for the internet, not for the service.
             self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
 
     def presences(self, uids: Sequence[str], when: Mapping[str, str | int] | None = None) -> list[Json]:
@@ -72,11 +66,11 @@ class Client:
         return {**answer, "items": answer["items"][::-1]}
 
     def explanation(self, uid: str, query: Mapping[str, str | int]) -> Json:
-        """Returns why the user was shown what he was: statements, each with its sentence."""
+        """Returns why the user was shown online, offline or unknown: statements, each with its sentence."""
         return self._json("GET", f"/v1/users/{path_segment(uid)}/explain", params=dict(query))
 
     def explanation_page(self, uid: str, query: Mapping[str, str | int]) -> str:
-        """Returns the same as a page for people."""
+        """Returns the same as a page for people to read."""
         path, headers = f"/v1/users/{path_segment(uid)}/explain", {"Accept": "text/plain"}
         with self._explained():
             response = self._http.get(path, params=dict(query), headers=headers)
@@ -95,7 +89,7 @@ class Client:
         return found.get(source) or {}
 
     def start_run(self, source: str, uids: Sequence[str]) -> Json:
-        """Has these users looked at now, or everybody; returns the run as it begins."""
+        """Has these users looked at now, or all of them; returns the run as it begins."""
         for uid in uids:
             path_segment(uid)
         body = {"uids": list(uids)} if uids else {}
@@ -173,7 +167,7 @@ def client(settings: Settings, url: str | None, environ: Mapping[str, str] | Non
     url = url or environ.get(URL)
     key = _sendable(environ.get(API_KEY, ""), API_KEY)
     if url is None:
-        return Client(service_url(settings.listen), key or _admin_key(settings))
+        return Client(settings.listen.local_url, key or _admin_key(settings))
     if not key:
         raise RequestError(f"A service named by its address needs a key.\nSet {API_KEY} to one.")
     return Client(url, key)
@@ -185,17 +179,17 @@ def path_segment(uid: str) -> str:
         quoted = quote(uid, safe="")
     except UnicodeEncodeError as error:
         raise RequestError(f"The uid {uid!r} is not UTF-8.\nA uid in the ledger always is.") from error
-    # These two alone would be taken for steps of the path.
+    # These two alone would be taken for steps in the path.
     return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted
 
 
 def _sendable(key: str, place: str) -> str:
     """The key without white space around it. Raises RequestError, which does not show it, where it cannot be sent."""
     key = key.strip()
-    # The error of who sends it would quote it.
+    # The HTTP client's error would quote it.
     if not all("\x21" <= character <= "\x7e" for character in key):
         raise RequestError(
-            f"The key in {place} holds characters that no header can hold, or a blank.\n"
+            f"The key in {place} contains a blank, or characters that a header cannot carry.\n"
             "Copy it again as it was shown when it was made."
         )
     return key

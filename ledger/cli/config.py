@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import typer
-from psycopg.pq import Conninfo
 
-from ledger.cli.access import database_url, settings_from
-from ledger.cli.client import service_url
 from ledger.cli.drawing import print_table
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, hand_over, print_json, print_line, say
 from ledger.domain.profile import Profile
 from ledger.settings import Listen, NodeSettings, Settings, SourceSettings, entries, exposed_file, webhook_secrets
@@ -57,22 +55,26 @@ def show_database_url(
 ) -> None:
     """Print the database's URL, its password included, for psql and other tools; the embedded one's while it runs.
 
-    What stands in a command's arguments, every user of the machine can read; its environment nobody else can. So set
-    that by --env, and name no URL.
+    Every user of the machine can read a command's arguments, but not its environment. So set that with --env, and pass
+    no URL.
 
     Example: eval "$(presence-ledger config database-url --env)" && psql
     """
+    from ledger.cli.access import database_url  # noqa: PLC0415  (`config` alone opens no database)
+
     url = database_url(settings_from(context))
     hand_over("\n".join(_exports(url)) if as_environment else url)
 
 
 def _exports(url: str) -> Iterator[str]:
     """The URL as lines of a shell, one for each parameter that libpq has a variable for."""
+    from psycopg.pq import Conninfo  # noqa: PLC0415
+
     for option in Conninfo.parse(url.encode()):
         if option.val is None:
             continue
         if option.envvar is None:
-            say(f"{option.keyword.decode()} has no variable; it is left out")
+            say(f"{option.keyword.decode()} has no environment variable; it is left out")
         else:
             yield f"export {option.envvar.decode()}={shlex.quote(option.val.decode())}"
 
@@ -106,8 +108,8 @@ def wukongim(
     print_line("\n\n".join(paste.lines for paste in pastes))
     if url is None:
         say(
-            f"\nThese lines are for a WuKongIM on this machine that reaches the service at {base}; "
-            "for another one give --url."
+            f"\nThese lines are for a WuKongIM on this machine, which reaches the service at {base}; "
+            "for one on another machine give --url."
         )
 
 
@@ -122,12 +124,12 @@ def _chosen(
                 found = True
                 yield source, node
     if not found:
-        raise typer.BadParameter(f"no such source and node; there are {known}", param_hint="--source, --node")
+        raise typer.BadParameter(f"no such source and node; choose from {known}", param_hint="--source, --node")
 
 
 def _base(url: str | None, listen: Listen) -> str:
     if url is None:
-        return service_url(listen)
+        return listen.local_url
     if not url.startswith(("http://", "https://")) or any(mark in url for mark in " ?#\"'\\"):
         raise typer.BadParameter("must be an address like http://10.0.0.5:8640", param_hint="--url")
     return url.rstrip("/")

@@ -55,7 +55,7 @@ webhook_secret = "{secret}"
 def demo(
     *,
     users: Annotated[int, typer.Option(min=1, help="How many users come and go.")] = 40,
-    seconds: Annotated[float | None, typer.Option(min=1, help="How long; without it until Ctrl-C.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="How long; until Ctrl-C by default.")] = None,
     rate: Annotated[float, typer.Option(min=0.01, help="Changes of presence a second.")] = 4.0,
     fault: Annotated[
         list[str] | None,
@@ -71,7 +71,9 @@ def demo(
     wanted = USUAL_FAULTS if fault is None else tuple(name for name in FAULTS if name in fault)
     unknown = sorted(set(fault or ()) - set(FAULTS))
     if unknown:
-        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; there are {', '.join(FAULTS)}", param_hint="--fault")
+        raise typer.BadParameter(
+            f"unknown: {', '.join(unknown)}; choose from {', '.join(FAULTS)}", param_hint="--fault"
+        )
     folder = Path(tempfile.mkdtemp(prefix="presence-ledger-demo-"))
     try:
         (port, api_port, front_port), secret = _free_ports(3), secrets.token_urlsafe(24)
@@ -199,7 +201,7 @@ def _screen(simulation: Simulation, story: Story, lines: deque[str]) -> Abstract
 
 def _table(simulation: Simulation, story: Story, lines: deque[str]) -> Group:
     table = Table(box=None, padding=(0, 2))
-    cells = {"seconds": f"{simulation.world.now:.0f}", "really online": str(simulation.world.crowd.online_count())}
+    cells = {"seconds": f"{simulation.world.now:.0f}", "really online": str(simulation.world.population.online_count())}
     cells |= {name: str(number) for name, number in story.counts().items()}
     for name in cells:
         table.add_column(name, justify="right")

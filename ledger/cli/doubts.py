@@ -1,6 +1,6 @@
-"""What a user was shown when his sources came into doubt and when they came out of it, for the lines of his timeline.
+"""What a user was shown as when their sources came into doubt and when they came out of it, for their timeline.
 
-No event of his tells of either; the service is asked what it said just before and just after.
+No event of the user tells of either; the service is asked what it said just before and just after.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,33 +12,33 @@ from ledger.cli.client import Client, Json
 ENDED = "_ended"
 """Added to the kind of a doubt: the entry of its end."""
 
-ASKED = 50
-"""Of so many doubts at most, the latest, what was shown is asked: three requests for each begin and each end."""
+MAX_ASKED = 50
+"""How many doubts, the latest, are asked about at most: three requests for each begin and each end."""
 
 _DOUBTS = frozenset({"source_dark", "node_down"})
 
 
-class Told(NamedTuple):
-    """Entries by position, and of how many doubts among them it was not asked what was shown."""
+class AnnotatedEntries(NamedTuple):
+    """Entries by position, and how many doubts among them were not asked about."""
 
     entries: list[Json]
     unasked: int
 
 
-def with_statuses(service: Client, uid: str, entries: Sequence[Json], until: datetime | None) -> Told:
+def with_statuses(service: Client, uid: str, entries: Sequence[Json], until: datetime | None) -> AnnotatedEntries:
     """Returns the entries by position: those of the latest doubts with the statuses shown before and after.
 
     The end of such a doubt that changed the status is an entry, too, if it was recorded before `until`.
     """
     doubts = [number for number, entry in enumerate(entries) if entry["kind"] in _DOUBTS]
-    asked = frozenset(doubts[-ASKED:])
+    asked = frozenset(doubts[-MAX_ASKED:])
     told: list[Json] = []
     for number, entry in enumerate(entries):
-        told += _told(service, uid, entry, until) if number in asked else [entry]
-    return Told(sorted(told, key=lambda entry: int(entry["position"])), len(doubts) - len(asked))
+        told += _annotated(service, uid, entry, until) if number in asked else [entry]
+    return AnnotatedEntries(sorted(told, key=lambda entry: int(entry["position"])), len(doubts) - len(asked))
 
 
-def _told(service: Client, uid: str, doubt: Json, until: datetime | None) -> Iterator[Json]:
+def _annotated(service: Client, uid: str, doubt: Json, until: datetime | None) -> Iterator[Json]:
     yield {**doubt, **_change(service, uid, doubt["position"])}
     if doubt["until"] is not None:
         end = _change(service, uid, doubt["last_position"])

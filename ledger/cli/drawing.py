@@ -1,15 +1,20 @@
-"""Tables and what moves: drawn on a terminal; elsewhere a table is aligned lines."""
+"""Tables and what moves: drawn on a terminal; elsewhere a table is aligned lines.
+
+What draws is imported where something is drawn: most calls only print.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from ledger.cli.output import cell, is_terminal, print_line
 from ledger.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+    from rich.text import Text
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -26,22 +31,31 @@ def can_draw() -> bool:
     return console().is_terminal
 
 
-def console(*, beside: bool = False) -> Console:
+def console(*, stderr: bool = False) -> "Console":
     """What draws on the terminal; texts for it go through `drawn`."""
-    return Console(stderr=beside, emoji=False, markup=False, highlight=False)
+    from rich.console import Console
+
+    return Console(stderr=stderr, emoji=False, markup=False, highlight=False)
 
 
-def drawn(text: str, *, cut: bool = False) -> Text:
+def drawn(text: str, *, cut: bool = False) -> "Text":
     """A text as it is drawn; with `cut` each of its lines takes one of the terminal's."""
+    from rich.text import Text
+
     return Text(visible(text), no_wrap=cut, overflow="ellipsis" if cut else "fold")
 
 
-def live(on: Console, render: Callable[[], RenderableType], *, transient: bool = False) -> Live:
+def live(on: "Console", render: "Callable[[], RenderableType]", *, transient: bool = False) -> "Live":
     """Draws again and again while its context lasts."""
+    from rich.live import Live
+
     return Live(console=on, refresh_per_second=4, get_renderable=render, transient=transient)
 
 
 def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

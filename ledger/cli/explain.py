@@ -1,15 +1,15 @@
-"""The command `explain`: why a user was shown what he was, as a page for people."""
+"""The command `explain`: why a user was shown online, offline or unknown, as a page for people."""
 
 import os
 from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_from
 from ledger.cli.arguments import Uid
 from ledger.cli.client import client
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line
-from ledger.cli.queries import KnownAt, KnownPosition, Url, parse_when
+from ledger.cli.queries import At, KnownAt, KnownPosition, Url, parse_when
 from ledger.explain.catalogue import LANGUAGES
 from ledger.explain.negotiation import language_of_locale
 
@@ -18,13 +18,11 @@ def explain(
     context: typer.Context,
     uid: Uid,
     *,
-    at: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Not now: at this instant, like 2026-11-23T14:03:00Z.")
-    ] = None,
+    at: At = None,
     known_at: KnownAt = None,
     position: KnownPosition = None,
     lang: Annotated[
-        str | None, typer.Option(metavar="en|zh", help="The language; else that of the terminal, or English.")
+        str | None, typer.Option(metavar="en|zh", help="The language; by default the terminal's, or English.")
     ] = None,
     as_json: AsJson = False,
     url: Url = None,
@@ -37,7 +35,7 @@ def explain(
     Example: presence-ledger explain u100 --at 2026-11-23T14:03:00Z
     """
     if lang is not None and lang not in LANGUAGES:
-        raise typer.BadParameter(f"one of {', '.join(LANGUAGES)}", param_hint="--lang")
+        raise typer.BadParameter(f"must be one of {', '.join(LANGUAGES)}", param_hint="--lang")
     query = parse_when(at, known_at, position) | {"lang": lang or language_of_locale(os.environ)}
     with client(settings_from(context), url) as service:
         if as_json:

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_from
+from ledger.cli.arguments import Since, Until
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import say
-from ledger.cli.slice_options import Since, Until, Users, parse_selection, slice_of_ledger
+from ledger.cli.slice_options import Users, parse_selection, slice_of_ledger
 from ledger.settings import Settings
 from ledger.slices import writing
 from ledger.slices.pseudonymising import pseudonymised
@@ -20,16 +21,17 @@ from ledger.text import counted
 def export(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Where to; gzip if it ends in .gz; - is standard output.")
+        Path, typer.Argument(metavar="FILE", help="The file to write; gzip if it ends in .gz; - is standard output.")
     ],
     *,
     users: Users = None,
     since: Since = None,
     until: Until = None,
     pseudonymise: Annotated[
-        bool, typer.Option("--pseudonymise", help="Give users other names, to which only this data folder has the key.")
+        bool,
+        typer.Option("--pseudonymise", help="Replace users' names by pseudonyms, whose key only this data folder has."),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a slice of the ledger: the states where it begins, and what was recorded after, as NDJSON with checksums.
 

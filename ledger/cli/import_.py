@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from ledger.cli.access import connected_to, settings_from, started_database_url
+from ledger.cli.access import connected_to, started_database_url
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
 from ledger.settings import Settings, sealing_key
@@ -29,7 +30,7 @@ def import_(
     *,
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", metavar="OLD=NEW", help="Give a source of the slice another name here."),
+        typer.Option("--source", metavar="OLD=NEW", help="Rename a source of the slice."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +65,7 @@ def _renames(assignments: Sequence[str]) -> dict[str, str]:
     for old, new in map(_rename, assignments):
         if renames.setdefault(old, new) != new:
             raise typer.BadParameter(
-                f"{old!r} cannot be both {renames[old]!r} and {new!r}: name one", param_hint="'--source'"
+                f"{old!r} cannot become both {renames[old]!r} and {new!r}: give one", param_hint="'--source'"
             )
     return renames
 
@@ -91,9 +92,9 @@ def _key(settings: Settings, url: str) -> str:
 def _told(imported: Imported) -> str:
     what = f"{counted(imported.events, 'event')} and {counted(imported.states, 'state')}"
     if not imported.events + imported.states:
-        return "the slice holds no event and no state; nothing was changed"
+        return "the slice has no events and no states; nothing was changed"
     if imported.already:
-        return f"{what} are in the ledger already; nothing was changed"
+        return f"{what} are already in the ledger; nothing was changed"
     where = f"above its head, from position {imported.first} on" if imported.renumbered else "with their positions"
     when = "; all count as recorded now" if imported.recorded_anew else ""
     return f"{what} imported, {where}{when}"

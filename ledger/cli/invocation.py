@@ -1,7 +1,13 @@
-"""What the global options of one call said."""
+"""What one call was given: its global options, and the settings that they lead to."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from ledger.settings import Settings
 
 
 @dataclass
@@ -10,3 +16,11 @@ class Invocation:
 
     config: Path | None = None
     debug: bool = False
+
+
+def settings_from(context: typer.Context) -> "Settings":
+    """Returns the settings that this call is under. Raises SettingsError."""
+    from ledger.settings import load  # noqa: PLC0415  (`--help` needs none)
+
+    invocation = context.find_object(Invocation)
+    return load(invocation.config if invocation else None)

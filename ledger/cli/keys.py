@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import connected, settings_from
+from ledger.cli.access import connected
 from ledger.cli.drawing import print_table
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line, say
 from ledger.store import api_keys
 
@@ -28,7 +29,7 @@ def create(
     ] = "read",
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print it, this once.
+    """Make a key and print it, this one time.
 
     Example: presence-ledger keys create support --scope audit
     """
@@ -39,7 +40,7 @@ def create(
         print_json({"name": name, "scopes": scopes, "key": key})
         return
     print_line(key)
-    say("Keep it: it is stored as a hash and cannot be shown again. Send it as `Authorization: Bearer KEY`.")
+    say("Keep it: only its hash is stored, so it cannot be shown again. Send it as `Authorization: Bearer KEY`.")
 
 
 @app.command("list")
@@ -65,7 +66,7 @@ def revoke(context: typer.Context, name: KeyName) -> None:
     """
     with connected(settings_from(context)) as connection:
         revoked_at = api_keys.revoke(connection, name)
-    say(f"{name} is revoked since {revoked_at.isoformat(timespec='seconds')}")
+    say(f"{name} has been revoked since {revoked_at.isoformat(timespec='seconds')}")
 
 
 def _as_json(key: api_keys.ApiKey) -> dict[str, object]:

@@ -1,11 +1,12 @@
-"""The command `migrate`: brings the schema up to date, or says how it stands."""
+"""The command `migrate`: brings the schema up to date, or shows its state."""
 
 from typing import Annotated
 
 import typer
 
-from ledger.cli.access import database_url, settings_from, started_database_url
+from ledger.cli.access import database_url, started_database_url
 from ledger.cli.drawing import print_table
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, say
 from ledger.store import migrate as migrations
 
@@ -17,7 +18,7 @@ def migrate(
 ) -> None:
     """Bring the database's schema up to date; `serve` does the same when it starts.
 
-    An embedded database that does not run is started for so long; --status wants it running.
+    An embedded database that does not run is started for the duration; --status needs it running.
 
     Example: presence-ledger migrate --status
     """

@@ -1,6 +1,6 @@
 """The one place that prints: lines for people, JSON for programs; tables and what moves are `drawing`'s.
 
-What is printed may have come from anybody: a uid, a node's message. Whatever in it could steer a terminal, or make a
+What is printed may come from anywhere: a uid, a node's message. Whatever in it could steer a terminal, or make a
 line look other than it is, is written out.
 """
 
@@ -23,7 +23,7 @@ def print_line(text: str = "", *, end: str = "\n") -> None:
 
 
 def say(text: str) -> None:
-    """Prints a line for people beside the output of a command, on standard error."""
+    """Prints a line for people on standard error, which programs that read the output leave alone."""
     typer.echo(visible(text), err=True)
 
 
@@ -49,9 +49,9 @@ def replace_what_cannot_be_written() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def is_terminal(*, beside: bool = False) -> bool:
-    """Whether people read the output, or what is said beside it."""
-    return (sys.stderr if beside else sys.stdout).isatty()
+def is_terminal(*, stderr: bool = False) -> bool:
+    """Whether people read the output, or what goes to standard error."""
+    return (sys.stderr if stderr else sys.stdout).isatty()
 
 
 def cell(value: object) -> str:

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from ledger.cli.drawing import console
 from ledger.cli.output import is_terminal, say
 from ledger.text import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 LINE_SECONDS = 5.0
 """Between two lines where no bar can be shown."""
@@ -18,15 +20,17 @@ Update = Callable[[int, int], None]
 
 
 def shown(what: str, unit: str = "events") -> AbstractContextManager[Update]:
-    """What shows the progress of `what`, counted in `unit`; beside the output, for programs read that."""
-    return _bar(what, unit) if is_terminal(beside=True) else _lines(what, unit)
+    """What shows the progress of `what`, counted in `unit`; on standard error, since programs read the output."""
+    return _bar(what, unit) if is_terminal(stderr=True) else _lines(what, unit)
 
 
-def bar(*, elapsed: bool = False) -> Progress:
-    """A bar beside the output, to which tasks of printable names are added with what is `told` of them."""
-    last: ProgressColumn = TimeElapsedColumn() if elapsed else TimeRemainingColumn()
+def bar(*, elapsed: bool = False) -> "Progress":
+    """A bar on standard error, to which tasks of printable names are added with what is `told` of them."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    last = TimeElapsedColumn() if elapsed else TimeRemainingColumn()
     name, told = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[told]"))
-    return Progress(name, BarColumn(), told, last, console=console(beside=True), transient=True)
+    return Progress(name, BarColumn(), told, last, console=console(stderr=True), transient=True)
 
 
 @contextmanager

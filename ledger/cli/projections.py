@@ -1,4 +1,4 @@
-"""The commands `projections` and `rebuild`: how far the read models are, and making them anew."""
+"""The commands `projections` and `rebuild`: how far the read models are, and rebuilding them."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,11 +7,12 @@ import typer
 from psycopg import Connection
 
 from ledger.cli import progress
-from ledger.cli.access import connected_to, settings_from, started_database_url
+from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.drawing import print_table
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, say
 from ledger.errors import LedgerError
-from ledger.store.recorder import CHANNEL
+from ledger.store.commit import CHANNEL
 from ledger.text import counted, printable
 from projections.engine import checkpoints, rebuild
 from projections.engine.checkpoints import INLINE, Checkpoint
@@ -30,14 +31,14 @@ def projections(
     context: typer.Context,
     skip: Annotated[
         tuple[str, int] | None,
-        typer.Option(metavar="PROJECTION POSITION", help="Leave out the event at which a projection is stopped."),
+        typer.Option(metavar="PROJECTION POSITION", help="Skip the event at which a projection has stopped."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how far each projection has followed the ledger, and where and why one has stopped.
 
     What is skipped is on record; the projector then goes on without that event. An embedded database that does not run
-    is started for so long.
+    is started for the duration.
 
     Example: presence-ledger projections --skip timeline 4711
     """
@@ -58,17 +59,17 @@ def rebuild_projections(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Make projections anew from the ledger beside the live ones, then put them in their place.
+    """Rebuild projections from the ledger alongside the live ones, then switch to them.
 
-    Reads go on all the time. `current` is held against the live rows, row for row, before it replaces them. An embedded
-    database that does not run is started for so long.
+    Reads go on all the time. `current` is compared with the live rows, row by row, before it replaces them. An embedded
+    database that does not run is started for the duration.
 
     Example: presence-ledger rebuild timeline sessions
     """
     wanted = list(dict.fromkeys(names))
     for name in wanted:
         if name not in KNOWN:
-            raise typer.BadParameter(f"no projection is called '{name}'; there are {', '.join(KNOWN)}")
+            raise typer.BadParameter(f"unknown projection '{name}'; choose from {', '.join(KNOWN)}")
     with started_database_url(settings_from(context)) as url:
         done = [_rebuilt(url, name) for name in wanted]
     if as_json:
@@ -77,9 +78,7 @@ def rebuild_projections(
 
 def _skip(connection: Connection[Any], name: str, position: int) -> None:
     if name not in FOLLOWING:
-        raise typer.BadParameter(
-            f"no projection that can be stopped is called '{name}'; there are {', '.join(FOLLOWING)}"
-        )
+        raise typer.BadParameter(f"no projection named '{name}' can be stopped; choose from {', '.join(FOLLOWING)}")
     with connection.transaction():
         cursor = connection.cursor()
         place = checkpoints.hold(cursor, name)
@@ -88,7 +87,7 @@ def _skip(connection: Connection[Any], name: str, position: int) -> None:
             where = "is not stopped" if stopped is None else f"is stopped at position {stopped}"
             raise NothingToSkip(
                 f"'{name}' {where}, so there is nothing to skip at position {position}.\n"
-                "Only the event that it is stopped at can be left out: `presence-ledger projections` shows it."
+                "Only the event that it is stopped at can be skipped: `presence-ledger projections` shows it."
             )
         checkpoints.skip(cursor, name)
         cursor.execute(f"NOTIFY {CHANNEL}")
@@ -97,7 +96,7 @@ def _skip(connection: Connection[Any], name: str, position: int) -> None:
 
 def _rebuilt(url: str, name: str) -> dict[str, Any]:
     def waiting(holders: str) -> None:
-        say(f"{name}: complete; it takes the live one's place once that is no longer held by {printable(holders)}")
+        say(f"{name}: complete; it replaces the live one once that is no longer held by {printable(holders)}")
 
     with rebuild.alone(url, name) as connection, progress.shown(f"rebuilding {name}") as told:
         if name == INLINE:
@@ -115,7 +114,7 @@ def _compared(compared: Compared) -> dict[str, Any]:
             f"not what the ledger says, and have been replaced; the first of them: {printable(first)}"
         )
     else:
-        say(f"{INLINE}: rebuilt; as of position {compared.position} every row was equal to the live one")
+        say(f"{INLINE}: rebuilt; as of position {compared.position} every row was identical to the live one")
     different = {"different": compared.different, "uids": list(compared.uids)}
     return {"projection": INLINE, "position": compared.position, **different}
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_from
 from ledger.cli.arguments import Uid, Uids, parse_instant
 from ledger.cli.client import Client, Json, client
 from ledger.cli.drawing import print_table
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, duration, print_json, say
 from ledger.text import counted
 
@@ -20,16 +20,17 @@ UIDS_A_QUERY = 10_000
 Url = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", help="The service to ask, with the key of PRESENCE_LEDGER_API_KEY; else the local one."
+        metavar="URL", help="The service to ask, with the key in PRESENCE_LEDGER_API_KEY; by default the local one."
     ),
 ]
-
-
+At = Annotated[
+    str | None, typer.Option(metavar="INSTANT", help="Not now but at this instant, such as 2026-11-23T14:03:00Z.")
+]
 KnownAt = Annotated[
-    str | None, typer.Option(metavar="INSTANT", help="With --at: as was known at this instant, not as is known now.")
+    str | None, typer.Option(metavar="INSTANT", help="With --at: as known at this instant, not as known now.")
 ]
 KnownPosition = Annotated[
-    int | None, typer.Option(metavar="POSITION", help="With --at: as was known at this position of the ledger.", min=0)
+    int | None, typer.Option(metavar="POSITION", help="With --at: as known at this position of the ledger.", min=0)
 ]
 
 
@@ -39,9 +40,9 @@ def parse_when(at: str | None, known_at: str | None, position: int | None) -> di
     Raises typer.BadParameter.
     """
     if known_at is not None and position is not None:
-        raise typer.BadParameter("either --known-at or --position")
+        raise typer.BadParameter("give either --known-at or --position, not both")
     if at is None and (known_at is not None or position is not None):
-        raise typer.BadParameter("--known-at and --position go with --at")
+        raise typer.BadParameter("--known-at and --position need --at")
     parse_instant(at, "--at")
     parse_instant(known_at, "--known-at")
     asked = {"at": at, "known_at": known_at, "position": position}
@@ -52,9 +53,7 @@ def status(
     context: typer.Context,
     uids: Uids,
     *,
-    at: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Not now: at this instant, like 2026-11-23T14:03:00Z.")
-    ] = None,
+    at: At = None,
     known_at: KnownAt = None,
     position: KnownPosition = None,
     as_json: AsJson = False,
@@ -76,7 +75,7 @@ def status(
 def history(
     context: typer.Context,
     uid: Uid,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many of the latest events.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the latest events.")] = 100,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All events; with --json one on each line.")] = False,
     as_json: AsJson = False,
@@ -158,7 +157,7 @@ def _event_row(event: Json) -> Sequence[object]:
 def _evidence(event: Json) -> str | None:
     match event.get("kind"):
         case "corrected":
-            return _of_correction(event)
+            return _correction(event)
         case "swept":
             return f"{_sessions(event['ended'])} ended, run {event['run']}, proven at position {event['evidence']}"
         case "tier_set":
@@ -167,7 +166,7 @@ def _evidence(event: Json) -> str | None:
             return event.get("raw")
 
 
-def _of_correction(event: Json) -> str:
+def _correction(event: Json) -> str:
     found = [event["drift"]] if event["drift"] else []
     found += [f"{_sessions(event[done])} {done}" for done in ("opened", "closed", "located") if event[done]]
     if event["attributed_to"]:

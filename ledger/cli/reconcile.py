@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_from
 from ledger.cli.client import Client, Json, client
 from ledger.cli.drawing import print_table
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, duration, is_terminal, print_json, print_line, say
 from ledger.cli.progress import bar
 from ledger.cli.queries import Url, fetch_presences, print_presences
@@ -44,15 +44,15 @@ class RunFailed(LedgerError):
 def reconcile(
     context: typer.Context,
     uids: Annotated[
-        list[str] | None, typer.Argument(metavar="[UID...]", help="The users to look at; everybody if none is named.")
+        list[str] | None, typer.Argument(metavar="[UID...]", help="The users to look at; all of them if none is named.")
     ] = None,
     source: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The source to ask; need not be named where there is but one.")
+        str | None, typer.Option(metavar="NAME", help="The source to ask; may be left out if there is only one.")
     ] = None,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Look at users now, whoever's turn it is, and wait for the end: what agreed, what drifted, what was corrected.
+    """Look at users now, out of turn, and wait for the result: what agreed, what drifted, what was corrected.
 
     Example: presence-ledger reconcile u100 u200 --source main
     """
@@ -74,7 +74,7 @@ def _choose(service: Client, wanted: str | None) -> str:
     if wanted is None and len(names) == 1:
         return names[0]
     if wanted not in names:
-        said = "name one with --source" if wanted is None else f"there is no source '{printable(wanted)}', but"
+        said = "name one with --source" if wanted is None else f"unknown source '{printable(wanted)}'; choose from"
         raise typer.BadParameter(f"{said}: {', '.join(names)}")
     return wanted
 
@@ -96,8 +96,8 @@ def _follow(service: Client, run: Json) -> Json:
 
 
 def _shown(run: Json) -> AbstractContextManager[Update]:
-    """What shows how far a run is: a bar on a terminal, lines elsewhere; beside the output, for programs read that."""
-    return _bar(run) if is_terminal(beside=True) else _lines(run)
+    """What shows how far a run is, on standard error: a bar on a terminal, lines elsewhere."""
+    return _bar(run) if is_terminal(stderr=True) else _lines(run)
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def _print_looks(looks: Json) -> None:
 
 
 def _judge(run: Json) -> None:
-    """Raises RunFailed where the run says nothing of the users."""
+    """Raises RunFailed where the run says nothing about the users."""
     if run["state"] == "interrupted":
         raise RunFailed(f"Run {run['run']} was interrupted: the instance that made it has ended.\nStart another one.")
     counts = run["counts"]

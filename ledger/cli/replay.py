@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from ledger.cli.arguments import Since, Until
 from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, print_json, say
 from ledger.cli.progress import shown
-from ledger.cli.replay_slice import OfSlice, parse_policy, replay_of_slice
-from ledger.cli.slice_options import Since, Until, Users
+from ledger.cli.replay_slice import SliceOptions, parse_policy, replay_of_slice
+from ledger.cli.slice_options import Users
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
@@ -34,7 +35,7 @@ def replay(
     *,
     policy: Annotated[
         list[str] | None,
-        typer.Option("--policy", metavar="NAME=VALUE", help="Another number of the policy."),
+        typer.Option("--policy", metavar="NAME=VALUE", help="Change a number of the policy."),
     ] = None,
     until: Annotated[
         str | None,
@@ -43,9 +44,9 @@ def replay(
     users: Users = None,
     since: Since = None,
     to: Until = None,
-    webhooks_only: Annotated[bool, typer.Option("--webhooks-only", help="Never look at the recorded polls.")] = False,
+    webhooks_only: Annotated[bool, typer.Option("--webhooks-only", help="Ignore the recorded polls.")] = False,
     all_deliveries: Annotated[
-        bool, typer.Option("--all-deliveries", help="Take refused and cut webhooks as received, too.")
+        bool, typer.Option("--all-deliveries", help="Treat refused and truncated webhooks as received, too.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +54,7 @@ def replay(
 
     Of a recording it shows what would have been shown of each user, what became of every item, and what reconciliation
     would have found: it looks when its plan says so, and the recorded polls answer. Of a slice, or of the ledger's own
-    users and time, every verdict on record stands beside what the rules say of the same evidence now: with --policy,
+    users and time, every verdict on record is shown next to what the rules say of the same evidence now: with --policy,
     what another number would have changed.
 
     Example: presence-ledger replay crash.jsonl --policy grace_seconds=5 --json
@@ -61,11 +62,11 @@ def replay(
     if file is None or is_slice(file):
         _refuse(webhooks_only=webhooks_only, all_deliveries=all_deliveries)
         if file is not None and (users or since or to):
-            raise typer.BadParameter("--user, --from and --to choose of the ledger; a slice is replayed whole")
-        replay_of_slice(context, file, OfSlice(policy or [], until, users, since, to), as_json=as_json)
+            raise typer.BadParameter("--user, --from and --to select from the ledger; a slice is replayed whole")
+        replay_of_slice(context, file, SliceOptions(policy or [], until, users, since, to), as_json=as_json)
         return
     if users or since or to:
-        raise typer.BadParameter("--user, --from and --to choose of the ledger, not of a recording")
+        raise typer.BadParameter("--user, --from and --to select from the ledger, not from a recording")
     result = _run(
         file,
         parse_policy(policy or []),
@@ -92,9 +93,9 @@ def _second(until: str | None) -> float | None:
     try:
         second = float(until)
     except ValueError:
-        raise typer.BadParameter(f"{until!r} is not a valid float.", param_hint="'--until'") from None
+        raise typer.BadParameter(f"{until!r} is not a number of seconds", param_hint="'--until'") from None
     if not second >= 0:
-        raise typer.BadParameter(f"{second} is not in the range x>=0.", param_hint="'--until'")
+        raise typer.BadParameter(f"{second} is below 0", param_hint="'--until'")
     return second
 
 

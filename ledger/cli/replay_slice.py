@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import typer
 
-from ledger.cli.access import settings_from
 from ledger.cli.arguments import parse_instant
 from ledger.cli.drawing import print_table
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import duration, print_json, say
 from ledger.cli.progress import shown
 from ledger.cli.slice_options import parse_selection, slice_of_ledger
@@ -33,7 +33,7 @@ SHOWN_USERS = 20
 """Those who differ longest."""
 
 
-class OfSlice(NamedTuple):
+class SliceOptions(NamedTuple):
     """The options of `replay` that are about slices, as they were given."""
 
     policy: Sequence[str]
@@ -51,7 +51,7 @@ def parse_policy(assignments: Sequence[str]) -> Policy:
         raise typer.BadParameter(str(error)) from error
 
 
-def replay_of_slice(context: typer.Context, file: Path | None, options: OfSlice, *, as_json: bool) -> None:
+def replay_of_slice(context: typer.Context, file: Path | None, options: SliceOptions, *, as_json: bool) -> None:
     """Judge a slice again, of the ledger in use where no file is named. Raises LedgerError, typer.BadParameter."""
     until = parse_instant(options.until, "--until")
     parse_policy(options.policy)
@@ -69,7 +69,7 @@ def replay_of_slice(context: typer.Context, file: Path | None, options: OfSlice,
 
 
 @contextmanager
-def _slice(context: typer.Context, file: Path | None, options: OfSlice, mapper: EventMapper) -> Iterator[Slice]:
+def _slice(context: typer.Context, file: Path | None, options: SliceOptions, mapper: EventMapper) -> Iterator[Slice]:
     if file is None:
         wanted = parse_selection(options.users, options.since, options.to)
         with slice_of_ledger(settings_from(context), wanted, mapper, "replaying") as taken:

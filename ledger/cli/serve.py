@@ -13,20 +13,20 @@ import structlog
 import typer
 import uvloop
 
-from ledger.cli.invocation import Invocation
+from ledger.cli.invocation import settings_from
 from ledger.errors import LedgerError
 from ledger.server.http_server import bind
 from ledger.server.logs import configure_logging
 from ledger.server.neighbours import expect_ours
 from ledger.service.instance import serve as serve_http
-from ledger.settings import Settings, exposed_file, load, mask_url
+from ledger.settings import Settings, exposed_file, mask_url
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.preflight import await_database
 
 log = structlog.get_logger()
 
-# Judging and committing are threads beside the event loop: at the default, each hand-over would cost a read 5 ms.
+# Judging and committing run in threads next to the event loop: at the default, each switch would cost a read 5 ms.
 SWITCH_SECONDS = 0.0005
 
 WATCH_SECONDS = 0.25
@@ -41,8 +41,7 @@ def serve(context: typer.Context) -> None:
 
     Example: presence-ledger --config /etc/presence-ledger.toml serve
     """
-    invocation: Invocation = context.obj
-    run(load(invocation.config))
+    run(settings_from(context))
 
 
 def run(settings: Settings) -> None:
@@ -63,7 +62,7 @@ def run(settings: Settings) -> None:
             log.warning("others_can_reach", path=str(exposed.path), mode=exposed.mode, way_out=exposed.way_out)
         url = settings.database_url
         if not url:
-            # Nobody else serves the ledger of this folder.
+            # No other instance serves the ledger of this folder.
             expect_ours(settings.listen, lambda _: False)
             postgres = EmbeddedPostgres(settings.data_dir)
             log.info("starting_postgresql", folder=str(settings.data_dir))
@@ -96,14 +95,14 @@ async def _until_signal(settings: Settings, folder: DataFolder, url: str, bound:
 
 @contextmanager
 def _watched(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Start the embedded PostgreSQL again whenever it ends; requests wait meanwhile, as for any database away."""
+    """Restart the embedded PostgreSQL whenever it ends; requests wait meanwhile, as for any database that is away."""
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(WATCH_SECONDS):
             if postgres.is_running():
                 continue
-            log.error("postgresql_ended", way_out="it is started again; postgres.log in data_dir may say why")
+            log.error("postgresql_ended", way_out="it is being restarted; postgres.log in data_dir may say why")
             try:
                 postgres.start()
             except LedgerError as error:

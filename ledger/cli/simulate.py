@@ -17,9 +17,9 @@ from rich.table import Table
 from ledger.cli.drawing import can_draw, console, drawn, live
 from ledger.cli.output import print_json, print_line, say
 from ledger.errors import LedgerError
-from ledger.simulator.events import Action, SimulatedEvent, Webhook
+from ledger.simulator.events import Action, AnsweredWebhook, SimulatedEvent
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, PlanError, Profile
-from ledger.simulator.runtime import Simulation, Summary
+from ledger.simulator.runtime import RunSummary, Simulation
 from ledger.text import counted
 
 LINES_SHOWN = 18
@@ -41,9 +41,9 @@ def simulate(
     secret: Annotated[
         str, typer.Option(envvar="PRESENCE_LEDGER_SIMULATE_SECRET", help="The secret, for nodes given without a URL.")
     ] = "",
-    profile: Annotated[str, typer.Option(help=f"The version that is played: {', '.join(PROFILES)}.")] = "v2.2",
+    profile: Annotated[str, typer.Option(help=f"The version to simulate: {', '.join(PROFILES)}.")] = "v2.2",
     users: Annotated[int, typer.Option(min=1, help="How many users there are.")] = 20,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long; without it until Ctrl-C.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long; until Ctrl-C by default.")] = None,
     rate: Annotated[float, typer.Option(min=0.001, help="Changes of presence a second.")] = 5.0,
     fault: Annotated[list[str] | None, typer.Option(help=f"What goes wrong; repeatable: {', '.join(FAULTS)}.")] = None,
     fault_share: Annotated[
@@ -53,9 +53,7 @@ def simulate(
         ),
     ] = None,
     start_online: Annotated[float, typer.Option(min=0, max=1, help="The share of the users online at the start.")] = 0,
-    seed: Annotated[
-        int | None, typer.Option(help="The same seed gives the same actions; without it one is drawn.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same actions; random by default.")] = None,
     api_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the first node's query API, the next ones follow.")
     ] = None,
@@ -112,9 +110,11 @@ def _plan(nodes: list[str], secret: str, api_port: int | None, *, faults: list[s
     names: dict[str, Fault] = {name: name for name in FAULTS}
     profiles: dict[str, Profile] = {name: name for name in PROFILES}
     if unknown := [name for name in faults if name not in names]:
-        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; there are {', '.join(FAULTS)}", param_hint="--fault")
+        raise typer.BadParameter(
+            f"unknown: {', '.join(unknown)}; choose from {', '.join(FAULTS)}", param_hint="--fault"
+        )
     if profile not in profiles:
-        raise typer.BadParameter(f"unknown: {profile}; there are {', '.join(PROFILES)}", param_hint="--profile")
+        raise typer.BadParameter(f"unknown: {profile}; choose from {', '.join(PROFILES)}", param_hint="--profile")
     try:
         return Plan(
             nodes=tuple(plans), faults=frozenset(names[name] for name in faults), profile=profiles[profile], **rest
@@ -123,7 +123,7 @@ def _plan(nodes: list[str], secret: str, api_port: int | None, *, faults: list[s
         raise typer.BadParameter(str(error)) from error
 
 
-async def _show(plan: Plan, *, as_json: bool) -> Summary:
+async def _show(plan: Plan, *, as_json: bool) -> RunSummary:
     if as_json:
         return await _run(plan, lambda event: print_json(event_json(event), indent=None))
     head = f"seed {plan.seed}: {plan.profile}, {counted(len(plan.nodes), 'node')}, {counted(plan.users, 'user')}"
@@ -133,7 +133,7 @@ async def _show(plan: Plan, *, as_json: bool) -> Summary:
     return await _run(plan, None)
 
 
-async def _run(plan: Plan, tell: Callable[[SimulatedEvent], None] | None) -> Summary:
+async def _run(plan: Plan, tell: Callable[[SimulatedEvent], None] | None) -> RunSummary:
     """Run until the end, SIGINT or SIGTERM; `tell` None draws a live table."""
     lines: deque[str] = deque(maxlen=LINES_SHOWN)
     simulation = Simulation(plan, tell or (lambda event: lines.append(event_text(event))))
@@ -151,7 +151,7 @@ def _screen(simulation: Simulation, lines: deque[str]) -> Group:
     table = Table(box=None, padding=(0, 2))
     cells = {
         "seconds": f"{world.now:.0f}",
-        "online": str(world.crowd.online_count()),
+        "online": str(world.population.online_count()),
         "webhooks": str(totals.sent),
         "accepted": str(totals.accepted),
         "refused": str(totals.refused),
@@ -180,7 +180,7 @@ def event_text(event: SimulatedEvent) -> str:
 
 def event_json(event: SimulatedEvent) -> dict[str, Any]:
     """An event as a line of a recording, a webhook with its attempt, its copy and whether its answer was lost."""
-    if isinstance(event, Webhook):
+    if isinstance(event, AnsweredWebhook):
         arrival = event.arrival
         return {
             **event.line(),
@@ -191,7 +191,7 @@ def event_json(event: SimulatedEvent) -> dict[str, Any]:
     return event.line
 
 
-def summary_text(summary: Summary) -> str:
+def summary_text(summary: RunSummary) -> str:
     """The end of a run, in two lines."""
     totals = summary.totals
     return (

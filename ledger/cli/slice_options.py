@@ -19,13 +19,8 @@ from ledger.text import printable
 from projections.models import current
 
 Users = Annotated[
-    list[str] | None, typer.Option("--user", metavar="UID", help="Of this user alone; may be given several times.")
+    list[str] | None, typer.Option("--user", metavar="UID", help="Only of this user; may be given several times.")
 ]
-Since = Annotated[
-    str | None,
-    typer.Option("--from", metavar="INSTANT", help="What was recorded from here on, like 2026-11-23T14:03:00Z."),
-]
-Until = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="What was recorded before this.")]
 
 
 def parse_selection(users: Sequence[str] | None, since: str | None, until: str | None) -> SliceScope:
@@ -34,8 +29,8 @@ def parse_selection(users: Sequence[str] | None, since: str | None, until: str |
 
 
 @contextmanager
-def _told_who_is_missing(connection: Connection[Any], scope: SliceScope) -> Iterator[None]:
-    """At its end says which of the chosen users were never seen: a name that is misspelt shows nothing else."""
+def _missing_users_reported(connection: Connection[Any], scope: SliceScope) -> Iterator[None]:
+    """Says at the end which of the chosen users were never seen: a misspelt name would not show otherwise."""
     yield
     chosen = list(dict.fromkeys(scope.users or ()))
     seen = current.load(connection, [uid for uid in chosen if current.can_be_stored(uid)])
@@ -50,7 +45,7 @@ def slice_of_ledger(settings: Settings, scope: SliceScope, mapper: EventMapper, 
     with (
         started_database_url(settings) as url,
         connected_to(url) as connection,
-        _told_who_is_missing(connection, scope),
+        _missing_users_reported(connection, scope),
         shown(what, "positions") as progress,
         open_slice(connection, mapper, scope, progress) as found,
     ):

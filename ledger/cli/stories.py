@@ -4,21 +4,17 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.access import settings_from
-from ledger.cli.arguments import Uid, parse_span
+from ledger.cli.arguments import Since, Uid, Until, parse_span
 from ledger.cli.client import Json, client
 from ledger.cli.doubts import with_statuses
 from ledger.cli.drawing import print_table
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, say
 from ledger.cli.queries import Url
 from ledger.cli.story_lines import entry_row, session_row
 from ledger.text import counted
 
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="So many of the latest.")]
-Since = Annotated[
-    str | None, typer.Option("--from", metavar="INSTANT", help="Recorded since, like 2026-11-23T14:03:00Z.")
-]
-Until = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Recorded before.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many of the latest.")]
 
 
 def timeline(
@@ -33,8 +29,8 @@ def timeline(
 ) -> None:
     """Tell what happened to a user, oldest first: each change with its reason, and what changed nothing in one line.
 
-    Drifts, and the times in which his sources were in doubt, stand where they became known; where a doubt changed what
-    was shown of him, so does its end.
+    Drifts, and the times in which the user's sources were in doubt, stand where they became known; if a doubt changed
+    the status that was shown, so does its end.
 
     Example: presence-ledger timeline u100 --from 2026-11-23T14:00:00Z --to 2026-11-23T15:00:00Z
     """
@@ -49,10 +45,10 @@ def timeline(
     if entries:
         print_table(("position", "at (UTC)", "status", "what", "evidence"), map(entry_row, entries))
     else:
-        say(f"the ledger tells nothing of {uid}" + (" in that time" if query else ""))
+        say(f"the ledger has nothing about {uid}" + (" in that time" if query else ""))
     if unasked:
         first = counted(unasked, "time")
-        say(f"what was shown in the first {first} in doubt is left out; --from and --to narrow the time")
+        say(f"what was shown the first {first} in doubt is left out; narrow the time with --from and --to")
     _say_rest(page, "entries")
 
 
@@ -60,9 +56,9 @@ def sessions(
     context: typer.Context,
     uid: Uid,
     limit: Limit = 100,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Of this source alone.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this source.")] = None,
     *,
-    only_open: Annotated[bool, typer.Option("--open", help="Those that are open now.")] = False,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that are open now.")] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -81,7 +77,18 @@ def sessions(
         print_json(page)
         return
     if page["items"]:
-        columns = ("device", "connId", "told by", "began (UTC)", "by", "ended (UTC)", "by", "lasted", "beside", "flaps")
+        columns = (
+            "device",
+            "connId",
+            "told by",
+            "began (UTC)",
+            "by",
+            "ended (UTC)",
+            "by",
+            "lasted",
+            "others open",
+            "flaps",
+        )
         print_table(columns, map(session_row, page["items"]))
     else:
         say(f"the ledger has no {'open ' if only_open else ''}session of {uid}")
@@ -89,10 +96,10 @@ def sessions(
 
 
 def _say_rest(page: Json, what: str) -> None:
-    """Says what the page lacks: what came before it, and what is not told yet."""
+    """Says what the page lacks: what came before it, and what has not been processed yet."""
     if page["next"] is not None:
         say(f"there are {what} before these; --limit shows more")
     if page["lag"]:
         verb = "is" if page["lag"] == 1 else "are"
         since = counted(page["lag"], "event")
-        say(f"told as of position {page['as_of']['position']}: {since} since {verb} still to be taken")
+        say(f"as of position {page['as_of']['position']}: {since} since {verb} still to be processed")

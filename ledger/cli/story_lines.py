@@ -1,4 +1,4 @@
-"""A user's story in lines: what an entry of his timeline says, and how long a session lasted, in words."""
+"""A user's story in lines: what an entry of their timeline says, and how long a session lasted, in words."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,14 +19,14 @@ def entry_row(entry: Json) -> Row:
 
 
 def session_row(session: Json) -> Row:
-    """Device, connId, who told of it, begin and end with their reasons, duration, how many beside it, flaps."""
+    """Device, connId, which node reported it, begin and end with their reasons, duration, how many others, flaps."""
     began, ended = session["began"], session["ended"]
     device = f"{session['source']}/{_device(session['device_flag'])}"
     told_by = session["held_by"] or session["told_by"]
     over: tuple[object, ...] = ("open", f"seen {moment(session['seen_at'], began['at'])}", None)
     if ended is not None:
         over = (_edge(ended, began["at"]), _words(ended["rule"]), _lasted(session))
-    beside = session["concurrent"] - 1
+    others = session["concurrent"] - 1
     return (
         device,
         session["conn_id"],
@@ -34,28 +34,28 @@ def session_row(session: Json) -> Row:
         _edge(began),
         _words(began["rule"]),
         *over,
-        beside or None,
+        others or None,
         session["flaps"] or None,
     )
 
 
-def moment(at: str, beside: str = "") -> str:
-    """An instant to the millisecond, without its day where that is the one of the instant beside it."""
+def moment(at: str, previous: str = "") -> str:
+    """An instant to the millisecond, without its day where that is the day of the instant shown before it."""
     day, time = at[:10], at[11:23]
-    return time if beside[:10] == day else f"{day} {time}"
+    return time if previous[:10] == day else f"{day} {time}"
 
 
-def _edge(edge: Json, beside: str = "") -> str:
+def _edge(edge: Json, previous: str = "") -> str:
     at, after = edge["at"], edge["after"]
     match edge["sure"]:
         case "exact":
-            return moment(at, beside)
+            return moment(at, previous)
         case "unknown":
-            return f"by {moment(at, beside)}, perhaps"
+            return f"by {moment(at, previous)}, perhaps"
         case _ if after is None or after == at:
-            return f"by {moment(at, beside)}"
+            return f"by {moment(at, previous)}"
         case _:
-            return f"{moment(after, beside)} .. {moment(at, after)}"
+            return f"{moment(after, previous)} .. {moment(at, after)}"
 
 
 def _lasted(session: Json) -> str:
@@ -77,7 +77,7 @@ def _change(entry: Json) -> tuple[str, str]:
     if verdict in ("opened", "closed"):
         said = [f"{named} {verdict}" + (", known before without its connId" if entry.get("named") else "")]
     else:
-        said = [f"{verdict} item of {named}, whose counts speak"]
+        said = [f"{verdict} item of {named}, whose counts are used"]
     said += _effects(entry)
     said += _resumed(entry)
     if entry.get("repeated"):

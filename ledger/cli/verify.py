@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from ledger.cli.access import connected_to, settings_from, started_database_url
+from ledger.cli.access import connected_to, started_database_url
+from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
 from ledger.errors import LedgerAltered, SealKeyMissing
@@ -14,7 +15,7 @@ from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
 from ledger.store import seal_head
 from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKey, SealKeys, seal_keys
-from ledger.store.seal_head import Head
+from ledger.store.seal_head import SealHead
 from ledger.store.verify import Verified, snapshot
 from ledger.store.verify import verify as walk
 from ledger.text import counted
@@ -24,11 +25,11 @@ def verify(
     context: typer.Context,
     export_head: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where the ledger is intact, write its head here, for safe keeping."),
+        typer.Option(metavar="FILE", help="If the ledger is intact, write its head here, for safe keeping."),
     ] = None,
     head: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Check as well that this head, written before, is in the ledger."),
+        typer.Option(metavar="FILE", help="Also check that the ledger still has this head, written before."),
     ] = None,
     after: Annotated[
         int | None, typer.Option(metavar="POSITION", min=0, help="Check only what comes after this position.")
@@ -37,8 +38,8 @@ def verify(
 ) -> None:
     """Check every event against its seal, and every seal against the one before; exits 1 where anything was altered.
 
-    A head shows what seals alone cannot: that the end of the ledger was cut off, or written anew with the key. Keep
-    heads where nobody reaches them who reaches the database. The service may run meanwhile.
+    A head shows what seals alone cannot: that the end of the ledger was cut off, or rewritten with the key. Keep
+    heads out of reach of anyone who can reach the database. The service may run meanwhile.
 
     Example: presence-ledger verify --head /mnt/elsewhere/head.json --export-head /mnt/elsewhere/head.json
     """
@@ -46,7 +47,7 @@ def verify(
     keys = seal_keys_from(settings)
     expected = None if head is None else read_head(head, keys)
     if after is not None and expected is not None and after > expected.position:
-        raise typer.BadParameter(f"the head is of position {expected.position}, which --after would pass over")
+        raise typer.BadParameter(f"the head is at position {expected.position}, which --after would skip")
     with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
         verified = checked(connection, keys, after=after, expected=expected)
     if export_head is not None and verified.is_intact:
@@ -67,12 +68,12 @@ def seal_keys_from(settings: Settings, way_out: str = KEY_ELSEWHERE) -> SealKeys
     keys = seal_keys(known_seal_keys(settings))
     if not keys:
         raise SealKeyMissing(
-            f"There is no seal key here, neither in seal_keys nor in {settings.data_dir / SEAL_KEY_FILE}.\n{way_out}"
+            f"There is no seal key, neither in seal_keys nor in {settings.data_dir / SEAL_KEY_FILE}.\n{way_out}"
         )
     return keys
 
 
-def read_head(path: Path, keys: SealKeys) -> Head:
+def read_head(path: Path, keys: SealKeys) -> SealHead:
     """The head in a file. Raises HeadError, FileUnusable."""
     try:
         with path.open("rb") as file:
@@ -83,7 +84,7 @@ def read_head(path: Path, keys: SealKeys) -> Head:
 
 
 def checked(
-    connection: psycopg.Connection[Any], keys: SealKeys, *, after: int | None = None, expected: Head | None = None
+    connection: psycopg.Connection[Any], keys: SealKeys, *, after: int | None = None, expected: SealHead | None = None
 ) -> Verified:
     """What a walk over the ledger finds, its progress shown."""
     with shown("verifying") as update:

@@ -11,9 +11,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from ledger.errors import StoreUnavailable
 from ledger.ingest.intake import Intake
-from ledger.store.ledger import Ledger, translated
+from ledger.store.ledger import Ledger, translated, try_to_write
 from ledger.store.preflight import CLOCK_WAY_OUT, SKEW_SECONDS, offset_seconds, skew_in_words
-from ledger.store.trial import try_to_write
 
 log = structlog.get_logger()
 

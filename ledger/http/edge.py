@@ -38,7 +38,11 @@ def guarded(send: Send, scope: Message, outages: Outages) -> Send:
                 headers.append(NO_STORE)
             if POLICY not in names:
                 headers.append(NOTHING_LOADS)
-            if outages.questions.lasts and message["status"] < FIRST_ERROR and scope["path"].startswith(FROM_STORE):
+            if (
+                outages.questions.is_ongoing
+                and message["status"] < FIRST_ERROR
+                and scope["path"].startswith(FROM_STORE)
+            ):
                 outages.questions.succeeded()
         await send(message)
 

@@ -1,40 +1,28 @@
 """Instants as requests name them, and which answer about the past a request asks for."""
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Query
 from psycopg import Connection
 from psycopg.rows import TupleRow
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
-from ledger.domain.instants import from_datetime, to_text
+from ledger.domain.instants import from_datetime, parse_timestamp, to_text
 from ledger.domain.observation import Instant
 from ledger.http.problems import invalid
 from projections.models.shown import AnswerPoint
 from projections.queries import history
 
-_INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
 
-
-def _rfc3339(value: object) -> object:
-    """A number, and digits alone, would be taken for seconds since 1970."""
-    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
-        raise ValueError("no instant of RFC 3339, like 2026-11-23T08:20:46.000123Z ('+' is written %2B)")
-    return value
-
-
-def _in_utc(value: datetime) -> datetime:
+def _timestamp(value: object) -> datetime:
     try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("beyond the years 1 to 9999") from error
+        return parse_timestamp(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{error}; '+' is written %2B in a URL") from error
 
 
-At = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
+At = Annotated[AwareDatetime, BeforeValidator(_timestamp)]
 
 Position = Annotated[int, Query(ge=0, le=2**63 - 1)]
 

@@ -2,24 +2,26 @@
 
 from typing import NamedTuple
 
-from ledger.said import Lasting, Seldom
+from ledger.repeated_logs import LoggedOutage, LogThrottle
 
 
 class Outages(NamedTuple):
     """Kept apart: what cannot be written may well be read, and a question may be too much for a moment."""
 
-    webhooks: Lasting
-    questions: Lasting
-    unreadable: Seldom
+    webhooks: LoggedOutage
+    questions: LoggedOutage
+    unreadable: LogThrottle
     """When to say again that a source's stream cannot be read, by source."""
 
     @classmethod
     def none_yet(cls) -> "Outages":
         began_and_ended = "store_unavailable", "store_available"
         return cls(
-            Lasting(*began_and_ended, concerns="webhooks"), Lasting(*began_and_ended, concerns="questions"), Seldom()
+            LoggedOutage(*began_and_ended, concerns="webhooks"),
+            LoggedOutage(*began_and_ended, concerns="questions"),
+            LogThrottle(),
         )
 
-    def of_path(self, path: str) -> Lasting:
+    def of_path(self, path: str) -> LoggedOutage:
         """What a request to this path tells of."""
         return self.webhooks if path.startswith("/hooks/") else self.questions

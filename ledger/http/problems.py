@@ -138,7 +138,7 @@ def _ledger(request: Request, error: Exception) -> JSONResponse:
 def from_ledger_error(error: LedgerError, outages: Outages, path: str) -> JSONResponse:
     """503 where it is worth to try again: the store is away, or a newer version has to be run; else 500."""
     if isinstance(error, StoreUnavailable):
-        outages.of_path(path).met(str(error))
+        outages.of_path(path).failed(str(error))
         return answer(Problem(503, str(error), headers={"Retry-After": "1"}))
     if isinstance(error, SourceUnreadable):
         if times := outages.unreadable.due(error.source):

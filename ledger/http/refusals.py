@@ -1,4 +1,4 @@
-"""Whom the service turns away: webhooks by source, node and reason, API requests by reason; counted, and said seldom.
+"""Whom the service turns away: webhooks by source, node and reason, API requests by reason; counted, rarely logged.
 
 Whoever posts chooses the names in the path, so those that are not of the settings share one label.
 """
@@ -11,7 +11,7 @@ from enum import StrEnum
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from ledger.said import Seldom
+from ledger.repeated_logs import LogThrottle
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ class Refusals:
         self._nodes = nodes
         self._clock = clock
         self._forbidden: dict[tuple[str, str, WhyForbidden], Forbidden] = {}
-        self._seldom = Seldom()
+        self._throttle = LogThrottle()
         self._webhooks = Counter(
             "presence_ledger_webhooks_forbidden",
             "Posts with a wrong secret, source or node",
@@ -80,14 +80,14 @@ class Refusals:
         before = self._forbidden.get(key)
         self._forbidden[key] = Forbidden(*key, 1 if before is None else before.number + 1, self._clock())
         self._webhooks.labels(*key).inc()
-        if times := self._seldom.due(key):
+        if times := self._throttle.due(key):
             source, node, reason = key
             log.warning("webhook_refused", source=source, node=node, reason=reason, times=times, client=client)
 
     def deny(self, reason: WhyDenied, client: str) -> None:
         """A request of the API was refused for its key."""
         self._requests.labels(reason).inc()
-        if times := self._seldom.due(reason):
+        if times := self._throttle.due(reason):
             log.warning("request_denied", reason=reason, times=times, client=client)
 
     def of_source(self, source: str) -> list[Forbidden]:

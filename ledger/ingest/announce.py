@@ -1,6 +1,6 @@
 """The service's own part in the record: its start, its stop, and the configuration that the rules read from here on.
 
-A source whose stream cannot be read cannot be told of either, and keeps nobody from telling the others.
+A source whose stream cannot be read cannot be written to either, which does not keep the others from being told.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,23 +41,23 @@ def announce_start(
     What is on record is not recorded again, so that it may be told once more where the ledger went back. It was at
     `started_at` where it is told late. -> why it is not on record, by source. Raises StoreUnavailable.
     """
-    told: set[str] = set()
+    already_told: set[str] = set()
 
-    def read(connection: Connection[TupleRow]) -> None:
-        told.update(ledger.events_recorder.streams_with_start(instance, connection))
+    def load(connection: Connection[TupleRow]) -> None:
+        already_told.update(ledger.events_recorder.streams_with_start(instance, connection))
 
     def events(draft: Draft, name: str) -> Iterator[Recorded]:
         source, wanted = draft.source(name), configurations[name]
         known = Configuration(source.policy, source.profile, source.node_profiles)
         is_news = source.version == 0 or (known, source.rules_version) != (wanted, RULES_VERSION)
         started = at if started_at is None else started_at
-        if source_stream(name) not in told:
+        if source_stream(name) not in already_told:
             yield draft.append_to_source(name, ServiceStarted(at=started, instance=instance, software_version=version))
         if is_news:
             event = Configured(at=at, instance=instance, rules_version=RULES_VERSION, **wanted._asdict())
             yield draft.append_to_source(name, event)
 
-    return _append_to_each(ledger, configurations, events, read)
+    return _append_to_each(ledger, configurations, events, load)
 
 
 def announce_stop(ledger: Ledger, instance: str, names: Iterable[str], at: Instant) -> dict[str, SourceUnreadable]:
@@ -72,19 +72,19 @@ def announce_stop(ledger: Ledger, instance: str, names: Iterable[str], at: Insta
 def _append_to_each(
     ledger: Ledger,
     names: Iterable[str],
-    events_of: Callable[[Draft, str], Iterator[Recorded]],
-    read: Callable[[Connection[TupleRow]], None] | None = None,
+    source_events: Callable[[Draft, str], Iterator[Recorded]],
+    load: Callable[[Connection[TupleRow]], None] | None = None,
 ) -> dict[str, SourceUnreadable]:
     """Append to the streams of all that can be read, in one commit -> those that cannot."""
     readable, unreadable = list(names), dict[str, SourceUnreadable]()
 
     def events(draft: Draft) -> Iterator[Recorded]:
         for name in readable:
-            yield from events_of(draft, name)
+            yield from source_events(draft, name)
 
     while True:
         try:
-            append(ledger, dict.fromkeys(readable), (), events, read=read)
+            append(ledger, dict.fromkeys(readable), (), events, load=load)
         except SourceUnreadable as error:
             unreadable[error.source] = error
             readable.remove(error.source)

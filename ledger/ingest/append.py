@@ -1,4 +1,4 @@
-"""Appending what no webhook brings: events decided under the commit lock, when nobody else can change the states."""
+"""Appending what no webhook brings: events decided under the commit lock, when no other writer can change states."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -29,28 +29,28 @@ def append(
     known: Mapping[str, SourceState | None],
     uids: Iterable[str],
     decide: Callable[[Draft], Iterator[Recorded]],
-    also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None = None,
-    read: Callable[[Connection[TupleRow]], None] | None = None,
+    in_same_transaction: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None = None,
+    load: Callable[[Connection[TupleRow]], None] | None = None,
     *,
-    patient: bool = False,
+    lock_timeout: float | None = None,
     lineage: int | None = None,
 ) -> Appended:
     """Append the events that `decide` draws from the states of these sources and users, read under the lock.
 
-    `known` gives states to go on from, where there are any; `read` reads what else `decide` is to know as of then.
-    `also` writes what belongs into the same transaction; it is called where there are no events, too. `patient`:
-    the lock is waited for longer. `lineage`: of the ledger that what is given was learnt of. Raises LedgerWentBack
-    where it is another one by now, StoreUnavailable, SourceUnreadable; nothing is appended then, as far as is known.
+    `known` gives states to go on from, where there are any; `load` reads what else `decide` is to know as of then.
+    `in_same_transaction` writes what belongs to the events; it is called where there are none, too. `lock_timeout` is
+    in seconds. `lineage`: of the ledger that what is given was learnt of. Raises LedgerWentBack where it is another one
+    by now, StoreUnavailable, SourceUnreadable; nothing is appended then, as far as is known.
     """
-    with translated(), ledger.events_recorder.commit(patient=patient) as commit:
+    with translated(), ledger.events_recorder.commit(lock_timeout) as commit:
         if lineage not in (None, commit.lineage):
             raise LedgerWentBack
         states = {
             name: sources.bring_up_to_date(commit.connection, ledger, name, state) for name, state in known.items()
         }
         presences = current.load(commit.connection, list(uids))
-        if read is not None:
-            read(commit.connection)
+        if load is not None:
+            load(commit.connection)
         draft = Draft(states, presences, commit.head)
         rows, rules_position = Rows(), dict.fromkeys(states, 0)
         events: list[tuple[int, Event]] = []
@@ -70,6 +70,6 @@ def append(
             ]
             sources.write(commit.cursor, due)
             commit.notify()
-        if also is not None:
-            also(commit.cursor, events)
+        if in_same_transaction is not None:
+            in_same_transaction(commit.cursor, events)
         return Appended(events, {name: draft.source(name) for name in states})

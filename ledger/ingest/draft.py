@@ -15,13 +15,13 @@ from ledger.domain.evolve import evolve
 from ledger.domain.observation import Claim, Instant, Malformed, Observation
 from ledger.domain.presence import Presence
 from ledger.domain.source import Delivery, SourceState, decide_delivery, evolve_source
-from ledger.ingest.rejected import firsts_of, item_rejected
+from ledger.ingest.rejected import event_starts, item_rejected
 from ledger.sources.wukongim.payload import Element, NotAnArray, keep_body, parse_body
 from ledger.store.mapper import Recorded, source_stream, user_stream
 
 
-class Webhook(NamedTuple):
-    """One accepted POST of presence, parsed; `elements` says why where the body is no array."""
+class ParsedWebhook(NamedTuple):
+    """One accepted POST of presence, parsed; `elements` says why not where the body is not an array."""
 
     delivery: str
     source: str
@@ -31,7 +31,7 @@ class Webhook(NamedTuple):
     size: int
     elements: list[Element] | NotAnArray
     kept: str = ""
-    """Of a body that is no array: its first bytes, base64."""
+    """Of a body that is not an array: its first bytes, base64."""
 
     @property
     def items(self) -> int:
@@ -47,12 +47,12 @@ class Webhook(NamedTuple):
 
 def read_webhook(
     delivery: str, source: str, node: str, received_at: Instant, body: bytes, rejected_bytes: int
-) -> Webhook:
-    """Parse a body; `rejected_bytes` bounds what is kept of one that is no array."""
+) -> ParsedWebhook:
+    """Parse a body; `rejected_bytes` bounds what is kept of one that is not an array."""
     elements = parse_body(body)
     kept = keep_body(body, rejected_bytes) if isinstance(elements, NotAnArray) else ""
     digest = hashlib.sha256(body).hexdigest()
-    return Webhook(delivery, source, node, received_at, digest, len(body), elements, kept)
+    return ParsedWebhook(delivery, source, node, received_at, digest, len(body), elements, kept)
 
 
 class Draft:
@@ -84,14 +84,14 @@ class Draft:
         """The user's presence after what was drafted."""
         return self.presences.get(uid) or self._base_presences.get(uid) or Presence(uid)
 
-    def add(self, webhook: Webhook) -> Iterator[Recorded]:
+    def add(self, webhook: ParsedWebhook) -> Iterator[Recorded]:
         """The events of one webhook: its delivery first, then those of its elements, in their order."""
         elements = webhook.elements
         if isinstance(elements, NotAnArray):
             yield self.append_to_source(webhook.source, _body_rejected(webhook, elements))
             return
         delivery = _delivery(webhook, elements)
-        firsts = firsts_of(elements, delivery.rejected, self._rejected_bytes)
+        firsts = event_starts(elements, delivery.rejected, self._rejected_bytes)
         delivery = delivery._replace(following=len(elements) - len(firsts))
         received = decide_delivery(self.source(webhook.source), delivery)
         yield self.append_to_source(webhook.source, received)
@@ -127,7 +127,7 @@ class Draft:
         return Recorded(user_stream(uid), presence.version, event, uid)
 
 
-def _delivery(webhook: Webhook, elements: list[Element]) -> Delivery:
+def _delivery(webhook: ParsedWebhook, elements: list[Element]) -> Delivery:
     onlines = [e.parsed.conn_id for e in elements if isinstance(e.parsed, Claim) and e.parsed.online]
     return Delivery(
         webhook.delivery,
@@ -142,7 +142,9 @@ def _delivery(webhook: Webhook, elements: list[Element]) -> Delivery:
     )
 
 
-def _observation(webhook: Webhook, number: int, claim: Claim, raw: str, received: DeliveryReceived) -> Observation:
+def _observation(
+    webhook: ParsedWebhook, number: int, claim: Claim, raw: str, received: DeliveryReceived
+) -> Observation:
     return Observation(
         claim,
         webhook.source,
@@ -156,7 +158,7 @@ def _observation(webhook: Webhook, number: int, claim: Claim, raw: str, received
     )
 
 
-def _body_rejected(webhook: Webhook, why: NotAnArray) -> BodyRejected:
+def _body_rejected(webhook: ParsedWebhook, why: NotAnArray) -> BodyRejected:
     return BodyRejected(
         delivery=webhook.delivery,
         node=webhook.node,

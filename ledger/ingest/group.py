@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
-from ledger.ingest.draft import Draft, Webhook
+from ledger.ingest.draft import Draft, ParsedWebhook
+from ledger.ingest.intake import Ticket
+from ledger.store.commit import Commit
 from ledger.store.mapper import EventMapper, Recorded
-from ledger.store.recorder import Commit
 from ledger.store.rows import PackedRows, Rows
 from ledger.working_state import sources
 from projections.models import current
@@ -23,7 +24,7 @@ from projections.models import current
 PART_ITEMS = 5_000
 
 
-class States(NamedTuple):
+class GroupStates(NamedTuple):
     """What a group is judged on: the states of its sources and users when the ledger's head was `head`."""
 
     head: int
@@ -33,7 +34,7 @@ class States(NamedTuple):
     """Of the ledger's: under another one, the same head is another ledger's."""
 
 
-class Part:
+class GroupPart:
     """Events ready to be stored, in their order, with the users' states after them."""
 
     def __init__(self, events: list[PackedRows], presences: list[Presence]) -> None:
@@ -43,19 +44,19 @@ class Part:
         self._making = threading.Lock()
 
     def current_rows(self) -> list[current.CurrentRows]:
-        """The users' rows, made by whoever asks first: while PostgreSQL takes the events, somebody has the time."""
+        """The users' rows, made by the thread that asks first: there is time while PostgreSQL takes the events."""
         with self._making:
             if self._current_rows is None:
                 self._current_rows = list(current.to_rows(self._presences))
             return self._current_rows
 
 
-class Judged(NamedTuple):
+class JudgedGroup(NamedTuple):
     """A group with what it becomes; `states` are those after it."""
 
     head_before: int
-    part: Part
-    states: States
+    part: GroupPart
+    states: GroupStates
     snapshots: list[sources.SourceRow]
 
     def write(self, commit: Commit) -> None:
@@ -64,24 +65,58 @@ class Judged(NamedTuple):
         _finish(commit, self.snapshots)
 
 
-def judge(mapper: EventMapper, webhooks: Sequence[Webhook], states: States, rejected_bytes: int) -> Judged:
+class Group:
+    """Webhooks on their way to the ledger together, each with its ticket.
+
+    `judged` is None until they have been judged, and once that is void.
+    """
+
+    def __init__(self, tickets: Sequence[Ticket], webhooks: Sequence[ParsedWebhook]) -> None:
+        self.tickets = tickets
+        self.webhooks = webhooks
+        self.judged: JudgedGroup | None = None
+
+    @property
+    def names(self) -> set[str]:
+        """The sources that its webhooks name."""
+        return {webhook.source for webhook in self.webhooks}
+
+    def uids(self) -> set[str]:
+        """The users that their items name."""
+        return {uid for webhook in self.webhooks for uid in webhook.uids()}
+
+    def exceeds(self, max_items: int) -> bool:
+        """Whether it is one webhook too large for a group, which is written in parts."""
+        return len(self.webhooks) == 1 and self.webhooks[0].items > max_items
+
+    def keep(self, wanted: Sequence[Ticket]) -> None:
+        """Go on with those tickets alone, to be judged again."""
+        kept = {ticket.delivery for ticket in wanted}
+        self.tickets = wanted
+        self.webhooks = [webhook for webhook in self.webhooks if webhook.delivery in kept]
+        self.judged = None
+
+
+def judge(
+    mapper: EventMapper, webhooks: Sequence[ParsedWebhook], states: GroupStates, rejected_bytes: int
+) -> JudgedGroup:
     """What the webhooks become on those states. Pure but for the time it takes."""
     draft = Draft(states.sources, states.presences, states.head, rejected_bytes)
     events = chain.from_iterable(draft.add(webhook) for webhook in webhooks)
     part = _part(mapper, draft, events)
-    after = States(draft.head, {**states.sources, **draft.sources}, draft.presences, states.lineage)
-    return Judged(states.head, part, after, _snapshots_due(states.sources, draft.sources))
+    after = GroupStates(draft.head, {**states.sources, **draft.sources}, draft.presences, states.lineage)
+    return JudgedGroup(states.head, part, after, _snapshots_due(states.sources, draft.sources))
 
 
 def write_in_parts(
     commit: Commit,
     mapper: EventMapper,
-    webhook: Webhook,
+    webhook: ParsedWebhook,
     source: SourceState,
     load: Callable[[Sequence[str]], Mapping[str, Presence]],
     written: Callable[[], None],
     rejected_bytes: int,
-) -> States:
+) -> GroupStates:
     """Judge and write one large webhook under the lock, the next part being judged while one is written.
 
     `load` reads users' presences; it is called from another thread. `written` is told of each part.
@@ -90,7 +125,7 @@ def write_in_parts(
     draft = Draft({source.name: source}, presences, commit.head, rejected_bytes)
     uids, events = webhook.uids(), draft.add(webhook)
 
-    def parts() -> Iterator[Part]:
+    def parts() -> Iterator[GroupPart]:
         while True:
             # An event of the delivery and of each rejected item comes between, so users are read ahead of their events.
             wanted = [uid for uid in islice(uids, PART_ITEMS) if uid not in draft.presences]
@@ -112,10 +147,10 @@ def write_in_parts(
             _write_part(commit, part)
             written()
     _finish(commit, _snapshots_due({source.name: source}, draft.sources))
-    return States(draft.head, draft.sources, {}, commit.lineage)
+    return GroupStates(draft.head, draft.sources, {}, commit.lineage)
 
 
-def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> Part:
+def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> GroupPart:
     rows = Rows()
     touched: dict[str, None] = {}
     for stream, version, event, uid in events:
@@ -123,10 +158,10 @@ def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> Part
         rows.add(stream, version, kind, payload)
         if uid is not None:
             touched[uid] = None
-    return Part(rows.pack(), [draft.presences[uid] for uid in touched])
+    return GroupPart(rows.pack(), [draft.presences[uid] for uid in touched])
 
 
-def _write_part(commit: Commit, part: Part) -> None:
+def _write_part(commit: Commit, part: GroupPart) -> None:
     commit.append(part.events)
     current.write(commit.cursor, part.current_rows())
 

@@ -1,4 +1,4 @@
-"""The intake: webhooks between the HTTP server and the writer, bounded, each with somebody who waits for its commit."""
+"""The intake: a bounded queue of webhooks between the HTTP server and the writer; requests wait for their commits."""
 
 import asyncio
 import threading
@@ -10,6 +10,7 @@ import structlog
 
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
+from ledger.ingest.known import UnreadableSources
 
 log = structlog.get_logger()
 
@@ -23,7 +24,7 @@ class Ticket:
     """One webhook in flight; every request that brought the same body waits for its `done`."""
 
     __slots__ = (
-        "begun_at", "body", "delivery", "done", "items", "let_by", "node", "received_at", "source", "waiters",
+        "begun_at", "body", "delivery", "done", "has_yielded", "items", "node", "received_at", "source", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -35,17 +36,17 @@ class Ticket:
         self.received_at = received_at
         self.body = body
         self.items = body.count(b",") + 1
-        """An estimate from above, before anybody has parsed it."""
+        """An upper bound, before it is parsed."""
         self.done = done
         self.waiters = 0
         self.begun_at = 0.0
         """Of a large one: when the store was first asked to take it."""
-        self.let_by = False
-        """Others have been let by, who came after it."""
+        self.has_yielded = False
+        """Later ones of other nodes have been let by, which happens once."""
 
     @property
     def sender(self) -> tuple[str, str]:
-        """Whose it is: its node's deliveries are taken in their order."""
+        """Its source and node, whose deliveries are taken in their order."""
         return (self.source, self.node)
 
     @property
@@ -56,14 +57,16 @@ class Ticket:
 class Intake:
     """A bounded queue. Where it is full, a request waits for room, which slows its sender down; nothing is dropped.
 
-    Nobody has it for himself: a body that would fill more than half of it counts for half, and is the only such one in
-    it; and one that the writer has to take alone lets by what other nodes have posted since, once.
+    No body has it to itself: one that would fill more than half of it counts for half, and is the only such one in it;
+    one that the writer has to take alone lets by what other nodes have posted since, once.
 
     `submit` runs in the event loop, everything else in the writer's thread. A request gives up after `wait_seconds` in
     which nothing was committed: the store is away, and its sender's own time-out is near.
     """
 
     def __init__(self, max_items: int, max_bytes: int, wait_seconds: float) -> None:
+        self.unreadable = UnreadableSources()
+        """What they post is refused here: nothing in the queue keeps them waiting."""
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._wait_seconds = wait_seconds
@@ -84,7 +87,9 @@ class Intake:
         self._fails = False
 
     async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> None:
-        """Return once the webhook is in the ledger. Raises StoreUnavailable."""
+        """Return once the webhook is in the ledger. Raises StoreUnavailable, SourceUnreadable."""
+        if (unreadable := self.unreadable.reason(source)) is not None:
+            raise unreadable
         deadline = time.monotonic() + self._wait_seconds
         ticket = self._in_flight.get((source, node, body))
         if ticket is None:
@@ -162,7 +167,7 @@ class Intake:
         return error
 
     def _leave(self, ticket: Ticket) -> None:
-        """A ticket that never entered: whoever joined it must not wait for ever."""
+        """A ticket that never entered: requests that joined it must not wait for ever."""
         ticket.waiters -= 1
         self._in_flight.pop(ticket.key, None)
         if not ticket.done.done():
@@ -174,7 +179,7 @@ class Intake:
         with self._lock:
             while not self._queue and not self._closed:
                 self._filled.wait()
-            taken = self._let_by(max_items, max_bytes)
+            taken = self._overtaking(max_items, max_bytes)
             if taken:
                 chosen = set(map(id, taken))
                 self._queue = deque(ticket for ticket in self._queue if id(ticket) not in chosen)
@@ -184,22 +189,26 @@ class Intake:
                     self._queue.popleft()
         return taken
 
-    def _let_by(self, max_items: int, max_bytes: int) -> list[Ticket]:
+    def _overtaking(self, max_items: int, max_bytes: int) -> list[Ticket]:
         """What others have posted while one that is to be taken alone was waiting, if it has not let them by yet."""
         first = self._queue[0] if self._queue else None
-        if first is None or first.let_by or (first.items <= max_items and len(first.body) <= max_bytes):
+        if first is None or first.has_yielded or (first.items <= max_items and len(first.body) <= max_bytes):
             return []
-        first.let_by = True
-        others = (ticket for ticket in self._queue if ticket.sender != first.sender)
-        small = (ticket for ticket in others if ticket.items <= max_items and len(ticket.body) <= max_bytes)
+        first.has_yielded = True
+        small, behind = [], {first.sender}
+        for ticket in self._queue:
+            if ticket.items > max_items or len(ticket.body) > max_bytes:
+                behind.add(ticket.sender)
+            elif ticket.sender not in behind:
+                small.append(ticket)
         return _up_to(small, max_items, max_bytes)
 
     def progressed(self) -> None:
-        """PostgreSQL took something: who waits may wait on. What is begun, read or judged is no progress."""
+        """PostgreSQL took something: requests may wait on. What is begun, read or judged is not progress."""
         self._progressed_at = time.monotonic()
 
     def begun(self, tickets: Sequence[Ticket]) -> None:
-        """Only now PostgreSQL is asked for what took long to parse: who waits for these may wait on, nobody else."""
+        """Only now PostgreSQL is asked for what took long to parse: requests for these may wait on, no others."""
         for ticket in tickets:
             ticket.begun_at = time.monotonic()
 
@@ -231,7 +240,7 @@ class Intake:
         self._loop.call_soon_threadsafe(self._finish, list(tickets), error)
 
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
-        """Those that somebody still waits for after this error; the others are over. After closing, none."""
+        """Those that a request still waits for after this error; the others are over. After closing, none."""
         self.failing(error)
         is_wanted = [ticket.waiters > 0 and not self._closed for ticket in tickets]
         wanted = [ticket for ticket, wanted in zip(tickets, is_wanted, strict=True) if wanted]

@@ -1,6 +1,6 @@
 """Rejected items as events: each its own, but of very many those that follow each other stand in one.
 
-Nothing is dropped. A body of a million elements that are no claims would otherwise keep the writer longer than any
+Nothing is dropped. A body of a million elements that are not claims would otherwise keep the writer longer than any
 other of its size, since they are shorter than any claim.
 """
 
@@ -10,24 +10,24 @@ from ledger.domain.events import ItemRejected
 from ledger.domain.observation import Instant, Malformed
 from ledger.sources.wukongim.payload import Element, keep_text
 
-TOLD_ALONE = 100
+MAX_OWN_EVENTS = 100
 """So many rejected items of a delivery at most have an event each."""
 
-TOGETHER, TOGETHER_CHARACTERS, SHORT = 1_000, 32_768, 256
-"""So many elements at most stand in one event beside the first, with so long a text in all, and each of them."""
+MAX_FOLLOWING, MAX_FOLLOWING_CHARACTERS, MAX_ITEM_CHARACTERS = 1_000, 32_768, 256
+"""Bounds of what follows the first element in one event: elements, their characters in all, those of each."""
 
-BYTES_A_CHARACTER = 4
+MAX_BYTES_PER_CHARACTER = 4
 """At most, in UTF-8."""
 
 
-def firsts_of(elements: Sequence[Element], rejected: int, bound: int) -> Sequence[int]:
-    """The first elements that events tell of, where so many are rejected; each claim has an event of its own.
+def event_starts(elements: Sequence[Element], rejected: int, bound: int) -> Sequence[int]:
+    """The indices at which events begin, where `rejected` elements are; each claim has its own event.
 
     What is longer than the bound in bytes is cut, so that it needs its own as well.
     """
-    if rejected <= TOLD_ALONE:
+    if rejected <= MAX_OWN_EVENTS:
         return range(len(elements))
-    firsts, first, short = list[int](), 0, min(SHORT, bound // BYTES_A_CHARACTER)
+    firsts, first, short = list[int](), 0, min(MAX_ITEM_CHARACTERS, bound // MAX_BYTES_PER_CHARACTER)
     while first < len(elements):
         firsts.append(first)
         first = _end(elements, first, short)
@@ -39,11 +39,11 @@ def _end(elements: Sequence[Element], first: int, short: int) -> int:
     why, end, characters = elements[first].parsed, first + 1, 0
     if not isinstance(why, Malformed):
         return end
-    most = min(len(elements), first + 1 + TOGETHER)
+    most = min(len(elements), first + 1 + MAX_FOLLOWING)
     while end < most and elements[end].parsed == why:
         size = len(elements[end].raw)
         characters += size
-        if size > short or characters > TOGETHER_CHARACTERS:
+        if size > short or characters > MAX_FOLLOWING_CHARACTERS:
             break
         end += 1
     return end

@@ -8,7 +8,6 @@ what the database says. A request's answer waits for the commit of its group.
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
@@ -22,14 +21,12 @@ from psycopg.rows import TupleRow
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.ingest.draft import Webhook, read_webhook
-from ledger.ingest.group import Judged, States, judge, write_in_parts
+from ledger.ingest.draft import ParsedWebhook, read_webhook
+from ledger.ingest.group import Group, GroupStates, JudgedGroup, judge, write_in_parts
 from ledger.ingest.intake import Intake, Ticket
-from ledger.ingest.known import KnownUsers
-from ledger.ingest.refusals import Refusals
-from ledger.ingest.work import Work
+from ledger.ingest.pipeline import Pipeline
+from ledger.store.commit import Commit
 from ledger.store.ledger import Ledger, translated
-from ledger.store.recorder import Commit
 from ledger.store.rows import STATEMENT_BYTES
 from ledger.working_state import sources
 from ledger.working_state.sources import SourceUnreadable
@@ -55,17 +52,9 @@ class Writer:
         self._ledger = ledger
         self._intake = intake
         self._limits = limits
-        self._changed = threading.Condition()
-        """Guards what both threads share, which is what follows here."""
-        self._in_flight: deque[Work] = deque()
-        """On its way from the one thread through the other, oldest first."""
-        self._committed: States | None = None
-        """The sources as of our last commit, None while they have to be read."""
-        self._known = KnownUsers()
-        self._refusals = Refusals()
-        self._generation = 0
-        """Raised whenever what was judged ahead no longer stands."""
-        self._handed: queue.Queue[Work | None] = queue.Queue(maxsize=1)
+        self._pipeline = Pipeline()
+        self._unreadable = intake.unreadable
+        self._handed: queue.Queue[Group | None] = queue.Queue(maxsize=1)
         self._threads = [
             threading.Thread(target=self._judge_all, name="judge", daemon=True),
             threading.Thread(target=self._commit_all, name="commit", daemon=True),
@@ -93,13 +82,13 @@ class Writer:
             if not tickets:
                 continue
             try:
-                work = self._work(tickets)
+                group = self._enter(tickets)
             except Exception as error:  # a defect must cost this group alone, and be seen, not stop the service
                 log.exception("group_not_judged", deliveries=[ticket.delivery for ticket in tickets])
                 self._intake.fail(tickets, error)
                 continue
-            self._handed.put(work)
-            judged = work.judged
+            self._handed.put(group)
+            judged = group.judged
             if judged is not None:
                 # While the other thread has the events written.
                 judged.part.current_rows()
@@ -107,53 +96,41 @@ class Writer:
 
     def _take(self) -> Sequence[Ticket]:
         """What is to be judged next, taken no sooner than that can begin: until then others may come before it."""
-        with self._changed:
-            self._changed.wait_for(self._can_judge)
+        self._pipeline.await_turn()
         return self._intake.take(self._limits.group_items, STATEMENT_BYTES)
-
-    def _can_judge(self) -> bool:
-        """Judging runs ahead of commits, but not of judgements that are still to be made, or made anew."""
-        return all(work.judged is not None for work in self._in_flight)
 
     def _refuse(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         """Refuse what a source posted that could not be read just now -> the others."""
-        why = {ticket.source: self._refusals.of(ticket.source) for ticket in tickets}
+        why = {ticket.source: self._unreadable.reason(ticket.source) for ticket in tickets}
         for name, error in why.items():
             if error is not None:
                 self._intake.fail([ticket for ticket in tickets if ticket.source == name], error)
         return [ticket for ticket in tickets if why[ticket.source] is None]
 
-    def _work(self, tickets: Sequence[Ticket]) -> Work:
+    def _enter(self, tickets: Sequence[Ticket]) -> Group:
         """Parse a group and judge it on the states that it will meet, as far as can be known yet."""
         rejected_bytes = self._limits.rejected_bytes
         webhooks = [read_webhook(t.delivery, t.source, t.node, t.received_at, t.body, rejected_bytes) for t in tickets]
-        work = Work(tickets, webhooks)
-        with self._changed:
-            self._changed.wait_for(self._can_judge)
-            ahead = [w.judged for w in self._in_flight if w.judged is not None]
-            newest = ahead[-1].states if ahead else self._committed
-            generation = self._generation
-            self._in_flight.append(work)
-        if newest is None or work.names - newest.sources.keys() or self._goes_in_parts(work):
-            return work
+        group = Group(tickets, webhooks)
+        basis = self._pipeline.enter(group)
+        newest = basis.states
+        if newest is None or group.names - newest.sources.keys() or self._goes_in_parts(group):
+            return group
         try:
-            states = States(newest.head, newest.sources, self._presences(work, ahead), newest.lineage)
+            states = newest._replace(presences=self._presences(group, basis.ahead))
             judged = judge(self._ledger.events_mapper, webhooks, states, rejected_bytes)
         except Exception:  # noqa: BLE001  (the committing thread meets it again, and answers for it)
-            return work
-        with self._changed:
-            if generation == self._generation:
-                work.judged = judged
-        return work
+            return group
+        self._pipeline.judged_ahead(group, judged, basis.generation)
+        return group
 
-    def _goes_in_parts(self, work: Work) -> bool:
-        return len(work.webhooks) == 1 and work.webhooks[0].items > self._limits.group_items
+    def _goes_in_parts(self, group: Group) -> bool:
+        return group.exceeds(self._limits.group_items)
 
-    def _presences(self, work: Work, ahead: Sequence[Judged]) -> Mapping[str, Presence]:
-        """The users' presences after what was judged ahead; of who is not known, as the database has them."""
-        uids = work.uids()
-        with self._changed:
-            presences = self._known.of(uids)
+    def _presences(self, group: Group, ahead: Sequence[JudgedGroup]) -> Mapping[str, Presence]:
+        """The users' presences after what was judged ahead; of users who are not known, as the database has them."""
+        uids = group.uids()
+        presences = self._pipeline.known_users(uids)
         for judged in ahead:
             later = judged.states.presences
             presences.update({uid: later[uid] for uid in uids if uid in later})
@@ -166,100 +143,96 @@ class Writer:
         with self._ledger.reading() as connection:
             return current.load(connection, uids)
 
-    def _reading_beside(self, work: Work) -> AbstractContextManager[Connection[TupleRow] | None]:
-        """Where users are to be read while others are written: a connection more, had before the lock is waited for."""
-        return self._ledger.connection() if self._goes_in_parts(work) else nullcontext()
+    def _second_connection(self, group: Group) -> AbstractContextManager[Connection[TupleRow] | None]:
+        """Where users are to be read while others are written: had before the lock is waited for."""
+        return self._ledger.connection() if self._goes_in_parts(group) else nullcontext()
 
     def _commit_all(self) -> None:
-        while (work := self._handed.get()) is not None:
+        while (group := self._handed.get()) is not None:
             try:
-                self._commit(work)
+                self._commit(group)
             except Exception as error:  # as above
-                log.exception("group_not_committed", deliveries=[ticket.delivery for ticket in work.tickets])
-                self._forget()
-                self._intake.fail(work.tickets, error)
-            with self._changed:
-                self._in_flight.remove(work)
-                self._changed.notify_all()
+                log.exception("group_not_committed", deliveries=[ticket.delivery for ticket in group.tickets])
+                self._pipeline.forget()
+                self._intake.fail(group.tickets, error)
+            self._pipeline.leave(group)
 
-    def _commit(self, work: Work) -> None:
-        """Commit a group, again and again while the store is away and somebody still waits for it.
+    def _commit(self, group: Group) -> None:
+        """Commit a group, again and again while the store is away and a request still waits for it.
 
         What a source posted whose state cannot be known is refused, and the others' webhooks are committed without it.
         """
         pause, doubtful = INITIAL_BACKOFF_SECONDS, False
-        wanted = self._refuse(work.tickets)
-        if len(wanted) < len(work.tickets):
-            self._forget()
-            work.drop_unwanted(wanted)
-        while work.tickets:
+        wanted = self._refuse(group.tickets)
+        if len(wanted) < len(group.tickets):
+            self._pipeline.forget()
+            group.keep(wanted)
+        while group.tickets:
             try:
                 with translated():
-                    self._attempt(work, doubtful)
+                    self._attempt(group, doubtful)
             except StoreUnavailable as error:
-                self._forget()
+                self._pipeline.forget()
                 # Whether a commit whose answer was lost took place is asked of the ledger at the next attempt.
                 doubtful = True
-                work.drop_unwanted(self._intake.still_wanted(work.tickets, error))
+                group.keep(self._intake.still_wanted(group.tickets, error))
                 time.sleep(pause)
                 pause = min(pause * 2, MAX_BACKOFF_SECONDS)
                 continue
             except SourceUnreadable as error:
-                refused = [ticket for ticket in work.tickets if ticket.source == error.source]
+                refused = [ticket for ticket in group.tickets if ticket.source == error.source]
                 self._intake.fail(refused, error)
-                work.drop_unwanted([ticket for ticket in work.tickets if ticket.source != error.source])
+                group.keep([ticket for ticket in group.tickets if ticket.source != error.source])
                 continue
             except (psycopg.Error, PersistenceError) as error:
-                self._refused(work, error)
+                self._refused(group, error)
                 return
-            self._intake.succeed(work.tickets)
+            self._intake.succeed(group.tickets)
             return
 
-    def _refused(self, work: Work, error: Exception) -> None:
-        """What PostgreSQL refuses to store for a reason of these webhooks or of the schema: no attempt more would help,
-        and those behind must not wait for it. Their senders are told to try again, as for any trouble of the store."""
-        log.error("group_not_committed", deliveries=[each.delivery for each in work.tickets], exc_info=error)
-        self._forget()
+    def _refused(self, group: Group, error: Exception) -> None:
+        """PostgreSQL refuses these webhooks, or the schema is at fault: trying again would not help, and those behind
+        must not wait for it. Their senders are told to try again, as for any trouble of the store."""
+        log.error("group_not_committed", deliveries=[each.delivery for each in group.tickets], exc_info=error)
+        self._pipeline.forget()
         refused = StoreUnavailable(f"PostgreSQL refuses what was to be stored: {type(error).__name__}")
         self._intake.failing(refused)
-        self._intake.fail(work.tickets, refused)
+        self._intake.fail(group.tickets, refused)
 
-    def _attempt(self, work: Work, doubtful: bool) -> None:
-        if not doubtful and self._goes_in_parts(work):
-            self._intake.begun(work.tickets)
-        with self._reading_beside(work) as beside, self._ledger.events_recorder.commit() as commit:
-            if doubtful and commit.holds_delivery(work.tickets[0].delivery):
+    def _attempt(self, group: Group, doubtful: bool) -> None:
+        if not doubtful and self._goes_in_parts(group):
+            self._intake.begun(group.tickets)
+        with self._second_connection(group) as second, self._ledger.events_recorder.commit() as commit:
+            if doubtful and commit.holds_delivery(group.tickets[0].delivery):
                 return
-            if beside is not None:
-                states = self._write_in_parts(work.webhooks[0], commit, beside, doubtful)
+            if second is not None:
+                states = self._write_in_parts(group.webhooks[0], commit, second, doubtful)
             else:
-                judged = work.judged
+                judged = group.judged
                 if judged is None or (judged.head_before, judged.states.lineage) != (commit.head, commit.lineage):
-                    judged = self._judge_under_lock(work, commit)
+                    judged = self._judge_under_lock(group, commit)
                 judged.write(commit)
                 states = judged.states
-        with self._changed:
-            self._committed = States(states.head, states.sources, {}, states.lineage)
-            self._known.remember(states.presences)
+        self._pipeline.note_commit(states)
 
-    def _judge_under_lock(self, work: Work, commit: Commit) -> Judged:
-        """Judge on what the database says, which nobody else can change now; what follows is judged on from here."""
-        self._forget()
-        states = States(
+    def _judge_under_lock(self, group: Group, commit: Commit) -> JudgedGroup:
+        """Judge on what the database says, which nothing else can change now; what follows is judged on from here."""
+        self._pipeline.forget()
+        states = GroupStates(
             commit.head,
-            self._sources_now(work.names, commit),
-            current.load(commit.connection, list(work.uids())),
+            self._sources_now(group.names, commit),
+            current.load(commit.connection, list(group.uids())),
             commit.lineage,
         )
-        judged = judge(self._ledger.events_mapper, work.webhooks, states, self._limits.rejected_bytes)
-        with self._changed:
-            work.judged = judged
-            self._changed.notify_all()
+        judged = judge(self._ledger.events_mapper, group.webhooks, states, self._limits.rejected_bytes)
+        self._pipeline.judged_under_lock(group, judged)
         return judged
 
-    def _write_in_parts(self, webhook: Webhook, commit: Commit, beside: Connection[TupleRow], doubtful: bool) -> States:
+    def _write_in_parts(
+        self, webhook: ParsedWebhook, commit: Commit, second: Connection[TupleRow], doubtful: bool
+    ) -> GroupStates:
         def load(uids: Sequence[str]) -> Mapping[str, Presence]:
-            return current.load(beside, uids)
+            return current.load(second, uids)
 
         def written() -> None:
             # At the first attempt alone: a body that is begun again and again gets nowhere.
@@ -267,7 +240,7 @@ class Writer:
                 self._intake.progressed()
 
         source = self._sources_now({webhook.source}, commit)[webhook.source]
-        self._forget()
+        self._pipeline.forget()
         mapper, rejected_bytes = self._ledger.events_mapper, self._limits.rejected_bytes
         return write_in_parts(commit, mapper, webhook, source, load, written, rejected_bytes)
 
@@ -276,23 +249,15 @@ class Writer:
 
         Raises SourceUnreadable for one of `names`; another that cannot be read is left out, until it is needed.
         """
-        committed = self._committed
+        committed = self._pipeline.committed
         # What was known before the ledger went back is nothing to go on from.
         known = {} if committed is None or committed.lineage != commit.lineage else committed.sources
         found = {}
-        for name in names | {name for name in known if self._refusals.of(name) is None}:
+        for name in names | {name for name in known if self._unreadable.reason(name) is None}:
             try:
                 found[name] = sources.bring_up_to_date(commit.connection, self._ledger, name, known.get(name))
             except SourceUnreadable as error:
-                self._refusals.remember(error)
+                self._unreadable.remember(error)
                 if name in names:
                     raise
         return found
-
-    def _forget(self) -> None:
-        """What was judged ahead no longer stands: the database is not what it was judged on."""
-        with self._changed:
-            self._generation += 1
-            self._known.forget()
-            for work in self._in_flight:
-                work.judged = None

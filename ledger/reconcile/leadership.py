@@ -25,7 +25,7 @@ class Leadership:
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
-        self._connection: session.Session | None = None
+        self._connection: session.PinnedConnection | None = None
         self.trouble: str | None = None
         """Why this instance can neither lead nor see that another does."""
         self._guard = threading.Lock()

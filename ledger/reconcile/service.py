@@ -23,7 +23,7 @@ from ledger.reconcile.leadership import Leadership
 from ledger.reconcile.reconciler import Reconciler
 from ledger.reconcile.runs import Run
 from ledger.reconcile.source_store import SourceStore
-from ledger.said import Lasting
+from ledger.repeated_logs import LoggedOutage
 from ledger.sources.wukongim.budget import Budget
 from ledger.sources.wukongim.client import QueryClient
 from ledger.sources.wukongim.query_node import QueryNode
@@ -65,7 +65,7 @@ class Reconciliation:
         self._task: asyncio.Task[None] | None = None
         self._sources: dict[str, Guarded] = {}
         self._again_seconds = RETRY_DELAY_SECONDS
-        self._interrupted = Lasting("reconciliation_interrupted", "reconciliation_goes_on")
+        self._interrupted = LoggedOutage("reconciliation_interrupted", "reconciliation_goes_on")
         self._complaint = ""
         """What was said last of a stream that cannot be read."""
 
@@ -100,7 +100,7 @@ class Reconciliation:
                     await self._pause(WAIT_SECONDS)
                 continue
             except* StoreUnavailable as errors:
-                self._interrupted.met(str(errors.exceptions[0]))
+                self._interrupted.failed(str(errors.exceptions[0]))
             except* SourceUnreadable as errors:
                 # Without the lead: an instance of the version that can read the stream may have it.
                 again_seconds = self._back_off(str(errors.exceptions[0]))

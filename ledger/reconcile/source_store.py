@@ -26,6 +26,7 @@ from ledger.errors import LedgerWentBack
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.reconcile import judge, plan
+from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
 from ledger.working_state import looks, runs, sources
@@ -97,12 +98,21 @@ class SourceStore:
         self,
         uids: Sequence[str],
         decide: Callable[[Draft], Iterator[Recorded]],
-        also: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None,
-        read: Callable[[psycopg.Connection[TupleRow]], None] | None = None,
+        in_same_transaction: Callable[[Cursor[Any], list[tuple[int, Event]]], None] | None,
+        load: Callable[[psycopg.Connection[TupleRow]], None] | None = None,
     ) -> None:
-        # Giving up here ends the term, and the next one looks at everybody again.
+        # Giving up here ends this leadership, and the next leader looks at all users again.
         known = {self.name: self.source}
-        appended = append(self._ledger, known, uids, decide, also, read, patient=True, lineage=self._lineage)
+        appended = append(
+            self._ledger,
+            known,
+            uids,
+            decide,
+            in_same_transaction,
+            load,
+            lock_timeout=LONG_LOCK_TIMEOUT_SECONDS,
+            lineage=self._lineage,
+        )
         self.source = appended.sources[self.name]
 
     def follow(self) -> None:

@@ -23,8 +23,8 @@ from ledger.server.logs import configure_logging
 from ledger.service.mending import Mending
 from ledger.settings import LogFormat, LogLevel
 from ledger.store import session
+from ledger.store.commit import CHANNEL
 from ledger.store.ledger import translated
-from ledger.store.recorder import CHANNEL
 from projections.engine import rebuild
 from projections.engine.projector import BATCH_EVENTS, Projector
 from projections.models.registry import FOLLOWING

@@ -47,7 +47,7 @@ from ledger.store.identity import Identity
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, translated
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
-from ledger.store.session import APPLICATION, AsyncSession, Session
+from ledger.store.session import APPLICATION, AsyncPinnedConnection, PinnedConnection
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
 
@@ -159,7 +159,7 @@ def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
     return other.instance is not None and knows_instance(connection, other.instance)
 
 
-def _examine(database_url: str) -> preflight.Pools:
+def _examine(database_url: str) -> preflight.PoolSizes:
     """Say what is worth a word of the database, and how many connections each pool may hold. Raises DatabaseUnfit."""
     examined = migrate.examine(database_url)
     for warned in examined.warnings():
@@ -251,7 +251,7 @@ def _configurations(settings: Settings) -> dict[str, Configuration]:
 
 
 @asynccontextmanager
-async def _pools(database_url: str, sizes: preflight.Pools) -> AsyncIterator[Pools]:
+async def _pools(database_url: str, sizes: preflight.PoolSizes) -> AsyncIterator[Pools]:
     options: dict[str, Any] = {
         "timeout": CONNECT_SECONDS,
         "reconnect_timeout": RECONNECT_SECONDS,
@@ -259,10 +259,15 @@ async def _pools(database_url: str, sizes: preflight.Pools) -> AsyncIterator[Poo
         "open": False,
     }
     short: Pool = AsyncConnectionPool(
-        database_url, connection_class=AsyncSession, min_size=1, max_size=sizes.short, **options
+        database_url, connection_class=AsyncPinnedConnection, min_size=1, max_size=sizes.short, **options
     )
     large: LargePool = ConnectionPool(
-        database_url, connection_class=Session, min_size=0, max_size=sizes.large, max_idle=LARGE_IDLE_SECONDS, **options
+        database_url,
+        connection_class=PinnedConnection,
+        min_size=0,
+        max_size=sizes.large,
+        max_idle=LARGE_IDLE_SECONDS,
+        **options,
     )
     async with short:
         with large:

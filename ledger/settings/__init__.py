@@ -14,6 +14,7 @@ from ledger.settings.kept import (
 )
 from ledger.settings.load import FILE_NAME, load
 from ledger.settings.model import (
+    SCOPES,
     ApiKeySettings,
     Listen,
     LogFormat,
@@ -23,9 +24,9 @@ from ledger.settings.model import (
     Origin,
     Settings,
     SourceSettings,
+    with_implied,
 )
 from ledger.settings.policy import override_policy
-from ledger.settings.scopes import SCOPES, with_implied
 
 __all__ = [
     "ADMIN_KEY_FILE",

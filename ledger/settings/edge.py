@@ -35,14 +35,14 @@ SECRET_KEYS = frozenset({"database_url", "forward_url", "webhook_secret", "token
 def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
         raise ValueError(
-            "must be 1 to 64 letters, digits or . _ ~ - of ASCII, starting with a letter or digit: "
+            "must be 1 to 64 ASCII letters, digits or . _ ~ -, starting with a letter or digit: "
             "it is part of the webhook's path"
         )
     return value
 
 
 def _long_enough(value: str) -> None:
-    _check_length(value, MIN_SECRET_CHARACTERS, "whoever guesses it is let in")
+    _check_length(value, MIN_SECRET_CHARACTERS, "anyone who guesses it is let in")
 
 
 def _check_length(value: str, least: int, reason: str) -> None:
@@ -53,7 +53,7 @@ def _check_length(value: str, least: int, reason: str) -> None:
 def _webhook_secret(value: str) -> str:
     _long_enough(value)
     if not _PATH_SAFE.fullmatch(value):
-        raise ValueError("may hold only letters, digits and . _ ~ - of ASCII: it is part of the webhook's path")
+        raise ValueError("may contain only ASCII letters, digits and . _ ~ -: it is part of the webhook's path")
     return value
 
 
@@ -63,15 +63,15 @@ def _api_key(value: str) -> str:
 
 
 def _seal_key(value: str) -> str:
-    _check_length(value, MIN_SEAL_KEY_CHARACTERS, "whoever guesses it can rewrite the ledger unseen")
+    _check_length(value, MIN_SEAL_KEY_CHARACTERS, "anyone who guesses it can rewrite the ledger unseen")
     if not _VISIBLE.fullmatch(value) or "," in value:
-        raise ValueError("may hold only visible ASCII characters without blanks and commas")
+        raise ValueError("may contain only visible ASCII characters, without blanks and commas")
     return value
 
 
 def _header_value(value: str) -> str:
     if not _VISIBLE.fullmatch(value):
-        raise ValueError("may hold only visible ASCII characters without blanks: it is sent in a header")
+        raise ValueError("may contain only visible ASCII characters, without blanks: it is sent in a header")
     return value
 
 
@@ -79,7 +79,7 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _some(value: list[T]) -> list[T]:
+def _not_empty(value: list[T]) -> list[T]:
     if not value:
         raise ValueError("is an empty list; leave the key out, or give at least one")
     return value
@@ -90,7 +90,7 @@ def _api_url(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be a URL like http://127.0.0.1:5001")
     if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("must be an address alone; the managerToken goes into `token`")
+        raise ValueError("must be only an address; the managerToken goes into `token`")
     return value.rstrip("/")
 
 
@@ -99,13 +99,13 @@ def _forward_url(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be a URL like http://app:8090/v1/webhook")
     if parts.query or parts.fragment:
-        raise ValueError("must have no query: the event's name comes in the one that WuKongIM sends")
+        raise ValueError("must not have a query: the event's name comes in the one that WuKongIM sends")
     return value
 
 
 def _database_url(value: str) -> str:
     if _BAD_PERCENT.search(value):
-        raise ValueError("holds a % that does not begin an escape: write %25 for a percent sign")
+        raise ValueError("contains a % that does not begin an escape: write %25 for a percent sign")
     if value:
         database_url.read(value)
     return value
@@ -116,7 +116,7 @@ def _split(value: str) -> SplitResult:
         parts = urlsplit(value)
         parts.port  # noqa: B018  (reading it is what checks it)
     except ValueError as error:
-        raise ValueError("is no valid URL") from error
+        raise ValueError("is not a valid URL") from error
     return parts
 
 
@@ -134,7 +134,7 @@ def _expanded(value: str, what: str) -> str:
     try:
         return str(Path(value).expanduser())
     except RuntimeError as error:
-        raise ValueError("names a user's home that there is not") from error
+        raise ValueError("names the home of a user who does not exist") from error
 
 
 def _listen(value: str) -> str:
@@ -188,13 +188,13 @@ class SourceTable(_Table):
     profile: ProfileName = "v2.2"
     webhook_secret: Annotated[
         list[Annotated[str, AfterValidator(_webhook_secret)]],
-        AfterValidator(_some),
+        AfterValidator(_not_empty),
         BeforeValidator(_as_list),
     ] = Field(default=[])
     forward_url: Annotated[str, AfterValidator(_forward_url)] | None = None
     forward_presence: bool = False
     api_ca_file: Annotated[str, AfterValidator(_file_path)] | None = None
-    nodes: Annotated[list[NodeTable], AfterValidator(_some)] = [NodeTable(name=DEFAULT_NODE)]
+    nodes: Annotated[list[NodeTable], AfterValidator(_not_empty)] = [NodeTable(name=DEFAULT_NODE)]
 
 
 class PolicyTable(_Table):
@@ -219,7 +219,7 @@ class PolicyTable(_Table):
 
 class ApiKeyTable(_Table):
     key: Annotated[str, AfterValidator(_api_key)]
-    scopes: Annotated[list[Scope], AfterValidator(_some)]
+    scopes: Annotated[list[Scope], AfterValidator(_not_empty)]
 
 
 class SettingsTable(_Table):
@@ -230,7 +230,7 @@ class SettingsTable(_Table):
     database_wait_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
     seal_keys: Annotated[
         list[Annotated[str, AfterValidator(_seal_key)]],
-        AfterValidator(_some),
+        AfterValidator(_not_empty),
         BeforeValidator(_as_list),
     ] = Field(default=[])
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8640"
@@ -247,6 +247,6 @@ class SettingsTable(_Table):
     group_items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
-    sources: Annotated[list[SourceTable], AfterValidator(_some)] = [SourceTable(name=DEFAULT_SOURCE)]
+    sources: Annotated[list[SourceTable], AfterValidator(_not_empty)] = [SourceTable(name=DEFAULT_SOURCE)]
     policy: PolicyTable = PolicyTable()
     api_keys: dict[Name, ApiKeyTable] = {}

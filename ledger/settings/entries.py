@@ -38,7 +38,7 @@ def _origin(settings: Settings, key: str) -> Origin:
 
 
 def _dark(settings: Settings, index: int) -> Entry:
-    """What the policy's number is for one source: where nobody set it, it depends on whether its nodes can be asked."""
+    """The policy's number for one source: where it was not set, it depends on whether its nodes can be asked."""
     source, origin = settings.sources[index], settings.origin(DARK)
     if source.dark_seconds != settings.policy.dark_seconds:
         origin = Origin("default", "default: none of its nodes has an api_url")

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from ledger.settings.edge import SECRET_KEYS, SettingsTable
 from ledger.settings.lines import KeyPath
-from ledger.settings.problems import Problem
+from ledger.settings.problems import SettingProblem
 
 PREFIX = "PRESENCE_LEDGER_"
 CONFIG, API_KEY, URL = f"{PREFIX}CONFIG", f"{PREFIX}API_KEY", f"{PREFIX}URL"
@@ -22,7 +22,7 @@ SIMULATE_SECRET = f"{PREFIX}SIMULATE_SECRET"
 COMMAND_LINE_VARIABLES = frozenset({CONFIG, API_KEY, URL, SIMULATE_SECRET})
 """Read by the command line alone: the file to read, the key and address that queries use, the simulator's secret."""
 
-# Kubernetes adds these to every container beside a Service that is called presence-ledger.
+# Kubernetes adds these to every container in a namespace with a Service that is called presence-ledger.
 _KUBERNETES = re.compile(r"PRESENCE_LEDGER_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)")
 _KUBERNETES_PORT = re.compile(r"PRESENCE_LEDGER_PORT=(tcp|udp|sctp)://.*")
 
@@ -43,7 +43,7 @@ class _Pattern(NamedTuple):
     example: str
 
 
-def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[list[Assignment], list[Problem]]:
+def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[list[Assignment], list[SettingProblem]]:
     """Returns what the variables set, in order of the keys, and what is wrong with them.
 
     `named_keys` are the names under [api_keys] in the file: a variable in capitals means the same one.
@@ -51,11 +51,11 @@ def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[
     assignments, problems = [], []
     names = {_capitals(name): name for name in named_keys}
     for variable in sorted(name for name in environ if name.startswith(PREFIX)):
-        if variable in COMMAND_LINE_VARIABLES or _of_kubernetes(variable, environ[variable]):
+        if variable in COMMAND_LINE_VARIABLES or _is_from_kubernetes(variable, environ[variable]):
             continue
         found = _find(variable)
         if found is None:
-            problems.append(Problem((), f"unknown variable{_nearest(variable)}", variable))
+            problems.append(SettingProblem((), f"unknown variable{_nearest(variable)}", variable))
             continue
         pattern, parts = found
         path = _fill(pattern.path, parts, names)
@@ -63,11 +63,11 @@ def read(environ: Mapping[str, str], named_keys: typing.Iterable[str]) -> tuple[
             assignments.append(Assignment(variable, path, _convert(environ[variable], pattern.kind)))
         except ValueError as error:
             shown = "" if path[-1] in SECRET_KEYS else f", not {environ[variable]!r}"
-            problems.append(Problem(path, f"{error}{shown}", variable))
+            problems.append(SettingProblem(path, f"{error}{shown}", variable))
     return sorted(assignments, key=lambda each: each.path), problems
 
 
-def _of_kubernetes(variable: str, value: str) -> bool:
+def _is_from_kubernetes(variable: str, value: str) -> bool:
     return bool(_KUBERNETES.fullmatch(variable) or _KUBERNETES_PORT.fullmatch(f"{variable}={value}"))
 
 

@@ -10,7 +10,7 @@ from ledger.settings.model import Settings
 _PARTS = re.compile(r"[^.\[\]]+")
 OTHERS_WRITE = 0o022
 OTHERS_READ = 0o004
-"""A group of its own may read it: that is how a service which is not root gets a file of root's."""
+"""A dedicated group may read it: that is how a service which is not root reads a file of root's."""
 
 
 def exposed_file(settings: Settings) -> Exposed | None:
@@ -23,10 +23,10 @@ def exposed_file(settings: Settings) -> Exposed | None:
 
 
 def _has_secrets(settings: Settings) -> bool:
-    of_file = [key for key, origin in settings.origins.items() if origin.kind == "file"]
-    if any(_names_a_secret(key) for key in of_file if key != "database_url"):
+    from_file = [key for key, origin in settings.origins.items() if origin.kind == "file"]
+    if any(_names_a_secret(key) for key in from_file if key != "database_url"):
         return True
-    return "database_url" in of_file and mask_url(settings.database_url) != settings.database_url
+    return "database_url" in from_file and mask_url(settings.database_url) != settings.database_url
 
 
 def _names_a_secret(key: str) -> bool:

@@ -24,7 +24,7 @@ def sealing_key(settings: Settings, keep: KeepSecret) -> str:
     key = settings.seal_keys[0] if settings.seal_keys else keep(SEAL_KEY_FILE, new_secret)
     if not key:
         raise SettingsError(
-            f"{settings.data_dir / SEAL_KEY_FILE} is empty, so anybody could seal as this service does.\n"
+            f"{settings.data_dir / SEAL_KEY_FILE} is empty, so anyone could seal as this service does.\n"
             "Put the key back, or set seal_keys to a new one: what the old one sealed cannot be verified without that."
         )
     return key

@@ -19,9 +19,8 @@ from ledger.settings.authorities import Bases
 from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, parse_listen
 from ledger.settings.environment import Assignment
 from ledger.settings.lines import KeyPath, locate
-from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings, SourceSettings
-from ledger.settings.problems import Problem, dotted_key, from_validation_error
-from ledger.settings.scopes import with_implied
+from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings, SourceSettings, with_implied
+from ledger.settings.problems import SettingProblem, dotted_key, from_validation_error
 
 FILE_NAME = "presence-ledger.toml"
 
@@ -61,7 +60,7 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None, f
     except ValidationError as error:
         raise places.error(from_validation_error(error)) from None
     bases = Bases(file.path.parent if file else folder, folder, places.origins())
-    if problems := [*_duplicates(table), *_aimless(table), *authorities.problems(bases, table)]:
+    if problems := [*_duplicates(table), *_pointless_forwarding(table), *authorities.problems(bases, table)]:
         raise places.error(problems)
     return _settings(table, file, places.origins(), bases)
 
@@ -94,17 +93,19 @@ def _parse(text: str, file: _File) -> Tree:
         line = (place and place["line"]) or text.rstrip("\n").count("\n") + 1
         raise SettingsError(f"{file.shown}, line {line}: this is not TOML: {reason}") from None
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{file.shown}: this is not TOML that can be read: {error}") from None
+        raise SettingsError(f"{file.shown}: this TOML cannot be read: {error}") from None
 
 
-def _assign(tree: Tree, assignment: Assignment) -> list[Problem]:
+def _assign(tree: Tree, assignment: Assignment) -> list[SettingProblem]:
     here: Any = tree
     for part, following in pairwise(assignment.path):
         fresh: Any = [] if isinstance(following, int) else {}
         if isinstance(part, int):
             if part > len(here):
                 return [
-                    Problem((), f"there is no number {len(here)} before it; they count from 0", assignment.variable)
+                    SettingProblem(
+                        (), f"number {len(here)} is missing before it; they count from 0", assignment.variable
+                    )
                 ]
             if part == len(here):
                 here.append(fresh)
@@ -130,17 +131,17 @@ class _Places:
         self.variables = variables
 
     def origins(self) -> dict[str, Origin]:
-        of_file = {dotted_key(path): Origin("file", f"{self.shown}:{line}") for path, line in self.lines.items()}
-        return of_file | {dotted_key(path): Origin("environment", name) for path, name in self.variables.items()}
+        from_file = {dotted_key(path): Origin("file", f"{self.shown}:{line}") for path, line in self.lines.items()}
+        return from_file | {dotted_key(path): Origin("environment", name) for path, name in self.variables.items()}
 
-    def error(self, problems: Sequence[Problem]) -> SettingsError:
+    def error(self, problems: Sequence[SettingProblem]) -> SettingsError:
         first = problems[0]
         text = f"{self.place(first)}{' ' if first.path else ''}{first.text}"
         if len(problems) > 1:
             text += f"\n(and {len(problems) - 1} more after it)"
         return SettingsError(text)
 
-    def place(self, problem: Problem) -> str:
+    def place(self, problem: SettingProblem) -> str:
         if problem.variable:
             return f"{problem.variable}: {dotted_key(problem.path)}"
         key = dotted_key(problem.path)
@@ -154,39 +155,41 @@ class _Places:
         return f"{self.shown}: {key}"
 
 
-def _duplicates(table: SettingsTable) -> Iterator[Problem]:
-    yield from _twice((), "sources", [source.name for source in table.sources])
+def _duplicates(table: SettingsTable) -> Iterator[SettingProblem]:
+    yield from _repeated_names((), "sources", [source.name for source in table.sources])
     for index, source in enumerate(table.sources):
-        yield from _twice(("sources", index), "nodes", [node.name for node in source.nodes])
+        yield from _repeated_names(("sources", index), "nodes", [node.name for node in source.nodes])
     seen: dict[str, str] = {}
     for name, api_key in table.api_keys.items():
         if other := seen.get(api_key.key):
-            yield Problem(("api_keys", name, "key"), f"is the same key as that of {other}")
+            yield SettingProblem(("api_keys", name, "key"), f"is the same key as that of {other}")
         seen.setdefault(api_key.key, name)
 
 
-def _aimless(table: SettingsTable) -> Iterator[Problem]:
-    """Forwarding that leads nowhere, or round in a circle."""
+def _pointless_forwarding(table: SettingsTable) -> Iterator[SettingProblem]:
+    """Forwarding that leads nowhere, or back to us."""
     for index, source in enumerate(table.sources):
         if source.forward_presence and source.forward_url is None:
-            yield Problem(("sources", index, "forward_presence"), "needs a forward_url to forward to")
-        if source.forward_url is not None and _is_ours(source.forward_url, table.listen):
-            yield Problem(
+            yield SettingProblem(("sources", index, "forward_presence"), "needs a forward_url to forward to")
+        if source.forward_url is not None and _is_own_address(source.forward_url, table.listen):
+            yield SettingProblem(
                 ("sources", index, "forward_url"),
                 "is the address of presence ledger itself: name where WuKongIM's webhooks went before",
             )
 
 
-def _is_ours(url: str, listen: str) -> bool:
+def _is_own_address(url: str, listen: str) -> bool:
     ours, parts = parse_listen(listen), urlsplit(url)
     here = parts.hostname in {ours.host, "localhost", "127.0.0.1", "::1"}
     return here and parts.port == ours.port and parts.path.startswith("/hooks/")
 
 
-def _twice(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[Problem]:
+def _repeated_names(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator[SettingProblem]:
     for index, name in enumerate(names):
         if name in names[:index]:
-            yield Problem((*outer, kind, index, "name"), f"is taken: {name!r} is the name of one of the {kind} before")
+            yield SettingProblem(
+                (*outer, kind, index, "name"), f"is taken: {name!r} is the name of an earlier one of the {kind}"
+            )
 
 
 def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Origin], bases: Bases) -> Settings:
@@ -221,7 +224,7 @@ def _source(table: SettingsTable, number: int, policy: Policy, bases: Bases, dar
             node.api_url,
             node.token,
             Profile(node.profile) if node.profile else None,
-            authorities.file_of(bases, table, number, place),
+            authorities.authority_file(bases, table, number, place),
         )
         for place, node in enumerate(source.nodes)
     )

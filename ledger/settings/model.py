@@ -1,6 +1,6 @@
 """The settings as the rest of the product sees them: frozen values, each with where it came from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,6 +24,19 @@ class Origin:
         return self.where or self.kind
 
 
+SCOPES = ("read", "audit", "admin")
+"""What an API key may do, in ascending order: admin includes audit, audit includes read."""
+
+
+def with_implied(scopes: Iterable[str]) -> frozenset[str]:
+    """Returns the scopes with all that they include. Raises ValueError for one that does not exist."""
+    highest = max((SCOPES.index(scope) for scope in scopes), default=-1)
+    return frozenset(SCOPES[: highest + 1])
+
+
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not listened on)
+
+
 class Listen(NamedTuple):
     """The address that the service listens on; an IPv6 host stands without brackets."""
 
@@ -32,6 +45,11 @@ class Listen(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def local_url(self) -> str:
+        """The address by which this machine reaches the service."""
+        return f"http://{self._replace(host=_REACHED_AT.get(self.host, self.host))}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ class SourceSettings:
     profile: Profile
     nodes: tuple[NodeSettings, ...]
     dark_seconds: float
-    """The policy's number, or 0 (never) where nobody set it and no node has an `api_url`."""
+    """The policy's number, or 0 (never) where it was not set and no node has an `api_url`."""
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     """Newest first; each of them is accepted."""
     forward_url: str | None = field(default=None, repr=False)

@@ -12,7 +12,7 @@ from ledger.settings.lines import KeyPath
 MAX_SHOWN = 60
 
 
-class Problem(NamedTuple):
+class SettingProblem(NamedTuple):
     """What is wrong with the key at `path`; `variable` where the environment gave it."""
 
     path: KeyPath
@@ -20,7 +20,7 @@ class Problem(NamedTuple):
     variable: str | None = None
 
 
-def from_validation_error(error: ValidationError, inside: KeyPath = ()) -> list[Problem]:
+def from_validation_error(error: ValidationError, inside: KeyPath = ()) -> list[SettingProblem]:
     """Returns what pydantic found; `inside` is the path of the table that it looked at."""
     return [_problem(details, inside) for details in error.errors(include_url=False)]
 
@@ -31,16 +31,16 @@ def dotted_key(path: KeyPath) -> str:
     return written.removeprefix(".")
 
 
-def _problem(details: ErrorDetails, inside: KeyPath) -> Problem:
+def _problem(details: ErrorDetails, inside: KeyPath) -> SettingProblem:
     path = inside + tuple(part for part in details["loc"] if part != "[key]")
     context: dict[str, Any] = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            return Problem(path, f"is an unknown key{_nearest(path)}")
+            return SettingProblem(path, f"is an unknown key{_nearest(path)}")
         case "missing":
-            return Problem(path, "is missing")
+            return SettingProblem(path, "is missing")
         case "value_error":
-            return Problem(path, str(context["error"]))
+            return SettingProblem(path, str(context["error"]))
         case "literal_error":
             text = f"must be one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
         case "greater_than_equal":
@@ -51,7 +51,7 @@ def _problem(details: ErrorDetails, inside: KeyPath) -> Problem:
             text = f"must be at most {_bound(context['le'])}"
         case kind:
             text = _TYPES.get(kind) or details["msg"]
-    return Problem(path, text + _shown(path, details["input"]))
+    return SettingProblem(path, text + _shown(path, details["input"]))
 
 
 _TYPES = {
@@ -59,7 +59,7 @@ _TYPES = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
-    "string_type": "must be a text in quotes",
+    "string_type": "must be a string in quotes",
     "list_type": "must be a list",
     "dict_type": "must be a table",
     "model_type": "must be a table",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ledger.simulator.cluster import Cluster, Node, Session
+from ledger.simulator.cluster import Cluster, SimulatedNode, SimulatedSession
 
 DEVICES = {0: "App(从)", 1: "Web(从)", 2: "PC(从)"}
 UNKNOWN_DEVICE = "未知(从)"
@@ -36,7 +36,7 @@ NOT_FOUND = Reply(404, b"404 page not found")
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
+class SimulatedPoll:
     """One question to a node and its answer; `error` instead of an answer that did not come whole."""
 
     node: str
@@ -96,7 +96,7 @@ class QueryApi:
         return self.is_v3 or not self.token or token == self.token
 
     def online_status(
-        self, name: str, body: bytes, forgets: Callable[[Session], bool] = lambda session: False
+        self, name: str, body: bytes, forgets: Callable[[SimulatedSession], bool] = lambda session: False
     ) -> Reply:
         """POST /user/onlinestatus: a row for each connection that the users' leaders remember.
 
@@ -123,7 +123,7 @@ class QueryApi:
             row
             for number in sorted(led, key=lambda number: (number != here, number))
             for uid in self._repeated(led[number])
-            for row in routes[number].of(uid)
+            for row in routes[number].get(uid)
             if not forgets(row)
         ]
         if not rows and len(nodes) > 1 and here not in led:
@@ -161,7 +161,7 @@ class QueryApi:
         node = self.cluster.nodes[name]
         rows = [session for session in node.sockets.values() if session.listed and (not uid or session.uid == uid)]
         if len(self.cluster.nodes) > 1:
-            foreign = node.memory.of(uid) if uid else node.memory
+            foreign = node.memory.get(uid) if uid else node.memory
             rows += [session for session in foreign if session.node != name]
         rows.sort(key=lambda session: session.conn_id)
         ages: dict[int, bytes] = {}
@@ -169,7 +169,7 @@ class QueryApi:
         rest = {"now": _instant(self.started_at + t), "total": len(node.sockets), "offset": offset, "limit": limit}
         return Reply(200, b'{"connections":[%b],%b' % (page, dump(rest)[1:]))
 
-    def _connection(self, node: Node, session: Session, t: float, ages: dict[int, bytes]) -> bytes:
+    def _connection(self, node: SimulatedNode, session: SimulatedSession, t: float, ages: dict[int, bytes]) -> bytes:
         """A row; `ages` keeps the ages that were written before."""
         if not session.row:
             session.row = self._row(node, session)
@@ -180,7 +180,7 @@ class QueryApi:
             age = ages[seconds] = b'"uptime":"%b","idle":"%b",' % ((go_duration(seconds).encode(),) * 2)
         return start + age + end
 
-    def _row(self, node: Node, session: Session) -> tuple[bytes, bytes]:
+    def _row(self, node: SimulatedNode, session: SimulatedSession) -> tuple[bytes, bytes]:
         """What of a session's row stays the same: a node that is asked about it is its holder or its leader."""
         leader, holder = self.cluster.leader(session.uid).number, self.cluster.nodes[session.node].number
         start = {

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 from granian.constants import Interfaces
 from granian.server.embed import Server
@@ -14,9 +14,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ledger.simulator.answers import CONNZ, DEFAULT_LIMIT, METRICS, ONLINE_STATUS, VARZ, Reply
-from ledger.simulator.door import HOST, Breaks, Door
+from ledger.simulator.node_answers import HTML, NodeAnswers, Question
+from ledger.simulator.node_port import HOST, Breaks, NodePort
 from ledger.simulator.plan import PlanError
-from ledger.simulator.telling import HTML, Question, Telling
 
 LISTEN_SECONDS = 5.0
 JSON = "application/json; charset=utf-8"
@@ -24,7 +24,7 @@ PLAIN = "text/plain; charset=utf-8"
 
 
 def _whole(request: Request, name: str, default: int) -> int:
-    """A number of the query as Go's handlers read it: what is none counts as absent."""
+    """A number of the query as Go's handlers read it: anything else counts as absent."""
     value = request.query_params.get(name, "")
     return int(value) if value.isdecimal() and value.isascii() else default
 
@@ -37,26 +37,24 @@ def _response(reply: Reply) -> Response:
 
 
 async def _until_gone(request: Request) -> None:
-    """Wait until who asked has gone away, or has been sent away."""
+    """Wait until the client has disconnected, or was disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         continue
 
 
-def make_app(telling: Telling, node: str, now: Callable[[], float]) -> ASGIApp:
+def make_app(node_answers: NodeAnswers, node: str, now: Callable[[], float]) -> ASGIApp:
     """The routes of a node; `now` gives seconds of the run."""
 
     async def answer(request: Request, question: Question) -> Response:
-        if not telling.api.admits(request.headers.get("token")):
+        if not node_answers.api.admits(request.headers.get("token")):
             return Response(status_code=401)
-        told = telling.ask(node, question, now())
-        if told.after_seconds > 0:
-            try:
+        timed = node_answers.ask(node, question, now())
+        if timed.after_seconds > 0:
+            with suppress(TimeoutError):
                 # Infinitely many seconds would be more than the clock can count.
-                async with asyncio.timeout(min(told.after_seconds, 1e6)):
+                async with asyncio.timeout(min(timed.after_seconds, 1e6)):
                     await _until_gone(request)
-            except TimeoutError:
-                return _response(told.reply)
-        return _response(told.reply)
+        return _response(timed.reply)
 
     async def online_status(request: Request) -> Response:
         return await answer(request, Question(ONLINE_STATUS, await request.body()))
@@ -82,15 +80,15 @@ def make_app(telling: Telling, node: str, now: Callable[[], float]) -> ASGIApp:
 
 
 class NodeApi:
-    """A node's listener: an application behind a door, which alone is seen from outside.
+    """A node's listener: an application behind a port that can be shut, which alone is seen from outside.
 
-    `port` 0 becomes a free one at once and stays the same while the door is shut and opened.
+    `port` 0 becomes a free one at once and stays the same while the port is shut and opened.
     """
 
     def __init__(self, app: ASGIApp, port: int, breaks: Breaks | None = None) -> None:
         self._app = app
         self.port = port or free_port()
-        self._door = Door(self.port) if breaks is None else Door(self.port, breaks)
+        self._listener = NodePort(self.port) if breaks is None else NodePort(self.port, breaks)
         self._behind = 0
         self._server: Server | None = None
         self._task: asyncio.Task[None] | None = None
@@ -117,17 +115,17 @@ class NodeApi:
     async def open(self) -> None:
         """Let connections in again. Raises PlanError where the port was taken meanwhile."""
         try:
-            await self._door.open(self._behind)
+            await self._listener.open(self._behind)
         except OSError as error:
             raise PlanError(f"port {self.port} is taken; choose another one with --api-port") from error
 
     async def shut(self) -> None:
         """Close the port as a node that is killed does: every connection is reset, further ones are refused."""
-        await self._door.shut()
+        await self._listener.shut()
 
     async def stop(self) -> None:
         """Shut, and end the application."""
-        await self._door.shut()
+        await self._listener.shut()
         server, task = self._server, self._task
         self._server = self._task = None
         if server is not None and task is not None:
@@ -136,7 +134,7 @@ class NodeApi:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at."""
+    """A port of this machine on which nothing listens."""
     with closing(socket.socket()) as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 
-class Taken(NamedTuple):
+class ReceivedWebhook(NamedTuple):
     """One webhook that came, from its query's `event` to its bytes."""
 
     event: str
@@ -29,7 +29,7 @@ class BusinessServer:
         self.url = ""
         self.keep = False
         """Whether `taken` holds the webhooks themselves, for tests, or their numbers are enough."""
-        self.taken: list[Taken] = []
+        self.taken: list[ReceivedWebhook] = []
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -38,7 +38,7 @@ class BusinessServer:
         with self._lock:
             return dict(self._counts)
 
-    def take(self, webhook: Taken) -> None:
+    def take(self, webhook: ReceivedWebhook) -> None:
         """Note one."""
         with self._lock:
             self._counts[webhook.event] += 1
@@ -60,7 +60,7 @@ def serving(host: str = "127.0.0.1") -> Iterator[BusinessServer]:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             [event] = parse_qs(urlsplit(self.path).query).get("event", [""])[:1]
             headers = {name.lower(): value for name, value in self.headers.items()}
-            business.take(Taken(event, self.path, headers, body))
+            business.take(ReceivedWebhook(event, self.path, headers, body))
             if business.delay_seconds:
                 time.sleep(business.delay_seconds)
             self.send_response(business.status)

@@ -7,7 +7,7 @@ from zlib import crc32
 from ledger.simulator.plan import Traits
 
 SLOTS = 64
-Said = tuple[str, str]
+QueuedItem = tuple[str, str]
 
 
 def slot_for(uid: str) -> int:
@@ -16,7 +16,7 @@ def slot_for(uid: str) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class SimulatedSession:
     """One connection. `conn` numbers it in the run; `conn_id` is the node's number of it since its boot."""
 
     conn: int
@@ -33,55 +33,55 @@ class Session:
     row: tuple[bytes, bytes] | None = None
 
 
-class Rows:
+class SessionsByUser:
     """Connections by user, as one node remembers them."""
 
     def __init__(self) -> None:
-        self._by_uid: dict[str, list[Session]] = {}
+        self._by_uid: dict[str, list[SimulatedSession]] = {}
 
-    def add(self, session: Session) -> None:
+    def add(self, session: SimulatedSession) -> None:
         sessions = self._by_uid.setdefault(session.uid, [])
         if session not in sessions:
             sessions.append(session)
 
-    def remove(self, session: Session) -> None:
+    def remove(self, session: SimulatedSession) -> None:
         sessions = self._by_uid.get(session.uid, [])
         if session in sessions:
             sessions.remove(session)
             if not sessions:
                 del self._by_uid[session.uid]
 
-    def of(self, uid: str) -> list[Session]:
+    def get(self, uid: str) -> list[SimulatedSession]:
         return self._by_uid.get(uid, [])
 
-    def counts(self, session: Session) -> tuple[int, int]:
+    def counts(self, session: SimulatedSession) -> tuple[int, int]:
         """How many connections of the session's device flag, and of its user in all."""
-        rows = self.of(session.uid)
+        rows = self.get(session.uid)
         return sum(row.device_flag == session.device_flag for row in rows), len(rows)
 
     def clear(self) -> None:
         self._by_uid.clear()
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[SimulatedSession]:
         for sessions in self._by_uid.values():
             yield from sessions
 
 
 @dataclass(slots=True)
-class Node:
+class SimulatedNode:
     """One server: `memory` is what its counts are made of, `routes` what its query answers are made of."""
 
     name: str
     number: int
-    memory: Rows
-    routes: Rows
+    memory: SessionsByUser
+    routes: SessionsByUser
     up: bool = True
     member: bool = True
     """False once its slots were handed over to the others, for good."""
     boots: int = 1
     booted_at: float = 0.0
     next_conn_id: int = 1
-    sockets: dict[int, Session] = field(default_factory=dict)
+    sockets: dict[int, SimulatedSession] = field(default_factory=dict)
 
 
 class Cluster:
@@ -89,15 +89,15 @@ class Cluster:
 
     def __init__(self, traits: Traits, names: Iterable[str]) -> None:
         self.traits = traits
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, SimulatedNode] = {}
         for number, name in enumerate(names, start=1001):
-            memory = Rows()
-            routes = Rows() if traits.counts == "node_local" else memory
-            self.nodes[name] = Node(name, number, memory, routes)
+            memory = SessionsByUser()
+            routes = SessionsByUser() if traits.counts == "node_local" else memory
+            self.nodes[name] = SimulatedNode(name, number, memory, routes)
         self._ring = list(self.nodes.values())
         self._conns = 0
 
-    def leader(self, uid: str) -> Node:
+    def leader(self, uid: str) -> SimulatedNode:
         """The node that leads the user's slot."""
         slot = slot_for(uid)
         leader = self._ring[slot % len(self._ring)]
@@ -113,17 +113,19 @@ class Cluster:
         node.memory.clear()
         node.routes.clear()
 
-    def _counter(self, session: Session) -> Node:
+    def _counter(self, session: SimulatedSession) -> SimulatedNode:
         """The node that counts a session and sends its webhooks: in v3 the holder, else the slot's leader."""
         return self.nodes[session.node] if self.traits.counts == "node_local" else self.leader(session.uid)
 
-    def connect(self, t: float, uid: str, device_flag: int, device_id: str, name: str) -> tuple[Session, list[Said]]:
+    def connect(
+        self, t: float, uid: str, device_flag: int, device_id: str, name: str
+    ) -> tuple[SimulatedSession, list[QueuedItem]]:
         """Open a connection at a node that is up."""
         node = self.nodes[name]
         leader = self.leader(uid)
         self._conns += 1
         conn_id, node.next_conn_id = node.next_conn_id, node.next_conn_id % (2**32 - 1) + 1
-        session = Session(self._conns, uid, device_flag, device_id, name, conn_id, t, leader.boots)
+        session = SimulatedSession(self._conns, uid, device_flag, device_id, name, conn_id, t, leader.boots)
         node.sockets[conn_id] = session
         counter = self._counter(session)
         before = counter.memory.counts(session)
@@ -134,8 +136,8 @@ class Cluster:
         counts = before if self.traits.counts == "before" else counter.memory.counts(session)
         return session, self._say(session, 1, counts)
 
-    def close(self, session: Session, *, keeps_row: bool = False) -> list[Said]:
-        """The socket of a session is closed, by whomever; `keeps_row`: its node goes on listing it."""
+    def close(self, session: SimulatedSession, *, keeps_row: bool = False) -> list[QueuedItem]:
+        """The socket of a session is closed, by either side; `keeps_row`: its node goes on listing it."""
         if not session.socket_open:
             return []
         session.socket_open = session.alive = False
@@ -143,29 +145,29 @@ class Cluster:
             self.nodes[session.node].sockets.pop(session.conn_id, None)
         return self._offline(session)
 
-    def say_again(self, session: Session) -> list[Said]:
+    def say_again(self, session: SimulatedSession) -> list[QueuedItem]:
         """The offline of a connection that its node still lists, once more."""
         if self.nodes[session.node].sockets.get(session.conn_id) is not session:
             return []
         return self._say(session, 0, self._counter(session).memory.counts(session))
 
-    def idle(self, session: Session) -> list[Said]:
+    def idle(self, session: SimulatedSession) -> list[QueuedItem]:
         """A silent session is given up while its socket stays open (v2)."""
         if not session.socket_open:
             return []
         session.listed = False
         return self._offline(session)
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: SimulatedSession) -> None:
         """Stop counting a session without a word."""
         self._counter(session).memory.remove(session)
         self.leader(session.uid).routes.remove(session)
 
-    def forget_route(self, session: Session) -> None:
+    def forget_route(self, session: SimulatedSession) -> None:
         """Stop answering queries with a session that is still counted (v3)."""
         self.leader(session.uid).routes.remove(session)
 
-    def _offline(self, session: Session) -> list[Said]:
+    def _offline(self, session: SimulatedSession) -> list[QueuedItem]:
         self.forget(session)
         counts = self._counter(session).memory.counts(session)
         if self.traits.counts == "node_local":
@@ -174,7 +176,7 @@ class Cluster:
             return []
         return self._say(session, 0, counts)
 
-    def _say(self, session: Session, online: int, counts: tuple[int, int]) -> list[Said]:
+    def _say(self, session: SimulatedSession, online: int, counts: tuple[int, int]) -> list[QueuedItem]:
         counter = self._counter(session)
         knows = self.traits.counts == "node_local" or counter.boots == session.leader_boot
         if not counter.up or not knows:
@@ -182,7 +184,7 @@ class Cluster:
         item = f"{session.uid}-{session.device_flag}-{online}-{session.conn_id}-{counts[0]}-{counts[1]}"
         return [(counter.name, item)]
 
-    def halt(self, name: str) -> list[Session]:
+    def halt(self, name: str) -> list[SimulatedSession]:
         """A node is gone, with its memory and its sockets; returns the sessions that went with it."""
         node = self.nodes[name]
         gone = list(node.sockets.values())
@@ -194,7 +196,7 @@ class Cluster:
         node.routes.clear()
         return gone
 
-    def close_all(self, name: str) -> list[Said]:
+    def close_all(self, name: str) -> list[QueuedItem]:
         """A node closes every socket it holds and says so as its version does (a stop of v3)."""
         return [said for session in list(self.nodes[name].sockets.values()) for said in self.close(session)]
 

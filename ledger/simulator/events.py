@@ -36,7 +36,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
+class AnsweredWebhook:
     """An arrival with its answer: "ok" (200), another status, "reset", "slow" (timed out) or "refused"."""
 
     arrival: Arrival
@@ -60,7 +60,7 @@ class Webhook:
 
 
 Happening = Action | Arrival
-SimulatedEvent = Action | Webhook
+SimulatedEvent = Action | AnsweredWebhook
 
 
 @dataclass(slots=True)

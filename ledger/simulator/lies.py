@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Literal, get_args
 
 from ledger.simulator.agenda import Agenda
-from ledger.simulator.cluster import SLOTS, Session, slot_for
+from ledger.simulator.cluster import SLOTS, SimulatedSession, slot_for
 from ledger.simulator.plan import Fault, Plan
 
 Lie = Literal["errors", "slow", "odd", "leader_change", "empty_list"]
@@ -41,7 +41,7 @@ class Spell:
     what: str = ""
     slots: frozenset[int] = frozenset()
 
-    def forgets(self, session: Session) -> bool:
+    def forgets(self, session: SimulatedSession) -> bool:
         """Whether the new leader of the session's slot has never heard of it."""
         return slot_for(session.uid) in self.slots and session.opened_at < self.since
 

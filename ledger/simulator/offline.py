@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from ledger.simulator.answers import CONNZ, METRICS, ONLINE_STATUS, VARZ, Poll, QueryApi
+from ledger.simulator.answers import CONNZ, METRICS, ONLINE_STATUS, VARZ, QueryApi, SimulatedPoll
 from ledger.simulator.cluster import slot_for
-from ledger.simulator.events import Action, Webhook
+from ledger.simulator.events import Action, AnsweredWebhook
+from ledger.simulator.node_answers import NodeAnswers, Question
 from ledger.simulator.people import FLAG_SETS
 from ledger.simulator.plan import TRAITS, Plan, PlanError, Profile
 from ledger.simulator.recording import Line, first_line, in_order, last_line, poll_line
 from ledger.simulator.sender import encode
-from ledger.simulator.telling import Question, Telling
-from ledger.simulator.world import World
+from ledger.simulator.world import SimulatedWorld
 
 ANSWER_SECONDS = 0.002
 MANY_USERS = 300
@@ -26,7 +26,7 @@ def generate(plan: Plan, *, polls: bool = False) -> list[Line]:
     """
     if plan.seconds is None:
         raise PlanError("a recording needs an end: give seconds")
-    world = World(plan)
+    world = SimulatedWorld(plan)
     lines: list[Line] = []
     known: set[str] = set()
     asked = 0
@@ -38,20 +38,20 @@ def generate(plan: Plan, *, polls: bool = False) -> list[Line]:
     return [first_line(plan, STARTED_AT), *in_order(lines), last_line(plan.seconds)]
 
 
-def _happen(world: World, to: float, known: set[str]) -> Iterator[Line]:
+def _happen(world: SimulatedWorld, to: float, known: set[str]) -> Iterator[Line]:
     for event in world.advance(to):
         if isinstance(event, Action):
             known.update([event.line["uid"]] if event.do == "connect" else [])
             yield event.line
         else:
             world.answered(event, event.t + ANSWER_SECONDS, "ok")
-            yield Webhook(event, "ok").line()
+            yield AnsweredWebhook(event, "ok").line()
 
 
-def _ask(world: World, second: int, known: set[str]) -> Iterator[Line]:
-    telling = Telling(QueryApi(world.cluster, STARTED_AT, world.plan.token), world.lies)
+def _ask(world: SimulatedWorld, second: int, known: set[str]) -> Iterator[Line]:
+    node_answers = NodeAnswers(QueryApi(world.cluster, STARTED_AT, world.plan.token), world.lies)
     uids = sorted(known)
-    is_v3 = telling.api.is_v3
+    is_v3 = node_answers.api.is_v3
     questions = [Question(METRICS if is_v3 else VARZ)]
     if uids and (len(uids) <= MANY_USERS or second % 3 == 0):
         questions.append(Question(ONLINE_STATUS, encode(uids)))
@@ -62,13 +62,13 @@ def _ask(world: World, second: int, known: set[str]) -> Iterator[Line]:
             request = uids if question.route == ONLINE_STATUS else None
             route = f"{CONNZ}?limit={ALL_ROWS}" if question.route == CONNZ else question.route
             if not node.up:
-                yield poll_line(second, Poll(name, route, request, error="ConnectError"))
+                yield poll_line(second, SimulatedPoll(name, route, request, error="ConnectError"))
                 continue
-            told = telling.ask(name, question, second)
-            if told.error is not None:
-                yield poll_line(second, Poll(name, route, request, error=told.error))
+            timed = node_answers.ask(name, question, second)
+            if timed.error is not None:
+                yield poll_line(second, SimulatedPoll(name, route, request, error=timed.error))
             else:
-                yield poll_line(second, Poll(name, route, request, told.reply.status, told.reply.text))
+                yield poll_line(second, SimulatedPoll(name, route, request, timed.reply.status, timed.reply.text))
 
 
 def storm_body(users: int, profile: Profile) -> bytes:

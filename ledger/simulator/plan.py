@@ -33,7 +33,7 @@ class PlanError(LedgerError):
 
 
 class TargetUnreachableError(LedgerError):
-    """Nobody listens where the webhooks are to be posted."""
+    """Nothing listens where the webhooks are to be posted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +139,9 @@ class Plan:
         names = [node.name for node in self.nodes]
         unknown = sorted(set(self.faults) - set(FAULTS))
         if unknown:
-            raise PlanError(f"unknown fault {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
+            raise PlanError(f"unknown fault {', '.join(unknown)}; choose from: {', '.join(FAULTS)}")
         if self.profile not in PROFILES:
-            raise PlanError(f"unknown profile {self.profile}; there are: {', '.join(PROFILES)}")
+            raise PlanError(f"unknown profile {self.profile}; choose from: {', '.join(PROFILES)}")
         if not names or len(set(names)) != len(names):
             raise PlanError("a simulation needs at least one node, and each name once")
         if self.profile == "v1" and len(names) > 1:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Any
 
-from ledger.simulator.answers import Poll
-from ledger.simulator.events import Action, Webhook
+from ledger.simulator.answers import SimulatedPoll
+from ledger.simulator.events import Action, AnsweredWebhook
 from ledger.simulator.plan import Plan
 
 Line = dict[str, Any]
@@ -38,7 +38,7 @@ def dump(line: Line) -> str:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def poll_line(t: float, poll: Poll) -> Line:
+def poll_line(t: float, poll: SimulatedPoll) -> Line:
     """A poll as a line of a recording."""
     line: Line = {"t": round(t, 4), "kind": "poll", "node": poll.node, "route": poll.route, "request": poll.request}
     if poll.error is not None:
@@ -67,11 +67,11 @@ class Recorder:
         self._open.pop(key, None)
         self._flush()
 
-    def add(self, event: Action | Webhook, key: int | None = None) -> None:
+    def add(self, event: Action | AnsweredWebhook, key: int | None = None) -> None:
         """Something that happened; `key` as given to `expect`."""
         if key is not None:
             self._open.pop(key, None)
-        self.put(event.line() if isinstance(event, Webhook) else event.line)
+        self.put(event.line() if isinstance(event, AnsweredWebhook) else event.line)
 
     def put(self, line: Line) -> None:
         """One line at its place."""

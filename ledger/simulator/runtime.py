@@ -14,13 +14,13 @@ import httpx2
 from ledger.simulator.agenda import Task
 from ledger.simulator.answers import QueryApi
 from ledger.simulator.api import NodeApi, make_app
-from ledger.simulator.events import EVENT, Action, Answer, Arrival, SimulatedEvent, Totals, Webhook
+from ledger.simulator.events import EVENT, Action, Answer, AnsweredWebhook, Arrival, SimulatedEvent, Totals
 from ledger.simulator.lies import Lies
-from ledger.simulator.outages import DOWN_SECONDS, RESTART_RETURNS, Returns
+from ledger.simulator.node_answers import NodeAnswers
+from ledger.simulator.node_faults import DOWN_SECONDS, RESTART_RETURNS, Returns
 from ledger.simulator.plan import Plan, PlanError, TargetUnreachableError
 from ledger.simulator.recording import Recorder, first_line
-from ledger.simulator.telling import Telling
-from ledger.simulator.world import World
+from ledger.simulator.world import SimulatedWorld
 
 REACH_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
@@ -29,7 +29,7 @@ TICK_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class RunSummary:
     """What a run came to: seed, length in seconds, sums, and the users who really were online at its end."""
 
     seed: int
@@ -55,7 +55,7 @@ class Simulation:
 
     def __init__(self, plan: Plan, on_event: Callable[[SimulatedEvent], None] | None = None) -> None:
         self.plan = plan
-        self.world = World(plan)
+        self.world = SimulatedWorld(plan)
         self._on_event = on_event
         self._hooks = {node.name: f"{plan.hook_url(node)}?event={EVENT}" for node in plan.nodes}
         self._started = self._started_at = 0.0
@@ -89,15 +89,15 @@ class Simulation:
         `returns`: the share of its clients that come back, evenly between how many seconds after the boot.
         Raises PlanError for a node that the plan does not have.
         """
-        self._soon(partial(self.world.outages.crash, self._known(node), returns, down_seconds))
+        self._soon(partial(self.world.faults.crash, self._known(node), returns, down_seconds))
 
     def shut_down(self, node: str, *, down_seconds: float = DOWN_SECONDS, returns: Returns = RESTART_RETURNS) -> None:
         """The same by SIGTERM, in the manner of the version."""
-        self._soon(partial(self.world.outages.stop, self._known(node), returns, down_seconds))
+        self._soon(partial(self.world.faults.stop, self._known(node), returns, down_seconds))
 
     def scale_in(self, node: str, *, returns: Returns = RESTART_RETURNS) -> None:
         """Take a node out of the cluster: its slots go to the others, and it stops for good. From any thread."""
-        self._soon(partial(self.world.outages.scale_in, self._known(node), returns))
+        self._soon(partial(self.world.faults.scale_in, self._known(node), returns))
 
     def mute(self, seconds: float) -> None:
         """Whatever the nodes have to say is lost, from now on and for so long. From any thread."""
@@ -106,11 +106,11 @@ class Simulation:
     def bring(self, uids: Iterable[str]) -> None:
         """Let these users connect now, with one device each. From any thread."""
         for uid in uids:
-            self._soon(partial(self.world.crowd.connect, uid, 0, f"{uid}-d0"))
+            self._soon(partial(self.world.population.connect, uid, 0, f"{uid}-d0"))
 
     def keep_rows(self, share: float) -> None:
         """Of so many connections that close from now on `/connz` keeps the row, and the offline comes at each ping."""
-        self._soon(partial(setattr, self.world.crowd, "rows_kept", share))
+        self._soon(partial(setattr, self.world.population, "rows_kept", share))
 
     def calm(self, *, traffic: bool = True) -> None:
         """No fault and no lie from now on; with `traffic` False nobody comes or goes either. From any thread."""
@@ -122,7 +122,7 @@ class Simulation:
 
     def _known(self, node: str) -> str:
         if node not in self.world.cluster.nodes:
-            raise PlanError(f"no node {node}; there are: {', '.join(self.world.cluster.nodes)}")
+            raise PlanError(f"unknown node {node}; the plan has: {', '.join(self.world.cluster.nodes)}")
         return node
 
     def _soon(self, task: Task) -> None:
@@ -140,10 +140,10 @@ class Simulation:
         self._stopping.set()
         self._woken.set()
 
-    async def run(self) -> Summary:
+    async def run(self) -> RunSummary:
         """Run the plan.
 
-        Raises TargetUnreachableError if nobody listens at any hook, PlanError if an API's port is taken.
+        Raises TargetUnreachableError if nothing listens at any hook, PlanError if an API's port is taken.
         """
         await self._reach()
         async with AsyncExitStack() as stack:
@@ -161,7 +161,7 @@ class Simulation:
             await self._serve_apis()
             await self._live(client)
             await self._drain()
-        return Summary(self.plan.seed, self._elapsed(), self.world.totals, tuple(self.world.online()))
+        return RunSummary(self.plan.seed, self._elapsed(), self.world.totals, tuple(self.world.online()))
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
@@ -181,14 +181,14 @@ class Simulation:
                 continue
         where = ", ".join(sorted({f"{host}:{port}" for host, port in addresses}))
         raise TargetUnreachableError(
-            f"nobody listens at {where}: start the service there, or give its webhook URL with --node"
+            f"nothing listens at {where}: start the service there, or give its webhook URL with --node"
         )
 
     async def _serve_apis(self) -> None:
-        telling = Telling(QueryApi(self.world.cluster, self._started_at, self.plan.token), self.world.lies)
+        node_answers = NodeAnswers(QueryApi(self.world.cluster, self._started_at, self.plan.token), self.world.lies)
         for node in self.plan.nodes:
             if node.api_port is not None:
-                app = make_app(telling, node.name, self._elapsed)
+                app = make_app(node_answers, node.name, self._elapsed)
                 self._apis[node.name] = NodeApi(app, node.api_port, partial(self._breaks, node.name))
                 await self._apis[node.name].start()
 
@@ -234,7 +234,7 @@ class Simulation:
         self._woken.set()
         if answer == "refused" and self._recorder is not None:
             self._recorder.give_up(key)
-        self._tell(Webhook(arrival, answer), key)
+        self._tell(AnsweredWebhook(arrival, answer), key)
 
     async def _answer(self, arrival: Arrival, client: httpx2.AsyncHTTPTransport) -> Answer:
         headers = {"content-type": "application/json"}
@@ -252,7 +252,7 @@ class Simulation:
         return "ok" if response.status_code == 200 else str(response.status_code)
 
     def _tell(self, event: SimulatedEvent, key: int | None) -> None:
-        refused = isinstance(event, Webhook) and event.answer == "refused"
+        refused = isinstance(event, AnsweredWebhook) and event.answer == "refused"
         if self._recorder is not None and not refused:
             self._recorder.add(event, key)
         if self._on_event is not None:

@@ -101,7 +101,7 @@ class SerialSender:
         """A stop of these versions sends nothing more."""
 
     def boot(self, t: float) -> None:
-        """Start anew: what was pending or under way is gone, and so is the failure count."""
+        """Start from scratch: what was pending or in flight is gone, and so is the failure count."""
         self._pending, self._batch, self._in_flight, self.failures = [], None, None, 0
         self._next_at = t
 
@@ -176,7 +176,7 @@ class PooledSender:
         self._hurry = True
 
     def boot(self, t: float) -> None:
-        """Start anew: what was queued or under way is gone."""
+        """Start from scratch: what was queued or in flight is gone."""
         self._queue.clear()
         self._in_flight.clear()
         self._retries.clear()

@@ -6,7 +6,7 @@ from functools import partial
 from random import Random
 
 from ledger.simulator.agenda import Agenda
-from ledger.simulator.cluster import Said
+from ledger.simulator.cluster import QueuedItem
 from ledger.simulator.events import Answer, Arrival, Totals
 from ledger.simulator.plan import Fault, Plan, parse_shares
 from ledger.simulator.sender import Post, Sender, make_sender
@@ -54,7 +54,7 @@ class Transport:
         """From now on, for so long, whatever nodes have to say is lost with no more than a log line."""
         self._mute_until = self._agenda.now + seconds
 
-    def say(self, said: list[Said]) -> None:
+    def say(self, said: list[QueuedItem]) -> None:
         """Queue items at their nodes' senders.
 
         An overloaded node (`drop`) loses some with no more than a log line; items of one user may be handled in either
@@ -102,7 +102,7 @@ class Transport:
         self._arm(way, name)
 
     def boot(self, name: str) -> None:
-        """A node's sender starts anew."""
+        """A node's sender starts from scratch."""
         way = self._ways[name]
         way.up = True
         way.boots += 1

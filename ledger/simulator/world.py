@@ -2,15 +2,15 @@
 
 from ledger.simulator.agenda import Agenda
 from ledger.simulator.cluster import Cluster
-from ledger.simulator.crowd import Crowd
 from ledger.simulator.events import Answer, Arrival, Happening, Totals
 from ledger.simulator.lies import Lies
-from ledger.simulator.outages import Outages
+from ledger.simulator.node_faults import NodeFaults
 from ledger.simulator.plan import Plan
+from ledger.simulator.population import Population
 from ledger.simulator.transport import Transport
 
 
-class World:
+class SimulatedWorld:
     """A plan at work. Instants are seconds since its start; two worlds of one plan that get the same answers are equal.
 
     The caller asks `next_at`, calls `advance`, brings each Arrival to a receiver and reports back with `answered`.
@@ -23,7 +23,7 @@ class World:
         self._happened: list[Happening] = []
         self.cluster = Cluster(plan.traits, [node.name for node in plan.nodes])
         self.transport = Transport(plan, self.agenda, self.totals, self._happened.append)
-        self.crowd = Crowd(
+        self.population = Population(
             plan=plan,
             agenda=self.agenda,
             cluster=self.cluster,
@@ -31,11 +31,11 @@ class World:
             totals=self.totals,
             emit=self._happened.append,
         )
-        self.lies = Lies(plan, self.agenda, self.crowd.act)
-        self.outages = Outages(plan, self.agenda, self.cluster, self.transport, self.crowd, self.lies)
-        self.crowd.begin()
+        self.lies = Lies(plan, self.agenda, self.population.act)
+        self.faults = NodeFaults(plan, self.agenda, self.cluster, self.transport, self.population, self.lies)
+        self.population.begin()
         self.lies.begin()
-        self.outages.begin()
+        self.faults.begin()
 
     @property
     def now(self) -> float:
@@ -59,14 +59,14 @@ class World:
 
     def online(self) -> list[str]:
         """The truth: the users who really are online, sorted."""
-        return self.crowd.online()
+        return self.population.online()
 
     def truth(self, to: float | None = None) -> dict[str, list[tuple[float, float]]]:
         """When everybody who ever connected really was online, (from, to) in seconds of the run, up to `to` or now.
 
         It is what the actions of a recording of this run come to.
         """
-        return self.crowd.truth(self.now if to is None else to)
+        return self.population.truth(self.now if to is None else to)
 
     def calm(self, *, traffic: bool = True) -> None:
         """From now on no fault begins and no lie is told; with `traffic` False nobody comes or goes either.
@@ -74,7 +74,7 @@ class World:
         A node that is down comes back, and so do its clients.
         """
         self.transport.calm()
-        self.outages.calm()
+        self.faults.calm()
         self.lies.calm()
         if not traffic:
-            self.crowd.calm()
+            self.population.calm()

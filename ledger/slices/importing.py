@@ -13,9 +13,9 @@ from ledger.slices.landing import LandedEvent, Landing, mixed_up
 from ledger.slices.reading import SliceFile
 from ledger.slices.renumbering import Moved, SamePositions, ShiftedPositions
 from ledger.store import identity
+from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS, Commit
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
-from ledger.store.recorder import Commit
 
 LINES_AT_A_TIME = 2_000
 
@@ -48,7 +48,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
     first, last = checked.ends
     renamed = {old: new for old, new in renames.items() if old != new}
     total = checked.events + checked.states
-    with translated(), ledger.events_recorder.commit(patient=True) as commit:
+    with translated(), ledger.events_recorder.commit(LONG_LOCK_TIMEOUT_SECONDS) as commit:
         found = slices.find_position(commit.cursor, _stream(first.stream, renamed), first.version, first.event_kind)
         if found is not None:
             renumbered = _expect_all(commit, file, ledger.events_mapper, renamed, found, first)

@@ -12,8 +12,8 @@ from ledger.domain.source import SourceState, evolve_source
 from ledger.errors import LedgerError
 from ledger.ingest.known import KnownUsers
 from ledger.slices import ledger_rows as slices
+from ledger.store.commit import Commit
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX
-from ledger.store.recorder import Commit
 from ledger.store.rows import Rows
 from ledger.working_state import looks, sources
 from projections.models import current
@@ -72,7 +72,7 @@ class Landing:
 
     def _fold_users(self, lines: Sequence[LandedEvent]) -> None:
         uids = {line.stream.removeprefix(USER_PREFIX) for line in lines if line.stream.startswith(USER_PREFIX)}
-        presences = self._known.of(uids)
+        presences = self._known.get(uids)
         missing = sorted(uids - presences.keys())
         presences.update(current.load(self._commit.connection, missing))
         for line in lines:

@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
-from ledger.lines import LineTooLong, lines_of
+from ledger.lines import LineTooLong, bounded_lines
 from ledger.slices.form import (
     FORMAT,
     AnyLine,
@@ -136,7 +136,7 @@ class SliceFile:
         """The file's lines; one without a line break was cut."""
         number = 0
         try:
-            for number, text in enumerate(lines_of(stream), 1):
+            for number, text in enumerate(bounded_lines(stream), 1):
                 if not text.endswith(b"\n"):
                     if number == 1 and not (text.startswith(BEGIN) or BEGIN.startswith(text)):
                         raise self._none()

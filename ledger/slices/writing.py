@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from ledger.lines import LONGEST_LINE
+from ledger.lines import MAX_LINE_BYTES
 from ledger.slices.form import ChecksumChain, Slice, SliceEnd, SliceError, StateLine
 from ledger.store.replacing import FileUnusable, replacing
 
@@ -32,7 +32,7 @@ def write(slice_: Slice, stream: BinaryIO) -> Written:
         else:
             events += 1
         text = chain.summed(line) + b"\n"
-        if len(text) > LONGEST_LINE:
+        if len(text) > MAX_LINE_BYTES:
             raise SliceError(f"The event at position {line.position} is too long for a slice.\nExport without it.")
         stream.write(text)
     stream.write(chain.summed(SliceEnd(events=events, states=states)) + b"\n")

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from ledger.errors import LedgerError
-from ledger.settings.scopes import SCOPES, with_implied
+from ledger.settings import SCOPES, with_implied
 
 PREFIX = "plk_"
 """Lets a key that leaked be recognised as one of ours by a search of logs and repositories."""
@@ -62,7 +62,7 @@ def create(connection: Connection, name: str, scopes: Iterable[str]) -> str:
     granted = _granted(scopes)
     if not _NAME.fullmatch(name):
         raise ApiKeyError(
-            f"{name!r} cannot name a key: use 1 to 64 letters, digits or . _ - of ASCII, "
+            f"{name!r} is not a valid key name: use 1 to 64 ASCII letters, digits or . _ -, "
             "starting with a letter or digit."
         )
     key = new_key()
@@ -70,7 +70,7 @@ def create(connection: Connection, name: str, scopes: Iterable[str]) -> str:
         inserted = connection.execute(_INSERT, {"name": name, "key_hash": key_hash(key), "scopes": granted}).rowcount
     if not inserted:
         raise ApiKeyError(
-            f"There is a key named {name!r} already, or there was one that is revoked.\n"
+            f"A key named {name!r} exists already, or existed and was revoked.\n"
             "Take another name: `presence-ledger keys list` shows them."
         )
     return key
@@ -91,11 +91,11 @@ _REVOKE = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE na
 
 
 def revoke(connection: Connection, name: str) -> datetime:
-    """Refuses the key from now on and returns since when it is; once more changes nothing. Raises ApiKeyError."""
+    """Refuses the key from now on and returns since when; revoking it again changes nothing. Raises ApiKeyError."""
     with connection.transaction():
         row = connection.execute(_REVOKE, {"name": name}).fetchone()
     if row is None:
-        raise ApiKeyError(f"There is no key named {name!r}.\n`presence-ledger keys list` shows those there are.")
+        raise ApiKeyError(f"There is no key named {name!r}.\n`presence-ledger keys list` shows the existing ones.")
     revoked_at: datetime = row[0]
     return revoked_at
 
@@ -139,7 +139,7 @@ def ensure_admin(connection: Connection, key: str) -> str:
 def _granted(scopes: Iterable[str]) -> list[str]:
     asked = set(scopes)
     if unknown := sorted(asked.difference(SCOPES)):
-        raise ApiKeyError(f"There is no scope {unknown[0]!r}; there are {', '.join(SCOPES)}.")
+        raise ApiKeyError(f"Unknown scope {unknown[0]!r}; the scopes are {', '.join(SCOPES)}.")
     if not asked:
         raise ApiKeyError(f"A key needs a scope: {', '.join(SCOPES)}.")
     return [scope for scope in SCOPES if scope in asked]

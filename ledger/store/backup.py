@@ -20,7 +20,7 @@ from ledger.store.seal import SealKey, SealKeys
 
 FORMAT = 2
 UNSIGNED_FORMAT = 1
-"""Of earlier versions: whoever could write the file could write its digest anew."""
+"""Of earlier versions: anyone who could write the file could replace its digest as well."""
 LINE_BYTES = 1024
 PIECE_BYTES = 1024 * 1024
 
@@ -28,11 +28,11 @@ _NAME = "presence_ledger_backup"
 _PURPOSE = b"presence ledger backup\n"
 
 Told = Callable[[int, int], None]
-"""Told how many bytes are done, of how many; 0 where that is not known."""
+"""Called with how many bytes are done, of how many; 0 where that is not known."""
 
 
 class BackupError(LedgerError):
-    """A file is no backup, is not whole, or cannot be made or restored."""
+    """A file is not a backup, is incomplete, or cannot be made or restored."""
 
 
 class BackupAltered(BackupError):
@@ -69,8 +69,8 @@ class Backup:
         """Whether all of it is what was written. Raises BackupUnproven, BackupAltered."""
         if not self.key_id:
             raise BackupUnproven(
-                f"{path} was made by version {self.version or 'unknown'}, whose backups nothing proves but the seals "
-                "of their events: API keys in it may have been put in."
+                f"{path} was made by version {self.version or 'unknown'}, whose backups are proven by nothing but the "
+                "seals of their events: API keys may have been added to it."
             )
         key = keys.get(_bytes(self.key_id))
         if key is None:
@@ -94,9 +94,9 @@ def read_line(file: BinaryIO, path: Path) -> Backup:
             return _backup(fields, is_signed=form == FORMAT)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise BackupError(
-            f"{path} is no backup that `presence-ledger backup` made.\nNothing was changed; name such a file."
+            f"{path} is not a backup made by `presence-ledger backup`.\nNothing was changed; name such a file."
         ) from error
-    raise BackupError(f"{path} is of a newer version of presence ledger.\nUpgrade this one; nothing was changed.")
+    raise BackupError(f"{path} was made by a newer version of presence ledger.\nUpgrade this one; nothing was changed.")
 
 
 def check(file: BinaryIO, path: Path, backup: Backup, told: Told) -> None:
@@ -109,7 +109,7 @@ def compare(found: tuple[int, str], path: Path, backup: Backup) -> None:
     if found == (backup.size, backup.sha256):
         return
     if found[0] < backup.size:
-        raise BackupError(f"{path} was cut off.\nNothing was changed; use another backup.")
+        raise BackupError(f"{path} is truncated.\nNothing was changed; use another backup.")
     raise altered(path)
 
 
@@ -131,12 +131,12 @@ def _backup(fields: dict[str, Any], *, is_signed: bool) -> Backup:
     """Raises ValueError, TypeError."""
     backup: Backup = msgspec.convert(fields, Backup)
     if bool(backup.key_id) is not is_signed:
-        raise ValueError("signed or not, against its format")
+        raise ValueError("its format says otherwise about a signature")
     return backup
 
 
 def _bytes(text: str) -> bytes:
-    """No key has the id that a text which is not hexadecimal stands for."""
+    """Empty, which is the id of no key, where the text is not hexadecimal."""
     try:
         return bytes.fromhex(text)
     except ValueError:

@@ -23,7 +23,7 @@ SINGLE_USER = ("--single", "-c", "exit_on_error=on", "-c", "log_min_error_statem
 
 
 def make_cluster(cluster: Path, programs: Path, user: SystemUser, password: str, gate: int) -> None:
-    """Make the cluster beside its place and put it there when it is whole, so that a crash leaves none or all of it.
+    """Make the cluster under a temporary name and rename it when it is complete: a crash leaves none or all of it.
 
     The superuser has no password and no way in; the ledger's role is an ordinary one. `gate` is a file descriptor
     that the programs inherit (see `EmbeddedPostgres`). Raises `StoreFull` or `EmbeddedPostgresError`.
@@ -51,7 +51,7 @@ def failure(text: str, data_dir: Path) -> EmbeddedPostgresError | StoreFull:
     reason = (words or text.splitlines() or ["it gave no reason"])[-1].strip()
     if "could not look up effective user ID" in text:
         return EmbeddedPostgresError(
-            "PostgreSQL's initdb wants an entry in /etc/passwd for the user that it runs as, and this one has none.\n"
+            "PostgreSQL's initdb needs an entry in /etc/passwd for the user that it runs as, and this user has none.\n"
             "Add one, or run as a user that has one, or set database_url (docs/operations.md, `Containers`)."
         )
     if "No space left on device" in text and "shared memory" not in text:

@@ -48,7 +48,7 @@ class DataFolder:
                 raise unusable(self.path, error) from error
             raise DataFolderInUse(
                 f"The data folder {self.path} is in use by the service with process id {holder or 'unknown'}.\n"
-                "Stop that one, or give this one a data_dir of its own."
+                "Stop that one, or give this one its own data_dir."
             ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
@@ -72,7 +72,7 @@ class DataFolder:
             with suppress(FileExistsError):
                 self.path.mkdir(mode=0o700)
             if not self.path.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(self.path))
+                raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", str(self.path))
             check_folder(self.path)
         except OSError as error:
             raise unusable(self.path, error) from error
@@ -147,5 +147,5 @@ def unusable(path: Path, error: OSError) -> LedgerError:
         return StoreFull(f"The disk of {path} is full: {reason}.\nMake room there, then start again.")
     return SettingsError(
         f"{path} cannot be used: {reason}.\nSet data_dir (PRESENCE_LEDGER_DATA_DIR) to a folder that this user may "
-        "write, or mend its permissions."
+        "write to, or fix its permissions."
     )

@@ -1,4 +1,4 @@
-"""Runs pg_dump and pg_restore of the embedded PostgreSQL: what they write and read goes through here, counted."""
+"""Runs pg_dump and pg_restore of the embedded PostgreSQL; what they write and read is counted on its way."""
 
 import hashlib
 import subprocess
@@ -21,7 +21,7 @@ _RESTORE = ("--format=custom", "--exit-on-error", "--no-owner", "--no-privileges
 def dump(data_dir: Path, url: str, snapshot: str, target: BinaryIO, told: Told, *, without: str) -> tuple[int, str]:
     """Write an archive of the database as an exported snapshot has it -> its size and SHA-256. Raises BackupError.
 
-    The schema `without` is left out, and nobody who works in it is waited for.
+    The schema `without` is left out, and locks held in it are not waited for.
     """
     with _running(data_dir, url, "pg_dump", *_DUMP, f"--snapshot={snapshot}", f"--exclude-schema={without}") as process:
         assert process.stdout is not None

@@ -114,7 +114,7 @@ class EmbeddedPostgres:
             if self._await_end(seconds):
                 return
         raise EmbeddedPostgresError(
-            f"The PostgreSQL in {self.cluster} does not stop; see {self.log}.\nEnd its processes, then start again."
+            f"The PostgreSQL in {self.cluster} does not stop; see {self.log}.\nKill it, then start again."
         )
 
     def url(self) -> str:
@@ -129,11 +129,11 @@ class EmbeddedPostgres:
             running, password = None, ""
         except PermissionError as error:
             raise EmbeddedPostgresError(
-                f"{error.filename} may not be read by this user.\nRun the command as the user the service runs as."
+                f"{error.filename} cannot be read by this user.\nRun the command as the user the service runs as."
             ) from error
         if running is None:
             raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL in {self.cluster} does not run.\nStart the service (`presence-ledger serve`)."
+                f"The PostgreSQL in {self.cluster} is not running.\nStart the service (`presence-ledger serve`)."
             )
         return f"postgresql://{ROLE}:{password}@/{DATABASE}?host={quote(running.socket_folder, safe='')}"
 
@@ -156,8 +156,8 @@ class EmbeddedPostgres:
         version = file.read_text(encoding="utf-8").strip() if file.exists() else "unknown"
         if version != str(VERSION):
             raise EmbeddedPostgresError(
-                f"{self.cluster} is of PostgreSQL {version}, and this version brings PostgreSQL {VERSION}.\n"
-                "Install the version of presence ledger that made it, or move the folder away to begin anew."
+                f"{self.cluster} was made by PostgreSQL {version}, and this version brings PostgreSQL {VERSION}.\n"
+                "Install the version of presence ledger that made it, or move the folder away to start from scratch."
             )
 
     def _settle(self, deadline: float) -> int | None:
@@ -184,7 +184,7 @@ class EmbeddedPostgres:
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
                     f"Processes of an earlier PostgreSQL hold {self.cluster} and neither answer nor end "
-                    f"(another container's, perhaps).\nEnd them; {self.log} may say what they do."
+                    f"(another container's, perhaps).\nKill them; {self.log} may say what they are doing."
                 )
             time.sleep(POLL_SECONDS)
         return gate
@@ -194,7 +194,7 @@ class EmbeddedPostgres:
         folder = programs(VERSION, user, self.data_dir / "postgres-programs")
         if not self.cluster.exists():
             make_cluster(self.cluster, folder, user, password, gate)
-        # Stale, since we hold the gate; the process id in it may by now be anybody's, which would stop PostgreSQL.
+        # Stale, since we hold the gate; the process id in it may by now be another's, which would stop PostgreSQL.
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         sockets = postgres_config.socket_folder(self.data_dir, user)
         for left in sockets.glob(postgres_config.SOCKET_NAME + "*"):
@@ -218,8 +218,8 @@ class EmbeddedPostgres:
                 return
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
-                    f"The PostgreSQL in {self.cluster} is not ready after {START_SECONDS:.0f} s; it goes on recovering "
-                    f"(see {self.log}).\nStart the service again: it waits for it once more."
+                    f"The PostgreSQL in {self.cluster} is not ready after {START_SECONDS:.0f} s and still recovers "
+                    f"(see {self.log}).\nStart the service again: it will wait again."
                 )
             time.sleep(POLL_SECONDS)
 

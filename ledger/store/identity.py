@@ -20,7 +20,7 @@ UPDATE ledger_identity
        went_back_to = %(common)s, suspect_after = least(suspect_after, %(common)s)
 """
 
-# Where rows were made right, what instances know of users is to be learnt anew.
+# Where rows were repaired, instances have to learn again what they know of users.
 _CLEAR = """
 UPDATE ledger_identity
    SET suspect_after = NULL, epoch = CASE WHEN %(changed)s THEN gen_random_uuid() ELSE epoch END

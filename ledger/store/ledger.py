@@ -21,10 +21,11 @@ from psycopg.rows import TupleRow, dict_row
 from ledger.domain.event_types import Event
 from ledger.errors import StoreFull, StoreUnavailable
 from ledger.store import seals
+from ledger.store.commit import COMMIT_LOCK
 from ledger.store.mapper import EventMapper
 from ledger.store.recorder import LedgerRecorder, StoredRow
 from ledger.store.seal import SealKey
-from ledger.store.session import APPLICATION, Session
+from ledger.store.session import APPLICATION, PinnedConnection
 
 DATABASE_URL = "DATABASE_URL"
 POOL_SIZE = "POOL_SIZE"
@@ -32,7 +33,15 @@ SEAL_KEY = "SEAL_KEY"
 CONNECT_SECONDS = 2.0
 """How long a call waits for a connection of the pool before the store counts as away."""
 RECONNECT_SECONDS = 2.0
-"""How long a pool tries by itself to replace a lost connection; after that, whoever asks for one makes it try anew."""
+"""How long a pool tries by itself to replace a lost connection; after that, the next request makes it try again."""
+
+
+_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s) WHERE set_config('lock_timeout', '1s', true) IS NOT NULL"
+
+_APPEND = """
+INSERT INTO events (stream, version, position, kind, payload, recorded_at)
+VALUES ('a trial', 0, 0, 'trial', '{}', clock_timestamp())
+"""
 
 
 class LedgerDatastore(PostgresDatastore):
@@ -42,7 +51,7 @@ class LedgerDatastore(PostgresDatastore):
         super().__init__("", "", "", "", "", originator_id_type="text", pool_size=1, connect_timeout=CONNECT_SECONDS)
         # The library takes five parts of a URL; libpq knows more (sslmode, options, several hosts).
         self.pool.conninfo = url
-        self.pool.connection_class = cast(Any, Session)
+        self.pool.connection_class = cast(Any, PinnedConnection)
         self.pool.kwargs = {"row_factory": dict_row, "application_name": APPLICATION}
         # Attempts whose pauses have doubled for as long as an outage lasted would find its end as much later.
         self.pool.reconnect_timeout = RECONNECT_SECONDS
@@ -114,6 +123,15 @@ class Ledger(Application[str]):
         return self.events_mapper.event_at(row.position, row.kind, row.payload)
 
 
+def try_to_write(ledger: Ledger) -> None:
+    """Append an event in a transaction that is rolled back. Raises StoreUnavailable where that cannot be now."""
+    with ledger.connection() as connection, connection.transaction(force_rollback=True):
+        row = connection.execute(_TRY_LOCK, (COMMIT_LOCK,)).fetchone()
+        if row is None or not row[0]:
+            raise psycopg.errors.LockNotAvailable("the ledger's lock is held")
+        connection.execute(_APPEND)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """The one seam where errors of the library and the driver become ours.
@@ -128,7 +146,7 @@ def translated() -> Iterator[None]:
         if isinstance(cause, psycopg.errors.LockNotAvailable):
             raise StoreUnavailable(LOCKED) from error
         if isinstance(cause, psycopg.errors.DiskFull):
-            raise StoreFull("PostgreSQL has no space left on its disk; free some, nothing accepted is lost") from error
+            raise StoreFull("PostgreSQL has no disk space left; free some, nothing accepted is lost") from error
         if isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith(_TOO_MUCH):
             raise
         away = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
@@ -140,8 +158,8 @@ def translated() -> Iterator[None]:
 
 
 LOCKED = (
-    "somebody else holds the ledger's lock, as an import does while it writes its slice; nothing was stored, try again"
-    " once that is over"
+    "the ledger is locked by another writer, such as an import that writes its slice; nothing was stored, try again"
+    " when it is done"
 )
 
 _TOO_MUCH = "54"

@@ -80,7 +80,7 @@ class Lineage:
                 self._keep([place % _every(last - place) == 0 for place in self._places])
 
     def _keep(self, wanted: Sequence[bool]) -> None:
-        """Forget the others. Whoever goes through the list at this moment has it to the end."""
+        """Forget the others, in new lists: a thread that walks the old one right now keeps it to the end."""
         self._places, self._seen = list(compress(self._places, wanted)), list(compress(self._seen, wanted))
 
     def see(self, epoch: str, anchor: Anchor | None, number: int) -> int:
@@ -97,7 +97,7 @@ class Lineage:
         return self.number
 
     def went_back(self, lost: Lost) -> None:
-        """Forget what the database lacks; what is there now is noted by whoever sees it."""
+        """Forget what the database lacks; what is there now is noted when it is next seen."""
         with self._changing:
             self.number += 1
             # It has just begun a new one.

@@ -30,7 +30,7 @@ def source_stream(name: str) -> str:
 
 
 class UnreadableEvent(LedgerError):
-    """A stored event cannot be made an event again."""
+    """A stored event cannot be decoded."""
 
 
 class UnknownKind(UnreadableEvent):
@@ -114,7 +114,7 @@ class EventMapper(Mapper[str]):
         return frozenset(found)
 
     def decoder(self, kind: str) -> Callable[[bytes], Any]:
-        """What makes events of a kind that is written now, for whoever reads very many."""
+        """The decoder of a kind that is written now, for callers that read very many."""
         return self._decoders[kind].decode
 
     def event_at(self, position: int, kind: str, payload: bytes) -> Event:

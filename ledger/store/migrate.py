@@ -104,7 +104,7 @@ def status(connection_url: str, ours: Sequence[Migration] | None = None) -> list
 def check(connection_url: str, ours: Sequence[Migration] | None = None) -> None:
     """Raise `SchemaMismatch` unless this version can work with the schema once `apply` has run.
 
-    A schema newer by exactly one migration is accepted: the older service of a rolling upgrade runs beside it.
+    A schema newer by exactly one migration is accepted: in a rolling upgrade the older service runs on.
     """
     ours = load() if ours is None else ours
     with _connected(connection_url) as connection:
@@ -189,7 +189,7 @@ def compare(applied: Mapping[int, Applied], ours: Iterable[Migration]) -> None:
         )
     if missing and applied and missing[0] < max(applied):
         raise SchemaMismatch(
-            f"The database lacks migration {missing[0]:04d} but has {max(applied):04d}: its migrations are not ours.\n"
+            f"The database lacks migration {missing[0]:04d} but has {max(applied):04d}: its migrations are others.\n"
             "Use the version that made this database, or another database."
         )
 

@@ -49,12 +49,12 @@ SETTINGS: Mapping[str, str] = {
     "log_min_error_statement": "panic",
 }
 
-ACCESS = f"""# Written at every start. Nobody but the ledger's role gets in, and not without its password.
+ACCESS = f"""# Written at every start. Only the ledger's role gets in, and only with its password.
 local all {ROLE} scram-sha-256
 """
 
 OWN_SETTINGS = "own.conf"
-HEADER = f"# Written at every start; your own settings go into {OWN_SETTINGS} beside this file and win.\n"
+HEADER = f"# Written at every start; your own settings go into {OWN_SETTINGS} next to this file and win.\n"
 
 # A path in sockaddr_un holds 107 bytes and its end on Linux, 103 elsewhere.
 SOCKET_PATH_BYTES = 103
@@ -67,7 +67,7 @@ def write(folder: Path, changes: Mapping[str, str]) -> list[str]:
     """Write the configuration into `folder`; gives the arguments that make `postgres` read it from there.
 
     It is kept outside the cluster's folder, because that belongs to the user PostgreSQL runs as, and a file we write
-    there as root could be a link of his making.
+    there as root could be a link that they have put there.
     """
     own_folder(folder, 0o755)
     lines = [f"{name} = '{value}'\n" for name, value in {**SETTINGS, **changes}.items()]
@@ -90,14 +90,14 @@ def socket_folder(data_dir: Path, user: SystemUser) -> Path:
             )
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    # By its descriptor: nobody can put a link in its place between the look and the change of its owner.
+    # By its descriptor, so that no link can take its place between the check and the change of its owner.
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (NotADirectoryError, PermissionError) as error:
-        raise _of_somebody_else(folder) from error
+        raise _owned_by_another(folder) from error
     try:
         if os.fstat(descriptor).st_uid not in {user.uid, os.geteuid()}:
-            raise _of_somebody_else(folder)
+            raise _owned_by_another(folder)
         user.own(descriptor)
         os.fchmod(descriptor, 0o700)
     finally:
@@ -105,9 +105,9 @@ def socket_folder(data_dir: Path, user: SystemUser) -> Path:
     return folder
 
 
-def _of_somebody_else(folder: Path) -> EmbeddedPostgresError:
+def _owned_by_another(folder: Path) -> EmbeddedPostgresError:
     return EmbeddedPostgresError(
-        f"{folder}, the folder for PostgreSQL's socket, belongs to somebody else, or is a link.\n"
+        f"{folder}, the folder for PostgreSQL's socket, belongs to another user, or is a link.\n"
         "Remove it, then start again."
     )
 

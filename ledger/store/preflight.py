@@ -20,7 +20,7 @@ from ledger.store.unfit import (
     ServerTooOld,
     TooFewConnections,
     WrongEncoding,
-    of_connecting,
+    from_connection_error,
     reason,
 )
 
@@ -33,7 +33,7 @@ USED_CONNECTIONS = 18
 """The most that an instance takes."""
 
 
-class Pools(NamedTuple):
+class PoolSizes(NamedTuple):
     """How many connections each pool of an instance may hold; one that leads and one that projects come to them."""
 
     ledger: int = 10
@@ -95,7 +95,7 @@ class Facts(NamedTuple):
 
 
 class Warned(NamedTuple):
-    """What is worth a word and keeps nobody from starting: the log's event, what it says, and the way out."""
+    """What is worth a warning but does not prevent a start: the log's event, what it says, and the way out."""
 
     event: str
     reason: str
@@ -116,14 +116,14 @@ class Examined(NamedTuple):
         if self.pooled:
             yield Warned(
                 "postgresql_behind_a_pooler",
-                "a pooler stands between the service and PostgreSQL",
-                "it must give sessions (pool_mode = session), and enough of them; better name PostgreSQL's own address",
+                "there is a pooler between the service and PostgreSQL",
+                "it must provide enough sessions (pool_mode = session); better name PostgreSQL's own address",
             )
         if abs(self.clock_offset_seconds) > SKEW_SECONDS:
             yield Warned("clock_skew", skew_in_words(self.clock_offset_seconds), CLOCK_WAY_OUT)
 
 
-CLOCK_WAY_OUT = "keep both machines' clocks by NTP: an event's two instants are by different clocks"
+CLOCK_WAY_OUT = "synchronise both machines' clocks by NTP: an event's two instants are from different clocks"
 
 
 def await_database(url: str, seconds: float, waits: Callable[[str], None]) -> None:
@@ -148,7 +148,7 @@ def await_database(url: str, seconds: float, waits: Callable[[str], None]) -> No
 
 def refusal(error: psycopg.Error) -> StoreUnavailable:
     """What a connection that could not be made is called, with the way out."""
-    found = of_connecting(error)
+    found = from_connection_error(error)
     return found or StoreUnavailable(f"PostgreSQL did not answer: {reason(error)}.\n{WAY_OUT}")
 
 
@@ -165,7 +165,7 @@ def examine(url: str, connection: psycopg.Connection[Any], *, makes_tables: bool
     pooled = facts.backend != connection.info.backend_pid
     if pooled and shares_sessions(url):
         raise PooledByTransaction(
-            "A pooler before PostgreSQL hands out sessions for one transaction at a time (pool_mode = transaction): "
+            "The pooler in front of PostgreSQL lends sessions for one transaction each (pool_mode = transaction): "
             "locks, LISTEN and settings of a session would be lost.\n"
             "Name PostgreSQL's own address in database_url, or set pool_mode = session for this database."
         )
@@ -176,7 +176,7 @@ def refusals(facts: Facts, *, makes_tables: bool) -> Iterator[DatabaseUnfit]:
     """Everything for which a database will not do, the most telling first."""
     if facts.version < OLDEST_VERSION * 10_000:
         yield ServerTooOld(
-            f"The server is PostgreSQL {facts.version // 10_000}; {OLDEST_VERSION} is the oldest that will do.\n"
+            f"The server is PostgreSQL {facts.version // 10_000}; {OLDEST_VERSION} is the oldest supported version.\n"
             "Upgrade it, or name another server in database_url."
         )
     if facts.encoding != "UTF8":
@@ -216,16 +216,16 @@ def connections(facts: Facts) -> tuple[int, str]:
     return min(limits)
 
 
-def pools(allowed: int) -> Pools:
+def pools(allowed: int) -> PoolSizes:
     """Pools that leave to those that lead and project what they need, where no more than so many are allowed.
 
     With the fewest that will do, the one for large reads has none of its own, and waits.
     """
     if allowed >= USED_CONNECTIONS:
-        return Pools()
+        return PoolSizes()
     rest = allowed - 2
     short, large = max(1, min(4, rest // 4)), max(1, min(2, rest // 8))
-    return Pools(max(2, min(10, rest - short - large)), short, large)
+    return PoolSizes(max(2, min(10, rest - short - large)), short, large)
 
 
 def _warnings(facts: Facts) -> Iterator[Warned]:

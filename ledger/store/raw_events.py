@@ -16,7 +16,7 @@ FIRST, LAST = -(2**63), 2**63 - 1
 Row = bytes | bytearray | memoryview
 
 
-class Taken(NamedTuple):
+class RowDigests(NamedTuple):
     """What rows begin with, which tells their places, and the digests of the rest."""
 
     places: list[bytes]
@@ -44,7 +44,7 @@ _NOWHERE = "SELECT count(*) FROM events WHERE position IS NULL"
 def rows(connection: Connection[Any], first: int, last: int) -> Generator[Row]:
     """The rows of these positions.
 
-    By COPY, since what a cursor fetches would have to be put together again for its digest. Whoever stops before the
+    By COPY, since what a cursor fetches would have to be put together again for its digest. Stopping before the
     end ends the transaction.
     """
     statement = sql.SQL(_ROWS).format(sql.Literal(first), sql.Literal(last))
@@ -58,17 +58,17 @@ def rows(connection: Connection[Any], first: int, last: int) -> Generator[Row]:
         next(received, None)
 
 
-def take(rows: Iterator[Row], number: int) -> Taken:
-    """So many of the next rows, or as many as there are; of each no more is kept than what a seal speaks of."""
+def take(rows: Iterator[Row], number: int) -> RowDigests:
+    """The next `number` rows, or as many as there are; of each, no more is kept than a seal covers."""
     sha256, size = hashlib.sha256, _PLACE.size
     places, digests = [], []
     for row in islice(rows, number):
         places.append(bytes(row[:size]))
         digests.append(sha256(row[size:]).digest())
-    return Taken(places, digests)
+    return RowDigests(places, digests)
 
 
-def differs(taken: Taken, seal: Seal) -> int | None:
+def differs(taken: RowDigests, seal: Seal) -> int | None:
     """Which of the rows, counted from 0, is the first that is not the one that was sealed; None where all of them are.
 
     Where there are fewer than were sealed, and nothing else is wrong, that is their number.
@@ -99,7 +99,7 @@ def head(connection: Connection[Any]) -> int:
 
 
 def number_without_position(connection: Connection[Any]) -> int:
-    """How many rows have none: whoever reads by position does not see them."""
+    """How many rows have none: reading by position does not show them."""
     return _number(connection.execute(_NOWHERE).fetchone())
 
 

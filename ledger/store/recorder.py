@@ -1,4 +1,4 @@
-"""The one place that knows the table `events`: appending under one lock, and reading by stream and by position.
+"""The recorder: events are appended in commits under one lock, and read by stream and by position.
 
 The library's PostgreSQL recorder, extended at its seams: our own DDL and names, arrays sent in binary instead of
 composite types as text (a third of the time an event), one transaction-level advisory lock instead of `LOCK TABLE`
@@ -19,61 +19,19 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, dict_row, tuple_row
 
 from ledger.store import identity, seals
+from ledger.store.commit import CHANNEL, COMMIT_LOCK, DELIVERY, HEAD, LOCK, LOCK_TIMEOUT_SECONDS, Commit
 from ledger.store.lineage import Lineage, Lost
-from ledger.store.rows import PackedRows, Rows
-from ledger.store.seal import Chain, SealKey
+from ledger.store.rows import Rows
+from ledger.store.seal import SealChain, SealKey
 from ledger.store.seals import Anchor
-from ledger.store.session import DURABLY
 
 log = structlog.get_logger()
-
-CHANNEL = "events"
-"""Notified at each commit, without a payload."""
-
-COMMIT_LOCK = 0x70726573_656E6365
-"""The advisory lock that each commit holds: "presence" in ASCII."""
-
-LOCK_SECONDS = 5.0
-"""So long a commit waits for those before it, and then gives up: an import may hold the lock for minutes."""
-
-PATIENT_LOCK_SECONDS = 15.0
-"""The same where giving up costs more than waiting: the largest body holds the lock for several seconds."""
-
-# The condition holds before anything is selected, so the bound is in force when the lock is waited for. That the commit
-# survives a crash is said in its own transaction: whatever a session was set to, an answer has been given for it.
-_LOCK: LiteralString = f"""
-SELECT pg_advisory_xact_lock(%s)
- WHERE set_config('lock_timeout', %s, true) IS NOT NULL
-   AND set_config('synchronous_commit', {DURABLY}, true) IS NOT NULL
-"""
-
-# A statement of its own, after the lock's: only then its snapshot holds the commits that the lock waited for.
-# What is sealed counts, too: a position is never given twice, not even where the event that had it was removed.
-_HEAD: LiteralString = f"""
-SELECT greatest((SELECT position FROM events ORDER BY position DESC LIMIT 1), sealed.last_position, 0),
-       greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1)),
-       sealed.seal, ({identity.EPOCH})
-  FROM (VALUES (1)) AS always (one) LEFT JOIN ({seals.LAST}) AS sealed ON true
-"""  # noqa: S608  (of constants)
-
-_INSERT = """
-INSERT INTO events (stream, version, position, kind, payload, recorded_at)
-SELECT stream, version, %s::bigint + number, kind, payload, %s
-  FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[])
-       WITH ORDINALITY AS appended (stream, version, kind, payload, number)
-"""
 
 _STREAM = "SELECT stream, version, kind, payload FROM events WHERE stream = %s"
 
 _FEED = "SELECT position, stream, version, kind, payload FROM events"
 
 _ROWS = "SELECT position, stream, version, kind, payload, recorded_at FROM events"
-
-_DELIVERY = """
-SELECT position FROM events
- WHERE payload_json(payload) ->> 'delivery' = %s
-   AND kind IN ('delivery_received.v1', 'body_rejected.v1')
-"""
 
 
 _STARTS = """
@@ -95,61 +53,6 @@ class StoredRow(NamedTuple):
 def knows_instance(connection: Connection[Any], instance: str) -> bool:
     """Whether the start of an instance is on record."""
     return connection.execute(_STARTS, (instance,)).fetchone() is not None
-
-
-class Commit:
-    """A transaction that holds the commit lock: what it appends follows `head` at once, and is sealed when it ends.
-
-    Whoever reads under the lock reads through `connection`: to wait for another one of the pool, whose holders may all
-    be waiting for the lock, would end by a time-out only.
-    """
-
-    def __init__(
-        self, connection: Connection[TupleRow], head: int, recorded_at: datetime, chain: Chain, lineage: int = 0
-    ) -> None:
-        self.connection = connection
-        self.cursor = connection.cursor()
-        self.head = head
-        self.recorded_at = recorded_at
-        self.lineage = lineage
-        """What was learnt under another number no longer stands: the ledger went back since."""
-        self.anchor: Anchor | None = None
-        """What it left to be known by, once it is sealed."""
-        self._chain = chain
-
-    def holds_delivery(self, delivery: str) -> bool:
-        """Whether a delivery is in the ledger: tells a commit that was lost from one whose answer was."""
-        return self.cursor.execute(_DELIVERY, (delivery,)).fetchone() is not None
-
-    def append(self, packed: Sequence[PackedRows]) -> None:
-        """Insert rows in their order. Raises psycopg.IntegrityError where a version is taken."""
-        self.append_at(packed, self.head + 1, self.recorded_at)
-
-    def append_at(self, packed: Sequence[PackedRows], first: int, recorded_at: datetime) -> None:
-        """Insert rows that have their places already, from position `first` on, all recorded at one instant.
-
-        That is what an import does, once for each run of consecutive positions with one `recorded_at`, in ascending
-        order. Raises ValueError where `first` is not above the head, psycopg.IntegrityError where a version is taken.
-        """
-        if first <= self.head:
-            raise ValueError(f"position {first} is not above {self.head}, the last one")
-        for rows in packed:
-            self.cursor.execute(
-                _INSERT, (first - 1, recorded_at, rows.streams, rows.versions, rows.kinds, rows.payloads)
-            )
-            seals.write(self.cursor, self._chain.add(first, recorded_at, rows.digests))
-            first += rows.number
-            self.head = first - 1
-
-    def notify(self) -> None:
-        """Tell the followers of the ledger, once the transaction commits."""
-        self.cursor.execute(f"NOTIFY {CHANNEL}")
-
-    def seal(self) -> None:
-        """Seal what was appended, as the last thing in the transaction."""
-        if (sealed := self._chain.end()) is not None:
-            seals.write(self.cursor, sealed)
-            self.anchor = Anchor(self.head, sealed.seal)
 
 
 class LedgerRecorder(PostgresApplicationRecorder):
@@ -176,25 +79,25 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 pooled.row_factory = dict_row
 
     @contextmanager
-    def commit(self, *, patient: bool = False) -> Iterator[Commit]:
+    def commit(self, lock_timeout: float | None = None) -> Iterator[Commit]:
         """A transaction holding the commit lock, sealed and committed on leaving; database errors are the library's.
 
-        One of them is LockNotAvailable, as the cause of its OperationalError: somebody else holds the lock for longer
-        than `LOCK_SECONDS`, or `PATIENT_LOCK_SECONDS`.
+        One of them is LockNotAvailable, as the cause of its OperationalError: the lock was held by others for longer
+        than `lock_timeout` seconds, `LOCK_TIMEOUT_SECONDS` by default.
         """
-        bound = PATIENT_LOCK_SECONDS if patient else LOCK_SECONDS
+        bound = LOCK_TIMEOUT_SECONDS if lock_timeout is None else lock_timeout
         with self.connection() as connection:
             commit = None
             while commit is None:
                 with connection.transaction():
-                    connection.execute(_LOCK, (COMMIT_LOCK, f"{bound * 1000:.0f}ms"))
-                    number, row = self.lineage.number, connection.execute(_HEAD).fetchone()
+                    connection.execute(LOCK, (COMMIT_LOCK, f"{bound * 1000:.0f}ms"))
+                    number, row = self.lineage.number, connection.execute(HEAD).fetchone()
                     assert row is not None
                     head, recorded_at, sealed, epoch = row
                     lost = self.lineage.lost(connection, sealed)
                     if lost is None:
                         lineage = self.lineage.see(epoch, Anchor(head, sealed) if sealed else None, number)
-                        commit = Commit(connection, head, recorded_at, Chain(self._seal_key, sealed), lineage)
+                        commit = Commit(connection, head, recorded_at, SealChain(self._seal_key, sealed), lineage)
                         yield commit
                         commit.seal()
                     else:
@@ -330,7 +233,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
 
     def delivery_position(self, delivery: str) -> int | None:
         """Where a delivery's own event is; the events of its items follow it."""
-        rows = self._select(_DELIVERY, [delivery], [], "", None)
+        rows = self._select(DELIVERY, [delivery], [], "", None)
         return rows[0][0] if rows else None
 
     def _rows(

@@ -1,4 +1,4 @@
-"""Writes a file under a temporary name beside its own, so that its own name never stands for a part of it."""
+"""Writes a file under a temporary name next to its own, so that its own name never stands for a part of it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         if path.exists() and not path.is_file():
-            raise FileUnusable(f"{path} is no ordinary file, which another one could replace.\nName another file.")
+            raise FileUnusable(f"{path} is not a regular file, so it cannot be replaced.\nName another file.")
         with replacement(path) as file:
             yield file
         sync_folder(path.parent)
@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def unusable(path: Path, error: OSError) -> FileUnusable:
-    """What an error of the file system means to whoever named the file."""
+    """What an error of the file system means to the user who named the file."""
     return FileUnusable(
-        f"{path} cannot be used: {error.strerror or error}.\nName another file, or mend this one's place."
+        f"{path} cannot be used: {error.strerror or error}.\nName another file, or fix this one's folder."
     )

@@ -1,4 +1,4 @@
-"""Databases beside the embedded one's own: one to restore into, and its taking the place of the other at once."""
+"""A second database of the embedded PostgreSQL: one to restore into, which then replaces the ledger's at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ _REPLACED = f"{DATABASE}_replaced"
 
 
 @contextmanager
-def beside(url: str) -> Iterator[str]:
-    """The URL of an empty database beside that of the ledger; dropped at the end, unless it took the ledger's place."""
+def scratch_database(url: str) -> Iterator[str]:
+    """The URL of an empty database next to the ledger's; dropped at the end, unless it has replaced the ledger's."""
     for name in (_RESTORED, _REPLACED):
         _execute(url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
     _execute(url, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(_RESTORED)))
@@ -25,8 +25,8 @@ def beside(url: str) -> Iterator[str]:
         _execute(url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_RESTORED)))
 
 
-def take_its_place(url: str) -> None:
-    """Make the database beside the ledger's the ledger's own, both names in one transaction; then drop the old one."""
+def replace_ledger(url: str) -> None:
+    """Make the scratch database the ledger's own, both names in one transaction; then drop the old one."""
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}").format
     renames = [(DATABASE, _REPLACED), (_RESTORED, DATABASE)]
     _execute(url, *(rename(sql.Identifier(old), sql.Identifier(new)) for old, new in renames))

@@ -103,7 +103,7 @@ def instant_from_count(counted: int) -> datetime:
     return _EPOCH + counted * _MICROSECOND
 
 
-class Chain:
+class SealChain:
     """Seals what a commit appends, run by run, each on top of the seal before it."""
 
     def __init__(self, key: SealKey, previous: bytes | None) -> None:

@@ -12,11 +12,11 @@ from ledger.store.seal import SealKey, SealKeys
 FORMAT = 1
 _PURPOSE = b"presence ledger head\n"
 MAX_BYTES = 4096
-"""Of a head's file no more is read."""
+"""No more of a head's file is read."""
 
 
 class HeadError(LedgerError):
-    """A file is not a head of a ledger, is not whole, or was altered."""
+    """A file is not the head of a ledger, is incomplete, or was altered."""
 
 
 class HeadKeyMissing(HeadError):
@@ -24,7 +24,7 @@ class HeadKeyMissing(HeadError):
 
 
 @dataclass(frozen=True)
-class Head:
+class SealHead:
     """The last seal at some time: the position up to which it proves the ledger, and how many seals led to it."""
 
     position: int
@@ -34,12 +34,12 @@ class Head:
     """RFC 3339."""
 
 
-def new_head(position: int, seal: bytes, seals: int, made_at: datetime) -> Head:
+def new_head(position: int, seal: bytes, seals: int, made_at: datetime) -> SealHead:
     """A head of now."""
-    return Head(position, seal, seals, made_at.isoformat(timespec="seconds").replace("+00:00", "Z"))
+    return SealHead(position, seal, seals, made_at.isoformat(timespec="seconds").replace("+00:00", "Z"))
 
 
-def to_fields(head: Head, key: SealKey) -> dict[str, Any]:
+def to_fields(head: SealHead, key: SealKey) -> dict[str, Any]:
     """The head as JSON has it, signed."""
     fields = {
         "presence_ledger_head": FORMAT,
@@ -52,17 +52,17 @@ def to_fields(head: Head, key: SealKey) -> dict[str, Any]:
     return fields | {"signature": _signature(fields, key)}
 
 
-def to_text(head: Head, key: SealKey) -> str:
+def to_text(head: SealHead, key: SealKey) -> str:
     """The content of a head's file."""
     return json.dumps(to_fields(head, key), indent=2) + "\n"
 
 
-def from_fields(fields: Any, keys: SealKeys, name: str) -> Head:
+def from_fields(fields: Any, keys: SealKeys, name: str) -> SealHead:
     """The head that `to_fields` wrote, read from `name`. Raises HeadError."""
     if not isinstance(fields, dict) or "presence_ledger_head" not in fields:
-        raise HeadError(f"{name} is no head of a ledger.\n`presence-ledger verify --export-head FILE` writes one.")
+        raise HeadError(f"{name} is not the head of a ledger.\n`presence-ledger verify --export-head FILE` writes one.")
     if fields["presence_ledger_head"] != FORMAT:
-        raise HeadError(f"{name} is of a newer version of presence ledger.\nUpgrade this one.")
+        raise HeadError(f"{name} was written by a newer version of presence ledger.\nUpgrade this one.")
     try:
         key = keys.get(bytes.fromhex(fields["key_id"]))
         if key is None:
@@ -71,21 +71,21 @@ def from_fields(fields: Any, keys: SealKeys, name: str) -> Head:
                 "Add that key to seal_keys, or use a head that this ledger exported."
             )
         signature = fields.pop("signature")
-        head = Head(int(fields["position"]), bytes.fromhex(fields["seal"]), int(fields["seals"]), fields["made_at"])
+        head = SealHead(int(fields["position"]), bytes.fromhex(fields["seal"]), int(fields["seals"]), fields["made_at"])
         genuine = hmac.compare_digest(_signature(fields, key), signature)
     except (KeyError, TypeError, ValueError) as error:
-        raise HeadError(f"{name} is not whole.\nUse another copy of it, or an older head.") from error
+        raise HeadError(f"{name} is incomplete.\nUse another copy of it, or an older head.") from error
     if not genuine:
         raise HeadError(f"{name} was altered since it was exported.\nUse another copy of it, or an older head.")
     return head
 
 
-def from_text(text: bytes, keys: SealKeys, name: str) -> Head:
+def from_text(text: bytes, keys: SealKeys, name: str) -> SealHead:
     """The head of a file's content. Raises HeadError."""
     try:
         fields = json.loads(text[:MAX_BYTES]) if text.strip() else None
     except (ValueError, RecursionError) as error:
-        raise HeadError(f"{name} is no head of a ledger, or only a part of one.\nUse another copy of it.") from error
+        raise HeadError(f"{name} is not the head of a ledger, or only part of one.\nUse another copy of it.") from error
     return from_fields(fields, keys, name)
 
 

@@ -17,7 +17,7 @@ _INSERT = """
 INSERT INTO seals (first_position, last_position, recorded_at, key_id, digests, seal) VALUES (%s, %s, %s, %b, %b, %b)
 """
 
-# Whoever altered the table may have put in what the driver cannot read, such as an infinite instant or NULL.
+# An altered table may hold what the driver cannot read, such as an infinite instant or NULL.
 _FROM = """
 SELECT first_position, coalesce(last_position, 0), coalesce(timestamptz_send(recorded_at), ''), coalesce(key_id, ''),
        coalesce(digests, ''), coalesce(seal, '')

@@ -87,7 +87,7 @@ SELECT set_config('search_path', quote_ident(coalesce(
 """  # noqa: S608  (of constants)
 
 
-class Session(psycopg.Connection[TupleRow]):
+class PinnedConnection(psycopg.Connection[TupleRow]):
     """A connection on which the session is ours. `connect` raises psycopg.Error."""
 
     @classmethod
@@ -110,7 +110,7 @@ class Session(psycopg.Connection[TupleRow]):
         return connection
 
 
-class AsyncSession(psycopg.AsyncConnection[TupleRow]):
+class AsyncPinnedConnection(psycopg.AsyncConnection[TupleRow]):
     """The same for an event loop."""
 
     @classmethod
@@ -134,18 +134,18 @@ class AsyncSession(psycopg.AsyncConnection[TupleRow]):
         return connection
 
 
-SessionT = TypeVar("SessionT", bound=Session)
-AsyncSessionT = TypeVar("AsyncSessionT", bound=AsyncSession)
+SessionT = TypeVar("SessionT", bound=PinnedConnection)
+AsyncSessionT = TypeVar("AsyncSessionT", bound=AsyncPinnedConnection)
 
 
-def connect(url: str, name: str = "", *, autocommit: bool = True, **parameters: Any) -> Session:
+def connect(url: str, name: str = "", *, autocommit: bool = True, **parameters: Any) -> PinnedConnection:
     """A connection of the caller's own; `name` says in `pg_stat_activity` what it is for. Raises psycopg.Error."""
     named = {"application_name": f"{APPLICATION} {name}".rstrip()} | parameters
-    return Session.connect(url, autocommit=autocommit, **named)
+    return PinnedConnection.connect(url, autocommit=autocommit, **named)
 
 
 def _parameters(url: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What goes to libpq beside the URL; the encoding from the first byte on, so that errors can be read, too."""
+    """What goes to libpq besides the URL; the encoding from the first byte on, so that errors can be read, too."""
     said = database_url.read(url)
     chosen = {name: value for name, value in _CLIENT.items() if name not in said}
     if "," in said.get("host", ""):

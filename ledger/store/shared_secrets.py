@@ -1,7 +1,8 @@
-"""The secrets that all instances of a ledger have in common, known to its database by fingerprints; their table.
+"""The secrets that all instances of a ledger share, known to its database by fingerprints; their table.
 
-Who is given a secret by the settings is believed: that is how secrets are rotated. Who would make one, or kept one that
-the ledger does not know, would refuse the others' webhooks and seal with a key that nobody else has: it is refused.
+An instance whose settings give it a secret is believed: that is how secrets are rotated. One that would make a secret,
+or keeps one that the ledger does not know, would refuse the others' webhooks and seal with a key of its own: it is
+refused.
 """
 
 import hmac
@@ -42,7 +43,7 @@ _FINGERPRINT_BYTES = 16
 
 
 class SecretsElsewhere(LedgerError):
-    """The instances of the ledger have secrets in common that this one does not have."""
+    """The instances of the ledger share secrets that this one does not have."""
 
 
 class Known(NamedTuple):
@@ -53,7 +54,7 @@ class Known(NamedTuple):
 
 
 def fingerprint(key: SealKey, source: str, secret: str) -> bytes:
-    """What tells a source's webhook secret from another one, and tells nothing of it to who has not the seal key."""
+    """What tells a source's webhook secret from another one, and reveals nothing of it without the seal key."""
     message = _PURPOSE + f"{source}\n{secret}".encode()
     return hmac.digest(key.secret, message, "sha256")[:_FINGERPRINT_BYTES]
 
@@ -77,7 +78,7 @@ def agree(
 def _missing(
     connection: Connection[Any], settings: Settings, sources: Sequence[SourceSettings], known: Mapping[str, Known]
 ) -> Iterator[str]:
-    """The settings that this instance needs, since it has not of its own what the others have."""
+    """The settings that this instance needs, since it does not have what the others have."""
     lacks_key = not settings.seal_keys and not _keeps_key(connection, settings, known)
     if lacks_key:
         yield SEAL_KEYS
@@ -87,7 +88,7 @@ def _missing(
         if source.webhook_secrets or there is None:
             continue
         kept = kept_secret(settings, webhook_secret_file(source.name))
-        # Without the ledger's key nobody can tell whether it is the right one.
+        # Without the ledger's key there is no telling whether it is the right one.
         cannot_tell = lacks_key and there.key_id not in keys
         if kept is None or cannot_tell or not _knows(there, keys, source, [kept]):
             yield f"webhook_secret of the source {source.name}"
@@ -139,6 +140,6 @@ def _name(source: SourceSettings) -> str:
 
 def _explain(missing: Sequence[str]) -> str:
     return (
-        "The instances of this ledger have secrets in common that this one does not have; with its own it would refuse "
-        f"their webhooks and seal with another key.\nSet {', '.join(missing)}, as the other instances have them."
+        "The instances of this ledger share secrets that this one does not have; with its own it would refuse their "
+        f"webhooks and seal with another key.\nSet {', '.join(missing)}, as on the other instances."
     )

@@ -1,9 +1,9 @@
-"""Who runs the embedded PostgreSQL, and that this user reaches what he needs and nothing more.
+"""Which user runs the embedded PostgreSQL, and that they reach what they need and nothing more.
 
-PostgreSQL refuses to run as root. An ordinary user runs it himself. For root a system user of its own runs it:
-the folders above the data folder that would stop that user let him, and nobody else, pass through (an access control
-list of one entry, search only); the program files are copied into the data folder where he cannot read the installed
-ones. No permission of anybody else changes.
+PostgreSQL refuses to run as root. An ordinary user runs it under their own name. For root a dedicated system user runs
+it: the folders above the data folder that would stop that user let them, and no other user, pass through (an access
+control list of one entry, search only); the program files are copied into the data folder where they cannot read the
+installed ones. No other user's permissions change.
 """
 
 import errno
@@ -89,8 +89,8 @@ def _create() -> pwd.struct_passwd:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         reason = done.stderr.strip()
     except FileNotFoundError:
-        reason = "there is no useradd"
-    # Another start may have made the user at the same time: what counts is that he is there.
+        reason = "useradd is not installed"
+    # Another start may have made the user at the same time: what counts is that the user exists.
     if (entry := _entry()) is None:
         raise EmbeddedPostgresError(
             f"PostgreSQL does not run as root, and the system user {NAME} could not be made: {reason}.\n"
@@ -138,7 +138,7 @@ def _runs(folder: Path, user: SystemUser) -> bool:
 
 
 def _copy(installed: Path, target: Path) -> Path:
-    """Copy programs and the libraries beside the package, so that their relative search paths hold."""
+    """Copy programs, and the libraries from next to the package, so that their relative search paths hold."""
     package = installed.parent.name
     copied = target / package / installed.name
     own_folder(target.parent, 0o755)
@@ -186,7 +186,7 @@ def _grant(folder: Path, user: SystemUser, *, ours: bool) -> None:
             raise _blocked(folder, user, error.strerror or str(error)) from error
         if not ours:
             raise _blocked(folder, user, "its file system has no access control lists") from error
-        # Our own folder: its files are closed to others one by one, and nobody can list it.
+        # Our own folder: its files are closed to others one by one, and no other user can list it.
         with suppress(OSError):
             folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
 
@@ -194,7 +194,7 @@ def _grant(folder: Path, user: SystemUser, *, ours: bool) -> None:
 def _blocked(folder: Path, user: SystemUser, reason: str) -> EmbeddedPostgresError:
     return EmbeddedPostgresError(
         f"PostgreSQL runs as the user {user.name}, who cannot pass through {folder} ({reason}).\n"
-        f"Set data_dir to a folder he reaches, or run `chmod o+x {folder}`, or start as an ordinary user."
+        f"Set data_dir to a folder that this user can reach, or run `chmod o+x {folder}`, or start as an ordinary user."
     )
 
 
@@ -209,7 +209,7 @@ def _read_acl(folder: Path) -> list[tuple[int, int, int]]:
 
 
 def _add_to_acl(folder: Path, uid: int) -> None:
-    """Add the entry `user:uid:--x`; raises OSError (ENOTSUP) where there are no access control lists."""
+    """Add the entry `user:uid:--x`; raises OSError (ENOTSUP) where the file system has no access control lists."""
     if sys.platform != "linux":
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
     mode = folder.stat().st_mode

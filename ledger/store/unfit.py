@@ -1,6 +1,6 @@
-"""What a database may be that cannot hold a ledger, each by its name and with the way out.
+"""Why a database cannot hold a ledger: one class for each reason, with the way out.
 
-It is told at the start, before anything is written. What passes by itself is StoreUnavailable alone, and waited for.
+It is said at the start, before anything is written. What passes by itself is StoreUnavailable alone, and waited for.
 """
 
 import re
@@ -13,7 +13,7 @@ from ledger.store.session import NOT_OURS
 
 
 class DatabaseUnfit(StoreUnavailable):
-    """No waiting makes it better: somebody has to change the database or the settings."""
+    """Waiting does not help: the database or the settings have to be changed."""
 
 
 class AccessRefused(DatabaseUnfit):
@@ -65,13 +65,13 @@ _REFUSALS = (
     _Refusal(
         re.compile(r"authentication failed|no password supplied|no such user"),
         AccessRefused,
-        "PostgreSQL does not take this user with this password",
+        "PostgreSQL does not accept this user with this password",
         _CHECK_USER,
     ),
     _Refusal(
         re.compile(r"role \".*\" (does not exist|is not permitted to log in)"),
         AccessRefused,
-        "PostgreSQL has no such user that may log in",
+        "PostgreSQL has no such user, or they may not log in",
         "Make it (CREATE ROLE name LOGIN PASSWORD '…'), or correct the user in database_url.",
     ),
     _Refusal(
@@ -89,7 +89,7 @@ _REFUSALS = (
     _Refusal(
         re.compile(r"does not support SSL|certificate verify failed|root certificate file"),
         AccessRefused,
-        "TLS with PostgreSQL did not come about",
+        "TLS with PostgreSQL could not be set up",
         "Check sslmode and sslrootcert in database_url.",
     ),
     _Refusal(
@@ -101,25 +101,25 @@ _REFUSALS = (
     _Refusal(
         re.compile(r"conversion between|invalid value for parameter \"client_encoding\""),
         WrongEncoding,
-        "The database's encoding cannot be turned into UTF8",
+        "The database's encoding cannot be converted to UTF8",
         "Make another one with CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8'.",
     ),
     _Refusal(
         re.compile(r"session is read-only"),
         DatabaseReadOnly,
-        "No host of database_url takes writes",
+        "No host in database_url takes writes",
         "Promote one, or name the address of the primary.",
     ),
     _Refusal(
         re.compile(NOT_OURS),
         SessionRefused,
-        "This server is not PostgreSQL, or keeps the role from what it needs",
+        "This server is not PostgreSQL, or denies the role what it needs",
         "Name a PostgreSQL in database_url.",
     ),
     _Refusal(
         re.compile(r"unsupported startup parameter|transaction blocks not allowed in statement pooling"),
         PooledByTransaction,
-        "The pooler before PostgreSQL does not give sessions of one's own",
+        "The pooler in front of PostgreSQL does not provide dedicated sessions",
         "Name PostgreSQL's own address in database_url, or set pool_mode = session for this database.",
     ),
 )
@@ -133,7 +133,7 @@ _PASSES = re.compile(
 )
 
 
-def of_connecting(error: psycopg.Error) -> DatabaseUnfit | None:
+def from_connection_error(error: psycopg.Error) -> DatabaseUnfit | None:
     """What keeps a connection from being made, where waiting does not help with any of the hosts."""
     said = str(error)
     if _PASSES.search(said):

@@ -12,7 +12,7 @@ from ledger.settings import SEAL_KEY_FILE
 from ledger.store import raw_events, seals
 from ledger.store.raw_events import Row, decode_position
 from ledger.store.seal import Seal, SealKeys
-from ledger.store.seal_head import Head, new_head
+from ledger.store.seal_head import SealHead, new_head
 from ledger.text import counted
 
 WINDOW_EVENTS = 50_000
@@ -64,7 +64,7 @@ class Verified(NamedTuple):
 
     events: int
     seals: int
-    head: Head
+    head: SealHead
     altered: Altered | None
     missing: KeyMissing | None = None
 
@@ -85,7 +85,12 @@ def snapshot(connection: Connection[Any]) -> Iterator[None]:
 
 
 def verify(
-    connection: Connection[Any], keys: SealKeys, told: Told, *, after: int | None = None, expected: Head | None = None
+    connection: Connection[Any],
+    keys: SealKeys,
+    told: Told,
+    *,
+    after: int | None = None,
+    expected: SealHead | None = None,
 ) -> Verified:
     """Walk over the ledger in a `snapshot`, which may be over then: all of it, or what comes after a position.
 
@@ -106,7 +111,7 @@ def verify(
 
 class _Walk:
     def __init__(
-        self, connection: Connection[Any], keys: SealKeys, told: Told, after: int | None, expected: Head | None
+        self, connection: Connection[Any], keys: SealKeys, told: Told, after: int | None, expected: SealHead | None
     ) -> None:
         self._connection = connection
         self._keys = keys
@@ -219,7 +224,7 @@ class _Walk:
         return Altered(
             first,
             f"the seal of position {expected.position:,} is not the head's: what stands there, or before it, was "
-            "cut off or written anew with the key",
+            "cut off or rewritten with the key",
             "A backup from before that head tells what stood there.",
         )
 

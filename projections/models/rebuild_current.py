@@ -18,9 +18,9 @@ from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
 from ledger.errors import LedgerError
 from ledger.store import session
+from ledger.store.commit import COMMIT_LOCK
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_PREFIX, EventMapper
-from ledger.store.recorder import COMMIT_LOCK
 from projections.engine import checkpoints, switch
 from projections.engine.by_stream import STREAM_BY_STREAM, Partition, opened, partitions
 from projections.engine.rebuild import Progress, Waiting, ignore, limit_lock_wait, switch_when_free

@@ -15,8 +15,8 @@ from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
 from ledger.store import identity
 from ledger.store.arrays import texts
+from ledger.store.commit import COMMIT_LOCK
 from ledger.store.mapper import USER_PREFIX, EventMapper, UnreadableEvent
-from ledger.store.recorder import COMMIT_LOCK
 from projections.models import current
 
 PAGE_USERS = 2_000

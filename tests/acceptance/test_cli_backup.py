@@ -91,7 +91,7 @@ def test_there_and_back(made: Path, data_dir: Path) -> None:
     assert "head" not in foreign.stderr
     assert (foreign.exit_code, f"key {SEAL_KEY.id.hex()}, which is not here" in foreign.stderr) == (1, True)
     lost = restore(data_dir, made, "--unproven")
-    assert (lost.exit_code, "not proven: anything in it" in lost.stderr) == (0, True), lost.output
+    assert (lost.exit_code, "not proven: anything" in lost.stderr) == (0, True), lost.output
     assert lost.stdout.endswith(" MB, unproven\n")
     (data_dir / "seal.key").write_text(SEAL_KEY.text)
 
@@ -111,7 +111,7 @@ def test_there_and_back(made: Path, data_dir: Path) -> None:
         assert (held.exit_code, "is in use by the service" in held.stderr) == (1, True)
     assert events_in(data_dir) == 9
     refused = restore(data_dir, made)
-    assert (refused.exit_code, "There is a ledger of 9 events" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "There is already a ledger of 9 events" in refused.stderr) == (1, True)
     assert events_in(data_dir) == 9
     assert restore(data_dir, made, "--replace").exit_code == 0
     assert events_in(data_dir) == 6
@@ -126,11 +126,11 @@ def test_a_file_that_is_not_whole_is_refused(origin: Path, made: Path, tmp_path:
     altered = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     foreign = b"PGDMP" + whole[LINE_BYTES:]
     files = {
-        "was cut off": whole[:-10],
+        "is truncated": whole[:-10],
         "was altered since it was made": altered,
-        "is no backup that": foreign,
+        "is not a backup made by": foreign,
         f"{tmp_path / 'file'} was altered since it was made.": whole.replace(b'"position": 6', b'"position": 5', 1),
-        "is of a newer version": whole.replace(b'"presence_ledger_backup": 2', b'"presence_ledger_backup": 3', 1),
+        "was made by a newer version": whole.replace(b'"presence_ledger_backup": 2', b'"presence_ledger_backup": 3', 1),
     }
     for says, content in files.items():
         file = tmp_path / "file"
@@ -159,13 +159,13 @@ def test_a_key_that_somebody_put_into_a_backup_opens_nothing(made: Path, tmp_pat
         rewritten = replace(genuine, size=len(archive), sha256=hashlib.sha256(archive).hexdigest())
         unsigned = first_line(replace(rewritten, key_id="", signature=""))
         of_version_1 = unsigned.replace(b'"presence_ledger_backup": 2', b'"presence_ledger_backup": 1', 1)
-        for line, says in ((first_line(rewritten), "was altered"), (of_version_1, "API keys in it may have been put")):
+        for line, says in ((first_line(rewritten), "was altered"), (of_version_1, "API keys may have been added")):
             altered.write_bytes(line + archive)
             refused = restore(data_dir, altered, "--replace")
             assert (refused.exit_code, says in refused.stderr) == (1, True), refused.output
         taken = restore(data_dir, altered, "--replace", "--unproven")
         assert taken.exit_code == 0, taken.output
-        assert "not proven: that what no seal covers, the API keys above all" in taken.stderr
+        assert "not proven: whatever no seal covers, above all the API keys" in taken.stderr
         assert "API keys in force: planted (admin)" in taken.stderr
         assert planted not in taken.output
 

@@ -19,7 +19,7 @@ def test_migrate_starts_a_stopped_database_for_so_long(data_dir: Path) -> None:
     assert (shown.exit_code, "timeline" in shown.stdout) == (0, True), shown.output
     assert not EmbeddedPostgres(data_dir).is_running()
     status = call("migrate", "--status", DATA_DIR=str(data_dir))
-    assert (status.exit_code, "does not run.\nStart the service" in status.stderr) == (1, True)
+    assert (status.exit_code, "is not running.\nStart the service" in status.stderr) == (1, True)
 
 
 def test_migrate_leaves_a_data_folder_alone_that_a_service_holds(data_dir: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_head_kept_elsewhere(url: str, tmp_path: Path) -> None:
     since = verify(url, "--head", head, "--after", "6")
     assert since.stdout.startswith("intact: 3 events under 1 seal, up to position 9; the head of 20")
     passed = verify(url, "--head", head, "--after", "7")
-    assert (passed.exit_code, "the head is of position 6" in passed.stderr) == (2, True)
+    assert (passed.exit_code, "the head is at position 6" in passed.stderr) == (2, True)
     again = verify(url, "--head", head, "--export-head", head)
     assert again.stdout.startswith("intact: 9 events under 3 seals, up to position 9; the head of 20")
     assert json.loads(head.read_text())["position"] == 9
@@ -99,11 +99,14 @@ def _doctored(text: str) -> str:
     ("alter", "says"),
     [
         (_doctored, "was altered since it was exported"),
-        (lambda text: text[:100], "is no head of a ledger, or only a part of one"),
-        (lambda _: "", "is no head of a ledger"),
-        (lambda _: "[1]", "is no head of a ledger"),
-        (lambda text: text.replace('"seals": 2,', ""), "is not whole"),
-        (lambda text: text.replace('"presence_ledger_head": 1', '"presence_ledger_head": 2'), "is of a newer version"),
+        (lambda text: text[:100], "is not the head of a ledger, or only part of one"),
+        (lambda _: "", "is not the head of a ledger"),
+        (lambda _: "[1]", "is not the head of a ledger"),
+        (lambda text: text.replace('"seals": 2,', ""), "is incomplete"),
+        (
+            lambda text: text.replace('"presence_ledger_head": 1', '"presence_ledger_head": 2'),
+            "was written by a newer version",
+        ),
     ],
 )
 def test_a_file_that_is_no_head_is_refused(url: str, tmp_path: Path, alter: Any, says: str) -> None:
@@ -133,7 +136,7 @@ def test_keys_that_are_not_here(url: str, tmp_path: Path) -> None:
     assert verify(url, "--head", head, keys=f"{OTHER_KEY},{SEAL_KEY.text}").exit_code == 0
     none = call("verify", DATABASE_URL=url, DATA_DIR=str(tmp_path))
     assert none.exit_code == 1
-    assert "There is no seal key here, neither in seal_keys nor in" in none.stderr
+    assert "There is no seal key, neither in seal_keys nor in" in none.stderr
     (tmp_path / "seal.key").write_text(f"{SEAL_KEY.text}\n")
     assert call("verify", DATABASE_URL=url, DATA_DIR=str(tmp_path)).exit_code == 0
 

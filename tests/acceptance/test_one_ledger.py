@@ -65,7 +65,7 @@ def test_an_instance_without_the_ledgers_secrets_does_not_start(
         lines = other.config.read_text("utf-8").splitlines(keepends=True)
         other.config.write_text("".join(line for line in lines if not line.startswith("seal_keys")), encoding="utf-8")
         said = refusal(other)
-        assert "Set seal_keys, webhook_secret of the source main, as the other instances have them." in said
+        assert "Set seal_keys, webhook_secret of the source main, as on the other instances." in said
         assert SECRET not in said
         assert sorted(file.name for file in (tmp_path / "data").iterdir()) == ["lock"]
         # Nor does an import seal with a key of its own.

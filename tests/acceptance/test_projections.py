@@ -81,7 +81,7 @@ def test_a_rebuild_beside_the_running_service(service: Service, api: Api) -> Non
     api.deliver("rebuilt-10-0-0-10-0-0")
     assert api.presence("rebuilt-10")["status"] == "offline"
     said = command(service, "rebuild", "current").stderr
-    assert "every row was equal to the live one" in said
+    assert "every row was identical to the live one" in said
 
 
 def test_a_rebuild_that_finds_a_difference_says_so(service: Service, api: Api, module_database_url: str) -> None:
@@ -97,7 +97,7 @@ def test_a_rebuild_that_finds_a_difference_says_so(service: Service, api: Api, m
 def test_wrong_calls_are_refused(service: Service) -> None:
     unknown = command(service, "rebuild", "cache")
     assert unknown.exit_code == 2
-    assert "there are current, drift, sessions, snapshots, timeline" in unknown.stderr
+    assert "choose from current, drift, sessions, snapshots, timeline" in unknown.stderr
     assert command(service, "projections", "--skip", "current", "1").exit_code == 2
     nothing = command(service, "projections", "--skip", "drift", "1")
     assert nothing.exit_code == 1

@@ -33,7 +33,7 @@ def test_status_and_connz_tell_who_is_connected() -> None:
     async def test() -> None:
         async with running() as (simulation, client):
             url = simulation.api_urls["n1"]
-            everybody = [person.uid for person in simulation.world.crowd.people]
+            everybody = [person.uid for person in simulation.world.population.people]
             simulation.calm(traffic=False)
 
             async def agree() -> bool:

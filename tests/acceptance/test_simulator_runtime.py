@@ -9,9 +9,9 @@ import httpx2
 import pytest
 from starlette.responses import RedirectResponse, Response
 
-from ledger.simulator.events import Action, SimulatedEvent, Webhook
+from ledger.simulator.events import Action, AnsweredWebhook, SimulatedEvent
 from ledger.simulator.plan import NodePlan, Plan, PlanError, TargetUnreachableError
-from ledger.simulator.runtime import Simulation, Summary
+from ledger.simulator.runtime import RunSummary, Simulation
 from tests.support.simulated import receiving, until
 
 
@@ -20,7 +20,7 @@ def test_webhooks_are_posted_recorded_and_summed_up(tmp_path: Path, caplog: pyte
     record = tmp_path / "run.jsonl"
     events: list[SimulatedEvent] = []
 
-    async def test() -> Summary:
+    async def test() -> RunSummary:
         async with receiving() as receiver:
             plan = Plan(
                 target=receiver.url,
@@ -36,7 +36,7 @@ def test_webhooks_are_posted_recorded_and_summed_up(tmp_path: Path, caplog: pyte
             assert {(method, path) for method, path, _ in receiver.got} == {
                 ("POST", "/hooks/main/n1/hush-hush?event=user.onlinestatus")
             }
-            bodies = [event.arrival.body for event in events if isinstance(event, Webhook)]
+            bodies = [event.arrival.body for event in events if isinstance(event, AnsweredWebhook)]
             assert sorted(bodies) == sorted(body for _, _, body in receiver.got)
             return summary
 
@@ -48,7 +48,7 @@ def test_webhooks_are_posted_recorded_and_summed_up(tmp_path: Path, caplog: pyte
     assert (lines[0]["server"], lines[0]["seed"], lines[-1]["end"]) == ("v3", 2, True)
     told = [line for line in lines if line["kind"] == "webhook"]
     assert {line["answer"] for line in told} == {"ok"}
-    assert len(told) == summary.totals.accepted == sum(isinstance(event, Webhook) for event in events)
+    assert len(told) == summary.totals.accepted == sum(isinstance(event, AnsweredWebhook) for event in events)
     assert summary.totals.retried > 0
     assert sum(line["kind"] == "action" for line in lines) == summary.totals.actions
     assert summary.as_dict()["truth_online"] == len(summary.online) > 0
@@ -78,7 +78,7 @@ def test_only_200_is_a_delivery_and_no_redirect_is_followed(answer: Callable[[],
             simulation.stop()
             summary = await task
             assert {path for _, path, _ in receiver.got} == {"/hooks/main/n1/secret?event=user.onlinestatus"}
-        assert {event.answer for event in events if isinstance(event, Webhook)} == {recorded}
+        assert {event.answer for event in events if isinstance(event, AnsweredWebhook)} == {recorded}
         assert summary.totals.accepted == 0
 
     asyncio.run(test())
@@ -107,7 +107,7 @@ def test_a_receiver_that_resets_or_never_answers_has_failed() -> None:
             task = asyncio.create_task(simulation.run())
 
             async def both() -> bool:
-                return {"reset", "slow"} <= {event.answer for event in events if isinstance(event, Webhook)}
+                return {"reset", "slow"} <= {event.answer for event in events if isinstance(event, AnsweredWebhook)}
 
             await until(both)
             simulation.stop()
@@ -122,7 +122,7 @@ def test_nobody_there_is_said_at_once() -> None:
     async def test() -> None:
         async with receiving() as receiver:
             gone = receiver.url
-        with pytest.raises(TargetUnreachableError, match=r"nobody listens at 127\.0\.0\.1") as caught:
+        with pytest.raises(TargetUnreachableError, match=r"nothing listens at 127\.0\.0\.1") as caught:
             await Simulation(Plan(target=gone, nodes=(NodePlan("n1", "hush"),))).run()
         assert "hush" not in str(caught.value)
 
@@ -204,19 +204,19 @@ def test_a_node_is_killed_at_an_instant_of_the_callers_choosing_from_any_thread(
             task = asyncio.create_task(simulation.run())
 
             async def announced() -> bool:
-                return simulation.world.totals.accepted > 0 and simulation.world.crowd.online_count() == 300
+                return simulation.world.totals.accepted > 0 and simulation.world.population.online_count() == 300
 
             async def crashed() -> bool:
                 return "crash" in told
 
             async def back() -> bool:
-                return "start" in told[told.index("crash") :] and simulation.world.crowd.online_count() > 200
+                return "start" in told[told.index("crash") :] and simulation.world.population.online_count() > 200
 
             async def down() -> bool:
-                return simulation.world.crowd.online_count() == 0
+                return simulation.world.population.online_count() == 0
 
             await until(announced)
-            with pytest.raises(PlanError, match="no node n9; there are: n1"):
+            with pytest.raises(PlanError, match="unknown node n9; the plan has: n1"):
                 simulation.crash("n9")
             await asyncio.to_thread(simulation.crash, "n1", down_seconds=0.3, returns=(0.8, 0.0, 0.3))
             await until(crashed)

@@ -53,7 +53,7 @@ def test_it_hears_who_is_online(profile: Profile, token: str) -> None:
             simulating(profile=profile.value, token=token) as simulation,
             asking(simulation, "n1", profile, token) as client,
         ):
-            everybody = [person.uid for person in simulation.world.crowd.people]
+            everybody = [person.uid for person in simulation.world.population.people]
             simulation.calm(traffic=False)
 
             async def agree() -> bool:

@@ -42,21 +42,21 @@ def test_a_revoked_key_is_listed_and_not_accepted(connection: Connection) -> Non
 
 def test_names_are_taken_for_ever(connection: Connection) -> None:
     api_keys.create(connection, "app", ["read"])
-    with pytest.raises(ApiKeyError, match="There is a key named 'app' already"):
+    with pytest.raises(ApiKeyError, match="A key named 'app' exists already"):
         api_keys.create(connection, "app", ["read"])
     api_keys.revoke(connection, "app")
-    with pytest.raises(ApiKeyError, match="There is a key named 'app' already"):
+    with pytest.raises(ApiKeyError, match="A key named 'app' exists already"):
         api_keys.create(connection, "app", ["read"])
 
 
 @pytest.mark.parametrize(
     ("name", "scopes", "message"),
     [
-        ("app", ["write"], "There is no scope 'write'; there are read, audit, admin."),
+        ("app", ["write"], "Unknown scope 'write'; the scopes are read, audit, admin."),
         ("app", [], "A key needs a scope: read, audit, admin."),
-        ("", ["read"], "'' cannot name a key"),
-        ("a b", ["read"], "'a b' cannot name a key"),
-        ("a" * 65, ["read"], "cannot name a key"),
+        ("", ["read"], "'' is not a valid key name"),
+        ("a b", ["read"], "'a b' is not a valid key name"),
+        ("a" * 65, ["read"], "is not a valid key name"),
     ],
 )
 def test_a_key_that_cannot_be_made_is_explained(

@@ -118,7 +118,7 @@ def test_one_that_everybody_can_write_is_refused(data_dir: Path) -> None:
     data_dir.mkdir(parents=True)
     (data_dir / "admin.key").write_text("planted")
     data_dir.chmod(0o777)
-    with pytest.raises(SettingsError, match=r"can be written by everybody \(mode 0777\)"):
+    with pytest.raises(SettingsError, match=r"can be written to by any user \(mode 0777\)"):
         DataFolder(data_dir).claim()
     assert [each.name for each in data_dir.iterdir()] == ["admin.key"]
 

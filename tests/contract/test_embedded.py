@@ -231,7 +231,7 @@ def test_a_stop_that_takes_too_long_is_made_short(running: EmbeddedPostgres) -> 
 
 def test_the_url_of_one_that_does_not_run_names_the_way_out(embedded: EmbeddedPostgres) -> None:
     for _ in range(2):
-        with pytest.raises(EmbeddedPostgresError, match=r"does not run\.\nStart the service"):
+        with pytest.raises(EmbeddedPostgresError, match=r"is not running\.\nStart the service"):
             embedded.url()
         embedded.start()
         embedded.stop()
@@ -240,7 +240,9 @@ def test_the_url_of_one_that_does_not_run_names_the_way_out(embedded: EmbeddedPo
 def test_a_cluster_of_another_version_is_refused(running: EmbeddedPostgres) -> None:
     running.stop()
     (running.cluster / "PG_VERSION").write_text("17\n")
-    with pytest.raises(EmbeddedPostgresError, match=r"is of PostgreSQL 17, and this version brings PostgreSQL 18"):
+    with pytest.raises(
+        EmbeddedPostgresError, match=r"was made by PostgreSQL 17, and this version brings PostgreSQL 18"
+    ):
         running.start()
 
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from ledger.store import migrate, preflight, session
-from ledger.store.session import AsyncSession
+from ledger.store.session import AsyncPinnedConnection
 from ledger.store.unfit import SessionRefused
 from tests.support import pg
 from tests.support.ledgers import assert_consistent, configure, items_of, opened, running
@@ -104,7 +104,7 @@ def test_whatever_is_set_the_session_is_ours(database_url: str, environment: Non
         assert dict(connection.execute(SHOWN, (list(OURS),)).fetchall()) == OURS
 
     async def shown() -> dict[str, str]:
-        async with await AsyncSession.connect(database_url) as reading:
+        async with await AsyncPinnedConnection.connect(database_url) as reading:
             return dict(await (await reading.execute(SHOWN, (list(OURS),))).fetchall())
 
     assert asyncio.run(shown()) == OURS
@@ -120,7 +120,7 @@ def test_a_time_out_shorter_than_setting_it_takes(
         assert dict(connection.execute(SHOWN, (list(OURS),)).fetchall()) == OURS
 
     async def shown() -> dict[str, str]:
-        async with await AsyncSession.connect(database_url) as reading:
+        async with await AsyncPinnedConnection.connect(database_url) as reading:
             return dict(await (await reading.execute(SHOWN, (list(OURS),))).fetchall())
 
     assert asyncio.run(shown()) == OURS

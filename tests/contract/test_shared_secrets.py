@@ -67,7 +67,7 @@ def test_the_first_instance_makes_them_and_goes_on_with_them(start: Start, tmp_p
 def test_another_one_without_any_is_refused_and_told_which_it_lacks(start: Start, tmp_path: Path) -> None:
     start("a")
     said = refusal(start, "b")
-    assert f"Set seal_keys, {SOURCE}, as the other instances have them." in said
+    assert f"Set seal_keys, {SOURCE}, as on the other instances." in said
     assert list((tmp_path / "b").iterdir()) == []
     # Only what it lacks is named; and what it is given by the settings is believed.
     key = (tmp_path / "a" / "seal.key").read_text().strip()

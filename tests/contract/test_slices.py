@@ -14,11 +14,11 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.recent import NO_BODIES
 from ledger.domain.reconciliation_events import PollObserved, Swept
 from ledger.errors import LedgerError, StoreUnavailable
+from ledger.slices import importing
 from ledger.slices.form import LARGEST, Slice
 from ledger.slices.importing import Imported, import_slice
 from ledger.slices.reading import SliceFile
 from ledger.slices.taking import SliceScope, open_slice
-from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from ledger.store.seal import seal_keys
 from ledger.store.verify import snapshot, verify
@@ -236,7 +236,7 @@ def test_above_the_largest_position_of_a_slice_the_ledger_counts_on(ledger: Ledg
 def test_while_somebody_else_writes_for_long_nothing_is_imported(
     ledger: Ledger, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "PATIENT_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(importing, "LONG_LOCK_TIMEOUT_SECONDS", 0.1)
     with ledger.events_recorder.commit(), pytest.raises(StoreUnavailable, match="nothing was stored, try again"):
         brought(ledger, whole)
     assert everything(ledger) == []

@@ -376,7 +376,7 @@ def test_a_tier_holds_whatever_webhooks_say_in_the_same_page_and_later(
 def test_while_somebody_else_writes_for_long_a_desk_waits_longer_than_who_asks_for_something(
     ledger: Ledger, source_store: SourceStore, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(recorder, "LOCK_TIMEOUT_SECONDS", 0.1)
     with ThreadPoolExecutor(1) as thread:
         with ledger.events_recorder.commit():
             waiting = thread.submit(source_store.append, SourceDark(at=time.at, since=time.at))
@@ -384,7 +384,7 @@ def test_while_somebody_else_writes_for_long_a_desk_waits_longer_than_who_asks_f
                 lambda: request_run(ledger, SOURCE, [], "i", time.at),
                 lambda: set_tier(ledger, "u", "vip", "key", time.at),
             ):
-                with pytest.raises(StoreUnavailable, match="somebody else holds"):
+                with pytest.raises(StoreUnavailable, match="locked by another writer"):
                     ask_for()
             assert not wait_for([waiting], timeout=0.2).done
         waiting.result(DEADLINE_SECONDS)

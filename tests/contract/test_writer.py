@@ -189,13 +189,13 @@ def test_a_queue_that_stays_full_gives_up(ledger: Ledger, database_url: str) -> 
 def test_a_lock_that_is_held_for_long_is_tried_again_as_long_as_somebody_waits(
     ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(recorder, "LOCK_TIMEOUT_SECONDS", 0.1)
 
     async def run() -> None:
         async with running(ledger) as patient, running(ledger, "j", Bounds(wait_seconds=HASTY_SECONDS)) as hasty:
             with lock_held(database_url):
                 waiting = asyncio.create_task(patient.post(b'["u-0-1-1-1-1"]'))
-                with pytest.raises(StoreUnavailable, match="somebody else holds the ledger's lock"):
+                with pytest.raises(StoreUnavailable, match="the ledger is locked by another writer"):
                     await hasty.post(b'["v-0-1-2-1-1"]')
                 assert not waiting.done()
                 # At its next attempt it finds that nobody waits any more.
@@ -211,14 +211,14 @@ def test_a_lock_that_is_held_for_long_is_tried_again_as_long_as_somebody_waits(
 def test_an_instance_stops_while_the_lock_is_held(
     ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(recorder, "LOCK_TIMEOUT_SECONDS", 0.1)
 
     async def run() -> None:
         with lock_held(database_url):
             async with running(ledger) as instance:
                 taken = asyncio.create_task(instance.post(b'["u-0-1-1-1-1"]'))
                 await asyncio.wait([taken], timeout=0.05)
-            with pytest.raises(StoreUnavailable, match="somebody else holds the ledger's lock"):
+            with pytest.raises(StoreUnavailable, match="the ledger is locked by another writer"):
                 await taken
 
     asyncio.run(run())

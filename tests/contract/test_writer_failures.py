@@ -13,10 +13,11 @@ from psycopg import sql
 from ledger.domain.events import DeliveryReceived
 from ledger.errors import StoreUnavailable
 from ledger.ingest import draft, group, writer
-from ledger.ingest.draft import Webhook
+from ledger.ingest.draft import ParsedWebhook
 from ledger.simulator.sender import encode
+from ledger.store.commit import Commit
 from ledger.store.ledger import Ledger
-from ledger.store.recorder import Commit, LedgerRecorder
+from ledger.store.recorder import LedgerRecorder
 from projections.models import current
 from tests.support import pg
 from tests.support.ledgers import (
@@ -228,7 +229,7 @@ def test_a_store_that_comes_back_in_time_costs_only_the_wait(ledger: Ledger, dat
 def test_a_defect_of_judging_costs_its_group_alone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     judge = group.judge
 
-    def judging(mapper: Any, webhooks: list[Webhook], states: Any, rejected_bytes: int) -> Any:
+    def judging(mapper: Any, webhooks: list[ParsedWebhook], states: Any, rejected_bytes: int) -> Any:
         if any("poison" in uid for webhook in webhooks for uid in webhook.uids()):
             raise ZeroDivisionError
         return judge(mapper, webhooks, states, rejected_bytes)
@@ -240,7 +241,7 @@ def test_a_defect_of_judging_costs_its_group_alone(ledger: Ledger, monkeypatch: 
 def test_a_defect_of_reading_costs_its_group_alone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     read_webhook = draft.read_webhook
 
-    def reading(delivery: str, source: str, node: str, at: int, body: bytes, rejected_bytes: int) -> Webhook:
+    def reading(delivery: str, source: str, node: str, at: int, body: bytes, rejected_bytes: int) -> ParsedWebhook:
         if b"poison" in body:
             raise ZeroDivisionError
         return read_webhook(delivery, source, node, at, body, rejected_bytes)

@@ -17,8 +17,7 @@ from ledger.errors import StoreUnavailable
 from ledger.ingest import group
 from ledger.simulator.sender import encode
 from ledger.store import recorder
-from ledger.store.ledger import Ledger
-from ledger.store.trial import try_to_write
+from ledger.store.ledger import Ledger, try_to_write
 from projections.models import current
 from tests.support import pg
 from tests.support.ledgers import (
@@ -171,7 +170,7 @@ def test_a_try_to_write_leaves_nothing_and_waits_for_nobody(ledger: Ledger, data
 def test_a_table_locked_by_somebody_refuses_in_time(
     ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
-    monkeypatch.setattr(recorder, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(recorder, "LOCK_TIMEOUT_SECONDS", 0.1)
 
     async def run() -> None:
         async with running(ledger, bounds=Bounds(wait_seconds=WAIT_SECONDS)) as instance:

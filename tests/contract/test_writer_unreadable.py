@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ledger.domain.events import WebhookObserved
-from ledger.ingest import refusals
+from ledger.ingest import known
 from ledger.simulator.sender import encode
 from ledger.store.ledger import Ledger
 from ledger.working_state import sources
@@ -83,7 +83,7 @@ def test_only_the_webhooks_of_a_source_that_cannot_be_read_are_refused(
     says: str,
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(refusals, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(known, "time", SimpleNamespace(monotonic=lambda: now[0]))
     sent = [f"u-0-1-{number}-{number}-{number}" for number in range(1, 6)]
 
     async def run() -> list[BaseException | str]:
@@ -103,7 +103,7 @@ def test_only_the_webhooks_of_a_source_that_cannot_be_read_are_refused(
             assert loads.count(SOURCE) == 1
             assert instance.writer.is_alive()
             newer.go_on(ledger)
-            now[0] += refusals.REMEMBERED_SECONDS
+            now[0] += known.UNREADABLE_SECONDS
             await taken_again(instance, b'["v-0-1-8-1-1"]')
             return answers
 
@@ -118,7 +118,7 @@ def test_only_the_webhooks_of_a_source_that_cannot_be_read_are_refused(
 def test_a_source_that_could_not_be_read_just_now_is_refused_without_the_lock(
     ledger: Ledger, database_url: str, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusals, "REMEMBERED_SECONDS", 3600.0)
+    monkeypatch.setattr(known, "UNREADABLE_SECONDS", 3600.0)
     newer.configure(ledger)
     loads.clear()
 

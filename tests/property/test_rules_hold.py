@@ -14,7 +14,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import derive, derive_device
-from ledger.ingest.draft import Webhook
+from ledger.ingest.draft import ParsedWebhook
 from ledger.sources.wukongim.payload import NotAnArray, parse_body
 from ledger.store.mapper import EventMapper
 from projections.models.shown import body, plain_body
@@ -133,7 +133,7 @@ def test_users_do_not_touch_each_other(profile: Profile, policy: Policy, history
     ]
 
 
-def only(webhook: Webhook, uid: str) -> Webhook:
+def only(webhook: ParsedWebhook, uid: str) -> ParsedWebhook:
     """The same delivery, by its digest, as if it named one user."""
     assert isinstance(webhook.elements, list)
     kept = [e for e in webhook.elements if isinstance(e.parsed, Claim) and e.parsed.uid == uid]

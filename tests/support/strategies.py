@@ -13,7 +13,7 @@ from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import NodeBooted
 from ledger.domain.source import SourceState
-from ledger.ingest.draft import Draft, Webhook, read_webhook
+from ledger.ingest.draft import Draft, ParsedWebhook, read_webhook
 from ledger.simulator.sender import encode
 from ledger.store.mapper import Recorded, source_stream
 
@@ -85,13 +85,13 @@ class Feed:
             self._keep(self.draft.append_to_source(name, configured))
         self._number = 0
 
-    def webhook(self, post: Post) -> Webhook:
+    def webhook(self, post: Post) -> ParsedWebhook:
         """The delivery as ingest reads it, at its instant."""
         self.at += round(post.gap * SECOND)
         self._number += 1
         return read_webhook(f"d{self._number}", post.source, post.node, self.at, encode(post.items), 65536)
 
-    def take(self, webhook: Webhook) -> None:
+    def take(self, webhook: ParsedWebhook) -> None:
         """Judge a delivery and keep its events."""
         for recorded in self.draft.add(webhook):
             self._keep(recorded)

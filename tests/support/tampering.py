@@ -8,7 +8,7 @@ import psycopg
 from eventsourcing.persistence import StoredEvent
 
 from ledger.store.seal import SealKey, SealKeys, seal_keys
-from ledger.store.seal_head import Head
+from ledger.store.seal_head import SealHead
 from ledger.store.verify import Verified, snapshot, verify
 from tests.support.ledgers import SEAL_KEY, opened
 
@@ -38,13 +38,15 @@ def found(
     keys: SealKeys = KEYS,
     *,
     after: int | None = None,
-    expected: Head | None = None,
+    expected: SealHead | None = None,
 ) -> Verified:
     """What `verify` finds in the transaction of a connection."""
     return verify(connection, keys, lambda _done, _total: None, after=after, expected=expected)
 
 
-def verified(url: str, keys: SealKeys = KEYS, *, after: int | None = None, expected: Head | None = None) -> Verified:
+def verified(
+    url: str, keys: SealKeys = KEYS, *, after: int | None = None, expected: SealHead | None = None
+) -> Verified:
     """What `verify` finds in a database."""
     with psycopg.connect(url, autocommit=True) as connection, snapshot(connection):
         return found(connection, keys, after=after, expected=expected)

@@ -68,13 +68,13 @@ def test_a_key_that_is_not_here_is_named(key_id: str) -> None:
 
 
 def test_one_without_a_signature_is_proven_by_nothing() -> None:
-    with pytest.raises(BackupUnproven, match=r"made by version 1\.0, .* API keys in it may have been put in"):
+    with pytest.raises(BackupUnproven, match=r"made by version 1\.0, .* API keys may have been added to it"):
         replace(MADE, key_id="", signature="").prove(KEYS, FILE)
 
 
 @pytest.mark.parametrize(
     ("archive", "says"),
-    [(ARCHIVE[:-1], "was cut off"), (ARCHIVE, "was altered"), (ARCHIVE + b"!", "was altered")],
+    [(ARCHIVE[:-1], "is truncated"), (ARCHIVE, "was altered"), (ARCHIVE + b"!", "was altered")],
 )
 def test_an_archive_is_the_one_that_the_line_speaks_of(archive: bytes, says: str) -> None:
     with pytest.raises(BackupError, match=says):
@@ -97,5 +97,5 @@ def test_an_archive_is_the_one_that_the_line_speaks_of(archive: bytes, says: str
     ],
 )
 def test_anything_else_is_no_backup(line: bytes) -> None:
-    with pytest.raises(BackupError, match="is no backup that"):
+    with pytest.raises(BackupError, match="is not a backup made by"):
         read(line.ljust(LINE_BYTES))

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from ledger import __version__
-from ledger.cli.app import COMMANDS, Place, two_lines
+from ledger.cli.app import COMMANDS, CommandEntry, two_lines
 from ledger.errors import StoreUnavailable
 from tests.support.command import call, process_environment, run_process
 
@@ -44,7 +44,7 @@ def leave() -> None:
 @pytest.fixture
 def _test_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     for function in (fail, crash, interrupt, misuse, leave):
-        monkeypatch.setitem(COMMANDS, function.__name__, Place(__name__, function.__name__, "A test's."))
+        monkeypatch.setitem(COMMANDS, function.__name__, CommandEntry(__name__, function.__name__, "A test's."))
     # pytest imports this module under a name that `importlib` finds only here.
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
 
@@ -134,7 +134,9 @@ def test_debug_shows_the_traceback() -> None:
 def test_an_unexpected_error_is_1_and_one_line_that_quotes_nothing() -> None:
     result = call("crash")
     assert result.exit_code == 1
-    assert result.stderr == ("presence-ledger: unexpected error: KeyError; run again with --debug to see it all\n")
+    assert result.stderr == (
+        "presence-ledger: unexpected error: KeyError; run it again with --debug for the traceback\n"
+    )
     assert "geheim" in call("--debug", "crash").stderr
     assert "geheim" in call("crash", "--debug").stderr
 
@@ -159,7 +161,7 @@ def test_a_command_may_find_its_call_wrong_or_leave_with_a_code() -> None:
         ("one", "one"),
         ("one\n\ntwo\n", "one\ntwo"),
         ("one\n\ttwo\nthree", "one two\nthree"),
-        ("", "failed without a reason"),
+        ("", "failed; no reason given"),
     ],
 )
 def test_an_explanation_is_one_or_two_lines(text: str, folded: str) -> None:
@@ -200,7 +202,7 @@ def test_the_file_is_named_before_the_command_or_after(
     failed = call(*arguments)
     assert failed.exit_code == 1
     assert ("Traceback" in failed.stderr) is ("--debug" in arguments)
-    assert failed.stderr.endswith("presence-ledger: mine.toml, line 2: listen must be a text in quotes, not 5\n")
+    assert failed.stderr.endswith("presence-ledger: mine.toml, line 2: listen must be a string in quotes, not 5\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

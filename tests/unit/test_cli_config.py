@@ -89,7 +89,7 @@ def test_the_databases_url_is_set_as_the_environment_of_a_shell() -> None:
         "PGDATABASE=ledger",
         "PGSSLMODE=require",
     }
-    assert done.stderr == "keepalives has no variable; it is left out\n"
+    assert done.stderr == "keepalives has no environment variable; it is left out\n"
 
 
 def test_how_long_a_source_may_be_silent_is_told_of_each(folder: Path) -> None:
@@ -120,7 +120,7 @@ def test_an_embedded_database_that_does_not_run_has_no_url(folder: Path) -> None
     result = call("config", "database-url")
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert "does not run.\nStart the service" in result.stderr
+    assert "is not running.\nStart the service" in result.stderr
 
 
 def test_every_node_gets_lines_for_its_own_file() -> None:
@@ -170,7 +170,7 @@ def test_without_an_address_the_lines_are_for_this_machine(listen: str, url: str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--source", "west"), "there are main/n1, main/n2, east/n1"),
+        (("--source", "west"), "choose from main/n1, main/n2, east/n1"),
         (("--url", "ledger.example"), "must be an address"),
         (("--url", 'http://h/"x'), "must be an address"),
     ],

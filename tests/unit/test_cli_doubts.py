@@ -71,7 +71,7 @@ def test_what_was_shown_in_doubt_and_after_it(
 def test_of_many_doubts_only_the_latest_are_asked_about(
     service: ScriptedService, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doubts, "ASKED", 2)
+    monkeypatch.setattr(doubts, "MAX_ASKED", 2)
     entries = [NODE_DOWN | {"position": 10 * n + 7, "last_position": 10 * n + 9} for n in range(5)]
 
     def answer(asked: Asked) -> tuple[int, str]:
@@ -96,6 +96,6 @@ def test_of_many_doubts_only_the_latest_are_asked_about(
         (49, "unknown -> online"),
     ]
     assert result.stderr.splitlines() == [
-        "what was shown in the first 3 times in doubt is left out; --from and --to narrow the time"
+        "what was shown the first 3 times in doubt is left out; narrow the time with --from and --to"
     ]
     assert len(service.asked) == 1 + 2 * 2 * 3

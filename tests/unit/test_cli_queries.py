@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from ledger.cli.client import Client, client, path_segment, service_url
+from ledger.cli.client import Client, client, path_segment
 from ledger.errors import RequestError, SettingsError
 from ledger.settings import Listen, load
 from tests.support.scripted import Asked, ScriptedService
@@ -252,7 +252,7 @@ def test_without_a_start_there_is_no_admin_key(ask: Callable[..., Result], tmp_p
 
 def test_an_admin_key_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "presence-ledger-data" / "admin.key").mkdir(parents=True)
-    with pytest.raises(SettingsError, match=r"admin\.key is no ordinary file"):
+    with pytest.raises(SettingsError, match=r"admin\.key is not a regular file"):
         client(load(environ={}, folder=tmp_path), None, environ={})
 
 
@@ -294,4 +294,4 @@ def test_a_uid_that_is_not_utf8_is_told() -> None:
     ],
 )
 def test_the_service_is_reached_where_it_listens(listen: Listen, url: str) -> None:
-    assert service_url(listen) == url
+    assert listen.local_url == url

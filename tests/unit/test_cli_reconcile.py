@@ -133,7 +133,7 @@ def test_as_json_it_is_what_the_service_said(service: ScriptedService, ask: Call
     ("arguments", "told"),
     [
         ((), "name one with --source: main, second"),
-        (("--source", "third"), "there is no source 'third', but: main, second"),
+        (("--source", "third"), "unknown source 'third'; choose from: main, second"),
     ],
 )
 def test_a_source_must_be_named_where_there_are_several(

@@ -95,7 +95,7 @@ DOUBT = {"position": 7, "at": T.format(1), "source": "main", "reason": "refused"
                 "suspect": "late_offline",
             },
             (
-                "late item of app 17, whose counts speak; its counts prove 1 more; 1,000 beyond that are not "
+                "late item of app 17, whose counts are used; its counts prove 1 more; 1,000 beyond that are not "
                 "believed; its counts have no room for 2 that a count had proved; shown as online since 14:03:00.123: "
                 "back within the grace period; its delivery "
                 "repeats an earlier one; looked at out of turn: late offline"
@@ -262,7 +262,7 @@ def test_timeline_asks_for_the_latest_and_shows_the_oldest_of_them_first(
     )
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["position", "7", "8"]
     assert "there are entries before these; --limit shows more" in result.stderr
-    assert "told as of position 40: 3 events since are still to be taken" in result.stderr
+    assert "as of position 40: 3 events since are still to be processed" in result.stderr
     told = json.loads(ask("timeline", "a/b", "--json").stdout)
     assert [item["position"] for item in told["items"]] == [7, 8]
     assert (told["lag"], told["as_of"]["position"]) == (3, 40)
@@ -270,7 +270,7 @@ def test_timeline_asks_for_the_latest_and_shows_the_oldest_of_them_first(
 
 def test_one_event_that_is_still_to_be_taken(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: page(lag=1)
-    assert "told as of position 40: 1 event since is still to be taken" in ask("sessions", "u").stderr
+    assert "as of position 40: 1 event since is still to be processed" in ask("sessions", "u").stderr
 
 
 def test_sessions_of_one_source_that_are_open(service: ScriptedService, ask: Callable[..., Result]) -> None:
@@ -284,8 +284,8 @@ def test_sessions_of_one_source_that_are_open(service: ScriptedService, ask: Cal
 def test_of_somebody_of_whom_nothing_is_told(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: page()
     for arguments, said in (
-        (("timeline", "u"), "the ledger tells nothing of u"),
-        (("timeline", "u", "--to", T.format(1)), "the ledger tells nothing of u in that time"),
+        (("timeline", "u"), "the ledger has nothing about u"),
+        (("timeline", "u", "--to", T.format(1)), "the ledger has nothing about u in that time"),
         (("sessions", "u"), "the ledger has no session of u"),
         (("sessions", "u", "--open"), "the ledger has no open session of u"),
     ):

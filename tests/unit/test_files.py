@@ -70,7 +70,7 @@ def test_what_has_another_name_is_not_written(folder: Path, tmp_path: Path) -> N
     target = write(tmp_path / "target")
     (folder / "hard").hardlink_to(target)
     assert read_text(folder / "hard") == "text"
-    with pytest.raises(NotOurs, match="has another name"):
+    with pytest.raises(NotOurs, match="has a second name"):
         open_own(folder / "hard", os.O_WRONLY)
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_file_is_neither_taken_nor_waited_for(folder: Path) -> None:
         listening.bind(str(folder / "socket"))
     (folder / "inner").mkdir()
     for name in ("pipe", "inner"):
-        with pytest.raises(NotOurs, match=f"{name} is no ordinary file"):
+        with pytest.raises(NotOurs, match=f"{name} is not a regular file"):
             read_text(folder / name)
     with pytest.raises(OSError, match="socket"):
         read_text(folder / "socket")
@@ -113,7 +113,7 @@ def test_a_folder_that_everybody_can_write_is_refused_unless_it_is_empty(folder:
     assert folder.stat().st_mode & 0o777 == 0o700
     write(folder / "planted")
     folder.chmod(0o777)
-    with pytest.raises(NotOurs, match=r"can be written by everybody \(mode 0777\)"):
+    with pytest.raises(NotOurs, match=r"can be written to by any user \(mode 0777\)"):
         check_folder(folder)
 
 

@@ -212,9 +212,9 @@ def test_only_a_slash_that_was_written_so_is_passed_over(raw: bytes, path: str, 
 def test_an_answer_from_the_store_ends_its_outage(
     path: str, status: int, over: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ledger.said.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("ledger.repeated_logs.MIN_QUIET_SECONDS", 0.0)
     outages = Outages.none_yet()
-    outages.questions.met("away")
+    outages.questions.failed("away")
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -227,7 +227,7 @@ def test_an_answer_from_the_store_ends_its_outage(
             {"type": "http.response.start", "status": status, "headers": headers},
         )
     )
-    assert outages.questions.lasts is not over
+    assert outages.questions.is_ongoing is not over
     assert [name for name, _ in sent[0]["headers"]] == [
         b"cache-control",
         b"content-security-policy",

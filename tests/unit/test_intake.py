@@ -5,8 +5,10 @@ from collections.abc import Iterable
 
 import pytest
 
+from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
 from ledger.ingest.intake import Intake, Ticket
+from ledger.working_state.sources import SourceUnreadable
 
 MOST_ITEMS = 10
 
@@ -63,6 +65,11 @@ async def taken_in_turn(*posts: tuple[str, int]) -> list[list[str]]:
         pytest.param([("a", 6), ("b", 6)], [["a1"], ["b2"]], id="up to the bound"),
         pytest.param([("a", 20), ("b", 1), ("c", 1)], [["b2", "c3"], ["a1"]], id="a large one lets others by"),
         pytest.param([("a", 20), ("a", 1), ("b", 1)], [["b3"], ["a1"], ["a2"]], id="but not what its own node says"),
+        pytest.param(
+            [("a", 20), ("b", 21), ("b", 1), ("c", 1)],
+            [["c4"], ["a1"], ["b2"], ["b3"]],
+            id="nor what follows a large one of its own node",
+        ),
         pytest.param([("a", 20), ("a", 21)], [["a1"], ["a2"]], id="nobody to let by"),
         pytest.param([("a", 20), ("b", 21)], [["a1"], ["b2"]], id="nor one that is large as well"),
         pytest.param(
@@ -82,6 +89,19 @@ def test_between_two_large_ones_of_a_node_others_have_their_turn() -> None:
         await queue.post(("b", 1))
         queue.intake.succeed(first)
         assert [names(first), names(queue.take()), names(queue.take())] == [["a1"], ["b3"], ["a2"]]
+        await queue.end()
+
+    asyncio.run(run())
+
+
+def test_what_a_source_posts_that_cannot_be_read_just_now_does_not_enter() -> None:
+    async def run() -> None:
+        queue = Queue()
+        unreadable = SourceUnreadable(SourceState("main"), "newer")
+        queue.intake.unreadable.remember(unreadable)
+        with pytest.raises(SourceUnreadable) as caught:
+            await queue.intake.submit("a1", "main", "a", 0, body(1))
+        assert caught.value is unreadable
         await queue.end()
 
     asyncio.run(run())

@@ -10,7 +10,7 @@ from ledger.store.preflight import (
     USED_CONNECTIONS,
     Examined,
     Facts,
-    Pools,
+    PoolSizes,
     connections,
     offset_seconds,
     pools,
@@ -81,8 +81,8 @@ def test_pools_leave_something_to_those_that_lead_and_project() -> None:
         assert min(sizes.ledger - 1, sizes.short, sizes.large) >= 1
         # With five alone, the seldom used one for large reads may be one too many.
         assert sum(sizes) + 2 <= max(allowed, NEEDED_CONNECTIONS + 1)
-    assert pools(1000) == pools(USED_CONNECTIONS) == Pools()
-    assert sum(Pools()) + 2 == USED_CONNECTIONS
+    assert pools(1000) == pools(USED_CONNECTIONS) == PoolSizes()
+    assert sum(PoolSizes()) + 2 == USED_CONNECTIONS
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,15 @@ SERVER = 'connection failed: connection to server at "10.0.0.5", port 5432 faile
         (
             'FATAL:  password authentication failed for user "presence"',
             unfit.AccessRefused,
-            'does not take this user with this password: password authentication failed for user "presence".',
+            'does not accept this user with this password: password authentication failed for user "presence".',
         ),
         ("fe_sendauth: no password supplied", unfit.AccessRefused, "no password supplied"),
         ('FATAL:  role "presence" does not exist', unfit.AccessRefused, "no such user"),
-        ('FATAL:  role "presence" is not permitted to log in', unfit.AccessRefused, "no such user that may log in"),
+        (
+            'FATAL:  role "presence" is not permitted to log in',
+            unfit.AccessRefused,
+            "no such user, or they may not log in",
+        ),
         ('FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "p"', unfit.AccessRefused, "from here"),
         ('FATAL:  permission denied for database "ledger"', unfit.AccessRefused, "GRANT CONNECT"),
         ("server does not support SSL, but SSL was required", unfit.AccessRefused, "sslmode"),
@@ -142,7 +146,7 @@ SERVER = 'connection failed: connection to server at "10.0.0.5", port 5432 faile
             unfit.SessionRefused,
             "not PostgreSQL",
         ),
-        ("session is read-only", unfit.DatabaseReadOnly, "No host of database_url takes writes"),
+        ("session is read-only", unfit.DatabaseReadOnly, "No host in database_url takes writes"),
         ("FATAL:  unsupported startup parameter: extra", unfit.PooledByTransaction, "pool_mode = session"),
     ],
 )

@@ -6,7 +6,7 @@ from ledger.domain.event_types import Event
 from ledger.domain.events import DeliveryReceived, ItemRejected
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft, read_webhook
-from ledger.ingest.rejected import SHORT, TOGETHER, TOGETHER_CHARACTERS, TOLD_ALONE
+from ledger.ingest.rejected import MAX_FOLLOWING, MAX_FOLLOWING_CHARACTERS, MAX_ITEM_CHARACTERS, MAX_OWN_EVENTS
 from ledger.simulator.sender import encode
 
 BOUND = 65536
@@ -27,15 +27,15 @@ def kept(events: list[Event]) -> list[tuple[int, int]]:
 
 
 def test_a_few_have_an_event_each() -> None:
-    received, events = events_of(*["junk"] * TOLD_ALONE, "u-0-1-1-1-1")
-    assert (received.rejected, received.following) == (TOLD_ALONE, 0)
-    assert kept(events) == [(number, 1) for number in range(TOLD_ALONE)]
+    received, events = events_of(*["junk"] * MAX_OWN_EVENTS, "u-0-1-1-1-1")
+    assert (received.rejected, received.following) == (MAX_OWN_EVENTS, 0)
+    assert kept(events) == [(number, 1) for number in range(MAX_OWN_EVENTS)]
 
 
 def test_very_many_stand_together_in_their_order_and_claims_between_them() -> None:
     items = [f"junk {number}" for number in range(2500)]
     received, events = events_of(*items[:2000], "u-0-1-1-1-1", *items[2000:])
-    most = TOGETHER + 1
+    most = MAX_FOLLOWING + 1
     assert kept(events) == [(0, most), (most, 2000 - most), (2001, 500)]
     assert received.rejected == 2500
     rejected = [each for each in events if isinstance(each, ItemRejected)]
@@ -46,7 +46,7 @@ def test_very_many_stand_together_in_their_order_and_claims_between_them() -> No
     ("other", "bound", "told"),
     [
         pytest.param("u\0-0-1-1-1-1", BOUND, [(0, 101), (101, 1), (102, 2)], id="another reason"),
-        pytest.param("x" * (SHORT + 1), BOUND, [(0, 101), (101, 3)], id="too long to stand with others"),
+        pytest.param("x" * (MAX_ITEM_CHARACTERS + 1), BOUND, [(0, 101), (101, 3)], id="too long to stand with others"),
         pytest.param("\u4f60" * 30, 64, [(0, 101), (101, 3)], id="longer than what is kept whole"),
     ],
 )
@@ -57,4 +57,4 @@ def test_what_is_not_alike_does_not_follow(other: str, bound: int, told: list[tu
 
 def test_one_event_holds_a_bounded_text() -> None:
     _, events = events_of(*["x" * 200] * 1000)
-    assert {number for _, number in kept(events)[:-1]} == {1 + TOGETHER_CHARACTERS // 202}
+    assert {number for _, number in kept(events)[:-1]} == {1 + MAX_FOLLOWING_CHARACTERS // 202}

@@ -149,7 +149,7 @@ def test_a_broken_line_is_named(line: str, message: str) -> None:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_line_without_end_is_named(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.lines.LONGEST_LINE", 1000)
+    monkeypatch.setattr("ledger.lines.MAX_LINE_BYTES", 1000)
     texts = read_texts(io.BytesIO(b"{}\n" * (number - 1) + b"x" * 2000))
     with pytest.raises(RecordingError, match=f"^line {number} is longer than"):
         list(texts)

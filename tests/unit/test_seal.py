@@ -10,8 +10,8 @@ from ledger.store.seal import (
     DIGEST_BYTES,
     NO_SEAL,
     RUN_EVENTS,
-    Chain,
     Seal,
+    SealChain,
     SealKey,
     digests,
     instant_from_count,
@@ -28,7 +28,7 @@ def digest(stream: str = "user:u", version: int = 1, kind: str = "k.v1", payload
 
 
 def one(first: int = 1, recorded_at: datetime = NOW, covered: bytes | None = None, key: SealKey = KEY) -> Seal:
-    chain = Chain(key, None)
+    chain = SealChain(key, None)
     chain.add(first, recorded_at, covered or digest())
     made = chain.end()
     assert made is not None
@@ -87,7 +87,7 @@ def test_an_altered_seal_follows_nothing(change: dict[str, Any]) -> None:
 
 
 def test_runs_end_where_positions_or_instants_do() -> None:
-    chain = Chain(KEY, None)
+    chain = SealChain(KEY, None)
     later = NOW + timedelta(microseconds=1)
     assert chain.add(1, NOW, digest() * 2) is None
     assert chain.add(3, NOW, digest()) is None
@@ -105,7 +105,7 @@ def test_runs_end_where_positions_or_instants_do() -> None:
 
 
 def test_a_run_is_bounded() -> None:
-    chain = Chain(KEY, b"\1" * DIGEST_BYTES)
+    chain = SealChain(KEY, b"\1" * DIGEST_BYTES)
     assert chain.add(1, NOW, digest() * RUN_EVENTS) is None
     ended = chain.add(RUN_EVENTS + 1, NOW, digest())
     assert ended is not None

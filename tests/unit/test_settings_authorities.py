@@ -56,9 +56,9 @@ def test_the_file_is_beside_the_settings_and_a_variables_in_the_working_folder(f
     ("content", "reason"),
     [
         (None, "which cannot be read: No such file or directory"),
-        (b"", "which holds no certificates in PEM form"),
-        (b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "which holds no certificates in PEM form"),
-        (b"\x30\x82\x01\x01", "which holds no certificates in PEM form"),
+        (b"", "which contains no PEM certificates"),
+        (b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "which contains no PEM certificates"),
+        (b"\x30\x82\x01\x01", "which contains no PEM certificates"),
     ],
 )
 def test_a_file_that_is_not_one_is_told_with_its_line(folder: Path, content: bytes | None, reason: str) -> None:

@@ -47,8 +47,8 @@ def refusal(folder: Path, text: str | bytes | None = None, **variables: str) -> 
         ("[policy]\nbudget_calls = 0", "line 2: policy.budget_calls must be more than 0, not 0"),
         ("policy = 1", "line 1: policy must be a table, not 1"),
         ("data_dir = ' '", "line 1: data_dir must be the path of a folder"),
-        ("data_dir = 1", "line 1: data_dir must be a text in quotes, not 1"),
-        ("data_dir = '~no-such-user/x'", "line 1: data_dir names a user's home that there is not"),
+        ("data_dir = 1", "line 1: data_dir must be a string in quotes, not 1"),
+        ("data_dir = '~no-such-user/x'", "line 1: data_dir names the home of a user who does not exist"),
         ("listen = '8640'", "line 1: listen must be host:port like 127.0.0.1:8640 or [::1]:8640"),
         ("listen = '::1:8640'", "line 1: listen must be host:port like 127.0.0.1:8640 or [::1]:8640"),
         ("listen = 'h:0'", "line 1: listen must end in a port from 1 to 65535"),
@@ -61,23 +61,23 @@ def refusal(folder: Path, text: str | bytes | None = None, **variables: str) -> 
         ("\n[[sources]]\nprofile = 'v3'", "line 2: sources[0].name is missing"),
         (SOURCE + "nodes = []", "line 3: sources[0].nodes is an empty list"),
         (SOURCE + "profile = 'v4'", "line 3: sources[0].profile must be one of v1, v2.1, v2.2, v3, not 'v4'"),
-        ("[[sources]]\nname = 'a/b'", "line 2: sources[0].name must be 1 to 64 letters, digits or . _ ~ - of ASCII"),
-        ("[[sources]]\nname = '..'", "line 2: sources[0].name must be 1 to 64 letters"),
-        (SOURCE + SOURCE, "line 4: sources[1].name is taken: 'main' is the name of one of the sources before"),
+        ("[[sources]]\nname = 'a/b'", "line 2: sources[0].name must be 1 to 64 ASCII letters, digits or . _ ~ -"),
+        ("[[sources]]\nname = '..'", "line 2: sources[0].name must be 1 to 64 ASCII letters"),
+        (SOURCE + SOURCE, "line 4: sources[1].name is taken: 'main' is the name of an earlier one of the sources"),
         (
             NODE + "  [[sources.nodes]]\n  name = 'n1'",
-            "line 6: sources[0].nodes[1].name is taken: 'n1' is the name of one of the nodes before",
+            "line 6: sources[0].nodes[1].name is taken: 'n1' is the name of an earlier one of the nodes",
         ),
         (
             NODE + "  api_url = 'ftp://h'",
             "line 5: sources[0].nodes[0].api_url must be a URL like http://127.0.0.1:5001",
         ),
-        (NODE + "  api_url = 'http://h:x'", "line 5: sources[0].nodes[0].api_url is no valid URL"),
-        (NODE + "  api_url = 'http://h/?a=1'", "line 5: sources[0].nodes[0].api_url must be an address alone"),
+        (NODE + "  api_url = 'http://h:x'", "line 5: sources[0].nodes[0].api_url is not a valid URL"),
+        (NODE + "  api_url = 'http://h/?a=1'", "line 5: sources[0].nodes[0].api_url must be only an address"),
         (SOURCE + "forward_url = 'app:8090/hook'", "line 3: sources[0].forward_url must be a URL like http://app:8090"),
         (
             SOURCE + "forward_url = 'http://app/?a=1'",
-            "line 3: sources[0].forward_url must have no query: the event's name",
+            "line 3: sources[0].forward_url must not have a query: the event's name",
         ),
         (
             SOURCE + "forward_url = 'http://localhost:8640/hooks/main/n1/x'",
@@ -92,7 +92,7 @@ def refusal(folder: Path, text: str | bytes | None = None, **variables: str) -> 
         ),
         (
             "[api_keys]\n'a b' = { key = '12345678', scopes = ['read'] }",
-            "line 2: api_keys.a b must be 1 to 64 letters",
+            "line 2: api_keys.a b must be 1 to 64 ASCII letters",
         ),
         (b"# caf\xe9\n", "line 1: the text is not UTF-8"),
         (b"a = 1\n\xff", "line 2: the text is not UTF-8"),
@@ -113,13 +113,17 @@ def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, text: str |
         (
             SOURCE + "webhook_secret = ['long-enough',\n'pq7Zx/abcdef']",
             "pq7Zx",
-            "sources[0].webhook_secret[1] may hold only letters, digits and . _ ~ - of ASCII: it is part of the",
+            "sources[0].webhook_secret[1] may contain only ASCII letters, digits and . _ ~ -: it is part of the",
         ),
         (SOURCE + "webhook_secret = 12345678", "12345678", "sources[0].webhook_secret must be a list"),
-        (NODE + "  token = 'pq7Zx pq7Zx'", "pq7Zx", "sources[0].nodes[0].token may hold only visible ASCII characters"),
-        (NODE + "  token = 777888", "777888", "sources[0].nodes[0].token must be a text in quotes"),
-        (NODE + "  api_url = 'http://u:pq7Zx@h'", "pq7Zx", "sources[0].nodes[0].api_url must be an address alone"),
-        (SOURCE + "forward_url = 'http://u:pq7Zx@h/?a'", "pq7Zx", "sources[0].forward_url must have no query"),
+        (
+            NODE + "  token = 'pq7Zx pq7Zx'",
+            "pq7Zx",
+            "sources[0].nodes[0].token may contain only visible ASCII characters",
+        ),
+        (NODE + "  token = 777888", "777888", "sources[0].nodes[0].token must be a string in quotes"),
+        (NODE + "  api_url = 'http://u:pq7Zx@h'", "pq7Zx", "sources[0].nodes[0].api_url must be only an address"),
+        (SOURCE + "forward_url = 'http://u:pq7Zx@h/?a'", "pq7Zx", "sources[0].forward_url must not have a query"),
         (
             "[api_keys]\na = { key = 'pq7Zx', scopes = ['read'] }",
             "pq7Zx",
@@ -128,7 +132,7 @@ def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, text: str |
         (
             "[api_keys]\na = { key = 'pq7Zx\tpq7Zx', scopes = ['read'] }",
             "pq7Zx",
-            "api_keys.a.key may hold only visible",
+            "api_keys.a.key may contain only visible",
         ),
         (
             "[api_keys]\na = { key = 'pq7Zx-12', scopes = ['read'] }\nb = { key = 'pq7Zx-12', scopes = ['read'] }",
@@ -140,9 +144,13 @@ def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, text: str |
             "pq7Zx",
             "database_url must be empty (the embedded database) or a URL like",
         ),
-        ("database_url = 'postgresql://u:pq7Zx%zz@h'", "pq7Zx", "database_url holds a % that does not begin an escape"),
+        (
+            "database_url = 'postgresql://u:pq7Zx%zz@h'",
+            "pq7Zx",
+            "database_url contains a % that does not begin an escape",
+        ),
         ("database_url = 'postgresql://u:pq7Zx@h:port/d'", "pq7Zx", "database_url has a port that is not a number"),
-        ("database_url = ['pq7Zx']", "pq7Zx", "database_url must be a text in quotes"),
+        ("database_url = ['pq7Zx']", "pq7Zx", "database_url must be a string in quotes"),
     ],
 )
 def test_no_message_shows_a_secret(tmp_path: Path, text: str, secret: str, message: str) -> None:
@@ -164,9 +172,9 @@ def test_no_message_shows_a_secret(tmp_path: Path, text: str, secret: str, messa
         ("POLICY_GRACE_SECONDS", "", ": policy.grace_seconds must be a number, not ''"),
         ("POLICY_GRACE_SECONDS", "nan", ": policy.grace_seconds must be a finite number, not nan"),
         ("SOURCES_0_PROFILE", "v9", ": sources[0].profile must be one of v1, v2.1, v2.2, v3, not 'v9'"),
-        ("SOURCES_2_NAME", "far", ": there is no number 1 before it; they count from 0"),
+        ("SOURCES_2_NAME", "far", ": number 1 is missing before it; they count from 0"),
         ("SOURCES_1_PROFILE", "v3", ": sources[1].name is missing"),
-        ("SOURCES_0_NODES_0_TOKEN", "", ": sources[0].nodes[0].token may hold only visible ASCII characters"),
+        ("SOURCES_0_NODES_0_TOKEN", "", ": sources[0].nodes[0].token may contain only visible ASCII characters"),
         ("API_KEYS_OPS_KEY", "12345678", ": api_keys.ops.scopes is missing"),
         ("DATABASE_URL", "pq7Zx", ": database_url must be empty"),
         (
@@ -198,7 +206,7 @@ def test_the_file_is_blamed_for_what_no_variable_can_mend(tmp_path: Path) -> Non
 def test_the_first_of_several_mistakes_is_told_with_their_number(tmp_path: Path) -> None:
     told = refusal(tmp_path, "listen = 1\nlog_level = 2\nrejected_bytes = 'x'")
     assert told.splitlines() == [
-        "presence-ledger.toml, line 1: listen must be a text in quotes, not 1",
+        "presence-ledger.toml, line 1: listen must be a string in quotes, not 1",
         "(and 2 more after it)",
     ]
 
@@ -216,4 +224,4 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 5000 + "]" * 5000, f"a = {'9' * 5000}"])
 def test_what_the_parser_cannot_hold_is_a_mistake_too(tmp_path: Path, text: str) -> None:
-    assert refusal(tmp_path, text).startswith("presence-ledger.toml: this is not TOML that can be read: ")
+    assert refusal(tmp_path, text).startswith("presence-ledger.toml: this TOML cannot be read: ")

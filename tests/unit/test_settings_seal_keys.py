@@ -45,7 +45,7 @@ def test_an_empty_one_neither_seals_nor_verifies(tmp_path: Path) -> None:
 def test_a_kept_key_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     settings = load(environ={"PRESENCE_LEDGER_DATA_DIR": str(tmp_path)}, folder=tmp_path)
     (tmp_path / SEAL_KEY_FILE).mkdir()
-    with pytest.raises(SettingsError, match="is no ordinary file"):
+    with pytest.raises(SettingsError, match="is not a regular file"):
         known_seal_keys(settings)
 
 
@@ -57,9 +57,9 @@ def test_they_are_read_from_the_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("'short-pq7Zx'", "seal_keys[0] must have 32 to 256 characters, not 11: whoever guesses it can rewrite"),
-        (f"['{NEW}', 'pq7Zx{' ' * 30}']", "seal_keys[1] may hold only visible ASCII characters"),
-        (f"'pq7Zx,{NEW}'", "seal_keys[0] may hold only visible ASCII characters without blanks and commas"),
+        ("'short-pq7Zx'", "seal_keys[0] must have 32 to 256 characters, not 11: anyone who guesses it can rewrite"),
+        (f"['{NEW}', 'pq7Zx{' ' * 30}']", "seal_keys[1] may contain only visible ASCII characters"),
+        (f"'pq7Zx,{NEW}'", "seal_keys[0] may contain only visible ASCII characters, without blanks and commas"),
         ("[]", "seal_keys is an empty list"),
         ("12345", "seal_keys must be a list"),
     ],

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from ledger.simulator.answers import QueryApi, go_duration
-from ledger.simulator.cluster import Cluster, Session, slot_for
+from ledger.simulator.cluster import Cluster, SimulatedSession, slot_for
 from ledger.simulator.events import Arrival
 from ledger.simulator.plan import TRAITS, NodePlan, Plan, Profile
 from ledger.simulator.sender import encode
-from ledger.simulator.world import World
+from ledger.simulator.world import SimulatedWorld
 
 RECORDINGS = Path(__file__).parents[1] / "fixtures" / "wukongim"
 FOLDERS: dict[Profile, str] = {"v1": "v12", "v2.1": "v21", "v2.2": "v22", "v3": "v3"}
@@ -32,7 +32,7 @@ def said(profile: Profile, lines: list[dict[str, Any]]) -> list[str]:
     """What a cluster of this profile says when the recording's clients and servers do what they did."""
     names = list(dict.fromkeys(line["node"] for line in lines if line.get("do") == "start"))
     cluster = Cluster(TRAITS[profile], names)
-    sessions: dict[int, Session] = {}
+    sessions: dict[int, SimulatedSession] = {}
     booted: set[str] = set()
     items = []
     ends_at = [line["t"] for line in lines if line.get("do") in {"crash", "stop"}]
@@ -78,13 +78,13 @@ def test_a_cluster_says_what_the_real_one_said(profile: Profile) -> None:
     assert sorted(said(profile, lines)) == sorted(recorded(lines))
 
 
-def still(profile: Profile, nodes: tuple[str, ...] = ("n1",)) -> World:
+def still(profile: Profile, nodes: tuple[str, ...] = ("n1",)) -> SimulatedWorld:
     """A world in which nothing happens by itself."""
     plan = Plan(profile=profile, nodes=tuple(NodePlan(name) for name in nodes), rate=1e-9, idle_seconds=20.0)
-    return World(plan)
+    return SimulatedWorld(plan)
 
 
-def bodies(world: World, to: float) -> list[str]:
+def bodies(world: SimulatedWorld, to: float) -> list[str]:
     """Everything the nodes deliver until `to`, each webhook answered at once."""
     items: list[str] = []
     while (t := world.next_at()) is not None and t <= to:
@@ -98,18 +98,18 @@ def bodies(world: World, to: float) -> list[str]:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_same_device_again_is_told_as_the_real_server_told_it(profile: Profile) -> None:
     world = still(profile)
-    world.agenda.at(2.0, lambda: world.crowd.connect("dave", 0, "phone"))
-    world.agenda.at(5.0, lambda: world.crowd.connect("dave", 0, "phone"))
+    world.agenda.at(2.0, lambda: world.population.connect("dave", 0, "phone"))
+    world.agenda.at(5.0, lambda: world.population.connect("dave", 0, "phone"))
     new_closes_at = {"v1": 11.0, "v2.1": 11.0, "v2.2": 7.5, "v3": 11.0}[profile]
-    world.agenda.at(new_closes_at, lambda: world.crowd.close(world.crowd.sessions("dave")[0]))
+    world.agenda.at(new_closes_at, lambda: world.population.close(world.population.sessions("dave")[0]))
     assert bodies(world, 60.0) == recorded(load(profile, "same_device_replaced"))
 
 
 @pytest.mark.parametrize("profile", ["v2.1", "v2.2"])
 def test_a_vanished_client_is_reported_twice_by_v2(profile: Profile) -> None:
     world = still(profile)
-    world.agenda.at(2.0, lambda: world.crowd.connect("frank", 0, "d"))
-    world.agenda.at(2.1, lambda: world.crowd.vanish(world.crowd.sessions("frank")[0]))
+    world.agenda.at(2.0, lambda: world.population.connect("frank", 0, "d"))
+    world.agenda.at(2.1, lambda: world.population.vanish(world.population.sessions("frank")[0]))
     online = {"v2.1": "frank-0-1-1-0-0", "v2.2": "frank-0-1-1-1-1"}[profile]
     assert bodies(world, 60.0) == [online, "frank-0-0-1-0-0", "frank-0-0-1-0-0"]
 
@@ -117,8 +117,8 @@ def test_a_vanished_client_is_reported_twice_by_v2(profile: Profile) -> None:
 @pytest.mark.parametrize(("profile", "offlines"), [("v1", 1), ("v3", 0)])
 def test_a_vanished_client_is_reported_once_by_v1_and_never_by_v3(profile: Profile, offlines: int) -> None:
     world = still(profile)
-    world.agenda.at(2.0, lambda: world.crowd.connect("frank", 0, "d"))
-    world.agenda.at(2.1, lambda: world.crowd.vanish(world.crowd.sessions("frank")[0]))
+    world.agenda.at(2.0, lambda: world.population.connect("frank", 0, "d"))
+    world.agenda.at(2.1, lambda: world.population.vanish(world.population.sessions("frank")[0]))
     assert bodies(world, 200.0) == ["frank-0-1-1-1-1"] + ["frank-0-0-1-0-0"] * offlines
 
 
@@ -153,13 +153,13 @@ def test_slots_are_those_of_the_real_server(uid: str, slot: int) -> None:
     assert slot_for(uid) == slot
 
 
-def cluster_of_two(profile: Profile) -> tuple[World, QueryApi, list[str]]:
+def cluster_of_two(profile: Profile) -> tuple[SimulatedWorld, QueryApi, list[str]]:
     """Forty users on two nodes, one of which is killed at 10 s; it is back at 13 s."""
     world = still(profile, ("n1", "n2"))
     uids = [f"t{n}" for n in range(40)]
     for uid in uids:
-        world.agenda.at(2.0, partial(world.crowd.connect, uid, 0, "d"))
-    world.agenda.at(10.0, partial(world.outages.crash, "n2", returns=(0.0, 0.0, 0.0)))
+        world.agenda.at(2.0, partial(world.population.connect, uid, 0, "d"))
+    world.agenda.at(10.0, partial(world.faults.crash, "n2", returns=(0.0, 0.0, 0.0)))
     return world, QueryApi(world.cluster, 0.0), uids
 
 
@@ -220,7 +220,7 @@ def test_v3_answers_each_repetition_with_every_repetition() -> None:
 def test_query_rows_have_the_shape_of_the_recorded_ones(profile: Profile) -> None:
     world = still(profile)
     for flag, uid in ((0, "u100"), (1, "u100"), (4, "用户-一")):
-        world.agenda.at(2.0, partial(world.crowd.connect, uid, flag, f"d-{uid}-{flag}"))
+        world.agenda.at(2.0, partial(world.population.connect, uid, flag, f"d-{uid}-{flag}"))
     bodies(world, 4.0)
     api = QueryApi(world.cluster, 1.8e9)
     polls = [line for line in load(profile, "basic") if line["kind"] == "poll"]
@@ -249,9 +249,9 @@ def test_durations_are_written_as_go_writes_them(seconds: float, text: str) -> N
 def test_v3_keeps_a_replaced_connection_of_another_node_until_its_client_closes() -> None:
     world = still("v3", ("n1", "n2"))
     for t in range(2, 22):
-        world.agenda.at(float(t), lambda: world.crowd.connect("dave", 0, "phone"))
+        world.agenda.at(float(t), lambda: world.population.connect("dave", 0, "phone"))
     items = bodies(world, 60.0)
-    assert len(world.crowd.sessions("dave")) == 1
+    assert len(world.population.sessions("dave")) == 1
     sockets = [s for node in world.cluster.nodes.values() for s in node.sockets.values()]
     assert len(sockets) == 1
     assert sum(item.rsplit("-", 5)[2] == "0" for item in items) > 0

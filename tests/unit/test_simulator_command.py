@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from ledger.cli.simulate import event_json, event_text, simulate
-from ledger.simulator.events import Action, Arrival, Webhook
+from ledger.simulator.events import Action, AnsweredWebhook, Arrival
 
 SECRET = "hush-hush"
 
@@ -127,7 +127,7 @@ def test_nobody_there_is_one_line_and_exit_code_1() -> None:
         port = taken.getsockname()[1]
         code, output = call("--node", f"n1=http://127.0.0.1:{port}/hooks/main/n1/{SECRET}", "--seconds", "1")
     assert code == 1
-    assert f"nobody listens at 127.0.0.1:{port}" in output
+    assert f"nothing listens at 127.0.0.1:{port}" in output
     assert SECRET not in output
 
 
@@ -158,7 +158,7 @@ def test_help_has_an_example() -> None:
 
 def test_lines_say_what_is_odd_about_a_webhook() -> None:
     arrival = Arrival(1.5, "n1", 1, b'["a-0-1-1-1-1"]', 1, 2, 2, answer_lost=True, patience_seconds=5.0)
-    webhook = Webhook(arrival, "ok")
+    webhook = AnsweredWebhook(arrival, "ok")
     text = event_text(webhook)
     assert "1 item, answer ok, attempt 2, a copy, answer lost on the way back" in text
     assert event_json(webhook)["attempt"] == 2

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from ledger.simulator.answers import CONNZ, METRICS, ONLINE_STATUS, VARZ, QueryApi
-from ledger.simulator.cluster import Cluster, Session, slot_for
+from ledger.simulator.cluster import Cluster, SimulatedSession, slot_for
 from ledger.simulator.events import Arrival
 from ledger.simulator.lies import ERRORS, Error
+from ledger.simulator.node_answers import ODD_FLAG, ODD_UID, NodeAnswers, Question, TimedReply
 from ledger.simulator.offline import generate
 from ledger.simulator.plan import TRAITS, Fault, NodePlan, Plan, Profile
 from ledger.simulator.sender import encode
-from ledger.simulator.telling import ODD_FLAG, ODD_UID, Question, Telling, Told
-from ledger.simulator.world import World
+from ledger.simulator.world import SimulatedWorld
 
 RECORDINGS = Path(__file__).parents[1] / "fixtures" / "wukongim"
 API_FAULTS: tuple[Fault, ...] = ("api-errors", "api-slow", "api-odd", "leader-change", "empty-list")
@@ -28,10 +28,10 @@ class Scene:
 
     def __init__(self, profile: Profile = "v2.2", nodes: int = 1, faults: frozenset[Fault] = frozenset()) -> None:
         names = tuple(NodePlan(f"n{n}") for n in range(1, nodes + 1))
-        self.world = World(Plan(profile=profile, nodes=names, rate=1e-9, seed=4, faults=faults))
-        self.telling = Telling(QueryApi(self.world.cluster, 0.0), self.world.lies)
+        self.world = SimulatedWorld(Plan(profile=profile, nodes=names, rate=1e-9, seed=4, faults=faults))
+        self.node_answers = NodeAnswers(QueryApi(self.world.cluster, 0.0), self.world.lies)
         for uid in UIDS:
-            self.world.agenda.at(1.0, partial(self.world.crowd.connect, uid, 0, "d"))
+            self.world.agenda.at(1.0, partial(self.world.population.connect, uid, 0, "d"))
         self.to(2.0)
 
     def to(self, t: float) -> None:
@@ -39,9 +39,9 @@ class Scene:
             if isinstance(event, Arrival):
                 self.world.answered(event, event.t, "ok")
 
-    def told(self, route: str = ONLINE_STATUS, node: str = "n1") -> Told:
+    def told(self, route: str = ONLINE_STATUS, node: str = "n1") -> TimedReply:
         question = Question(route, encode(UIDS), limit=100_000)
-        return self.telling.ask(node, question, self.world.now)
+        return self.node_answers.ask(node, question, self.world.now)
 
     def online(self, node: str = "n1") -> set[str]:
         told = self.told(node=node)
@@ -117,7 +117,7 @@ def test_after_a_leader_change_the_status_leaves_out_a_share_of_those_who_were_t
         assert {row["uid"] for row in connz["connections"]} == set(UIDS)
 
     again = min(missing)
-    scene.world.crowd.connect(again, 1, "other")
+    scene.world.population.connect(again, 1, "other")
     scene.to(22.5)
     assert scene.online() == set(UIDS)
 
@@ -127,7 +127,7 @@ def test_the_new_leader_knows_who_connects_after_the_change() -> None:
     scene.world.lies.leader_change(1.0, seconds=20.0)
     scene.to(3.0)
     assert scene.online() == set()
-    scene.world.crowd.connect(UIDS[0], 1, "other")
+    scene.world.population.connect(UIDS[0], 1, "other")
     rows = json.loads(scene.told().reply.body)
     assert rows == [{"uid": UIDS[0], "device_flag": 1, "online": 1}]
 
@@ -138,7 +138,7 @@ def test_an_empty_list_is_said_of_everybody(null: bool) -> None:
     scene.world.lies.empty_list(null=null, seconds=3.0)
     scene.to(4.0)
     assert scene.told().reply == (200, b"null" if null else b"[]")
-    assert json.loads(scene.telling.ask("n1", Question(ONLINE_STATUS, b"[]"), 4.0).reply.body) == {"status": 200}
+    assert json.loads(scene.node_answers.ask("n1", Question(ONLINE_STATUS, b"[]"), 4.0).reply.body) == {"status": 200}
     assert len(json.loads(scene.told(CONNZ).reply.body)["connections"]) == len(UIDS)
     scene.to(5.5)
     assert scene.online() == set(UIDS)
@@ -146,8 +146,8 @@ def test_an_empty_list_is_said_of_everybody(null: bool) -> None:
 
 def test_after_a_boot_the_list_is_empty_although_clients_are_back() -> None:
     scene = Scene(faults=frozenset(["empty-list"]))
-    scene.world.outages.calm()
-    scene.world.outages.crash("n1", returns=(1.0, 0.0, 0.5))
+    scene.world.faults.calm()
+    scene.world.faults.crash("n1", returns=(1.0, 0.0, 0.5))
     scene.to(2.0 + 3.0 + 1.0)
     assert len(scene.world.online()) == len(UIDS)
     assert scene.told().reply.body in {b"null", b"[]"}
@@ -165,7 +165,7 @@ def test_odd_answers_say_more_than_was_asked_and_still_the_truth(profile: Profil
     assert ODD_FLAG in {row["device_flag"] for row in rows}
     assert len(rows) > len(UIDS) + 2
     assert set(rows[0]) > {"uid", "device_flag", "online"}
-    assert json.loads(scene.telling.ask("n1", Question(ONLINE_STATUS, b"[]"), 3.0).reply.body) == {"status": 200}
+    assert json.loads(scene.node_answers.ask("n1", Question(ONLINE_STATUS, b"[]"), 3.0).reply.body) == {"status": 200}
     route = METRICS if profile == "v3" else CONNZ
     told = scene.told(route).reply
     assert told.status == 200
@@ -240,7 +240,7 @@ def test_a_cluster_answers_as_the_real_one_and_is_wrong_in_the_same_ways_after_a
     """Who leads which slot is not known, so after the crash it is the kinds of error that are compared."""
     cluster = Cluster(TRAITS[profile], ["n1", "n2"])
     api = QueryApi(cluster, 0.0)
-    sessions: dict[int, Session] = {}
+    sessions: dict[int, SimulatedSession] = {}
     crashed = False
     ghosts: dict[str, set[str]] = {"real": set(), "ours": set()}
     missing: dict[str, set[str]] = {"real": set(), "ours": set()}

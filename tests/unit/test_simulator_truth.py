@@ -17,7 +17,7 @@ from ledger.simulator.events import Action, Arrival
 from ledger.simulator.offline import generate
 from ledger.simulator.plan import FAULTS, PROFILES, NodePlan, Plan, PlanError, Profile, Shares, parse_shares
 from ledger.simulator.sender import encode
-from ledger.simulator.world import World
+from ledger.simulator.world import SimulatedWorld
 
 SCORE = Path(__file__).parents[1] / "fixtures" / "score.py"
 WAY = frozenset(FAULTS[:4])
@@ -34,7 +34,7 @@ def judge() -> ModuleType:
     return module
 
 
-def run(world: World, to: float) -> tuple[list[dict[str, Any]], Counter[str]]:
+def run(world: SimulatedWorld, to: float) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Let a world go on until `to` -> (its actions, how often each item arrived)."""
     actions: list[dict[str, Any]] = []
     items: Counter[str] = Counter()
@@ -53,7 +53,7 @@ def run(world: World, to: float) -> tuple[list[dict[str, Any]], Counter[str]]:
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_the_truth_is_what_the_scorer_makes_of_the_actions(profile: Profile, nodes: int) -> None:
     names = tuple(NodePlan(f"n{n}") for n in range(1, (1 if profile == "v1" else nodes) + 1))
-    world = World(
+    world = SimulatedWorld(
         Plan(profile=profile, nodes=names, users=60, rate=20.0, faults=frozenset(FAULTS), seed=9, start_online=0.5)
     )
     actions, _ = run(world, 90.0)
@@ -66,7 +66,7 @@ def test_the_truth_is_what_the_scorer_makes_of_the_actions(profile: Profile, nod
 def test_the_short_recording_of_a_truth_is_scored_as_the_long_one() -> None:
     plan = Plan(users=60, rate=20.0, faults=frozenset(FAULTS), seed=9, seconds=90.0)
     lines = generate(plan)
-    world = World(plan)
+    world = SimulatedWorld(plan)
     run(world, 90.0)
     users = {uid: {"transitions": [(3.0, "online"), (40.0, "offline")]} for uid in world.truth(90.0)}
     figures = judge().score(lines, users)
@@ -76,10 +76,10 @@ def test_the_short_recording_of_a_truth_is_scored_as_the_long_one() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_share_of_the_users_is_online_from_the_start_and_announced(profile: Profile) -> None:
-    world = World(Plan(profile=profile, users=2000, rate=1e-9, start_online=0.75, seed=2))
+    world = SimulatedWorld(Plan(profile=profile, users=2000, rate=1e-9, start_online=0.75, seed=2))
     assert len(world.online()) == 0
     _, items = run(world, 6.0)
-    assert len(world.online()) == world.crowd.online_count() == 1500
+    assert len(world.online()) == world.population.online_count() == 1500
     assert {item.rsplit("-", 5)[0] for item in items} == set(world.online())
     assert world.totals.dropped_items == 0
     assert {since for spans in world.truth().values() for since, _ in spans} <= {0.0, 0.1, 0.2}
@@ -89,7 +89,7 @@ def test_who_is_online_at_the_start_is_of_the_seed() -> None:
     plan = Plan(users=200, rate=1e-9, start_online=0.5, seed=2)
     online = []
     for each in (plan, plan, replace(plan, seed=3)):
-        world = World(each)
+        world = SimulatedWorld(each)
         world.advance(1.0)
         online.append(world.online())
     assert online[0] == online[1] != online[2]
@@ -98,7 +98,7 @@ def test_who_is_online_at_the_start_is_of_the_seed() -> None:
 @pytest.mark.parametrize("profile", ["v1", "v2.2", "v3"])
 def test_with_a_share_of_faults_that_share_of_all_items_never_arrives(profile: Profile) -> None:
     plan = Plan(profile=profile, users=2000, rate=200.0, faults=WAY, fault_share=0.3, seed=5)
-    world = World(plan)
+    world = SimulatedWorld(plan)
     _, items = run(world, 60.0)
     assert 0.24 < 1 - len(items) / world.totals.items < 0.4
     assert items.total() > 1.15 * len(items)
@@ -108,15 +108,17 @@ def test_with_a_share_of_faults_that_share_of_all_items_never_arrives(profile: P
 def test_a_share_of_none_leaves_each_fault_its_own_and_nought_is_no_fault() -> None:
     assert parse_shares(None) == Shares()
     assert parse_shares(0.0) == Shares(*[0.0] * 8)
-    quiet = World(Plan(faults=WAY, fault_share=0.0, seed=1))
+    quiet = SimulatedWorld(Plan(faults=WAY, fault_share=0.0, seed=1))
     run(quiet, 60.0)
     assert (quiet.totals.dropped_items, quiet.totals.lost_on_the_way) == (0, 0)
 
 
 def test_calm_ends_faults_and_traffic_but_brings_everybody_back() -> None:
-    world = World(Plan(users=500, rate=50.0, faults=frozenset(FAULTS), fault_share=0.3, start_online=0.5, seed=3))
+    world = SimulatedWorld(
+        Plan(users=500, rate=50.0, faults=frozenset(FAULTS), fault_share=0.3, start_online=0.5, seed=3)
+    )
     run(world, 60.0)
-    world.outages.crash("n1", returns=(1.0, 0.0, 5.0), down_seconds=4.0)
+    world.faults.crash("n1", returns=(1.0, 0.0, 5.0), down_seconds=4.0)
     online = world.online()
     assert online == []
     world.calm(traffic=False)
@@ -130,7 +132,7 @@ def test_calm_ends_faults_and_traffic_but_brings_everybody_back() -> None:
 
 
 def test_with_traffic_calm_ends_the_faults_alone() -> None:
-    world = World(Plan(users=50, rate=20.0, faults=frozenset(FAULTS), seed=3))
+    world = SimulatedWorld(Plan(users=50, rate=20.0, faults=frozenset(FAULTS), seed=3))
     run(world, 60.0)
     world.calm()
     run(world, 100.0)
@@ -140,20 +142,20 @@ def test_with_traffic_calm_ends_the_faults_alone() -> None:
 
 
 def test_a_node_that_is_down_is_neither_killed_nor_stopped_again() -> None:
-    world = World(Plan(rate=1e-9, start_online=1.0))
+    world = SimulatedWorld(Plan(rate=1e-9, start_online=1.0))
     run(world, 1.0)
     for _ in range(2):
-        world.outages.crash("n1", down_seconds=2.0)
-        world.outages.stop("n1")
+        world.faults.crash("n1", down_seconds=2.0)
+        world.faults.stop("n1")
     actions, _ = run(world, 30.0)
     assert Counter(line["do"] for line in actions if "uid" not in line) == {"crash": 1, "start": 1}
     assert world.cluster.nodes["n1"].boots == 2
 
 
 def test_a_crash_of_a_crowd_brings_the_share_back_evenly() -> None:
-    world = World(Plan(users=5000, rate=1e-9, start_online=1.0, seed=6))
+    world = SimulatedWorld(Plan(users=5000, rate=1e-9, start_online=1.0, seed=6))
     run(world, 5.0)
-    world.outages.crash("n1", returns=(0.8, 0.0, 20.0), down_seconds=3.0)
+    world.faults.crash("n1", returns=(0.8, 0.0, 20.0), down_seconds=3.0)
     actions, _ = run(world, 40.0)
     back = [line["t"] - 8.0 for line in actions if line["do"] == "connect"]
     assert len(back) == pytest.approx(4000, rel=0.05)
@@ -163,7 +165,7 @@ def test_a_crash_of_a_crowd_brings_the_share_back_evenly() -> None:
 
 
 def test_thousands_of_sessions_are_answered_for_whole() -> None:
-    world = World(Plan(users=5000, rate=1e-9, start_online=1.0, seed=6))
+    world = SimulatedWorld(Plan(users=5000, rate=1e-9, start_online=1.0, seed=6))
     run(world, 5.0)
     api = QueryApi(world.cluster, 1.8e9)
     rows = json.loads(api.connz("n1", 65.0, limit=100_000).body)["connections"]

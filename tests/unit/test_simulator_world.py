@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from ledger.simulator.cluster import slot_for
-from ledger.simulator.events import Action, Arrival, Webhook
+from ledger.simulator.events import Action, AnsweredWebhook, Arrival
 from ledger.simulator.offline import generate, storm_body
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, PlanError, Profile
 from ledger.simulator.recording import Recorder
-from ledger.simulator.world import World
+from ledger.simulator.world import SimulatedWorld
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 Line = dict[str, Any]
@@ -64,7 +64,7 @@ def test_what_the_receiver_answers_changes_no_action(profile: Profile) -> None:
     plan = Plan(profile=profile, faults=frozenset(FAULTS), seed=7)
 
     def run(answer: str) -> list[Action]:
-        world, seen = World(plan), []
+        world, seen = SimulatedWorld(plan), []
         while (t := world.next_at()) is not None and t <= 60.0:
             for event in world.advance(t):
                 if isinstance(event, Arrival):
@@ -85,7 +85,7 @@ def test_a_recording_is_in_order_and_its_truth_is_the_worlds(profile: Profile, f
     assert [line["t"] for line in lines] == sorted(line["t"] for line in lines)
     assert (lines[0]["server"], lines[-1]["end"]) == (plan.traits.server, True)
 
-    world = World(plan)
+    world = SimulatedWorld(plan)
     while (t := world.next_at()) is not None and t <= 60.0:
         world.advance(t)
     shown = {uid: {"transitions": [[59.99, "online"]]} for uid in world.online()}
@@ -128,7 +128,7 @@ def test_v1_and_v3_do_report_users_of_slot_zero(profile: Profile) -> None:
 def test_duplicate_shows_a_retried_delivery_and_a_copy_within_a_minute(profile: Profile) -> None:
     plan = Plan(profile=profile, faults=frozenset(["duplicate"]), seed=1)
     bodies = Counter(line["body"] for line in webhooks(generate(plan)))
-    world, arrivals = World(plan), []
+    world, arrivals = SimulatedWorld(plan), []
     while (t := world.next_at()) is not None and t <= 60.0:
         for event in world.advance(t):
             if isinstance(event, Arrival):
@@ -167,7 +167,7 @@ def test_a_serial_sender_keeps_the_order_unless_told_to_lie(profile: Profile) ->
 
 def test_dropped_items_are_lost_for_good() -> None:
     plan = Plan(faults=frozenset(["drop"]), seed=4, seconds=300.0)
-    world = World(plan)
+    world = SimulatedWorld(plan)
     received = 0
     while (t := world.next_at()) is not None and t <= 300.0:
         for event in world.advance(t):
@@ -180,7 +180,7 @@ def test_dropped_items_are_lost_for_good() -> None:
 
 
 def test_a_receiver_that_always_fails_loses_every_batch() -> None:
-    world = World(Plan(seed=4, seconds=60.0))
+    world = SimulatedWorld(Plan(seed=4, seconds=60.0))
     while (t := world.next_at()) is not None and t <= 60.0:
         for event in world.advance(t):
             if isinstance(event, Arrival):
@@ -190,7 +190,7 @@ def test_a_receiver_that_always_fails_loses_every_batch() -> None:
 
 
 def test_a_receiver_that_never_answers_is_given_up_after_the_time_out() -> None:
-    world = World(Plan(profile="v2.2", seed=4, seconds=60.0))
+    world = SimulatedWorld(Plan(profile="v2.2", seed=4, seconds=60.0))
     sent_at = []
     while (t := world.next_at()) is not None and t <= 30.0:
         sent_at += [event.t for event in world.advance(t) if isinstance(event, Arrival)]
@@ -213,7 +213,7 @@ def test_a_storm_brings_most_users_back_at_once() -> None:
 
 
 def test_users_are_of_every_kind() -> None:
-    people = World(Plan(users=64)).crowd.people
+    people = SimulatedWorld(Plan(users=64)).population.people
     uids = [person.uid for person in people]
     assert len(set(uids)) == 64
     assert any(len(uid) == 36 and uid.count("-") == 4 for uid in uids)
@@ -263,7 +263,7 @@ def test_the_recorder_keeps_later_lines_back_until_a_webhook_is_answered() -> No
     recorder.add(action(3.0))
     recorder.expect(2, 3.5)
     assert len(written) == 1
-    recorder.add(Webhook(arrival(2.0), "ok"), 1)
+    recorder.add(AnsweredWebhook(arrival(2.0), "ok"), 1)
     assert len(written) == 3
     recorder.add(action(4.0))
     recorder.give_up(2)

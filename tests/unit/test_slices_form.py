@@ -179,7 +179,7 @@ def test_a_line_without_end_is_named_and_not_read_to_its_end(
     lines: list[bytes], number: int, packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     longest = max(map(len, lines))
-    monkeypatch.setattr("ledger.lines.LONGEST_LINE", longest)
+    monkeypatch.setattr("ledger.lines.MAX_LINE_BYTES", longest)
     assert read(tmp_path / "f", *lines) > 0
     endless = lines[number - 1][:20] + b"x" * 10 * longest
     content = b"".join([*lines[: number - 1], endless])
@@ -191,7 +191,7 @@ def test_a_line_without_end_is_named_and_not_read_to_its_end(
 def test_an_event_that_no_slice_could_be_read_with_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "LONGEST_LINE", 300)
+    monkeypatch.setattr(writing, "MAX_LINE_BYTES", 300)
     with pytest.raises(SliceError, match=r"The event at position \d+ is too long for a slice"):
         written(slice_of(eventful().kept), tmp_path / "f")
 

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, NamedTuple
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.profile import Profile
 from ledger.errors import LedgerError
-from ledger.lines import LineTooLong, lines_of
+from ledger.lines import LineTooLong, bounded_lines
 from ledger.sources.wukongim.payload import EVENT_NAME
 from ledger.text import shortened
 
@@ -66,7 +66,7 @@ RecordedLine = RecordedWebhook | RecordedPoll | Instant
 def read_texts(stream: BinaryIO) -> Iterator[str]:
     """The lines of a recording; what is no UTF-8 in it is kept as surrogates. Raises RecordingError, OSError."""
     try:
-        for line in lines_of(stream):
+        for line in bounded_lines(stream):
             yield line.decode(errors="surrogateescape")
     except LineTooLong as error:
         raise RecordingError(f"{error}; a recording has one JSON object per line") from None

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from ledger.http.outages import Outages
 from ledger.http.refusals import UNKNOWN, Refusals, WhyDenied, WhyForbidden
-from ledger.said import MOST_REASONS, QUIET_SECONDS, SAY_SECONDS, Lasting, Seldom
+from ledger.repeated_logs import LOG_INTERVAL_SECONDS, MAX_REASONS, MIN_QUIET_SECONDS, LoggedOutage, LogThrottle
 
 
 class Clock:
@@ -34,39 +34,39 @@ Said = list[MutableMapping[str, Any]]
 
 def test_each_key_is_due_once_in_a_while_with_its_number() -> None:
     clock = Clock()
-    seldom = Seldom(clock=clock)
-    assert [seldom.due("a"), seldom.due("a"), seldom.due("b"), seldom.due("a")] == [1, 0, 1, 0]
-    clock.now += SAY_SECONDS
-    assert [seldom.due("a"), seldom.due("a"), seldom.due("b")] == [3, 0, 1]
+    throttle = LogThrottle(clock=clock)
+    assert [throttle.due("a"), throttle.due("a"), throttle.due("b"), throttle.due("a")] == [1, 0, 1, 0]
+    clock.now += LOG_INTERVAL_SECONDS
+    assert [throttle.due("a"), throttle.due("a"), throttle.due("b")] == [3, 0, 1]
 
 
 def test_a_trouble_is_said_when_it_begins_and_when_it_ends(said: Said) -> None:
     clock = Clock()
-    trouble = Lasting("away", "back", clock, concerns="x")
+    trouble = LoggedOutage("away", "back", clock, concerns="x")
     trouble.succeeded()
     assert said == []
     for reason in ("refused", "refused", "full", "refused"):
-        trouble.met(reason)
+        trouble.failed(reason)
         clock.now += 1.0
     trouble.succeeded()  # one part works, a moment after another failed
     assert [(each["event"], each["reason"], each["concerns"]) for each in said] == [
         ("away", "refused", "x"),
         ("away", "full", "x"),
     ]
-    clock.now += QUIET_SECONDS
+    clock.now += MIN_QUIET_SECONDS
     trouble.succeeded()
     trouble.succeeded()
     [ended] = said[2:]
-    assert (ended["event"], ended["times"], ended["seconds"]) == ("back", 4, 4.0 + QUIET_SECONDS)
-    trouble.met("refused")
+    assert (ended["event"], ended["times"], ended["seconds"]) == ("back", 4, 4.0 + MIN_QUIET_SECONDS)
+    trouble.failed("refused")
     assert [each["event"] for each in said[3:]] == ["away"]
 
 
 def test_reasons_that_differ_each_time_are_not_said_without_end(said: Said) -> None:
-    trouble = Lasting("away", "back")
+    trouble = LoggedOutage("away", "back")
     for number in range(100):
-        trouble.met(f"connection {number}")
-    assert len(said) == MOST_REASONS
+        trouble.failed(f"connection {number}")
+    assert len(said) == MAX_REASONS
 
 
 def test_outages_of_webhooks_and_of_questions_are_told_apart() -> None:

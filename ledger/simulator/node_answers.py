@@ -1,4 +1,4 @@
-"""What a simulated node tells who asks it: its true answer, or what a spell of lies makes of it."""
+"""What a simulated node answers: the truth, or what a spell of lies makes of it."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TimedReply:
     """An answer that comes `after_seconds` (infinite: never); `broken` where the connection breaks instead."""
 
     reply: Reply
@@ -40,13 +40,13 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class NodeAnswers:
     """All nodes' answers, lies included."""
 
     api: QueryApi
     lies: Lies
 
-    def ask(self, node: str, question: Question, t: float) -> Told:
+    def ask(self, node: str, question: Question, t: float) -> TimedReply:
         """The answer of a node that is up, to a question asked at `t` with the right token."""
         slow = self.lies.told("slow", node, t)
         after = 0.0 if slow is None else inf if slow.what == "never" else SLOW_SECONDS
@@ -54,19 +54,19 @@ class Telling:
         broken = self.lies.breaks(node, t) is not None
         match error and error.what:
             case "500":
-                return Told(Reply(500, b'{"msg":"internal error","status":500}'), after)
+                return TimedReply(Reply(500, b'{"msg":"internal error","status":500}'), after)
             case "401":
-                return Told(Reply(401, b""), after)
+                return TimedReply(Reply(401, b""), after)
             case "html":
-                return Told(Reply(502, HTML), after)
+                return TimedReply(Reply(502, HTML), after)
             case "400" if question.route == ONLINE_STATUS:
                 message = "transport: dial failed: connect: connection refused"
-                return Told(Reply(400, dump({"msg": message, "status": 400})), after)
+                return TimedReply(Reply(400, dump({"msg": message, "status": 400})), after)
             case "half":
                 reply = self._reply(node, question, t)
-                return Told(Reply(reply.status, reply.body[: len(reply.body) // 2]), after)
+                return TimedReply(Reply(reply.status, reply.body[: len(reply.body) // 2]), after)
             case _:
-                return Told(self._reply(node, question, t), after, broken)
+                return TimedReply(self._reply(node, question, t), after, broken)
 
     def _reply(self, node: str, question: Question, t: float) -> Reply:
         if question.route == VARZ:

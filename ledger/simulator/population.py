@@ -1,4 +1,4 @@
-"""What people do in a simulation: they come, go, vanish, are kicked and replaced; it keeps the truth."""
+"""What users do in a simulation: they come, go, vanish, are kicked and replaced; the truth is kept here."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from ledger.simulator.agenda import Agenda
-from ledger.simulator.cluster import Cluster, Session
+from ledger.simulator.cluster import Cluster, SimulatedSession
 from ledger.simulator.events import Action, Totals
 from ledger.simulator.people import Person, make_people
 from ledger.simulator.plan import Plan
@@ -25,7 +25,7 @@ STARTERS_AT_ONCE = 500
 STARTERS_EVERY_SECONDS = 0.1
 
 
-class Crowd:
+class Population:
     """All clients. Every change is an action; what the nodes say of it goes to the transport."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Crowd:
         self._totals, self._emit = totals, emit
         self._random = Random(f"{plan.seed}:people")
         self.people = make_people(plan.users, self._random, "slot-zero" in plan.faults)
-        self._alive: dict[str, list[Session]] = {}
+        self._alive: dict[str, list[SimulatedSession]] = {}
         self._since: dict[str, float] = {}
         self._spans: dict[str, list[tuple[float, float]]] = {}
         self._calm = False
@@ -72,10 +72,10 @@ class Crowd:
         return spans
 
     def calm(self) -> None:
-        """Nobody comes or goes any more by himself; clients that lost their node still return."""
+        """Nobody comes or goes by themselves any more; clients that lost their node still return."""
         self._calm = True
 
-    def sessions(self, uid: str) -> list[Session]:
+    def sessions(self, uid: str) -> list[SimulatedSession]:
         """The live connections of a user."""
         return list(self._alive.get(uid, []))
 
@@ -85,7 +85,7 @@ class Crowd:
         self._totals.actions += 1
         self._emit(Action(t, do, {"t": round(t, 4), "kind": "action", "do": do, **what}))
 
-    def ended_by_server(self, session: Session) -> None:
+    def ended_by_server(self, session: SimulatedSession) -> None:
         """A client loses its connection; the cluster has seen to the rest."""
         self._die(session)
         self.act("ended_by_server", **self._who(session))
@@ -142,14 +142,14 @@ class Crowd:
         else:
             self._arrive(person, alive, free)
 
-    def _arrive(self, person: Person, alive: list[Session], free: list[tuple[int, str]]) -> None:
+    def _arrive(self, person: Person, alive: list[SimulatedSession], free: list[tuple[int, str]]) -> None:
         if "kick" in self._plan.faults and alive and self._random.random() < 0.3:
             old = self._random.choice(alive)
             self.connect(person.uid, old.device_flag, old.device_id)
             return
         self.connect(person.uid, *self._random.choice(free))
 
-    def _leave(self, session: Session) -> None:
+    def _leave(self, session: SimulatedSession) -> None:
         if "half-open" in self._plan.faults and self._random.random() < 0.25:
             self.vanish(session)
         elif "kick" in self._plan.faults and self._random.random() < 0.25:
@@ -157,7 +157,7 @@ class Crowd:
         else:
             self.close(session)
 
-    def close(self, session: Session) -> None:
+    def close(self, session: SimulatedSession) -> None:
         """The client closes; a session that has ended otherwise meanwhile stays as it is."""
         if not session.socket_open:
             return
@@ -168,14 +168,14 @@ class Crowd:
         if keeps_row:
             self._agenda.at(self._agenda.now + PING_SECONDS, partial(self._says_again, session))
 
-    def _says_again(self, session: Session) -> None:
+    def _says_again(self, session: SimulatedSession) -> None:
         """What v2.2.5 does after a lost node: the same offline at every ping, as long as the row is there."""
         said = self._cluster.say_again(session)
         self._transport.say(said)
         if said:
             self._agenda.at(self._agenda.now + PING_SECONDS, partial(self._says_again, session))
 
-    def vanish(self, session: Session) -> None:
+    def vanish(self, session: SimulatedSession) -> None:
         """The client is gone and its socket stays: v2 says offline when idle and again when it closes the socket."""
         self._die(session)
         self.act("vanish", **self._who(session))
@@ -187,7 +187,7 @@ class Crowd:
             self._agenda.at(now + idle * IDLE_FACTOR, lambda: self._transport.say(self._cluster.idle(session)))
         self._agenda.at(now + idle * SOCKET_FACTOR, lambda: self._transport.say(self._cluster.close(session)))
 
-    def _kick(self, session: Session) -> None:
+    def _kick(self, session: SimulatedSession) -> None:
         """A device is told to quit: v1 ends it itself, elsewhere its client obeys after a while."""
         self.act("kick", uid=session.uid, device_flag=session.device_flag)
         for other in [s for s in self._alive[session.uid] if s.device_flag == session.device_flag]:
@@ -196,17 +196,17 @@ class Crowd:
             else:
                 self._later(CLIENT_OBEYS_SECONDS, other)
 
-    def _later(self, seconds: tuple[float, float], session: Session) -> None:
+    def _later(self, seconds: tuple[float, float], session: SimulatedSession) -> None:
         self._agenda.at(self._agenda.now + self._random.uniform(*seconds), lambda: self.close(session))
 
-    def _end(self, session: Session) -> None:
+    def _end(self, session: SimulatedSession) -> None:
         """The server closes a socket."""
         if session.socket_open:
             said = self._cluster.close(session)
             self.ended_by_server(session)
             self._transport.say(said)
 
-    def _replace(self, old: Session, name: str) -> None:
+    def _replace(self, old: SimulatedSession, name: str) -> None:
         """The same device id connects again: what becomes of the older socket depends on the version."""
         now, profile = self._agenda.now, self._plan.profile
         if profile == "v3" and old.node == name:
@@ -225,7 +225,7 @@ class Crowd:
             case "v3":
                 self._later(OLD_CLIENT_CLOSES_SECONDS, old)
 
-    def _die(self, session: Session) -> None:
+    def _die(self, session: SimulatedSession) -> None:
         session.alive = False
         sessions = self._alive.get(session.uid, [])
         if session in sessions:
@@ -243,7 +243,7 @@ class Crowd:
         self._spans.setdefault(uid, []).append(span)
 
     @staticmethod
-    def _who(session: Session) -> dict[str, Any]:
+    def _who(session: SimulatedSession) -> dict[str, Any]:
         return {
             "uid": session.uid,
             "device_flag": session.device_flag,

@@ -17,7 +17,7 @@ def _whole() -> None:
     """Nothing breaks."""
 
 
-class Door:
+class NodePort:
     """Passes connections of `port` on to a server behind it. `breaks` is asked for each request and each answer."""
 
     def __init__(self, port: int, breaks: Breaks = _whole) -> None:

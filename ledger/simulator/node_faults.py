@@ -4,10 +4,10 @@ from functools import partial
 from random import Random
 
 from ledger.simulator.agenda import Agenda
-from ledger.simulator.cluster import Cluster, Session
-from ledger.simulator.crowd import IDLE_FACTOR, Crowd
+from ledger.simulator.cluster import Cluster, SimulatedSession
 from ledger.simulator.lies import Lies
 from ledger.simulator.plan import Plan
+from ledger.simulator.population import IDLE_FACTOR, Population
 from ledger.simulator.transport import Transport
 
 DOWN_SECONDS = 3.0
@@ -20,7 +20,7 @@ STORM_RETURNS = (0.8, 0.0, 0.3)
 Returns = tuple[float, float, float]
 
 
-class Outages:
+class NodeFaults:
     """Faults `restart` (a crash or, one time in three, a stop) and `storm` (a crash; most clients return at once).
 
     `returns` is of the clients that lost their node: the share that comes back, and between how many seconds after the
@@ -28,10 +28,10 @@ class Outages:
     """
 
     def __init__(
-        self, plan: Plan, agenda: Agenda, cluster: Cluster, transport: Transport, crowd: Crowd, lies: Lies
+        self, plan: Plan, agenda: Agenda, cluster: Cluster, transport: Transport, population: Population, lies: Lies
     ) -> None:
         self._plan, self._agenda, self._cluster = plan, agenda, cluster
-        self._transport, self._crowd, self._lies = transport, crowd, lies
+        self._transport, self._population, self._lies = transport, population, lies
         self._kinds = sorted(plan.faults & {"restart", "storm"})
         if "empty-list" in plan.faults and not self._kinds:
             self._kinds = ["restart"]
@@ -66,7 +66,7 @@ class Outages:
         """kill -9: no word about anybody. A node that is down stays as it is."""
         if not self._cluster.nodes[name].up:
             return
-        self._crowd.act("crash", node=name)
+        self._population.act("crash", node=name)
         self._down(name, returns, down_seconds, [])
 
     def stop(self, name: str, returns: Returns = RESTART_RETURNS, down_seconds: float = DOWN_SECONDS) -> None:
@@ -74,13 +74,13 @@ class Outages:
         node = self._cluster.nodes[name]
         if not node.up:
             return
-        ended: list[Session] = []
-        self._crowd.act("stop", node=name)
+        ended: list[SimulatedSession] = []
+        self._population.act("stop", node=name)
         if self._plan.profile == "v3":
             ended = self._living(name)
             said = self._cluster.close_all(name)
             for session in ended:
-                self._crowd.ended_by_server(session)
+                self._population.ended_by_server(session)
             self._transport.say(said)
             self._transport.flush(name)
         else:
@@ -93,36 +93,36 @@ class Outages:
         """A node is taken out of a v2 cluster: its slots go to the others, then it is stopped, for good."""
         if not self._cluster.nodes[name].up or sum(node.member for node in self._cluster.nodes.values()) < 2:
             return
-        self._crowd.act("scale_in", node=name)
+        self._population.act("scale_in", node=name)
         self._cluster.hand_over(name)
         ended = self._living(name)
         self._transport.halt(name)
         self._cluster.halt(name)
         for session in ended:
-            self._crowd.ended_by_server(session)
-        self._crowd.act("stopped", node=name)
+            self._population.ended_by_server(session)
+        self._population.act("stopped", node=name)
         self._return(ended, returns)
 
-    def _living(self, name: str) -> list[Session]:
+    def _living(self, name: str) -> list[SimulatedSession]:
         return [session for session in self._cluster.nodes[name].sockets.values() if session.alive]
 
-    def _stopped(self, name: str, returns: Returns, down_seconds: float, ended: list[Session]) -> None:
+    def _stopped(self, name: str, returns: Returns, down_seconds: float, ended: list[SimulatedSession]) -> None:
         self._down(name, returns, down_seconds, ended)
-        self._crowd.act("stopped", node=name)
+        self._population.act("stopped", node=name)
 
-    def _down(self, name: str, returns: Returns, down_seconds: float, ended: list[Session]) -> None:
+    def _down(self, name: str, returns: Returns, down_seconds: float, ended: list[SimulatedSession]) -> None:
         living = self._living(name)
         self._transport.halt(name)
         self._cluster.halt(name)
         for session in living:
-            self._crowd.ended_by_server(session)
+            self._population.ended_by_server(session)
         self._agenda.at(self._agenda.now + down_seconds, lambda: self._boot(name, ended + living, returns))
 
-    def _boot(self, name: str, ended: list[Session], returns: Returns) -> None:
+    def _boot(self, name: str, ended: list[SimulatedSession], returns: Returns) -> None:
         now = self._agenda.now
         self._cluster.boot(now, name)
         self._transport.boot(name)
-        self._crowd.act("start", node=name)
+        self._population.act("start", node=name)
         self._lies.booted(name)
         if self._plan.profile == "v3":
             self._agenda.at(now + ROUTE_LIFE_SECONDS, lambda: self._cluster.forget_ghosts(name, now))
@@ -132,12 +132,12 @@ class Outages:
             self._agenda.at(ghosts_until, lambda: self._cluster.forget_ghosts(name, now))
         self._return(ended, returns)
 
-    def _return(self, ended: list[Session], returns: Returns) -> None:
+    def _return(self, ended: list[SimulatedSession], returns: Returns) -> None:
         """The clients of a node that is gone come back, a share of them."""
         share, first, last = returns
         for session in ended:
             if self._random.random() < share:
                 self._returns(self._agenda.now + self._random.uniform(first, last), session)
 
-    def _returns(self, t: float, session: Session) -> None:
-        self._agenda.at(t, partial(self._crowd.returns, session.uid, session.device_flag, session.device_id))
+    def _returns(self, t: float, session: SimulatedSession) -> None:
+        self._agenda.at(t, partial(self._population.returns, session.uid, session.device_flag, session.device_id))
