@@ -2,8 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 from ledger.domain.observation import SECOND, Instant
+
+Timestamp: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""An instant as `to_text` writes it, in a struct that is encoded."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_IN_UTC = _EPOCH.replace(tzinfo=None)

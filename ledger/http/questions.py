@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ledger.domain.observation import MAX_UID_BYTES
 from ledger.domain.reconciliation_events import Tier
-from ledger.http import bodies, schemas
+from ledger.http import bodies, responses
 from ledger.http.instants import AT_POSITION, Position, When
 from ledger.http.problems import invalid
 from ledger.http.state import get_services
@@ -38,17 +38,17 @@ def _possible(uid: str) -> str:
 
 
 class UidQuery(When):
-    """Whom to ask about, and for which instant."""
+    """The users to ask about, and for which instant."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
 
     uids: Annotated[list[str], Field(max_length=MAX_UIDS)]
-    # A query has text alone; in a body, true and "1" are no numbers.
+    # A query has text alone; in a body, true and "1" are not numbers.
     position: Annotated[Annotated[Position, Field(strict=True)] | None, Field(description=AT_POSITION)] = None
 
 
 class RunQuery(BaseModel):
-    """Whom to look at now; without `uids`, everybody."""
+    """The users to look at now; without `uids`, everybody."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
 
@@ -65,11 +65,11 @@ class TierQuery(BaseModel):
     tier: Tier | None
 
 
-REFUSED: dict[int | str, dict[str, Any]] = {
-    400: schemas.problem("The body was cut off, or is not the gzip that its `Content-Encoding` says"),
-    408: schemas.problem("The body took too long"),
-    413: schemas.problem("The body is larger than the route's largest question, or than `max_body_bytes`"),
-    415: schemas.problem("A `Content-Encoding` other than gzip"),
+REFUSED: responses.Responses = {
+    400: responses.problem("The body was cut off, or is not the gzip that its `Content-Encoding` says"),
+    408: responses.problem("The body took too long"),
+    413: responses.problem("The body is larger than the route's largest question, or than `max_body_bytes`"),
+    415: responses.problem("A `Content-Encoding` other than gzip"),
 }
 """What becomes of bodies that cannot be read."""
 
@@ -100,7 +100,7 @@ _large = msgspec.json.Decoder(_Large)
 async def take(model: type[Model], request: Request, bound: int, way_out: str) -> Model | None:
     """A request's body as its model, None where it has none. Raises Problem, RequestValidationError.
 
-    Large bodies are read a few at a time, since whoever has a key may send many of them at once.
+    Large bodies are read a few at a time, since anybody with a key may send many of them at once.
     """
     services = get_services(request)
     bound = min(bound, services.settings.max_body_bytes)
@@ -153,7 +153,7 @@ def _located(message: str) -> tuple[str, str]:
     return field, shortened(fault, LONGEST_SCALAR)
 
 
-def body_schema(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+def described(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """What `parse` reads, as a route's `openapi_extra`."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": required, "content": content}}

@@ -90,7 +90,7 @@ class Refusals:
         if times := self._seldom.due(reason):
             log.warning("request_denied", reason=reason, times=times, client=client)
 
-    def of_source(self, source: str) -> list[Forbidden]:
+    def from_source(self, source: str) -> list[Forbidden]:
         """The webhooks refused that named this source; UNKNOWN gives those that named none of the settings."""
         return [each for each in tuple(self._forbidden.values()) if each.source == source]
 

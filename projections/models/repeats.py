@@ -1,36 +1,40 @@
 """Events in a row that changed nothing: duplicates, late and stale items, folded into one entry with their number."""
 
+from typing import Literal, TypeAlias, cast, get_args
+
 import msgspec
 
 from ledger.domain.event_types import UserEvent
-from ledger.domain.events import Status, Verdict, WebhookObserved
-from ledger.domain.instants import to_text
+from ledger.domain.events import Status, WebhookObserved
+from ledger.domain.instants import Timestamp, to_text
 from ledger.domain.observation import Instant
 
-UNCHANGED = frozenset({"duplicate", "late", "stale"})
+Unchanged: TypeAlias = Literal["duplicate", "late", "stale"]
+UNCHANGED = frozenset(get_args(Unchanged))
 """The verdicts on items that do nothing but by their counts."""
 
 
 class Repeats(msgspec.Struct):
-    """Events in a row with one verdict that changed nothing."""
+    """Events in a row with one verdict that changed nothing, from `at` to `until`, by node and by rule.
 
-    kind: Verdict
+    `deliveries` brought them; `repeated_items` of them came in the `repeated_deliveries` that repeat an earlier one
+    whole.
+    """
+
+    kind: Unchanged
     position: int
     last_position: int
     number: int
-    at: str
-    until: str
+    at: Timestamp
+    until: Timestamp
     source: str
     nodes: dict[str, int]
     status_before: Status
     status_after: Status
     rules: dict[str, int]
     deliveries: int
-    """That brought them."""
     repeated_items: int
-    """Of them, those whose whole delivery repeats one that came before …"""
     repeated_deliveries: int
-    """… and how many deliveries those were."""
     first_raw: str
     last_raw: str
     last_delivery: str
@@ -85,7 +89,7 @@ def begun(position: int, event: WebhookObserved) -> Fold:
     """What an event that changes nothing begins."""
     at = to_text(event.received_at)
     told = Repeats(
-        event.verdict,
+        cast(Unchanged, event.verdict),
         position,
         position,
         1,
