@@ -132,7 +132,7 @@ class Forwarder:
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]], without: frozenset[bytes]) -> Headers:
-    """The headers that are for the other end, but those that are made anew there."""
+    """The headers that are for the other end, but those that are made again there."""
     left_out = _HOP_BY_HOP | without
     return [(name, value) for name, value in headers if name.lower() not in left_out]
 

@@ -69,7 +69,7 @@ class AsOfBody(Struct):
     position: int
 
 
-def as_of(at: Instant, position: int) -> AsOfBody:
+def as_of_body(at: Instant, position: int) -> AsOfBody:
     """What an answer was made at."""
     return AsOfBody(to_text(at), position)
 

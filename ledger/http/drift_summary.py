@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ledger.domain.instants import to_text
 from ledger.http import responses
-from ledger.http.answers import DriftSummary, as_json, as_of, encode
+from ledger.http.answers import DriftSummary, as_json, as_of_body, encode
 from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
@@ -56,7 +56,7 @@ async def summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> 
         async with services.pool.connection() as connection:
             page = await drift_summary.page(connection, wanted, now)
     following = to_cursor(encode(page.last).decode()) if len(page.items) == query.limit else None
-    return as_json(DriftSummary(page.items, following, to_text(page.since), as_of(now, page.position)))
+    return as_json(DriftSummary(page.items, following, to_text(page.since), as_of_body(now, page.position)))
 
 
 def _keys(cursor: str | None, number: int) -> list[str] | None:

@@ -12,7 +12,7 @@ from ledger.explain.catalogue import Catalogue, Language, catalogue
 from ledger.explain.negotiation import TEXT, negotiate_language, wants_text
 from ledger.explain.page import page
 from ledger.http import responses
-from ledger.http.answers import CauseBody, ExplanationBody, StatementBody, as_json, as_of
+from ledger.http.answers import CauseBody, ExplanationBody, StatementBody, as_json, as_of_body
 from ledger.http.auth import require
 from ledger.http.instants import When, resolve_point
 from ledger.http.responses import answered
@@ -94,7 +94,7 @@ def _body(explanation: Explanation, made: AnswerPoint, words: Catalogue) -> Expl
             )
             for statement in explanation.statements
         ],
-        as_of=as_of(made.at, made.position),
+        as_of=as_of_body(made.at, made.position),
     )
 
 

@@ -37,7 +37,7 @@ class Forwarding:
             for node in source.nodes
             if source.forward_presence
         }
-        self._told_of: set[str] = set()
+        self._already_logged: set[str] = set()
         for source, node in self._seconds:
             if source in self._forwarders:
                 for event in FORWARDED_EVENTS:
@@ -68,8 +68,8 @@ class Forwarding:
 
     def swallow(self, source: str, event: str) -> None:
         """Say once for each event that nobody gets it."""
-        if event not in self._told_of and len(self._told_of) < MAX_NAMES:
-            self._told_of.add(event)
+        if event not in self._already_logged and len(self._already_logged) < MAX_NAMES:
+            self._already_logged.add(event)
             log.warning(
                 "event_swallowed",
                 source=source,

@@ -23,7 +23,7 @@ _INSTANT = re.compile(
 def _rfc3339(value: object) -> object:
     """A number, and digits alone, would be taken for seconds since 1970."""
     if not isinstance(value, str) or not _INSTANT.fullmatch(value):
-        raise ValueError("no instant of RFC 3339, like 2026-11-23T08:20:46.000123Z ('+' is written %2B)")
+        raise ValueError("not a timestamp (RFC 3339, such as 2026-11-23T08:20:46.000123Z; '+' is written %2B)")
     return value
 
 

@@ -20,6 +20,6 @@ class Outages(NamedTuple):
             Lasting(*began_and_ended, concerns="webhooks"), Lasting(*began_and_ended, concerns="questions"), Seldom()
         )
 
-    def of_path(self, path: str) -> Lasting:
+    def for_path(self, path: str) -> Lasting:
         """What a request to this path tells of."""
         return self.webhooks if path.startswith("/hooks/") else self.questions

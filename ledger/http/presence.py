@@ -19,9 +19,9 @@ from ledger.http.answers import (
     SummaryBody,
     UserCounts,
     as_json,
+    as_of_body,
     encode,
 )
-from ledger.http.answers import as_of as as_of_body
 from ledger.http.auth import require
 from ledger.http.instants import When, resolve_point
 from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor

@@ -133,7 +133,7 @@ def _ledger(request: Request, error: Exception) -> Response:
 def from_ledger_error(error: LedgerError, outages: Outages, path: str) -> Response:
     """503 where it is worth to try again: the store is away, or a newer version has to be run; else 500."""
     if isinstance(error, StoreUnavailable):
-        outages.of_path(path).met(str(error))
+        outages.for_path(path).met(str(error))
         return answer(Problem(503, str(error), headers={"Retry-After": "1"}))
     if isinstance(error, SourceUnreadable):
         if times := outages.unreadable.due(error.source):

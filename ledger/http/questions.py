@@ -79,14 +79,14 @@ SMALL_BYTES = 65_536
 """Whatever a body of this size holds, to read it whole and to name what is wrong costs little."""
 UIDS_BYTES = MAX_UIDS * (3 * MAX_UID_BYTES + len('"", ')) + SMALL_BYTES
 """The longest list of uids, each character of them escaped: two bytes of UTF-8 are six then."""
-LONGEST_SCALAR = 128
+MAX_SCALAR_BYTES = 128
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """A string of JSON, or one that is not closed. It matches wherever it begins, so that nothing is looked at twice."""
 _BEGINS_WITH_UIDS = re.compile(rb'\s*\{\s*"uids"')
 
 
 class _Large(msgspec.Struct, forbid_unknown_fields=True):
-    """What a large body may hold: many uids, and beside them nothing that is large."""
+    """What a large body may hold: many uids, and nothing else that is large."""
 
     uids: list[str] | None = None
     at: msgspec.Raw = msgspec.Raw()
@@ -135,7 +135,7 @@ def _refuse_bulk(body: bytes) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid("body", "not JSON in UTF-8") from error
     for field in ("at", "known_at", "position"):
-        if len(bytes(getattr(found, field))) > LONGEST_SCALAR:
+        if len(bytes(getattr(found, field))) > MAX_SCALAR_BYTES:
             raise invalid(field, "too long")
 
 
@@ -150,7 +150,7 @@ def _located(message: str) -> tuple[str, str]:
     """The field and the fault of msgspec's words, as in "Expected `str`, got `int` - at `$.uids[1]`"."""
     fault, _, place = message.partition(" - at `$.")
     field = place.rstrip("`").replace("[", ".").replace("]", "") or "body"
-    return field, shortened(fault, LONGEST_SCALAR)
+    return field, shortened(fault, MAX_SCALAR_BYTES)
 
 
 def described(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Whom the service turns away: webhooks by source, node and reason, API requests by reason; counted, and said seldom.
+"""What the service refuses: webhooks by source, node and reason, API requests by reason; counted, and logged seldom.
 
-Whoever posts chooses the names in the path, so those that are not of the settings share one label.
+The sender chooses the names in the path, so those that are not of the settings share one label.
 """
 
 import time
@@ -16,7 +16,7 @@ from ledger.said import Seldom
 log = structlog.get_logger()
 
 UNKNOWN = "(unknown)"
-"""No name of a source or a node, which has no brackets."""
+"""Not the name of a source or a node, which has no brackets."""
 
 
 class WhyForbidden(StrEnum):

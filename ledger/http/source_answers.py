@@ -40,6 +40,20 @@ class ApiBody(Struct):
     health: ApiHealth | None
 
 
+class WebhookCounts(Struct):
+    """Webhooks of a node since the instance started: taken, of other events and where these went, refused by reason."""
+
+    accepted: int
+    other_events: int
+    forwarded: int
+    not_forwarded: int
+    refused_store_unavailable: int
+    refused_source_unreadable: int
+    refused_too_large: int
+    refused_encoding: int
+    refused_no_event: int
+
+
 class NodeBody(Struct):
     """A node; `since_start` is what this instance counted of its webhooks."""
 
@@ -50,7 +64,7 @@ class NodeBody(Struct):
     down_since: Timestamp | None
     boot: BootBody | None
     api: ApiBody
-    since_start: dict[str, int]
+    since_start: WebhookCounts
 
 
 class BreakerBody(Struct):

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from ledger.domain.instants import optional, to_text
 from ledger.domain.observation import SECOND
 from ledger.http import responses
-from ledger.http.answers import AsOfBody, as_json, as_of
+from ledger.http.answers import AsOfBody, as_json, as_of_body
 from ledger.http.audit import EventFilter
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, number_from_cursor
@@ -94,7 +94,7 @@ def _place(cursor: str | None) -> sessions.Place | None:
 
 def _followed(services: Services, position: int) -> AsOfBody:
     """How far a projection had followed the ledger."""
-    return as_of(services.clock.now(), position)
+    return as_of_body(services.clock.now(), position)
 
 
 def session_body(row: Row) -> SessionBody:

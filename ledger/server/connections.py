@@ -63,7 +63,7 @@ class Connection:
 
     @property
     def rank(self) -> tuple[Standing, bool, bool, float]:
-        """The lower, the sooner it is closed: whoever has waited longest, among those with as much to lose."""
+        """The lower, the sooner it is closed: the one that has waited longest, among those with as much to lose."""
         return self.standing, self.has_asked, self.under_way > 0, self.since
 
     @property
@@ -145,6 +145,6 @@ class Closed:
         self._numbers.update(reasons)
 
     def take(self) -> dict[str, int]:
-        """The numbers, which then begin anew."""
+        """The numbers, which then begin at zero again."""
         taken, self._numbers = dict(self._numbers), Counter()
         return taken

@@ -1,4 +1,4 @@
-"""Closes connections of a listener from beside its server, which has no time-out for one that asks for nothing.
+"""Closes connections of a listener, since its server has no time-out for one that asks for nothing.
 
 The server runs in this process, so its connections are among our own file descriptors: a thread looks at them now and
 then, and shuts down those that may not stay. What answers requests pays nothing for it.

@@ -1,7 +1,7 @@
-"""Who listens on our port already: it may be shared with instances of the same ledger alone.
+"""What listens on our port already: it may be shared with instances of the same ledger alone.
 
 Linux spreads connections over all who listen on a port, so an instance of another ledger would get half of our
-requests, and answer them with 401 and 403. Whoever is there is asked, without a credential, which ledger it serves.
+requests, and answer them with 401 and 403. What is there is asked, without a credential, which ledger it serves.
 """
 
 import http.client
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 12.0
 PAUSE_SECONDS = 0.2
 ASKED_OF_EACH = 4
 """Where several share an address, each question reaches one of them, and nobody can say which."""
-MOST_BYTES = 65_536
+MAX_ANSWER_BYTES = 65_536
 
 TURN_SECONDS = 30.0
 
@@ -96,7 +96,7 @@ def _listeners(listen: Listen) -> dict[tuple[str, int], int]:
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
-        # A system that tells nobody who listens: whoever takes a connection to our address does.
+        # A system that does not say what listens: what takes a connection to our address does.
         return {(_reachable(str(host)), listen.port): 1 for host in ours if _takes_connections(str(host), listen.port)}
     found: dict[tuple[str, int], int] = {}
     for each in connections:
@@ -118,7 +118,7 @@ def _is_any(host: str) -> bool:
 
 
 def _reachable(host: str) -> str:
-    """Where to ask whoever listens on this address."""
+    """Where to ask what listens on this address."""
     if not _is_any(host):
         return host
     return "::1" if ":" in host else "127.0.0.1"
@@ -147,7 +147,7 @@ def _expect_ours(listen: Listen, address: tuple[str, int], is_ours: Callable[[Ne
 
 
 def _ask(address: tuple[str, int]) -> Neighbour | None:
-    """Who answers there, None where it is no presence ledger. Raises _Silent."""
+    """The presence ledger that answers there; None where something else does. Raises _Silent."""
     live = _get(address, LIVE)
     if live is None or live.get("status") != "live":
         return None
@@ -162,7 +162,7 @@ def _get(address: tuple[str, int], path: str) -> dict[str, Any] | None:
     connection = http.client.HTTPConnection(*address, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
-        answer = json.loads(connection.getresponse().read(MOST_BYTES))
+        answer = json.loads(connection.getresponse().read(MAX_ANSWER_BYTES))
     except OSError as error:
         raise _Silent from error
     except (http.client.HTTPException, ValueError):

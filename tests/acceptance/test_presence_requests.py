@@ -39,7 +39,7 @@ def fields(answer: httpx2.Response) -> list[str]:
     ],
     ids=[
         "too many",
-        "no instant",
+        "not a timestamp",
         "a number for an instant",
         "true for a position",
         "a number",

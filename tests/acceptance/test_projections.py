@@ -36,7 +36,7 @@ def projector_of(service: Service) -> psutil.Process:
 
     def found() -> list[psutil.Process]:
         children = psutil.Process(service.process.pid).children()
-        return [child for child in children if "ledger.service.follow" in child.cmdline()]
+        return [child for child in children if "ledger.service.projector" in child.cmdline()]
 
     [projector] = wait_for(found, SECONDS, service.log)
     return projector

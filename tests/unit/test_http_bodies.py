@@ -15,7 +15,7 @@ from ledger.domain.observation import MAX_UID_BYTES
 from ledger.http import bodies
 from ledger.http.answers import FieldError
 from ledger.http.edge import guarded, without_last_slash
-from ledger.http.hooks import event_of
+from ledger.http.hooks import parse_event
 from ledger.http.outages import Outages
 from ledger.http.problems import MAX_ERRORS, Problem, answer, invalid
 from ledger.http.questions import MAX_UIDS, SMALL_BYTES, UIDS_BYTES, RunQuery, UidQuery, parse
@@ -188,7 +188,7 @@ def test_a_problem_repeats_nothing_at_length() -> None:
     ],
 )
 def test_what_a_webhook_tells_of_is_found_behind_a_query_of_the_address(query: str, event: str) -> None:
-    assert event_of(QueryParams(query)) == event
+    assert parse_event(QueryParams(query)) == event
 
 
 @pytest.mark.parametrize(
