@@ -23,7 +23,7 @@ MARGIN_SECONDS = 0.5
 CONNECT_SECONDS = 2.0
 
 MAX_ANSWER_BYTES = 1_048_576
-"""WuKongIM reads the status alone; nobody is served by more."""
+"""WuKongIM reads the status alone; more serves nothing."""
 
 LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=60.0)
 

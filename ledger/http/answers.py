@@ -52,7 +52,7 @@ class CauseBody(Struct):
 
 
 class DeviceBody(Struct):
-    """One device flag of the user in one source; `device_flag` is null where only a total tells of a session."""
+    """One device flag of the user in one source; `device_flag` is null where only a total reports a session."""
 
     source: str
     device_flag: int | None
@@ -128,7 +128,7 @@ class FlagCount(Struct):
 
 
 class NodeCount(Struct):
-    """Devices online that a node told of."""
+    """Devices online that a node reported."""
 
     source: str
     node: str
@@ -136,7 +136,7 @@ class NodeCount(Struct):
 
 
 class SummaryBody(Struct):
-    """Users by status; devices online by device flag and by the node that told of them."""
+    """Users by status; devices online by device flag and by the node that reported them."""
 
     users: UserCounts
     devices_online: list[FlagCount]
@@ -184,7 +184,7 @@ class RunPage(Struct):
 class DriftBody(Struct):
     """A difference between presence and polls: it began after `agreed_at` and before `disagreed_at`.
 
-    `position` is of the event that first told of it, `last_position` of the last one.
+    `position` is of the event that first reported it, `last_position` of the last one.
     """
 
     uid: str
@@ -202,7 +202,7 @@ class DriftBody(Struct):
 
 
 class DriftPage(Struct):
-    """Drifts in the order in which they were first told of."""
+    """Drifts in the order in which they were first reported."""
 
     items: list[DriftBody]
     next: str | None

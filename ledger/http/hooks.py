@@ -120,7 +120,7 @@ def allowed(services: Services, source: str, node: str, secret: str) -> bool:
 
 
 def parse_event(query: QueryParams) -> str:
-    """What a webhook tells of; empty where its query does not say.
+    """The event that a webhook is of; empty where its query does not say.
 
     A node appends `?event=…` to its address as it is, so that a query which that has itself would swallow it.
     """

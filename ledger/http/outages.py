@@ -21,5 +21,5 @@ class Outages(NamedTuple):
         )
 
     def for_path(self, path: str) -> Lasting:
-        """What a request to this path tells of."""
+        """What a request to this path is about."""
         return self.webhooks if path.startswith("/hooks/") else self.questions

@@ -22,7 +22,7 @@ MAX_UIDS = 10_000
 
 
 def uid_problem(uid: str) -> str | None:
-    """Why nobody can have that uid, if so."""
+    """Why no user can have that uid, if so."""
     if not uid:
         return "an empty uid"
     if not can_be_stored(uid):
@@ -48,7 +48,7 @@ class UidQuery(When):
 
 
 class RunQuery(BaseModel):
-    """The users to look at now; without `uids`, everybody."""
+    """The users to look at now; without `uids`, all of them."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
 

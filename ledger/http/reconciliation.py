@@ -40,7 +40,7 @@ class DriftQuery(Page):
     state: Outcome | None = None
     kind: DriftKind | None = None
     source: Annotated[Storable | None, Query(max_length=64)] = None
-    node: Annotated[Storable | None, Query(max_length=1024, description="whose answer first told of it")] = None
+    node: Annotated[Storable | None, Query(max_length=1024, description="whose answer first reported it")] = None
     attributed_to: Attribution | None = None
     uid: str | None = None
 
@@ -79,7 +79,7 @@ def one_run(request: Request, run: str) -> Response:
     responses=answered(DriftPage) | responses.refused(responses.CURSOR, "`source` or `node` holds NUL"),
 )
 def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Response:
-    """Differences between presence and polls, in the order in which they were first told of."""
+    """Differences between presence and polls, in the order in which they were first reported."""
     wanted = DriftFilter(query.state, query.kind, query.source, query.node, query.attributed_to, query.uid)
     after = _place(query.after)
     found: list[drifts.Drift] = []
@@ -105,7 +105,7 @@ def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Resp
     openapi_extra=questions.described(questions.RunQuery, required=False),
 )
 async def reconcile(request: Request, source: str) -> Response:
-    """A run over these users, or without a body over everybody; the instance that leads the reconciliation makes it.
+    """A run over these users, or without a body over all; the instance that leads the reconciliation makes it.
 
     A user who was never observed is looked at like any other. The answer is the run as it begins.
     """
@@ -117,7 +117,7 @@ async def reconcile(request: Request, source: str) -> Response:
     named = await questions.take(questions.RunQuery, request, questions.UIDS_BYTES, "name fewer users")
     wanted = named or questions.RunQuery()
     if not any(node.api_url for node in configured.nodes):
-        raise Problem(409, f"no node of '{source}' has an api_url in the settings: there is nobody to ask")
+        raise Problem(409, f"no node of '{source}' has an api_url in the settings: there is nothing to ask")
     run = await asyncio.to_thread(_request_run, services, configured, wanted.uids or ())
     return as_json(run, status=202, headers={"Location": f"/v1/runs/{run.run}"})
 

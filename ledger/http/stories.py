@@ -24,8 +24,8 @@ from projections.models.shown import DEVICE_NAMES
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
-NOBODY = ""
-"""The user to read of where nobody can have the uid that is asked for."""
+NO_USER = ""
+"""The uid to read of where no user can have the one that is asked for."""
 
 
 class SessionFilter(Page):
@@ -66,7 +66,7 @@ async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter
 async def user_sessions(request: Request, uid: Uid, query: Annotated[SessionFilter, Query()]) -> Response:
     """Each connection with its begin and its end, by what rule each is known, and how sure the instant is.
 
-    In the order of the events that told of them first.
+    In the order of the events that first reported them.
     """
     services = get_services(request)
     wanted = sessions.Wanted(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
@@ -80,7 +80,7 @@ async def user_sessions(request: Request, uid: Uid, query: Annotated[SessionFilt
 
 
 def _known(uid: str) -> str:
-    return uid if can_be_stored(uid) else NOBODY
+    return uid if can_be_stored(uid) else NO_USER
 
 
 def _place(cursor: str | None) -> sessions.Place | None:

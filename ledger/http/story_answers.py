@@ -84,7 +84,7 @@ class EdgeBody(Struct):
     """Where a session began or ended: by `at`, and after `after` where that is known; `position` is the event's.
 
     How `sure`: `exact`, its own webhook says so, which takes up to 2 s, longer where it was sent again; `bounded`, a
-    look, a count of zero or a boot does; `implied`, a count does and nothing else; `unknown`, nobody said.
+    look, a count of zero or a boot does; `implied`, a count does and nothing else; `unknown`, nothing does.
     """
 
     at: Timestamp

@@ -16,7 +16,7 @@ def _storable(name: str) -> str:
 
 
 Storable = Annotated[str, AfterValidator(_storable)]
-"""A name that is looked for in the database. A uid may be any text: one that cannot be stored is nobody's."""
+"""A name that is looked for in the database. A uid may be any text: one that cannot be stored is no user's."""
 
 Uid = Annotated[str, Path(description="Any string, percent-encoded", examples=["u100"])]
 

@@ -1,7 +1,7 @@
 """Which connections may stay: a bound on all of them, within which senders of webhooks always find room.
 
 The address says nothing about who connects, since behind a proxy all have one. What a connection has done decides: one
-that asks for nothing is closed after seconds, and where many are open those go first that nobody would miss.
+that asks for nothing is closed after seconds, and where many are open those go first that are of the least use.
 """
 
 import heapq
@@ -136,7 +136,7 @@ def vouch(scope: Mapping[str, Any], standing: Standing) -> None:
 
 
 class Closed:
-    """What was closed since the last time somebody was told, by why."""
+    """What was closed since the last time it was logged, by why."""
 
     def __init__(self) -> None:
         self._numbers: Counter[str] = Counter()

@@ -112,13 +112,13 @@ class HttpServer:
         self._serving: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
-        """From here on nobody is refused; who comes waits for `start`."""
+        """From here on no connection is refused; those that come wait for `start`."""
         self._socket.listen(BACKLOG)
 
     def start(self) -> None:
         """Listen, and answer."""
         self.listen()
-        # What an instance that stopped earlier left with the port would send everybody to one of us.
+        # What an instance that stopped earlier left with the port would send all connections to one of us.
         _set_option(self._socket, DETACH_REUSEPORT_BPF, struct.pack("@i", 0))
         self._serving = asyncio.create_task(self._granian.serve())
         self._keeper.start()

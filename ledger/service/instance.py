@@ -131,7 +131,7 @@ async def serve(
 
 
 def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Identity:
-    """See that nobody is in the way, on the port or with other secrets, before anything else is written."""
+    """See that nothing is in the way, on the port or with other secrets, before anything else is written."""
     with translated(), session.connect(database_url, "start") as connection:
         neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
         for name in shared_secrets.agree(connection, settings, folder, settings.sources):
@@ -140,7 +140,7 @@ def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Id
 
 
 def _listen(settings: Settings, database_url: str, http: HttpServer) -> None:
-    """Begin to listen, unless somebody else has begun meanwhile who serves another ledger. Raises PortTaken."""
+    """Begin to listen, unless an instance of another ledger has begun meanwhile. Raises PortTaken."""
     with (
         neighbours.one_at_a_time(settings.listen.port),
         translated(),

@@ -113,7 +113,7 @@ def _clear_remains(connection: Connection[TupleRow]) -> None:
 
 
 def _wait(connection: Connection[TupleRow]) -> None:
-    """Until a commit is told of, and what follows it at once has gathered; not for ever."""
+    """Until a commit is announced, and what follows it at once has gathered; not for ever."""
     for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
         time.sleep(GATHER_SECONDS)
 
