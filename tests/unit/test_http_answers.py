@@ -11,6 +11,7 @@ from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
 from ledger.http import answers, examples, source_answers, story_answers
 from ledger.http.reconciliation import drift_body
+from ledger.working_state.runs import RunBody
 from projections.models import entries, shown
 from projections.models.drifts import Drift
 from projections.models.repeats import Repeats
@@ -25,7 +26,7 @@ ANSWERED: dict[str, type[msgspec.Struct]] = {
     "GET /v1/presence/summary": answers.SummaryBody,
     "GET /v1/users/{uid}/sessions": story_answers.SessionPage,
     "GET /v1/users/{uid}/explain": answers.ExplanationBody,
-    "GET /v1/runs/{run}": answers.RunBody,
+    "GET /v1/runs/{run}": RunBody,
     "GET /v1/sources/{source}/runs": answers.RunPage,
     "GET /v1/drift": answers.DriftPage,
     "GET /v1/drift/summary": answers.DriftSummary,
