@@ -15,6 +15,7 @@ from ledger.domain.observation import Claim, Instant, parse_item
 from ledger.slices.pseudonyms import Pseudonyms
 from ledger.store.mapper import USER_PREFIX, EventMapper
 from projections.engine.projector import Projector
+from projections.models.registry import FOLLOWING
 from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
 
@@ -60,7 +61,7 @@ class Compared(NamedTuple):
 def project(url: str) -> None:
     """Let all projections follow the ledger to its head."""
     with psycopg.connect(url, autocommit=True) as connection:
-        projector = Projector()
+        projector = Projector(FOLLOWING)
         while projector.round(connection):
             pass
 

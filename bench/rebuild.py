@@ -100,7 +100,7 @@ def _polls(uids: list[str], count: int, draw: random.Random) -> Iterator[PollObs
 def _follow(url: str) -> None:
     """Bring the projections to the head, as the projector's process does."""
     progress("following it")
-    projector, batches = Projector(), 0
+    projector, batches = Projector(FOLLOWING), 0
     with psycopg.connect(url, autocommit=True) as connection:
         while projector.round(connection):
             batches += 1

@@ -1,1 +1,1 @@
-"""Projections: read models built from the ledger's events, each with its table, handler and queries in one file."""
+"""Projections: the engine that follows and rebuilds, the read models that it keeps, and the queries over these."""

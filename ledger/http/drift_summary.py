@@ -50,7 +50,7 @@ async def summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> 
         raise invalid("to", "before 'from'")
     services = get_services(request)
     by = list(dict.fromkeys(query.by))
-    wanted = drift_summary.Wanted(by, query.from_, query.to, _keys(query.after, len(by)), query.limit)
+    wanted = drift_summary.DriftSummaryQuery(by, query.from_, query.to, _keys(query.after, len(by)), query.limit)
     now = services.clock.now()
     with translated():
         async with services.pool.connection() as connection:

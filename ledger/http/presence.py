@@ -116,7 +116,7 @@ async def summarise(request: Request) -> Response:
     return as_json(summary_body(await services.reader.summary()))
 
 
-def summary_body(counts: listing.Summary) -> SummaryBody:
+def summary_body(counts: listing.PresenceSummary) -> SummaryBody:
     """The counts in the order of their sources."""
     flags: Counter[tuple[str, int | None]] = Counter()
     nodes: Counter[tuple[str, str]] = Counter()

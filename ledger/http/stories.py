@@ -19,7 +19,7 @@ from ledger.http.uid import Storable, Uid
 from ledger.store.ledger import translated
 from projections.models import sessions, timeline
 from projections.models.current import can_be_stored
-from projections.models.session_bounds import Row, sureness
+from projections.models.session_bounds import SessionRow, sureness
 from projections.models.shown import DEVICE_NAMES
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
@@ -49,7 +49,9 @@ async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter
     """
     query.refuse_backwards()
     services = get_services(request)
-    wanted = timeline.Wanted(number_from_cursor(query.after), query.limit, query.order == "desc", query.from_, query.to)
+    wanted = timeline.TimelineQuery(
+        number_from_cursor(query.after), query.limit, query.order == "desc", query.from_, query.to
+    )
     with translated():
         async with services.pool.connection() as connection:
             page = await timeline.page(connection, _known(uid), wanted)
@@ -69,7 +71,7 @@ async def user_sessions(request: Request, uid: Uid, query: Annotated[SessionFilt
     In the order of the events that first reported them.
     """
     services = get_services(request)
-    wanted = sessions.Wanted(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
+    wanted = sessions.SessionQuery(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
     with translated():
         async with services.pool.connection() as connection:
             page = await sessions.page(connection, _known(uid), wanted)
@@ -97,7 +99,7 @@ def _followed(services: Services, position: int) -> AsOfBody:
     return as_of_body(services.clock.now(), position)
 
 
-def session_body(row: Row) -> SessionBody:
+def session_body(row: SessionRow) -> SessionBody:
     """A session as the API shows it."""
     ended = None
     if row.ended_at is not None and row.ended_by is not None and row.ended_position is not None:

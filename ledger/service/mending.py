@@ -15,7 +15,7 @@ from ledger.errors import LedgerError, StoreUnavailable
 from ledger.store.ledger import translated
 from projections.engine import rebuild
 from projections.engine.rebuild import Rebuild
-from projections.models import suspects
+from projections.models import repair_current
 from projections.models.registry import FOLLOWING
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class Mending:
             log.warning("projection_not_made_right", projection=name, reason=str(error))
 
     def _mend_current(self, connection: Connection[TupleRow]) -> None:
-        found = suspects.make_right(connection)
+        found = repair_current.repair(connection)
         if found is not None:
             said = log.error if found.wrong else log.info
             said("current_held_against_events", users=found.users, made_right=found.wrong)

@@ -27,6 +27,7 @@ from ledger.store.ledger import translated
 from ledger.store.recorder import CHANNEL
 from projections.engine import rebuild
 from projections.engine.projector import BATCH_EVENTS, Projector
+from projections.models.registry import FOLLOWING
 
 log = structlog.get_logger()
 
@@ -136,7 +137,7 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
     try:
-        follow(orders.database_url, Projector())
+        follow(orders.database_url, Projector(FOLLOWING))
     except LedgerError as error:
         log.error("projector_failed", reason=str(error))  # noqa: TRY400  (its text says it all)
         sys.exit(1)

@@ -1,1 +1,1 @@
-"""Working state: what the write side and reconciliation keep beside the events; each table in one file."""
+"""Working state: what the write side and reconciliation keep next to the events; each table in one file."""

@@ -210,8 +210,8 @@ def change(
 ) -> None:
     """Let a rule say when users are to be looked at, and whether out of turn; it is given the watch that holds then.
 
-    `lock` in a transaction that goes on: nobody else changes these watches until it ends. A row that stays as it is is
-    not touched: most of what the agenda hears of changes nothing.
+    `lock` in a transaction that goes on: no other session changes these watches until it ends. Rows that stay as they
+    are are not touched: most of what the agenda hears of changes nothing.
     """
     waiting = list(uids)
     while waiting:

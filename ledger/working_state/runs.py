@@ -12,7 +12,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.reconciliation_events import RunCounts, RunEnded, RunScope, RunStarted
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 
-# `kind IN` both, beside the one that is meant, lets the partial indexes serve.
+# `kind IN` both, next to the one that is meant, lets the partial indexes serve.
 _STARTED: LiteralString = """
 SELECT s.position, s.stream, s.payload, e.position, e.payload, p.counts, p.users
   FROM events AS s

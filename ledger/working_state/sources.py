@@ -1,6 +1,6 @@
 """The states of the sources: snapshots written with the append, completed by the events that followed; their table.
 
-A state is needed whole and at once by whoever judges a webhook or derives a status, while a source's stream grows by
+A state is needed whole and at once to judge a webhook or derive a status, while a source's stream grows by
 each delivery: so a snapshot is written now and then, and reading folds what came after it.
 """
 
@@ -138,8 +138,8 @@ def load(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceS
 def shown_by(name: str, version: int, state: bytes) -> SourceState:
     """The state in a row, as far as what is shown of the source's users follows from it. Raises SourceUnreadable.
 
-    Who judges by a state must know all of it; who shows what was judged needs a few facts, which a newer version keeps
-    beside others that this one does not know.
+    To judge by a state is to know all of it; to show what was judged takes a few facts, which a newer version keeps
+    next to others that this one does not know.
     """
     try:
         return _state(name, version, _decode(state))

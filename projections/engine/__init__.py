@@ -1,1 +1,1 @@
-"""The engine of projections: follows the ledger by position, exactly once, and rebuilds alongside the live ones."""
+"""The engine: follows the ledger by position, exactly once, and rebuilds alongside the live tables; knows no model."""

@@ -1,4 +1,4 @@
-"""The ledger's events stream by stream, in parts that several processes can take: what a rebuild reads first.
+"""The ledger's events stream by stream, in partitions that several processes can take: what a rebuild reads first.
 
 Whatever is known of a stream is then at hand from its first event to its last, and is written once.
 """
@@ -12,38 +12,38 @@ from psycopg.rows import TupleRow
 
 from projections.engine.shares import number_of_processes
 
-SORTED_EVENTS = 10_000_000
+MAX_SORTED_EVENTS = 10_000_000
 """So many are sorted at once by each process, by PostgreSQL and on its disk, if need be: some 4 GB."""
 
 STREAM_BY_STREAM: LiteralString = """
 (hashtext(stream) & 2147483647) %% %s = %s AND position <= %s ORDER BY hashtext(stream), stream, version
 """
-"""The end of a query of a part. By a hash, since numbers are sorted sooner than names."""
+"""The end of a query of a partition. By a hash, since numbers are sorted sooner than names."""
 
 # To go through an index would be to fetch each row from another place.
 _PLAN = ("enable_indexscan", "enable_bitmapscan", "jit")
 
 
-class Part(NamedTuple):
-    """Some of the streams, up to a position: those whose hash leaves this remainder, of so many."""
+class Partition(NamedTuple):
+    """Some of the streams, up to a position: those whose hash leaves this remainder when divided by `modulus`."""
 
     remainder: int
-    of: int
+    modulus: int
     up_to: int
 
 
-def divided(up_to: int) -> list[list[Part]]:
-    """For each process into which it pays to divide so many events, the parts that it takes one after another."""
+def partitions(up_to: int) -> list[list[Partition]]:
+    """For each process into which it pays to divide so many events, the partitions that it takes one after another."""
     processes = number_of_processes(up_to)
-    of = processes * max(1, -(-up_to // (SORTED_EVENTS * processes)))
-    return [[Part(n, of, up_to) for n in range(process, of, processes)] for process in range(processes)]
+    modulus = processes * max(1, -(-up_to // (MAX_SORTED_EVENTS * processes)))
+    return [[Partition(n, modulus, up_to) for n in range(process, modulus, processes)] for process in range(processes)]
 
 
 @contextmanager
 def opened(
-    connection: Connection[TupleRow], query: LiteralString, before: Sequence[Any], part: Part
+    connection: Connection[TupleRow], query: LiteralString, params: Sequence[Any], partition: Partition
 ) -> Iterator[ServerCursor[TupleRow]]:
-    """A cursor on a part, within a transaction; `query` ends with the phrase above, `before` are its own values.
+    """A cursor on a partition, within a transaction; `query` ends with the phrase above, `params` are those before it.
 
     Where an error ends it, the connection is closed.
     """
@@ -52,8 +52,8 @@ def opened(
             for setting in _PLAN:
                 connection.execute(f"SET LOCAL {setting} = off".encode())
             connection.execute("SET LOCAL work_mem = '64MB'")
-            events.execute(query, (*before, part.of, part.remainder, part.up_to))
-            # It is planned; what is asked beside it has its indexes.
+            events.execute(query, (*params, partition.modulus, partition.remainder, partition.up_to))
+            # It is planned; what is asked meanwhile has its indexes.
             for setting in _PLAN:
                 connection.execute(f"SET LOCAL {setting} TO DEFAULT".encode())
             yield events

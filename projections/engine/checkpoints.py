@@ -12,29 +12,34 @@ from ledger.store import seals
 INLINE = "current"
 """The projection that is written with the events: it has no checkpoint, since it is never behind."""
 
+HEAD: LiteralString = "coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)"
+"""An expression for the ledger's last position, 0 while it is empty."""
+
 # Built on events of which the ledger no longer has the seal.
 _IS_ASTRAY: LiteralString = (
     f"p.anchor IS NOT NULL AND p.anchor IS DISTINCT FROM ({seals.UPTO.format('p.anchor_position')})"
 )
 
+_HEAD: LiteralString = f"SELECT {HEAD}"
+
 # Head and checkpoints of one moment, so that a lag is never below zero.
 READ: LiteralString = f"""
 SELECT name, position, stopped_position, stopped_reason, updated_at,
-       (SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)), {_IS_ASTRAY}
+       {HEAD}, {_IS_ASTRAY}
   FROM projections AS p ORDER BY name
 """  # noqa: S608  (of constants)
 
 # Of one projection, named in the query.
 POSITION_OF: LiteralString = "coalesce((SELECT position FROM projections WHERE name = '{}'), 0)"
 
-_PLACE: LiteralString = f"""
+_LOCK: LiteralString = f"""
 SELECT position, stopped_position,
        (SELECT array_agg(position) FROM projection_skips AS s WHERE s.name = p.name AND s.position > p.position),
        {_IS_ASTRAY}
   FROM projections AS p WHERE name = %s FOR UPDATE OF p{{}}
 """  # noqa: S608  (of constants)
-_LEAD = _PLACE.format(" SKIP LOCKED")
-_HOLD = _PLACE.format("")
+_LEAD = _LOCK.format(" SKIP LOCKED")
+_HOLD = _LOCK.format("")
 
 # With the seal of what it was built on.
 _MOVE: LiteralString = f"""
@@ -55,8 +60,8 @@ _SKIPS = "SELECT position FROM projection_skips WHERE name = %s"
 _UNSKIP = "DELETE FROM projection_skips WHERE name = %s AND position = ANY(%s)"
 
 
-class Place(NamedTuple):
-    """Where a projection stands, its row locked."""
+class LockedCheckpoint(NamedTuple):
+    """How far a projection has come, its row locked."""
 
     position: int
     stopped_position: int | None
@@ -67,7 +72,7 @@ class Place(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """How far a projection has come, for whoever watches."""
+    """How far a projection has come, as operators see it."""
 
     name: str
     position: int
@@ -107,19 +112,26 @@ def read(connection: Connection[TupleRow]) -> list[Checkpoint]:
     return from_rows(connection.execute(READ).fetchall())
 
 
-def lead(cursor: Cursor[Any], name: str) -> Place | None:
+def head(cursor: Connection[TupleRow] | Cursor[Any]) -> int:
+    """The ledger's last position, 0 while it is empty."""
+    row = cursor.execute(_HEAD).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def lead(cursor: Cursor[Any], name: str) -> LockedCheckpoint | None:
     """Lead a projection until the transaction ends; None where another process does."""
-    return _place(cursor, _LEAD, name)
+    return _lock(cursor, _LEAD, name)
 
 
-def hold(cursor: Cursor[Any], name: str) -> Place | None:
-    """The same, waiting for whoever leads it; None where there is no such projection."""
-    return _place(cursor, _HOLD, name)
+def hold(cursor: Cursor[Any], name: str) -> LockedCheckpoint | None:
+    """The same, waiting for the process that leads it; None where there is no such projection."""
+    return _lock(cursor, _HOLD, name)
 
 
-def _place(cursor: Cursor[Any], query: LiteralString, name: str) -> Place | None:
+def _lock(cursor: Cursor[Any], query: LiteralString, name: str) -> LockedCheckpoint | None:
     row = cursor.execute(query, (name,)).fetchone()
-    return None if row is None else Place(row[0], row[1], frozenset(row[2] or ()), row[3])
+    return None if row is None else LockedCheckpoint(row[0], row[1], frozenset(row[2] or ()), row[3])
 
 
 def move(cursor: Cursor[Any], name: str, position: int) -> None:

@@ -7,18 +7,17 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Cursor
 
 from ledger.store.mapper import USER_PREFIX, EventMapper
+from projections.engine import checkpoints
 from projections.engine.projection import Followed
 
-ROWS_OF_KINDS: LiteralString = """
+EVENTS_OF_KINDS: LiteralString = """
 SELECT position, stream, version, kind, recorded_at, payload FROM events WHERE (kind = ANY(%s) OR kind <> ALL(%s))
 """
-"""The beginning of a query for a Row of each event of the kinds that somebody reads, and of those that nobody knows."""
-
-_HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)"
+"""The beginning of a query for an EventRow of each event of the kinds that are read, and of those that nobody knows."""
 
 # Positions are committed in their order, so nothing up to a head that was seen is still to come.
 _READ_TEMPLATE: LiteralString = "{} AND position > %s AND position <= %s ORDER BY position LIMIT %s"
-_READ = _READ_TEMPLATE.format(ROWS_OF_KINDS)
+_READ = _READ_TEMPLATE.format(EVENTS_OF_KINDS)
 
 _USERS_BETWEEN: LiteralString = """
 SELECT DISTINCT substr(stream, 6) FROM (
@@ -42,7 +41,7 @@ def poison(position: int, error: Exception) -> Poison:
     return Poison(position, f"{type(error).__name__}: {error}")
 
 
-class Row(NamedTuple):
+class EventRow(NamedTuple):
     """An event as it was read."""
 
     position: int
@@ -54,9 +53,9 @@ class Row(NamedTuple):
 
 
 class Stretch:
-    """What somebody reads of the events after one position and up to another; `more`: the ledger goes on there."""
+    """The events that are read after one position and up to another; `more`: the ledger goes on there."""
 
-    def __init__(self, after: int, last: int, more: bool, rows: list[Row], mapper: EventMapper) -> None:
+    def __init__(self, after: int, last: int, more: bool, rows: list[EventRow], mapper: EventMapper) -> None:
         self.after = after
         self.last = last
         self.more = more
@@ -77,7 +76,7 @@ class Stretch:
                 return events, poison(row.position, error)
         return events, None
 
-    def _decode(self, row: Row) -> Followed:
+    def _decode(self, row: EventRow) -> Followed:
         event = self._mapper.event(row.kind, row.payload)
         uid = row.stream[len(USER_PREFIX) :] if row.stream.startswith(USER_PREFIX) else None
         followed = Followed(row.position, row.stream, row.version, row.recorded_at, event, uid)
@@ -98,13 +97,11 @@ class Feed:
         """What follows a position, so many events at most."""
         if self._kept is not None and self._kept.after == position and self._kept.last > position:
             return self._kept
-        row = cursor.execute(_HEAD).fetchone()
-        assert row is not None
-        head = row[0]
+        head = checkpoints.head(cursor)
         bound = max(position, min(head, position + SPAN * limit))
         rows = cursor.execute(_READ, (self._kinds, self._known, position, bound, limit)).fetchall()
         last = rows[-1][0] if len(rows) == limit else bound
-        self._kept = Stretch(position, last, last < head, [Row(*row) for row in rows], self._mapper)
+        self._kept = Stretch(position, last, last < head, [EventRow(*row) for row in rows], self._mapper)
         return self._kept
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString
 
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
@@ -12,17 +12,16 @@ from ledger.store import session
 from ledger.store.ledger import translated
 from ledger.store.mapper import EventMapper
 from projections.engine import checkpoints, switch
-from projections.engine.by_stream import STREAM_BY_STREAM, Part, opened
-from projections.engine.feed import ROWS_OF_KINDS, Feed, Poison, Row, Stretch
+from projections.engine.by_stream import STREAM_BY_STREAM, Partition, opened
+from projections.engine.feed import EVENTS_OF_KINDS, EventRow, Feed, Poison, Stretch
 from projections.engine.projection import Projection
 from projections.engine.projector import apply
-from projections.engine.shares import Told
-from projections.models.registry import FOLLOWING
+from projections.engine.shares import ReportDone
 
 BATCH_EVENTS = 20_000
 
-_PART_TEMPLATE: LiteralString = "{} AND {}"
-_PART = _PART_TEMPLATE.format(ROWS_OF_KINDS, STREAM_BY_STREAM)
+_PARTITION_TEMPLATE: LiteralString = "{} AND {}"
+_PARTITION = _PARTITION_TEMPLATE.format(EVENTS_OF_KINDS, STREAM_BY_STREAM)
 
 APPLICATION = "presence-ledger rebuild"
 
@@ -31,24 +30,21 @@ class RebuildFailed(LedgerError):
     """The ledger holds an event that the projection cannot take; the live one is as it was."""
 
 
-class Share(NamedTuple):
-    """What one process does for a projection that is registered."""
-
-    database_url: str
-    name: str
-    parts: Sequence[Part]
-    batch_events: int
-
-
-def fill_share(share: Share, told: Told) -> set[int]:
-    """Fill the new tables with a share; returns the skipped events that it had to leave out, too."""
+def fill_partitions(
+    database_url: str,
+    projection: Projection,
+    batch_events: int,
+    partitions: Sequence[Partition],
+    report: ReportDone,
+) -> set[int]:
+    """Fill the new tables over a connection of its own; returns the skipped events that it had to leave out, too."""
     with (
         translated(),
-        session.connect(share.database_url, application_name=APPLICATION) as connection,
+        session.connect(database_url, application_name=APPLICATION) as connection,
     ):
         connection.execute("SET synchronous_commit = off")
-        filling = Filling(connection, FOLLOWING[share.name], share.batch_events)
-        filling.fill_parts(share.database_url, share.parts, told)
+        filling = Filling(connection, projection, batch_events)
+        filling.fill_partitions(database_url, partitions, report)
     return filling.left_out
 
 
@@ -68,7 +64,7 @@ class Filling:
         self._kinds = self._mapper.stored_kinds(projection.kinds)
         self._feed = Feed(self._mapper, self._kinds)
 
-    def fill_parts(self, database_url: str, parts: Sequence[Part], told: Told) -> None:
+    def fill_partitions(self, database_url: str, partitions: Sequence[Partition], report: ReportDone) -> None:
         """Begin with these, read over a connection of their own, and written a transaction a batch.
 
         Were they written in the transaction that reads, each batch would be another level of it, which makes everybody
@@ -76,12 +72,14 @@ class Filling:
         """
         kinds = sorted(self._kinds), sorted(self._mapper.known_kinds)
         with session.connect(database_url, application_name=APPLICATION, autocommit=False) as reading:
-            for part in parts:
-                with reading.transaction(), opened(reading, _PART, kinds, part) as events:
+            for partition in partitions:
+                with reading.transaction(), opened(reading, _PARTITION, kinds, partition) as events:
                     while rows := events.fetchmany(self.batch_events):
                         with self._connection.transaction():
-                            self._write(Stretch(0, part.up_to, True, [Row(*row) for row in rows], self._mapper))
-                            told(len(rows))
+                            self._write(
+                                Stretch(0, partition.up_to, True, [EventRow(*row) for row in rows], self._mapper)
+                            )
+                            report(len(rows))
 
     def fill(self) -> None:
         """Go on to where the ledger is now, a transaction a batch. Raises RebuildFailed."""

@@ -1,4 +1,4 @@
-"""Whoever holds tables for long, so that they cannot be replaced: found without a lock that anybody would wait for."""
+"""Transactions that hold tables for long, so that they cannot be replaced: found without a lock to be waited for."""
 
 import time
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class LockHolder(NamedTuple):
 
 
 def long_held(connection: Connection[TupleRow], tables: Sequence[str], seconds: float) -> list[LockHolder]:
-    """Those that hold any of these tables, and have for so long; whoever comes and goes meanwhile is none of them."""
+    """Those that hold any of these tables, and have for so long; those that come and go meanwhile are left out."""
     before = {holder.transaction for holder in _holders(connection, tables)}
     if not before:
         return []

@@ -26,12 +26,12 @@ class Projection(Protocol):
     `handle` is given the events of each stream in their order, each once, and writes its tables with the cursor, in the
     transaction that also moves the checkpoint. It names its tables without a schema, so that a rebuild can fill others;
     and what it makes of an event depends on earlier ones of the same stream alone, so that a rebuild can take one
-    stream after another, and several processes can.
+    stream after another. Several processes can, so a projection is picklable.
     """
 
     name: str
     tables: Sequence[str]
-    """What a rebuild makes anew and switches, with their indexes."""
+    """What a rebuild builds from scratch and switches, with their indexes."""
     kinds: frozenset[str]
     """The kinds of events that it reads, as they are stored."""
 

@@ -17,7 +17,6 @@ from ledger.store.mapper import EventMapper
 from projections.engine import checkpoints
 from projections.engine.feed import Feed, Poison, poison
 from projections.engine.projection import Followed, Projection
-from projections.models.registry import FOLLOWING
 
 log = structlog.get_logger()
 
@@ -29,7 +28,7 @@ class Projector:
 
     def __init__(
         self,
-        following: Mapping[str, Projection] = FOLLOWING,
+        following: Mapping[str, Projection],
         mapper: EventMapper | None = None,
         batch_events: int = BATCH_EVENTS,
     ) -> None:
@@ -84,11 +83,11 @@ class Projector:
         name = projection.name
         with connection.transaction():
             cursor = connection.cursor(binary=True)
-            place = checkpoints.lead(cursor, name)
-            if place is None or place.is_astray:
+            checkpoint = checkpoints.lead(cursor, name)
+            if checkpoint is None or checkpoint.is_astray:
                 return False
-            stretch = self._feed.after(cursor, place.position, self._batch_events)
-            events, unreadable = stretch.followed(self._kinds[name], place.skips)
+            stretch = self._feed.after(cursor, checkpoint.position, self._batch_events)
+            events, unreadable = stretch.followed(self._kinds[name], checkpoint.skips)
             found = apply(connection, cursor, projection, events) or unreadable
             if found is None:
                 checkpoints.move(cursor, name, stretch.last)

@@ -1,9 +1,10 @@
-"""Rebuilding: a projection made anew from the ledger beside the live one, then put in its place in one transaction."""
+"""Rebuilding a projection from the ledger alongside the live one, which it then replaces within one transaction."""
 
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -15,21 +16,21 @@ from ledger.store import session
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_KINDS
 from projections.engine import by_stream, checkpoints, switch
-from projections.engine.filling import APPLICATION, BATCH_EVENTS, Filling, Share, fill_share
+from projections.engine.filling import APPLICATION, BATCH_EVENTS, Filling, fill_partitions
 from projections.engine.lock_holders import LockHolder, long_held
 from projections.engine.projection import Projection
 from projections.engine.shares import together
 
 LOCK = 0x70726573_72656275
-"""Held by whoever rebuilds: "pres", "rebu" in ASCII."""
+"""The advisory lock of a rebuild: "pres", "rebu" in ASCII."""
 
-SWITCH_SECONDS = 0.5
+SWITCH_LOCK_SECONDS = 0.5
 """Reads wait for the switch so long at most; where one that had begun before takes longer, it is not tried yet."""
-PAUSE_SECONDS = 1.0
-"""Before the next try; each pause is twice the one before …"""
+INITIAL_BACKOFF_SECONDS = 1.0
+"""Before the next attempt; each pause is twice the one before …"""
 MAX_BACKOFF_SECONDS = 15.0
 """… up to this."""
-PATIENCE_SECONDS = 3600.0
+SWITCH_TIMEOUT_SECONDS = 3600.0
 """A dump of a large ledger, which waiting does not disturb, may take so long."""
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
@@ -40,8 +41,6 @@ SELECT a.application_name, a.backend_start
  WHERE l.locktype = 'advisory' AND l.granted AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-
-_HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)"
 
 Progress = Callable[[int, int], None]
 """Told how far it is: the position, and the head."""
@@ -67,7 +66,7 @@ def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
         if not _lock(connection):
             raise RebuildRefused(_who_rebuilds(connection))
         try:
-            # What a crash would lose is made anew anyway; the switch and what it replaces go together.
+            # What a crash would lose is built from scratch anyway; the switch and what it replaces go together.
             connection.execute("SET synchronous_commit = off")
             with connection.transaction():
                 switch.clear(connection.cursor())
@@ -120,50 +119,43 @@ def _who_rebuilds(connection: Connection[TupleRow]) -> str:
     return f"another rebuild is under way{what}.\nWait for its end, or stop it; nothing has been changed."
 
 
-def be_quick(cursor: Cursor[Any]) -> None:
-    """For the rest of the transaction, rather give up than wait for a lock."""
-    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{SWITCH_SECONDS * 1000:.0f}ms",))
+def limit_lock_wait(cursor: Cursor[Any]) -> None:
+    """For the rest of the transaction, rather give up than wait long for a lock."""
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{SWITCH_LOCK_SECONDS * 1000:.0f}ms",))
 
 
-def head(connection: Connection[TupleRow]) -> int:
-    """The ledger's last position, 0 while it is empty."""
-    row = connection.execute(_HEAD).fetchone()
-    assert row is not None
-    return int(row[0])
+def ignore(_: str) -> None:
+    """Where it is of no interest what is waited for."""
 
 
-def untold(_: str) -> None:
-    """Where nobody wants to know what is waited for."""
-
-
-def until_switched(
+def switch_when_free(
     connection: Connection[TupleRow],
     tables: Sequence[str],
     attempt: Callable[[], int],
     catch_up: Callable[[], None],
     waiting: Waiting,
 ) -> int:
-    """Switch as soon as nobody holds the live tables for long. Raises RebuildRefused.
+    """Switch as soon as no session holds the live tables for long. Raises RebuildRefused.
 
     An attempt waits for their locks, and others wait for it: so none is made while it can be seen to be in vain.
     """
-    give_up_at, pause = time.monotonic() + PATIENCE_SECONDS, PAUSE_SECONDS
-    told: list[LockHolder] = []
+    give_up_at, pause = time.monotonic() + SWITCH_TIMEOUT_SECONDS, INITIAL_BACKOFF_SECONDS
+    reported: list[LockHolder] = []
     while True:
-        holders = long_held(connection, tables, SWITCH_SECONDS)
+        holders = long_held(connection, tables, SWITCH_LOCK_SECONDS)
         if not holders:
             try:
                 return attempt()
             except psycopg.errors.LockNotAvailable:
-                # Somebody came in between: the next look finds him, if he stays.
+                # A session came in between: the next look finds it, if it stays.
                 pass
-        elif holders != told:
-            told = holders
+        elif holders != reported:
+            reported = holders
             waiting(_named(holders))
         if time.monotonic() + pause > give_up_at:
             raise RebuildRefused(
-                "somebody reads the live tables without an end, so they cannot be replaced; they are as they were.\n"
-                f"End the session ({_named(told) or 'find it in pg_stat_activity'}), and rebuild again."
+                "a session keeps reading the live tables, so they cannot be replaced; they are as they were.\n"
+                f"End the session ({_named(reported) or 'find it in pg_stat_activity'}), and rebuild again."
             )
         time.sleep(pause)
         pause = min(2 * pause, MAX_BACKOFF_SECONDS)
@@ -175,7 +167,7 @@ def _named(holders: Sequence[LockHolder]) -> str:
 
 
 class Rebuild:
-    """One projection that follows the ledger, made anew over a connection of `alone`."""
+    """The rebuild of one projection that follows the ledger, over a connection of `alone`."""
 
     def __init__(
         self,
@@ -189,34 +181,34 @@ class Rebuild:
         self._projection = projection
         self._filling = Filling(connection, projection, batch_events)
 
-    def run(self, progress: Progress, waiting: Waiting = untold) -> int:
+    def run(self, progress: Progress, waiting: Waiting = ignore) -> int:
         """Build it, catch up, and switch; returns the position that it has come to. Raises RebuildFailed."""
         self.build(progress)
         tables = self._projection.tables
         with self._connection.transaction():
             switch.analyze(self._connection.cursor(), tables)
-        return until_switched(self._connection, tables, self._switch, self._filling.fill, waiting)
+        return switch_when_free(self._connection, tables, self._switch, self._filling.fill, waiting)
 
     def build(self, progress: Progress, up_to: int | None = None) -> None:
-        """Fill new tables beside the live ones, as far as the ledger goes now, or up to a position."""
+        """Fill new tables alongside the live ones, as far as the ledger goes now, or up to a position."""
         with self._connection.transaction():
             switch.begin(self._connection.cursor(), self._projection.tables)
-        goal = head(self._connection) if up_to is None else up_to
+        goal = checkpoints.head(self._connection) if up_to is None else up_to
         filling, done = self._filling, 0
 
-        def told(events: int) -> None:
+        def report(events: int) -> None:
             nonlocal done
             done += events
             progress(min(done, goal), goal)
 
         # Streams depend on each other in no projection; those of sources are few.
-        divided = by_stream.divided(goal) if self._projection.kinds & USER_KINDS else [[by_stream.Part(0, 1, goal)]]
-        if len(divided) > 1:
-            name, batch = self._projection.name, filling.batch_events
-            shares = [Share(self._database_url, name, parts, batch) for parts in divided]
-            filling.left_out.update(*together(fill_share, shares, told))
+        has_users = bool(self._projection.kinds & USER_KINDS)
+        shares = by_stream.partitions(goal) if has_users else [[by_stream.Partition(0, 1, goal)]]
+        if len(shares) > 1:
+            fill = partial(fill_partitions, self._database_url, self._projection, filling.batch_events)
+            filling.left_out.update(*together(fill, shares, report))
         else:
-            filling.fill_parts(self._database_url, divided[0], told)
+            filling.fill_partitions(self._database_url, shares[0], report)
         filling.position = goal
         progress(goal, goal)
 
@@ -227,7 +219,7 @@ class Rebuild:
         try:
             with self._connection.transaction():
                 cursor = self._connection.cursor(binary=True)
-                be_quick(cursor)
+                limit_lock_wait(cursor)
                 checkpoints.hold(cursor, name)
                 while filling.batch(cursor):
                     pass

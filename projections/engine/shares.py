@@ -13,12 +13,12 @@ from ledger.errors import LedgerError
 Share = TypeVar("Share")
 Result = TypeVar("Result")
 
-Told = Callable[[int], None]
+ReportDone = Callable[[int], None]
 """Told of so much more that is done."""
 
-MOST_PROCESSES = 4
+MAX_PROCESSES = 4
 
-ALONE_EVENTS = 100_000
+MAX_EVENTS_ALONE = 100_000
 """So few are read sooner than another process has started."""
 
 
@@ -32,16 +32,17 @@ class _Done(NamedTuple):
 
 def number_of_processes(events: int) -> int:
     """Into how many processes it pays to divide so many events."""
-    return min(MOST_PROCESSES, len(os.sched_getaffinity(0))) if events > ALONE_EVENTS else 1
+    return min(MAX_PROCESSES, len(os.sched_getaffinity(0))) if events > MAX_EVENTS_ALONE else 1
 
 
-def together(work: Callable[[Share, Told], Result], shares: Sequence[Share], told: Told) -> list[Result]:
+def together(work: Callable[[Share, ReportDone], Result], shares: Sequence[Share], report: ReportDone) -> list[Result]:
     """Do the shares, each in a process of its own but for a single one; results come as they are done.
 
+    What a process is to do must be picklable.
     Raises what a share raises of our errors, and ProcessEnded.
     """
     if len(shares) == 1:
-        return [work(shares[0], told)]
+        return [work(shares[0], report)]
     context = multiprocessing.get_context("spawn")
     running: dict[Any, Any] = {}
     results: list[Result] = []
@@ -54,12 +55,12 @@ def together(work: Callable[[Share, Told], Result], shares: Sequence[Share], tol
             running[ours] = process
         while running:
             for pipe in wait(list(running)):
-                said = heard(cast(Pipe, pipe))
+                said = receive(cast(Pipe, pipe))
                 if isinstance(said, _Done):
                     results.append(said.result)
                     running.pop(pipe).join()
                 else:
-                    told(said)
+                    report(said)
     finally:
         for process in running.values():
             process.terminate()
@@ -67,7 +68,7 @@ def together(work: Callable[[Share, Told], Result], shares: Sequence[Share], tol
     return results
 
 
-def heard(pipe: Pipe) -> Any:
+def receive(pipe: Pipe) -> Any:
     """What a process says; raises the error that ended it."""
     try:
         said = pipe.recv()
@@ -78,7 +79,7 @@ def heard(pipe: Pipe) -> Any:
     return said
 
 
-def _work(pipe: Pipe, work: Callable[[Share, Told], Result], share: Share) -> None:
+def _work(pipe: Pipe, work: Callable[[Share, ReportDone], Result], share: Share) -> None:
     # Events hold no cycles, and a collection walks a whole batch of them for nothing.
     gc.freeze()
     gc.set_threshold(1_000_000)
@@ -87,5 +88,5 @@ def _work(pipe: Pipe, work: Callable[[Share, Told], Result], share: Share) -> No
     except LedgerError as error:
         pipe.send(error)
     except BrokenPipeError:
-        # Whoever wanted it is gone.
+        # The parent process is gone.
         return

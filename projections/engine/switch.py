@@ -1,4 +1,4 @@
-"""Tables built beside the live ones, in a schema of their own, and put in their place within one transaction."""
+"""Tables built alongside the live ones, in a schema of their own, which replace these within one transaction."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ ONE_MOMENT: LiteralString = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 LOCK TABLE {} IN ACCESS SHARE MODE
 """
-"""Begins a transaction that reads one moment of these tables (not to be prepared: it is two statements).
+"""Begins a transaction that reads one snapshot of these tables (not to be prepared: it is two statements).
 
-They are locked before the moment is chosen: of a table that was put in their place later, no row would be seen.
+They are locked before the snapshot is taken: of a table that replaced one of them later, no row would be seen.
 """
 
 SCHEMA = "rebuild"
@@ -101,7 +101,7 @@ def named_first(cursor: Cursor[Any]) -> Iterator[None]:
 def switch(cursor: Cursor[Any], tables: Sequence[str]) -> None:
     """Put the new tables in the place of the live ones, with their views and privileges.
 
-    Waits for whoever is reading these. The search path is to be that of the live ones.
+    Waits for those that are reading these. The search path is to be that of the live ones.
     """
     cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(REPLACED)))
     for table in tables:

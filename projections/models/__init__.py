@@ -1,1 +1,1 @@
-"""The read models: each with its tables, its handler and the queries of its own rows."""
+"""The read models: each with its tables, how events change them, and the queries of its own rows alone."""

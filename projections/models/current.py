@@ -1,6 +1,6 @@
-"""The inline projection `current`: each user's presence as of his last event, and the one place that knows its table.
+"""The inline projection `current`: each user's presence as of their last event, and the one place that knows its table.
 
-It is written in the transaction that appends the events, so a reader sees his own writes; and it serves as the snapshot
+It is written in the transaction that appends the events, so readers see their own writes; and it serves as the snapshot
 of the aggregate, so that judging a thousand users costs one SELECT.
 """
 
@@ -20,14 +20,14 @@ from projections.models.shown import plain_body
 
 _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
-_IN_GRACE = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
+IN_GRACE: LiteralString = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
 
 # Walks the primary key, and looks at each row's devices on the way.
 _AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDER BY uid LIMIT %s"
 
 _ALL_AFTER = "SELECT state FROM current WHERE uid > %s ORDER BY uid LIMIT %s"
 
-# One snapshot for the place, which is a row of its own, and for the users.
+# One snapshot for the head, which is a row of its own, and for the users.
 _READ: LiteralString = """
 SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0),
        coalesce((SELECT max(rules_position) FROM source_states), 0), NULL, NULL, NULL, NULL, NULL
@@ -41,7 +41,7 @@ _BOTH: LiteralString = f"{_IS_DERIVED}, CASE WHEN {_IS_DERIVED} THEN c.state ELS
 
 
 class Reading(NamedTuple):
-    """A query for users' states or bodies. `looks.LAST_VERIFIED` can find the last looks beside it, in half the time.
+    """A query for users' states or bodies. `looks.LAST_VERIFIED` can find the last looks alongside, in half the time.
 
     Rows: the head, when it was recorded, the position of the rules, in a row of their own; of users the uid, whether
     it is the state, that or the body, the version, and, in `looked`, the last look that agreed.
@@ -67,7 +67,7 @@ _REPLACE: LiteralString = """
        devices = excluded.devices, state = excluded.state, body = excluded.body
 """
 
-ROWS_A_STATEMENT = 20_000
+MAX_STATEMENT_ROWS = 20_000
 
 _encode = msgspec.msgpack.Encoder(enc_hook=encode_crowd).encode
 _decode = msgspec.msgpack.Decoder(Presence).decode
@@ -103,7 +103,7 @@ def can_be_stored(uid: str) -> bool:
 def to_rows(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
     """The rows of presences, in parts that one statement takes. A presence here has at least one event."""
     waiting = iter(presences)
-    while part := list(islice(waiting, ROWS_A_STATEMENT)):
+    while part := list(islice(waiting, MAX_STATEMENT_ROWS)):
         yield CurrentRows(
             texts([presence.uid for presence in part]),
             bigints([presence.version for presence in part]),
@@ -121,8 +121,8 @@ def device_tokens(presence: Presence) -> str:
 
 
 def like_tokens(sources: Iterable[str]) -> TextArray:
-    """What `device_tokens` is LIKE of whoever has a device in one of these sources, or none that could tell."""
-    # A name's underscore is like any character: whoever is derived without need is shown the same.
+    """What `device_tokens` is LIKE of users with a device in one of these sources, or with none that could tell."""
+    # A name's underscore is like any character: users who are derived without need are shown the same.
     return texts(["  ", *[f"% {source}/%" for source in sources]])
 
 
@@ -153,7 +153,7 @@ def load(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, 
 
 def in_grace(connection: Connection[TupleRow], since: Instant) -> list[Presence]:
     """Those who went offline after an instant, so that a grace period may not show it yet."""
-    return [_decode(state) for (state,) in connection.cursor(binary=True).execute(_IN_GRACE, (since,))]
+    return [_decode(state) for (state,) in connection.cursor(binary=True).execute(IN_GRACE, (since,))]
 
 
 def of_sources_after(connection: Connection[TupleRow], names: Iterable[str], uid: str, limit: int) -> list[Presence]:

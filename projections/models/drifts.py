@@ -12,33 +12,37 @@ from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import SOURCE_PREFIX
 from projections.engine.projection import Followed
 
-# Those that an event may change: not yet over, or told of again.
-_KNOWN = """
-SELECT uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node, last_position
+_COLUMNS: LiteralString = """
+uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node,
+last_position
+"""
+
+# Those that an event may change: not yet over, or found again.
+_KNOWN: LiteralString = f"""
+SELECT {_COLUMNS}
   FROM drifts
   JOIN unnest(%b::text[], %b::text[]) AS told (uid, source) USING (uid, source)
  WHERE state IN ('open', 'held') OR disagreed_at >= %s
-"""
+"""  # noqa: S608  (of constants)
 
-_WRITE = """
-INSERT INTO drifts (uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node,
-                    last_position)
+_WRITE: LiteralString = f"""
+INSERT INTO drifts ({_COLUMNS})
 SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %s::bigint[], %b::bigint[],
                      %s::bigint[], %s::text[], %b::text[], %b::text[], %b::bigint[])
     ON CONFLICT (uid, source, disagreed_at) DO UPDATE
    SET state = excluded.state, ended_at = excluded.ended_at, run = excluded.run, node = excluded.node,
        attributed_to = excluded.attributed_to, last_position = excluded.last_position
-"""
+"""  # noqa: S608  (of constants)
 
 # Of those that may have been there at an instant, the last ones.
-_TOLD_AT = """
+_POLLS_AROUND = """
 SELECT position, last_position FROM drifts
  WHERE uid = %s AND coalesce(agreed_at, disagreed_at) <= %s AND (ended_at IS NULL OR ended_at >= %s)
  ORDER BY disagreed_at DESC LIMIT 5
 """
 
 # For the timeline: a user's drifts, each with the last position that it reaches.
-TOLD: LiteralString = """
+ENTRIES: LiteralString = """
 SELECT position, CASE WHEN state IN ('open', 'held') THEN 9223372036854775807 ELSE last_position END AS reaches,
        convert_to(json_build_object(
            'kind', 'drift', 'position', position, 'last_position', last_position, 'at', instant_text(disagreed_at),
@@ -48,10 +52,10 @@ SELECT position, CASE WHEN state IN ('open', 'held') THEN 9223372036854775807 EL
   FROM drifts WHERE uid = %(uid)s
 """
 
-_PAGE: LiteralString = """
-SELECT uid, source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node, last_position
+_PAGE: LiteralString = f"""
+SELECT {_COLUMNS}
   FROM drifts WHERE (position, uid) > (%s, %s)
-"""
+"""  # noqa: S608  (of constants)
 
 
 class Drift(NamedTuple):
@@ -110,11 +114,11 @@ class _Known:
     """The drifts that some polls may change, and what they make of them."""
 
     def __init__(self, cursor: Cursor[Any], polls: Sequence[tuple[str, int, PollObserved]]) -> None:
-        self._of_user: dict[tuple[str, str], dict[int, Drift]] = {}
+        self._by_user: dict[tuple[str, str], dict[int, Drift]] = {}
         self._changed: set[tuple[str, str, int]] = set()
-        told = {(finding.uid, source) for source, _, poll in polls for finding in poll.findings}
+        named = {(finding.uid, source) for source, _, poll in polls for finding in poll.findings}
         since = min(finding.disagreed_at for _, _, poll in polls for finding in poll.findings)
-        users = texts([uid for uid, _ in told]), texts([source for _, source in told])
+        users = texts([uid for uid, _ in named]), texts([source for _, source in named])
         for row in cursor.execute(_KNOWN, (*users, since)).fetchall():
             self._keep(Drift(*row))
 
@@ -122,7 +126,7 @@ class _Known:
         """What a poll's event, stored at that position, says."""
         for finding in poll.findings:
             # A drift whose doubt an event has made void has no look that ends it: the next drift of the user does.
-            for drift in list(self._of_user.get((finding.uid, source), {}).values()):
+            for drift in list(self._by_user.get((finding.uid, source), {}).values()):
                 if drift.state in UNFINISHED and drift.disagreed_at < finding.disagreed_at:
                     over = drift._replace(state="cleared", ended_at=poll.answered_at, last_position=position)
                     self._change(over)
@@ -131,28 +135,28 @@ class _Known:
 
     def write(self, cursor: Cursor[Any]) -> None:
         """Store those that have changed."""
-        changed = [self._of_user[uid, source][at] for uid, source, at in sorted(self._changed)]
+        changed = [self._by_user[uid, source][at] for uid, source, at in sorted(self._changed)]
         columns = list(zip(*changed, strict=True))
         cursor.execute(_WRITE, [pack(column) for pack, column in zip(_PACKED, columns, strict=True)])
 
     def _after(self, source: str, position: int, poll: PollObserved, finding: Finding) -> Drift:
-        """The drift of a finding, new or as it was told of before."""
+        """The drift of a finding, new or as found before."""
         ended_at = None if finding.outcome in UNFINISHED else poll.answered_at
-        before = self._of_user.get((finding.uid, source), {}).get(finding.disagreed_at)
+        before = self._by_user.get((finding.uid, source), {}).get(finding.disagreed_at)
         if before is None:
             return Drift(
-                finding.uid,
-                source,
-                position,
-                finding.drift,
-                finding.outcome,
-                finding.agreed_at,
-                finding.disagreed_at,
-                ended_at,
-                finding.attributed_to,
-                poll.run,
-                poll.node,
-                position,
+                uid=finding.uid,
+                source=source,
+                position=position,
+                kind=finding.drift,
+                state=finding.outcome,
+                agreed_at=finding.agreed_at,
+                disagreed_at=finding.disagreed_at,
+                ended_at=ended_at,
+                attributed_to=finding.attributed_to,
+                run=poll.run,
+                node=poll.node,
+                last_position=position,
             )
         return before._replace(
             state=finding.outcome,
@@ -168,28 +172,18 @@ class _Known:
         self._changed.add((drift.uid, drift.source, drift.disagreed_at))
 
     def _keep(self, drift: Drift) -> None:
-        self._of_user.setdefault((drift.uid, drift.source), {})[drift.disagreed_at] = drift
+        self._by_user.setdefault((drift.uid, drift.source), {})[drift.disagreed_at] = drift
 
 
 # Column by column; those that may be NULL go as lists, which the packed arrays cannot hold.
 _PACKED: tuple[Callable[[Any], Any], ...] = (
-    texts,
-    texts,
-    bigints,
-    texts,
-    texts,
-    list,
-    bigints,
-    list,
-    list,
-    texts,
-    texts,
-    bigints,
+    *(texts, texts, bigints, texts, texts, list, bigints, list, list),
+    *(texts, texts, bigints),
 )
 
 
 def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int, str], limit: int) -> list[Drift]:
-    """Drifts by the position and user at which they were first told of, after those of `after`."""
+    """Drifts by the position and user at which they were first found, after those of `after`."""
     query, params = _PAGE, list[Any](after)
     conditions: Mapping[LiteralString, str | None] = {
         " AND state = %s": wanted.state,
@@ -208,7 +202,7 @@ def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int
     return [Drift(*row) for row in rows]
 
 
-def told_at(connection: Connection[TupleRow], uid: str, at: Instant) -> list[int]:
-    """The positions of the polls that first and last told of the user's drifts which may have been there then."""
-    rows = connection.execute(_TOLD_AT, (uid, at, at)).fetchall()
+def polls_around(connection: Connection[TupleRow], uid: str, at: Instant) -> list[int]:
+    """The positions of the polls that first and last spoke of the user's drifts which may have been there then."""
+    rows = connection.execute(_POLLS_AROUND, (uid, at, at)).fetchall()
     return sorted({position for row in rows for position in row})

@@ -124,26 +124,32 @@ class BeginningEntry(msgspec.Struct, frozen=True, gc=False):
     status_before: Status
     status_after: Status
     version: int
+    """Of the user's stream there."""
     sessions: tuple[SessionName, ...]
 
 
-Told: TypeAlias = ChangeEntry | CorrectionEntry | SweepEntry | TierEntry | BeginningEntry
+Entry: TypeAlias = ChangeEntry | CorrectionEntry | SweepEntry | TierEntry | BeginningEntry
 
 
-def entry_for(position: int, event: UserEvent) -> Told:
-    """What is told of one event."""
+def entry_for(position: int, event: UserEvent) -> Entry:
+    """The entry of one event."""
     if isinstance(event, WebhookObserved):
         return _changed(position, event)
-    told: Told = _TOLD[type(event)](position, event)
-    return told
+    entry: Entry = _MAKE[type(event)](position, event)
+    return entry
 
 
 def _changed(position: int, event: WebhookObserved) -> ChangeEntry:
-    # By place, in the order of the fields, for speed.
+    kind: Literal["transition", "sessions"] = "sessions" if event.status_before == event.status_after else "transition"
+    at = to_text(event.received_at)
+    named = event.named or event.placed
+    swept = tuple([_name(session) for session in event.swept]) if event.swept else ()
+    resumes = optional(event.resumes)
+    # By place, at a quarter of the cost of keywords: each is called like its field, which a test compares.
     return ChangeEntry(
-        "sessions" if event.status_before == event.status_after else "transition",
+        kind,
         position,
-        to_text(event.received_at),
+        at,
         event.source,
         event.node,
         event.status_before,
@@ -155,14 +161,14 @@ def _changed(position: int, event: WebhookObserved) -> ChangeEntry:
         event.delivery,
         event.item,
         event.raw,
-        event.named or event.placed,
+        named,
         event.repeated,
-        tuple([_name(session) for session in event.swept]) if event.swept else (),
+        swept,
         event.implied,
         event.implied_elsewhere,
         event.withdrawn,
         event.withdrawn_elsewhere,
-        optional(event.resumes),
+        resumes,
         event.suspect,
         event.unbelieved,
     )
@@ -195,31 +201,47 @@ def _correction(position: int, event: Corrected) -> CorrectionEntry:
 
 def _sweep(position: int, event: Swept) -> SweepEntry:
     return SweepEntry(
-        "sweep",
-        position,
-        to_text(event.received_at),
-        event.source,
-        event.node,
-        event.status_before,
-        event.status_after,
-        event.rule,
-        tuple([_name(session) for session in event.ended]),
-        optional(event.earliest),
-        optional(event.latest),
-        event.evidence,
-        event.run,
+        kind="sweep",
+        position=position,
+        at=to_text(event.received_at),
+        source=event.source,
+        node=event.node,
+        status_before=event.status_before,
+        status_after=event.status_after,
+        rule=event.rule,
+        ended=tuple([_name(session) for session in event.ended]),
+        earliest=optional(event.earliest),
+        latest=optional(event.latest),
+        evidence=event.evidence,
+        run=event.run,
     )
 
 
 def _tier(position: int, event: TierSet) -> TierEntry:
     at = to_text(event.received_at)
-    return TierEntry("tier", position, at, event.status_before, event.status_after, event.tier, event.by)
+    return TierEntry(
+        kind="tier",
+        position=position,
+        at=at,
+        status_before=event.status_before,
+        status_after=event.status_after,
+        tier=event.tier,
+        by=event.by,
+    )
 
 
 def _beginning(position: int, event: PresenceImported) -> BeginningEntry:
     sessions = [_name(session) for device in event.presence.devices for session in session_ids(device)]
     at, version = to_text(event.received_at), event.presence.version
-    return BeginningEntry("imported", position, at, event.status_before, event.status_after, version, tuple(sessions))
+    return BeginningEntry(
+        kind="imported",
+        position=position,
+        at=at,
+        status_before=event.status_before,
+        status_after=event.status_after,
+        version=version,
+        sessions=tuple(sessions),
+    )
 
 
 def _name(session: SessionId | OpenedSession | Located) -> SessionName:
@@ -230,7 +252,7 @@ def _name(session: SessionId | OpenedSession | Located) -> SessionName:
     return SessionName(session.scope or None, session.device_flag, session.conn_id, held_by)
 
 
-_TOLD: Mapping[type[Any], Any] = {
+_MAKE: Mapping[type[Any], Any] = {
     Corrected: _correction,
     Swept: _sweep,
     TierSet: _tier,

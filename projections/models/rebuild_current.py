@@ -1,29 +1,49 @@
-"""Rebuilding `current`: all users folded anew from the ledger, held against the live rows, and put in their place."""
+"""Rebuilding `current`: all users folded from scratch, compared with the live rows, which the new table then replaces.
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+It is written with the events and not by the projector, so the engine's rebuild is not for it; it is divided among
+processes and switched as that is. Nothing is judged here and nothing is written twice, so that folding takes little
+longer than to fetch the events.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, LiteralString, NamedTuple, cast
 
 import psycopg
-from psycopg import Connection, Cursor
+from psycopg import Connection, Cursor, ServerCursor
 from psycopg.rows import TupleRow
 
 from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
+from ledger.errors import LedgerError
+from ledger.store import session
+from ledger.store.ledger import translated
 from ledger.store.mapper import USER_PREFIX, EventMapper
 from ledger.store.recorder import COMMIT_LOCK
-from projections.engine import switch
-from projections.engine.fold import fold_all
-from projections.engine.rebuild import Progress, Waiting, be_quick, head, until_switched, untold
+from projections.engine import checkpoints, switch
+from projections.engine.by_stream import STREAM_BY_STREAM, Partition, opened, partitions
+from projections.engine.rebuild import Progress, Waiting, ignore, limit_lock_wait, switch_when_free
+from projections.engine.shares import ReportDone, together
 from projections.models import current
 
 TABLES = ("current",)
 
-CAUGHT_UP_EVENTS = 20_000
-"""Folded in one go, and so few may be left for the moment in which nobody can append."""
+FETCHED_ROWS = 5_000
+
+MAX_CATCH_UP_EVENTS = 20_000
+"""Folded in one go, and so few may be left for the moment in which appends wait."""
 
 NAMED_USERS = 5
 """Of those whose rows differ."""
+
+_USUAL = "webhook_observed.v1"
+
+# User by user, so that each one's presence is at hand until it is complete.
+_STREAMS_TEMPLATE: LiteralString = """
+SELECT stream, position, nullif(kind, %s), payload FROM events WHERE starts_with(stream, 'user:') AND {}
+"""
+_STREAMS = _STREAMS_TEMPLATE.format(STREAM_BY_STREAM)
 
 _EVENTS = """
 SELECT stream, position, kind, payload FROM events
@@ -38,8 +58,12 @@ SELECT count(*), coalesce((array_agg(uid ORDER BY uid))[1:%s], '{{}}')
 """
 
 
+class FoldFailed(LedgerError):
+    """An event cannot be folded; the live table is as it was."""
+
+
 class Compared(NamedTuple):
-    """The rebuilt rows held against the live ones, both as of a position."""
+    """The rebuilt rows compared with the live ones, both as of a position."""
 
     position: int
     different: int
@@ -48,7 +72,7 @@ class Compared(NamedTuple):
 
 
 class RebuildCurrent:
-    """`current` made anew over a connection of `alone`."""
+    """The rebuild of `current` over a connection of `alone`."""
 
     def __init__(self, connection: Connection[TupleRow], database_url: str) -> None:
         self._connection = connection
@@ -56,26 +80,29 @@ class RebuildCurrent:
         self._mapper = EventMapper()
         self._position = 0
 
-    def run(self, progress: Progress, waiting: Waiting = untold) -> Compared:
-        """Build it, compare, catch up, and switch. Raises FoldFailed, RebuildRefused, StoreUnavailable."""
+    def run(self, progress: Progress, waiting: Waiting = ignore) -> Compared:
+        """Build it, compare, catch up, and switch.
+
+        Raises FoldFailed, ProcessEnded, RebuildRefused, StoreUnavailable.
+        """
         self.build(progress)
         compared = self.compare()
         self._catch_up()
-        until_switched(self._connection, TABLES, self._switch, self._catch_up, waiting)
+        switch_when_free(self._connection, TABLES, self._switch, self._catch_up, waiting)
         return compared
 
     def build(self, progress: Progress) -> None:
-        """Fill a new table beside the live one, as far as the ledger goes now."""
-        up_to, folded = head(self._connection), 0
+        """Fill a new table alongside the live one, as far as the ledger goes now."""
+        up_to, folded = checkpoints.head(self._connection), 0
 
-        def told(events: int) -> None:
+        def report(events: int) -> None:
             nonlocal folded
             folded += events
             progress(folded, max(up_to, folded))
 
         with self._connection.transaction():
             switch.begin(self._connection.cursor(), TABLES, indexed=False)
-        fold_all(self._database_url, up_to, told)
+        together(partial(fold_partitions, self._database_url), partitions(up_to), report)
         with self._connection.transaction():
             cursor = self._connection.cursor()
             switch.index(cursor, TABLES)
@@ -83,57 +110,92 @@ class RebuildCurrent:
         self._position = up_to
 
     def compare(self) -> Compared:
-        """Hold every column of every row against the live table, of one moment."""
+        """Compare every column of every row with the live table, in one snapshot."""
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor = self._connection.cursor(binary=True)
-            self._fold_upto(cursor, head(self._connection))
+            self._fold_up_to(cursor, checkpoints.head(self._connection))
             row = cursor.execute(_DIFFERENT.format(switch.SCHEMA), (NAMED_USERS,)).fetchone()
         assert row is not None
         return Compared(self._position, row[0], row[1])
 
     def _catch_up(self) -> None:
         while True:
-            behind = head(self._connection) - self._position
+            behind = checkpoints.head(self._connection) - self._position
             with self._connection.transaction():
-                up_to = self._position + min(behind, CAUGHT_UP_EVENTS)
-                self._fold_upto(self._connection.cursor(binary=True), up_to)
-            if behind <= CAUGHT_UP_EVENTS:
+                up_to = self._position + min(behind, MAX_CATCH_UP_EVENTS)
+                self._fold_up_to(self._connection.cursor(binary=True), up_to)
+            if behind <= MAX_CATCH_UP_EVENTS:
                 return
 
     def _switch(self) -> int:
-        """The last events and the switch, while nobody can append."""
+        """The last events and the switch, while appends wait."""
         before = self._position
         try:
             with self._connection.transaction():
                 cursor = self._connection.cursor(binary=True)
-                be_quick(cursor)
+                limit_lock_wait(cursor)
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", (COMMIT_LOCK,))
-                self._fold_upto(cursor, head(self._connection))
+                self._fold_up_to(cursor, checkpoints.head(self._connection))
                 switch.switch(cursor, TABLES)
         except psycopg.errors.LockNotAvailable:
             self._position = before
             raise
         return self._position
 
-    def _fold_upto(self, cursor: Cursor[Any], up_to: int) -> None:
+    def _fold_up_to(self, cursor: Cursor[Any], up_to: int) -> None:
         """Bring the new table to a position, in parts."""
         while self._position < up_to:
-            until = min(up_to, self._position + CAUGHT_UP_EVENTS)
+            until = min(up_to, self._position + MAX_CATCH_UP_EVENTS)
             rows = cursor.execute(_EVENTS, (self._position, until)).fetchall()
             with switch.named_first(cursor):
-                current.write(cursor, list(current.to_rows(self._folded(cursor, rows))))
+                current.write(cursor, list(current.to_rows(self._folded(rows))))
             self._position = until
 
-    def _folded(self, cursor: Cursor[Any], rows: Sequence[TupleRow]) -> Iterable[Presence]:
-        by_user: dict[str, list[tuple[int, UserEvent]]] = {}
+    def _folded(self, rows: Sequence[TupleRow]) -> Iterable[Presence]:
+        uids = {stream[len(USER_PREFIX) :] for stream, *_ in rows}
+        presences = dict(current.load(self._connection, list(uids)))
         for stream, position, kind, payload in rows:
-            event = cast(UserEvent, self._mapper.event_at(position, kind, payload))
-            by_user.setdefault(stream[len(USER_PREFIX) :], []).append((position, event))
-        presences = dict(current.load(self._connection, list(by_user)))
-        for uid, events in by_user.items():
-            presence = presences.get(uid) or Presence(uid)
-            for position, event in events:
-                presence = evolve(presence, event, position)
-            presences[uid] = presence
+            uid, event = stream[len(USER_PREFIX) :], cast(UserEvent, self._mapper.event_at(position, kind, payload))
+            presences[uid] = evolve(presences.get(uid) or Presence(uid), event, position)
         return presences.values()
+
+
+def fold_partitions(database_url: str, share: Sequence[Partition], report: ReportDone) -> None:
+    """Fill the new table with the presences of these users, as of the partitions' position, a transaction for each.
+
+    Raises FoldFailed, StoreUnavailable.
+    """
+    mapper = EventMapper()
+    with translated(), session.connect(database_url, "rebuild", autocommit=False) as connection:
+        connection.execute("SET synchronous_commit = off")
+        for partition in share:
+            cursor = connection.cursor()
+            with opened(connection, _STREAMS, (_USUAL,), partition) as events, switch.named_first(cursor):
+                current.insert(cursor, current.to_rows(_fold_streams(events, mapper, report)))
+            connection.commit()
+
+
+def _fold_streams(events: ServerCursor[TupleRow], mapper: EventMapper, report: ReportDone) -> Iterator[Presence]:
+    """Each user's presence, when its last event has come."""
+    usual, last, position = mapper.decoder(_USUAL), "", 0
+    presence = Presence("")
+    try:
+        while rows := events.fetchmany(FETCHED_ROWS):
+            for stream, position, kind, payload in rows:
+                if stream != last:
+                    if last:
+                        yield presence
+                    last, presence = stream, Presence(stream[len(USER_PREFIX) :])
+                event = usual(payload) if kind is None else cast(UserEvent, mapper.event(kind, payload))
+                presence = evolve(presence, event, position)
+            report(len(rows))
+    except (psycopg.Error, OSError):
+        raise
+    except Exception as error:
+        raise FoldFailed(
+            f"the event at position {position} cannot be folded: {type(error).__name__}: {error}.\n"
+            "The live table is as it was; upgrade to the version that wrote the event."
+        ) from error
+    if last:
+        yield presence

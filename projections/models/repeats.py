@@ -43,35 +43,35 @@ class Repeats(msgspec.Struct):
 class Fold:
     """An entry of several events that may still grow, with its span as instants."""
 
-    __slots__ = ("at", "told", "until")
+    __slots__ = ("at", "repeats", "until")
 
-    def __init__(self, at: Instant, until: Instant, told: Repeats) -> None:
+    def __init__(self, at: Instant, until: Instant, repeats: Repeats) -> None:
         self.at = at
         self.until = until
-        self.told = told
+        self.repeats = repeats
 
     def goes_on(self, event: WebhookObserved) -> bool:
-        """Whether the user's next event, which changes nothing, is one more of it."""
-        return self.told.kind == event.verdict and self.told.source == event.source
+        """Whether the user's next event, which changes nothing, belongs to it."""
+        return self.repeats.kind == event.verdict and self.repeats.source == event.source
 
     def extend(self, position: int, event: WebhookObserved) -> None:
         """One event more."""
-        at, told = event.received_at, self.told
+        at, repeats = event.received_at, self.repeats
         if at < self.at:
-            self.at, told.at = at, to_text(at)
+            self.at, repeats.at = at, to_text(at)
         if at > self.until:
-            self.until, told.until = at, to_text(at)
-        told.last_position = position
-        told.number += 1
-        told.rules[event.rule] = told.rules.get(event.rule, 0) + 1
-        told.nodes[event.node] = told.nodes.get(event.node, 0) + 1
-        told.repeated_items += event.repeated
+            self.until, repeats.until = at, to_text(at)
+        repeats.last_position = position
+        repeats.number += 1
+        repeats.rules[event.rule] = repeats.rules.get(event.rule, 0) + 1
+        repeats.nodes[event.node] = repeats.nodes.get(event.node, 0) + 1
+        repeats.repeated_items += event.repeated
         # Items of one delivery follow one another.
-        if event.delivery != told.last_delivery:
-            told.deliveries += 1
-            told.repeated_deliveries += event.repeated
-            told.last_delivery = event.delivery
-        told.last_raw = event.raw
+        if event.delivery != repeats.last_delivery:
+            repeats.deliveries += 1
+            repeats.repeated_deliveries += event.repeated
+            repeats.last_delivery = event.delivery
+        repeats.last_raw = event.raw
 
 
 def changes_nothing(event: UserEvent) -> bool:
@@ -87,24 +87,30 @@ def changes_nothing(event: UserEvent) -> bool:
 
 def begun(position: int, event: WebhookObserved) -> Fold:
     """What an event that changes nothing begins."""
-    at = to_text(event.received_at)
-    told = Repeats(
-        cast(Unchanged, event.verdict),
+    at = until = to_text(event.received_at)
+    number = deliveries = 1
+    repeated_items = repeated_deliveries = int(event.repeated)
+    first_raw = last_raw = event.raw
+    kind, last_position, last_delivery = cast(Unchanged, event.verdict), position, event.delivery
+    nodes, rules = {event.node: 1}, {event.rule: 1}
+    # By place, at half the cost of keywords: each is called like its field, which a test compares.
+    repeats = Repeats(
+        kind,
         position,
-        position,
-        1,
+        last_position,
+        number,
         at,
-        at,
+        until,
         event.source,
-        {event.node: 1},
+        nodes,
         event.status_before,
         event.status_after,
-        {event.rule: 1},
-        1,
-        int(event.repeated),
-        int(event.repeated),
-        event.raw,
-        event.raw,
-        event.delivery,
+        rules,
+        deliveries,
+        repeated_items,
+        repeated_deliveries,
+        first_raw,
+        last_raw,
+        last_delivery,
     )
-    return Fold(event.received_at, event.received_at, told)
+    return Fold(event.received_at, event.received_at, repeats)

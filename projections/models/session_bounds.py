@@ -14,7 +14,7 @@ from ledger.domain.reconciliation_events import Corrected, Swept
 
 Sure: TypeAlias = Literal["exact", "bounded", "implied", "unknown"]
 """A webhook of the session itself says so, at most its way later; between two bounds; by then, since a count says so;
-nobody said."""
+no event says."""
 
 IMPLIED, SWEPT, WITHDRAWN, IMPORTED = "implied", "swept", "withdrawn", "state_before_slice"
 """The effects of an item's counts, and the rule of an import."""
@@ -36,7 +36,7 @@ def sureness(rule: str) -> Sure:
     return _SURE.get(rule, "bounded")
 
 
-class Row(msgspec.Struct, gc=False):
+class SessionRow(msgspec.Struct, gc=False):
     """A session, as a row of the table."""
 
     uid: str
@@ -60,7 +60,7 @@ class Row(msgspec.Struct, gc=False):
     flaps: int = 0
 
 
-class End(NamedTuple):
+class SessionEnd(NamedTuple):
     """It ended after `after`, where that is known, and by `at`."""
 
     at: Instant
@@ -79,7 +79,7 @@ def beginning(session: Session, event: UserEvent) -> tuple[str, Instant | None]:
     return event.rule, after if after is not None and after <= session.opened_at else None
 
 
-def ends(gone: Sequence[Row], event: UserEvent) -> Iterator[End]:
+def ends(gone: Sequence[SessionRow], event: UserEvent) -> Iterator[SessionEnd]:
     """How each of the sessions ended that an event took away."""
     if isinstance(event, WebhookObserved):
         yield from _by_webhook(gone, event)
@@ -90,10 +90,10 @@ def ends(gone: Sequence[Row], event: UserEvent) -> Iterator[End]:
             after, at = event.agreed_at or after, event.disagreed_at or at
         elif isinstance(event, Swept):
             after, at = event.earliest or after, event.latest or at
-        yield End(at, after, event.rule, session.conn_id)
+        yield SessionEnd(at, after, event.rule, session.conn_id)
 
 
-def _by_webhook(gone: Sequence[Row], event: WebhookObserved) -> Iterator[End]:
+def _by_webhook(gone: Sequence[SessionRow], event: WebhookObserved) -> Iterator[SessionEnd]:
     swept, own = Counter(event.swept), None
     if event.verdict == "closed":
         own = SessionId(event.scope, event.device_flag, None if event.named else event.conn_id)
@@ -101,9 +101,9 @@ def _by_webhook(gone: Sequence[Row], event: WebhookObserved) -> Iterator[End]:
         name = SessionId(session.scope, session.device_flag, session.conn_id)
         if name == own and session.source == event.source:
             own = None
-            yield End(event.received_at, None, event.rule, event.conn_id)
+            yield SessionEnd(event.received_at, None, event.rule, event.conn_id)
         elif swept[name]:
             swept[name] -= 1
-            yield End(event.received_at, session.seen_at, SWEPT, session.conn_id)
+            yield SessionEnd(event.received_at, session.seen_at, SWEPT, session.conn_id)
         else:
-            yield End(event.received_at, session.seen_at, WITHDRAWN, session.conn_id)
+            yield SessionEnd(event.received_at, session.seen_at, WITHDRAWN, session.conn_id)

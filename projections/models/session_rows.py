@@ -11,45 +11,45 @@ from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Device, Presence, Session
 from ledger.domain.sessions import with_more
-from projections.models.session_bounds import Row, beginning, ends
+from projections.models.session_bounds import SessionRow, beginning, ends
 
 FLAP_SECONDS = 60
 """A session that begins so soon after another of its device ended may be the same client coming back."""
 
-Place = tuple[str, str, int | None]
+DeviceKey = tuple[str, str, int | None]
 """Source, scope and device flag of a device."""
 
 
-class User:
-    """The open sessions of one user, and when others of his devices ended lately."""
+class UserSessions:
+    """The open sessions of one user, and when others of their devices ended lately."""
 
-    __slots__ = ("_by_place", "_ends", "_open", "_presence", "_rows", "_sessions", "_uid")
+    __slots__ = ("_by_place", "_ends", "_open", "_presence", "_rows", "_sessions", "uid")
 
     def __init__(self, uid: str) -> None:
-        self._uid = uid
-        self._rows: dict[Place, list[Row]] = {}
-        self._sessions: dict[Place, tuple[Session, ...]] = {}
-        self._by_place: dict[Place, dict[int, Row]] = {}
-        """Instead of `_rows` where the device's sessions are a crowd: each by its session's place in that."""
+        self.uid = uid
+        self._rows: dict[DeviceKey, list[SessionRow]] = {}
+        self._sessions: dict[DeviceKey, tuple[Session, ...]] = {}
+        self._by_place: dict[DeviceKey, dict[int, SessionRow]] = {}
+        """Instead of `_rows` where the device's sessions are a crowd: each by its session's number in that."""
         self._presence = Presence(uid)
         self._ends: dict[tuple[str, int | None], list[Instant]] = {}
         self._open = 0
 
-    def restore(self, row: Row) -> None:
+    def restore(self, row: SessionRow) -> None:
         """One of the sessions that are open now; they come in the order in which they were opened."""
-        self._rows.setdefault(_place(row), []).append(row)
+        self._rows.setdefault(_device_key(row), []).append(row)
         self._open += 1
 
     def restore_end(self, source: str, device_flag: int | None, at: Instant) -> None:
-        """A session of a device of his that has ended; they come in the order in which they did."""
+        """A session that has ended, of one of the user's devices; they come in the order in which they did."""
         self._ends.setdefault((source, device_flag), []).append(at)
 
-    def take(self, event: UserEvent, position: int) -> list[Row]:
+    def take(self, event: UserEvent, position: int) -> list[SessionRow]:
         """The rows that an event begins, ends or changes."""
         if self._rows and not self._sessions:
             self._settle(list(self._rows))
         self._presence = evolve(self._presence, event, position)
-        touched: list[tuple[Place, tuple[Session, ...]]] = []
+        touched: list[tuple[DeviceKey, tuple[Session, ...]]] = []
         found = 0
         for device in self._presence.devices:
             place = device.source, device.scope, device.device_flag
@@ -73,7 +73,9 @@ class User:
             return self._take_one(*touched[0], event, position)
         return self._take_all(touched, event, position)
 
-    def _take_one(self, place: Place, sessions: tuple[Session, ...], event: UserEvent, position: int) -> list[Row]:
+    def _take_one(
+        self, place: DeviceKey, sessions: tuple[Session, ...], event: UserEvent, position: int
+    ) -> list[SessionRow]:
         """The usual case, for speed: a device's only session begins or ends."""
         if sessions:
             self._sessions[place] = sessions
@@ -84,8 +86,8 @@ class User:
         return gone
 
     def _take_of_crowd(
-        self, place: Place, sessions: tuple[Session, ...], event: UserEvent, position: int
-    ) -> list[Row] | None:
+        self, place: DeviceKey, sessions: tuple[Session, ...], event: UserEvent, position: int
+    ) -> list[SessionRow] | None:
         """What has changed of a device with many sessions, without a look at the others; None: that does not do."""
         before = self._sessions[place]
         if not (isinstance(before, Crowd) and isinstance(sessions, Crowd) and before.origin is sessions.origin):
@@ -107,12 +109,12 @@ class User:
         return changed + ended + begun
 
     def _take_all(
-        self, touched: Sequence[tuple[Place, tuple[Session, ...]]], event: UserEvent, position: int
-    ) -> list[Row]:
-        changed, gone = list[Row](), list[Row]()
-        new: list[tuple[Place, Session]] = []
-        # The order of his devices tells since when he has been at hand, which is no matter of his sessions.
-        touched = sorted(touched, key=_by_place)
+        self, touched: Sequence[tuple[DeviceKey, tuple[Session, ...]]], event: UserEvent, position: int
+    ) -> list[SessionRow]:
+        changed, gone = list[SessionRow](), list[SessionRow]()
+        new: list[tuple[DeviceKey, Session]] = []
+        # The order of the devices tells which was seen first, which has no bearing on sessions.
+        touched = sorted(touched, key=_in_order)
         for place, sessions in touched:
             kept, missing, added = _compare(self._rows.get(place, []), self._sessions.get(place, ()), sessions)
             self._rows[place] = [row for row, _ in kept]
@@ -127,7 +129,7 @@ class User:
         self._settle([place for place, _ in touched])
         return changed
 
-    def _named(self, gone: list[Row], new: list[tuple[Place, Session]]) -> Iterator[Row]:
+    def _named(self, gone: list[SessionRow], new: list[tuple[DeviceKey, Session]]) -> Iterator[SessionRow]:
         """Sessions known from a count or a poll alone that one of the new ones is: they go on under its name."""
         for place, session in list(new):
             row = next((row for row in gone if _is_named_by(row, place, session)), None)
@@ -140,7 +142,7 @@ class User:
                 self._rows.setdefault(place, []).append(row)
                 yield row
 
-    def _end(self, gone: Sequence[Row], event: UserEvent, position: int) -> None:
+    def _end(self, gone: Sequence[SessionRow], event: UserEvent, position: int) -> None:
         self._open -= len(gone)
         for row, end in zip(gone, ends(gone, event), strict=True):
             row.ended_at, row.ended_by, row.ended_position = end.at, end.by, position
@@ -148,14 +150,15 @@ class User:
             row.conn_id = end.conn_id
             insort(self._ends.setdefault((row.source, row.device_flag), []), end.at)
 
-    def _begin(self, new: Sequence[tuple[Place, Session]], event: UserEvent, position: int) -> list[Row]:
+    def _begin(self, new: Sequence[tuple[DeviceKey, Session]], event: UserEvent, position: int) -> list[SessionRow]:
         begun = []
         for ordinal, (place, session) in enumerate(new):
             source, scope, device_flag = place
-            by, after = beginning(session, event)
+            opened_by, opened_after = beginning(session, event)
             self._open += 1
-            row = Row(
-                self._uid,
+            # By place, for speed: each is called like its field, which a test compares.
+            row = SessionRow(
+                self.uid,
                 position,
                 ordinal,
                 source,
@@ -165,8 +168,8 @@ class User:
                 session.node,
                 session.held_by,
                 session.opened_at,
-                after,
-                by,
+                opened_after,
+                opened_by,
                 session.seen_at,
                 concurrent=self._open,
                 flaps=0 if isinstance(event, PresenceImported) else self._flaps(place, session.opened_at),
@@ -175,11 +178,11 @@ class User:
             begun.append(row)
         return begun
 
-    def _flaps(self, place: Place, at: Instant) -> int:
+    def _flaps(self, place: DeviceKey, at: Instant) -> int:
         ended = self._ends.get((place[0], place[2]), [])
         return bisect_right(ended, at) - bisect_left(ended, at - FLAP_SECONDS * SECOND)
 
-    def _settle(self, places: Iterable[Place]) -> None:
+    def _settle(self, places: Iterable[DeviceKey]) -> None:
         """Let what is evolved next follow from the rows alone, as it would after they were read back."""
         for place in places:
             rows = self._rows.get(place, [])
@@ -197,34 +200,34 @@ class User:
 
     def _hold(self) -> None:
         devices = [Device(source, scope, flag, 0, s) for (source, scope, flag), s in self._sessions.items()]
-        self._presence = Presence(self._uid, devices=tuple(devices))
+        self._presence = Presence(self.uid, devices=tuple(devices))
 
 
-def _place(row: Row) -> Place:
+def _device_key(row: SessionRow) -> DeviceKey:
     return row.source, row.scope, row.device_flag
 
 
-def _by_place(touched: tuple[Place, tuple[Session, ...]]) -> tuple[str, str, int]:
+def _in_order(touched: tuple[DeviceKey, tuple[Session, ...]]) -> tuple[str, str, int]:
     source, scope, device_flag = touched[0]
     return source, scope, -1 if device_flag is None else device_flag
 
 
-def _order(row: Row) -> tuple[int, int]:
+def _order(row: SessionRow) -> tuple[int, int]:
     return row.position, row.ordinal
 
 
 def _compare(
-    rows: Sequence[Row], before: Sequence[Session], after: Sequence[Session]
-) -> tuple[list[tuple[Row, Session]], list[Row], list[Session]]:
+    rows: Sequence[SessionRow], before: Sequence[Session], after: Sequence[Session]
+) -> tuple[list[tuple[SessionRow, Session]], list[SessionRow], list[Session]]:
     """-> (rows that are still there with their session now, rows that are gone, sessions that are new)"""
     if not before or not after:
         return [], list(rows), list(after)
-    same = _paired(before, after, range(len(before)), _itself)
+    same = _paired(before, after, range(len(before)), _unchanged)
     found = set(same.values())
     rest = [number for number in range(len(before)) if number not in found]
     # Its evidence and its holder may have changed, all else is what it began with.
     unlike = [number for number in range(len(after)) if number not in same]
-    changed = _paired(before, [after[number] for number in unlike], rest, _beginning_of)
+    changed = _paired(before, [after[number] for number in unlike], rest, _identity)
     same |= {unlike[place]: number for place, number in changed.items()}
     found = set(same.values())
     kept = [(rows[same[number]], session) for number, session in enumerate(after) if number in same]
@@ -243,15 +246,15 @@ def _paired(
     return {number: left.popleft() for number, left in pairs if left}
 
 
-def _itself(session: Session) -> Session:
+def _unchanged(session: Session) -> Session:
     return session
 
 
-def _beginning_of(session: Session) -> tuple[int | None, Instant, str]:
+def _identity(session: Session) -> tuple[int | None, Instant, str]:
     return session.conn_id, session.opened_at, session.node
 
 
-def _update(row: Row, session: Session) -> bool:
+def _update(row: SessionRow, session: Session) -> bool:
     """Whether the session's evidence or its holder is new."""
     if (row.seen_at, row.held_by) == (session.seen_at, session.held_by):
         return False
@@ -259,7 +262,7 @@ def _update(row: Row, session: Session) -> bool:
     return True
 
 
-def _is_named_by(row: Row, place: Place, session: Session) -> bool:
+def _is_named_by(row: SessionRow, place: DeviceKey, session: Session) -> bool:
     """Whether a nameless session that is gone is the one that is new: a connId or a device flag has become known."""
     if row.conn_id is not None or row.source != place[0]:
         return False

@@ -13,15 +13,15 @@ from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts
 from ledger.store.mapper import USER_KINDS
 from projections.engine import checkpoints
 from projections.engine.projection import Followed
-from projections.models.session_bounds import Row
-from projections.models.session_rows import FLAP_SECONDS, User
+from projections.models.session_bounds import SessionRow
+from projections.models.session_rows import FLAP_SECONDS, UserSessions
 
 _COLUMNS: LiteralString = """
 uid, position, ordinal, source, scope, device_flag, conn_id, node, held_by, opened_at, opened_after, opened_by, seen_at,
 ended_at, ended_after, ended_by, ended_position, concurrent, flaps
 """
 
-# One look into the index a user, whatever is known of how many rows he has.
+# One look into the index a user, whatever the statistics say of how many rows they have.
 _OPEN_TEMPLATE: LiteralString = """
 SELECT s.* FROM unnest(%b::text[]) AS asked (uid)
  CROSS JOIN LATERAL (SELECT {} FROM sessions
@@ -52,7 +52,7 @@ _PACKED: tuple[Callable[[Any], bytes], ...] = (
 )
 
 _PAGE: LiteralString = """
-SELECT {position}, coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0), s.*
+SELECT {position}, {head}, s.*
   FROM (VALUES (true)) AS once
   LEFT JOIN (SELECT {columns} FROM sessions WHERE uid = %(uid)s{conditions}{order} LIMIT %(limit)s) AS s ON true
 {order}
@@ -72,7 +72,7 @@ class Sessions:
         if not events:
             return
         users = _users(cursor, events)
-        changed: dict[int, Row] = {}
+        changed: dict[int, SessionRow] = {}
         for followed in events:
             user = users[cast(str, followed.uid)]
             for row in user.take(cast(UserEvent, followed.event), followed.position):
@@ -85,12 +85,12 @@ class Sessions:
 PROJECTION = Sessions()
 
 
-def _users(cursor: Cursor[Any], events: Sequence[Followed]) -> Mapping[str, User]:
-    """The users whom these events are of, each as he was before them."""
-    users = {uid: User(uid) for uid in {cast(str, followed.uid) for followed in events}}
+def _users(cursor: Cursor[Any], events: Sequence[Followed]) -> Mapping[str, UserSessions]:
+    """The users of these events, each as before them."""
+    users = {uid: UserSessions(uid) for uid in {cast(str, followed.uid) for followed in events}}
     asked = texts(list(users))
     for row in cursor.execute(_OPEN, (asked,), binary=True).fetchall():
-        users[row[0]].restore(Row(*row))
+        users[row[0]].restore(SessionRow(*row))
     of_users = cast(Sequence[UserEvent], [followed.event for followed in events])
     since = min([event.received_at for event in of_users]) - FLAP_SECONDS * SECOND
     for uid, source, device_flag, ended_at in cursor.execute(_ENDS, (asked, since), binary=True).fetchall():
@@ -102,7 +102,7 @@ Place = tuple[int, int]
 """Of a session: the position of the event that opened it, and its number among those that the event opened."""
 
 
-class Wanted(NamedTuple):
+class SessionQuery(NamedTuple):
     """A page: beyond a place, in one direction; narrowed to open or ended sessions, and to a source."""
 
     after: Place | None
@@ -112,15 +112,15 @@ class Wanted(NamedTuple):
     source: str | None = None
 
 
-class Page(NamedTuple):
+class SessionRowPage(NamedTuple):
     """Sessions in the order in which they were opened; `lag` events were recorded since `position`."""
 
-    rows: list[Row]
+    rows: list[SessionRow]
     position: int
     lag: int
 
 
-async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: Wanted) -> Page:
+async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: SessionQuery) -> SessionRowPage:
     """A page of a user's sessions. A uid that can be stored is asked for."""
     conditions: LiteralString = ""
     order: LiteralString = (
@@ -134,10 +134,12 @@ async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: Wanted) 
         conditions += " AND ended_at IS NULL" if wanted.open else " AND ended_at IS NOT NULL"
     if wanted.source is not None:
         conditions += " AND source = %(source)s"
-    query = _PAGE.format(position=_POSITION, columns=_COLUMNS, conditions=conditions, order=order)
+    query = _PAGE.format(
+        position=_POSITION, head=checkpoints.HEAD, columns=_COLUMNS, conditions=conditions, order=order
+    )
     rows = await (await connection.cursor(binary=True).execute(query, params)).fetchall()
     position, head = rows[0][0], rows[0][1]
-    return Page([Row(*row[2:]) for row in rows if row[2] is not None], position, head - position)
+    return SessionRowPage([SessionRow(*row[2:]) for row in rows if row[2] is not None], position, head - position)
 
 
 _BEYOND: LiteralString = " AND (position, ordinal) > (%(position)s, %(ordinal)s)"

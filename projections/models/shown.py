@@ -30,7 +30,7 @@ class AnswerPoint(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What a status is derived from beside the presence itself: the sources' states, as of a position."""
+    """What a status is derived from besides the presence itself: the sources' states, as of a position."""
 
     position: int
     sources: Mapping[str, SourceState]
@@ -127,4 +127,4 @@ def _device(source: str, flag: int | None, status: Status, since: Instant, sessi
 
 
 NEVER_SEEN = verified(None, 0)
-"""What follows the body of somebody who was never observed."""
+"""What follows the body of a user who was never observed."""

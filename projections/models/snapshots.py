@@ -1,4 +1,4 @@
-"""The projection `snapshots`: each user's presence as of every 256th event of his, and the one place that writes it.
+"""The projection `snapshots`: each user's presence as of every 256th of their events, and the one place that writes it.
 
 A long past is then folded from the snapshot before it, and not from its beginning.
 """
@@ -16,7 +16,7 @@ from ledger.store.mapper import USER_KINDS, EventMapper
 from projections.engine.projection import Followed
 from projections.models.current import decode_state, encode_state
 
-EVERY = 256
+EVENTS_PER_SNAPSHOT = 256
 """Events of a user between two snapshots."""
 
 _BEFORE = """
@@ -28,9 +28,9 @@ SELECT asked.uid, s.version, s.state
 
 _EVENTS = """
 SELECT asked.uid, e.version, e.position, e.kind, e.payload
-  FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) AS asked (uid, after, upto)
+  FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) AS asked (uid, after, up_to)
  CROSS JOIN LATERAL (SELECT version, position, kind, payload FROM events
-                      WHERE stream = 'user:' || asked.uid AND version > asked.after AND version <= asked.upto) AS e
+                      WHERE stream = 'user:' || asked.uid AND version > asked.after AND version <= asked.up_to) AS e
  ORDER BY asked.uid, e.version
 """
 
@@ -38,6 +38,9 @@ _WRITE = """
 INSERT INTO snapshots (uid, version, position, state)
 SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bytea[])
 """
+
+
+_mapper = EventMapper()
 
 
 class _Due(NamedTuple):
@@ -54,18 +57,15 @@ class Snapshots:
     tables: Sequence[str] = ("snapshots",)
     kinds = USER_KINDS
 
-    def __init__(self) -> None:
-        self._mapper = EventMapper()
-
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
         """Take the snapshots that are due at these events."""
         due: dict[str, _Due] = {}
         for event in events:
-            if event.version % EVERY == 0 and event.uid is not None:
+            if event.version % EVENTS_PER_SNAPSHOT == 0 and event.uid is not None:
                 known = due.get(event.uid)
                 due[event.uid] = _Due(event.version if known is None else known.first, event.version)
         if due:
-            taken = list(self._taken(cursor, due))
+            taken = list(_take(cursor, due))
             cursor.execute(
                 _WRITE,
                 (
@@ -76,19 +76,20 @@ class Snapshots:
                 ),
             )
 
-    def _taken(self, cursor: Cursor[Any], due: Mapping[str, _Due]) -> Iterator[Presence]:
-        uids, firsts = texts(list(due)), bigints([each.first for each in due.values()])
-        versions = dict.fromkeys(due, 0)
-        presences: dict[str, Presence] = {}
-        for uid, version, state in cursor.execute(_BEFORE, (uids, firsts)).fetchall():
-            versions[uid], presences[uid] = version, decode_state(state)
-        up_to = bigints([each.last for each in due.values()])
-        rows = cursor.execute(_EVENTS, (uids, bigints(list(versions.values())), up_to)).fetchall()
-        for uid, version, position, kind, payload in rows:
-            event = cast(UserEvent, self._mapper.event_at(position, kind, payload))
-            presences[uid] = evolve(presences.get(uid) or Presence(uid), event, position)
-            if version % EVERY == 0:
-                yield presences[uid]
-
 
 PROJECTION = Snapshots()
+
+
+def _take(cursor: Cursor[Any], due: Mapping[str, _Due]) -> Iterator[Presence]:
+    uids, firsts = texts(list(due)), bigints([each.first for each in due.values()])
+    versions = dict.fromkeys(due, 0)
+    presences: dict[str, Presence] = {}
+    for uid, version, state in cursor.execute(_BEFORE, (uids, firsts)).fetchall():
+        versions[uid], presences[uid] = version, decode_state(state)
+    up_to = bigints([each.last for each in due.values()])
+    rows = cursor.execute(_EVENTS, (uids, bigints(list(versions.values())), up_to)).fetchall()
+    for uid, version, position, kind, payload in rows:
+        event = cast(UserEvent, _mapper.event_at(position, kind, payload))
+        presences[uid] = evolve(presences.get(uid) or Presence(uid), event, position)
+        if version % EVENTS_PER_SNAPSHOT == 0:
+            yield presences[uid]

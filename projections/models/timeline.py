@@ -1,4 +1,4 @@
-"""The projection `timeline`: the story of each user, with the times in which his sources were in doubt; its table."""
+"""The projection `timeline`: the story of each user, with the outages of their sources; its table."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,8 +15,8 @@ from ledger.store.arrays import bigints, byteas, texts
 from ledger.store.mapper import USER_KINDS
 from projections.engine import checkpoints
 from projections.engine.projection import Followed
-from projections.models import drifts, in_doubt
-from projections.models.entries import Told, entry_for
+from projections.models import drifts, outages
+from projections.models.entries import Entry, entry_for
 from projections.models.repeats import UNCHANGED, Fold, Repeats, begun, changes_nothing
 
 # The last entry of each of these users.
@@ -35,17 +35,17 @@ SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::big
 """
 
 # A page is put together by PostgreSQL: entries are JSON already. Of the entries before an instant only the last one can
-# reach beyond it. Drifts and doubts are told as far as the timeline itself has come; where several have one position,
+# reach beyond it. Drifts and outages are shown as far as the timeline itself has come; where several have one position,
 # which an imported source's may, they go onto one page.
 _PAGE: LiteralString = """
 WITH place AS MATERIALIZED (
-    SELECT {told} AS told, {drift} AS drift, head, known,
+    SELECT {up_to} AS up_to, {drift} AS drift, head, known,
            coalesce(position_at(%(since)s::timestamptz - interval '1 microsecond'), 0) AS lower,
-           coalesce(position_at(%(until)s::timestamptz - interval '1 microsecond'), {told}) AS upper
-      FROM (SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0) AS head,
+           coalesce(position_at(%(until)s::timestamptz - interval '1 microsecond'), {up_to}) AS upper
+      FROM (SELECT {head} AS head,
                    (SELECT position FROM timeline WHERE uid = %(uid)s ORDER BY position LIMIT 1) AS known) AS ends
 )
-SELECT place.told, place.drift, place.head, page.number, page.last, page.items
+SELECT place.up_to, place.drift, place.head, page.number, page.last, page.items
   FROM place
  CROSS JOIN LATERAL (
      SELECT count(*) AS number, {last}(position) AS last, string_agg(entry, ',' ORDER BY position {order}) AS items
@@ -59,26 +59,27 @@ SELECT place.told, place.drift, place.head, page.number, page.last, page.items
                        ORDER BY position {order} LIMIT %(limit)s)
                      UNION ALL
                      (SELECT position, entry FROM ({drifts}) AS d
-                       WHERE position {beyond} %(after)s AND position <= least(place.told, place.upper)
+                       WHERE position {beyond} %(after)s AND position <= least(place.up_to, place.upper)
                          AND reaches > place.lower
                        ORDER BY position {order} LIMIT %(limit)s)
                      UNION ALL
-                     (SELECT position, entry FROM ({doubts}) AS d
-                       WHERE position {beyond} %(after)s AND position <= least(place.told, place.upper)
+                     (SELECT position, entry FROM ({outages}) AS d
+                       WHERE position {beyond} %(after)s AND position <= least(place.up_to, place.upper)
                          AND reaches > greatest(place.lower, place.known)
                          AND place.known IS NOT NULL
                        ORDER BY position {order} FETCH FIRST %(limit)s ROWS WITH TIES)) AS parts
               ORDER BY position {order} FETCH FIRST %(limit)s ROWS WITH TIES) AS merged
      ) AS page
 """
-_MADE = {
-    "told": checkpoints.POSITION_OF.format("timeline"),
+_PARTS = {
+    "up_to": checkpoints.POSITION_OF.format("timeline"),
+    "head": checkpoints.HEAD,
     "drift": checkpoints.POSITION_OF.format("drift"),
-    "drifts": drifts.TOLD,
-    "doubts": in_doubt.TOLD,
+    "drifts": drifts.ENTRIES,
+    "outages": outages.ENTRIES,
 }
-_ASCENDING = _PAGE.format(beyond=">", order="ASC", last="max", **_MADE)
-_DESCENDING = _PAGE.format(beyond="<", order="DESC", last="min", **_MADE)
+_ASCENDING = _PAGE.format(beyond=">", order="ASC", last="max", **_PARTS)
+_DESCENDING = _PAGE.format(beyond="<", order="DESC", last="min", **_PARTS)
 
 _BEYOND_ALL = 2**63 - 1
 
@@ -87,17 +88,17 @@ _decode = msgspec.json.Decoder(Repeats).decode
 
 
 class Timeline:
-    """Follows users' events, and what puts their sources in doubt."""
+    """Follows users' events, and the outages of their sources."""
 
     name = "timeline"
-    tables: Sequence[str] = ("timeline", "in_doubt")
-    kinds = USER_KINDS | in_doubt.KINDS
+    tables: Sequence[str] = ("timeline", outages.TABLE)
+    kinds = USER_KINDS | outages.KINDS
 
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
         """Write the entries that these events begin or go on."""
         of_sources = [event for event in events if event.uid is None]
         if of_sources:
-            in_doubt.handle(cursor, of_sources)
+            outages.handle(cursor, of_sources)
         of_users = [event for event in events if event.uid is not None]
         if of_users:
             _write(cursor, _rows(of_users, _last_folds(cursor, of_users)))
@@ -106,16 +107,16 @@ class Timeline:
 PROJECTION = Timeline()
 
 
-class _Row(NamedTuple):
-    """A row on its way into the table; `told` is complete, or of a fold that may still grow."""
+class _EntryRow(NamedTuple):
+    """A row on its way into the table; `entry` is complete, or of a fold that may still grow."""
 
     uid: str
     position: int
-    told: Told | Fold
+    entry: Entry | Fold
     at: Instant
 
 
-def _last_folds(cursor: Cursor[Any], events: Iterable[Followed]) -> dict[str, _Row]:
+def _last_folds(cursor: Cursor[Any], events: Iterable[Followed]) -> dict[str, _EntryRow]:
     """By user, the folds that the first of these events may go on with."""
     first: dict[str, UserEvent] = {}
     for event in events:
@@ -125,53 +126,53 @@ def _last_folds(cursor: Cursor[Any], events: Iterable[Followed]) -> dict[str, _R
         return {}
     rows = cursor.execute(_LAST, (texts(asked),), binary=True).fetchall()
     return {
-        uid: _Row(uid, position, Fold(at, until, _decode(entry)), at)
+        uid: _EntryRow(uid, position, Fold(at, until, _decode(entry)), at)
         for uid, position, kind, at, until, entry in rows
         if kind in UNCHANGED
     }
 
 
-def _rows(events: Iterable[Followed], last: dict[str, _Row]) -> Iterable[_Row]:
+def _rows(events: Iterable[Followed], last: dict[str, _EntryRow]) -> Iterable[_EntryRow]:
     """The entries that are new or have grown; `last` is used up."""
-    rows: dict[tuple[str, int], _Row] = {}
+    rows: dict[tuple[str, int], _EntryRow] = {}
     for followed in events:
         uid, position, event = cast(str, followed.uid), followed.position, cast(UserEvent, followed.event)
         if not changes_nothing(event):
             last.pop(uid, None)
-            rows[uid, position] = _Row(uid, position, entry_for(position, event), event.received_at)
+            rows[uid, position] = _EntryRow(uid, position, entry_for(position, event), event.received_at)
             continue
         row, observed = last.get(uid), cast(WebhookObserved, event)
-        if row is not None and isinstance(row.told, Fold) and row.told.goes_on(observed):
-            row.told.extend(position, observed)
+        if row is not None and isinstance(row.entry, Fold) and row.entry.goes_on(observed):
+            row.entry.extend(position, observed)
         else:
-            row = last[uid] = _Row(uid, position, begun(position, observed), event.received_at)
+            row = last[uid] = _EntryRow(uid, position, begun(position, observed), event.received_at)
         rows[uid, row.position] = row
     return rows.values()
 
 
-def _write(cursor: Cursor[Any], rows: Iterable[_Row]) -> None:
+def _write(cursor: Cursor[Any], rows: Iterable[_EntryRow]) -> None:
     uids, positions, last_positions, begins, ends, entries = [], [], [], [], [], []
     kinds: list[str] = []
-    for uid, position, told, at in rows:
+    for uid, position, entry, at in rows:
         uids.append(uid)
         positions.append(position)
-        if isinstance(told, Fold):
-            last_positions.append(told.told.last_position)
-            kinds.append(told.told.kind)
-            begins.append(told.at)
-            ends.append(told.until)
-            entries.append(_encode(told.told))
+        if isinstance(entry, Fold):
+            last_positions.append(entry.repeats.last_position)
+            kinds.append(entry.repeats.kind)
+            begins.append(entry.at)
+            ends.append(entry.until)
+            entries.append(_encode(entry.repeats))
         else:
             last_positions.append(position)
-            kinds.append(told.kind)
+            kinds.append(entry.kind)
             begins.append(at)
             ends.append(at)
-            entries.append(_encode(told))
+            entries.append(_encode(entry))
     packed = bigints(positions), bigints(last_positions), texts(kinds), bigints(begins), bigints(ends)
     cursor.execute(_WRITE, (texts(uids), *packed, byteas(entries)))
 
 
-class Wanted(NamedTuple):
+class TimelineQuery(NamedTuple):
     """A page: beyond a position, in one direction, between the instants at which events were recorded."""
 
     after: int | None
@@ -181,10 +182,10 @@ class Wanted(NamedTuple):
     until: datetime | None = None
 
 
-class Page(NamedTuple):
+class TimelineEntries(NamedTuple):
     """Entries as JSON, with commas between them; `last` is the position that the page ends at.
 
-    Everything up to `position` is told; `lag` events were recorded since.
+    Everything up to `position` is in it; `lag` events were recorded since.
     """
 
     items: bytes
@@ -194,7 +195,7 @@ class Page(NamedTuple):
     lag: int
 
 
-async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: Wanted) -> Page:
+async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: TimelineQuery) -> TimelineEntries:
     """A page of a user's story. A uid that can be stored is asked for."""
     after = wanted.after
     if after is None:
@@ -203,6 +204,6 @@ async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: Wanted) 
     cursor = connection.cursor(binary=True)
     row = await (await cursor.execute(_DESCENDING if wanted.descending else _ASCENDING, params)).fetchone()
     assert row is not None
-    told, drift, head, number, last, items = row
-    position = min(told, drift)
-    return Page(items or b"", number, last, position, head - position)
+    up_to, drift, head, number, last, items = row
+    position = min(up_to, drift)
+    return TimelineEntries(items or b"", number, last, position, head - position)

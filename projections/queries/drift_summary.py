@@ -26,7 +26,7 @@ _KEYS: Mapping[str, LiteralString] = {
 """A drift's group as a text, by what they are grouped by; its hour is that of the first look that disagreed."""
 
 DEFAULT_SPAN = timedelta(days=1)
-"""So far back drifts are counted where nobody says since when: to count all that there ever were takes long."""
+"""So far back drifts are counted where it is not said since when: to count all that there ever were takes long."""
 
 # What is not over yet has lasted until now.
 _COUNT: LiteralString = """
@@ -53,7 +53,7 @@ _FIRST = from_datetime(datetime.min.replace(tzinfo=UTC))
 _SPAN = round(DEFAULT_SPAN.total_seconds()) * SECOND
 
 
-class Wanted(NamedTuple):
+class DriftSummaryQuery(NamedTuple):
     """Which drifts, by the first look that disagreed, in which groups; a page of these, after one of them.
 
     `since` None: the last day before `until`, or before now, and those before it that are not over yet.
@@ -94,7 +94,7 @@ class DriftGroup(Struct, kw_only=True):
     never_agreed: int
 
 
-class Page(NamedTuple):
+class DriftSummaryPage(NamedTuple):
     """Groups by their keys, as the API shows them; `last` are the keys of the last one, `since` when they begin."""
 
     items: list[DriftGroup]
@@ -103,7 +103,7 @@ class Page(NamedTuple):
     since: Instant
 
 
-async def page(connection: AsyncConnection[TupleRow], wanted: Wanted, now: Instant) -> Page:
+async def page(connection: AsyncConnection[TupleRow], wanted: DriftSummaryQuery, now: Instant) -> DriftSummaryPage:
     """A page of groups, as of the position that the projection has come to."""
     keys = ", ".join([_KEYS[name] for name in wanted.by])
     until = None if wanted.until is None else from_datetime(wanted.until)
@@ -126,7 +126,7 @@ async def page(connection: AsyncConnection[TupleRow], wanted: Wanted, now: Insta
     query = _COUNT.format(keys=keys, after=after, drifts=which)
     rows = await (await connection.execute(query, params)).fetchall()
     width = len(wanted.by)
-    return Page([_group(wanted.by, row) for row in rows], rows[-1][:width] if rows else (), place[0], since)
+    return DriftSummaryPage([_group(wanted.by, row) for row in rows], rows[-1][:width] if rows else (), place[0], since)
 
 
 def _group(by: Sequence[By], row: TupleRow) -> DriftGroup:

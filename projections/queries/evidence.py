@@ -12,36 +12,27 @@ from ledger.domain.evidence import Evidence, Gap, Placed
 from ledger.domain.gaps import gaps
 from ledger.domain.observation import Instant
 from ledger.domain.reconciliation_events import Corrected, Swept
-from projections.models.shown import Rules
 from projections.queries import evidence_ends
 
-EVENTS = 200
+MAX_EARLIER_EVENTS = 200
 """Of a user, before the instant and after what made the status, are looked at."""
-AFTER = 100
+MAX_LATER_EVENTS = 100
 """The same, after what was known."""
-ARRIVED = 1000
-"""Of a user, where all those had arrived by the instant and were only recorded later, at once: he was imported."""
-BOUNDED = 20
-SIGNS = 60
-SERVICES = 20
+ARRIVED_PAGE_EVENTS = 1000
+"""Of a user, read at once where all had arrived by the instant and were only recorded later, by an import."""
+MAX_BOUNDED = 20
+MAX_SIGNS = 60
+MAX_SERVICES = 20
 FOREVER = 2**62
-REPEATS = 1000
+MAX_REPEATS = 1000
 """A delivery that came more often than so is said to have come so often."""
 
 
-class History(Protocol):
+class History(evidence_ends.Past, Protocol):
     """What can be asked of a ledger of one moment; all lists are in the order of the positions."""
 
     def head(self) -> int:
         """The last position, 0 of an empty ledger."""
-        ...
-
-    def position_at(self, at: Instant) -> int:
-        """The last position recorded up to an instant."""
-        ...
-
-    def believed(self, uid: str, at: Instant, position: int) -> tuple[Belief, Rules]:
-        """What whoever knows the ledger up to a position knows of a user at an instant, and the rules of that."""
         ...
 
     def at(self, positions: Sequence[int]) -> list[Placed]:
@@ -53,15 +44,15 @@ class History(Protocol):
         ...
 
     def version_at(self, uid: str, position: int) -> int:
-        """Of a user's stream, as of a position; 0 before his first event."""
+        """Of a user's stream, as of a position; 0 before the first event."""
         ...
 
-    def of_user(self, uid: str, after: int, up_to: int) -> list[Placed]:
+    def user_events(self, uid: str, after: int, up_to: int) -> list[Placed]:
         """A user's events with versions above `after`, up to `up_to`."""
         ...
 
-    def bounded(self, uid: str, after: int, limit: int) -> list[Placed]:
-        """His first corrections and sweeps with versions above `after`."""
+    def bounded_events(self, uid: str, after: int, limit: int) -> list[Placed]:
+        """The first corrections and sweeps of a user with versions above `after`."""
         ...
 
     def delivery(self, delivery: str) -> Placed | None:
@@ -98,7 +89,7 @@ class History(Protocol):
 
 
 def gather(history: History, uid: str, at: Instant, position: int, known_at: Instant | None = None) -> Evidence:
-    """The evidence on a user at an instant, for whoever knew the ledger up to a position, or so `known_at`."""
+    """The evidence on a user at an instant from the ledger up to a position, which was the head at `known_at`."""
     head = history.head()
     # Positions have gaps where a slice was imported; what is cited must be there.
     last = history.last_before(position + 1)
@@ -114,7 +105,9 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
     flip = presence.flip
     reported = None if flip is None else cited.get(flip.cause.position)
     event = None if reported is None else reported.event
-    following = [] if reported is None else history.of_user(uid, reported.version, reported.version + EVENTS)
+    following = (
+        [] if reported is None else history.user_events(uid, reported.version, reported.version + MAX_EARLIER_EVENTS)
+    )
     names = sorted({device.source for device in presence.devices}) or list(rules.sources)
     if isinstance(event, Swept):
         cited |= {placed.position: placed for placed in history.at([event.evidence])}
@@ -131,18 +124,18 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
         shown=belief.shown,
         now=now.shown,
         uncertain=now.uncertain,
-        before=history.of_user(uid, max(0, begun - EVENTS), begun),
-        later=history.of_user(uid, begun, begun + AFTER),
-        after=history.of_user(uid, version, version + AFTER),
-        bounded=history.bounded(uid, begun, BOUNDED),
+        before=history.user_events(uid, max(0, begun - MAX_EARLIER_EVENTS), begun),
+        later=history.user_events(uid, begun, begun + MAX_LATER_EVENTS),
+        after=history.user_events(uid, version, version + MAX_LATER_EVENTS),
+        bounded=history.bounded_events(uid, begun, MAX_BOUNDED),
         following=following,
-        following_cut=len(following) == EVENTS,
+        following_cut=len(following) == MAX_EARLIER_EVENTS,
         cited=cited,
         delivery=delivery,
         repeats=_repeats(history, delivery),
         polls=_polls(history, uid, at, event),
         run=history.run(event.run) if isinstance(event, Corrected | Swept) else None,
-        signs=history.signs(names, base, SIGNS),
+        signs=history.signs(names, base, MAX_SIGNS),
         gaps=_gaps(history, names, base),
     )
     ended_by = evidence_ends.ended_by(history, found, _looked_at(found))
@@ -150,26 +143,26 @@ def gather(history: History, uid: str, at: Instant, position: int, known_at: Ins
 
 
 def _looked_at(found: Evidence) -> int:
-    """Up to which position nothing but doubts can have changed what was shown: beyond his events nobody looked."""
+    """Up to which position nothing but outages can have changed what was shown: beyond the events that were read."""
     if (change := found.next_change()) is not None:
         return change.position
-    return found.later[-1].position if len(found.later) == AFTER else FOREVER
+    return found.later[-1].position if len(found.later) == MAX_LATER_EVENTS else FOREVER
 
 
 def _arrived(history: History, uid: str, at: Instant, base: int, position: int) -> int:
     """The version of the last event that had been recorded by the instant, or had arrived by then and is known."""
-    version, page = history.version_at(uid, base), AFTER
+    version, page = history.version_at(uid, base), MAX_LATER_EVENTS
     while base < position:
         events = [
             Later(each.position, each.event)
-            for each in history.of_user(uid, version, version + page)
+            for each in history.user_events(uid, version, version + page)
             if each.position <= position and isinstance(each.event, UserEvent)
         ]
         number = arrived(events, at)
         version += number
         if number < page:
             break
-        page = ARRIVED
+        page = ARRIVED_PAGE_EVENTS
     return version
 
 
@@ -186,12 +179,12 @@ def _repeats(history: History, delivery: Placed | None) -> list[Placed]:
         return []
     found: list[Placed] = []
     earlier: Placed | None = delivery
-    while earlier is not None and len(found) < REPEATS:
+    while earlier is not None and len(found) < MAX_REPEATS:
         repeats = earlier.event.repeats if isinstance(earlier.event, DeliveryReceived) else None
         earlier = None if repeats is None else history.delivery(repeats)
         found += [] if earlier is None else [earlier]
     last = [delivery]
-    while last and len(found) < REPEATS:
+    while last and len(found) < MAX_REPEATS:
         event = last[-1].event
         last = history.repeating(event.delivery) if isinstance(event, DeliveryReceived) else []
         found += last
@@ -213,5 +206,5 @@ def _gaps(history: History, sources: Sequence[str], position: int) -> list[Gap]:
     def runs_after(place: int) -> list[Placed]:
         return [placed for source in sources for placed in history.runs_after(source, place)]
 
-    services = [placed for source in sources for placed in history.services(source, position, SERVICES)]
+    services = [placed for source in sources for placed in history.services(source, position, MAX_SERVICES)]
     return list(gaps(sorted(services, key=lambda placed: placed.position), history.last_before, runs_after))

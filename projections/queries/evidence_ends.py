@@ -12,8 +12,8 @@ from ledger.domain.reconciliation_events import NodeBooted, NodeDown, SourceDark
 from ledger.domain.status import Shown, grace_seconds, longest_grace
 from projections.models.shown import Rules
 
-DOUBTED = frozenset({"node_down", "source_dark"})
-DOUBTS = 8
+OUTAGE_REASONS = frozenset({"node_down", "source_dark"})
+MAX_OUTAGES = 8
 """So many of the doubts that began next are asked about."""
 
 
@@ -25,7 +25,7 @@ class Past(Protocol):
         ...
 
     def believed(self, uid: str, at: Instant, position: int) -> tuple[Belief, Rules]:
-        """What whoever knows the ledger up to a position knows of a user at an instant, and the rules of that."""
+        """What is known of a user at an instant from the ledger up to a position, and the rules of that."""
         ...
 
 
@@ -35,10 +35,10 @@ def ended_by(past: Past, evidence: Evidence, up_to: int) -> Placed | None:
         return None
     shows_at = _shows_at(evidence)
     begun = [placed for placed in evidence.signs if placed.position < up_to and _begins_later(evidence, placed)]
-    for placed in begun[:DOUBTS]:
+    for placed in begun[:MAX_OUTAGES]:
         if shows_at is not None and placed.recorded_at >= shows_at:
             return None
-        if _shown(past, evidence, placed.recorded_at, placed.position).reason in DOUBTED:
+        if _shown(past, evidence, placed.recorded_at, placed.position).reason in OUTAGE_REASONS:
             return placed
     return None
 
@@ -59,14 +59,14 @@ def grace_end(past: Past, evidence: Evidence) -> GraceEnd | None:
         return None
     shows_at = flip.since + round(seconds * SECOND)
     before, after = (_shown(past, evidence, at, past.position_at(at)) for at in (shows_at - 1, shows_at))
-    # Else he had come back by then, or it was in doubt, or the grace period was changed meanwhile.
+    # Else the user had come back by then, or was in doubt, or the grace period was changed meanwhile.
     is_it = after.cause is not None and after.cause.position == placed.position
     shown = (before.status, after.status) == ("online", "offline") and is_it
     return GraceEnd(placed.position, shows_at, seconds) if shown else None
 
 
 def _shown(past: Past, evidence: Evidence, at: Instant, position: int) -> Shown:
-    """What was shown at an instant, when a position was known; or what is said of it by whoever knew more."""
+    """What was shown at an instant, when a position was known; or what is said of it from a later one."""
     return past.believed(evidence.uid, at, max(position, evidence.position))[0].shown
 
 

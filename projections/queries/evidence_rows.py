@@ -17,12 +17,10 @@ from projections.models.shown import Rules
 from projections.queries import history
 from projections.queries.rule_folds import RuleFolds
 
-AFTER = 20
+MAX_LATER_SOURCE_EVENTS = 20
 """Of a source's events after a position."""
 
-RUNS = 3
-
-FOREVER = 2**62
+MAX_RUNS = 3
 
 _ROWS: LiteralString = "SELECT position, version, stream, kind, payload, recorded_at FROM events"
 
@@ -63,7 +61,7 @@ _POLL: LiteralString = (
     _ROWS + " WHERE payload_json(payload) ->> 'poll' = %s AND kind = 'poll_observed.v1' ORDER BY position LIMIT 1"
 )
 
-# `kind IN` both, beside the one that is meant, lets the partial index serve.
+# `kind IN` both, next to the one that is meant, lets the partial index serve.
 _RUN: LiteralString = (
     _ROWS
     + " WHERE payload_json(payload) ->> 'run' = %s"
@@ -82,7 +80,7 @@ _SIGNS: LiteralString = (
     + " 'source_lit.v1', 'breaker_opened.v1', 'breaker_closed.v1')"
 )
 _SERVICES: LiteralString = _ROWS + " WHERE stream = %s AND kind IN ('service_started.v1', 'service_stopped.v1')"
-_UPTO: LiteralString = " AND position <= %s ORDER BY position DESC LIMIT %s"
+_UP_TO: LiteralString = " AND position <= %s ORDER BY position DESC LIMIT %s"
 _BEYOND: LiteralString = " AND position > %s ORDER BY position LIMIT %s"
 
 
@@ -103,9 +101,9 @@ class RecordedHistory:
         return history.position_at(self._connection, at)
 
     def believed(self, uid: str, at: Instant, position: int) -> tuple[Belief, Rules]:
-        """What whoever knows the ledger up to a position knows of a user at an instant, and the rules of that."""
+        """What is known of a user at an instant from the ledger up to a position, and the rules of that."""
         found = history.as_of(self._connection, self._mapper, [uid], at, position, self._folds)
-        return found.of(uid, at), found.rules
+        return found.belief(uid, at), found.rules
 
     def at(self, positions: Sequence[int]) -> list[Placed]:
         """The events at these positions, those that there are."""
@@ -116,20 +114,20 @@ class RecordedHistory:
         return self._first(_LAST_BEFORE, position)
 
     def version_at(self, uid: str, position: int) -> int:
-        """Of a user's stream, as of a position; before his first event one less than its: an import begins with any."""
+        """Of a user's stream, as of a position; before the first event one less than its: an import begins with any."""
         if not can_be_stored(uid):
             return 0
-        asked = {"stream": user_stream(uid), "uid": uid, "position": position, "unbounded": FOREVER}
+        asked = {"stream": user_stream(uid), "uid": uid, "position": position, "unbounded": history.UNBOUNDED}
         row = self._connection.execute(_VERSION_AT, asked).fetchone()
         assert row is not None
         return int(row[0])
 
-    def of_user(self, uid: str, after: int, up_to: int) -> list[Placed]:
+    def user_events(self, uid: str, after: int, up_to: int) -> list[Placed]:
         """A user's events with versions above `after`, up to `up_to`."""
         return self._placed(_OF_USER, user_stream(uid), after, up_to) if can_be_stored(uid) else []
 
-    def bounded(self, uid: str, after: int, limit: int) -> list[Placed]:
-        """His first corrections and sweeps with versions above `after`."""
+    def bounded_events(self, uid: str, after: int, limit: int) -> list[Placed]:
+        """The first corrections and sweeps of a user with versions above `after`."""
         return self._placed(_BOUNDED, user_stream(uid), after, limit) if can_be_stored(uid) else []
 
     def delivery(self, delivery: str) -> Placed | None:
@@ -150,7 +148,7 @@ class RecordedHistory:
 
     def finding(self, uid: str, at: Instant) -> list[Placed]:
         """The polls that tell of the user's drifts which may have been there at the instant."""
-        return self.at(drifts.told_at(self._connection, uid, at)) if can_be_stored(uid) else []
+        return self.at(drifts.polls_around(self._connection, uid, at)) if can_be_stored(uid) else []
 
     def signs(self, sources: Sequence[str], position: int, limit: int) -> list[Placed]:
         """Darkness, nodes down, booted, settled, the breaker: the last up to a position, and the first after it."""
@@ -163,12 +161,12 @@ class RecordedHistory:
 
     def runs_after(self, source: str, position: int) -> list[Placed]:
         """The first few runs of a source that began after a position."""
-        return self._placed(_RUNS_AFTER, source_stream(source), position, RUNS)
+        return self._placed(_RUNS_AFTER, source_stream(source), position, MAX_RUNS)
 
     def _around(self, query: LiteralString, source: str, position: int, limit: int) -> list[Placed]:
         stream = source_stream(source)
-        earlier = self._placed(query + _UPTO, stream, position, limit)
-        return earlier[::-1] + self._placed(query + _BEYOND, stream, position, AFTER)
+        earlier = self._placed(query + _UP_TO, stream, position, limit)
+        return earlier[::-1] + self._placed(query + _BEYOND, stream, position, MAX_LATER_SOURCE_EVENTS)
 
     def _first(self, query: LiteralString, *params: Any) -> Placed | None:
         return next(iter(self._placed(query, *params)), None)

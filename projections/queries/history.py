@@ -1,6 +1,6 @@
 """The past: presences and rules as they were at a position, and what is known now of an instant.
 
-Everything is read over one connection; whoever wants it of one moment gives one whose transaction sees one.
+Everything is read over one connection; for one snapshot it is to be in a transaction that sees one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,21 +20,16 @@ from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import EventMapper
 from projections.models.current import can_be_stored, decode_state
 from projections.models.shown import Rules, rules_from
+from projections.queries.listing import HEAD, LedgerHead
 from projections.queries.rule_folds import Hindsight, RuleFolds
 
-PAGE = 50
+PAGE_EVENTS = 50
 """Events of a user that were recorded after an instant, read at once: of nearly everybody fewer are to be taken."""
 
-TOGETHER = 20_000
+MAX_SHARED_EVENTS = 20_000
 """Events of those who have filled a page that are read at once, shared out among them."""
 
 UNBOUNDED = 2**62
-
-# In microseconds, exactly.
-_HEAD = """
-SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0)
-  FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
-"""
 
 _POSITION_AT = "SELECT position_at(%s)"
 
@@ -50,9 +45,9 @@ SELECT asked.uid, earlier.version, earlier.state, later.version
 
 _EVENTS = """
 SELECT asked.uid, e.position, e.kind, e.payload
-  FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) AS asked (uid, after, upto),
+  FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) AS asked (uid, after, up_to),
        LATERAL (SELECT version, position, kind, payload FROM events
-                 WHERE stream = 'user:' || asked.uid AND version > asked.after AND version <= asked.upto
+                 WHERE stream = 'user:' || asked.uid AND version > asked.after AND version <= asked.up_to
                    AND position <= %s) AS e
  ORDER BY asked.uid, e.version
 """
@@ -69,30 +64,23 @@ _NEXT = _LATER.format("")
 _BOUNDED = _LATER.format(" AND kind IN ('corrected.v1', 'swept.v1')")
 
 
-class Head(NamedTuple):
-    """The last position of the ledger, 0 while it is empty, and the instant at which it was recorded."""
-
-    position: int
-    recorded_at: Instant
-
-
 class AsOf(NamedTuple):
-    """What is known of users at an instant, with the rules that it follows from. Whoever is not there is unobserved."""
+    """What is known of users at an instant, with the rules that it follows from. Those not in it are unobserved."""
 
     beliefs: Mapping[str, Belief]
     rules: Rules
 
-    def of(self, uid: str, at: Instant) -> Belief:
+    def belief(self, uid: str, at: Instant) -> Belief:
         """What is known of a user."""
         nobody = Presence(uid)
         return self.beliefs.get(uid) or Belief(nobody, derive(nobody, self.rules.sources, at))
 
 
-def head(connection: Connection[TupleRow]) -> Head:
+def head(connection: Connection[TupleRow]) -> LedgerHead:
     """The ledger's head."""
-    row = connection.execute(_HEAD).fetchone()
+    row = connection.execute(HEAD).fetchone()
     assert row is not None
-    return Head(*row)
+    return LedgerHead(*row)
 
 
 def position_at(connection: Connection[TupleRow], at: Instant) -> int:
@@ -110,7 +98,7 @@ def as_of(
     position: int,
     folds: RuleFolds | None = None,
 ) -> AsOf:
-    """What whoever knows the ledger up to a position knows of users at an instant.
+    """What is known of users at an instant from the ledger up to a position.
 
     Where nothing had been recorded beyond that position by then, that is what was answered then. Else what was recorded
     later is taken for what it says of the instant. Raises UnreadableEvent.
@@ -140,7 +128,7 @@ def presences_at(
             presences[uid] = decode_state(state)
     asked = texts([row[0] for row in rows])
     for uid, placed, kind, payload in cursor.execute(_EVENTS, (asked, bigints(after), bigints(up_to), position)):
-        event = _user_event(mapper, placed, kind, payload)
+        event = _decode_event(mapper, placed, kind, payload)
         presences[uid] = evolve(presences.get(uid) or Presence(uid), event, placed)
     return presences
 
@@ -154,7 +142,7 @@ def rules_at(
 ) -> Rules:
     """The rules as of a position, or by what is known of it later; `folds`: what was folded of this ledger before."""
     states = (folds or RuleFolds()).at(connection, mapper, position, hindsight)
-    return rules_from(states.position, states.of)
+    return rules_from(states.position, states.by_name)
 
 
 def _with_hindsight(
@@ -167,12 +155,12 @@ def _with_hindsight(
     base: int,
     position: int,
 ) -> dict[str, Belief]:
-    """What is known of an instant by whoever knows more than what had been recorded by then."""
+    """What is known of an instant from more than what had been recorded by then."""
     beliefs = {}
     known = dict(presences)
-    waiting, page = list(uids), PAGE
+    waiting, page = list(uids), PAGE_EVENTS
     while waiting:
-        # What had arrived and was only recorded later; of an imported user that may be all of his history.
+        # What had arrived and was only recorded later; of an imported user that may be the whole history.
         again = []
         following = _later(connection, mapper, _NEXT, waiting, known, position, page)
         for uid in waiting:
@@ -182,8 +170,8 @@ def _with_hindsight(
                 known[uid] = evolve(known.get(uid) or Presence(uid), each.event, each.position)
             if number == page:
                 again.append(uid)
-        waiting, page = again, max(PAGE, TOGETHER // max(1, len(again)))
-    bounded = _later(connection, mapper, _BOUNDED, uids, known, position, PAGE)
+        waiting, page = again, max(PAGE_EVENTS, MAX_SHARED_EVENTS // max(1, len(again)))
+    bounded = _later(connection, mapper, _BOUNDED, uids, known, position, PAGE_EVENTS)
     for uid in uids:
         presence = known.get(uid) or Presence(uid)
         beliefs[uid] = believe(presence, bounded.get(uid, ()), rules.sources, at)
@@ -205,10 +193,10 @@ def _later(
     for uid, placed, kind, payload in connection.cursor(binary=True).execute(
         query, (texts(uids), versions, position, page)
     ):
-        found.setdefault(uid, []).append(Later(placed, _user_event(mapper, placed, kind, payload)))
+        found.setdefault(uid, []).append(Later(placed, _decode_event(mapper, placed, kind, payload)))
     return found
 
 
-def _user_event(mapper: EventMapper, position: int, kind: str, payload: bytes) -> UserEvent:
+def _decode_event(mapper: EventMapper, position: int, kind: str, payload: bytes) -> UserEvent:
     # Users' streams hold nothing else; to look at each would cost as much as to fold it.
     return cast(UserEvent, mapper.event_at(position, kind, payload))

@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.domain.status import longest_grace
+from projections.models import current
 from projections.models.shown import AnswerPoint
 
 HEAD: LiteralString = """
@@ -17,7 +18,7 @@ SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at)
        coalesce((SELECT max(rules_position) FROM source_states), 0)
   FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
 """
-"""-> (the head, when it was recorded, the position of the rules)"""
+"""One row, a LedgerHead; `recorded_at` in microseconds, exactly."""
 
 _LIST: LiteralString = """
 SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current.uid) FROM current WHERE true
@@ -28,14 +29,20 @@ _STATUSES: LiteralString = """
 SELECT status, count(*) FROM current WHERE status = 'online' OR since <= %s GROUP BY status
 """
 
-_IN_GRACE: LiteralString = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
-
 _DEVICES: LiteralString = """
 SELECT token, count(*)
   FROM current, LATERAL string_to_table(btrim(devices), ' ') AS token
  WHERE status = 'online' AND token LIKE '%%/on/%%'
  GROUP BY token
 """
+
+
+class LedgerHead(NamedTuple):
+    """The last position of the ledger, 0 while it is empty, when it was recorded, and the position of the rules."""
+
+    position: int
+    recorded_at: Instant
+    rules_position: int
 
 
 class Filter(NamedTuple):
@@ -46,7 +53,7 @@ class Filter(NamedTuple):
     source: str | None
 
 
-class Summary(NamedTuple):
+class PresenceSummary(NamedTuple):
     """Counts as of a position: users by status, online devices by source, device flag and node."""
 
     made: AnswerPoint
@@ -96,7 +103,7 @@ async def statuses(connection: AsyncConnection[TupleRow], cutoff: Instant) -> di
 
 async def states_in_grace(connection: AsyncConnection[TupleRow], cutoff: Instant) -> list[bytes]:
     """The states of users whose offline may not be shown yet."""
-    rows = await (await connection.cursor(binary=True).execute(_IN_GRACE, (cutoff,))).fetchall()
+    rows = await (await connection.cursor(binary=True).execute(current.IN_GRACE, (cutoff,))).fetchall()
     return [state for (state,) in rows]
 
 

@@ -1,4 +1,4 @@
-"""Answers about the past, as the API shows them."""
+"""Answers about the past as the API shows them: the JSON of what `history` finds, which knows none."""
 
 from collections.abc import Sequence
 
@@ -29,8 +29,8 @@ def read(
     looked = looks.verified(connection, [uid for uid in uids if can_be_stored(uid)], made.at)
     bodies = []
     for uid in uids:
-        presence, shown, uncertain = found.of(uid, made.at)
-        # Of somebody of whom that position knows nothing, nobody can have looked at anything.
+        presence, shown, uncertain = found.belief(uid, made.at)
+        # Of a user of whom that position knows nothing, no look can have agreed.
         seen = looked.get(uid) if presence.version else None
         text = body(presence, shown, found.rules.sources) + verified(seen, presence.version)
         bodies.append(text if uncertain is None else text + hedged(uncertain))

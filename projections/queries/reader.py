@@ -20,19 +20,19 @@ from projections.engine import switch
 from projections.models import current
 from projections.models.shown import NEVER_SEEN, AnswerPoint, Rules, body, plain_body, rules_from, shown_body, verified
 from projections.queries import listing
-from projections.queries.listing import Filter, Summary
+from projections.queries.listing import Filter, LedgerHead, PresenceSummary
 
-SHARED_UIDS = 200
+MAX_SHARED_UIDS = 200
 """The most single reads that share a query."""
 
-LARGE_UIDS = 200
+MIN_LARGE_UIDS = 200
 """So many at once are read by a thread: the event loop would wake for every few kilobytes that arrive."""
 
-LARGE_READS = 2
+MAX_LARGE_READS = 2
 """So many at a time, over a connection each."""
 
-LARGE_WAIT_SECONDS = 10.0
-"""Whoever waits longer for his turn is told so: while PostgreSQL is away, each of those before him fails slowly."""
+LARGE_READ_TIMEOUT_SECONDS = 10.0
+"""Requests that wait longer for their turn are refused: while PostgreSQL is away, each of those before fails slowly."""
 
 
 class Read(NamedTuple):
@@ -42,19 +42,11 @@ class Read(NamedTuple):
     bodies: list[bytes]
 
 
-class Page(NamedTuple):
+class PresenceListPage(NamedTuple):
     """A page of a list; `last_uid` is where the next one goes on, None at the end."""
 
     read: Read
     last_uid: str | None
-
-
-class _Place(NamedTuple):
-    """The ledger's head, when that was recorded, and the position of the rules."""
-
-    head: int
-    recorded_at: Instant
-    rules_position: int
 
 
 class PresenceReader:
@@ -68,7 +60,7 @@ class PresenceReader:
     ) -> None:
         self._pool = pool
         self._large = large
-        self._large_reads = asyncio.Semaphore(LARGE_READS)
+        self._large_reads = asyncio.Semaphore(MAX_LARGE_READS)
         self._now = now
         self._rules = Rules(-1, {})
         self._waiting: list[tuple[str, asyncio.Future[tuple[AnswerPoint, bytes]]]] = []
@@ -79,7 +71,7 @@ class PresenceReader:
         self._rules = Rules(-1, {})
 
     async def one(self, uid: str) -> tuple[AnswerPoint, bytes]:
-        """One user's body and what it was made at, in a query shared with whoever asks meanwhile."""
+        """One user's body and what it was made at, in a query shared with those who ask meanwhile."""
         future: asyncio.Future[tuple[AnswerPoint, bytes]] = asyncio.get_running_loop().create_future()
         self._waiting.append((uid, future))
         if self._flushing is None:
@@ -88,10 +80,10 @@ class PresenceReader:
 
     async def many(self, uids: Sequence[str]) -> Read:
         """The presences of many users in the order asked, all of one snapshot."""
-        made, found = await (self._query_large(uids) if len(uids) >= LARGE_UIDS else self._query(uids))
+        made, found = await (self._query_large(uids) if len(uids) >= MIN_LARGE_UIDS else self._query(uids))
         return Read(made, [found.get(uid) or _never_seen(uid) for uid in uids])
 
-    async def page(self, wanted: Filter, after: str | None, limit: int) -> Page:
+    async def page(self, wanted: Filter, after: str | None, limit: int) -> PresenceListPage:
         """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
         async with self._snapshot() as (connection, made):
             rules = self._rules
@@ -103,9 +95,9 @@ class PresenceReader:
             shown = derive(presence, rules.sources, made.at)
             if wanted.status in (None, shown.status):
                 bodies.append(body(presence, shown, rules.sources) + verified(verified_at, presence.version))
-        return Page(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
+        return PresenceListPage(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
 
-    async def summary(self) -> Summary:
+    async def summary(self) -> PresenceSummary:
         """Users and devices counted over all of `current`, in one snapshot."""
         async with self._snapshot() as (connection, made):
             rules = self._rules
@@ -114,7 +106,7 @@ class PresenceReader:
             for state in await listing.states_in_grace(connection, cutoff):
                 status = derive(current.decode_state(state), rules.sources, made.at).status
                 statuses[status] = statuses.get(status, 0) + 1
-            return Summary(made, statuses, await listing.devices_online(connection))
+            return PresenceSummary(made, statuses, await listing.devices_online(connection))
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], AnswerPoint]]:
@@ -124,16 +116,16 @@ class PresenceReader:
                 await connection.execute(_ONE_MOMENT, prepare=False)
                 row = await (await connection.execute(listing.HEAD)).fetchone()
                 assert row is not None
-                head, recorded_at, rules_position = row
-                if rules_position != self._rules.position:
+                head = LedgerHead(*row)
+                if head.rules_position != self._rules.position:
                     self._rules = await _read_rules(connection)
-                yield connection, self._made(head, recorded_at)
+                yield connection, self._made(head)
 
     async def _flush(self) -> None:
         """Answer what waits, query after query, until nothing does."""
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:SHARED_UIDS], self._waiting[SHARED_UIDS:]
+                batch, self._waiting = self._waiting[:MAX_SHARED_UIDS], self._waiting[MAX_SHARED_UIDS:]
                 await self._answer(batch)
         finally:
             self._flushing = None
@@ -152,32 +144,32 @@ class PresenceReader:
 
     async def _query(self, uids: Sequence[str]) -> tuple[AnswerPoint, dict[str, bytes]]:
         """-> (what the answer was made at, body by uid of those who have a presence)"""
-        asked = _asked(uids)
+        asked = _storable(uids)
         with translated():
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(binary=True)
                 while True:
                     rules = self._rules
-                    reading, derived = _reading(rules)
+                    reading, derived = _choose_reading(rules)
                     rows = await (await cursor.execute(reading.looked, {"uids": asked, "derived": derived})).fetchall()
-                    place = _place(rows)
-                    if place.rules_position == rules.position:
-                        return self._answers(place, rows, rules, None)
+                    head = _take_head(rows)
+                    if head.rules_position == rules.position:
+                        return self._answers(head, rows, rules, None)
                     # The rules are newer than those that the query was chosen by.
                     self._rules = await _read_rules(connection)
 
     async def _query_large(self, uids: Sequence[str]) -> tuple[AnswerPoint, dict[str, bytes]]:
         """The same, the last looks being found at the same time: they are of no moment."""
-        asked = _asked(uids)
+        asked = _storable(uids)
         with translated():
             async with self._turn():
-                (place, rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
-        return self._answers(place, rows, rules, looked)
+                (head, rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
+        return self._answers(head, rows, rules, looked)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(LARGE_WAIT_SECONDS):
+            async with asyncio.timeout(LARGE_READ_TIMEOUT_SECONDS):
                 await self._large_reads.acquire()
         except TimeoutError as error:
             raise StoreUnavailable("PostgreSQL does not keep up with questions about many users") from error
@@ -186,15 +178,15 @@ class PresenceReader:
         finally:
             self._large_reads.release()
 
-    async def _rows(self, asked: TextArray) -> tuple[_Place, list[TupleRow], Rules]:
-        """-> (the place in the ledger, the users' rows, the rules that they are to be shown by)"""
+    async def _rows(self, asked: TextArray) -> tuple[LedgerHead, list[TupleRow], Rules]:
+        """-> (the ledger's head, the users' rows, the rules that they are to be shown by)"""
         while True:
             rules = self._rules
-            reading, derived = _reading(rules)
+            reading, derived = _choose_reading(rules)
             rows = await asyncio.to_thread(self._fetch, reading.alone, {"uids": asked, "derived": derived})
-            place = _place(rows)
-            if place.rules_position == rules.position:
-                return place, rows, rules
+            head = _take_head(rows)
+            if head.rules_position == rules.position:
+                return head, rows, rules
             async with self._pool.connection() as connection:
                 self._rules = await _read_rules(connection)
 
@@ -208,23 +200,23 @@ class PresenceReader:
             return dict(await (await cursor.execute(looks.LAST_VERIFIED, (asked,))).fetchall())
 
     def _answers(
-        self, place: _Place, rows: Sequence[TupleRow], rules: Rules, looked: Mapping[str, Instant] | None
+        self, head: LedgerHead, rows: Sequence[TupleRow], rules: Rules, looked: Mapping[str, Instant] | None
     ) -> tuple[AnswerPoint, dict[str, bytes]]:
-        made = self._made(place.head, place.recorded_at)
+        made = self._made(head)
         bodies = {}
         for _, _, _, uid, is_state, kept, version, last_look in rows:
             shown = shown_body(current.decode_state(kept), rules, made.at) if is_state else kept
             bodies[uid] = shown + verified(last_look if looked is None else looked.get(uid), version)
         return made, bodies
 
-    def _made(self, head: int, recorded_at: Instant) -> AnswerPoint:
-        return AnswerPoint(max(self._now(), recorded_at), head)
+    def _made(self, head: LedgerHead) -> AnswerPoint:
+        return AnswerPoint(max(self._now(), head.recorded_at), head.position)
 
 
-def _place(rows: list[TupleRow]) -> _Place:
-    """Take the row of the place from among those of the users: the first one, as PostgreSQL goes about it."""
+def _take_head(rows: list[TupleRow]) -> LedgerHead:
+    """Take the row of the head from among those of the users: the first one, as PostgreSQL goes about it."""
     number = next(number for number, row in enumerate(rows) if row[0] is not None)
-    return _Place(*rows.pop(number)[:3])
+    return LedgerHead(*rows.pop(number)[:3])
 
 
 def _never_seen(uid: str) -> bytes:
@@ -236,14 +228,14 @@ _ONE_MOMENT = switch.ONE_MOMENT.format("current")
 _NONE = current.like_tokens(())
 
 
-def _asked(uids: Sequence[str]) -> TextArray:
+def _storable(uids: Sequence[str]) -> TextArray:
     together = "".join(uids)
     if together.isascii() and "\0" not in together:
         return texts(uids)
     return texts([uid for uid in uids if current.can_be_stored(uid)])
 
 
-def _reading(rules: Rules) -> tuple[current.Reading, TextArray]:
+def _choose_reading(rules: Rules) -> tuple[current.Reading, TextArray]:
     """-> (the query that these rules need, of whom it is to bring the states): the bodies that are ready save half"""
     derived = rules.derived
     if not derived:

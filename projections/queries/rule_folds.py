@@ -19,12 +19,12 @@ from ledger.domain.observation import Instant
 from ledger.domain.source import SourceState, evolve_source
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper
 
-EVERY = 256
+EVENTS_PER_FOLD = 256
 """A fold is kept after so many events: no more than so many have then to be folded for any position."""
-MOST = 256
+MAX_FOLDS = 256
 """So many folds are kept; beyond that every other one is dropped, and from then on half as many are made."""
 
-EVER = 2**62
+_EVER = 2**62
 
 _EVENTS = """
 SELECT position, stream, kind, payload FROM events
@@ -35,11 +35,11 @@ SELECT position, stream, kind, payload FROM events
 """
 
 
-class States(NamedTuple):
+class SourceStates(NamedTuple):
     """The sources' states, and the position of the last event that changed one; 0 where there is none."""
 
     position: int
-    of: Mapping[str, SourceState]
+    by_name: Mapping[str, SourceState]
 
 
 class Hindsight(NamedTuple):
@@ -49,7 +49,7 @@ class Hindsight(NamedTuple):
     by: Instant
 
 
-class _Row(NamedTuple):
+class _RuleEvent(NamedTuple):
     """A stored event."""
 
     position: int
@@ -61,9 +61,9 @@ class _Row(NamedTuple):
 class _Fold(NamedTuple):
     """Everything up to an event; `earliest`: when the first of the events since the fold before it came about."""
 
-    states: States
+    states: SourceStates
     earliest: Instant
-    last: _Row | None
+    last: _RuleEvent | None
     """That event."""
 
     @property
@@ -80,9 +80,9 @@ class _Kept(NamedTuple):
 class RuleFolds:
     """The folds of one ledger. They save time and decide nothing; any number of threads may ask at once."""
 
-    def __init__(self, every: int = EVERY, most: int = MOST) -> None:
-        self._nothing = self._kept = _Kept(every, (_Fold(States(0, {}), EVER, None),))
-        self._most = most
+    def __init__(self, every: int = EVENTS_PER_FOLD, max_folds: int = MAX_FOLDS) -> None:
+        self._nothing = self._kept = _Kept(every, (_Fold(SourceStates(0, {}), _EVER, None),))
+        self._max_folds = max_folds
         self._changing = Lock()
 
     def forget(self) -> None:
@@ -96,17 +96,17 @@ class RuleFolds:
         mapper: EventMapper,
         position: int,
         hindsight: Hindsight | None = None,
-    ) -> States:
+    ) -> SourceStates:
         """The states as of a position of the ledger that the connection reads, or by what is known of it later.
 
         The position is not beyond the head that the connection sees. Raises UnreadableEvent.
         """
         if hindsight is None:
-            return self._upto(connection, mapper, position)
+            return self._up_to(connection, mapper, position)
         # Before it is asked which of the later events had come about, it is learnt of most that none had.
-        self._upto(connection, mapper, hindsight.position)
-        base = self._upto(connection, mapper, position)
-        states, last = dict(base.of), base.position
+        self._up_to(connection, mapper, hindsight.position)
+        base = self._up_to(connection, mapper, position)
+        states, last = dict(base.by_name), base.position
         for after, up_to in self._parts(position, hindsight):
             for row in _rows(connection, after, up_to):
                 event = _event(mapper, row)
@@ -116,9 +116,9 @@ class RuleFolds:
                 if _came_about(event) <= hindsight.by:
                     _apply(states, row, event)
                     last = row.position
-        return States(last, states)
+        return SourceStates(last, states)
 
-    def _upto(self, connection: Connection[TupleRow], mapper: EventMapper, position: int) -> States:
+    def _up_to(self, connection: Connection[TupleRow], mapper: EventMapper, position: int) -> SourceStates:
         """The fold up to a position, from the nearest one that is kept; beyond the last of these new ones are made."""
         kept = self._kept
         nearest = bisect_right(kept.folds, position, key=lambda fold: fold.position) - 1
@@ -127,20 +127,20 @@ class RuleFolds:
         if base.last is not None and rows[:1] != [base.last]:
             # Another ledger now: nothing that is kept is of it.
             self._keep(kept, self._nothing)
-            return self._upto(connection, mapper, position)
-        last, states = base.position, dict(base.states.of)
+            return self._up_to(connection, mapper, position)
+        last, states = base.position, dict(base.states.by_name)
         new: list[_Fold] = []
-        earliest, number = EVER, 0
+        earliest, number = _EVER, 0
         for row in rows[0 if base.last is None else 1 :]:
             event, last = _event(mapper, row), row.position
             _apply(states, row, event)
             earliest, number = min(earliest, _came_about(event)), number + 1
             if number == kept.every:
-                new.append(_Fold(States(last, dict(states)), earliest, row))
-                earliest, number = EVER, 0
+                new.append(_Fold(SourceStates(last, dict(states)), earliest, row))
+                earliest, number = _EVER, 0
         if new and nearest == len(kept.folds) - 1:
             self._keep(kept, self._grown(kept, new))
-        return States(last, states)
+        return SourceStates(last, states)
 
     def _keep(self, before: _Kept, after: _Kept) -> None:
         with self._changing:
@@ -150,7 +150,7 @@ class RuleFolds:
 
     def _grown(self, kept: _Kept, new: Sequence[_Fold]) -> _Kept:
         every, folds = kept.every, (*kept.folds, *new)
-        while len(folds) > self._most:
+        while len(folds) > self._max_folds:
             every, folds = 2 * every, _thinned(folds)
         return _Kept(every, folds)
 
@@ -174,21 +174,21 @@ def _thinned(folds: Sequence[_Fold]) -> tuple[_Fold, ...]:
 
 def _came_about(event: SourceEvent) -> Instant:
     """When what an event tells came about; what an import brought is known from then on, of whatever instant."""
-    at: Instant = getattr(event, "at", -EVER)
+    at: Instant = getattr(event, "at", -_EVER)
     return at
 
 
-def _rows(connection: Connection[TupleRow], after: int, up_to: int) -> list[_Row]:
+def _rows(connection: Connection[TupleRow], after: int, up_to: int) -> list[_RuleEvent]:
     """The events between two positions that change rules."""
     if after >= up_to:
         return []
-    return [_Row(*row) for row in connection.cursor(binary=True).execute(_EVENTS, (after, up_to)).fetchall()]
+    return [_RuleEvent(*row) for row in connection.cursor(binary=True).execute(_EVENTS, (after, up_to)).fetchall()]
 
 
-def _event(mapper: EventMapper, row: _Row) -> SourceEvent:
+def _event(mapper: EventMapper, row: _RuleEvent) -> SourceEvent:
     return cast(SourceEvent, mapper.event_at(row.position, row.kind, row.payload))
 
 
-def _apply(states: dict[str, SourceState], row: _Row, event: SourceEvent) -> None:
+def _apply(states: dict[str, SourceState], row: _RuleEvent, event: SourceEvent) -> None:
     name = row.stream.removeprefix(SOURCE_PREFIX)
     states[name] = evolve_source(states.get(name) or SourceState(name), event, row.position)

@@ -68,7 +68,7 @@ def test_a_user_of_whom_only_the_tier_is_known_is_unknown(ledger: Ledger) -> Non
 
 
 def test_many_rows_go_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(current, "ROWS_A_STATEMENT", 3)
+    monkeypatch.setattr(current, "MAX_STATEMENT_ROWS", 3)
     found = presences(*(f"u{n}" for n in range(8)))
     assert len(list(current.to_rows(found))) == 3
     write(ledger, found)

@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
 from projections.queries import drift_summary
-from projections.queries.drift_summary import By, Page, SecondsBody, Wanted
+from projections.queries.drift_summary import By, DriftSummaryPage, DriftSummaryQuery, SecondsBody
 from tests.support import pg
 from tests.support.following import connect
 
@@ -42,17 +42,19 @@ def connection(database_url: str) -> Iterator[Connection[TupleRow]]:
         yield connection
 
 
-def page(url: str, *by: By, after: Sequence[str] | None = None, limit: int = 100, **bounds: datetime) -> Page:
-    wanted = Wanted(by, bounds.get("since"), bounds.get("until"), after, limit)
+def page(
+    url: str, *by: By, after: Sequence[str] | None = None, limit: int = 100, **bounds: datetime
+) -> DriftSummaryPage:
+    wanted = DriftSummaryQuery(by, bounds.get("since"), bounds.get("until"), after, limit)
 
-    async def ask() -> Page:
+    async def ask() -> DriftSummaryPage:
         async with await AsyncConnection.connect(url, autocommit=True) as connection:
             return await drift_summary.page(connection, wanted, T + 2 * HOUR * SECOND)
 
     return asyncio.run(ask())
 
 
-def counts(found: Page, *by: By) -> dict[Any, tuple[int, int]]:
+def counts(found: DriftSummaryPage, *by: By) -> dict[Any, tuple[int, int]]:
     return {tuple(getattr(item, name) for name in by): (item.open, item.closed) for item in found.items}
 
 
@@ -128,4 +130,4 @@ def test_the_first_day_there_is_has_none_before_it(database_url: str) -> None:
 
 
 def test_none_of_none(database_url: str) -> None:
-    assert page(database_url, "kind") == Page([], (), 0, T - 22 * HOUR * SECOND)
+    assert page(database_url, "kind") == DriftSummaryPage([], (), 0, T - 22 * HOUR * SECOND)

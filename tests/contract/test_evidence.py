@@ -15,7 +15,7 @@ from ledger.store.mapper import EventMapper, source_stream, user_stream
 from projections.engine.projection import Followed
 from projections.models import drifts, snapshots
 from projections.queries import evidence_rows
-from projections.queries.evidence import AFTER, EVENTS, gather
+from projections.queries.evidence import MAX_EARLIER_EVENTS, MAX_LATER_EVENTS, gather
 from projections.queries.evidence_rows import RecordedHistory
 from tests.support import pg
 from tests.support.explained import remembered, replayed
@@ -88,15 +88,17 @@ def test_the_same_evidence_as_in_memory(ledger: Ledger, history: MemoryHistory) 
 
 def test_the_versions_of_a_stream_that_an_import_began_are_counted_from_there(ledger: Ledger) -> None:
     history = remembered(lived(7, 150))
-    pour(ledger, history, left_behind=2 * EVENTS)
+    pour(ledger, history, left_behind=2 * MAX_EARLIER_EVENTS)
     with ledger.connection() as connection:
         recorded = RecordedHistory(connection, ledger.events_mapper)
         for uid in (*USERS, "nobody"):
-            left = 2 * EVENTS if history.of_user(uid, 0, 1) else 0
+            left = 2 * MAX_EARLIER_EVENTS if history.user_events(uid, 0, 1) else 0
             for position in (0, 40, 90, history.head()):
                 assert recorded.version_at(uid, position) == left + history.version_at(uid, position)
-            following = recorded.of_user(uid, recorded.version_at(uid, 0), left + AFTER)
-            assert [placed.position for placed in following] == [p.position for p in history.of_user(uid, 0, AFTER)]
+            following = recorded.user_events(uid, recorded.version_at(uid, 0), left + MAX_LATER_EVENTS)
+            assert [placed.position for placed in following] == [
+                p.position for p in history.user_events(uid, 0, MAX_LATER_EVENTS)
+            ]
 
 
 def test_what_cannot_be_a_uid_is_never_observed(ledger: Ledger) -> None:
@@ -127,7 +129,7 @@ def test_an_index_serves_every_question(ledger: Ledger) -> None:
         (evidence_rows._REPEATING, ("d",), "events_repeats"),
         (evidence_rows._POLL, ("p",), "events_poll"),
         (evidence_rows._RUN, ("r",), "events_run"),
-        (evidence_rows._SIGNS + evidence_rows._UPTO, ("source:main", 9, 9), "events_signs"),
+        (evidence_rows._SIGNS + evidence_rows._UP_TO, ("source:main", 9, 9), "events_signs"),
         (evidence_rows._SERVICES + evidence_rows._BEYOND, ("source:main", 9, 9), "events_signs"),
         (evidence_rows._RUNS_AFTER, ("source:main", 9, 3), "events_run"),
         (evidence_rows._LAST_BEFORE, (9,), "events_position"),
@@ -168,5 +170,5 @@ def test_of_a_user_with_a_long_stream_few_events_are_read(ledger: Ledger) -> Non
         recorded = RecordedHistory(connection, counting)
         found = gather(recorded, "u", at, recorded.position_at(at))
     assert explain(found).confidence in ("certain", "likely")
-    assert (len(found.before), len(found.after)) == (EVENTS, AFTER)
-    assert EVENTS < counting.read < 1_000 < LONG
+    assert (len(found.before), len(found.after)) == (MAX_EARLIER_EVENTS, MAX_LATER_EVENTS)
+    assert MAX_EARLIER_EVENTS < counting.read < 1_000 < LONG

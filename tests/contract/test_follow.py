@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 from ledger.service import projector
 from ledger.store.ledger import Ledger
 from projections.engine.projector import Projector
+from projections.models.registry import FOLLOWING
 from tests.support.following import Noted, checkpoint, connect
 from tests.support.ledgers import end_sessions, opened, wait_until
 from tests.support.lived import Life, lived, pour
@@ -91,7 +92,7 @@ def test_a_lost_notification_is_made_up_for(
 
 def test_a_database_without_tables_is_no_lost_connection(empty_database_url: str) -> None:
     with pytest.raises(psycopg.errors.UndefinedTable):
-        projector.follow(empty_database_url, Projector())
+        projector.follow(empty_database_url, Projector(FOLLOWING))
 
 
 def test_a_round_tells_how_far_the_ledger_goes_and_how_far_behind_it_began(

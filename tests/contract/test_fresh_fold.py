@@ -62,7 +62,7 @@ def test_after_two_projectors_one_of_which_dies_again_and_again(
     monkeypatch: pytest.MonkeyPatch,
     seed: int,
 ) -> None:
-    monkeypatch.setattr(snapshots, "EVERY", 8)
+    monkeypatch.setattr(snapshots, "EVENTS_PER_SNAPSHOT", 8)
     draw, life = Random(seed), lived(seed, 200)
     kept, poured = life.ledger.kept, 0
     while poured < len(kept):
@@ -77,10 +77,10 @@ def test_after_two_projectors_one_of_which_dies_again_and_again(
                 Projector({name: Dying(FOLLOWING[name])}, batch_events=5).round(another)
             except StoreUnavailable:
                 assert another.closed
-        Projector(batch_events=draw.choice((1, 3, 50))).round(connection)
+        Projector(FOLLOWING, batch_events=draw.choice((1, 3, 50))).round(connection)
     # What a dead one held is free when PostgreSQL has noticed its end.
     while any(each.lag for each in checkpoints.read(connection)):
-        follow_all(connection, Projector())
+        follow_all(connection, Projector(FOLLOWING))
     live = {name: rows(connection, each.tables) for name, each in FOLLOWING.items()}
     for name, projection in FOLLOWING.items():
         with rebuild.alone(database_url, name) as rebuilding:
@@ -93,9 +93,9 @@ def test_after_two_projectors_one_of_which_dies_again_and_again(
 def test_a_snapshot_is_the_presence_as_of_its_version(
     ledger: Ledger, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "EVERY", 4)
+    monkeypatch.setattr(snapshots, "EVENTS_PER_SNAPSHOT", 4)
     pour(ledger, lived(20, 300).ledger.kept)
-    follow_all(connection, Projector(batch_events=50))
+    follow_all(connection, Projector(FOLLOWING, batch_events=50))
     expected, presences = {}, dict[str, Presence]()
     for row in all_rows(ledger):
         if row.stream.startswith(USER_PREFIX):

@@ -188,8 +188,8 @@ def test_hindsight_is_what_the_whole_record_says_of_an_instant(
                     presence = evolve(presence, each.event, each.position)
                 rules = found.rules
                 expected = believe(presence, later[number:], rules.sources, at - 1)
-                assert found.of(uid, at - 1) == expected
-                changed += expected.shown.status != then.of(uid, at - 1).shown.status
+                assert found.belief(uid, at - 1) == expected
+                changed += expected.shown.status != then.belief(uid, at - 1).shown.status
                 hedged += expected.uncertain is not None
             assert up_to <= head
     assert changed

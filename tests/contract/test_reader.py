@@ -24,7 +24,7 @@ from ledger.working_state import looks
 from ledger.working_state.sources import SourceUnreadable
 from projections.models.shown import AnswerPoint
 from projections.queries.listing import Filter
-from projections.queries.reader import LARGE_READS, LARGE_UIDS, SHARED_UIDS, PresenceReader
+from projections.queries.reader import MAX_LARGE_READS, MAX_SHARED_UIDS, MIN_LARGE_UIDS, PresenceReader
 from tests.support import newer, pg
 from tests.support.ledgers import SOURCE, configure, opened, running, wait_until
 from tests.support.readers import reading
@@ -68,7 +68,7 @@ def shown(body: bytes) -> dict[str, Any]:
 @pg.on_every_server
 def test_reads_that_wait_together_are_answered_each_with_its_own(ledger: Ledger, database_url: str) -> None:
     asked = [*ONLINE, *OFFLINE, "nobody", "a\0b", "\ud800", ONLINE[0]]
-    assert len(asked) > SHARED_UIDS
+    assert len(asked) > MAX_SHARED_UIDS
 
     async def question(reader: PresenceReader) -> list[tuple[AnswerPoint, bytes]]:
         return await asyncio.gather(*(reader.one(uid) for uid in asked if uid != "\ud800"))
@@ -120,7 +120,7 @@ def test_every_answer_says_when_a_look_last_agreed(ledger: Ledger, database_url:
     announce_start(ledger, "j", "0", {SOURCE: configuration}, Clock().now())
     look_agreed(ledger)
     asked, everybody = [*VERIFIED, ONLINE[2], "nobody"], [*OFFLINE, *ONLINE]
-    assert len(asked) < LARGE_UIDS <= len(everybody)
+    assert len(asked) < MIN_LARGE_UIDS <= len(everybody)
 
     async def question(reader: PresenceReader) -> list[list[bytes]]:
         # The first that is asked meets rules that the reader does not know yet.
@@ -225,19 +225,21 @@ def test_whoever_waits_too_long_for_his_turn_is_told_so(
     async def question(reader: PresenceReader) -> Any:
         with psycopg.connect(database_url) as holding:
             holding.execute("LOCK TABLE current IN ACCESS EXCLUSIVE MODE")
-            ahead = [asyncio.create_task(reader.many(everybody)) for _ in range(LARGE_READS)]
-            await asyncio.to_thread(wait_until, lambda: waiting_for_current(holding) == LARGE_READS, "both turns taken")
-            monkeypatch.setattr("projections.queries.reader.LARGE_WAIT_SECONDS", 0.05)
+            ahead = [asyncio.create_task(reader.many(everybody)) for _ in range(MAX_LARGE_READS)]
+            await asyncio.to_thread(
+                wait_until, lambda: waiting_for_current(holding) == MAX_LARGE_READS, "both turns taken"
+            )
+            monkeypatch.setattr("projections.queries.reader.LARGE_READ_TIMEOUT_SECONDS", 0.05)
             with pytest.raises(StoreUnavailable, match="many users"):
                 await reader.many(everybody)
         return [*await asyncio.gather(*ahead), await reader.many(everybody)]
 
-    assert [len(read.bodies) for read in ask(database_url, question)] == [USERS] * (LARGE_READS + 1)
+    assert [len(read.bodies) for read in ask(database_url, question)] == [USERS] * (MAX_LARGE_READS + 1)
 
 
 def every_question(reader: PresenceReader) -> list[Awaitable[Any]]:
     everybody = [*ONLINE, *OFFLINE]
-    assert len(everybody) >= LARGE_UIDS
+    assert len(everybody) >= MIN_LARGE_UIDS
     return [
         reader.one(ONLINE[0]),
         reader.many(ONLINE[:1]),

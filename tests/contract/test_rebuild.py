@@ -71,9 +71,9 @@ def test_a_rebuilt_one_is_the_live_one_and_its_tables_are_what_they_were(
     monkeypatch: pytest.MonkeyPatch,
     alone_events: int,
 ) -> None:
-    monkeypatch.setattr(shares, "ALONE_EVENTS", alone_events)
-    monkeypatch.setattr(by_stream, "SORTED_EVENTS", 50)
-    follow_all(connection, Projector(batch_events=5))
+    monkeypatch.setattr(shares, "MAX_EVENTS_ALONE", alone_events)
+    monkeypatch.setattr(by_stream, "MAX_SORTED_EVENTS", 50)
+    follow_all(connection, Projector(FOLLOWING, batch_events=5))
     before = schema(connection)
     for name in FOLLOWING:
         live, place = rows(connection, name), checkpoint(connection, name).position
@@ -96,7 +96,7 @@ def test_nothing_is_rebuilt_twice_at_once(ledger: Ledger, database_url: str) -> 
 def test_one_that_was_killed_has_touched_nothing_and_is_cleared_away(
     ledger: Ledger, database_url: str, connection: Connection[TupleRow]
 ) -> None:
-    follow_all(connection, Projector())
+    follow_all(connection, Projector(FOLLOWING))
     live = rows(connection, "drift")
 
     def killed(done: int, of: int) -> None:
@@ -176,15 +176,15 @@ def test_a_stopped_one_goes_on_after_it_was_rebuilt(
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rebuild, "SWITCH_SECONDS", 0.05)
-    monkeypatch.setattr(rebuild, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(rebuild, "SWITCH_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(rebuild, "INITIAL_BACKOFF_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("ledger", "hurried")
 def test_the_switch_waits_for_whoever_reads_and_says_for_whom(
     database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follow_all(connection, Projector())
+    follow_all(connection, Projector(FOLLOWING))
     told: list[str] = []
     with connect(database_url) as reader:
         reader.execute("SET application_name = 'a report'")
@@ -198,9 +198,11 @@ def test_the_switch_waits_for_whoever_reads_and_says_for_whom(
             rebuild.Rebuild(rebuilding, database_url, FOLLOWING["drift"]).run(quiet, end_it)
         [holder] = told
         assert holder.startswith(f"a report (pid {reader.info.backend_pid}) since ")
-        monkeypatch.setattr(rebuild, "PATIENCE_SECONDS", 0.1)
+        monkeypatch.setattr(rebuild, "SWITCH_TIMEOUT_SECONDS", 0.1)
         reader.execute("BEGIN; SELECT * FROM drifts LIMIT 1")
-        with pytest.raises(rebuild.RebuildRefused, match=r"somebody reads the live tables(?s:.)*a report \(pid"):
+        with pytest.raises(
+            rebuild.RebuildRefused, match=r"a session keeps reading the live tables(?s:.)*a report \(pid"
+        ):
             run(database_url, "drift")
 
 
@@ -208,7 +210,7 @@ def test_the_switch_waits_for_whoever_reads_and_says_for_whom(
 def test_whoever_comes_just_before_the_switch_is_waited_for_too(
     database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follow_all(connection, Projector())
+    follow_all(connection, Projector(FOLLOWING))
     live = rows(connection, "drift")
     looks = 0
     with connect(database_url) as reader:
@@ -223,7 +225,7 @@ def test_whoever_comes_just_before_the_switch_is_waited_for_too(
             reader.execute("COMMIT")
             return found
 
-        monkeypatch.setattr(rebuild, "lasting", not_seen_at_first)
+        monkeypatch.setattr(rebuild, "long_held", not_seen_at_first)
         run(database_url, "drift")
     assert looks == 3
     assert rows(connection, "drift") == live

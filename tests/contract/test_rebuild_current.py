@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing import Pipe
 
 import pytest
@@ -11,9 +12,8 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
-from projections.engine import by_stream, fold, rebuild, shares
-from projections.engine.fold import FoldFailed
-from projections.models.rebuild_current import Compared, RebuildCurrent
+from projections.engine import by_stream, rebuild, shares
+from projections.models.rebuild_current import Compared, FoldFailed, RebuildCurrent, fold_partitions
 from tests.support import pg
 from tests.support.following import connect
 from tests.support.ledgers import assert_consistent, configure, opened, running
@@ -57,8 +57,8 @@ def test_a_rebuilt_one_is_the_live_one(
     monkeypatch: pytest.MonkeyPatch,
     alone_events: int,
 ) -> None:
-    monkeypatch.setattr(shares, "ALONE_EVENTS", alone_events)
-    monkeypatch.setattr(by_stream, "SORTED_EVENTS", 50)
+    monkeypatch.setattr(shares, "MAX_EVENTS_ALONE", alone_events)
+    monkeypatch.setattr(by_stream, "MAX_SORTED_EVENTS", 50)
     live = connection.execute(_ROWS).fetchall()
     assert run(database_url) == Compared(head(ledger), 0, [])
     assert connection.execute(_ROWS).fetchall() == live
@@ -119,8 +119,8 @@ def test_nobody_who_appends_waits_for_whoever_reads(
         return attempt(self)
 
     monkeypatch.setattr(RebuildCurrent, "_switch", watched)
-    monkeypatch.setattr(rebuild, "SWITCH_SECONDS", 0.05)
-    monkeypatch.setattr(rebuild, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(rebuild, "SWITCH_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(rebuild, "INITIAL_BACKOFF_SECONDS", 0.01)
     with connect(database_url) as reader:
         reader.execute("BEGIN; SELECT * FROM current LIMIT 1")
 
@@ -148,10 +148,11 @@ def test_an_event_that_cannot_be_folded_is_named(
 
 
 def test_a_process_that_fails_or_dies_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "ALONE_EVENTS", 0)
+    monkeypatch.setattr(shares, "MAX_EVENTS_ALONE", 0)
+    fold = partial(fold_partitions, "postgresql://nobody@127.0.0.1:1/nothing")
     with pytest.raises(StoreUnavailable):
-        fold.fold_all("postgresql://nobody@127.0.0.1:1/nothing", 2, lambda _: None)
+        shares.together(fold, by_stream.partitions(2), lambda _: None)
     ours, theirs = Pipe()
     theirs.close()
     with pytest.raises(shares.ProcessEnded, match="a process of the rebuild was ended"):
-        shares.heard(ours)
+        shares.receive(ours)

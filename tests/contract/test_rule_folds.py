@@ -20,7 +20,7 @@ from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import SourceState, as_imported, evolve_source
 from ledger.store.mapper import EventMapper, source_stream
-from projections.queries.rule_folds import Hindsight, RuleFolds, States
+from projections.queries.rule_folds import Hindsight, RuleFolds, SourceStates
 from tests.support import pg
 from tests.support.following import connect
 
@@ -83,7 +83,7 @@ def record(connection: Connection[TupleRow], seed: int, kept: Sequence[Told] = (
     return told
 
 
-def folded(told: list[Told], position: int, hindsight: Hindsight | None) -> States:
+def folded(told: list[Told], position: int, hindsight: Hindsight | None) -> SourceStates:
     """The same, one event after another."""
     up_to, by = hindsight or (position, 0)
     states: dict[str, SourceState] = {}
@@ -95,7 +95,7 @@ def folded(told: list[Told], position: int, hindsight: Hindsight | None) -> Stat
                 known = without_doubts_after(event, by)
             states[source] = evolve_source(states.get(source) or SourceState(source), known, place)
             last = place
-    return States(last, states)
+    return SourceStates(last, states)
 
 
 def questions(draw: Random, head: int, number: int) -> Iterator[tuple[int, Hindsight | None]]:

@@ -152,7 +152,7 @@ def known(ledger: Ledger, uid: str, seconds: float) -> Belief:
     """What all that is recorded says of a user at an instant of the imported time."""
     at = T + round(seconds * SECOND)
     with ledger.connection() as connection:
-        return history.as_of(connection, MAPPER, [uid], at, history.head(connection).position).of(uid, at)
+        return history.as_of(connection, MAPPER, [uid], at, history.head(connection).position).belief(uid, at)
 
 
 @pytest.mark.parametrize("empty", [True, False])
@@ -202,7 +202,7 @@ def test_however_long_an_imported_history_is_all_of_it_has_arrived(
         world.pass_time(60.0)
     configure(ledger, sources=("own",))
     brought(ledger, written(slice_of(world.kept), tmp_path / "long"))
-    monkeypatch.setattr(history, "TOGETHER", 60)
+    monkeypatch.setattr(history, "MAX_SHARED_EVENTS", 60)
     for number in (0, 49, 50, 120, 199):
         assert known(ledger, "u", number * 60.0 + 1).presence.version == number + 1
     assert known(ledger, "u", -1.0).presence.version == 0

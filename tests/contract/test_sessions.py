@@ -18,7 +18,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Corrected, Swept
 from projections.engine.projection import Followed
-from projections.models.session_bounds import Row, sureness
+from projections.models.session_bounds import SessionRow, sureness
 from projections.models.sessions import PROJECTION
 from tests.support.lived import lived
 from tests.support.reconciler import Reconciler
@@ -78,9 +78,9 @@ def test_open_rows_are_the_open_sessions_and_batches_do_not_matter(connection: C
     assert told(connection, events, repeat(1)) == whole
 
 
-def by_user(connection: Connection[TupleRow], uid: str) -> list[Row]:
+def by_user(connection: Connection[TupleRow], uid: str) -> list[SessionRow]:
     rows = connection.execute("SELECT * FROM sessions WHERE uid = %s ORDER BY position, ordinal", (uid,)).fetchall()
-    return [Row(*row) for row in rows]
+    return [SessionRow(*row) for row in rows]
 
 
 def heard(connection: Connection[TupleRow], ledger: Reconciler, *items: Item) -> None:

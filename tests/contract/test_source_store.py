@@ -29,6 +29,7 @@ from ledger.working_state import looks
 from projections.engine.projector import Projector
 from projections.models import drifts
 from projections.models.drifts import Drift, DriftFilter
+from projections.models.registry import FOLLOWING
 from tests.support.following import follow_all
 from tests.support.ledgers import DEADLINE_SECONDS, SOURCE, all_rows, assert_consistent, configure, opened, running
 
@@ -98,7 +99,7 @@ def look(
 
 def drifts_of(ledger: Ledger, uid: str) -> list[Drift]:
     with ledger.connection() as connection:
-        follow_all(connection, Projector())
+        follow_all(connection, Projector(FOLLOWING))
         return drifts.page(connection, DriftFilter(uid=uid), (0, ""), 100)
 
 

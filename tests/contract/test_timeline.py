@@ -22,7 +22,8 @@ from ledger.domain.source import as_imported
 from ledger.store.ledger import Ledger
 from projections.engine.projection import Followed
 from projections.engine.projector import Projector
-from projections.models.timeline import PROJECTION, Page, Wanted, page
+from projections.models.registry import FOLLOWING
+from projections.models.timeline import PROJECTION, TimelineEntries, TimelineQuery, page
 from tests.support.following import follow_all
 from tests.support.ledgers import opened
 from tests.support.lived import lived, pour
@@ -112,13 +113,13 @@ def test_folded_deliveries_and_items_are_told_apart(connection: Connection[Tuple
         assert (shown["first_raw"], shown["last_raw"]) == (observed[0].raw, observed[-1].raw)
 
 
-async def _page(url: str, uid: str, wanted: Wanted) -> Page:
+async def _page(url: str, uid: str, wanted: TimelineQuery) -> TimelineEntries:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         return await page(connection, uid, wanted)
 
 
-def read(url: str, uid: str, **wanted: Any) -> tuple[list[Any], Page]:
-    found = asyncio.run(_page(url, uid, Wanted(**{"after": None, "limit": 100, **wanted})))
+def read(url: str, uid: str, **wanted: Any) -> tuple[list[Any], TimelineEntries]:
+    found = asyncio.run(_page(url, uid, TimelineQuery(**{"after": None, "limit": 100, **wanted})))
     return json.loads(b"[" + found.items + b"]"), found
 
 
@@ -126,7 +127,7 @@ def read(url: str, uid: str, **wanted: Any) -> tuple[list[Any], Page]:
 def crashed(ledger: Ledger, database_url: str, connection: Connection[TupleRow]) -> str:
     """A ledger that has heard of a crash, and its projections."""
     pour(ledger, as_kept(replayed("v22/crash_and_restart")))
-    follow_all(connection, Projector())
+    follow_all(connection, Projector(FOLLOWING))
     return database_url
 
 
@@ -183,7 +184,7 @@ def test_a_drift_is_an_interval_with_both_bounds(
     ledger: Ledger, database_url: str, connection: Connection[TupleRow]
 ) -> None:
     pour(ledger, as_kept(replayed("v22/retries_then_delivered")))
-    follow_all(connection, Projector())
+    follow_all(connection, Projector(FOLLOWING))
     entries, _ = read(database_url, "h-500")
     drifts = [entry for entry in entries if entry["kind"] == "drift"]
     corrections = [entry for entry in entries if entry["kind"] == "correction"]
@@ -198,12 +199,12 @@ def test_a_page_goes_no_further_than_the_projection_has_come(
     ledger: Ledger, database_url: str, connection: Connection[TupleRow]
 ) -> None:
     pour(ledger, as_kept(replayed("v22/crash_and_restart")))
-    others = {name: each for name, each in Projector()._following.items() if name != "timeline"}
+    others = {name: each for name, each in FOLLOWING.items() if name != "timeline"}
     follow_all(connection, Projector(others))
-    assert read(database_url, "m3") == ([], Page(b"", 0, None, 0, 39))
+    assert read(database_url, "m3") == ([], TimelineEntries(b"", 0, None, 0, 39))
 
 
-def test_what_is_in_doubt_follows_the_rules_of_the_source(connection: Connection[TupleRow]) -> None:
+def test_outages_follow_the_rules_of_the_source(connection: Connection[TupleRow]) -> None:
     ledger = Reconciler(Profile.V2_2, ("n1", "n2"))
     at = ledger.at
 
@@ -240,7 +241,7 @@ def test_what_is_in_doubt_follows_the_rules_of_the_source(connection: Connection
     ]
 
 
-def test_an_imported_source_may_begin_in_doubt(connection: Connection[TupleRow]) -> None:
+def test_an_imported_source_may_begin_with_an_outage(connection: Connection[TupleRow]) -> None:
     ledger = Reconciler(Profile.V2_2, ("n1", "n2"))
     at = ledger.at
     ledger.append(SourceDark(at=at, since=at))

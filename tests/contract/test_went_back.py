@@ -21,6 +21,7 @@ from ledger.store import identity
 from ledger.store.identity import Identity
 from ledger.working_state import looks
 from projections.engine.projector import Projector
+from projections.models.registry import FOLLOWING
 from tests.support.following import checkpoint, connect, follow_all
 from tests.support.ledgers import (
     SOURCE,
@@ -163,7 +164,7 @@ def test_an_idle_instance_finds_out_forgets_and_is_announced_again(database_url:
 
 
 def test_projections_take_what_stands_at_positions_given_again(database_url: str, copy: OlderCopy) -> None:
-    projector = Projector()
+    projector = Projector(FOLLOWING)
 
     async def steps(instances: Sequence[Instance]) -> None:
         (a,) = instances
@@ -188,7 +189,7 @@ def test_what_was_built_on_lost_events_is_found_and_made_right(database_url: str
     """A database whose tables are not of one moment, as an older version or a clumsy repair has left it."""
     with opened(database_url) as ledger, connect(database_url) as connection:
         configure(ledger)
-        projector = Projector()
+        projector = Projector(FOLLOWING)
 
         async def post(*bodies: bytes) -> None:
             async with running(ledger) as instance:

@@ -37,7 +37,7 @@ from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import derive
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
 from projections.models.shown import Rules, rules_from
-from projections.queries.evidence_rows import AFTER, RUNS
+from projections.queries.evidence_rows import MAX_LATER_SOURCE_EVENTS, MAX_RUNS
 
 RULES = Configured | NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit
 SIGNS = NodeDown | NodeBooted | NodeSettled | SourceDark | SourceLit | BreakerOpened | BreakerClosed
@@ -180,11 +180,11 @@ class MemoryHistory:
         """Of a user's stream, as of a position."""
         return sum(placed.position <= position for placed in self._users.get(uid, ()))
 
-    def of_user(self, uid: str, after: int, up_to: int) -> list[Placed]:
+    def user_events(self, uid: str, after: int, up_to: int) -> list[Placed]:
         """A user's events by version."""
         return self._users.get(uid, [])[after:up_to]
 
-    def bounded(self, uid: str, after: int, limit: int) -> list[Placed]:
+    def bounded_events(self, uid: str, after: int, limit: int) -> list[Placed]:
         """His next corrections and sweeps."""
         found = [placed for placed in self._users.get(uid, [])[after:] if isinstance(placed.event, Corrected | Swept)]
         return found[:limit]
@@ -223,9 +223,9 @@ class MemoryHistory:
     def _around(self, source: str, kinds: object, position: int, limit: int) -> list[Placed]:
         found = [placed for placed in self._sources.get(source, ()) if isinstance(placed.event, kinds)]  # type: ignore[arg-type]
         earlier = [placed for placed in found if placed.position <= position]
-        return earlier[-limit:] + found[len(earlier) : len(earlier) + AFTER]
+        return earlier[-limit:] + found[len(earlier) : len(earlier) + MAX_LATER_SOURCE_EVENTS]
 
     def runs_after(self, source: str, position: int) -> list[Placed]:
         """The first few runs that began after a position."""
         begun = [placed for placed in self._sources.get(source, ()) if isinstance(placed.event, RunStarted)]
-        return [placed for placed in begun if placed.position > position][:RUNS]
+        return [placed for placed in begun if placed.position > position][:MAX_RUNS]

@@ -10,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ledger.domain.observation import Instant
 from ledger.ingest.clock import Clock
-from projections.queries.reader import LARGE_READS, PresenceReader
+from projections.queries.reader import MAX_LARGE_READS, PresenceReader
 
 POOL_SECONDS = 30.0
 
@@ -20,7 +20,7 @@ async def reading(url: str, now: Callable[[], Instant] | None = None) -> AsyncIt
     """A reader whose clock is the machine's, or this one."""
     options: dict[str, Any] = {"timeout": POOL_SECONDS, "kwargs": {"autocommit": True}, "open": False}
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(url, min_size=1, max_size=2, **options)
-    large: ConnectionPool[Connection[TupleRow]] = ConnectionPool(url, min_size=0, max_size=LARGE_READS, **options)
+    large: ConnectionPool[Connection[TupleRow]] = ConnectionPool(url, min_size=0, max_size=MAX_LARGE_READS, **options)
     async with pool:
         with large:
             yield PresenceReader(pool, large, now or Clock().now)

@@ -14,7 +14,7 @@ from ledger.service.mending import Mending
 from ledger.service.went_back import WentBackWatch
 from projections.engine import rebuild
 from projections.engine.rebuild import RebuildRefused
-from projections.models import suspects
+from projections.models import repair_current
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         yield
 
     monkeypatch.setattr(rebuild, "alone", alone)
-    monkeypatch.setattr(suspects, "make_right", lambda _: None)
+    monkeypatch.setattr(repair_current, "repair", lambda _: None)
     return attempts
 
 
@@ -50,7 +50,7 @@ def test_a_database_that_is_away_is_for_the_follower_to_meet(
     def away(_: Any) -> None:
         raise StoreUnavailable("PostgreSQL does not answer")
 
-    monkeypatch.setattr(suspects, "make_right", away)
+    monkeypatch.setattr(repair_current, "repair", away)
     with pytest.raises(StoreUnavailable):
         Mending("url").mend(cast(Any, None), ["timeline"])
     assert attempts == []

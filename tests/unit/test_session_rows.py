@@ -10,8 +10,8 @@ from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
 from ledger.domain.observation import SECOND
 from ledger.domain.reconciliation_events import Corrected, OpenedSession
-from projections.models.session_bounds import Row
-from projections.models.session_rows import User
+from projections.models.session_bounds import SessionRow
+from projections.models.session_rows import UserSessions
 from tests.support.lived import lived
 
 T = 1_800_000_000 * SECOND
@@ -56,12 +56,12 @@ def found(seconds: int, *opened: OpenedSession) -> Corrected:
     )
 
 
-def folded(events: Sequence[UserEvent], *, read_back: bool) -> dict[tuple[int, int], Row]:
+def folded(events: Sequence[UserEvent], *, read_back: bool) -> dict[tuple[int, int], SessionRow]:
     """The rows by place."""
-    user, rows = User("u"), dict[tuple[int, int], Row]()
+    user, rows = UserSessions("u"), dict[tuple[int, int], SessionRow]()
     for position, event in enumerate(events, 1):
         if read_back:
-            user = User("u")
+            user = UserSessions("u")
             for row in sorted(
                 (row for row in rows.values() if row.ended_at is None), key=lambda row: (row.position, row.ordinal)
             ):
@@ -87,7 +87,7 @@ def test_of_many_sessions_the_rows_are_those_of_a_few(seed: int, monkeypatch: py
             assert each.uid is not None
             of_users.setdefault(each.uid, []).append(each.event)
 
-    def told(rows: dict[tuple[int, int], Row]) -> list[str]:
+    def told(rows: dict[tuple[int, int], SessionRow]) -> list[str]:
         return sorted(repr(msgspec.structs.replace(row, ordinal=0)) for row in rows.values())
 
     few = {uid: folded(events, read_back=False) for uid, events in of_users.items()}
@@ -104,9 +104,9 @@ def test_of_many_sessions_the_rows_are_those_of_a_few(seed: int, monkeypatch: py
 
 def test_of_a_crowd_only_what_changes_is_written() -> None:
     """So that the story of 20,000 connections of one user costs about n."""
-    user, most = User("u"), 300
+    user, most = UserSessions("u"), 300
 
-    def takes(conn_id: int, *, online: bool) -> list[Row]:
+    def takes(conn_id: int, *, online: bool) -> list[SessionRow]:
         event = msgspec.structs.replace(item(conn_id, online=online), conn_id=conn_id)
         return user.take(event, conn_id if online else most + conn_id)
 

@@ -1,4 +1,4 @@
-"""When a source was dark or one of its nodes down: intervals, for the timelines of its users; the table's one place.
+"""Outages: when a source was dark or one of its nodes down, for the timelines of its users; the table's one place.
 
 Which event begins and ends them is the rule of the source's state, folded here from what the table holds.
 """
@@ -20,6 +20,9 @@ from ledger.domain.source import SourceState, evolve_source
 from ledger.store.mapper import SOURCE_PREFIX
 from projections.engine.projection import Followed
 
+TABLE = "in_doubt"
+"""Its first name, and kept: code that is one migration behind goes on writing to it."""
+
 KINDS = frozenset(
     {
         "configured.v1",
@@ -32,8 +35,8 @@ KINDS = frozenset(
     }
 )
 
-# For the timeline: the intervals of a user's sources, each with the last position that it reaches.
-TOLD: LiteralString = """
+# For the timeline: the outages of a user's sources, each with the last position that it reaches.
+ENTRIES: LiteralString = """
 SELECT position, coalesce(last_position, 9223372036854775807) AS reaches,
        convert_to(json_build_object(
            'kind', CASE WHEN node = '' THEN 'source_dark' ELSE 'node_down' END, 'position', position,
@@ -44,7 +47,7 @@ SELECT position, coalesce(last_position, 9223372036854775807) AS reaches,
                     FROM current, LATERAL string_to_table(btrim(devices), ' ') AS token WHERE uid = %(uid)s)
 """
 
-_GOING_ON = "SELECT source, position, node, at, reason FROM in_doubt WHERE last_position IS NULL"
+_OPEN = "SELECT source, position, node, at, reason FROM in_doubt WHERE last_position IS NULL"
 
 _WRITE = """
 INSERT INTO in_doubt (source, position, node, at, until, reason, ended_by, last_position)
@@ -54,7 +57,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
-class _Interval(msgspec.Struct):
+class _Outage(msgspec.Struct):
     """A row of the table."""
 
     source: str
@@ -68,22 +71,22 @@ class _Interval(msgspec.Struct):
 
 
 def handle(cursor: Cursor[Any], events: Iterable[Followed]) -> None:
-    """Write the intervals that these events of sources begin and end."""
-    going_on = {
-        (source, node): _Interval(source, position, node, at, None, reason)
-        for source, position, node, at, reason in cursor.execute(_GOING_ON).fetchall()
+    """Write the outages that these events of sources begin and end."""
+    still_open = {
+        (source, node): _Outage(source, position, node, at, None, reason)
+        for source, position, node, at, reason in cursor.execute(_OPEN).fetchall()
     }
-    changed: dict[tuple[str, int, str], _Interval] = {}
+    changed: dict[tuple[str, int, str], _Outage] = {}
     for followed in events:
         event = cast(SourceEvent, followed.event)
         name = followed.stream.removeprefix(SOURCE_PREFIX)
-        before = {node: row.at for (source, node), row in going_on.items() if source == name}
+        before = {node: row.at for (source, node), row in still_open.items() if source == name}
         after = _after(name, before, event, followed.position)
         for node in after.keys() - before.keys():
-            row = _Interval(name, followed.position, node, after[node], None, _reason(event))
-            going_on[name, node] = changed[name, row.position, node] = row
+            row = _Outage(name, followed.position, node, after[node], None, _reason(event))
+            still_open[name, node] = changed[name, row.position, node] = row
         for node in before.keys() - after.keys():
-            row = going_on.pop((name, node))
+            row = still_open.pop((name, node))
             row.until, row.ended_by, row.last_position = _at(followed), _ended_by(event), followed.position
             changed[name, row.position, node] = row
     for row in changed.values():
@@ -91,7 +94,7 @@ def handle(cursor: Cursor[Any], events: Iterable[Followed]) -> None:
 
 
 def _after(name: str, before: dict[str, Instant], event: SourceEvent, position: int) -> dict[str, Instant]:
-    """Since when what is in doubt after an event: nodes by name, the source itself as ''."""
+    """The outages after an event: since when, by node; the source itself is ''."""
     nodes = {node: NodeState(down_since=since) for node, since in before.items() if node}
     profiles = dict.fromkeys(nodes, Profile.V2_2)
     state = SourceState(name, nodes=nodes, node_profiles=profiles, dark_since=before.get(""))

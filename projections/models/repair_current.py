@@ -1,7 +1,7 @@
-"""After the ledger went back: every row of `current` is held against the events, and those that differ are made right.
+"""Repair of `current` after the ledger went back: every row is compared with the events, and those that differ mended.
 
 What lies before the last commit that is known to be there still is right where a user's last event is the row's own;
-whoever has later events is folded anew.
+users who have later events are folded from scratch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ from ledger.store.mapper import USER_PREFIX, EventMapper, UnreadableEvent
 from ledger.store.recorder import COMMIT_LOCK
 from projections.models import current
 
-PAGE = 2_000
-FOLDED = 100
+PAGE_USERS = 2_000
+FOLDED_USERS = 100
 """Users folded at once, under the commit lock where they turn out to be wrong."""
 
 _PAGE = """
@@ -42,36 +42,36 @@ _EVENTS = "SELECT stream, position, kind, payload FROM events WHERE stream = ANY
 _DELETE = "DELETE FROM current WHERE uid = ANY(%b)"
 
 
-class MadeRight(NamedTuple):
+class Repaired(NamedTuple):
     """What was found: so many users, of whom so many were shown what no event supports."""
 
     users: int
     wrong: int
 
 
-def make_right(connection: Connection[TupleRow], mapper: EventMapper | None = None) -> MadeRight | None:
-    """Hold `current` against the events where the ledger went back; None: it did not since this was done last."""
+def repair(connection: Connection[TupleRow], mapper: EventMapper | None = None) -> Repaired | None:
+    """Compare `current` with the events where the ledger went back; None: it has not since this was done last."""
     found = identity.read(connection)
     if found.suspect_after is None:
         return None
     mapper, users, wrong = mapper or EventMapper(), 0, 0
-    for number, suspects in _suspects(connection, found.suspect_after):
+    for number, doubtful in _doubtful(connection, found.suspect_after):
         users += number
-        for start in range(0, len(suspects), FOLDED):
-            part = suspects[start : start + FOLDED]
+        for start in range(0, len(doubtful), FOLDED_USERS):
+            part = doubtful[start : start + FOLDED_USERS]
             if different := _different(connection, mapper, part)[0]:
                 wrong += _write(connection, mapper, different)
     identity.clear_suspicion(connection, found.epoch, changed=bool(wrong))
-    return MadeRight(users, wrong)
+    return Repaired(users, wrong)
 
 
-def _suspects(connection: Connection[TupleRow], after: int) -> Iterator[tuple[int, list[str]]]:
+def _doubtful(connection: Connection[TupleRow], after: int) -> Iterator[tuple[int, list[str]]]:
     """Page by page, how many users there are and which of them their last event does not vouch for."""
     missing = [uid for (uid,) in connection.execute(_WITHOUT_ROW, (after,)).fetchall()]
     if missing:
         yield 0, missing
     uid = ""
-    while rows := connection.cursor(binary=True).execute(_PAGE, (uid, PAGE)).fetchall():
+    while rows := connection.cursor(binary=True).execute(_PAGE, (uid, PAGE_USERS)).fetchall():
         yield len(rows), [row[0] for row in rows if not _is_vouched_for(row, after)]
         uid = rows[-1][0]
 
@@ -94,7 +94,7 @@ def _different(
         try:
             event = cast(UserEvent, mapper.event_at(position, kind, payload))
         except UnreadableEvent:
-            # Nothing can be said of him, so nothing is changed.
+            # Nothing can be said of this user, so nothing is changed.
             unreadable.add(uid)
             continue
         made[uid] = evolve(made.get(uid) or Presence(uid), event, position)
@@ -103,7 +103,7 @@ def _different(
 
 
 def _write(connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[str]) -> int:
-    """Make users right while nobody can append -> how many still were not."""
+    """Make users right while appends wait -> how many still were not."""
     with connection.transaction():
         cursor: Any = connection.cursor(binary=True)
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (COMMIT_LOCK,))
