@@ -108,7 +108,7 @@ async def _projector(service: _service.Service, killed: int) -> psutil.Process:
         service.check()
         for child in psutil.Process(service.pid).children():
             with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                if child.pid != killed and "ledger.service.follow" in child.cmdline():
+                if child.pid != killed and "ledger.service.projector" in child.cmdline():
                     return child
         await asyncio.sleep(LOOK_SECONDS)
     raise RuntimeError(f"no projector within {RESTART_SECONDS:g} s")

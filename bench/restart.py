@@ -116,7 +116,9 @@ def _everybody(simulation: Simulation) -> set[str]:
 def _settle(service: Reconciling, simulation: Simulation, url: str, users: int) -> None:
     """Wait until everybody is online, shown so, and looked at; but for those who left before traffic was stopped."""
     enough = 0.99 * users
-    wait_until(lambda: simulation.world.population.online_count() >= enough, BEFORE_SECONDS, "not everybody is connected")
+    wait_until(
+        lambda: simulation.world.population.online_count() >= enough, BEFORE_SECONDS, "not everybody is connected"
+    )
     wrong = _everybody(simulation)
 
     def right() -> bool:

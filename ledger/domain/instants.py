@@ -3,6 +3,9 @@
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 from ledger.domain.observation import SECOND, Instant
 
@@ -12,6 +15,8 @@ _RFC_3339 = re.compile(
 """Digits alone, which libraries take for seconds since 1970, are none."""
 
 NOT_A_TIMESTAMP = "not a timestamp (RFC 3339, such as 2026-11-23T14:03:00Z)"
+Timestamp: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""An instant as `to_text` writes it, in a struct that is encoded."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_IN_UTC = _EPOCH.replace(tzinfo=None)

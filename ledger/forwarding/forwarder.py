@@ -23,7 +23,7 @@ MARGIN_SECONDS = 0.5
 CONNECT_SECONDS = 2.0
 
 MAX_ANSWER_BYTES = 1_048_576
-"""WuKongIM reads the status alone; nobody is served by more."""
+"""WuKongIM reads the status alone; more serves nothing."""
 
 LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=60.0)
 
@@ -132,7 +132,7 @@ class Forwarder:
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]], without: frozenset[bytes]) -> Headers:
-    """The headers that are for the other end, but those that are made anew there."""
+    """The headers that are for the other end, but those that are made again there."""
     left_out = _HOP_BY_HOP | without
     return [(name, value) for name, value in headers if name.lower() not in left_out]
 

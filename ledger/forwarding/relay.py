@@ -1,6 +1,6 @@
 """Presence webhooks for the business server as well: after their commit, in order for each node, within bounds.
 
-WuKongIM has its 200 by then, so the attempts that it would have made are made here, and nobody waits for them.
+WuKongIM has its 200 by then, so the attempts that it would have made are made here, with nothing waiting for them.
 """
 
 import asyncio

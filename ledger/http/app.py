@@ -18,7 +18,7 @@ from ledger.http import (
     presence,
     problems,
     reconciliation,
-    schemas,
+    responses,
     stories,
 )
 from ledger.http.auth import KeyRing, require
@@ -58,7 +58,7 @@ def create_app(services: Services, keys: KeyRing) -> FastAPI:
         "/metrics",
         operations.metrics,
         dependencies=[] if scope == "none" else [Depends(require(scope))],
-        responses={} if scope == "none" else {status: schemas.PROBLEMS[status] for status in (401, 403, 503)},
+        responses={} if scope == "none" else {status: responses.PROBLEMS[status] for status in (401, 403, 503)},
         tags=["operations"],
         summary="What this instance counts",
         response_class=PlainTextResponse,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -10,11 +10,13 @@ from fastapi.responses import StreamingResponse
 
 from ledger.domain.crowd import encode_crowd
 from ledger.domain.events import BodyRejected, DeliveryReceived
-from ledger.http import schemas
+from ledger.http import responses
+from ledger.http.answers import DeliveryBody, EventPage
 from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, number_from_cursor
 from ledger.http.problems import Problem, invalid
+from ledger.http.responses import answered
 from ledger.http.state import get_services
 from ledger.http.uid import Uid
 from ledger.http.views import event_view
@@ -26,7 +28,7 @@ from projections.models.current import can_be_stored
 NDJSON = "application/x-ndjson"
 STREAMED_PAGE = 1000
 
-router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
+router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
 _encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
 
@@ -47,14 +49,10 @@ class EventFilter(Page):
 @router.get(
     "/v1/users/{uid:uid}/events",
     summary="A user's events",
-    response_model=schemas.EventPage,
-    responses={
-        200: {"content": {NDJSON: {"schema": {"type": "string"}}}},
-        **schemas.refused(schemas.CURSOR, schemas.BACKWARDS),
-    },
+    responses=answered(EventPage, NDJSON) | responses.refused(responses.CURSOR, responses.BACKWARDS),
 )
 def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
-    """One event for every item that names him and for every correction, sweep and tier, each with its verdict.
+    """One event for every item that names the user and for every correction, sweep and tier, each with its verdict.
 
     With `Accept: application/x-ndjson`, all of them as lines.
     """
@@ -106,8 +104,7 @@ class _UserRows:
 @router.get(
     "/v1/ledger/events",
     summary="Every event by position",
-    response_model=schemas.EventPage,
-    responses=schemas.refused(schemas.CURSOR),
+    responses=answered(EventPage) | responses.refused(responses.CURSOR),
 )
 def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response:
     """The whole ledger in the order of its commits: users' events and sources' events.
@@ -125,8 +122,9 @@ def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response
 @router.get(
     "/v1/deliveries/{delivery}",
     summary="One webhook delivery",
-    response_model=schemas.DeliveryBody,
-    responses={404: schemas.problem("No such delivery"), **schemas.refused(schemas.CURSOR)},
+    responses=answered(DeliveryBody)
+    | {404: responses.problem("No such delivery")}
+    | responses.refused(responses.CURSOR),
 )
 def one_delivery(
     request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[Page, Query()]
@@ -145,14 +143,11 @@ def one_delivery(
         start = min(max(position, after or position), last)
         limit = min(query.limit, last - start)
         rows = ledger.events_recorder.ledger_rows(after=start, limit=limit)
-    body = {
-        "delivery": event_view(row, received),
-        "items": [event_view(item, ledger.event(item)) for item in rows],
-        "next": str(start + limit) if start + limit < last else None,
-    }
+    items = [event_view(item, ledger.event(item)) for item in rows]
+    body = DeliveryBody(event_view(row, received), items, str(start + limit) if start + limit < last else None)
     return Response(_encode(body), media_type="application/json")
 
 
 def _page(ledger: Ledger, rows: list[StoredRow], following: str | None) -> Response:
-    items: list[dict[str, Any]] = [event_view(row, ledger.event(row)) for row in rows]
-    return Response(_encode({"items": items, "next": following}), media_type="application/json")
+    body = EventPage([event_view(row, ledger.event(row)) for row in rows], following)
+    return Response(_encode(body), media_type="application/json")

@@ -69,22 +69,22 @@ def require(scope: str, *, basic: bool = False) -> Callable[[Request], Awaitable
         key = _extract_key(request.headers.get("authorization", ""), basic=basic)
         refusals: Refusals = request.app.state.services.refusals
         if not key:
-            refusals.deny(WhyDenied.NO_KEY, client_of(request))
+            refusals.deny(WhyDenied.NO_KEY, client_address(request))
             raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=challenge)
         keys: KeyRing = request.app.state.keys
         scopes = await keys.scopes(key)
         if scopes is None:
-            refusals.deny(WhyDenied.UNKNOWN_KEY, client_of(request))
+            refusals.deny(WhyDenied.UNKNOWN_KEY, client_address(request))
             raise Problem(401, "this API key is unknown or revoked", headers=challenge)
         vouch(request.scope, Standing.KEYED)
         if scope not in scopes:
-            refusals.deny(WhyDenied.SCOPE, client_of(request))
+            refusals.deny(WhyDenied.SCOPE, client_address(request))
             raise Problem(403, f"this API key has no scope '{scope}'")
 
     return check
 
 
-def client_of(request: Request) -> str:
+def client_address(request: Request) -> str:
     """The address that a request came from, perhaps a proxy's."""
     return request.client.host if request.client is not None else ""
 

@@ -4,8 +4,9 @@ from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-WEBHOOK_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+from ledger.http.source_answers import WebhookCounts
 
+WEBHOOK_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 OTHER = "other"
 FORWARDED_EVENTS = ("msg.notify", "msg.offline", "user.onlinestatus", OTHER)
@@ -52,23 +53,23 @@ class Counters:
         """All of them in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def for_node(self, source: str, node: str) -> dict[str, int]:
+    def for_node(self, source: str, node: str) -> WebhookCounts:
         """What this instance counted of one node."""
-        refused = {
-            reason: int(self._value("webhooks_refused", source=source, node=node, reason=reason))
-            for reason in ("store_unavailable", "source_unreadable", "too_large", "encoding", "no_event")
-        }
-        return {
-            "accepted": int(self._value("webhooks_accepted", source=source, node=node)),
-            "other_events": int(self._value("webhooks_other_events", source=source, node=node)),
-            "forwarded": self._forwarded(source, node, {"delivered"}),
-            "not_forwarded": self._forwarded(source, node, FORWARD_OUTCOMES - {"delivered"}),
-            "refused_store_unavailable": refused["store_unavailable"],
-            "refused_source_unreadable": refused["source_unreadable"],
-            "refused_too_large": refused["too_large"],
-            "refused_encoding": refused["encoding"],
-            "refused_no_event": refused["no_event"],
-        }
+
+        def refused(reason: str) -> int:
+            return int(self._value("webhooks_refused", source=source, node=node, reason=reason))
+
+        return WebhookCounts(
+            accepted=int(self._value("webhooks_accepted", source=source, node=node)),
+            other_events=int(self._value("webhooks_other_events", source=source, node=node)),
+            forwarded=self._forwarded(source, node, {"delivered"}),
+            not_forwarded=self._forwarded(source, node, FORWARD_OUTCOMES - {"delivered"}),
+            refused_store_unavailable=refused("store_unavailable"),
+            refused_source_unreadable=refused("source_unreadable"),
+            refused_too_large=refused("too_large"),
+            refused_encoding=refused("encoding"),
+            refused_no_event=refused("no_event"),
+        )
 
     def count_closed(self, reason: str) -> None:
         """A connection has been closed before its time."""

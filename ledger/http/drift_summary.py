@@ -4,25 +4,23 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ledger.domain.instants import to_text
-from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome
-from ledger.http import schemas
+from ledger.http import responses
+from ledger.http.answers import DriftSummary, as_json, as_of_body, encode
 from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
 from ledger.http.problems import invalid
+from ledger.http.responses import answered
 from ledger.http.state import get_services
 from ledger.store.ledger import translated
 from projections.models.current import can_be_stored
 from projections.queries import drift_summary
 from projections.queries.drift_summary import DEFAULT_SPAN, By
 
-router = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
-
-_encode = msgspec.json.Encoder().encode
-
+router = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
 WITHOUT_FROM = (
     f"where it is missing, {DEFAULT_SPAN.total_seconds() / 3600:.0f} hours before `to`, or before now; "
@@ -38,46 +36,10 @@ class SummaryQuery(Page):
     to: At | None = None
 
 
-class SecondsBody(BaseModel):
-    """How long they lasted together: from the looks that disagreed, from the looks that agreed before; until now where
-    they are open.
-    """
-
-    at_least: float
-    at_most: float
-
-
-class DriftGroup(BaseModel):
-    """The drifts that have these in common; only what they are grouped by is there."""
-
-    attributed_to: Attribution | None = None
-    node: str | None = None
-    source: str | None = None
-    hour: str | None = None
-    kind: DriftKind | None = None
-    state: Outcome | None = None
-    open: int
-    """Held ones included."""
-    closed: int
-    seconds: SecondsBody
-    never_agreed: int
-    """Those that no look had agreed before, whose `at_most` is not known and counts as `at_least`."""
-
-
-class DriftSummary(BaseModel):
-    """Groups in the order of their keys; `from` is since when they are counted."""
-
-    items: list[DriftGroup]
-    next: str | None
-    from_: Annotated[str, Field(alias="from")]
-    as_of: schemas.AsOfBody
-
-
 @router.get(
     "/v1/drift/summary",
     summary="Drifts counted",
-    response_model=DriftSummary,
-    responses=schemas.refused(schemas.CURSOR, schemas.BACKWARDS),
+    responses=answered(DriftSummary) | responses.refused(responses.CURSOR, responses.BACKWARDS),
 )
 async def summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> Response:
     """Open and closed drifts, and their seconds, by cause, node, source, hour, kind or state, or several of these.
@@ -93,10 +55,8 @@ async def summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> 
     with translated():
         async with services.pool.connection() as connection:
             page = await drift_summary.page(connection, wanted, now)
-    following = to_cursor(_encode(page.last).decode()) if len(page.items) == query.limit else None
-    as_of = {"at": to_text(now), "position": page.position}
-    body = {"items": page.items, "next": following, "from": to_text(page.since), "as_of": as_of}
-    return Response(_encode(body), media_type="application/json")
+    following = to_cursor(encode(page.last).decode()) if len(page.items) == query.limit else None
+    return as_json(DriftSummary(page.items, following, to_text(page.since), as_of_body(now, page.position)))
 
 
 def _keys(cursor: str | None, number: int) -> list[str] | None:

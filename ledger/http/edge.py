@@ -1,4 +1,4 @@
-"""What every request and answer goes through before the routes: the path as people write it, headers for browsers."""
+"""What every request and answer goes through before the routes: the path as it was written, headers for browsers."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -12,7 +12,7 @@ CACHE_CONTROL, POLICY = b"cache-control", b"content-security-policy"
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 NO_STORE = (CACHE_CONTROL, b"no-store")
 NOTHING_LOADS = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
-"""An answer of the API is no page: should a browser show it as one, it loads nothing and nobody frames it."""
+"""An answer of the API is not a page: should a browser show it as one, it loads nothing and no page frames it."""
 
 FIRST_ERROR = 400
 FROM_STORE = ("/v1/", "/health/ready")

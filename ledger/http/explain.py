@@ -1,8 +1,7 @@
-"""The route that says why a user was shown what he was, as JSON for machines or as a page for people."""
+"""The route that says why a user was shown so, as JSON for machines or as a page for people."""
 
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ledger.domain.explain import explain
@@ -12,9 +11,11 @@ from ledger.domain.statement import Explanation, Param, is_instant
 from ledger.explain.catalogue import Catalogue, Language, catalogue
 from ledger.explain.negotiation import TEXT, negotiate_language, wants_text
 from ledger.explain.page import page
-from ledger.http import explain_schemas, schemas
+from ledger.http import responses
+from ledger.http.answers import CauseBody, ExplanationBody, StatementBody, as_json, as_of_body
 from ledger.http.auth import require
 from ledger.http.instants import When, resolve_point
+from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
 from projections.engine.switch import ONE_MOMENT
@@ -23,9 +24,7 @@ from projections.queries import history
 from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
 
-router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
-
-_encode = msgspec.json.Encoder().encode
+router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
 
 class Asked(When):
@@ -37,14 +36,13 @@ class Asked(When):
 @router.get(
     "/v1/users/{uid:uid}/explain",
     summary="Why was this user shown so?",
-    response_model=explain_schemas.ExplanationBody,
-    responses={200: {"content": {TEXT: {"schema": {"type": "string"}}}}, **schemas.refused(schemas.MOMENT)},
+    responses=answered(ExplanationBody, TEXT) | responses.refused(responses.MOMENT),
 )
 def explained(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> Response:
     """Why the status was what it was at `at` (now by default), statement by statement, each with the events behind it.
 
-    Without `known_at` and `position` it is what was shown at that instant; with one of them, what was said of the
-    instant by whoever knew the ledger up to there. With `Accept: text/plain`, a page for people.
+    Without `known_at` and `position` it is what was shown at that instant; with one of them, what is said of the
+    instant from the ledger up to there. With `Accept: text/plain`, a page for people.
     """
     services = get_services(request)
     made, explanation = _explanation(services, uid, query)
@@ -52,7 +50,7 @@ def explained(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> R
     headers = {"Content-Language": words.language, "Vary": "Accept, Accept-Language"}
     if wants_text(request.headers.get("accept")):
         return Response(page(explanation, words), headers=headers, media_type=TEXT)
-    return Response(_encode(_view(explanation, made, words)), headers=headers, media_type="application/json")
+    return as_json(_body(explanation, made, words), headers=headers)
 
 
 def _explanation(services: Services, uid: str, asked: Asked) -> tuple[AnswerPoint, Explanation]:
@@ -76,28 +74,28 @@ def _made(connection: Any, asked: Asked, now: Instant) -> AnswerPoint:
     return made
 
 
-def _view(explanation: Explanation, made: AnswerPoint, words: Catalogue) -> dict[str, Any]:
+def _body(explanation: Explanation, made: AnswerPoint, words: Catalogue) -> ExplanationBody:
     shown, cause = explanation.shown, explanation.cause
-    return {
-        "uid": explanation.uid,
-        "status": shown.status,
-        "since": optional(shown.since),
-        "cause": None if cause is None else {"kind": cause.kind, "at": to_text(cause.at), "position": cause.position},
-        "reason": shown.reason,
-        "confidence": explanation.confidence,
-        "language": words.language,
-        "statements": [
-            {
-                "code": statement.code,
-                "about": statement.about,
-                "text": words.sentence(explanation, statement),
-                "params": {name: _fact(name, value) for name, value in statement.params.items()},
-                "positions": statement.positions,
-            }
+    return ExplanationBody(
+        uid=explanation.uid,
+        status=shown.status,
+        since=optional(shown.since),
+        cause=None if cause is None else CauseBody(cause.kind, to_text(cause.at), cause.position),
+        reason=shown.reason,
+        confidence=explanation.confidence,
+        language=words.language,
+        statements=[
+            StatementBody(
+                code=statement.code,
+                about=statement.about,
+                text=words.sentence(explanation, statement),
+                params={name: _fact(name, value) for name, value in statement.params.items()},
+                positions=statement.positions,
+            )
             for statement in explanation.statements
         ],
-        "as_of": {"at": to_text(made.at), "position": made.position},
-    }
+        as_of=as_of_body(made.at, made.position),
+    )
 
 
 def _fact(name: str, value: Param) -> Param:

@@ -37,7 +37,7 @@ class Forwarding:
             for node in source.nodes
             if source.forward_presence
         }
-        self._told_of: set[str] = set()
+        self._already_logged: set[str] = set()
         for source, node in self._seconds:
             if source in self._forwarders:
                 for event in FORWARDED_EVENTS:
@@ -63,18 +63,18 @@ class Forwarding:
         return response
 
     def relay(self, request: Request, source: str, node: str, body: bytes) -> None:
-        """Have a presence webhook sent on, which has been committed; nobody waits for it."""
+        """Have a presence webhook sent on, which has been committed, without waiting for it."""
         self._relays[source, node].offer(_as_it_came(request, body))
 
     def swallow(self, source: str, event: str) -> None:
-        """Say once for each event that nobody gets it."""
-        if event not in self._told_of and len(self._told_of) < MAX_NAMES:
-            self._told_of.add(event)
+        """Log once for each event that it goes nowhere."""
+        if event not in self._already_logged and len(self._already_logged) < MAX_NAMES:
+            self._already_logged.add(event)
             log.warning(
                 "event_swallowed",
                 source=source,
                 webhook_event=event[:64],
-                way_out="set forward_url to where WuKongIM's webhooks went before, if anybody is to get it",
+                way_out="set forward_url to where WuKongIM's webhooks went before, if they are to go on there",
             )
 
     async def close(self) -> None:

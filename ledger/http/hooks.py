@@ -8,7 +8,7 @@ from starlette.datastructures import QueryParams
 
 from ledger.errors import StoreUnavailable
 from ledger.http import bodies
-from ledger.http.auth import client_of, secret_matches
+from ledger.http.auth import client_address, secret_matches
 from ledger.http.problems import Problem
 from ledger.http.state import Services
 from ledger.server.connections import Standing, vouch
@@ -72,10 +72,10 @@ async def take_webhook(request: Request, source: str, node: str, secret: str) ->
     services: Services = request.app.state.services
     counters = services.counters
     if not allowed(services, source, node, secret):
-        services.refusals.forbid(source, node, client_of(request))
+        services.refusals.forbid(source, node, client_address(request))
         raise Problem(403, "no such source or node, or a wrong secret")
     vouch(request.scope, Standing.SENDER)
-    event = event_of(request.query_params)
+    event = parse_event(request.query_params)
     if not event:
         counters.refused.labels(source, node, "no_event").inc()
         raise Problem(400, NO_EVENT)
@@ -119,8 +119,8 @@ def allowed(services: Services, source: str, node: str, secret: str) -> bool:
     return matches and accepted is not None
 
 
-def event_of(query: QueryParams) -> str:
-    """What a webhook tells of; empty where its query does not say.
+def parse_event(query: QueryParams) -> str:
+    """The event that a webhook is of; empty where its query does not say.
 
     A node appends `?event=…` to its address as it is, so that a query which that has itself would swallow it.
     """

@@ -66,7 +66,7 @@ def resolve_point(connection: Connection[TupleRow], when: When, now: Instant) ->
         return AnswerPoint(at, head.position)
     known_at = from_datetime(when.known_at)
     if known_at < at:
-        raise invalid("known_at", "before 'at': nobody can have known then what was to come")
+        raise invalid("known_at", "before 'at': what was to come could not be known then")
     if known_at > latest:
         raise invalid("known_at", f"in the future: it is {to_text(latest)}")
     return AnswerPoint(at, history.position_at(connection, known_at))

@@ -22,6 +22,6 @@ class Outages(NamedTuple):
             LogThrottle(),
         )
 
-    def of_path(self, path: str) -> LoggedOutage:
-        """What a request to this path tells of."""
+    def for_path(self, path: str) -> LoggedOutage:
+        """What a request to this path is about."""
         return self.webhooks if path.startswith("/hooks/") else self.questions

@@ -1,4 +1,4 @@
-"""Keyset pages: a cursor that holds the last key of a page, opaque to whoever asks."""
+"""Keyset pages: a cursor that holds the last key of a page, opaque to clients."""
 
 import base64
 from typing import Annotated
@@ -45,7 +45,7 @@ def from_cursor(cursor: str | None) -> str | None:
 
 
 def number_from_cursor(cursor: str | None) -> int | None:
-    """The position or version that a list goes on after, in digits, so that whoever follows the ledger can name it."""
+    """The position or version that a list goes on after, in digits, so that a reader of the ledger can name it."""
     if cursor is None:
         return None
     if not (cursor.isascii() and cursor.isdigit()) or len(cursor) > 18:
@@ -55,4 +55,4 @@ def number_from_cursor(cursor: str | None) -> int | None:
 
 def bad_cursor() -> Problem:
     """The problem of a cursor that this list never gave."""
-    return invalid("after", "no cursor of this list; take it from `next` of the page before")
+    return invalid("after", "not a cursor of this list; take it from `next` of the page before")

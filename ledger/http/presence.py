@@ -1,20 +1,32 @@
 """The routes that say who is online: one user, thousands at once, lists and counts."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import Annotated, Literal
 
-import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from ledger.domain.instants import to_text
-from ledger.http import questions, schemas
+from ledger.http import questions, responses
+from ledger.http.answers import (
+    FlagCount,
+    NodeCount,
+    PresenceBody,
+    PresenceItems,
+    PresencePage,
+    SummaryBody,
+    UserCounts,
+    as_json,
+    as_of_body,
+    encode,
+)
 from ledger.http.auth import require
 from ledger.http.instants import When, resolve_point
 from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import invalid
+from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Storable, Uid
 from projections.engine.switch import ONE_MOMENT
@@ -23,9 +35,7 @@ from projections.models.shown import as_of
 from projections.queries import listing, past
 from projections.queries.reader import Read
 
-router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=schemas.PROBLEMS)
-
-_encode = msgspec.json.Encoder().encode
+router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=responses.PROBLEMS)
 
 
 class PresenceFilter(Page):
@@ -39,11 +49,9 @@ class PresenceFilter(Page):
 @router.get(
     "/v1/users/{uid:uid}/presence",
     summary="Is this user online?",
-    response_model=schemas.Presence,
-    responses={
-        304: {"description": "Unchanged since the `ETag` of `If-None-Match`"},
-        **schemas.refused(schemas.MOMENT),
-    },
+    responses=answered(PresenceBody)
+    | {304: {"description": "Unchanged since the `ETag` of `If-None-Match`"}}
+    | responses.refused(responses.MOMENT),
 )
 async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()]) -> Response:
     """The user's presence; a user never observed is `unknown`, reason `never_observed`.
@@ -67,9 +75,10 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
 @router.post(
     "/v1/presence/query",
     summary="Which of these users are online?",
-    response_model=schemas.PresenceItems,
-    responses=questions.REFUSED | schemas.refused(schemas.MOMENT, "the body is not JSON in UTF-8"),
-    openapi_extra=questions.body_schema(questions.UidQuery),
+    responses=answered(PresenceItems)
+    | questions.REFUSED
+    | responses.refused(responses.MOMENT, "the body is not JSON in UTF-8"),
+    openapi_extra=questions.described(questions.UidQuery),
 )
 async def query_presences(request: Request) -> Response:
     """The presences of up to 10,000 users in the order asked, all of one snapshot; of the past as for a single user."""
@@ -85,8 +94,7 @@ async def query_presences(request: Request) -> Response:
 @router.get(
     "/v1/presence",
     summary="List presences",
-    response_model=schemas.PresencePage,
-    responses=schemas.refused(schemas.CURSOR, "`source` holds NUL"),
+    responses=answered(PresencePage) | responses.refused(responses.CURSOR, "`source` holds NUL"),
 )
 async def list_presences(request: Request, query: Annotated[PresenceFilter, Query()]) -> Response:
     """Users in the order of their uids. A page may hold fewer than `limit` while `next` goes on."""
@@ -96,18 +104,32 @@ async def list_presences(request: Request, query: Annotated[PresenceFilter, Quer
     if after is not None and not can_be_stored(after):
         raise bad_cursor()
     page = await services.reader.page(wanted, after, query.limit)
-    following = _encode(None if page.last_uid is None else to_cursor(page.last_uid))
+    following = encode(None if page.last_uid is None else to_cursor(page.last_uid))
     return Response(_items(page.read, b',"next":' + following + b"}"), media_type="application/json")
 
 
-@router.get("/v1/presence/summary", summary="Count presences", response_model=schemas.Summary)
+@router.get("/v1/presence/summary", summary="Count presences", responses=answered(SummaryBody))
 async def summarise(request: Request) -> Response:
     """How many users are in each status, and devices online by device flag, source and node; counted now."""
     refuse_parameters(request)
     services = get_services(request)
-    counts = await services.reader.summary()
-    made = {"at": to_text(counts.made.at), "position": counts.made.position}
-    return Response(_encode({**counts.as_dict(), "as_of": made}), media_type="application/json")
+    return as_json(summary_body(await services.reader.summary()))
+
+
+def summary_body(counts: listing.PresenceSummary) -> SummaryBody:
+    """The counts in the order of their sources."""
+    flags: Counter[tuple[str, int | None]] = Counter()
+    nodes: Counter[tuple[str, str]] = Counter()
+    for source, flag, node, number in counts.devices:
+        flags[source, flag] += number
+        nodes[source, node] += number
+    by_flag = sorted(flags.items(), key=lambda item: (item[0][0], -1 if item[0][1] is None else item[0][1]))
+    return SummaryBody(
+        UserCounts(*(counts.statuses.get(status, 0) for status in ("online", "offline", "unknown"))),
+        [FlagCount(source, flag, number) for (source, flag), number in by_flag],
+        [NodeCount(source, node, number) for (source, node), number in sorted(nodes.items())],
+        as_of_body(*counts.made),
+    )
 
 
 async def _past(services: Services, uids: Sequence[str], when: When) -> Read:

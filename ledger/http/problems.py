@@ -1,15 +1,15 @@
 """Errors as RFC 9457 problems: the one place where an exception becomes an answer."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from ledger.errors import LedgerError, StoreUnavailable
+from ledger.http.answers import FieldError, ProblemBody, encode
 from ledger.http.outages import Outages
 from ledger.text import shortened
 from ledger.working_state.sources import SourceUnreadable
@@ -35,13 +35,13 @@ TITLES = {
 
 
 class Problem(Exception):
-    """An answer that is an error; `errors` names the fields at fault as `{"field", "detail"}`."""
+    """An answer that is an error; `errors` names the fields at fault."""
 
     def __init__(
         self,
         status: int,
         detail: str,
-        errors: Sequence[dict[str, str]] = (),
+        errors: Sequence[FieldError] = (),
         headers: dict[str, str] | None = None,
         title: str | None = None,
     ) -> None:
@@ -55,32 +55,27 @@ class Problem(Exception):
 
 def invalid(field: str, detail: str) -> Problem:
     """422 for one field."""
-    field = shortened(field, LONGEST_FIELD)
-    return Problem(422, f"{field}: {detail}", [{"field": field, "detail": detail}])
+    field = shortened(field, MAX_FIELD_LENGTH)
+    return Problem(422, f"{field}: {detail}", [FieldError(field, detail)])
 
 
-MOST_ERRORS = 10
+MAX_ERRORS = 10
 NAMED = 5
 """So many of them in the detail."""
-LONGEST_DETAIL = 2000
-LONGEST_FIELD = 100
+MAX_DETAIL_LENGTH = 2000
+MAX_FIELD_LENGTH = 100
 """Names of fields may be the sender's own words, which no answer repeats at length."""
 
 
-def answer(problem: Problem) -> JSONResponse:
+def answer(problem: Problem) -> Response:
     """The response of a problem, of a bounded length whatever was sent."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": shortened(problem.detail, LONGEST_DETAIL),
-    }
+    body = ProblemBody(title=problem.title, status=problem.status, detail=shortened(problem.detail, MAX_DETAIL_LENGTH))
     if problem.errors:
-        body["errors"] = [
-            {"field": shortened(error["field"], LONGEST_FIELD), "detail": shortened(error["detail"], LONGEST_DETAIL)}
-            for error in problem.errors[:MOST_ERRORS]
+        body.errors = [
+            FieldError(shortened(error.field, MAX_FIELD_LENGTH), shortened(error.detail, MAX_DETAIL_LENGTH))
+            for error in problem.errors[:MAX_ERRORS]
         ]
-    return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
+    return Response(encode(body), problem.status, problem.headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -92,21 +87,21 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _defect)
 
 
-def _problem(_: Request, error: Exception) -> JSONResponse:
+def _problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return answer(error)
 
 
-def _validation(_: Request, error: Exception) -> JSONResponse:
+def _validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return validation(error)
 
 
-def validation(error: RequestValidationError) -> JSONResponse:
+def validation(error: RequestValidationError) -> Response:
     """422 for the fields at fault, the first of them named."""
     found = error.errors()
-    errors = [{"field": _field(e["loc"]), "detail": _said(e["msg"])} for e in found[:MOST_ERRORS]]
-    detail = "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:NAMED])
+    errors = [FieldError(_field_name(e["loc"]), _said(e["msg"])) for e in found[:MAX_ERRORS]]
+    detail = "; ".join(f"{e.field}: {e.detail}" for e in errors[:NAMED])
     if len(found) > NAMED:
         detail += f"; and {len(found) - NAMED:,} more"
     return answer(Problem(422, detail, errors))
@@ -117,28 +112,28 @@ def _said(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-def _field(location: Sequence[int | str]) -> str:
+def _field_name(location: Sequence[int | str]) -> str:
     """`uids.17` of ("body", "uids", 17); where the whole body is at fault, `body`."""
     names = [str(part) for part in location[1:]] or [str(part) for part in location]
-    return shortened(".".join(names), LONGEST_FIELD)
+    return shortened(".".join(names), MAX_FIELD_LENGTH)
 
 
-def _http(_: Request, error: Exception) -> JSONResponse:
+def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
     return answer(Problem(error.status_code, str(error.detail), headers=headers))
 
 
-def _ledger(request: Request, error: Exception) -> JSONResponse:
+def _ledger(request: Request, error: Exception) -> Response:
     assert isinstance(error, LedgerError)
     outages: Outages = request.app.state.services.outages
     return from_ledger_error(error, outages, request.url.path)
 
 
-def from_ledger_error(error: LedgerError, outages: Outages, path: str) -> JSONResponse:
+def from_ledger_error(error: LedgerError, outages: Outages, path: str) -> Response:
     """503 where it is worth to try again: the store is away, or a newer version has to be run; else 500."""
     if isinstance(error, StoreUnavailable):
-        outages.of_path(path).failed(str(error))
+        outages.for_path(path).failed(str(error))
         return answer(Problem(503, str(error), headers={"Retry-After": "1"}))
     if isinstance(error, SourceUnreadable):
         if times := outages.unreadable.due(error.source):
@@ -148,7 +143,7 @@ def from_ledger_error(error: LedgerError, outages: Outages, path: str) -> JSONRe
     return answer(Problem(500, str(error)))
 
 
-def _defect(_: Request, error: Exception) -> JSONResponse:
+def _defect(_: Request, error: Exception) -> Response:
     # The path is left out: it may hold a webhook's secret.
     log.error("defect", error=type(error).__name__, exc_info=error)
     return answer(Problem(500, "an unexpected error; the service's log has it"))

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ledger.domain.observation import MAX_UID_BYTES
 from ledger.domain.reconciliation_events import Tier
-from ledger.http import bodies, schemas
+from ledger.http import bodies, responses
 from ledger.http.instants import AT_POSITION, Position, When
 from ledger.http.problems import invalid
 from ledger.http.state import get_services
@@ -22,7 +22,7 @@ MAX_UIDS = 10_000
 
 
 def uid_problem(uid: str) -> str | None:
-    """Why nobody can have that uid, if so."""
+    """Why no user can have that uid, if so."""
     if not uid:
         return "an empty uid"
     if not can_be_stored(uid):
@@ -38,17 +38,17 @@ def _possible(uid: str) -> str:
 
 
 class UidQuery(When):
-    """Whom to ask about, and for which instant."""
+    """The users to ask about, and for which instant."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
 
     uids: Annotated[list[str], Field(max_length=MAX_UIDS)]
-    # A query has text alone; in a body, true and "1" are no numbers.
+    # A query has text alone; in a body, true and "1" are not numbers.
     position: Annotated[Annotated[Position, Field(strict=True)] | None, Field(description=AT_POSITION)] = None
 
 
 class RunQuery(BaseModel):
-    """Whom to look at now; without `uids`, everybody."""
+    """The users to look at now; without `uids`, all of them."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
 
@@ -65,11 +65,11 @@ class TierQuery(BaseModel):
     tier: Tier | None
 
 
-REFUSED: dict[int | str, dict[str, Any]] = {
-    400: schemas.problem("The body was cut off, or is not the gzip that its `Content-Encoding` says"),
-    408: schemas.problem("The body took too long"),
-    413: schemas.problem("The body is larger than the route's largest question, or than `max_body_bytes`"),
-    415: schemas.problem("A `Content-Encoding` other than gzip"),
+REFUSED: responses.Responses = {
+    400: responses.problem("The body was cut off, or is not the gzip that its `Content-Encoding` says"),
+    408: responses.problem("The body took too long"),
+    413: responses.problem("The body is larger than the route's largest question, or than `max_body_bytes`"),
+    415: responses.problem("A `Content-Encoding` other than gzip"),
 }
 """What becomes of bodies that cannot be read."""
 
@@ -79,14 +79,14 @@ SMALL_BYTES = 65_536
 """Whatever a body of this size holds, to read it whole and to name what is wrong costs little."""
 UIDS_BYTES = MAX_UIDS * (3 * MAX_UID_BYTES + len('"", ')) + SMALL_BYTES
 """The longest list of uids, each character of them escaped: two bytes of UTF-8 are six then."""
-LONGEST_SCALAR = 128
+MAX_SCALAR_BYTES = 128
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """A string of JSON, or one that is not closed. It matches wherever it begins, so that nothing is looked at twice."""
 _BEGINS_WITH_UIDS = re.compile(rb'\s*\{\s*"uids"')
 
 
 class _Large(msgspec.Struct, forbid_unknown_fields=True):
-    """What a large body may hold: many uids, and beside them nothing that is large."""
+    """What a large body may hold: many uids, and nothing else that is large."""
 
     uids: list[str] | None = None
     at: msgspec.Raw = msgspec.Raw()
@@ -100,7 +100,7 @@ _large = msgspec.json.Decoder(_Large)
 async def take(model: type[Model], request: Request, bound: int, way_out: str) -> Model | None:
     """A request's body as its model, None where it has none. Raises Problem, RequestValidationError.
 
-    Large bodies are read a few at a time, since whoever has a key may send many of them at once.
+    Large bodies are read a few at a time, since anybody with a key may send many of them at once.
     """
     services = get_services(request)
     bound = min(bound, services.settings.max_body_bytes)
@@ -135,7 +135,7 @@ def _refuse_bulk(body: bytes) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid("body", "not JSON in UTF-8") from error
     for field in ("at", "known_at", "position"):
-        if len(bytes(getattr(found, field))) > LONGEST_SCALAR:
+        if len(bytes(getattr(found, field))) > MAX_SCALAR_BYTES:
             raise invalid(field, "too long")
 
 
@@ -150,10 +150,10 @@ def _located(message: str) -> tuple[str, str]:
     """The field and the fault of msgspec's words, as in "Expected `str`, got `int` - at `$.uids[1]`"."""
     fault, _, place = message.partition(" - at `$.")
     field = place.rstrip("`").replace("[", ".").replace("]", "") or "body"
-    return field, shortened(fault, LONGEST_SCALAR)
+    return field, shortened(fault, MAX_SCALAR_BYTES)
 
 
-def body_schema(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+def described(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """What `parse` reads, as a route's `openapi_extra`."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": required, "content": content}}

@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from ledger.domain.instants import optional
 from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, Tier
-from ledger.http import questions, schemas
+from ledger.http import questions, responses
+from ledger.http.answers import DriftBody, DriftPage, RunPage, TierBody, as_json
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, from_cursor, number_from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import Problem, invalid
+from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Storable, Uid
 from ledger.reconcile.requests import request_run, set_tier
@@ -21,16 +23,15 @@ from ledger.store.api_keys import key_hash
 from ledger.store.ledger import translated
 from ledger.store.mapper import source_stream
 from ledger.working_state import runs
+from ledger.working_state.runs import RunBody
 from projections.models import drifts
 from projections.models.current import can_be_stored
 from projections.models.drifts import DriftFilter
 
-record = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
-orders = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("admin"))], responses=schemas.PROBLEMS)
+record = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
+orders = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("admin"))], responses=responses.PROBLEMS)
 
 NO_SOURCE = "no such source"
-
-_encode = msgspec.json.Encoder().encode
 
 
 class DriftQuery(Page):
@@ -39,7 +40,7 @@ class DriftQuery(Page):
     state: Outcome | None = None
     kind: DriftKind | None = None
     source: Annotated[Storable | None, Query(max_length=64)] = None
-    node: Annotated[Storable | None, Query(max_length=1024, description="whose answer first told of it")] = None
+    node: Annotated[Storable | None, Query(max_length=1024, description="whose answer first reported it")] = None
     attributed_to: Attribution | None = None
     uid: str | None = None
 
@@ -47,8 +48,7 @@ class DriftQuery(Page):
 @record.get(
     "/v1/sources/{source}/runs",
     summary="A source's reconciliation runs",
-    response_model=schemas.RunPage,
-    responses={404: schemas.problem("No such source"), **schemas.refused(schemas.CURSOR)},
+    responses=answered(RunPage) | {404: responses.problem("No such source")} | responses.refused(responses.CURSOR),
 )
 def source_runs(request: Request, source: str, query: Annotated[Page, Query()]) -> Response:
     """Every run in the order of their begin, also of a source that the settings no longer name."""
@@ -58,30 +58,28 @@ def source_runs(request: Request, source: str, query: Annotated[Page, Query()]) 
         raise Problem(404, NO_SOURCE)
     with services.ledger.connection() as connection:
         found = runs.page(connection, services.ledger.events_mapper, source, after, query.limit)
-    following = str(found[-1]["position"]) if len(found) == query.limit else None
-    return _json({"items": found, "next": following})
+    following = str(found[-1].position) if len(found) == query.limit else None
+    return as_json(RunPage(found, following))
 
 
 @record.get(
     "/v1/runs/{run}",
     summary="One reconciliation run",
-    response_model=schemas.RunBody,
-    responses={404: schemas.problem("No such run")},
+    responses=answered(RunBody) | {404: responses.problem("No such run")},
 )
 def one_run(request: Request, run: str) -> Response:
     """The run as it stands: while it is `running`, its counts are those of a moment ago."""
     refuse_parameters(request)
-    return _json(_run(get_services(request), run))
+    return as_json(_run(get_services(request), run))
 
 
 @record.get(
     "/v1/drift",
     summary="Drifts",
-    response_model=schemas.DriftPage,
-    responses=schemas.refused(schemas.CURSOR, "`source` or `node` holds NUL"),
+    responses=answered(DriftPage) | responses.refused(responses.CURSOR, "`source` or `node` holds NUL"),
 )
 def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Response:
-    """Differences between presence and polls, in the order in which they were first told of."""
+    """Differences between presence and polls, in the order in which they were first reported."""
     wanted = DriftFilter(query.state, query.kind, query.source, query.node, query.attributed_to, query.uid)
     after = _place(query.after)
     found: list[drifts.Drift] = []
@@ -89,27 +87,27 @@ def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Resp
         with get_services(request).ledger.connection() as connection:
             found = drifts.page(connection, wanted, after, query.limit)
     following = to_cursor(f"{found[-1].position}.{found[-1].uid}") if len(found) == query.limit else None
-    return _json({"items": [drift.as_dict() for drift in found], "next": following})
+    return as_json(DriftPage([drift_body(drift) for drift in found], following))
 
 
 @orders.post(
     "/v1/sources/{source}/reconcile",
     status_code=202,
     summary="Look at users now",
-    response_model=schemas.RunBody,
     responses={
-        202: {"headers": {"Location": {"description": "The run's own address", "schema": {"type": "string"}}}},
-        404: schemas.problem("No such source"),
-        409: schemas.problem("No node of the source has an `api_url`"),
-        **questions.REFUSED,
-        **schemas.refused(schemas.UID, "the body is not JSON in UTF-8"),
-    },
-    openapi_extra=questions.body_schema(questions.RunQuery, required=False),
+        202: answered(RunBody)[200]
+        | {"headers": {"Location": {"description": "The run's own address", "schema": {"type": "string"}}}},
+        404: responses.problem("No such source"),
+        409: responses.problem("No node of the source has an `api_url`"),
+    }
+    | questions.REFUSED
+    | responses.refused(responses.UID, "the body is not JSON in UTF-8"),
+    openapi_extra=questions.described(questions.RunQuery, required=False),
 )
 async def reconcile(request: Request, source: str) -> Response:
-    """A run over these users, or without a body over everybody; whoever leads the reconciliation makes it.
+    """A run over these users, or without a body over all; the instance that leads the reconciliation makes it.
 
-    A user whom nobody knows is looked at like any other. The answer is the run as it begins.
+    A user who was never observed is looked at like any other. The answer is the run as it begins.
     """
     refuse_parameters(request)
     services = get_services(request)
@@ -119,17 +117,18 @@ async def reconcile(request: Request, source: str) -> Response:
     named = await questions.take(questions.RunQuery, request, questions.UIDS_BYTES, "name fewer users")
     wanted = named or questions.RunQuery()
     if not any(node.api_url for node in configured.nodes):
-        raise Problem(409, f"no node of '{source}' has an api_url in the settings: there is nobody to ask")
+        raise Problem(409, f"no node of '{source}' has an api_url in the settings: there is nothing to ask")
     run = await asyncio.to_thread(_request_run, services, configured, wanted.uids or ())
-    return _json(run, status=202, headers={"Location": f"/v1/runs/{run['run']}"})
+    return as_json(run, status=202, headers={"Location": f"/v1/runs/{run.run}"})
 
 
 @orders.put(
     "/v1/users/{uid:uid}/tier",
     summary="How soon a user is looked at again",
-    response_model=schemas.TierBody,
-    responses=questions.REFUSED | schemas.refused(schemas.UID, "the body is not JSON in UTF-8"),
-    openapi_extra=questions.body_schema(questions.TierQuery),
+    responses=answered(TierBody)
+    | questions.REFUSED
+    | responses.refused(responses.UID, "the body is not JSON in UTF-8"),
+    openapi_extra=questions.described(questions.TierQuery),
 )
 async def put_tier(request: Request, uid: Uid) -> Response:
     """An event of the user, who need not have been observed; `null` leaves it to the rules again."""
@@ -143,7 +142,13 @@ async def put_tier(request: Request, uid: Uid) -> Response:
         raise invalid("body", 'name the tier as in {"tier": "vip"}')
     tier = asked.tier
     position = await asyncio.to_thread(_set_tier, services, uid, tier, request.headers["authorization"])
-    return _json({"uid": uid, "tier": tier, "position": position})
+    return as_json(TierBody(uid, tier, position))
+
+
+def drift_body(drift: drifts.Drift) -> DriftBody:
+    """A drift as the API shows it."""
+    instants = {name: optional(getattr(drift, name)) for name in ("agreed_at", "disagreed_at", "ended_at")}
+    return DriftBody(**{**drift._asdict(), **instants})
 
 
 def _is_known(services: Services, source: str) -> bool:
@@ -156,7 +161,7 @@ def _is_known(services: Services, source: str) -> bool:
         return bool(services.ledger.events_recorder.stream_rows(source_stream(source), limit=1))
 
 
-def _run(services: Services, run: str) -> dict[str, object]:
+def _run(services: Services, run: str) -> RunBody:
     if can_be_stored(run):
         with services.ledger.connection() as connection:
             found = runs.one(connection, services.ledger.events_mapper, run)
@@ -165,7 +170,7 @@ def _run(services: Services, run: str) -> dict[str, object]:
     raise Problem(404, "no such run")
 
 
-def _request_run(services: Services, source: SourceSettings, uids: Sequence[str]) -> dict[str, object]:
+def _request_run(services: Services, source: SourceSettings, uids: Sequence[str]) -> RunBody:
     run = request_run(services.ledger, source.name, uids, services.instance, services.clock.now())
     return _run(services, run)
 
@@ -197,7 +202,3 @@ def _place(cursor: str | None) -> tuple[int, str]:
     if not (dot and position.isascii() and position.isdigit()) or len(position) > 18 or not can_be_stored(uid):
         raise bad_cursor()
     return int(position), uid
-
-
-def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(_encode(body), status, headers, "application/json")

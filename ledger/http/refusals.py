@@ -1,6 +1,6 @@
-"""Whom the service turns away: webhooks by source, node and reason, API requests by reason; counted, rarely logged.
+"""What the service refuses: webhooks by source, node and reason, API requests by reason; counted, and logged seldom.
 
-Whoever posts chooses the names in the path, so those that are not of the settings share one label.
+The sender chooses the names in the path, so those that are not of the settings share one label.
 """
 
 import time
@@ -16,7 +16,7 @@ from ledger.repeated_logs import LogThrottle
 log = structlog.get_logger()
 
 UNKNOWN = "(unknown)"
-"""No name of a source or a node, which has no brackets."""
+"""Not the name of a source or a node, which has no brackets."""
 
 
 class WhyForbidden(StrEnum):
@@ -90,7 +90,7 @@ class Refusals:
         if times := self._throttle.due(reason):
             log.warning("request_denied", reason=reason, times=times, client=client)
 
-    def of_source(self, source: str) -> list[Forbidden]:
+    def from_source(self, source: str) -> list[Forbidden]:
         """The webhooks refused that named this source; UNKNOWN gives those that named none of the settings."""
         return [each for each in tuple(self._forbidden.values()) if each.source == source]
 

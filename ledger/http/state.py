@@ -11,10 +11,9 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.http.counters import Counters
-from ledger.http.database import Database
 from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
-from ledger.http.readiness import Streams
+from ledger.http.readiness import Database, Streams
 from ledger.http.refusals import Refusals
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake

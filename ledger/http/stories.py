@@ -1,27 +1,31 @@
-"""The routes that tell a user's story: his timeline, and his sessions from begin to end."""
+"""The routes that tell a user's story: the timeline, and the sessions from begin to end."""
 
 from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ledger.domain.instants import to_text
-from ledger.http import schemas, story_schemas
+from ledger.domain.instants import optional, to_text
+from ledger.domain.observation import SECOND
+from ledger.http import responses
+from ledger.http.answers import AsOfBody, as_json, as_of_body
 from ledger.http.audit import EventFilter
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, number_from_cursor
+from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
+from ledger.http.story_answers import EdgeBody, SessionBody, SessionPage, TimelinePage
 from ledger.http.uid import Storable, Uid
 from ledger.store.ledger import translated
 from projections.models import sessions, timeline
 from projections.models.current import can_be_stored
+from projections.models.session_bounds import SessionRow, sureness
+from projections.models.shown import DEVICE_NAMES
 
-router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=schemas.PROBLEMS)
+router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
-NOBODY = ""
-"""Whom to read of where nobody can have the uid that is asked for."""
-
-_encode = msgspec.json.Encoder().encode
+NO_USER = ""
+"""The uid to read of where no user can have the one that is asked for."""
 
 
 class SessionFilter(Page):
@@ -35,11 +39,10 @@ class SessionFilter(Page):
 @router.get(
     "/v1/users/{uid:uid}/timeline",
     summary="A user's story",
-    response_model=story_schemas.TimelinePage,
-    responses=schemas.refused(schemas.CURSOR, schemas.BACKWARDS),
+    responses=answered(TimelinePage) | responses.refused(responses.CURSOR, responses.BACKWARDS),
 )
 async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
-    """What changed of him and why: transitions, sessions, corrections, sweeps, tiers; drifts and the times in which his
+    """What changed and why: transitions, sessions, corrections, sweeps, tiers; drifts and the times in which the user's
     sources were in doubt, as intervals. Events in a row that changed nothing are one entry with their number.
 
     In the order of their first events. With `from` and `to`, what was recorded between them, and what reaches into it.
@@ -53,33 +56,33 @@ async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter
         async with services.pool.connection() as connection:
             page = await timeline.page(connection, _known(uid), wanted)
     following = str(page.last) if page.number >= query.limit else None
-    return _answer(services, page.items, following, page.position, page.lag)
+    items = msgspec.Raw(b"[%b]" % page.items)
+    return as_json(TimelinePage(items, following, _followed(services, page.position), page.lag))
 
 
 @router.get(
     "/v1/users/{uid:uid}/sessions",
     summary="A user's sessions",
-    response_model=story_schemas.SessionPage,
-    responses=schemas.refused(schemas.CURSOR, "`source` holds NUL"),
+    responses=answered(SessionPage) | responses.refused(responses.CURSOR, "`source` holds NUL"),
 )
 async def user_sessions(request: Request, uid: Uid, query: Annotated[SessionFilter, Query()]) -> Response:
     """Each connection with its begin and its end, by what rule each is known, and how sure the instant is.
 
-    In the order of the events that told of them first.
+    In the order of the events that first reported them.
     """
     services = get_services(request)
     wanted = sessions.SessionQuery(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
     with translated():
         async with services.pool.connection() as connection:
             page = await sessions.page(connection, _known(uid), wanted)
-    items = b",".join([_encode(sessions.view(row)) for row in page.rows])
     full = len(page.rows) == query.limit
     following = f"{page.rows[-1].position}.{page.rows[-1].ordinal}" if full else None
-    return _answer(services, items, following, page.position, page.lag)
+    items = [session_body(row) for row in page.rows]
+    return as_json(SessionPage(items, following, _followed(services, page.position), page.lag))
 
 
 def _known(uid: str) -> str:
-    return uid if can_be_stored(uid) else NOBODY
+    return uid if can_be_stored(uid) else NO_USER
 
 
 def _place(cursor: str | None) -> sessions.Place | None:
@@ -91,6 +94,31 @@ def _place(cursor: str | None) -> sessions.Place | None:
     return number_from_cursor(position) or 0, number_from_cursor(ordinal) or 0
 
 
-def _answer(services: Services, items: bytes, following: str | None, position: int, lag: int) -> Response:
-    end = {"next": following, "as_of": {"at": to_text(services.clock.now()), "position": position}, "lag": lag}
-    return Response(b'{"items":[' + items + b"]," + _encode(end)[1:], media_type="application/json")
+def _followed(services: Services, position: int) -> AsOfBody:
+    """How far a projection had followed the ledger."""
+    return as_of_body(services.clock.now(), position)
+
+
+def session_body(row: SessionRow) -> SessionBody:
+    """A session as the API shows it."""
+    ended = None
+    if row.ended_at is not None and row.ended_by is not None and row.ended_position is not None:
+        ended = _edge(row.ended_at, row.ended_after, row.ended_by, row.ended_position)
+    return SessionBody(
+        source=row.source,
+        device_flag=row.device_flag,
+        device=DEVICE_NAMES.get(row.device_flag, "custom"),
+        conn_id=row.conn_id,
+        told_by=row.node,
+        held_by=row.held_by,
+        began=_edge(row.opened_at, row.opened_after, row.opened_by, row.position),
+        seen_at=to_text(row.seen_at),
+        ended=ended,
+        duration_seconds=None if row.ended_at is None else (row.ended_at - row.opened_at) / SECOND,
+        concurrent=row.concurrent,
+        flaps=row.flaps,
+    )
+
+
+def _edge(at: int, after: int | None, rule: str, position: int) -> EdgeBody:
+    return EdgeBody(to_text(at), optional(after), sureness(rule), rule, position)

@@ -1,4 +1,4 @@
-"""Names in requests; a uid in a path may be any text, with "/" and line breaks, which Starlette leaves out."""
+"""Names in requests; a uid in a path may be any text, also with the "/" and line breaks that Starlette leaves out."""
 
 from typing import Annotated
 
@@ -11,12 +11,12 @@ from projections.models.current import can_be_stored
 
 def _storable(name: str) -> str:
     if not can_be_stored(name):
-        raise ValueError("no name holds NUL or half a character")
+        raise ValueError("holds NUL or half a character")
     return name
 
 
 Storable = Annotated[str, AfterValidator(_storable)]
-"""A name that is looked for in the database. A uid may be any text: one that cannot be stored is nobody's."""
+"""A name that is looked for in the database. A uid may be any text: one that cannot be stored is no user's."""
 
 Uid = Annotated[str, Path(description="Any string, percent-encoded", examples=["u100"])]
 

@@ -43,7 +43,7 @@ def _fields(struct: msgspec.Struct) -> dict[str, Any]:
 
 
 def _part(value: object) -> object:
-    """One of several of a field: a session by its name, with what is told of it beside."""
+    """One of several of a field: a session by its name, with what else is told of it."""
     match value:
         case SessionId():
             return _session(value)

@@ -1,7 +1,7 @@
 """Which connections may stay: a bound on all of them, within which senders of webhooks always find room.
 
 The address says nothing about who connects, since behind a proxy all have one. What a connection has done decides: one
-that asks for nothing is closed after seconds, and where many are open those go first that nobody would miss.
+that asks for nothing is closed after seconds, and where many are open those go first that are of the least use.
 """
 
 import heapq
@@ -63,7 +63,7 @@ class Connection:
 
     @property
     def rank(self) -> tuple[Standing, bool, bool, float]:
-        """The lower, the sooner it is closed: whoever has waited longest, among those with as much to lose."""
+        """The lower, the sooner it is closed: the one that has waited longest, among those with as much to lose."""
         return self.standing, self.has_asked, self.under_way > 0, self.since
 
     @property
@@ -136,7 +136,7 @@ def vouch(scope: Mapping[str, Any], standing: Standing) -> None:
 
 
 class Closed:
-    """What was closed since the last time somebody was told, by why."""
+    """What was closed since the last time it was logged, by why."""
 
     def __init__(self) -> None:
         self._numbers: Counter[str] = Counter()
@@ -145,6 +145,6 @@ class Closed:
         self._numbers.update(reasons)
 
     def take(self) -> dict[str, int]:
-        """The numbers, which then begin anew."""
+        """The numbers, which then begin at zero again."""
         taken, self._numbers = dict(self._numbers), Counter()
         return taken

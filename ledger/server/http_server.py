@@ -1,7 +1,7 @@
 """The HTTP server: granian inside our own event loop, on a port that a new instance may share with the old one.
 
-An upgrade starts the new instance beside the old one and then stops that. Linux spreads new connections over all who
-listen, and whatever waits in the queue of a socket that closes is reset; so the one that stops first has new
+An upgrade starts the new instance alongside the old one and then stops that. Linux spreads new connections over all who
+listen, and what waits in the queue of a socket that closes is reset; so the one that stops first has new
 connections sent to the other, then ends those it has by telling their senders, and closes last.
 """
 
@@ -51,9 +51,9 @@ DROP_NEW_CONNECTIONS: Program = [
     (RETURN, 0, 0, 0),
     (RETURN, 0, 0, 0x7FFFFFFF),
 ]
-"""Whoever gets no answer to its first packet sends it again after a second; by then a restart may be over."""
+"""A client that gets no answer to its first packet sends it again after a second; by then a restart may be over."""
 
-MOST_CONNECTIONS = 4096
+MAX_CONNECTIONS = 4096
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -66,7 +66,7 @@ class PortTaken(LedgerError):
 def bind(listen: Listen, setting: str = "listen") -> socket.socket:
     """A socket that has the address and does not listen yet. Raises PortTaken, or says what else is wrong.
 
-    Linux lets a port be shared by those who ask for it and run as one user: an instance beside another one of ours gets
+    Linux lets a port be shared by those who ask for it and run as one user: an instance next to another of ours gets
     through, a port that another program holds does not.
     """
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
@@ -97,7 +97,7 @@ class HttpServer:
         self,
         app: Any,
         bound: socket.socket,
-        most: int = MOST_CONNECTIONS,
+        most: int = MAX_CONNECTIONS,
         count_closed: Callable[[str], object] | None = None,
         *,
         websockets: bool = False,
@@ -112,13 +112,13 @@ class HttpServer:
         self._serving: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
-        """From here on nobody is refused; who comes waits for `start`."""
+        """From here on no connection is refused; those that come wait for `start`."""
         self._socket.listen(BACKLOG)
 
     def start(self) -> None:
         """Listen, and answer."""
         self.listen()
-        # What an instance that stopped earlier left with the port would send everybody to one of us.
+        # What an instance that stopped earlier left with the port would send all connections to one of us.
         _set_option(self._socket, DETACH_REUSEPORT_BPF, struct.pack("@i", 0))
         self._serving = asyncio.create_task(self._granian.serve())
         self._keeper.start()
@@ -187,7 +187,7 @@ class _Granian(Granian):
             backlog=BACKLOG,
             # Of connections accepted; by default it would be the backlog.
             backpressure=most,
-            # Begins with the connection and anew after each answer: so long it is kept, and so long a head may take
+            # Begins with the connection and again after each answer: so long it is kept, and so long a head may take
             # where the keeper has not closed it.
             http1_settings=HTTP1Settings(header_read_timeout=int(KEPT_SECONDS * 1000)),
             log_enabled=False,

@@ -1,4 +1,4 @@
-"""Closes connections of a listener from beside its server, which has no time-out for one that asks for nothing.
+"""Closes connections of a listener, since its server has no time-out for one that asks for nothing.
 
 The server runs in this process, so its connections are among our own file descriptors: a thread looks at them now and
 then, and shuts down those that may not stay. What answers requests pays nothing for it.
@@ -25,7 +25,7 @@ SAY_SECONDS = 60.0
 """Closing is logged at most so often."""
 
 DESCRIPTORS = "/proc/self/fd"
-"""Where Linux lists a process's descriptors. Elsewhere nobody is closed before `KEPT_SECONDS`."""
+"""Where Linux lists a process's descriptors. Elsewhere none is closed before `KEPT_SECONDS`."""
 
 Inode = tuple[int, int]
 """What a descriptor stands for, as long as it is open: its device and number there."""
@@ -74,7 +74,7 @@ class Keeper:
         while not self._ended.wait(pause):
             try:
                 pause = self.look()
-            except Exception:  # the service goes on without it, as long as nobody floods it
+            except Exception:  # the service goes on without it, as long as it is not flooded
                 log.exception("connections_not_kept")
                 pause = SAY_SECONDS
 
@@ -114,7 +114,7 @@ class Keeper:
     def _shut_down(self, descriptor: int, peer: Peer) -> bool:
         """End the connection; its server then finds it ended, and closes it.
 
-        Of a copy, whose number nobody else uses meanwhile: the descriptor may be another connection's by now.
+        Of a copy, whose number nothing else uses meanwhile: the descriptor may be another connection's by now.
         """
         try:
             copy = os.dup(descriptor)

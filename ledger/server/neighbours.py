@@ -1,7 +1,7 @@
-"""Who listens on our port already: it may be shared with instances of the same ledger alone.
+"""What listens on our port already: it may be shared with instances of the same ledger alone.
 
 Linux spreads connections over all who listen on a port, so an instance of another ledger would get half of our
-requests, and answer them with 401 and 403. Whoever is there is asked, without a credential, which ledger it serves.
+requests, and answer them with 401 and 403. What is there is asked, without a credential, which ledger it serves.
 """
 
 import http.client
@@ -25,8 +25,8 @@ PATIENCE_SECONDS = 12.0
 """One that stops is gone by then, and one that is busy has answered."""
 PAUSE_SECONDS = 0.2
 ASKED_OF_EACH = 4
-"""Where several share an address, each question reaches one of them, and nobody can say which."""
-MOST_BYTES = 65_536
+"""Where several share an address, each question reaches one of them, and none can say which."""
+MAX_ANSWER_BYTES = 65_536
 
 TURN_SECONDS = 30.0
 
@@ -38,22 +38,22 @@ class Neighbour(NamedTuple):
     instance: str | None
 
 
-class _Silent(Exception):
-    """Somebody listens and does not answer, or answers no more."""
+class _NoAnswer(Exception):
+    """A program listens and does not answer, or answers no more."""
 
 
 def expect_ours(listen: Listen, is_ours: Callable[[Neighbour], bool]) -> None:
-    """Raises PortTaken where anybody listens on the address who does not serve our ledger."""
+    """Raises PortTaken where something listens on the address that does not serve our ledger."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             for address, number in _listeners(listen).items():
                 for _ in range(1 if number == 1 else ASKED_OF_EACH * number):
                     _expect_ours(listen, address, is_ours)
-        except _Silent:
+        except _NoAnswer:
             if time.monotonic() > deadline:
                 raise PortTaken(
-                    f"{listen} is in use by somebody who does not answer, so it may be another ledger's service.\n"
+                    f"{listen} is in use by a program that does not answer, so it may be another ledger's service.\n"
                     "Stop that one, or set `listen` to another port."
                 ) from None
             time.sleep(PAUSE_SECONDS)
@@ -65,7 +65,7 @@ def expect_ours(listen: Listen, is_ours: Callable[[Neighbour], bool]) -> None:
 def one_at_a_time(port: int) -> Iterator[None]:
     """Of several that start at once on a port, one at a time looks who is there and begins to listen.
 
-    An abstract socket of Linux: it has the bounds of the port itself, and ends with its holder. Elsewhere nobody waits.
+    An abstract socket of Linux: it has the bounds of the port itself, and ends with its holder. Elsewhere none waits.
     """
     with socket.socket(socket.AF_UNIX) as turn:
         name, deadline = f"\0presence-ledger {os.geteuid()} {port}", time.monotonic() + TURN_SECONDS
@@ -91,12 +91,12 @@ def _has_abstract_sockets() -> bool:
 
 
 def _listeners(listen: Listen) -> dict[tuple[str, int], int]:
-    """The addresses at which somebody takes connections that are meant for ours, and how many do."""
+    """The addresses at which connections are taken that are meant for ours, and by how many."""
     ours = {info[4][0] for info in socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM)}
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
-        # A system that tells nobody who listens: whoever takes a connection to our address does.
+        # A system that does not say what listens: what takes a connection to our address does.
         return {(_reachable(str(host)), listen.port): 1 for host in ours if _takes_connections(str(host), listen.port)}
     found: dict[tuple[str, int], int] = {}
     for each in connections:
@@ -118,7 +118,7 @@ def _is_any(host: str) -> bool:
 
 
 def _reachable(host: str) -> str:
-    """Where to ask whoever listens on this address."""
+    """Where to ask what listens on this address."""
     if not _is_any(host):
         return host
     return "::1" if ":" in host else "127.0.0.1"
@@ -147,7 +147,7 @@ def _expect_ours(listen: Listen, address: tuple[str, int], is_ours: Callable[[Ne
 
 
 def _ask(address: tuple[str, int]) -> Neighbour | None:
-    """Who answers there, None where it is no presence ledger. Raises _Silent."""
+    """The presence ledger that answers there; None where something else does. Raises _NoAnswer."""
     live = _get(address, LIVE)
     if live is None or live.get("status") != "live":
         return None
@@ -158,13 +158,13 @@ def _ask(address: tuple[str, int]) -> Neighbour | None:
 
 
 def _get(address: tuple[str, int], path: str) -> dict[str, Any] | None:
-    """The JSON object of an answer, None where it is something else. Raises _Silent."""
+    """The JSON object of an answer, None where it is something else. Raises _NoAnswer."""
     connection = http.client.HTTPConnection(*address, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
-        answer = json.loads(connection.getresponse().read(MOST_BYTES))
+        answer = json.loads(connection.getresponse().read(MAX_ANSWER_BYTES))
     except OSError as error:
-        raise _Silent from error
+        raise _NoAnswer from error
     except (http.client.HTTPException, ValueError):
         return None
     finally:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
@@ -16,14 +16,12 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from ledger.front import process as front
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
-from ledger.http.database import Database
 from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
-from ledger.http.readiness import Streams
+from ledger.http.readiness import Database, Streams
 from ledger.http.refusals import Refusals
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
@@ -36,10 +34,9 @@ from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer
 from ledger.server.neighbours import Neighbour
 from ledger.service.announcing import Announcing
-from ledger.service.child import Child
-from ledger.service.follow import Orders
+from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
-from ledger.settings import ADMIN_KEY_FILE, Listen, Settings, known_seal_keys, sealing_key, webhook_secrets
+from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
 from ledger.sources.wukongim.query_node import QueryNode
 from ledger.store import api_keys, identity, migrate, preflight, seals, session, shared_secrets
 from ledger.store.data_folder import DataFolder
@@ -101,9 +98,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()
         stack.push_async_callback(services.reconciliation.stop)
-        for child in _children(settings, database_url):
-            child.start()
-            stack.push_async_callback(child.stop)
+        for process in processes(settings, database_url):
+            process.start()
+            stack.push_async_callback(process.stop)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys))
 
 
@@ -133,7 +130,7 @@ async def serve(
 
 
 def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Identity:
-    """See that nobody is in the way, on the port or with other secrets, before anything else is written."""
+    """See that nothing is in the way, on the port or with other secrets, before anything else is written."""
     with translated(), session.connect(database_url, "start") as connection:
         neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
         for name in shared_secrets.agree(connection, settings, folder, settings.sources):
@@ -142,7 +139,7 @@ def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Id
 
 
 def _listen(settings: Settings, database_url: str, http: HttpServer) -> None:
-    """Begin to listen, unless somebody else has begun meanwhile who serves another ledger. Raises PortTaken."""
+    """Begin to listen, unless an instance of another ledger has begun meanwhile. Raises PortTaken."""
     with (
         neighbours.one_at_a_time(settings.listen.port),
         translated(),
@@ -166,27 +163,6 @@ def _examine(database_url: str) -> preflight.PoolSizes:
         log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
     allowed, _ = preflight.connections(examined.facts)
     return preflight.pools(allowed)
-
-
-def _children(settings: Settings, database_url: str) -> Iterator[Child]:
-    """The processes beside the service."""
-    yield Child("projector", "ledger.service.follow", Orders(database_url, settings.log_level, settings.log_format))
-    if settings.front_listen is not None:
-        yield Child("front", "ledger.front.process", _front_orders(settings, settings.front_listen, database_url))
-
-
-def _front_orders(settings: Settings, listen: Listen, database_url: str) -> front.Orders:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.listen.host, settings.listen.host)  # noqa: S104
-    return front.Orders(
-        database_url=database_url,
-        listen=(listen.host, listen.port),
-        service=f"http://{Listen(host, settings.listen.port)}",
-        connections=settings.front_connections,
-        origins=list(settings.front_origins),
-        keys=[front.FrontKey(key.name, sorted(key.scopes), key.key) for key in settings.api_keys],
-        log_level=settings.log_level,
-        log_format=settings.log_format,
-    )
 
 
 def _services(

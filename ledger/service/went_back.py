@@ -1,6 +1,6 @@
-"""Watches whether the ledger went back, as a fail-over can make it, and has this instance learn it anew where it did.
+"""Watches whether the ledger went back, as a fail-over can make it, and has this instance learn it again where it did.
 
-Whoever commits finds out by itself; an instance that only answers does here.
+An instance that commits finds out by that; one that only answers does here.
 """
 
 import asyncio

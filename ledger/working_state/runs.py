@@ -1,14 +1,15 @@
 """Reconciliation runs as they stand: from their events, and while they run from what the leading instance noted."""
 
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString
 
 import msgspec
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
-from ledger.domain.instants import optional
-from ledger.domain.reconciliation_events import RunCounts, RunEnded, RunStarted
+from ledger.domain.instants import Timestamp, to_text
+from ledger.domain.observation import SECOND
+from ledger.domain.reconciliation_events import RunCounts, RunEnded, RunScope, RunStarted
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 
 # `kind IN` both, next to the one that is meant, lets the partial indexes serve.
@@ -36,18 +37,38 @@ INSERT INTO run_progress AS p (run, source, counts, users) VALUES (%s, %s, %s, %
 _FORGET = "DELETE FROM run_progress WHERE run = %s"
 
 
-def page(
-    connection: Connection[TupleRow], mapper: EventMapper, source: str, after: int, limit: int
-) -> list[dict[str, Any]]:
-    """A source's runs in the order of their begin, after that position, as the API shows them."""
+class RunCountsBody(RunCounts, frozen=True, omit_defaults=False):
+    """Users, but for the polls."""
+
+
+class RunBody(msgspec.Struct, kw_only=True):
+    """A reconciliation run; `users` are those to be looked at, where that is known, `failures` the last one by node."""
+
+    run: str
+    source: str
+    position: int
+    scope: RunScope
+    node: str | None
+    state: Literal["running", "completed", "interrupted"]
+    instance: str
+    started_at: Timestamp
+    ended_at: Timestamp | None
+    duration_seconds: float | None
+    users: int | None
+    counts: RunCountsBody
+    failures: dict[str, str]
+
+
+def page(connection: Connection[TupleRow], mapper: EventMapper, source: str, after: int, limit: int) -> list[RunBody]:
+    """A source's runs in the order of their begin, after that position."""
     rows = connection.execute(_OF_SOURCE, (source_stream(source), after, limit)).fetchall()
-    return [_view(mapper, row) for row in rows]
+    return [_run(mapper, row) for row in rows]
 
 
-def one(connection: Connection[TupleRow], mapper: EventMapper, run: str) -> dict[str, Any] | None:
+def one(connection: Connection[TupleRow], mapper: EventMapper, run: str) -> RunBody | None:
     """One run, if there is one of that id."""
     row = connection.execute(_ONE, (run,)).fetchone()
-    return None if row is None else _view(mapper, row)
+    return None if row is None else _run(mapper, row)
 
 
 def note(cursor: Cursor[Any], run: str, source: str, counts: RunCounts, users: int | None) -> None:
@@ -71,25 +92,25 @@ def _all_counts(counts: RunCounts) -> dict[str, int]:
     return fields
 
 
-def _view(mapper: EventMapper, row: TupleRow) -> dict[str, Any]:
+def _run(mapper: EventMapper, row: TupleRow) -> RunBody:
     position, stream, started_payload, ended_position, ended_payload, progress, users = row
     started = mapper.event_at(position, "run_started.v1", started_payload)
     assert isinstance(started, RunStarted)
     ended = None if ended_payload is None else mapper.event_at(ended_position, "run_ended.v1", ended_payload)
     assert ended is None or isinstance(ended, RunEnded)
-    counts = _all_counts(RunCounts(**(progress or {})))
-    return {
-        "run": started.run,
-        "source": stream.removeprefix(SOURCE_PREFIX),
-        "position": position,
-        "scope": started.scope,
-        "node": started.node,
-        "state": "running" if ended is None else ended.outcome,
-        "instance": started.instance,
-        "started_at": optional(started.at),
-        "ended_at": None if ended is None else optional(ended.at),
-        "duration_seconds": None if ended is None else round((ended.at - started.at) / 1_000_000, 6),
-        "users": started.users if started.users is not None else users,
-        "counts": counts if ended is None else _all_counts(ended.counts),
-        "failures": {} if ended is None else ended.failures,
-    }
+    counts = (progress or {}) if ended is None else _all_counts(ended.counts)
+    return RunBody(
+        run=started.run,
+        source=stream.removeprefix(SOURCE_PREFIX),
+        position=position,
+        scope=started.scope,
+        node=started.node,
+        state="running" if ended is None else ended.outcome,
+        instance=started.instance,
+        started_at=to_text(started.at),
+        ended_at=None if ended is None else to_text(ended.at),
+        duration_seconds=None if ended is None else round((ended.at - started.at) / SECOND, 6),
+        users=started.users if started.users is not None else users,
+        counts=RunCountsBody(**counts),
+        failures={} if ended is None else ended.failures,
+    )

@@ -6,7 +6,6 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from ledger.domain.instants import optional
 from ledger.domain.observation import Instant
 from ledger.domain.reconciliation_events import UNFINISHED, Finding, PollObserved
 from ledger.store.arrays import bigints, texts
@@ -74,15 +73,6 @@ class Drift(NamedTuple):
     run: str
     node: str
     last_position: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """As the API shows it."""
-        return {
-            **self._asdict(),
-            "agreed_at": optional(self.agreed_at),
-            "disagreed_at": optional(self.disagreed_at),
-            "ended_at": optional(self.ended_at),
-        }
 
 
 class DriftFilter(NamedTuple):

@@ -8,7 +8,7 @@ import msgspec
 from ledger.domain.event_types import UserEvent
 from ledger.domain.events import SessionId, Status, Verdict, WebhookObserved
 from ledger.domain.imported import PresenceImported
-from ledger.domain.instants import optional, to_text
+from ledger.domain.instants import Timestamp, optional, to_text
 from ledger.domain.presence import session_ids
 from ledger.domain.reconciliation_events import (
     Attribution,
@@ -31,12 +31,12 @@ class SessionName(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     held_by: str | None = None
 
 
-class _Changed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A webhook's item that flipped the status, or changed sessions and not the status."""
+class ChangeEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A webhook's item that flipped the status, or changed sessions and not the status; what it lacks is none."""
 
     kind: Literal["transition", "sessions"]
     position: int
-    at: str
+    at: Timestamp
     source: str
     node: str
     status_before: Status
@@ -55,26 +55,26 @@ class _Changed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     implied_elsewhere: int = 0
     withdrawn: int = 0
     withdrawn_elsewhere: int = 0
-    resumes: str | None = None
+    resumes: Timestamp | None = None
     suspect: str | None = None
     unbelieved: int = 0
 
 
-class _Correction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a poll changed, with the bounds of the drift."""
+class CorrectionEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a poll changed; the drift began after `agreed_at` and before `disagreed_at`."""
 
     kind: Literal["correction"]
     position: int
-    at: str
+    at: Timestamp
     source: str
     node: str
     status_before: Status
     status_after: Status
     rule: str
     drift: DriftKind | None
-    agreed_at: str | None
-    disagreed_at: str | None
-    asked_at: str
+    agreed_at: Timestamp | None
+    disagreed_at: Timestamp | None
+    asked_at: Timestamp
     looks: int
     attributed_to: Attribution | None
     poll: str
@@ -82,45 +82,45 @@ class _Correction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     opened: tuple[SessionName, ...] = ()
     closed: tuple[SessionName, ...] = ()
     located: tuple[SessionName, ...] = ()
-    resumes: str | None = None
+    resumes: Timestamp | None = None
 
 
-class _NodeSweep(msgspec.Struct, frozen=True, gc=False):
-    """Sessions that ended with their node, between two instants."""
+class SweepEntry(msgspec.Struct, frozen=True, gc=False):
+    """Sessions that ended with their node, after `earliest` and before `latest`; `evidence` is a position."""
 
     kind: Literal["sweep"]
     position: int
-    at: str
+    at: Timestamp
     source: str
     node: str
     status_before: Status
     status_after: Status
     rule: Literal["restart", "node_retired"]
     ended: tuple[SessionName, ...]
-    earliest: str | None
-    latest: str | None
+    earliest: Timestamp | None
+    latest: Timestamp | None
     evidence: int
     run: str
 
 
-class _TierChange(msgspec.Struct, frozen=True, gc=False):
+class TierEntry(msgspec.Struct, frozen=True, gc=False):
     """How soon the user is looked at, from here on."""
 
     kind: Literal["tier"]
     position: int
-    at: str
+    at: Timestamp
     status_before: Status
     status_after: Status
     tier: Tier | None
     by: str
 
 
-class _Beginning(msgspec.Struct, frozen=True, gc=False):
-    """The record begins here: the state that the user had came from another ledger."""
+class BeginningEntry(msgspec.Struct, frozen=True, gc=False):
+    """The record begins here: the state that the user had, imported from another ledger, where it had that version."""
 
     kind: Literal["imported"]
     position: int
-    at: str
+    at: Timestamp
     status_before: Status
     status_after: Status
     version: int
@@ -128,7 +128,7 @@ class _Beginning(msgspec.Struct, frozen=True, gc=False):
     sessions: tuple[SessionName, ...]
 
 
-Entry: TypeAlias = _Changed | _Correction | _NodeSweep | _TierChange | _Beginning
+Entry: TypeAlias = ChangeEntry | CorrectionEntry | SweepEntry | TierEntry | BeginningEntry
 
 
 def entry_for(position: int, event: UserEvent) -> Entry:
@@ -139,14 +139,14 @@ def entry_for(position: int, event: UserEvent) -> Entry:
     return entry
 
 
-def _changed(position: int, event: WebhookObserved) -> _Changed:
+def _changed(position: int, event: WebhookObserved) -> ChangeEntry:
     kind: Literal["transition", "sessions"] = "sessions" if event.status_before == event.status_after else "transition"
     at = to_text(event.received_at)
     named = event.named or event.placed
     swept = tuple([_name(session) for session in event.swept]) if event.swept else ()
     resumes = optional(event.resumes)
     # By place, at a quarter of the cost of keywords: each is called like its field, which a test compares.
-    return _Changed(
+    return ChangeEntry(
         kind,
         position,
         at,
@@ -174,8 +174,8 @@ def _changed(position: int, event: WebhookObserved) -> _Changed:
     )
 
 
-def _correction(position: int, event: Corrected) -> _Correction:
-    return _Correction(
+def _correction(position: int, event: Corrected) -> CorrectionEntry:
+    return CorrectionEntry(
         kind="correction",
         position=position,
         at=to_text(event.received_at),
@@ -199,8 +199,8 @@ def _correction(position: int, event: Corrected) -> _Correction:
     )
 
 
-def _sweep(position: int, event: Swept) -> _NodeSweep:
-    return _NodeSweep(
+def _sweep(position: int, event: Swept) -> SweepEntry:
+    return SweepEntry(
         kind="sweep",
         position=position,
         at=to_text(event.received_at),
@@ -217,9 +217,9 @@ def _sweep(position: int, event: Swept) -> _NodeSweep:
     )
 
 
-def _tier(position: int, event: TierSet) -> _TierChange:
+def _tier(position: int, event: TierSet) -> TierEntry:
     at = to_text(event.received_at)
-    return _TierChange(
+    return TierEntry(
         kind="tier",
         position=position,
         at=at,
@@ -230,10 +230,10 @@ def _tier(position: int, event: TierSet) -> _TierChange:
     )
 
 
-def _beginning(position: int, event: PresenceImported) -> _Beginning:
+def _beginning(position: int, event: PresenceImported) -> BeginningEntry:
     sessions = [_name(session) for device in event.presence.devices for session in session_ids(device)]
     at, version = to_text(event.received_at), event.presence.version
-    return _Beginning(
+    return BeginningEntry(
         kind="imported",
         position=position,
         at=at,

@@ -1,36 +1,40 @@
 """Events in a row that changed nothing: duplicates, late and stale items, folded into one entry with their number."""
 
+from typing import Literal, TypeAlias, cast, get_args
+
 import msgspec
 
 from ledger.domain.event_types import UserEvent
-from ledger.domain.events import Status, Verdict, WebhookObserved
-from ledger.domain.instants import to_text
+from ledger.domain.events import Status, WebhookObserved
+from ledger.domain.instants import Timestamp, to_text
 from ledger.domain.observation import Instant
 
-UNCHANGED = frozenset({"duplicate", "late", "stale"})
+Unchanged: TypeAlias = Literal["duplicate", "late", "stale"]
+UNCHANGED = frozenset(get_args(Unchanged))
 """The verdicts on items that do nothing but by their counts."""
 
 
 class Repeats(msgspec.Struct):
-    """Events in a row with one verdict that changed nothing."""
+    """Events in a row with one verdict that changed nothing, from `at` to `until`, by node and by rule.
 
-    kind: Verdict
+    `deliveries` brought them; `repeated_items` of them came in the `repeated_deliveries` that repeat an earlier one
+    whole.
+    """
+
+    kind: Unchanged
     position: int
     last_position: int
     number: int
-    at: str
-    until: str
+    at: Timestamp
+    until: Timestamp
     source: str
     nodes: dict[str, int]
     status_before: Status
     status_after: Status
     rules: dict[str, int]
     deliveries: int
-    """That brought them."""
     repeated_items: int
-    """Of them, those whose whole delivery repeats one that came before …"""
     repeated_deliveries: int
-    """… and how many deliveries those were."""
     first_raw: str
     last_raw: str
     last_delivery: str
@@ -87,7 +91,7 @@ def begun(position: int, event: WebhookObserved) -> Fold:
     number = deliveries = 1
     repeated_items = repeated_deliveries = int(event.repeated)
     first_raw = last_raw = event.raw
-    kind, last_position, last_delivery = event.verdict, position, event.delivery
+    kind, last_position, last_delivery = cast(Unchanged, event.verdict), position, event.delivery
     nodes, rules = {event.node: 1}, {event.rule: 1}
     # By place, at half the cost of keywords: each is called like its field, which a test compares.
     repeats = Repeats(

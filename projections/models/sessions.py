@@ -8,15 +8,13 @@ from psycopg import AsyncConnection, Cursor
 from psycopg.rows import TupleRow
 
 from ledger.domain.event_types import UserEvent
-from ledger.domain.instants import optional, to_text
 from ledger.domain.observation import SECOND
 from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts
 from ledger.store.mapper import USER_KINDS
 from projections.engine import checkpoints
 from projections.engine.projection import Followed
-from projections.models.session_bounds import SessionRow, sureness
+from projections.models.session_bounds import SessionRow
 from projections.models.session_rows import FLAP_SECONDS, UserSessions
-from projections.models.shown import DEVICE_NAMES
 
 _COLUMNS: LiteralString = """
 uid, position, ordinal, source, scope, device_flag, conn_id, node, held_by, opened_at, opened_after, opened_by, seen_at,
@@ -146,28 +144,3 @@ async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: SessionQ
 
 _BEYOND: LiteralString = " AND (position, ordinal) > (%(position)s, %(ordinal)s)"
 _BEFORE: LiteralString = " AND (position, ordinal) < (%(position)s, %(ordinal)s)"
-
-
-def view(row: SessionRow) -> dict[str, Any]:
-    """A session as the API shows it."""
-    ended = None
-    if row.ended_at is not None and row.ended_by is not None and row.ended_position is not None:
-        ended = _edge(row.ended_at, row.ended_after, row.ended_by, row.ended_position)
-    return {
-        "source": row.source,
-        "device_flag": row.device_flag,
-        "device": DEVICE_NAMES.get(row.device_flag, "custom"),
-        "conn_id": row.conn_id,
-        "told_by": row.node,
-        "held_by": row.held_by,
-        "began": _edge(row.opened_at, row.opened_after, row.opened_by, row.position),
-        "seen_at": to_text(row.seen_at),
-        "ended": ended,
-        "duration_seconds": None if row.ended_at is None else (row.ended_at - row.opened_at) / SECOND,
-        "concurrent": row.concurrent,
-        "flaps": row.flaps,
-    }
-
-
-def _edge(at: int, after: int | None, rule: str, position: int) -> dict[str, Any]:
-    return {"at": to_text(at), "after": optional(after), "sure": sureness(rule), "rule": rule, "position": position}

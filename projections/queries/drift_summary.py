@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, LiteralString, NamedTuple
 
+from msgspec import UNSET, Struct, UnsetType
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from ledger.domain.instants import from_datetime
+from ledger.domain.instants import Timestamp, from_datetime
 from ledger.domain.observation import SECOND, Instant
+from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome
 from projections.engine import checkpoints
 
 By = Literal["attributed_to", "node", "source", "hour", "kind", "state"]
@@ -64,10 +66,38 @@ class DriftSummaryQuery(NamedTuple):
     limit: int
 
 
+class SecondsBody(Struct):
+    """How long they lasted together: from the looks that disagreed, from the looks that agreed before; until now where
+    they are open.
+    """
+
+    at_least: float
+    at_most: float
+
+
+class DriftGroup(Struct, kw_only=True):
+    """The drifts that have these in common; only what they are grouped by is there.
+
+    Held ones are `open`. `never_agreed` are those that no look had agreed before, whose `at_most` is not known and
+    counts as `at_least`.
+    """
+
+    attributed_to: Attribution | UnsetType | None = UNSET
+    node: str | UnsetType | None = UNSET
+    source: str | UnsetType | None = UNSET
+    hour: Timestamp | UnsetType | None = UNSET
+    kind: DriftKind | UnsetType | None = UNSET
+    state: Outcome | UnsetType | None = UNSET
+    open: int
+    closed: int
+    seconds: SecondsBody
+    never_agreed: int
+
+
 class DriftSummaryPage(NamedTuple):
     """Groups by their keys, as the API shows them; `last` are the keys of the last one, `since` when they begin."""
 
-    items: list[dict[str, Any]]
+    items: list[DriftGroup]
     last: Sequence[str]
     position: int
     since: Instant
@@ -96,15 +126,15 @@ async def page(connection: AsyncConnection[TupleRow], wanted: DriftSummaryQuery,
     query = _COUNT.format(keys=keys, after=after, drifts=which)
     rows = await (await connection.execute(query, params)).fetchall()
     width = len(wanted.by)
-    return DriftSummaryPage([_view(wanted.by, row) for row in rows], rows[-1][:width] if rows else (), place[0], since)
+    return DriftSummaryPage([_group(wanted.by, row) for row in rows], rows[-1][:width] if rows else (), place[0], since)
 
 
-def _view(by: Sequence[By], row: TupleRow) -> dict[str, Any]:
+def _group(by: Sequence[By], row: TupleRow) -> DriftGroup:
     still_open, closed, at_least, at_most, unbounded = row[len(by) :]
-    return {
+    return DriftGroup(
         **{name: key or None for name, key in zip(by, row, strict=False)},
-        "open": still_open,
-        "closed": closed,
-        "seconds": {"at_least": at_least / SECOND, "at_most": at_most / SECOND},
-        "never_agreed": unbounded,
-    }
+        open=still_open,
+        closed=closed,
+        seconds=SecondsBody(at_least / SECOND, at_most / SECOND),
+        never_agreed=unbounded,
+    )

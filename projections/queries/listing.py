@@ -60,24 +60,6 @@ class PresenceSummary(NamedTuple):
     statuses: dict[str, int]
     devices: list[tuple[str, int | None, str, int]]
 
-    def as_dict(self) -> dict[str, Any]:
-        """As the API shows it."""
-        flags: dict[tuple[str, int | None], int] = {}
-        nodes: dict[tuple[str, str], int] = {}
-        for source, flag, node, number in self.devices:
-            flags[source, flag] = flags.get((source, flag), 0) + number
-            nodes[source, node] = nodes.get((source, node), 0) + number
-        ordered = sorted(flags.items(), key=lambda item: (item[0][0], -1 if item[0][1] is None else item[0][1]))
-        return {
-            "users": {status: self.statuses.get(status, 0) for status in ("online", "offline", "unknown")},
-            "devices_online": [
-                {"source": source, "device_flag": flag, "devices": number} for (source, flag), number in ordered
-            ],
-            "nodes": [
-                {"source": source, "node": node, "devices": number} for (source, node), number in sorted(nodes.items())
-            ],
-        }
-
 
 def grace_cutoff(sources: Mapping[str, SourceState], now: Instant) -> Instant:
     """An offline that began later may not be shown yet: it is within the longest grace period of these sources."""

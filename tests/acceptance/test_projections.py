@@ -36,7 +36,7 @@ def projector_of(service: Service) -> psutil.Process:
 
     def found() -> list[psutil.Process]:
         children = psutil.Process(service.process.pid).children()
-        return [child for child in children if "ledger.service.follow" in child.cmdline()]
+        return [child for child in children if "ledger.service.projector" in child.cmdline()]
 
     [projector] = wait_for(found, service.log)
     return projector
@@ -65,7 +65,7 @@ def test_a_projector_that_dies_is_started_again_and_has_lost_nothing(service: Se
     api.deliver("after-0-1-2-1-1")
     api.wait_for_projections()
     assert projector_of(service).pid != killed.pid
-    assert '"projector_ended"' in service.log()
+    assert '"process_ended"' in service.log()
     assert api.http.get("/health/ready").status_code == 200
 
 

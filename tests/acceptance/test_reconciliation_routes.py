@@ -144,6 +144,8 @@ def test_drifts_are_found_by_what_they_are(api: Api, node: ImNode) -> None:
     assert uids(uid="ghost-1") == ["ghost-1"]
     for nothing in ({"state": "held"}, {"source": "elsewhere"}, {"node": "n2"}, {"uid": "a\0b"}):
         assert api.get("/v1/drift", **nothing) == {"items": [], "next": None}
+    unstorable = api.http.get("/v1/drift", params={"source": "\0"})
+    assert (unstorable.status_code, unstorable.json()["errors"][0]["field"]) == (422, "source")
     for drift in api.pages("/v1/drift", kind="ghost"):
         events = api.events(drift["uid"])
         [corrected] = [event for event in events if event["verdict"] == "corrected"]

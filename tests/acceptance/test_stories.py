@@ -90,6 +90,8 @@ def test_pages_and_filters(api: Api) -> None:
     assert api.get(sessions, open=True)["items"] == []
     assert len(api.get(sessions, open=False, source="main")["items"]) == 2
     assert api.get(sessions, source="other")["items"] == []
+    unstorable = api.http.get(sessions, params={"source": "\0"})
+    assert (unstorable.status_code, unstorable.json()["errors"][0]["field"]) == (422, "source")
     first, *_, last = api.events(UID)
     timeline = f"/v1/users/{segment(UID)}/timeline"
     assert api.get(timeline, to=first["recorded_at"])["items"] == []

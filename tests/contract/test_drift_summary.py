@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
@@ -12,7 +13,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
 from projections.queries import drift_summary
-from projections.queries.drift_summary import By, DriftSummaryPage, DriftSummaryQuery
+from projections.queries.drift_summary import By, DriftSummaryPage, DriftSummaryQuery, SecondsBody
 from tests.support import pg
 from tests.support.following import connect
 
@@ -54,22 +55,22 @@ def page(
 
 
 def counts(found: DriftSummaryPage, *by: By) -> dict[Any, tuple[int, int]]:
-    return {tuple(item[name] for name in by): (item["open"], item["closed"]) for item in found.items}
+    return {tuple(getattr(item, name) for name in by): (item.open, item.closed) for item in found.items}
 
 
 @pg.on_every_server
 @pytest.mark.usefixtures("connection")
 def test_open_and_closed_with_their_seconds(database_url: str) -> None:
     unknown, gap, restart = page(database_url, "attributed_to").items
-    assert gap == {
+    assert msgspec.to_builtins(gap) == {
         "attributed_to": "gap",
         "open": 0,
         "closed": 2,
         "seconds": {"at_least": 30.0, "at_most": 35.0},
         "never_agreed": 1,
     }
-    assert (unknown["attributed_to"], unknown["open"], unknown["closed"]) == (None, 1, 0)
-    assert restart["seconds"] == {"at_least": float(HOUR), "at_most": 2.0 * HOUR}
+    assert (unknown.attributed_to, unknown.open, unknown.closed) == (None, 1, 0)
+    assert restart.seconds == SecondsBody(float(HOUR), 2.0 * HOUR)
 
 
 @pytest.mark.usefixtures("connection")

@@ -9,7 +9,7 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.service import follow
+from ledger.service import projector
 from ledger.store.ledger import Ledger
 from projections.engine.projector import Projector
 from projections.models.registry import FOLLOWING
@@ -33,10 +33,10 @@ def noted(connection: Connection[TupleRow]) -> Noted:
 @pytest.fixture
 def following(database_url: str, noted: Noted, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The process's loop in a thread, until the end of the test."""
-    monkeypatch.setattr(follow, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(projector, "POLL_SECONDS", 0.05)
     ended = threading.Event()
     thread = threading.Thread(
-        target=follow.follow, args=(database_url, Projector({"drift": noted}, batch_events=5), ended.is_set)
+        target=projector.follow, args=(database_url, Projector({"drift": noted}, batch_events=5), ended.is_set)
     )
     thread.start()
     yield
@@ -80,7 +80,7 @@ def test_a_lost_notification_is_made_up_for(
 
 def test_a_database_without_tables_is_no_lost_connection(empty_database_url: str) -> None:
     with pytest.raises(psycopg.errors.UndefinedTable):
-        follow.follow(empty_database_url, Projector(FOLLOWING))
+        projector.follow(empty_database_url, Projector(FOLLOWING))
 
 
 def test_a_round_tells_how_far_the_ledger_goes_and_how_far_behind_it_began(
@@ -96,9 +96,9 @@ def test_a_round_tells_how_far_the_ledger_goes_and_how_far_behind_it_began(
 
 
 def test_the_more_comes_and_the_nearer_it_is_the_longer_it_rests() -> None:
-    assert follow.rest_seconds(0.1, grown=5_000, behind=0) == pytest.approx(0.3)
-    assert follow.rest_seconds(0.1, grown=5_000, behind=follow.FAR_BEHIND // 2) == pytest.approx(0.15)
-    assert follow.rest_seconds(0.1, grown=5_000, behind=3 * follow.FAR_BEHIND) == 0
-    assert follow.rest_seconds(0.1, grown=10, behind=1_000) < 0.01
-    assert follow.rest_seconds(0.1, grown=0, behind=1_000) == 0
-    assert follow.rest_seconds(60, grown=5_000, behind=0) == follow.MAX_REST_SECONDS
+    assert projector.rest_seconds(0.1, grown=5_000, behind=0) == pytest.approx(0.3)
+    assert projector.rest_seconds(0.1, grown=5_000, behind=projector.FAR_BEHIND // 2) == pytest.approx(0.15)
+    assert projector.rest_seconds(0.1, grown=5_000, behind=3 * projector.FAR_BEHIND) == 0
+    assert projector.rest_seconds(0.1, grown=10, behind=1_000) < 0.01
+    assert projector.rest_seconds(0.1, grown=0, behind=1_000) == 0
+    assert projector.rest_seconds(60, grown=5_000, behind=0) == projector.MAX_REST_SECONDS

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -15,6 +16,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.errors import StoreUnavailable
+from ledger.http.presence import summary_body
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
@@ -171,7 +173,7 @@ def test_a_list_has_everybody_once_in_order(
 
 @pg.on_every_server
 def test_the_summary_counts_what_lists_show(ledger: Ledger, database_url: str) -> None:
-    summary = ask(database_url, lambda reader: reader.summary()).as_dict()
+    summary = msgspec.to_builtins(summary_body(ask(database_url, lambda reader: reader.summary())))
     assert summary["users"] == {"online": len(ONLINE), "offline": len(OFFLINE), "unknown": 0}
     flags = [sum(int(uid[1:]) % 2 == flag for uid in ONLINE) for flag in (0, 1)]
     assert summary["devices_online"] == [
@@ -186,7 +188,7 @@ def test_a_grace_period_configured_meanwhile_holds_at_once(ledger: Ledger, datab
         configuration = Configuration(Policy(grace_seconds=3600.0), Profile.V2_2, {"n1": Profile.V2_2})
         await asyncio.to_thread(announce_start, ledger, "j", "0", {SOURCE: configuration}, Clock().now())
         after = shown((await reader.one(OFFLINE[0]))[1])["status"]
-        summary = (await reader.summary()).as_dict()["users"]
+        summary = msgspec.to_builtins(summary_body(await reader.summary()).users)
         return before, after, summary, await pages(reader, Filter("offline", None, None))
 
     before, after, summary, offline = ask(database_url, question)

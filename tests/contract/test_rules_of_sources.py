@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ledger.domain.as_of import Belief
@@ -13,6 +14,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import SourceDark
+from ledger.http.presence import summary_body
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.append import append
 from ledger.ingest.clock import Clock
@@ -70,7 +72,7 @@ def live(url: str, *uids: str) -> tuple[Read, Read, dict[str, Any]]:
     async def run() -> tuple[Read, Read, dict[str, Any]]:
         async with reading(url) as reader:
             page = await reader.page(Filter(None, None, None), None, 100)
-            return await reader.many(uids), page.read, (await reader.summary()).as_dict()
+            return await reader.many(uids), page.read, msgspec.to_builtins(summary_body(await reader.summary()))
 
     return asyncio.run(run())
 

@@ -1,7 +1,9 @@
 """Runs as they stand: from their events, and while they run from what the leading instance noted of them."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import pytest
 
 from ledger.domain.event_types import SourceEvent
@@ -42,14 +44,15 @@ def ended(run: str, **fields: object) -> RunEnded:
     return RunEnded(run=run, started_at=T, scope="rotation", **values)  # type: ignore[arg-type]
 
 
-def page(ledger: Ledger, source: str = SOURCE, after: int = 0, limit: int = 100) -> list[dict[str, object]]:
+def page(ledger: Ledger, source: str = SOURCE, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
     with ledger.connection() as connection:
-        return runs.page(connection, ledger.events_mapper, source, after, limit)
+        return [msgspec.to_builtins(run) for run in runs.page(connection, ledger.events_mapper, source, after, limit)]
 
 
-def one(ledger: Ledger, run: str) -> dict[str, object] | None:
+def one(ledger: Ledger, run: str) -> dict[str, Any] | None:
     with ledger.connection() as connection:
-        return runs.one(connection, ledger.events_mapper, run)
+        found: dict[str, Any] | None = msgspec.to_builtins(runs.one(connection, ledger.events_mapper, run))
+        return found
 
 
 @pg.on_every_server

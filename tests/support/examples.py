@@ -1,6 +1,6 @@
 """Has a fresh service answer each route once, for the examples of the API's description.
 
-`python -m tests.support.examples` writes them anew, which is due when the test of them says so.
+`python -m tests.support.examples` writes them again, which is due when the test of them says so.
 """
 
 import json
@@ -39,6 +39,7 @@ MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"), "<instant>"),
     (re.compile(r"\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<delivery>"),
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<ledger>"),
     (re.compile(r'("(?:instance|leader)": ")[^"]+'), r"\1<instance>"),
     (re.compile(r"\br-[0-9a-f]{16}\b"), "<run>"),
     (re.compile(r'("software_version": ")[^"]+'), r"\1<version>"),

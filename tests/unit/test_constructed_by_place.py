@@ -17,7 +17,7 @@ from projections.models.session_rows import UserSessions
 @pytest.mark.parametrize(
     ("function", "cls"),
     [
-        (entries._changed, entries._Changed),
+        (entries._changed, entries.ChangeEntry),
         (repeats.begun, repeats.Repeats),
         (UserSessions._begin, SessionRow),
     ],

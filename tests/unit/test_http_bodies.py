@@ -13,10 +13,11 @@ from starlette.datastructures import QueryParams
 
 from ledger.domain.observation import MAX_UID_BYTES
 from ledger.http import bodies
+from ledger.http.answers import FieldError
 from ledger.http.edge import guarded, without_last_slash
-from ledger.http.hooks import event_of
+from ledger.http.hooks import parse_event
 from ledger.http.outages import Outages
-from ledger.http.problems import MOST_ERRORS, Problem, answer, invalid
+from ledger.http.problems import MAX_ERRORS, Problem, answer, invalid
 from ledger.http.questions import MAX_UIDS, SMALL_BYTES, UIDS_BYTES, RunQuery, UidQuery, parse
 
 BOUND = 1000
@@ -158,16 +159,16 @@ def test_a_large_body_that_is_no_question_costs_nothing(body: bytes, field: str)
     with pytest.raises(Problem) as caught:
         parse(UidQuery, body)
     [error] = caught.value.errors
-    assert error["field"] == field
-    assert len(error["detail"]) < 200
+    assert error.field == field
+    assert len(error.detail) < 200
 
 
 def test_a_problem_repeats_nothing_at_length() -> None:
     found = json.loads(bytes(answer(invalid("x" * 10_000, "odd")).body))
     assert len(found["detail"]) < 200
     assert len(found["errors"][0]["field"]) == 100
-    many = Problem(422, "x" * 10_000, [{"field": "f", "detail": "x" * 10_000}] * 100)
-    assert len(json.loads(bytes(answer(many).body))["errors"]) == MOST_ERRORS
+    many = Problem(422, "x" * 10_000, [FieldError("f", "x" * 10_000)] * 100)
+    assert len(json.loads(bytes(answer(many).body))["errors"]) == MAX_ERRORS
     assert len(bytes(answer(many).body)) < 30_000
 
 
@@ -187,7 +188,7 @@ def test_a_problem_repeats_nothing_at_length() -> None:
     ],
 )
 def test_what_a_webhook_tells_of_is_found_behind_a_query_of_the_address(query: str, event: str) -> None:
-    assert event_of(QueryParams(query)) == event
+    assert parse_event(QueryParams(query)) == event
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from ledger.errors import StoreUnavailable
-from ledger.http import database
-from ledger.http.database import Database
+from ledger.http import readiness
+from ledger.http.readiness import Database
 from ledger.ingest.intake import Intake
 from ledger.store.ledger import Ledger
 
@@ -71,7 +71,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(database, "try_to_write", World.try_to_write)
+    monkeypatch.setattr(readiness, "try_to_write", World.try_to_write)
     return World()
 
 

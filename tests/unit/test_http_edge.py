@@ -90,7 +90,7 @@ def test_a_cursor_gives_its_key_back(key: str) -> None:
 def test_a_cursor_that_is_none_names_its_field(cursor: str) -> None:
     with pytest.raises(Problem) as caught:
         from_cursor(cursor)
-    assert [error["field"] for error in caught.value.errors] == ["after"]
+    assert [error.field for error in caught.value.errors] == ["after"]
     with pytest.raises(Problem):
         number_from_cursor(cursor)
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi import Request
 
 from ledger.errors import StoreUnavailable
-from ledger.http import operations, projections
+from ledger.http import operations, progress
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_it_says_what_it_waited_for(monkeypatch: pytest.MonkeyPatch, seconds: tu
         return []
 
     monkeypatch.setattr(operations, "READY_SECONDS", 0.4)
-    monkeypatch.setattr(projections, "read", read)
+    monkeypatch.setattr(progress, "read", read)
 
     async def look() -> float:
         return 0.0

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from ledger.domain.instants import to_text
@@ -11,7 +12,8 @@ from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.http.counters import Counters
-from ledger.http.operations import LED_SECONDS, SourceView
+from ledger.http.refusals import Refusals
+from ledger.http.source_view import LED_SECONDS, SourceView
 from ledger.http.state import Services
 from ledger.settings import NodeSettings, SourceSettings
 from ledger.store.mapper import UnreadableEvent
@@ -45,7 +47,9 @@ def settings(apis: tuple[str, ...]) -> SourceSettings:
 
 
 def services() -> Services:
-    return cast(Services, SimpleNamespace(clock=SimpleNamespace(now=lambda: NOW), counters=Counters()))
+    counters = Counters()
+    clock, refusals = SimpleNamespace(now=lambda: NOW), Refusals({}, counters.registry)
+    return cast(Services, SimpleNamespace(clock=clock, counters=counters, refusals=refusals))
 
 
 def state(**fields: Any) -> SourceState:
@@ -53,7 +57,8 @@ def state(**fields: Any) -> SourceState:
 
 
 def view(noted: dict[str, Any] = NOTED, apis: tuple[str, ...] = APIS, **fields: Any) -> dict[str, Any]:
-    return SourceView(services(), settings(apis), state(**fields), noted).view()
+    shown: dict[str, Any] = msgspec.to_builtins(SourceView(services(), settings(apis), state(**fields), noted).view())
+    return shown
 
 
 def down(**fields: Any) -> dict[str, Any]:
@@ -102,15 +107,15 @@ def test_a_source_that_cannot_be_read_is_shown_as_far_as_it_can() -> None:
     unreadable = SourceUnreadable(state(), UnreadableEvent("At position 3 the ledger holds an event of kind 'odd.v1'"))
     for apis in (APIS, ()):
         source = SourceView(services(), settings(apis), unreadable, NOTED).view()
-        assert (source["health"], source["version"]) == ("degraded", 1)
-        assert "At position 3 the ledger holds" in source["reasons"][0]
+        assert (source.health, source.version) == ("degraded", 1)
+        assert "At position 3 the ledger holds" in source.reasons[0]
 
 
 def test_a_source_of_which_nothing_can_be_read_has_the_nodes_of_the_settings() -> None:
     unreadable = SourceUnreadable(SourceState("main", 7), "Its state kept at version 7 cannot be read")
     source = SourceView(services(), settings(APIS), unreadable, NOTED).view()
-    assert (source["health"], source["version"]) == ("degraded", 7)
-    assert [(node["name"], node["profile"]) for node in source["nodes"]] == [("n1", "v2.2"), ("n2", "v2.2")]
+    assert (source.health, source.version) == ("degraded", 7)
+    assert [(node.name, node.profile) for node in source.nodes] == [("n1", "v2.2"), ("n2", "v2.2")]
 
 
 def test_a_source_without_an_address_is_not_reconciled() -> None:

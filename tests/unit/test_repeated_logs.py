@@ -71,8 +71,8 @@ def test_reasons_that_differ_each_time_are_not_said_without_end(said: Said) -> N
 
 def test_outages_of_webhooks_and_of_questions_are_told_apart() -> None:
     outages = Outages.none_yet()
-    assert outages.of_path("/hooks/main/n1/secret") is outages.webhooks
-    assert outages.of_path("/v1/presence") is outages.questions
+    assert outages.for_path("/hooks/main/n1/secret") is outages.webhooks
+    assert outages.for_path("/v1/presence") is outages.questions
 
 
 def test_refused_webhooks_are_counted_by_names_of_the_settings_alone(said: Said) -> None:
@@ -80,10 +80,10 @@ def test_refused_webhooks_are_counted_by_names_of_the_settings_alone(said: Said)
     refusals = Refusals({"main": ["n1"], "other": ["n1"]}, registry, Clock())
     for source, node in [("main", "n1"), ("main", "n1"), ("main", "n9"), ("nowhere", "n1"), ("elsewhere", "n2")]:
         refusals.forbid(source, node, "192.0.2.1")
-    found = {(each.node, each.reason): each.number for each in refusals.of_source("main")}
+    found = {(each.node, each.reason): each.number for each in refusals.from_source("main")}
     assert found == {("n1", WhyForbidden.SECRET): 2, (UNKNOWN, WhyForbidden.NODE): 1}
-    assert [(each.node, each.number) for each in refusals.of_source(UNKNOWN)] == [(UNKNOWN, 2)]
-    assert refusals.of_source("other") == []
+    assert [(each.node, each.number) for each in refusals.from_source(UNKNOWN)] == [(UNKNOWN, 2)]
+    assert refusals.from_source("other") == []
     assert refusals.number() == 5
     labels = {"source": "main", "node": "n1", "reason": "wrong_secret"}
     assert registry.get_sample_value("presence_ledger_webhooks_forbidden_total", labels) == 2

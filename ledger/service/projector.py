@@ -1,7 +1,7 @@
-"""The projector's process: follows the ledger beside the service, and ends when that does.
+"""The projector's process: follows the ledger alongside the service, and ends when that does.
 
-`python -m ledger.service.follow`; what it is to do is a line of JSON on standard input, since a database's URL may hold
-a password and a command line is for everybody to read. The end of that input is the end of the service.
+`python -m ledger.service.projector`; what it is to do is a line of JSON on standard input, since a database's URL may
+hold a password and everybody can read a command line. The end of that input is the end of the service.
 """
 
 import gc
@@ -64,7 +64,7 @@ class Orders(msgspec.Struct, frozen=True):
 
 
 def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = lambda: False) -> None:
-    """Follow the ledger until the end, over one connection after another; says once when one is lost."""
+    """Follow the ledger until the end, over one connection after another; logs once when one is lost."""
     pause, lost, cleared = INITIAL_BACKOFF_SECONDS, False, False
     mending = Mending(database_url)
     while not ended():
@@ -114,7 +114,7 @@ def _clear_remains(connection: Connection[TupleRow]) -> None:
 
 
 def _wait(connection: Connection[TupleRow]) -> None:
-    """Until a commit is told of, and what follows it at once has gathered; not for ever."""
+    """Until a commit is announced, and what follows it at once has gathered; not for ever."""
     for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
         time.sleep(GATHER_SECONDS)
 

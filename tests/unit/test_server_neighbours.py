@@ -1,4 +1,4 @@
-"""Who may share a port: instances of the same ledger; whoever else listens there is told of, in words."""
+"""Who may share a port: instances of the same ledger; anything else that listens there is named, in words."""
 
 import json
 import socket
@@ -109,7 +109,10 @@ def test_one_of_several_who_share_it() -> None:
 def test_who_listens_and_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(neighbours, "ANSWER_SECONDS", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(PortTaken, match="who does not answer"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(PortTaken, match="a program that does not answer"),
+    ):
         expect_ours(Listen("127.0.0.1", silent.getsockname()[1]), is_ours)
 
 

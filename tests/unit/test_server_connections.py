@@ -1,4 +1,4 @@
-"""Checks which connections may stay, and that those who may not are closed from beside the server."""
+"""Checks which connections may stay, and that the others are closed alongside the server."""
 
 import asyncio
 import http.client

@@ -1,12 +1,17 @@
-"""Supervises a process beside the service: starts it, again when it dies, and ends it with the service."""
+"""The processes alongside the service: each is started, again when it dies, and ended with the service."""
 
 import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Iterator
 
 import msgspec
 import structlog
+
+from ledger.front import process as front
+from ledger.service import projector
+from ledger.settings import Listen, Settings
 
 log = structlog.get_logger()
 
@@ -15,16 +20,16 @@ MAX_BACKOFF_SECONDS = 30.0
 GOOD_SECONDS = 60.0
 """One that ran for so long has not failed at once: the next pause is the first again."""
 
-ENDED_BY_SOMEBODY = (-signal.SIGTERM, -signal.SIGKILL)
-"""It did not fail by itself: the next one is started without much ado."""
+ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)
+"""It did not fail by itself: the next one is started after the first pause."""
 
 END_SECONDS = 2.0
 
 
-class Child:
+class ServiceProcess:
     """A process of this instance, from `start` to `stop`: `python -m MODULE`, its orders a line on standard input.
 
-    Orders may hold a password, and a command line is for everybody to read. The end of that input is its own end.
+    Orders may hold a password, and everybody can read a command line. The end of that input is its own end.
     """
 
     def __init__(self, name: str, module: str, orders: msgspec.Struct, end_seconds: float = END_SECONDS) -> None:
@@ -35,7 +40,7 @@ class Child:
         self._supervising: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start it and see to it that it runs."""
+        """Start it, and again whenever it ends."""
         self._supervising = asyncio.create_task(self._supervise())
 
     async def stop(self) -> None:
@@ -51,7 +56,7 @@ class Child:
         while True:
             started = loop.time()
             code = await self._run()
-            if code in ENDED_BY_SOMEBODY or loop.time() - started > GOOD_SECONDS:
+            if code in ENDED_FROM_OUTSIDE or loop.time() - started > GOOD_SECONDS:
                 pause = INITIAL_BACKOFF_SECONDS
             log.error("process_ended", process=self._name, code=code, again_in_seconds=pause)
             await asyncio.sleep(pause)
@@ -77,3 +82,27 @@ class Child:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def processes(settings: Settings, database_url: str) -> Iterator[ServiceProcess]:
+    """Those that the settings ask for."""
+    orders = projector.Orders(database_url, settings.log_level, settings.log_format)
+    yield ServiceProcess("projector", "ledger.service.projector", orders)
+    if settings.front_listen is not None:
+        yield ServiceProcess(
+            "front", "ledger.front.process", _front_orders(settings, settings.front_listen, database_url)
+        )
+
+
+def _front_orders(settings: Settings, listen: Listen, database_url: str) -> front.Orders:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.listen.host, settings.listen.host)  # noqa: S104
+    return front.Orders(
+        database_url=database_url,
+        listen=(listen.host, listen.port),
+        service=f"http://{Listen(host, settings.listen.port)}",
+        connections=settings.front_connections,
+        origins=list(settings.front_origins),
+        keys=[front.FrontKey(key.name, sorted(key.scopes), key.key) for key in settings.api_keys],
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )

@@ -1,11 +1,11 @@
-"""How far the projections have come, for health, metrics and whoever asks the service."""
+"""How far the projections have come and which ledger they follow, for health and metrics."""
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from ledger.domain.instants import from_datetime, to_text
 from ledger.errors import StoreUnavailable
+from ledger.http.source_answers import LedgerBody, ProjectionBody, WentBackBody
 from ledger.http.state import Services
 from ledger.store import identity
 from ledger.store.identity import Identity
@@ -25,12 +25,12 @@ async def read(services: Services) -> list[Checkpoint]:
     return checkpoints.from_rows(rows)
 
 
-def views(found: Sequence[Checkpoint]) -> dict[str, Any]:
+def views(found: Sequence[Checkpoint]) -> dict[str, ProjectionBody]:
     """As health shows them: a projection that lags or has stopped makes no instance unready."""
-    return {each.name: {"state": each.state, "lag": each.lag} for each in found}
+    return {each.name: ProjectionBody(each.state, each.lag) for each in found}
 
 
-async def identity_view(services: Services) -> dict[str, Any]:
+async def identity_view(services: Services) -> LedgerBody:
     """Which ledger this is and whether it went back, as health shows it. Raises StoreUnavailable."""
     with translated():
         async with services.pool.connection() as connection:
@@ -39,13 +39,13 @@ async def identity_view(services: Services) -> dict[str, Any]:
     found = Identity(*row)
     back = None
     if found.went_back_at is not None:
-        back = {
-            "at": to_text(from_datetime(found.went_back_at)),
-            "from": found.went_back_from,
-            "to": found.went_back_to,
-            "being_checked": found.suspect_after is not None,
-        }
-    return {"id": found.ledger, "epoch": found.epoch, "went_back": back}
+        back = WentBackBody(
+            to_text(from_datetime(found.went_back_at)),
+            found.went_back_from,
+            found.went_back_to,
+            being_checked=found.suspect_after is not None,
+        )
+    return LedgerBody(found.ledger, found.epoch, back)
 
 
 async def measure(services: Services) -> None:

@@ -1,0 +1,47 @@
+"""How routes describe their answers in OpenAPI: by the structs that they encode, and by the problems they may meet."""
+
+from typing import Any
+
+import msgspec
+
+Responses = dict[int | str, dict[str, Any]]
+
+CURSOR = "`after` is not a cursor of this list"
+BACKWARDS = "`to` is before `from`"
+UID = "a uid is empty, over 1,024 bytes, or holds NUL or half a character"
+MOMENT = (
+    "`known_at` or `position` without `at`, or both of them; an instant in the future, or `known_at` before `at`; a "
+    "`position` beyond the head"
+)
+
+
+def reference(name: str) -> dict[str, str]:
+    """A component of the description."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def answered(body: type[msgspec.Struct], *texts: str) -> Responses:
+    """The 200 that is this struct as JSON or, where `Accept` asks for it, one of these media types."""
+    content: dict[str, Any] = {"application/json": {"schema": reference(body.__name__)}}
+    return {200: {"content": content | {media: {"schema": {"type": "string"}} for media in texts}}}
+
+
+def problem(description: str) -> dict[str, Any]:
+    """A response that is a problem."""
+    return {
+        "description": description,
+        "content": {"application/problem+json": {"schema": reference("ProblemBody")}},
+    }
+
+
+def refused(*cases: str) -> Responses:
+    """The 422 of a route that also refuses what no schema can say."""
+    return {422: problem(f"A field is invalid, `errors` names it: {'; '.join((*cases, 'an unknown parameter'))}")}
+
+
+PROBLEMS: Responses = {
+    401: problem("No API key, or an unknown or revoked one"),
+    403: problem("The key lacks the scope"),
+    422: problem("A field is invalid, `errors` names it: an unknown parameter"),
+    503: problem("PostgreSQL does not answer"),
+}
