@@ -73,7 +73,7 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         streams = Streams(hub, keys, orders.connections)
         proxy = Proxy(orders.service)
         stack.push_async_callback(proxy.close)
-        bound = bind(Listen(*orders.listen))
+        bound = bind(Listen(*orders.listen), "front_listen")
         app = Front(streams, proxy, Figures(lambda: streams.number), frozenset(orders.origins))
         http = HttpServer(app, bound, room_for(most_connections(orders.connections)), websockets=True)
         streams.start()

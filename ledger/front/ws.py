@@ -81,6 +81,8 @@ async def _serve(streams: Streams, watcher: Watcher, wanted: Asked, receive: Rec
     try:
         async with aclosing(streams.hub.open(watcher, wanted.last, snapshot=wanted.snapshot)) as parts:
             async for part in parts:
+                if watcher.over is not None:
+                    break
                 await writer.write(part)
         await _go_on(streams, watcher, writer)
         code, why = _CLOSES.get(watcher.over or "", (GOING_AWAY, ""))
@@ -107,7 +109,7 @@ async def _go_on(streams: Streams, watcher: Watcher, writer: _Writer) -> None:
     while watcher.over is None:
         await watcher.wait(beats_at - loop.time())
         await writer.write(watcher.take())
-        if loop.time() >= beats_at:
+        if loop.time() >= beats_at and not watcher.waiting:
             if (beat := streams.hub.heartbeat()) is not None:
                 await writer.write([beat])
             beats_at = loop.time() + HEARTBEAT_SECONDS
@@ -123,9 +125,7 @@ async def _obey(streams: Streams, watcher: Watcher, receive: Receive, writer: _W
             if order.unwatch is not None and watcher.uids is not None:
                 streams.hub.remove(watcher, order.unwatch)
             if order.resume is not None:
-                async with aclosing(streams.hub.resume(watcher, order.resume)) as parts:
-                    async for part in parts:
-                        await writer.write(part)
+                await streams.hub.resume(watcher, order.resume)
         except (Problem, LedgerError) as error:
             data = msgspec.json.encode({"detail": str(error)})
             await writer.write([Frame("problem", data)])
