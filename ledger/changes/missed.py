@@ -9,13 +9,14 @@ from typing import LiteralString, NamedTuple
 
 from ledger.changes.moment import Moment
 from ledger.changes.rules import changed_sources, darkness, is_dark
-from ledger.changes.step import Change, Missed, Previous, SourceChange
+from ledger.changes.step import Change, Missed, Previous
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import longest_grace
 from ledger.domain.visible import visible_at
 from ledger.store.mapper import EventMapper
 from projections.engine import feed
+from projections.models import current
 from projections.models.shown import AnswerPoint, Rules
 from projections.queries import history
 from projections.queries.rule_folds import RuleFolds
@@ -72,24 +73,28 @@ class Resuming:
             if moved or new != old:
                 previous[uid], found[uid] = Previous(old.status, old.since), presence
         changes = [Change(uid, body, previous[uid]) for uid, body in moment.bodies(found)]
-        return Missed(moment.made, changes, self._sources(moment, meanwhile))
+        return Missed(moment.made, changes, list(darkness(meanwhile.before, moment.rules, moment.made.at)))
 
     def users(self, moment: Moment, since: AnswerPoint, limit: int) -> list[str] | None:
         """Who may be shown otherwise than a reader of everybody was told; None where they are too many.
 
-        So they are where the rules changed for everybody in a source, or where the reader was told of some in the dark.
+        So they are where the rules changed for everybody in a source, and where one was dark and is no longer: of whom
+        the reader was told meanwhile, they would have to be told again.
         """
         meanwhile = self.meanwhile(moment, since)
-        if meanwhile.changed or any(is_dark(meanwhile.before, name) for name in meanwhile.darkened):
+        if meanwhile.changed:
             return None
+        for name in meanwhile.darkened:
+            if is_dark(meanwhile.before, name) or not is_dark(moment.rules, name):
+                return None
+        if moment.made.position - since.position > limit:
+            return None
+        connection = moment.connection
+        moved = feed.users_between(connection.cursor(), since.position, moment.made.position, limit)
         # Those who were in their grace period then are shown otherwise without an event.
-        grace = round(longest_grace(meanwhile.before.sources) * SECOND)
-        after = since.position
-        if grace:
-            after = min(after, history.position_at(moment.connection, since.at - grace))
-        if moment.made.position - after > limit:
-            return None
-        return sorted(feed.users_between(moment.connection.cursor(), after, moment.made.position, limit))
+        if grace := round(longest_grace(meanwhile.before.sources) * SECOND):
+            moved |= {each.uid for each in current.in_grace(connection, since.at - grace)}
+        return sorted(moved)
 
     def meanwhile(self, moment: Moment, since: AnswerPoint) -> Meanwhile:
         """By which rules users have been shown since."""
@@ -108,12 +113,3 @@ class Resuming:
 
     def _rules_at(self, moment: Moment, position: int) -> Rules:
         return history.rules_at(moment.connection, self._mapper, position, folds=self._folds)
-
-    def _sources(self, moment: Moment, meanwhile: Meanwhile) -> list[SourceChange]:
-        """Those that are dark since another instant, and those that have been dark and are no longer."""
-        told = {each.source: each for each in darkness(meanwhile.before, moment.rules, moment.made.at)}
-        for name in meanwhile.darkened - told.keys():
-            since = moment.rules.sources[name].dark_since
-            lit = SourceChange(name, "lit", moment.made.at)
-            told[name] = lit if since is None else SourceChange(name, "dark", since)
-        return [told[name] for name in sorted(told)]

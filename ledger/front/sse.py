@@ -21,6 +21,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 FRAMES_AT_ONCE = 500
+STUCK_SECONDS = 60.0
+"""A reader who takes nothing for so long is given up: what is sent waits for them, here and in the system's buffers."""
 COMMENT = b":\n\n"
 """Keeps the connection in use where there is nothing to tell."""
 
@@ -67,6 +69,8 @@ async def _tell(
                     break
                 await _write_frames(send, part)
         await _go_on(streams, watcher, send)
+    except TimeoutError:
+        watcher.end("gone")
     finally:
         leaving.cancel()
     if watcher.over == "stopping":
@@ -103,7 +107,9 @@ async def _write_frames(send: Send, told: Sequence[Frame], end: bytes = b"") -> 
 
 
 async def _write(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
+    # It waits while the reader's buffers are full.
+    async with asyncio.timeout(STUCK_SECONDS):
+        await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 async def _until_gone(receive: Receive, watcher: Watcher) -> None:

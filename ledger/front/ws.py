@@ -12,6 +12,7 @@ from ledger.front import asked
 from ledger.front.access import viewer
 from ledger.front.asked import Asked
 from ledger.front.frames import Frame
+from ledger.front.sse import STUCK_SECONDS
 from ledger.front.streams import HEARTBEAT_SECONDS, Streams, TooMany
 from ledger.front.watcher import Watcher
 from ledger.http.problems import Problem
@@ -72,7 +73,8 @@ class _Writer:
     async def write(self, told: Sequence[Frame]) -> None:
         async with self._lock:
             for frame in told:
-                await self.send({"type": "websocket.send", "text": frame.ws})
+                async with asyncio.timeout(STUCK_SECONDS):
+                    await self.send({"type": "websocket.send", "text": frame.ws})
 
 
 async def _serve(streams: Streams, watcher: Watcher, wanted: Asked, receive: Receive, writer: _Writer) -> None:
@@ -88,6 +90,8 @@ async def _serve(streams: Streams, watcher: Watcher, wanted: Asked, receive: Rec
         code, why = _CLOSES.get(watcher.over or "", (GOING_AWAY, ""))
     except LedgerError as error:
         code, why = TRY_AGAIN_LATER, str(error)
+    except TimeoutError:
+        watcher.end("gone")
     finally:
         orders.cancel()
     if watcher.over != "gone":
