@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx2
 import psutil
+import psycopg
 import pytest
 
 from tests.support.command import run_process
@@ -200,10 +201,11 @@ def test_a_cursor_holds_over_a_restart_and_the_front_ends_with_its_parent(
 
 def test_streams_outlive_a_killed_postgresql_and_a_killed_front_is_there_again(tmp_path: Path) -> None:
     database = ExternalPostgres(tmp_path / "postgres")
-    with (
-        contextlib.closing(database),
-        fronted(tmp_path, tmp_path / "data", database_url=database.url("ledger")) as service,
-    ):
+    with ExitStack() as stack:
+        stack.callback(database.kill)
+        with psycopg.connect(database.start(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE ledger")
+        service = stack.enter_context(fronted(tmp_path, tmp_path / "data", database_url=database.url("ledger")))
         service.start()
         with Api(service) as api:
             api.deliver("u-0-1-1-1-1")
