@@ -161,10 +161,16 @@ class Service:
 
 @contextmanager
 def running(
-    folder: Path, database_url: str, command: Sequence[str] = PRODUCT, source: str = "", **extras: str
+    folder: Path,
+    database_url: str,
+    command: Sequence[str] = PRODUCT,
+    source: str = "",
+    *,
+    fronted: bool = False,
+    **extras: str,
 ) -> Iterator[Service]:
     """A service that listens, stopped at the end; `extras` are of its environment."""
-    service = Service(folder, database_url, command, source, **extras)
+    service = Service(folder, database_url, command, source, fronted=fronted, **extras)
     service.start()
     try:
         yield service

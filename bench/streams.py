@@ -139,8 +139,8 @@ class _Bench:
     def latencies(self, told: Told) -> tuple[list[float], int]:
         """From each change's record to the last stream that was told of it, and how many streams never were."""
         arrived: defaultdict[tuple[int, str], tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
-        for reader, uid, position, at in told.arrivals:
-            positions, instants = arrived[reader, uid.decode()]
+        for reader, name, position, at in told.arrivals:
+            positions, instants = arrived[reader, name.decode()]
             positions.append(position)
             instants.append(at)
         watching: defaultdict[str, list[int]] = defaultdict(list)
