@@ -95,7 +95,7 @@ class _Bench:
             self._random.sample(self.flips.uids, NAMED) for _ in range(amounts["streams"])
         ]
         self._watched += [None] * EVERYBODY
-        self._began = 0
+        self._began = self._ended = 0
         first = [self.flips.first(node) for node in range(_service.NODES)]
         requests = [service.webhook(as_body(items), node) for node, items in enumerate(first)]
         _client.run(_client.drive(service.port, [iter([each]) for each in requests]))
@@ -116,7 +116,8 @@ class _Bench:
             readers.start()
             self._began = head(self._url)
             took = self.load(self._amounts["seconds"])
-            late = readers.reach(head(self._url), TELL_SECONDS)
+            self._ended = head(self._url)
+            late = readers.reach(self._ended, TELL_SECONDS)
             return readers.end(), took, late
         finally:
             readers.close()
@@ -149,6 +150,8 @@ class _Bench:
                 watching[uid].append(reader)
         latencies, missing = [], 0
         for uid, position, recorded_at in flips_after(self._url, self._began):
+            if position > self._ended:
+                break
             last = recorded_at
             for reader in watching[uid]:
                 positions, instants = arrived[reader, uid]
