@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from bench import _client
 from ledger.store import postmaster
@@ -30,7 +32,8 @@ data_dir = "{folder}/data"
 database_url = "{database_url}"
 seal_keys = "{seal_key}"
 listen = "127.0.0.1:{port}"
-front_listen = ""
+front_listen = "{front}"
+front_connections = 20000
 log_level = "warning"
 [[sources]]
 name = "main"
@@ -44,15 +47,21 @@ bench = {{ key = "{key}", scopes = ["admin"] }}
 
 
 class Service:
-    """An instance with `NODES` nodes, its settings and its log in `folder`; `source` are more lines of its source's."""
+    """An instance with `NODES` nodes, its settings and its log in `folder`; `source` are more lines of its source's.
+
+    With `fronted` it has a front, on `front_port`.
+    """
 
     def __init__(
-        self, folder: Path, database_url: str = "", command: Sequence[str] = PRODUCT, source: str = "", **extras: str
-    ) -> None:
+        self, folder: Path, database_url: str = "", command: Sequence[str] = PRODUCT, source: str = "",
+        *, fronted: bool = False, **extras: str,
+    ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._held = _held_port()
         self.port: int = self._held.getsockname()[1]
+        self._front = _held_port() if fronted else None
+        self.front_port: int = self._front.getsockname()[1] if self._front else 0
         self._command = command
         self._extras = extras
         self._configuration = folder / "presence-ledger.toml"
@@ -61,6 +70,7 @@ class Service:
                 folder=folder,
                 database_url=database_url.replace("\\", "\\\\"),
                 port=self.port,
+                front=f"127.0.0.1:{self.front_port}" if fronted else "",
                 secret=SECRET,
                 seal_key=SEAL_KEY.text,
                 source=source,
@@ -94,16 +104,25 @@ class Service:
         """Start it and wait until it takes connections. Raises RuntimeError with its last words."""
         self.spawn()
         deadline = time.monotonic() + START_SECONDS
-        while not self.listens():
+        while not (self.listens() and (self._front is None or self.listens(self.front_port))):
             self.check()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the service does not listen after {START_SECONDS:g} s")
             time.sleep(0.01)
 
-    def listens(self) -> bool:
-        """Whether it takes connections."""
+    def listens(self, port: int = 0) -> bool:
+        """Whether it takes connections, on its own port or another of its."""
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex(("127.0.0.1", port or self.port)) == 0
+
+    def child(self, module: str) -> psutil.Process | None:
+        """The process of that module beside it, if there is one."""
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.pid).children():
+                with suppress(psutil.NoSuchProcess):
+                    if module in child.cmdline():
+                        return child
+        return None
 
     def check(self) -> None:
         """Raises RuntimeError where the process has ended."""
@@ -145,7 +164,19 @@ def running(
     folder: Path, database_url: str, command: Sequence[str] = PRODUCT, source: str = "", **extras: str
 ) -> Iterator[Service]:
     """A service that listens, stopped at the end; `extras` are of its environment."""
-    service = Service(folder, database_url, command, source, **extras)
+    with _started(Service(folder, database_url, command, source, **extras)) as service:
+        yield service
+
+
+@contextmanager
+def running_with_front(folder: Path, database_url: str) -> Iterator[Service]:
+    """The same with a front on `front_port`."""
+    with _started(Service(folder, database_url, fronted=True)) as service:
+        yield service
+
+
+@contextmanager
+def _started(service: Service) -> Iterator[Service]:
     service.start()
     try:
         yield service

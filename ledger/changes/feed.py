@@ -7,17 +7,21 @@ remembered of everybody who is watched, and of the others of late; of anybody el
 
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.changes.missed import Resuming
 from ledger.changes.moment import Moment, Moments
-from ledger.changes.step import Change, Missed, Page, Previous, SourceChange, Step, WentBackError
+from ledger.changes.rules import changed_sources, darkness, some_dark
+from ledger.changes.step import Answers, Change, Missed, Page, Previous, SourceChange, Step, WentBackError
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import longest_grace, next_change_at
-from ledger.domain.visible import Visible, shown_by, visible_at
+from ledger.domain.visible import Visible, visible_at
 from ledger.store.mapper import EventMapper
 from projections.engine import feed
 from projections.models import current
@@ -40,7 +44,10 @@ class ChangeFeed:
     def __init__(self, now: Callable[[], Instant], mapper: EventMapper | None = None) -> None:
         self._moments = Moments(now)
         self._mapper = mapper or EventMapper()
+        self._resuming = Resuming(self._mapper)
         self._told = AnswerPoint(0, 0)
+        self._is_behind = False
+        """Whether the last step ended before the head that its presences were as of."""
         self._rules = Rules(-1, {})
         self._watchers: Counter[str] = Counter()
         self._watched: dict[str, Visible] = {}
@@ -61,6 +68,20 @@ class ChangeFeed:
             self._told = self._told_everybody = moment.made
             self._rules = moment.rules
         return self._told
+
+    @contextmanager
+    def at_one_moment(self, connection: Connection[TupleRow]) -> Iterator[None]:
+        """Whatever is asked within it, a step before that too, is answered as of one moment.
+
+        So nobody is told, beside the steps, of anything between one and the next.
+        """
+        with self._moments.read(connection):
+            yield
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more events have been recorded than have been told of: no time for questions."""
+        return self._is_behind
 
     @property
     def told(self) -> AnswerPoint:
@@ -90,19 +111,23 @@ class ChangeFeed:
             self._sweeps.clear()
             self._told_everybody = self._told
 
-    def watch(
-        self, connection: Connection[TupleRow], uids: Sequence[str]
-    ) -> tuple[AnswerPoint, list[tuple[str, bytes]]]:
-        """Watch these users, once more where somebody does already -> what is answered of them, and as of when."""
+    def answers(self, connection: Connection[TupleRow], uids: Sequence[str]) -> Answers:
+        """What is answered of these users."""
+        with self._moments.read(connection) as moment:
+            return Answers(moment.made, list(moment.bodies(moment.presences(uids))))
+
+    def watch(self, connection: Connection[TupleRow], uids: Sequence[str]) -> Answers:
+        """Watch these users, once more where somebody does already -> what is answered of them."""
         with self._moments.read(connection) as moment:
             presences = moment.presences(uids)
+            answers = Answers(moment.made, list(moment.bodies(presences)))
             for uid, presence in presences.items():
                 self._watchers[uid] += 1
                 # Whoever watches already has not been told of what has come since.
                 if uid not in self._watched:
                     self._watched[uid] = visible_at(presence, moment.rules.sources, moment.made.at)
                 self._note_end(presence, moment)
-            return moment.made, list(moment.bodies(presences))
+            return answers
 
     def unwatch(self, uids: Iterable[str]) -> None:
         """One watcher less of each of these users."""
@@ -113,43 +138,68 @@ class ChangeFeed:
                 self._watched.pop(uid, None)
 
     def step(self, connection: Connection[TupleRow]) -> Step:
-        """What has changed since the last step. Raises WentBackError."""
+        """What has changed since the last step. Raises WentBackError; after any error the next step begins there."""
+        ended: list[tuple[Instant, str]] = []
+        try:
+            with self._moments.read(connection) as moment:
+                found = self._look(moment, ended)
+        except BaseException:
+            for end in ended:
+                heapq.heappush(self._ends, end)
+            raise
+        return self._take(found)
+
+    def _look(self, moment: Moment, ended: list[tuple[Instant, str]]) -> "_Found":
+        """What has changed; nothing is remembered yet but `ended`, whose grace periods are no longer waited for."""
+        if moment.made.position < self._told.position:
+            raise WentBackError
+        up_to = min(moment.made.position, self._told.position + STRETCH_EVENTS)
+        changed = changed_sources(self._rules, moment.rules)
+        sources = list(darkness(self._rules, moment.rules, moment.made.at))
+        while self._ends and self._ends[0][0] <= moment.made.at:
+            ended.append(heapq.heappop(self._ends))
+        concerned = self._moved(moment.connection, up_to) | {uid for _, uid in ended}
+        if not self._everybody:
+            concerned &= self._watched.keys()
+        if changed or sources:
+            concerned |= self._watched.keys() | self._told_in_dark
+        # What was told of others was by the rules before.
+        recent = {} if changed or sources else self._recent
+        changes, told = self._changes(moment, concerned, recent)
+        page, swept, told_by_sweep = self._sweep(moment, {**recent, **told} if self._sweeps else {})
+        return _Found(moment, up_to, changed, sources, changes, told, page, swept, told_by_sweep)
+
+    def _take(self, found: "_Found") -> Step:
+        """Remember what has been found, all of it."""
+        made = found.moment.made
+        if self._sweeps:
+            self._sweeps[0].uid = found.page[-1].uid if found.page else ""
+            if len(found.page) < PAGE_USERS:
+                self._sweeps.pop(0)
+        if found.changed or found.sources:
+            self._forget(found.changed, found.sources)
+        self._remember(found.told)
+        self._remember(found.told_by_sweep)
+        self._note_dark(found.moment.rules, [each.uid for each in found.changes] if self._everybody else ())
+        self._rules = found.moment.rules
+        self._told = AnswerPoint(max(made.at, self._told.at), found.up_to)
+        self._is_behind = found.up_to < made.position
+        if not self._sweeps:
+            self._told_everybody = self._told
+        more = self._is_behind or bool(self._sweeps)
+        return Step(made, found.changes, found.swept, found.sources, self._told, self._told_everybody, more)
+
+    def is_known(self, connection: Connection[TupleRow], since: AnswerPoint) -> bool:
+        """Whether this ledger has been there."""
         with self._moments.read(connection) as moment:
-            made = moment.made
-            if made.position < self._told.position:
-                raise WentBackError
-            up_to = min(made.position, self._told.position + STRETCH_EVENTS)
-            changed = _changed(self._rules, moment.rules)
-            concerned = self._moved(connection, up_to) | self._ended(made.at)
-            sources = list(_darkness(self._rules, moment))
-            if changed or sources:
-                concerned |= self._watched.keys() | self._told_in_dark
-                self._forget(changed, sources)
-            changes = list(self._changes(moment, concerned))
-            self._note_dark(moment.rules, [each.uid for each in changes] if self._everybody else ())
-            self._rules = moment.rules
-            swept = self._sweep(moment)
-            self._told = AnswerPoint(max(made.at, self._told.at), up_to)
-            if not self._sweeps:
-                self._told_everybody = self._told
-        more = up_to < made.position or bool(self._sweeps)
-        return Step(made, changes, swept, sources, self._told, self._told_everybody, more)
+            return self._resuming.is_known(moment, since)
 
     def missed(self, connection: Connection[TupleRow], uids: Sequence[str], since: AnswerPoint) -> Missed:
         """What has changed of users since an earlier moment of the ledger, for whoever was told up to there."""
         with self._moments.read(connection) as moment:
-            presences = moment.presences(uids)
-            before = history.presences_at(connection, self._mapper, list(presences), since.position)
-            rules = history.rules_at(connection, self._mapper, since.position)
-            changes, found = {}, {}
-            for uid, presence in presences.items():
-                old = visible_at(before.get(uid) or Presence(uid), rules.sources, since.at)
-                new = visible_at(presence, moment.rules.sources, moment.made.at)
-                if new != old:
-                    changes[uid], found[uid] = Previous(old.status, old.since), presence
-            told = [Change(uid, body, changes[uid]) for uid, body in moment.bodies(found)]
-            self._note_dark(moment.rules, found)
-            return Missed(moment.made, told, list(_darkness(rules, moment)))
+            missed = self._resuming.missed(moment, uids, since)
+            self._note_dark(moment.rules, [each.uid for each in missed.changes])
+            return missed
 
     def page(self, connection: Connection[TupleRow], after: str, limit: int) -> Page:
         """The next users in the order of their uids, whoever watches them."""
@@ -157,69 +207,64 @@ class ChangeFeed:
             presences = {each.uid: each for each in current.all_after(connection, after, limit)}
             for presence in presences.values():
                 self._note_end(presence, moment)
-            self._everybody_in_dark |= _some_dark(moment.rules)
+            self._everybody_in_dark |= some_dark(moment.rules)
             last = next(reversed(presences), None) if len(presences) == limit else None
             return Page(moment.made, list(moment.bodies(presences)), last)
 
     def users_since(self, connection: Connection[TupleRow], since: AnswerPoint, limit: int) -> list[str] | None:
         """Who may be shown otherwise than at an earlier moment; None where they are too many to be told of."""
         with self._moments.read(connection) as moment:
-            rules = history.rules_at(connection, self._mapper, since.position)
-            # Those who were in their grace period then are shown otherwise without an event.
-            grace = round(longest_grace(rules.sources) * SECOND)
-            first = history.position_at(connection, since.at - grace) if grace else since.position
-            after = min(since.position, first)
-            if _changed(rules, moment.rules) or moment.made.position - after > limit:
-                return None
-            return sorted(feed.users_between(connection.cursor(), after, moment.made.position, limit))
+            users = self._resuming.users(moment, since, limit)
+            # Whoever was told of in the dark before is told of again when it ends.
+            self._everybody_in_dark |= some_dark(moment.rules)
+            return users
 
     def _moved(self, connection: Connection[TupleRow], up_to: int) -> set[str]:
         if up_to == self._told.position:
             return set()
-        moved = feed.users_between(connection.cursor(), self._told.position, up_to, STRETCH_EVENTS)
-        return moved if self._everybody else moved & self._watched.keys()
+        return feed.users_between(connection.cursor(), self._told.position, up_to, STRETCH_EVENTS)
 
-    def _ended(self, at: Instant) -> set[str]:
-        """Those whose grace period has ended by now."""
-        ended = set()
-        while self._ends and self._ends[0][0] <= at:
-            uid = heapq.heappop(self._ends)[1]
-            if self._everybody or uid in self._watched:
-                ended.add(uid)
-        return ended
-
-    def _changes(self, moment: Moment, uids: Iterable[str]) -> Iterator[Change]:
+    def _changes(
+        self, moment: Moment, uids: Iterable[str], recent: Mapping[str, Visible]
+    ) -> tuple[list[Change], dict[str, Visible]]:
+        """Those who are shown otherwise than they were told of -> the changes, and what is shown of all of them."""
         presences = moment.presences(sorted(uids))
-        before = self._shown_before(moment.connection, presences)
-        found = {}
+        before, unsure = self._shown_before(moment.connection, presences, recent)
+        found, told = {}, {}
         for uid, presence in presences.items():
-            new = visible_at(presence, moment.rules.sources, moment.made.at)
+            told[uid] = visible_at(presence, moment.rules.sources, moment.made.at)
             self._note_end(presence, moment)
-            if new != before[uid]:
+            if told[uid] != before[uid] or uid in unsure:
                 found[uid] = presence
-            self._remember(uid, new)
-        for uid, body in moment.bodies(found):
-            yield Change(uid, body, Previous(before[uid].status, before[uid].since))
+        bodies = moment.bodies(found)
+        return [Change(uid, body, Previous(before[uid].status, before[uid].since)) for uid, body in bodies], told
 
-    def _shown_before(self, connection: Connection[TupleRow], uids: Iterable[str]) -> dict[str, Visible]:
-        """What was told last of each, or would have been to whoever had asked when the step before was made."""
-        known = {uid: self._watched.get(uid) or self._recent.get(uid) for uid in uids}
+    def _shown_before(
+        self, connection: Connection[TupleRow], uids: Iterable[str], recent: Mapping[str, Visible]
+    ) -> tuple[dict[str, Visible], set[str]]:
+        """What was told last of each, or would have been to whoever had asked when the step before was made.
+
+        Of some that may not be what they were told: the step before was as of a later moment than it told up to.
+        """
+        known = {uid: self._watched.get(uid) or recent.get(uid) for uid in uids}
         unknown = [uid for uid, told in known.items() if told is None]
         folded = history.presences_at(connection, self._mapper, unknown, self._told.position) if unknown else {}
         sources, at = self._rules.sources, self._told.at
-        return {
+        before = {
             uid: told if told is not None else visible_at(folded.get(uid) or Presence(uid), sources, at)
             for uid, told in known.items()
         }
+        return before, set(unknown) if self._is_behind else set()
 
-    def _remember(self, uid: str, told: Visible) -> None:
-        if uid in self._watched:
-            self._watched[uid] = told
-        if self._everybody:
-            self._recent[uid] = told
-            self._recent.move_to_end(uid)
-            if len(self._recent) > REMEMBERED:
-                self._recent.popitem(last=False)
+    def _remember(self, told: Mapping[str, Visible]) -> None:
+        for uid, shown in told.items():
+            if uid in self._watched:
+                self._watched[uid] = shown
+            if self._everybody:
+                self._recent[uid] = shown
+                self._recent.move_to_end(uid)
+        while len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
 
     def _note_end(self, presence: Presence, moment: Moment) -> None:
         end = next_change_at(presence, moment.rules.sources, moment.made.at)
@@ -242,66 +287,52 @@ class ChangeFeed:
             self._sweeps.append(_Sweep(sorted(one_by_one), self._rules))
 
     def _note_dark(self, rules: Rules, told: Iterable[str]) -> None:
-        if _some_dark(rules):
+        if some_dark(rules):
             self._told_in_dark.update(told)
         else:
             self._told_in_dark.clear()
             self._everybody_in_dark = False
 
-    def _sweep(self, moment: Moment) -> list[Change]:
-        """A page of everybody in a source whose state has changed, held against what was shown before it had."""
+    def _sweep(
+        self, moment: Moment, told: Mapping[str, Visible]
+    ) -> tuple[list[Presence], list[Change], dict[str, Visible]]:
+        """A page of everybody in a source whose state has changed, held against what was shown before it had.
+
+        Whoever has been `told` of since is held against that.
+        """
         if not self._sweeps:
-            return []
-        sweep = self._sweeps[0]
+            return [], [], {}
+        sweep, at = self._sweeps[0], moment.made.at
         page = current.of_sources_after(moment.connection, sweep.names, sweep.uid, PAGE_USERS)
-        if len(page) < PAGE_USERS:
-            self._sweeps.pop(0)
-        else:
-            sweep.uid = page[-1].uid
-        at, found, before = moment.made.at, {}, {}
+        shown, found, before = {}, {}, {}
         for presence in page:
-            # Whoever has been told of since the state changed is remembered.
-            old = self._recent.get(presence.uid) or visible_at(presence, sweep.rules.sources, at)
-            new = visible_at(presence, moment.rules.sources, at)
+            old = told.get(presence.uid) or visible_at(presence, sweep.rules.sources, at)
+            new = shown[presence.uid] = visible_at(presence, moment.rules.sources, at)
             if new != old:
                 found[presence.uid], before[presence.uid] = presence, Previous(old.status, old.since)
-            self._remember(presence.uid, new)
             self._note_end(presence, moment)
-        return [Change(uid, body, before[uid]) for uid, body in moment.bodies(found)]
+        return page, [Change(uid, body, before[uid]) for uid, body in moment.bodies(found)], shown
+
+
+class _Found(NamedTuple):
+    """What a step has found out."""
+
+    moment: Moment
+    up_to: int
+    changed: set[str]
+    sources: list[SourceChange]
+    changes: list[Change]
+    told: dict[str, Visible]
+    page: list[Presence]
+    """Of those who are gone through."""
+    swept: list[Change]
+    told_by_sweep: dict[str, Visible]
 
 
 class _Sweep:
     """A walk through everybody in some sources, after `uid`; `rules` are those before they changed."""
 
-    def __init__(self, names: Sequence[str], rules: Rules) -> None:
+    def __init__(self, names: list[str], rules: Rules) -> None:
         self.names = names
         self.rules = rules
         self.uid = ""
-
-
-def _changed(before: Rules, after: Rules) -> set[str]:
-    """The sources whose users may be shown otherwise by the later rules, for another reason than darkness."""
-    if before.position == after.position:
-        return set()
-    return {
-        name
-        for name, source in after.sources.items()
-        if name not in before.sources or shown_by(before.sources[name]) != shown_by(source)
-    }
-
-
-def _darkness(before: Rules, moment: Moment) -> Iterator[SourceChange]:
-    """The sources that are dark since another instant than by the earlier rules, or no longer."""
-    if before.position == moment.rules.position:
-        return
-    for name, source in moment.rules.sources.items():
-        earlier = before.sources.get(name)
-        was = None if earlier is None else earlier.dark_since
-        if source.dark_since is not None and source.dark_since != was:
-            yield SourceChange(name, "dark", source.dark_since)
-        elif source.dark_since is None and was is not None:
-            yield SourceChange(name, "lit", moment.made.at)
-
-
-def _some_dark(rules: Rules) -> bool:
-    return any(source.dark_since is not None for source in rules.sources.values())

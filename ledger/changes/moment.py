@@ -44,10 +44,22 @@ class Moments:
     def __init__(self, now: Callable[[], Instant]) -> None:
         self._now = now
         self._rules = Rules(-1, {})
+        self._open: Moment | None = None
 
     @contextmanager
     def read(self, connection: Connection[TupleRow]) -> Iterator[Moment]:
-        """The moment that the connection sees now."""
+        """The moment that the connection sees now; within one that is being read, that one."""
+        if self._open is not None:
+            yield self._open
+            return
+        try:
+            with self._new(connection) as self._open:
+                yield self._open
+        finally:
+            self._open = None
+
+    @contextmanager
+    def _new(self, connection: Connection[TupleRow]) -> Iterator[Moment]:
         with connection.transaction():
             connection.execute(_ONE_MOMENT, prepare=False)
             row = connection.execute(listing.HEAD).fetchone()

@@ -33,10 +33,17 @@ POLL_SECONDS = 1.0
 """Looked at as often even if no notification comes: one may be lost."""
 
 GATHER_SECONDS = 0.02
-"""What commits within it is one step: under load they follow one another within milliseconds."""
+"""Between two steps at least: under load commits follow one another within milliseconds, and are one step."""
+MAX_GATHER_SECONDS = 0.1
+"""Where a step takes long, as long again is left for what it has brought to be written, but no longer."""
+
+QUESTION_SECONDS = 0.1
+"""Questions are answered so long at a time; then comes a step, however many ask."""
 
 INITIAL_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 2.0
+REFUSE_SECONDS = 0.1
+"""While there is no connection, whoever asks waits no longer for being told so."""
 
 Ask = Callable[[ChangeFeed, Connection[TupleRow]], Any]
 
@@ -75,8 +82,11 @@ class FeedRunner:
         self._woken.setblocking(False)
         self._ending = threading.Event()
         self._began = False
+        self._failed = False
+        """Whether a step failed by a fault of ours: nobody knows what it has told."""
         self._notified = False
         """Whether a commit has been told of since the step was begun: perhaps while it was being read."""
+        self._backoff = INITIAL_BACKOFF_SECONDS
         self._thread = threading.Thread(target=self._run, name="changes", daemon=True)
         self.epoch = ""
         """Of the ledger that the last step was read from."""
@@ -120,21 +130,30 @@ class FeedRunner:
             self._waker.send(b"\0")
 
     def _run(self) -> None:
-        backoff, lost = INITIAL_BACKOFF_SECONDS, False
         while not self._ending.is_set():
             try:
                 with contextlib.closing(self._connect()) as connection:
-                    if lost:
-                        log.info("changes_connected")
                     self._follow(connection)
-                    backoff, lost = INITIAL_BACKOFF_SECONDS, False
             except StoreUnavailable as error:
-                if not lost:
+                if self._backoff == INITIAL_BACKOFF_SECONDS:
                     log.warning("changes_lost_connection", reason=str(error))
-                lost = True
-                self._refuse(error)
-                self._ending.wait(backoff)
-                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+                self._pause(error)
+            except Exception as error:  # whatever it is, streams must not fall silent for it
+                if self._backoff == INITIAL_BACKOFF_SECONDS:
+                    log.exception("changes_failed")
+                self._failed = True
+                self._pause(StoreUnavailable(f"the changes cannot be read: {type(error).__name__}"))
+
+    def _pause(self, error: StoreUnavailable) -> None:
+        """After a failure; what is asked meanwhile is refused."""
+        deadline = time.monotonic() + self._backoff
+        self._backoff = min(self._backoff * 2, MAX_BACKOFF_SECONDS)
+        while True:
+            self._refuse(error)
+            if self._ending.wait(min(REFUSE_SECONDS, max(0.0, deadline - time.monotonic()))):
+                return
+            if time.monotonic() >= deadline:
+                return
 
     def _follow(self, connection: Connection[TupleRow]) -> None:
         with translated():
@@ -144,16 +163,17 @@ class FeedRunner:
             selector.register(connection.fileno(), selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while not self._ending.is_set():
+                began = time.monotonic()
                 with translated():
-                    step = self._step(connection)
-                    if step is None:
-                        continue
-                    self._answer(connection)
-                if not step.more:
-                    self._wait(connection, selector)
+                    more = self._turn(connection)
+                if self._backoff != INITIAL_BACKOFF_SECONDS:
+                    self._backoff = INITIAL_BACKOFF_SECONDS
+                    log.info("changes_connected")
+                if not more:
+                    self._wait(connection, selector, time.monotonic() - began)
 
-    def _step(self, connection: Connection[TupleRow]) -> Step | None:
-        """A step that has been taken; None where the ledger is not the one that was followed, and is begun anew."""
+    def _turn(self, connection: Connection[TupleRow]) -> bool:
+        """A step that has been taken, and answers as of its moment -> whether there is more to be done at once."""
         while self._notes:
             feed, note = self._notes.popleft()
             if feed is self._feed:
@@ -161,33 +181,38 @@ class FeedRunner:
         epoch = self._read_epoch(connection)
         # Whatever is told of from here on may have been committed after what is read now.
         self._notified = False
-        step = None
-        if self._began and epoch == self.epoch:
-            with contextlib.suppress(WentBackError):
-                step = self._feed.step(connection)
-        if step is None:
+        if not self._began or self._failed or epoch != self.epoch:
             self._begin(connection, epoch)
-        else:
-            asyncio.run_coroutine_threadsafe(self._sink.publish(step), self._loop).result()
-        return step
+            return True
+        try:
+            with self._feed.at_one_moment(connection):
+                step = self._feed.step(connection)
+                asyncio.run_coroutine_threadsafe(self._sink.publish(step), self._loop).result()
+                if not self._feed.is_behind:
+                    self._answer(connection)
+        except WentBackError:
+            self._begin(connection, epoch)
+            return True
+        return step.more or bool(self._questions)
 
     def _begin(self, connection: Connection[TupleRow], epoch: str) -> None:
         self._feed = ChangeFeed(self._now)
         self._feed.begin(connection)
         if self._began:
-            log.warning("changes_began_anew", reason="the ledger is another one, or an older state of it")
+            if not self._failed:
+                log.warning("changes_began_anew", reason="the ledger is another one, or an older state of it")
             self._loop.call_soon_threadsafe(self._sink.restart)
-        self._began, self.epoch = True, epoch
+        self._began, self._failed, self.epoch = True, False, epoch
 
     def _answer(self, connection: Connection[TupleRow]) -> None:
-        while self._questions:
+        deadline = time.monotonic() + QUESTION_SECONDS
+        while self._questions and time.monotonic() < deadline:
             question = self._questions.popleft()
             try:
-                answer = question.ask(self._feed, connection)
-            except StoreUnavailable:
-                raise
+                with connection.transaction():  # a savepoint: what fails spoils nobody else's answer
+                    answer = question.ask(self._feed, connection)
             except Exception as error:  # it is the one's who asked, and stops nobody else
-                if connection.closed or connection.broken:
+                if isinstance(error, StoreUnavailable) or connection.closed or connection.broken:
                     self._questions.appendleft(question)
                     raise
                 self._loop.call_soon_threadsafe(question.fail, error)
@@ -198,8 +223,12 @@ class FeedRunner:
         while self._questions:
             self._loop.call_soon_threadsafe(self._questions.popleft().fail, error)
 
-    def _wait(self, connection: Connection[TupleRow], selector: selectors.BaseSelector) -> None:
-        """Until a commit is told of, somebody asks, or something changes by itself; not for ever."""
+    def _wait(self, connection: Connection[TupleRow], selector: selectors.BaseSelector, took: float) -> None:
+        """Until a commit is told of, somebody asks, or something changes by itself; not for ever.
+
+        `took`: the seconds of the step before.
+        """
+        rests_until = time.monotonic() + min(max(GATHER_SECONDS, took), MAX_GATHER_SECONDS)
         seconds = POLL_SECONDS
         if (at := self._feed.next_instant()) is not None:
             seconds = min(seconds, max(0.0, (at - self._now()) / SECOND))
@@ -212,7 +241,7 @@ class FeedRunner:
                 # A commit, or the end of the connection: the next query meets it.
                 self._notified = True
         if self._notified:
-            time.sleep(GATHER_SECONDS)
+            time.sleep(max(0.0, rests_until - time.monotonic()))
 
     def _note(self, _: Notify) -> None:
         self._notified = True

@@ -50,6 +50,13 @@ class WentBackError(Exception):
     """The ledger ends before what has been told: it is another one now, or an older state of it."""
 
 
+class Answers(NamedTuple):
+    """What is answered of some users, each but for its `as_of`, which is `made`."""
+
+    made: AnswerPoint
+    bodies: list[tuple[str, bytes]]
+
+
 class Missed(NamedTuple):
     """What has changed since somebody was told last, as of `made`."""
 

@@ -22,6 +22,11 @@ class Frame:
         self._cursor = cursor
 
     @cached_property
+    def without_cursor(self) -> "Frame":
+        """The same for whoever has not been told yet what came before it."""
+        return Frame(self._event, self._data)
+
+    @cached_property
     def sse(self) -> bytes:
         """As WHATWG's event stream has it; JSON holds no line breaks."""
         identified = b"" if self._cursor is None else b"id: %s\n" % self._cursor.encode()
@@ -40,7 +45,10 @@ def as_of(made: AnswerPoint, epoch: str) -> dict[str, Any]:
 
 
 def presence(body: bytes, made: AnswerPoint, cursor: Cursor, previous: Previous | None = None) -> Frame:
-    """A presence as it is answered at a moment; `cursor`: up to where everything has been told before it."""
+    """A presence as it is answered at a moment; `cursor`: up to where everything has been told before it.
+
+    A reader who is cut off after it may know more than their cursor says, never less.
+    """
     before = b"" if previous is None else b',"previous":' + _encode({
         "status": previous.status, "since": optional(previous.since)
     })  # fmt: skip

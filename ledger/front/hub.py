@@ -13,7 +13,7 @@ from ledger.changes import cursor as cursors
 from ledger.changes.cursor import Cursor
 from ledger.changes.feed import ChangeFeed
 from ledger.changes.runner import FeedRunner, Sink
-from ledger.changes.step import Change, Missed, Page, Step
+from ledger.changes.step import Answers, Change, Missed, Page, Step
 from ledger.domain.observation import Instant
 from ledger.front import frames
 from ledger.front.frames import Frame
@@ -31,12 +31,15 @@ PAGE_USERS = 1_000
 NOWHERE = AnswerPoint(0, 0)
 
 
+RESUME_WAITING = 2 * PAGE_USERS
+"""A reader who goes on from a cursor on the way is told a page more once no more than this waits."""
+
+
 class _Named(NamedTuple):
     """What the feed says of named users who begin to be watched."""
 
     feed: ChangeFeed
-    made: AnswerPoint
-    bodies: Sequence[tuple[str, bytes]]
+    answers: Answers
     missed: Missed | None
 
 
@@ -101,22 +104,29 @@ class Hub:
 
         def then(found: _Named) -> None:
             self._register(watcher, added, found.feed)
-            for uid, body in found.bodies:
-                watcher.put("presence", uid, found.made, frames.presence(body, found.made, self._cursor(self._told)))
+            self._put_answers(watcher, found.answers)
 
         if added:
             await self._runner.ask(partial(self._begin_named, added, None), then)
 
-    async def resume(self, watcher: Watcher, last: str) -> AsyncGenerator[list[Frame], None]:
-        """What has changed of whom a watcher watches since a cursor; it watches on. Raises StoreUnavailable."""
+    async def resume(self, watcher: Watcher, last: str) -> None:
+        """Have a watcher who is being told already told what has changed since a cursor. Raises StoreUnavailable."""
         cursor = cursors.parse(last)
-        again = Watcher(None if watcher.uids is None else set(watcher.uids))
-        opening = self._open_everybody if again.uids is None else self._open_named
-        try:
-            async for part in opening(again, cursor, "epoch", again.uids is not None):
-                yield part
-        finally:
-            self.close(again)
+        if watcher.uids is None:
+            await self._resume_everybody(watcher, cursor)
+            return
+        uids = sorted(watcher.uids)
+
+        def then(found: _Named) -> None:
+            made, missed = found.answers.made, found.missed
+            watcher.put("resumed", "", made, frames.resumed(made, self._cursor(made), None if missed else "epoch"))
+            if missed is None:
+                self._put_answers(watcher, found.answers)
+            else:
+                self._put_changes(watcher, missed)
+            watcher.put("ready", "", made, frames.ready(made, self._runner.epoch))
+
+        await self._runner.ask(partial(self._show_named, uids, cursor), then)
 
     def remove(self, watcher: Watcher, uids: Iterable[str], *, tell: bool = False) -> None:
         """Watch these users no more; `tell` their names, since they are no longer on the list."""
@@ -129,6 +139,7 @@ class Hub:
 
     def close(self, watcher: Watcher) -> None:
         """A stream has ended."""
+        watcher.closed = True
         feed = self._feeds.get(watcher)
         if feed is None:
             return
@@ -146,52 +157,76 @@ class Hub:
         found = await self._runner.ask(
             partial(self._begin_named, uids, cursor), lambda got: self._register(watcher, uids, got.feed)
         )
-        epoch = self._runner.epoch
+        made, epoch = found.answers.made, self._runner.epoch
+        watcher.drop(uids, made)
         if found.missed is not None and cursor is not None:
-            made = found.missed.made
-            watcher.drop(uids, made)
             yield [frames.resumed(made, cursor, None)]
-            yield [frames.change(each, made, cursor) for each in found.missed.changes]
+            yield [frames.change(each, made, cursor).without_cursor for each in found.missed.changes]
         else:
             # Whoever is cut off within what follows has been told nothing yet that they could go on from.
-            made, nowhere = found.made, Cursor(epoch, NOWHERE.position, NOWHERE.at)
+            nowhere = Cursor(epoch, NOWHERE.position, NOWHERE.at)
             yield [frames.resumed(made, nowhere, why_not)]
             if snapshot:
-                yield [frames.presence(body, made, nowhere) for _, body in found.bodies]
+                yield [frames.presence(body, made, nowhere).without_cursor for _, body in found.answers.bodies]
         yield [frames.ready(made, epoch)]
 
     def _begin_named(
         self, uids: Sequence[str], cursor: Cursor | None, feed: ChangeFeed, connection: Connection[TupleRow]
     ) -> _Named:
         """In the feed's thread: begin to watch these users, with what has changed of them since a cursor."""
-        made, bodies = feed.watch(connection, uids)
+        missed = self._missed_since(uids, cursor, feed, connection)
+        return _Named(feed, feed.watch(connection, uids), missed)
+
+    def _show_named(
+        self, uids: Sequence[str], cursor: Cursor | None, feed: ChangeFeed, connection: Connection[TupleRow]
+    ) -> _Named:
+        """In the feed's thread: the same of users who are watched already."""
+        missed = self._missed_since(uids, cursor, feed, connection)
+        return _Named(feed, feed.answers(connection, uids), missed)
+
+    def _missed_since(
+        self, uids: Sequence[str], cursor: Cursor | None, feed: ChangeFeed, connection: Connection[TupleRow]
+    ) -> Missed | None:
         since = self._since(cursor)
-        if since is None or since.position > made.position:
-            return _Named(feed, made, bodies, None)
-        return _Named(feed, made, bodies, feed.missed(connection, uids, since))
+        if since is None or not feed.is_known(connection, since):
+            return None
+        return feed.missed(connection, uids, since)
 
     async def _open_everybody(
         self, watcher: Watcher, cursor: Cursor | None, why_not: str, snapshot: bool
     ) -> AsyncGenerator[list[Frame], None]:
         def then(began: tuple[ChangeFeed, AnswerPoint]) -> None:
-            self._feeds[watcher] = began[0]
+            feed, _ = began
+            if watcher.closed:
+                self._runner.tell(feed, ChangeFeed.unwatch_everybody)
+                return
+            self._feeds[watcher] = feed
             self._everybody.add(watcher)
 
         _, made = await self._runner.ask(_begin_everybody, then)
-        since = self._since(cursor)
-        moved = None if since is None else await self._ask(partial(_users_since, since=since))
+        since, moved, why_not = await self._moved_since(cursor, why_not)
         if cursor is not None and since is not None and moved is not None:
             yield [frames.resumed(made, cursor, None)]
             async for part in self._missed(watcher, moved, since, cursor):
                 yield part
         else:
             nowhere = Cursor(self._runner.epoch, NOWHERE.position, NOWHERE.at)
-            yield [frames.resumed(made, nowhere, why_not if since is None else "too_many")]
+            yield [frames.resumed(made, nowhere, why_not)]
             if snapshot:
                 async for part in self._all(watcher, nowhere):
                     yield part
         settled = await self._settle()
-        yield [*watcher.take(), frames.ready(settled, self._runner.epoch)]
+        yield [*_without_cursors(watcher.take()), frames.ready(settled, self._runner.epoch)]
+
+    async def _moved_since(
+        self, cursor: Cursor | None, why_not: str
+    ) -> tuple[AnswerPoint | None, list[str] | None, str]:
+        """-> (up to where the reader was told, who may be shown otherwise since, why that is not to be had)"""
+        since = self._since(cursor)
+        if since is None:
+            return None, None, why_not
+        known, moved = await self._ask(partial(_users_since, since=since))
+        return since, moved, "too_many" if known else "epoch"
 
     async def _missed(
         self, watcher: Watcher, moved: Sequence[str], since: AnswerPoint, cursor: Cursor
@@ -201,9 +236,24 @@ class Hub:
             uids = moved[start : start + PAGE_USERS]
             missed = await self._ask(partial(_changes_since, uids=uids, since=since))
             if start == 0:
-                yield [frames.source(each, cursor) for each in missed.sources]
+                yield [frames.source(each, cursor).without_cursor for each in missed.sources]
             watcher.drop(uids, missed.made)
-            yield [frames.change(each, missed.made, cursor) for each in missed.changes]
+            told = [frames.change(each, missed.made, cursor).without_cursor for each in missed.changes]
+            # Where the walk takes long, what has changed meanwhile does not pile up.
+            yield told + _without_cursors(watcher.take())
+
+    async def _resume_everybody(self, watcher: Watcher, cursor: Cursor | None) -> None:
+        since, moved, why_not = await self._moved_since(cursor, "epoch")
+        recovered = since is not None and moved is not None
+        resumed = frames.resumed(self._told, self._cursor(self._told), None if recovered else why_not)
+        watcher.put("resumed", "", self._told, resumed)
+        if since is not None and moved is not None:
+            for start in range(0, max(1, len(moved)), PAGE_USERS):
+                ask = partial(_changes_since, uids=moved[start : start + PAGE_USERS], since=since)
+                await self._runner.ask(ask, partial(self._put_changes, watcher))
+                await watcher.room(RESUME_WAITING)
+        settled = await self._settle()
+        watcher.put("ready", "", settled, frames.ready(settled, self._runner.epoch))
 
     async def _all(self, watcher: Watcher, cursor: Cursor) -> AsyncGenerator[list[Frame], None]:
         """Everybody there is, page after page."""
@@ -211,7 +261,8 @@ class Hub:
         while after is not None:
             page = await self._ask(partial(_page, after=after))
             watcher.drop([uid for uid, _ in page.bodies], page.made)
-            yield [frames.presence(body, page.made, cursor) for _, body in page.bodies]
+            told = [frames.presence(body, page.made, cursor).without_cursor for _, body in page.bodies]
+            yield told + _without_cursors(watcher.take())
             after = page.last
 
     async def _settle(self) -> AnswerPoint:
@@ -231,12 +282,31 @@ class Hub:
             return None
         return AnswerPoint(cursor.at, cursor.position)
 
-    def _register(self, watcher: Watcher, uids: Iterable[str], feed: ChangeFeed) -> None:
+    def _put_answers(self, watcher: Watcher, answers: Answers) -> None:
+        cursor = self._cursor(self._told)
+        for uid, body in answers.bodies:
+            if watcher.uids is not None and uid in watcher.uids:
+                watcher.put("presence", uid, answers.made, frames.presence(body, answers.made, cursor))
+
+    def _put_changes(self, watcher: Watcher, missed: Missed) -> None:
+        cursor = self._cursor(self._told)
+        for source in missed.sources if watcher.uids is None else ():
+            watcher.put("source", source.source, missed.made, frames.source(source, cursor))
+        for change in missed.changes:
+            if watcher.uids is None or change.uid in watcher.uids:
+                watcher.put("presence", change.uid, missed.made, frames.change(change, missed.made, cursor))
+
+    def _register(self, watcher: Watcher, uids: Sequence[str], feed: ChangeFeed) -> None:
+        """The feed watches these users once more for it, which one that has ended, or has them, does not need."""
         assert watcher.uids is not None
-        self._feeds[watcher] = feed
-        for uid in uids:
+        if not watcher.closed:
+            self._feeds[watcher] = feed
+        spare = [uid for uid in uids if watcher.closed or uid in watcher.uids]
+        for uid in uids if not watcher.closed else ():
             watcher.uids.add(uid)
             self._of_user[uid].add(watcher)
+        if spare:
+            self._runner.tell(feed, lambda told: told.unwatch(spare))
 
     def _unregister(self, watcher: Watcher, uids: Sequence[str]) -> None:
         assert watcher.uids is not None
@@ -274,6 +344,10 @@ class Hub:
         return Cursor(self._runner.epoch, made.position, made.at)
 
 
+def _without_cursors(told: Iterable[Frame]) -> list[Frame]:
+    return [frame.without_cursor for frame in told]
+
+
 def _tell(change: Change, made: AnswerPoint, cursor: Cursor, watchers: Iterable[Watcher]) -> None:
     frame = frames.change(change, made, cursor)
     for watcher in watchers:
@@ -284,8 +358,13 @@ def _begin_everybody(feed: ChangeFeed, connection: Connection[TupleRow]) -> tupl
     return feed, feed.watch_everybody(connection)
 
 
-def _users_since(feed: ChangeFeed, connection: Connection[TupleRow], since: AnswerPoint) -> list[str] | None:
-    return feed.users_since(connection, since, MAX_MISSED_EVENTS)
+def _users_since(
+    feed: ChangeFeed, connection: Connection[TupleRow], since: AnswerPoint
+) -> tuple[bool, list[str] | None]:
+    """-> (whether this ledger has been there, who may be shown otherwise since)"""
+    if not feed.is_known(connection, since):
+        return False, None
+    return True, feed.users_since(connection, since, MAX_MISSED_EVENTS)
 
 
 def _changes_since(

@@ -8,6 +8,7 @@ import asyncio
 import math
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import AsyncExitStack
@@ -38,6 +39,10 @@ log = structlog.get_logger()
 
 OTHERS = 1_024
 """Connections beside those of streams: requests to the API, and those who have not asked yet."""
+
+
+SEND_BUFFER_BYTES = 128 * 1024
+"""The system doubles it; by default it would grow to megabytes for each reader."""
 
 
 class FrontKey(msgspec.Struct, frozen=True):
@@ -73,7 +78,9 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         streams = Streams(hub, keys, orders.connections)
         proxy = Proxy(orders.service)
         stack.push_async_callback(proxy.close)
-        bound = bind(Listen(*orders.listen))
+        bound = bind(Listen(*orders.listen), "front_listen")
+        # Inherited by each connection: of a reader who takes nothing, no more than this waits in the system.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         app = Front(streams, proxy, Figures(lambda: streams.number), frozenset(orders.origins))
         http = HttpServer(app, bound, room_for(most_connections(orders.connections)), websockets=True)
         streams.start()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from ledger.errors import LedgerError
@@ -9,7 +10,7 @@ from ledger.front import asked
 from ledger.front.access import viewer
 from ledger.front.asked import MAX_BODY_BYTES, Asked
 from ledger.front.frames import Frame
-from ledger.front.streams import HEARTBEAT_SECONDS, LATER_SECONDS, Streams, TooMany, retry_seconds
+from ledger.front.streams import HEARTBEAT_SECONDS, LATER_SECONDS, Streams, TooMany
 from ledger.front.watcher import Watcher
 from ledger.http import problems
 from ledger.http.problems import Problem
@@ -20,6 +21,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 FRAMES_AT_ONCE = 500
+STUCK_SECONDS = 60.0
+"""A reader who takes nothing for so long is given up: what is sent waits for them, here and in the system's buffers."""
 COMMENT = b":\n\n"
 """Keeps the connection in use where there is nothing to tell."""
 
@@ -56,15 +59,22 @@ async def _tell(
     # What fails before this can still be told by a status.
     first = await anext(parts)
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
-    await _write(send, b"retry: %d\n\n" % round(1000 * retry_seconds()))
+    await _write(send, _retry(streams.retry_seconds()))
     leaving = asyncio.create_task(_until_gone(receive, watcher))
     try:
         await _write_frames(send, first)
-        async for part in parts:
-            await _write_frames(send, part)
+        async with aclosing(parts):
+            async for part in parts:
+                if watcher.over is not None:
+                    break
+                await _write_frames(send, part)
         await _go_on(streams, watcher, send)
+    except TimeoutError:
+        watcher.end("gone")
     finally:
         leaving.cancel()
+    if watcher.over == "stopping":
+        await _write(send, _retry(streams.retry_seconds()))
     if watcher.over != "gone":
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -78,10 +88,15 @@ async def _go_on(streams: Streams, watcher: Watcher, send: Send) -> None:
         told = watcher.take()
         if told:
             await _write_frames(send, told, streams.hub.progress)
-        if loop.time() >= beats_at:
+        if loop.time() >= beats_at and not watcher.waiting:
+            # What it says holds of a reader for whom nothing waits.
             beat = streams.hub.heartbeat()
             await _write(send, COMMENT if beat is None else beat.sse + streams.hub.progress)
             beats_at = loop.time() + HEARTBEAT_SECONDS
+
+
+def _retry(seconds: float) -> bytes:
+    return b"retry: %d\n\n" % round(1000 * seconds)
 
 
 async def _write_frames(send: Send, told: Sequence[Frame], end: bytes = b"") -> None:
@@ -92,7 +107,9 @@ async def _write_frames(send: Send, told: Sequence[Frame], end: bytes = b"") -> 
 
 
 async def _write(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
+    # It waits while the reader's buffers are full.
+    async with asyncio.timeout(STUCK_SECONDS):
+        await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 async def _until_gone(receive: Receive, watcher: Watcher) -> None:
@@ -119,7 +136,7 @@ async def _turn_away(headers: dict[bytes, bytes], scope: Message, receive: Recei
     """Tell when to come again: a browser's EventSource takes any status but 200 for the end of all tries."""
     if b"sec-fetch-mode" in headers or b"origin" in headers:
         await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
-        await send({"type": "http.response.body", "body": b"retry: %d\n\n" % round(1000 * LATER_SECONDS)})
+        await send({"type": "http.response.body", "body": _retry(LATER_SECONDS)})
         return
     retry = {"Retry-After": str(round(LATER_SECONDS))}
     problem = Problem(503, "there are as many streams as there may be (front_connections)", headers=retry)

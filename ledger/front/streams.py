@@ -18,6 +18,8 @@ CHECK_SECONDS = 1.0
 
 RETRY_SECONDS = (1.0, 4.0)
 """When a reader whose stream breaks comes again, at random, so that not all come at once."""
+STREAMS_A_SECOND = 500
+"""Where there are many, they take longer: so many come in a second."""
 LATER_SECONDS = 30.0
 """When one comes again for whom there was no room."""
 
@@ -42,6 +44,12 @@ class Streams:
     def number(self) -> int:
         """How many are open."""
         return len(self._open)
+
+    def retry_seconds(self) -> float:
+        """When a reader is to come again whose stream ends."""
+        soonest, latest = RETRY_SECONDS
+        latest = max(latest, soonest + self.number / STREAMS_A_SECOND)
+        return random.uniform(soonest, latest)  # noqa: S311  (spread over time, and no secret)
 
     def start(self) -> None:
         """Begin to follow the ledger."""
@@ -82,8 +90,3 @@ class Streams:
                     continue
                 for watcher in watchers if over else ():
                     watcher.end("revoked")
-
-
-def retry_seconds() -> float:
-    """When to come again."""
-    return random.uniform(*RETRY_SECONDS)  # noqa: S311  (spread over time, and no secret)

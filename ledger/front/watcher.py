@@ -18,8 +18,16 @@ class Watcher:
         self.uids = uids
         self.over: str | None = None
         """Why nothing more is told: the stream is to be closed, and its reader comes again."""
+        self.closed = False
+        """Whether its stream has ended: it is not to be registered any more."""
         self._waiting: OrderedDict[tuple[str, str], tuple[AnswerPoint, Frame]] = OrderedDict()
         self._filled = asyncio.Event()
+        self._taken = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How much has still to be told."""
+        return len(self._waiting)
 
     def put(self, kind: str, name: str, made: AnswerPoint, frame: Frame) -> None:
         """Have a frame told; what waits of the same name is no longer of interest."""
@@ -49,13 +57,21 @@ class Watcher:
         self.over = reason
         self._waiting.clear()
         self._filled.set()
+        self._taken.set()
 
     def take(self) -> list[Frame]:
         """All that waits."""
         told = [frame for _, frame in self._waiting.values()]
         self._waiting.clear()
         self._filled.clear()
+        self._taken.set()
         return told
+
+    async def room(self, most: int) -> None:
+        """Until no more than so much waits, or the end has come."""
+        while len(self._waiting) > most and self.over is None:
+            self._taken.clear()
+            await self._taken.wait()
 
     async def wait(self, seconds: float) -> None:
         """Until something waits, or the end has come; so long at most."""

@@ -12,6 +12,7 @@ from ledger.front import asked
 from ledger.front.access import viewer
 from ledger.front.asked import Asked
 from ledger.front.frames import Frame
+from ledger.front.sse import STUCK_SECONDS
 from ledger.front.streams import HEARTBEAT_SECONDS, Streams, TooMany
 from ledger.front.watcher import Watcher
 from ledger.http.problems import Problem
@@ -72,7 +73,8 @@ class _Writer:
     async def write(self, told: Sequence[Frame]) -> None:
         async with self._lock:
             for frame in told:
-                await self.send({"type": "websocket.send", "text": frame.ws})
+                async with asyncio.timeout(STUCK_SECONDS):
+                    await self.send({"type": "websocket.send", "text": frame.ws})
 
 
 async def _serve(streams: Streams, watcher: Watcher, wanted: Asked, receive: Receive, writer: _Writer) -> None:
@@ -81,11 +83,15 @@ async def _serve(streams: Streams, watcher: Watcher, wanted: Asked, receive: Rec
     try:
         async with aclosing(streams.hub.open(watcher, wanted.last, snapshot=wanted.snapshot)) as parts:
             async for part in parts:
+                if watcher.over is not None:
+                    break
                 await writer.write(part)
         await _go_on(streams, watcher, writer)
         code, why = _CLOSES.get(watcher.over or "", (GOING_AWAY, ""))
     except LedgerError as error:
         code, why = TRY_AGAIN_LATER, str(error)
+    except TimeoutError:
+        watcher.end("gone")
     finally:
         orders.cancel()
     if watcher.over != "gone":
@@ -107,7 +113,7 @@ async def _go_on(streams: Streams, watcher: Watcher, writer: _Writer) -> None:
     while watcher.over is None:
         await watcher.wait(beats_at - loop.time())
         await writer.write(watcher.take())
-        if loop.time() >= beats_at:
+        if loop.time() >= beats_at and not watcher.waiting:
             if (beat := streams.hub.heartbeat()) is not None:
                 await writer.write([beat])
             beats_at = loop.time() + HEARTBEAT_SECONDS
@@ -123,9 +129,7 @@ async def _obey(streams: Streams, watcher: Watcher, receive: Receive, writer: _W
             if order.unwatch is not None and watcher.uids is not None:
                 streams.hub.remove(watcher, order.unwatch)
             if order.resume is not None:
-                async with aclosing(streams.hub.resume(watcher, order.resume)) as parts:
-                    async for part in parts:
-                        await writer.write(part)
+                await streams.hub.resume(watcher, order.resume)
         except (Problem, LedgerError) as error:
             data = msgspec.json.encode({"detail": str(error)})
             await writer.write([Frame("problem", data)])

@@ -31,7 +31,7 @@ from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.server import neighbours
 from ledger.server.descriptors import room_for
-from ledger.server.http_server import HttpServer
+from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
 from ledger.service.announcing import Announcing
 from ledger.service.processes import processes
@@ -76,6 +76,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
     Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
     """
     async with AsyncExitStack() as stack:
+        if settings.front_listen is not None:
+            # The front has its own; a port that another program holds is told of before anything is begun.
+            bind(settings.front_listen, "front_listen").close()
         sizes = await asyncio.to_thread(_examine, database_url)
         await asyncio.to_thread(migrate.apply, database_url)
         found = await asyncio.to_thread(_take_place, settings, folder, database_url)

@@ -37,6 +37,8 @@ ON_THE_TESTS_SERVER = [
     "as_of",
     "tamper",
     "seal_cost",
+    "streams",
+    "stream_kills",
 ]
 CHAPTERS = sorted(each.name for each in pkgutil.iter_modules(bench.outside.__path__) if not each.name.startswith("_"))
 

@@ -1,12 +1,16 @@
 """The stream: a snapshot, every change, cursors that hold over restarts, bounds, and how it ends."""
 
+import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import httpx2
 import psutil
+import psycopg
 import pytest
 
+from tests.support.external import ExternalPostgres
 from tests.support.service import KEYS, Api, wait_for
 from tests.support.streams import FrontedService, Told, fronted
 
@@ -191,6 +195,54 @@ def test_a_cursor_holds_over_a_restart_and_the_front_ends_with_its_parent(
                 stream.rest()
                 assert stream.retry is not None
             assert service.wait().code == 0
+
+
+def test_streams_outlive_a_killed_postgresql_and_a_killed_front_is_there_again(tmp_path: Path) -> None:
+    database = ExternalPostgres(tmp_path / "postgres")
+    with ExitStack() as stack:
+        stack.callback(database.kill)
+        with psycopg.connect(database.start(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE ledger")
+        service = stack.enter_context(fronted(tmp_path, tmp_path / "data", database_url=database.url("ledger")))
+        service.start()
+        with Api(service) as api:
+            api.deliver("u-0-1-1-1-1")
+            with service.stream("u") as stream:
+                stream.until("ready")
+                database.kill()
+                with service.stream("u") as refused:
+                    assert refused.response.status_code == 503
+                database.start()
+                wait_for(lambda: api.hook(["u-0-0-1-0-0"]).status_code == 200)
+                assert statuses(stream.until("presence")) == [("u", "offline")]
+                for child in psutil.Process(service.process.pid).children():
+                    if _runs_front(child):
+                        child.kill()
+                with suppress(httpx2.TransportError):
+                    stream.rest()
+            api.deliver("u-0-1-2-1-1")
+            service.wait_until_ready()
+            with service.stream("u", last=stream.id) as again:
+                told = again.until("ready")
+                assert told[0].data["recovered"] is True
+                assert statuses(told) == [("u", "online")]
+
+
+def test_a_port_of_another_program_is_told_of(tmp_path: Path, database_url: str) -> None:
+    with fronted(tmp_path, tmp_path / "data", database_url=database_url) as service, socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        service.reconfigure(front_listen=f"127.0.0.1:{other.getsockname()[1]}")
+        service.spawn()
+        assert service.wait().code == 1
+        assert "front_listen" in service.log()
+
+
+def test_a_reader_who_leaves_amid_a_snapshot_is_gone(service: FrontedService, api: Api) -> None:
+    uids = [f"left-{number}" for number in range(9_000)]
+    with service.stream(body=uids) as stream:
+        stream.until("presence")
+    wait_for(lambda: "presence_ledger_streams 0.0" in httpx2.get(f"{service.front}/metrics").text)
 
 
 def _runs_front(process: psutil.Process) -> bool:
