@@ -54,7 +54,7 @@ class Service:
 
     def __init__(
         self, folder: Path, database_url: str = "", command: Sequence[str] = PRODUCT, source: str = "",
-        *, fronted: bool = False, **extras: str,
+        fronted: bool = False, **extras: str,
     ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -164,7 +164,7 @@ def running(
     folder: Path, database_url: str, command: Sequence[str] = PRODUCT, source: str = "", **extras: str
 ) -> Iterator[Service]:
     """A service that listens, stopped at the end; `extras` are of its environment."""
-    with _started(Service(folder, database_url, command, source, **extras)) as service:
+    with _started(Service(folder, database_url, command, source, False, **extras)) as service:
         yield service
 
 
