@@ -169,6 +169,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         """
         changes = [placed for placed in self.later if placed.changes]
         for placed, following in zip_longest(changes, changes[1:]):
+            if self.in_grace and placed == self.reported and self._is_taken_back(following):
+                # Recorded later, of a time before the instant: it is the offline that is not shown yet.
+                continue
             if self.in_grace or not (self._says_the_same(placed) or self._is_taken_back(following)):
                 return placed
         return None

@@ -38,6 +38,8 @@ def test_with_a_grace_period_and_with_every_delivery(name: str) -> None:
 
 # A sweep of before its record, and another connection by then, within the grace period.
 @example(seed=504_190_947, steps=42)
+# An offline that was recorded later, of a time within its grace period, and taken back by a look.
+@example(seed=42, steps=31)
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 60))
 def test_of_a_life_at_random(seed: int, steps: int) -> None:

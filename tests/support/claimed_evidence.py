@@ -109,8 +109,12 @@ def _next_change(claim: Claim) -> bool:
 
 def _reported_again(claim: Claim) -> bool:
     """The first change after the instant, in the grace period, made the status on record the one explained."""
-    in_grace = claim.explanation.statements[0].code == "shown_in_grace"
-    return in_grace and claim.params["status"] == claim.explanation.shown.status and _told_first(claim, claim.changes())
+    first = claim.explanation.statements[0]
+    if first.code != "shown_in_grace" or claim.params["status"] != claim.explanation.shown.status:
+        return False
+    # The offline that is not shown yet may itself have been recorded after the instant.
+    changes = [event for event in claim.changes() if event["position"] != first.positions[-1]]
+    return _told_first(claim, changes)
 
 
 def _doubt_begins(claim: Claim) -> bool:
