@@ -16,13 +16,13 @@ SELECT c.uid, max(e.position) AS position FROM current c JOIN events e ON e.stre
 
 _EVENTS_OUT: LiteralString = """
 COPY (SELECT stream, version, position, kind, payload, recorded_at FROM events
-       WHERE position > {after} AND position <= {upto} ORDER BY position) TO STDOUT (FORMAT BINARY)
+       WHERE position > {after} AND position <= {up_to} ORDER BY position) TO STDOUT (FORMAT BINARY)
 """
 
 _CURRENT_OUT: LiteralString = """
 COPY (SELECT c.uid, c.version, c.status, c.since, c.devices, c.state, c.body
         FROM current c JOIN last_events l USING (uid)
-       WHERE l.position > {after} AND l.position <= {upto} ORDER BY l.position) TO STDOUT (FORMAT BINARY)
+       WHERE l.position > {after} AND l.position <= {up_to} ORDER BY l.position) TO STDOUT (FORMAT BINARY)
 """
 
 _EVENTS_IN = "COPY events (stream, version, position, kind, payload, recorded_at) FROM STDIN (FORMAT BINARY)"

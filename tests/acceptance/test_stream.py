@@ -145,6 +145,13 @@ def test_more_streams_than_there_may_be(service: FrontedService, api: Api) -> No
 def test_a_revoked_key_ends_its_streams(service: FrontedService, api: Api) -> None:
     made = service.command("keys", "create", "short-lived", "--scope", "read", "--json")
     key = httpx2.Response(200, content=made.stdout).json()["key"]
+
+    def opens() -> bool:
+        with service.stream("u1", key=key) as stream:
+            return stream.response.status_code == 200
+
+    # A key that another process made is known within a second.
+    wait_for(opens)
     with service.stream("u1", key=key) as stream:
         stream.until("ready")
         service.command("keys", "revoke", "short-lived")
