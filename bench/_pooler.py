@@ -4,7 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import quote
@@ -55,6 +55,20 @@ class _Wire:
         return self.read(length - 4)
 
 
+class _Lent:
+    """A session of the server, given back once."""
+
+    def __init__(self, server: _Wire, give: Callable[[_Wire], None]) -> None:
+        self.server = server
+        self._give = give
+        self._is_back = False
+
+    def give_back(self) -> None:
+        if not self._is_back:
+            self._is_back = True
+            self._give(self.server)
+
+
 class _Pooler:
     def __init__(self, server: tuple[str, int] | str, by_transaction: bool) -> None:
         self._server = server
@@ -86,12 +100,11 @@ class _Pooler:
                 self._give(server)
             while True:
                 asked = client.message()
-                using = self._take() if self._by_transaction else server
+                using = _Lent(self._take(), self._give) if self._by_transaction else _Lent(server, lambda _: None)
                 try:
-                    _transaction(client, using, asked)
+                    _transaction(client, using.server, asked, using.give_back)
                 finally:
-                    if self._by_transaction:
-                        self._give(using)
+                    using.give_back()
 
     def _login(self, client: _Wire) -> _Wire | None:
         first = client.startup()
@@ -134,16 +147,23 @@ def _connected(server: tuple[str, int] | str) -> socket.socket:
     return connection
 
 
-def _transaction(client: _Wire, server: _Wire, asked: _Message) -> None:
-    """Hand over what comes until the server is in no transaction. Raises ConnectionError where the client ends."""
+def _transaction(client: _Wire, server: _Wire, asked: _Message, over: Callable[[], None]) -> None:
+    """Hand over what comes until the server is in no transaction; `over` is called before the client learns of it.
+
+    Raises ConnectionError where the client ends.
+    """
     while asked.kind != b"X":
         server.send(asked)
         while asked.kind in {b"Q", b"S"}:
             answered = server.message()
+            is_over = answered.kind == b"Z" and answered.body == b"I"
+            if is_over:
+                # Else another client, told by this one, would get another session of the server.
+                over()
             client.send(answered)
+            if is_over:
+                return
             if answered.kind == b"Z":
-                if answered.body == b"I":
-                    return
                 break
         asked = client.message()
     raise ConnectionError
