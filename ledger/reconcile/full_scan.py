@@ -16,7 +16,7 @@ from ledger.reconcile.leader_context import LeaderContext
 from ledger.reconcile.liveness import SourceLiveness
 from ledger.reconcile.requests import new_poll
 from ledger.reconcile.runs import Run
-from ledger.sources.wukongim.answers import NodeConnections, Unanswered
+from ledger.sources.wukongim.answers import NodeConnection, NodeConnections, Unanswered
 
 log = structlog.get_logger()
 
@@ -31,8 +31,6 @@ USERS_FROM = 5_000
 
 SCAN_USERS = 2_000
 """Users that are judged at a time."""
-
-NUMBER_UNKNOWN = Unanswered("its number in the cluster is not known yet", answered=True)
 
 
 class LastScan(NamedTuple):
@@ -120,21 +118,20 @@ class FullScan:
             head, asked_at = await context.database(context.source_store.head), context.now()
             names = sorted(context.answering() - {without})
             answers = await asyncio.gather(*(self._ask(name) for name in names))
-            found: dict[str, NodeConnections] = {}
+            found: dict[str, Sequence[NodeConnection]] = {}
             for name, answer in zip(names, answers, strict=True):
-                if isinstance(answer, NodeConnections) and plan.knows_its_own(context.source, name):
-                    found[name] = answer
-                elif isinstance(answer, NodeConnections):
-                    context.failed(run, name, plan.CONNECTIONS, NUMBER_UNKNOWN, 0)
+                own = plan.own_connections(context.source, name, answer)
+                if isinstance(own, Unanswered):
+                    context.failed(run, name, plan.CONNECTIONS, own, 0)
                 else:
-                    context.failed(run, name, plan.CONNECTIONS, answer, 0)
+                    found[name] = own
             # What was to be seen may be at a node that should have answered.
             self._wanted = self._wanted or found.keys() < context.answering()
             if not found:
                 return
             self._took = context.seconds() - self._begun_at
             await self._liveness.polled()
-            union = await asyncio.to_thread(plan.union_connections, context.source, found, asked_at)
+            union = await asyncio.to_thread(plan.union_connections, found, asked_at)
             poll = Poll(new_poll(), run.run, "+".join(found), plan.CONNECTIONS.value, asked_at, context.now(), head)
             judging = _Judging(context, run, poll, union, set(found))
             if only:

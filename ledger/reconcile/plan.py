@@ -17,7 +17,7 @@ from ledger.domain.sessions import ended_by
 from ledger.domain.source import SourceState
 from ledger.domain.sweeps import swept_by_boot, swept_by_retirement
 from ledger.reconcile.judge import Look, PresenceOf, looks_at_connections
-from ledger.sources.wukongim.answers import NodeConnections
+from ledger.sources.wukongim.answers import NodeConnection, NodeConnections, Unanswered
 
 ROUTE_LIFE_SECONDS = 90.0
 """So long a v3 cluster answers from routes of a node that it has lost (wukongim.md, section 5a)."""
@@ -25,6 +25,12 @@ ROUTE_LIFE_SECONDS = 90.0
 LEADER_MEMORY_SECONDS = 900.0
 """So long the leaders of a v2 cluster are taken to remember users of a node that it has lost: longer than any idle
 time that is usual."""
+
+NUMBER_UNKNOWN = Unanswered("its number in the cluster is not known yet", answered=True)
+
+OWN_ROWS_PER_SOCKET, OWN_ROWS_SLACK = 4, 100
+"""A node's own rows against the sockets that it counts: as many, in recordings, and up to 1.5 times as many in a v2
+cluster after it lost a node. Both are counted one after another, and a crowd that goes at once lies between."""
 
 SCAN_SECONDS = 3.0
 """Full scans follow each other no sooner, but for those that a boot or somebody asks for."""
@@ -143,19 +149,39 @@ def _is_down(source: SourceState, node: str) -> bool:
     return state is not None and state.down_since is not None and state.swept
 
 
-def knows_its_own(source: SourceState, node: str) -> bool:
-    """Whether a node's own rows can be told from those that it remembers of others, which takes its number."""
-    return len(source.node_profiles) <= 1 or source.nodes.get(node, NodeState()).node_id is not None
+def own_connections(
+    source: SourceState, node: str, answer: NodeConnections | Unanswered
+) -> Sequence[NodeConnection] | Unanswered:
+    """A node's own sockets without those that it remembers of others, which in a cluster takes its number.
+
+    More of them than the node counts itself are not believed.
+    """
+    if isinstance(answer, Unanswered):
+        return answer
+    node_id = None
+    if len(source.node_profiles) > 1:
+        node_id = source.nodes.get(node, NodeState()).node_id
+        if node_id is None:
+            return NUMBER_UNKNOWN
+    own = answer.own(node_id)
+    if len(own) > OWN_ROWS_PER_SOCKET * answer.sockets + OWN_ROWS_SLACK:
+        return Unanswered(f"{len(own):,} connections of {answer.sockets:,} sockets", answered=True)
+    return own
 
 
-def union_connections(
-    source: SourceState, found: Mapping[str, NodeConnections], at: Instant
-) -> dict[str, list[Connection]]:
-    """Every node's own sockets by user, as of an instant."""
+def own_connections_of_all(
+    source: SourceState, answers: Mapping[str, NodeConnections]
+) -> dict[str, Sequence[NodeConnection]]:
+    """What `own_connections` says of all nodes, without those whose answer is not believed."""
+    own = {node: own_connections(source, node, answer) for node, answer in answers.items()}
+    return {node: rows for node, rows in own.items() if not isinstance(rows, Unanswered)}
+
+
+def union_connections(found: Mapping[str, Sequence[NodeConnection]], at: Instant) -> dict[str, list[Connection]]:
+    """The nodes' own sockets by user, as of an instant."""
     union: dict[str, list[Connection]] = {}
     for node, connections in found.items():
-        node_id = source.nodes.get(node, NodeState()).node_id if len(source.node_profiles) > 1 else None
-        for row in connections.own(node_id):
+        for row in connections:
             began_at = None if row.up_seconds is None else (at // SECOND - row.up_seconds) * SECOND
             union.setdefault(row.uid, []).append(Connection(node, row.conn_id, row.device_flag, began_at))
     return union

@@ -187,22 +187,23 @@ class RecordedWorld(MemorySource):
         """All nodes have answered, or time is over: compare with what came."""
         self._scan_asked_at = None
         asked = {uid: watch for uid, (_, watch) in self.asked.items()}
-        if last is None:
+        source = self.source
+        found = plan.own_connections_of_all(source, self._scan_found)
+        if last is None or not found:
             for uid, watch in asked.items():
                 self._failed(uid, watch, at)
             return
-        source = self.source
-        connections = plan.union_connections(source, self._scan_found, at)
+        connections = plan.union_connections(found, at)
         everybody = {uid: asked.get(uid) or self.agenda.get(uid) for uid in sorted(self._everybody() | asked.keys())}
         for uid in sorted(connections.keys() - everybody.keys()):
             everybody[uid] = Watch(at, "new")
         poll = self._fences.answered_poll(last)
-        looks = plan.looks_at_union(self.draft.presence, source, everybody, connections, self._scan_found)
+        looks = plan.looks_at_union(self.draft.presence, source, everybody, connections, found)
         text = judge.connections_text(connections, list(everybody))
         yield from self.take_answer(poll, looks, sum(map(len, connections.values())), text)
         for uid, (_, watch) in list(self.asked.items()):
             self._failed(uid, watch, at)
-        yield from self.settle(looks, last.at, at, self._scan_found)
+        yield from self.settle(looks, last.at, at, found)
 
     def _everybody(self) -> set[str]:
         return {uid for uid in self.draft.presences if uid in self.agenda}

@@ -111,7 +111,7 @@ class Cluster:
         remembered = [
             self._row(uid, held) for uid, ghosts in self.ghosts.items() for held in ghosts if held.node != node
         ]
-        return NodeConnections(own + remembered)
+        return NodeConnections(own + remembered, len(own))
 
     def _row(self, uid: str, held: Held) -> Row:
         node_id = None if self.profile is Profile.V1 else self.node_id(held.node)

@@ -53,7 +53,7 @@ class Looking:
         self.world.pass_time(after)
         question = self.world.ask_nodes(["u"])
         self.world.pass_time(takes)
-        answered = {node: NodeConnections(rows) for node, rows in found.items() if rows is not None}
+        answered = {node: NodeConnections(rows, len(rows)) for node, rows in found.items() if rows is not None}
         self.judged = self.world.answer_nodes(question, answered).get("u")
         return self
 

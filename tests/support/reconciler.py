@@ -180,10 +180,11 @@ class Reconciler(MemorySource):
         looks = judge.looks_at_rows(self.presence, self.source, question.node, watches, rows)
         return self._judge(poll, looks, len(question.watches), judge.rows_text(rows, list(question.watches)))
 
-    def answer_nodes(self, question: Question, found: Mapping[str, NodeConnections]) -> dict[str, JudgedLook]:
+    def answer_nodes(self, question: Question, answers: Mapping[str, NodeConnections]) -> dict[str, JudgedLook]:
         """What `/connz` of the nodes that answered brings."""
-        poll, source = self._poll(question)._replace(node="+".join(found)), self.source
-        connections = plan.union_connections(source, found, question.asked_at)
+        source, found = self.source, plan.own_connections_of_all(self.source, answers)
+        poll = self._poll(question)._replace(node="+".join(found))
+        connections = plan.union_connections(found, question.asked_at)
         watches = {**{uid: Watch(self.at, "new") for uid in connections}, **self._in_force(question.watches)}
         looks = plan.looks_at_union(self.presence, source, watches, connections, found)
         judged = self._judge(

@@ -14,6 +14,7 @@ from ledger.domain.sweeps import swept_by_boot
 from ledger.reconcile.plan import (
     CONNECTIONS,
     LEADER_MEMORY_SECONDS,
+    NUMBER_UNKNOWN,
     ROUTE_LIFE_SECONDS,
     ROWS,
     Route,
@@ -22,12 +23,14 @@ from ledger.reconcile.plan import (
     has_connections,
     is_settled_by,
     needs_connections,
+    own_connections,
+    own_connections_of_all,
     route_for,
     silent_node,
     swept,
     union_connections,
 )
-from ledger.sources.wukongim.answers import NodeConnections
+from ledger.sources.wukongim.answers import NodeConnections, Unanswered
 from tests.support.looking import Looking, given, row
 from tests.support.reconciler import STARTED_AT
 from tests.support.scenario import Step, session
@@ -102,8 +105,11 @@ def test_the_one_node_that_is_silent(answered: list[str], expected: str | None) 
 
 def test_the_union_is_of_every_nodes_own_sockets() -> None:
     state = source(V2, n1=NodeState(node_id=1001), n2=NodeState(node_id=1002))
-    found = {"n1": NodeConnections([row(1), row(2, node="n2")]), "n2": NodeConnections([row(2, flag=1, node="n2")])}
-    union = union_connections(state, found, T)
+    answers = {
+        "n1": NodeConnections([row(1), row(2, node="n2")], 1),
+        "n2": NodeConnections([row(2, flag=1, node="n2")], 1),
+    }
+    union = union_connections(own_connections_of_all(state, answers), T)
     assert {uid: [(c.node, c.conn_id, c.device_flag) for c in each] for uid, each in union.items()} == {
         "u": [("n1", 1, 0), ("n2", 2, 1)]
     }
@@ -111,12 +117,32 @@ def test_the_union_is_of_every_nodes_own_sockets() -> None:
 
 def test_all_sockets_of_a_single_node_are_its_own() -> None:
     state = source(V2, 1, n1=NodeState(node_id=7))
-    assert [
-        c.conn_id for c in union_connections(state, {"n1": NodeConnections([row(1), row(2, node="n2")])}, T)["u"]
-    ] == [
-        1,
-        2,
-    ]
+    rows = [row(1), row(2, node="n2")]
+    assert own_connections(state, "n1", NodeConnections(rows, 2)) == rows
+
+
+def test_the_sockets_of_a_node_whose_number_is_unknown_are_not_told_from_others() -> None:
+    answers = {"n1": NodeConnections([row(1)], 1)}
+    assert own_connections(source(V2), "n1", answers["n1"]) == NUMBER_UNKNOWN
+    assert own_connections_of_all(source(V2), answers) == {}
+
+
+@pytest.mark.parametrize(
+    ("rows", "sockets", "believed"),
+    [(12, 10, True), (37, 24, True), (100, 0, True), (101, 0, False), (500, 100, True), (501, 100, False)],
+)
+@pytest.mark.parametrize("state", [NodeState(node_id=1001), NodeState()], ids=["named", "unnamed"])
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_node_has_about_as_many_rows_of_its_own_as_sockets(
+    nodes: int, state: NodeState, rows: int, sockets: int, *, believed: bool
+) -> None:
+    """The first two were recorded; a crowd that goes at once is counted after its rows were written."""
+    if nodes > 1 and state.node_id is None:
+        return
+    own = [row(number) for number in range(rows)]
+    of_others = [row(number, node="n2") for number in range(200)] if nodes > 1 else []
+    expected = own if believed else Unanswered(f"{rows} connections of {sockets} sockets", answered=True)
+    assert own_connections(source(V2, nodes, n1=state), "n1", NodeConnections(own + of_others, sockets)) == expected
 
 
 # Sweeps.
@@ -281,5 +307,5 @@ def test_connections_settle_a_boot(node: NodeState, contradicted: int, *, expect
 
 def test_a_connection_began_when_its_uptime_says() -> None:
     up = row(1)._replace(up_seconds=5)
-    (connection,) = union_connections(source(V2, 1), {"n1": NodeConnections([up])}, T + 300_000)["u"]
+    (connection,) = union_connections({"n1": [up]}, T + 300_000)["u"]
     assert connection.began_at == T - 5 * SECOND

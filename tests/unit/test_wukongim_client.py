@@ -305,17 +305,6 @@ def test_a_defect_in_reading_an_answer_fails_that_look_and_no_more(
     asyncio.run(test())
 
 
-def test_a_node_that_names_itself_has_about_as_many_rows_as_sockets() -> None:
-    async def test() -> None:
-        many = [WHOLE_ROW | {"id": number, "uid": "u1", "device": "App(从)", "node_id": 1001} for number in range(200)]
-        page = json.dumps({"connections": many, "total": 3, "offset": 0, "limit": 10_000_000})
-        async with listening(VARZ, said(200, page)) as node, asking(node.url) as client:
-            await client.probe()
-            assert await client.connections() == Unanswered("200 connections of 3 sockets", answered=True)
-
-    asyncio.run(test())
-
-
 def test_a_large_answer_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
 

@@ -94,8 +94,6 @@ class QueryClient:
         self._last_reason: str | None = None
         self._last_good_probe_at: Instant | None = None
         self._probe_reason: str | None = None
-        self._node_id: int | None = None
-        """The node's number in its cluster, as it said last."""
 
     @property
     def chunk_users(self) -> int:
@@ -138,9 +136,8 @@ class QueryClient:
         """All connections of the node in one page: v1 and v2 only."""
         if self.node.profile is Profile.V3:
             return Unanswered("v3 lists no connections")
-        route, seconds, own = f"/connz?limit={CONNECTIONS_LIMIT}", self._time_outs.connections, self._node_id
-        question = _Call("GET", route, seconds, CONNECTIONS_BYTES)
-        return await self._ask(question, lambda answer, _, __: read_connections(answer.status, answer.body, own))
+        question = _Call("GET", f"/connz?limit={CONNECTIONS_LIMIT}", self._time_outs.connections, CONNECTIONS_BYTES)
+        return await self._ask(question, lambda answer, _, __: read_connections(answer.status, answer.body))
 
     async def boot(self) -> Boot | Unanswered:
         """When the node booted."""
@@ -180,10 +177,7 @@ class QueryClient:
     def _read_boot(self, answer: Answer, asked_at: Instant, answered_at: Instant) -> Boot | Unanswered:
         if self.node.profile is Profile.V3:
             return read_start_time(answer.status, answer.body)
-        boot = read_uptime(answer.status, answer.body, asked_at, answered_at)
-        if isinstance(boot, Boot):
-            self._node_id = boot.node_id
-        return boot
+        return read_uptime(answer.status, answer.body, asked_at, answered_at)
 
     async def _ask(self, question: _Call, read: _Read[T]) -> T | Unanswered:
         if self._exchange.problem is not None:
