@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from bench._postgres import server
 from bench._report import Options
 from bench._simulated import SOURCE, Reconciling, answers, at_work, nobody_listens
 from bench.outside._cases import Trial
-from ledger.simulator.plan import Fault, Plan, Profile
+from ledger.simulator.plan import Fault, Plan
 from ledger.simulator.runtime import Simulation
 
 POLICY = {"tier_vip_seconds": 2.0, "tier_normal_seconds": 6.0, "confirm_seconds": 1.0, "breaker_minimum": 1000.0}
@@ -81,25 +81,22 @@ class Live(NamedTuple):
 async def _live(
     trial: Trial,
     *,
-    profile: Profile = "v2.2",
     nodes: int = 2,
     token: str = "",
-    users: int = 40,
     rate: float = 8.0,
     start_online: float = 0.5,
     faults: frozenset[Fault] = frozenset(),
-    policy: Mapping[str, float] = POLICY,
 ) -> AsyncIterator[Live]:
     with server(Options(trial.short, "", False, 0)) as postgres, postgres.database() as url:
-        service = Reconciling(trial.folder / "service", url, profile, nodes, policy, token)
+        service = Reconciling(trial.folder / "service", url, "v2.2", nodes, POLICY, token)
         service.start()
         try:
             plan = Plan(
                 service.url,
                 SOURCE,
                 service.nodes,
-                profile,
-                users=users,
+                "v2.2",
+                users=40,
                 seconds=None,
                 rate=rate,
                 seed=7,

@@ -143,7 +143,7 @@ def command_of(service: Service, *arguments: str) -> Done:
     return command(service.folder, *arguments, "--config", str(service.settings))
 
 
-def environment(variables: Mapping[str, str]) -> dict[str, str]:
+def environment(variables: dict[str, str]) -> dict[str, str]:
     """That of a command: ours without settings of the product, of PostgreSQL and of a coverage measurement."""
     settings = ("PRESENCE_LEDGER_", "COVERAGE_", "PG")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(settings)}

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from bench._simulated import SOURCE
 from bench.outside._cases import Chapter, Trial
-from bench.outside._clusters import POLICY, SETTLED_SECONDS, Live, held
+from bench.outside._live import POLICY, SETTLED_SECONDS, Live, held
 from ledger.cli.app import app
 from ledger.simulator.offline import generate
 from ledger.simulator.plan import Fault, NodePlan, Plan

@@ -20,6 +20,7 @@ from bench._same import project
 from bench._service import SEAL_KEY, SECRET, Service
 from bench.outside._cases import Chapter, Trial
 from bench.outside._product import ask, command_of, log_of, post, status_of, told, until
+from ledger.simulator.api import free_port
 from ledger.store.embedded import EmbeddedPostgres
 
 CHAPTER = Chapter()
@@ -206,11 +207,8 @@ def another_ledger(trial: Trial) -> str:
 
 @CHAPTER.case("5", "where what shares the port is not a presence ledger: the same, in words", in_short=False)
 def another_program(trial: Trial) -> str:
-    with _cluster(trial) as cluster, socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        listening.close()
+    with _cluster(trial) as cluster:
+        port = free_port()
         program = (
             "import http.server, socket\n"
             "class Shared(http.server.HTTPServer):\n"

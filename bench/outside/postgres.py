@@ -1,7 +1,6 @@
 """PostgreSQL as people run it: settings of every session, missing rights, commits that fail, poolers, clocks."""
 
 import shutil
-import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,8 +13,9 @@ from bench import _service
 from bench._pooler import pooled
 from bench._service import Service
 from bench.outside._cases import Chapter, Trial
-from bench.outside._cluster import WAIT_SECONDS, cluster, halted, post, ready, refused, run, seconds_until, served
+from bench.outside._databases import WAIT_SECONDS, cluster, halted, post, ready, refused, run, seconds_until, served
 from bench.outside._product import ENOUGH_SECONDS, ask, log_of, told, until
+from ledger.simulator.api import free_port
 from ledger.store import postmaster
 from ledger.store.embedded import EmbeddedPostgres
 
@@ -221,9 +221,7 @@ def unfit(trial: Trial) -> str:
 
 @CHAPTER.case("4j", "at a start a database that refuses connections is waited for", in_short=False)
 def waited_for(trial: Trial) -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with cluster().database() as name:
         found = conninfo_to_dict(cluster().of(name))
         url = f"postgresql://{found['user']}:{found['password']}@127.0.0.1:{port}/{name}"

@@ -6,7 +6,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -78,11 +78,13 @@ class ImNode:
     def is_down(self) -> bool:
         return self._server is None
 
-    def connect(self, uid: str, flag: int = 0) -> str:
-        """A client connects -> the item that its webhook would bring."""
+    def connect(self, uid: str, flag: int = 0, tell: Callable[[str], object] = lambda _: None) -> str:
+        """A client connects -> the item that its webhook would bring, told to `tell` before any look can see it."""
         number, self._next = self._next, self._next + 1
+        item = f"{uid}-{flag}-1-{number}-{self._count(uid, flag) + 1}-{self._count(uid) + 1}"
+        tell(item)
         self.connections[number] = (uid, flag)
-        return f"{uid}-{flag}-1-{number}-{self._count(uid, flag)}-{self._count(uid)}"
+        return item
 
     def close(self, uid: str, flag: int = 0) -> str:
         """Their client closes -> the item that its webhook would bring."""
