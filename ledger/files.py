@@ -139,7 +139,7 @@ def _opened(path: Path, flags: int, mode: int, owners: frozenset[int]) -> int:
             raise _link(path) or OSError(error.errno, error.strerror, str(path)) from error
     try:
         _check_file(path, os.fstat(descriptor), owners, is_written=bool(flags & (os.O_WRONLY | os.O_RDWR)))
-    except BaseException:
+    except BaseException:  # whatever ends it, nobody else holds the descriptor
         os.close(descriptor)
         raise
     return descriptor

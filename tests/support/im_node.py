@@ -1,4 +1,4 @@
-"""A WuKongIM node whose connections a test or a bench opens and closes by hand; its query API tells the truth, or lies."""
+"""A WuKongIM node whose connections a test or a bench opens and closes by hand; it answers the truth, or lies."""
 
 import json
 import socket
