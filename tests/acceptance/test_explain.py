@@ -53,7 +53,7 @@ def test_duplicates_are_counted(api: Api, node: ImNode) -> None:
         name: presence[name] for name in ("status", "since", "cause", "reason")
     }
     positions = {position for statement in told["statements"] for position in statement["positions"]}
-    assert max(positions) <= api.get("/health/ready")["head"]
+    assert max(positions) <= api.head()
 
 
 def test_what_was_shown_then_is_told_as_then_and_what_came_later_as_later(api: Api, node: ImNode) -> None:

@@ -101,7 +101,7 @@ def test_a_source_without_an_address_cannot_be_reconciled(api: Api) -> None:
 
 
 def test_who_may_only_look_may_give_no_orders(service: Service, api: Api) -> None:
-    before = api.get("/health/ready")["head"]
+    before = api.head()
     for key, status in ((None, 401), ("no-such-key-at-all", 401), (KEYS["read"], 403), (KEYS["audit"], 403)):
         with Api(service, key) as asking:
             run = asking.http.post("/v1/sources/main/reconcile")

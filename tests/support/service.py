@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -208,13 +209,31 @@ class Api:
         """All events of the ledger, page by page."""
         return list(self.pages("/v1/ledger/events", limit=10_000))
 
+    def head(self) -> int:
+        """The ledger's last position."""
+        position: int = self.get("/health/ready")["head"]
+        return position
+
+    def since(self, position: int) -> list[Any]:
+        """The events after a position, 10,000 at most."""
+        items: list[Any] = self.get("/v1/ledger/events", after=str(position), limit=10_000)["items"]
+        return items
+
+    def counted(self, name: str, **labels: str) -> float:
+        """The sum of a counter of `/metrics` over those of its series that have these labels."""
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        series = re.findall(
+            rf"^presence_ledger_{name}_total(?:{{(.*)}})? (\S+)$", self.http.get("/metrics").text, re.MULTILINE
+        )
+        return sum(float(value) for own, value in series if wanted <= set(own.split(",")))
+
     def source_events(self, kind: str) -> list[Any]:
         """The events of that kind in any source's stream."""
         return [event for event in self.ledger() if event["kind"] == kind]
 
     def wait_for_projections(self) -> None:
         """Wait until every projection has come to where the ledger is now."""
-        head = self.get("/health/ready")["head"]
+        head = self.head()
 
         def arrived() -> bool:
             ready = self.get("/health/ready")
