@@ -121,7 +121,7 @@ class Service:
             return probe.connect_ex(("127.0.0.1", port or self.port)) == 0
 
     def child(self, module: str) -> psutil.Process | None:
-        """The process of that module beside it, if there is one."""
+        """The process of that module next to it, if there is one."""
         with suppress(psutil.NoSuchProcess):
             for child in psutil.Process(self.pid).children():
                 with suppress(psutil.NoSuchProcess):

@@ -59,8 +59,8 @@ def measure(options: Options) -> Report:
     for what, took in (
         ("recorded to the last stream told", latencies),
         ("webhooks without streams", alone),
-        ("webhooks beside the streams", beside),
-        (f"webhooks beside {amounts['idle']:,} idle streams", beside_idle),
+        ("webhooks alongside the streams", beside),
+        (f"webhooks alongside {amounts['idle']:,} idle streams", beside_idle),
     ):
         figures = [1000 * percentile(took, share) for share in (0.5, 0.99, 1.0)]
         report.rows.append((what, *map(number, figures)))
@@ -68,7 +68,9 @@ def measure(options: Options) -> Report:
     report.bars.append(Bar("told, p99 (goal 100 ms)", p99, 250, at_least=False, unit="ms", speed=True))
     for name, took in (("streams", beside), ("idle streams", beside_idle)):
         ratio = percentile(took, 0.99) / percentile(alone, 0.99)
-        report.bars.append(Bar(f"webhooks' p99 beside {name}, of that without", ratio, 1.2, at_least=False, speed=True))
+        report.bars.append(
+            Bar(f"webhooks' p99 alongside {name}, of that without", ratio, 1.2, at_least=False, speed=True)
+        )
     report.bars.append(Bar("an idle stream", kib, 60, at_least=False, unit="KiB", speed=True))
     report.bars.append(Bar("changes that a stream was not told of", missing, 0, at_least=False))
     report.bars.append(Bar("streams not told up to the end", late, 0, at_least=False))
@@ -110,7 +112,7 @@ class _Bench:
         return _client.run(_at_a_pace(self._service.port, requests, BODY_ITEMS / self._amounts["rate"]))
 
     def told(self) -> tuple[Told, list[float], int]:
-        """The load beside streams -> what they were told, how long webhooks took, how many streams came too late."""
+        """The load alongside streams -> what they were told, how long webhooks took, how many streams came too late."""
         readers = self._readers(self._watched, keep=True)
         try:
             readers.start()

@@ -230,7 +230,7 @@ class Reconciler:
     # Runs over everybody, and those that somebody asked for.
 
     async def _first_run(self) -> None:
-        """Everybody we hold online, and whomever else the nodes can name, once this instance leads."""
+        """Everybody we hold online, and everybody else whom the nodes can name, once this instance leads."""
         await asyncio.gather(*(met.wait() for met in self._met.values()))
         run = await self._context.start_run(Run.new("start", self._context.now()))
         if self._context.can_scan:

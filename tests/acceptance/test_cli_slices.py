@@ -1,4 +1,4 @@
-"""Checks `export`, `import` and `replay`: beside a live service, into another ledger, and back; their refusals."""
+"""Checks `export`, `import` and `replay`: alongside a live service, into another ledger, and back; their refusals."""
 
 import json
 import stat

@@ -161,7 +161,7 @@ def test_a_kill_and_a_silence_are_told_as_what_nobody_could_know(service: Servic
 
 
 def _lit(api: Api, node: ImNode, uid: str) -> Any:
-    """His presence once a webhook has come; where the machine is so busy that it is dark again by then, another one."""
+    """Their presence once a webhook has come; another one where it is dark again by then, on a busy machine."""
     node.connect(uid, 1, tell=api.deliver)
     presence = api.presence(uid)
     return presence if presence["status"] == "online" else None

@@ -86,7 +86,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("element", MALFORMED, ids=lambda text: text[:24])
-def test_a_malformed_element_is_kept_raw_beside_the_good_ones(api: Api, element: str) -> None:
+def test_a_malformed_element_is_kept_raw_next_to_the_good_ones(api: Api, element: str) -> None:
     uid = hashlib.sha256(element.encode()).hexdigest()[:12]
     before = api.head()
     answer = api.hook(f'["{uid}-0-1-1-1-1", {element}, "{uid}-1-1-2-1-2"]'.encode())

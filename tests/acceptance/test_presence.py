@@ -207,7 +207,7 @@ def test_the_summary_counts_and_grace_hides_a_short_absence(alone: Service) -> N
         numbers = count(4)
 
         def hidden() -> httpx2.Response | None:
-            """An answer of within the grace period; where that was over already, he comes and goes once more."""
+            """An answer of within the grace period; where that was over already, they come and go once more."""
             number = next(numbers)
             api.deliver(f"b-0-1-{number}-1-1", f"b-0-0-{number}-0-0")
             answer = one(api, "b")

@@ -228,7 +228,7 @@ def test_two_nodes_of_v2_who_is_at_the_living_one_stays_online(tmp_path: Path, d
     with im_node(1001) as living, im_node(1002) as dying, ExitStack() as stack:
         living.peers, dying.peers = [dying], [living]
         api = stack.enter_context(reconciliation_events(tmp_path, database_url, living, dying))
-        api.deliver(living.connect("alice"), node="n2")  # the sender leads the user's slot, another one holds him
+        api.deliver(living.connect("alice"), node="n2")  # the sender leads the user's slot, another one holds them
         api.deliver(dying.connect("bob"), node="n1")
         wait_for(lambda: len(api.source_events("node_booted")) == 2)
         dying.crash()

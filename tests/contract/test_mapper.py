@@ -338,7 +338,7 @@ def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_mover(fields: dict[str, Any]) -> dict[str, Any]:
-    return {**fields, "by": f"whoever went to {fields['to']}"}
+    return {**fields, "by": f"somebody who went to {fields['to']}"}
 
 
 UPCASTING = EventMapper(
@@ -350,8 +350,8 @@ UPCASTING = EventMapper(
 @pytest.mark.parametrize(
     ("kind", "payload", "event"),
     [
-        ("moved.v1", b'{"place":"x"}', Moved("x", "whoever went to x")),
-        ("moved.v2", b'{"to":"y"}', Moved("y", "whoever went to y")),
+        ("moved.v1", b'{"place":"x"}', Moved("x", "somebody who went to x")),
+        ("moved.v2", b'{"to":"y"}', Moved("y", "somebody who went to y")),
         ("moved.v3", b'{"to":"z"}', Moved("z")),
     ],
 )

@@ -1,4 +1,4 @@
-"""Rebuilding: the same as live, row for row; beside the live one, which nothing touches until the switch."""
+"""Rebuilding: the same as live, row for row; alongside the live one, which nothing touches until the switch."""
 
 from typing import Any
 

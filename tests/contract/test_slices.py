@@ -335,7 +335,7 @@ def test_whatever_is_wrong_with_the_file_nothing_is_stored(ledger: Ledger, whole
     ],
 )
 def test_names_that_there_cannot_be_are_refused(ledger: Ledger, tmp_path: Path, find: str, put: str, what: str) -> None:
-    """However well its sums are reckoned: whoever made a slice may have written anything."""
+    """However well its sums are reckoned: who made a slice may have written anything."""
     made = slice_of(eventful().kept)
     stream = put.partition(":")[0] + ":" if find == "stream" else "user:"
     lines = list(made.lines)

@@ -1,4 +1,4 @@
-"""One event that cannot be read: whoever comes to it names its position, and the command that tells what befell it."""
+"""One event that cannot be read: what comes to it names its position, and the command that tells what befell it."""
 
 import msgspec
 import pytest

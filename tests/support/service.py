@@ -40,7 +40,7 @@ class Port:
     """A port of this machine that nobody else is given while it is held; any number of services may share it."""
 
     def __init__(self) -> None:
-        # Bound and not listening: the kernel hands it to nobody, and whoever connects is refused.
+        # Bound and not listening: the kernel hands it to nobody, and who connects is refused.
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._socket.bind(("127.0.0.1", 0))

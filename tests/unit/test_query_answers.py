@@ -133,7 +133,7 @@ def test_what_is_not_the_whole_form_is_not_an_answer(answer: Any) -> None:
     ],
 )
 def test_one_row_without_its_form_makes_the_whole_answer_none(odd: Any) -> None:
-    """Whoever it was about would be taken to be offline."""
+    """The users it was about would be taken to be offline."""
     assert read_online_status(200, dumped([online(), odd]), {"u": 1}) == NOT_ROWS
 
 

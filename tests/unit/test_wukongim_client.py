@@ -145,7 +145,7 @@ def test_an_odd_answer_is_none_and_is_asked_for_again_only_where_that_may_help(
 ) -> None:
     async def test() -> None:
         async with listening(answer) as node, asking(node.url) as client:
-            # Whoever gives an answer at all lives; a connection that broke tells nothing.
+            # A node that gives an answer at all lives; a connection that broke tells nothing.
             answered = not reason.startswith(("the connection", "an answer"))
             unanswered = Unanswered(reason, answered=answered, long_held=reason.startswith("an answer"))
             assert await client.online_status(["u1", "u2"]) == unanswered

@@ -20,7 +20,7 @@ from ledger.sources.wukongim.forms import (
 
 OK = 200
 EARLY = LAG = round(1.1 * SECOND)
-"""By so much `/metrics` may be early and the uptime of `/varz` lag, beside its whole seconds (seen in recordings)."""
+"""By so much `/metrics` may be early and the uptime of `/varz` lag, besides its whole seconds (seen in recordings)."""
 
 LONGEST_UPTIME_SECONDS = 100 * 365 * 86400
 LATEST_START_SECONDS = 10**11
