@@ -40,7 +40,7 @@ NOT_A_CLAIM = Malformed("not uid-flag-online-connId-count-count")
 def parse_item(item: object) -> Claim | Malformed:
     """Parse one element of a webhook's array, `uid-deviceFlag-online-connId-deviceOnlineCount-totalOnlineCount`."""
     if not isinstance(item, str):
-        return Malformed("no string")
+        return Malformed("not a string")
     match = _ITEM.fullmatch(item)
     if match is None:
         return NOT_A_CLAIM

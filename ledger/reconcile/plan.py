@@ -91,12 +91,12 @@ def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_scan:
     is_v3 = not has_connections(source)
     match route:
         case Wait():
-            return "no answer would be believed now: a node is down or came back lately"
+            return "no answer would be believed now: a node is down or came back recently"
         case Route.CONNECTIONS if not names:
             return "in a cluster with a managerToken POST /user/onlinestatus is refused; GET /connz takes the token"
         case Route.CONNECTIONS:
             return (
-                "a node was lost lately: rows are wrong both ways, and GET /connz of all nodes tells who is connected"
+                "a node was lost recently: rows are wrong both ways, and GET /connz of all nodes tells who is connected"
             )
         case _ if is_v3:
             return "v3 has no list of all connections: users whom no webhook and no look has named cannot be found"

@@ -233,7 +233,7 @@ def _warnings(facts: Facts) -> Iterator[Warned]:
         if not getattr(facts, name):
             yield Warned(
                 "postgresql_not_durable",
-                f"{name} is off: a crash of the server's machine loses or spoils what was answered for",
+                f"{name} is off: a crash of the server's machine can lose or corrupt what was acknowledged",
                 f"set {name} = on in postgresql.conf",
             )
     number, whose = connections(facts)

@@ -157,7 +157,7 @@ def test_a_kill_and_a_silence_are_told_as_what_nobody_could_know(service: Servic
         again.wait_for_projections()
         told = service.command("timeline", "during").stdout
         assert "online -> unknown  in doubt: main was silent until" in told
-        assert "unknown -> online  in doubt no more: main, for a webhook came" in told
+        assert "unknown -> online  no longer in doubt: main, for a webhook came" in told
 
 
 def _lit(api: Api, node: ImNode, uid: str) -> Any:

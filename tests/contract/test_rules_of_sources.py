@@ -1,4 +1,4 @@
-"""Sources with rules of their own, also imported ones: each user is shown by those of their sources, now and as of then."""
+"""Sources with rules of their own, also imported: each user is shown by those of their sources, now and as of then."""
 
 import asyncio
 from pathlib import Path

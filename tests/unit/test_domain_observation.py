@@ -75,4 +75,4 @@ def test_what_is_no_claim_says_why(item: str) -> None:
 
 @pytest.mark.parametrize("item", [None, True, 0, 1.5, b"u-0-1-1-1-1", [], {}, ["u-0-1-1-1-1"]])
 def test_what_is_no_string_is_no_claim(item: object) -> None:
-    assert parse_item(item) == Malformed("no string")
+    assert parse_item(item) == Malformed("not a string")

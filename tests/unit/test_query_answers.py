@@ -22,8 +22,8 @@ from ledger.sources.wukongim.answers import (
 
 T = 1_800_000_000 * SECOND
 NOT_ROWS = Unanswered("not a list of rows", answered=True)
-NOT_A_PAGE = Unanswered("not a list of connections with all that belongs to it", answered=True)
-NOT_VARZ = Unanswered("not a node's account of itself with its uptime", answered=True)
+NOT_A_PAGE = Unanswered("not a complete list of connections", answered=True)
+NOT_VARZ = Unanswered("not a node's status with its uptime", answered=True)
 REFUSED_TOKEN = Unanswered("401: the token is refused", answered=True)
 NOT_JSON = Unanswered("not JSON", answered=True)
 
@@ -142,7 +142,7 @@ def test_rows_of_others_are_left_out_and_counted() -> None:
 
 
 def test_an_answer_about_others_alone_is_to_another_question() -> None:
-    reason = "an answer about others than those asked about"
+    reason = "an answer about users who were not asked about"
     assert read_online_status(200, dumped([online("v")]), {"u"}) == Unanswered(reason, answered=True)
 
 

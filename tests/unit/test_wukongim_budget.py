@@ -144,9 +144,9 @@ def test_a_changed_budget_is_noticed_by_those_who_wait() -> None:
 
 @pytest.mark.parametrize(("calls", "users"), [(0, 1), (1, 0), (-1, 1)])
 def test_a_budget_of_nothing_is_refused(calls: float, users: float) -> None:
-    with pytest.raises(ValueError, match="more than nothing"):
+    with pytest.raises(ValueError, match="must be above 0"):
         Budget(calls, users)
-    with pytest.raises(ValueError, match="more than nothing"):
+    with pytest.raises(ValueError, match="must be above 0"):
         Budget(1, 1).change(calls, users)
 
 

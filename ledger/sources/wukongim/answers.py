@@ -109,7 +109,7 @@ def read_online_status(status: int, body: bytes, asked: Collection[str]) -> Onli
         flags = rows.setdefault(row.uid, {})
         flags[row.device_flag] = flags.get(row.device_flag, 0) + 1
     if odd and not rows:
-        return Unanswered("an answer about others than those asked about", answered=True)
+        return Unanswered("an answer about users who were not asked about", answered=True)
     return OnlineRows(rows, odd)
 
 

@@ -27,7 +27,7 @@ class _Bucket:
 
     def __init__(self, rate: float, burst_seconds: float) -> None:
         if rate <= 0:
-            raise ValueError("a budget is more than nothing a second")
+            raise ValueError("a budget must be above 0 a second")
         self.rate, self.bound = rate, max(1.0, rate * burst_seconds)
         self.level = self.bound
 
