@@ -193,7 +193,7 @@ class Reconciler:
     # Sweeps.
 
     def _sweep_what_is_left(self) -> None:
-        """Boots and retirements whose sweep has not been done, in this term or an earlier one."""
+        """Boots and retirements whose sweep has not been done, by this leading instance or an earlier one."""
         source = self._context.source
         booted = {name for name, node in source.nodes.items() if not node.swept}
         for name in (booted | source.retired.keys()) - self._sweeping:
