@@ -39,13 +39,13 @@ class Live(NamedTuple):
             and not (but_unknown and shown[uid].status == "unknown")
         )
 
-    async def until_right(self, seconds: float = SETTLED_SECONDS) -> float:
+    async def until_right(self) -> float:
         """Wait until everybody is shown as they are -> the seconds it took. Raises AssertionError with who is not."""
         began = time.monotonic()
         while wrong := await self.wrong():
             shown = await answers(self.client, wrong)
             told = {uid: (shown[uid].status, shown[uid].reason) for uid in wrong[:5]}
-            assert time.monotonic() - began < seconds, f"{len(wrong)} wrong after {seconds:g} s: {told}"
+            assert time.monotonic() - began < SETTLED_SECONDS, f"{len(wrong)} wrong after {SETTLED_SECONDS:g} s: {told}"
             await asyncio.sleep(0.2)
         return time.monotonic() - began
 

@@ -60,13 +60,6 @@ def parse_item(item: object) -> Claim | Malformed:
     return claim
 
 
-def format_item(claim: Claim) -> str:
-    """The item that `parse_item` reads as this claim."""
-    return (
-        f"{claim.uid}-{claim.device_flag}-{int(claim.online)}-{claim.conn_id}-{claim.device_count}-{claim.total_count}"
-    )
-
-
 def _uid_problem(uid: str) -> str | None:
     if "\0" in uid:
         return "uid holds NUL"

@@ -92,7 +92,7 @@ def test_lost_webhooks_of_both_kinds_are_found_and_corrected_with_evidence(api: 
     wait_for(lambda: api.presence("carol")["verified_at"])
 
 
-def test_whoever_is_connected_before_the_first_start_is_found(tmp_path: Path, database_url: str, node: ImNode) -> None:
+def test_who_is_connected_before_the_first_start_is_found(tmp_path: Path, database_url: str, node: ImNode) -> None:
     for number in range(50):
         node.connect(f"early-{number}", number % 3)
     with reconciliation_events(tmp_path, database_url, node) as api:

@@ -283,7 +283,7 @@ def follow(ledger: Ledger, url: str, life: Life, draw: Random) -> None:
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 50))
 @example(seed=115, steps=28)  # cut off while told of a dark source, back when it is lit again
 @example(seed=121, steps=34)  # cut off while somebody was in their grace period
-def test_whoever_applies_the_feed_has_what_is_answered(server: str, seed: int, steps: int) -> None:
+def test_who_applies_the_feed_has_what_is_answered(server: str, seed: int, steps: int) -> None:
     with pg.new_database(server) as url, opened(url) as ledger:
         note(f"{seed} {steps}")
         follow(ledger, url, lived(seed, steps), Random(seed))

@@ -317,7 +317,7 @@ def test_taken_are_those_who_are_due_suspects_first_but_not_alone(
     assert not taken.watches.keys() & source_store.take_due(100, set()).watches.keys()
 
 
-def test_whoever_is_known_before_is_put_on_the_agenda_at_once(
+def test_who_is_known_before_is_put_on_the_agenda_at_once(
     ledger: Ledger, source_store: SourceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(ledger, *(f"u{number}-0-1-{number}-1-1" for number in range(1, 30)))

@@ -289,7 +289,7 @@ def test_a_delivery_larger_than_a_group_goes_in_parts(
     assert_consistent(ledger)
 
 
-def test_whoever_holds_the_lock_needs_no_other_connection(database_url: str) -> None:
+def test_who_holds_the_lock_needs_no_other_connection(database_url: str) -> None:
     """The others of a pool may all be held by those who wait for the lock."""
     bounds = Bounds(group_items=3)
 

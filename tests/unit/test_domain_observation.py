@@ -2,7 +2,8 @@
 
 import pytest
 
-from ledger.domain.observation import MAX_NUMBER, MAX_UID_BYTES, Claim, Malformed, format_item, parse_item
+from ledger.domain.observation import MAX_NUMBER, MAX_UID_BYTES, Claim, Malformed, parse_item
+from tests.support.scenario import format_item
 
 SHAPE = "not uid-flag-online-connId-count-count"
 

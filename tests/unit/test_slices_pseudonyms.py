@@ -12,11 +12,12 @@ from hypothesis import given, settings
 
 from ledger.domain.event_types import Event
 from ledger.domain.events import ItemRejected, WebhookObserved
-from ledger.domain.observation import Claim, format_item, parse_item
+from ledger.domain.observation import Claim, parse_item
 from ledger.domain.reconciliation_events import TierSet
 from ledger.slices.form import Slice
 from ledger.slices.pseudonymising import pseudonymised, renamed
 from ledger.slices.pseudonyms import Pseudonyms
+from tests.support.scenario import format_item
 from tests.support.slices import MAPPER, body_rejected, event_of, eventful, replayed, slice_of, written
 
 EventT = TypeVar("EventT", bound=Event)

@@ -111,7 +111,7 @@ def test_what_is_given_back_can_be_taken() -> None:
     run(test())
 
 
-def test_whoever_is_cancelled_while_waiting_has_spent_nothing_and_holds_nobody_up() -> None:
+def test_who_is_cancelled_while_waiting_has_spent_nothing_and_holds_nobody_up() -> None:
     async def test() -> None:
         time = VirtualTime()
         budget = budget_at(time, calls=10)

@@ -91,7 +91,7 @@ class Budget:
                 await self._sleep(min(seconds, NOTICE_SECONDS))
             self.charge(calls, users)
 
-    def charge(self, calls: int = 1, users: int = 0) -> None:
+    def charge(self, calls: int, users: int = 0) -> None:
         """Spend without waiting, for what must not wait; those who take wait the longer for it."""
         self._fill()
         self._calls.level -= calls
