@@ -1,9 +1,6 @@
 """How soon is every stream told of a change, is nothing missing, and do webhooks notice the streams?"""
 
-import asyncio
-import itertools
 import random
-import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,6 +10,7 @@ from pathlib import Path
 from bench import _client, _service
 from bench._crowd import as_body
 from bench._flips import Flips, answers, differing, flips_after, head
+from bench._load import in_open_loop
 from bench._postgres import server
 from bench._readers import Orders, Readers, Told
 from bench._report import Bar, Options, Report, main, number, percentile, progress
@@ -109,7 +107,8 @@ class _Bench:
         for each in range(posts):
             node = each % _service.NODES
             requests.append((node, self._service.webhook(as_body(self.flips.items(node, BODY_ITEMS)), node)))
-        return _client.run(_at_a_pace(self._service.port, requests, BODY_ITEMS / self._amounts["rate"]))
+        due = [each * BODY_ITEMS / self._amounts["rate"] for each in range(posts)]
+        return _client.run(in_open_loop(self._service.port, requests, due))
 
     def told(self) -> tuple[Told, list[float], int]:
         """The load alongside streams -> what they were told, how long webhooks took, how many streams came too late."""
@@ -166,23 +165,6 @@ class _Bench:
     def _readers(self, watched: Sequence[list[str] | None], *, keep: bool) -> Readers:
         into = str(self._folder / "told")
         return Readers(Orders(self._service.front_port, _service.KEY, list(watched), keep, into))
-
-
-async def _at_a_pace(port: int, requests: Sequence[tuple[int, bytes]], distance: float) -> list[float]:
-    connections = [await _client.connect(port) for _ in range(_service.NODES)]
-    free = [asyncio.Lock() for _ in connections]
-    started = time.perf_counter()
-
-    async def one(node: int, request: bytes, at: float) -> float:
-        await asyncio.sleep(started + at - time.perf_counter())
-        async with free[node]:
-            answer = await connections[node].exchange(request)
-        if answer.status != 200:
-            raise RuntimeError(f"answered {answer.status}: {answer.body[:500]!r}")
-        return time.perf_counter() - started - at
-
-    due = itertools.count(0.0, distance)
-    return await asyncio.gather(*(one(*each, at) for each, at in zip(requests, due, strict=False)))
 
 
 if __name__ == "__main__":

@@ -10,20 +10,11 @@ from bench._service import REPOSITORY, SECRET, Service
 from bench.outside._cases import scratch
 from bench.outside._product import at_work, hook, post, told, until, until_exit
 from tests.support.im_node import Answer, ImNode, im_node
+from tests.support.service import source_table
 
 TLS = REPOSITORY / "tests" / "fixtures" / "tls"
 USERS = [f"u{number}" for number in range(30)]
 
-SOURCE = """
-[[sources]]
-name = "{name}"
-profile = "{profile}"
-webhook_secret = "{secret}"
-{more}
-  [[sources.nodes]]
-  name = "n1"
-  api_url = "{url}"
-"""
 POLICY = """
 [policy]
 confirm_seconds = 0.2
@@ -39,23 +30,23 @@ class Watched(Service):
         folder: Path,
         nodes: dict[str, ImNode],
         *,
-        more: dict[str, str] | None = None,
+        more: dict[str, dict[str, str]] | None = None,
         tier: float = 2.0,
         **profiles: str,
     ) -> None:
         super().__init__(folder)
         self.nodes = nodes
         sources = [
-            SOURCE.format(
-                name=name,
+            source_table(
+                name,
+                {"n1": node.url},
                 profile=profiles.get(name, "v2.2"),
-                secret=SECRET,
-                url=node.url,
-                more=(more or {}).get(name, ""),
+                webhook_secret=SECRET,
+                **(more or {}).get(name, {}),
             )
             for name, node in nodes.items()
         ]
-        self.configure("\n".join(sources) + POLICY.format(tier=tier))
+        self.configure("".join(sources) + POLICY.format(tier=tier))
 
     def hears(self, source: str, *items: str) -> None:
         """A webhook of a source's node."""
@@ -94,7 +85,7 @@ def _all_nodes() -> Iterator[Watched]:
         nodes = {name: stack.enter_context(im_node()) for name in plain}
         nodes |= {name: stack.enter_context(im_node(tls=TLS / "node.pem")) for name in ("private", "untrusted")}
         nodes["refusing"].lies["*"] = Answer(401, b"")
-        more = {"private": f'api_ca_file = "{TLS / "authority.pem"}"'}
+        more = {"private": {"api_ca_file": str(TLS / "authority.pem")}}
         yield stack.enter_context(at_work(Watched(folder, nodes, more=more, before="v2.1")))
 
 

@@ -15,29 +15,15 @@ from bench._service import KEY, SECRET, Service
 from bench.outside._cases import scratch
 from bench.outside._product import EVENT, at_work, until_exit
 from tests.support.im_node import Answer, ImNode, im_node
+from tests.support.service import source_table
 
 VIP_SECONDS = 2.0
 GRACE_SECONDS = 600.0
 
-TABLES = """
-[[sources]]
-name = "deaf"
-profile = "v2.1"
-webhook_secret = "{secret}"
-[[sources.nodes]]
-name = "n1"
-[[sources.nodes]]
-name = "n2"
-[[sources]]
-name = "asked"
-profile = "v2.2"
-webhook_secret = "{secret}"
-[[sources.nodes]]
-name = "n1"
-api_url = "{url}"
+POLICY = f"""
 [policy]
-grace_seconds = {grace}
-tier_vip_seconds = {vip}
+grace_seconds = {GRACE_SECONDS}
+tier_vip_seconds = {VIP_SECONDS}
 confirm_seconds = 1
 """
 
@@ -51,7 +37,8 @@ class Rules(Service):
         super().__init__(folder)
         self.node = node
         node.lies["/connz"] = Answer(404, b"{}")
-        self.configure(TABLES.format(secret=SECRET, url=node.url, grace=GRACE_SECONDS, vip=VIP_SECONDS))
+        deaf = source_table("deaf", {"n1": "", "n2": ""}, profile="v2.1", webhook_secret=SECRET)
+        self.configure(deaf + source_table("asked", {"n1": node.url}, webhook_secret=SECRET) + POLICY)
         self.client = httpx2.Client(
             base_url=f"http://127.0.0.1:{self.port}",
             headers={"Authorization": f"Bearer {KEY}"},

@@ -8,24 +8,15 @@ from typing import Any
 import pytest
 
 from ledger.simulator.business_server import BusinessServer, serving
-from tests.support.service import PRESENCE_EVENT, SECRET, Api, Service, new_service, wait_for
+from tests.support.service import PRESENCE_EVENT, SECRET, Api, Service, new_service, source_table, wait_for
 
 MESSAGE = '[{"message_id":1, "payload":"c2VjcmV0IHRleHQ="},\u00a0{}]'.encode()
 
-SOURCES = f"""
-[[sources]]
-name = "main"
-webhook_secret = "{SECRET}"
-forward_url = "{{url}}"
-forward_presence = true
-  [[sources.nodes]]
-  name = "n1"
-[[sources]]
-name = "alone"
-webhook_secret = "{SECRET}"
-  [[sources.nodes]]
-  name = "n1"
-"""
+
+def tables_of(forward_url: str) -> str:
+    """A source that forwards, and one that does not."""
+    forwarding = source_table("main", {"n1": ""}, forward_url=forward_url, forward_presence=True)
+    return forwarding + source_table("alone", {"n1": ""})
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +28,7 @@ def business() -> Iterator[BusinessServer]:
 
 @pytest.fixture(scope="module")
 def service_settings(business: BusinessServer) -> dict[str, Any]:
-    return {"tables": SOURCES.format(url=business.url)}
+    return {"tables": tables_of(business.url)}
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +89,7 @@ def test_nothing_of_a_message_is_kept(service: Service, api: Api) -> None:
 def test_a_business_server_that_is_away(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> None:
     with ExitStack() as stack:
         with serving() as gone:
-            tables = SOURCES.format(url=gone.url.replace("http://", "http://app:pass-word@"))
+            tables = tables_of(gone.url.replace("http://", "http://app:pass-word@"))
         folder = tmp_path_factory.mktemp("away")
         service = stack.enter_context(new_service(folder, folder / "data", database_url=database_url, tables=tables))
         api = stack.enter_context(Api(service.start()))

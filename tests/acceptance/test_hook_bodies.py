@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.service import MAIN, PATIENCE_SECONDS, PRESENCE_EVENT, SECRET, Api, Service
+from tests.support.service import PATIENCE_SECONDS, PRESENCE_EVENT, SECRET, Api, Service, source_table
 
 MAX_BODY = 65_536
 REJECTED = 1024
@@ -18,8 +18,11 @@ REJECTED = 1024
 
 @pytest.fixture(scope="module")
 def service_settings() -> dict[str, Any]:
-    second = '[[sources.nodes]]\nname = "n2"\n'
-    return {"tables": MAIN + second, "max_body_bytes": MAX_BODY, "rejected_bytes": REJECTED}
+    return {
+        "tables": source_table("main", {"n1": "", "n2": ""}),
+        "max_body_bytes": MAX_BODY,
+        "rejected_bytes": REJECTED,
+    }
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])

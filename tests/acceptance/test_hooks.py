@@ -5,23 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.service import PRESENCE_EVENT, SECRET, Api, Service
+from tests.support.service import PRESENCE_EVENT, SECRET, Api, Service, source_table
 
 OLD_SECRET = "the-secret-before-this-one"
 PROFILES = {"one": "v1", "two-one": "v2.1", "two-two": "v2.2", "three": "v3"}
-TABLES = f"""
-[[sources]]
-name = "main"
-profile = "v2.2"
-webhook_secret = ["{SECRET}", "{OLD_SECRET}"]
-[[sources.nodes]]
-name = "n1"
-[[sources.nodes]]
-name = "n2"
-""" + "\n".join(
-    f'[[sources]]\nname = "{name}"\nprofile = "{profile}"\nwebhook_secret = "{SECRET}"\n[[sources.nodes]]\nname = "n1"'
-    for name, profile in PROFILES.items()
-)
+MAIN = source_table("main", {"n1": "", "n2": ""}, webhook_secret=[SECRET, OLD_SECRET])
+TABLES = MAIN + "".join(source_table(name, {"n1": ""}, profile=profile) for name, profile in PROFILES.items())
 
 
 @pytest.fixture(scope="module")

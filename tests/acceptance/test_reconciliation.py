@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.im_node import ImNode, Mode, im_node
-from tests.support.service import SECRET, Api, Service, new_service, wait_for
+from tests.support.service import Api, Service, new_service, source_table, wait_for
 
 POLICY = """
 [policy]
@@ -21,13 +21,9 @@ breaker_hold_seconds = 2
 """
 
 
-def settings(*urls: str | None, policy: str = POLICY, **nodes: str) -> str:
+def settings(*urls: str | None, policy: str = POLICY) -> str:
     """A source `main` whose nodes n1, n2 … have these query APIs."""
-    lines = ["[[sources]]", 'name = "main"', 'profile = "v2.2"', f'webhook_secret = "{SECRET}"']
-    for number, url in enumerate(urls, 1):
-        lines += ["[[sources.nodes]]", f'name = "n{number}"']
-        lines += [f'api_url = "{url}"'] if url else []
-    return "\n".join([*lines, policy])
+    return source_table("main", {f"n{number}": url or "" for number, url in enumerate(urls, 1)}) + policy
 
 
 @contextmanager

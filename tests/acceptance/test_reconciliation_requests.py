@@ -5,27 +5,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.service import KEYS, SECRET, Api, Service, segment
-
-TABLES = f"""
-[[sources]]
-name = "main"
-profile = "v2.2"
-webhook_secret = "{SECRET}"
-[[sources.nodes]]
-name = "n1"
-api_url = "http://127.0.0.1:9"
-[[sources]]
-name = "webhooks-only"
-profile = "v3"
-webhook_secret = "{SECRET}"
-"""
+from tests.support.service import KEYS, Api, Service, segment, source_table
 
 
 @pytest.fixture(scope="module")
 def service_settings() -> dict[str, Any]:
     """Two sources: one whose node has an address, at which nobody answers."""
-    return {"tables": TABLES}
+    webhooks_only = source_table("webhooks-only", {}, profile="v3")
+    return {"tables": source_table("main", {"n1": "http://127.0.0.1:9"}) + webhooks_only}
 
 
 def fields(answer: httpx2.Response) -> list[str]:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -26,7 +26,19 @@ KEYS = {"read": "reader-key-of-the-tests", "audit": "auditor-key-of-the-tests", 
 PRESENCE_EVENT = "user.onlinestatus"
 PATIENCE_SECONDS = 120.0
 """Whatever must come is waited for so long: more than a busy machine takes, so that only the product can fail it."""
-MAIN = f'[[sources]]\nname = "main"\nprofile = "v2.2"\nwebhook_secret = "{SECRET}"\n[[sources.nodes]]\nname = "n1"\n'
+
+
+def source_table(name: str, nodes: Mapping[str, str], **settings: Any) -> str:
+    """A source of the settings file, of v2.2 if nothing else is said; its nodes by name with their api_url, if any."""
+    lines = ["[[sources]]"]
+    for key, value in ({"name": name, "profile": "v2.2", "webhook_secret": SECRET} | settings).items():
+        lines.append(f"{key} = {json.dumps(value)}")
+    for node, api_url in nodes.items():
+        lines += ["[[sources.nodes]]", f'name = "{node}"'] + ([f'api_url = "{api_url}"'] if api_url else [])
+    return "\n".join(lines) + "\n"
+
+
+MAIN = source_table("main", {"n1": ""})
 
 
 class Ended(NamedTuple):
