@@ -26,7 +26,7 @@ run: .venv/run.done
 test: system-packages .venv/test.done
 	@$(MAKE) --no-print-directory check
 
-# The types are checked beside the tests, which wait as often as they compute.
+# The types are checked alongside the tests, which wait as often as they compute.
 check: .venv/test.done lint layers
 	@$(MAKE) --no-print-directory -j 2 types tests
 

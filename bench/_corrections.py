@@ -25,8 +25,8 @@ class Corrections:
 
     What one correction did, another one may do once more, for the same drift, too: while a second look at a connection
     is to come, another window opens, and another one after that, and no answer tells the two apart. It is the first of
-    its evidence all the same if nothing was recorded of the user since its question, no correction of his cites the
-    same answer, and his connections are those of the answer after it.
+    its evidence all the same if nothing was recorded of the user since its question, no correction of theirs cites the
+    same answer, and their connections are those of the answer after it.
     """
 
     def __init__(self) -> None:

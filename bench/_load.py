@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -168,3 +168,20 @@ def verdict_notes(found: list[Verdicts]) -> list[str]:
     refused = sum(v.refused for v in found)
     wrong = [each for verdicts in found for each in verdicts.wrong]
     return [f"unanswered: {stored} whole in the ledger, {lost} not at all; refused with 503: {refused}", *wrong[:5]]
+
+
+async def in_open_loop(port: int, requests: Sequence[tuple[int, bytes]], due: Sequence[float]) -> list[float]:
+    """Seconds each POST took; one of a node goes out after the answer to that node's one before, as its sender does."""
+    connections = [await _client.connect(port) for _ in range(_service.NODES)]
+    free = [asyncio.Lock() for _ in connections]
+    started = time.perf_counter()
+
+    async def one(node: int, request: bytes, at: float) -> float:
+        await asyncio.sleep(started + at - time.perf_counter())
+        async with free[node]:
+            answer = await connections[node].exchange(request)
+        if answer.status != 200:
+            raise RuntimeError(f"answered {answer.status}: {answer.body[:500]!r}")
+        return time.perf_counter() - started - at
+
+    return await asyncio.gather(*(one(*each, at) for each, at in zip(requests, due, strict=True)))

@@ -31,9 +31,9 @@ class Held(NamedTuple):
     different: int
 
 
-def wait_for_projections(url: str, seconds: float = ARRIVE_SECONDS) -> None:
+def wait_for_projections(url: str) -> None:
     """Wait until each has come to the head; nobody may be appending. Raises RuntimeError where one does not arrive."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + ARRIVE_SECONDS
     with psycopg.connect(url, autocommit=True) as connection:
         while behind := [each for each in checkpoints.read(connection) if each.lag]:
             if time.monotonic() > deadline or any(each.state == "stopped" for each in behind):

@@ -35,15 +35,17 @@ listen = "127.0.0.1:{port}"
 front_listen = "{front}"
 front_connections = 20000
 log_level = "warning"
-[[sources]]
-name = "main"
-profile = "v2.2"
-webhook_secret = "{secret}"
-{source}
-{nodes}
+{tables}
 [api_keys]
 bench = {{ key = "{key}", scopes = ["admin"] }}
 """
+MAIN = f"""
+[[sources]]
+name = "main"
+profile = "v2.2"
+webhook_secret = "{SECRET}"
+{{source}}
+""" + "\n".join(f'[[sources.nodes]]\nname = "n{number}"' for number in range(1, NODES + 1))
 
 
 class Service:
@@ -62,24 +64,27 @@ class Service:
         self.port: int = self._held.getsockname()[1]
         self._front = _held_port() if fronted else None
         self.front_port: int = self._front.getsockname()[1] if self._front else 0
+        self._database_url = database_url
         self._command = command
         self._extras = extras
-        self._configuration = folder / "presence-ledger.toml"
-        self._configuration.write_text(
+        self.settings = folder / "presence-ledger.toml"
+        self.configure(MAIN.format(source=source))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, tables: str) -> None:
+        """Write the settings, with these tables; they hold from the next start."""
+        self.settings.write_text(
             CONFIGURATION.format(
-                folder=folder,
-                database_url=database_url.replace("\\", "\\\\"),
+                folder=self.folder,
+                database_url=self._database_url.replace("\\", "\\\\"),
                 port=self.port,
-                front=f"127.0.0.1:{self.front_port}" if fronted else "",
-                secret=SECRET,
+                front=f"127.0.0.1:{self.front_port}" if self.front_port else "",
                 seal_key=SEAL_KEY.text,
-                source=source,
-                nodes="\n".join(f'[[sources.nodes]]\nname = "n{number}"' for number in range(1, NODES + 1)),
+                tables=tables,
                 key=KEY,
             ),
             encoding="utf-8",
         )
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def cluster(self) -> Path:
@@ -96,7 +101,7 @@ class Service:
         # Neither an operator's settings nor a coverage measurement may slow it down.
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PRESENCE_LEDGER_", "COVERAGE_"))}
         environment |= {"PYTHONPATH": str(REPOSITORY)} | self._extras
-        command = [sys.executable, *self._command, "--config", str(self._configuration), "serve"]
+        command = [sys.executable, *self._command, "--config", str(self.settings), "serve"]
         with (self.folder / "service.log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
 
@@ -116,7 +121,7 @@ class Service:
             return probe.connect_ex(("127.0.0.1", port or self.port)) == 0
 
     def child(self, module: str) -> psutil.Process | None:
-        """The process of that module beside it, if there is one."""
+        """The process of that module next to it, if there is one."""
         with suppress(psutil.NoSuchProcess):
             for child in psutil.Process(self.pid).children():
                 with suppress(psutil.NoSuchProcess):

@@ -20,13 +20,7 @@ SOURCE = "main"
 CHUNK_UIDS = 10_000
 """Users that one query may ask about."""
 
-CONFIGURATION = """
-data_dir = "{folder}/data"
-database_url = "{database_url}"
-seal_keys = "{seal_key}"
-listen = "127.0.0.1:{port}"
-front_listen = ""
-log_level = "warning"
+TABLES = """
 [[sources]]
 name = "{source}"
 profile = "{profile}"
@@ -34,8 +28,6 @@ webhook_secret = "{secret}"
 {nodes}
 [policy]
 {policy}
-[api_keys]
-bench = {{ key = "{key}", scopes = ["admin"] }}
 """
 
 
@@ -58,26 +50,19 @@ class Reconciling(_service.Service):
         super().__init__(folder, database_url)
         self._token = token
         self.nodes = new_nodes(nodes) if isinstance(nodes, int) else tuple(nodes)
-        self._database_url = database_url
         self._profile = profile
-        self.configure(policy)
+        self.set_policy(policy)
 
-    def configure(self, policy: Mapping[str, float]) -> None:
+    def set_policy(self, policy: Mapping[str, float]) -> None:
         """Write the settings, with this policy; they hold from the next start."""
-        self._configuration.write_text(
-            CONFIGURATION.format(
-                folder=self.folder,
-                database_url=self._database_url.replace("\\", "\\\\"),
-                seal_key=_service.SEAL_KEY.text,
-                port=self.port,
+        self.configure(
+            TABLES.format(
                 source=SOURCE,
                 profile=self._profile,
                 secret=_service.SECRET,
                 nodes="".join(_settings_of(node, self._token) for node in self.nodes),
                 policy="\n".join(f"{name} = {value:g}" for name, value in policy.items()),
-                key=_service.KEY,
-            ),
-            encoding="utf-8",
+            )
         )
 
     @property

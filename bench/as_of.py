@@ -144,7 +144,7 @@ async def _live(
         await asyncio.sleep(seconds / 2)
         for service in (second, first):
             await asyncio.to_thread(service.stop)
-            service.configure(OTHER_POLICY)
+            service.set_policy(OTHER_POLICY)
             await asyncio.to_thread(service.start)
             progress(f"{len(sampler.kept)} answers kept; an instance has started again with another policy")
         await asyncio.to_thread(first.kill)

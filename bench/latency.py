@@ -1,12 +1,11 @@
 """How long do the answers to 512-item POSTs take while 5,000 items a second flow?"""
 
-import asyncio
 import random
-import time
 from collections.abc import Sequence
 
 from bench import _client, _service
 from bench._crowd import Crowd
+from bench._load import in_open_loop
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, median, number, percentile
 
@@ -32,7 +31,7 @@ def measure(options: Options) -> Report:
             with postgres.database() as url, _service.running(postgres.folder / arrivals, url) as service:
                 requests, warm_up = _requests(service, seconds, users, options.pick(3, 0))
                 postgres.settle()
-                took = _client.run(_open_loop(service.port, requests, _due(len(requests), arrivals, options.seed)))
+                took = _client.run(in_open_loop(service.port, requests, _due(len(requests), arrivals, options.seed)))
             took = [1000 * each for each in took[warm_up:]]
             figures = [_over_rounds(took, rounds, share) for share in (0.5, 0.9, 0.99, 1.0)]
             report.rows.append((arrivals, str(len(took)), *(number(figure) for figure in figures)))
@@ -73,23 +72,6 @@ def _due(posts: int, arrivals: str, seed: int) -> list[float]:
         due.append(at)
         at += choice.expovariate(1 / distance)
     return due
-
-
-async def _open_loop(port: int, requests: Sequence[tuple[int, bytes]], due: Sequence[float]) -> list[float]:
-    """Seconds each POST took; one of a node goes out after the answer to that node's one before, as its sender does."""
-    connections = [await _client.connect(port) for _ in range(_service.NODES)]
-    free = [asyncio.Lock() for _ in connections]
-    started = time.perf_counter()
-
-    async def one(node: int, request: bytes, at: float) -> float:
-        await asyncio.sleep(started + at - time.perf_counter())
-        async with free[node]:
-            answer = await connections[node].exchange(request)
-        if answer.status != 200:
-            raise RuntimeError(f"answered {answer.status}: {answer.body[:500]!r}")
-        return time.perf_counter() - started - at
-
-    return await asyncio.gather(*(one(*each, at) for each, at in zip(requests, due, strict=True)))
 
 
 if __name__ == "__main__":

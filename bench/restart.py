@@ -205,8 +205,22 @@ def _report(
             number((recovery.peak - recovery.idle) / MIB),
         )
     )
+    report.bars += _bars(recovery, seconds, calls, users, bound)
+    answers = Counter(answer for _, _, answer in posts)
+    report.notes += [
+        f"asked: {_watching.by_route(asked)}",
+        f"POSTs, from when each was due: {', '.join(f'{count:,} {answer}' for answer, count in answers.items())}",
+        (
+            f"resident memory of the service, MiB: idle {number(recovery.idle / MIB)}, before the crash "
+            f"{number(recovery.before / MIB)}, at most since {number(recovery.peak / MIB)}"
+        ),
+    ]
+    return report
+
+
+def _bars(recovery: Recovery, seconds: float, calls: int, users: int, bound: float) -> list[Bar]:
     burst = 1 + BURST_SECONDS
-    report.bars += [
+    return [
         Bar("everybody right after the boot", seconds, RIGHT_WITHIN_SECONDS, at_least=False, unit="s", speed=True),
         Bar(f"users wrong {bound:g} s after the boot", recovery.wrong_at_bound, 0, at_least=False, speed=True),
         Bar("users wrong in the end", recovery.wrong_in_the_end, 0, at_least=False),
@@ -219,16 +233,6 @@ def _report(
         ),
         Bar("users asked, most in a second", users, BUDGET_USERS * burst, at_least=False, speed=True),
     ]
-    answers = Counter(answer for _, _, answer in posts)
-    report.notes += [
-        f"asked: {_watching.by_route(asked)}",
-        f"POSTs, from when each was due: {', '.join(f'{count:,} {answer}' for answer, count in answers.items())}",
-        (
-            f"resident memory of the service, MiB: idle {number(recovery.idle / MIB)}, before the crash "
-            f"{number(recovery.before / MIB)}, at most since {number(recovery.peak / MIB)}"
-        ),
-    ]
-    return report
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """How soon is every stream told of a change, is nothing missing, and do webhooks notice the streams?"""
 
-import asyncio
-import itertools
 import random
-import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,6 +10,7 @@ from pathlib import Path
 from bench import _client, _service
 from bench._crowd import as_body
 from bench._flips import Flips, answers, differing, flips_after, head
+from bench._load import in_open_loop
 from bench._postgres import server
 from bench._readers import Orders, Readers, Told
 from bench._report import Bar, Options, Report, main, number, percentile, progress
@@ -59,8 +57,8 @@ def measure(options: Options) -> Report:
     for what, took in (
         ("recorded to the last stream told", latencies),
         ("webhooks without streams", alone),
-        ("webhooks beside the streams", beside),
-        (f"webhooks beside {amounts['idle']:,} idle streams", beside_idle),
+        ("webhooks alongside the streams", beside),
+        (f"webhooks alongside {amounts['idle']:,} idle streams", beside_idle),
     ):
         figures = [1000 * percentile(took, share) for share in (0.5, 0.99, 1.0)]
         report.rows.append((what, *map(number, figures)))
@@ -68,7 +66,9 @@ def measure(options: Options) -> Report:
     report.bars.append(Bar("told, p99 (goal 100 ms)", p99, 250, at_least=False, unit="ms", speed=True))
     for name, took in (("streams", beside), ("idle streams", beside_idle)):
         ratio = percentile(took, 0.99) / percentile(alone, 0.99)
-        report.bars.append(Bar(f"webhooks' p99 beside {name}, of that without", ratio, 1.2, at_least=False, speed=True))
+        report.bars.append(
+            Bar(f"webhooks' p99 alongside {name}, of that without", ratio, 1.2, at_least=False, speed=True)
+        )
     report.bars.append(Bar("an idle stream", kib, 60, at_least=False, unit="KiB", speed=True))
     report.bars.append(Bar("changes that a stream was not told of", missing, 0, at_least=False))
     report.bars.append(Bar("streams not told up to the end", late, 0, at_least=False))
@@ -107,10 +107,11 @@ class _Bench:
         for each in range(posts):
             node = each % _service.NODES
             requests.append((node, self._service.webhook(as_body(self.flips.items(node, BODY_ITEMS)), node)))
-        return _client.run(_at_a_pace(self._service.port, requests, BODY_ITEMS / self._amounts["rate"]))
+        due = [each * BODY_ITEMS / self._amounts["rate"] for each in range(posts)]
+        return _client.run(in_open_loop(self._service.port, requests, due))
 
     def told(self) -> tuple[Told, list[float], int]:
-        """The load beside streams -> what they were told, how long webhooks took, how many streams came too late."""
+        """The load alongside streams -> what they were told, how long webhooks took, how many streams came too late."""
         readers = self._readers(self._watched, keep=True)
         try:
             readers.start()
@@ -164,23 +165,6 @@ class _Bench:
     def _readers(self, watched: Sequence[list[str] | None], *, keep: bool) -> Readers:
         into = str(self._folder / "told")
         return Readers(Orders(self._service.front_port, _service.KEY, list(watched), keep, into))
-
-
-async def _at_a_pace(port: int, requests: Sequence[tuple[int, bytes]], distance: float) -> list[float]:
-    connections = [await _client.connect(port) for _ in range(_service.NODES)]
-    free = [asyncio.Lock() for _ in connections]
-    started = time.perf_counter()
-
-    async def one(node: int, request: bytes, at: float) -> float:
-        await asyncio.sleep(started + at - time.perf_counter())
-        async with free[node]:
-            answer = await connections[node].exchange(request)
-        if answer.status != 200:
-            raise RuntimeError(f"answered {answer.status}: {answer.body[:500]!r}")
-        return time.perf_counter() - started - at
-
-    due = itertools.count(0.0, distance)
-    return await asyncio.gather(*(one(*each, at) for each, at in zip(requests, due, strict=False)))
 
 
 if __name__ == "__main__":

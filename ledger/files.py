@@ -39,15 +39,15 @@ class Exposed(NamedTuple):
     way_out: str
 
 
-def open_own(path: Path, flags: int, mode: int = PRIVATE) -> int:
+def open_own(path: Path, flags: int) -> int:
     """The descriptor of a file of ours. Raises NotOurs, OSError."""
-    return _opened(path, flags, mode, frozenset({os.geteuid(), ROOT}))
+    return _opened(path, flags, frozenset({os.geteuid(), ROOT}))
 
 
 def read_text(path: Path) -> str:
     """The text of a file of ours, or of the user's whose folder it is in. Raises NotOurs, OSError."""
     owners = frozenset({os.geteuid(), ROOT, path.parent.stat().st_uid})
-    with os.fdopen(_opened(path, os.O_RDONLY, PRIVATE, owners), "rb") as file:
+    with os.fdopen(_opened(path, os.O_RDONLY, owners), "rb") as file:
         return file.read(MAX_TEXT_BYTES).decode(errors="replace").strip()
 
 
@@ -131,15 +131,15 @@ def permissions(status: os.stat_result) -> str:
     return f"{stat.S_IMODE(status.st_mode):04o}"
 
 
-def _opened(path: Path, flags: int, mode: int, owners: frozenset[int]) -> int:
+def _opened(path: Path, flags: int, owners: frozenset[int]) -> int:
     with _descriptor(path.parent) as folder:
         try:
-            descriptor = os.open(path.name, flags | _NEVER_FOLLOWED, mode, dir_fd=folder)
+            descriptor = os.open(path.name, flags | _NEVER_FOLLOWED, PRIVATE, dir_fd=folder)
         except OSError as error:
             raise _link(path) or OSError(error.errno, error.strerror, str(path)) from error
     try:
         _check_file(path, os.fstat(descriptor), owners, is_written=bool(flags & (os.O_WRONLY | os.O_RDWR)))
-    except BaseException:
+    except BaseException:  # whatever ends it, nobody else holds the descriptor
         os.close(descriptor)
         raise
     return descriptor

@@ -57,7 +57,7 @@ class Chapter:
 
 def attempt(case: Case, short: bool) -> Outcome:
     """Try a case in a folder of its own."""
-    with _scratch() as folder:
+    with scratch() as folder:
         try:
             return Outcome(case, True, case.check(Trial(folder, short)))
         except Exception as error:  # noqa: BLE001  (a case that fails in any way is one that is not right)
@@ -65,7 +65,8 @@ def attempt(case: Case, short: bool) -> Outcome:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards."""
     # Its path is short, as sockets want it.
     folder = Path(tempfile.mkdtemp(prefix="pl-outside-"))
     folder.chmod(0o755)

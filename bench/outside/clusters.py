@@ -4,134 +4,24 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import httpx2
 from typer.testing import CliRunner
 
-from bench import _client
-from bench._postgres import server
-from bench._report import Options
-from bench._simulated import SOURCE, Reconciling, answers, at_work, nobody_listens
+from bench._simulated import SOURCE
 from bench.outside._cases import Chapter, Trial
+from bench.outside._live import POLICY, SETTLED_SECONDS, Live, held
 from ledger.cli.app import app
 from ledger.simulator.offline import generate
-from ledger.simulator.plan import Fault, NodePlan, Plan, Profile
-from ledger.simulator.runtime import Simulation
+from ledger.simulator.plan import Fault, NodePlan, Plan
 from tests.support.recordings import WITH_POLLS, figures_of, has_reference, lines_of, missed
 
 CHAPTER = Chapter()
 
 TOKEN = "the-manager-token"  # noqa: S105
-POLICY = {"tier_vip_seconds": 2.0, "tier_normal_seconds": 6.0, "confirm_seconds": 1.0, "breaker_minimum": 1000.0}
-"""Tiers shortened, so that what waits for its turn is seen within seconds."""
-
-SETTLED_SECONDS = 45.0
 FAR = 1e6
 """Seconds that a node stays down for good."""
-
-
-class Live(NamedTuple):
-    """A service with the cluster that it reconciles with, both at work."""
-
-    service: Reconciling
-    simulation: Simulation
-    client: httpx2.AsyncClient
-
-    async def wrong(self, *, but_unknown: bool = False) -> list[str]:
-        """Who is not shown as they really are."""
-        truth, online = self.simulation.truth(), set(self.simulation.world.online())
-        shown = await answers(self.client, sorted(truth))
-        return sorted(
-            uid
-            for uid in truth
-            if shown[uid].status != ("online" if uid in online else "offline")
-            and not (but_unknown and shown[uid].status == "unknown")
-        )
-
-    async def until_right(self, seconds: float = SETTLED_SECONDS) -> float:
-        """Wait until everybody is shown as they are -> the seconds it took. Raises AssertionError with who is not."""
-        began = time.monotonic()
-        while wrong := await self.wrong():
-            shown = await answers(self.client, wrong)
-            told = {uid: (shown[uid].status, shown[uid].reason) for uid in wrong[:5]}
-            assert time.monotonic() - began < seconds, f"{len(wrong)} wrong after {seconds:g} s: {told}"
-            await asyncio.sleep(0.2)
-        return time.monotonic() - began
-
-    async def source(self) -> dict[str, Any]:
-        """The source as `GET /v1/sources` has it."""
-        (found,) = (await self.client.get("/v1/sources")).raise_for_status().json()["items"]
-        return dict(found)
-
-    async def runs(self) -> list[dict[str, Any]]:
-        """Its runs."""
-        answer = await self.client.get(f"/v1/sources/{SOURCE}/runs", params={"limit": 100})
-        return list(answer.raise_for_status().json()["items"])
-
-    async def events(self, uid: str) -> list[dict[str, Any]]:
-        """A user's history."""
-        answer = await self.client.get(f"/v1/users/{uid}/events", params={"limit": 1000})
-        return list(answer.raise_for_status().json()["items"])
-
-    async def ended(self, path: str) -> dict[str, Any]:
-        """A run, once it has ended."""
-        for _ in range(600):
-            run = (await self.client.get(path)).raise_for_status().json()
-            if run["state"] != "running":
-                return dict(run)
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"{path} does not end")
-
-    def calm(self) -> None:
-        self.simulation.calm(traffic=False)
-
-
-@asynccontextmanager
-async def _live(
-    trial: Trial,
-    *,
-    profile: Profile = "v2.2",
-    nodes: int = 2,
-    token: str = "",
-    users: int = 40,
-    rate: float = 8.0,
-    start_online: float = 0.5,
-    faults: frozenset[Fault] = frozenset(),
-    policy: Mapping[str, float] = POLICY,
-) -> AsyncIterator[Live]:
-    with server(Options(trial.short, "", False, 0)) as postgres, postgres.database() as url:
-        service = Reconciling(trial.folder / "service", url, profile, nodes, policy, token)
-        service.start()
-        try:
-            plan = Plan(
-                service.url,
-                SOURCE,
-                service.nodes,
-                profile,
-                users=users,
-                seconds=None,
-                rate=rate,
-                seed=7,
-                token=token,
-                start_online=start_online,
-                faults=faults,
-            )
-            async with at_work(Simulation(plan, nobody_listens)) as simulation, service.client() as client:
-                yield Live(service, simulation, client)
-            service.check()
-        finally:
-            service.stop()
-
-
-def _case(trial: Trial, check: Callable[[Live], Awaitable[str]], **how: Any) -> str:
-    async def run() -> str:
-        async with _live(trial, **how) as live:
-            return await check(live)
-
-    return _client.run(run())
 
 
 @CHAPTER.case("3a", "a v2.2 cluster of three with a token converges as one without, no look by name fails")
@@ -156,7 +46,7 @@ def token_cluster(trial: Trial) -> str:
         assert (run["counts"]["looked"], run["counts"]["failed"]) == (1, 0), run
         return f"right {took:.1f} s after the calm; {source['looks']['because']}"
 
-    return _case(trial, check, nodes=3, token=TOKEN, faults=frozenset({"drop"}))
+    return held(trial, check, nodes=3, token=TOKEN, faults=frozenset({"drop"}))
 
 
 @CHAPTER.case("3a", "the same cluster without a token, to hold against it", in_short=False)
@@ -170,7 +60,7 @@ def open_cluster(trial: Trial) -> str:
         live.calm()
         return f"right {await live.until_right():.1f} s after the calm"
 
-    return _case(trial, check, nodes=3, faults=frozenset({"drop"}))
+    return held(trial, check, nodes=3, faults=frozenset({"drop"}))
 
 
 @CHAPTER.case("8a", "whom a new slot leader does not know stays online, whatever the rows say", in_short=False)
@@ -195,7 +85,7 @@ def ignorant_leaders(trial: Trial) -> str:
         assert not corrected, corrected[:2]
         return f"{len(live.simulation.world.online())} connected, none turned offline"
 
-    return _case(trial, check, rate=0.001, start_online=1.0)
+    return held(trial, check, rate=0.001, start_online=1.0)
 
 
 @CHAPTER.case("8d", "newcomers whose online was lost are found within the tier's bound; the source is not good")
@@ -222,7 +112,7 @@ def lost_onlines(trial: Trial) -> str:
         assert len(live.simulation.world.online()) == 12
         return await check(live)
 
-    return _case(trial, mute, nodes=1, rate=0.001, start_online=0.0)
+    return held(trial, mute, nodes=1, rate=0.001, start_online=0.0)
 
 
 @CHAPTER.case("8c", "who opened after a node's death is not taken for one of its users", in_short=False)
@@ -252,7 +142,7 @@ def dead_node(trial: Trial) -> str:
         assert not placed, placed
         return f"nobody wrong {time.monotonic() - began:.1f} s after the calm"
 
-    return _case(trial, check, nodes=3)
+    return held(trial, check, nodes=3)
 
 
 async def _seen_after(live: Live, uid: str, located: Mapping[str, Any], event: Mapping[str, Any], at: str) -> bool:
@@ -289,7 +179,7 @@ def rows_that_stay(trial: Trial) -> str:
         assert contradicted > 0, source["looks"]
         return f"{contradicted} rows of closed connections, at most {most} corrections of a user"
 
-    return _case(trial, check, nodes=2, rate=2.0)
+    return held(trial, check, nodes=2, rate=2.0)
 
 
 @CHAPTER.case("8i", "a node that is stopped and then taken out of the settings ends nobody elsewhere", in_short=False)
@@ -304,7 +194,7 @@ def scale_in(trial: Trial) -> str:
         await asyncio.sleep(5.0)
         live.service.stop()
         live.service.nodes = tuple(node for node in live.service.nodes if node.name != "n2")
-        live.service.configure(POLICY)
+        live.service.set_policy(POLICY)
         live.service.start()
         deadline = time.monotonic() + 4 * POLICY["tier_normal_seconds"]
         await live.until_right()
@@ -320,7 +210,7 @@ def scale_in(trial: Trial) -> str:
         assert not false, false[:3]
         return f"{len(live.simulation.world.online())} connected, none turned offline"
 
-    return _case(trial, check, rate=5.0, start_online=1.0)
+    return held(trial, check, rate=5.0, start_online=1.0)
 
 
 @CHAPTER.case("8j", "the recordings of long lives after a restart, and of kicks with a token, are within their bounds")

@@ -1,31 +1,26 @@
 """The edge: what a request may bring, what it is told, and that nobody who holds connections keeps a webhook out."""
 
-import atexit
 import gzip
 import http.client
 import json
 import resource
 import select
-import shutil
 import socket
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import psutil
 
 from bench._service import KEY, SECRET, Service
-from bench.outside._cases import Chapter, Trial
+from bench.outside._cases import Chapter, Trial, scratch
+from bench.outside._product import EVENT, ask, at_work, logged, post, status_of, until_exit
 from ledger.store.embedded import EmbeddedPostgres
 
 CHAPTER = Chapter()
 
-EVENT = "user.onlinestatus"
 HOOK = f"/hooks/main/n1/{SECRET}"
 SENDER_SECONDS = 5.0
 """WuKongIM gives a webhook up after so long; v2.2 after twice as much."""
@@ -36,67 +31,21 @@ runpy.run_module("ledger", run_name="__main__")
 """
 
 
-class Answered(NamedTuple):
-    """One answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    seconds: float
+@cache
+def shared() -> Service:
+    """One for all cases that leave it as it was."""
+    return until_exit(_alone())
 
 
 @contextmanager
-def serving(folder: Path, *command: str) -> Iterator[Service]:
-    """The product on a PostgreSQL of its own."""
-    service = Service(folder, command=command or ("-m", "ledger"))
-    postgres = EmbeddedPostgres(folder / "data")
-    try:
-        service.start()
+def _alone() -> Iterator[Service]:
+    with scratch() as folder, at_work(Service(folder)) as service:
         yield service
-        service.check()
-    finally:
-        service.stop()
-        postgres.stop("immediate")
 
 
-@cache
-def shared() -> Service:
-    """One for all cases that leave it as it was, until the process ends."""
-    stack = ExitStack()
-    atexit.register(stack.close)
-    folder = Path(tempfile.mkdtemp(prefix="pl-edge-"))
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    folder.chmod(0o755)
-    return stack.enter_context(serving(folder))
-
-
-def ask(service: Service, method: str, path: str, body: bytes | None = None, **headers: str) -> Answered:
-    """One request on a connection of its own. Raises OSError."""
-    named = {"Authorization": f"Bearer {KEY}"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    began = time.monotonic()
-    with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)) as connection:
-        connection.request(method, path, body, named)
-        answer = connection.getresponse()
-        content = answer.read()
-    told = {name.lower(): value for name, value in answer.getheaders()}
-    return Answered(answer.status, told, content, time.monotonic() - began)
-
-
-def post(service: Service, uid: str, path: str = f"{HOOK}?event={EVENT}", **headers: str) -> Answered:
-    """A webhook with one item."""
-    return ask(service, "POST", path, f'["{uid}-0-1-1-1-1"]'.encode(), **headers)
-
-
-def logged(service: Service, event: str) -> list[Any]:
-    """The lines of the log that tell of an event."""
-    text = (service.folder / "service.log").read_text(encoding="utf-8", errors="replace")
-    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == event]
-
-
-def status_of(service: Service, uid: str) -> str:
-    status: str = json.loads(ask(service, "GET", f"/v1/users/{uid}/presence").body)["status"]
-    return status
+def online(uid: str) -> str:
+    """The item of a user's first connection."""
+    return f"{uid}-0-1-1-1-1"
 
 
 @CHAPTER.case(
@@ -108,8 +57,8 @@ def _what_a_request_may_bring(_trial: Trial) -> str:
         assert ask(service, "GET", path).status == 422, path
     assert ask(service, "GET", "/health/ready/").status == 200
     taken = {
-        "slash": post(service, "slash", f"{HOOK}/?event={EVENT}"),
-        "swallowed": post(service, "swallowed", f"{HOOK}?a=b?event={EVENT}"),
+        "slash": post(service, online("slash"), path=f"{HOOK}/?event={EVENT}"),
+        "swallowed": post(service, online("swallowed"), path=f"{HOOK}?a=b?event={EVENT}"),
         "bom": ask(service, "POST", f"{HOOK}?event={EVENT}", b'\xef\xbb\xbf["bom-0-1-1-1-1"]'),
         "zipped": ask(
             service,
@@ -121,7 +70,7 @@ def _what_a_request_may_bring(_trial: Trial) -> str:
     }
     for uid, answer in taken.items():
         assert (answer.status, status_of(service, uid)) == (200, "online"), (uid, answer)
-    mute = post(service, "mute", f"{HOOK}?a=b")
+    mute = post(service, online("mute"), path=f"{HOOK}?a=b")
     assert mute.status == 400, mute
     assert b"'event'" in mute.body, mute
     bomb = gzip.compress(b" " * (64 * 1024 * 1024 + 1))
@@ -135,7 +84,7 @@ def _refused_webhooks(_trial: Trial) -> str:
     service = shared()
     for path in ("/hooks/main/n1/wrong", f"/hooks/main/n99/{SECRET}", f"/hooks/other/n1/{SECRET}"):
         for _ in range(20):
-            assert post(service, "u", f"{path}?event={EVENT}").status == 403
+            assert post(service, online("u"), path=f"{path}?event={EVENT}").status == 403
     metrics = ask(service, "GET", "/metrics").body.decode()
     for labels in (
         'node="n1",reason="wrong_secret",source="main"',
@@ -155,15 +104,15 @@ def _a_store_that_is_away(trial: Trial) -> str:
         service = Service(trial.folder, postgres.start())
         service.start()
         try:
-            assert post(service, "before").status == 200
+            assert post(service, online("before")).status == 200
             postgres.stop("immediate")
             with ThreadPoolExecutor(8) as pool:
-                answers = list(pool.map(lambda number: post(service, f"u{number}"), range(8)))
+                answers = list(pool.map(lambda number: post(service, online(f"u{number}")), range(8)))
             assert {answer.status for answer in answers} == {503}, answers
             postgres.start()
             deadline = time.monotonic() + 30
             while not logged(service, "store_available") and time.monotonic() < deadline:
-                post(service, "after")
+                post(service, online("after"))
                 time.sleep(0.5)
             began, ended = logged(service, "store_unavailable"), logged(service, "store_available")
             assert len(ended) == 1, ended
@@ -232,14 +181,14 @@ def _other_holders(trial: Trial) -> str:
 def _hold(trial: Trial, names: list[str], bound: float) -> str:
     slowest = 0.0
     with (
-        serving(trial.folder) as service,
+        at_work(Service(trial.folder)) as service,
         closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)) as kept,
     ):
         for number, name in enumerate(names):
             assert _on(kept, f"kept{number}") == 200
             with held(service, 4100, HOLDERS[name]):
                 for turn in range(3):
-                    answers = [post(service, f"u{number}{turn}"), ask(service, "GET", "/health/live")]
+                    answers = [post(service, online(f"u{number}{turn}")), ask(service, "GET", "/health/live")]
                     assert {answer.status for answer in answers} == {200}, (name, answers)
                     slowest = max(slowest, *(answer.seconds for answer in answers))
                     assert _on(kept, f"still{number}{turn}") == 200, name
@@ -252,7 +201,7 @@ def _on(kept: http.client.HTTPConnection, uid: str) -> int:
     """A webhook on a connection that is kept, and never opened again behind our back."""
     assert kept.sock is not None or uid.startswith("kept")
     before = kept.sock
-    kept.request("POST", f"{HOOK}?event={EVENT}", f'["{uid}-0-1-1-1-1"]'.encode())
+    kept.request("POST", f"{HOOK}?event={EVENT}", json.dumps([online(uid)]))
     answer = kept.getresponse()
     answer.read()
     assert before is None or kept.sock is before
@@ -264,7 +213,7 @@ def _on(kept: http.client.HTTPConnection, uid: str) -> int:
 )
 def _who_is_closed_when(trial: Trial) -> str:
     with (
-        serving(trial.folder) as service,
+        at_work(Service(trial.folder)) as service,
         closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)) as kept,
     ):
         assert _on(kept, "kept0") == 200
@@ -279,11 +228,11 @@ def _who_is_closed_when(trial: Trial) -> str:
 
 @CHAPTER.case("9a", "a hard bound of 1,024 files is said at start, and webhooks keep room within it")
 def _few_files(trial: Trial) -> str:
-    with serving(trial.folder, "-c", WITH_1024_FILES) as service:
+    with at_work(Service(trial.folder, command=("-c", WITH_1024_FILES))) as service:
         [line] = logged(service, "few_file_descriptors")
         assert (line["limit"], line["connections"]) == (1024, 768), line
         with held(service, 1100):
-            answer = post(service, "u")
+            answer = post(service, online("u"))
             assert answer.status == 200, answer
         return f"{line['connections']} connections of {line['wanted']}; a webhook after {answer.seconds:.2f} s"
 
@@ -309,7 +258,7 @@ def _a_question_that_is_none(trial: Trial) -> str:
             assert answer.status in {413, 422}, answer
             assert len(answer.body) < 4096, len(answer.body)
         worst = max(worst, time.monotonic() - began)
-        assert post(service, "u").seconds < SENDER_SECONDS
+        assert post(service, online("u")).seconds < SENDER_SECONDS
     grown = (process.memory_info().rss - before) / 2**20
     assert grown < 400, f"{grown:.0f} MiB more"
     uids = [f"{number:05}{'é' * 509}" for number in range(10_000)]

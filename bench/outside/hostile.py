@@ -8,38 +8,23 @@ import pty
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
-
-import httpx2
 
 from bench import _service, _simulated
 from bench.outside._cases import Chapter, Trial
+from bench.outside._product import command, command_of, environment, post, until
+from ledger.simulator.api import free_port
 from ledger.simulator.plan import NodePlan
 from ledger.store.backup import LINE_BYTES, first_line, read_line
+from tests.support.im_node import Answer, im_node
 
 CHAPTER = Chapter()
 
 MOST_BYTES = 600 * 1_048_576
 """Of memory, for a command that meets a line without end."""
-
-MEASURED = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[1:])
-print(f"\\n{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}", end="")
-sys.exit(code)
-"""
-"""Runs a command and tells its memory last. A process in between: what a bench has used itself counts for its children
-until they are another program (getrusage(2))."""
 
 STEERING = "\x1b]0;owned\x07\x9b2J\u202e\u2028"
 NOBODY = 65_534
@@ -48,38 +33,13 @@ DRAWN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 """Colours and the movements of bars, which the command itself draws."""
 
 
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    said: str
-    """On both of its outputs."""
-    memory: int
-
-
-def command(folder: Path, *arguments: str, **environment: str) -> Done:
-    """Run the command in a folder until it ends."""
-    with (folder / "said").open("wb+") as said:
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURED, sys.executable, "-m", "ledger", *arguments],
-            cwd=folder,
-            env=_environment(environment),
-            stdout=said,
-            stderr=said,
-            check=False,
-        )
-        said.seek(0)
-        told, _, kilobytes = said.read().decode(errors="replace").rpartition("\n")
-        return Done(done.returncode, told, int(kilobytes) * 1024)
-
-
-def on_a_terminal(folder: Path, *arguments: str, **environment: str) -> str:
+def on_a_terminal(folder: Path, *arguments: str, **variables: str) -> str:
     """What the command writes to a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "ledger", *arguments],
         cwd=folder,
-        env=_environment(environment) | {"TERM": "xterm", "COLUMNS": "80"},
+        env=environment(variables) | {"TERM": "xterm", "COLUMNS": "80"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -99,11 +59,6 @@ def on_a_terminal(folder: Path, *arguments: str, **environment: str) -> str:
     return written.decode(errors="replace")
 
 
-def _environment(more: dict[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PRESENCE_LEDGER_", "COVERAGE_"))}
-    return kept | {"PYTHONPATH": str(_service.REPOSITORY)} | more
-
-
 def expect(is_right: bool, seen: object) -> None:
     """Raises AssertionError."""
     if not is_right:
@@ -114,22 +69,22 @@ def expect(is_right: bool, seen: object) -> None:
     "7", "`serve --config FILE` starts; the first start's log says where key, /docs and `config wukongim` are"
 )
 def _first_start(trial: Trial) -> str:
-    port = _free_port()
+    port = free_port()
     (trial.folder / "mine.toml").write_text(f'data_dir = "data"\nlisten = "127.0.0.1:{port}"\n')
     log = trial.folder / "log"
     with log.open("wb") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "ledger", "serve", "--config", "mine.toml"],
             cwd=trial.folder,
-            env=_environment({}),
+            env=environment({}),
             stdout=said,
             stderr=said,
         )
     try:
-        deadline = time.monotonic() + _service.START_SECONDS
-        while b'"first_start"' not in log.read_bytes():
-            expect(process.poll() is None and time.monotonic() < deadline, log.read_text())
-            time.sleep(0.05)
+        until(
+            lambda: '"first_start"' in log.read_text() or process.poll() is not None, "it says", _service.START_SECONDS
+        )
+        expect(process.poll() is None, log.read_text())
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(_service.STOP_SECONDS)
@@ -174,9 +129,9 @@ def _planted_key(trial: Trial) -> str:
     service.start()
     try:
         for file in (genuine, later):
-            made = _of(service, "backup", str(file))
+            made = command_of(service, "backup", str(file))
             expect(made.code == 0, made)
-            _of(service, "keys", "create", "planted", "--scope", "admin")
+            command_of(service, "keys", "create", "planted", "--scope", "admin")
     finally:
         service.stop()
     archive = later.read_bytes()[LINE_BYTES:]
@@ -186,32 +141,32 @@ def _planted_key(trial: Trial) -> str:
     unsigned = first_line(replace(rewritten, key_id="", signature=""))
     older = unsigned.replace(b'"presence_ledger_backup": 2', b'"presence_ledger_backup": 1')
     later.write_bytes(first_line(rewritten) + archive)
-    altered = _of(service, "restore", "--replace", str(later))
+    altered = command_of(service, "restore", "--replace", str(later))
     expect(altered.code == 1 and "was altered since it was made" in altered.said, altered)
     later.write_bytes(older + archive)
-    refused = _of(service, "restore", "--replace", str(later))
+    refused = command_of(service, "restore", "--replace", str(later))
     expect(refused.code == 1 and "--unproven" in refused.said, refused)
     elsewhere = trial.folder / "elsewhere"
     elsewhere.mkdir()
     keyless = command(elsewhere, "restore", str(genuine))
     expect(keyless.code == 1 and "which is not here" in keyless.said and "seal_keys" in keyless.said, keyless)
-    asked = _of(service, "restore", "--replace", "--unproven", str(later))
+    asked = command_of(service, "restore", "--replace", "--unproven", str(later))
     expect(asked.code == 0 and "not proven" in asked.said and "planted (admin)" in asked.said, asked)
     return f"{altered.said.splitlines()[0]} …; {asked.said.splitlines()[-3]}"
 
 
 @CHAPTER.case("9f", "what a node or a uid says steers no terminal: lines, tables, bars and --json, each command")
 def _terminal(trial: Trial) -> str:
-    with _node_that_says(STEERING) as port:
-        nodes = [NodePlan("n1", _service.SECRET, api_port=port)]
+    with im_node() as node:
+        node.lies["*"] = Answer(400, json.dumps({"msg": STEERING, "status": 400}).encode())
+        nodes = [NodePlan("n1", _service.SECRET, api_port=node.port)]
         service = _simulated.Reconciling(trial.folder, "", "v2.2", nodes, {})
         service.start()
         try:
             uid = f"a{STEERING}b"
-            path = f"{service.url}/hooks/main/n1/{_service.SECRET}?event=user.onlinestatus"
-            answer = httpx2.post(path, content=json.dumps([f"{uid}-0-1-1-1-1"]), trust_env=False)
-            expect(answer.status_code == 200, answer)
-            configuration = ("--config", str(trial.folder / "presence-ledger.toml"))
+            answer = post(service, f"{uid}-0-1-1-1-1")
+            expect(answer.status == 200, answer)
+            configuration = ("--config", str(service.settings))
             asked = _questions(uid, trial.short)
             for arguments in asked:
                 for form in ((), ("--json",)):
@@ -242,7 +197,7 @@ def _planted_folder(trial: Trial) -> str:
     (data / "lock").symlink_to(target)
     (data / "postgres.log").symlink_to(target)
     data.chmod(0o777)
-    where = {"PRESENCE_LEDGER_DATA_DIR": str(data), "PRESENCE_LEDGER_LISTEN": f"127.0.0.1:{_free_port()}"}
+    where = {"PRESENCE_LEDGER_DATA_DIR": str(data), "PRESENCE_LEDGER_LISTEN": f"127.0.0.1:{free_port()}"}
     seen = []
     if os.geteuid() == 0:
         os.chown(data, NOBODY, NOBODY)
@@ -277,39 +232,3 @@ def _slices(trial: Trial) -> str:
     nested = command(trial.folder, "replay", str(deep))
     expect(nested.code == 1 and "line 1 is no" in nested.said and "unexpected" not in nested.said, nested)
     return f"{size / 1_048_576:.0f} MiB: {endless.said.splitlines()[0]} {endless.memory / 1e6:.0f} MB of memory"
-
-
-def _of(service: _service.Service, *arguments: str) -> Done:
-    return command(service.folder, *arguments, "--config", str(service.folder / "presence-ledger.toml"))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def _node_that_says(message: str) -> Iterator[int]:
-    """The port of a node that refuses each question with this message."""
-
-    class Refusing(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.dumps({"msg": message, "status": 400}).encode()
-            self.send_response(400)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST  # noqa: N815  (the library's name)
-
-        def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()

@@ -1,12 +1,11 @@
 """One port, one ledger, the same secrets for its instances; and a database that lost commits under running ones."""
 
+import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -14,14 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx2
 import psycopg
 
-from bench import _service
 from bench._rebuilt import held_against_rebuilt
 from bench._same import project
-from bench._service import KEY, SEAL_KEY, SECRET, Service
+from bench._service import SEAL_KEY, SECRET, Service
 from bench.outside._cases import Chapter, Trial
+from bench.outside._product import ask, command_of, log_of, post, status_of, told, until
+from ledger.simulator.api import free_port
 from ledger.store.embedded import EmbeddedPostgres
 
 CHAPTER = Chapter()
@@ -82,45 +81,39 @@ def _running(folder: Path, url: str, number: int) -> Iterator[list[Service]]:
             service.spawn()
             stack.callback(service.kill)
         for service in services:
-            _wait(service.listens, "an instance listens", service.check)
+            _wait(service.listens, "an instance listens", service)
         yield services
 
 
-def _wait(condition: Callable[[], bool], what: str, meanwhile: Callable[[], object] = lambda: None) -> float:
-    """-> the seconds that it took"""
-    began = time.monotonic()
-    while not condition():
-        meanwhile()
-        assert time.monotonic() - began < PATIENCE_SECONDS, f"not within {PATIENCE_SECONDS:g} s: {what}"
-        time.sleep(0.05)
-    return time.monotonic() - began
+def _wait(condition: Callable[[], bool], what: str, service: Service | None = None) -> None:
+    """Wait for something, while that service must not end. Raises AssertionError, RuntimeError."""
+
+    def seen() -> bool:
+        if service is not None:
+            service.check()
+        return condition()
+
+    until(seen, what, PATIENCE_SECONDS)
 
 
-def _post(service: Service, *items: str) -> bool:
+def _takes(service: Service, *items: str) -> bool:
     """Whether a webhook is answered 200."""
-    path = f"http://127.0.0.1:{service.port}/hooks/main/n1/{SECRET}?event=user.onlinestatus"
     try:
-        return httpx2.post(path, content=json.dumps(items).encode(), timeout=20, trust_env=False).status_code == 200
-    except httpx2.TransportError:
+        return post(service, *items).status == 200
+    except (OSError, http.client.HTTPException):
         return False
 
 
 def _deliver(service: Service, *items: str) -> None:
-    _wait(lambda: _post(service, *items), f"a webhook is taken: {items}")
+    _wait(lambda: _takes(service, *items), f"a webhook is taken: {items}")
 
 
-def _get(service: Service, path: str) -> Any:
-    headers = {"Authorization": f"Bearer {KEY}"}
-    return httpx2.get(f"http://127.0.0.1:{service.port}{path}", headers=headers, timeout=20, trust_env=False).json()
-
-
-def _status(service: Service, uid: str) -> str:
-    status: str = _get(service, f"/v1/users/{uid}/presence")["status"]
-    return status
+def _readiness(service: Service) -> Any:
+    return json.loads(ask(service, "GET", "/health/ready").body)
 
 
 def _went_back(service: Service) -> Any:
-    return _get(service, "/health/ready").get("ledger", {}).get("went_back")
+    return _readiness(service).get("ledger", {}).get("went_back")
 
 
 def _hold(url: str) -> str:
@@ -151,18 +144,17 @@ def _lose_commits(trial: Trial, instances: int) -> str:
         _deliver(first, "u-0-0-1-0-0")
         for service in services:
             _wait(partial(_is_checked, service), "readiness says that the ledger went back")
-            seen = {uid: _status(service, uid) for uid in ("u", "gone", "lost0", "new0")}
+            seen = {uid: status_of(service, uid) for uid in ("u", "gone", "lost0", "new0")}
             assert seen == {"u": "offline", "gone": "offline", "lost0": "unknown", "new0": "online"}, seen
         told = _went_back(first)
-        logs = [(service.folder / "service.log").read_text(encoding="utf-8") for service in services]
-        assert any("ledger_went_back" in log for log in logs), "the log does not say it"
+        assert any("ledger_went_back" in log_of(service) for service in services), "the log does not say it"
         for service in services:
             service.stop()
         return f"went back from {told['from']} to {told['to']}; {_hold(cluster.url)}"
 
 
 def _at_head(service: Service) -> bool:
-    ready = _get(service, "/health/ready")
+    ready = _readiness(service)
     return "projections" in ready and not any(each["lag"] for each in ready["projections"].values())
 
 
@@ -181,32 +173,18 @@ def two_instances(trial: Trial) -> str:
     return _lose_commits(trial, 2)
 
 
-def _command(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What a command says with the settings of a service."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PRESENCE_LEDGER_")}
-    environment["PYTHONPATH"] = str(_service.REPOSITORY)
-    command = [sys.executable, "-m", "ledger", "--config", str(_configuration(service)), *arguments]
-    return subprocess.run(
-        command, env=environment, cwd=service.folder, capture_output=True, text=True, check=False, timeout=120
-    )
-
-
-def _configuration(service: Service) -> Path:
-    return service.folder / "presence-ledger.toml"
-
-
 def _edit(service: Service, *changes: tuple[str, str]) -> None:
-    text = _configuration(service).read_text(encoding="utf-8")
+    text = service.settings.read_text(encoding="utf-8")
     for old, new in changes:
         text = text.replace(old, new)
-    _configuration(service).write_text(text, encoding="utf-8")
+    service.settings.write_text(text, encoding="utf-8")
 
 
 def _refusal(service: Service) -> str:
     """What `serve` says that does not start."""
-    done = _command(service, "serve")
-    said = [line for line in done.stderr.splitlines() if not line.startswith("{")]
-    assert done.returncode == 1, f"exit {done.returncode}: {done.stderr[-500:]}"
+    done = command_of(service, "serve")
+    said = [line for line in done.said.splitlines() if not line.startswith("{")]
+    assert done.code == 1, f"exit {done.code}: {done.said[-500:]}"
     assert 1 <= len(said) <= 2, said
     return " ".join(said).removeprefix("presence-ledger: ")
 
@@ -222,18 +200,15 @@ def another_ledger(trial: Trial) -> str:
         _on_port(other, running.port)
         said = _refusal(other)
         assert "another ledger" in said, said
-        answers = {_get(running, "/v1/presence/summary").get("status", 200) for _ in range(20)}
+        answers = {ask(running, "GET", "/v1/presence/summary").status for _ in range(20)}
         assert answers == {200}, answers
         return said
 
 
 @CHAPTER.case("5", "where what shares the port is not a presence ledger: the same, in words", in_short=False)
 def another_program(trial: Trial) -> str:
-    with _cluster(trial) as cluster, socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        listening.close()
+    with _cluster(trial) as cluster:
+        port = free_port()
         program = (
             "import http.server, socket\n"
             "class Shared(http.server.HTTPServer):\n"
@@ -295,15 +270,15 @@ def without_secrets(trial: Trial) -> str:
         _edit(other, (f'webhook_secret = "{SECRET}"\n', ""), (f'seal_keys = "{SEAL_KEY.text}"\n', ""))
         said = _refusal(other)
         assert "Set seal_keys, webhook_secret of the source main" in said, said
-        verified = _command(Service(trial.folder / "verify", cluster.url), "verify")
-        assert verified.returncode == 0, verified.stderr
+        verified = command_of(Service(trial.folder / "verify", cluster.url), "verify")
+        assert verified.code == 0, verified.said
         # And where the key is missing, that is said, and only that.
         lacking = Service(trial.folder / "lacking", cluster.url)
         _edit(lacking, (SEAL_KEY.text, "another-key-that-never-sealed-this-ledger"))
-        told = _command(lacking, "verify")
-        assert told.returncode == 1, told.stdout
-        assert SEAL_KEY.id.hex() in told.stderr, told.stderr
-        assert "altered" not in told.stderr.lower(), told.stderr
+        refused = command_of(lacking, "verify")
+        assert refused.code == 1, refused.said
+        assert SEAL_KEY.id.hex() in refused.said, refused.said
+        assert "altered" not in refused.said.lower(), refused.said
         return said
 
 
@@ -314,14 +289,14 @@ def taken_over(trial: Trial) -> str:
         _on_port(new, old.port)
         new.spawn()
         try:
-            _wait(lambda: len(_instances(old.port)) == 2, "both answer", new.check)
+            _wait(lambda: len(_instances(old)) == 2, "both answer", new)
             old.stop()
-            assert _post(old, "u-0-1-1-1-1"), "the new one does not take a webhook"
+            assert _takes(old, "u-0-1-1-1-1"), "the new one does not take a webhook"
         finally:
             new.kill()
         return "the new one began alongside the old one and went on"
 
 
-def _instances(port: int) -> set[str]:
-    urls: Sequence[str] = [f"http://127.0.0.1:{port}/health/live"] * 12
-    return {httpx2.get(url, timeout=20, trust_env=False).json()["instance"] for url in urls}
+def _instances(service: Service) -> set[str]:
+    """Who answers at its port."""
+    return {told(service, "GET", "/health/live")["instance"] for _ in range(12)}

@@ -1,180 +1,18 @@
 """Nodes: what their query APIs answer, how they fail, whom they are trusted by, and what is said of them."""
 
-import atexit
-import http.client
 import json
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from bench._fake_node import ROW, FakeNode, Lie, fake_node
-from bench._service import KEY, REPOSITORY, SEAL_KEY, SECRET, Service
 from bench.outside._cases import Chapter, Trial
-from ledger.store.embedded import EmbeddedPostgres
+from bench.outside._nodes import USERS, Watched, all_connected, neighbour_is_looked_at, shared
+from bench.outside._product import at_work, command_of, logged, told, until
+from tests.support.im_node import WHOLE_ROW, Answer, im_node
 
 CHAPTER = Chapter()
 
 MIB = 1_048_576
-TLS = REPOSITORY / "tests" / "fixtures" / "tls"
-USERS = [f"u{number}" for number in range(30)]
-
-CONFIGURATION = """
-data_dir = "{folder}/data"
-seal_keys = "{seal_key}"
-listen = "127.0.0.1:{port}"
-log_level = "warning"
-{sources}
-[policy]
-confirm_seconds = 0.2
-tier_normal_seconds = {tier:g}
-[api_keys]
-bench = {{ key = "{key}", scopes = ["admin"] }}
-"""
-SOURCE = """
-[[sources]]
-name = "{name}"
-profile = "{profile}"
-webhook_secret = "{secret}"
-{more}
-  [[sources.nodes]]
-  name = "n1"
-  api_url = "{url}"
-"""
-
-
-class Watched(Service):
-    """A service with a source for each of these nodes, by name; `more` are further settings of a source."""
-
-    def __init__(
-        self,
-        folder: Path,
-        nodes: dict[str, FakeNode],
-        *,
-        more: dict[str, str] | None = None,
-        tier: float = 2.0,
-        **profiles: str,
-    ) -> None:
-        super().__init__(folder)
-        self.nodes = nodes
-        sources = [
-            SOURCE.format(
-                name=name,
-                profile=profiles.get(name, "v2.2"),
-                secret=SECRET,
-                url=node.url,
-                more=(more or {}).get(name, ""),
-            )
-            for name, node in nodes.items()
-        ]
-        self._configuration.write_text(
-            CONFIGURATION.format(
-                folder=folder, seal_key=SEAL_KEY.text, port=self.port, key=KEY, tier=tier, sources="\n".join(sources)
-            ),
-            encoding="utf-8",
-        )
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """What it answers to a request with the key for everything."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request(method, path, body, {"Authorization": f"Bearer {KEY}"})
-            answer = connection.getresponse()
-            text = answer.read()
-        assert answer.status < 300, f"{method} {path}: {answer.status} {text[:200]!r}"
-        return json.loads(text) if text else None
-
-    def hears(self, source: str, body: bytes) -> None:
-        """A webhook of a source's node."""
-        self.ask("POST", f"/hooks/{source}/n1/{SECRET}?event=user.onlinestatus", body)
-
-    def source(self, name: str) -> Any:
-        """A source as it is shown."""
-        return next(each for each in self.ask("GET", "/v1/sources")["items"] if each["name"] == name)
-
-    def run(self, source: str, *uids: str) -> Any:
-        """A run over these users or over everybody, at its end."""
-        body = json.dumps({"uids": uids}).encode() if uids else None
-        run = self.ask("POST", f"/v1/sources/{source}/reconcile", body)["run"]
-        return until(lambda: _ended(self.ask("GET", f"/v1/runs/{run}")), "a run ends")
-
-    def online(self, uids: list[str]) -> int:
-        """How many of these are shown online."""
-        items = self.ask("POST", "/v1/presence/query", json.dumps({"uids": uids}).encode())["items"]
-        return sum(each["status"] == "online" for each in items)
-
-    def logged(self, event: str, source: str) -> list[Any]:
-        """The lines of the log that tell of an event of a source."""
-        text = (self.folder / "service.log").read_text(encoding="utf-8", errors="replace")
-        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == event and line.get("source") == source]
-
-
-def _ended(run: Any) -> Any:
-    return run if run["state"] != "running" else None
-
-
-def until(found: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
-    """Wait until there is something to be seen -> that. Raises AssertionError."""
-    deadline = time.monotonic() + seconds
-    while not (seen := found()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
-    return seen
-
-
-@cache
-def shared() -> Watched:
-    """One service for all short cases, each with a source and a node of its own, until the process ends."""
-    stack = ExitStack()
-    atexit.register(stack.close)
-    # Not a TemporaryDirectory, which would be gone at exit before what runs in it has ended.
-    folder = Path(tempfile.mkdtemp(prefix="pl-nodes-"))
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    folder.chmod(0o755)
-    plain = ("good", "lying", "hostile", "causes", "refusing", "before", "after", "resetting")
-    nodes = {name: stack.enter_context(fake_node()) for name in plain}
-    nodes |= {name: stack.enter_context(fake_node(TLS / "node.pem")) for name in ("private", "untrusted")}
-    nodes["refusing"].lies["*"] = Lie(401, b"")
-    more = {"private": f'api_ca_file = "{TLS / "authority.pem"}"'}
-    return stack.enter_context(_started(Watched(folder, nodes, more=more, before="v2.1")))
-
-
-@contextmanager
-def _started(service: Watched) -> Iterator[Watched]:
-    """The service at work, until its end and that of its PostgreSQL."""
-    service.start()
-    try:
-        yield service
-    finally:
-        service.stop()
-        EmbeddedPostgres(service.folder / "data").stop("immediate")
-
-
-def all_connected(source: str) -> tuple[Watched, FakeNode]:
-    """A source of the shared service whose users are connected and known, and its node, which tells the truth."""
-    service = shared()
-    node = service.nodes[source]
-    if not node.connections:
-        service.hears(source, node.connect(*(f"{source}-{uid}" for uid in USERS)))
-    node.lies.clear()
-    node.resets = False
-    until(lambda: service.online([f"{source}-{uid}" for uid in USERS]) == len(USERS), f"users of {source} are online")
-    return service, node
-
-
-def neighbour_is_looked_at() -> None:
-    """Another source of the service is reconciled as if nothing had happened."""
-    service, _ = all_connected("good")
-    run = service.run("good")
-    assert run["counts"]["looked"] >= len(USERS), f"the neighbour was looked at: {run['counts']}"
-
 
 LIES = {
     "an error in a 200": b'{"status":400,"msg":"peer down"}',
@@ -191,7 +29,7 @@ LIES = {
 def _form(_: Trial) -> str:
     service, node = all_connected("lying")
     for name, body in LIES.items():
-        node.lies |= {"/connz": Lie(200, body), "/user/onlinestatus": Lie(200, body)}
+        node.lies |= {"/connz": Answer(200, body), "/user/onlinestatus": Answer(200, body)}
         run = service.run("lying")
         assert not run["counts"]["looked"], f"{name}: believed, {run['counts']}"
         assert run["failures"], f"{name}: no cause is said"
@@ -223,24 +61,24 @@ def _hostile(_: Trial) -> str:
     # The embedded PostgreSQL is another process: this is the product alone.
     before = _peak_bytes(service)
     for route, body in HOSTILE.values():
-        node.lies[route] = Lie(200, body)
+        node.lies[route] = Answer(200, body)
         began = time.monotonic()
         service.run("hostile")
         neighbour_is_looked_at()
         assert time.monotonic() - began < 15, f"{route}: took {time.monotonic() - began:.1f} s"
     many = [f'{{"id":{n},"uid":"hostile-u1",' for n in range(300_000)]
-    rest = json.dumps(ROW | {"device": ""}, separators=(",", ":"))[1:]
+    rest = json.dumps(WHOLE_ROW | {"node_id": 1001, "device": ""}, separators=(",", ":"))[1:]
     page = '{"connections":[' + ",".join(start + rest for start in many) + '],"total":3,"offset":0,"limit":10000000}'
     node.lies.clear()
     until(lambda: service.run("hostile")["counts"]["agreed"], "the truth is believed again")
-    node.lies["/connz"] = Lie(200, page.encode())
+    node.lies["/connz"] = Answer(200, page.encode())
     service.run("hostile")
-    devices = service.ask("GET", "/v1/users/hostile-u1/presence")["devices"]
+    devices = told(service, "GET", "/v1/users/hostile-u1/presence")["devices"]
     sessions = sum(device["sessions"] for device in devices)
     assert sessions <= 1, f"300,000 rows of three sockets are believed: {sessions} sessions of {devices}"
     grown = (_peak_bytes(service) - before) / MIB
     assert grown < 400, f"grew by {grown:.0f} MiB"
-    assert not service.logged("source_failed", "hostile")
+    assert not logged(service, "source_failed", source="hostile")
     return f"{len(HOSTILE) + 1} answers, memory grew by {grown:.0f} MiB, the neighbour was looked at after each"
 
 
@@ -265,7 +103,7 @@ def _reset(trial: Trial) -> str:
     down = until(lambda: service.source("resetting")["nodes"][0]["down_since"], "the node is down")
     for event in ("reconciliation_failed", "source_failed"):
         for source in ("resetting", "good"):
-            assert not service.logged(event, source), event
+            assert not logged(service, event, source=source), event
     return f"down since {down}; the neighbour was looked at all the time"
 
 
@@ -274,38 +112,27 @@ def _causes(_: Trial) -> str:
     service, node = all_connected("causes")
     expected = []
     for lie, reason in (
-        (Lie(401, b""), "401: the token is refused"),
-        (Lie(400, b'{"msg":"peer down","status":400}'), "400: peer down"),
-        (Lie(500, b""), "500"),
+        (Answer(401, b""), "401: the token is refused"),
+        (Answer(400, b'{"msg":"peer down","status":400}'), "400: peer down"),
+        (Answer(500, b""), "500"),
     ):
         node.lies["*"] = lie
         expected.append(reason)
         for route in ("probe", "POST /user/onlinestatus"):
             until(lambda r=route, e=reason: _said(service, r).count(e) == 1, f"{reason} is logged of {route}")  # type: ignore[misc]
-    node.lies["*"] = Lie(401, b"")
+    node.lies["*"] = Answer(401, b"")
     time.sleep(2)
     for route in ("probe", "POST /user/onlinestatus"):
         # On a busy machine answers may come late besides.
         said = [reason for reason in _said(service, route) if reason in expected]
         assert said == expected, f"{route}: {said}"
-    command = [
-        sys.executable,
-        "-m",
-        "ledger",
-        "--config",
-        str(service._configuration),
-        "reconcile",
-        "--source",
-        "causes",
-    ]
-    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    words = told.stdout + told.stderr
+    words = command_of(service, "reconcile", "--source", "causes").said
     assert any(reason in words for reason in expected), f"`reconcile` says no cause: {words}"
     return f"{', '.join(expected)}: once each of both routes; `reconcile` says one"
 
 
 def _said(service: Watched, route: str) -> list[str]:
-    return [line["reason"] for line in service.logged("query_api_failed", "causes") if line["route"] == route]
+    return [line["reason"] for line in logged(service, "query_api_failed", source="causes") if line["route"] == route]
 
 
 @CHAPTER.case("3d", "a private authority is trusted where `api_ca_file` names it, and nowhere else")
@@ -323,7 +150,7 @@ def _refused(_: Trial) -> str:
     service = shared()
     node = service.nodes["refusing"]
     uids = [f"refusing-{uid}" for uid in USERS]
-    service.hears("refusing", node.connect(*uids))
+    service.hears("refusing", *map(node.connect, uids))
     until(lambda: "401" in str(service.source("refusing")["reasons"]), "its refusal is said")
     node.crash()
     until(lambda: service.source("refusing")["nodes"][0]["down_since"], "the node is down")
@@ -346,14 +173,14 @@ def _profile(_: Trial) -> str:
             service.hears(source, node.close(uid))
     words = "onlines count their own connection"
     until(lambda: words in str(service.source("before")["reasons"]), "v2.2 is recognised under the profile v2.1")
-    (line,) = service.logged("profile_mismatch", "before")
+    (line,) = logged(service, "profile_mismatch", source="before")
     assert words not in str(service.source("after")["reasons"]), "the right profile is accused"
     return str(line["reason"])
 
 
 @CHAPTER.case("8e", "a crowd that nobody joins or leaves is not silence; changes that nobody told are", in_short=False)
 def _silence(trial: Trial) -> str:
-    with fake_node() as node, _started(Watched(trial.folder, {"quiet": node}, tier=1.0)) as service:
+    with im_node() as node, at_work(Watched(trial.folder, {"quiet": node}, tier=1.0)) as service:
         crowd = [f"c{number}" for number in range(50)]
         for uid in crowd:
             service.hears("quiet", node.connect(uid))
@@ -364,7 +191,8 @@ def _silence(trial: Trial) -> str:
             time.sleep(1)
         reasons = service.source("quiet")["reasons"]
         assert not reasons, reasons
-        node.close(*crowd[:5])
+        for uid in crowd[:5]:
+            node.close(uid)
         until(lambda: service.online(crowd) == 45, "looks find who went")
         assert not service.source("quiet")["webhooks_silent"], "silent at once"
         until(lambda: service.source("quiet")["webhooks_silent"], "the silence is said", 90)

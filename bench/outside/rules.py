@@ -1,197 +1,21 @@
 """The rules: counts, deliveries that come again, tiers, the grace period, and what one body costs others."""
 
-import atexit
 import json
-import shutil
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cache, partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import httpx2
 import psutil
 
-from bench import _service
 from bench.outside._cases import Chapter, Trial
+from bench.outside._product import until
+from bench.outside._rules import VIP_SECONDS, Rules, new_uid, service
 
 CHAPTER = Chapter()
 
 MOST_UNNAMED = 64
-VIP_SECONDS = 2.0
-GRACE_SECONDS = 600.0
-ENOUGH_SECONDS = 30.0
-"""For what comes by itself on a busy machine."""
-
-CONFIGURATION = """
-data_dir = "{folder}/data"
-listen = "127.0.0.1:{port}"
-log_level = "warning"
-[[sources]]
-name = "deaf"
-profile = "v2.1"
-webhook_secret = "{secret}"
-[[sources.nodes]]
-name = "n1"
-[[sources.nodes]]
-name = "n2"
-[[sources]]
-name = "asked"
-profile = "v2.2"
-webhook_secret = "{secret}"
-[[sources.nodes]]
-name = "n1"
-api_url = "http://127.0.0.1:{api_port}"
-[policy]
-grace_seconds = {grace}
-tier_vip_seconds = {vip}
-confirm_seconds = 1
-[api_keys]
-bench = {{ key = "{key}", scopes = ["admin"] }}
-"""
-
-_numbers = count(1)
-
-
-class Api(ThreadingHTTPServer):
-    """The query API of a node: who is connected is for the cases to say, and who was asked about is noted."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answers)
-        self.connected: set[str] = set()
-        self.asked: list[str] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class _Answers(BaseHTTPRequestHandler):
-    server: Api
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        # Of `/connz` it has nothing: nodes that are asked by name are what these cases are about.
-        self._answer(200 if self.path.startswith("/varz") else 404, {"server_id": 1001, "uptime": "9h1m2s"})
-
-    def do_POST(self) -> None:
-        uids = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked += uids
-        self._answer(200, [{"uid": uid, "device_flag": 0, "online": 1} for uid in uids if uid in self.server.connected])
-
-    def _answer(self, status: int, body: object) -> None:
-        text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
-
-    def handle(self) -> None:
-        # The service closes connections that it needs no longer.
-        with suppress(OSError):
-            super().handle()
-
-
-class Rules(_service.Service):
-    """A service with a source that hears webhooks alone, and one whose node is asked."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.api = Api()
-        self._configuration.write_text(
-            CONFIGURATION.format(
-                folder=folder,
-                port=self.port,
-                api_port=self.api.server_address[1],
-                secret=_service.SECRET,
-                key=_service.KEY,
-                grace=GRACE_SECONDS,
-                vip=VIP_SECONDS,
-            ),
-            encoding="utf-8",
-        )
-        self.client = httpx2.Client(
-            base_url=f"http://127.0.0.1:{self.port}",
-            headers={"Authorization": f"Bearer {_service.KEY}"},
-            timeout=600.0,
-            trust_env=False,
-        )
-
-    def post(self, *items: str, node: str = "n1", source: str = "deaf") -> float:
-        """A webhook -> the seconds that its answer took."""
-        return self.post_body(json.dumps(items).encode(), node, source)
-
-    def post_body(self, body: bytes, node: str = "n1", source: str = "deaf") -> float:
-        """The same of any body."""
-        began = time.monotonic()
-        path = f"/hooks/{source}/{node}/{_service.SECRET}"
-        answer = self.client.post(path, params={"event": "user.onlinestatus"}, content=body)
-        assert answer.status_code == 200, f"{len(body):,} bytes of {node} were answered {answer.status_code}"
-        return time.monotonic() - began
-
-    def get(self, path: str, **params: str | int) -> Any:
-        answer = self.client.get(path, params=params)
-        answer.raise_for_status()
-        return answer.json()
-
-    def presence(self, uid: str) -> Any:
-        return self.get(f"/v1/users/{uid}/presence")
-
-    def events(self, uid: str) -> list[Any]:
-        """The user's, the last 1,000 of them, in their order."""
-        found: list[Any] = self.get(f"/v1/users/{uid}/events", order="desc", limit=1000)["items"]
-        return found[::-1]
-
-    def ledger(self, after: int = 0) -> Iterator[Any]:
-        """All events after a position."""
-        following: str | None = str(after)
-        while following is not None:
-            page = self.get("/v1/ledger/events", after=following, limit=10_000)
-            yield from page["items"]
-            following = page["next"]
-
-    def head(self) -> int:
-        position: int = self.presence("nobody")["as_of"]["position"]
-        return position
-
-
-@cache
-def service() -> Rules:
-    """One for all cases, ended with the process."""
-    folder = Path(tempfile.mkdtemp(prefix="pl-rules-"))
-    folder.chmod(0o755)
-    found = Rules(folder)
-    found.start()
-
-    def end() -> None:
-        found.client.close()
-        found.stop()
-        found.api.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(end)
-    return found
-
-
-def new_uid() -> str:
-    """A user whom no other case has named."""
-    return f"user-{next(_numbers)}"
-
-
-def waited(what: str, holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + ENOUGH_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"after {ENOUGH_SECONDS:g} s not yet: {what}"
-        time.sleep(0.05)
 
 
 def online_since(rules: Rules, uid: str) -> Any:
@@ -273,19 +97,19 @@ def a_post_sent_again_changes_nothing(_: Trial) -> str:
 @CHAPTER.case("2c", "a vip set by API stays one, whatever webhooks say in the same page and later")
 def a_tier_is_not_forgotten(_: Trial) -> str:
     rules, uid = service(), new_uid()
-    rules.api.connected.add(uid)
+    rules.node.connect(uid)
     rules.post(f"{uid}-0-1-1-1-1", source="asked")
     rules.client.put(f"/v1/users/{uid}/tier", json={"tier": "vip"}).raise_for_status()
     rules.post(f"{uid}-0-1-1-1-1", source="asked")
     for number in range(2, 5):
-        looks = rules.api.asked.count(uid) + 2
-        waited("a vip is looked at twice", partial(_was_asked, rules, uid, looks))
+        looks = rules.node.asked_about.count(uid) + 2
+        until(partial(_was_asked, rules, uid, looks), "a vip is looked at twice")
         rules.post(f"{uid}-0-1-{number}-{number}-{number}", source="asked")
-    return f"looked at {rules.api.asked.count(uid)} times, {VIP_SECONDS:g} s apart at most"
+    return f"looked at {rules.node.asked_about.count(uid)} times, {VIP_SECONDS:g} s apart at most"
 
 
 def _was_asked(rules: Rules, uid: str, times: int) -> bool:
-    return rules.api.asked.count(uid) >= times
+    return rules.node.asked_about.count(uid) >= times
 
 
 @CHAPTER.case("2d", "onlines in any order within a burst raise no suspicion of a restart")
@@ -308,10 +132,10 @@ def grace_is_one_rule(_: Trial) -> str:
     rules.post(f"{heard}-0-1-1-1-1", f"{found}-0-1-2-1-1", source="asked")
     since = {uid: online_since(rules, uid) for uid in (heard, found)}
     rules.post(f"{heard}-0-0-1-0-0", f"{found}-0-0-2-0-0", source="asked")
-    rules.api.connected.add(found)
+    rules.node.connect(found)
     rules.post(f"{heard}-0-1-3-1-1", source="asked")
     rules.client.post("/v1/sources/asked/reconcile", json={"uids": [found]}).raise_for_status()
-    waited("a look has found them", lambda: rules.events(found)[-1]["kind"] == "corrected")
+    until(lambda: rules.events(found)[-1]["kind"] == "corrected", "a look has found them")
     assert all(since.values()), "not online to begin with"
     for uid in (heard, found):
         assert online_since(rules, uid) == since[uid], f"online since {online_since(rules, uid)}, not {since[uid]}"
@@ -360,7 +184,7 @@ def others_have_their_turn(trial: Trial) -> str:
     large = [_claims(items, f"turn{number}-") for number in range(3)]
     with ThreadPoolExecutor(4) as threads:
         posted = [threads.submit(rules.post_body, body) for body in large]
-        waited("the first is under way", lambda: rules.head() > before or any(each.done() for each in posted))
+        until(lambda: rules.head() > before or any(each.done() for each in posted), "the first is under way")
         threads.submit(rules.post, f"{uid}-0-1-1-0-0", node="n2").result()
         for each in posted:
             each.result()

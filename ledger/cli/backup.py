@@ -34,7 +34,7 @@ NO_KEY = (
     f"It is not in a backup: put the {SEAL_KEY_FILE} of the service that made it into data_dir, or set seal_keys; "
     "--unproven restores without it."
 )
-UNPROVEN = "Nothing was changed. --unproven restores it all the same, and lists the API keys in it."
+UNPROVEN = "Nothing was changed. --unproven restores it anyway, and lists the API keys in it."
 NOT_PROVEN = "not proven: whatever no seal covers, above all the API keys"
 NOTHING_PROVEN = "not proven: anything; without the seal key neither events nor API keys could be checked"
 

@@ -65,7 +65,7 @@ def _renames(assignments: Sequence[str]) -> dict[str, str]:
     for old, new in map(_rename, assignments):
         if renames.setdefault(old, new) != new:
             raise typer.BadParameter(
-                f"{old!r} cannot become both {renames[old]!r} and {new!r}: give one", param_hint="'--source'"
+                f"{old!r} cannot become both {renames[old]!r} and {new!r}: give only one", param_hint="'--source'"
             )
     return renames
 

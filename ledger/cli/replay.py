@@ -39,7 +39,9 @@ def replay(
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option(metavar="SECOND|INSTANT", help="Stop after this second of the recording, else this instant."),
+        typer.Option(
+            metavar="SECOND|INSTANT", help="Stop after this second of a recording; of anything else, at this instant."
+        ),
     ] = None,
     users: Users = None,
     since: Since = None,

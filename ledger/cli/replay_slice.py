@@ -123,14 +123,12 @@ def _say_whole(result: Replayed, differing: int) -> None:
     for why, number in sorted(result.not_repeatable.items()):
         say(f"{number} could not be judged again: {why}")
     if differing:
-        seconds = duration(result.side_by_side.differing_seconds)
-        say(
-            f"shown otherwise: {differing:,} of {counted(len(result.side_by_side.users), 'user')}, for {seconds} in all"
-        )
+        seconds, users = duration(result.side_by_side.differing_seconds), len(result.side_by_side.users)
+        say(f"shown differently: {differing:,} of {counted(users, 'user')}, for {seconds} in all")
     else:
         say("every user would have been shown the same at all times")
     if others := sorted(result.rules - {RULES_VERSION}):
         versions = ", ".join(map(str, others))
-        say(f"what is on record was judged by the rules of version {versions}; these are version {RULES_VERSION}")
+        say(f"what was recorded was judged by the rules of version {versions}; these are version {RULES_VERSION}")
     if taken := sorted(result.changed.keys() & NOT_JUDGED_AGAIN):
-        say(f"taken as recorded, since the evidence does not tell: what {', '.join(taken)} leads to")
+        say(f"taken as recorded, since the evidence cannot show what {', '.join(taken)} would lead to")

@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 import typer
@@ -18,7 +18,7 @@ from ledger.cli.drawing import can_draw, console, drawn, live
 from ledger.cli.output import print_json, print_line, say
 from ledger.errors import LedgerError
 from ledger.simulator.events import Action, AnsweredWebhook, SimulatedEvent
-from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, PlanError, Profile
+from ledger.simulator.plan import FAULTS, Fault, NodePlan, Plan, PlanError, Profile
 from ledger.simulator.runtime import RunSummary, Simulation
 from ledger.text import counted
 
@@ -26,65 +26,77 @@ LINES_SHOWN = 18
 NODE = re.compile(r"([A-Za-z0-9_.]+)(?:=(https?://\S+))?")
 
 
+Nodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--node",
+        metavar="NAME=URL",
+        help="A node and the webhook URL that it posts to; once for each node. NAME alone posts to --target.",
+    ),
+]
+Target = Annotated[str, typer.Option(help="The service, for nodes given without a URL.")]
+Source = Annotated[str, typer.Option(help="The source's name in the path, for nodes given without a URL.")]
+Secret = Annotated[
+    str, typer.Option(envvar="PRESENCE_LEDGER_SIMULATE_SECRET", help="The secret, for nodes given without a URL.")
+]
+Version = Annotated[Profile, typer.Option(help="The version to simulate.")]
+Users = Annotated[int, typer.Option(min=1, help="How many users there are.")]
+Seconds = Annotated[float | None, typer.Option(min=0.1, help="How long; until Ctrl-C by default.")]
+Rate = Annotated[float, typer.Option(min=0.001, help="Changes of presence a second.")]
+Faults = Annotated[list[str] | None, typer.Option(help=f"What goes wrong; repeatable: {', '.join(FAULTS)}.")]
+FaultShare = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=0.99, help="The share of the webhooks that drop, duplicate, reorder and delay meet: 0.3, say."
+    ),
+]
+StartOnline = Annotated[float, typer.Option(min=0, max=1, help="The share of the users online at the start.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same actions; random by default.")]
+ApiPort = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="Port of the first node's query API, the next ones follow.")
+]
+Token = Annotated[str, typer.Option(help="The managerToken that the query API asks for (v1, v2).")]
+IdleSeconds = Annotated[float, typer.Option(min=0.1, help="The nodes' connIdleTime.")]
+Record = Annotated[Path | None, typer.Option(help="Write the run as a recording that `replay` reads.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line; the summary comes last.")]
+
+
 def simulate(
     *,
-    node: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--node",
-            metavar="NAME=URL",
-            help="A node and the webhook URL that it posts to; once for each node. NAME alone posts to --target.",
-        ),
-    ] = None,
-    target: Annotated[str, typer.Option(help="The service, for nodes given without a URL.")] = "http://127.0.0.1:8640",
-    source: Annotated[str, typer.Option(help="The source's name in the path, for nodes given without a URL.")] = "main",
-    secret: Annotated[
-        str, typer.Option(envvar="PRESENCE_LEDGER_SIMULATE_SECRET", help="The secret, for nodes given without a URL.")
-    ] = "",
-    profile: Annotated[str, typer.Option(help=f"The version to simulate: {', '.join(PROFILES)}.")] = "v2.2",
-    users: Annotated[int, typer.Option(min=1, help="How many users there are.")] = 20,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long; until Ctrl-C by default.")] = None,
-    rate: Annotated[float, typer.Option(min=0.001, help="Changes of presence a second.")] = 5.0,
-    fault: Annotated[list[str] | None, typer.Option(help=f"What goes wrong; repeatable: {', '.join(FAULTS)}.")] = None,
-    fault_share: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=0.99, help="The share of the webhooks that drop, duplicate, reorder and delay meet: 0.3, say."
-        ),
-    ] = None,
-    start_online: Annotated[float, typer.Option(min=0, max=1, help="The share of the users online at the start.")] = 0,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same actions; random by default.")] = None,
-    api_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port of the first node's query API, the next ones follow.")
-    ] = None,
-    token: Annotated[str, typer.Option(help="The managerToken that the query API asks for (v1, v2).")] = "",
-    idle_seconds: Annotated[float, typer.Option(min=0.1, help="The nodes' connIdleTime.")] = 20.0,
-    record: Annotated[Path | None, typer.Option(help="Write the run as a recording that `replay` reads.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line; the summary comes last.")] = False,
+    node: Nodes = None,
+    target: Target = "http://127.0.0.1:8640",
+    source: Source = "main",
+    secret: Secret = "",
+    profile: Version = "v2.2",
+    users: Users = 20,
+    seconds: Seconds = None,
+    rate: Rate = 5.0,
+    fault: Faults = None,
+    fault_share: FaultShare = None,
+    start_online: StartOnline = 0,
+    seed: Seed = None,
+    api_port: ApiPort = None,
+    token: Token = "",
+    idle_seconds: IdleSeconds = 20.0,
+    record: Record = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run a simulated WuKongIM: users come and go, its nodes send webhooks and answer queries, and faults happen.
 
     Example: presence-ledger simulate --node n1=http://127.0.0.1:8640/hooks/main/n1/SECRET --profile v2.2
     --fault duplicate --fault restart --seconds 60 --record run.jsonl
     """
-    plan = _plan(
-        node or ["n1"],
-        secret,
-        api_port,
-        target=target,
-        source=source,
-        profile=profile,
-        users=users,
-        seconds=seconds,
-        rate=rate,
-        faults=fault or [],
-        fault_share=fault_share,
-        start_online=start_online,
-        seed=secrets.randbelow(2**31) if seed is None else seed,
-        token=token,
-        idle_seconds=idle_seconds,
-        record=record,
-    )
+    nodes = _nodes(node or ["n1"], secret, api_port)
+    # A plan refuses those that it does not know.
+    faults = cast("frozenset[Fault]", frozenset(fault or ()))
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    try:
+        plan = Plan(
+            target, source, nodes, profile, users, seconds, rate, faults, seed, record, token, idle_seconds,
+            fault_share, start_online,
+        )  # fmt: skip
+    except PlanError as error:
+        raise typer.BadParameter(str(error)) from error
     try:
         summary = asyncio.run(_show(plan, as_json=as_json))
     except (LedgerError, OSError) as error:
@@ -96,31 +108,17 @@ def simulate(
         print_line(summary_text(summary))
 
 
-def _plan(nodes: list[str], secret: str, api_port: int | None, *, faults: list[str], profile: str, **rest: Any) -> Plan:
-    """The plan that the options make. Raises typer.BadParameter, which is exit code 2."""
-    plans = []
-    for place, text in enumerate(nodes):
+def _nodes(texts: list[str], secret: str, api_port: int | None) -> tuple[NodePlan, ...]:
+    """The nodes that the options name. Raises typer.BadParameter, which is exit code 2."""
+    nodes = []
+    for place, text in enumerate(texts):
         match = NODE.fullmatch(text)
         if match is None or (match[2] and not urlsplit(match[2]).hostname):
             raise typer.BadParameter(
                 "give NAME=URL, as n1=http://127.0.0.1:8640/hooks/main/n1/SECRET", param_hint="--node"
             )
-        port = api_port + place if api_port else api_port
-        plans.append(NodePlan(match[1], secret, port, match[2]))
-    names: dict[str, Fault] = {name: name for name in FAULTS}
-    profiles: dict[str, Profile] = {name: name for name in PROFILES}
-    if unknown := [name for name in faults if name not in names]:
-        raise typer.BadParameter(
-            f"unknown: {', '.join(unknown)}; choose from {', '.join(FAULTS)}", param_hint="--fault"
-        )
-    if profile not in profiles:
-        raise typer.BadParameter(f"unknown: {profile}; choose from {', '.join(PROFILES)}", param_hint="--profile")
-    try:
-        return Plan(
-            nodes=tuple(plans), faults=frozenset(names[name] for name in faults), profile=profiles[profile], **rest
-        )
-    except PlanError as error:
-        raise typer.BadParameter(str(error)) from error
+        nodes.append(NodePlan(match[1], secret, api_port + place if api_port else api_port, match[2]))
+    return tuple(nodes)
 
 
 async def _show(plan: Plan, *, as_json: bool) -> RunSummary:

@@ -176,7 +176,7 @@ def _doubt(entry: Json) -> tuple[str, str | None]:
 
 def _doubt_ended(entry: Json) -> tuple[str, None]:
     what = entry["source"] if entry["node"] is None else _place(entry)
-    return f"in doubt no more: {what}, for {_ENDED_BY[entry['ended_by']]}", None
+    return f"no longer in doubt: {what}, for {_ENDED_BY[entry['ended_by']]}", None
 
 
 _ENDED_BY = {

@@ -63,12 +63,12 @@ def verify(
 KEY_ELSEWHERE = "Set data_dir to the service's own, or seal_keys to the keys that it seals with."
 
 
-def seal_keys_from(settings: Settings, way_out: str = KEY_ELSEWHERE) -> SealKeys:
+def seal_keys_from(settings: Settings) -> SealKeys:
     """The keys that are here. Raises SealKeyMissing, SettingsError."""
     keys = seal_keys(known_seal_keys(settings))
     if not keys:
         raise SealKeyMissing(
-            f"There is no seal key, neither in seal_keys nor in {settings.data_dir / SEAL_KEY_FILE}.\n{way_out}"
+            f"There is no seal key, neither in seal_keys nor in {settings.data_dir / SEAL_KEY_FILE}.\n{KEY_ELSEWHERE}"
         )
     return keys
 

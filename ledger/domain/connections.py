@@ -21,7 +21,7 @@ def against_connections(
     connections: Sequence[Connection],
     *,
     locate: bool,
-    silent: str | None = None,
+    silent: str | None,
 ) -> Difference:
     """Hold a user's connections on all nodes against their sessions.
 

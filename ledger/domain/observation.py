@@ -40,7 +40,7 @@ NOT_A_CLAIM = Malformed("not uid-flag-online-connId-count-count")
 def parse_item(item: object) -> Claim | Malformed:
     """Parse one element of a webhook's array, `uid-deviceFlag-online-connId-deviceOnlineCount-totalOnlineCount`."""
     if not isinstance(item, str):
-        return Malformed("no string")
+        return Malformed("not a string")
     match = _ITEM.fullmatch(item)
     if match is None:
         return NOT_A_CLAIM
@@ -58,13 +58,6 @@ def parse_item(item: object) -> Claim | Malformed:
     if claim.conn_id > MAX_NUMBER or claim.device_count > MAX_NUMBER or claim.total_count > MAX_NUMBER:
         return Malformed("number beyond 2^63")
     return claim
-
-
-def format_item(claim: Claim) -> str:
-    """The item that `parse_item` reads as this claim."""
-    return (
-        f"{claim.uid}-{claim.device_flag}-{int(claim.online)}-{claim.conn_id}-{claim.device_count}-{claim.total_count}"
-    )
 
 
 def _uid_problem(uid: str) -> str | None:

@@ -78,7 +78,7 @@ class Database:
         self._skewed = skewed
 
 
-class Streams:
+class SourceStreams:
     """The streams of these sources. What was read once is not read again."""
 
     def __init__(self, ledger: Ledger, names: Iterable[str]) -> None:

@@ -156,7 +156,7 @@ class SourceView:
     def _node_reasons(self, name: str) -> Iterator[str]:
         node = self._state.nodes.get(name, NodeState())
         if node.down_since is not None and node.swept:
-            yield f"{name}: does not answer since {to_text(node.down_since)}"
+            yield f"{name}: has not answered since {to_text(node.down_since)}"
         elif not node.swept:
             yield f"{name}: has booted; who was connected to it before is still being looked at"
         if name not in self._asked:

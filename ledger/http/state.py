@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from ledger.http.counters import Counters
 from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
-from ledger.http.readiness import Database, Streams
+from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
@@ -43,7 +43,7 @@ class Services:
     intake: Intake
     writer: Writer
     reconciliation: Reconciliation
-    streams: Streams
+    streams: SourceStreams
     database: Database
     clock: Clock
     large_bodies: Semaphore

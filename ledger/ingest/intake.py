@@ -98,7 +98,7 @@ class Intake:
             ticket.waiters += 1
             try:
                 await self._enter(ticket, deadline)
-            except BaseException:
+            except BaseException:  # cancelled too: its sender has gone, and the ticket must not stay
                 self._leave(ticket)
                 raise
         else:

@@ -1,4 +1,4 @@
-"""One source's part of a term, guarded: a defect that it meets ends it alone, and it starts again after a while."""
+"""One source's part of leading, guarded: a defect that it meets ends it alone, and it starts again after a while."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -26,11 +26,11 @@ class Begun(NamedTuple):
 
 
 Make = Callable[[Spawn], Awaitable[Begun]]
-"""Makes a source's part of the term again; what it spawns is guarded."""
+"""Makes a source's part again; what it spawns is guarded."""
 
 
 class Guarded:
-    """A source while this instance leads. That PostgreSQL is away, or a stream unreadable, is the whole term's matter.
+    """A source while this instance leads. That PostgreSQL is away, or a stream unreadable, concerns all sources.
 
     `seconds` is a clock that only goes forward.
     """

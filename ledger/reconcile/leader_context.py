@@ -25,7 +25,7 @@ Database = Callable[..., Awaitable[Any]]
 """Runs a function with its arguments in the thread that may wait for PostgreSQL."""
 
 Spawn = Callable[[Any], asyncio.Task[Any]]
-"""Starts a task whose failure ends the term."""
+"""Starts a task whose failure ends the leadership."""
 
 
 class LeaderContext:
@@ -136,7 +136,7 @@ class LeaderContext:
         return self._rotation
 
     async def rotate(self, *, over: bool = False) -> None:
-        """End that run when its time is over and its last polls are counted; at the end of the term as it stands."""
+        """End that run when its time is over and its last polls are counted; when leading ends, as it stands."""
         run = self._rotation
         if run is not None and (over or self.seconds() - run.began >= ROTATION_SECONDS):
             self._rotation = None

@@ -91,15 +91,15 @@ def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_scan:
     is_v3 = not has_connections(source)
     match route:
         case Wait():
-            return "no answer would be believed now: a node is down or came back lately"
+            return "no answer would be believed now: a node is down or came back recently"
         case Route.CONNECTIONS if not names:
             return "in a cluster with a managerToken POST /user/onlinestatus is refused; GET /connz takes the token"
         case Route.CONNECTIONS:
             return (
-                "a node was lost lately: rows are wrong both ways, and GET /connz of all nodes tells who is connected"
+                "a node was lost recently: rows are wrong both ways, and GET /connz of all nodes tells who is connected"
             )
         case _ if is_v3:
-            return "v3 has no list of all connections: whoever no webhook and no look has named cannot be found"
+            return "v3 has no list of all connections: users whom no webhook and no look has named cannot be found"
         case _ if not source.absence_tells and can_scan:
             return (
                 "a row tells who is connected; GET /connz of all nodes tells who is not, and finds who was never named"
@@ -107,7 +107,7 @@ def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_scan:
         case _ if can_scan:
             return "rows tell who is connected and who is not; GET /connz of all nodes finds who was never named"
         case _:
-            return "rows alone: not all nodes have an api_url, so that whoever was never named cannot be found"
+            return "rows alone: not all nodes have an api_url, so that users who were never named cannot be found"
 
 
 def needs_connections(source: SourceState, askable: Collection[str] | None = None) -> bool:

@@ -193,7 +193,7 @@ class Reconciler:
     # Sweeps.
 
     def _sweep_what_is_left(self) -> None:
-        """Boots and retirements whose sweep has not been done, in this term or an earlier one."""
+        """Boots and retirements whose sweep has not been done, by this leading instance or an earlier one."""
         source = self._context.source
         booted = {name for name, node in source.nodes.items() if not node.swept}
         for name in (booted | source.retired.keys()) - self._sweeping:
@@ -230,7 +230,7 @@ class Reconciler:
     # Runs over everybody, and those that somebody asked for.
 
     async def _first_run(self) -> None:
-        """Everybody we hold online, and whomever else the nodes can name, once this instance leads."""
+        """Everybody we hold online, and everybody else whom the nodes can name, once this instance leads."""
         await asyncio.gather(*(met.wait() for met in self._met.values()))
         run = await self._context.start_run(Run.new("start", self._context.now()))
         if self._context.can_scan:

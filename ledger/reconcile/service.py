@@ -1,4 +1,4 @@
-"""Reconciliation as a part of the service: this instance leads or waits to; terms that fail are followed by others."""
+"""Reconciliation as a part of the service: this instance leads or waits to; where that fails, it begins again."""
 
 import asyncio
 import contextlib
@@ -79,7 +79,7 @@ class Reconciliation:
         self._task = asyncio.create_task(self._run(), name="reconciliation")
 
     async def stop(self) -> None:
-        """End the term in order, and let another instance lead."""
+        """End in order, and let another instance lead."""
         self._stopping.set()
         if self._task is not None:
             await self._task
@@ -195,7 +195,7 @@ class Reconciliation:
         return more
 
     async def _end(self, tasks: asyncio.TaskGroup) -> None:
-        """What the term leaves unfinished is for the next one to close."""
+        """What is left unfinished is for the next leading instance to close."""
         for source in self._sources.values():
             await source.end()
         await self._in_thread(self._note_health, self._progress())
@@ -239,4 +239,4 @@ def _translated(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class _Over(Exception):
-    """The term has ended in order."""
+    """Leading has ended in order."""

@@ -66,10 +66,6 @@ class MemoryAgenda:
         self._watches[uid] = watch
         self._due.put(uid, watch.due_at)
 
-    def next_due_at(self) -> Instant | None:
-        """When the next look is due."""
-        return self._due.next_at()
-
     def take_due(self, now: Instant) -> list[tuple[Instant, str]]:
         """(due at, user) of all whose look is due."""
         return list(iter(lambda: self._due.pop(now), None))

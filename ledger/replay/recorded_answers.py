@@ -1,4 +1,4 @@
-"""What the recorded polls answer, in the reconciler's terms; and the fence of each, from the heads that went before."""
+"""What the recorded polls answer, as the reconciler reads them; and the fence of each, from the heads before it."""
 
 from collections import deque
 from typing import NamedTuple

@@ -44,7 +44,7 @@ SILENT, SURPLUS = "no_request", "crowded"
 """Why a connection was closed, as the log and `/metrics` say it."""
 
 
-class Connection:
+class TrackedConnection:
     """One connection, from its first request on or from when it was seen."""
 
     __slots__ = ("has_asked", "since", "standing", "under_way")
@@ -79,20 +79,20 @@ class Connections:
         self.most = most
         self._clock = clock
         self._enough = int(most * FILLED)
-        self._by_peer: dict[Peer, Connection] = {}
+        self._by_peer: dict[Peer, TrackedConnection] = {}
 
-    def begin(self, peer: Peer) -> Connection:
+    def begin(self, peer: Peer) -> TrackedConnection:
         """A request has come, its head complete."""
         now = self._clock()
         connection = self._by_peer.get(peer)
         if connection is None:
-            connection = self._by_peer[peer] = Connection(now)
+            connection = self._by_peer[peer] = TrackedConnection(now)
         connection.has_asked = True
         connection.under_way += 1
         connection.since = now
         return connection
 
-    def end(self, connection: Connection) -> None:
+    def end(self, connection: TrackedConnection) -> None:
         """It has its answer."""
         connection.under_way -= 1
         connection.since = self._clock()
@@ -122,7 +122,7 @@ class Connections:
         """Know who has come, forget who has gone; a peer younger than the look may be here though not seen."""
         for peer in peers:
             if peer not in self._by_peer:
-                self._by_peer.setdefault(peer, Connection(seen_at))
+                self._by_peer.setdefault(peer, TrackedConnection(seen_at))
         for peer, connection in list(self._by_peer.items()):
             if connection.since < seen_at and peer not in peers:
                 self._by_peer.pop(peer, None)
@@ -130,12 +130,12 @@ class Connections:
 
 def vouch(scope: Mapping[str, Any], standing: Standing) -> None:
     """A request has shown a credential that is right, so that its connection is not one of the first to be closed."""
-    connection: Connection | None = scope.get(CONNECTION)
+    connection: TrackedConnection | None = scope.get(CONNECTION)
     if connection is not None:
         connection.vouch(standing)
 
 
-class Closed:
+class ClosedConnections:
     """What was closed since the last time it was logged, by why."""
 
     def __init__(self) -> None:

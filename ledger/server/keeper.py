@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import structlog
 
-from ledger.server.connections import Closed, Connections, Peer
+from ledger.server.connections import ClosedConnections, Connections, Peer
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Keeper:
         self._port = listening.getsockname()[1]
         self._connections = connections
         self._count = count
-        self._closed = Closed()
+        self._closed = ClosedConnections()
         self._peers: dict[Inode, Peer | None] = {}
         """Of the descriptors seen at the last look; None is not a connection of ours."""
         self._may_say_at = 0.0

@@ -77,7 +77,7 @@ def one_at_a_time(port: int) -> Iterator[None]:
                     break
                 if time.monotonic() > deadline:
                     raise PortTaken(
-                        f"another service is about to listen on port {port} and does not come to it.\n"
+                        f"another service is about to listen on port {port}, and has been for too long.\n"
                         "Stop that one, or set `listen` to another port."
                     ) from None
                 time.sleep(PAUSE_SECONDS)

@@ -21,7 +21,7 @@ from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
 from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
-from ledger.http.readiness import Database, Streams
+from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
@@ -204,7 +204,7 @@ def _services(
         intake=intake,
         writer=Writer(ledger, intake, limits),
         reconciliation=reconciliation,
-        streams=Streams(ledger, [source.name for source in settings.sources]),
+        streams=SourceStreams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
         large_bodies=asyncio.Semaphore(LARGE_BODIES),

@@ -86,7 +86,7 @@ class ServiceProcess:
 
 def processes(settings: Settings, database_url: str) -> Iterator[ServiceProcess]:
     """Those that the settings ask for."""
-    orders = projector.Orders(database_url, settings.log_level, settings.log_format)
+    orders = projector.ProjectorOrders(database_url, settings.log_level, settings.log_format)
     yield ServiceProcess("projector", "ledger.service.projector", orders)
     if settings.front_listen is not None:
         yield ServiceProcess(

@@ -55,7 +55,7 @@ MAX_BACKOFF_SECONDS = 2.0
 _PREPARE = ("SET synchronous_commit = off", f"LISTEN {CHANNEL}")
 
 
-class Orders(msgspec.Struct, frozen=True):
+class ProjectorOrders(msgspec.Struct, frozen=True):
     """What the process is to do."""
 
     database_url: str
@@ -130,7 +130,7 @@ def main() -> None:
     # Ctrl-C reaches the whole group; the service is stopped by it, and stops us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
-    orders = msgspec.json.decode(sys.stdin.readline(), type=Orders)
+    orders = msgspec.json.decode(sys.stdin.readline(), type=ProjectorOrders)
     configure_logging(orders.log_level, orders.log_format)
     threading.Thread(target=_end_with_service, name="end with service", daemon=True).start()
     # Events hold no cycles, and a collection walks a whole batch of them for nothing.

@@ -188,7 +188,7 @@ def _repeated_names(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator
     for index, name in enumerate(names):
         if name in names[:index]:
             yield SettingProblem(
-                (*outer, kind, index, "name"), f"is taken: {name!r} is the name of an earlier one of the {kind}"
+                (*outer, kind, index, "name"), f"is taken: {name!r} is already the name of one of the {kind}"
             )
 
 

@@ -83,11 +83,11 @@ class Lies:
         """Fields nobody knows, rows twice, rows of users nobody asked for and of device flags nobody has."""
         self._agenda.soon(lambda: self._start("odd", node, seconds))
 
-    def leader_change(self, share: float = LEADER_CHANGE_SHARE, *, seconds: float = 20.0) -> None:
+    def leader_change(self, share: float, *, seconds: float) -> None:
         """The online status leaves out the connections that were there, of a share of the slots."""
         self._agenda.soon(lambda: self._change_leaders(share, seconds))
 
-    def empty_list(self, *, null: bool = False, seconds: float = 5.0, node: str | None = None) -> None:
+    def empty_list(self, *, null: bool = False, seconds: float, node: str | None = None) -> None:
         """The online status is `[]`, or `null`, for everybody."""
         self._agenda.soon(lambda: self._start("empty_list", node, seconds, "null" if null else ""))
 

@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 
 from ledger.simulator.answers import CONNZ, METRICS, ONLINE_STATUS, VARZ, QueryApi, SimulatedPoll
-from ledger.simulator.cluster import slot_for
 from ledger.simulator.events import Action, AnsweredWebhook
 from ledger.simulator.node_answers import NodeAnswers, Question
-from ledger.simulator.people import FLAG_SETS
-from ledger.simulator.plan import TRAITS, Plan, PlanError, Profile
+from ledger.simulator.plan import Plan, PlanError
 from ledger.simulator.recording import Line, first_line, in_order, last_line, poll_line
 from ledger.simulator.sender import encode
 from ledger.simulator.world import SimulatedWorld
@@ -69,11 +67,3 @@ def _ask(world: SimulatedWorld, second: int, known: set[str]) -> Iterator[Line]:
                 yield poll_line(second, SimulatedPoll(name, route, request, error=timed.error))
             else:
                 yield poll_line(second, SimulatedPoll(name, route, request, timed.reply.status, timed.reply.text))
-
-
-def storm_body(users: int, profile: Profile) -> bytes:
-    """The one body of a reconnect storm: an online for each of `users` users, connIds from 1, the profile's counts."""
-    count = 0 if TRAITS[profile].counts == "before" else 1
-    flags = [flag for (flag, *_) in FLAG_SETS]
-    items = (f"storm-{n}-{flags[slot_for(str(n)) % len(flags)]}-1-{n}-{count}-{count}" for n in range(1, users + 1))
-    return encode(items)

@@ -30,7 +30,7 @@ BEGIN = b'{"kind":"header"'
 
 PEEKED = len(BEGIN)
 
-NEXT = "Nothing of it was taken; export it again."
+NEXT = "Nothing of it was used; export it again."
 
 
 class Numbered(NamedTuple):

@@ -53,7 +53,7 @@ def opened(target: Path, *, force: bool) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     if target.exists() and not force:
-        raise FileUnusable(f"{target} is there already.\nName another file, or replace that one with --force.")
+        raise FileUnusable(f"{target} already exists.\nName another file, or replace that one with --force.")
     with replacing(target) as file:
         if target.suffix == ".gz":
             with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as stream:

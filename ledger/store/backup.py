@@ -131,7 +131,7 @@ def _backup(fields: dict[str, Any], *, is_signed: bool) -> Backup:
     """Raises ValueError, TypeError."""
     backup: Backup = msgspec.convert(fields, Backup)
     if bool(backup.key_id) is not is_signed:
-        raise ValueError("its format says otherwise about a signature")
+        raise ValueError("its format and its signature do not go together")
     return backup
 
 

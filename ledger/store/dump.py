@@ -67,7 +67,7 @@ def _running(data_dir: Path, url: str, program: str, *arguments: str) -> Iterato
         with subprocess.Popen(command, **(running | pipes)) as process:
             try:
                 yield process
-            except BaseException:
+            except BaseException:  # an interrupt too: the program would wait on its pipe, and we for it
                 process.kill()
                 raise
         if process.returncode != 0:

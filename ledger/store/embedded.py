@@ -218,8 +218,8 @@ class EmbeddedPostgres:
                 return
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
-                    f"The PostgreSQL in {self.cluster} is not ready after {START_SECONDS:.0f} s and still recovers "
-                    f"(see {self.log}).\nStart the service again: it will wait again."
+                    f"The PostgreSQL in {self.cluster} is not ready after {START_SECONDS:.0f} s and is still "
+                    f"recovering (see {self.log}).\nStart the service again: it will wait again."
                 )
             time.sleep(POLL_SECONDS)
 

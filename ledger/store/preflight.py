@@ -58,7 +58,6 @@ SELECT current_database(), current_user,
        current_setting('search_path') AS schema,
        coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace
                   WHERE quote_ident(nspname) = current_setting('search_path')), false) AS may_create,
-       to_regclass('schema_migrations') IS NOT NULL AS has_tables,
        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
          - coalesce(current_setting('reserved_connections', true)::int, 0) AS server_connections,
        (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()) AS database_connections,
@@ -84,7 +83,6 @@ class Facts(NamedTuple):
     read_only_by: str
     schema: str
     may_create: bool
-    has_tables: bool
     server_connections: int
     database_connections: int | None
     role_connections: int | None
@@ -233,7 +231,7 @@ def _warnings(facts: Facts) -> Iterator[Warned]:
         if not getattr(facts, name):
             yield Warned(
                 "postgresql_not_durable",
-                f"{name} is off: a crash of the server's machine loses or spoils what was answered for",
+                f"{name} is off: a crash of the server's machine can lose or corrupt what was acknowledged",
                 f"set {name} = on in postgresql.conf",
             )
     number, whose = connections(facts)

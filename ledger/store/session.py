@@ -104,7 +104,7 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
             with _in_words():
                 connection.execute(_statements(connection.info.server_version))
             connection.autocommit = autocommit
-        except BaseException:
+        except BaseException:  # whatever ends it, nobody else holds the connection
             connection.close()
             raise
         return connection
@@ -128,7 +128,7 @@ class AsyncPinnedConnection(psycopg.AsyncConnection[TupleRow]):
             with _in_words():
                 await connection.execute(_statements(connection.info.server_version))
             await connection.set_autocommit(autocommit)
-        except BaseException:
+        except BaseException:  # cancelled too: nobody else holds the connection
             await connection.close()
             raise
         return connection

@@ -57,7 +57,6 @@ def opened(
             for setting in _PLAN:
                 connection.execute(f"SET LOCAL {setting} TO DEFAULT".encode())
             yield events
-        except BaseException:
-            # The server may have ended it: to close the cursor there would fail, and leave it open here.
+        except BaseException:  # the server may have ended it: to close the cursor there would fail, and leave it open
             connection.close()
             raise

@@ -51,9 +51,7 @@ def fill_partitions(
 class Filling:
     """How far new tables are filled over one connection. `position` is that of the last event."""
 
-    def __init__(
-        self, connection: Connection[TupleRow], projection: Projection, batch_events: int = BATCH_EVENTS
-    ) -> None:
+    def __init__(self, connection: Connection[TupleRow], projection: Projection, batch_events: int) -> None:
         self._mapper = EventMapper()
         self.position = 0
         self.skips = checkpoints.skips(connection.cursor(), projection.name)

@@ -192,7 +192,7 @@ def _fold_streams(events: ServerCursor[TupleRow], mapper: EventMapper, report: R
             report(len(rows))
     except (psycopg.Error, OSError):
         raise
-    except Exception as error:
+    except Exception as error:  # whatever folding raises, the event is named by which it was met
         raise FoldFailed(
             f"the event at position {position} cannot be folded: {type(error).__name__}: {error}.\n"
             "The live table is as it was; upgrade to the version that wrote the event."

@@ -49,12 +49,12 @@ class Repaired(NamedTuple):
     wrong: int
 
 
-def repair(connection: Connection[TupleRow], mapper: EventMapper | None = None) -> Repaired | None:
+def repair(connection: Connection[TupleRow]) -> Repaired | None:
     """Compare `current` with the events where the ledger went back; None: it has not since this was done last."""
     found = identity.read(connection)
     if found.suspect_after is None:
         return None
-    mapper, users, wrong = mapper or EventMapper(), 0, 0
+    mapper, users, wrong = EventMapper(), 0, 0
     for number, doubtful in _doubtful(connection, found.suspect_after):
         users += number
         for start in range(0, len(doubtful), FOLDED_USERS):

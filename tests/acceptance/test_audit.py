@@ -41,7 +41,7 @@ def test_an_event_has_every_field_of_the_interface(api: Api) -> None:
     assert {name: event[name] for name in expected} == expected
     assert event["rule"]
     assert event["received_at"] <= event["recorded_at"]
-    assert event["position"] == api.get("/health/ready")["head"]
+    assert event["position"] == api.head()
 
 
 def test_events_between_two_instants(api: Api) -> None:

@@ -55,7 +55,7 @@ def made(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         with rebuilding.transaction():
             switch.begin(rebuilding.cursor(), ("drifts",))
         with psycopg.connect(url, autocommit=True) as switching:
-            # Whoever dumps the new tables would wait for this.
+            # A dump of the new tables would wait for this.
             switching.execute("BEGIN; LOCK TABLE rebuild.drifts IN ACCESS EXCLUSIVE MODE")
             done = backup(origin, file)
     assert done.exit_code == 0, done.output
@@ -155,7 +155,7 @@ def test_a_key_that_somebody_put_into_a_backup_opens_nothing(made: Path, tmp_pat
         with made.open("rb") as file:
             genuine = read_line(file, made)
         archive = altered.read_bytes()[LINE_BYTES:]
-        # Whoever alters a backup can reckon size and digest anew, but not the signature.
+        # Who alters a backup can compute size and digest again, but not the signature.
         rewritten = replace(genuine, size=len(archive), sha256=hashlib.sha256(archive).hexdigest())
         unsigned = first_line(replace(rewritten, key_id="", signature=""))
         of_version_1 = unsigned.replace(b'"presence_ledger_backup": 2', b'"presence_ledger_backup": 1', 1)

@@ -1,4 +1,4 @@
-"""Checks the commands that an operator uses beside a running service, from the first start to the paste."""
+"""Checks the commands that an operator uses alongside a running service, from the first start to the paste."""
 
 import json
 from pathlib import Path

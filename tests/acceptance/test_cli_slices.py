@@ -1,4 +1,4 @@
-"""Checks `export`, `import` and `replay`: beside a live service, into another ledger, and back; their refusals."""
+"""Checks `export`, `import` and `replay`: alongside a live service, into another ledger, and back; their refusals."""
 
 import json
 import stat
@@ -103,8 +103,8 @@ def test_what_another_number_would_have_shown(other: Place, small: Path) -> None
     assert counterfactual["differing_seconds"] == counterfactual["users"]["bob"]["differing_seconds"] > 0
     told = other.run("replay", small, "--policy", "confirmations=1", "--policy", "dark_seconds=5")
     assert "bob" in told.stdout
-    assert "shown otherwise: 1 of 4 users, for 4 s in all" in told.stderr
-    assert "taken as recorded, since the evidence does not tell: what dark_seconds leads to" in told.stderr
+    assert "shown differently: 1 of 4 users, for 4 s in all" in told.stderr
+    assert "taken as recorded, since the evidence cannot show what dark_seconds would lead to" in told.stderr
     same = other.run("replay", small)
     assert "every user would have been shown the same at all times" in same.stderr
 

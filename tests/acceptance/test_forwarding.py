@@ -8,24 +8,15 @@ from typing import Any
 import pytest
 
 from ledger.simulator.business_server import BusinessServer, serving
-from tests.support.service import PRESENCE_EVENT, SECRET, Api, Service, new_service, wait_for
+from tests.support.service import PRESENCE_EVENT, SECRET, Api, Service, new_service, source_table, wait_for
 
 MESSAGE = '[{"message_id":1, "payload":"c2VjcmV0IHRleHQ="},\u00a0{}]'.encode()
 
-SOURCES = f"""
-[[sources]]
-name = "main"
-webhook_secret = "{SECRET}"
-forward_url = "{{url}}"
-forward_presence = true
-  [[sources.nodes]]
-  name = "n1"
-[[sources]]
-name = "alone"
-webhook_secret = "{SECRET}"
-  [[sources.nodes]]
-  name = "n1"
-"""
+
+def tables_of(forward_url: str) -> str:
+    """A source that forwards, and one that does not."""
+    forwarding = source_table("main", {"n1": ""}, forward_url=forward_url, forward_presence=True)
+    return forwarding + source_table("alone", {"n1": ""})
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +28,7 @@ def business() -> Iterator[BusinessServer]:
 
 @pytest.fixture(scope="module")
 def service_settings(business: BusinessServer) -> dict[str, Any]:
-    return {"tables": SOURCES.format(url=business.url)}
+    return {"tables": tables_of(business.url)}
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +44,6 @@ def post(api: Api, event: str, body: bytes, source: str = "main") -> tuple[int, 
     return answer.status_code, answer.content
 
 
-def counted(api: Api, **labels: str) -> float:
-    wanted = ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
-    name = f"presence_ledger_webhooks_forwarded_total{{{wanted}}} "
-    [line] = [line for line in api.http.get("/metrics").text.splitlines() if line.startswith(name)]
-    return float(line.removeprefix(name))
-
-
 def test_a_message_goes_through_as_it_came_and_the_answer_comes_back(api: Api, business: BusinessServer) -> None:
     business.answer = b'{"taken":1}'
     assert post(api, "msg.notify", MESSAGE) == (200, b'{"taken":1}')
@@ -72,9 +56,9 @@ def test_a_message_goes_through_as_it_came_and_the_answer_comes_back(api: Api, b
 def test_a_status_that_has_wukongim_try_again_reaches_it(api: Api, business: BusinessServer, status: int) -> None:
     business.status = status
     labels = {"source": "main", "node": "n1", "event": "msg.offline", "outcome": "refused"}
-    before = counted(api, **labels)
+    before = api.counted("webhooks_forwarded", **labels)
     assert post(api, "msg.offline", b"{}")[0] == status
-    assert counted(api, **labels) == before + 1
+    assert api.counted("webhooks_forwarded", **labels) == before + 1
 
 
 def test_presence_follows_its_commit_in_order(api: Api, business: BusinessServer) -> None:
@@ -96,16 +80,16 @@ def test_without_a_business_server_each_event_is_said_once(service: Service, api
 
 
 def test_nothing_of_a_message_is_kept(service: Service, api: Api) -> None:
-    head = api.get("/health/ready")["head"]
+    head = api.head()
     post(api, "msg.notify", MESSAGE)
-    assert api.get("/health/ready")["head"] == head
+    assert api.head() == head
     assert "c2VjcmV0IHRleHQ" not in service.log()
 
 
 def test_a_business_server_that_is_away(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> None:
     with ExitStack() as stack:
         with serving() as gone:
-            tables = SOURCES.format(url=gone.url.replace("http://", "http://app:pass-word@"))
+            tables = tables_of(gone.url.replace("http://", "http://app:pass-word@"))
         folder = tmp_path_factory.mktemp("away")
         service = stack.enter_context(new_service(folder, folder / "data", database_url=database_url, tables=tables))
         api = stack.enter_context(Api(service.start()))
@@ -113,6 +97,6 @@ def test_a_business_server_that_is_away(tmp_path_factory: pytest.TempPathFactory
         assert (status, json.loads(text)["detail"]) == (502, "the business server took no connection")
         assert post(api, PRESENCE_EVENT, b'["u-0-1-1-1-1"]') == (200, b"")
         labels = {"source": "main", "node": "n1", "event": "msg.notify", "outcome": "unreachable"}
-        assert counted(api, **labels) == 1
+        assert api.counted("webhooks_forwarded", **labels) == 1
         assert service.stop().code == 0
         assert "pass-word" not in service.log()

@@ -88,7 +88,7 @@ def test_the_older_version_runs_beside_a_schema_one_migration_newer(instance: In
                 " SELECT max(number) + 1, 'later', 'of a later version' FROM schema_migrations"
             )
         load.wait_for(20)
-        # It may even start again beside it.
+        # It may even start again alongside it.
         beside = instance("beside").start()
         load.wait_for(20)
     assert set(load.outcomes()) == {"acknowledged"}

@@ -12,7 +12,7 @@ from tests.support.service import KEYS, Api, Service, segment, wait_for
 
 
 def command(service: Service, *arguments: str) -> str:
-    """What the command line prints, asked beside the running service."""
+    """What the command line prints, asked of the running service."""
     done = service.command(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -28,7 +28,7 @@ def shifted(instant: str, seconds: float) -> str:
 
 @pytest.fixture(scope="module")
 def said(api: Api) -> list[dict[str, Any]]:
-    """What was said of a user after each of his changes."""
+    """What was said of a user after each of their changes."""
     answers = []
     for item in ("past-0-1-1-1-1", "past-1-1-2-1-2", "past-0-0-1-0-1", "past-1-0-2-0-0", "past-0-1-3-1-1"):
         api.deliver(item)
@@ -62,7 +62,7 @@ def test_before_the_first_event_nobody_had_been_observed(api: Api, said: list[di
     early = asked(api, "past", at="2001-01-01T00:00:00Z")
     assert {name: early[name] for name in NEVER} == NEVER
     assert early["as_of"]["at"] == "2001-01-01T00:00:00.000000Z"
-    # By what was known before his first event, at any instant.
+    # By what was known before their first event, at any instant.
     position = said[0]["cause"]["position"] - 1
     assert asked(api, "past", at=said[4]["as_of"]["at"], position=position)["reason"] == "never_observed"
 

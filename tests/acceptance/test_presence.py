@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.service import SECRET, Api, Service, new_service, segment, wait_for
+from tests.support.service import Api, Service, new_service, segment, source_table, wait_for
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 ODD_UIDS = [
@@ -174,24 +174,9 @@ def alone(database_url: str, tmp_path: Path) -> Iterator[Service]:
         tmp_path,
         tmp_path / "data",
         database_url=database_url,
-        tables=f"""
-[policy]
-grace_seconds = 1.5
-[[sources]]
-name = "main"
-profile = "v2.2"
-webhook_secret = "{SECRET}"
-[[sources.nodes]]
-name = "n1"
-[[sources.nodes]]
-name = "n2"
-[[sources]]
-name = "other"
-profile = "v3"
-webhook_secret = "{SECRET}"
-[[sources.nodes]]
-name = "n1"
-""",
+        tables="[policy]\ngrace_seconds = 1.5\n"
+        + source_table("main", {"n1": "", "n2": ""})
+        + source_table("other", {"n1": ""}, profile="v3"),
     ) as service:
         yield service.start()
 
@@ -207,7 +192,7 @@ def test_the_summary_counts_and_grace_hides_a_short_absence(alone: Service) -> N
         numbers = count(4)
 
         def hidden() -> httpx2.Response | None:
-            """An answer of within the grace period; where that was over already, he comes and goes once more."""
+            """An answer of within the grace period; where that was over already, they come and go once more."""
             number = next(numbers)
             api.deliver(f"b-0-1-{number}-1-1", f"b-0-0-{number}-0-0")
             answer = one(api, "b")

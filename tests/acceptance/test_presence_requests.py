@@ -294,14 +294,9 @@ def test_errors_are_listed_up_to_ten_and_repeat_nothing_at_length(api: Api) -> N
 
 
 def test_who_has_no_key_is_counted_and_said(service: Service, api: Api) -> None:
-    def counted() -> dict[str, float]:
-        lines = api.http.get("/metrics").text.splitlines()
-        found = [line for line in lines if line.startswith("presence_ledger_requests_denied_total{")]
-        return {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in found}
-
-    before = counted()
     for key, reason in ((None, "no_key"), ("no-such-key-at-all", "unknown_key"), (KEYS["read"], "scope_missing")):
+        before = api.counted("requests_denied", reason=reason)
         with Api(service, key) as other:
             other.http.get("/v1/sources")
-        assert counted()[reason] == before.get(reason, 0) + 1
+        assert api.counted("requests_denied", reason=reason) == before + 1
     assert '"request_denied"' in service.log()

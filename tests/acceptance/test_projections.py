@@ -1,4 +1,4 @@
-"""The projections beside a running service: followed, shown, stopped, skipped, rebuilt; the projector ends with it."""
+"""The projections of a running service: followed, shown, stopped, skipped, rebuilt; the projector ends with it."""
 
 import json
 from typing import Any

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.im_node import ImNode, Mode, im_node
-from tests.support.service import SECRET, Api, Service, new_service, wait_for
+from tests.support.service import Api, Service, new_service, source_table, wait_for
 
 POLICY = """
 [policy]
@@ -21,13 +21,9 @@ breaker_hold_seconds = 2
 """
 
 
-def settings(*urls: str | None, policy: str = POLICY, **nodes: str) -> str:
+def settings(*urls: str | None, policy: str = POLICY) -> str:
     """A source `main` whose nodes n1, n2 … have these query APIs."""
-    lines = ["[[sources]]", 'name = "main"', 'profile = "v2.2"', f'webhook_secret = "{SECRET}"']
-    for number, url in enumerate(urls, 1):
-        lines += ["[[sources.nodes]]", f'name = "n{number}"']
-        lines += [f'api_url = "{url}"'] if url else []
-    return "\n".join([*lines, policy])
+    return source_table("main", {f"n{number}": url or "" for number, url in enumerate(urls, 1)}) + policy
 
 
 @contextmanager
@@ -92,7 +88,7 @@ def test_lost_webhooks_of_both_kinds_are_found_and_corrected_with_evidence(api: 
     wait_for(lambda: api.presence("carol")["verified_at"])
 
 
-def test_whoever_is_connected_before_the_first_start_is_found(tmp_path: Path, database_url: str, node: ImNode) -> None:
+def test_who_is_connected_before_the_first_start_is_found(tmp_path: Path, database_url: str, node: ImNode) -> None:
     for number in range(50):
         node.connect(f"early-{number}", number % 3)
     with reconciliation_events(tmp_path, database_url, node) as api:
@@ -228,7 +224,7 @@ def test_two_nodes_of_v2_who_is_at_the_living_one_stays_online(tmp_path: Path, d
     with im_node(1001) as living, im_node(1002) as dying, ExitStack() as stack:
         living.peers, dying.peers = [dying], [living]
         api = stack.enter_context(reconciliation_events(tmp_path, database_url, living, dying))
-        api.deliver(living.connect("alice"), node="n2")  # the sender leads the user's slot, another one holds him
+        api.deliver(living.connect("alice"), node="n2")  # the sender leads the user's slot, another one holds them
         api.deliver(dying.connect("bob"), node="n1")
         wait_for(lambda: len(api.source_events("node_booted")) == 2)
         dying.crash()

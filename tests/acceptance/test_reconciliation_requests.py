@@ -5,27 +5,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.service import KEYS, SECRET, Api, Service, segment
-
-TABLES = f"""
-[[sources]]
-name = "main"
-profile = "v2.2"
-webhook_secret = "{SECRET}"
-[[sources.nodes]]
-name = "n1"
-api_url = "http://127.0.0.1:9"
-[[sources]]
-name = "webhooks-only"
-profile = "v3"
-webhook_secret = "{SECRET}"
-"""
+from tests.support.service import KEYS, Api, Service, segment, source_table
 
 
 @pytest.fixture(scope="module")
 def service_settings() -> dict[str, Any]:
     """Two sources: one whose node has an address, at which nobody answers."""
-    return {"tables": TABLES}
+    webhooks_only = source_table("webhooks-only", {}, profile="v3")
+    return {"tables": source_table("main", {"n1": "http://127.0.0.1:9"}) + webhooks_only}
 
 
 def fields(answer: httpx2.Response) -> list[str]:
@@ -101,7 +88,7 @@ def test_a_source_without_an_address_cannot_be_reconciled(api: Api) -> None:
 
 
 def test_who_may_only_look_may_give_no_orders(service: Service, api: Api) -> None:
-    before = api.get("/health/ready")["head"]
+    before = api.head()
     for key, status in ((None, 401), ("no-such-key-at-all", 401), (KEYS["read"], 403), (KEYS["audit"], 403)):
         with Api(service, key) as asking:
             run = asking.http.post("/v1/sources/main/reconcile")

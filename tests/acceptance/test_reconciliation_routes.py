@@ -9,26 +9,9 @@ import httpx2
 import pytest
 
 from tests.support.im_node import ImNode, im_node
-from tests.support.service import MAIN, SECRET, Api, Service, new_service, wait_for
+from tests.support.service import MAIN, Api, Service, new_service, source_table, wait_for
 
 UNREACHED = "http://127.0.0.1:9"
-TABLES = f"""
-[policy]
-confirm_seconds = 0.5
-[[sources]]
-name = "main"
-profile = "v2.2"
-webhook_secret = "{SECRET}"
-[[sources.nodes]]
-name = "n1"
-api_url = "NODE"
-[[sources]]
-name = "webhooks-only"
-profile = "v3"
-webhook_secret = "{SECRET}"
-[[sources.nodes]]
-name = "n1"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +22,8 @@ def node() -> Iterator[ImNode]:
 
 @pytest.fixture(scope="module")
 def service_settings(node: ImNode) -> dict[str, Any]:
-    return {"tables": TABLES.replace("NODE", node.url)}
+    webhooks_only = source_table("webhooks-only", {"n1": ""}, profile="v3")
+    return {"tables": "[policy]\nconfirm_seconds = 0.5\n" + source_table("main", {"n1": node.url}) + webhooks_only}
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def test_a_cursor_brings_what_was_missed(service: FrontedService, api: Api) -> N
         assert [each.event for each in stream.until("ready")] == ["resumed", "ready"]
 
 
-def test_everybody_is_told_of_to_whoever_names_nobody(service: FrontedService, api: Api) -> None:
+def test_everybody_is_told_of_to_those_who_name_nobody(service: FrontedService, api: Api) -> None:
     with service.stream() as stream:
         assert [each.event for each in stream.until("ready")] == ["resumed", "ready"]
         api.deliver("anybody-0-1-21-1-1")

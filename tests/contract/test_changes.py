@@ -1,4 +1,4 @@
-"""The feed of changes: whoever applies it has what is answered, at each moment, whatever happened in between."""
+"""The feed of changes: a reader who applies it has what is answered, at each moment, whatever happened in between."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -84,7 +84,7 @@ class Reader:
         self.take(missed.made, missed.changes)
 
     def holds(self, answers: Iterable[Told]) -> None:
-        """It has what is answered; of users in a dark source, whoever watches everybody was told by the source."""
+        """It has what is answered; of users in a dark source, a watcher of everybody was told by the source."""
         for answer in answers:
             uid = answer["uid"]
             if self.uids is None and self.dark & {source for source, *_ in answer["devices"]}:
@@ -115,7 +115,7 @@ class Kept(NamedTuple):
 
 
 class Following:
-    """Two feeds beside a life, of which the second is one step behind; readers come, are cut off, and come back."""
+    """Two feeds alongside a life, of which the second is one step behind; readers come, are cut off, and come back."""
 
     def __init__(self, ledger: Ledger, connection: Connection[TupleRow], draw: Random) -> None:
         self.ledger = ledger
@@ -134,7 +134,7 @@ class Following:
         return feed
 
     def _welcome(self, reader: Reader, uids: Sequence[str]) -> None:
-        """Whoever begins to watch is told of at once."""
+        """A user whom somebody begins to watch is told of at once."""
         answers = self.feed.watch(self.connection, uids)
         for uid, body in answers.bodies:
             reader.apply(answers.made, uid, body)
@@ -165,7 +165,7 @@ class Following:
             reader.holds(answers)
 
     def come_back(self) -> None:
-        """Whoever was cut off resumes, by this feed or by that of another instance."""
+        """A reader who was cut off resumes, by this feed or by that of another instance."""
         feed = self.feed if self.draw.random() < 0.5 else self._new_feed()
         again = []
         for cursor, reader in self.cut_off:
@@ -268,7 +268,7 @@ def _away(*_: Any) -> Any:
 
 
 def follow(ledger: Ledger, url: str, life: Life, draw: Random) -> None:
-    """Live a life beside readers, and hold each moment against what is answered."""
+    """Live a life alongside readers, and hold each moment against what is answered."""
     with connected(url) as connection:
         following = Following(ledger, connection, draw)
         poured = 0
@@ -283,7 +283,7 @@ def follow(ledger: Ledger, url: str, life: Life, draw: Random) -> None:
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 50))
 @example(seed=115, steps=28)  # cut off while told of a dark source, back when it is lit again
 @example(seed=121, steps=34)  # cut off while somebody was in their grace period
-def test_whoever_applies_the_feed_has_what_is_answered(server: str, seed: int, steps: int) -> None:
+def test_who_applies_the_feed_has_what_is_answered(server: str, seed: int, steps: int) -> None:
     with pg.new_database(server) as url, opened(url) as ledger:
         note(f"{seed} {steps}")
         follow(ledger, url, lived(seed, steps), Random(seed))

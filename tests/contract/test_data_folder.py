@@ -46,7 +46,7 @@ def test_a_claimed_folder_is_private_and_can_be_claimed_again_once_released(data
     folder.release()
 
 
-def test_a_folder_in_use_names_its_holder_and_is_free_when_he_is_killed(data_dir: Path) -> None:
+def test_a_folder_in_use_names_its_holder_and_is_free_when_it_is_killed(data_dir: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(data_dir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

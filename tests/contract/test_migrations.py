@@ -72,7 +72,7 @@ def test_the_schema_is_the_intended_one(database_url: str) -> None:
 
 
 @pg.on_every_server
-def test_whoever_was_known_before_reconciliation_is_on_its_agenda(empty_database_url: str) -> None:
+def test_who_was_known_before_reconciliation_is_on_its_agenda(empty_database_url: str) -> None:
     migrate.apply(empty_database_url, migrate.load()[:2])
     feed = Feed(Profile.V2_2)
     feed.post(Post(0.0, "main", "n1", ("here-0-1-1-1-1", "gone-0-1-2-1-1", "gone-0-0-2-0-0", "用户-1-1-3-1-1")))

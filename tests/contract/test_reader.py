@@ -216,7 +216,7 @@ def waiting_for_current(connection: psycopg.Connection[Any]) -> int:
     return number
 
 
-def test_whoever_waits_too_long_for_his_turn_is_told_so(
+def test_who_waits_too_long_for_a_turn_is_told_so(
     ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everybody = [*ONLINE, *OFFLINE]

@@ -1,4 +1,4 @@
-"""Rebuilding: the same as live, row for row; beside the live one, which nothing touches until the switch."""
+"""Rebuilding: the same as live, row for row; alongside the live one, which nothing touches until the switch."""
 
 from typing import Any
 
@@ -173,7 +173,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ledger", "hurried")
-def test_the_switch_waits_for_whoever_reads_and_says_for_whom(
+def test_the_switch_waits_for_readers_and_names_them(
     database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follow_all(connection, Projector(FOLLOWING))
@@ -199,7 +199,7 @@ def test_the_switch_waits_for_whoever_reads_and_says_for_whom(
 
 
 @pytest.mark.usefixtures("ledger", "hurried")
-def test_whoever_comes_just_before_the_switch_is_waited_for_too(
+def test_who_comes_just_before_the_switch_is_waited_for_too(
     database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follow_all(connection, Projector(FOLLOWING))

@@ -97,7 +97,7 @@ def test_what_is_appended_meanwhile_is_in_it(ledger: Ledger, database_url: str) 
     assert_consistent(ledger)
 
 
-def test_nobody_who_appends_waits_for_whoever_reads(
+def test_nobody_who_appends_waits_for_readers(
     ledger: Ledger, database_url: str, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commit lock is not even asked for while the table cannot be had."""

@@ -208,7 +208,7 @@ def test_a_delivery_is_found_by_its_id_alone(recorder: LedgerRecorder) -> None:
         assert [commit.holds_delivery(each) for each in ("d1", "d2", "d3")] == [True, True, False]
 
 
-def test_whoever_commits_waits_for_the_one_before(recorder: LedgerRecorder) -> None:
+def test_who_commits_waits_for_the_one_before(recorder: LedgerRecorder) -> None:
     with ThreadPoolExecutor(1) as thread:
         with recorder.commit() as commit:
             second = thread.submit(recorder.insert_events, stored("b", 1))

@@ -1,4 +1,4 @@
-"""What is kept of folded rules changes no answer, whoever asked what before, and leaves few events to be folded."""
+"""What is kept of folded rules changes no answer, whatever was asked before, and leaves few events to be folded."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

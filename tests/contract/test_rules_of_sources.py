@@ -1,4 +1,4 @@
-"""Sources with rules of their own, imported ones among them: each user is shown by those of his, now and as of then."""
+"""Sources with rules of their own, also imported: each user is shown by those of their sources, now and as of then."""
 
 import asyncio
 from pathlib import Path
@@ -87,7 +87,7 @@ def statuses(read: Read) -> list[str]:
 
 
 @pg.on_every_server
-def test_each_user_is_shown_by_the_rules_of_his_source(ledger: Ledger, database_url: str) -> None:
+def test_each_user_is_shown_by_the_rules_of_their_source(ledger: Ledger, database_url: str) -> None:
     configured(ledger, a_b=HOUR, axb=0.0, dark=0.0, plain=0.0)
     users = {"gone": "axb", "graceful": "a_b", "lost": "dark", "online1": "dark", "online2": "plain"}
     went(ledger, **users)

@@ -27,7 +27,7 @@ Item = tuple[float, str]
 
 
 def open_sessions(events: list[Followed]) -> list[tuple[Any, ...]]:
-    """Of every user, by evolving his presence."""
+    """Of every user, by evolving their presence."""
     presences: dict[str, Presence] = {}
     for each in events:
         if each.uid is not None and isinstance(each.event, UserEvent):

@@ -143,6 +143,6 @@ def test_where_the_seal_key_is_lost_a_new_one_is_set_and_the_kept_webhook_secret
 
 def test_an_embedded_database_has_one_instance_which_is_right(start: Start, tmp_path: Path) -> None:
     start("a", embedded=True)
-    # Restored elsewhere: its secrets are made anew.
+    # Restored elsewhere: its secrets are made from scratch.
     assert start("b", embedded=True) == []
     assert (tmp_path / "b" / "seal.key").exists()

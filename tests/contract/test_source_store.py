@@ -1,55 +1,25 @@
-"""The desk and the follower against a real ledger: agendas from events, answers into events, each at once."""
+"""The source store and the follower against a real ledger: agendas from events, answers into events, each at once."""
 
-import asyncio
-import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from itertools import count
-from typing import Any
 
 import msgspec
 import pytest
 from eventsourcing.persistence import StoredEvent
 from structlog.testing import capture_logs
 
-from ledger.domain.drift import Poll
 from ledger.domain.look import Watch
-from ledger.domain.observation import SECOND, Instant
-from ledger.domain.reconciliation_events import NodeBooted, PollObserved, SourceDark, TierSet
+from ledger.domain.observation import SECOND
+from ledger.domain.reconciliation_events import NodeBooted, SourceDark, TierSet
 from ledger.errors import StoreUnavailable
 from ledger.reconcile import judge
-from ledger.reconcile.follower import Follower
-from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.requests import request_run, set_tier
 from ledger.reconcile.source_store import SourceStore
 from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from ledger.working_state import looks
-from projections.engine.projector import Projector
-from projections.models import drifts
-from projections.models.drifts import Drift, DriftFilter
-from projections.models.registry import FOLLOWING
-from tests.support.following import follow_all
-from tests.support.ledgers import DEADLINE_SECONDS, SOURCE, all_rows, assert_consistent, configure, running
-
-NUMBERS = count(1)
-
-
-class Time:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        self.at: Instant = 4_000_000_000 * SECOND
-
-    def now(self) -> Instant:
-        return self.at
-
-    def seconds(self) -> float:
-        return self.at / SECOND
-
-    def passes(self, seconds: float) -> None:
-        self.at += round(seconds * SECOND)
+from tests.support.ledgers import DEADLINE_SECONDS, SOURCE, all_rows, assert_consistent, configure
+from tests.support.source_stores import Time, ask, drifts_of, first_of_all, follow, look, post, told_of, verdicts, watch
 
 
 @pytest.fixture
@@ -66,67 +36,6 @@ def time() -> Time:
 @pytest.fixture
 def source_store(ledger: Ledger, time: Time) -> SourceStore:
     return SourceStore(ledger, SOURCE, time.now, time.seconds)
-
-
-def post(ledger: Ledger, *items: str) -> None:
-    async def send() -> None:
-        async with running(ledger) as instance:
-            await instance.post(json.dumps(items).encode())
-
-    asyncio.run(send())
-
-
-def follow(ledger: Ledger, source_store: SourceStore) -> None:
-    follower = Follower(ledger, [SOURCE], lambda *_: None)
-    while follower.follow({SOURCE: source_store.source}):
-        pass
-    source_store.follow()
-
-
-def ask(source_store: SourceStore, time: Time, head: int | None = None) -> Poll:
-    """A question sent now and answered at once."""
-    return Poll(
-        f"p{next(NUMBERS)}", "r1", "n1", "POST /user/onlinestatus", time.at, time.at, head or source_store.head()
-    )
-
-
-def look(
-    source_store: SourceStore, time: Time, rows: dict[str, dict[int, int]], *uids: str, poll: Poll | None = None
-) -> Verdicts:
-    return source_store.judge_rows(poll or ask(source_store, time), source_store.watches_for(uids), rows)
-
-
-def drifts_of(ledger: Ledger, uid: str) -> list[Drift]:
-    with ledger.connection() as connection:
-        follow_all(connection, Projector(FOLLOWING))
-        return drifts.page(connection, DriftFilter(uid=uid), (0, ""), 100)
-
-
-def watch(ledger: Ledger, uid: str) -> Watch:
-    with ledger.connection() as connection:
-        return looks.of_users(connection, SOURCE, [uid])[uid]
-
-
-def told_of(ledger: Ledger, uid: str) -> list[str]:
-    """What the polls on record found of the user, in turn."""
-    polls = [event for row in all_rows(ledger) if isinstance(event := ledger.event(row), PollObserved)]
-    return [finding.outcome for poll in polls for finding in poll.findings if finding.uid == uid]
-
-
-def first_of_all(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, happens: Callable[[], object]) -> None:
-    """Let something happen just before the method is called the next time."""
-    method = getattr(owner, name)
-
-    def called(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.setattr(owner, name, method)
-        happens()
-        return method(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, called)
-
-
-def verdicts(ledger: Ledger, uid: str) -> list[str]:
-    return [getattr(ledger.event(row), "verdict", "") for row in all_rows(ledger) if row.stream == f"user:{uid}"]
 
 
 def test_the_agenda_hears_of_who_is_new_and_of_suspects_each_event_once(
@@ -317,7 +226,7 @@ def test_taken_are_those_who_are_due_suspects_first_but_not_alone(
     assert not taken.watches.keys() & source_store.take_due(100, set()).watches.keys()
 
 
-def test_whoever_is_known_before_is_put_on_the_agenda_at_once(
+def test_who_is_known_before_is_put_on_the_agenda_at_once(
     ledger: Ledger, source_store: SourceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(ledger, *(f"u{number}-0-1-{number}-1-1" for number in range(1, 30)))
@@ -373,7 +282,7 @@ def test_a_tier_holds_whatever_webhooks_say_in_the_same_page_and_later(
     assert (found.urgent, found.due_at <= time.at + 30 * SECOND) == (None, True)
 
 
-def test_while_somebody_else_writes_for_long_a_desk_waits_longer_than_who_asks_for_something(
+def test_while_somebody_else_writes_for_long_a_source_store_waits_longer_than_who_asks_for_something(
     ledger: Ledger, source_store: SourceStore, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "LOCK_TIMEOUT_SECONDS", 0.1)

@@ -227,7 +227,7 @@ def test_what_is_known_is_followed_where_that_is_shorter_than_reading_the_source
 
 def test_streams_are_checked_to_their_end_by_one_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(ledger, sources=("one", "two"))
-    streams = readiness.Streams(ledger, ("one", "two"))
+    streams = readiness.SourceStreams(ledger, ("one", "two"))
     streams.check()
     position = newer.leave_an_event(ledger, "two")
     for _ in range(2):

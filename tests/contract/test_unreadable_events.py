@@ -1,4 +1,4 @@
-"""One event that cannot be read: whoever comes to it names its position, and the command that tells what befell it."""
+"""One event that cannot be read: what comes to it names its position, and the command that tells what befell it."""
 
 import msgspec
 import pytest
@@ -35,7 +35,7 @@ def spoil(ledger: Ledger, kind: str, payload: bytes) -> int:
 
 
 @pytest.mark.parametrize(("kind", "payload", "error"), UNREADABLE)
-def test_whoever_reads_it_names_its_position(
+def test_who_reads_it_names_its_position(
     database_url: str, kind: str, payload: bytes, error: type[UnreadableEvent]
 ) -> None:
     says = r"^At position 3 the ledger holds an event of kind .*\n`presence-ledger verify` tells"

@@ -216,7 +216,7 @@ def test_what_was_built_on_lost_events_is_found_and_made_right(database_url: str
         assert projector.astray == []
         now = read_identity(database_url)
         assert now.suspect_after is None
-        # Rows were made right, so whoever knows users by them learns them anew.
+        # Rows were made right, so that the readers who know users by them learn them again.
         assert now.epoch != epoch
         before = ledger.lineage
         assert ledger.look() == before + 1

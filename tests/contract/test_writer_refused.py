@@ -119,7 +119,7 @@ def test_what_only_one_group_meets_delays_no_other(ledger: Ledger, monkeypatch: 
 
 @asynccontextmanager
 async def set_read_only(url: str) -> AsyncIterator[None]:
-    """While the database is set so, and everybody has had to connect anew."""
+    """While the database is set so, and everybody has had to connect again."""
     name = sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]))
     with psycopg.connect(pg.with_database(url, "postgres"), autocommit=True) as server:
         server.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))

@@ -1,4 +1,4 @@
-"""The writer beside a newer version: it refuses what it cannot judge and no more, at once if it has just found so."""
+"""The writer alongside a newer version: it refuses what it cannot judge and no more, at once if it just found so."""
 
 import asyncio
 import re

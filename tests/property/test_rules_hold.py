@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evolve import evolve
-from ledger.domain.observation import Claim, format_item, parse_item
+from ledger.domain.observation import Claim, parse_item
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
@@ -18,6 +18,7 @@ from ledger.ingest.draft import ParsedWebhook
 from ledger.sources.wukongim.payload import NotAnArray, parse_body
 from ledger.store.mapper import EventMapper
 from projections.models.shown import body, plain_body
+from tests.support.scenario import format_item
 from tests.support.strategies import (
     NODES,
     UIDS,

@@ -1,4 +1,4 @@
-"""What must be so of what an explanation answers and of how sure it is, beside the fields of the events."""
+"""What must be so of what an explanation answers and of how sure it is, besides the fields of the events."""
 
 from collections.abc import Callable, Mapping
 from zlib import crc32

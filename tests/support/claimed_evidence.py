@@ -1,4 +1,4 @@
-"""What must be so of evidence, of what was learnt later and of what was not followed, beside the fields of events."""
+"""What must be so of evidence, of what was learnt later and of what was not followed, besides the fields of events."""
 
 from collections.abc import Mapping
 
@@ -205,7 +205,7 @@ def _head(claim: Claim) -> bool:
 
 
 def _uncertain(claim: Claim) -> bool:
-    """Some event of the user, or what a look found of him, has these bounds around the instant."""
+    """Some event of the user, or what a look found of them, has these bounds around the instant."""
     told = claim.params["earliest"], claim.params["latest"]
     bounded = [event for event in claim.of_user if event["kind"] in ("Corrected", "Swept")]
     bounds = {bounds_of(event, claim.explanation.uid) for event in bounded}

@@ -76,7 +76,7 @@ class Cluster:
             self.open[uid] = [held for held in connections if held.node != node]
 
     def boot(self, node: str, at: Instant, wrong_seconds: float) -> None:
-        """A node is back; connIds begin anew, and a cluster's query is wrong for some time."""
+        """A node is back; connIds begin again, and a cluster's query is wrong for some time."""
         self.down.discard(node)
         self.booted_at[node] = at
         self._next[node] = 1

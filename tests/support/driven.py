@@ -65,7 +65,7 @@ class Driven:
         self.ledger.hear(node, item)
 
     def ask_due(self) -> None:
-        """Whoever is due is asked about, as far as anything would be believed."""
+        """The users who are due are asked about, as far as anything would be believed."""
         due = self.ledger.take_due()
         if not due:
             return
@@ -145,7 +145,7 @@ class Driven:
     def calm_down(self, seconds: float, *, arrives: bool) -> None:
         """Faults and traffic stop, what is on its way arrives or is lost, and so many seconds go by.
 
-        Then everybody must be shown as he is.
+        Then everybody must be shown as they are.
         """
         self._note("everything calms down")
         for node in sorted(self.cluster.down):
@@ -164,7 +164,7 @@ class Driven:
         self.laws.check_calm()
 
     def _let_a_calm_second_pass(self) -> None:
-        """Probes, then whoever is due, answered truly within the second."""
+        """Probes, then the users who are due, answered truly within the second."""
         for node in self.cluster.nodes:
             self.probe(node)
         if self._wants_scan or any(not state.swept for state in self.ledger.source.nodes.values()):

@@ -20,19 +20,10 @@ from ledger.http.bodies import TooSlow
 from ledger.http.problems import Problem, answer
 from tests.support.external import ExternalPostgres
 from tests.support.im_node import ImNode, im_node
-from tests.support.service import KEYS, SECRET, Api, Service, new_service, wait_for
+from tests.support.service import KEYS, MAIN, SECRET, Api, Service, new_service, wait_for
 
 FILE = Path(examples.__file__).with_suffix(".json")
 MAX_BODY = 1024
-TABLES = f"""
-[[sources]]
-name = "main"
-profile = "v2.2"
-webhook_secret = "{SECRET}"
-[[sources.nodes]]
-name = "n1"
-"""
-
 Answers = dict[str, dict[str, Any]]
 
 MASKS = (
@@ -70,7 +61,7 @@ def answers(service: Service, stop_database: Callable[[], None]) -> Answers:
         found = dict(_good(api))
         bad = _bad(service, api)
         service.stop()
-        service.reconfigure(tables=f'{TABLES}api_url = "{node.url}"\n')
+        service.reconfigure(tables=f'{MAIN}api_url = "{node.url}"\n')
         service.start()
         found |= _reconciling(api, node)
         for route, refused in bad.items():
@@ -244,7 +235,7 @@ def fresh(folder: Path) -> Iterator[tuple[Service, Callable[[], None]]]:
             folder / "service",
             folder / "data",
             database_url=server.url("ledger"),
-            tables=TABLES,
+            tables=MAIN,
             max_body_bytes=MAX_BODY,
             store_wait_seconds=2.0,
         ) as service:

@@ -62,7 +62,7 @@ class Replayed:
             shown[moment.uid] = moment.status
 
     def explain(self, uid: str, at: Instant, position: int | None = None) -> Explanation:
-        """Why he was shown so, by what had been recorded by then, or up to a position."""
+        """Why they were shown so, by what had been recorded by then, or up to a position."""
         known = self.history.position_at(at) if position is None else position
         return explain(gather(self.history, uid, at, known))
 

@@ -99,7 +99,7 @@ class Laws:
             assert self._confirmations(kept.uid, before) >= self._policy.confirmations, "turned offline by few looks"
 
     def _confirmations(self, uid: str, before: list[Kept]) -> int:
-        """How many looks in a row, far enough apart, have missed the user, with nothing recorded of him in between."""
+        """How many looks in a row, far enough apart, have missed the user, with nothing recorded of them in between."""
         missed = self._missed[uid]
         # What such a look has itself ended, by a boot, does not make its doubt of the rest void.
         by_them = {look.poll for look in missed}
@@ -113,7 +113,7 @@ class Laws:
         return number
 
     def check_rows(self, judged: Mapping[str, JudgedLook], rows: Mapping[str, Mapping[int, int]]) -> None:
-        """Whoever was corrected has as many sessions as the answer said, on the same devices; no fewer, where absence
+        """A corrected user has as many sessions as the answer said, on the same devices; no fewer, where absence
         says nothing."""
         for uid, look in judged.items():
             if look.finding is not None and look.finding.outcome == "corrected":
@@ -153,7 +153,7 @@ class Laws:
             assert seen[number - 1] < max(boots), "ended by a boot before its last evidence"
 
     def check_told_by(self, nodes: Collection[str]) -> None:
-        """Whoever is connected to a node that has just said so is shown online, unless that node is down for us."""
+        """A user connected to a node that has just said so is shown online, unless that node is down for us."""
         trusted = {node for node in nodes if self._ledger.source.nodes[node].down_since is None}
         for uid, connections in self._cluster.open.items():
             if any(held.node in trusted and self._cluster.is_unmistakable(uid, held) for held in connections):
@@ -171,7 +171,7 @@ class Laws:
                 assert boot is None or session.seen_at >= boot[0], f"a session of {uid} outlives its node"
 
     def check_folding(self) -> None:
-        """The recorded events, folded anew, give the states; no correction among them was made before."""
+        """The recorded events, folded from scratch, give the states; no correction among them was made before."""
         presences: dict[str, Presence] = {}
         source = SourceState(SOURCE)
         corrections = Corrections()
@@ -188,7 +188,7 @@ class Laws:
         assert (source.nodes, source.version, source.lost_node_at) == (found.nodes, found.version, found.lost_node_at)
 
     def check_calm(self) -> None:
-        """Everybody who was ever observed is shown as he is."""
+        """Everybody who was ever observed is shown as they are."""
         for uid, presence in sorted(self._ledger.draft.presences.items()):
             held = self._cluster.open[uid]
             if presence.flip is not None and all(self._cluster.is_unmistakable(uid, each) for each in held):

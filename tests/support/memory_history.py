@@ -185,7 +185,7 @@ class MemoryHistory:
         return self._users.get(uid, [])[after:up_to]
 
     def bounded_events(self, uid: str, after: int, limit: int) -> list[Placed]:
-        """His next corrections and sweeps."""
+        """Their next corrections and sweeps."""
         found = [placed for placed in self._users.get(uid, [])[after:] if isinstance(placed.event, Corrected | Swept)]
         return found[:limit]
 

@@ -201,7 +201,7 @@ def _execute(url: str, statement: sql.Composed) -> None:
         try:
             kept.execute(statement)
         except psycopg.OperationalError:
-            # Whoever restarts a server of their own has ended it.
+            # A test that restarts a server of its own has ended it.
             if not kept.closed:
                 raise
         else:

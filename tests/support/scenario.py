@@ -40,6 +40,13 @@ class Step(NamedTuple):
     """Seconds since the first delivery of it."""
 
 
+def format_item(claim: Claim) -> str:
+    """The item that `parse_item` reads as this claim."""
+    return (
+        f"{claim.uid}-{claim.device_flag}-{int(claim.online)}-{claim.conn_id}-{claim.device_count}-{claim.total_count}"
+    )
+
+
 def step(item: "Step | str") -> Step:
     """A plain item comes from n1, after the usual pause."""
     return item if isinstance(item, Step) else Step(item)

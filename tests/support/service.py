@@ -2,12 +2,13 @@
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -25,7 +26,19 @@ KEYS = {"read": "reader-key-of-the-tests", "audit": "auditor-key-of-the-tests", 
 PRESENCE_EVENT = "user.onlinestatus"
 PATIENCE_SECONDS = 120.0
 """Whatever must come is waited for so long: more than a busy machine takes, so that only the product can fail it."""
-MAIN = f'[[sources]]\nname = "main"\nprofile = "v2.2"\nwebhook_secret = "{SECRET}"\n[[sources.nodes]]\nname = "n1"\n'
+
+
+def source_table(name: str, nodes: Mapping[str, str], **settings: Any) -> str:
+    """A source of the settings file, of v2.2 if nothing else is said; its nodes by name with their api_url, if any."""
+    lines = ["[[sources]]"]
+    for key, value in ({"name": name, "profile": "v2.2", "webhook_secret": SECRET} | settings).items():
+        lines.append(f"{key} = {json.dumps(value)}")
+    for node, api_url in nodes.items():
+        lines += ["[[sources.nodes]]", f'name = "{node}"'] + ([f'api_url = "{api_url}"'] if api_url else [])
+    return "\n".join(lines) + "\n"
+
+
+MAIN = source_table("main", {"n1": ""})
 
 
 class Ended(NamedTuple):
@@ -39,7 +52,7 @@ class Port:
     """A port of this machine that nobody else is given while it is held; any number of services may share it."""
 
     def __init__(self) -> None:
-        # Bound and not listening: the kernel hands it to nobody, and whoever connects is refused.
+        # Bound and not listening: the kernel hands it to nobody, and who connects is refused.
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._socket.bind(("127.0.0.1", 0))
@@ -208,13 +221,31 @@ class Api:
         """All events of the ledger, page by page."""
         return list(self.pages("/v1/ledger/events", limit=10_000))
 
+    def head(self) -> int:
+        """The ledger's last position."""
+        position: int = self.get("/health/ready")["head"]
+        return position
+
+    def since(self, position: int) -> list[Any]:
+        """The events after a position, 10,000 at most."""
+        items: list[Any] = self.get("/v1/ledger/events", after=str(position), limit=10_000)["items"]
+        return items
+
+    def counted(self, name: str, **labels: str) -> float:
+        """The sum of a counter of `/metrics` over those of its series that have these labels."""
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        series = re.findall(
+            rf"^presence_ledger_{name}_total(?:{{(.*)}})? (\S+)$", self.http.get("/metrics").text, re.MULTILINE
+        )
+        return sum(float(value) for own, value in series if wanted <= set(own.split(",")))
+
     def source_events(self, kind: str) -> list[Any]:
         """The events of that kind in any source's stream."""
         return [event for event in self.ledger() if event["kind"] == kind]
 
     def wait_for_projections(self) -> None:
         """Wait until every projection has come to where the ledger is now."""
-        head = self.ready()["head"]
+        head = self.head()
 
         def arrived() -> bool:
             ready = self.ready()

@@ -186,7 +186,7 @@ def body_rejected(at: Instant, text: str) -> BodyRejected:
         delivery="d",
         node="n1",
         received_at=at,
-        reason="no array",
+        reason="not an array",
         raw_base64=base64.b64encode(body).decode(),
         size=len(body),
         digest=hashlib.sha256(body).hexdigest(),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured, WebhookObserved
-from ledger.domain.observation import SECOND, Claim, Instant, format_item
+from ledger.domain.observation import SECOND, Claim, Instant
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import NodeBooted
@@ -16,6 +16,7 @@ from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft, ParsedWebhook, read_webhook
 from ledger.simulator.sender import encode
 from ledger.store.mapper import Recorded, source_stream
+from tests.support.scenario import format_item
 
 STARTED_AT: Instant = 1_800_000_000 * SECOND
 SOURCES = ("main", "other")

@@ -35,7 +35,7 @@ class VirtualTime:
         await asyncio.sleep(0)
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass; whoever has slept long enough goes on, and so does what follows from it."""
+        """Let time pass; those who have slept long enough go on, and so does what follows from it."""
         until = self.at + seconds
         await settle()
         while self._sleepers and self._sleepers[0][0] <= until:

@@ -1,4 +1,4 @@
-"""The first line of a backup: whoever alters anything in it, or what it speaks of, is found without a database."""
+"""The first line of a backup: any alteration of it, or of what it speaks of, is found without a database."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from ledger.store.backup import (
 from ledger.store.seal import SealKey, seal_keys
 
 FILE = Path("ledger.backup")
-KEY = SealKey("the-seal-key-of-whoever-made-the-backup")
+KEY = SealKey("the-seal-key-of-the-one-who-made-the-backup")
 KEYS = seal_keys([KEY.text])
 ARCHIVE = b"PGDMP and all the rest"
 MADE = Backup(
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_and_proven() -> None:
         replace(MADE, head={"position": 5, "seals": 2}),
         replace(MADE, signature=""),
         replace(MADE, signature="用户"),
-        replace(MADE, signature=MADE.signed(SealKey("a-key-of-whoever-altered-it-and-no-more")).signature),
+        replace(MADE, signature=MADE.signed(SealKey("a-key-of-the-one-who-altered-it-and-no-more")).signature),
     ],
 )
 def test_whatever_is_altered_is_found(altered: Backup) -> None:

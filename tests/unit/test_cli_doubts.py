@@ -63,7 +63,7 @@ def test_what_was_shown_in_doubt_and_after_it(
     lines = [line.split("  ") for line in result.stdout.splitlines()[1:]]
     assert [[part.strip() for part in line if part][2] for line in lines] == said
     if len(said) == 2:
-        assert "in doubt no more: main/n1, for it answers as before" in result.stdout
+        assert "no longer in doubt: main/n1, for it answers as before" in result.stdout
         assert lines[-1][0].strip() == "9"
     assert json.loads(ask("timeline", "u", *options, "--json").stdout)["items"] == [NODE_DOWN]
 

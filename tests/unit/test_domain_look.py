@@ -240,7 +240,7 @@ def test_a_correction_cites_its_poll_and_its_run() -> None:
     assert correction.received_at == poll.answered_at == looking.world.at
 
 
-def test_a_users_own_tier_survives_his_corrections() -> None:
+def test_a_users_own_tier_survives_their_corrections() -> None:
     looking = given(ONLINE, profile=Profile.V3).looks({}).looks({}, after=3.0)
     assert looking.world.presence("u").tier is None
     assert looking.due_in == pytest.approx(300 * 0.98 - 0.1)

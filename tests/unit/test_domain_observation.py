@@ -2,7 +2,8 @@
 
 import pytest
 
-from ledger.domain.observation import MAX_NUMBER, MAX_UID_BYTES, Claim, Malformed, format_item, parse_item
+from ledger.domain.observation import MAX_NUMBER, MAX_UID_BYTES, Claim, Malformed, parse_item
+from tests.support.scenario import format_item
 
 SHAPE = "not uid-flag-online-connId-count-count"
 
@@ -75,4 +76,4 @@ def test_what_is_no_claim_says_why(item: str) -> None:
 
 @pytest.mark.parametrize("item", [None, True, 0, 1.5, b"u-0-1-1-1-1", [], {}, ["u-0-1-1-1-1"]])
 def test_what_is_no_string_is_no_claim(item: object) -> None:
-    assert parse_item(item) == Malformed("no string")
+    assert parse_item(item) == Malformed("not a string")

@@ -90,7 +90,7 @@ def test_a_tier_that_somebody_chose_holds_whatever_comes(tier: Tier | None, seco
     assert rescheduled(doubted, WEBHOOK, chosen, SOURCE).due_at == due_after(chosen, SOURCE, T)
 
 
-def test_whoever_was_never_seen_is_looked_at_rarely() -> None:
+def test_who_was_never_seen_is_looked_at_rarely() -> None:
     nobody = Presence("u", position=1)
     assert rescheduled(Watch(T + 10_000 * SECOND), WEBHOOK, nobody, SOURCE).due_at == T + 3528 * SECOND
 

@@ -51,7 +51,7 @@ def test_the_tier_of_a_user(items: tuple[str, ...], seconds: float, tier: str) -
     assert effective_tier(world.presence("u"), world.source, world.at + round(seconds * SECOND)) == tier
 
 
-def test_whom_a_defect_silences_is_a_vip_while_he_is_online() -> None:
+def test_whom_a_defect_silences_is_a_vip_while_they_are_online() -> None:
     world = after("bob-0-1-5-1-1")
     assert effective_tier(world.presence("bob"), world.source, world.at) == "vip"
     world = after("bob-0-1-5-1-1", profile=Profile.V3)
@@ -114,7 +114,7 @@ def test_two_looks_out_of_turn_have_their_spacing() -> None:
     assert made_urgent(watch, T, "why").due_at == T + round((SPACING_SECONDS - 1) * SECOND)
 
 
-def test_who_is_due_sooner_stays_as_he_is() -> None:
+def test_who_is_due_sooner_stays_as_they_are() -> None:
     watch = Watch(T + SECOND, "confirm", looked_at=T - SECOND, doubt=Doubt("ghost", None, T, 1))
     assert made_urgent(watch, T, "why") is watch
     looked = Watch(T + SECOND, looked_at=T)
@@ -144,7 +144,7 @@ def swept_by_a_boot(policy: Policy = DEFAULT_POLICY) -> Reconciler:
     return looking.world
 
 
-def test_whom_a_boot_has_swept_is_looked_at_ever_more_rarely_while_he_may_be_coming_back() -> None:
+def test_whom_a_boot_has_swept_is_looked_at_ever_more_rarely_while_they_may_be_coming_back() -> None:
     world, since = swept_by_a_boot(), 1.0
     assert world.agenda.get("u").urgent == "restart"
     gaps = []

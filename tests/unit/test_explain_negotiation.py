@@ -50,7 +50,7 @@ def test_the_best_of_the_languages_wanted(header: str | None, language: Language
         ("text/plain;q=0", False),
     ],
 )
-def test_text_is_for_whoever_prefers_it(header: str | None, text: bool) -> None:
+def test_text_is_for_those_who_prefer_it(header: str | None, text: bool) -> None:
     assert wants_text(header) is text
 
 

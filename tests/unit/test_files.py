@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def as_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on we are another user than the one whose the files are, and he is not root either."""
+    """From here on we are another user than the owner of the files, who is not root either."""
     monkeypatch.setattr("ledger.files.ROOT", SOMEBODY)
     monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
 
@@ -103,7 +103,7 @@ def test_somebody_elses_is_refused(folder: Path, tmp_path: Path, monkeypatch: py
         open_own(folder / "file", os.O_RDONLY)
     with pytest.raises(NotOurs, match=r"link is a link that .* has put there"):
         check_links(tmp_path / "link" / "nothing")
-    # The owner's own files in his own folder are read, as root does for him.
+    # The owner's own files in their own folder are read, as root does for them.
     assert read_text(folder / "file") == "text"
 
 

@@ -92,7 +92,7 @@ def test_a_source_is_good_where_nothing_is_wrong() -> None:
         ),
         ({"n1": GOOD, "n2": GOOD}, {}, "reconciliation has not begun yet"),
         (NOTED, {"breaker_until": NOW}, "corrections to offline are held until 2027-01-15T08:00:00.000000Z at least"),
-        (NOTED, down(), "n2: does not answer since 2027-01-15T08:00:00.000000Z"),
+        (NOTED, down(), "n2: has not answered since 2027-01-15T08:00:00.000000Z"),
         (NOTED, down(swept=False, boot=(NOW, NOW)), "n2: has booted; who was connected to it before is still being"),
         (NOTED, {"retired": {"n3": 17}}, "n3: no longer configured; its sessions are still to be ended"),
     ],
@@ -135,7 +135,7 @@ def test_a_source_that_has_gone_dark_says_since_when(apis: tuple[str, ...]) -> N
     source = view(apis=apis, dark_since=NOW, **down())
     assert (source["health"], source["dark_since"]) == ("dark", "2027-01-15T08:00:00.000000Z")
     assert source["reasons"][0] == "neither a webhook nor a good answer since 2027-01-15T08:00:00.000000Z"
-    assert source["reasons"][-1] == "n2: does not answer since 2027-01-15T08:00:00.000000Z"
+    assert source["reasons"][-1] == "n2: has not answered since 2027-01-15T08:00:00.000000Z"
 
 
 def test_what_else_is_told_of_it() -> None:

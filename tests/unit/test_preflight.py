@@ -28,7 +28,6 @@ FIT = Facts(
     read_only_by="default",
     schema="public",
     may_create=True,
-    has_tables=False,
     server_connections=97,
     database_connections=None,
     role_connections=None,

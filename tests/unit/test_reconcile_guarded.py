@@ -38,7 +38,7 @@ class Works:
 
 
 class Leading:
-    """Two sources of one term, and a clock."""
+    """Two sources of one leading instance, and a clock."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self.at = 1000.0

@@ -96,7 +96,7 @@ def test_those_whom_a_boot_proves_gone_are_no_sign_of_a_lie() -> None:
     assert judge.count_missing(world.source, poll, looks) == (1, 0)
 
 
-def test_a_mass_offline_opens_the_breaker_which_holds_it_and_whoever_is_looked_at_meanwhile() -> None:
+def test_a_mass_offline_opens_the_breaker_which_holds_it_and_who_is_looked_at_meanwhile() -> None:
     world = crowd("a", "b", "c")
     judged = world.answer(world.ask(["a", "b", "c"]), online("c"))
     assert {uid: look.finding and look.finding.outcome for uid, look in judged.items()} == {

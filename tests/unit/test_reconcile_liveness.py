@@ -25,7 +25,7 @@ T = 1_800_000_000 * SECOND
 
 
 class Desktop:
-    """A desk that keeps the source's state and what is appended, without a ledger."""
+    """A source store that keeps the source's state and what is appended, without a ledger."""
 
     def __init__(self, source: SourceState) -> None:
         self.source, self.name = source, source.name

@@ -186,7 +186,7 @@ def test_a_sweep_tells_its_bounds_and_its_proof() -> None:
 
 
 def test_a_sessions_evidence_on_both_sides_of_the_boot_keeps_it() -> None:
-    """A second online is fresh evidence; that the connection began anew the counts tell."""
+    """A second online is fresh evidence; that the connection began again the counts tell."""
     looking = given("u-0-1-1-1-1").boots(ago=1000.0)
     looking.world.pass_time(10.0)
     looking.world.hear("n1", "u-0-1-1-1-1")

@@ -63,10 +63,10 @@ def refusal(folder: Path, text: str | bytes | None = None, **variables: str) -> 
         (SOURCE + "profile = 'v4'", "line 3: sources[0].profile must be one of v1, v2.1, v2.2, v3, not 'v4'"),
         ("[[sources]]\nname = 'a/b'", "line 2: sources[0].name must be 1 to 64 ASCII letters, digits or . _ ~ -"),
         ("[[sources]]\nname = '..'", "line 2: sources[0].name must be 1 to 64 ASCII letters"),
-        (SOURCE + SOURCE, "line 4: sources[1].name is taken: 'main' is the name of an earlier one of the sources"),
+        (SOURCE + SOURCE, "line 4: sources[1].name is taken: 'main' is already the name of one of the sources"),
         (
             NODE + "  [[sources.nodes]]\n  name = 'n1'",
-            "line 6: sources[0].nodes[1].name is taken: 'n1' is the name of an earlier one of the nodes",
+            "line 6: sources[0].nodes[1].name is taken: 'n1' is already the name of one of the nodes",
         ),
         (
             NODE + "  api_url = 'ftp://h'",

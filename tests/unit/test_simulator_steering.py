@@ -7,7 +7,7 @@ from ledger.simulator.plan import NodePlan, Plan
 from ledger.simulator.world import SimulatedWorld
 
 NOBODY = 0.0001
-"""Changes a second: nobody comes or goes by himself."""
+"""Changes a second: nobody comes or goes by themselves."""
 
 
 def world(users: int = 30, start_online: float = 1.0, token: str = "") -> SimulatedWorld:

@@ -12,7 +12,7 @@ import pytest
 
 from ledger.simulator.cluster import slot_for
 from ledger.simulator.events import Action, AnsweredWebhook, Arrival
-from ledger.simulator.offline import generate, storm_body
+from ledger.simulator.offline import generate
 from ledger.simulator.plan import FAULTS, PROFILES, Fault, NodePlan, Plan, PlanError, Profile
 from ledger.simulator.recording import Recorder
 from ledger.simulator.world import SimulatedWorld
@@ -238,14 +238,6 @@ def test_a_recording_with_polls_can_be_asked() -> None:
 def test_polls_of_v3_are_status_and_metrics() -> None:
     polls = [line for line in generate(Plan(profile="v3", seconds=5.0), polls=True) if line["kind"] == "poll"]
     assert {line["route"] for line in polls} == {"GET /metrics", "POST /user/onlinestatus"}
-
-
-@pytest.mark.parametrize(("profile", "count"), [("v1", 1), ("v2.1", 0), ("v2.2", 1), ("v3", 1)])
-def test_a_storm_of_200_000_items_is_one_body(profile: Profile, count: int) -> None:
-    items = json.loads(storm_body(200_000, profile))
-    assert len(items) == len(set(items)) == 200_000
-    assert all(item.endswith(f"-{count}-{count}") for item in items)
-    assert [int(item.rsplit("-", 3)[1]) for item in items[:3]] == [1, 2, 3]
 
 
 def test_the_recorder_keeps_later_lines_back_until_a_webhook_is_answered() -> None:

@@ -1,4 +1,4 @@
-"""Slices whose sums were reckoned anew by whoever altered them: the first line that cannot be so is named."""
+"""Slices whose sums were computed again by the one who altered them: the first line that cannot be so is named."""
 
 from collections.abc import Callable
 from pathlib import Path

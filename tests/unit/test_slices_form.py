@@ -151,7 +151,7 @@ def test_what_cannot_be_imported_is_named(change: dict[str, object], said: str, 
 def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
     target = tmp_path / "slice.ndjson"
     target.write_text("mine")
-    with pytest.raises(LedgerError, match=r"is there already.*\n.*--force"), writing.opened(target, force=False):
+    with pytest.raises(LedgerError, match=r"already exists.*\n.*--force"), writing.opened(target, force=False):
         pass
     assert target.read_text() == "mine"
     with writing.opened(target, force=True) as stream:

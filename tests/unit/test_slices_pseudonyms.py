@@ -12,11 +12,12 @@ from hypothesis import given, settings
 
 from ledger.domain.event_types import Event
 from ledger.domain.events import ItemRejected, WebhookObserved
-from ledger.domain.observation import Claim, format_item, parse_item
+from ledger.domain.observation import Claim, parse_item
 from ledger.domain.reconciliation_events import TierSet
 from ledger.slices.form import Slice
 from ledger.slices.pseudonymising import pseudonymised, renamed
 from ledger.slices.pseudonyms import Pseudonyms
+from tests.support.scenario import format_item
 from tests.support.slices import MAPPER, body_rejected, event_of, eventful, replayed, slice_of, written
 
 EventT = TypeVar("EventT", bound=Event)
@@ -87,7 +88,7 @@ def test_an_item_keeps_its_numbers_as_they_were_written() -> None:
 
 def test_what_was_rejected_keeps_its_size_and_tells_no_more_than_whether_it_is_the_same() -> None:
     item = ItemRejected(
-        delivery="d", node="n1", item=0, received_at=AT, reason="no string", raw='"alice"', size=7, digest="ab" * 32
+        delivery="d", node="n1", item=0, received_at=AT, reason="not a string", raw='"alice"', size=7, digest="ab" * 32
     )
     other = renamed_as(item)
     assert (other.size, other.raw) == (7, renamed_as(item).raw)

@@ -111,7 +111,7 @@ def test_what_is_given_back_can_be_taken() -> None:
     run(test())
 
 
-def test_whoever_is_cancelled_while_waiting_has_spent_nothing_and_holds_nobody_up() -> None:
+def test_who_is_cancelled_while_waiting_has_spent_nothing_and_holds_nobody_up() -> None:
     async def test() -> None:
         time = VirtualTime()
         budget = budget_at(time, calls=10)
@@ -144,9 +144,9 @@ def test_a_changed_budget_is_noticed_by_those_who_wait() -> None:
 
 @pytest.mark.parametrize(("calls", "users"), [(0, 1), (1, 0), (-1, 1)])
 def test_a_budget_of_nothing_is_refused(calls: float, users: float) -> None:
-    with pytest.raises(ValueError, match="more than nothing"):
+    with pytest.raises(ValueError, match="must be above 0"):
         Budget(calls, users)
-    with pytest.raises(ValueError, match="more than nothing"):
+    with pytest.raises(ValueError, match="must be above 0"):
         Budget(1, 1).change(calls, users)
 
 

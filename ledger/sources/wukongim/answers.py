@@ -20,7 +20,7 @@ from ledger.sources.wukongim.forms import (
 
 OK = 200
 EARLY = LAG = round(1.1 * SECOND)
-"""By so much `/metrics` may be early and the uptime of `/varz` lag, beside its whole seconds (seen in recordings)."""
+"""By so much `/metrics` may be early and the uptime of `/varz` lag, besides its whole seconds (seen in recordings)."""
 
 LONGEST_UPTIME_SECONDS = 100 * 365 * 86400
 LATEST_START_SECONDS = 10**11
@@ -109,7 +109,7 @@ def read_online_status(status: int, body: bytes, asked: Collection[str]) -> Onli
         flags = rows.setdefault(row.uid, {})
         flags[row.device_flag] = flags.get(row.device_flag, 0) + 1
     if odd and not rows:
-        return Unanswered("an answer about others than those asked about", answered=True)
+        return Unanswered("an answer about users who were not asked about", answered=True)
     return OnlineRows(rows, odd)
 
 

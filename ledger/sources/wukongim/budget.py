@@ -27,7 +27,7 @@ class _Bucket:
 
     def __init__(self, rate: float, burst_seconds: float) -> None:
         if rate <= 0:
-            raise ValueError("a budget is more than nothing a second")
+            raise ValueError("a budget must be above 0 a second")
         self.rate, self.bound = rate, max(1.0, rate * burst_seconds)
         self.level = self.bound
 
@@ -91,7 +91,7 @@ class Budget:
                 await self._sleep(min(seconds, NOTICE_SECONDS))
             self.charge(calls, users)
 
-    def charge(self, calls: int = 1, users: int = 0) -> None:
+    def charge(self, calls: int, users: int = 0) -> None:
         """Spend without waiting, for what must not wait; those who take wait the longer for it."""
         self._fill()
         self._calls.level -= calls

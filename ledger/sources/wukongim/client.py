@@ -192,7 +192,7 @@ class QueryClient:
         attempts = 1 if self._breaker.is_trial(admission) else ATTEMPTS
         try:
             result = await self._once(question, read, attempts)
-        except BaseException:
+        except BaseException:  # cancelled too: an admission that is not given back would count as under way for ever
             self._breaker.abandoned(admission)
             raise
         if isinstance(result, Unanswered):

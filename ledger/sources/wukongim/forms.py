@@ -109,12 +109,12 @@ def read_connection_page(body: bytes) -> ConnectionPage | NoForm:
     # Before decoding, which would hold them all: the braces are those of the rows, of the page and of odd uids.
     if body.count(b"{") > MAX_CONNECTIONS + 1:
         return NoForm(f"more than {MAX_CONNECTIONS:,} connections")
-    return _decode(_page, body, "not a list of connections with all that belongs to it")
+    return _decode(_page, body, "not a complete list of connections")
 
 
 def read_varz(body: bytes) -> Varz | NoForm:
     """What a node says of itself."""
-    return _decode(_varz, body, "not a node's account of itself with its uptime")
+    return _decode(_varz, body, "not a node's status with its uptime")
 
 
 def read_message(body: bytes) -> str:

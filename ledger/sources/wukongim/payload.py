@@ -31,7 +31,7 @@ class KeptText(NamedTuple):
 
 
 class NotAnArray(NamedTuple):
-    """The body is no JSON array, and why."""
+    """The body is not a JSON array, and why."""
 
     reason: str
 
@@ -67,7 +67,7 @@ def _parse_odd(body: bytes) -> list[Element] | NotAnArray:
     try:
         return _scan(text)
     except json.JSONDecodeError as error:
-        return NotAnArray(f"no JSON: {error.msg} at character {error.pos}")
+        return NotAnArray(f"not JSON: {error.msg} at character {error.pos}")
     except RecursionError:
         return NotAnArray("nested too deeply")
 
@@ -79,7 +79,7 @@ def _scan(text: str) -> list[Element] | NotAnArray:
     if text[at : at + 1] != "[":
         _, end = decoder.raw_decode(text, at)
         _expect_end(text, end)
-        return NotAnArray("no array")
+        return NotAnArray("not an array")
     elements: list[Element] = []
     at = _skip(text, at + 1)
     if text[at : at + 1] == "]":
@@ -88,7 +88,7 @@ def _scan(text: str) -> list[Element] | NotAnArray:
     while True:
         value, end = decoder.raw_decode(text, at)
         is_string = text[at] == '"'
-        parsed = parse_item(value) if is_string else Malformed("no string")
+        parsed = parse_item(value) if is_string else Malformed("not a string")
         elements.append(Element(parsed, value if isinstance(parsed, Claim) else text[at:end]))
         at = _skip(text, end)
         if text[at : at + 1] == "]":
@@ -112,7 +112,7 @@ def _expect_end(text: str, at: int) -> None:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise json.JSONDecodeError(f"{name} is no JSON", name, 0)
+    raise json.JSONDecodeError(f"{name} is not JSON", name, 0)
 
 
 def keep_text(text: str, bound: int) -> KeptText:

@@ -42,7 +42,7 @@ def assert_refuses_and_reads(api: Api, says: str) -> None:
     ("leave", "says", "complaints"),
     [
         (newer.leave_an_event, f"{newer.SAYS}which this version does not know; run the newer one", 1),
-        # Whoever follows the stream meets the event first, and after that what it has come to.
+        # A reader of the stream meets the event first, and after that what it has come to.
         (newer.configure, newer.SAYS_KEPT, 2),
     ],
     ids=["event", "state"],
