@@ -16,7 +16,6 @@ from ledger.front.telling import Telling
 from ledger.front.watcher import Watcher
 from projections.models.shown import AnswerPoint
 
-
 Since = Callable[[], AnswerPoint | None]
 """`Telling.since`, asked in the feed's thread, which knows the ledger's epoch."""
 

@@ -57,9 +57,9 @@ async def _tell(streams: Streams, watcher: Watcher, wanted: Asked, receive: Rece
     # What fails before this can still be told by a status.
     first = await anext(parts)
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS]})
-    await _write(send, _retry(streams.retry_seconds()))
     leaving = asyncio.create_task(_until_gone(receive, watcher))
     try:
+        await _write(send, _retry(streams.retry_seconds()))
         await _write_frames(send, first)
         async with aclosing(parts):
             async for part in parts:
