@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
+from ledger.settings.sinks import SinkSettings
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
@@ -117,6 +118,7 @@ class Settings:
     sources: tuple[SourceSettings, ...]
     policy: Policy
     api_keys: tuple[ApiKeySettings, ...]
+    sinks: tuple[SinkSettings, ...]
     metrics_scope: MetricsScope
     max_connections: int
     max_body_bytes: int
