@@ -59,7 +59,7 @@ class Ios(Phone):
 
 
 class Web:
-    """JavaScript's: `online === 1`, so that a boolean is offline, and so is a user whose phone alone is said to be on."""
+    """JavaScript's `online === 1`: neither a boolean nor another device's state makes anybody online."""
 
     def __init__(self, uid: str) -> None:
         self._uid = uid
