@@ -1,8 +1,8 @@
 """Which kinds of sinks there are: a new one is its module, its settings, and its line here."""
 
-from ledger.settings import Settings, SinkSettings, WebhookSettings
+from ledger.settings import RedisSettings, Settings, SinkSettings, WebhookSettings, WukongimSettings
 from ledger.sinks.kind import Kind, Surroundings
-from ledger.sinks.kinds import webhook
+from ledger.sinks.kinds import redis, webhook, wukongim
 
 
 def build(sink: SinkSettings, settings: Settings, surroundings: Surroundings) -> Kind:
@@ -10,4 +10,7 @@ def build(sink: SinkSettings, settings: Settings, surroundings: Surroundings) ->
     match sink:
         case WebhookSettings():
             return webhook.build(sink)
-    raise NotImplementedError(f"sinks of the kind {sink.kind}")
+        case WukongimSettings():
+            return wukongim.build(sink, settings, surroundings)
+        case RedisSettings():
+            return redis.build(sink, settings, surroundings)

@@ -81,9 +81,9 @@ class Wukongim:
         for message in to_send:
             if message.to == "own":
                 # Told to all of them: each takes what is said of another one than itself.
-                recipients = {uid} if uid in audience.connected else set()
+                recipients = audience.connected & {uid}
             else:
-                recipients = ((watchers or frozenset()) & audience.connected) - {uid}
+                recipients = (audience.connected & (watchers or frozenset())) - {uid}
             for subscribers in chunks(recipients):
                 await self._budget.take(1)
                 if (refused := await self._sender.send(message.payload, subscribers)) is not None:
