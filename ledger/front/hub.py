@@ -62,6 +62,8 @@ class Hub:
         self._settled = NOWHERE
         """The last moment as of which whatever has been told is, all of it."""
         self._stepped = asyncio.Condition()
+        self.on_watch: Callable[[Iterable[str]], None] = lambda uids: None
+        """Told of users who begin to be watched."""
 
     def start(self) -> None:
         """Begin to follow the ledger."""
@@ -77,6 +79,11 @@ class Hub:
     def watchers(self) -> int:
         """How many there are."""
         return len(self._feeds)
+
+    @property
+    def watched(self) -> Collection[str]:
+        """The users who are watched by name."""
+        return self._of_user.keys()
 
     @property
     def progress(self) -> bytes:
@@ -305,6 +312,8 @@ class Hub:
         for uid in uids if not watcher.closed else ():
             watcher.uids.add(uid)
             self._of_user[uid].add(watcher)
+        if not watcher.closed:
+            self.on_watch(uids)
         if spare:
             self._runner.tell(feed, lambda told: told.unwatch(spare))
 

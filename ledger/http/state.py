@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from ledger.http.asked_about import AskedAbout
 from ledger.http.counters import Counters
 from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
@@ -46,6 +47,7 @@ class Services:
     streams: Streams
     database: Database
     clock: Clock
+    asked: AskedAbout
     large_bodies: Semaphore
     """Lets so many large questions be read at once."""
     counters: Counters

@@ -105,4 +105,5 @@ def _front_orders(settings: Settings, listen: Listen, database_url: str) -> fron
         keys=[front.FrontKey(key.name, sorted(key.scopes), key.key) for key in settings.api_keys],
         log_level=settings.log_level,
         log_format=settings.log_format,
+        asked_again_seconds=settings.asked_again_seconds,
     )

@@ -220,9 +220,9 @@ def test_a_redis_that_refuses_is_said_to_and_catches_up(database_url: str, ledge
             assert await at_work.tell("alice") == Retry("Redis is full (OOM)", 1.0)
             assert await at_work.beat() == Retry("Redis is full (OOM)", 1.0)
             redis.client.config_set("maxmemory", "0")
-            redis.client.replicaof("127.0.0.1", "1")  # type: ignore[no-untyped-call]
+            redis.client.replicaof("127.0.0.1", "1")
             assert await at_work.tell("alice") == Retry("this Redis is read-only, a replica", 1.0)
-            redis.client.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
+            redis.client.replicaof("NO", "ONE")
             await at_work.settled()
             assert await at_work.tell("alice") == Done()
             assert await at_work.is_right("alice")

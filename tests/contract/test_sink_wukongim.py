@@ -66,7 +66,7 @@ class Sink:
 
     async def tell(self, *uids: str) -> Outcome:
         """As the follower does: what was remembered comes with the next one."""
-        batch = await self.surroundings.batch(*uids, **self.remembered)
+        batch = await self.surroundings.batch(*uids, remembered=self.remembered)
         outcome = await self.kind.tell(batch)
         if isinstance(outcome, Done):
             self.remembered |= {uid: told for uid, told in outcome.remember.items() if told is not None}

@@ -29,7 +29,7 @@ class RedisServer:
         # Not handed to anybody else while it is down; SO_REUSEPORT is not for it, so it is let go before each start.
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self.client: Redis = Redis(port=self.port, socket_timeout=DEADLINE_SECONDS, decode_responses=True)
+        self.client: Any = Redis(port=self.port, socket_timeout=DEADLINE_SECONDS, decode_responses=True)
 
     @property
     def url(self) -> str:

@@ -1,7 +1,7 @@
 """What a kind of sink may ask of the ledger, asked of a database at once; and a kind at work in it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -39,10 +39,10 @@ class DirectSurroundings:
         found = self._feed.answers(connection, uids)
         return [told(uid, body, found.made, epoch) for uid, body in found.bodies]
 
-    async def batch(self, *uids: str, previous: str | None = None, **remembered: bytes) -> Batch:
+    async def batch(self, *uids: str, remembered: Mapping[str, bytes] | None = None) -> Batch:
         """These users as they are now, as changes."""
-        found = [as_change(each, previous) for each in await self.answers(uids)]
-        return Batch("batch", found, remembered)
+        found = [as_change(each) for each in await self.answers(uids)] if uids else []
+        return Batch("batch", found, remembered or {})
 
     async def head(self) -> Head:
         """Up to here everything has been told."""
@@ -56,8 +56,8 @@ def told(uid: str, body: bytes, made: AnswerPoint, epoch: str) -> Told:
     return Told(uid, b'%b,"as_of":%b}' % (body, as_of), Order(epoch, made.position, made.at))
 
 
-def as_change(each: Told, previous: str | None) -> Told:
+def as_change(each: Told) -> Told:
     """The same with what was shown before."""
-    before = {"status": previous or "offline", "since": None}
+    before = {"status": "offline", "since": None}
     body = msgspec.json.encode(msgspec.json.decode(each.body) | {"previous": before})
     return Told(each.uid, body, each.order)

@@ -97,14 +97,14 @@ States = st.fixed_dictionaries({flag: st.sampled_from(["online", "offline", "unk
 
 
 @given(st.lists(States, min_size=1, max_size=12))
-def test_three_readers_show_what_get_answers(history: Sequence[dict[int, str]]) -> None:
+def test_three_readers_show_what_get_answers(history: Sequence[dict[int | None, str]]) -> None:
     android, ios, web = Android("bob"), Ios("bob"), Web("bob")
     before: bytes | None = None
     since: dict[int | None, int] = {}
-    shown, last = None, dict[int, str]()
+    shown, last = None, dict[int | None, str]()
     for position, devices in enumerate(history, start=1):
         since |= {flag: position for flag, status in devices.items() if last.get(flag) != status}
-        change = told("alice", dict(devices), position, previous="offline" if position == 1 else None, since=since)
+        change = told("alice", {**devices}, position, previous="offline" if position == 1 else None, since=since)
         found, before = messages(change, before)
         last = devices
         for message in found:
@@ -123,16 +123,17 @@ def test_three_readers_show_what_get_answers(history: Sequence[dict[int, str]]) 
 
 
 @given(st.lists(States, min_size=1, max_size=12))
-def test_a_phone_shows_which_other_devices_of_its_user_are_logged_in(history: Sequence[dict[int, str]]) -> None:
+def test_a_phone_shows_which_other_devices_of_its_user_are_logged_in(history: Sequence[dict[int | None, str]]) -> None:
     android, ios = Android("alice"), Ios("alice")
     before: bytes | None = None
     shown = dict.fromkeys(FLAGS[1:], False)
     since: dict[int | None, int] = {}
-    last = dict[int, str]()
-    for position, states in enumerate([dict.fromkeys(FLAGS[1:], "offline"), *history], start=1):
-        devices = {**states, 0: "online"}
+    last = dict[int | None, str]()
+    alone: dict[int | None, str] = dict.fromkeys(FLAGS[1:], "offline")
+    for position, states in enumerate([alone, *history], start=1):
+        devices: dict[int | None, str] = states | {0: "online"}
         since |= {flag: position for flag, status in devices.items() if last.get(flag) != status}
-        found, before = messages(told("alice", dict(devices), position, since=since), before)
+        found, before = messages(told("alice", {**devices}, position, since=since), before)
         last = devices
         for message in found:
             if message.to == "own":
