@@ -41,6 +41,7 @@ profile = "v2.2"
 webhook_secret = "{secret}"
 {source}
 {nodes}
+{tables}
 [api_keys]
 bench = {{ key = "{key}", scopes = ["admin"] }}
 """
@@ -49,12 +50,12 @@ bench = {{ key = "{key}", scopes = ["admin"] }}
 class Service:
     """An instance with `NODES` nodes, its settings and its log in `folder`; `source` are more lines of its source's.
 
-    With `fronted` it has a front, on `front_port`.
+    With `fronted` it has a front, on `front_port`. `tables` are more tables of its settings.
     """
 
     def __init__(
         self, folder: Path, database_url: str = "", command: Sequence[str] = PRODUCT, source: str = "",
-        fronted: bool = False, **extras: str,
+        fronted: bool = False, tables: str = "", **extras: str,
     ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -75,6 +76,7 @@ class Service:
                 seal_key=SEAL_KEY.text,
                 source=source,
                 nodes="\n".join(f'[[sources.nodes]]\nname = "n{number}"' for number in range(1, NODES + 1)),
+                tables=tables,
                 key=KEY,
             ),
             encoding="utf-8",
@@ -165,6 +167,13 @@ def running(
 ) -> Iterator[Service]:
     """A service that listens, stopped at the end; `extras` are of its environment."""
     with _started(Service(folder, database_url, command, source, False, **extras)) as service:
+        yield service
+
+
+@contextmanager
+def running_with_sinks(folder: Path, database_url: str, tables: str) -> Iterator[Service]:
+    """The same with sinks, tables of its settings."""
+    with _started(Service(folder, database_url, tables=tables)) as service:
         yield service
 
 

@@ -125,14 +125,6 @@ def write(cursor: Cursor[Any], rows: Iterable[SourceRow]) -> None:
         cursor.execute(_WRITE, row)
 
 
-def rules_position(connection: Connection[TupleRow]) -> int:
-    """The position of the last event that changed by which rules users are shown; 0 where there was none."""
-    row = connection.execute("SELECT coalesce(max(rules_position), 0) FROM source_states").fetchone()
-    assert row is not None
-    position: int = row[0]
-    return position
-
-
 def load(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceState:
     """A source's state as of its last event, the bodies of its dedupe window included. Raises SourceUnreadable."""
     row = connection.cursor(binary=True).execute(_READ, (name,)).fetchone()

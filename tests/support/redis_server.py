@@ -66,6 +66,11 @@ class RedisServer:
             self._process.wait(DEADLINE_SECONDS)
         self.client.connection_pool.disconnect()
 
+    @property
+    def version(self) -> str:
+        """As it says itself."""
+        return str(self.client.info("server")["redis_version"])
+
     def get(self, key: str) -> Any:
         """What a gateway reads: the text of a key, None where there is none."""
         return self.client.get(key)

@@ -19,7 +19,7 @@ from ledger.settings import RedisSettings, Settings
 from ledger.sinks.hot_values import HotValues, Unusable, Value, Written, without_previous
 from ledger.sinks.kind import Batch, Done, Head, Order, Outcome, Retry, Surroundings, Told
 from ledger.store import identity
-from ledger.working_state import asked, sources, watch_lists
+from ledger.working_state import asked, watch_lists
 from projections.models import current
 
 log = structlog.get_logger()
@@ -57,7 +57,6 @@ class RedisKind:
         self._values = HotValues(sink.url, sink.prefix)
         self._run_id: str | None = None
         self._list_change: int | None = None
-        self._rules_position: int | None = None
         self._asked: OrderedDict[str, float] = OrderedDict()
         """When users were asked about, the longest ago first."""
         self._due: OrderedDict[str, None] = OrderedDict()
@@ -133,8 +132,8 @@ class RedisKind:
         return True
 
     async def _notice(self) -> None:
-        """Who was asked about, who came to a list or left it; and whether users are shown by other rules now."""
-        heard, moved, self._list_change, rules_position = await self._surroundings.read(self._news)
+        """Who was asked about, and who came to a list or left it."""
+        heard, moved, self._list_change = await self._surroundings.read(self._news)
         now = self._monotonic()
         for uid in heard:
             self._asked[uid] = now
@@ -142,12 +141,8 @@ class RedisKind:
         while self._asked and now - next(iter(self._asked.values())) > self._sink.hot_seconds:
             self._asked.popitem(last=False)
         self._due.update(dict.fromkeys([*heard, *moved]))
-        if rules_position != self._rules_position:
-            if self._rules_position is not None:
-                self._filled_at = None
-            self._rules_position = rules_position
 
-    def _news(self, connection: Connection[TupleRow]) -> tuple[set[str], set[str], int, int]:
+    def _news(self, connection: Connection[TupleRow]) -> tuple[set[str], set[str], int]:
         heard = asked.heard(connection)
         number = watch_lists.head(connection) if self._list_change is None else self._list_change
         moved = set[str]()
@@ -156,7 +151,7 @@ class RedisKind:
                 for uids in watch_lists.moved_since(connection, name, number):
                     moved.update(uids)
             number = found[-1].number
-        return heard, moved, number, sources.rules_position(connection)
+        return heard, moved, number
 
     async def _catch_up(self) -> None:
         """Write what is missing: everything where it has to be, then whoever is due."""
