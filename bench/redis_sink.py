@@ -66,10 +66,10 @@ def measure(options: Options) -> Report:
         bench = _Bench(service, url, redis, flips, [*flips.uids, *listed], options)
         rows = [bench.lose(loss, amounts["rate"]) for loss in LOSSES]
         read, asked = bench.reads(amounts["seconds"])
-        described = postgres.describe()
+        described, version = postgres.describe(), redis.version
     report = Report(
-        f"{amounts['users']:,} users of whom half are online, {amounts['rate']:,} items/s, and {LISTED} on a list; Redis "
-        f"{redis.version}",
+        f"{amounts['users']:,} users of whom half are online, {amounts['rate']:,} items/s, and {LISTED} on a list; "
+        f"Redis {version}",
         described,
         ("Redis is", "hot users", "filled after s", "values not as GET says", "nor at their position"),
     )

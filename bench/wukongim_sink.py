@@ -51,7 +51,7 @@ class Found(NamedTuple):
 
 
 def measure(options: Options) -> Report:
-    """Users come and go; watchers stay, each with an Android, an iOS and a web client. `--set users= seconds= rate=`."""
+    """Users come and go; watchers stay, each with Android, iOS and web. `--set users= seconds= rate=`."""
     amounts = {
         "users": options.pick(400, 40),
         "seconds": options.pick(60, 4),

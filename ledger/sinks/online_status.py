@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from ledger.domain.instants import to_text
-from ledger.sinks.kind import Told, ToldPresence
+from ledger.sinks.kind import Told, ToldDevice, ToldPresence
 from ledger.sources.wukongim.command import Command, main_device, payload
 
 UNNAMED_DEVICE = 0
@@ -23,11 +23,27 @@ class Message(NamedTuple):
     payload: bytes
 
 
-class Sent(msgspec.Struct, frozen=True, array_like=True):
-    """What was told last of a user: whether online, and by which devices."""
+class SentDevice(msgspec.Struct, frozen=True, array_like=True):
+    """What was told last of a device."""
 
     is_online: bool
-    flags: list[int]
+    since: str
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True):
+    """What was told last of a user, and since when it was so: who flickered in between is told of once more.
+
+    An app may have asked in the middle of it, and would be left with what it was answered.
+    """
+
+    is_online: bool
+    since: str | None
+    devices: dict[int, SentDevice]
+
+    @property
+    def flags(self) -> list[int]:
+        """The devices that are online."""
+        return [flag for flag, device in self.devices.items() if device.is_online] if self.is_online else []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -59,7 +75,7 @@ def messages(told: Told, before: bytes | None) -> tuple[list[Message], bytes | N
         found.append(Message("watchers", payload(command, more)))
     for flag in changed:
         # Nobody reads it where no other device is online.
-        if now.is_online and main is not None and set(now.flags) - {flag}:
+        if main is not None and set(now.flags) - {flag}:
             command = Command(told.uid, flag in now.flags, flag, main, all_offline=False)
             found.append(Message("own", payload(command, more)))
     return found, _encode(now)
@@ -67,19 +83,25 @@ def messages(told: Told, before: bytes | None) -> tuple[list[Message], bytes | N
 
 def _now(presence: ToldPresence, last: Sent | None) -> Sent:
     """What is shown now; of a device of which nothing is known, what was told last."""
-    states: dict[int, set[str]] = {}
+    by_flag: dict[int, list[ToldDevice]] = {}
     for device in presence.devices:
-        states.setdefault(_flag(device.device_flag), set()).add(device.status)
-    online = {flag for flag, found in states.items() if "online" in found}
-    if last is not None and presence.status == "online":
-        online |= {flag for flag in last.flags if "unknown" in states.get(flag, ())}
-    return Sent(presence.status == "online", sorted(online) if presence.status == "online" else [])
+        by_flag.setdefault(_flag(device.device_flag), []).append(device)
+    devices = {}
+    for flag, found in by_flag.items():
+        statuses = {each.status for each in found}
+        if "online" not in statuses and "unknown" in statuses:
+            if last is not None and flag in last.devices:
+                devices[flag] = last.devices[flag]
+            continue
+        devices[flag] = SentDevice("online" in statuses, max(each.since for each in found))
+    return Sent(presence.status == "online", presence.since, devices)
 
 
 def _watchers_are_told(presence: ToldPresence, now: Sent, last: Sent | None) -> bool:
     """Whether their dot becomes another, or may."""
     if last is not None:
-        return (now.is_online, main_device(now.flags)) != (last.is_online, main_device(last.flags))
+        told = now.is_online, now.since, main_device(now.flags)
+        return told != (last.is_online, last.since, main_device(last.flags))
     return presence.previous is None or now.is_online or presence.previous.status != presence.status
 
 
@@ -87,9 +109,8 @@ def _changed(presence: ToldPresence, now: Sent, last: Sent | None) -> list[int]:
     """The devices that have come or gone since, the latest first."""
     if last is None:
         return [_latest(presence)] if presence.devices else []
-    moved = set(now.flags) ^ set(last.flags)
-    since = {_flag(device.device_flag): device.since for device in presence.devices}
-    return sorted(moved, key=lambda flag: (since.get(flag, ""), flag), reverse=True)
+    moved = [(device.since, flag) for flag, device in now.devices.items() if device != last.devices.get(flag)]
+    return [flag for _, flag in sorted(moved, reverse=True)]
 
 
 def _latest(presence: ToldPresence) -> int:

@@ -28,16 +28,18 @@ def told(
     previous: str | None = None,
     status: str | None = None,
     since: Mapping[int | None, int] | None = None,
+    status_since: int | None = None,
     epoch: str = EPOCH,
 ) -> Told:
-    """A user with these devices as of a position; `since` are the positions since which each device is as it is."""
+    """A user with these devices as of a position; `since` are the positions since which each device is as it is, and
+    `status_since` that of the user."""
     found = list(devices.values())
     shown = status or ("online" if "online" in found else "unknown" if "unknown" in found else "offline")
     at = order(position, epoch)
     body: dict[str, Any] = {
         "uid": uid,
         "status": shown,
-        "since": to_text(at.at),
+        "since": to_text(order(position if status_since is None else status_since).at),
         "last_seen_at": to_text(at.at),
         "devices": _devices(devices, since or {}, position),
         "cause": {"kind": "webhook", "at": to_text(at.at), "position": position},

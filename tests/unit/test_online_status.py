@@ -31,11 +31,11 @@ Known = {"uid", "online", "device_flag", "main_device_flag", "all_offline"}
 
 def test_watchers_are_told_whether_the_user_is_online_and_own_devices_whether_the_device_is() -> None:
     _, before = messages(told("alice", {0: "online"}, 1), None)
-    found, _ = sent(told("alice", {0: "online", 1: "online"}, 2, since={0: 1}), before)
+    found, _ = sent(told("alice", {0: "online", 1: "online"}, 2, since={0: 1}, status_since=1), before)
     assert found == [("own", {"uid": "alice", "online": 1, "device_flag": 1, "main_device_flag": 0})]
 
-    _, before = messages(told("alice", {0: "online", 1: "online"}, 2, since={0: 1}), before)
-    found, before = sent(told("alice", {0: "offline", 1: "online"}, 3, since={1: 2}), before)
+    _, before = messages(told("alice", {0: "online", 1: "online"}, 2, since={0: 1}, status_since=1), before)
+    found, before = sent(told("alice", {0: "offline", 1: "online"}, 3, since={1: 2}, status_since=1), before)
     assert found == [
         ("watchers", {"uid": "alice", "online": 1, "device_flag": 0, "main_device_flag": 1}),
         ("own", {"uid": "alice", "online": 0, "device_flag": 0, "main_device_flag": 1}),
@@ -59,16 +59,29 @@ def test_nothing_is_told_while_a_user_is_unknown_then_what_differs() -> None:
     _, online = messages(told("alice", {0: "online"}, 1), None)
     found, before = sent(told("alice", {0: "unknown"}, 2, previous="online"), online)
     assert (found, before) == ([], online)
-    found, before = sent(told("alice", {0: "online"}, 3, previous="unknown", since={0: 1}), before)
+    found, before = sent(told("alice", {0: "online"}, 3, previous="unknown", since={0: 1}, status_since=1), before)
     assert (found, before) == ([], online)
     found, before = sent(told("alice", {0: "unknown"}, 4, previous="online"), before)
     found, _ = sent(told("alice", {0: "offline"}, 5, previous="unknown"), before)
     assert [each for each, _ in found] == ["watchers"]
 
 
+def test_who_flickered_is_told_of_once_more() -> None:
+    """An app that asked in the middle of it would be left with what it was answered."""
+    _, before = messages(told("alice", {0: "online", 1: "online"}, 1), None)
+    found, before = sent(told("alice", {0: "online", 1: "online"}, 4, since={0: 1, 1: 3}, status_since=1), before)
+    assert [each for each, _ in found] == ["own"]
+    found, before = sent(told("alice", {0: "online", 1: "online"}, 7, since={0: 6, 1: 6}, status_since=6), before)
+    assert [each for each, _ in found] == ["watchers", "own", "own"]
+    _, before = messages(told("alice", {0: "offline", 1: "offline"}, 8), before)
+    found, before = sent(told("alice", {0: "offline", 1: "offline"}, 10, since={1: 8}), before)
+    assert [each for each, _ in found] == ["watchers"]
+
+
 def test_of_a_device_that_is_unknown_nothing_is_told_to_the_own_ones() -> None:
     _, before = messages(told("alice", {0: "online", 1: "online"}, 1), None)
-    assert sent(told("alice", {0: "online", 1: "unknown"}, 2, since={0: 1}), before) == ([], before)
+    change = told("alice", {0: "online", 1: "unknown"}, 2, since={0: 1}, status_since=1)
+    assert sent(change, before) == ([], before)
 
 
 @pytest.mark.parametrize(
