@@ -25,7 +25,8 @@ def create(
     context: typer.Context,
     name: KeyName,
     scope: Annotated[
-        str, typer.Option(metavar="SCOPES", help="read, audit or admin; admin includes audit, audit includes read.")
+        str,
+        typer.Option(metavar="SCOPES", help="read, watch, audit or admin: watch and audit include read, admin all."),
     ] = "read",
     as_json: AsJson = False,
 ) -> None:

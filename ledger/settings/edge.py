@@ -174,7 +174,7 @@ def parse_listen(value: str) -> Listen:
 
 Name = Annotated[str, AfterValidator(_name)]
 ProfileName = Literal["v1", "v2.1", "v2.2", "v3"]
-Scope = Literal["read", "audit", "admin"]
+Scope = Literal["read", "watch", "audit", "admin"]
 Seconds = Annotated[float, Field(ge=0, le=YEAR_SECONDS)]
 Interval = Annotated[float, Field(ge=0.1, le=YEAR_SECONDS)]
 

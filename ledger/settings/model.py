@@ -25,14 +25,20 @@ class Origin:
         return self.where or self.kind
 
 
-SCOPES = ("read", "audit", "admin")
-"""What an API key may do, in ascending order: admin includes audit, audit includes read."""
+SCOPES = ("read", "watch", "audit", "admin")
+"""What an API key may do."""
+
+_INCLUDED: Mapping[str, frozenset[str]] = {
+    "read": frozenset({"read"}),
+    "watch": frozenset({"read", "watch"}),
+    "audit": frozenset({"read", "audit"}),
+    "admin": frozenset(SCOPES),
+}
 
 
 def with_implied(scopes: Iterable[str]) -> frozenset[str]:
-    """Returns the scopes with all that they include. Raises ValueError for one that does not exist."""
-    highest = max((SCOPES.index(scope) for scope in scopes), default=-1)
-    return frozenset(SCOPES[: highest + 1])
+    """Returns the scopes with all that they include. Raises KeyError for one that does not exist."""
+    return frozenset[str]().union(*(_INCLUDED[scope] for scope in scopes))
 
 
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not listened on)

@@ -6,10 +6,10 @@ A plain hash is enough, since a key is 32 random bytes: there is nothing to gues
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -33,7 +33,7 @@ class ApiKeyError(LedgerError):
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A stored key, without the key itself; `scopes` as granted, in ascending order."""
+    """A stored key, without the key itself; `scopes` as granted, in the order of `SCOPES`."""
 
     name: str
     scopes: tuple[str, ...]
@@ -52,9 +52,12 @@ def key_hash(key: str) -> bytes:
 
 
 _INSERT = """
-INSERT INTO api_keys (name, key_hash, scopes) VALUES (%(name)s, %(key_hash)s, %(scopes)s)
+INSERT INTO api_keys (name, key_hash, scopes, may_watch) VALUES (%(name)s, %(key_hash)s, %(scopes)s, %(may_watch)s)
 ON CONFLICT (name) DO NOTHING
 """
+
+# To versions that do not know the scope `watch`, a key that has no other is one that may read.
+_GRANTED: LiteralString = "CASE WHEN may_watch THEN scopes || 'watch'::text ELSE scopes END"
 
 
 def create(connection: Connection, name: str, scopes: Iterable[str]) -> str:
@@ -66,8 +69,11 @@ def create(connection: Connection, name: str, scopes: Iterable[str]) -> str:
             "starting with a letter or digit."
         )
     key = new_key()
+    may_watch = "watch" in granted
+    scopes = [scope for scope in granted if scope != "watch"] or ["read"]
+    values = {"name": name, "key_hash": key_hash(key), "scopes": scopes, "may_watch": may_watch}
     with connection.transaction():
-        inserted = connection.execute(_INSERT, {"name": name, "key_hash": key_hash(key), "scopes": granted}).rowcount
+        inserted = connection.execute(_INSERT, values).rowcount
     if not inserted:
         raise ApiKeyError(
             f"A key named {name!r} exists already, or existed and was revoked.\n"
@@ -76,13 +82,13 @@ def create(connection: Connection, name: str, scopes: Iterable[str]) -> str:
     return key
 
 
-_SELECT_ALL = "SELECT name, scopes, created_at, revoked_at FROM api_keys ORDER BY created_at, name"
+_SELECT_ALL: LiteralString = f"SELECT name, {_GRANTED}, created_at, revoked_at FROM api_keys ORDER BY created_at, name"  # noqa: S608
 
 
 def list_keys(connection: Connection) -> list[ApiKey]:
     """Returns every key ever made, oldest first, the revoked ones too."""
     return [
-        ApiKey(name, tuple(scopes), created_at, revoked_at)
+        ApiKey(name, tuple(_ordered(scopes)), created_at, revoked_at)
         for name, scopes, created_at, revoked_at in connection.execute(_SELECT_ALL)
     ]
 
@@ -100,7 +106,7 @@ def revoke(connection: Connection, name: str) -> datetime:
     return revoked_at
 
 
-_SELECT_ACTIVE = "SELECT key_hash, name, scopes FROM api_keys WHERE revoked_at IS NULL"
+_SELECT_ACTIVE: LiteralString = f"SELECT key_hash, name, {_GRANTED} FROM api_keys WHERE revoked_at IS NULL"  # noqa: S608  (of constants)
 
 
 def load_active(connection: Connection) -> dict[bytes, tuple[str, frozenset[str]]]:
@@ -142,4 +148,8 @@ def _granted(scopes: Iterable[str]) -> list[str]:
         raise ApiKeyError(f"Unknown scope {unknown[0]!r}; the scopes are {', '.join(SCOPES)}.")
     if not asked:
         raise ApiKeyError(f"A key needs a scope: {', '.join(SCOPES)}.")
-    return [scope for scope in SCOPES if scope in asked]
+    return _ordered(asked)
+
+
+def _ordered(scopes: Collection[str]) -> list[str]:
+    return [scope for scope in SCOPES if scope in scopes]

@@ -40,6 +40,25 @@ def test_a_revoked_key_is_listed_and_not_accepted(connection: Connection) -> Non
     assert api_keys.revoke(connection, "app") == revoked_at
 
 
+@pytest.mark.parametrize(
+    ("granted", "listed", "accepted"),
+    [
+        (["watch"], ("read", "watch"), {"read", "watch"}),
+        (["watch", "audit"], ("watch", "audit"), {"read", "watch", "audit"}),
+        (["audit"], ("audit",), {"read", "audit"}),
+    ],
+)
+def test_a_key_that_may_watch_is_one_that_may_read_to_a_version_that_does_not_know_it(
+    connection: Connection, granted: list[str], listed: tuple[str, ...], accepted: set[str]
+) -> None:
+    key = api_keys.create(connection, "app", granted)
+    assert [each.scopes for each in api_keys.list_keys(connection)] == [listed]
+    assert api_keys.load_active(connection) == {key_hash(key): ("app", frozenset(accepted))}
+    stored = connection.execute("SELECT scopes FROM api_keys").fetchone()
+    assert stored is not None
+    assert set(stored[0]) <= {"read", "audit", "admin"}
+
+
 def test_names_are_taken_for_ever(connection: Connection) -> None:
     api_keys.create(connection, "app", ["read"])
     with pytest.raises(ApiKeyError, match="A key named 'app' exists already"):
@@ -52,8 +71,8 @@ def test_names_are_taken_for_ever(connection: Connection) -> None:
 @pytest.mark.parametrize(
     ("name", "scopes", "message"),
     [
-        ("app", ["write"], "Unknown scope 'write'; the scopes are read, audit, admin."),
-        ("app", [], "A key needs a scope: read, audit, admin."),
+        ("app", ["write"], "Unknown scope 'write'; the scopes are read, watch, audit, admin."),
+        ("app", [], "A key needs a scope: read, watch, audit, admin."),
         ("", ["read"], "'' is not a valid key name"),
         ("a b", ["read"], "'a b' is not a valid key name"),
         ("a" * 65, ["read"], "is not a valid key name"),
@@ -76,7 +95,9 @@ def test_an_unknown_key_cannot_be_revoked(connection: Connection) -> None:
 def test_the_first_starts_admin_key_is_stored_once(connection: Connection) -> None:
     key = api_keys.new_key()
     assert [api_keys.ensure_admin(connection, key) for _ in range(2)] == ["admin", "admin"]
-    assert api_keys.load_active(connection) == {key_hash(key): ("admin", frozenset({"read", "audit", "admin"}))}
+    assert api_keys.load_active(connection) == {
+        key_hash(key): ("admin", frozenset({"read", "watch", "audit", "admin"}))
+    }
 
 
 def test_another_data_folders_admin_key_gets_a_name_of_its_own(connection: Connection) -> None:

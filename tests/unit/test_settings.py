@@ -120,7 +120,7 @@ def test_the_environment_wins(folder: Path) -> None:
         "app": "app-key-of-the-environment",
         "ops": "operators-key",
     }
-    assert settings.api_keys[1].scopes == {"read", "audit", "admin"}
+    assert settings.api_keys[1].scopes == {"read", "watch", "audit", "admin"}
 
 
 def test_the_environment_alone_describes_the_default_source(tmp_path: Path) -> None:
@@ -251,10 +251,12 @@ def test_webhook_secrets_are_those_set_or_the_one_kept(folder: Path, tmp_path: P
         ([], set()),
         (["read"], {"read"}),
         (["audit"], {"read", "audit"}),
-        (["read", "admin"], {"read", "audit", "admin"}),
+        (["watch"], {"read", "watch"}),
+        (["watch", "audit"], {"read", "watch", "audit"}),
+        (["read", "admin"], {"read", "watch", "audit", "admin"}),
     ],
 )
-def test_a_scope_includes_the_ones_before_it(scopes: list[str], expected: set[str]) -> None:
+def test_a_scope_includes_others(scopes: list[str], expected: set[str]) -> None:
     assert with_implied(scopes) == expected
 
 

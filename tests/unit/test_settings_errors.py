@@ -88,7 +88,7 @@ def refusal(folder: Path, text: str | bytes | None = None, **variables: str) -> 
         ("api_keys = { app = { key = '12345678' } }", "line 1: api_keys.app.scopes is missing"),
         (
             "[api_keys]\napp = { key = '12345678', scopes = ['write'] }",
-            "line 2: api_keys.app.scopes[0] must be one of read, audit, admin, not 'write'",
+            "line 2: api_keys.app.scopes[0] must be one of read, watch, audit, admin, not 'write'",
         ),
         (
             "[api_keys]\n'a b' = { key = '12345678', scopes = ['read'] }",
