@@ -1,13 +1,15 @@
 """Which kinds of sinks there are: a new one is its module, its settings, and its line here."""
 
-from ledger.settings import Settings, SinkSettings, WebhookSettings
+from collections.abc import Sequence
+
+from ledger.settings import SinkSettings, SourceSettings, WebhookSettings
 from ledger.sinks.kind import Kind, Surroundings
 from ledger.sinks.kinds import webhook
 
 
-def build(sink: SinkSettings, settings: Settings, surroundings: Surroundings) -> Kind:
-    """A sink's way to its receiver; `settings` are all there are, since a kind may use a source's nodes."""
+def build(sink: SinkSettings, sources: Sequence[SourceSettings], surroundings: Surroundings) -> Kind:
+    """A sink's way to its receiver; `sources` are all there are, since a kind may use the nodes of one."""
     match sink:
         case WebhookSettings():
             return webhook.build(sink)
-    raise NotImplementedError(f"sinks of the kind {sink.kind}")
+    raise NotImplementedError(f"sinks of the kind {sink.kind} with {len(sources)} sources and {surroundings}")

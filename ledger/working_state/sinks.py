@@ -20,6 +20,8 @@ class Checkpoint(NamedTuple):
     """Of what users' events changed up to there,"""
     rules_position: int
     """of what the sources' events changed up to there, for all their users,"""
+    list_number: int
+    """of who came to its list by the changes of lists up to that one,"""
     at: Instant
     """and of what changed by time alone up to then."""
 
@@ -47,24 +49,31 @@ class SinkRow(NamedTuple):
 
 
 READ: LiteralString = """
-SELECT name, epoch, position, rules_position, at, revision, paused_at, stopped_at, told, failures,
+SELECT name, epoch, position, rules_position, list_number, at, revision, paused_at, stopped_at, told, failures,
        last_success_at, last_error_at, last_error, failing_since
   FROM sinks
 """
 
 _BEGIN = """
-INSERT INTO sinks (name, epoch, position, rules_position, at) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+INSERT INTO sinks (name, epoch, position, rules_position, list_number, at) VALUES (%s, %s, %s, %s, %s, %s)
+    ON CONFLICT DO NOTHING
+"""
+
+_RECOVERED = """
+UPDATE sinks SET last_success_at = %(now)s, failing_since = NULL WHERE name = %(name)s AND revision = %(revision)s
 """
 
 # Whoever moved the checkpoint meanwhile is right.
 _MOVE = """
-UPDATE sinks SET epoch = %(epoch)s, position = %(position)s, rules_position = %(rules_position)s, at = %(at)s
+UPDATE sinks SET epoch = %(epoch)s, position = %(position)s, rules_position = %(rules_position)s,
+       list_number = %(list_number)s, at = %(at)s
  WHERE name = %(name)s AND revision = %(revision)s
 """
 
 _SUCCEEDED = """
 UPDATE sinks
-   SET epoch = %(epoch)s, position = %(position)s, rules_position = %(rules_position)s, at = %(at)s,
+   SET epoch = %(epoch)s, position = %(position)s, rules_position = %(rules_position)s,
+       list_number = %(list_number)s, at = %(at)s,
        told = told + %(told)s, last_success_at = %(now)s, failing_since = NULL
  WHERE name = %(name)s AND revision = %(revision)s
 """
@@ -95,14 +104,16 @@ UPDATE sinks SET paused_at = NULL, stopped_at = NULL, failing_since = NULL, revi
 
 _REPLAY = """
 UPDATE sinks
-   SET epoch = %(epoch)s, position = %(position)s, rules_position = %(rules_position)s, at = %(at)s,
+   SET epoch = %(epoch)s, position = %(position)s, rules_position = %(rules_position)s,
+       list_number = %(list_number)s, at = %(at)s,
        revision = revision + 1
  WHERE name = %(name)s
 """
 
 _REMEMBERED = "SELECT uid, told FROM sink_users WHERE uid = ANY(%b) AND sink = %s"
 _REMEMBER = """
-INSERT INTO sink_users AS u (uid, sink, told) SELECT uid, %s, told FROM unnest(%b::text[], %b::bytea[]) AS new (uid, told)
+INSERT INTO sink_users (uid, sink, told)
+SELECT uid, %s, told FROM unnest(%b::text[], %b::bytea[]) AS new (uid, told)
     ON CONFLICT (uid, sink) DO UPDATE SET told = excluded.told
 """
 _FORGET_USERS = "DELETE FROM sink_users WHERE uid = ANY(%b) AND sink = %s"
@@ -111,8 +122,8 @@ _FORGET_ALL = "DELETE FROM sink_users WHERE sink = %s"
 
 def row_of(row: Sequence[Any]) -> SinkRow:
     """A row that READ found."""
-    name, epoch, position, rules_position, at, *rest = row
-    return SinkRow(name, Checkpoint(epoch, position, rules_position, at), *rest)
+    name, epoch, position, rules_position, list_number, at, *rest = row
+    return SinkRow(name, Checkpoint(epoch, position, rules_position, list_number, at), *rest)
 
 
 def read(connection: Connection[TupleRow]) -> dict[str, SinkRow]:
@@ -143,6 +154,11 @@ def succeeded(
         values = {**_where(row), **checkpoint._asdict(), "told": told, "now": now}
         if connection.execute(_SUCCEEDED, values).rowcount:
             _remember(connection.cursor(), row.name, remember)
+
+
+def recovered(connection: Connection[TupleRow], row: SinkRow, now: Instant) -> None:
+    """The receiver answers again; there was nothing to be told."""
+    connection.execute(_RECOVERED, {**_where(row), "now": now})
 
 
 def failed(connection: Connection[TupleRow], row: SinkRow, reason: str, now: Instant) -> None:
