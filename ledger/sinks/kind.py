@@ -91,8 +91,13 @@ class Batch:
 
     id: str
     changes: Sequence[Told]
-    remembered: Mapping[str, bytes]
+    remembered: Mapping[str, bytes] = field(default_factory=dict)
     """By user, what `Done.remember` said when they were told of last; of those of whom it said something."""
+    made_at: Instant = 0
+    begin: int = 0
+    """The position up to which the sink had been told before it,"""
+    end: int = 0
+    """and after it."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +143,10 @@ class Kind(Protocol):
         """Tell the receiver. May take its time: what changes meanwhile waits, coalesced. What it raises is a Retry."""
         ...
 
-    async def keep(self, head: Head) -> Outcome:
+    async def keep(self, head: Head) -> Outcome | None:
         """Called every second or so, between two batches: what the receiver is to have even if nothing changes.
 
-        A Retry is followed by a pause, as that of a batch.
+        A Retry is followed by a pause, as that of a batch; None says that nothing was tried.
         """
         ...
 

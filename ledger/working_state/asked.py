@@ -7,7 +7,7 @@ question more.
 from collections.abc import Iterable, Iterator
 
 import msgspec
-from psycopg import Connection
+from psycopg import Connection, Notify
 from psycopg.rows import TupleRow
 
 CHANNEL = "presence_ledger_asked"
@@ -42,14 +42,26 @@ def payloads(uids: Iterable[str]) -> Iterator[str]:
         yield _joined(part)
 
 
-def heard(connection: Connection[TupleRow]) -> set[str]:
-    """Who was asked about since this connection was asked last; from its first question on it listens."""
-    connection.execute(f"LISTEN {CHANNEL}".encode())
-    uids = set[str]()
-    for each in connection.notifies(timeout=0):
-        if each.channel == CHANNEL:
-            uids.update(_decode(each.payload))
-    return uids
+class Hearing:
+    """Hears who is asked about, over a connection on which others may hear it, too."""
+
+    def __init__(self) -> None:
+        self._connection: Connection[TupleRow] | None = None
+        self._heard: set[str] = set()
+
+    def take(self, connection: Connection[TupleRow]) -> set[str]:
+        """Who was asked about since the time before; over another connection than then, from now on."""
+        if connection is not self._connection:
+            connection.add_notify_handler(self._note)
+            self._connection = connection
+        # What has come is handed over with the next answer.
+        connection.execute(f"LISTEN {CHANNEL}".encode())
+        heard, self._heard = self._heard, set()
+        return heard
+
+    def _note(self, notify: Notify) -> None:
+        if notify.channel == CHANNEL:
+            self._heard.update(_decode(notify.payload))
 
 
 def _joined(quoted: list[bytes]) -> str:

@@ -15,11 +15,12 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.settings import RedisSettings, Settings
+from ledger.settings import RedisSettings
 from ledger.sinks.hot_values import HotValues, Unusable, Value, Written, without_previous
 from ledger.sinks.kind import Batch, Done, Head, Order, Outcome, Retry, Surroundings, Told
 from ledger.store import identity
-from ledger.working_state import asked, watch_lists
+from ledger.working_state import sources, watch_lists
+from ledger.working_state.asked import Hearing
 from projections.models import current
 
 log = structlog.get_logger()
@@ -46,17 +47,16 @@ class RedisKind:
     def __init__(
         self,
         sink: RedisSettings,
-        grace_seconds: float,
         surroundings: Surroundings,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink = sink
-        self._grace_seconds = grace_seconds
         self._surroundings = surroundings
         self._monotonic = monotonic
         self._values = HotValues(sink.url, sink.prefix)
         self._run_id: str | None = None
         self._list_change: int | None = None
+        self._hearing = Hearing()
         self._asked: OrderedDict[str, float] = OrderedDict()
         """When users were asked about, the longest ago first."""
         self._due: OrderedDict[str, None] = OrderedDict()
@@ -85,7 +85,7 @@ class RedisKind:
             return NO_STREAM
         return Done() if written == "ok" else OTHER_EPOCH
 
-    async def keep(self, head: Head) -> Outcome:
+    async def keep(self, head: Head) -> Outcome | None:
         """Write the head; see who has become hot, and whether Redis has lost anything."""
         try:
             await self._look()
@@ -143,7 +143,7 @@ class RedisKind:
         self._due.update(dict.fromkeys([*heard, *moved]))
 
     def _news(self, connection: Connection[TupleRow]) -> tuple[set[str], set[str], int]:
-        heard = asked.heard(connection)
+        heard = self._hearing.take(connection)
         number = watch_lists.head(connection) if self._list_change is None else self._list_change
         moved = set[str]()
         while found := watch_lists.changes_since(connection, number, LIST_CHANGES):
@@ -201,9 +201,7 @@ class RedisKind:
         return watch_lists.all_members_after(connection, after, PAGE_USERS)
 
     def _online(self, connection: Connection[TupleRow], after: str) -> list[str]:
-        if self._sink.list:
-            return []
-        return current.online_after(connection, self._grace_seconds, after, PAGE_USERS)
+        return current.online_after(connection, sources.longest_grace(connection), after, PAGE_USERS)
 
     async def _put(self, told: Sequence[Told], *, are_changes: bool = False, expires_no_later: bool = False) -> Written:
         """Write these users, each for as long as they are hot."""
@@ -233,6 +231,6 @@ class RedisKind:
         return {uid for uid, names in lists.items() if not self._sink.list or self._sink.list in names}
 
 
-def build(sink: RedisSettings, settings: Settings, surroundings: Surroundings) -> RedisKind:
+def build(sink: RedisSettings, surroundings: Surroundings) -> RedisKind:
     """The way to this Redis."""
-    return RedisKind(sink, settings.policy.grace_seconds, surroundings)
+    return RedisKind(sink, surroundings)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.settings import Settings, WukongimSettings
+from ledger.settings import SourceSettings, WukongimSettings
 from ledger.sinks.kind import Batch, Done, Head, Outcome, Retry, Surroundings, Told
 from ledger.sinks.online_status import messages
 from ledger.sources.wukongim.budget import Budget
@@ -64,9 +64,9 @@ class Wukongim:
         told, self._told = self._told, {}
         return Done({uid: told.get(uid) for uid in uids})
 
-    async def keep(self, head: Head) -> Outcome:
+    async def keep(self, head: Head) -> Outcome | None:
         """Nothing is told of those who do not change."""
-        return Done()
+        return None
 
     async def close(self) -> None:
         """Give the connections up."""
@@ -99,9 +99,9 @@ class Wukongim:
         return Audience(watchers, current.connected_in(connection, everybody, self._sink.source))
 
 
-def build(sink: WukongimSettings, settings: Settings, surroundings: Surroundings) -> Wukongim:
+def build(sink: WukongimSettings, sources: Sequence[SourceSettings], surroundings: Surroundings) -> Wukongim:
     """The way through the nodes of this sink's source."""
-    [source] = [each for each in settings.sources if each.name == sink.source]
+    [source] = [each for each in sources if each.name == sink.source]
     nodes = [
         QueryNode(node.name, node.api_url, node.token, source.profile_for(node), node.api_ca_file)
         for node in source.nodes
