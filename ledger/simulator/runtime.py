@@ -111,6 +111,11 @@ class Simulation:
         for uid in uids:
             self._soon(partial(self.world.population.connect, uid, 0, f"{uid}-d0"))
 
+    def dismiss(self, uids: Iterable[str]) -> None:
+        """Let these users close all their connections now. From any thread."""
+        for uid in uids:
+            self._soon(partial(self.world.population.close_all, uid))
+
     def keep_rows(self, share: float) -> None:
         """Of so many connections that close from now on `/connz` keeps the row, and the offline comes at each ping."""
         self._soon(partial(setattr, self.world.population, "rows_kept", share))
