@@ -153,7 +153,7 @@ def _settled(service: Reconciling, url: str, uids: Sequence[str]) -> dict[str, s
         if now == before:
             return now
         before = now
-        time.sleep(1.0)
+        time.sleep(0.5)
     return before
 
 

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ class Setting(NamedTuple):
 
 @pytest.fixture(scope="module")
 def setting(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
-    """The service with the settings of the recipes, but for their addresses and secrets, beside a simulated WuKongIM."""
+    """The service with the settings of the recipes, but for addresses and secrets, beside a simulated WuKongIM."""
     folder, port = tmp_path_factory.mktemp("recipes"), free_port()
     with business_serving() as business, redis_server(folder / "redis") as redis:
         tables = recipe(DOCUMENT, "tangsengdaodao") + "\n" + recipe(DOCUMENT, "redis settings")
@@ -54,14 +55,8 @@ def setting(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) 
             tables = tables.replace(written, real)
         with fronted(folder, folder / "data", database_url=module_database_url, tables=tables) as service:
             service.start()
-            plan = Plan(
-                target=service.url,
-                nodes=(NodePlan("n1", SECRET, port),),
-                users=1,
-                rate=0.001,
-                seconds=None,
-                token=TOKEN,
-            )
+            nodes = (NodePlan("n1", SECRET, port),)
+            plan = Plan(target=service.url, nodes=nodes, users=1, rate=0.001, seconds=None, token=TOKEN)
             with simulating(plan) as simulation:
                 yield Setting(service, simulation, business, redis)
 
@@ -149,7 +144,7 @@ def test_whoever_is_asked_about_is_at_hand(setting: Setting, api: Api) -> None:
     with setting.service.stream("watched") as stream:
         stream.until("ready")
         for uid in ("asked", "queried", "watched"):
-            found = wait_for(lambda uid=uid: setting.redis.get(f"pl:presence:{uid}"))
+            found = wait_for(partial(setting.redis.get, f"pl:presence:{uid}"))
             assert json.loads(found)["reason"] == "never_observed"
             assert 300 < setting.redis.client.ttl(f"pl:presence:{uid}") <= 600
 
