@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from ledger.errors import StoreUnavailable
+from projections.models.current import can_be_stored
 
 log = structlog.get_logger()
 
@@ -51,7 +52,7 @@ class AskedAbout:
         now = self._monotonic()
         for uid in uids:
             noted_at = self._noted.get(uid)
-            if noted_at is None or now - noted_at >= self._again_seconds:
+            if (noted_at is None or now - noted_at >= self._again_seconds) and can_be_stored(uid):
                 self._noted[uid] = now
                 self._noted.move_to_end(uid)
                 self._untold[uid] = None
@@ -90,4 +91,7 @@ class AskedAbout:
             except StoreUnavailable:
                 for uid in told:
                     self._noted.pop(uid, None)
+                return
+            except Exception:  # whatever it is, the next ones are to be told of
+                log.exception("asked_about_untold")
                 return

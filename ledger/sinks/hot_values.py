@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -141,13 +141,7 @@ class HotValues:
     """
 
     def __init__(self, url: str, prefix: str) -> None:
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=SOCKET_SECONDS,
-            socket_connect_timeout=CONNECT_SECONDS,
-            # Whoever asks tries again, and knows what.
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = _client(url)
         self._prefix = prefix.encode()
         self._scripts: dict[str, str] = {}
 
@@ -252,6 +246,27 @@ def in_words(error: Exception) -> Unusable:
             return Unusable(f"Redis refuses ({_code(error)})")
         case _:
             return Unusable("Redis does not answer")
+
+
+def _client(url: str) -> Redis:
+    """What an address has in its query, the library may not take: then it is one that nobody can connect to."""
+    options: dict[str, Any] = {
+        "socket_timeout": SOCKET_SECONDS,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        # Whoever asks tries again, and knows what.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    try:
+        return Redis.from_url(url, **options)
+    except ValueError:
+        return Redis(connection_pool=_NoPool())
+
+
+class _NoPool(ConnectionPool):
+    """Of an address that cannot be used."""
+
+    async def get_connection(self, *_: Any, **__: Any) -> Any:
+        raise Unusable("the address of this Redis cannot be used")
 
 
 async def _asked(ask: Callable[[], Awaitable[T]]) -> T:

@@ -4,6 +4,7 @@ By notification and in no table: whoever is not heard of is asked about again, a
 question more.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -61,7 +62,9 @@ class Hearing:
 
     def _note(self, notify: Notify) -> None:
         if notify.channel == CHANNEL:
-            self._heard.update(_decode(notify.payload))
+            # Anybody who may connect may notify.
+            with contextlib.suppress(msgspec.DecodeError):
+                self._heard.update(_decode(notify.payload))
 
 
 def _joined(quoted: list[bytes]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ledger.settings import RedisSettings
-from ledger.sinks.hot_values import HotValues, Value, without_previous
+from ledger.sinks.hot_values import HotValues, Unusable, Value, without_previous
 from ledger.sinks.kind import Batch, Done, Order, Retry, Told
 from ledger.sinks.kinds.redis import RedisKind
 from ledger.store import identity
@@ -179,6 +179,29 @@ def test_of_lists_a_sink_of_one_keeps_its_members(database_url: str, ledger: Led
     asyncio.run(test())
 
 
+def test_what_is_lost_while_it_is_being_filled_is_filled_once_more(
+    database_url: str, ledger: Ledger, redis: RedisServer
+) -> None:
+    async def test() -> None:
+        async with sink(database_url, ledger, redis) as at_work:
+            await at_work.instance.post(b'["alice-0-1-1-1-1","bob-0-1-2-1-1"]')
+            older_than = at_work.kind._values.older_than
+
+            async def flushed_meanwhile(order: Order | None) -> AsyncIterator[list[str]]:
+                # After the last page, and before anybody has seen that all is written.
+                at_work.kind._values.older_than = older_than  # type: ignore[method-assign]
+                redis.client.flushall()
+                assert await at_work.tell("bob") == Done()
+                async for page in older_than(order):
+                    yield page
+
+            at_work.kind._values.older_than = flushed_meanwhile  # type: ignore[method-assign]
+            await at_work.settled()
+            assert await at_work.is_right("alice", "bob")
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("loss", ["flushed", "killed", "restarted with what it had saved"])
 def test_what_redis_lost_is_filled_again(database_url: str, ledger: Ledger, redis: RedisServer, loss: str) -> None:
     async def test() -> None:
@@ -256,6 +279,16 @@ def test_a_password_is_in_no_reason(database_url: str, ledger: Ledger, tmp_path:
                     outcome = await at_work.tell("alice")
                     assert outcome == Retry("Redis refuses the user or the password", 1.0)
                     await at_work.kind.close()
+
+    asyncio.run(test())
+
+
+def test_an_address_that_cannot_be_used_is_said_to_be_so(redis: RedisServer) -> None:
+    async def test() -> None:
+        values = HotValues(f"{redis.url}?socket_timeout=s3cret", PREFIX)
+        with pytest.raises(Unusable, match=r"^the address of this Redis cannot be used$"):
+            await values.run_id()
+        await values.close()
 
     asyncio.run(test())
 

@@ -252,7 +252,9 @@ def test_another_node_sends_where_one_does_not_answer(database_url: str, ledger:
             await at_work.kind.close()
             at_work.kind._sender = CommandSender([gone], "")
             await at_work.disconnect("alice", 0)
-            assert await at_work.tell("alice") == Retry("WuKongIM did not take a command: gone: connection refused")
+            assert await at_work.tell("alice") == Retry(
+                "WuKongIM did not take a command: gone: connection refused", 5.0
+            )
 
     asyncio.run(test())
     with pytest.raises(ValueError, match="api_url"):

@@ -26,7 +26,7 @@ def test_a_user_is_told_of_now_and_then() -> None:
     async def test() -> None:
         now, listener = [0.0], Listener()
         notes = AskedAbout(10.0, listener, monotonic=lambda: now[0])
-        notes.note(["a", "b", "a"])
+        notes.note(["a", "b", "a", "nobody's\0", "\ud800"])
         notes.note(["a"])
         await notes.tell_noted()
         now[0] = 9.0

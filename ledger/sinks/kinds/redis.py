@@ -62,6 +62,8 @@ class RedisKind:
         self._due: OrderedDict[str, None] = OrderedDict()
         """Who may have become hot, or may be no longer."""
         self._filled_at: float | None = None
+        self._losses = 0
+        """How often Redis may have lost what it was told, so that what is being filled has to be filled once more."""
         self._work: asyncio.Task[None] | None = None
 
     @property
@@ -88,8 +90,8 @@ class RedisKind:
     async def keep(self, head: Head) -> Outcome | None:
         """Write the head; see who has become hot, and whether Redis has lost anything."""
         try:
-            await self._look()
             await self._notice()
+            await self._look()
             if self._work is not None and self._work.done():
                 work, self._work = self._work, None
                 work.result()
@@ -99,12 +101,12 @@ class RedisKind:
                 # It would say that what is there is right.
                 return Done()
             if (written := await self._values.put_head(head.order)) != "ok":
-                self._filled_at = None
+                self._lost()
                 if written == "other" and not await self._begin(head.order.epoch):
                     return OTHER_EPOCH
         except Unusable as error:
             # Whatever it was told last may be gone.
-            self._filled_at = None
+            self._lost()
             return Retry(str(error), AGAIN_SECONDS)
         return Done()
 
@@ -121,15 +123,20 @@ class RedisKind:
         if run_id != self._run_id:
             if self._run_id is not None:
                 log.info("redis_began_anew", sink=self._sink.name)
-            self._run_id, self._filled_at = run_id, None
+            self._run_id = run_id
+            self._lost()
 
     async def _begin(self, epoch: str) -> bool:
         """Let an epoch hold if it is the ledger's, and fill everything again -> whether it is."""
         if await self._surroundings.read(identity.epoch) != epoch:
             return False
         await self._values.claim(epoch)
-        self._filled_at = None
+        self._lost()
         return True
+
+    def _lost(self) -> None:
+        self._filled_at = None
+        self._losses += 1
 
     async def _notice(self) -> None:
         """Who was asked about, and who came to a list or left it."""
@@ -140,7 +147,8 @@ class RedisKind:
             self._asked.move_to_end(uid)
         while self._asked and now - next(iter(self._asked.values())) > self._sink.hot_seconds:
             self._asked.popitem(last=False)
-        self._due.update(dict.fromkeys([*heard, *moved]))
+        if self._filled_at is not None or self._work is not None:
+            self._due.update(dict.fromkeys([*heard, *moved]))
 
     def _news(self, connection: Connection[TupleRow]) -> tuple[set[str], set[str], int]:
         heard = self._hearing.take(connection)
@@ -167,7 +175,7 @@ class RedisKind:
 
     async def _fill(self) -> None:
         """Write everybody who is hot, then whoever has a value that is older."""
-        run_id, began = self._run_id, self._monotonic()
+        losses, began = self._losses, self._monotonic()
         self._filled_at = None
         epoch = await self._surroundings.read(identity.epoch)
         await self._values.claim(epoch)
@@ -182,7 +190,7 @@ class RedisKind:
         self._due.update(dict.fromkeys(self._asked))
         async for old in self._values.older_than(since):
             await self._write(old, expires_no_later=True)
-        if run_id == self._run_id:
+        if losses == self._losses:
             self._filled_at = self._monotonic()
             log.debug("redis_filled", sink=self._sink.name, seconds=round(self._monotonic() - began, 3))
 

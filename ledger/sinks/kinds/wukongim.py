@@ -20,6 +20,9 @@ from projections.models import current
 AT_ONCE = 8
 """Users who are told of at the same time, so that a slow node does not make the rate; of a user one at a time."""
 
+AGAIN_SECONDS = 5.0
+"""Presence ages: nodes that were away are to tell of it soon after they are back. What they refuse waits longer."""
+
 MANY_USERS = 1_000_000_000
 """The budget is of requests alone."""
 
@@ -60,7 +63,8 @@ class Wukongim:
             for change in batch.changes:
                 group.create_task(one(change))
         if failures:
-            return Retry(f"WuKongIM did not take a command: {failures[0].reason}")
+            after = AGAIN_SECONDS if failures[0].may_pass else None
+            return Retry(f"WuKongIM did not take a command: {failures[0].reason}", after)
         told, self._told = self._told, {}
         return Done({uid: told.get(uid) for uid in uids})
 
@@ -95,7 +99,7 @@ class Wukongim:
     def _audience(self, connection: Connection[TupleRow], uids: Sequence[str]) -> Audience:
         lists = [self._sink.list] if self._sink.list else None
         watchers = watch_lists.watchers_of(connection, uids, lists)
-        everybody = set(uids).union(*watchers.values())
+        everybody = set(uids).union(*set(watchers.values()))
         return Audience(watchers, current.connected_in(connection, everybody, self._sink.source))
 
 
