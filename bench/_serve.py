@@ -16,6 +16,7 @@ from fastapi import Depends, FastAPI, Response
 from ledger.cli.app import main
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, require
+from ledger.http.grants import Tokens
 from ledger.http.state import Services
 from ledger.ingest import writer
 from ledger.service import instance as service
@@ -59,9 +60,9 @@ class Times:
         return timed
 
 
-def _extended(times: Times) -> Callable[[Services, KeyRing], FastAPI]:
-    def extended(services: Services, keys: KeyRing) -> FastAPI:
-        app = create_app(services, keys)
+def _extended(times: Times) -> Callable[[Services, KeyRing, Tokens], FastAPI]:
+    def extended(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
+        app = create_app(services, keys, tokens)
 
         async def constant() -> Response:
             return Response(BODY, media_type="application/json")

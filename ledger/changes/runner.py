@@ -55,6 +55,8 @@ class Sink(NamedTuple):
     """Returns once there is room for the next step."""
     restart: Callable[[], None]
     """The ledger is another one, or an older state of it: whoever watches has to begin anew."""
+    beside: "Callable[[ChangeFeed, Connection[TupleRow]], Callable[[], None] | None] | None" = None
+    """What else is read with each step, as of its moment; what it gives is called before any answer is taken."""
 
 
 class _Question(NamedTuple):
@@ -189,6 +191,7 @@ class FeedRunner:
                 step = self._feed.step(connection)
                 asyncio.run_coroutine_threadsafe(self._sink.publish(step), self._loop).result()
                 if not self._feed.is_behind:
+                    self._look_beside(connection)
                     self._answer(connection)
         except WentBackError:
             self._begin(connection, epoch)
@@ -203,6 +206,11 @@ class FeedRunner:
                 log.warning("changes_began_anew", reason="the ledger is another one, or an older state of it")
             self._loop.call_soon_threadsafe(self._sink.restart)
         self._began, self._failed, self.epoch = True, False, epoch
+
+    def _look_beside(self, connection: Connection[TupleRow]) -> None:
+        take = None if self._sink.beside is None else self._sink.beside(self._feed, connection)
+        if take is not None:
+            self._loop.call_soon_threadsafe(take)
 
     def _answer(self, connection: Connection[TupleRow]) -> None:
         deadline = time.monotonic() + QUESTION_SECONDS

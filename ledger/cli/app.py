@@ -37,7 +37,8 @@ COMMANDS = {
     "demo": CommandEntry("ledger.cli.demo", "demo", "See it work with a simulated WuKongIM; nothing to configure."),
     "config": CommandEntry("ledger.cli.config", "app", "Show the settings in force and what to paste into WuKongIM."),
     "migrate": CommandEntry("ledger.cli.migrate", "migrate", "Bring the database's schema up to date."),
-    "keys": CommandEntry("ledger.cli.keys", "app", "Make, list and revoke API keys."),
+    "keys": CommandEntry("ledger.cli.keys", "app", "Make, list and revoke API keys; revoke tokens."),
+    "lists": CommandEntry("ledger.cli.lists", "app", "Show the watch lists, and who is on one."),
     "status": CommandEntry("ledger.cli.queries", "status", "Show who is online."),
     "history": CommandEntry("ledger.cli.queries", "history", "Show a user's events, each with its verdict and rule."),
     "timeline": CommandEntry("ledger.cli.stories", "timeline", "Tell what happened to a user, and why."),
@@ -57,6 +58,7 @@ COMMANDS = {
     "reconcile": CommandEntry(
         "ledger.cli.reconcile", "reconcile", "Compare users with what WuKongIM says about them, now."
     ),
+    "sinks": CommandEntry("ledger.cli.sinks", "app", "Show the sinks; pause, resume or replay one."),
     "replay": CommandEntry("ledger.cli.replay", "replay", "Put a recording, a slice or the ledger through the rules."),
     "export": CommandEntry("ledger.cli.export", "export", "Write a slice of the ledger to a file."),
     "import": CommandEntry("ledger.cli.import_", "import_", "Bring a slice of another ledger into this one."),

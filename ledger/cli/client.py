@@ -15,6 +15,7 @@ from ledger.settings import ADMIN_KEY_FILE, Settings
 from ledger.settings.environment import API_KEY, URL
 
 TIMEOUT_SECONDS = 30.0
+PAGE_ITEMS = 10_000
 
 Json = dict[str, Any]
 
@@ -65,6 +66,27 @@ class Client:
         answer = self._json("GET", f"/v1/users/{path_segment(uid)}/{what}", params=params)
         return {**answer, "items": answer["items"][::-1]}
 
+    def watch_lists(self) -> Iterator[Json]:
+        """Yields every watch list, by name, with how many are on it."""
+        after: dict[str, str] = {}
+        while True:
+            page = self._json("GET", "/v1/lists", params={"limit": PAGE_ITEMS, **after})
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            after = {"after": page["next"]}
+
+    def watch_list(self, name: str) -> Json:
+        """Returns a watch list with all of its users and watchers."""
+        found: Json = {}
+        after: dict[str, str] = {}
+        while True:
+            page = self._json("GET", f"/v1/lists/{path_segment(name)}", params={"limit": PAGE_ITEMS, **after})
+            found = {**page, "uids": found.get("uids", []) + page["uids"]}
+            if page["next"] is None:
+                return found
+            after = {"after": page["next"]}
+
     def explanation(self, uid: str, query: Mapping[str, str | int]) -> Json:
         """Returns why the user was shown online, offline or unknown: statements, each with its sentence."""
         return self._json("GET", f"/v1/users/{path_segment(uid)}/explain", params=dict(query))
@@ -98,6 +120,16 @@ class Client:
     def run(self, run: str) -> Json:
         """Returns a run as it stands."""
         return self._json("GET", f"/v1/runs/{path_segment(run)}")
+
+    def sinks(self) -> list[Json]:
+        """Returns the sinks of the settings and how each fares."""
+        items: list[Json] = self._json("GET", "/v1/sinks")["items"]
+        return items
+
+    def order_sink(self, name: str, order: str, body: Json | None = None) -> Json:
+        """Has a sink paused, resumed or replayed; returns it as it stands then."""
+        path = f"/v1/sinks/{path_segment(name)}/{order}"
+        return self._json("POST", path, **({} if body is None else {"json": body}))
 
     def _json(self, method: str, path: str, **arguments: Any) -> Json:
         with self._explained():

@@ -8,7 +8,7 @@ from ledger.cli.access import connected
 from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line, say
-from ledger.store import api_keys
+from ledger.store import api_keys, stream_tokens
 
 app = typer.Typer(
     add_completion=False,
@@ -68,6 +68,17 @@ def revoke(context: typer.Context, name: KeyName) -> None:
     with connected(settings_from(context)) as connection:
         revoked_at = api_keys.revoke(connection, name)
     say(f"{name} has been revoked since {revoked_at.isoformat(timespec='seconds')}")
+
+
+@app.command("revoke-tokens")
+def revoke_tokens(context: typer.Context) -> None:
+    """Refuse all stream tokens made so far, and end their streams.
+
+    Example: presence-ledger keys revoke-tokens
+    """
+    with connected(settings_from(context)) as connection:
+        stream_tokens.revoke_all(connection)
+    say("all tokens made so far are refused; the app makes new ones with its key")
 
 
 def _as_json(key: api_keys.ApiKey) -> dict[str, object]:

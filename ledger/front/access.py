@@ -1,38 +1,76 @@
-"""Who may open a stream, and for whom: API keys that may read."""
+"""Who may open a stream, and for whom: API keys that may read, and tokens for their users or their list."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from ledger.front.asked import Asked
 from ledger.http.auth import KeyRing
+from ledger.http.grants import CHALLENGE, Grant, Tokens, is_token
 from ledger.http.problems import Problem
 
-CHALLENGE = {"WWW-Authenticate": "Bearer"}
+OTHERS = "this token is for other users"
 
 
 class Viewer(NamedTuple):
-    """Whoever reads a stream: by which key, which is looked at again and again, for it may be revoked."""
+    """Who reads a stream: by a key, which is looked at again and again, for it may be revoked, or by a token."""
 
     key: str
+    grant: Grant | None = None
 
 
-async def viewer(keys: KeyRing, headers: Mapping[bytes, bytes], query: Mapping[str, list[str]]) -> Viewer:
-    """Whoever asks. Raises Problem: 401 without a valid key, 403 where it may not read."""
-    scheme, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-    if scheme.lower() != "bearer" or not given.strip():
-        if "token" in query:
-            raise Problem(
-                401, "this token is not one of ours; an API key never goes into an address", headers=CHALLENGE
-            )
-        raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=CHALLENGE)
-    problem = await refusal(keys, given.strip())
-    if problem is not None:
-        raise problem
-    return Viewer(given.strip())
+class Access:
+    """What opens streams."""
+
+    def __init__(self, keys: KeyRing, tokens: Tokens) -> None:
+        self._keys = keys
+        self._tokens = tokens
+
+    async def viewer(self, headers: Mapping[bytes, bytes], query: Mapping[str, list[str]]) -> Viewer:
+        """Who asks. Raises Problem: 401 without a valid key or token, 403 where it may not read."""
+        scheme, _, credentials = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        given = credentials.strip() if scheme.lower() == "bearer" else ""
+        if not given and "token" in query:
+            return await self._by_token(query["token"][0])
+        if not given:
+            raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=CHALLENGE)
+        if is_token(given):
+            return await self._by_token(given)
+        problem = await self._refusal(given)
+        if problem is not None:
+            raise problem
+        return Viewer(given)
+
+    async def ended(self, viewer: Viewer) -> str | None:
+        """Why a stream is to end, if so: its key or token is `revoked`, or `expired`. Raises StoreUnavailable."""
+        if viewer.grant is not None:
+            return await self._tokens.ended(viewer.grant)
+        return None if await self._refusal(viewer.key) is None else "revoked"
+
+    async def _by_token(self, token: str) -> Viewer:
+        return Viewer("", await self._tokens.read(token))
+
+    async def _refusal(self, key: str) -> Problem | None:
+        """Why this key opens no stream, or no longer does."""
+        scopes = await self._keys.scopes(key)
+        if scopes is None:
+            return Problem(401, "this API key is unknown or revoked", headers=CHALLENGE)
+        return None if "read" in scopes else Problem(403, "this API key has no scope 'read'")
 
 
-async def refusal(keys: KeyRing, key: str) -> Problem | None:
-    """Why this key opens no stream, or no longer does."""
-    scopes = await keys.scopes(key)
-    if scopes is None:
-        return Problem(401, "this API key is unknown or revoked", headers=CHALLENGE)
-    return None if "read" in scopes else Problem(403, "this API key has no scope 'read'")
+def within(viewer: Viewer, asked: Asked) -> Asked:
+    """What is asked, where it may be; with a token that names nobody, all that it is for. Raises Problem, 403."""
+    grant = viewer.grant
+    if grant is None:
+        return asked
+    if asked.uids is None and asked.list is None:
+        return asked.of(grant.uids, grant.list)
+    if asked.list != grant.list:
+        raise Problem(403, "this token is not for this list" if asked.list is not None else OTHERS)
+    may_watch(viewer, asked.uids or ())
+    return asked
+
+
+def may_watch(viewer: Viewer, uids: Collection[str]) -> None:
+    """Raises Problem, 403, where a token is not for these users."""
+    if viewer.grant is not None and viewer.grant.uids is not None and not viewer.grant.uids.issuperset(uids):
+        raise Problem(403, OTHERS)

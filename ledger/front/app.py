@@ -1,6 +1,6 @@
 """The front's ASGI application: streams of our own, everything else from the service, and from which origins."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -38,12 +38,13 @@ class Front:
                 await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
             return
         cors = self._cors(dict(scope["headers"]).get(b"origin", b"").decode("latin-1"))
+        send = _with_headers(send, cors)
         if path == "/v1/stream" and scope["method"] in ("GET", "POST"):
-            await sse.stream(self._streams, scope, receive, send, cors)
+            await sse.stream(self._streams, scope, receive, send)
         elif (own := self._answer(scope, path, cors)) is not None:
             await own(scope, receive, send)
         else:
-            await self._proxy.hand_on(scope, receive, send, cors)
+            await self._proxy.hand_on(scope, receive, send)
 
     def _answer(self, scope: Message, path: str, cors: list[tuple[bytes, bytes]]) -> Response | None:
         """What needs nobody else."""
@@ -66,17 +67,32 @@ class Front:
     def _cors(self, origin: str) -> list[tuple[bytes, bytes]]:
         if not origin or origin not in self._origins:
             return []
-        return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+        return [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-expose-headers", b"ETag, Retry-After"),
+            (b"vary", b"Origin"),
+        ]
+
+
+def _with_headers(send: Send, extra: Sequence[tuple[bytes, bytes]]) -> Send:
+    """Adds headers to whatever is answered, problems as well: a page may read what it may ask for."""
+    if not extra:
+        return send
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *extra]}
+        await send(message)
+
+    return send_with_headers
 
 
 def _preflight(cors: list[tuple[bytes, bytes]]) -> Response:
     answer = Response(status_code=204 if cors else 403)
     if cors:
         answer.raw_headers += [
-            *cors,
             (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
             (b"access-control-allow-headers", b"Authorization, Content-Type, Last-Event-ID, If-None-Match"),
-            (b"access-control-expose-headers", b"ETag, Retry-After"),
             (b"access-control-max-age", str(PREFLIGHT_SECONDS).encode()),
         ]
     return answer

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from ledger.http.list_bodies import check_name
 from ledger.http.problems import invalid
 from ledger.http.questions import MAX_UIDS, uid_problem
 
@@ -17,11 +18,22 @@ _PARAMETERS = frozenset({"uid", "list", "snapshot", "last_event_id", "token"})
 
 
 class Asked(NamedTuple):
-    """`uids` None: everybody. `last` is the cursor that the reader was told last."""
+    """Users by their uids, those on a list, or without either everybody; `last` is the cursor told last."""
 
     uids: frozenset[str] | None
+    list: str | None
     last: str | None
-    snapshot: bool
+    snapshot: bool | None
+    """None: as it is by default."""
+
+    def of(self, uids: frozenset[str] | None, name: str | None) -> "Asked":
+        """The same of others."""
+        return self._replace(uids=uids, list=name)
+
+    @property
+    def begins_with_all(self) -> bool:
+        """Whether everybody who is watched is told of first, where it is not known what was missed."""
+        return self.snapshot if self.snapshot is not None else self.uids is not None or self.list is not None
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,8 +66,13 @@ def read(query: Mapping[str, list[str]], headers: Mapping[bytes, bytes], body: b
             raise invalid("uids", f"{len(named)} users; at most {MAX_UIDS}")
     check(named, "uid" if body is None else "uids")
     uids = frozenset(named) if named or body is not None else None
+    name = _one(query, "list")
+    if name is not None:
+        check_name("list", name)
+        if uids is not None:
+            raise invalid("list", "a stream is of a list, or of users who are named")
     last = headers.get(b"last-event-id", b"").decode("latin-1") or _one(query, "last_event_id")
-    return Asked(uids, last or None, _flag(query, "snapshot", default=uids is not None))
+    return Asked(uids, name, last or None, _flag(query, "snapshot"))
 
 
 def check(uids: list[str], field: str) -> None:
@@ -79,10 +96,8 @@ def _one(query: Mapping[str, list[str]], name: str) -> str | None:
     return values[0] if values else None
 
 
-def _flag(query: Mapping[str, list[str]], name: str, *, default: bool) -> bool:
+def _flag(query: Mapping[str, list[str]], name: str) -> bool | None:
     value = _one(query, name)
-    if value is None:
-        return default
-    if value not in ("true", "false"):
+    if value not in (None, "true", "false"):
         raise invalid(name, "must be true or false")
-    return value == "true"
+    return None if value is None else value == "true"

@@ -77,10 +77,9 @@ def resumed(made: AnswerPoint, cursor: Cursor, reason: str | None) -> Frame:
     return Frame("resumed", _encode(data), cursor.text)
 
 
-def ready(told: AnswerPoint, epoch: str) -> Frame:
-    """All has been told up to here."""
-    cursor = Cursor(epoch, told.position, told.at)
-    return Frame("ready", _encode({"as_of": as_of(told, epoch)}), cursor.text)
+def ready(told: AnswerPoint, cursor: Cursor) -> Frame:
+    """All has been told up to here, which is where the cursor is."""
+    return Frame("ready", _encode({"as_of": as_of(told, cursor.epoch)}), cursor.text)
 
 
 def heartbeat(told: AnswerPoint, epoch: str) -> Frame:

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 from contextlib import AsyncExitStack
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -20,20 +21,23 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
+from ledger.front.access import Access
 from ledger.front.app import Front
 from ledger.front.figures import Figures
 from ledger.front.hub import Hub
 from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
 from ledger.http.auth import KeyRing, Keys
+from ledger.http.grants import Tokens
 from ledger.ingest.clock import Clock
 from ledger.server.connections import FILLED
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
 from ledger.server.logs import configure_logging
 from ledger.settings import ApiKeySettings, Listen, LogFormat, LogLevel
-from ledger.store import api_keys, identity, session
+from ledger.store import api_keys, identity, session, stream_tokens
 from ledger.store.ledger import translated
+from ledger.store.stream_tokens import TokenRoot
 
 log = structlog.get_logger()
 
@@ -63,6 +67,7 @@ class Orders(msgspec.Struct, frozen=True):
     connections: int
     origins: list[str]
     keys: list[FrontKey]
+    token_roots: list[TokenRoot]
     log_level: LogLevel
     log_format: LogFormat
 
@@ -75,7 +80,8 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         hub = Hub(
             lambda: _connect(orders.database_url), lambda connection: identity.read(connection).epoch, Clock().now
         )
-        streams = Streams(hub, keys, orders.connections)
+        tokens = Tokens(lambda: _load_generation(orders.database_url), orders.token_roots)
+        streams = Streams(hub, Access(keys, tokens), orders.connections)
         proxy = Proxy(orders.service)
         stack.push_async_callback(proxy.close)
         bound = bind(Listen(*orders.listen), "front_listen")
@@ -105,6 +111,11 @@ def _load_keys(database_url: str) -> Keys:
     """Once a second at most, so that no connection is kept for it."""
     with translated(), session.connect(database_url, "front") as connection:
         return api_keys.load_active(connection)
+
+
+def _load_generation(database_url: str) -> UUID:
+    with translated(), session.connect(database_url, "front") as connection:
+        return stream_tokens.generation(connection)
 
 
 def main() -> None:

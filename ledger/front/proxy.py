@@ -1,6 +1,6 @@
 """The API's other routes on the front: the service beside us answers, so what it counts and refuses is the same."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import httpx2
@@ -39,8 +39,8 @@ class Proxy:
         """Close the connections."""
         await self._http.aclose()
 
-    async def hand_on(self, scope: Message, receive: Receive, send: Send, extra: Sequence[Any] = ()) -> None:
-        """One request; `extra` are more headers of its answer."""
+    async def hand_on(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One request."""
         path = scope.get("raw_path") or scope["path"].encode()
         url = httpx2.URL(self._address).copy_with(raw_path=path.partition(b"?")[0] + _query(scope))
         headers = [(name, value) for name, value in scope["headers"] if name not in _NOT_SENT]
@@ -53,7 +53,7 @@ class Proxy:
             try:
                 kept = [(name, value) for name, value in response.headers.raw if name.lower() not in _NOT_ANSWERED]
                 started = True
-                await send({"type": "http.response.start", "status": response.status_code, "headers": [*kept, *extra]})
+                await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
                 async for part in response.aiter_raw():
                     await send({"type": "http.response.body", "body": part, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})

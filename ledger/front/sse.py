@@ -7,11 +7,11 @@ from typing import Any
 
 from ledger.errors import LedgerError
 from ledger.front import asked
-from ledger.front.access import viewer
+from ledger.front.access import within
 from ledger.front.asked import MAX_BODY_BYTES, Asked
 from ledger.front.frames import Frame
 from ledger.front.streams import HEARTBEAT_SECONDS, LATER_SECONDS, Streams, TooMany
-from ledger.front.watcher import Watcher
+from ledger.front.watcher import Watcher, new_watcher
 from ledger.http import problems
 from ledger.http.problems import Problem
 from ledger.server.connections import Standing, vouch
@@ -33,35 +33,33 @@ HEADERS = [
 ]
 
 
-async def stream(streams: Streams, scope: Message, receive: Receive, send: Send, extra: Sequence[Any] = ()) -> None:
-    """One request for a stream, to its end. `extra` are more headers of its answer."""
+async def stream(streams: Streams, scope: Message, receive: Receive, send: Send) -> None:
+    """One request for a stream, to its end."""
     headers = dict(scope["headers"])
     try:
         query = asked.query_of(scope)
-        who = await viewer(streams.keys, headers, query)
+        who = await streams.access.viewer(headers, query)
         vouch(scope, Standing.KEYED)
         body = await _body(receive) if scope["method"] == "POST" else None
-        wanted = asked.read(query, headers, body)
-        with streams.opened(who, lambda: Watcher(None if wanted.uids is None else set(wanted.uids))) as watcher:
-            await _tell(streams, watcher, wanted, receive, send, extra)
+        wanted = within(who, asked.read(query, headers, body))
+        with streams.opened(who, lambda: new_watcher(wanted)) as watcher:
+            await _tell(streams, watcher, wanted, receive, send)
     except TooMany:
-        await _turn_away(headers, scope, receive, send, extra)
+        await _turn_away(headers, scope, receive, send)
     except Problem as problem:
         await problems.answer(problem)(scope, receive, send)
     except LedgerError as error:
         await problems.from_ledger_error(error, streams.outages, scope["path"])(scope, receive, send)
 
 
-async def _tell(
-    streams: Streams, watcher: Watcher, wanted: Asked, receive: Receive, send: Send, extra: Sequence[Any]
-) -> None:
-    parts = streams.hub.open(watcher, wanted.last, snapshot=wanted.snapshot)
+async def _tell(streams: Streams, watcher: Watcher, wanted: Asked, receive: Receive, send: Send) -> None:
+    parts = streams.hub.open(watcher, wanted.last, snapshot=wanted.begins_with_all)
     # What fails before this can still be told by a status.
     first = await anext(parts)
-    await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
-    await _write(send, _retry(streams.retry_seconds()))
+    await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS]})
     leaving = asyncio.create_task(_until_gone(receive, watcher))
     try:
+        await _write(send, _retry(streams.retry_seconds()))
         await _write_frames(send, first)
         async with aclosing(parts):
             async for part in parts:
@@ -132,10 +130,10 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-async def _turn_away(headers: dict[bytes, bytes], scope: Message, receive: Receive, send: Send, extra: Any) -> None:
+async def _turn_away(headers: dict[bytes, bytes], scope: Message, receive: Receive, send: Send) -> None:
     """Tell when to come again: a browser's EventSource takes any status but 200 for the end of all tries."""
     if b"sec-fetch-mode" in headers or b"origin" in headers:
-        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
+        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS]})
         await send({"type": "http.response.body", "body": _retry(LATER_SECONDS)})
         return
     retry = {"Retry-After": str(round(LATER_SECONDS))}

@@ -1,4 +1,4 @@
-"""The open streams: how many there may be, whose keys still hold, and how they end."""
+"""The open streams: how many there may be, whose keys and tokens still hold, and how they end."""
 
 import asyncio
 import random
@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ledger.errors import StoreUnavailable
-from ledger.front.access import Viewer, refusal
+from ledger.front.access import Access, Viewer
 from ledger.front.hub import Hub
 from ledger.front.watcher import Watcher
-from ledger.http.auth import KeyRing
 from ledger.http.outages import Outages
 
 HEARTBEAT_SECONDS = 15.0
@@ -31,9 +30,9 @@ class TooMany(Exception):
 class Streams:
     """All streams of this process."""
 
-    def __init__(self, hub: Hub, keys: KeyRing, most: int) -> None:
+    def __init__(self, hub: Hub, access: Access, most: int) -> None:
         self.hub = hub
-        self.keys = keys
+        self.access = access
         self.outages = Outages.none_yet()
         self._most = most
         self._open: dict[Watcher, Viewer] = {}
@@ -77,16 +76,16 @@ class Streams:
             self.hub.close(watcher)
 
     async def _check(self) -> None:
-        """End the streams of keys that no longer hold."""
+        """End the streams of keys and tokens that no longer hold."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            by_key: defaultdict[str, list[Watcher]] = defaultdict(list)
+            by_viewer: defaultdict[Viewer, list[Watcher]] = defaultdict(list)
             for watcher, viewer in self._open.items():
-                by_key[viewer.key].append(watcher)
-            for key, watchers in by_key.items():
+                by_viewer[viewer].append(watcher)
+            for viewer, watchers in by_viewer.items():
                 try:
-                    over = await refusal(self.keys, key) is not None
+                    ended = await self.access.ended(viewer)
                 except StoreUnavailable:
                     continue
-                for watcher in watchers if over else ():
-                    watcher.end("revoked")
+                for watcher in watchers if ended else ():
+                    watcher.end(ended or "revoked")

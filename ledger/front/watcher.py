@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from ledger.front.asked import Asked
 from ledger.front.frames import Frame
 from projections.models.shown import AnswerPoint
 
@@ -12,10 +13,11 @@ MAX_WAITING = 50_000
 
 
 class Watcher:
-    """One stream's queue. `uids` None: it watches everybody."""
+    """One stream's queue. It watches users by their uids, or those on a list; without either everybody."""
 
-    def __init__(self, uids: set[str] | None) -> None:
+    def __init__(self, uids: set[str] | None, watch_list: str | None = None) -> None:
         self.uids = uids
+        self.list = watch_list
         self.over: str | None = None
         """Why nothing more is told: the stream is to be closed, and its reader comes again."""
         self.closed = False
@@ -82,3 +84,8 @@ class Watcher:
                 await self._filled.wait()
         except TimeoutError:
             pass
+
+
+def new_watcher(asked: Asked) -> Watcher:
+    """One of whom a stream asks about."""
+    return Watcher(None if asked.uids is None else set(asked.uids), asked.list)

@@ -3,18 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ledger.errors import LedgerError
 from ledger.front import asked
-from ledger.front.access import viewer
+from ledger.front.access import Viewer, may_watch, within
 from ledger.front.asked import Asked
 from ledger.front.frames import Frame
 from ledger.front.sse import STUCK_SECONDS
 from ledger.front.streams import HEARTBEAT_SECONDS, Streams, TooMany
-from ledger.front.watcher import Watcher
+from ledger.front.watcher import Watcher, new_watcher
 from ledger.http.problems import Problem
 from ledger.http.questions import MAX_UIDS
 from ledger.server.connections import Standing, vouch
@@ -46,9 +46,9 @@ async def websocket(streams: Streams, scope: Message, receive: Receive, send: Se
     assert (await receive())["type"] == "websocket.connect"
     try:
         query = asked.query_of(scope)
-        who = await viewer(streams.keys, headers, query)
+        who = await streams.access.viewer(headers, query)
         vouch(scope, Standing.KEYED)
-        wanted = asked.read(query, headers, None)
+        wanted = within(who, asked.read(query, headers, None))
     except Problem as problem:
         await _refuse(send, POLICY_VIOLATION, problem.detail)
         return
@@ -56,9 +56,9 @@ async def websocket(streams: Streams, scope: Message, receive: Receive, send: Se
         await _refuse(send, TRY_AGAIN_LATER, str(error))
         return
     try:
-        with streams.opened(who, lambda: Watcher(None if wanted.uids is None else set(wanted.uids))) as watcher:
+        with streams.opened(who, lambda: new_watcher(wanted)) as watcher:
             await send({"type": "websocket.accept"})
-            await _serve(streams, watcher, wanted, receive, _Writer(send))
+            await _serve(streams, _Reader(who, watcher), wanted, receive, _Writer(send))
     except TooMany:
         await _refuse(send, TRY_AGAIN_LATER, "there are as many streams as there may be (front_connections)")
 
@@ -77,17 +77,27 @@ class _Writer:
                     await self.send({"type": "websocket.send", "text": frame.ws})
 
 
-async def _serve(streams: Streams, watcher: Watcher, wanted: Asked, receive: Receive, writer: _Writer) -> None:
-    orders = asyncio.create_task(_obey(streams, watcher, receive, writer))
+class _Reader(NamedTuple):
+    """Who reads, and what they are told."""
+
+    viewer: Viewer
+    watcher: Watcher
+
+
+async def _serve(streams: Streams, reader: _Reader, wanted: Asked, receive: Receive, writer: _Writer) -> None:
+    watcher = reader.watcher
+    orders = asyncio.create_task(_obey(streams, reader, receive, writer))
     code, why = GOING_AWAY, ""
     try:
-        async with aclosing(streams.hub.open(watcher, wanted.last, snapshot=wanted.snapshot)) as parts:
+        async with aclosing(streams.hub.open(watcher, wanted.last, snapshot=wanted.begins_with_all)) as parts:
             async for part in parts:
                 if watcher.over is not None:
                     break
                 await writer.write(part)
         await _go_on(streams, watcher, writer)
         code, why = _CLOSES.get(watcher.over or "", (GOING_AWAY, ""))
+    except Problem as problem:
+        code, why = POLICY_VIOLATION, problem.detail
     except LedgerError as error:
         code, why = TRY_AGAIN_LATER, str(error)
     except TimeoutError:
@@ -99,7 +109,10 @@ async def _serve(streams: Streams, watcher: Watcher, wanted: Asked, receive: Rec
 
 
 _CLOSES = {
-    "revoked": (POLICY_VIOLATION, "the key was revoked"),
+    "revoked": (POLICY_VIOLATION, "the key or the token was revoked"),
+    "expired": (POLICY_VIOLATION, "the token has expired"),
+    "deleted": (POLICY_VIOLATION, "the list was deleted"),
+    "changed": (TRY_AGAIN_LATER, "many came to the list; go on from the last id"),
     "slow": (TRY_AGAIN_LATER, "too much waited to be read; go on from the last id"),
     "epoch": (GOING_AWAY, "the ledger is another one; begin anew"),
     "stopping": (GOING_AWAY, "the service is stopping; go on from the last id"),
@@ -119,13 +132,14 @@ async def _go_on(streams: Streams, watcher: Watcher, writer: _Writer) -> None:
             beats_at = loop.time() + HEARTBEAT_SECONDS
 
 
-async def _obey(streams: Streams, watcher: Watcher, receive: Receive, writer: _Writer) -> None:
+async def _obey(streams: Streams, reader: _Reader, receive: Receive, writer: _Writer) -> None:
     """Take what the reader sends, until they leave."""
+    watcher = reader.watcher
     while (message := await receive())["type"] == "websocket.receive":
         try:
             order = _order(message)
             if order.watch is not None:
-                await _watch(streams, watcher, order.watch)
+                await _watch(streams, reader, order.watch)
             if order.unwatch is not None and watcher.uids is not None:
                 streams.hub.remove(watcher, order.unwatch)
             if order.resume is not None:
@@ -147,8 +161,12 @@ def _order(message: Message) -> _Order:
     return _decode(data)
 
 
-async def _watch(streams: Streams, watcher: Watcher, uids: list[str]) -> None:
+async def _watch(streams: Streams, reader: _Reader, uids: list[str]) -> None:
     asked.check(uids, "watch")
+    watcher = reader.watcher
+    may_watch(reader.viewer, uids)
+    if watcher.list is not None:
+        raise Problem(422, "watch: this stream is of a list; add to that")
     if watcher.uids is None:
         raise Problem(422, "watch: this stream tells of everybody already; name a user in its address to tell of some")
     if len(watcher.uids | set(uids)) > MAX_UIDS:

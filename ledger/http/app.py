@@ -14,18 +14,22 @@ from ledger.http import (
     edge,
     explain,
     hooks,
+    lists,
     operations,
     presence,
     problems,
     reconciliation,
     responses,
+    sinks,
     stories,
+    stream_tokens,
 )
 from ledger.http.auth import KeyRing, require
+from ledger.http.grants import Tokens
 from ledger.http.state import Services
 
 
-def create_app(services: Services, keys: KeyRing) -> FastAPI:
+def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
     """The app of one instance."""
     app = _App(
         title="Presence ledger",
@@ -38,16 +42,23 @@ def create_app(services: Services, keys: KeyRing) -> FastAPI:
     )
     app.state.services = services
     app.state.keys = keys
+    app.state.tokens = tokens
     problems.install(app)
     for router in (
         hooks.router,
         presence.router,
+        presence.of_users,
+        lists.presences,
+        lists.router,
+        stream_tokens.router,
         audit.router,
         stories.router,
         drift_summary.router,
         explain.router,
         reconciliation.record,
         reconciliation.orders,
+        sinks.record,
+        sinks.orders,
         operations.health,
         operations.router,
         documentation.router,
@@ -70,7 +81,10 @@ class _App(FastAPI):
     """FastAPI with what every request goes through, and with our description of the routes, made once."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        edge.without_last_slash(scope)
+        if scope["type"] == "http":
+            edge.without_last_slash(scope)
+            edge.with_whole_names(scope)
+            edge.with_token(scope)
         await super().__call__(scope, receive, edge.guarded(send, scope, self.state.services.outages))
 
     def openapi(self) -> dict[str, Any]:

@@ -1,25 +1,30 @@
 """Who may ask: API keys by their hash, with scopes; the webhook's secret in constant time."""
 
-import asyncio
 import base64
 import hmac
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from fastapi import Request
 
-from ledger.errors import StoreUnavailable
+from ledger.http import edge
+from ledger.http.fresh import Fresh
+from ledger.http.grants import Grant, Tokens, is_token
 from ledger.http.problems import Problem
 from ledger.http.refusals import Refusals, WhyDenied
 from ledger.server.connections import Standing, vouch
 from ledger.settings import ApiKeySettings
 from ledger.store.api_keys import key_hash
 
-FRESH_SECONDS = 1.0
-"""A key made or revoked by another process is known after so long at the latest."""
-
 Keys = Mapping[bytes, tuple[str, frozenset[str]]]
 """By the hash of the key: its name and its scopes."""
+
+
+class KnownKey(NamedTuple):
+    """A key that is in force."""
+
+    name: str
+    scopes: frozenset[str]
 
 
 class KeyRing:
@@ -29,64 +34,84 @@ class KeyRing:
     """
 
     def __init__(self, load: Callable[[], Keys], fixed: Sequence[ApiKeySettings]) -> None:
-        self._load = load
         self._fixed: Keys = {key_hash(key.key): (key.name, key.scopes) for key in fixed}
-        self._stored: Keys | None = None
-        self._read_at = 0.0
-        self._reading = asyncio.Lock()
+        self._stored = Fresh(load)
+
+    async def find(self, key: str) -> KnownKey | None:
+        """A key's name and scopes, None if it is none of ours. Raises StoreUnavailable."""
+        hashed = key_hash(key)
+        found = self._fixed.get(hashed) or (await self._stored.get()).get(hashed)
+        return None if found is None else KnownKey(*found)
 
     async def scopes(self, key: str) -> frozenset[str] | None:
         """The scopes of a key, None if it is none of ours."""
-        hashed = key_hash(key)
-        fixed = self._fixed.get(hashed)
-        if fixed is not None:
-            return fixed[1]
-        if time.monotonic() - self._read_at > FRESH_SECONDS:
-            await self._refresh()
-        known = (self._stored or {}).get(hashed)
-        return None if known is None else known[1]
-
-    async def _refresh(self) -> None:
-        async with self._reading:
-            if time.monotonic() - self._read_at <= FRESH_SECONDS:
-                return
-            try:
-                self._stored = await asyncio.to_thread(self._load)
-            except StoreUnavailable:
-                if self._stored is None:
-                    raise
-            self._read_at = time.monotonic()
+        found = await self.find(key)
+        return None if found is None else found.scopes
 
 
-def require(scope: str, *, basic: bool = False) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that lets a request pass whose key has the scope: 401 without a valid key, 403 without the scope.
+def require(*scopes: str, basic: bool = False, tokens: bool = False) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that lets a request pass whose key has one of the scopes: 401 without a valid key, 403 without.
 
-    With `basic` the key may also come as the password of HTTP's basic authentication, which browsers ask for.
+    With `basic` the key may also come as the password of HTTP's basic authentication, which browsers ask for; with
+    `tokens` it may be a stream's token, and what that grants is in `request.state.grant` then.
     """
     challenge = {"WWW-Authenticate": 'Basic realm="presence ledger: an API key as the password"' if basic else "Bearer"}
 
     async def check(request: Request) -> None:
-        key = _extract_key(request.headers.get("authorization", ""), basic=basic)
+        header = request.headers.get("authorization", "")
+        token = _extract_token(header)
+        if token is not None:
+            request.state.grant = await _granted(request, token, tokens=tokens)
+            return
+        key = _extract_key(header, basic=basic)
         refusals: Refusals = request.app.state.services.refusals
         if not key:
             refusals.deny(WhyDenied.NO_KEY, client_address(request))
             raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=challenge)
         keys: KeyRing = request.app.state.keys
-        scopes = await keys.scopes(key)
-        if scopes is None:
+        found = await keys.find(key)
+        if found is None:
             refusals.deny(WhyDenied.UNKNOWN_KEY, client_address(request))
             raise Problem(401, "this API key is unknown or revoked", headers=challenge)
         vouch(request.scope, Standing.KEYED)
-        if scope not in scopes:
+        if found.scopes.isdisjoint(scopes):
             refusals.deny(WhyDenied.SCOPE, client_address(request))
-            raise Problem(403, f"this API key has no scope '{scope}'")
+            raise Problem(403, f"this API key has no scope '{scopes[0]}'")
+        request.state.key_name = found.name
 
     return check
+
+
+async def _granted(request: Request, token: str, *, tokens: bool) -> Grant:
+    """What a stream's token grants. Raises Problem: 401 where it is none of ours, 403 where none is of use."""
+    refusals: Refusals = request.app.state.services.refusals
+    reader: Tokens = request.app.state.tokens
+    try:
+        grant = await reader.read(token)
+    except Problem:
+        refusals.deny(WhyDenied.TOKEN, client_address(request))
+        raise
+    vouch(request.scope, Standing.KEYED)
+    if not tokens:
+        refusals.deny(WhyDenied.SCOPE, client_address(request))
+        raise Problem(403, NOT_FOR_TOKENS)
+    return grant
+
+
+NOT_FOR_TOKENS = "a stream's token is for the presence and the stream of its users, as they are now, and nothing else"
 
 
 def client_address(request: Request) -> str:
     """The address that a request came from, perhaps a proxy's."""
     return request.client.host if request.client is not None else ""
+
+
+def _extract_token(header: str) -> str | None:
+    """The token that came as a key does, or in the address (`edge.with_token`), where no key may be."""
+    scheme, _, credentials = header.partition(" ")
+    if scheme == edge.ADDRESS_SCHEME:
+        return credentials
+    return credentials.strip() if scheme.lower() == "bearer" and is_token(credentials) else None
 
 
 def _extract_key(header: str, *, basic: bool) -> str:

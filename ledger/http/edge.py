@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from ledger.http.outages import Outages
 
@@ -24,6 +25,35 @@ def without_last_slash(scope: Message) -> None:
     path: str = scope["path"]
     if path.endswith("/") and scope.get("raw_path", b"/").endswith(b"/"):
         scope["path"] = path.rstrip("/") or "/"
+
+
+def with_whole_names(scope: Message) -> None:
+    """Keep what is encoded in a list's name within its part of the path: `a%2Fpresence` is the name of a list."""
+    parts = scope.get("raw_path", b"").partition(b"?")[0].split(b"/")
+    if parts[:3] == _LISTS and len(parts) > 3:
+        name = unquote_to_bytes(parts[3]).decode(errors="replace")
+        rest = scope["path"].removeprefix(f"/v1/lists/{name}")
+        scope["path"] = f"/v1/lists/{quote(name, safe='')}{rest}"
+
+
+_LISTS = [b"", b"v1", b"lists"]
+
+
+def with_token(scope: Message) -> None:
+    """Take a stream's token out of the address: native clients send no headers, and what is logged shows addresses."""
+    query: bytes = scope["query_string"]
+    if b"token=" not in query:
+        return
+    parts = query.split(b"&")
+    given = [part for part in parts if part.startswith(b"token=")]
+    scope["query_string"] = b"&".join(part for part in parts if not part.startswith(b"token="))
+    if given and not any(name == b"authorization" for name, _ in scope["headers"]):
+        token = unquote_to_bytes(given[0].removeprefix(b"token="))
+        scope["headers"] = [*scope["headers"], (b"authorization", ADDRESS_SCHEME.encode() + b" " + token)]
+
+
+ADDRESS_SCHEME = "Address-Token"
+"""Tells what stood in the address from what was sent as a header: an API key must not be there."""
 
 
 def guarded(send: Send, scope: Message, outages: Outages) -> Send:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from ledger.http import questions, responses
+from ledger.http import grant_check, questions, responses
 from ledger.http.answers import (
     FlagCount,
     NodeCount,
@@ -36,6 +36,10 @@ from projections.queries import listing, past
 from projections.queries.reader import Read
 
 router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=responses.PROBLEMS)
+of_users = APIRouter(
+    tags=["presence"], dependencies=[Depends(require("read", tokens=True))], responses=responses.PROBLEMS
+)
+"""What a stream's token may ask, too, of its users."""
 
 
 class PresenceFilter(Page):
@@ -46,7 +50,7 @@ class PresenceFilter(Page):
     source: Annotated[Storable | None, Query(max_length=64)] = None
 
 
-@router.get(
+@of_users.get(
     "/v1/users/{uid:uid}/presence",
     summary="Is this user online?",
     responses=answered(PresenceBody)
@@ -60,6 +64,7 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     `position` of an answer's `as_of` give the same answer for ever.
     """
     services = get_services(request)
+    await grant_check.allow(request, [uid], is_past=when.is_past)
     if when.is_past:
         read = await _past(services, [uid], when)
         made, [body] = read.made, read.bodies
@@ -72,7 +77,7 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     return Response(body + as_of(made), headers=headers, media_type="application/json")
 
 
-@router.post(
+@of_users.post(
     "/v1/presence/query",
     summary="Which of these users are online?",
     responses=answered(PresenceItems)
@@ -87,8 +92,9 @@ async def query_presences(request: Request) -> Response:
     query = await questions.take(questions.UidQuery, request, questions.UIDS_BYTES, "ask about fewer users")
     if query is None:
         raise invalid("body", 'name the users as in {"uids": ["u100"]}')
+    await grant_check.allow(request, query.uids, is_past=query.is_past)
     read = await (_past(services, query.uids, query) if query.is_past else services.reader.many(query.uids))
-    return Response(_items(read, b"}"), media_type="application/json")
+    return Response(items(read, b"}"), media_type="application/json")
 
 
 @router.get(
@@ -105,7 +111,7 @@ async def list_presences(request: Request, query: Annotated[PresenceFilter, Quer
         raise bad_cursor()
     page = await services.reader.page(wanted, after, query.limit)
     following = encode(None if page.last_uid is None else to_cursor(page.last_uid))
-    return Response(_items(page.read, b',"next":' + following + b"}"), media_type="application/json")
+    return Response(items(page.read, b',"next":' + following + b"}"), media_type="application/json")
 
 
 @router.get("/v1/presence/summary", summary="Count presences", responses=answered(SummaryBody))
@@ -144,7 +150,7 @@ async def _past(services: Services, uids: Sequence[str], when: When) -> Read:
     return await run_in_threadpool(read)
 
 
-def _items(read: Read, rest: bytes) -> bytes:
+def items(read: Read, rest: bytes) -> bytes:
     """`{"items":[…]` and the rest of the answer; each item has the same `as_of`."""
     if not read.bodies:
         return b'{"items":[]' + rest

@@ -33,6 +33,7 @@ class WhyDenied(StrEnum):
     NO_KEY = "no_key"
     UNKNOWN_KEY = "unknown_key"
     SCOPE = "scope_missing"
+    TOKEN = "invalid_token"  # noqa: S105
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What the routes work with: one value, built by the service, held by the app."""
 
-from asyncio import Semaphore
+from asyncio import Lock, Semaphore
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import BoundedSemaphore
@@ -46,6 +46,8 @@ class Services:
     streams: Streams
     database: Database
     clock: Clock
+    list_changes: Lock
+    """Held by the one change of a list that is under way."""
     large_bodies: Semaphore
     """Lets so many large questions be read at once."""
     counters: Counters

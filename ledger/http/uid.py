@@ -1,6 +1,7 @@
 """Names in requests; a uid in a path may be any text, also with the "/" and line breaks that Starlette leaves out."""
 
 from typing import Annotated
+from urllib.parse import quote, unquote
 
 from fastapi import Path
 from pydantic import AfterValidator
@@ -21,6 +22,9 @@ Storable = Annotated[str, AfterValidator(_storable)]
 Uid = Annotated[str, Path(description="Any string, percent-encoded", examples=["u100"])]
 
 
+ListName = Annotated[str, Path(description="1 to 256 characters, percent-encoded", examples=["friends of u100"])]
+
+
 class UidConvertor(Convertor[str]):
     """`{uid:uid}` in a route."""
 
@@ -33,4 +37,17 @@ class UidConvertor(Convertor[str]):
         return value
 
 
+class ListNameConvertor(Convertor[str]):
+    """`{name:list}` in a route, whose path `edge.with_whole_names` has gone through."""
+
+    regex = r"[^/]+"
+
+    def convert(self, value: str) -> str:
+        return unquote(value)
+
+    def to_string(self, value: str) -> str:
+        return quote(value, safe="")
+
+
 register_url_convertor("uid", UidConvertor())
+register_url_convertor("list", ListNameConvertor())

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import structlog
 from fastapi import FastAPI
@@ -20,6 +21,7 @@ from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
 from ledger.http.forwarding import Forwarding
+from ledger.http.grants import Tokens
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, Streams
 from ledger.http.refusals import Refusals
@@ -38,7 +40,7 @@ from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
 from ledger.sources.wukongim.query_node import QueryNode
-from ledger.store import api_keys, identity, migrate, preflight, seals, session, shared_secrets
+from ledger.store import api_keys, identity, migrate, preflight, seals, session, shared_secrets, stream_tokens
 from ledger.store.data_folder import DataFolder
 from ledger.store.identity import Identity
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, translated
@@ -101,10 +103,12 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()
         stack.push_async_callback(services.reconciliation.stop)
-        for process in processes(settings, database_url):
+        roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
+        for process in processes(settings, database_url, roots):
             process.start()
             stack.push_async_callback(process.stop)
-        yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys))
+        tokens = Tokens(lambda: _load_generation(ledger), roots)
+        yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
 
 
 async def serve(
@@ -207,6 +211,7 @@ def _services(
         streams=Streams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
+        list_changes=asyncio.Lock(),
         large_bodies=asyncio.Semaphore(LARGE_BODIES),
         counters=counters,
         forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
@@ -274,6 +279,11 @@ def _warn_of_another_key(ledger: Ledger, settings: Settings) -> None:
 def _load_keys(ledger: Ledger) -> Keys:
     with ledger.connection() as connection:
         return api_keys.load_active(connection)
+
+
+def _load_generation(ledger: Ledger) -> UUID:
+    with ledger.connection() as connection:
+        return stream_tokens.generation(connection)
 
 
 async def _drain(services: Services) -> None:

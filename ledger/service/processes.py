@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import structlog
@@ -13,6 +13,7 @@ from ledger.front import process as front
 from ledger.service import projector
 from ledger.settings import Listen, RedisSettings, Settings, WebhookSettings, WukongimSettings
 from ledger.sinks import process as sinks
+from ledger.store.stream_tokens import TokenRoot
 
 log = structlog.get_logger()
 
@@ -85,15 +86,14 @@ class ServiceProcess:
                 await process.wait()
 
 
-def processes(settings: Settings, database_url: str) -> Iterator[ServiceProcess]:
-    """Those that the settings ask for."""
+def processes(settings: Settings, database_url: str, token_roots: Sequence[TokenRoot] = ()) -> Iterator[ServiceProcess]:
+    """Those that the settings ask for; `token_roots`: what tokens of streams are signed with."""
     orders = projector.Orders(database_url, settings.log_level, settings.log_format)
     yield ServiceProcess("projector", "ledger.service.projector", orders)
     if settings.front_listen is not None:
         yield ServiceProcess(
-            "front", "ledger.front.process", _front_orders(settings, settings.front_listen, database_url)
+            "front", "ledger.front.process", _front_orders(settings, settings.front_listen, database_url, token_roots)
         )
-
     if settings.sinks:
         yield ServiceProcess("sinks", "ledger.sinks.process", _sink_orders(settings, database_url))
 
@@ -110,7 +110,9 @@ def _sink_orders(settings: Settings, database_url: str) -> sinks.Orders:
     )
 
 
-def _front_orders(settings: Settings, listen: Listen, database_url: str) -> front.Orders:
+def _front_orders(
+    settings: Settings, listen: Listen, database_url: str, token_roots: Sequence[TokenRoot]
+) -> front.Orders:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.listen.host, settings.listen.host)  # noqa: S104
     return front.Orders(
         database_url=database_url,
@@ -118,6 +120,7 @@ def _front_orders(settings: Settings, listen: Listen, database_url: str) -> fron
         service=f"http://{Listen(host, settings.listen.port)}",
         connections=settings.front_connections,
         origins=list(settings.front_origins),
+        token_roots=list(token_roots),
         keys=[front.FrontKey(key.name, sorted(key.scopes), key.key) for key in settings.api_keys],
         log_level=settings.log_level,
         log_format=settings.log_format,

@@ -70,6 +70,9 @@ RETURNING members, watchers
 _USERS_AFTER: LiteralString = """
 SELECT uid FROM {0} WHERE list = %s AND removed_by IS NULL AND uid > %s ORDER BY uid LIMIT %s
 """
+MEMBERS: LiteralString = "SELECT uid FROM list_members WHERE list = %(list)s AND removed_by IS NULL"
+"""Who is on a list, for queries about them."""
+
 _LISTS_OF = "SELECT uid, list FROM list_members WHERE uid = ANY(%b) AND removed_by IS NULL"
 _WATCHERS = "SELECT list, uid FROM list_watchers WHERE list = ANY(%b) AND removed_by IS NULL"
 
@@ -80,6 +83,7 @@ SELECT number, list, kind, changed_by, (extract(epoch FROM changed_at) * 1000000
 """
 _CHANGES: LiteralString = _CHANGE + " WHERE number > %s ORDER BY number LIMIT %s"
 _CHANGES_OF: LiteralString = _CHANGE + " WHERE list = %s AND number > %s ORDER BY number LIMIT %s"
+_CHANGED_OF = "SELECT DISTINCT list FROM list_changes WHERE number > %s AND list = ANY(%b)"
 _ADDED = "SELECT uid FROM list_members WHERE list = %s AND added_by > %s AND removed_by IS NULL"
 _REMOVED = """
 SELECT DISTINCT uid FROM list_members AS gone WHERE list = %(list)s AND removed_by > %(since)s
@@ -245,6 +249,11 @@ def changes_since(connection: Connection[TupleRow], number: int, limit: int) -> 
 def changes_of(connection: Connection[TupleRow], name: str, number: int, limit: int) -> list[ListChange]:
     """The same of one list, or of lists that had its name before."""
     return [ListChange(*row) for row in connection.execute(_CHANGES_OF, (name, number, limit)).fetchall()]
+
+
+def changed_of(connection: Connection[TupleRow], names: Collection[str], number: int) -> list[str]:
+    """Which of these lists have changed after that number."""
+    return _column(connection, _CHANGED_OF, (number, texts(sorted(names))))
 
 
 def moved_since(connection: Connection[TupleRow], name: str, number: int) -> Moved:

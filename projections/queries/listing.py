@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.domain.status import longest_grace
-from projections.models import current
+from ledger.working_state import watch_lists
 from projections.models.shown import AnswerPoint
 
 HEAD: LiteralString = """
@@ -26,15 +26,23 @@ SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current
 
 # Of a raw status, with those apart whose offline a grace period may not show yet.
 _STATUSES: LiteralString = """
-SELECT status, count(*) FROM current WHERE status = 'online' OR since <= %s GROUP BY status
+SELECT status, count(*) FROM {} WHERE status = 'online' OR since <= %(cutoff)s GROUP BY status
 """
 
 _DEVICES: LiteralString = """
 SELECT token, count(*)
-  FROM current, LATERAL string_to_table(btrim(devices), ' ') AS token
+  FROM {}, LATERAL string_to_table(btrim(devices), ' ') AS token
  WHERE status = 'online' AND token LIKE '%%/on/%%'
  GROUP BY token
 """
+
+_IN_GRACE: LiteralString = "SELECT state FROM {} WHERE status = 'offline' AND since > %(cutoff)s"
+
+_NEVER_OBSERVED: LiteralString = f"""
+SELECT count(*) FROM ({watch_lists.MEMBERS}) AS members WHERE NOT EXISTS (SELECT FROM current WHERE uid = members.uid)
+"""  # noqa: S608  (of constants)
+
+_OF_LIST: LiteralString = f"(SELECT of_it.* FROM ({watch_lists.MEMBERS}) AS members JOIN current AS of_it USING (uid))"  # noqa: S608
 
 
 class LedgerHead(NamedTuple):
@@ -95,23 +103,38 @@ def _pattern(wanted: Filter) -> str:
     return f" {source}/{flag}/{'(on|off)' if wanted.status != 'online' else 'on'}/"
 
 
-async def statuses(connection: AsyncConnection[TupleRow], cutoff: Instant) -> dict[str, int]:
-    """Users by raw status, without those in their grace period."""
-    rows = await (await connection.execute(_STATUSES, (cutoff,))).fetchall()
-    return dict(rows)
+class Counted:
+    """What there is to count of everybody, or of a watch list."""
 
+    def __init__(self, connection: AsyncConnection[TupleRow], watch_list: str | None) -> None:
+        self._connection = connection
+        self._params = {"list": watch_list}
+        self._users: LiteralString = "current" if watch_list is None else f"{_OF_LIST} AS current"
 
-async def states_in_grace(connection: AsyncConnection[TupleRow], cutoff: Instant) -> list[bytes]:
-    """The states of users whose offline may not be shown yet."""
-    rows = await (await connection.cursor(binary=True).execute(current.IN_GRACE, (cutoff,))).fetchall()
-    return [state for (state,) in rows]
+    async def statuses(self, cutoff: Instant) -> dict[str, int]:
+        """Users by raw status, without those in their grace period."""
+        return dict(await self._rows(_STATUSES.format(self._users), cutoff))
 
+    async def states_in_grace(self, cutoff: Instant) -> list[bytes]:
+        """The states of users whose offline may not be shown yet."""
+        return [state for (state,) in await self._rows(_IN_GRACE.format(self._users), cutoff)]
 
-async def devices_online(connection: AsyncConnection[TupleRow]) -> list[tuple[str, int | None, str, int]]:
-    """(source, device flag, node, devices) for each combination that is online."""
-    rows = await (await connection.execute(_DEVICES)).fetchall()
-    found = []
-    for token, number in rows:
-        source, flag, _, node = token.split("/")
-        found.append((source, int(flag) if flag else None, node, number))
-    return found
+    async def never_observed(self) -> int:
+        """How many on the list are in no row."""
+        if self._params["list"] is None:
+            return 0
+        [(number,)] = await self._rows(_NEVER_OBSERVED)
+        assert isinstance(number, int)
+        return number
+
+    async def devices_online(self) -> list[tuple[str, int | None, str, int]]:
+        """(source, device flag, node, devices) for each combination that is online."""
+        found = []
+        for token, number in await self._rows(_DEVICES.format(self._users)):
+            source, flag, _, node = token.split("/")
+            found.append((source, int(flag) if flag else None, node, number))
+        return found
+
+    async def _rows(self, query: LiteralString, cutoff: Instant = 0) -> list[TupleRow]:
+        cursor = self._connection.cursor(binary=True)
+        return await (await cursor.execute(query, self._params | {"cutoff": cutoff})).fetchall()

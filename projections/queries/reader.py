@@ -97,16 +97,19 @@ class PresenceReader:
                 bodies.append(body(presence, shown, rules.sources) + verified(verified_at, presence.version))
         return PresenceListPage(Read(made, bodies), rows[-1][0] if len(rows) == limit else None)
 
-    async def summary(self) -> PresenceSummary:
-        """Users and devices counted over all of `current`, in one snapshot."""
+    async def summary(self, watch_list: str | None = None) -> PresenceSummary:
+        """Users and devices counted over all of `current`, or over a watch list, in one snapshot."""
         async with self._snapshot() as (connection, made):
             rules = self._rules
             cutoff = listing.grace_cutoff(rules.sources, made.at)
-            statuses = await listing.statuses(connection, cutoff)
-            for state in await listing.states_in_grace(connection, cutoff):
+            counted = listing.Counted(connection, watch_list)
+            statuses = await counted.statuses(cutoff)
+            for state in await counted.states_in_grace(cutoff):
                 status = derive(current.decode_state(state), rules.sources, made.at).status
                 statuses[status] = statuses.get(status, 0) + 1
-            return PresenceSummary(made, statuses, await listing.devices_online(connection))
+            if never_observed := await counted.never_observed():
+                statuses["unknown"] = statuses.get("unknown", 0) + never_observed
+            return PresenceSummary(made, statuses, await counted.devices_online())
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], AnswerPoint]]:

@@ -231,7 +231,7 @@ def test_streams_outlive_a_killed_postgresql_and_a_killed_front_is_there_again(t
             service.wait_until_ready()
             with service.stream("u", last=stream.id) as again:
                 told = again.until("ready")
-                assert told[0].data["recovered"] is True
+                assert told[0].data["recovered"] is True, (told, stream.id)
                 assert statuses(told) == [("u", "online")]
 
 

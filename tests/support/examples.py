@@ -42,6 +42,7 @@ MASKS = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<ledger>"),
     (re.compile(r'("(?:instance|leader)": ")[^"]+'), r"\1<instance>"),
     (re.compile(r"\br-[0-9a-f]{16}\b"), "<run>"),
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+"), "<token>"),
     (re.compile(r'("software_version": ")[^"]+'), r"\1<version>"),
     # How the last attempt failed depends on how far the stop had come.
     (re.compile(r'(PostgreSQL does not answer)(?:: (?:[^"\\]|\\.)*)?"'), r'\1"'),
@@ -145,7 +146,32 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
         "POST /v1/presence/query",
         {"200": api.http.post("/v1/presence/query", json={"uids": ["u100", "nobody"]}).json()},
     )
+    yield from _lists(api)
     yield "GET /metrics", {"200": api.http.get("/metrics").text}
+
+
+def _lists(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
+    path, order = "/v1/lists/friends%20of%20u100", {"uids": ["u100", "bob", "carol"], "watchers": ["dave"]}
+    route = "/v1/lists/{name}"
+    made, replaced = (
+        api.http.put(path, json=order | {"watchers": told}).json() for told in (["dave"], ["dave", "eve"])
+    )
+    yield (
+        f"PUT {route}",
+        {"201": made, "200": replaced, "413": api.http.put(path, content=b" " * (MAX_BODY + 1)).json()},
+    )
+    large = api.http.patch(path, content=b" " * (MAX_BODY + 1)).json()
+    unknown = api.http.get("/v1/lists/unknown").json()
+    patched = api.http.patch(path, json={"add": ["frank"], "remove": ["carol"]}).json()
+    yield f"PATCH {route}", {"200": patched, "404": unknown, "413": large}
+    yield f"GET {route}", {"200": api.get(path), "404": unknown}
+    yield f"DELETE {route}", {"404": unknown}
+    yield "GET /v1/lists", {"200": api.get("/v1/lists")}
+    yield f"GET {route}/presence", {"200": api.get(f"{path}/presence", limit=2), "404": unknown}
+    yield f"GET {route}/summary", {"200": api.get(f"{path}/summary"), "404": unknown}
+    token = api.http.post("/v1/stream/tokens", json={"uids": ["bob"]}).json()
+    large = api.http.post("/v1/stream/tokens", content=b" " * (MAX_BODY + 1)).json()
+    yield "POST /v1/stream/tokens", {"200": token, "404": unknown, "413": large}
 
 
 def _problem(status: int, detail: str) -> Any:

@@ -21,7 +21,12 @@ from tests.support.ledgers import SEAL_KEY
 T = TypeVar("T")
 
 SECRET = "webhook-secret-of-the-tests"
-KEYS = {"read": "reader-key-of-the-tests", "audit": "auditor-key-of-the-tests", "admin": "admin-key-of-the-tests"}
+KEYS = {
+    "read": "reader-key-of-the-tests",
+    "watch": "watcher-key-of-the-tests",
+    "audit": "auditor-key-of-the-tests",
+    "admin": "admin-key-of-the-tests",
+}
 PRESENCE_EVENT = "user.onlinestatus"
 PATIENCE_SECONDS = 120.0
 """Whatever must come is waited for so long: more than a busy machine takes, so that only the product can fail it."""

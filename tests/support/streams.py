@@ -8,10 +8,14 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import httpx2
 
 from tests.support.service import KEYS, Port, Service, wait_for
+
+GENERATION = UUID(int=1)
+"""Of tokens that tests make themselves."""
 
 
 class Told(NamedTuple):

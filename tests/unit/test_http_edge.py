@@ -40,7 +40,7 @@ def test_fixed_keys_need_no_store() -> None:
 
 
 def test_keys_last_read_stay_in_force_while_the_store_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.http.auth.FRESH_SECONDS", -1.0)
+    monkeypatch.setattr("ledger.http.fresh.FRESH_SECONDS", -1.0)
     answers: list[Keys | StoreUnavailable] = [
         {key_hash("stored"): ("name", frozenset({"audit"}))},
         StoreUnavailable("away"),
