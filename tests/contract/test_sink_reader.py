@@ -19,7 +19,6 @@ from ledger.sinks.reader import Reader, batches
 from ledger.store import identity
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
-from ledger.working_state import watch_lists
 from ledger.working_state.sinks import Checkpoint
 from projections.models.shown import AnswerPoint
 from projections.queries import past
@@ -29,8 +28,6 @@ from tests.support.ledgers import opened
 from tests.support.lived import USERS, Life, lived, pour
 
 Told = dict[str, Any]
-
-LIST = "friends"
 
 
 def visible(answer: Told) -> Told:
@@ -144,7 +141,7 @@ def live(ledger: Ledger, telling: Telling, life: Life, check: Callable[[AnswerPo
     check(telling.catch_up(faults=False))
 
 
-@settings(max_examples=int(__import__('os').environ.get('N','12')), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 50), every=st.booleans())
 def test_whoever_applies_what_is_told_has_what_is_answered(server: str, seed: int, steps: int, every: bool) -> None:
     note(f"{seed} {steps} {every}")
