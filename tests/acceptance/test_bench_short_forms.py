@@ -39,6 +39,7 @@ ON_THE_TESTS_SERVER = [
     "seal_cost",
     "streams",
     "stream_kills",
+    "sinks",
 ]
 CHAPTERS = sorted(each.name for each in pkgutil.iter_modules(bench.outside.__path__) if not each.name.startswith("_"))
 
