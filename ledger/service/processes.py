@@ -94,7 +94,6 @@ def processes(settings: Settings, database_url: str, token_roots: Sequence[Token
         yield ServiceProcess(
             "front", "ledger.front.process", _front_orders(settings, settings.front_listen, database_url, token_roots)
         )
-
     if settings.sinks:
         yield ServiceProcess("sinks", "ledger.sinks.process", _sink_orders(settings, database_url))
 

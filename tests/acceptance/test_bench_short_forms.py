@@ -40,6 +40,7 @@ ON_THE_TESTS_SERVER = [
     "seal_cost",
     "streams",
     "stream_kills",
+    "sinks",
     "wukongim_sink",
     pytest.param("redis_sink", marks=needs_redis),
 ]
