@@ -277,6 +277,33 @@ def test_no_more_is_sent_in_a_second_than_the_setting_says(database_url: str, le
     asyncio.run(test())
 
 
+def test_who_waits_for_their_turn_is_told_of_as_they_are_by_then(database_url: str, ledger: Ledger) -> None:
+    async def test() -> None:
+        users = [f"u{number}" for number in range(6)]
+        with connect(database_url) as connection:
+            watch_lists.put(connection, "many", users, ["bob"], "app")
+        async with sink(database_url, ledger, sends_per_second=4.0) as at_work:
+            await at_work.connect(("bob", 0), *[(uid, 0) for uid in users])
+            send, begun, gone = at_work.kind._sender.send, asyncio.Event(), asyncio.Event()
+
+            async def waiting(message: bytes, subscribers: Sequence[str]) -> Any:
+                begun.set()
+                await gone.wait()
+                return await send(message, subscribers)
+
+            at_work.kind._sender.send = waiting  # type: ignore[method-assign]
+            telling = asyncio.create_task(at_work.tell(*users))
+            await begun.wait()
+            await at_work.disconnect("u5", 0)
+            gone.set()
+            assert isinstance(await telling, Done)
+            assert await at_work.tell("u5") == Done({"u5": at_work.remembered["u5"]})
+            told = [each.payload["param"] for each in at_work.taken if each.payload["param"]["uid"] == "u5"]
+            assert [each["online"] for each in told] == [0]
+
+    asyncio.run(test())
+
+
 def test_connected_is_who_has_a_connection_in_that_source(database_url: str, ledger: Ledger) -> None:
     async def test() -> None:
         configure(ledger, sources=("main", "other.1"))

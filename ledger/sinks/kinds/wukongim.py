@@ -49,7 +49,29 @@ class Wukongim:
 
     async def tell(self, batch: Batch) -> Outcome:
         """One command for each change, to all of its watchers who are online; and to the user's own other devices."""
-        uids = [each.uid for each in batch.changes]
+        users = max(1, round(self._sink.sends_per_second))
+        for start in range(0, len(batch.changes), users):
+            changes = batch.changes[start : start + users]
+            if start:
+                # Those before have taken a second or more: nobody is to be told what has become another since.
+                changes = await self._surroundings.answers([each.uid for each in changes])
+            if (failed := await self._tell(changes, batch)) is not None:
+                after = AGAIN_SECONDS if failed.may_pass else None
+                return Retry(f"WuKongIM did not take a command: {failed.reason}", after)
+        told, self._told = self._told, {}
+        return Done({each.uid: told.get(each.uid) for each in batch.changes})
+
+    async def keep(self, head: Head) -> Outcome | None:
+        """Nothing is told of those who do not change."""
+        return None
+
+    async def close(self) -> None:
+        """Give the connections up."""
+        await self._sender.close()
+
+    async def _tell(self, changes: Sequence[Told], batch: Batch) -> Refused | None:
+        """Tell of some users of a batch -> why one command was not taken."""
+        uids = [each.uid for each in changes]
         audience = await self._surroundings.read(lambda connection: self._audience(connection, uids))
         slots, failures = asyncio.Semaphore(AT_ONCE), list[Refused]()
 
@@ -60,21 +82,9 @@ class Wukongim:
 
         # In a group, so that nothing goes on being sent when a term is over in the middle.
         async with asyncio.TaskGroup() as group:
-            for change in batch.changes:
+            for change in changes:
                 group.create_task(one(change))
-        if failures:
-            after = AGAIN_SECONDS if failures[0].may_pass else None
-            return Retry(f"WuKongIM did not take a command: {failures[0].reason}", after)
-        told, self._told = self._told, {}
-        return Done({uid: told.get(uid) for uid in uids})
-
-    async def keep(self, head: Head) -> Outcome | None:
-        """Nothing is told of those who do not change."""
-        return None
-
-    async def close(self) -> None:
-        """Give the connections up."""
-        await self._sender.close()
+        return failures[0] if failures else None
 
     async def _send(self, change: Told, batch: Batch, audience: Audience) -> Refused | None:
         """Send what is to be told of one user -> why it could not be."""
