@@ -60,7 +60,7 @@ def messages(told: Told, before: bytes | None) -> tuple[list[Message], bytes | N
         return [], before
     last = None if before is None else _decode(before)
     now = _now(presence, last)
-    changed = _changed(presence, now, last)
+    changed = _changed(now, last)
     main = main_device(now.flags)
     more: dict[str, Any] = {
         "at": to_text(told.order.at),
@@ -102,14 +102,15 @@ def _watchers_are_told(presence: ToldPresence, now: Sent, last: Sent | None) -> 
     if last is not None:
         told = now.is_online, now.since, main_device(now.flags)
         return told != (last.is_online, last.since, main_device(last.flags))
-    return presence.previous is None or now.is_online or presence.previous.status != presence.status
+    before = presence.previous
+    # They may have been told of what was in between, by who was killed before it could be remembered.
+    return before is None or now.is_online or (before.status, before.since) != (presence.status, presence.since)
 
 
-def _changed(presence: ToldPresence, now: Sent, last: Sent | None) -> list[int]:
-    """The devices that have come or gone since, the latest first."""
-    if last is None:
-        return [_latest(presence)] if presence.devices else []
-    moved = [(device.since, flag) for flag, device in now.devices.items() if device != last.devices.get(flag)]
+def _changed(now: Sent, last: Sent | None) -> list[int]:
+    """The devices that have come or gone since, or may have, the latest first."""
+    known = {} if last is None else last.devices
+    moved = [(device.since, flag) for flag, device in now.devices.items() if device != known.get(flag)]
     return [flag for _, flag in sorted(moved, reverse=True)]
 
 

@@ -29,6 +29,7 @@ def told(
     status: str | None = None,
     since: Mapping[int | None, int] | None = None,
     status_since: int | None = None,
+    previous_since: int | None = None,
     epoch: str = EPOCH,
 ) -> Told:
     """A user with these devices as of a position; `since` are the positions since which each device is as it is, and
@@ -48,7 +49,8 @@ def told(
         "version": position,
     }
     if previous is not None:
-        body["previous"] = {"status": previous, "since": None}
+        before = None if previous_since is None else to_text(order(previous_since).at)
+        body["previous"] = {"status": previous, "since": before}
     body["as_of"] = {"at": to_text(at.at), "position": at.position, "epoch": at.epoch}
     return Told(uid, msgspec.json.encode(body), at)
 

@@ -90,7 +90,7 @@ def test_of_a_device_that_is_unknown_nothing_is_told_to_the_own_ones() -> None:
         ({0: "online"}, "offline", ["watchers"]),
         ({0: "online"}, None, ["watchers"]),
         ({0: "offline"}, None, ["watchers"]),
-        ({0: "offline"}, "offline", []),
+        ({0: "offline"}, "offline", ["watchers"]),
         ({0: "offline"}, "unknown", ["watchers"]),
         ({0: "online", 1: "offline"}, "online", ["watchers", "own"]),
         ({None: "online"}, "offline", ["watchers"]),
@@ -103,6 +103,19 @@ def test_of_whom_nothing_is_remembered_more_is_told_rather_than_less(
     status = None if devices else "offline"
     found, _ = sent(told("alice", devices, 9, previous=previous, status=status, since={0: 8}))
     assert [each for each, _ in found] == recipients
+
+
+def test_of_whom_nothing_has_changed_nothing_is_told() -> None:
+    change = told("alice", {0: "offline"}, 9, previous="offline", previous_since=5, status_since=5)
+    assert sent(change)[0] == []
+
+
+def test_whoever_was_told_of_by_one_who_was_killed_is_told_of_again() -> None:
+    """Of what was sent nothing is remembered; at the checkpoint the user was offline, and is so again."""
+    change = told("alice", {0: "online", 1: "offline"}, 9, previous="online", previous_since=5, status_since=5)
+    assert [to for to, _ in sent(change)[0]] == ["watchers", "own"]
+    change = told("alice", {0: "offline"}, 9, previous="offline", previous_since=5, status_since=8)
+    assert [to for to, _ in sent(change)[0]] == ["watchers"]
 
 
 FLAGS = (0, 1, 2, 5)
