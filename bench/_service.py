@@ -51,12 +51,12 @@ webhook_secret = "{SECRET}"
 class Service:
     """An instance with `NODES` nodes, its settings and its log in `folder`; `source` are more lines of its source's.
 
-    With `fronted` it has a front, on `front_port`.
+    With `fronted` it has a front, on `front_port`. `tables` are more tables of its settings.
     """
 
     def __init__(
         self, folder: Path, database_url: str = "", command: Sequence[str] = PRODUCT, source: str = "",
-        fronted: bool = False, **extras: str,
+        fronted: bool = False, tables: str = "", **extras: str,
     ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -68,7 +68,7 @@ class Service:
         self._command = command
         self._extras = extras
         self.settings = folder / "presence-ledger.toml"
-        self.configure(MAIN.format(source=source))
+        self.configure(MAIN.format(source=source) + tables)
         self._process: subprocess.Popen[bytes] | None = None
 
     def configure(self, tables: str) -> None:
@@ -170,6 +170,13 @@ def running(
 ) -> Iterator[Service]:
     """A service that listens, stopped at the end; `extras` are of its environment."""
     with _started(Service(folder, database_url, command, source, False, **extras)) as service:
+        yield service
+
+
+@contextmanager
+def running_with_sinks(folder: Path, database_url: str, tables: str) -> Iterator[Service]:
+    """The same with sinks, tables of its settings."""
+    with _started(Service(folder, database_url, tables=tables)) as service:
         yield service
 
 

@@ -26,6 +26,7 @@ name = "{source}"
 profile = "{profile}"
 webhook_secret = "{secret}"
 {nodes}
+{tables}
 [policy]
 {policy}
 """
@@ -35,7 +36,7 @@ class Reconciling(_service.Service):
     """A service whose source has simulated nodes with query APIs; `policy` is what differs from the defaults.
 
     `nodes` are so many new ones, or those of another instance; one without an `api_port` has no query API. `token` is
-    the managerToken of them all.
+    the managerToken of them all, `tables` are more tables of the settings.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class Reconciling(_service.Service):
         nodes: int | Sequence[NodePlan],
         policy: Mapping[str, float],
         token: str = "",
+        tables: str = "",
     ) -> None:
         super().__init__(folder, database_url)
         self._token = token
+        self._tables = tables
         self.nodes = new_nodes(nodes) if isinstance(nodes, int) else tuple(nodes)
         self._profile = profile
         self.set_policy(policy)
@@ -61,6 +64,7 @@ class Reconciling(_service.Service):
                 profile=self._profile,
                 secret=_service.SECRET,
                 nodes="".join(_settings_of(node, self._token) for node in self.nodes),
+                tables=self._tables,
                 policy="\n".join(f"{name} = {value:g}" for name, value in policy.items()),
             )
         )

@@ -121,6 +121,16 @@ class Client:
         """Returns a run as it stands."""
         return self._json("GET", f"/v1/runs/{path_segment(run)}")
 
+    def sinks(self) -> list[Json]:
+        """Returns the sinks of the settings and how each fares."""
+        items: list[Json] = self._json("GET", "/v1/sinks")["items"]
+        return items
+
+    def order_sink(self, name: str, order: str, body: Json | None = None) -> Json:
+        """Has a sink paused, resumed or replayed; returns it as it stands then."""
+        path = f"/v1/sinks/{path_segment(name)}/{order}"
+        return self._json("POST", path, **({} if body is None else {"json": body}))
+
     def _json(self, method: str, path: str, **arguments: Any) -> Json:
         with self._explained():
             response = self._http.request(method, path, **arguments)

@@ -26,6 +26,8 @@ class Audience:
     def __init__(self, tell: Tell) -> None:
         self.everybody: set[Watcher] = set()
         self.lists: dict[str, WatchedList] = {}
+        self.on_watch: Callable[[Iterable[str]], None] = lambda uids: None
+        """Told of users who begin to be watched by their uids."""
         self._tell = tell
         self._feeds: dict[Watcher, ChangeFeed] = {}
         """Of each watcher the feed that it began with: after a restart there is another one."""
@@ -38,6 +40,11 @@ class Audience:
 
     def __iter__(self) -> Iterator[Watcher]:
         return iter(list(self._feeds))
+
+    @property
+    def named(self) -> Collection[str]:
+        """The users who are watched by their uids."""
+        return self._of_user.keys()
 
     def of_user(self, uid: str) -> list[Watcher]:
         """Those who watch a user by their uid or on a list."""
@@ -69,6 +76,8 @@ class Audience:
         for uid in uids if not watcher.closed else ():
             watcher.uids.add(uid)
             self._of_user[uid].add(watcher)
+        if not watcher.closed:
+            self.on_watch(uids)
         self._unwatch(feed, spare)
 
     def remove_users(self, watcher: Watcher, uids: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from psycopg.rows import TupleRow
 from ledger.changes import cursor as cursors
 from ledger.domain.observation import Instant
 from ledger.front import frames
+from ledger.front.audience import Audience
 from ledger.front.everybody import StreamsOfEverybody
 from ledger.front.frames import Frame
 from ledger.front.listed import ListStreams
@@ -44,6 +45,11 @@ class Hub:
     def watchers(self) -> int:
         """How many there are."""
         return len(self._telling.audience)
+
+    @property
+    def audience(self) -> Audience:
+        """Who watches whom."""
+        return self._telling.audience
 
     @property
     def progress(self) -> bytes:

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from ledger.front.figures import Figures
 from ledger.front.hub import Hub
 from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
+from ledger.http.asked_about import AskedAbout
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.grants import Tokens
 from ledger.ingest.clock import Clock
@@ -38,6 +40,7 @@ from ledger.settings import ApiKeySettings, Listen, LogFormat, LogLevel
 from ledger.store import api_keys, identity, session, stream_tokens
 from ledger.store.ledger import translated
 from ledger.store.stream_tokens import TokenRoot
+from ledger.working_state import asked
 
 log = structlog.get_logger()
 
@@ -70,6 +73,8 @@ class Orders(msgspec.Struct, frozen=True):
     token_roots: list[TokenRoot]
     log_level: LogLevel
     log_format: LogFormat
+    asked_again_seconds: float | None = None
+    """As often somebody has to hear of each user who is watched; None: nobody wants to."""
 
 
 async def serve(orders: Orders, stop: asyncio.Event) -> None:
@@ -80,6 +85,10 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         hub = Hub(
             lambda: _connect(orders.database_url), lambda connection: identity.read(connection).epoch, Clock().now
         )
+        about = AskedAbout(
+            orders.asked_again_seconds, lambda uids: _tell_asked(orders.database_url, uids), lambda: hub.audience.named
+        )
+        hub.audience.on_watch = about.note
         tokens = Tokens(lambda: _load_generation(orders.database_url), orders.token_roots)
         streams = Streams(hub, Access(keys, tokens), orders.connections)
         proxy = Proxy(orders.service)
@@ -90,6 +99,8 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         app = Front(streams, proxy, Figures(lambda: streams.number), frozenset(orders.origins))
         http = HttpServer(app, bound, room_for(most_connections(orders.connections)), websockets=True)
         streams.start()
+        about.start()
+        stack.push_async_callback(about.stop)
         http.start()
         log.info("front_listening", address="http://{}:{}".format(*orders.listen), pid=os.getpid())
         await stop.wait()
@@ -105,6 +116,12 @@ def most_connections(streams: int) -> int:
 def _connect(database_url: str) -> Connection[TupleRow]:
     with translated():
         return session.connect(database_url, "front")
+
+
+def _tell_asked(database_url: str, uids: Iterable[str]) -> None:
+    """Where somebody keeps hot users, twice a second at most."""
+    with translated(), session.connect(database_url, "front") as connection:
+        asked.tell(connection, uids)
 
 
 def _load_keys(database_url: str) -> Keys:

@@ -20,6 +20,7 @@ from ledger.http import (
     problems,
     reconciliation,
     responses,
+    sinks,
     stories,
     stream_tokens,
 )
@@ -56,6 +57,8 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         explain.router,
         reconciliation.record,
         reconciliation.orders,
+        sinks.record,
+        sinks.orders,
         operations.health,
         operations.router,
         documentation.router,

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from ledger.http.sink_figures import SinkFigures
 from ledger.http.source_answers import WebhookCounts
 
 WEBHOOK_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -36,6 +37,8 @@ class Counters:
         )
         self.projection_lag = self._gauge("projection_lag", "Positions that a projection is behind the ledger")
         self.projection_stopped = self._gauge("projection_stopped", "Whether a projection met an event it cannot take")
+        self.sinks = SinkFigures()
+        self.registry.register(self.sinks)
         self.webhook_seconds = Histogram(
             "presence_ledger_webhook_seconds",
             "From the body's last byte to its durable commit",

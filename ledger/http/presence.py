@@ -69,6 +69,7 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
         read = await _past(services, [uid], when)
         made, [body] = read.made, read.bodies
     else:
+        services.asked.note([uid])
         made, body = await services.reader.one(uid)
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": etag}
@@ -93,6 +94,8 @@ async def query_presences(request: Request) -> Response:
     if query is None:
         raise invalid("body", 'name the users as in {"uids": ["u100"]}')
     await grant_check.allow(request, query.uids, is_past=query.is_past)
+    if not query.is_past:
+        services.asked.note(query.uids)
     read = await (_past(services, query.uids, query) if query.is_past else services.reader.many(query.uids))
     return Response(items(read, b"}"), media_type="application/json")
 

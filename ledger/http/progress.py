@@ -10,6 +10,8 @@ from ledger.http.state import Services
 from ledger.store import identity
 from ledger.store.identity import Identity
 from ledger.store.ledger import translated
+from ledger.working_state import sinks
+from ledger.working_state.sinks import SinkRow
 from projections.engine import checkpoints
 from projections.engine.checkpoints import Checkpoint
 
@@ -54,10 +56,24 @@ async def measure(services: Services) -> None:
     try:
         async with asyncio.timeout(GAUGE_SECONDS):
             found = await read(services)
+            told = await _read_sinks(services)
     except (StoreUnavailable, TimeoutError):
         counters.projection_lag.clear()
         counters.projection_stopped.clear()
+        counters.sinks.show((), 0, 0)
         return
+    counters.sinks.show(told, found[0].head, services.clock.now())
     for each in found:
         counters.projection_lag.labels(each.name).set(each.lag)
         counters.projection_stopped.labels(each.name).set(each.stopped_position is not None)
+
+
+async def _read_sinks(services: Services) -> list[SinkRow]:
+    """The sinks of the settings that have begun. Raises StoreUnavailable."""
+    names = {each.name for each in services.settings.sinks}
+    if not names:
+        return []
+    with translated():
+        async with services.pool.connection() as connection:
+            rows = await (await connection.execute(sinks.READ)).fetchall()
+    return [row for row in map(sinks.row_of, rows) if row.name in names]

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from ledger.http.asked_about import AskedAbout
 from ledger.http.counters import Counters
 from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
@@ -46,6 +47,7 @@ class Services:
     streams: SourceStreams
     database: Database
     clock: Clock
+    asked: AskedAbout
     list_changes: Lock
     """Held by the one change of a list that is under way."""
     large_bodies: Semaphore

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ledger.http.app import create_app
+from ledger.http.asked_about import AskedAbout
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
 from ledger.http.forwarding import Forwarding
@@ -47,6 +48,7 @@ from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, tran
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
 from ledger.store.session import APPLICATION, AsyncPinnedConnection, PinnedConnection
+from ledger.working_state import asked
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
 
@@ -99,6 +101,8 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
         watch.start()
         stack.push_async_callback(watch.stop)
+        services.asked.start()
+        stack.push_async_callback(services.asked.stop)
         services.writer.start()
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()
@@ -211,6 +215,7 @@ def _services(
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
+        asked=AskedAbout(settings.asked_again_seconds, lambda uids: _tell_asked(ledger, uids)),
         list_changes=asyncio.Lock(),
         large_bodies=asyncio.Semaphore(LARGE_BODIES),
         counters=counters,
@@ -284,6 +289,11 @@ def _load_keys(ledger: Ledger) -> Keys:
 def _load_generation(ledger: Ledger) -> UUID:
     with ledger.connection() as connection:
         return stream_tokens.generation(connection)
+
+
+def _tell_asked(ledger: Ledger, uids: Iterable[str]) -> None:
+    with ledger.connection() as connection:
+        asked.tell(connection, uids)
 
 
 async def _drain(services: Services) -> None:

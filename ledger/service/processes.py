@@ -11,7 +11,8 @@ import structlog
 
 from ledger.front import process as front
 from ledger.service import projector
-from ledger.settings import Listen, Settings
+from ledger.settings import Listen, RedisSettings, Settings, WebhookSettings, WukongimSettings
+from ledger.sinks import process as sinks
 from ledger.store.stream_tokens import TokenRoot
 
 log = structlog.get_logger()
@@ -36,7 +37,7 @@ class ServiceProcess:
     def __init__(self, name: str, module: str, orders: msgspec.Struct, end_seconds: float = END_SECONDS) -> None:
         self._name = name
         self._module = module
-        self._orders = msgspec.json.encode(orders) + b"\n"
+        self._orders = msgspec.json.encode(orders, enc_hook=str) + b"\n"
         self._end_seconds = end_seconds
         self._supervising: asyncio.Task[None] | None = None
 
@@ -93,6 +94,20 @@ def processes(settings: Settings, database_url: str, token_roots: Sequence[Token
         yield ServiceProcess(
             "front", "ledger.front.process", _front_orders(settings, settings.front_listen, database_url, token_roots)
         )
+    if settings.sinks:
+        yield ServiceProcess("sinks", "ledger.sinks.process", _sink_orders(settings, database_url))
+
+
+def _sink_orders(settings: Settings, database_url: str) -> sinks.Orders:
+    return sinks.Orders(
+        database_url=database_url,
+        webhooks=[each for each in settings.sinks if isinstance(each, WebhookSettings)],
+        wukongims=[each for each in settings.sinks if isinstance(each, WukongimSettings)],
+        redises=[each for each in settings.sinks if isinstance(each, RedisSettings)],
+        sources=list(settings.sources),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
 
 
 def _front_orders(
@@ -109,4 +124,5 @@ def _front_orders(
         keys=[front.FrontKey(key.name, sorted(key.scopes), key.key) for key in settings.api_keys],
         log_level=settings.log_level,
         log_format=settings.log_format,
+        asked_again_seconds=settings.asked_again_seconds,
     )

@@ -27,6 +27,7 @@ from ledger.settings.model import (
     with_implied,
 )
 from ledger.settings.policy import override_policy
+from ledger.settings.sinks import RedisSettings, SinkSettings, WebhookSettings, WukongimSettings
 
 __all__ = [
     "ADMIN_KEY_FILE",
@@ -41,8 +42,12 @@ __all__ = [
     "MetricsScope",
     "NodeSettings",
     "Origin",
+    "RedisSettings",
     "Settings",
+    "SinkSettings",
     "SourceSettings",
+    "WebhookSettings",
+    "WukongimSettings",
     "entries",
     "exposed_file",
     "kept_secret",

@@ -10,9 +10,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ledger import database_url
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.settings.model import Listen, LogFormat, LogLevel, MetricsScope
+from ledger.settings.sinks import SinkKind, webhook_signing_secret
 
 MIN_SECRET_CHARACTERS = 8
 MAX_SECRET_CHARACTERS = 256
+MAX_LIST_NAME_CHARACTERS = 256
 MIN_SEAL_KEY_CHARACTERS = 32
 YEAR_SECONDS = 31_536_000
 MIB = 1_048_576
@@ -28,7 +30,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
 
 
-SECRET_KEYS = frozenset({"database_url", "forward_url", "webhook_secret", "token", "key", "seal_keys"})
+SECRET_KEYS = frozenset({"database_url", "forward_url", "webhook_secret", "token", "key", "seal_keys", "url", "secret"})
 """No message and no listing shows the value of one of these."""
 
 
@@ -38,6 +40,12 @@ def _name(value: str) -> str:
             "must be 1 to 64 ASCII letters, digits or . _ ~ -, starting with a letter or digit: "
             "it is part of the webhook's path"
         )
+    return value
+
+
+def _sink_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("must be 1 to 64 ASCII letters, digits or . _ ~ -, starting with a letter or digit")
     return value
 
 
@@ -222,6 +230,28 @@ class ApiKeyTable(_Table):
     scopes: Annotated[list[Scope], AfterValidator(_not_empty)]
 
 
+class SinkTable(_Table):
+    """All that sinks of any kind may say; `sink_kinds` knows which kind may say what."""
+
+    name: Annotated[str, AfterValidator(_sink_name)]
+    kind: SinkKind
+    url: str = ""
+    secret: Annotated[
+        list[Annotated[str, AfterValidator(webhook_signing_secret)]],
+        AfterValidator(_not_empty),
+        BeforeValidator(_as_list),
+    ] = Field(default=[])
+    list: Annotated[str, Field(max_length=MAX_LIST_NAME_CHARACTERS)] = ""
+    coalesce_seconds: Annotated[float, Field(ge=0, le=3600)] = 1.0
+    every: bool = False
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    source: str = ""
+    from_uid: Annotated[str, Field(max_length=1024)] = ""
+    sends_per_second: Annotated[float, Field(gt=0, le=100_000)] = 50.0
+    prefix: Annotated[str, Field(max_length=256)] = ""
+    hot_seconds: Annotated[float, Field(ge=1, le=YEAR_SECONDS)] = 300.0
+
+
 class SettingsTable(_Table):
     """The whole file."""
 
@@ -250,3 +280,4 @@ class SettingsTable(_Table):
     sources: Annotated[list[SourceTable], AfterValidator(_not_empty)] = [SourceTable(name=DEFAULT_SOURCE)]
     policy: PolicyTable = PolicyTable()
     api_keys: dict[Name, ApiKeyTable] = {}
+    sinks: list[SinkTable] = Field(default=[])

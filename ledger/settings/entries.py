@@ -1,6 +1,7 @@
 """Lists the settings in force as `config` shows them: key, value and origin, no secret among them."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,6 +10,7 @@ import msgspec
 from ledger.database_url import MASK
 from ledger.database_url import masked as mask_url
 from ledger.settings.model import Origin, Settings
+from ledger.settings.sinks import SinkSettings
 
 DARK = "policy.dark_seconds"
 MADE = "(made at the first start, kept in data_dir)"
@@ -54,6 +56,28 @@ def _masked_address(url: str | None) -> str | None:
     return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{MASK}@{address}" if at else address))
 
 
+def _sink_values(here: str, sink: SinkSettings) -> Iterator[tuple[str, Value]]:
+    yield f"{here}.name", sink.name
+    yield f"{here}.kind", sink.kind
+    for each in fields(sink):
+        value = getattr(sink, each.name)
+        match each.name:
+            case "name" | "kind":
+                pass
+            case "secrets":
+                yield f"{here}.secret", [MASK] * len(value)
+            case "url":
+                yield f"{here}.url", _masked_query(_masked_address(value) or "")
+            case name:
+                yield f"{here}.{name}", value
+
+
+def _masked_query(url: str) -> str:
+    """Without what stands after the question mark: that is where keys are."""
+    address, mark, _ = url.partition("?")
+    return address + mark + (MASK if mark else "")
+
+
 def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "data_dir", str(settings.data_dir)
     yield "database_url", mask_url(settings.database_url)
@@ -86,6 +110,8 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
             yield f"{here}.nodes[{number}].token", MASK if node.token else None
             yield f"{here}.nodes[{number}].api_ca_file", str(node.api_ca_file) if node.api_ca_file else None
             yield f"{here}.nodes[{number}].profile", node.profile.value if node.profile else None
+    for index, sink in enumerate(settings.sinks):
+        yield from _sink_values(f"sinks[{index}]", sink)
     yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(settings.policy).items())
     for api_key in settings.api_keys:
         yield f"api_keys.{api_key.name}.key", MASK

@@ -99,7 +99,15 @@ def _convert(text: str, kind: type) -> object:
         return _number(text, int, "must be a whole number")
     if kind is float:
         return _number(text, float, "must be a number")
+    if kind is bool:
+        return _truth(text)
     return text
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
 
 
 def _number(text: str, kind: type[int] | type[float], message: str) -> int | float:
@@ -131,7 +139,7 @@ def _patterns(table: type[BaseModel], prefix: str, example: str, path: KeyPath) 
         elif _is_table(annotation):
             yield from _patterns(annotation, f"{variable}_", f"{shown}_", here)
         else:
-            kind = list if origin is list else annotation if annotation in (int, float) else str
+            kind = list if origin is list else annotation if annotation in (int, float, bool) else str
             yield _Pattern(re.compile(variable), here, kind, shown)
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.errors import SettingsError
-from ledger.settings import authorities, environment
+from ledger.settings import authorities, environment, sink_kinds
 from ledger.settings.authorities import Bases
 from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, parse_listen
 from ledger.settings.environment import Assignment
@@ -23,6 +23,11 @@ from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings
 from ledger.settings.problems import SettingProblem, dotted_key, from_validation_error
 
 FILE_NAME = "presence-ledger.toml"
+
+MADE_HERE = {
+    "data_dir", "seal_keys", "listen", "front_listen", "front_origins", "sources", "policy", "api_keys", "sinks"
+}  # fmt: skip
+"""What the settings in force have in another form than the file."""
 
 Tree = dict[str, Any]
 
@@ -60,7 +65,7 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None, f
     except ValidationError as error:
         raise places.error(from_validation_error(error)) from None
     bases = Bases(file.path.parent if file else folder, folder, places.origins())
-    if problems := [*_duplicates(table), *_pointless_forwarding(table), *authorities.problems(bases, table)]:
+    if problems := [*_duplicates(table), *_pointless_forwarding(table), *_unfit(table, bases)]:
         raise places.error(problems)
     return _settings(table, file, places.origins(), bases)
 
@@ -159,11 +164,17 @@ def _duplicates(table: SettingsTable) -> Iterator[SettingProblem]:
     yield from _repeated_names((), "sources", [source.name for source in table.sources])
     for index, source in enumerate(table.sources):
         yield from _repeated_names(("sources", index), "nodes", [node.name for node in source.nodes])
+    yield from _repeated_names((), "sinks", [sink.name for sink in table.sinks])
     seen: dict[str, str] = {}
     for name, api_key in table.api_keys.items():
         if other := seen.get(api_key.key):
             yield SettingProblem(("api_keys", name, "key"), f"is the same key as that of {other}")
         seen.setdefault(api_key.key, name)
+
+
+def _unfit(table: SettingsTable, bases: Bases) -> Iterator[SettingProblem]:
+    yield from authorities.problems(bases, table)
+    yield from sink_kinds.problems(table)
 
 
 def _pointless_forwarding(table: SettingsTable) -> Iterator[SettingProblem]:
@@ -194,8 +205,7 @@ def _repeated_names(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator
 
 def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Origin], bases: Bases) -> Settings:
     policy = Policy(**table.policy.model_dump())
-    made_here = {"data_dir", "seal_keys", "listen", "front_listen", "front_origins", "sources", "policy", "api_keys"}
-    plain = table.model_dump(exclude=made_here)
+    plain = table.model_dump(exclude=MADE_HERE)
     return Settings(
         file=file.path if file else None,
         data_dir=bases.resolve("data_dir", table.data_dir),
@@ -211,6 +221,7 @@ def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Or
         api_keys=tuple(
             ApiKeySettings(name, with_implied(api_key.scopes), api_key.key) for name, api_key in table.api_keys.items()
         ),
+        sinks=sink_kinds.settings_of(table.sinks, [source.name for source in table.sources]),
         origins=origins,
         **plain,
     )

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
+from ledger.settings.sinks import RedisSettings, SinkSettings
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
@@ -123,6 +124,7 @@ class Settings:
     sources: tuple[SourceSettings, ...]
     policy: Policy
     api_keys: tuple[ApiKeySettings, ...]
+    sinks: tuple[SinkSettings, ...]
     metrics_scope: MetricsScope
     max_connections: int
     max_body_bytes: int
@@ -135,6 +137,11 @@ class Settings:
     log_format: LogFormat
     origins: Mapping[str, Origin]
     """By key as in `policy.grace_seconds` or `sources[0].nodes[0].token`; a key that is missing has its default."""
+
+    @property
+    def asked_again_seconds(self) -> float | None:
+        """As often somebody has to hear of each user who is asked about; None where nobody keeps hot users."""
+        return min([sink.hot_seconds / 2 for sink in self.sinks if isinstance(sink, RedisSettings)], default=None)
 
     def origin(self, key: str) -> Origin:
         return self.origins.get(key, Origin("default"))

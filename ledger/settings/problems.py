@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ledger.settings.edge import SECRET_KEYS, ApiKeyTable, NodeTable, PolicyTable, SettingsTable, SourceTable
+from ledger.settings.edge import SECRET_KEYS, ApiKeyTable, NodeTable, PolicyTable, SettingsTable, SinkTable, SourceTable
 from ledger.settings.lines import KeyPath
 
 MAX_SHOWN = 60
@@ -60,6 +60,7 @@ _TYPES = {
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "string_type": "must be a string in quotes",
+    "bool_type": "must be true or false",
     "list_type": "must be a list",
     "dict_type": "must be a table",
     "model_type": "must be a table",
@@ -71,6 +72,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "nodes": NodeTable,
     "policy": PolicyTable,
     "api_keys": ApiKeyTable,
+    "sinks": SinkTable,
 }
 
 

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ledger.simulator.answers import CONNZ, DEFAULT_LIMIT, METRICS, ONLINE_STATUS, VARZ, Reply
+from ledger.simulator.commands import SEND
 from ledger.simulator.node_answers import HTML, NodeAnswers, Question
 from ledger.simulator.node_port import HOST, Breaks, NodePort
 from ledger.simulator.plan import PlanError
@@ -64,6 +65,9 @@ def make_app(node_answers: NodeAnswers, node: str, now: Callable[[], float]) -> 
         uid = request.query_params.get("uid", "")
         return await answer(request, Question(CONNZ, b"", offset, limit, uid))
 
+    async def send(request: Request) -> Response:
+        return await answer(request, Question(SEND, await request.body()))
+
     async def varz(request: Request) -> Response:
         return await answer(request, Question(VARZ))
 
@@ -72,6 +76,7 @@ def make_app(node_answers: NodeAnswers, node: str, now: Callable[[], float]) -> 
 
     routes = [
         Route("/user/onlinestatus", online_status, methods=["POST"]),
+        Route("/message/send", send, methods=["POST"]),
         Route("/connz", connz),
         Route("/varz", varz),
         Route("/metrics", metrics),

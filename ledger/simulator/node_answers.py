@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from ledger.simulator.answers import CONNZ, DEFAULT_LIMIT, METRICS, ONLINE_STATUS, VARZ, QueryApi, Reply, dump
+from ledger.simulator.commands import SEND, Commands
 from ledger.simulator.lies import SLOW_SECONDS, Lies
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n"
@@ -45,6 +46,8 @@ class NodeAnswers:
 
     api: QueryApi
     lies: Lies
+    commands: Commands | None = None
+    """What takes commands; None: nobody sends any."""
 
     def ask(self, node: str, question: Question, t: float) -> TimedReply:
         """The answer of a node that is up, to a question asked at `t` with the right token."""
@@ -73,6 +76,8 @@ class NodeAnswers:
             return self.api.varz(node, t)
         if question.route == METRICS:
             return self.api.metrics(node)
+        if question.route == SEND and self.commands is not None:
+            return self.commands.send(node, question.body, t)
         odd = self.lies.told("odd", node, t) is not None
         if question.route == CONNZ:
             reply = self.api.connz(node, t, question.offset, question.limit, question.uid)

@@ -168,6 +168,11 @@ class Population:
         if keeps_row:
             self._agenda.at(self._agenda.now + PING_SECONDS, partial(self._says_again, session))
 
+    def close_all(self, uid: str) -> None:
+        """A user closes all connections."""
+        for session in self.sessions(uid):
+            self.close(session)
+
     def _says_again(self, session: SimulatedSession) -> None:
         """What v2.2.5 does after a lost node: the same offline at every ping, as long as the row is there."""
         said = self._cluster.say_again(session)

@@ -14,6 +14,7 @@ import httpx2
 from ledger.simulator.agenda import Task
 from ledger.simulator.answers import QueryApi
 from ledger.simulator.api import NodeApi, make_app
+from ledger.simulator.commands import Commands
 from ledger.simulator.events import EVENT, Action, Answer, AnsweredWebhook, Arrival, SimulatedEvent, Totals
 from ledger.simulator.lies import Lies
 from ledger.simulator.node_answers import NodeAnswers
@@ -56,6 +57,8 @@ class Simulation:
     def __init__(self, plan: Plan, on_event: Callable[[SimulatedEvent], None] | None = None) -> None:
         self.plan = plan
         self.world = SimulatedWorld(plan)
+        self.commands = Commands(self.world.cluster)
+        """What the nodes were told to send to clients, and who received it."""
         self._on_event = on_event
         self._hooks = {node.name: f"{plan.hook_url(node)}?event={EVENT}" for node in plan.nodes}
         self._started = self._started_at = 0.0
@@ -107,6 +110,11 @@ class Simulation:
         """Let these users connect now, with one device each. From any thread."""
         for uid in uids:
             self._soon(partial(self.world.population.connect, uid, 0, f"{uid}-d0"))
+
+    def dismiss(self, uids: Iterable[str]) -> None:
+        """Let these users close all their connections now. From any thread."""
+        for uid in uids:
+            self._soon(partial(self.world.population.close_all, uid))
 
     def keep_rows(self, share: float) -> None:
         """Of so many connections that close from now on `/connz` keeps the row, and the offline comes at each ping."""
@@ -185,7 +193,8 @@ class Simulation:
         )
 
     async def _serve_apis(self) -> None:
-        node_answers = NodeAnswers(QueryApi(self.world.cluster, self._started_at, self.plan.token), self.world.lies)
+        api = QueryApi(self.world.cluster, self._started_at, self.plan.token)
+        node_answers = NodeAnswers(api, self.world.lies, self.commands)
         for node in self.plan.nodes:
             if node.api_port is not None:
                 app = make_app(node_answers, node.name, self._elapsed)

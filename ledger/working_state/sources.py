@@ -12,6 +12,7 @@ import msgspec
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.domain import status
 from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import Configured, DeliveryReceived
 from ledger.domain.imported import SourceImported
@@ -123,6 +124,12 @@ def write(cursor: Cursor[Any], rows: Iterable[SourceRow]) -> None:
     """Write snapshots within the append's transaction; a newer one there already is left."""
     for row in rows:
         cursor.execute(_WRITE, row)
+
+
+def longest_grace(connection: Connection[TupleRow]) -> float:
+    """The longest grace period of all sources, in seconds."""
+    rows = connection.cursor(binary=True).execute(READ_ALL).fetchall()
+    return status.longest_grace({name: shown_by(name, version, state) for name, version, state, _ in rows})
 
 
 def load(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceState:

@@ -70,6 +70,9 @@ RETURNING members, watchers
 _USERS_AFTER: LiteralString = """
 SELECT uid FROM {0} WHERE list = %s AND removed_by IS NULL AND uid > %s ORDER BY uid LIMIT %s
 """
+_MEMBERS_AFTER = """
+SELECT DISTINCT uid FROM list_members WHERE removed_by IS NULL AND uid > %s ORDER BY uid LIMIT %s
+"""
 MEMBERS: LiteralString = "SELECT uid FROM list_members WHERE list = %(list)s AND removed_by IS NULL"
 """Who is on a list, for queries about them."""
 
@@ -202,6 +205,11 @@ def page(connection: Connection[TupleRow], after: str, limit: int) -> list[Watch
 def members_of(connection: Connection[TupleRow], name: str, after: str, limit: int) -> list[str]:
     """So many users at most who are on a list, by uid, after that one."""
     return _column(connection, _USERS_AFTER.format("list_members"), (name, after, limit))
+
+
+def all_members_after(connection: Connection[TupleRow], after: str, limit: int) -> list[str]:
+    """The same of those who are on any list."""
+    return _column(connection, _MEMBERS_AFTER, (after, limit))
 
 
 def watchers_after(connection: Connection[TupleRow], name: str, after: str, limit: int) -> list[str]:

@@ -4,6 +4,7 @@ It is written in the transaction that appends the events, so readers see their o
 of the aggregate, so that judging a thousand users costs one SELECT.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, LiteralString, NamedTuple
@@ -21,6 +22,15 @@ from projections.models.shown import plain_body
 _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
 IN_GRACE: LiteralString = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
+
+_CONNECTED = "SELECT uid FROM current WHERE uid = ANY(%b) AND devices ~ %s"
+
+# By our database's clock, which other instances' are near.
+_ONLINE_AFTER = """
+SELECT uid FROM current
+ WHERE (status = 'online' OR since > (extract(epoch FROM clock_timestamp()) - %s) * 1000000) AND uid > %s
+ ORDER BY uid LIMIT %s
+"""
 
 # Walks the primary key, and looks at each row's devices on the way.
 _AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDER BY uid LIMIT %s"
@@ -151,9 +161,20 @@ def load(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, 
     return {uid: _decode(state) for uid, state in rows}
 
 
+def connected_in(connection: Connection[TupleRow], uids: Iterable[str], source: str) -> set[str]:
+    """Those of these users who have a connection in a source, as its webhooks and looks told; no grace, no doubt."""
+    online = f" {re.escape(source)}/[0-9]*/on/"
+    return {uid for (uid,) in connection.cursor(binary=True).execute(_CONNECTED, (texts(sorted(uids)), online))}
+
+
 def in_grace(connection: Connection[TupleRow], since: Instant) -> list[Presence]:
     """Those who went offline after an instant, so that a grace period may not show it yet."""
     return [_decode(state) for (state,) in connection.cursor(binary=True).execute(IN_GRACE, (since,))]
+
+
+def online_after(connection: Connection[TupleRow], grace_seconds: float, uid: str, limit: int) -> list[str]:
+    """A page of the users who are online, or may be in a grace period of so long, by uid."""
+    return [uid for (uid,) in connection.cursor(binary=True).execute(_ONLINE_AFTER, (grace_seconds, uid, limit))]
 
 
 def of_sources_after(connection: Connection[TupleRow], names: Iterable[str], uid: str, limit: int) -> list[Presence]:

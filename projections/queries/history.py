@@ -33,6 +33,8 @@ UNBOUNDED = 2**62
 
 _POSITION_AT = "SELECT position_at(%s)"
 
+_RECORDED_AT = "SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM events WHERE position = %s"
+
 # The snapshot after the position bounds how much of a long stream is looked at.
 _SNAPSHOTS = """
 SELECT asked.uid, earlier.version, earlier.state, later.version
@@ -88,6 +90,12 @@ def position_at(connection: Connection[TupleRow], at: Instant) -> int:
     row = connection.execute(_POSITION_AT, (to_datetime(at),)).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def recorded_at(connection: Connection[TupleRow], position: int) -> Instant | None:
+    """When a position was recorded, None where there is none."""
+    row = connection.execute(_RECORDED_AT, (position,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def as_of(

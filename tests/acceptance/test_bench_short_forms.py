@@ -10,6 +10,7 @@ import pytest
 import bench.outside
 from tests.support import pg
 from tests.support.command import REPOSITORY, process_environment
+from tests.support.redis_server import needs_redis
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +40,9 @@ ON_THE_TESTS_SERVER = [
     "seal_cost",
     "streams",
     "stream_kills",
+    "sinks",
+    "wukongim_sink",
+    pytest.param("redis_sink", marks=needs_redis),
 ]
 CHAPTERS = sorted(each.name for each in pkgutil.iter_modules(bench.outside.__path__) if not each.name.startswith("_"))
 
