@@ -28,9 +28,9 @@ class GraceEnds:
         """When the next one ends."""
         return self._ends[0].at if self._ends else None
 
-    def note(self, presence: Presence, moment: Moment) -> None:
-        """Wait for a user's, if they are in one."""
-        end = next_change_at(presence, moment.rules.sources, moment.made.at)
+    def note(self, presence: Presence, moment: Moment, after: Instant | None = None) -> None:
+        """Wait for a user's, if they are in one, at the moment or after another instant."""
+        end = next_change_at(presence, moment.rules.sources, moment.made.at if after is None else after)
         if end is not None:
             heapq.heappush(self._ends, GraceEnd(end, presence.uid))
 

@@ -19,9 +19,9 @@ from ledger.errors import StoreUnavailable
 from ledger.settings import SinkSettings
 from ledger.sinks.failing import Failing
 from ledger.sinks.kind import Batch, Done, Head, Kind, Order, Outcome, Retry, Stop, Told
-from ledger.sinks.page import Page, ToTell
+from ledger.sinks.page import Page, ToTell, batches
 from ledger.sinks.pauses import Pauses
-from ledger.sinks.reader import Reader, batches
+from ledger.sinks.reader import Reader
 from ledger.store.mapper import EventMapper
 from ledger.working_state import sinks
 from ledger.working_state.sinks import SinkRow

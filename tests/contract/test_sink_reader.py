@@ -14,8 +14,8 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.observation import Instant
 from ledger.sinks import reader as reader_module
-from ledger.sinks.page import Page, ToTell
-from ledger.sinks.reader import Reader, batches
+from ledger.sinks.page import Page, ToTell, batches
+from ledger.sinks.reader import Reader
 from ledger.store import identity
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
