@@ -18,7 +18,7 @@ SELECT substr(moved.stream, 6), last.position
   FROM (SELECT DISTINCT stream FROM events WHERE position > %s AND position <= %s) AS moved,
        LATERAL (SELECT position FROM events WHERE stream = moved.stream ORDER BY version DESC LIMIT 1) AS last
  WHERE moved.stream LIKE 'user:%%' AND last.position <= %s
- ORDER BY last.position
+ ORDER BY last.position LIMIT %s
 """
 
 
@@ -29,9 +29,9 @@ class Moved(NamedTuple):
     position: int
 
 
-def moved_last(connection: Connection[TupleRow], after: int, up_to: int) -> list[Moved]:
-    """The users whose last event lies after one position and up to another, in the order of that event."""
-    return [Moved(*row) for row in connection.execute(_LAST, (after, up_to, up_to))]
+def moved_last(connection: Connection[TupleRow], after: int, up_to: int, limit: int) -> list[Moved]:
+    """The first of the users whose last event lies after one position and up to another, in the order of that event."""
+    return [Moved(*row) for row in connection.execute(_LAST, (after, up_to, up_to, limit))]
 
 
 def presences_in_order(moment: Moment, uids: Sequence[str]) -> dict[str, Presence]:

@@ -32,7 +32,9 @@ from projections.queries import history
 from projections.queries.rule_folds import RuleFolds
 
 STRETCH_EVENTS = 2_000
-"""So many positions are looked through at once."""
+"""So many positions are looked through at once, and users told of;"""
+MAX_STRETCH_EVENTS = 64_000
+"""where few users are found, as in a ledger that is told from the beginning, more and more at once."""
 
 PAGE_USERS = 1_000
 """Of a source whose state has changed, at once."""
@@ -71,6 +73,7 @@ class Reader:
         self._before = Rules(-1, {})
         """The rules of the checkpoint."""
         self._walk: _Walk | None = None
+        self._stretch_events = 0
         self._walked_to: str | None = None
         """Where a page of it ends that is being told."""
         self._certain_from: int | None = None
@@ -168,8 +171,12 @@ class Reader:
     def _stretch(self, moment: Moment, changes: list[ToTell]) -> tuple[int, Checkpoint]:
         """The users whose last event lies in the next stretch -> (up to where, the checkpoint after it)"""
         after = self.checkpoint.position
-        up_to = min(moment.made.position, after + STRETCH_EVENTS)
-        moved = stretches.moved_last(moment.connection, after, up_to) if up_to > after else []
+        up_to = min(moment.made.position, after + max(STRETCH_EVENTS, self._stretch_events))
+        moved = stretches.moved_last(moment.connection, after, up_to, STRETCH_EVENTS) if up_to > after else []
+        if len(moved) == STRETCH_EVENTS:
+            up_to = moved[-1].position
+        is_thin = len(moved) < STRETCH_EVENTS // 4
+        self._stretch_events = min(2 * (up_to - after), MAX_STRETCH_EVENTS) if is_thin else 0
         placed = {each.uid: each.position for each in moved}
         everybody = stretches.presences_in_order(moment, list(placed))
         self._graces.note(everybody.values(), moment, moment.made.at)
