@@ -30,14 +30,14 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-POLL_SECONDS = 1.0
-"""Looked at as often even if nothing wakes it: a notification may be lost."""
+POLL_SECONDS = 0.5
+"""Looked at as often even if nothing wakes it: a notification may be lost, and a kind keeps what it keeps."""
 
 GATHER_SECONDS = 0.02
 """Between two reads at least: under load commits follow one another within milliseconds."""
 
-KEEP_SECONDS = 0.9
-"""Between two calls of a kind's `keep`."""
+KEEP_SECONDS = 0.4
+"""Between two calls of a kind's `keep`, at least."""
 
 STORE_SECONDS = 10.0
 """How far time alone has been followed is stored so often."""
