@@ -1,0 +1,151 @@
+"""The Python client against a service: asked, watching with one stream, following over restarts, and its errors."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger import client as api_client
+from ledger.client import AsyncClient, Client, Disconnected, Presence, Ready, Resumed, Told
+from tests.support.service import KEYS, Api, wait_for
+from tests.support.streams import FrontedService, fronted
+
+
+@pytest.fixture(scope="module")
+def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontedService]:
+    folder = tmp_path_factory.mktemp("service")
+    with fronted(folder, folder / "data", database_url=module_database_url) as service:
+        service.start()
+        yield service
+
+
+@pytest.fixture
+def client(service: FrontedService) -> Iterator[Client]:
+    with Client(service.front, KEYS["read"]) as client:
+        yield client
+
+
+def streams(service: FrontedService) -> int:
+    with Client(service.front, "none needed") as asking:
+        figures = asking.text("/metrics", accept="text/plain") or ""
+    return int(
+        float(next(line for line in figures.splitlines() if line.startswith("presence_ledger_streams")).split()[1])
+    )
+
+
+def test_questions_are_answered_with_values(client: Client, api: Api) -> None:
+    api.deliver("asked-0-1-1-1-1")
+    one = client.get("asked")
+    assert (one.uid, one.status, one.devices[0].device, one.stale) == ("asked", "online", "app", False)
+    assert [each.status for each in client.query(["nobody", "asked"])] == ["unknown", "online"]
+    assert client.get("a/b?").reason == "never_observed"
+
+
+def test_what_is_wrong_is_told_by_its_kind(service: FrontedService, client: Client) -> None:
+    with pytest.raises(api_client.Invalid) as caught:
+        client.query([""] * 10_001)
+    assert caught.value.errors[0].field == "uids"
+    with Client(service.front, "wrong") as stranger, pytest.raises(api_client.Unauthorized):
+        stranger.get("u")
+    with Client(service.front, "wrong") as stranger, pytest.raises(api_client.Unauthorized):
+        stranger.watch(["u"]).ready()
+    with pytest.raises(api_client.NotFound):
+        client.request("GET", "/v1/nothing")
+    with Client("http://127.0.0.1:1", "key") as nowhere, pytest.raises(api_client.Unreachable):
+        nowhere.get("u")
+
+
+def test_many_watches_share_one_stream(service: FrontedService, client: Client, api: Api) -> None:
+    api.deliver("ann-0-1-11-1-1")
+    with client.watch(["ann", "ben"]) as first:
+        first.ready()
+        with client.watch(["ben", "cem"]) as second:
+            second.ready()
+            assert [each.status for each in (first.get("ann"), second.get("cem")) if each] == ["online", "unknown"]
+            assert first.get("cem") is None
+            assert client.get("ann") == first.get("ann")
+            wait_for(lambda: streams(service) == 1)
+            api.deliver("ben-0-1-12-1-1", "cem-0-1-13-1-1")
+            changes = [next(each for each in watch if each.uid == "ben" and each.previous) for watch in (first, second)]
+            assert [each.status for each in changes] == ["online", "online"]
+            assert next(each for each in second if each.status == "online").uid == "cem"
+    wait_for(lambda: streams(service) == 0)
+
+
+def test_a_watch_is_closed_from_another_thread(client: Client) -> None:
+    watch = client.watch(["quiet"]).ready()
+    told: list[Presence] = []
+    reading = threading.Thread(target=lambda: told.extend(watch))
+    reading.start()
+    watch.close()
+    reading.join(60)
+    assert not reading.is_alive()
+
+
+def test_everybody_is_followed_from_a_cursor(client: Client, api: Api) -> None:
+    def until_ready(told: Iterator[Told]) -> tuple[list[object], str | None]:
+        said: list[object] = []
+        for each in told:
+            said.append(each.said)
+            if isinstance(each.said, Ready):
+                return said, each.cursor
+        raise AssertionError("the stream ended")
+
+    _, cursor = until_ready(client.follow())
+    api.deliver("later-0-1-21-1-1")
+    said, _ = until_ready(client.follow(after=cursor))
+    assert isinstance(said[0], Resumed)
+    assert said[0].recovered
+    assert [each.uid for each in said if isinstance(each, Presence)] == ["later"]
+
+
+def test_a_restart_is_survived_and_what_was_missed_is_told(tmp_path: Path, module_database_url: str) -> None:
+    with fronted(tmp_path, tmp_path / "data", database_url=module_database_url) as service:
+        service.start()
+        asyncio.run(_over_a_restart(service))
+
+
+async def _over_a_restart(service: FrontedService) -> None:
+    async with AsyncClient(service.front, KEYS["read"]) as client, client.watch(["dee", "eve"]) as watch:
+        async with asyncio.timeout(120):
+            await watch.ready()
+            await asyncio.to_thread(service.kill)
+            while not watch.stale:  # noqa: ASYNC110  (as a program that looks now and then)
+                await asyncio.sleep(0.01)
+            assert [each.stale for each in watch.presences] == [True, True]
+            with pytest.raises(api_client.ClientError):
+                await client.get("dee")
+            await asyncio.to_thread(service.start)
+            with Api(service) as api:
+                await asyncio.to_thread(api.deliver, "dee-0-1-31-1-1")
+                async for presence in watch:
+                    if presence.status == "online":
+                        break
+                await watch.ready()
+                told, answered = watch.get("dee"), await asyncio.to_thread(api.presence, "dee")
+            assert told is not None
+            assert (told.status, told.version, told.stale) == ("online", answered["version"], False)
+
+
+async def _follow_a_kill(service: FrontedService, told: list[object]) -> None:
+    async with AsyncClient(service.front, KEYS["read"]) as client:
+        async for each in client.follow(["fay"]):
+            told.append(each.said)
+            if isinstance(each.said, Ready) and not any(isinstance(said, Disconnected) for said in told):
+                await asyncio.to_thread(service.stop)
+                await asyncio.to_thread(service.start)
+            elif isinstance(each.said, Ready):
+                return
+
+
+def test_a_break_is_told_to_who_follows(tmp_path: Path, module_database_url: str) -> None:
+    told: list[object] = []
+    with fronted(tmp_path, tmp_path / "data", database_url=module_database_url) as service:
+        service.start()
+        asyncio.run(_follow_a_kill(service, told))
+    assert [type(said) for said in itertools.islice(told, 3)] == [Resumed, Presence, Ready]
+    resumed = [said for said in told if isinstance(said, Resumed)][-1]
+    assert resumed.recovered
