@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from ledger.front import sse, ws
+from ledger.front import client_files, sse, ws
+from ledger.front.client_files import ClientFiles
 from ledger.front.figures import Figures
 from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
@@ -27,6 +29,7 @@ class Front:
         self._proxy = proxy
         self._figures = figures
         self._origins = origins
+        self._client = ClientFiles()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request or WebSocket."""
@@ -47,6 +50,8 @@ class Front:
 
     def _answer(self, scope: Message, path: str, cors: list[tuple[bytes, bytes]]) -> Response | None:
         """What needs nobody else."""
+        if path.startswith(client_files.PREFIX):
+            return self._client.answer(scope["method"], path, Headers(scope=scope))
         if scope["method"] == "OPTIONS":
             return _preflight(cors)
         if path == "/health/live":

@@ -1,0 +1,63 @@
+"""The browser's client, served to anybody: an ES module and its types, as they lie beside this file."""
+
+import gzip
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from ledger.http import problems
+from ledger.http.problems import Problem
+
+PREFIX = "/client/"
+FOLDER = Path(__file__).parent / "client"
+
+_MEDIA_TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "application/typescript; charset=utf-8"}
+
+_HEADERS = {
+    # A page of any origin may load it: there is nothing secret in it, and it asks with a token of the page's own.
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    # For five minutes nobody asks; then a tag tells whether the service has been upgraded.
+    "Cache-Control": "public, max-age=300",
+    "Vary": "Accept-Encoding",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class _File(NamedTuple):
+    body: bytes
+    zipped: bytes
+    tag: str
+    media_type: str
+
+
+def _read(path: Path) -> _File:
+    body = path.read_bytes()
+    tag = hashlib.blake2b(body, digest_size=12).hexdigest()
+    return _File(body, gzip.compress(body, mtime=0), tag, _MEDIA_TYPES[path.suffix])
+
+
+class ClientFiles:
+    """The files, read once."""
+
+    def __init__(self) -> None:
+        self._files = {path.name: _read(path) for path in FOLDER.iterdir() if path.suffix in _MEDIA_TYPES}
+
+    def answer(self, method: str, path: str, headers: Headers) -> Response:
+        """What is answered to a request for a path below `PREFIX`."""
+        file = self._files.get(path.removeprefix(PREFIX))
+        if file is None:
+            return problems.answer(Problem(404, "there is no such file; the client is /client/presence-ledger.js"))
+        if method not in ("GET", "HEAD"):
+            return problems.answer(Problem(405, "GET", headers={"Allow": "GET, HEAD"}))
+        zipped = "gzip" in headers.get("accept-encoding", "")
+        tag = f'"{file.tag}{"-gzip" if zipped else ""}"'
+        answered = _HEADERS | {"ETag": tag}
+        if tag in [each.strip().removeprefix("W/") for each in headers.get("if-none-match", "").split(",")]:
+            return Response(status_code=304, headers=answered)
+        if zipped:
+            answered["Content-Encoding"] = "gzip"
+        return Response(file.zipped if zipped else file.body, headers=answered, media_type=file.media_type)
