@@ -23,6 +23,7 @@ from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, Streams
 from ledger.http.refusals import Refusals
+from ledger.http.representation import Representations
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
@@ -208,6 +209,7 @@ def _services(
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
         large_bodies=asyncio.Semaphore(LARGE_BODIES),
+        representations=Representations(),
         counters=counters,
         forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
         refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),
