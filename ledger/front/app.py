@@ -40,6 +40,10 @@ class Front:
             else:
                 await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
             return
+        if path.startswith(client_files.PREFIX):
+            # To any origin.
+            await self._client.answer(scope["method"], path, Headers(scope=scope))(scope, receive, send)
+            return
         cors = self._cors(dict(scope["headers"]).get(b"origin", b"").decode("latin-1"))
         if path == "/v1/stream" and scope["method"] in ("GET", "POST"):
             await sse.stream(self._streams, scope, receive, send, cors)
@@ -50,8 +54,6 @@ class Front:
 
     def _answer(self, scope: Message, path: str, cors: list[tuple[bytes, bytes]]) -> Response | None:
         """What needs nobody else."""
-        if path.startswith(client_files.PREFIX):
-            return self._client.answer(scope["method"], path, Headers(scope=scope))
         if scope["method"] == "OPTIONS":
             return _preflight(cors)
         if path == "/health/live":

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from ledger.client import Client, Gone
 from tests.support import browser as browsers
 from tests.support.service import KEYS, Api, wait_for
 from tests.support.streams import FrontedService, fronted
@@ -46,6 +47,7 @@ def service(
         service.start()
         PAGES["/"] = PAGE.format(front=service.front, token=KEYS["read"], lost=150)
         PAGES["/hasty"] = PAGE.format(front=service.front, token=KEYS["read"], lost=2)
+        PAGES["/admin"] = PAGE.format(front=service.front, token=KEYS["admin"], lost=150)
         PAGES["/stranger"] = PAGE.format(front=service.front, token="wrong", lost=150)
         yield service
 
@@ -152,6 +154,31 @@ def test_questions_and_what_is_wrong(context: BrowserContext, service: FrontedSe
     page.evaluate("friends.close()")
     wait_for(lambda: streams(service) == 0)
     assert page.evaluate(wrong.replace("['']", "Array(10001).fill('u')")) == ["PresenceError", 422, "uids"]
+
+
+def test_a_list_is_watched_by_both_clients(
+    context: BrowserContext, service: FrontedService, origin: str, api: Api
+) -> None:
+    if api.http.put("/v1/lists/team a", json={"uids": ["lia", "max"], "watchers": []}).status_code == 404:
+        pytest.skip("a service without lists")
+    api.deliver("lia-0-1-9-1-1")
+    with Client(service.front, KEYS["admin"]) as client, client.watch(list="team a") as watch:
+        assert [(each.uid, each.status) for each in client.list("team a")] == [("lia", "online"), ("max", "unknown")]
+        assert sorted(each.uid for each in watch.ready().presences) == ["lia", "max"]
+        pages = [opened(context, origin, {"list": "team a"}, "/admin") for _ in range(2)]
+        for page in pages:
+            until_known(page, "lia", "online")
+            assert page.evaluate("ledger.list('team a').then((all) => all.map(({ uid }) => uid))") == ["lia", "max"]
+        wait_for(lambda: streams(service) == 2)
+        api.http.patch("/v1/lists/team a", json={"add": ["nia"], "remove": ["max"]}).raise_for_status()
+        assert next(change.uid for change in watch.changes() if isinstance(change, Gone)) == "max"
+        wait_for(lambda: sorted(each.uid for each in watch.presences) == ["lia", "nia"])
+        for page in pages:
+            page.wait_for_function("friends.get('nia') && !friends.get('max')")
+        # The page that reads the stream goes; the other one goes on.
+        pages[0].close()
+        api.deliver("nia-0-1-10-1-1")
+        until_known(pages[1], "nia", "online")
 
 
 def test_whoever_may_not_is_told(context: BrowserContext, origin: str, service: FrontedService) -> None:

@@ -1,11 +1,10 @@
 """The Python client against a service: asked, watching with one stream, following over restarts, and its errors."""
 
 import asyncio
-import itertools
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 
 from ledger import client as api_client
@@ -102,50 +101,49 @@ def test_everybody_is_followed_from_a_cursor(client: Client, api: Api) -> None:
     assert [each.uid for each in said if isinstance(each, Presence)] == ["later"]
 
 
-def test_a_restart_is_survived_and_what_was_missed_is_told(tmp_path: Path, module_database_url: str) -> None:
-    with fronted(tmp_path, tmp_path / "data", database_url=module_database_url) as service:
-        service.start()
-        asyncio.run(_over_a_restart(service))
+def test_a_front_that_is_killed_is_come_back_to(service: FrontedService, api: Api) -> None:
+    followed: list[object] = []
 
+    async def follow(client: AsyncClient, is_ready: asyncio.Event) -> None:
+        """From its beginning over the break to the next `ready`."""
+        async for each in client.follow(["fay"]):
+            followed.append(each.said)
+            if isinstance(each.said, Ready):
+                if is_ready.is_set():
+                    return
+                is_ready.set()
 
-async def _over_a_restart(service: FrontedService) -> None:
-    async with AsyncClient(service.front, KEYS["read"]) as client, client.watch(["dee", "eve"]) as watch:
-        async with asyncio.timeout(120):
+    async def watch() -> None:
+        async with AsyncClient(service.front, KEYS["read"]) as client, client.watch(["dee", "eve"]) as watch:
+            is_ready = asyncio.Event()
+            following = asyncio.create_task(follow(client, is_ready))
             await watch.ready()
-            await asyncio.to_thread(service.kill)
-            while not watch.stale:  # noqa: ASYNC110  (as a program that looks now and then)
-                await asyncio.sleep(0.01)
+            await is_ready.wait()
+            front(service).kill()
+            await until(lambda: watch.stale)
             assert [each.stale for each in watch.presences] == [True, True]
-            with pytest.raises(api_client.ClientError):
-                await client.get("dee")
-            await asyncio.to_thread(service.start)
-            with Api(service) as api:
-                await asyncio.to_thread(api.deliver, "dee-0-1-31-1-1")
-                async for presence in watch:
-                    if presence.status == "online":
-                        break
-                await watch.ready()
-                told, answered = watch.get("dee"), await asyncio.to_thread(api.presence, "dee")
+            await asyncio.to_thread(api.deliver, "dee-0-1-31-1-1")
+            async for presence in watch:
+                if presence.status == "online":
+                    break
+            told, answered = (await watch.ready()).get("dee"), await asyncio.to_thread(api.presence, "dee")
             assert told is not None
             assert (told.status, told.version, told.stale) == ("online", answered["version"], False)
+            await following
+
+    asyncio.run(asyncio.wait_for(watch(), 120))
+    between = [type(said) for said in followed if not isinstance(said, Disconnected)]
+    assert between == [Resumed, Presence, Ready, Resumed, Ready]
+    assert any(isinstance(said, Disconnected) for said in followed)
+    assert [said.recovered for said in followed if isinstance(said, Resumed)] == [False, True]
 
 
-async def _follow_a_kill(service: FrontedService, told: list[object]) -> None:
-    async with AsyncClient(service.front, KEYS["read"]) as client:
-        async for each in client.follow(["fay"]):
-            told.append(each.said)
-            if isinstance(each.said, Ready) and not any(isinstance(said, Disconnected) for said in told):
-                await asyncio.to_thread(service.stop)
-                await asyncio.to_thread(service.start)
-            elif isinstance(each.said, Ready):
-                return
+def front(service: FrontedService) -> psutil.Process:
+    return next(
+        each for each in psutil.Process(service.process.pid).children() if "ledger.front.process" in each.cmdline()
+    )
 
 
-def test_a_break_is_told_to_who_follows(tmp_path: Path, module_database_url: str) -> None:
-    told: list[object] = []
-    with fronted(tmp_path, tmp_path / "data", database_url=module_database_url) as service:
-        service.start()
-        asyncio.run(_follow_a_kill(service, told))
-    assert [type(said) for said in itertools.islice(told, 3)] == [Resumed, Presence, Ready]
-    resumed = [said for said in told if isinstance(said, Resumed)][-1]
-    assert resumed.recovered
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  (as a program that looks now and then)
+        await asyncio.sleep(0.01)
