@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.client.cache import Cache
-from ledger.client.values import AsOf, Disconnected, Gone, Heartbeat, Presence, Ready, Resumed, Status
+from ledger.client.values import AsOf, Disconnected, Gone, Heartbeat, Presence, Ready, Resumed, Said, Status
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -25,7 +25,8 @@ def resumed(epoch: str = "first", *, recovered: bool = False) -> Resumed:
 
 def live(*presences: Presence) -> Cache:
     cache = Cache()
-    for said in (resumed(), *presences, Ready(as_of(10))):
+    told: list[Said] = [resumed(), *presences, Ready(as_of(10))]
+    for said in told:
         cache.apply(said)
     return cache
 

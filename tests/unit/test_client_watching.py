@@ -71,8 +71,7 @@ class World:
         return [Presence(uid=uid, status="offline", as_of=AsOf(50, NOW)) for uid in uids]
 
     async def opened(self, number: int) -> None:
-        while len(self.follower.asked) < number:  # noqa: ASYNC110  (a script has no events)
-            await asyncio.sleep(0)
+        await until(lambda: len(self.follower.asked) >= number)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -81,6 +80,11 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
             await test()
 
     asyncio.run(bounded())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  (a script has no events)
+        await asyncio.sleep(0)
 
 
 async def first(watch: Watch, number: int) -> list[str]:
@@ -152,11 +156,10 @@ def test_where_nobody_answers_the_stream_begins_anew() -> None:
         await world.opened(2)
         assert world.follower.cursor is None
         world.follower.say(Disconnected(None, 1.0))
-        while not one.stale:  # noqa: ASYNC110  (a script has no events)
-            await asyncio.sleep(0)
+        await until(lambda: one.stale)
         world.follower.snapshot("ann", "ben")
         await two.ready()
-        assert not one.stale
+        assert [each.stale for each in one.presences] == [False]
         await one.close()
         await two.close()
 
