@@ -10,10 +10,11 @@ from bench._crowd import Crowd
 from bench._postgres import process_cpu_seconds, server
 from bench._report import Bar, Options, Report, main, median, number, progress
 from bench._seed import Seeder
-from bench._serve import CONSTANT_PATH
+from bench._serve import BODY, CONSTANT_PATH
 
 CONNECTIONS = 32
 PATH = "/v1/presence/query"
+EMPTY = "a constant"
 GZIP = "Accept-Encoding: gzip\r\n"
 
 
@@ -53,14 +54,17 @@ def measure(options: Options) -> Report:
     uids = [uid for crowd in crowds for uid in crowd.uids]
     constant = _client.get(CONSTANT_PATH, _service.KEY)
     choice = random.Random(options.seed)
-    rates: dict[str, list[tuple[float, float, float]]] = {each.name: [] for each in QUESTIONS}
+    rates: dict[str, list[tuple[float, float, float]]] = {name: [] for name in (EMPTY, *(q.name for q in QUESTIONS))}
     with server(options) as postgres, postgres.database() as url:
         Seeder(url, crowds).everybody_online()
         with _service.running(postgres.folder / "service", url, _service.WITH_EXTRAS) as service:
-            sizes = {each.name: _client.run(_size(service.port, each, uids)) for each in QUESTIONS}
+            sizes = {EMPTY: len(BODY)} | {each.name: _client.run(_size(service.port, each, uids)) for each in QUESTIONS}
             named = sum(len(uid) for uid in uids[:1000]) / 1000
             for count in range(rounds + 1):
+                before = process_cpu_seconds(service.pid)
                 empty = requests / _client.run(_client.drive(service.port, _shared([constant] * requests)))
+                if count:
+                    rates[EMPTY].append((empty, 1.0, (process_cpu_seconds(service.pid) - before) / requests))
                 for each in QUESTIONS:
                     number_of = max(1, requests // each.less)
                     asked = [each.request(choice.sample(uids, max(1, each.users))) for _ in range(number_of)]
