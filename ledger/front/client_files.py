@@ -1,7 +1,8 @@
-"""The browser's client, served to anybody: an ES module and its types, as they lie beside this file."""
+"""The browser's client, served to anybody: one ES module, put together from those beside this file, and its types."""
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,11 @@ from ledger.http.problems import Problem
 PREFIX = "/client/"
 FOLDER = Path(__file__).parent / "client"
 
-_MEDIA_TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "application/typescript; charset=utf-8"}
+MODULES = ("wire.js", "known.js", "watch.js", "feed.js", "presence-ledger.js")
+"""What each of them imports stands before it."""
+
+_IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=const|class|function|async)", re.MULTILINE)
 
 _HEADERS = {
     # A page of any origin may load it: there is nothing secret in it, and it asks with a token of the page's own.
@@ -34,17 +39,25 @@ class _File(NamedTuple):
     media_type: str
 
 
-def _read(path: Path) -> _File:
-    body = path.read_bytes()
+def _file(body: bytes, media_type: str) -> _File:
     tag = hashlib.blake2b(body, digest_size=12).hexdigest()
-    return _File(body, gzip.compress(body, mtime=0), tag, _MEDIA_TYPES[path.suffix])
+    return _File(body, gzip.compress(body, mtime=0), tag, f"{media_type}; charset=utf-8")
+
+
+def module() -> str:
+    """All modules in one, so that a page fetches one file, and whoever serves it from elsewhere copies one."""
+    *parts, public = (_IMPORT.sub("", (FOLDER / name).read_text(encoding="utf-8")) for name in MODULES)
+    return "\n".join([*(_EXPORT.sub("", part) for part in parts), public])
 
 
 class ClientFiles:
     """The files, read once."""
 
     def __init__(self) -> None:
-        self._files = {path.name: _read(path) for path in FOLDER.iterdir() if path.suffix in _MEDIA_TYPES}
+        self._files = {
+            "presence-ledger.js": _file(module().encode(), "text/javascript"),
+            "presence-ledger.d.ts": _file((FOLDER / "presence-ledger.d.ts").read_bytes(), "application/typescript"),
+        }
 
     def answer(self, method: str, path: str, headers: Headers) -> Response:
         """What is answered to a request for a path below `PREFIX`."""
