@@ -31,7 +31,7 @@ from ledger.simulator.business_server import BusinessServer
 from ledger.simulator.plan import FAULTS, Fault, NodePlan, Plan
 from ledger.simulator.runtime import Simulation
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 ASK_EVERY_SECONDS = 0.25
 PAGE = 1000
