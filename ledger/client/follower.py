@@ -1,6 +1,7 @@
 """One stream, opened again wherever it ends, going on from the last cursor."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -12,6 +13,8 @@ from ledger.client.errors import ClientError, Problem, is_lasting
 from ledger.client.event_stream import EventStreamReader
 from ledger.client.transport import Service
 from ledger.client.values import Disconnected, Told
+
+log = logging.getLogger("ledger.client")
 
 
 class Follower:
@@ -49,6 +52,10 @@ class Follower:
                     raise
                 broken = error
             seconds = self._backoff.pause(self._told_seconds(broken))
+            log.log(
+                logging.WARNING if broken else logging.INFO, "the stream of %s ended, again in %.1f s: %s",
+                self._service.url, seconds, broken or "as the service said",
+            )  # fmt: skip
             # Whoever follows others meanwhile comes no sooner.
             self._not_before = loop.time() + seconds
             yield Told(Disconnected(broken, seconds), self.cursor)

@@ -74,9 +74,9 @@ class Watch:
         """What is known of all of them."""
         return self._thread.run(_presences(self._watch))
 
-    def ready(self) -> Self:
-        """Wait until all of them are known and right. Raises ClientError where they cannot be watched."""
-        self._thread.run(self._watch.ready())
+    def ready(self, timeout_seconds: float | None = None) -> Self:
+        """Wait until all of them are known and right. Raises ClientError where they cannot be watched, TimedOut."""
+        self._thread.run(self._watch.ready(timeout_seconds))
         return self
 
     def changes(self) -> Iterator[Presence | Gone]:

@@ -9,9 +9,9 @@ from typing import Self
 
 from ledger.client import calls
 from ledger.client.cache import Cache
-from ledger.client.errors import ClientError, is_lasting
+from ledger.client.errors import ClientError, TimedOut, is_lasting
 from ledger.client.follower import Follower
-from ledger.client.values import Gone, Presence, Said
+from ledger.client.values import Disconnected, Gone, Presence, Resumed, Said
 
 GATHER_SECONDS = 0.02
 """Watches that begin within so long of each other share the opening of the stream."""
@@ -50,9 +50,14 @@ class Watch:
         """What is known of all of them."""
         return [each for each in self._feed.cache.presences if self._has(each.uid)]
 
-    async def ready(self) -> Self:
-        """Wait until all of them are known and right. Raises ClientError where they cannot be watched."""
-        await self._feed.until_right(self)
+    async def ready(self, timeout_seconds: float | None = None) -> Self:
+        """Wait until all of them are known and right. Raises ClientError where they cannot be watched, TimedOut."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._feed.until_right(self)
+        except TimeoutError as error:
+            last = self._feed.broken
+            raise TimedOut(f"not known after {timeout_seconds:g} s{f': {last}' if last else ''}") from error
         if self._failed is not None:
             raise self._failed
         return self
@@ -125,7 +130,8 @@ class SharedFeed:
         """Somebody is wanted of whom the stream does not tell."""
         self._moved = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
-        self.openings = 0
+        self.broken: Exception | None = None
+        """Why the stream is away, where that is known."""
 
     @property
     def is_idle(self) -> bool:
@@ -155,6 +161,8 @@ class SharedFeed:
         self._wanted += Counter()
         if self.is_idle:
             await self.close()
+        async with self._moved:
+            self._moved.notify_all()
 
     async def close(self) -> None:
         """End the stream."""
@@ -224,12 +232,13 @@ class SharedFeed:
 
     async def _read(self) -> None:
         call = calls.stream(None if self._name is not None else sorted(self._streamed), self._name, None)
-        self.openings += 1
         async with aclosing(self._follower.follow(call)) as following:
             async for told in following:
                 await self._take(told.said)
 
     async def _take(self, said: Said) -> None:
+        if isinstance(said, (Disconnected, Resumed)):
+            self.broken = said.error if isinstance(said, Disconnected) else None
         is_news = self.cache.apply(said)
         if is_news and isinstance(said, (Presence, Gone)):
             self._tell(said)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ledger.client.calls import Call
-from ledger.client.errors import ClientError, Forbidden, Invalid, NotFound, Unreachable
+from ledger.client.errors import ClientError, Forbidden, Invalid, NotFound, TimedOut, Unreachable
 from ledger.client.values import AsOf, Disconnected, Gone, Presence, Ready, Resumed, Said, Told
 from ledger.client.watching import SharedFeed, Watch
 
@@ -186,6 +186,23 @@ def test_a_list_is_followed_as_it_changes() -> None:
         with pytest.raises(NotFound):
             await first(watch, 1)
         await watch.close()
+
+    run(test)
+
+
+def test_who_waits_for_nothing_is_told_so() -> None:
+    async def test() -> None:
+        world = World()
+        watch = world.feed.add(["ann"])
+        waiting = asyncio.create_task(watch.ready())
+        await world.opened(1)
+        world.follower.say(Disconnected(Unreachable("no service at all"), 1.0))
+        await until(lambda: world.feed.broken is not None)
+        with pytest.raises(TimedOut, match=r"not known after 0\.01 s: no service at all"):
+            await watch.ready(0.01)
+        # Nobody waits for a watch that is closed.
+        await watch.close()
+        await waiting
 
     run(test)
 
