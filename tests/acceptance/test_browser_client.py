@@ -142,6 +142,21 @@ def test_a_network_is_cut_and_comes_back(
     wait_for(lambda: streams(service) == 1)
 
 
+def test_a_front_that_is_killed_is_come_back_to(
+    context: BrowserContext, service: FrontedService, origin: str, api: Api
+) -> None:
+    pages = [opened(context, origin, ["joy"]) for _ in range(2)]
+    for page in pages:
+        until_known(page, "joy", "unknown")
+    service.front_process().kill()
+    for page in pages:
+        page.wait_for_function("told.includes('stale')")
+    api.deliver("joy-0-1-11-1-1")
+    for page in pages:
+        until_known(page, "joy", "online")
+        assert shown(page, "joy") == answered(api, "joy")
+
+
 def test_pages_that_share_nothing_read_a_stream_each(
     context: BrowserContext, service: FrontedService, origin: str
 ) -> None:

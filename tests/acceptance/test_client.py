@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 import httpx2
-import psutil
 import pytest
 
 from ledger import client as api_client
@@ -139,7 +138,7 @@ def test_a_front_that_is_killed_is_come_back_to(service: FrontedService, api: Ap
             following = asyncio.create_task(follow(client, is_ready))
             await watch.ready()
             await is_ready.wait()
-            front(service).kill()
+            service.front_process().kill()
             await until(lambda: watch.stale)
             assert [each.stale for each in watch.presences] == [True, True]
             await asyncio.to_thread(api.deliver, "dee-0-1-31-1-1")
@@ -156,12 +155,6 @@ def test_a_front_that_is_killed_is_come_back_to(service: FrontedService, api: Ap
     assert between == [Resumed, Presence, Ready, Resumed, Ready]
     assert any(isinstance(said, Disconnected) for said in followed)
     assert [said.recovered for said in followed if isinstance(said, Resumed)] == [False, True]
-
-
-def front(service: FrontedService) -> psutil.Process:
-    return next(
-        each for each in psutil.Process(service.process.pid).children() if "ledger.front.process" in each.cmdline()
-    )
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -198,7 +198,7 @@ export class Feed {
         this.#post({ type: "broken" });
         this.#setLive(false);
         const bound = Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(failed++, 16));
-        await pause(Math.max(told, bound * (0.25 + 0.75 * Math.random())), signal, "online");
+        await pause(Math.max(told, bound * (0.25 + 0.75 * Math.random())), signal, true);
       }
     } finally {
       if (this.#leading === signal) this.#leading = null;

@@ -61,22 +61,24 @@ export function lasting(error, renews) {
   return error.status >= 400 && error.status < 500 && error.status !== 408 && error.status !== 429;
 }
 
-/** Wait, at most until the signal, or the event of this window, after which not all pages go on at once. */
-export function pause(ms, signal, event = null) {
+/** Wait, at most until the signal; where it is to be `woken`, the network or the reader comes back sooner, perhaps. */
+export function pause(ms, signal, woken = false) {
+  const wakes = woken ? ["online", "visibilitychange"] : [];
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);
       signal.removeEventListener("abort", done);
-      if (event) removeEventListener(event, soon);
+      for (const event of wakes) removeEventListener(event, soon);
       resolve();
     };
     let timer = setTimeout(done, ms);
     const soon = () => {
+      if (document.visibilityState === "hidden") return;
       clearTimeout(timer);
-      timer = setTimeout(done, Math.random() * FIRST_MS);
+      timer = setTimeout(done, Math.random() * FIRST_MS); // not all pages go on at once
     };
     if (signal.aborted) return done();
     signal.addEventListener("abort", done);
-    if (event) addEventListener(event, soon);
+    for (const event of wakes) addEventListener(event, soon);
   });
 }
