@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
-import httpx2
-
+from ledger import client as api
+from ledger.client.calls import NotUtf8, segment
 from ledger.errors import RequestError
 from ledger.files import read_text
 from ledger.settings import ADMIN_KEY_FILE, Settings
@@ -25,10 +24,8 @@ class Client:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {key}"}
         with self._explained():
-            # A proxy of the environment is meant for the internet, not for the service.
-            self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
+            self._api = api.Client(self.url, key, timeout_seconds=TIMEOUT_SECONDS)
 
     def presences(self, uids: Sequence[str], when: Mapping[str, str | int] | None = None) -> list[Json]:
         """Returns one presence for each uid, in the order asked; at most 10,000.
@@ -48,11 +45,8 @@ class Client:
     def all_events(self, uid: str) -> Iterator[str]:
         """Yields all events of the user, oldest first, each as the JSON text that the service sent."""
         path = f"/v1/users/{path_segment(uid)}/events"
-        with self._explained(), self._http.stream("GET", path, headers={"Accept": "application/x-ndjson"}) as response:
-            if response.status_code != httpx2.codes.OK:
-                response.read()
-            self._check(response)
-            yield from (line for line in response.iter_lines() if line)
+        with self._explained():
+            yield from self._api.lines(path)
 
     def event_at(self, position: int) -> Json:
         """Returns the event at a position where there is one."""
@@ -93,13 +87,11 @@ class Client:
 
     def explanation_page(self, uid: str, query: Mapping[str, str | int]) -> str:
         """Returns the same as a page for people to read."""
-        path, headers = f"/v1/users/{path_segment(uid)}/explain", {"Accept": "text/plain"}
         with self._explained():
-            response = self._http.get(path, params=dict(query), headers=headers)
-            self._check(response)
-            if not response.headers.get("content-type", "").startswith("text/plain"):
+            page = self._api.text(f"/v1/users/{path_segment(uid)}/explain", params=query, accept="text/plain")
+            if page is None:
                 raise self._foreign()
-            return response.text
+            return page
 
     def sources(self) -> list[str]:
         """Returns the names of the sources that the service takes webhooks of."""
@@ -129,30 +121,12 @@ class Client:
     def order_sink(self, name: str, order: str, body: Json | None = None) -> Json:
         """Has a sink paused, resumed or replayed; returns it as it stands then."""
         path = f"/v1/sinks/{path_segment(name)}/{order}"
-        return self._json("POST", path, **({} if body is None else {"json": body}))
+        return self._json("POST", path, json=body)
 
-    def _json(self, method: str, path: str, **arguments: Any) -> Json:
+    def _json(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: object = None) -> Json:
         with self._explained():
-            response = self._http.request(method, path, **arguments)
-            self._check(response)
-            try:
-                answer: Json = response.json()
-            except (ValueError, RecursionError) as error:
-                raise self._foreign() from error
+            answer: Json = self._api.request(method, path, params=params, json=json)
         return answer
-
-    def _check(self, response: httpx2.Response) -> None:
-        if response.status_code in (httpx2.codes.OK, httpx2.codes.ACCEPTED):
-            return
-        try:
-            problem = response.json()
-        except (ValueError, RecursionError):
-            problem = None
-        if not isinstance(problem, Mapping) or "title" not in problem:
-            raise self._foreign()
-        said = ": ".join(str(problem[part]) for part in ("title", "detail") if problem.get(part))
-        way_out = _WAYS_OUT.get(response.status_code)
-        raise RequestError(f"The service at {self.url} answered {response.status_code}: {said}" + (way_out or ""))
 
     def _foreign(self) -> RequestError:
         return RequestError(
@@ -163,14 +137,19 @@ class Client:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except httpx2.TimeoutException as error:
+        except api.Problem as problem:
+            way_out = _WAYS_OUT.get(problem.status, "")
+            raise RequestError(f"The service at {self.url} answered {problem.status}: {problem}{way_out}") from problem
+        except api.NotPresenceLedger as error:
+            raise self._foreign() from error
+        except api.TimedOut as error:
             raise RequestError(
                 f"The service at {self.url} did not answer within {TIMEOUT_SECONDS:.0f} s.\n"
                 "Look at its log and at /health/ready."
             ) from error
-        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.DecodingError) as error:
+        except api.Unreachable as error:
             raise RequestError(
-                f"No service can be reached at {self.url} ({error}).\n"
+                f"No service can be reached at {self.url} ({error.reason}).\n"
                 "Start it with `presence-ledger serve`, or name another with --url."
             ) from error
 
@@ -180,7 +159,7 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.close()
+        self._api.close()
 
 
 _WAYS_OUT = {
@@ -208,11 +187,9 @@ def client(settings: Settings, url: str | None, environ: Mapping[str, str] | Non
 def path_segment(uid: str) -> str:
     """Returns the uid as one segment of a path. Raises RequestError for one that is not UTF-8."""
     try:
-        quoted = quote(uid, safe="")
-    except UnicodeEncodeError as error:
+        return segment(uid)
+    except NotUtf8 as error:
         raise RequestError(f"The uid {uid!r} is not UTF-8.\nA uid in the ledger always is.") from error
-    # These two alone would be taken for steps in the path.
-    return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted
 
 
 def _sendable(key: str, place: str) -> str:

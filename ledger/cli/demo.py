@@ -19,16 +19,19 @@ import typer
 from rich.console import Group
 from rich.table import Table
 
+from ledger.cli import demo_push
 from ledger.cli.demo_lines import UID_WIDTH, Story
 from ledger.cli.drawing import can_draw, console, drawn, live
 from ledger.cli.output import print_line, say
 from ledger.errors import LedgerError
 from ledger.files import replacement
 from ledger.settings import ADMIN_KEY_FILE
+from ledger.simulator import business_server
+from ledger.simulator.business_server import BusinessServer
 from ledger.simulator.plan import FAULTS, Fault, NodePlan, Plan
 from ledger.simulator.runtime import Simulation
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 ASK_EVERY_SECONDS = 0.25
 PAGE = 1000
@@ -45,6 +48,9 @@ log_format = "json"
 name = "main"
 profile = "v2.2"
 webhook_secret = "{secret}"
+
+forward_url = "{forward_url}"
+forward_presence = true
 
   [[sources.nodes]]
   name = "n1"
@@ -64,7 +70,8 @@ def demo(
 ) -> None:
     """See presence ledger at work: its own PostgreSQL, the service, and a WuKongIM v2.2 that does not always behave.
 
-    Every event is shown as it is recorded. Everything lies in a scratch folder, which is removed at the end.
+    Every event is shown as it is recorded, and every change as the stream tells of it. Everything lies in a scratch
+    folder, which is removed at the end.
 
     Example: presence-ledger demo --users 100 --seconds 60 --fault restart
     """
@@ -77,21 +84,25 @@ def demo(
     folder = Path(tempfile.mkdtemp(prefix="presence-ledger-demo-"))
     try:
         (port, api_port, front_port), secret = _free_ports(3), secrets.token_urlsafe(24)
-        settings = SETTINGS.format(port=port, secret=secret, api_port=api_port, front_port=front_port)
-        (folder / "presence-ledger.toml").write_text(settings, encoding="utf-8")
+        plan = Plan(
+            target=f"http://127.0.0.1:{port}",
+            nodes=(NodePlan("n1", secret, api_port=api_port),),
+            users=users,
+            seconds=seconds,
+            rate=rate,
+            faults=frozenset(wanted),
+            seed=secrets.randbelow(2**31),
+        )
         say("starting PostgreSQL and the service …")
-        with _service(folder, port) as (url, key):
-            _introduce(url, f"http://127.0.0.1:{front_port}", key, folder)
-            plan = Plan(
-                target=url,
-                nodes=(NodePlan("n1", secret, api_port=api_port),),
-                users=users,
-                seconds=seconds,
-                rate=rate,
-                faults=frozenset(wanted),
-                seed=secrets.randbelow(2**31),
+        with business_server.serving() as business:
+            settings = SETTINGS.format(
+                port=port, secret=secret, api_port=api_port, front_port=front_port, forward_url=business.url
             )
-            story = asyncio.run(_watch(plan, url, key))
+            (folder / "presence-ledger.toml").write_text(settings, encoding="utf-8")
+            front = f"http://127.0.0.1:{front_port}"
+            with _service(folder, port, front) as (url, key):
+                _introduce(url, front, key, folder)
+                story = asyncio.run(_watch(plan, url, front, key, business))
         say(story.summary())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -104,13 +115,14 @@ def _introduce(url: str, front: str, key: str, folder: Path) -> None:
     with replacement(header) as file:
         file.write(f"Authorization: Bearer {key}\n".encode())
     say(f"  curl -H @{header} {url}/v1/presence/summary")
-    say(f"  curl -N -H @{header} {front}/v1/stream   (whatever changes, as it changes)")
+    say(f"  curl -N -H @{header} {front}/v1/stream   (the stream: whatever changes, as it changes)")
     say(f'  eval "$(presence-ledger config database-url --env --config {folder}/presence-ledger.toml)" && psql')
-    say("Ctrl-C ends it. What is recorded, as it is recorded:")
+    say("A toy business server gets every other webhook of WuKongIM, as if it had no ledger before it (`forwarded`).")
+    say("Ctrl-C ends it. What is recorded, as it is recorded, and what the stream tells (`>>`):")
 
 
 @contextmanager
-def _service(folder: Path, port: int) -> Iterator[tuple[str, str]]:
+def _service(folder: Path, port: int, front: str) -> Iterator[tuple[str, str]]:
     """The service as a process of its own -> (its URL, an admin key). Raises LedgerError with what it said."""
     log = folder / "service.log"
     command = [sys.executable, "-m", "ledger", "--config", str(folder / "presence-ledger.toml"), "serve"]
@@ -119,7 +131,8 @@ def _service(folder: Path, port: int) -> Iterator[tuple[str, str]]:
         process = subprocess.Popen(command, stderr=errors, stdout=errors, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
-        asyncio.run(_ready(process, url, log))
+        asyncio.run(_answers(process, f"{url}/health/ready", log))
+        asyncio.run(_answers(process, f"{front}/health/live", log))
         yield url, (folder / "data" / ADMIN_KEY_FILE).read_text(encoding="utf-8").strip()
     finally:
         process.send_signal(signal.SIGTERM)
@@ -130,14 +143,14 @@ def _service(folder: Path, port: int) -> Iterator[tuple[str, str]]:
             process.wait()
 
 
-async def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+async def _answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = asyncio.get_running_loop().time() + START_SECONDS
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False) as client:
         while asyncio.get_running_loop().time() < deadline:
             if process.poll() is not None:
                 raise LedgerError(f"the service did not start: {_last_line(log)}")
             try:
-                if (await client.get("/health/ready")).status_code == httpx2.codes.OK:
+                if (await client.get(url)).status_code == httpx2.codes.OK:
                     return
             except httpx2.TransportError:
                 pass
@@ -150,7 +163,7 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-async def _watch(plan: Plan, url: str, key: str) -> Story:
+async def _watch(plan: Plan, url: str, front: str, key: str, business: BusinessServer) -> Story:
     """Run the simulation, and show what the ledger records meanwhile."""
     simulation = Simulation(plan)
     loop = asyncio.get_running_loop()
@@ -159,12 +172,20 @@ async def _watch(plan: Plan, url: str, key: str) -> Story:
     lines: deque[str] = deque(maxlen=LINES_SHOWN)
     is_drawn = can_draw()
     story = Story(lines.append, UID_WIDTH) if is_drawn else Story(print_line)
+    story.forwarded = lambda: sum(business.counts().values())
     running = asyncio.create_task(simulation.run())
+    beside = [
+        asyncio.create_task(demo_push.chat(plan.hook_url(plan.nodes[0]), lambda: list(simulation.world.online()))),
+        asyncio.create_task(demo_push.follow(front, key, story.tell_change)),
+    ]
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
         with _screen(simulation, story, lines) if is_drawn else nullcontext():
             await _follow(client, story, running)
     await running
+    for task in beside:
+        task.cancel()
+    await asyncio.wait(beside)
     story.really_online = len(simulation.world.online())
     return story
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from ledger.client import Presence
 from ledger.text import printable, shortened
 
 Json = dict[str, Any]
@@ -25,6 +26,9 @@ class Story:
         self._deliveries = 0
         self._repeated = 0
         self._rejected = 0
+        self._told = 0
+        self.forwarded: Callable[[], int] = lambda: 0
+        """How many webhooks the business server has got."""
         self.shown_online = 0
         self.really_online = 0
 
@@ -49,6 +53,14 @@ class Story:
             case _:
                 self._write(f"{clock}  -- {_of_source(event)}")
 
+    def tell_change(self, presence: Presence) -> None:
+        """Write the line of a change that the stream told, and count it."""
+        self._told += 1
+        before = presence.previous.status if presence.previous is not None else "unknown"
+        uid = self._uid(presence.uid)
+        change = f"{before} -> {presence.status}" if before != presence.status else f"{presence.status}, its devices"
+        self._write(f"{presence.as_of.at:%H:%M:%S.%f}"[:12] + f"  {uid:<{UID_WIDTH}}  >> told by the stream: {change}")
+
     def counts(self) -> dict[str, int]:
         """What was counted, by its name."""
         return {
@@ -59,6 +71,8 @@ class Story:
             "corrected": self._verdicts["corrected"],
             "late or stale": self._verdicts["late"] + self._verdicts["stale"],
             "rejected": self._rejected,
+            "told": self._told,
+            "forwarded": self.forwarded(),
         }
 
     def summary(self) -> str:
@@ -83,10 +97,12 @@ class Story:
         change = f"{before} -> {after}" if before != after else after or ""
         device = f"device {event['device_flag']}" if event.get("device_flag") is not None else ""
         verdict = event.get("verdict") or event["kind"].replace("_", " ")
-        uid = printable(event["uid"])
-        if self._longest is not None:
-            uid = shortened(uid, self._longest)
+        uid = self._uid(event["uid"])
         return f"{uid:<{UID_WIDTH}}  {device:<10} {verdict:<9}  {change:<18}  {', '.join(notes)}"
+
+    def _uid(self, uid: str) -> str:
+        shown = printable(uid)
+        return shown if self._longest is None else shortened(shown, self._longest)
 
 
 def _of_source(event: Json) -> str:

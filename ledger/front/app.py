@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from ledger.front import sse, ws
+from ledger.front import client_files, sse, ws
+from ledger.front.client_files import ClientFiles
 from ledger.front.figures import Figures
 from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
@@ -27,6 +29,7 @@ class Front:
         self._proxy = proxy
         self._figures = figures
         self._origins = origins
+        self._client = ClientFiles()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request or WebSocket."""
@@ -36,6 +39,10 @@ class Front:
                 await ws.websocket(self._streams, scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
+            return
+        if path.startswith(client_files.PREFIX):
+            # To any origin.
+            await self._client.answer(scope["method"], path, Headers(scope=scope))(scope, receive, send)
             return
         cors = self._cors(dict(scope["headers"]).get(b"origin", b"").decode("latin-1"))
         send = _with_headers(send, cors)

@@ -105,6 +105,28 @@ class PresenceItems(Struct):
     items: list[PresenceBody]
 
 
+class PresencePart(Struct, kw_only=True):
+    """What `fields` asked for of a presence."""
+
+    uid: str
+    status: Status | UnsetType = UNSET
+    since: Timestamp | UnsetType | None = UNSET
+    last_seen_at: Timestamp | UnsetType | None = UNSET
+    devices: list[DeviceBody] | UnsetType = UNSET
+    cause: CauseBody | UnsetType | None = UNSET
+    reason: Reason | UnsetType | None = UNSET
+    verified_at: Timestamp | UnsetType | None = UNSET
+    version: int | UnsetType = UNSET
+    uncertain: UncertainBody | UnsetType = UNSET
+    as_of: AsOfBody
+
+
+class PresenceParts(Struct):
+    """In the order asked."""
+
+    items: list[PresencePart]
+
+
 class PresencePage(PresenceItems):
     """In the order of their uids."""
 

@@ -3,19 +3,19 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain, repeat
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from ledger.http import grant_check, questions, responses
+from ledger.http import grant_check, questions, representation, responses
 from ledger.http.answers import (
     FlagCount,
     NodeCount,
     PresenceBody,
     PresenceItems,
     PresencePage,
+    PresenceParts,
     SummaryBody,
     UserCounts,
     as_json,
@@ -72,8 +72,9 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
         services.asked.note([uid])
         made, body = await services.reader.one(uid)
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {"ETag": etag}
-    if _matches(request.headers.get("if-none-match"), etag):
+    # A browser may keep it, and asks whether it still holds.
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if representation.matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return Response(body + as_of(made), headers=headers, media_type="application/json")
 
@@ -81,14 +82,19 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
 @of_users.post(
     "/v1/presence/query",
     summary="Which of these users are online?",
-    responses=answered(PresenceItems)
+    responses=responses.answered_either(PresenceItems, PresenceParts)
+    | {304: {"description": "Unchanged since the `ETag` of `If-None-Match`"}}
     | questions.REFUSED
-    | responses.refused(responses.MOMENT, "the body is not JSON in UTF-8"),
-    openapi_extra=questions.described(questions.UidQuery),
+    | responses.refused(responses.MOMENT, "the body is not JSON in UTF-8", "an unknown field in `fields`"),
+    openapi_extra=questions.described(questions.UidQuery) | {"parameters": [representation.PARAMETER]},
 )
 async def query_presences(request: Request) -> Response:
-    """The presences of up to 10,000 users in the order asked, all of one snapshot; of the past as for a single user."""
-    refuse_parameters(request)
+    """The presences of up to 10,000 users in the order asked, all of one snapshot; of the past as for a single user.
+
+    `fields` makes it shorter: for a list that shows dots, `fields=status` is a quarter of it. Large answers are
+    compressed where `Accept-Encoding` allows for gzip. `ETag` changes whenever the answer would, `as_of` aside.
+    """
+    wanted = representation.asked(request)
     services = get_services(request)
     query = await questions.take(questions.UidQuery, request, questions.UIDS_BYTES, "ask about fewer users")
     if query is None:
@@ -97,7 +103,7 @@ async def query_presences(request: Request) -> Response:
     if not query.is_past:
         services.asked.note(query.uids)
     read = await (_past(services, query.uids, query) if query.is_past else services.reader.many(query.uids))
-    return Response(items(read, b"}"), media_type="application/json")
+    return await services.representations.answer(read, wanted)
 
 
 @router.get(
@@ -114,7 +120,7 @@ async def list_presences(request: Request, query: Annotated[PresenceFilter, Quer
         raise bad_cursor()
     page = await services.reader.page(wanted, after, query.limit)
     following = encode(None if page.last_uid is None else to_cursor(page.last_uid))
-    return Response(items(page.read, b',"next":' + following + b"}"), media_type="application/json")
+    return Response(representation.items(page.read, b',"next":' + following + b"}"), media_type="application/json")
 
 
 @router.get("/v1/presence/summary", summary="Count presences", responses=answered(SummaryBody))
@@ -151,22 +157,3 @@ async def _past(services: Services, uids: Sequence[str], when: When) -> Read:
             return past.read(connection, services.ledger.events_mapper, uids, made, services.rule_folds)
 
     return await run_in_threadpool(read)
-
-
-def items(read: Read, rest: bytes) -> bytes:
-    """`{"items":[…]` and the rest of the answer; each item has the same `as_of`."""
-    if not read.bodies:
-        return b'{"items":[]' + rest
-    end = as_of(read.made)
-    # In one go: an answer may be megabytes large, and each copy of so much takes longer than all else here.
-    parts = [b'{"items":[', *chain.from_iterable(zip(read.bodies, repeat(end + b",")))]
-    parts[-1] = end + b"]" + rest
-    return b"".join(parts)
-
-
-def _matches(header: str | None, etag: str) -> bool:
-    """RFC 9110's weak comparison, of any of the tags listed."""
-    if header is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
-    return etag in tags or "*" in tags

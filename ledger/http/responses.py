@@ -26,6 +26,12 @@ def answered(body: type[msgspec.Struct], *texts: str) -> Responses:
     return {200: {"content": content | {media: {"schema": {"type": "string"}} for media in texts}}}
 
 
+def answered_either(*bodies: type[msgspec.Struct]) -> Responses:
+    """The 200 that is one of these structs as JSON."""
+    schema = {"anyOf": [reference(body.__name__) for body in bodies]}
+    return {200: {"content": {"application/json": {"schema": schema}}}}
+
+
 def problem(description: str) -> dict[str, Any]:
     """A response that is a problem."""
     return {

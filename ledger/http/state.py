@@ -16,6 +16,7 @@ from ledger.http.forwarding import Forwarding
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
+from ledger.http.representation import Representations
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Writer
@@ -52,6 +53,7 @@ class Services:
     """Held by the one change of a list that is under way."""
     large_bodies: Semaphore
     """Lets so many large questions be read at once."""
+    representations: Representations
     counters: Counters
     forwarding: Forwarding
     refusals: Refusals

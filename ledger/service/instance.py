@@ -26,6 +26,7 @@ from ledger.http.grants import Tokens
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
+from ledger.http.representation import Representations
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
@@ -218,6 +219,7 @@ def _services(
         asked=AskedAbout(settings.asked_again_seconds, lambda uids: _tell_asked(ledger, uids)),
         list_changes=asyncio.Lock(),
         large_bodies=asyncio.Semaphore(LARGE_BODIES),
+        representations=Representations(),
         counters=counters,
         forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
         refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),

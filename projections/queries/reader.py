@@ -1,6 +1,7 @@
-"""Reading presences while the service runs: single reads that wait at the same time share one fresh query."""
+"""Reading presences while the service runs: small questions that wait at the same time share one fresh query."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import LiteralString, NamedTuple
@@ -23,7 +24,10 @@ from projections.queries import listing
 from projections.queries.listing import Filter, LedgerHead, PresenceSummary
 
 MAX_SHARED_UIDS = 200
-"""The most single reads that share a query."""
+"""The most users that questions which share a query ask about together."""
+
+MAX_SMALL_UIDS = 50
+"""Whoever asks about more has a query of their own: others would wait for it."""
 
 MIN_LARGE_UIDS = 200
 """So many at once are read by a thread: the event loop would wake for every few kilobytes that arrive."""
@@ -40,6 +44,13 @@ class Read(NamedTuple):
 
     made: AnswerPoint
     bodies: list[bytes]
+
+
+class _Question(NamedTuple):
+    """A small question that waits for its answer."""
+
+    uids: Sequence[str]
+    answer: asyncio.Future[Read]
 
 
 class PresenceListPage(NamedTuple):
@@ -63,7 +74,7 @@ class PresenceReader:
         self._large_reads = asyncio.Semaphore(MAX_LARGE_READS)
         self._now = now
         self._rules = Rules(-1, {})
-        self._waiting: list[tuple[str, asyncio.Future[tuple[AnswerPoint, bytes]]]] = []
+        self._waiting: deque[_Question] = deque()
         self._flushing: asyncio.Task[None] | None = None
 
     def forget(self) -> None:
@@ -72,16 +83,22 @@ class PresenceReader:
 
     async def one(self, uid: str) -> tuple[AnswerPoint, bytes]:
         """One user's body and what it was made at, in a query shared with those who ask meanwhile."""
-        future: asyncio.Future[tuple[AnswerPoint, bytes]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((uid, future))
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
-        return await future
+        made, [body] = await self._share((uid,))
+        return made, body
 
     async def many(self, uids: Sequence[str]) -> Read:
         """The presences of many users in the order asked, all of one snapshot."""
+        if 0 < len(uids) <= MAX_SMALL_UIDS:
+            return await self._share(uids)
         made, found = await (self._query_large(uids) if len(uids) >= MIN_LARGE_UIDS else self._query(uids))
-        return Read(made, [found.get(uid) or _never_seen(uid) for uid in uids])
+        return Read(made, _in_order(uids, found))
+
+    async def _share(self, uids: Sequence[str]) -> Read:
+        question = _Question(uids, asyncio.get_running_loop().create_future())
+        self._waiting.append(question)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        return await question.answer
 
     async def page(self, wanted: Filter, after: str | None, limit: int) -> PresenceListPage:
         """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
@@ -128,22 +145,28 @@ class PresenceReader:
         """Answer what waits, query after query, until nothing does."""
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:MAX_SHARED_UIDS], self._waiting[MAX_SHARED_UIDS:]
-                await self._answer(batch)
+                await self._answer(self._next_batch())
         finally:
             self._flushing = None
 
-    async def _answer(self, batch: list[tuple[str, asyncio.Future[tuple[AnswerPoint, bytes]]]]) -> None:
+    def _next_batch(self) -> list[_Question]:
+        batch = [self._waiting.popleft()]
+        users = len(batch[0].uids)
+        while self._waiting and (users := users + len(self._waiting[0].uids)) <= MAX_SHARED_UIDS:
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _answer(self, batch: list[_Question]) -> None:
         try:
-            made, found = await self._query([uid for uid, _ in batch])
+            made, found = await self._query([uid for question in batch for uid in question.uids])
         except Exception as error:  # noqa: BLE001  (each waiting request gets it, and answers with its problem)
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            for question in batch:
+                if not question.answer.done():
+                    question.answer.set_exception(error)
             return
-        for uid, future in batch:
-            if not future.done():
-                future.set_result((made, found.get(uid) or _never_seen(uid)))
+        for question in batch:
+            if not question.answer.done():
+                question.answer.set_result(Read(made, _in_order(question.uids, found)))
 
     async def _query(self, uids: Sequence[str]) -> tuple[AnswerPoint, dict[str, bytes]]:
         """-> (what the answer was made at, body by uid of those who have a presence)"""
@@ -220,6 +243,10 @@ def _take_head(rows: list[TupleRow]) -> LedgerHead:
     """Take the row of the head from among those of the users: the first one, as PostgreSQL goes about it."""
     number = next(number for number, row in enumerate(rows) if row[0] is not None)
     return LedgerHead(*rows.pop(number)[:3])
+
+
+def _in_order(uids: Sequence[str], found: Mapping[str, bytes]) -> list[bytes]:
+    return [found.get(uid) or _never_seen(uid) for uid in uids]
 
 
 def _never_seen(uid: str) -> bytes:

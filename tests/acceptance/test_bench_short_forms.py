@@ -23,6 +23,7 @@ ON_THEIR_OWN = ["kills", "pg_stop", "get_presence"]
 ON_THE_TESTS_SERVER = [
     "ingest",
     "query",
+    "query_few",
     "timeline",
     "latency",
     "scale",

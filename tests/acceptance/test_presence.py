@@ -218,3 +218,34 @@ def test_the_summary_counts_and_grace_hides_a_short_absence(alone: Service) -> N
         assert one(api, "b", **{"If-None-Match": one(api, "b").headers["etag"]}).status_code == 304
         assert one(api, "b").headers["etag"] != etag
         assert api.get("/v1/presence/summary")["users"] == {"online": 3, "offline": 1, "unknown": 0}
+
+
+def test_a_query_is_as_short_as_it_is_asked_for(api: Api) -> None:
+    api.deliver("dot-0-1-1-1-1")
+    asked = {"uids": ["dot", "nobody"] * 100}
+    answer = api.http.post("/v1/presence/query", params={"fields": "status"}, json=asked)
+    items = answer.json()["items"]
+    assert [(each["uid"], each["status"]) for each in items[:2]] == [("dot", "online"), ("nobody", "unknown")]
+    assert {name for each in items for name in each} == {"uid", "status", "as_of"}
+    assert answer.headers["content-encoding"] == "gzip"
+    plain = api.http.post(
+        "/v1/presence/query", params={"fields": "status"}, json=asked, headers={"Accept-Encoding": "identity"}
+    )
+    assert "content-encoding" not in plain.headers
+    assert len(plain.content) < 200 * 118
+    refused = api.http.post("/v1/presence/query", params={"fields": "status,state"}, json=asked)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "fields")
+
+
+def test_a_query_is_answered_shortly_where_nothing_has_changed(api: Api) -> None:
+    def ask(known: str | None = None) -> httpx2.Response:
+        headers = {} if known is None else {"If-None-Match": known}
+        return api.http.post("/v1/presence/query", json={"uids": ["same", "other"]}, headers=headers)
+
+    api.deliver("same-0-1-2-1-1")
+    tag = ask().headers["etag"]
+    unchanged = ask(tag)
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    api.deliver("other-0-1-3-1-1")
+    changed = ask(tag)
+    assert (changed.status_code, changed.headers["etag"] == tag) == (200, False)

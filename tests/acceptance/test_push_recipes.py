@@ -161,7 +161,7 @@ def test_sinks_say_what_is_wrong_while_everything_else_goes_on(setting: Setting,
 @pytest.mark.skipif(shutil.which("gofmt") is None, reason="there is no Go")
 def test_the_gateway_in_go_is_a_program(tmp_path: Path) -> None:
     program = tmp_path / "main.go"
-    program.write_text(recipe(DOCUMENT, "go") + "\n", encoding="utf-8")
+    program.write_text(recipe(DOCUMENT, "go"), encoding="utf-8")
     formatted = subprocess.run(["gofmt", "-l", str(program)], capture_output=True, text=True, check=False)
     assert (formatted.returncode, formatted.stdout, formatted.stderr) == (0, "", "")
 

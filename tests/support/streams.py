@@ -6,11 +6,12 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import httpx2
+import psutil
 
 from tests.support.service import KEYS, Port, Service, wait_for
 
@@ -86,6 +87,14 @@ class FrontedService(Service):
             return httpx2.get(f"{self.front}/health/live", trust_env=False, timeout=5).status_code == 200
         except httpx2.TransportError:
             return False
+
+    def front_process(self) -> psutil.Process:
+        """The front's process; whoever kills it has another one started."""
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if "ledger.front.process" in child.cmdline():
+                    return child
+        raise AssertionError("there is no front")
 
     @contextmanager
     def stream(

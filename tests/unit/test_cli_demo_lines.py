@@ -1,10 +1,12 @@
 """What the demo says of events: webhooks in full, and events of kinds it does not know in a readable way."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from ledger.cli.demo_lines import UID_WIDTH, Story
+from ledger.client import AsOf, Presence, Previous
 
 AT = {"recorded_at": "2026-11-23T12:34:56.789012Z"}
 
@@ -113,3 +115,18 @@ def test_events_of_a_source_are_told_whatever_they_are(event: dict[str, Any], li
     (found,), story = told(event)
     assert found[14:] == line
     assert story.counts()["events"] == 0
+
+
+def test_a_change_that_the_stream_tells_has_a_line() -> None:
+    lines: list[str] = []
+    story = Story(lines.append)
+    at = datetime(2026, 11, 23, 12, 34, 56, 789012, UTC)
+    story.tell_change(
+        Presence(
+            uid="a\x1bb", status="offline", previous=Previous("online", None), as_of=AsOf(position=7, at=at, epoch="e")
+        )
+    )
+    assert lines[0].startswith("12:34:56.789  ")
+    assert lines[0].endswith(">> told by the stream: online -> offline")
+    assert lines[0].isprintable()
+    assert (story.counts()["told"], story.counts()["forwarded"]) == (1, 0)
