@@ -17,9 +17,10 @@ from ledger.http.auth import require
 from ledger.http.list_answers import ListBody, ListEntry, ListPage, entry
 from ledger.http.list_bodies import ListOrder, PatchOrder, check_name, check_uids
 from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
-from ledger.http.presence import items, summary_body
+from ledger.http.presence import summary_body
 from ledger.http.problems import Problem, invalid
 from ledger.http.questions import REFUSED
+from ledger.http.representation import items
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import ListName

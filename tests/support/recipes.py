@@ -9,7 +9,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def recipe(page: str, name: str, replacing: Mapping[str, str] | None = None) -> str:
-    """The block after the comment `recipe:NAME`; what it names that is another in a test is replaced, and must be there."""
+    """The block after the comment `recipe:NAME`; what it names and a test has otherwise is replaced."""
     text = (DOCS / page).read_text(encoding="utf-8")
     found = re.search(rf"<!-- recipe: ?{re.escape(name)} -->\n((?: {{4,}}.*\n|\n)+)", text)
     assert found is not None, f"{page} has no recipe {name}"
