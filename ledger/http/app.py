@@ -17,6 +17,7 @@ from ledger.http import (
     operations,
     presence,
     problems,
+    reach,
     reconciliation,
     responses,
     stories,
@@ -42,6 +43,7 @@ def create_app(services: Services, keys: KeyRing) -> FastAPI:
     for router in (
         hooks.router,
         presence.router,
+        reach.router,
         audit.router,
         stories.router,
         drift_summary.router,

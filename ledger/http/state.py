@@ -21,6 +21,7 @@ from ledger.ingest.writer import Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
+from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
 
@@ -36,6 +37,7 @@ class Services:
     ledger: Ledger
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
     reader: PresenceReader
+    reach: ReachReader
     past: BoundedSemaphore
     """Lets so many questions about the past at once to the ledger's connections: webhooks need them, too."""
     rule_folds: RuleFolds

@@ -45,6 +45,7 @@ from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, tran
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
 from ledger.store.session import APPLICATION, AsyncPinnedConnection, PinnedConnection
+from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
 
@@ -199,6 +200,7 @@ def _services(
         ledger=ledger,
         pool=pools.short,
         reader=PresenceReader(pools.short, pools.large, clock.now),
+        reach=ReachReader(pools.large, ledger, settings.reach, clock.now),
         past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),
         intake=intake,

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
+from ledger.domain.reach import ReachPolicy
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
@@ -116,6 +117,8 @@ class Settings:
     """Web origins whose pages may use the front from a browser."""
     sources: tuple[SourceSettings, ...]
     policy: Policy
+    reach: ReachPolicy
+    """What of `[policy]` decides nothing on record: when a push notification is to be sent."""
     api_keys: tuple[ApiKeySettings, ...]
     metrics_scope: MetricsScope
     max_connections: int

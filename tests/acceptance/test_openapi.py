@@ -18,6 +18,7 @@ ROUTES = {
     ("GET", "/v1/users/{uid}/presence"),
     ("POST", "/v1/presence/query"),
     ("GET", "/v1/presence"),
+    ("POST", "/v1/reach/query"),
     ("GET", "/v1/presence/summary"),
     ("GET", "/v1/users/{uid}/events"),
     ("GET", "/v1/users/{uid}/timeline"),
