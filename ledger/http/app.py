@@ -15,6 +15,7 @@ from ledger.http import (
     explain,
     hooks,
     operations,
+    patience,
     presence,
     problems,
     reach,
@@ -73,7 +74,9 @@ class _App(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         edge.without_last_slash(scope)
-        await super().__call__(scope, receive, edge.guarded(send, scope, self.state.services.outages))
+        services: Services = self.state.services
+        send = edge.guarded(send, scope, services.outages)
+        await patience.answer_in_time(super().__call__, services, scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

@@ -21,6 +21,7 @@ from ledger.ingest.writer import Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
+from ledger.store.pulse import Pulse
 from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
@@ -36,6 +37,7 @@ class Services:
     """Whose requests may come to this port: those of all instances of this ledger."""
     ledger: Ledger
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
+    pulse: Pulse
     reader: PresenceReader
     reach: ReachReader
     past: BoundedSemaphore

@@ -42,6 +42,7 @@ from ledger.store import api_keys, identity, migrate, preflight, seals, session,
 from ledger.store.data_folder import DataFolder
 from ledger.store.identity import Identity
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, translated
+from ledger.store.pulse import Pulse
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
 from ledger.store.session import APPLICATION, AsyncPinnedConnection, PinnedConnection
@@ -199,6 +200,7 @@ def _services(
         ledger_id=ledger_id,
         ledger=ledger,
         pool=pools.short,
+        pulse=Pulse(database_url),
         reader=PresenceReader(pools.short, pools.large, clock.now),
         reach=ReachReader(pools.large, ledger, settings.reach, clock.now),
         past=BoundedSemaphore(past),

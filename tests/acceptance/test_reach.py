@@ -131,7 +131,7 @@ def test_a_look_that_does_not_find_them_is_a_doubt(api: Api, node: ImNode) -> No
 
     def is_gone() -> bool:
         seen.append(asked(api, "slipped")[0]["because"])
-        return api.presence("slipped")["status"] == "offline"
+        return bool(api.presence("slipped")["status"] == "offline")
 
     wait_for(is_gone, lambda: seen)
     assert asked(api, "slipped")[0]["because"] == "offline"

@@ -1,7 +1,6 @@
 """Whether to send a push notification: never none where the connection is not sure, and the reason why."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reach import DEFAULT_REACH, Answer, Mark, ReachPolicy, mark_from, reach
+from ledger.domain.reach import DEFAULT_REACH, Answer, Because, Mark, ReachPolicy, mark_from, reach
 from ledger.domain.source import SourceState
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, given
 
@@ -37,9 +36,9 @@ def asked(
     at: int = NOW,
     sources: Mapping[str, SourceState] = PLAIN,
     policy: ReachPolicy = DEFAULT_REACH,
-    **mark: Any,
+    verified_at: int | None = None,
 ) -> Answer:
-    return reach(presence, sources, {"main": Mark(**mark)}, at, policy).answer
+    return reach(presence, sources, {"main": Mark(verified_at)}, at, policy).answer
 
 
 SURE = Answer(False, "online", True)
@@ -75,11 +74,16 @@ def test_an_online_is_relied_upon_until_the_bound() -> None:
     assert asked(ON_APP, at=FIRST + BOUND + 1, verified_at=FIRST - 1) == Answer(True, "unverified", False)
 
 
-@pytest.mark.parametrize("because", ["contradicted", "suspect"])
-def test_a_doubt_that_stands_wants_a_notification(because: str) -> None:
-    assert asked(ON_APP, verified_at=NOW, **{because: True}) == Answer(True, because, False)  # type: ignore[arg-type]
-    assert asked(GONE, **{because: True}) == Answer(True, "offline", False)
-    assert asked(ON_WEB, **{because: True}) == Answer(True, "offline", False)
+@pytest.mark.parametrize(
+    ("because", "mark"),
+    [("contradicted", Mark(NOW, contradicted=True)), ("suspect", Mark(NOW, suspect=True))],
+)
+def test_a_doubt_that_stands_wants_a_notification(because: Because, mark: Mark) -> None:
+    def answer(presence: Presence) -> Answer:
+        return reach(presence, PLAIN, {"main": mark}, NOW).answer
+
+    assert answer(ON_APP) == Answer(True, because, False)
+    assert answer(GONE) == answer(ON_WEB) == Answer(True, "offline", False)
 
 
 def test_a_doubt_in_one_source_leaves_the_other() -> None:
