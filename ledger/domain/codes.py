@@ -182,7 +182,7 @@ _CODES: Mapping[About, tuple[str, ...]] = {
         "reach_unverified",
         "reach_never_told_offline",
         "reach_suspect",
-        "reach_contradicted",
+        "reach_doubted",
         "reach_device_unknown",
         "reach_node_down",
         "reach_source_dark",

@@ -35,7 +35,7 @@ Because: TypeAlias = Literal[
     "unverified",
     "never_told_offline",
     "suspect",
-    "contradicted",
+    "doubted",
     "device_unknown",
     "node_down",
     "source_dark",
@@ -54,7 +54,7 @@ _ORDER: Mapping[Because, int] = {
     "unverified": 1,
     "never_told_offline": 2,
     "suspect": 3,
-    "contradicted": 4,
+    "doubted": 4,
     "device_unknown": 5,
     "node_down": 6,
     "source_dark": 7,
@@ -69,7 +69,7 @@ class Mark(NamedTuple):
 
     verified_at: Instant | None = None
     """The last look that agreed."""
-    contradicted: bool = False
+    doubted: bool = False
     """A look disagreed, and another one is to decide."""
     suspect: bool = False
     """Something on record has them looked at out of turn."""
@@ -184,8 +184,8 @@ def _of_session(device: Device, session: Session, source: SourceState | None, he
     doubt = session_doubt(device, session, source)
     if doubt is not None:
         return doubt
-    if heard.mark.contradicted:
-        return "contradicted"
+    if heard.mark.doubted:
+        return "doubted"
     if heard.mark.suspect:
         return "suspect"
     verified_at = heard.mark.verified_at
@@ -209,4 +209,4 @@ def _without_session(parts: Sequence[Device], source: SourceState | None, mark: 
             return Answer(True, doubt, False)
     if in_grace:
         return Answer(True, "in_grace", False)
-    return Answer(True, "offline", not (mark.contradicted or mark.suspect))
+    return Answer(True, "offline", not (mark.doubted or mark.suspect))

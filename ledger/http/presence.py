@@ -77,7 +77,7 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     summary="Which of these users are online?",
     responses=answered(PresenceItems)
     | questions.REFUSED
-    | responses.refused(responses.MOMENT, "the body is not JSON in UTF-8"),
+    | responses.refused(responses.MOMENT, responses.FRACTION, responses.JSON),
     openapi_extra=questions.described(questions.UidQuery),
 )
 async def query_presences(request: Request) -> Response:

@@ -19,7 +19,7 @@ router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], r
 @router.post(
     "/v1/reach/query",
     summary="Which of these users need a push notification?",
-    responses=answered(ReachItems) | questions.REFUSED | responses.refused("the body is not JSON in UTF-8"),
+    responses=answered(ReachItems) | questions.REFUSED | responses.refused(responses.JSON),
     openapi_extra=questions.described(questions.ReachQuery),
 )
 async def query_reach(request: Request) -> Response:

@@ -1,25 +1,14 @@
 """Whom to send a push notification, asked over HTTP, told by explanations, and by the recipe in the docs."""
 
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from tests.support.im_node import ImNode, im_node
+from tests.support.recipes import recipe
 from tests.support.service import KEYS, MAIN, Api, Service, wait_for
-
-PAGE = Path(__file__).parents[2] / "docs" / "push.md"
-RECIPE = re.compile(r"<!-- recipe: (?P<name>[\w-]+) -->\n(?P<text>(?:(?: {4,}.*)?\n)+)")
-
-
-def recipe(name: str) -> str:
-    """The text of a recipe in the docs, as somebody would copy it."""
-    [text] = [found["text"] for found in RECIPE.finditer(PAGE.read_text(encoding="utf-8")) if found["name"] == name]
-    return dedent(text)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +103,7 @@ def test_the_recipe_notifies_those_who_need_it(service: Service, api: Api, monke
     monkeypatch.setenv("LEDGER_URL", service.url)
     monkeypatch.setenv("LEDGER_KEY", KEYS["read"])
     written: dict[str, Any] = {}
-    exec(recipe("apns"), written)  # noqa: S102  (what the docs show is what is tried)
+    exec(recipe("push.md", "apns"), written)  # noqa: S102  (what the docs show is what is tried)
     uids = ["on-app", "on-web", "gone", "nobody"]
     assert written["to_notify"](uids) == uids[1:]
     monkeypatch.setenv("LEDGER_KEY", "of-somebody-else")
@@ -137,7 +126,7 @@ def test_a_look_that_does_not_find_them_is_a_doubt(api: Api, node: ImNode) -> No
     assert asked(api, "slipped")[0]["because"] == "offline"
     # Never spared again once a look had spoken.
     assert set(seen[seen.index(next(each for each in seen if each != "online")) :]) <= {
-        "contradicted",
+        "doubted",
         "suspect",
         "offline",
     }

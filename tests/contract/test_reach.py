@@ -76,7 +76,7 @@ def test_the_answer_is_of_the_presence_and_of_what_looks_left(ledger: Ledger, re
     asked = ["online", "doubted", "suspect", "gone", "nobody", "a\0b", "online"]
     assert because(reader, *asked) == [
         "online",
-        "contradicted",
+        "doubted",
         "suspect",
         "offline",
         "never_observed",

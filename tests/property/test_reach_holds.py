@@ -19,7 +19,7 @@ offsets = st.sampled_from([-60.0, -9.0, 0.0, 2.0, 9.0, 599.0, 600.0, 601.0])
 """Seconds after the last delivery."""
 
 marks = st.builds(
-    lambda after, contradicted, suspect: (after, contradicted, suspect),
+    lambda after, doubted, suspect: (after, doubted, suspect),
     st.none() | offsets,
     st.sampled_from([False, False, True]),
     st.sampled_from([False, False, True]),
@@ -34,7 +34,7 @@ def witnesses(
 ) -> list[tuple[Device, Session]]:
     """The sessions in a source that were heard of within the bound and that nothing speaks against; by its own words,
     not by those of the rule."""
-    if source.dark_since is not None or mark.contradicted or mark.suspect:
+    if source.dark_since is not None or mark.doubted or mark.suspect:
         return []
     found = []
     for device in presence.devices:

@@ -52,7 +52,7 @@ def test_what_depended_on_a_look_is_told_while_that_is_the_last_one() -> None:
 
 def test_a_drift_that_was_open_is_a_doubt() -> None:
     world = online().looks("open", disagreed=1, agreed=5).wait(1)
-    assert then(world) == Answer(True, "contradicted", False)
+    assert then(world) == Answer(True, "doubted", False)
 
 
 def test_whether_a_suspicion_had_been_settled_is_not_kept() -> None:

@@ -76,7 +76,7 @@ def test_an_online_is_relied_upon_until_the_bound() -> None:
 
 @pytest.mark.parametrize(
     ("because", "mark"),
-    [("contradicted", Mark(NOW, contradicted=True)), ("suspect", Mark(NOW, suspect=True))],
+    [("doubted", Mark(NOW, doubted=True)), ("suspect", Mark(NOW, suspect=True))],
 )
 def test_a_doubt_that_stands_wants_a_notification(because: Because, mark: Mark) -> None:
     def answer(presence: Presence) -> Answer:
@@ -88,10 +88,10 @@ def test_a_doubt_that_stands_wants_a_notification(because: Because, mark: Mark) 
 
 def test_a_doubt_in_one_source_leaves_the_other() -> None:
     both = given("u-0-1-5-1-1", Step("u-0-1-6-1-1", source="other")).presence
-    found = reach(both, PLAIN, {"main": Mark(contradicted=True)}, NOW)
+    found = reach(both, PLAIN, {"main": Mark(doubted=True)}, NOW)
     assert found.answer == SURE
     assert [(each.source, each.answer.because) for each in found.devices] == [
-        ("main", "contradicted"),
+        ("main", "doubted"),
         ("other", "online"),
     ]
 
@@ -144,5 +144,5 @@ def test_what_a_watch_leaves() -> None:
     doubt = Doubt("ghost", None, NOW, 7)
     assert mark_from(Watch(0)) == Mark()
     assert mark_from(Watch(0, "late_offline", 5)) == Mark(5, suspect=True)
-    assert mark_from(Watch(0, "confirm", 5, doubt)) == Mark(5, contradicted=True, suspect=True)
+    assert mark_from(Watch(0, "confirm", 5, doubt)) == Mark(5, doubted=True, suspect=True)
     assert mark_from(Watch(0, "overtaken", 5)) == Mark(5)
