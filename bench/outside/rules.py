@@ -16,6 +16,8 @@ from bench.outside._rules import VIP_SECONDS, Rules, new_uid, service
 CHAPTER = Chapter()
 
 MOST_UNNAMED = 64
+JUNK_ELEMENTS = 1_048_576
+"""Of four bytes each, with their commas."""
 
 
 def online_since(rules: Rules, uid: str) -> Any:
@@ -194,11 +196,30 @@ def others_have_their_turn(trial: Trial) -> str:
     return f"taken in this order: {', '.join(nodes)}"
 
 
+@CHAPTER.case("9e", "while a node posts 4 MiB of junk, again and again, each delivery of another is answered 200")
+def junk_keeps_nobody_waiting(trial: Trial) -> str:
+    rules, before, elements = service(), service().head(), trial.pick(JUNK_ELEMENTS, 65_536)
+    bodies = [b'["%d",' % each + _junk(elements)[1:] for each in range(3)]
+    waits = []
+    with ThreadPoolExecutor(1) as threads:
+        posted = threads.submit(lambda: [rules.post_body(body) for body in bodies])
+        while not posted.done():
+            # Raises where it is not answered 200.
+            waits.append(rules.post(f"{new_uid()}-0-1-1-0-0", node="n2"))
+        posted.result()
+    nodes = [event["node"] for event in rules.ledger(before) if event["kind"] == "delivery_received"]
+    assert (nodes.count("n1"), nodes.count("n2")) == (len(bodies), len(waits)), f"taken in this order: {nodes}"
+    return (
+        f"{len(bodies)} bodies of {elements:,} elements; another node posted {len(waits)} times and waited "
+        f"{max(waits):.1f} s at most"
+    )
+
+
 @CHAPTER.case("9e", "a body of junk takes no longer than one of claims of its size", in_short=False)
 def junk_costs_no_more_than_claims(_: Trial) -> str:
     rules = service()
-    size = 1_048_576
-    junk = b"[" + b",".join([b'"a"'] * (size // 4)) + b"]"
+    size = 4 * JUNK_ELEMENTS
+    junk = _junk(JUNK_ELEMENTS)
     claims = _claims(size // 24, "c")
     rules.post_body(_claims(1000, "d"))
     began = _processor_seconds(rules)
@@ -212,6 +233,10 @@ def junk_costs_no_more_than_claims(_: Trial) -> str:
     by_junk = _processor_seconds(rules) - between
     assert by_junk < by_claims, f"junk takes {by_junk / by_claims:.1f} times what claims take"
     return f"junk takes {by_junk / by_claims:.2f} times what claims take; another node waited {waiting:.1f} s meanwhile"
+
+
+def _junk(elements: int) -> bytes:
+    return b"[" + b",".join([b'"a"'] * elements) + b"]"
 
 
 def _claims(number: int, prefix: str) -> bytes:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-About: TypeAlias = Literal["status", "confidence", "cause", "rule", "evidence", "later", "unknowable", "alternative"]
+About: TypeAlias = Literal[
+    "status", "confidence", "cause", "rule", "evidence", "later", "unknowable", "alternative", "reach"
+]
 
 _ITEM_RULES = (
     "online_new",
@@ -174,6 +176,21 @@ _CODES: Mapping[About, tuple[str, ...]] = {
         "ignored_duplicates",
         "look_open",
         "look_held",
+    ),
+    "reach": (
+        "reach_online",
+        "reach_unverified",
+        "reach_never_told_offline",
+        "reach_suspect",
+        "reach_doubted",
+        "reach_device_unknown",
+        "reach_node_down",
+        "reach_source_dark",
+        "reach_in_grace",
+        "reach_other_device",
+        "reach_offline",
+        "reach_never_observed",
+        "reach_untold",
     ),
 }
 

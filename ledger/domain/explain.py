@@ -3,6 +3,8 @@
 Everything is said from what was gathered. A statement's code has a sentence in each language's catalogue.
 """
 
+from collections.abc import Iterable
+
 from ledger.domain.codes import ORDER, RULES
 from ledger.domain.confidence import confidence
 from ledger.domain.event_types import Event
@@ -16,8 +18,11 @@ from ledger.domain.reconciliation_events import Corrected, NodeBooted, NodeDown,
 from ledger.domain.statement import Explanation, Facts, Statement, say
 
 
-def explain(evidence: Evidence) -> Explanation:
-    """What is to be said of the status at that instant: the answer first, then why, then all that speaks of it."""
+def explain(evidence: Evidence, also: Iterable[Statement] = ()) -> Explanation:
+    """What is to be said of the status at that instant: the answer first, then why, then all that speaks of it.
+
+    `also`: what was said of it by other rules.
+    """
     sure = confidence(evidence)
     statements = [
         *_status(evidence),
@@ -28,6 +33,7 @@ def explain(evidence: Evidence) -> Explanation:
         *later(evidence),
         *limits(evidence),
         *alternatives(evidence),
+        *also,
     ]
     return Explanation(
         uid=evidence.uid,

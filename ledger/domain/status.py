@@ -11,6 +11,7 @@ from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Cause, Device, Flip, Presence, Session
 from ledger.domain.source import SourceState
 
+Outage = Literal["node_down", "source_dark"]
 Reason = Literal["never_observed", "node_down", "source_dark"]
 
 
@@ -57,8 +58,24 @@ def derive_device(parts: Sequence[Device], source: SourceState | None) -> Status
     return "unknown" if any(doubts) else "offline"
 
 
-def _doubtful(device: Device, source: SourceState | None) -> Shown | None:
+def session_doubt(device: Device, session: Session, source: SourceState | None) -> Outage | None:
+    """Why one of a device's sessions is not to be trusted now, if it is not."""
+    if source is None:
+        return None
+    if source.dark_since is not None:
+        return "source_dark"
+    return None if _doubted_since(device, session, source) is None else "node_down"
+
+
+def device_doubt(device: Device, source: SourceState | None) -> Outage | None:
     """Why a device's state is not to be trusted now, if it is not."""
+    if source is None or _doubtful(device, source) is None:
+        return None
+    return "node_down" if source.dark_since is None else "source_dark"
+
+
+def _doubtful(device: Device, source: SourceState | None) -> Shown | None:
+    """The same, as it is shown."""
     if source is None:
         return None
     if source.dark_since is not None:

@@ -10,6 +10,7 @@ from ledger.domain.codes import About
 from ledger.domain.events import Status
 from ledger.domain.instants import Timestamp, to_text
 from ledger.domain.observation import Instant
+from ledger.domain.reach import Because
 from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, Tier
 from ledger.domain.statement import Level, Param
 from ledger.domain.status import Reason
@@ -164,6 +165,34 @@ class SummaryBody(Struct):
     devices_online: list[FlagCount]
     nodes: list[NodeCount]
     as_of: AsOfBody
+
+
+class DeviceReachBody(Struct):
+    """The same for one device flag of the user in one source: whether it takes the message itself."""
+
+    source: str
+    device_flag: int | None
+    device: str
+    push: bool
+    because: Because
+    certain: bool
+
+
+class ReachBody(Struct):
+    """Whether to send the user a push notification now, and why; that none is needed is said only where it is sure."""
+
+    uid: str
+    push: bool
+    because: Because
+    certain: bool
+    devices: list[DeviceReachBody]
+    as_of: AsOfBody
+
+
+class ReachItems(Struct):
+    """In the order asked."""
+
+    items: list[ReachBody]
 
 
 class EventBody(Struct, kw_only=True):

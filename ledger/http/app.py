@@ -16,8 +16,10 @@ from ledger.http import (
     hooks,
     lists,
     operations,
+    patience,
     presence,
     problems,
+    reach,
     reconciliation,
     responses,
     sinks,
@@ -51,6 +53,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         lists.presences,
         lists.router,
         stream_tokens.router,
+        reach.router,
         audit.router,
         stories.router,
         drift_summary.router,
@@ -85,7 +88,12 @@ class _App(FastAPI):
             edge.without_last_slash(scope)
             edge.with_whole_names(scope)
             edge.with_token(scope)
-        await super().__call__(scope, receive, edge.guarded(send, scope, self.state.services.outages))
+        services: Services = self.state.services
+        send = edge.guarded(send, scope, services.outages)
+        if scope["type"] == "http":
+            await patience.answer_in_time(super().__call__, services, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

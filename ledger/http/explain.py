@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from ledger.domain.evidence import Evidence
 from ledger.domain.explain import explain
+from ledger.domain.explain_reach import answer_then, reach_statement
 from ledger.domain.instants import from_datetime, optional, to_text
 from ledger.domain.observation import Instant
-from ledger.domain.statement import Explanation, Param, is_instant
+from ledger.domain.statement import Explanation, Param, Statement, is_instant
 from ledger.explain.catalogue import Catalogue, Language, catalogue
 from ledger.explain.negotiation import TEXT, negotiate_language, wants_text
 from ledger.explain.page import page
@@ -18,6 +20,7 @@ from ledger.http.instants import When, resolve_point
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
+from ledger.working_state import looks
 from projections.engine.switch import ONE_MOMENT
 from projections.models.shown import AnswerPoint
 from projections.queries import history
@@ -56,11 +59,22 @@ def explained(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> R
 def _explanation(services: Services, uid: str, asked: Asked) -> tuple[AnswerPoint, Explanation]:
     """The explanation that a request asks for, all of one snapshot."""
     with services.past, services.ledger.connection() as connection, connection.transaction():
-        connection.execute(ONE_MOMENT.format("snapshots, drifts"), prepare=False)
+        connection.execute(ONE_MOMENT.format("current, snapshots, drifts"), prepare=False)
         made = _made(connection, asked, services.clock.now())
         found = RecordedHistory(connection, services.ledger.events_mapper, services.rule_folds)
         known_at = None if asked.known_at is None else from_datetime(asked.known_at)
-        return made, explain(gather(found, uid, made.at, made.position, known_at))
+        evidence = gather(found, uid, made.at, made.position, known_at)
+        return made, explain(evidence, [_reach(services, connection, evidence, is_past=asked.is_past)])
+
+
+def _reach(services: Services, connection: Any, evidence: Evidence, *, is_past: bool) -> Statement:
+    """Whether a push notification was called for: now, what `POST /v1/reach/query` answers."""
+    policy = services.settings.reach
+    if not is_past:
+        return reach_statement(evidence, services.reach.seen_by(connection, [evidence.uid]).answers[0].answer, policy)
+    watches = looks.in_any_source(connection, [evidence.uid]).get(evidence.uid, {})
+    verified = {source: watch.verified_at for source, watch in watches.items() if watch.verified_at is not None}
+    return reach_statement(evidence, answer_then(evidence, verified, policy), policy)
 
 
 def _made(connection: Any, asked: Asked, now: Instant) -> AnswerPoint:

@@ -85,7 +85,7 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     responses=responses.answered_either(PresenceItems, PresenceParts)
     | {304: {"description": "Unchanged since the `ETag` of `If-None-Match`"}}
     | questions.REFUSED
-    | responses.refused(responses.MOMENT, "the body is not JSON in UTF-8", "an unknown field in `fields`"),
+    | responses.refused(responses.MOMENT, responses.FRACTION, responses.JSON, "an unknown field in `fields`"),
     openapi_extra=questions.described(questions.UidQuery) | {"parameters": [representation.PARAMETER]},
 )
 async def query_presences(request: Request) -> Response:

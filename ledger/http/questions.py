@@ -47,6 +47,14 @@ class UidQuery(When):
     position: Annotated[Annotated[Position, Field(strict=True)] | None, Field(description=AT_POSITION)] = None
 
 
+class ReachQuery(BaseModel):
+    """The users who may have to be notified."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"uids": ["u100", "bob"]}]})
+
+    uids: Annotated[list[str], Field(max_length=MAX_UIDS)]
+
+
 class RunQuery(BaseModel):
     """The users to look at now; without `uids`, all of them."""
 

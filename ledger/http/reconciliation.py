@@ -101,7 +101,7 @@ def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Resp
         409: responses.problem("No node of the source has an `api_url`"),
     }
     | questions.REFUSED
-    | responses.refused(responses.UID, "the body is not JSON in UTF-8"),
+    | responses.refused(responses.UID, responses.JSON),
     openapi_extra=questions.described(questions.RunQuery, required=False),
 )
 async def reconcile(request: Request, source: str) -> Response:
@@ -125,9 +125,7 @@ async def reconcile(request: Request, source: str) -> Response:
 @orders.put(
     "/v1/users/{uid:uid}/tier",
     summary="How soon a user is looked at again",
-    responses=answered(TierBody)
-    | questions.REFUSED
-    | responses.refused(responses.UID, "the body is not JSON in UTF-8"),
+    responses=answered(TierBody) | questions.REFUSED | responses.refused(responses.UID, responses.JSON),
     openapi_extra=questions.described(questions.TierQuery),
 )
 async def put_tier(request: Request, uid: Uid) -> Response:

@@ -7,9 +7,13 @@ import msgspec
 Responses = dict[int | str, dict[str, Any]]
 
 CURSOR = "`after` is not a cursor of this list"
-BACKWARDS = "`to` is before `from`"
 UID = "a uid is empty, over 1,024 bytes, or holds NUL or half a character"
+INSTANT = "an instant that is a leap second, or outside of the years 1 to 9999 in UTC"
+BACKWARDS = f"`to` is before `from`; {INSTANT}"
+FRACTION = "`position` is written with a fraction, such as 7.0"
+JSON = "the body is not JSON in UTF-8, such as half a character in a text"
 MOMENT = (
+    f"{INSTANT}; "
     "`known_at` or `position` without `at`, or both of them; an instant in the future, or `known_at` before `at`; a "
     "`position` beyond the head"
 )

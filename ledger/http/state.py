@@ -23,6 +23,8 @@ from ledger.ingest.writer import Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
+from ledger.store.pulse import Pulse
+from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
 
@@ -37,7 +39,9 @@ class Services:
     """Whose requests may come to this port: those of all instances of this ledger."""
     ledger: Ledger
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
+    pulse: Pulse
     reader: PresenceReader
+    reach: ReachReader
     past: BoundedSemaphore
     """Lets so many questions about the past at once to the ledger's connections: webhooks need them, too."""
     rule_folds: RuleFolds

@@ -22,6 +22,8 @@ from ledger.working_state import sources
 from projections.models import current
 
 PART_ITEMS = 5_000
+PART_BYTES = 2 * 1_048_576
+"""Of payloads: a thousand short elements that are no claims are one event, and those who wait are to see progress."""
 
 
 class GroupStates(NamedTuple):
@@ -130,7 +132,7 @@ def write_in_parts(
             # An event of the delivery and of each rejected item comes between, so users are read ahead of their events.
             wanted = [uid for uid in islice(uids, PART_ITEMS) if uid not in draft.presences]
             presences.update(load(wanted))
-            part = _part(mapper, draft, islice(events, PART_ITEMS))
+            part = _part(mapper, draft, islice(events, PART_ITEMS), PART_BYTES)
             if not part.events:
                 return
             # Here, not where they are written: two threads that both compute would only take turns.
@@ -150,14 +152,19 @@ def write_in_parts(
     return GroupStates(draft.head, draft.sources, {}, commit.lineage)
 
 
-def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded]) -> GroupPart:
+def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded], most_bytes: int | None = None) -> GroupPart:
+    """The events, or as many of them as come to so many bytes; the others are left."""
     rows = Rows()
     touched: dict[str, None] = {}
+    size = 0
     for stream, version, event, uid in events:
         kind, payload = mapper.kind_and_payload(event)
         rows.add(stream, version, kind, payload)
         if uid is not None:
             touched[uid] = None
+        size += len(payload)
+        if most_bytes is not None and size >= most_bytes:
+            break
     return GroupPart(rows.pack(), [draft.presences[uid] for uid in touched])
 
 

@@ -4,12 +4,15 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Literal
 
 import structlog
 
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
+from ledger.ingest.draft import ParsedWebhook
 from ledger.ingest.known import UnreadableSources
 
 log = structlog.get_logger()
@@ -24,7 +27,18 @@ class Ticket:
     """One webhook in flight; every request that brought the same body waits for its `done`."""
 
     __slots__ = (
-        "begun_at", "body", "delivery", "done", "has_yielded", "items", "node", "received_at", "source", "waiters",
+        "begun_at",
+        "body",
+        "delivery",
+        "done",
+        "has_yielded",
+        "items",
+        "node",
+        "parsed",
+        "reading",
+        "received_at",
+        "source",
+        "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +55,9 @@ class Ticket:
         self.waiters = 0
         self.begun_at = 0.0
         """Of a large one: when the store was first asked to take it."""
+        self.parsed: ParsedWebhook | None = None
+        """Of a large one, which is read before its turn."""
+        self.reading: Literal["not begun", "under way", "over"] = "not begun"
         self.has_yielded = False
         """Later ones of other nodes have been let by, which happens once."""
 
@@ -58,20 +75,31 @@ class Intake:
     """A bounded queue. Where it is full, a request waits for room, which slows its sender down; nothing is dropped.
 
     No body has it to itself: one that would fill more than half of it counts for half, and is the only such one in it;
-    one that the writer has to take alone lets by what other nodes have posted since, once.
+    one that the writer has to take alone is read meanwhile by a thread of its own, and lets by what other nodes post
+    until that is over, and what they have posted then.
 
     `submit` runs in the event loop, everything else in the writer's thread. A request gives up after `wait_seconds` in
     which nothing was committed: the store is away, and its sender's own time-out is near.
     """
 
-    def __init__(self, max_items: int, max_bytes: int, wait_seconds: float) -> None:
+    def __init__(
+        self,
+        max_items: int,
+        max_bytes: int,
+        wait_seconds: float,
+        begin: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(
+            target=work, name="read", daemon=True
+        ).start(),
+    ) -> None:
+        """`begin` has something done meanwhile."""
         self.unreadable = UnreadableSources()
         """What they post is refused here: nothing in the queue keeps them waiting."""
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._wait_seconds = wait_seconds
+        self._begin = begin
         self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._filled = threading.Condition(self._lock)
         self._room = asyncio.Condition()
         self._queue: deque[Ticket] = deque()
@@ -174,27 +202,45 @@ class Intake:
             ticket.done.set_exception(StoreUnavailable("the ledger is behind: its queue stayed full"))
             ticket.done.exception()
 
-    def take(self, max_items: int, max_bytes: int) -> list[Ticket]:
-        """All that waits, up to the bounds; one larger than them comes alone. Empty once closed and drained."""
+    def take(self, max_items: int, max_bytes: int, read: Callable[[Ticket], ParsedWebhook]) -> list[Ticket]:
+        """All that waits, up to the bounds; one larger than them comes alone, read by then. Empty once closed and
+        drained."""
         with self._lock:
-            while not self._queue and not self._closed:
+            while True:
+                while not self._queue and not self._closed:
+                    self._filled.wait()
+                first = self._queue[0] if self._queue else None
+                is_alone = first is not None and (first.items > max_items or len(first.body) > max_bytes)
+                if first is None or not is_alone:
+                    return self._remove(_up_to(self._queue, max_items, max_bytes))
+                if first.reading == "not begun":
+                    first.reading = "under way"
+                    self._begin(partial(self._read, first, read))
+                is_read = first.reading == "over"
+                if (not is_read or not first.has_yielded) and (others := self._others(first, max_items, max_bytes)):
+                    first.has_yielded = is_read
+                    return self._remove(others)
+                if is_read:
+                    return self._remove([first])
                 self._filled.wait()
-            taken = self._overtaking(max_items, max_bytes)
-            if taken:
-                chosen = set(map(id, taken))
-                self._queue = deque(ticket for ticket in self._queue if id(ticket) not in chosen)
-            else:
-                taken = _up_to(self._queue, max_items, max_bytes)
-                for _ in taken:
-                    self._queue.popleft()
+
+    def _remove(self, taken: list[Ticket]) -> list[Ticket]:
+        chosen = set(map(id, taken))
+        self._queue = deque(ticket for ticket in self._queue if id(ticket) not in chosen)
         return taken
 
-    def _overtaking(self, max_items: int, max_bytes: int) -> list[Ticket]:
-        """What others have posted while one that is to be taken alone was waiting, if it has not let them by yet."""
-        first = self._queue[0] if self._queue else None
-        if first is None or first.has_yielded or (first.items <= max_items and len(first.body) <= max_bytes):
-            return []
-        first.has_yielded = True
+    def _read(self, ticket: Ticket, read: Callable[[Ticket], ParsedWebhook]) -> None:
+        try:
+            ticket.parsed = read(ticket)
+        except Exception:  # noqa: BLE001  (whoever takes it meets it again, and answers for it)
+            ticket.parsed = None
+        finally:
+            with self._lock:
+                ticket.reading = "over"
+                self._filled.notify_all()
+
+    def _others(self, first: Ticket, max_items: int, max_bytes: int) -> list[Ticket]:
+        """What others have posted while one that is to be taken alone was waiting."""
         small, behind = [], {first.sender}
         for ticket in self._queue:
             if ticket.items > max_items or len(ticket.body) > max_bytes:

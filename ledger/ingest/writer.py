@@ -97,7 +97,17 @@ class Writer:
     def _take(self) -> Sequence[Ticket]:
         """What is to be judged next, taken no sooner than that can begin: until then others may come before it."""
         self._pipeline.await_turn()
-        return self._intake.take(self._limits.group_items, STATEMENT_BYTES)
+        return self._intake.take(self._limits.group_items, STATEMENT_BYTES, self._read)
+
+    def _read(self, ticket: Ticket) -> ParsedWebhook:
+        return read_webhook(
+            ticket.delivery,
+            ticket.source,
+            ticket.node,
+            ticket.received_at,
+            ticket.body,
+            self._limits.rejected_bytes,
+        )
 
     def _refuse(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         """Refuse what a source posted that could not be read just now -> the others."""
@@ -110,7 +120,7 @@ class Writer:
     def _enter(self, tickets: Sequence[Ticket]) -> Group:
         """Parse a group and judge it on the states that it will meet, as far as can be known yet."""
         rejected_bytes = self._limits.rejected_bytes
-        webhooks = [read_webhook(t.delivery, t.source, t.node, t.received_at, t.body, rejected_bytes) for t in tickets]
+        webhooks = [ticket.parsed or self._read(ticket) for ticket in tickets]
         group = Group(tickets, webhooks)
         basis = self._pipeline.enter(group)
         newest = basis.states

@@ -46,9 +46,11 @@ from ledger.store import api_keys, identity, migrate, preflight, seals, session,
 from ledger.store.data_folder import DataFolder
 from ledger.store.identity import Identity
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, translated
+from ledger.store.pulse import Pulse
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
 from ledger.store.session import APPLICATION, AsyncPinnedConnection, PinnedConnection
+from projections.queries.reach import ReachReader
 from ledger.working_state import asked
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
@@ -207,7 +209,9 @@ def _services(
         ledger_id=ledger_id,
         ledger=ledger,
         pool=pools.short,
+        pulse=Pulse(database_url),
         reader=PresenceReader(pools.short, pools.large, clock.now),
+        reach=ReachReader(pools.large, ledger, settings.reach, clock.now),
         past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),
         intake=intake,

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ledger import database_url
 from ledger.domain.policy import DEFAULT_POLICY
+from ledger.domain.reach import DEFAULT_REACH
 from ledger.settings.model import Listen, LogFormat, LogLevel, MetricsScope
 from ledger.settings.sinks import SinkKind, webhook_signing_secret
 
@@ -225,6 +226,13 @@ class PolicyTable(_Table):
     budget_users: Annotated[float, Field(ge=1, le=1_000_000_000)] = DEFAULT_POLICY.budget_users
 
 
+class PolicySection(PolicyTable):
+    """All of `[policy]`: the numbers of the rules, and those of `ledger.domain.reach.ReachPolicy`."""
+
+    reach_verified_seconds: Seconds = DEFAULT_REACH.reach_verified_seconds
+    reach_any_device: bool = DEFAULT_REACH.reach_any_device
+
+
 class ApiKeyTable(_Table):
     key: Annotated[str, AfterValidator(_api_key)]
     scopes: Annotated[list[Scope], AfterValidator(_not_empty)]
@@ -278,6 +286,6 @@ class SettingsTable(_Table):
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
     sources: Annotated[list[SourceTable], AfterValidator(_not_empty)] = [SourceTable(name=DEFAULT_SOURCE)]
-    policy: PolicyTable = PolicyTable()
+    policy: PolicySection = PolicySection()
     api_keys: dict[Name, ApiKeyTable] = {}
     sinks: list[SinkTable] = Field(default=[])

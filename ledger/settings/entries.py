@@ -112,7 +112,8 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
             yield f"{here}.nodes[{number}].profile", node.profile.value if node.profile else None
     for index, sink in enumerate(settings.sinks):
         yield from _sink_values(f"sinks[{index}]", sink)
-    yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(settings.policy).items())
+    for policy in (settings.policy, settings.reach):
+        yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(policy).items())
     for api_key in settings.api_keys:
         yield f"api_keys.{api_key.name}.key", MASK
         yield f"api_keys.{api_key.name}.scopes", sorted(api_key.scopes)

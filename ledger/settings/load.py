@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
+from ledger.domain.reach import ReachPolicy
 from ledger.errors import SettingsError
 from ledger.settings import authorities, environment, sink_kinds
 from ledger.settings.authorities import Bases
@@ -204,7 +205,9 @@ def _repeated_names(outer: KeyPath, kind: str, names: Sequence[str]) -> Iterator
 
 
 def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Origin], bases: Bases) -> Settings:
-    policy = Policy(**table.policy.model_dump())
+    numbers = table.policy.model_dump()
+    reach = ReachPolicy(**{name: numbers.pop(name) for name in ReachPolicy.__struct_fields__})
+    policy = Policy(**numbers)
     plain = table.model_dump(exclude=MADE_HERE)
     return Settings(
         file=file.path if file else None,
@@ -218,6 +221,7 @@ def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Or
             for number in range(len(table.sources))
         ),
         policy=policy,
+        reach=reach,
         api_keys=tuple(
             ApiKeySettings(name, with_implied(api_key.scopes), api_key.key) for name, api_key in table.api_keys.items()
         ),

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
+from ledger.domain.reach import ReachPolicy
 from ledger.settings.sinks import RedisSettings, SinkSettings
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -123,6 +124,8 @@ class Settings:
     """Web origins whose pages may use the front from a browser."""
     sources: tuple[SourceSettings, ...]
     policy: Policy
+    reach: ReachPolicy
+    """What of `[policy]` decides nothing on record: when a push notification is to be sent."""
     api_keys: tuple[ApiKeySettings, ...]
     sinks: tuple[SinkSettings, ...]
     metrics_scope: MetricsScope

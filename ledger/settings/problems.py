@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ledger.settings.edge import SECRET_KEYS, ApiKeyTable, NodeTable, PolicyTable, SettingsTable, SinkTable, SourceTable
+from ledger.settings.edge import (
+    SECRET_KEYS,
+    ApiKeyTable,
+    NodeTable,
+    PolicySection,
+    SettingsTable,
+    SinkTable,
+    SourceTable,
+)
 from ledger.settings.lines import KeyPath
 
 MAX_SHOWN = 60
@@ -70,7 +78,7 @@ _TYPES = {
 _TABLES: dict[str, type[BaseModel]] = {
     "sources": SourceTable,
     "nodes": NodeTable,
-    "policy": PolicyTable,
+    "policy": PolicySection,
     "api_keys": ApiKeyTable,
     "sinks": SinkTable,
 }

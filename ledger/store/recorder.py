@@ -223,9 +223,19 @@ class LedgerRecorder(PostgresApplicationRecorder):
             connection,
         )
 
-    def ledger_rows(self, *, after: int = 0, limit: int, connection: Connection[Any] | None = None) -> list[StoredRow]:
-        """A page of the whole ledger: positions above `after`; `connection` as above."""
-        return self._rows(" WHERE position > %s", [after], [], " ORDER BY position", limit, connection)
+    def ledger_rows(
+        self,
+        *,
+        after: int = 0,
+        streams: Sequence[str] | None = None,
+        limit: int,
+        connection: Connection[Any] | None = None,
+    ) -> list[StoredRow]:
+        """A page of the whole ledger, or of these streams: positions above `after`; `connection` as above."""
+        only = None if streams is None else list(streams)
+        return self._rows(
+            " WHERE position > %s", [after], [(" AND stream = ANY(%s)", only)], " ORDER BY position", limit, connection
+        )
 
     def streams_with_start(self, instance: str, connection: Connection[Any]) -> set[str]:
         """The sources' streams in which the start of an instance is on record."""

@@ -100,6 +100,10 @@ SELECT uid, max(verified_at) FROM looks WHERE uid = ANY(%b) AND verified_at IS N
 """
 """The last looks that agreed, of those users who had one."""
 
+_IN_ANY_SOURCE: LiteralString = """
+SELECT uid, source, due_at, urgent, verified_at, doubt, looked_at FROM looks WHERE uid = ANY(%b)
+"""
+
 _POSITION = "SELECT position FROM followers WHERE name = 'agenda'"
 _FOLLOWED = "UPDATE followers SET position = %s WHERE name = 'agenda'"
 
@@ -135,6 +139,14 @@ def due(connection: Connection[TupleRow], source: str, now: Instant, limit: int,
 def of_users(connection: Connection[TupleRow], source: str, uids: Sequence[str]) -> Watches:
     """The watches of those users who have one."""
     return _watches(connection, _OF_USERS, (source, texts(uids)))
+
+
+def in_any_source(connection: Connection[TupleRow], uids: Sequence[str]) -> dict[str, dict[str, Watch]]:
+    """The watches of users, by uid and source."""
+    found: dict[str, dict[str, Watch]] = {}
+    for uid, source, *watch in connection.cursor(binary=True).execute(_IN_ANY_SOURCE, (texts(uids),)):
+        found.setdefault(uid, {})[source] = _watch(*watch)
+    return found
 
 
 def soonest_online(connection: Connection[TupleRow], source: str, number: int) -> Watches:
@@ -281,7 +293,10 @@ def note_followed(cursor: Cursor[Any], position: int) -> None:
 
 def _watches(connection: Connection[TupleRow], query: LiteralString, params: tuple[Any, ...]) -> Watches:
     rows = connection.cursor(binary=True).execute(query, params).fetchall()
-    return {
-        uid: Watch(due_at, urgent, verified_at, None if doubt is None else _decode(doubt), looked_at)
-        for uid, due_at, urgent, verified_at, doubt, looked_at in rows
-    }
+    return {uid: _watch(*watch) for uid, *watch in rows}
+
+
+def _watch(
+    due_at: Instant, urgent: str | None, verified_at: Instant | None, doubt: bytes | None, looked_at: Instant | None
+) -> Watch:
+    return Watch(due_at, urgent, verified_at, None if doubt is None else _decode(doubt), looked_at)

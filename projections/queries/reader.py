@@ -188,12 +188,13 @@ class PresenceReader:
         """The same, the last looks being found at the same time: they are of no moment."""
         asked = _storable(uids)
         with translated():
-            async with self._turn():
+            async with self.turn():
                 (head, rows, rules), looked = await asyncio.gather(self._rows(asked), self._last_looks(asked))
         return self._answers(head, rows, rules, looked)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def turn(self) -> AsyncIterator[None]:
+        """One of a few turns at reading many users by a thread. Raises StoreUnavailable after a while."""
         try:
             async with asyncio.timeout(LARGE_READ_TIMEOUT_SECONDS):
                 await self._large_reads.acquire()

@@ -39,6 +39,7 @@ ON_THE_TESTS_SERVER = [
     "as_of",
     "tamper",
     "seal_cost",
+    "aggregation",
     "streams",
     "stream_kills",
     "sinks",

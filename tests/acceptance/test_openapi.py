@@ -11,6 +11,7 @@ from schemathesis.openapi import from_dict
 
 from ledger.http import examples
 from tests.support.examples import answers, fresh, masked
+from tests.support.refused import told_of
 from tests.support.service import KEYS, PATIENCE_SECONDS, Api, Service
 
 ROUTES = {
@@ -18,6 +19,7 @@ ROUTES = {
     ("GET", "/v1/users/{uid}/presence"),
     ("POST", "/v1/presence/query"),
     ("GET", "/v1/presence"),
+    ("POST", "/v1/reach/query"),
     ("GET", "/v1/presence/summary"),
     ("GET", "/v1/users/{uid}/events"),
     ("GET", "/v1/users/{uid}/timeline"),
@@ -103,7 +105,9 @@ def test_no_request_gets_an_answer_that_is_not_described(
             ["not_a_server_error", "content_type_conformance", "response_schema_conformance", "status_code_conformance"]
         ),
     )
-    operation = from_dict(api.get("/openapi.json"))[path][method]
+    description = api.get("/openapi.json")
+    operation = from_dict(description)[path][method]
+    responses = description["paths"][path][method.lower()]["responses"]
 
     @settings(
         max_examples=20,
@@ -115,9 +119,12 @@ def test_no_request_gets_an_answer_that_is_not_described(
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Case[Any]) -> None:
-        case.call_and_validate(
+        answer = case.call_and_validate(
             base_url=service.url, headers=dict(api.http.headers), checks=checks, timeout=PATIENCE_SECONDS
         )
+        if mode is GenerationMode.POSITIVE and answer.status_code == 422:
+            told = told_of(answer.json()["detail"])
+            assert told in responses["422"]["description"], told
 
     ask()
     assert '"defect"' not in service.log()

@@ -151,6 +151,7 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     yield from _lists(api)
     yield from _sinks(api)
+    yield "POST /v1/reach/query", {"200": api.http.post("/v1/reach/query", json={"uids": ["u100", "bob"]}).json()}
     yield "GET /metrics", {"200": api.http.get("/metrics").text}
 
 
@@ -227,6 +228,7 @@ def _bad(service: Service, api: Api) -> Answers:
         },
         "PUT /v1/users/{uid}/tier": {"413": api.http.put("/v1/users/u100/tier", content=large).json()},
         "POST /v1/presence/query": {"413": api.http.post("/v1/presence/query", content=b" " * (MAX_BODY + 1)).json()},
+        "POST /v1/reach/query": {"413": api.http.post("/v1/reach/query", content=large).json()},
         "POST /hooks/{source}/{node}/{secret}": hooks,
     }
 

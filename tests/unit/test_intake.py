@@ -1,12 +1,14 @@
 """The intake's turns: in the order of arrival, but nobody's large bodies keep others waiting for more than one."""
 
 import asyncio
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
+from ledger.ingest.draft import ParsedWebhook, read_webhook
 from ledger.ingest.intake import Intake, Ticket
 from ledger.working_state.sources import SourceUnreadable
 
@@ -17,11 +19,19 @@ def body(items: int, mark: str = "") -> bytes:
     return f"[{mark}{',' * (items - 1)}]".encode()
 
 
+def read(ticket: Ticket) -> ParsedWebhook:
+    return read_webhook(ticket.delivery, ticket.source, ticket.node, ticket.received_at, ticket.body, 65536)
+
+
 class Queue:
     """An intake whose tickets are taken by hand."""
 
-    def __init__(self, max_items: int = 100, wait_seconds: float = 30.0) -> None:
-        self.intake = Intake(max_items, 1 << 20, wait_seconds)
+    def __init__(self, max_items: int = 100, wait_seconds: float = 30.0, *, at_once: bool = True) -> None:
+        self.reading: list[Callable[[], None]] = []
+        """What is to be read meanwhile, where it is not read at once."""
+        self.intake = Intake(
+            max_items, 1 << 20, wait_seconds, (lambda work: work()) if at_once else self.reading.append
+        )
         self.waiting: set[asyncio.Task[None]] = set()
         self.posted = 0
 
@@ -34,7 +44,7 @@ class Queue:
             await asyncio.sleep(0)
 
     def take(self) -> list[Ticket]:
-        return self.intake.take(MOST_ITEMS, 1 << 19)
+        return self.intake.take(MOST_ITEMS, 1 << 19, read)
 
     async def end(self) -> None:
         for task in self.waiting:
@@ -89,6 +99,38 @@ def test_between_two_large_ones_of_a_node_others_have_their_turn() -> None:
         await queue.post(("b", 1))
         queue.intake.succeed(first)
         assert [names(first), names(queue.take()), names(queue.take())] == [["a1"], ["b3"], ["a2"]]
+        await queue.end()
+
+    asyncio.run(run())
+
+
+def test_while_a_large_one_is_read_others_are_taken_as_often_as_they_come() -> None:
+    async def run() -> None:
+        queue = Queue(at_once=False)
+        await queue.post(("a", 20), ("b", 1), ("a", 1))
+        assert names(queue.take()) == ["b2"]
+        await queue.post(("b", 6), ("c", 6))
+        assert [names(queue.take()), names(queue.take())] == [["b4"], ["c5"]]
+        [reading] = queue.reading
+        # Nothing else is there: it is waited for.
+        threading.Timer(0.01, reading).start()
+        [large] = queue.take()
+        assert (large.delivery, large.parsed) == ("a1", read(large))
+        assert names(queue.take()) == ["a3"]
+        await queue.end()
+
+    asyncio.run(run())
+
+
+def test_one_that_cannot_be_read_is_taken_all_the_same() -> None:
+    async def run() -> None:
+        def fails(_: Ticket) -> ParsedWebhook:
+            raise ValueError("a defect")
+
+        queue = Queue()
+        await queue.post(("a", 20))
+        [large] = queue.intake.take(MOST_ITEMS, 1 << 19, fails)
+        assert large.parsed is None
         await queue.end()
 
     asyncio.run(run())

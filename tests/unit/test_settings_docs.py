@@ -28,5 +28,6 @@ def test_the_defaults_are_those_in_force(defaults: dict[str, str], tmp_path: Pat
     assert len(compared) > 25
     for key, default in compared.items():
         value = shown[key]
-        written = f"{value:.15g}" if isinstance(value, int | float) else value or "empty"
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        written = f"{value:.15g}" if number else str(value).lower() if isinstance(value, bool) else value or "empty"
         assert (key, default) == (key, written)

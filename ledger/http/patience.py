@@ -1,0 +1,35 @@
+"""What a request is told that waits for a PostgreSQL which has fallen silent."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ledger.errors import StoreUnavailable
+from ledger.http import problems
+from ledger.http.edge import Message, Send
+from ledger.http.state import Services
+
+WITH_BOUNDS_OF_THEIR_OWN = ("/hooks/", "/health/")
+
+App = Callable[[Message, Any, Send], Coroutine[Any, Any, None]]
+
+
+async def answer_in_time(app: App, services: Services, scope: Message, receive: Any, send: Send) -> None:
+    """Have the app answer, or else tell 503; an answer that has begun is cut off then."""
+    if scope["path"].startswith(WITH_BOUNDS_OF_THEIR_OWN):
+        await app(scope, receive, send)
+        return
+    has_begun = is_given_up = False
+
+    async def send_while_waited_for(message: Message) -> None:
+        nonlocal has_begun
+        if not is_given_up:
+            has_begun = True
+            await send(message)
+
+    try:
+        await services.pulse.bounded(app(scope, receive, send_while_waited_for))
+    except StoreUnavailable as error:
+        is_given_up = True
+        if not has_begun:
+            answer = problems.from_ledger_error(error, services.outages, scope["path"])
+            await answer(scope, receive, send)
