@@ -50,8 +50,8 @@ from ledger.store.pulse import Pulse
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
 from ledger.store.session import APPLICATION, AsyncPinnedConnection, PinnedConnection
-from projections.queries.reach import ReachReader
 from ledger.working_state import asked
+from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
 

@@ -62,7 +62,7 @@ def test_no_secret_is_listed(tmp_path: Path) -> None:
         (WEBHOOK.replace(SECRET, "whsec_c2hvcnQ="), "random bytes, not of 5"),
         (WEBHOOK.replace(f'"{SECRET}"', "[]"), "line 5: sinks[0].secret is an empty list"),
         (WEBHOOK.replace("secret =", "# "), "line 1: sinks[0].secret is missing"),
-        (WEBHOOK + WEBHOOK, "line 7: sinks[1].name is taken: 'app' is the name of an earlier one of the sinks"),
+        (WEBHOOK + WEBHOOK, "line 7: sinks[1].name is taken: 'app' is already the name of one of the sinks"),
         (WEBHOOK.replace('"webhook"', '"kafka"'), "line 3: sinks[0].kind must be one of webhook, wukongim, redis, not"),
         (WEBHOOK.replace('kind = "webhook"', ""), "line 1: sinks[0].kind is missing"),
         (WEBHOOK.replace('"app"', '"my app"'), "line 2: sinks[0].name must be 1 to 64 ASCII letters"),
