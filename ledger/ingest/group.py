@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft, ParsedWebhook
-from ledger.ingest.intake import Ticket
+from ledger.ingest.ticket import Ticket
 from ledger.store.commit import Commit
 from ledger.store.mapper import EventMapper, Recorded
 from ledger.store.rows import PackedRows, Rows

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal
 
 import structlog
 
@@ -14,61 +13,11 @@ from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
 from ledger.ingest.draft import ParsedWebhook
 from ledger.ingest.known import UnreadableSources
+from ledger.ingest.ticket import Body, Ticket
 
 log = structlog.get_logger()
 
 AWAY = "PostgreSQL does not answer"
-
-Body = tuple[str, str, bytes]
-"""Source, node and body: what makes two webhooks the same while they are in flight."""
-
-
-class Ticket:
-    """One webhook in flight; every request that brought the same body waits for its `done`."""
-
-    __slots__ = (
-        "begun_at",
-        "body",
-        "delivery",
-        "done",
-        "has_yielded",
-        "items",
-        "node",
-        "parsed",
-        "reading",
-        "received_at",
-        "source",
-        "waiters",
-    )  # fmt: skip
-
-    def __init__(
-        self, delivery: str, source: str, node: str, received_at: Instant, body: bytes, done: asyncio.Future[None]
-    ) -> None:
-        self.delivery = delivery
-        self.source = source
-        self.node = node
-        self.received_at = received_at
-        self.body = body
-        self.items = body.count(b",") + 1
-        """An upper bound, before it is parsed."""
-        self.done = done
-        self.waiters = 0
-        self.begun_at = 0.0
-        """Of a large one: when the store was first asked to take it."""
-        self.parsed: ParsedWebhook | None = None
-        """Of a large one, which is read before its turn."""
-        self.reading: Literal["not begun", "under way", "over"] = "not begun"
-        self.has_yielded = False
-        """Later ones of other nodes have been let by, which happens once."""
-
-    @property
-    def sender(self) -> tuple[str, str]:
-        """Its source and node, whose deliveries are taken in their order."""
-        return (self.source, self.node)
-
-    @property
-    def key(self) -> Body:
-        return (self.source, self.node, self.body)
 
 
 class Intake:

@@ -23,8 +23,9 @@ from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
 from ledger.ingest.draft import ParsedWebhook, read_webhook
 from ledger.ingest.group import Group, GroupStates, JudgedGroup, judge, write_in_parts
-from ledger.ingest.intake import Intake, Ticket
+from ledger.ingest.intake import Intake
 from ledger.ingest.pipeline import Pipeline
+from ledger.ingest.ticket import Ticket
 from ledger.store.commit import Commit
 from ledger.store.ledger import Ledger, translated
 from ledger.store.rows import STATEMENT_BYTES

@@ -9,7 +9,8 @@ import pytest
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
 from ledger.ingest.draft import ParsedWebhook, read_webhook
-from ledger.ingest.intake import Intake, Ticket
+from ledger.ingest.intake import Intake
+from ledger.ingest.ticket import Ticket
 from ledger.working_state.sources import SourceUnreadable
 
 MOST_ITEMS = 10
