@@ -1,7 +1,8 @@
 """Do the tests pass every time, on a busy machine too? `python -m bench.steady [--runs 3] [--times 10] [--busy 2]`.
 
 Runs of `make test` in a row, the last of them alongside busy processes; then the unit, property and acceptance tests so
-many times each, every second time alongside such. Hours; exits 1 where one fails, and keeps what that one printed.
+many times each, every second time alongside such. It takes hours, so that either may be run alone (`--times 0`, `--runs
+0`); exits 1 where one fails, and keeps what that one printed.
 """
 
 import argparse
@@ -45,10 +46,12 @@ def main() -> None:
         progress(f"make {target}{f' alongside {busy} busy processes' if busy else ''} …")
         runs.append(_run(target, busy))
         progress(f"make {target}: {_verdict(runs[-1])} after {runs[-1].seconds:,.0f} s: {runs[-1].last_line}")
-    text = _table(runs)
-    print(f"\n{text}")
-    if given.write:
-        replace_section(DOCS / "reliability.md", "steady", text)
+    for section, whole in (("steady", True), ("steady-groups", False)):
+        if some := [run for run in runs if (run.target == "test") is whole]:
+            text = _table(some)
+            print(f"\n{text}")
+            if given.write:
+                replace_section(DOCS / "reliability.md", section, text)
     sys.exit(0 if runs and all(run.passed for run in runs) else 1)
 
 

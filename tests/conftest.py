@@ -1,5 +1,6 @@
 """What every test may ask for, a PostgreSQL server and a database of its own on it; and how Hypothesis draws."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ settings.register_profile(
 )
 settings.register_profile("gate", settings.get_profile("explore"), derandomize=True, database=None)
 settings.load_profile("gate")
+
+# A shell that starts the tests in the background has them ignore it, and whatever they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RUN = pytest.StashKey[pg.Run]()
 

@@ -5,8 +5,6 @@ are shown as of the moment that is read, so of several changes in a stretch the 
 remembered of everybody who is watched, and of the others of late; of anybody else it is folded from the ledger.
 """
 
-import heapq
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -14,13 +12,16 @@ from typing import NamedTuple
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.changes.grace_ends import GraceEnd, GraceEnds
 from ledger.changes.missed import Resuming
 from ledger.changes.moment import Moment, Moments
+from ledger.changes.remembered import Remembered
 from ledger.changes.rules import changed_sources, darkness, some_dark
 from ledger.changes.step import Answers, Change, Missed, Page, Previous, SourceChange, Step, WentBackError
+from ledger.changes.sweep import Sweep, Swept
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
-from ledger.domain.status import longest_grace, next_change_at
+from ledger.domain.status import longest_grace
 from ledger.domain.visible import Visible, visible_at
 from ledger.store.mapper import EventMapper
 from projections.engine import feed
@@ -30,12 +31,6 @@ from projections.queries import history
 
 STRETCH_EVENTS = 10_000
 """So many events are looked through at once."""
-
-REMEMBERED = 100_000
-"""Users who are watched by nobody in particular and of whom it is remembered what was told last."""
-
-PAGE_USERS = 2_000
-"""Of everybody in a source, looked at in one step."""
 
 
 class ChangeFeed:
@@ -49,13 +44,10 @@ class ChangeFeed:
         self._is_behind = False
         """Whether the last step ended before the head that its presences were as of."""
         self._rules = Rules(-1, {})
-        self._watchers: Counter[str] = Counter()
-        self._watched: dict[str, Visible] = {}
+        self._remembered = Remembered()
         self._everybody = 0
-        self._recent: OrderedDict[str, Visible] = OrderedDict()
-        self._ends: list[tuple[Instant, str]] = []
-        """When grace periods end, the next one first."""
-        self._sweeps: list[_Sweep] = []
+        self._ends = GraceEnds()
+        self._sweeps: list[Sweep] = []
         self._told_everybody = self._told
         self._told_in_dark: set[str] = set()
         """Users who have been told of to those who watch everybody while a source was dark, whom its end changes."""
@@ -90,7 +82,7 @@ class ChangeFeed:
 
     def next_instant(self) -> Instant | None:
         """When something changes without an event, as far as is known."""
-        return self._ends[0][0] if self._ends else None
+        return self._ends.next_at
 
     def watch_everybody(self, connection: Connection[TupleRow]) -> AnswerPoint:
         """From here on whatever changes is told of -> from where on."""
@@ -99,7 +91,7 @@ class ChangeFeed:
                 cutoff = moment.made.at - round(longest_grace(moment.rules.sources) * SECOND)
                 if cutoff < moment.made.at:
                     for presence in current.in_grace(connection, cutoff):
-                        self._note_end(presence, moment)
+                        self._ends.note(presence, moment)
         self._everybody += 1
         return self._told_everybody
 
@@ -107,7 +99,7 @@ class ChangeFeed:
         """One watcher of everybody less."""
         self._everybody -= 1
         if self._everybody == 0:
-            self._recent.clear()
+            self._remembered.recent.clear()
             self._sweeps.clear()
             self._told_everybody = self._told
 
@@ -122,64 +114,56 @@ class ChangeFeed:
             presences = moment.presences(uids)
             answers = Answers(moment.made, list(moment.bodies(presences)))
             for uid, presence in presences.items():
-                self._watchers[uid] += 1
                 # Whoever watches already has not been told of what has come since.
-                if uid not in self._watched:
-                    self._watched[uid] = visible_at(presence, moment.rules.sources, moment.made.at)
-                self._note_end(presence, moment)
+                self._remembered.watch(uid, visible_at(presence, moment.rules.sources, moment.made.at))
+                self._ends.note(presence, moment)
             return answers
 
     def unwatch(self, uids: Iterable[str]) -> None:
         """One watcher less of each of these users."""
-        for uid in uids:
-            self._watchers[uid] -= 1
-            if self._watchers[uid] <= 0:
-                del self._watchers[uid]
-                self._watched.pop(uid, None)
+        self._remembered.unwatch(uids)
 
     def step(self, connection: Connection[TupleRow]) -> Step:
         """What has changed since the last step. Raises WentBackError; after any error the next step begins there."""
-        ended: list[tuple[Instant, str]] = []
+        ended: list[GraceEnd] = []
         try:
             with self._moments.read(connection) as moment:
                 found = self._look(moment, ended)
         except BaseException:
-            for end in ended:
-                heapq.heappush(self._ends, end)
+            self._ends.put_back(ended)
             raise
         return self._take(found)
 
-    def _look(self, moment: Moment, ended: list[tuple[Instant, str]]) -> "_Found":
+    def _look(self, moment: Moment, ended: list[GraceEnd]) -> "_Found":
         """What has changed; nothing is remembered yet but `ended`, whose grace periods are no longer waited for."""
         if moment.made.position < self._told.position:
             raise WentBackError
         up_to = min(moment.made.position, self._told.position + STRETCH_EVENTS)
         changed = changed_sources(self._rules, moment.rules)
         sources = list(darkness(self._rules, moment.rules, moment.made.at))
-        while self._ends and self._ends[0][0] <= moment.made.at:
-            ended.append(heapq.heappop(self._ends))
-        concerned = self._moved(moment.connection, up_to) | {uid for _, uid in ended}
+        ended += self._ends.take(moment.made.at)
+        concerned = self._moved(moment.connection, up_to) | {end.uid for end in ended}
         if not self._everybody:
-            concerned &= self._watched.keys()
+            concerned &= self._remembered.watched
         if changed or sources:
-            concerned |= self._watched.keys() | self._told_in_dark
+            concerned |= self._remembered.watched | self._told_in_dark
         # What was told of others was by the rules before.
-        recent = {} if changed or sources else self._recent
+        recent = {} if changed or sources else self._remembered.recent
         changes, told = self._changes(moment, concerned, recent)
-        page, swept, told_by_sweep = self._sweep(moment, {**recent, **told} if self._sweeps else {})
-        return _Found(moment, up_to, changed, sources, changes, told, page, swept, told_by_sweep)
+        swept = self._sweep(moment, {**recent, **told} if self._sweeps else {})
+        return _Found(moment, up_to, changed, sources, changes, told, swept)
 
     def _take(self, found: "_Found") -> Step:
         """Remember what has been found, all of it."""
         made = found.moment.made
         if self._sweeps:
-            self._sweeps[0].uid = found.page[-1].uid if found.page else ""
-            if len(found.page) < PAGE_USERS:
+            self._sweeps[0].go_on(found.swept.page)
+            if self._sweeps[0].is_over:
                 self._sweeps.pop(0)
         if found.changed or found.sources:
             self._forget(found.changed, found.sources)
-        self._remember(found.told)
-        self._remember(found.told_by_sweep)
+        for told in (found.told, found.swept.told):
+            self._remembered.take(told, everybody=self._everybody > 0)
         self._note_dark(found.moment.rules, [each.uid for each in found.changes] if self._everybody else ())
         self._rules = found.moment.rules
         self._told = AnswerPoint(max(made.at, self._told.at), found.up_to)
@@ -187,7 +171,7 @@ class ChangeFeed:
         if not self._sweeps:
             self._told_everybody = self._told
         more = self._is_behind or bool(self._sweeps)
-        return Step(made, found.changes, found.swept, found.sources, self._told, self._told_everybody, more)
+        return Step(made, found.changes, found.swept.changes, found.sources, self._told, self._told_everybody, more)
 
     def is_known(self, connection: Connection[TupleRow], since: AnswerPoint) -> bool:
         """Whether this ledger has been there."""
@@ -206,7 +190,7 @@ class ChangeFeed:
         with self._moments.read(connection) as moment:
             presences = {each.uid: each for each in current.all_after(connection, after, limit)}
             for presence in presences.values():
-                self._note_end(presence, moment)
+                self._ends.note(presence, moment)
             self._everybody_in_dark |= some_dark(moment.rules)
             last = next(reversed(presences), None) if len(presences) == limit else None
             return Page(moment.made, list(moment.bodies(presences)), last)
@@ -233,7 +217,7 @@ class ChangeFeed:
         found, told = {}, {}
         for uid, presence in presences.items():
             told[uid] = visible_at(presence, moment.rules.sources, moment.made.at)
-            self._note_end(presence, moment)
+            self._ends.note(presence, moment)
             if told[uid] != before[uid] or uid in unsure:
                 found[uid] = presence
         bodies = moment.bodies(found)
@@ -246,7 +230,7 @@ class ChangeFeed:
 
         Of some that may not be what they were told: the step before was as of a later moment than it told up to.
         """
-        known = {uid: self._watched.get(uid) or recent.get(uid) for uid in uids}
+        known = {uid: self._remembered.last(uid, recent) for uid in uids}
         unknown = [uid for uid, told in known.items() if told is None]
         folded = history.presences_at(connection, self._mapper, unknown, self._told.position) if unknown else {}
         sources, at = self._rules.sources, self._told.at
@@ -256,21 +240,6 @@ class ChangeFeed:
         }
         return before, set(unknown) if self._is_behind else set()
 
-    def _remember(self, told: Mapping[str, Visible]) -> None:
-        for uid, shown in told.items():
-            if uid in self._watched:
-                self._watched[uid] = shown
-            if self._everybody:
-                self._recent[uid] = shown
-                self._recent.move_to_end(uid)
-        while len(self._recent) > REMEMBERED:
-            self._recent.popitem(last=False)
-
-    def _note_end(self, presence: Presence, moment: Moment) -> None:
-        end = next_change_at(presence, moment.rules.sources, moment.made.at)
-        if end is not None:
-            heapq.heappush(self._ends, (end, presence.uid))
-
     def _forget(self, changed: set[str], dark: Sequence[SourceChange]) -> None:
         """What was told of users of a source whose state has changed is as it was by its rules before.
 
@@ -279,12 +248,12 @@ class ChangeFeed:
         """
         if not self._everybody:
             return
-        self._recent.clear()
+        self._remembered.recent.clear()
         told_otherwise = {each.source for each in dark if each.status == "lit"} if self._everybody_in_dark else set()
         # What changes beside its darkness is seen when that ends.
         self._everybody_in_dark |= bool(changed)
         if one_by_one := changed | told_otherwise:
-            self._sweeps.append(_Sweep(sorted(one_by_one), self._rules))
+            self._sweeps.append(Sweep(sorted(one_by_one), self._rules))
 
     def _note_dark(self, rules: Rules, told: Iterable[str]) -> None:
         if some_dark(rules):
@@ -293,25 +262,14 @@ class ChangeFeed:
             self._told_in_dark.clear()
             self._everybody_in_dark = False
 
-    def _sweep(
-        self, moment: Moment, told: Mapping[str, Visible]
-    ) -> tuple[list[Presence], list[Change], dict[str, Visible]]:
-        """A page of everybody in a source whose state has changed, held against what was shown before it had.
-
-        Whoever has been `told` of since is held against that.
-        """
+    def _sweep(self, moment: Moment, told: Mapping[str, Visible]) -> Swept:
+        """A page of everybody in a source whose state has changed."""
         if not self._sweeps:
-            return [], [], {}
-        sweep, at = self._sweeps[0], moment.made.at
-        page = current.of_sources_after(moment.connection, sweep.names, sweep.uid, PAGE_USERS)
-        shown, found, before = {}, {}, {}
-        for presence in page:
-            old = told.get(presence.uid) or visible_at(presence, sweep.rules.sources, at)
-            new = shown[presence.uid] = visible_at(presence, moment.rules.sources, at)
-            if new != old:
-                found[presence.uid], before[presence.uid] = presence, Previous(old.status, old.since)
-            self._note_end(presence, moment)
-        return page, [Change(uid, body, before[uid]) for uid, body in moment.bodies(found)], shown
+            return Swept([], [], {})
+        swept = self._sweeps[0].look(moment, told)
+        for presence in swept.page:
+            self._ends.note(presence, moment)
+        return swept
 
 
 class _Found(NamedTuple):
@@ -323,16 +281,4 @@ class _Found(NamedTuple):
     sources: list[SourceChange]
     changes: list[Change]
     told: dict[str, Visible]
-    page: list[Presence]
-    """Of those who are gone through."""
-    swept: list[Change]
-    told_by_sweep: dict[str, Visible]
-
-
-class _Sweep:
-    """A walk through everybody in some sources, after `uid`; `rules` are those before they changed."""
-
-    def __init__(self, names: list[str], rules: Rules) -> None:
-        self.names = names
-        self.rules = rules
-        self.uid = ""
+    swept: Swept

@@ -11,7 +11,8 @@ from ledger.domain.presence import Device, Presence, session_ids
 from ledger.domain.profile import Counting
 
 MAX_UNNAMED = 64
-"""A count may claim any number: at most so many sessions of a device flag and source are believed without a name."""
+"""A count or a node's rows may claim any number: at most so many sessions of a device flag and source are believed
+without a name."""
 
 
 ALREADY_OPEN = "online_already_open"

@@ -11,6 +11,7 @@ from zlib import crc32
 
 import msgspec
 
+from ledger.domain.counts import MAX_UNNAMED
 from ledger.domain.events import SessionId
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
@@ -100,7 +101,10 @@ def held_in(presence: Presence, source: str) -> list[Held]:
 
 
 def against_rows(presence: Presence, source: SourceState, node: str, rows: Mapping[int, int]) -> Difference:
-    """Hold a user's rows, connections by device flag, against their sessions in the source."""
+    """Hold a user's rows, connections by device flag, against their sessions in the source.
+
+    Rows name no connection: like a count, they make no more than MAX_UNNAMED sessions of a device flag.
+    """
     by_flag: dict[int | None, list[Held]] = {}
     for held in held_in(presence, source.name):
         by_flag.setdefault(held.device.device_flag, []).append(held)
@@ -110,12 +114,14 @@ def against_rows(presence: Presence, source: SourceState, node: str, rows: Mappi
     gone: list[SessionId] = []
     scope = _scope(source, node)
     for flag, number in sorted(rows.items()):
-        for _ in range(number - len(by_flag.get(flag, ()))):
+        known = by_flag.get(flag, ())
+        room = MAX_UNNAMED - sum(held.session.conn_id is None for held in known)
+        for _ in range(min(number - len(known), room)):
             opened.append(OpenedSession(scope, flag, None, node))
             if unlocated:
                 replaced.append(unlocated.popleft().id)
-    for known, sessions in by_flag.items():
-        surplus = len(sessions) - (0 if known is None else rows.get(known, 0))
+    for device_flag, sessions in by_flag.items():
+        surplus = len(sessions) - (0 if device_flag is None else rows.get(device_flag, 0))
         if surplus > 0:
             gone += [held.id for held in sorted(sessions, key=_least_certain_first)[:surplus]]
     gone += [held.id for held in unlocated]

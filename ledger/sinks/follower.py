@@ -19,9 +19,9 @@ from ledger.errors import StoreUnavailable
 from ledger.settings import SinkSettings
 from ledger.sinks.failing import Failing
 from ledger.sinks.kind import Batch, Done, Head, Kind, Order, Outcome, Retry, Stop, Told
-from ledger.sinks.page import Page, ToTell
+from ledger.sinks.page import Page, ToTell, batches
 from ledger.sinks.pauses import Pauses
-from ledger.sinks.reader import Reader, batches
+from ledger.sinks.reader import Reader
 from ledger.store.mapper import EventMapper
 from ledger.working_state import sinks
 from ledger.working_state.sinks import SinkRow
@@ -30,14 +30,14 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-POLL_SECONDS = 1.0
-"""Looked at as often even if nothing wakes it: a notification may be lost."""
+POLL_SECONDS = 0.5
+"""Looked at as often even if nothing wakes it: a notification may be lost, and a kind keeps what it keeps."""
 
 GATHER_SECONDS = 0.02
 """Between two reads at least: under load commits follow one another within milliseconds."""
 
-KEEP_SECONDS = 0.9
-"""Between two calls of a kind's `keep`."""
+KEEP_SECONDS = 0.4
+"""Between two calls of a kind's `keep`, at least."""
 
 STORE_SECONDS = 10.0
 """How far time alone has been followed is stored so often."""

@@ -1,6 +1,6 @@
 """What a sink is to be told next: changes, each with the checkpoint that holds once it has been told."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -44,3 +44,9 @@ def told(uid: str, body: bytes, made: AnswerPoint, epoch: str, previous: Previou
     })  # fmt: skip
     as_of = _encode({"at": to_text(made.at), "position": made.position, "epoch": epoch})
     return Told(uid, b"".join((body, before, b',"as_of":', as_of, b"}")), Order(epoch, made.position, made.at))
+
+
+def batches(page: Page, size: int) -> Iterator[Sequence[ToTell]]:
+    """The changes of a page in parts of so many."""
+    for start in range(0, len(page.changes), size):
+        yield page.changes[start : start + size]

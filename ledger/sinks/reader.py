@@ -5,9 +5,8 @@ visible of them is what the sink has been told; wherever that is not certain (af
 term), they are told again.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -20,11 +19,12 @@ from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.visible import Visible, visible_at
 from ledger.sinks import trail
+from ledger.sinks.graces import Graces
 from ledger.sinks.kind import Told
+from ledger.sinks.membership import Membership
 from ledger.sinks.page import Page, ToTell, told
 from ledger.store import identity
 from ledger.store.mapper import EventMapper
-from ledger.working_state import watch_lists
 from ledger.working_state.sinks import Checkpoint
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules
@@ -32,10 +32,12 @@ from projections.queries import history
 from projections.queries.rule_folds import RuleFolds
 
 STRETCH_EVENTS = 2_000
-"""So many positions are looked through at once."""
+"""So many positions are looked through at once, and users told of;"""
+MAX_STRETCH_EVENTS = 64_000
+"""where few users are found, as in a ledger that is told from the beginning, more and more at once."""
 
 PAGE_USERS = 1_000
-"""Of a source whose state has changed, or of those who came to a list, at once."""
+"""Of a source whose state has changed, at once."""
 
 REMEMBERED = 20_000
 """Users of whom it is remembered what was told last; of others it is folded from the ledger."""
@@ -52,13 +54,6 @@ class _Walk:
         self.uid = ""
 
 
-class _Step(NamedTuple):
-    """What is to be remembered once a page has been told."""
-
-    walked_to: str | None = None
-    added: int = 0
-
-
 class Reader:
     """One sink's. For one thread at a time; `take` is told what has become of what was read."""
 
@@ -71,16 +66,16 @@ class Reader:
         self._moments = Moments(lambda: max(now(), self.checkpoint.at))
         self._resuming = Resuming(mapper)
         self._folds = RuleFolds()
-        self._list = of_list
+        self._members = Membership(of_list)
+        self._graces = Graces()
         self._every = every
         self._recent: OrderedDict[str, Visible] = OrderedDict()
         self._before = Rules(-1, {})
         """The rules of the checkpoint."""
         self._walk: _Walk | None = None
-        self._added: deque[str] | None = None
-        """Who came to the list and has still to be told of."""
-        self._added_up_to = 0
-        self._step = _Step()
+        self._stretch_events = 0
+        self._walked_to: str | None = None
+        """Where a page of it ends that is being told."""
         self._certain_from: int | None = None
         """What lies before it may have been told already, by an attempt that failed, or by who led before."""
 
@@ -107,17 +102,14 @@ class Reader:
     def finished(self, page: Page) -> None:
         """All of a page has been told."""
         self.checkpoint = page.checkpoint
-        step, self._step = self._step, _Step()
-        if self._walk is not None and step.walked_to is not None:
-            self._walk.uid = step.walked_to
-            if not step.walked_to:
+        if self._walk is not None and self._walked_to is not None:
+            self._walk.uid = self._walked_to
+            if not self._walked_to:
                 self._walk = None
                 self._before = Rules(-1, {})
-        if self._added is not None:
-            for _ in range(step.added):
-                self._added.popleft()
-            if not self._added:
-                self._added = None
+        self._members.told()
+        if self.checkpoint.at == page.made.at:
+            self._graces.told()
 
     def failed(self, changes: Sequence[ToTell], page: Page) -> None:
         """Nobody knows whether these have been told."""
@@ -152,38 +144,43 @@ class Reader:
                     moment.connection, self._mapper, self.checkpoint.rules_position, folds=self._folds
                 )
             return
-        numbers = watch_lists.head(moment.connection) if self._list else 0
-        self.checkpoint = Checkpoint(epoch, 0, moment.rules.position, numbers, moment.made.at)
-        self._before, self._walk, self._added = moment.rules, None, None
+        self.checkpoint = Checkpoint(epoch, 0, moment.rules.position, self._members.head(moment), moment.made.at)
+        self._before, self._walk, self._graces = moment.rules, None, Graces()
+        self._members.forget()
         self._recent.clear()
         self._resuming, self._folds = Resuming(self._mapper), RuleFolds()
         self._certain_from = moment.made.position
 
     def _page(self, moment: Moment) -> Page:
         self._notice_rules(moment)
-        self._notice_list(moment)
+        self.checkpoint = self._members.notice(moment, self.checkpoint)
         changes: list[ToTell] = []
-        self._step = _Step()
+        self._walked_to = None
         if self._every:
             up_to, checkpoint = self._trail(moment, changes)
         else:
             up_to, checkpoint = self._stretch(moment, changes)
         more = up_to < moment.made.position
         if not more:
-            checkpoint = self._graces(moment, changes, checkpoint)
+            checkpoint = self._end_graces(moment, changes, checkpoint)
             checkpoint = self._walk_on(moment, changes, checkpoint)
             checkpoint = self._welcome(moment, changes, checkpoint)
-            more = self._walk is not None or self._added is not None
-        next_at = stretches.next_end(moment) if not more and stretches.has_grace(moment) else None
-        return Page(changes, checkpoint, moment.made, more, next_at)
+            more = self._walk is not None or self._members.is_waiting
+        return Page(changes, checkpoint, moment.made, more, self._graces.next_at)
 
     def _stretch(self, moment: Moment, changes: list[ToTell]) -> tuple[int, Checkpoint]:
         """The users whose last event lies in the next stretch -> (up to where, the checkpoint after it)"""
         after = self.checkpoint.position
-        up_to = min(moment.made.position, after + STRETCH_EVENTS)
-        moved = stretches.moved_last(moment.connection, after, up_to) if up_to > after else []
+        up_to = min(moment.made.position, after + max(STRETCH_EVENTS, self._stretch_events))
+        moved = stretches.moved_last(moment.connection, after, up_to, STRETCH_EVENTS) if up_to > after else []
+        if len(moved) == STRETCH_EVENTS:
+            up_to = moved[-1].position
+        is_thin = len(moved) < STRETCH_EVENTS // 4
+        self._stretch_events = min(2 * (up_to - after), MAX_STRETCH_EVENTS) if is_thin else 0
         placed = {each.uid: each.position for each in moved}
-        presences = self._listed(moment, stretches.presences_in_order(moment, list(placed)))
+        everybody = stretches.presences_in_order(moment, list(placed))
+        self._graces.note(everybody.values(), moment, moment.made.at)
+        presences = self._members.of(moment, everybody)
         before = self._shown_before(moment, list(presences))
         certain = self._walk is None and self._is_certain()
         found = {}
@@ -200,7 +197,8 @@ class Reader:
     def _trail(self, moment: Moment, changes: list[ToTell]) -> tuple[int, Checkpoint]:
         """Each change of the next stretch, none left out -> (up to where, the checkpoint after it)"""
         found = trail.read(moment, self._mapper, self._folds, self.checkpoint, STRETCH_EVENTS)
-        uids = self._on_list(moment, {each.uid for each in found.changes})
+        self._graces.note(found.presences.values(), moment, self.checkpoint.at)
+        uids = self._members.names(moment, {each.uid for each in found.changes})
         for each in found.changes:
             if each.uid in uids:
                 change = told(each.uid, each.body, each.made, self.checkpoint.epoch, each.previous)
@@ -208,14 +206,12 @@ class Reader:
                 changes.append(ToTell(change, each.visible, here))
         return found.up_to, self.checkpoint._replace(position=found.up_to)
 
-    def _graces(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
+    def _end_graces(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
         """Those whose grace period has ended meanwhile."""
-        if stretches.has_grace(moment):
-            ended = {presence.uid: presence for _, presence in stretches.ended_graces(moment, self.checkpoint.at)}
-            already = {each.told.uid for each in changes} if not self._every else set()
-            late = {uid: each for uid, each in ended.items() if uid not in already}
-            earlier = visible_before(late, self._before, self.checkpoint.at)
-            self._add(moment, changes, late, earlier, checkpoint)
+        already = {each.told.uid for each in changes} if not self._every else set[str]()
+        due = self._graces.due(moment, self.checkpoint.at)
+        late = {uid: each for uid, each in due.items() if uid not in already}
+        self._add(moment, changes, late, visible_before(late, self._before, self.checkpoint.at), checkpoint)
         return checkpoint._replace(at=moment.made.at)
 
     def _walk_on(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
@@ -224,8 +220,8 @@ class Reader:
         if walk is None:
             return checkpoint
         found = current.of_sources_after(moment.connection, walk.names, walk.uid, PAGE_USERS)
-        last = found[-1].uid if len(found) == PAGE_USERS else ""
-        self._step = self._step._replace(walked_to=last)
+        last = self._walked_to = found[-1].uid if len(found) == PAGE_USERS else ""
+        self._graces.note(found, moment, moment.made.at)
         page = {each.uid: each for each in found}
         earlier = visible_before(page, self._before, moment.made.at)
         if walk.certain:
@@ -236,19 +232,17 @@ class Reader:
 
     def _welcome(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
         """Those who came to the list, as they are."""
-        if self._added is None:
+        if not self._members.is_waiting:
             return checkpoint
-        uids = [self._added[number] for number in range(min(PAGE_USERS, len(self._added)))]
-        self._step = self._step._replace(added=len(uids))
-        self._add(moment, changes, moment.presences(uids), {}, checkpoint)
-        return checkpoint if len(uids) < len(self._added) else checkpoint._replace(list_number=self._added_up_to)
+        self._add(moment, changes, self._members.page(moment), {}, checkpoint)
+        return self._members.after_page(checkpoint)
 
     def _add(
         self, moment: Moment, changes: list[ToTell], presences: Mapping[str, Presence],
         before: Mapping[str, Visible], checkpoint: Checkpoint,
     ) -> None:  # fmt: skip
         """Tell of these users as they are; nothing of it moves the checkpoint before all is told."""
-        listed = self._listed(moment, presences)
+        listed = self._members.of(moment, presences)
         here = checkpoint._replace(rules_position=self.checkpoint.rules_position, at=self.checkpoint.at)
         for uid, body in moment.bodies(listed):
             old = before.get(uid)
@@ -276,18 +270,6 @@ class Reader:
             self.checkpoint = self.checkpoint._replace(rules_position=target)
             self._before = moment.rules
 
-    def _notice_list(self, moment: Moment) -> None:
-        if not self._list or self._added is not None:
-            return
-        number = watch_lists.head(moment.connection)
-        if number <= self.checkpoint.list_number:
-            return
-        added = watch_lists.moved_since(moment.connection, self._list, self.checkpoint.list_number).added
-        if added:
-            self._added, self._added_up_to = deque(added), number
-        else:
-            self.checkpoint = self.checkpoint._replace(list_number=number)
-
     def _is_certain(self) -> bool:
         """Whether nothing beyond the checkpoint can have been told."""
         return self._certain_from is not None and self.checkpoint.position >= self._certain_from
@@ -303,24 +285,7 @@ class Reader:
         shown = visible_before(presences, self._before, self.checkpoint.at)
         return {uid: shown[uid] if uid in shown else self._recent[uid] for uid in uids}
 
-    def _listed(self, moment: Moment, presences: Mapping[str, Presence]) -> dict[str, Presence]:
-        on_list = self._on_list(moment, presences)
-        return {uid: each for uid, each in presences.items() if uid in on_list}
-
-    def _on_list(self, moment: Moment, uids: Collection[str]) -> Collection[str]:
-        """Those of them who are on the sink's list, or all where it has none."""
-        if not self._list or not uids:
-            return uids
-        lists = watch_lists.lists_of(moment.connection, list(uids))
-        return {uid for uid in uids if self._list in lists.get(uid, ())}
-
 
 def visible_before(presences: Mapping[str, Presence], rules: Rules, at: Instant) -> dict[str, Visible]:
     """What is visible of these presences by some rules at an instant."""
     return {uid: visible_at(each, rules.sources, at) for uid, each in presences.items()}
-
-
-def batches(page: Page, size: int) -> Iterator[Sequence[ToTell]]:
-    """The changes of a page in parts of so many."""
-    for start in range(0, len(page.changes), size):
-        yield page.changes[start : start + size]

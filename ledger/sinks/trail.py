@@ -1,6 +1,6 @@
 """Each change of what is shown of users in a stretch of the ledger, none left out: by events, and by time between."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import LiteralString, NamedTuple, cast
 
 from ledger.changes.moment import Moment
@@ -45,6 +45,8 @@ class Trail(NamedTuple):
 
     changes: list[Shown]
     up_to: int
+    presences: Mapping[str, Presence]
+    """Of those of whom it tells, as they were then."""
 
 
 class _Event(NamedTuple):
@@ -61,7 +63,7 @@ def read(moment: Moment, mapper: EventMapper, folds: RuleFolds, since: Checkpoin
     rows = moment.connection.cursor(binary=True).execute(_EVENTS, (since.position, up_to)).fetchall()
     events = [_Event(*row) for row in rows]
     if not events:
-        return Trail([], up_to)
+        return Trail([], up_to, {})
     rules = history.rules_at(moment.connection, mapper, since.position, folds=folds)
     uids = sorted({each.uid for each in events})
     presences = history.presences_at(moment.connection, mapper, uids, since.position) if since.position else {}
@@ -74,7 +76,7 @@ def read(moment: Moment, mapper: EventMapper, folds: RuleFolds, since: Checkpoin
         after = presences[each.uid] = evolve(before, event, each.position)
         placed[each.uid] = each.position
         changes += _changed(before, after, rules, AnswerPoint(each.recorded_at, each.position))
-    return Trail(sorted(changes, key=lambda change: (change.made.position, change.made.at)), up_to)
+    return Trail(sorted(changes, key=lambda change: (change.made.position, change.made.at)), up_to, presences)
 
 
 def _end(moment: Moment, after: int, up_to: int) -> int:

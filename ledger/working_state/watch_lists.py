@@ -87,11 +87,12 @@ SELECT number, list, kind, changed_by, (extract(epoch FROM changed_at) * 1000000
 _CHANGES: LiteralString = _CHANGE + " WHERE number > %s ORDER BY number LIMIT %s"
 _CHANGES_OF: LiteralString = _CHANGE + " WHERE list = %s AND number > %s ORDER BY number LIMIT %s"
 _CHANGED_OF = "SELECT DISTINCT list FROM list_changes WHERE number > %s AND list = ANY(%b)"
-_ADDED = "SELECT uid FROM list_members WHERE list = %s AND added_by > %s AND removed_by IS NULL"
+# Written so that only the index by number serves: before it knows better, PostgreSQL takes the list for a short one.
+_ADDED = "SELECT uid FROM list_members WHERE list = %s AND added_by > %s AND coalesce(removed_by, 0) = 0"
 _REMOVED = """
 SELECT DISTINCT uid FROM list_members AS gone WHERE list = %(list)s AND removed_by > %(since)s
-   AND NOT EXISTS (SELECT FROM list_members AS there
-                    WHERE there.uid = gone.uid AND there.list = gone.list AND there.removed_by IS NULL)
+   AND (SELECT count(*) FROM list_members AS there
+         WHERE there.uid = gone.uid AND there.list = gone.list AND there.removed_by IS NULL) = 0
 """
 
 Kind = Literal["created", "changed", "deleted"]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from bench._receiver import RETRY_AFTER_SECONDS, SECRET, Mood, Receiver, receiving
@@ -284,7 +285,10 @@ def test_after_a_kill_it_goes_on_where_it_was(api: Api, app: Receiver, service: 
     app.stop()
     api.deliver("survivor-0-1-1-1-1")
     wait_for(lambda: sink(api, "app")["state"] == "failing", service.log)
+    children = psutil.Process(service.process.pid).children()
+    [process] = [each for each in children if "ledger.sinks.process" in each.cmdline()]
     service.kill()
+    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, service.log)
     app.start()
     service.start()
     has(app, api, "survivor")

@@ -1,13 +1,15 @@
 """The stream of a list: its users, whoever comes and leaves, cursors that hold over restarts, and its end."""
 
+import random
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.service import Api, segment
-from tests.support.streams import FrontedService, Socket, Told, fronted
+from tests.support.service import Api, segment, wait_for
+from tests.support.streams import FrontedService, Socket, Stream, Told, fronted
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +158,82 @@ def test_a_websocket_of_a_list(service: FrontedService, api: Api) -> None:
         websocket.send({"resume": "garbage"})
         told = websocket.until("ready")
         assert (told[0]["data"]["recovered"], [each["data"]["uid"] for each in told[1:-1]]) == (False, ["w2"])
+
+
+class Reader:
+    """Whoever applies what a list's stream tells, in its order, over streams that are cut off anywhere."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, Any] = {}
+        self.last: str | None = None
+
+    def take(self, stream: Stream, told: list[Told]) -> None:
+        """Apply what was told."""
+        for each in told:
+            if each.event == "resumed" and not each.data["recovered"]:
+                self.shown.clear()
+            elif each.event == "presence":
+                self.shown[each.data["uid"]] = each.data
+            elif each.event == "gone":
+                self.shown.pop(each.data["uid"], None)
+        self.last = stream.id or self.last
+
+    def shows(self, items: list[Any]) -> bool:
+        """Whether that is what is answered."""
+
+        def plain(presence: Any) -> tuple[Any, ...]:
+            return tuple(presence[name] for name in ("uid", "status", "reason", "since", "devices"))
+
+        return sorted(map(plain, self.shown.values())) == sorted(map(plain, items))
+
+
+def test_whoever_applies_it_has_what_the_list_answers(service: FrontedService, api: Api) -> None:
+    chance = random.Random(14)
+    uids = [f"any-{number}" for number in range(12)]
+    put(api, "any", *uids[:6])
+    reader, connections = Reader(), iter(range(1, 10_000))
+    for turn in range(8):
+        with service.stream(last=reader.last, query={"list": "any"}) as stream:
+            reader.take(stream, stream.until("ready"))
+            for _ in range(6):
+                came = chance.sample(uids, 2)
+                left = [uid for uid in chance.sample(uids, 3) if uid not in came]
+                patch(api, "any", add=came, remove=left)
+                api.deliver(*[f"{uid}-{turn % 3}-1-{next(connections)}-1-{turn % 3 + 1}" for uid in came[:1] + left])
+            if turn % 2:
+                # A user who is on it once all else has been told.
+                end = f"end-{turn}"
+                put(api, "any", *uids[:4], end)
+                while end not in reader.shown:
+                    reader.take(stream, [next(iter(stream))])
+                wait_for(lambda: caught_up(api, reader, stream))
+    with service.stream(last=reader.last, query={"list": "any"}) as stream:
+        reader.take(stream, stream.until("ready"))
+        assert reader.shows(api.get("/v1/lists/any/presence")["items"])
+
+
+def caught_up(api: Api, reader: Reader, stream: Stream) -> bool:
+    """Whether the reader has what is answered, once they have read one event more where they have not."""
+    if reader.shows(api.get("/v1/lists/any/presence")["items"]):
+        return True
+    reader.take(stream, [next(iter(stream))])
+    return False
+
+
+def test_another_instance_tells_of_a_list_and_takes_its_tokens(
+    service: FrontedService, api: Api, module_database_url: str, tmp_path: Path
+) -> None:
+    put(api, "everywhere", "e1")
+    token = api.http.post("/v1/stream/tokens", json={"list": "everywhere"}).json()["token"]
+    with fronted(tmp_path, tmp_path / "data", database_url=module_database_url) as other:
+        other.start()
+        with other.stream(key=token) as stream:
+            assert said(stream.until("ready")) == [("e1", "unknown")]
+            patch(api, "everywhere", add=["e2"])
+            assert said(stream.until("presence")) == [("e2", "unknown")]
+            last = stream.id
+        patch(api, "everywhere", remove=["e1"])
+        with service.stream(key=token, last=last) as stream:
+            told = stream.until("ready")
+            assert told[0].data["recovered"] is True
+            assert ("e1", "gone") in said(told)

@@ -14,11 +14,12 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.observation import Instant
 from ledger.sinks import reader as reader_module
-from ledger.sinks.page import Page, ToTell
-from ledger.sinks.reader import Reader, batches
+from ledger.sinks.page import Page, ToTell, batches
+from ledger.sinks.reader import Reader
 from ledger.store import identity
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
+from ledger.working_state import watch_lists
 from ledger.working_state.sinks import Checkpoint
 from projections.models.shown import AnswerPoint
 from projections.queries import past
@@ -41,6 +42,9 @@ def answered(ledger: Ledger, made: AnswerPoint, uids: Sequence[str]) -> dict[str
     with ledger.connection() as connection:
         bodies = past.read(connection, ledger.events_mapper, uids, made).bodies
     return {each["uid"]: visible(each) for each in (json.loads(body + b"}") for body in bodies)}
+
+
+LIST = "friends"
 
 
 class Receiver:
@@ -154,3 +158,95 @@ def test_whoever_applies_what_is_told_has_what_is_answered(server: str, seed: in
                 assert uid in telling.receiver.shown or answer["reason"] == "never_observed"
 
         live(ledger, telling, lived(seed, steps), check)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), steps=st.integers(5, 40))
+def test_no_change_by_an_event_is_left_out_where_each_is_told(server: str, seed: int, steps: int) -> None:
+    note(f"{seed} {steps}")
+    with pg.new_database(server) as url, opened(url) as ledger, connect(url) as connection, small_pages():
+        telling = Telling(connection, Random(seed), of_list="", every=True)
+        life = lived(seed, steps)
+        pour(ledger, life.ledger.kept)
+        telling.clock = life.ledger.at
+        telling.catch_up(faults=True)
+        telling.catch_up(faults=False)
+        told = {(each["uid"], each.pop("position")): each for each in telling.receiver.history}
+        rows = connection.execute(
+            "SELECT substr(stream, 6), position, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM events"
+            " WHERE stream LIKE 'user:%'"
+        ).fetchall()
+        for uid, position, at in rows:
+            before = answered(ledger, AnswerPoint(at, position - 1), [uid])[uid]
+            after = answered(ledger, AnswerPoint(at, position), [uid])[uid]
+            if before != after:
+                assert told[uid, position] == after
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 40))
+def test_of_a_list_its_members_are_told_of_and_nobody_else(server: str, seed: int, steps: int) -> None:
+    note(f"{seed} {steps}")
+    with pg.new_database(server) as url, opened(url) as ledger, connect(url) as connection, small_pages():
+        draw = Random(seed)
+        telling = Telling(connection, draw, of_list=LIST, every=draw.random() < 0.3)
+        members = set(draw.sample(USERS, 2))
+        watch_lists.put(connection, LIST, members, (), "test")
+        been = set(members)
+
+        def check(made: AnswerPoint) -> None:
+            for uid, answer in answered(ledger, made, sorted(members)).items():
+                assert telling.receiver.shown.get(uid, answer) == answer
+                assert uid in telling.receiver.shown or answer["reason"] == "never_observed"
+            assert telling.receiver.shown.keys() <= been
+            added = {draw.choice(USERS)}
+            removed = {draw.choice(USERS)} - added
+            watch_lists.patch(connection, LIST, watch_lists.Patch(added, removed), "test")
+            members.difference_update(removed)
+            members.update(added)
+            been.update(added)
+
+        live(ledger, telling, lived(seed, steps), check)
+
+
+def test_a_ledger_of_another_epoch_is_told_from_the_beginning(database_url: str, ledger: Ledger) -> None:
+    life = lived(7, 40)
+    pour(ledger, life.ledger.kept)
+    with connect(database_url) as connection:
+        telling = Telling(connection, Random(1), of_list="", every=False)
+        telling.clock = life.ledger.at
+        telling.catch_up(faults=False)
+        known, number = dict(telling.receiver.shown), len(telling.receiver.history)
+        page = telling.reader.read(connection)
+        assert (list(page.changes), page.more) == ([], False)
+        telling.receiver.order.clear()
+        identity.renew(connection.cursor())
+        telling.catch_up(faults=False)
+        assert len(telling.receiver.history) == number + len(known)
+        assert telling.receiver.shown == known
+        assert telling.stored.epoch == identity.epoch(connection)
+
+
+def test_while_the_ledger_ends_before_the_checkpoint_nothing_is_told(database_url: str, ledger: Ledger) -> None:
+    pour(ledger, lived(7, 40).ledger.kept)
+    with connect(database_url) as connection:
+        ahead = Checkpoint(identity.epoch(connection), 10**6, 0, 0, 0)
+        page = Reader(EventMapper(), lambda: 0, ahead).read(connection)
+        assert (list(page.changes), page.more, page.checkpoint) == ([], False, ahead)
+
+
+def test_what_is_still_right_need_not_be_made_anew(database_url: str, ledger: Ledger) -> None:
+    life = lived(7, 40)
+    half = len(life.ledger.kept) // 2
+    pour(ledger, life.ledger.kept[:half])
+    with connect(database_url) as connection:
+        reader = Reader(EventMapper(), lambda: life.ledger.at, Checkpoint(identity.epoch(connection), 0, 0, 0, 0))
+        page = reader.read(connection)
+        assert page.changes
+        assert reader.is_right(connection, page.changes)
+        [told] = reader.answers(connection, [page.changes[0].told.uid])
+        assert told.presence.previous is None
+        pour(ledger, life.ledger.kept[half:])
+        assert not reader.is_right(connection, page.changes)
+        identity.renew(connection.cursor())
+        assert not reader.is_right(connection, page.changes[:1])

@@ -32,6 +32,14 @@ webhook_secret = "{SECRET}"
 [[sources.nodes]]
 name = "n1"
 """
+SINKS = """
+[[sinks]]
+name = "app"
+kind = "webhook"
+url = "https://app.example/presence"
+secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+list = "told of later"
+"""
 
 Answers = dict[str, dict[str, Any]]
 
@@ -57,6 +65,10 @@ RECONCILED = (
     "GET /v1/drift",
     "GET /v1/drift/summary",
     "PUT /v1/users/{uid}/tier",
+    "GET /v1/sinks",
+    "POST /v1/sinks/{name}/pause",
+    "POST /v1/sinks/{name}/resume",
+    "POST /v1/sinks/{name}/replay",
 )
 """The routes of which a service is asked that reconciles, and whose numbers and times are its own."""
 
@@ -118,7 +130,7 @@ def _is_good(api: Api) -> bool:
 
 
 def _is_caught_up(api: Api) -> bool:
-    return not any(each["lag"] for each in api.get("/health/ready")["projections"].values())
+    return not any(each["lag"] for each in api.ready()["projections"].values())
 
 
 def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -147,6 +159,7 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
         {"200": api.http.post("/v1/presence/query", json={"uids": ["u100", "nobody"]}).json()},
     )
     yield from _lists(api)
+    yield from _sinks(api)
     yield "GET /metrics", {"200": api.http.get("/metrics").text}
 
 
@@ -172,6 +185,19 @@ def _lists(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     token = api.http.post("/v1/stream/tokens", json={"uids": ["bob"]}).json()
     large = api.http.post("/v1/stream/tokens", content=b" " * (MAX_BODY + 1)).json()
     yield "POST /v1/stream/tokens", {"200": token, "404": unknown, "413": large}
+
+
+def _sinks(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
+    wait_for(lambda: api.get("/v1/sinks")["items"][0]["state"] != "new", api.service.log)
+    new = _problem(409, "no instance has led the sinks since 'app' was added to the settings")
+    refused = {"404": api.http.post("/v1/sinks/unknown/pause").json(), "409": new}
+    paused = api.http.post("/v1/sinks/app/pause").json()
+    yield "GET /v1/sinks", {"200": api.get("/v1/sinks")}
+    yield "POST /v1/sinks/{name}/pause", {"200": paused, **refused}
+    replayed = api.http.post("/v1/sinks/app/replay", json={"from": 0}).json()
+    large = api.http.post("/v1/sinks/app/replay", content=b" " * (MAX_BODY + 1)).json()
+    yield "POST /v1/sinks/{name}/replay", {"200": replayed, **refused, "413": large}
+    yield "POST /v1/sinks/{name}/resume", {"200": api.http.post("/v1/sinks/app/resume").json(), **refused}
 
 
 def _problem(status: int, detail: str) -> Any:
@@ -270,7 +296,7 @@ def fresh(folder: Path) -> Iterator[tuple[Service, Callable[[], None]]]:
             folder / "service",
             folder / "data",
             database_url=server.url("ledger"),
-            tables=TABLES,
+            tables=TABLES + SINKS,
             max_body_bytes=MAX_BODY,
             store_wait_seconds=2.0,
         ) as service:

@@ -219,13 +219,22 @@ class Api:
 
     def wait_for_projections(self) -> None:
         """Wait until every projection has come to where the ledger is now."""
-        head = self.get("/health/ready")["head"]
+        head = self.ready()["head"]
 
         def arrived() -> bool:
-            ready = self.get("/health/ready")
+            ready = self.ready()
             return all(ready["head"] - each["lag"] >= head for each in ready["projections"].values())
 
-        wait_for(arrived, lambda: self.get("/health/ready"))
+        wait_for(arrived, self.ready)
+
+    def ready(self) -> Any:
+        """The instance's readiness, once it is ready: after a trouble it may not be for a moment once more."""
+
+        def told() -> Any:
+            answer = self.http.get("/health/ready")
+            return answer.json() if answer.status_code == 200 else None
+
+        return wait_for(told, lambda: self.get("/health/ready"))
 
     def pages(self, path: str, **query: Any) -> Iterator[Any]:
         """The items of a list, page after page to the end."""

@@ -48,7 +48,10 @@ def opens_two_windows() -> Looking:
         given("u-0-1-5-1-3").looks({0: 2}).looks({0: 3}, after=3.0),
         given(ONLINE, "u-0-0-5-0-0").looks({0: 1}).looks({}).looks({}, after=3.0).looks({0: 1}),
         given(ONLINE).looks({0: 2}).looks_at_nodes(n1=[row(5), row(6)]).looks_at_nodes(n1=[row(7)]),
-        given(Step(ONLINE, node="n2"), nodes=("n1", "n2")).looks_at_nodes(n1=[row(5)], n2=[row(5, node="n2")]),
+        given(Step(ONLINE, node="n2"), nodes=("n1", "n2"))
+        .boots("n1", ago=1000.0)
+        .boots("n2", ago=1000.0)
+        .looks_at_nodes(n1=[row(5)], n2=[row(5, node="n2")]),
         given().looks({}),
     ],
 )

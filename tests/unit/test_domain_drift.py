@@ -2,6 +2,7 @@
 
 import pytest
 
+from ledger.domain.counts import MAX_UNNAMED
 from ledger.domain.drift import Difference, against_rows, attribute, is_silenced
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
@@ -47,6 +48,13 @@ def test_more_connections_of_a_device_than_we_know() -> None:
     looking = given(ONLINE).looks({0: 3})
     looking.then("corrected", "devices", "online", rule="poll_devices", opened=(opened(), opened()))
     looking.left(session(5), session(None), session(None))
+
+
+def test_rows_make_no_more_sessions_without_a_name_than_a_count_may() -> None:
+    looking = given(ONLINE).looks({0: 100_000})
+    looking.left(session(5), *[session(None)] * MAX_UNNAMED)
+    looking.looks({0: 100_000}).then(None, None, "online")
+    looking.looks({0: 3}).looks({0: 3}).left(session(5), session(None), session(None))
 
 
 def test_several_devices_at_once() -> None:
@@ -213,14 +221,14 @@ def test_a_silent_node_keeps_what_it_was_seen_to_hold() -> None:
 
 
 def test_nobody_is_missed_who_may_be_at_one_of_several_silent_nodes() -> None:
-    looking = given(ONLINE, nodes=("n1", "n2", "n3"))
+    looking = given(ONLINE, nodes=("n1", "n2", "n3")).boots("n1", ago=1000.0)
     looking.looks_at_nodes(n1=[], n2=None, n3=None)
     assert looking.judged is None
     looking.looks_at_nodes(n1=[row(5)], n2=None, n3=None).then(None, None, "online")
 
 
 def test_nobody_never_observed_is_said_to_be_away_by_some_nodes_alone() -> None:
-    looking = given(nodes=TWO).looks_at_nodes(n1=[], n2=None)
+    looking = given(nodes=TWO).boots("n1", ago=1000.0).boots("n2", ago=1000.0).looks_at_nodes(n1=[], n2=None)
     assert looking.judged is None
     assert looking.due_in == 4.0
     looking.looks_at_nodes(n1=[], n2=[]).then(None, None, "offline", rule="connz_absent")

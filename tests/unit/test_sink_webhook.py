@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import httpx2
@@ -137,7 +137,7 @@ def test_an_answer_that_does_not_come_is_a_failure(monkeypatch: pytest.MonkeyPat
 def test_success_is_success_whatever_comes_with_it() -> None:
     read = 0
 
-    async def gigabyte() -> object:
+    async def gigabyte() -> AsyncIterator[bytes]:
         nonlocal read
         while True:
             read += 1
@@ -146,7 +146,7 @@ def test_success_is_success_whatever_comes_with_it() -> None:
     assert told(lambda _: httpx2.Response(200, content=gigabyte()))[0] == Done()
     assert read < 100
 
-    async def broken() -> object:
+    async def broken() -> AsyncIterator[bytes]:
         yield b"x"
         raise httpx2.ReadError("broken")
 
