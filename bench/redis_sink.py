@@ -149,7 +149,7 @@ class _Bench:
             self._redis.client.save()
             time.sleep(1.0)
         self._redis.kill()
-        time.sleep(DOWN_SECONDS)
+        time.sleep(DOWN_SECONDS if not self._options.short else 0.2)
         self._redis.start()
 
     def _until_filled(self, seconds: float) -> float:

@@ -17,9 +17,10 @@ from ledger.sinks.kinds.redis import RedisKind
 from ledger.store import identity
 from ledger.store.ledger import Ledger
 from ledger.working_state import asked, watch_lists
+from ledger.working_state.asked import Hearing
 from ledger.working_state.watch_lists import Patch
 from tests.support.following import connect
-from tests.support.ledgers import Instance, configure, running
+from tests.support.ledgers import Instance, configure, running, wait_until
 from tests.support.redis_server import RedisServer, needs_redis, redis_server
 from tests.support.surroundings import DirectSurroundings
 from tests.support.told_changes import EPOCH
@@ -354,3 +355,25 @@ def test_never_an_older_value_over_a_newer(redis: RedisServer) -> None:
         await values.close()
 
     asyncio.run(test())
+
+
+def test_two_sinks_on_one_connection_both_hear_who_was_asked_about(database_url: str) -> None:
+    with connect(database_url) as listening, connect(database_url) as telling:
+        one, other = Hearing(), Hearing()
+        assert one.take(listening) == other.take(listening) == set()
+        asked.tell(telling, ["alice", "bob"])
+        telling.execute("SELECT pg_notify(%s, 'no JSON')", (asked.CHANNEL,))
+        asked.tell(telling, ["用户"])
+
+        def heard(hearing: Hearing) -> set[str]:
+            found = set[str]()
+
+            def all_are_heard_of() -> bool:
+                found.update(hearing.take(listening))
+                return len(found) == 3
+
+            wait_until(all_are_heard_of, "all are heard of")
+            return found
+
+        assert heard(one) == heard(other) == {"alice", "bob", "用户"}
+        assert one.take(listening) == set()
