@@ -100,7 +100,7 @@ def is_ready(api: Api) -> bool:
 
 def is_checked(api: Api) -> bool:
     """Whether it says that the ledger went back, and that `current` has been held against the events since."""
-    went_back = api.get("/health/ready")["ledger"]["went_back"]
+    went_back = api.ready()["ledger"]["went_back"]
     return went_back is not None and not went_back["being_checked"]
 
 

@@ -108,7 +108,7 @@ def _is_good(api: Api) -> bool:
 
 
 def _is_caught_up(api: Api) -> bool:
-    return not any(each["lag"] for each in api.get("/health/ready")["projections"].values())
+    return not any(each["lag"] for each in api.ready()["projections"].values())
 
 
 def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -248,10 +248,19 @@ class Api:
         head = self.head()
 
         def arrived() -> bool:
-            ready = self.get("/health/ready")
+            ready = self.ready()
             return all(ready["head"] - each["lag"] >= head for each in ready["projections"].values())
 
-        wait_for(arrived, lambda: self.get("/health/ready"))
+        wait_for(arrived, self.ready)
+
+    def ready(self) -> Any:
+        """The instance's readiness, once it is ready: after a trouble it may not be for a moment once more."""
+
+        def told() -> Any:
+            answer = self.http.get("/health/ready")
+            return answer.json() if answer.status_code == 200 else None
+
+        return wait_for(told, lambda: self.get("/health/ready"))
 
     def pages(self, path: str, **query: Any) -> Iterator[Any]:
         """The items of a list, page after page to the end."""
