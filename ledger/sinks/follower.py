@@ -75,7 +75,8 @@ class Follower:
 
     def change(self, row: SinkRow) -> None:
         """What is wanted of it may be another now."""
-        if row.revision != self.row.revision:
+        # Its own stop counts as a change, unless somebody's order came before it.
+        if (row.revision, row.is_held) != (self.row.revision, self.row.is_held):
             self.row = row
             self._reader = self._new_reader(row)
             self._pauses.succeeded()

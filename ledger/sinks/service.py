@@ -40,6 +40,8 @@ LOOK_SECONDS = 0.5
 WAIT_SECONDS = 1.0
 """Between two attempts to lead."""
 RETRY_SECONDS = 0.5
+DEFECT_SECONDS = 10.0
+"""What is met again is not said all the time."""
 END_SECONDS = 0.6
 """What is being told when the service stops has so long to end."""
 
@@ -83,6 +85,7 @@ class Sinks:
                     self._interrupted.failed(str(errors.exceptions[0]))
                 except* Exception as errors:  # a defect must be seen, and must not end what others are told for good
                     log.exception("sinks_failed", exc_info=errors)
+                    seconds = DEFECT_SECONDS
                 await self._in_thread(self._leadership.give_up)
                 await self._pause(seconds)
         self._thread.shutdown(wait=False)
@@ -96,14 +99,15 @@ class Sinks:
                 following = []
                 for sink in self._settings:
                     follower = Follower(sink, rows[sink.name], self._mapper, self._now, self.read)
-                    kinds.append(self._build(sink, self._sources, follower))
-                    self._followers[sink.name] = follower
-                    following.append(tasks.create_task(follower.run(kinds[-1]), name=f"sink {sink.name}"))
+                    if (kind := self._built(sink, follower)) is not None:
+                        kinds.append(kind)
+                        self._followers[sink.name] = follower
+                        following.append(tasks.create_task(follower.run(kind), name=f"sink {sink.name}"))
                 log.info("sinks_lead", sinks=[sink.name for sink in self._settings])
                 await self._look()
                 for follower in self._followers.values():
                     follower.stop()
-                _, late = await asyncio.wait(following, timeout=END_SECONDS)
+                _, late = await asyncio.wait(following, timeout=END_SECONDS) if following else ((), ())
                 for task in late:
                     task.cancel()
         finally:
@@ -111,6 +115,13 @@ class Sinks:
             for kind in kinds:
                 with contextlib.suppress(Exception):
                     await kind.close()
+
+    def _built(self, sink: SinkSettings, follower: Follower) -> Kind | None:
+        try:
+            return self._build(sink, self._sources, follower)
+        except Exception:
+            log.exception("sink_broken", sink=sink.name)
+            return None
 
     async def _look(self) -> None:
         """Look at what is wanted of each sink, until the service stops."""

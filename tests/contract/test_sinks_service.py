@@ -7,9 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.ingest.clock import Clock
-from ledger.settings import WebhookSettings
+from ledger.settings import SinkSettings, WebhookSettings
 from ledger.sinks.kind import Batch, Done, Head, Outcome, Retry, Stop
 from ledger.sinks.service import Sinks
 from ledger.store.ledger import Ledger
@@ -133,3 +134,26 @@ def test_orders_reach_the_leading_instance(database_url: str, ledger: Ledger, li
             await until(lambda: users(life) <= {*kind.told[number:]})
 
     asyncio.run(follow())
+
+
+def test_a_sink_that_cannot_be_built_holds_up_no_other(database_url: str, ledger: Ledger, life: Any) -> None:
+    kind = Kept()
+    broken = WebhookSettings("broken", "http://app", ("whsec_",))
+
+    def build(sink: SinkSettings, *_: Any) -> Kept:
+        if sink.name == "broken":
+            raise ValueError("a defect")
+        return kind
+
+    async def follow() -> None:
+        service = Sinks(database_url, [broken, SETTINGS], [], Clock().now, build)
+        task = asyncio.create_task(service.run())
+        await until(lambda: row(database_url) is not None)
+        await asyncio.to_thread(pour, ledger, life)
+        await until(lambda: users(life) <= {*kind.told})
+        service.stop()
+        await task
+
+    with capture_logs() as logs:
+        asyncio.run(follow())
+    assert [each["sink"] for each in logs if each["event"] == "sink_broken"] == ["broken"]

@@ -180,6 +180,21 @@ def test_one_whose_receiver_wants_no_more_is_told_nothing(monkeypatch: pytest.Mo
     assert followed.follower.row.revision == 1
 
 
+def test_an_order_that_came_before_its_stop_is_not_overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = FakeReader([change("ann", 1)])
+    followed = Followed(monkeypatch, reader, FakeKind(Stop("gone")))
+
+    def resumed() -> bool:
+        if followed.follower.row.is_held:
+            # Somebody resumed it just before, so that nothing of the stop is on record.
+            followed.follower.change(ROW._replace(revision=1))
+        return not reader.pages
+
+    with capture_logs():
+        followed.run(resumed)
+    assert len(followed.kind.batches) == 2
+
+
 def test_an_order_takes_effect_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = FakeReader([change("ann", 1)])
     followed = Followed(monkeypatch, reader, FakeKind(), ROW._replace(paused_at=1))
