@@ -42,7 +42,8 @@ _LISTS = [b"", b"v1", b"lists"]
 def with_token(scope: Message) -> None:
     """Take a stream's token out of the address: native clients send no headers, and what is logged shows addresses."""
     query: bytes = scope["query_string"]
-    if b"token=" not in query:
+    if b"token=" not in query or not scope["path"].startswith("/v1/"):
+        # What a webhook's address has is handed on as it came.
         return
     parts = query.split(b"&")
     given = [part for part in parts if part.startswith(b"token=")]

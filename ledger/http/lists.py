@@ -16,7 +16,7 @@ from ledger.http.answers import PresencePage, SummaryBody, as_json, encode
 from ledger.http.auth import require
 from ledger.http.list_answers import ListBody, ListEntry, ListPage, entry
 from ledger.http.list_bodies import ListOrder, PatchOrder, check_name, check_uids
-from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
+from ledger.http.paging import MAX_LIMIT, Limit, Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
 from ledger.http.presence import items, summary_body
 from ledger.http.problems import Problem, invalid
 from ledger.http.questions import REFUSED
@@ -48,6 +48,12 @@ MAY_CHANGE = [Depends(require("watch"))]
 T = TypeVar("T")
 
 UIDS = (responses.UID, "the name has not 1 to 256 characters", "more users or watchers than a list may have")
+
+
+class UserPage(Page):
+    """Which users of a list."""
+
+    limit: Limit = MAX_LIMIT
 
 
 class NoSuchList(Problem):
@@ -110,8 +116,8 @@ async def summarise_list(request: Request, name: ListName) -> Response:
     dependencies=MAY_READ,
     responses=answered(ListBody) | {404: responses.problem("No such list")} | responses.refused(responses.CURSOR),
 )
-async def one_list(request: Request, name: ListName, query: Annotated[Page, Query()]) -> Response:
-    """A list, with a page of its users and all who are told when one of them changes."""
+async def one_list(request: Request, name: ListName, query: Annotated[UserPage, Query()]) -> Response:
+    """A list, with a page of its users and all who are told when one of them changes; most lists are one page."""
     check_name("name", name)
     after = _after(query.after)
 
