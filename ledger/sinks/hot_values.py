@@ -1,4 +1,4 @@
-"""Values of hot users in a Redis, and their changes: its keys, its scripts, and its errors in words.
+"""Values of hot users in a Redis, and their changes: its keys and its scripts.
 
 A value is written only over an older one of the same epoch, or over one of another epoch. Which epoch holds stands in a
 key of its own, that only whoever has read it from the ledger may write: so the last request of a leader that has been
@@ -13,19 +13,11 @@ import msgspec
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import NoScriptError, RedisError
 
 from ledger.domain.instants import to_text
 from ledger.sinks.kind import Order
+from ledger.sinks.redis_errors import Unusable, in_words
 
 T = TypeVar("T")
 
@@ -120,10 +112,6 @@ class _Stored(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 _decode_stored = msgspec.json.Decoder(_Stored).decode
 _decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-class Unusable(Exception):
-    """Redis does not do what it is asked, for a reason in words without a secret."""
 
 
 def without_previous(body: bytes) -> bytes:
@@ -229,25 +217,6 @@ class HotValues:
         raise AssertionError
 
 
-def in_words(error: Exception) -> Unusable:
-    """What keeps Redis from doing what it was asked; its own texts may quote an address or a password."""
-    match error:
-        case OutOfMemoryError():
-            return Unusable("Redis is full (OOM)")
-        case ReadOnlyError():
-            return Unusable("this Redis is read-only, a replica")
-        case NoPermissionError():
-            return Unusable("the user of this Redis may not do what is needed (NOPERM)")
-        case AuthenticationError():
-            return Unusable("Redis refuses the user or the password")
-        case BusyLoadingError():
-            return Unusable("Redis is loading its data")
-        case ResponseError():
-            return Unusable(f"Redis refuses ({_code(error)})")
-        case _:
-            return Unusable("Redis does not answer")
-
-
 def _client(url: str) -> Redis:
     """What an address has in its query, the library may not take: then it is one that nobody can connect to."""
     options: dict[str, Any] = {
@@ -274,12 +243,6 @@ async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
         return await ask()
     except (RedisError, OSError, TimeoutError) as error:
         raise in_words(error) from error
-
-
-def _code(error: Exception) -> str:
-    """The word in capitals that an error of Redis begins with."""
-    word = str(error).partition(" ")[0]
-    return word if word.isupper() and word.isalpha() else "ERR"
 
 
 def _ordered(order: Order) -> list[Any]:

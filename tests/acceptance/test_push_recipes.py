@@ -88,6 +88,12 @@ def online(api: Api, *uids: str) -> bool:
     return all(api.presence(uid)["status"] == "online" for uid in uids)
 
 
+def at_hand(setting: Setting, uid: str) -> bool:
+    """Whether Redis has the user, as online."""
+    text = setting.redis.get(f"pl:presence:{uid}")
+    return text is not None and json.loads(text)["status"] == "online"
+
+
 def test_beside_tangsengdaodaoserver(setting: Setting, api: Api) -> None:
     make, change = commands(recipe(DOCUMENT, "lists"))
     assert curl(api, make)["name"] == "friends-of-alice"
@@ -124,7 +130,8 @@ def test_beside_tangsengdaodaoserver(setting: Setting, api: Api) -> None:
 def test_redis_is_read_by_hand(setting: Setting, api: Api) -> None:
     setting.simulation.bring(["erin"])
     wait_for(lambda: online(api, "erin"))
-    wait_for(lambda: setting.redis.get("pl:presence:erin"))
+    # Whoever is asked about before they come is there as well, as unknown.
+    wait_for(lambda: at_hand(setting, "erin"))
     wait_for(lambda: setting.redis.get("pl:head"))
     values, head, newest, changes = [
         _redis_cli(setting, command.replace("alice", "erin")) for command in commands(recipe(DOCUMENT, "redis"))
@@ -150,12 +157,14 @@ def test_whoever_is_asked_about_is_at_hand(setting: Setting, api: Api) -> None:
 
 
 def test_sinks_say_what_is_wrong_while_everything_else_goes_on(setting: Setting, api: Api) -> None:
+    setting.simulation.bring(["gina"])
+    wait_for(lambda: at_hand(setting, "gina"))
     setting.redis.kill()
     setting.simulation.bring(["frank"])
     wait_for(lambda: online(api, "frank"))
     setting.redis.start()
-    wait_for(lambda: setting.redis.get("pl:presence:frank"))
-    wait_for(lambda: setting.redis.get("pl:presence:erin"))
+    wait_for(lambda: at_hand(setting, "frank"), lambda: setting.service.log()[-3000:])
+    wait_for(lambda: at_hand(setting, "gina"), lambda: setting.service.log()[-3000:])
 
 
 @pytest.mark.skipif(shutil.which("gofmt") is None, reason="there is no Go")

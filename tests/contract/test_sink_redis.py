@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ledger.settings import RedisSettings
-from ledger.sinks.hot_values import HotValues, Unusable, Value, without_previous
+from ledger.sinks.hot_values import HotValues, Value, without_previous
 from ledger.sinks.kind import Batch, Done, Order, Retry, Told
 from ledger.sinks.kinds.redis import RedisKind
+from ledger.sinks.redis_errors import Unusable
 from ledger.store import identity
 from ledger.store.ledger import Ledger
 from ledger.working_state import asked, watch_lists

@@ -16,8 +16,9 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.settings import RedisSettings
-from ledger.sinks.hot_values import HotValues, Unusable, Value, Written, without_previous
+from ledger.sinks.hot_values import HotValues, Value, Written, without_previous
 from ledger.sinks.kind import Batch, Done, Head, Order, Outcome, Retry, Surroundings, Told
+from ledger.sinks.redis_errors import Unusable
 from ledger.store import identity
 from ledger.working_state import sources, watch_lists
 from ledger.working_state.asked import Hearing
