@@ -56,6 +56,8 @@ def visible_at(presence: Presence, sources: Mapping[str, SourceState], at: Insta
 
 def shown_by(source: SourceState) -> tuple[object, ...]:
     """What of a source's state, apart from darkness, decides how users are shown: while it is the same, so are they."""
-    nodes = {name: node.down_since for name, node in source.nodes.items() if node.down_since is not None}
+    down = {name: node for name, node in source.nodes.items() if node.down_since is not None}
+    # While it is down, a boot and what settles it decide which of its users' offlines are believed.
+    nodes = tuple((name, node.down_since, node.boot, node.swept) for name, node in sorted(down.items()))
     holders = tuple(sorted(source.node_profiles.items())) if nodes else ()
-    return source.policy.grace_seconds, tuple(sorted(nodes.items())), holders
+    return source.policy.grace_seconds, nodes, holders

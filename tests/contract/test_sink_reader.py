@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -162,6 +162,7 @@ def test_whoever_applies_what_is_told_has_what_is_answered(server: str, seed: in
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), steps=st.integers(5, 40))
+@example(seed=10, steps=6)  # a grace period ends at the position of the offline
 def test_no_change_by_an_event_is_left_out_where_each_is_told(server: str, seed: int, steps: int) -> None:
     note(f"{seed} {steps}")
     with pg.new_database(server) as url, opened(url) as ledger, connect(url) as connection, small_pages():
@@ -171,7 +172,7 @@ def test_no_change_by_an_event_is_left_out_where_each_is_told(server: str, seed:
         telling.clock = life.ledger.at
         telling.catch_up(faults=True)
         telling.catch_up(faults=False)
-        told = {(each["uid"], each.pop("position")): each for each in telling.receiver.history}
+        told = [(each.pop("position"), each) for each in telling.receiver.history]
         rows = connection.execute(
             "SELECT substr(stream, 6), position, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM events"
             " WHERE stream LIKE 'user:%'"
@@ -180,11 +181,12 @@ def test_no_change_by_an_event_is_left_out_where_each_is_told(server: str, seed:
             before = answered(ledger, AnswerPoint(at, position - 1), [uid])[uid]
             after = answered(ledger, AnswerPoint(at, position), [uid])[uid]
             if before != after:
-                assert told[uid, position] == after
+                assert (position, after) in told
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 40))
+@example(seed=626, steps=28)  # a node that is down boots, which settles who is offline
 def test_of_a_list_its_members_are_told_of_and_nobody_else(server: str, seed: int, steps: int) -> None:
     note(f"{seed} {steps}")
     with pg.new_database(server) as url, opened(url) as ledger, connect(url) as connection, small_pages():

@@ -35,3 +35,9 @@ def test_grace_nodes_down_and_then_who_holds_what_decide_how_users_are_shown() -
     down = replace(SOURCE, nodes={"n1": DOWN})
     others = (replace(SOURCE, policy=Policy(grace_seconds=2.0)), down, replace(down, node_profiles={}))
     assert len({shown_by(each) for each in (SOURCE, *others)}) == 4
+
+
+def test_a_boot_and_what_settles_it_decide_while_the_node_is_down() -> None:
+    booted = replace(DOWN, boot=(STARTED_AT, STARTED_AT))
+    nodes = (DOWN, booted, replace(booted, boot=(STARTED_AT + 1, STARTED_AT + 1)), replace(booted, swept=False))
+    assert len({shown_by(replace(SOURCE, nodes={"n1": node})) for node in nodes}) == 4
