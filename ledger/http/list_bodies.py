@@ -1,14 +1,15 @@
 """The bodies of requests about lists and tokens: many names, checked one by one; the fields at fault are told."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Request
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ledger.domain.observation import MAX_UID_BYTES
 from ledger.http import bodies
+from ledger.http.grants import MAX_EXPIRES_SECONDS
 from ledger.http.problems import invalid
 from ledger.http.questions import uid_problem
 from ledger.http.state import get_services
@@ -22,6 +23,15 @@ MAX_BODY_BYTES = (MAX_MEMBERS + MAX_WATCHERS) * 2 * (MAX_UID_BYTES + 4)
 MAX_FAULT_CHARACTERS = 200
 
 Body = TypeVar("Body", bound=Struct)
+
+
+MAX_TOKEN_UIDS = 1_000
+"""As many as an address may name."""
+
+
+def _described(**bounds: int) -> Meta:
+    """Bounds for the description alone: what is beyond them is refused in words of our own."""
+    return Meta(extra_json_schema=bounds)
 
 
 class ListOrder(Struct, forbid_unknown_fields=True):
@@ -43,9 +53,9 @@ class PatchOrder(Struct, forbid_unknown_fields=True):
 class TokenOrder(Struct, forbid_unknown_fields=True):
     """Whose presence a token is for, some users' or a list's, and for how long."""
 
-    uids: list[str] | None = None
-    list: str | None = None
-    expires_seconds: int = 3600
+    uids: Annotated[list[str], _described(minItems=1, maxItems=MAX_TOKEN_UIDS)] | None = None
+    list: Annotated[str, _described(minLength=1, maxLength=MAX_NAME_CHARACTERS)] | None = None
+    expires_seconds: Annotated[int, _described(minimum=1, maximum=MAX_EXPIRES_SECONDS)] = 3600
 
 
 async def take(kind: type[Body], request: Request) -> Body:

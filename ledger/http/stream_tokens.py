@@ -9,7 +9,7 @@ from ledger.http.answers import as_json
 from ledger.http.auth import require
 from ledger.http.grants import MAX_EXPIRES_SECONDS, MAX_TOKEN_CHARACTERS, Tokens
 from ledger.http.list_answers import TokenBody
-from ledger.http.list_bodies import TokenOrder, check_name, check_uids
+from ledger.http.list_bodies import MAX_TOKEN_UIDS, TokenOrder, check_name, check_uids
 from ledger.http.lists import NoSuchList
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import invalid
@@ -20,9 +20,8 @@ from ledger.working_state import watch_lists
 
 router = APIRouter(tags=["streams"], dependencies=[Depends(require("watch"))], responses=responses.PROBLEMS)
 
-MAX_TOKEN_UIDS = 1_000
-"""As many as an address may name."""
-
+FRACTION = "`expires_seconds` is written with a fraction, such as 7.0"
+TOO_MANY = "so many users that their token is too long"
 TOO_LONG = f"the token would be longer than {MAX_TOKEN_CHARACTERS} characters: make a list, and a token for it"
 
 
@@ -32,7 +31,14 @@ TOO_LONG = f"the token would be longer than {MAX_TOKEN_CHARACTERS} characters: m
     responses=answered(TokenBody)
     | {404: responses.problem("No such list")}
     | REFUSED
-    | responses.refused(responses.UID, "neither `uids` nor `list`, or both", "the body is not of that form"),
+    | responses.refused(
+        responses.UID,
+        "neither `uids` nor `list`, or both",
+        "nobody in `uids`",
+        TOO_MANY,
+        FRACTION,
+        "the body is not of that form",
+    ),
     openapi_extra=list_bodies.described(TokenOrder, {"uids": ["bob", "carol"], "expires_seconds": 600}),
 )
 async def make_token(request: Request) -> Response:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import psycopg
 import pytest
@@ -55,10 +56,16 @@ OURS: Mapping[str, str] = {
 SHOWN = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name"
 
 
+def _setting(url: str) -> psycopg.Connection[Any]:
+    """To set things over, whatever the environment says."""
+    server = pg.with_database(url, "postgres")
+    return psycopg.connect(server, autocommit=True, options="-c statement_timeout=0")
+
+
 def set_on_database(url: str, settings: Mapping[str, str]) -> None:
     """Set them for all sessions to come."""
     name = sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]))
-    with psycopg.connect(pg.with_database(url, "postgres"), autocommit=True) as connection:
+    with _setting(url) as connection:
         for setting, value in settings.items():
             connection.execute(
                 sql.SQL("ALTER DATABASE {} SET {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
@@ -69,7 +76,7 @@ def set_on_role(url: str, settings: Mapping[str, str]) -> None:
     """Set them for the role's sessions in this database, which win over the database's."""
     found = psycopg.conninfo.conninfo_to_dict(url)
     names = sql.Identifier(str(found["user"])), sql.Identifier(str(found["dbname"]))
-    with psycopg.connect(pg.with_database(url, "postgres"), autocommit=True) as connection:
+    with _setting(url) as connection:
         for setting, value in settings.items():
             connection.execute(
                 sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} = {}").format(

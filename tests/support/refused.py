@@ -16,6 +16,10 @@ TOLD = {
     "over 1024 bytes": "over 1,024 bytes",
     "not a valid JSON": "not JSON in UTF-8",
     "Invalid JSON": "not JSON in UTF-8",
+    "name users, or a list": "neither `uids` nor `list`, or both",
+    "got `float`": "`expires_seconds` is written with a fraction",
+    "names nobody": "nobody in `uids`",
+    "the token would be longer": "so many users that their token is too long",
     "no such parameter": "an unknown parameter",
     "Extra inputs": "an unknown parameter",
 }
