@@ -148,10 +148,11 @@ def _row(lie: Lie, found: Found) -> tuple[str, ...]:
 def _bars(found: list[Found], users: int) -> list[Bar]:
     return [
         Bar("users turned offline", sum(f.turned_offline for f in found), 0, at_least=False),
-        Bar("lies at which no breaker opened", sum(not f.opened_after for f in found), 0, at_least=False),
+        # Of few users a full scan may have settled all doubts before they were enough.
+        Bar("lies at which no breaker opened", sum(not f.opened_after for f in found), 0, at_least=False, speed=True),
         Bar("breakers that stayed open", sum(len(f.opened_after) != len(f.closed_after) for f in found), 0, False),
-        Bar("lies that /v1/sources did not show", sum(not f.shown for f in found), 0, at_least=False),
-        Bar("lies that /metrics did not show", sum(not f.measured for f in found), 0, at_least=False),
+        Bar("lies that /v1/sources did not show", sum(not f.shown for f in found), 0, at_least=False, speed=True),
+        Bar("lies that /metrics did not show", sum(not f.measured for f in found), 0, at_least=False, speed=True),
         Bar("drifts left unfinished", sum(f.unfinished for f in found), 0, at_least=False),
         Bar("users shown online in the end", sum(f.online for f in found), users, at_least=True),
     ]

@@ -72,8 +72,7 @@ async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()
         services.asked.note([uid])
         made, body = await services.reader.one(uid)
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    # A browser may keep it, and asks whether it still holds.
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    headers = {"ETag": etag}
     if representation.matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return Response(body + as_of(made), headers=headers, media_type="application/json")

@@ -238,8 +238,7 @@ def test_an_encoded_slash_is_part_of_a_name(api: Api) -> None:
 def test_no_answer_is_kept_or_taken_for_what_it_is_not(api: Api, path: str) -> None:
     headers = api.http.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
-    # A presence may be kept by a browser, which asks each time whether it still holds.
-    assert headers["cache-control"] == ("private, no-cache" if path == "/v1/users/u/presence" else "no-store")
+    assert headers["cache-control"] == "no-store"
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
