@@ -129,7 +129,7 @@ class ChangeFeed:
         try:
             with self._moments.read(connection) as moment:
                 found = self._look(moment, ended)
-        except BaseException:
+        except BaseException:  # whatever ends it, the next step finds what this one took
             self._ends.put_back(ended)
             raise
         return self._take(found)

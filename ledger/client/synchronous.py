@@ -33,8 +33,7 @@ class _LoopThread:
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
-        except BaseException:
-            # Of an interrupted wait; one that is done is not changed by it.
+        except BaseException:  # an interrupt of the wait too: what is done already is not changed by it
             future.cancel()
             raise
 

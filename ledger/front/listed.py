@@ -175,7 +175,7 @@ class ListStreams:
         try:
             for name in watch_lists.changed_of(connection, names, number):
                 found[name] = _changed(name, number, feed, connection)
-        except BaseException:
+        except BaseException:  # whatever ends it, nobody else ends these watches
             for changed in found.values():
                 feed.unwatch(uid for uid, _ in changed.answers.bodies)
             raise

@@ -194,7 +194,7 @@ class Follower:
             return await call()
         except StoreUnavailable:
             raise
-        except Exception as error:
+        except Exception as error:  # a defect of one kind of sink is a failed attempt, and holds up no other
             log.exception("sink_broken", sink=self._sink.name)
             return Retry(f"unexpected error: {type(error).__name__}")
 

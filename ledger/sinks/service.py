@@ -119,7 +119,7 @@ class Sinks:
     def _built(self, sink: SinkSettings, follower: Follower) -> Kind | None:
         try:
             return self._build(sink, self._sources, follower)
-        except Exception:
+        except Exception:  # a sink that cannot be made must be seen, and holds up no other
             log.exception("sink_broken", sink=sink.name)
             return None
 

@@ -170,7 +170,7 @@ class RedisKind:
             part = [self._due.popitem(last=False)[0] for _ in range(min(PAGE_USERS, len(self._due)))]
             try:
                 await self._write(part)
-            except BaseException:
+            except BaseException:  # cancelled too: whoever was not written is still due
                 self._due.update(dict.fromkeys(part))
                 raise
 
