@@ -1,27 +1,21 @@
 """The front's process: listens beside the service, and ends within a second of it.
 
-`python -m ledger.front.process`; what it is to do is a line of JSON on standard input, and the end of that input is the
-end of the service.
+`python -m ledger.front.process`, started as `ledger.server.alongside` says.
 """
 
 import asyncio
 import math
 import os
-import signal
 import socket
-import sys
-import threading
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from uuid import UUID
 
 import msgspec
 import structlog
-import uvloop
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.errors import LedgerError
 from ledger.front.access import Access
 from ledger.front.app import Front
 from ledger.front.figures import Figures
@@ -32,10 +26,10 @@ from ledger.http.asked_about import AskedAbout
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.grants import Tokens
 from ledger.ingest.clock import Clock
+from ledger.server import alongside
 from ledger.server.connections import FILLED
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
-from ledger.server.logs import configure_logging
 from ledger.settings import ApiKeySettings, Listen, LogFormat, LogLevel
 from ledger.store import api_keys, identity, session, stream_tokens
 from ledger.store.ledger import translated
@@ -137,31 +131,7 @@ def _load_generation(database_url: str) -> UUID:
 
 def main() -> None:
     """Serve as the first line of standard input says."""
-    # Ctrl-C reaches the whole group; the service is stopped by it, and stops us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    orders = msgspec.json.decode(sys.stdin.readline(), type=Orders)
-    configure_logging(orders.log_level, orders.log_format)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_service_ends(orders))
-    except LedgerError as error:
-        log.error("front_failed", reason=str(error))  # noqa: TRY400  (its text says it all)
-        sys.exit(1)
-
-
-async def _until_service_ends(orders: Orders) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def wait() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(stop.set)
-        # Whatever holds the end up, there is one.
-        threading.Timer(0.9, os._exit, (0,)).start()
-
-    threading.Thread(target=wait, name="end with service", daemon=True).start()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    await serve(orders, stop)
+    alongside.run("front", msgspec.json.Decoder(Orders).decode, serve)
 
 
 if __name__ == "__main__":

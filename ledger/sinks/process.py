@@ -1,24 +1,16 @@
 """The sinks' process: tells receivers alongside the service, and ends when that does.
 
-`python -m ledger.sinks.process`; what it is to do is a line of JSON on standard input, since it holds passwords and
-everybody can read a command line. The end of that input is the end of the service.
+`python -m ledger.sinks.process`, started as `ledger.server.alongside` says.
 """
 
 import asyncio
-import os
-import signal
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
-import uvloop
 
-from ledger.errors import LedgerError
 from ledger.ingest.clock import Clock
-from ledger.server.logs import configure_logging
+from ledger.server import alongside
 from ledger.settings import (
     LogFormat,
     LogLevel,
@@ -30,12 +22,8 @@ from ledger.settings import (
 )
 from ledger.sinks.service import Sinks
 
-log = structlog.get_logger()
-
 NICENESS = 5
 """Ingest comes first."""
-
-END_SECONDS = 0.9
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -66,34 +54,14 @@ def _decoded(kind: type, value: Any) -> Any:
     raise NotImplementedError(kind)
 
 
+async def tell(orders: Orders, stop: asyncio.Event) -> None:
+    """Tell receivers until `stop` is set. Raises LedgerError where it cannot."""
+    await Sinks(orders.database_url, orders.sinks, orders.sources, Clock().now, stop).run()
+
+
 def main() -> None:
     """Tell receivers as the first line of standard input says."""
-    # Ctrl-C reaches the whole group; the service is stopped by it, and stops us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICENESS)
-    orders = decode(sys.stdin.readline())
-    configure_logging(orders.log_level, orders.log_format)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_service_ends(orders))
-    except LedgerError as error:
-        log.error("sinks_failed", reason=str(error))  # noqa: TRY400  (its text says it all)
-        sys.exit(1)
-
-
-async def _until_service_ends(orders: Orders) -> None:
-    sinks = Sinks(orders.database_url, orders.sinks, orders.sources, Clock().now)
-    loop = asyncio.get_running_loop()
-
-    def wait() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(sinks.stop)
-        # Whatever holds the end up, there is one.
-        threading.Timer(END_SECONDS, os._exit, (0,)).start()
-
-    threading.Thread(target=wait, name="end with service", daemon=True).start()
-    loop.add_signal_handler(signal.SIGTERM, sinks.stop)
-    await sinks.run()
+    alongside.run("sinks", decode, tell, niceness=NICENESS)
 
 
 if __name__ == "__main__":

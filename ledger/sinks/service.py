@@ -53,7 +53,7 @@ class Sinks:
 
     def __init__(
         self, database_url: str, settings: Sequence[SinkSettings], sources: Sequence[SourceSettings],
-        now: Callable[[], Instant], build: Build = registry.build,
+        now: Callable[[], Instant], stopping: asyncio.Event, build: Build = registry.build,
     ) -> None:  # fmt: skip
         self._url = database_url
         self._settings = settings
@@ -64,15 +64,11 @@ class Sinks:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sinks")
         self._mapper = EventMapper()
         self._interrupted = LoggedOutage("sinks_interrupted", "sinks_go_on")
-        self._stopping = asyncio.Event()
+        self._stopping = stopping
         self._followers: dict[str, Follower] = {}
 
-    def stop(self) -> None:
-        """End the term in order."""
-        self._stopping.set()
-
     async def run(self) -> None:
-        """Lead, or wait to, until it is stopped."""
+        """Lead, or wait to, until `stopping` is set."""
         with _listening(self._url, self._wake):
             while not self._stopping.is_set():
                 seconds = WAIT_SECONDS

@@ -50,13 +50,13 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def running(url: str, kind: Kept) -> AsyncIterator[Sinks]:
-    service = Sinks(url, [SETTINGS], [], Clock().now, lambda *_: kind)
-    task = asyncio.create_task(service.run())
+async def running(url: str, kind: Kept) -> AsyncIterator[asyncio.Event]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(Sinks(url, [SETTINGS], [], Clock().now, stop, lambda *_: kind).run())
     try:
-        yield service
+        yield stop
     finally:
-        service.stop()
+        stop.set()
         await task
 
 
@@ -79,13 +79,13 @@ def test_another_instance_goes_on_where_the_leading_one_was(database_url: str, l
     half = len(life) // 2
 
     async def follow() -> None:
-        async with running(database_url, first) as leader:
+        async with running(database_url, first) as stop:
             await until(lambda: row(database_url) is not None)
             async with running(database_url, second):
                 await asyncio.to_thread(pour, ledger, life[:half])
                 await until(lambda: users(life[:half]) <= {*first.told})
                 assert second.told == []
-                leader.stop()
+                stop.set()
                 await asyncio.to_thread(pour, ledger, life[half:])
                 await until(lambda: users(life[half:]) <= {*first.told, *second.told})
         assert first.closed
@@ -146,12 +146,12 @@ def test_a_sink_that_cannot_be_built_holds_up_no_other(database_url: str, ledger
         return kind
 
     async def follow() -> None:
-        service = Sinks(database_url, [broken, SETTINGS], [], Clock().now, build)
-        task = asyncio.create_task(service.run())
+        stop = asyncio.Event()
+        task = asyncio.create_task(Sinks(database_url, [broken, SETTINGS], [], Clock().now, stop, build).run())
         await until(lambda: row(database_url) is not None)
         await asyncio.to_thread(pour, ledger, life)
         await until(lambda: users(life) <= {*kind.told})
-        service.stop()
+        stop.set()
         await task
 
     with capture_logs() as logs:
