@@ -1,10 +1,7 @@
 """Does a receiver that is away, slow and wrong end with what is answered, and how often is it told of a flicker?"""
 
-import asyncio
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 import httpx2
 
 from bench import _client, _service
-from bench._crowd import as_body
+from bench._flipping import NODES, flipping, post
 from bench._flips import Flips, answers, visible
 from bench._postgres import server
 from bench._receiver import SECRET, Mood, Receiver, receiving
@@ -25,7 +22,6 @@ BODY_ITEMS = 20
 PAUSE_SECONDS = 0.02
 POLL_SECONDS = 0.1
 TELL_SECONDS = 300.0
-NODES = range(4)
 
 SINK = """
 [[sinks]]
@@ -53,7 +49,7 @@ def measure(options: Options) -> Report:
         _service.running(postgres.folder / "sinks", url, source=_sink(receiver)) as service,
     ):
         _wait(lambda: _sinks(service)["state"] != "new")
-        with _load(service, crowd) as stop:
+        with flipping(service, crowd, BODY_ITEMS, PAUSE_SECONDS) as stop:
             rows = [_phase(service, receiver, phase, seconds) for phase in PHASES]
             stop()
         _wait(lambda: _is_told(service))
@@ -127,7 +123,7 @@ def _flicker(service: _service.Service, receiver: Receiver, flips: int) -> tuple
     for flip in range(flips):
         state = "1" if flip % 2 == 0 else "0"
         connection = flip // 2 + 1
-        _client.run(_node(service, 0, [[f"{FLICKERER}-0-{state}-{connection}-{state}-{state}"]]))
+        _client.run(post(service, 0, [[f"{FLICKERER}-0-{state}-{connection}-{state}-{state}"]]))
         time.sleep(max(0.0, began + (flip + 1) * FLIP_SECONDS - time.monotonic()))
     return time.monotonic() - began, receiver.times[FLICKERER]
 
@@ -169,48 +165,6 @@ def _wait(condition: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"the sink is not where it should be after {TELL_SECONDS:g} s")
         time.sleep(POLL_SECONDS)
-
-
-@contextlib.contextmanager
-def _load(service: _service.Service, crowd: Flips) -> Iterator[Callable[[], None]]:
-    """Each node posts what it has to say until that is called, again where it was not answered."""
-    ending = threading.Event()
-    thread = threading.Thread(target=lambda: _client.run(_all_nodes(service, crowd, ending)))
-
-    def stop() -> None:
-        ending.set()
-        thread.join()
-
-    _client.run(_node(service, 0, [crowd.first(node) for node in range(_service.NODES)]))
-    thread.start()
-    try:
-        yield stop
-    finally:
-        stop()
-
-
-async def _all_nodes(service: _service.Service, crowd: Flips, ending: threading.Event) -> None:
-    await asyncio.gather(*(_node(service, node, _bodies(crowd, node, ending)) for node in NODES))
-
-
-def _bodies(crowd: Flips, node: int, ending: threading.Event) -> Iterator[list[str]]:
-    while not ending.is_set():
-        yield crowd.items(node, min(BODY_ITEMS, len(crowd.uids) // _service.NODES))
-
-
-async def _node(service: _service.Service, node: int, bodies: Iterable[list[str]]) -> None:
-    connection: _client.Connection | None = None
-    for items in bodies:
-        request = service.webhook(as_body(items), node)
-        while True:
-            try:
-                connection = connection or await _client.connect(service.port)
-                if (await connection.exchange(request)).status == 200:
-                    break
-            except OSError:
-                connection = None
-            await asyncio.sleep(PAUSE_SECONDS)
-        await asyncio.sleep(PAUSE_SECONDS)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,12 @@
 """Does every stream end with what is answered, whichever process is killed while users come and go?"""
 
-import asyncio
-import contextlib
 import random
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bench import _client, _service
-from bench._crowd import as_body
+from bench import _service
+from bench._flipping import flipping
 from bench._flips import Flips, answers, differing, head
 from bench._postgres import server
 from bench._readers import Orders, Readers
@@ -22,9 +18,8 @@ EVERYBODY = 2
 PAUSE_SECONDS = 0.02
 BACK_SECONDS = 60.0
 TELL_SECONDS = 60.0
-NODES = range(4)
-"""Those that go on posting."""
 POST_SECONDS = 0.1
+"""Between two bodies of a node, on average."""
 VICTIMS = ("service", "front")
 
 
@@ -40,7 +35,7 @@ def measure(options: Options) -> Report:
         server(replace(options, settings={})) as postgres,
         postgres.database() as url,
         _service.running_with_front(postgres.folder / "stream_kills", url) as service,
-        _load(service, flips) as stop,
+        flipping(service, flips, BODY_ITEMS, POST_SECONDS) as stop,
     ):
         readers = Readers(
             Orders(service.front_port, _service.KEY, watched, keep=False, into=str(Path(postgres.folder) / "told"))
@@ -96,50 +91,6 @@ def _kill(service: _service.Service, victim: str) -> float:
             return time.monotonic() - began
         if time.monotonic() > began + BACK_SECONDS:
             raise RuntimeError(f"no front within {BACK_SECONDS:g} s")
-
-
-@contextlib.contextmanager
-def _load(service: _service.Service, flips: Flips) -> Iterator[Callable[[], None]]:
-    """Each node posts what it has to say until that is called, again where it was not answered."""
-    ending = threading.Event()
-    thread = threading.Thread(target=lambda: _client.run(_all_nodes(service, flips, ending)))
-
-    def stop() -> None:
-        ending.set()
-        thread.join()
-
-    _client.run(_node(service, 0, [flips.first(node) for node in range(_service.NODES)], threading.Event()))
-    thread.start()
-    try:
-        yield stop
-    finally:
-        stop()
-
-
-async def _all_nodes(service: _service.Service, flips: Flips, ending: threading.Event) -> None:
-    await asyncio.gather(*(_node(service, node, _bodies(flips, node, ending), ending) for node in NODES))
-
-
-def _bodies(flips: Flips, node: int, ending: threading.Event) -> Iterator[list[str]]:
-    while not ending.is_set():
-        yield flips.items(node, BODY_ITEMS)
-
-
-async def _node(service: _service.Service, node: int, bodies: Iterable[list[str]], ending: threading.Event) -> None:
-    connection: _client.Connection | None = None
-    for items in bodies:
-        request = service.webhook(as_body(items), node)
-        while True:
-            try:
-                connection = connection or await _client.connect(service.port)
-                if (await connection.exchange(request)).status == 200:
-                    break
-            except OSError:
-                connection = None
-            # As its sender does: until it is answered.
-            await asyncio.sleep(PAUSE_SECONDS)
-        if not ending.is_set():
-            await asyncio.sleep(random.uniform(0, 2 * POST_SECONDS))
 
 
 if __name__ == "__main__":
