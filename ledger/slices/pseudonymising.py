@@ -6,6 +6,7 @@ from typing import assert_never
 
 import msgspec
 
+from ledger.domain.alert_events import AlertAcknowledged, AlertBegan, AlertEnded, Figures
 from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import (
     BodyRejected,
@@ -108,6 +109,10 @@ def _rename_source_event(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
             return event
         case SourceDark() | SourceLit() | BreakerOpened() | BreakerClosed():
             return event
+        case AlertBegan() | AlertEnded():
+            return _replace(event, figures=_figures(event.figures, names))
+        case AlertAcknowledged():
+            return _replace(event, by=names.redacted(event.by))
         case _:
             assert_never(event)
 
@@ -123,6 +128,14 @@ def _item(raw: str, names: Pseudonyms) -> str:
 
 def _finding(finding: Finding, names: Pseudonyms) -> Finding:
     return _replace(finding, uid=names.pseudonym(finding.uid))
+
+
+def _figures(figures: Figures, names: Pseudonyms) -> Figures:
+    """What a server answered may hold uids; instants and numbers do not."""
+    return {
+        name: names.redacted(value) if isinstance(value, str) and not name.endswith("_at") else value
+        for name, value in figures.items()
+    }
 
 
 def _imported(event: SourceImported, names: Pseudonyms) -> SourceImported:
