@@ -233,7 +233,9 @@ def _services(
         representations=Representations(),
         counters=counters,
         forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
-        refusals=Refusals(names, counters.registry, count=lambda *of: counters.delivered(*of, outcome="forbidden")),
+        refusals=Refusals(
+            names, counters.registry, count=lambda source, node: counters.delivered(source, node, "forbidden")
+        ),
         outages=Outages.none_yet(),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],
