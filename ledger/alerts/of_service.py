@@ -27,7 +27,7 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         for_seconds=0,
         thresholds=(),
-        expression="max by (projection) (presence_ledger_projection_stopped) == 1",
+        expression="max by (job, projection) (presence_ledger_projection_stopped) == 1",
     ),
     Definition(
         name="projection_lagging",
@@ -51,7 +51,7 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         for_seconds=300,
         thresholds=(Threshold("events", 100_000, "it is so many positions behind"),),
-        expression="max by (projection) (presence_ledger_projection_lag_events) > ${events}",
+        expression="max by (job, projection) (presence_ledger_projection_lag_events) > ${events}",
     ),
     Definition(
         name="sink_failing",
@@ -75,7 +75,9 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         for_seconds=0,
         thresholds=(Threshold("after_seconds", 600, "every attempt has failed for so long"),),
-        expression="max by (sink) (presence_ledger_sink_failing_seconds) > ${after_seconds}",
+        expression=(
+            "time() - max by (job, sink) (presence_ledger_sink_failing_timestamp_seconds > 0) > ${after_seconds}"
+        ),
     ),
     Definition(
         name="store_unavailable",
@@ -98,7 +100,7 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         for_seconds=15,
         thresholds=(),
-        expression="min by (instance) (presence_ledger_database_up) == 0",
+        expression="min by (job, instance) (presence_ledger_database_up) == 0",
     ),
     Definition(
         name="disk_low",
@@ -149,6 +151,6 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         for_seconds=0,
         thresholds=(Threshold("after_seconds", 120, "every attempt has failed for so long"),),
-        expression="max by (notify) (presence_ledger_notify_failing_seconds) > ${after_seconds}",
+        expression="max by (job, notify) (presence_ledger_notify_failing_seconds) > ${after_seconds}",
     ),
 )

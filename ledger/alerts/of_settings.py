@@ -23,7 +23,7 @@ OF_SETTINGS: tuple[Definition, ...] = (
         ),
         for_seconds=0,
         thresholds=(),
-        expression="max by (source, node) (presence_ledger_profile_mismatch) == 1",
+        expression="max by (job, source, node) (presence_ledger_profile_mismatch) == 1",
     ),
     Definition(
         name="webhook_secret_unknown",
@@ -53,8 +53,8 @@ OF_SETTINGS: tuple[Definition, ...] = (
             Threshold("deliveries", 3, "so many at least"),
         ),
         expression=(
-            "sum by (source, node) (increase("
-            'presence_ledger_webhook_deliveries_total{outcome="wrong_secret"}[${window_seconds}s])) >= ${deliveries}'
+            "sum by (job, source, node) (increase("
+            'presence_ledger_webhooks_forbidden_total{reason="wrong_secret"}[${window_seconds}s])) >= ${deliveries}'
         ),
     ),
     Definition(
@@ -83,7 +83,7 @@ OF_SETTINGS: tuple[Definition, ...] = (
         thresholds=(
             Threshold("users", 20, "so many users in a row whom webhooks named as online, and no answer of a query"),
         ),
-        expression="max by (source, node) (presence_ledger_wrong_cluster) == 1",
+        expression="max by (job, source, node) (presence_ledger_wrong_cluster) == 1",
     ),
     Definition(
         name="token_missing",
@@ -105,7 +105,7 @@ OF_SETTINGS: tuple[Definition, ...] = (
         ),
         for_seconds=10,
         thresholds=(),
-        expression="max by (source, node) (presence_ledger_token_refused) == 1",
+        expression="max by (job, source, node) (presence_ledger_token_refused) == 1",
     ),
     Definition(
         name="clock_skew",
@@ -124,6 +124,6 @@ OF_SETTINGS: tuple[Definition, ...] = (
         way_out=Words("See to NTP on both machines.", "检查两台机器的 NTP。"),
         for_seconds=30,
         thresholds=(Threshold("seconds", 1, "the clocks differ by so much"),),
-        expression="max by (instance) (abs(presence_ledger_clock_offset_seconds)) > ${seconds}",
+        expression="max by (job, instance) (abs(presence_ledger_clock_offset_seconds)) > ${seconds}",
     ),
 )

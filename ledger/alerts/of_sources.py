@@ -6,7 +6,7 @@ from ledger.alerts.definition import Definition, Threshold, Words
 def _burns(window: str, burn: str) -> str:
     """Whether the share of lost transitions within a window is above so many times the budget."""
     lost, learnt = (
-        f"sum by (source) (increase(presence_ledger_{counted}[${{{window}_seconds}}s]))"
+        f"sum by (job, source) (increase(presence_ledger_{counted}[${{{window}_seconds}}s]))"
         for counted in (
             'drifts_total{kind=~"ghost|missed",cause!~"restart|node"}',
             'webhook_items_total{verdict=~"opened|closed"}',
@@ -50,9 +50,9 @@ OF_SOURCES: tuple[Definition, ...] = (
             Threshold("users", 20, "and at least so many users"),
         ),
         expression=(
-            "sum by (source) (increase(presence_ledger_drifts_total[${window_seconds}s]))"
-            " > ${share} * sum by (source) (increase(presence_ledger_users_looked_at_total[${window_seconds}s]))"
-            " and sum by (source) (increase(presence_ledger_drifts_total[${window_seconds}s])) >= ${users}"
+            "sum by (job, source) (increase(presence_ledger_drifts_total[${window_seconds}s]))"
+            " > ${share} * sum by (job, source) (increase(presence_ledger_looks_total[${window_seconds}s]))"
+            " and sum by (job, source) (increase(presence_ledger_drifts_total[${window_seconds}s])) >= ${users}"
         ),
     ),
     Definition(
@@ -125,7 +125,7 @@ OF_SOURCES: tuple[Definition, ...] = (
             Threshold("users", 2, "so many users came or went without a webhook since the last one"),
             Threshold("after_seconds", 60, "and the first of them was found so long ago"),
         ),
-        expression="max by (source) (presence_ledger_webhooks_silent) == 1",
+        expression="max by (job, source) (presence_ledger_webhooks_silent) == 1",
     ),
     Definition(
         name="query_api_failing",
@@ -152,8 +152,8 @@ OF_SOURCES: tuple[Definition, ...] = (
         for_seconds=60,
         thresholds=(),
         expression=(
-            "time() - max by (source, node) (presence_ledger_last_query_timestamp_seconds) > 30"
-            " unless on (source, node) presence_ledger_node_up == 0"
+            "time() - max by (job, source, node) (presence_ledger_last_query_timestamp_seconds) > 30"
+            " unless on (job, source, node) presence_ledger_node_up == 0"
         ),
     ),
     Definition(
@@ -176,7 +176,7 @@ OF_SOURCES: tuple[Definition, ...] = (
         ),
         for_seconds=0,
         thresholds=(),
-        expression="max by (source) (presence_ledger_source_dark) == 1",
+        expression="max by (job, source) (presence_ledger_source_dark) == 1",
     ),
     Definition(
         name="node_down",
@@ -200,7 +200,7 @@ OF_SOURCES: tuple[Definition, ...] = (
         ),
         for_seconds=10,
         thresholds=(),
-        expression="min by (source, node) (presence_ledger_node_up) == 0",
+        expression="min by (job, source, node) (presence_ledger_node_up) == 0",
     ),
     Definition(
         name="breaker_open",
@@ -226,7 +226,7 @@ OF_SOURCES: tuple[Definition, ...] = (
         ),
         for_seconds=0,
         thresholds=(),
-        expression="max by (source) (presence_ledger_breaker_open) == 1",
+        expression="max by (job, source) (presence_ledger_breaker_open) == 1",
     ),
     Definition(
         name="canary_late",
@@ -251,7 +251,7 @@ OF_SOURCES: tuple[Definition, ...] = (
         for_seconds=0,
         thresholds=(Threshold("after_seconds", 180, "it was last seen so long ago"),),
         expression=(
-            "time() - max by (source, node) (presence_ledger_canary_last_seen_timestamp_seconds) > ${after_seconds}"
+            "time() - max by (job, source, node) (presence_ledger_canary_last_seen_timestamp_seconds) > ${after_seconds}"
         ),
     ),
 )
