@@ -169,11 +169,13 @@ class Client:
         transport.check(response)
         return response.text if response.headers.get("content-type", "").startswith(accept) else None
 
-    def lines(self, path: str, *, accept: str = "application/x-ndjson") -> Iterator[str]:
+    def lines(
+        self, path: str, *, params: Mapping[str, Any] | None = None, accept: str = "application/x-ndjson"
+    ) -> Iterator[str]:
         """A route's answer line by line, as it comes."""
         with (
             transport.translated(self._service),
-            self._http.stream("GET", path, headers={"Accept": accept}) as response,
+            self._http.stream("GET", path, params=dict(params or {}), headers={"Accept": accept}) as response,
         ):
             if response.status_code != httpx2.codes.OK:
                 response.read()
