@@ -24,8 +24,8 @@ def session_row(session: Json) -> Row:
     began, ended = session["began"], session["ended"]
     device = f"{session['source']}/{_device(session['device_flag'])}"
     told_by = session["held_by"] or session["told_by"]
-    seen = told("seen {at}", at=shown(session["seen_at"], began["at"]))
-    over: tuple[object, ...] = (word("open"), seen, None)
+    seen = told("open, seen {at}", at=shown(session["seen_at"], began["at"]))
+    over: tuple[object, ...] = (seen, None, None)
     if ended is not None:
         over = (_edge(ended, began["at"]), word(ended["rule"]), _lasted(session))
     others = session["concurrent"] - 1

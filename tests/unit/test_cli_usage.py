@@ -210,8 +210,8 @@ def test_the_shells_script_is_shown(tmp_path: Path) -> None:
 
 
 HEAVY = (
-    "eventsourcing", "fastapi", "granian", "psycopg", "pyarrow", "rich.console", "starlette", "structlog", "uvloop",
-    "jinja2", "apprise", "redis", "ledger.http", "ledger.store.embedded", "ledger.service",
+    "asyncio", "eventsourcing", "fastapi", "granian", "psycopg", "pyarrow", "rich.console", "starlette", "structlog",
+    "uvloop", "jinja2", "apprise", "redis", "ledger.http", "ledger.store.embedded", "ledger.service",
 )  # fmt: skip
 ASKING = ("status", "history", "timeline", "sessions", "explain", "reconcile", "lists", "sinks", "serve", "config")
 """Commands that open no database, and one that does so only when it runs."""

@@ -15,7 +15,7 @@ from ledger.cli import reader, story_lines, words
 from ledger.errors import SettingsError
 from ledger.explain import catalogue as explanations
 from ledger.settings import load
-from tests.support.command import call
+from tests.support.command import REPOSITORY, call
 from tests.support.scripted import ScriptedService
 from tests.unit.test_cli_queries import PRESENCE, UNKNOWN, event
 from tests.unit.test_settings_errors import NODE, SOURCE
@@ -67,6 +67,34 @@ def test_each_says_the_same_facts(kind: str) -> None:
 
 def test_the_languages_are_those_of_explanations() -> None:
     assert reader.LANGUAGES == explanations.LANGUAGES
+
+
+def written() -> str:
+    """Every text of the source, its placeholders without their names, one a line."""
+    found = []
+    for file in [*(REPOSITORY / "ledger").rglob("*.py"), *(REPOSITORY / "projections").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                found.append("".join(each.value if isinstance(each, ast.Constant) else "{}" for each in node.values))
+    return "\n".join(found)
+
+
+def test_the_errors_are_those_that_the_source_makes() -> None:
+    source = written()
+    for english in words.catalogue()["errors"]:
+        plain = re.sub(r"\{\w+\}", "{}", english)
+        # The beginning of the longest part: what is composed of several is in the source in parts.
+        part = max(re.split(r"\{\}", plain), key=len).strip(" ,.:'").removeprefix("is ")
+        beginning = " ".join(part.split()[:5]).removesuffix(", not").removesuffix(" a folder")
+        assert english.startswith(TYPERS) or re.split("[;:]", beginning)[0] in source, english
+
+
+TYPERS = (
+    "Usage: ", "Try '", "Error: ", "No such ", "Missing ", "Option '", "Got unexpected", "Invalid value", "Input should",
+    "File '", "{tag} is not one of en, zh",
+)  # fmt: skip
 
 
 def test_what_has_no_chinese_stays_as_it_is() -> None:
