@@ -77,7 +77,9 @@ def written() -> str:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
             elif isinstance(node, ast.JoinedStr):
-                found.append("".join(each.value if isinstance(each, ast.Constant) else "{}" for each in node.values))
+                found.append(
+                    "".join(str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values)
+                )
     return "\n".join(found)
 
 
@@ -87,13 +89,13 @@ def test_the_errors_are_those_that_the_source_makes() -> None:
         plain = re.sub(r"\{\w+\}", "{}", english)
         # The beginning of the longest part: what is composed of several is in the source in parts.
         part = max(re.split(r"\{\}", plain), key=len).strip(" ,.:'").removeprefix("is ")
-        beginning = " ".join(part.split()[:5]).removesuffix(", not").removesuffix(" a folder")
+        beginning = " ".join(part.removesuffix(", not").split()[:5]).removesuffix(" a folder").removesuffix(",")
         assert english.startswith(TYPERS) or re.split("[;:]", beginning)[0] in source, english
 
 
 TYPERS = (
-    "Usage: ", "Try '", "Error: ", "No such ", "Missing ", "Option '", "Got unexpected", "Invalid value", "Input should",
-    "File '", "{tag} is not one of en, zh",
+    "Usage: ", "Try '", "Error: ", "No such ", "Missing ", "Option '", "Got unexpected", "Invalid value",
+    "Input should", "File '", "{tag} is not one of en, zh",
 )  # fmt: skip
 
 
