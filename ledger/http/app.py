@@ -28,6 +28,7 @@ from ledger.http import (
 )
 from ledger.http.auth import KeyRing, require
 from ledger.http.grants import Tokens
+from ledger.http.ledger_figures import LedgerFigures
 from ledger.http.state import Services
 
 
@@ -45,6 +46,8 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
     app.state.services = services
     app.state.keys = keys
     app.state.tokens = tokens
+    app.state.figures = LedgerFigures(services)
+    services.counters.registry.register(app.state.figures)
     problems.install(app)
     for router in (
         hooks.router,
