@@ -154,7 +154,8 @@ def measure(options: Options) -> Report:
     amount = Amount(options.pick(1_000, 100), options.pick(21_600, 2_400), 900, options.pick(10, 1))
     report = Report(
         f"The share of webhooks lost and the interval told, in {amount.seeds} worlds of each kind: "
-        f"{amount.users:,} users, {amount.seconds / 3600:g} h, who stay for {amount.stay_seconds / 60:g} min on the average; default policy",
+        f"{amount.users:,} users, {amount.seconds / 3600:g} h, {amount.stay_seconds / 60:g} min from one change of a "
+        "user to the next on the average, default policy",
         "no database",
         ("profile", "lost", "manner", "transitions", "lost in truth", "told (of the first)", "in the interval"),
     )

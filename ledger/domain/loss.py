@@ -70,14 +70,20 @@ def interval(lost: int, transitions: int) -> Interval:
     return Interval(lower, min(1.0, upper + unseen_at_most(lost, transitions)))
 
 
-def burn_rate(share: float, budget_share: float) -> float:
-    """How many times faster than its budget allows; `budget_share` above 0."""
-    return share / budget_share
+def burn_rate(lost: int, transitions: int, budget_share: float) -> float | None:
+    """How many times faster than the budget allows; None where there was nothing to lose, or no budget."""
+    return lost / transitions / budget_share if transitions and budget_share else None
 
 
-def budget_left(lost: int, transitions: int, budget_share: float) -> float:
-    """What is left of the budget, 1.0 where nothing was lost; below 0 where more was than it allows."""
-    return 1.0 - (lost / (transitions * budget_share) if transitions else 0.0)
+def budget_left(lost: int, transitions: int, budget_share: float) -> float | None:
+    """What is left of the budget: 1.0 where nothing was lost, below 0 where more was than it allows."""
+    burnt = burn_rate(lost, transitions, budget_share)
+    return None if burnt is None else 1.0 - burnt
+
+
+def burns(windows: BurnWindows, long: float | None, short: float | None) -> bool:
+    """Whether the budget burns too fast in both windows."""
+    return long is not None and short is not None and min(long, short) > windows.threshold
 
 
 def fits(windows: BurnWindows, look_seconds: float) -> bool:

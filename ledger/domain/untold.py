@@ -14,7 +14,9 @@ from ledger.domain.observation import Claim, Instant, parse_item
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Corrected, Swept
 
-LearntBy: TypeAlias = Literal["gap", "sender", "late_offline", "count", "return", "restart", "node", "upstream_defect"]
+LearntBy: TypeAlias = Literal[
+    "gap", "sender", "late_offline", "count", "returned", "restart", "node", "upstream_defect"
+]
 """How a transition came to light that no webhook told: by a look, with its attribution; by the offline of a connection
 whose online never came; by a count of more connections than were known; by an online that came to a user who was alone
 although another connection had not been said to end."""
@@ -104,7 +106,7 @@ class UserTransitions:
 
     @property
     def _returned(self) -> LearntBy:
-        return "upstream_defect" if self._may_be_silenced else "return"
+        return "upstream_defect" if self._may_be_silenced else "returned"
 
     def _take_last_offline(self, event: WebhookObserved, position: int) -> None:
         """The user went offline; what else ended with that went untold."""

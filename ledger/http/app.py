@@ -9,12 +9,14 @@ from starlette.types import Receive, Scope, Send
 from ledger import __version__
 from ledger.http import (
     audit,
+    blind,
     documentation,
     drift_summary,
     edge,
     explain,
     hooks,
     lists,
+    loss,
     operations,
     patience,
     presence,
@@ -60,6 +62,8 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         audit.router,
         stories.router,
         drift_summary.router,
+        loss.router,
+        blind.router,
         explain.router,
         reconciliation.record,
         reconciliation.orders,

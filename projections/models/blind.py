@@ -1,10 +1,11 @@
 """The projection `blind`: the times in which nobody could know who came and went; its table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, LiteralString, cast
 
 from psycopg import Cursor
 
+from ledger.domain.alert_events import AlertBegan, AlertEnded
 from ledger.domain.blind import BlindTime, after_event, before_start
 from ledger.domain.event_types import SourceEvent
 from ledger.domain.events import ServiceStarted
@@ -15,12 +16,15 @@ from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 from projections.engine.projection import Followed
 from projections.models import outages
 
+STORE_ALERT = "store_unavailable"
+"""The alert by which it is known that PostgreSQL was away."""
+
 MAX_SERVICES = 64
 """So many starts and stops before a start are looked at: who had started before them is long gone."""
 
-_COLUMNS: LiteralString = "source, position, node, kind, since, until, reason, last_position, listed_at, others"
+COLUMNS: LiteralString = "source, position, node, kind, since, until, reason, last_position, listed_at, others"
 
-_READ: LiteralString = f"SELECT {_COLUMNS} FROM blind_times"  # noqa: S608  (of constants)
+_READ: LiteralString = f"SELECT {COLUMNS} FROM blind_times"  # noqa: S608  (of constants)
 _MAY_CHANGE: LiteralString = (
     _READ
     + " WHERE until IS NULL"
@@ -34,7 +38,7 @@ SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::text[], %b::bigin
     ON CONFLICT (source, position, node) DO UPDATE
    SET until = excluded.until, last_position = excluded.last_position, listed_at = excluded.listed_at
 """
-_WRITE = _WRITE_TEMPLATE.format(_COLUMNS)
+_WRITE = _WRITE_TEMPLATE.format(COLUMNS)
 _PACKED: tuple[Any, ...] = (
     *(texts, bigints, texts, texts, bigints, optional_bigints, texts),
     *(optional_bigints, optional_bigints, texts),
@@ -58,7 +62,10 @@ class Blind:
 
     name = "blind"
     tables: Sequence[str] = ("blind_times",)
-    kinds = outages.KINDS | {"service_started.v1", "service_stopped.v1", "run_started.v1", "run_ended.v1"}
+    kinds = outages.KINDS | {
+        *("service_started.v1", "service_stopped.v1", "run_started.v1", "run_ended.v1"),
+        *("alert_began.v1", "alert_ended.v1"),
+    }
 
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
         """Write the times that these events begin, end or change."""
@@ -88,6 +95,9 @@ class _Times:
         name, event = followed.stream.removeprefix(SOURCE_PREFIX), cast(SourceEvent, followed.event)
         if isinstance(event, ServiceStarted):
             self._take_start(name, followed, event)
+            return
+        if isinstance(event, AlertBegan | AlertEnded):
+            self._take_alert(name, followed, event)
             return
         self._take_outages(name, followed, event)
         for time in [each for each in self._live.values() if each.source == name and each.is_without_us]:
@@ -134,7 +144,7 @@ class _Times:
         still_open = {
             each.node: each
             for each in self._live.values()
-            if each.source == name and each.until is None and not each.is_without_us
+            if each.source == name and each.kind in ("source_dark", "node_down")
         }
         before = {node: time.since for node, time in still_open.items()}
         after = outages.outages_after(name, before, event, followed.position)
@@ -144,6 +154,18 @@ class _Times:
             self._keep(BlindTime(name, followed.position, node, kind, after[node], None, reason))
         for node in before.keys() - after.keys():
             self._keep(still_open[node]._replace(until=outages.told_at(followed), last_position=followed.position))
+
+    def _take_alert(self, name: str, followed: Followed, event: AlertBegan | AlertEnded) -> None:
+        """PostgreSQL did not take what was to be recorded: nobody could record that, but the alert is told later."""
+        if event.name != STORE_ALERT:
+            return
+        if isinstance(event, AlertBegan):
+            reason = str(event.figures.get("reason", ""))
+            self._keep(BlindTime(name, followed.position, "", "store_unavailable", event.since, None, reason))
+            return
+        for time in list(self._live.values()):
+            if time.source == name and time.kind == "store_unavailable":
+                self._keep(time._replace(until=max(time.since, event.since), last_position=followed.position))
 
     def _keep(self, time: BlindTime) -> None:
         self._changed[time.key] = time
