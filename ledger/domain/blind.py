@@ -84,7 +84,7 @@ def _running(services: Iterable[SourceEvent]) -> set[str]:
     for event in services:
         if isinstance(event, ServiceStarted):
             running.add(event.instance)
-        elif isinstance(event, ServiceStopped):
+        if isinstance(event, ServiceStopped):
             running.discard(event.instance)
     return running
 

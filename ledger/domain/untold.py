@@ -169,11 +169,10 @@ class UserTransitions:
 
     def _tell_after_all(self, event: WebhookObserved, became: Became) -> None:
         """The webhook of a transition has come that had been learnt otherwise."""
-        for each in self._of(event.source, "open"):
-            if each.became == became:
-                self._drop(each)
-                self._tell(event)
-                return
+        found = next((each for each in self._of(event.source, "open") if each.became == became), None)
+        if found is not None:
+            self._drop(found)
+            self._tell(event)
 
     def _add(
         self, event: WebhookObserved, position: int, became: Became, learnt_by: LearntBy, state: State = "open"
