@@ -156,7 +156,7 @@ def _labelled(device_flag: int) -> int | None:
 
 def measure(options: Options) -> Report:
     """Worlds of each profile, share and manner; how often the true share lies in the interval."""
-    amount = Amount(options.pick(500, 100), options.pick(21_600, 2_400), 900, options.pick(10, 1))
+    amount = Amount(options.pick(250, 100), options.pick(10_800, 2_400), 900, options.pick(10, 1))
     report = Report(
         f"The share of webhooks lost and the interval told, in {amount.seeds} worlds of each kind: "
         f"{amount.users:,} users, {amount.seconds / 60:g} min, {amount.stay_seconds / 60:g} min from one change of a "
