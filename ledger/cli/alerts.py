@@ -16,7 +16,7 @@ from ledger.text import printable
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="Show what is wrong now, since when, what to do; acknowledge it. Example: presence-ledger alerts",
+    help="Show what is wrong now and what to do. Example: presence-ledger alerts --all",
 )
 
 

@@ -38,7 +38,7 @@ def found(service: ScriptedService) -> list[dict[str, Any]]:
 
 
 def test_what_is_wrong_since_when_and_what_to_do(ask: Callable[..., Result], found: list[Any]) -> None:
-    shown = ask("alerts", TZ="UTC").output
+    shown = ask("alerts", "--tz", "UTC").output
     assert "critical  node_down  since 2026-11-30 03:12:04" in shown
     assert "  Node n1 of main has not answered" in shown
     assert "  Bring the node back." in shown
@@ -49,12 +49,12 @@ def test_what_is_wrong_since_when_and_what_to_do(ask: Callable[..., Result], fou
 
 
 def test_what_was_wrong_is_shown_where_all_is_asked_for(ask: Callable[..., Result], found: list[Any]) -> None:
-    assert "over at 2026-11-30 03:20:00" in ask("alerts", "--all", TZ="UTC").output
+    assert "over at 2026-11-30 03:20:00" in ask("alerts", "--all", "--tz", "UTC").output
     assert json.loads(ask("alerts", "--all", "--json").output) == {"items": found}
 
 
 def test_it_is_told_in_chinese(ask: Callable[..., Result], found: list[Any]) -> None:
-    shown = ask("alerts", "--lang", "zh-CN", TZ="UTC").output
+    shown = ask("alerts", "--lang", "zh-CN", "--tz", "UTC").output
     assert "严重  node_down  自 2026-11-30 03:12:04" in shown
     assert "来源 main 的节点 n1 不再应答" in shown
 
