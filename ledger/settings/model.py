@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reach import ReachPolicy
+from ledger.settings.canaries import CanarySettings
 from ledger.settings.sinks import RedisSettings, SinkSettings
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -88,6 +89,7 @@ class SourceSettings:
     """Where the webhooks of other events go on to; None: nowhere, they are acknowledged."""
     forward_presence: bool = False
     """Whether presence goes there, too, after its commit."""
+    canaries: tuple[CanarySettings, ...] = ()
 
     def profile_for(self, node: NodeSettings) -> Profile:
         return node.profile or self.profile

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from ledger.settings.edge import (
     SECRET_KEYS,
     ApiKeyTable,
+    CanaryTable,
     NodeTable,
     PolicySection,
     SettingsTable,
@@ -78,6 +79,7 @@ _TYPES = {
 _TABLES: dict[str, type[BaseModel]] = {
     "sources": SourceTable,
     "nodes": NodeTable,
+    "canary": CanaryTable,
     "policy": PolicySection,
     "api_keys": ApiKeyTable,
     "sinks": SinkTable,
