@@ -20,7 +20,7 @@ from ledger.http.source_view import SourceView
 from ledger.http.state import get_services
 from ledger.store.ledger import Ledger
 from ledger.store.preflight import SKEW_SECONDS, skew_in_words
-from ledger.working_state import node_health, sources
+from ledger.working_state import canaries, node_health, sources
 from ledger.working_state.sources import SourceUnreadable
 
 READY_SECONDS = 2.0
@@ -100,6 +100,7 @@ def list_sources(request: Request) -> Response:
                 settings,
                 _read(connection, services.ledger, settings.name),
                 node_health.of_source(connection, settings.name),
+                canaries.read(connection, settings.name),
             )
             for settings in services.settings.sources
         ]

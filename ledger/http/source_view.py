@@ -1,6 +1,6 @@
 """A source as the API shows it: its state in the ledger, what the leading instance noted of it, and its health."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from ledger.domain.source import SourceState
 from ledger.http import source_answers, source_reasons
 from ledger.http.state import Services
 from ledger.settings import SourceSettings
+from ledger.working_state.canaries import CanaryRow
 from ledger.working_state.sources import SourceUnreadable
 
 LED_SECONDS = 10.0
@@ -43,11 +44,13 @@ class SourceView:
         settings: SourceSettings,
         state: SourceState | SourceUnreadable,
         noted: Mapping[str, Json],
+        canaries: Sequence[CanaryRow] = (),
     ) -> None:
         self._services = services
         self._unreadable = state if isinstance(state, SourceUnreadable) else None
         self._state = _as_far_as_known(state.state, settings) if isinstance(state, SourceUnreadable) else state
         self._noted = noted.get("", {})
+        self._canaries = {canary.node: canary for canary in canaries}
         self._looks: Json = self._noted.get("looks") or {}
         self._asked = [node.name for node in settings.nodes if node.api_url]
         self._apis = {name: noted[name] for name in self._asked if name in noted}
@@ -100,6 +103,7 @@ class SourceView:
             api=source_answers.ApiBody(
                 name in self._asked, None if api is None else _from_note(source_answers.ApiHealth, api)
             ),
+            canary=canary_body(self._canaries.get(name)),
             since_start=self._services.counters.for_node(self._state.name, name),
         )
 
@@ -159,6 +163,9 @@ class SourceView:
             yield f"{name}: has not answered since {to_text(node.down_since)}"
         elif not node.swept:
             yield f"{name}: has booted; who was connected to it before is still being looked at"
+        canary = self._canaries.get(name)
+        if canary is not None and canary.failing_since is not None:
+            yield f"{name}: its canary has failed since {to_text(canary.failing_since)}: {canary.last_error}"
         if name not in self._asked:
             return
         api = self._apis.get(name, {})
@@ -168,6 +175,27 @@ class SourceView:
             yield f"{name}: its last probe failed: {api['probe_reason']}"
         elif api.get("last_good_at") is None and api.get("last_good_probe_at") is None:
             yield f"{name}: its query API has not answered yet"
+
+
+def canary_body(row: CanaryRow | None) -> source_answers.CanaryBody | None:
+    """A node's canary as the API shows it."""
+    if row is None:
+        return None
+    latency = None
+    if row.webhook_seconds is not None and row.commit_seconds is not None:
+        latency = source_answers.CanaryLatency(row.webhook_seconds, row.commit_seconds, row.stream_seconds)
+    return source_answers.CanaryBody(
+        every_seconds=row.every_seconds,
+        visits=row.visits,
+        lost=row.lost,
+        outcome=row.outcome,
+        last_visit_at=optional(row.last_visit_at),
+        last_success_at=optional(row.last_success_at),
+        last_latency_seconds=latency,
+        failing_since=optional(row.failing_since),
+        last_error_at=optional(row.last_error_at),
+        last_error=row.last_error,
+    )
 
 
 def _from_note(body: type[Noted], note: Mapping[str, Any]) -> Noted:

@@ -66,6 +66,7 @@ class Reconciliation:
         self._sources: dict[str, Guarded] = {}
         self._again_seconds = RETRY_DELAY_SECONDS
         self._interrupted = LoggedOutage("reconciliation_interrupted", "reconciliation_goes_on")
+        self._leads = False
         self._complaint = ""
         """What was said last of a stream that cannot be read."""
 
@@ -73,6 +74,11 @@ class Reconciliation:
     def trouble(self) -> str | None:
         """Why this instance can neither lead nor see that another does; None where it can."""
         return self._leadership.trouble
+
+    @property
+    def leads(self) -> bool:
+        """Whether this instance reconciles now."""
+        return self._leads
 
     def start(self) -> None:
         """Begin to lead, or to wait for it."""
@@ -133,6 +139,7 @@ class Reconciliation:
                     await source.prepare()
                     self._sources[name] = source
                 log.info("leads", instance=self._instance)
+                self._leads = True
                 self._counters.leads.set(1)
                 self._again_seconds = RETRY_DELAY_SECONDS
                 for source in self._sources.values():
@@ -142,6 +149,7 @@ class Reconciliation:
         except* _Over:
             pass
         finally:
+            self._leads = False
             self._counters.leads.set(0)
             left = list(self._sources.values())
             self._sources.clear()

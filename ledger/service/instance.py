@@ -38,6 +38,7 @@ from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
 from ledger.service.announcing import Announcing
+from ledger.service.canaries import canaries_of
 from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
@@ -115,6 +116,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
             process.start()
             stack.push_async_callback(process.stop)
         tokens = Tokens(lambda: _load_generation(ledger), roots)
+        canaries = canaries_of(settings, services, tokens)
+        canaries.start()
+        stack.push_async_callback(canaries.stop)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
 
 
