@@ -108,8 +108,11 @@ async def test_a_node_that_is_killed_ends_its_connections_and_takes_none() -> No
             simulation.crash("n1", down_seconds=1.0, returns=(1.0, 0.0, 0.0))
             with pytest.raises(Broken):
                 await pinged_for_ever(connection)
-        await until(lambda: is_open(simulation, wanted=False))
-        await until(lambda: is_open(simulation))
+
+        async def booted() -> bool:
+            return simulation.world.cluster.nodes["n1"].boots == 2 and await is_open(simulation)
+
+        await until(booted)
         # Who came through the door does not come back by themselves.
         assert simulation.world.online() == []
         simulation.crash("n1", down_seconds=1e6)

@@ -19,48 +19,18 @@ from ledger.sources.wukongim.protocol.frames import (
     Connack,
     Connect,
     Disconnect,
-    FrameReader,
     Ping,
     Pong,
     encode,
 )
+from tests.support.client_node import Answers, ClientNode, lets_in, serving
 
 ALICE = Client("alice", "her token", 1)
 
-Answers = Callable[[object], bytes | None]
-"""The bytes for a frame; None: the connection is closed."""
 
-
-class Node:
-    """A server on a port of its own that answers each frame as it is told to."""
-
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
-        self.heard: list[object] = []
-        self.ended = asyncio.Event()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        frames = FrameReader()
-        while data := await reader.read(1024):
-            for frame in frames.feed(data):
-                self.heard.append(frame)
-                answer = self._answers(frame)
-                if answer is None:
-                    writer.close()
-                    return
-                writer.write(answer)
-        self.ended.set()
-        writer.close()
-
-
-async def at(node: Node, use: Callable[[Address], Awaitable[None]]) -> None:
-    server = await asyncio.start_server(node.serve, "127.0.0.1", 0)
-    async with server:
-        await use(Address(*server.sockets[0].getsockname()[:2]))
-
-
-def lets_in(frame: object) -> bytes:
-    return encode(Connack(1, server_version=4, node_id=1001)) if isinstance(frame, Connect) else encode(Pong())
+async def at(node: ClientNode, use: Callable[[Address], Awaitable[None]]) -> None:
+    async with serving(node) as address:
+        await use(address)
 
 
 def failure(answers: Answers, connect_seconds: float = 60, ping_seconds: float | None = None) -> ConnectionFailed:
@@ -72,12 +42,12 @@ def failure(answers: Answers, connect_seconds: float = 60, ping_seconds: float |
                 await connection.ping(ping_seconds)
 
     with pytest.raises(ConnectionFailed) as raised:
-        asyncio.run(at(Node(answers), use))
+        asyncio.run(at(ClientNode(answers), use))
     return raised.value
 
 
 def test_a_client_is_let_in_pings_and_goes() -> None:
-    node = Node(lets_in)
+    node = ClientNode(lets_in)
 
     async def use(address: Address) -> None:
         async with connected(address, ALICE) as connection:
@@ -99,7 +69,9 @@ def test_messages_are_passed_over() -> None:
         async with connected(address, ALICE) as connection:
             await connection.ping()
 
-    asyncio.run(at(Node(lambda frame: lets_in(frame) if isinstance(frame, Connect) else message + encode(Pong())), use))
+    asyncio.run(
+        at(ClientNode(lambda frame: lets_in(frame) if isinstance(frame, Connect) else message + encode(Pong())), use)
+    )
 
 
 @pytest.mark.parametrize(
