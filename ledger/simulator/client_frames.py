@@ -10,7 +10,7 @@ from typing import Literal
 
 from ledger.simulator.plan import Profile
 
-LATEST_VERSION: dict[Profile, int] = {"v1": 4, "v2.1": 4, "v2.2": 5, "v3": 6}
+LATEST_VERSION: dict[Profile, int] = {"v1": 3, "v2.1": 4, "v2.2": 5, "v3": 6}
 MAX_BODY_BYTES = 1 << 20
 PONG = b"\x80"
 
@@ -97,6 +97,6 @@ def welcome(profile: Profile, client: Introduction, node_number: int, now: float
     body = bytes([version]) if client.version > 3 else b""
     body += (int(now * 1000) - client.client_time).to_bytes(8, "big", signed=True) + bytes([SUCCESS])
     body += len(key).to_bytes(2, "big") + key + len(salt).to_bytes(2, "big") + salt
-    if version >= 4 and profile != "v1":
+    if version > 3:
         body += node_number.to_bytes(8, "big")
     return bytes([0x20 | (client.version > 3), len(body)]) + body
