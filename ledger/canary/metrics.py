@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from ledger.canary.visit import CHANGES, OUTCOMES, Visit
-from ledger.domain.observation import SECOND
+from ledger.domain.observation import SECOND, Instant
 
 STAGES = ("webhook", "commit", "stream")
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -29,8 +29,9 @@ class CanaryMetrics:
             "From the opening of a canary's socket until its webhook was here, committed, told of by a stream",
             [*labels, "stage"], buckets=BUCKETS, registry=registry,
         )  # fmt: skip
-        self._succeeded = Gauge(
-            "presence_ledger_canary_last_success_timestamp_seconds", "The begin of the last visit that was seen",
+        self._seen = Gauge(
+            "presence_ledger_canary_last_seen_timestamp_seconds",
+            "The begin of the last visit that was seen; of none yet, when this instance took the canary up",
             labels, registry=registry,
         )  # fmt: skip
         for source, node in nodes:
@@ -40,6 +41,10 @@ class CanaryMetrics:
                 self._lost.labels(source, node, change)
             for stage in STAGES:
                 self._latency.labels(source, node, stage)
+
+    def began(self, source: str, node: str, now: Instant) -> None:
+        """This instance has taken a canary up."""
+        self._seen.labels(source, node).set(now / SECOND)
 
     def visited(self, source: str, node: str, visit: Visit) -> None:
         """A visit is over."""
@@ -51,4 +56,4 @@ class CanaryMetrics:
                 if seconds is not None:
                     self._latency.labels(source, node, stage).observe(seconds)
         if visit.outcome == "seen":
-            self._succeeded.labels(source, node).set(visit.at / SECOND)
+            self._seen.labels(source, node).set(visit.at / SECOND)

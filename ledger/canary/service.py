@@ -82,6 +82,8 @@ class Canaries:
 
     async def _lead(self) -> None:
         await asyncio.to_thread(self._begin)
+        for each in self._canaries:
+            self._metrics.began(each.key.source, each.key.node, self._now())
         async with asyncio.TaskGroup() as tasks:
             flying = [tasks.create_task(self._fly(each), name=f"canary {each.key.node}") for each in self._canaries]
             await self._until_deposed()
@@ -107,9 +109,10 @@ class Canaries:
             await asyncio.sleep(max(0.0, next_at - loop.time()))
 
     def _begin(self) -> None:
+        now = self._now()
         with self._ledger.connection() as connection, connection.transaction():
             wanted = [(each.key, each.settings.every_seconds) for each in self._canaries]
-            canaries.begin(connection.cursor(), wanted, self._now())
+            canaries.begin(connection.cursor(), wanted, now)
             looks.remove(connection.cursor(), [each.key.uid for each in self._canaries])
 
     def _note(self, key: CanaryKey, made: Visit) -> None:
