@@ -49,7 +49,11 @@ class Canaries:
         self._now = now
         self._leads = leads
         self._streams = streams
-        self._metrics = CanaryMetrics(registry, [(each.key.source, each.key.node) for each in self._canaries])
+        # Where there are none, nothing is said of them.
+        self._metrics = CanaryMetrics(
+            registry if self._canaries else CollectorRegistry(),
+            [(each.key.source, each.key.node) for each in self._canaries],
+        )
         self._interrupted = LoggedOutage("canaries_interrupted", "canaries_go_on")
         self._failing: set[CanaryKey] = set()
         self._task: asyncio.Task[None] | None = None
