@@ -142,4 +142,5 @@ def uids(connection: Connection[TupleRow]) -> frozenset[str]:
 
 def among(connection: Connection[TupleRow], asked: Iterable[str]) -> set[str]:
     """Those of these users who are canaries."""
-    return {uid for (uid,) in connection.execute(_AMONG, (texts(sorted(asked)),))}
+    wanted = sorted(asked)
+    return {uid for (uid,) in connection.execute(_AMONG, (texts(wanted),))} if wanted else set()
