@@ -151,6 +151,6 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         for_seconds=0,
         thresholds=(Threshold("after_seconds", 120, "every attempt has failed for so long"),),
-        expression="max by (job, notify) (presence_ledger_notify_failing_seconds) > ${after_seconds}",
+        expression='max by (job, subject) (presence_ledger_alert_on{name="notify_failing"}) == 1',
     ),
 )
