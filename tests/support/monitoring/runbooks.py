@@ -68,7 +68,7 @@ def _made(definition: Definition) -> str:
             "",
             "## What to look at",
             "",
-            "1. `presence-ledger alerts`: since when, and on what it rests; `alerts acknowledge ID`: others see you know.",
+            "1. `presence-ledger alerts`: since when, and on what it rests; `alerts acknowledge ID` tells the others.",
             *(f"{number}. {check}" for number, check in enumerate(CHECKS[definition.name], 2)),
             "",
             "## The way out",
