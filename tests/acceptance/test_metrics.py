@@ -1,8 +1,8 @@
 """`/metrics` of both listeners by its names and labels; and what a real Prometheus makes of it, rules and dashboard."""
 
 import re
+import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,6 +12,7 @@ from ledger.alerts.definitions import DEFINITIONS
 from tests.acceptance.test_reconciliation import settings
 from tests.support.im_node import ImNode, im_node
 from tests.support.monitoring import dashboard
+from tests.support.monitoring.panels import every_panel
 from tests.support.monitoring.write import FOLDER
 from tests.support.prometheus import (
     Prometheus,
@@ -23,9 +24,14 @@ from tests.support.prometheus import (
 )
 from tests.support.service import KEYS, PRESENCE_EVENT, SECRET, Api, Port, wait_for
 from tests.support.streams import FrontedService, fronted
-from tests.unit.test_monitoring import panels
 
-SINK = '\n[[sinks]]\nname = "app"\nkind = "webhook"\nurl = "http://127.0.0.1:9/"\nsecret = "whsec_c2VjcmV0LW9mLXRoZS1zaW5r"\n'
+SINK = """
+[[sinks]]
+name = "app"
+kind = "webhook"
+url = "http://127.0.0.1:9/"
+secret = "whsec_c2VjcmV0LW9mLXRoZS1zaW5r"
+"""
 
 OF_OTHERS = {"presence_ledger_canary_last_seen_timestamp_seconds"}
 """What a canary tells of: there is none."""
@@ -61,9 +67,7 @@ def service(
 @pytest.fixture
 def figures(api: Api) -> str:
     """The service's, once everything is in them."""
-    wait_for(
-        lambda: series(api, 'users{status="online"}') == 2 and series(api, 'sink_lag_events{sink="app"}') is not None
-    )
+    wait_for(lambda: series(api, 'users{status="online"}') == 2 and series(api, 'sink_lag_events{sink="app"}'))
     return exposition(api)
 
 
@@ -175,7 +179,7 @@ def test_every_metric_is_documented(service: FrontedService, figures: str) -> No
 
 def queries() -> Iterator[tuple[str, str]]:
     """Each query of the dashboard with its panel's title, for every job and instance."""
-    for panel in panels(dashboard.dashboard()):
+    for panel in every_panel(dashboard.dashboard()):
         for target in panel.get("targets", []):
             text = target["expr"].replace("$job", ".*").replace("$instance", ".*").replace("$__rate_interval", "15s")
             yield panel["title"], text
@@ -185,22 +189,17 @@ def queries() -> Iterator[tuple[str, str]]:
 def scraped(service: FrontedService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that has scraped both listeners some times."""
     folder = tmp_path_factory.mktemp("prometheus")
-    targets = {
-        "presence-ledger": f"127.0.0.1:{service.port}",
-        "presence-ledger-front": f"127.0.0.1:{service.front_port}",
-    }
+    targets = [f"127.0.0.1:{port}" for port in (service.port, service.front_port)]
     with prometheus(folder, targets, Port()) as running:
-        wait_for(
-            lambda: len(running.query("count_over_time(up[1m]) >= 3 and up == 1")) == 2, lambda: running.get("targets")
-        )
+        often = "count_over_time(up[1m]) >= 3 and up == 1"
+        wait_for(lambda: len(running.query(often)) == len(targets), lambda: running.get("targets"))
         yield running
 
 
 @needs_prometheus
-def test_a_prometheus_scrapes_both_listeners(scraped: Prometheus) -> None:
-    assert {each["metric"]["job"] for each in scraped.query("presence_ledger_build_info")} == {
-        "presence-ledger",
-        "presence-ledger-front",
+def test_a_prometheus_scrapes_both_listeners(scraped: Prometheus, service: FrontedService) -> None:
+    assert {each["metric"]["instance"] for each in scraped.query("presence_ledger_build_info")} == {
+        f"127.0.0.1:{port}" for port in (service.port, service.front_port)
     }
     [online] = scraped.query('presence_ledger_users{status="online"}')
     assert online["value"][1] == "2"
@@ -218,13 +217,12 @@ def test_its_rules_are_evaluated_without_an_error(scraped: Prometheus) -> None:
 
 
 @needs_prometheus
-def test_every_query_of_the_dashboard_is_answered(scraped: Prometheus, tmp_path: Path) -> None:
-    [now] = scraped.query("time() - 5")[1:] and [scraped.query("time()")[1]]
-    end, start = now, str(float(now) - 60)
-    nothing = []
+def test_every_query_of_the_dashboard_is_answered(scraped: Prometheus) -> None:
+    end = time.time()
+    start, nothing = end - 60, []
     for title, query in queries():
         found = scraped.query(query)
-        scraped.get("query_range", query=query, start=start, end=end, step="5")
+        scraped.get("query_range", query=query, start=f"{start}", end=f"{end}", step="5")
         if not found:
             nothing.append(title)
     # What has not happened is not there: nothing was forwarded, no sink was told anything.

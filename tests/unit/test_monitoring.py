@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,19 +9,12 @@ import pytest
 from ledger.alerts.definitions import DEFINITIONS
 from tests.support.monitoring import dashboard, rules
 from tests.support.monitoring.checks import CHECKS
-from tests.support.monitoring.panels import DATASOURCE
+from tests.support.monitoring.panels import DATASOURCE, every_panel
 from tests.support.monitoring.rule_cases import CASES
 from tests.support.monitoring.write import DASHBOARD, FOLDER, RULE_TESTS, RULES, files
 from tests.support.prometheus import needs_promtool, promtool
 
 FILES = files()
-
-
-def panels(made: Any) -> Iterator[Any]:
-    """Every panel, those of folded rows too."""
-    for panel in made["panels"]:
-        yield panel
-        yield from panel.get("panels", [])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -61,7 +53,7 @@ def test_the_dashboard_is_one_that_grafana_can_be_given() -> None:
     assert made == dashboard.dashboard()
     assert (made["uid"], made.get("id")) == (dashboard.UID, None)
     assert [each["name"] for each in made["templating"]["list"]] == ["datasource", "job", "instance"]
-    ids = [panel["id"] for panel in panels(made)]
+    ids = [panel["id"] for panel in every_panel(made)]
     assert len(ids) == len(set(ids))
     folded = [row["collapsed"] for row in made["panels"] if row["type"] == "row"]
     assert folded == [False] + [True] * (len(folded) - 1)
@@ -73,7 +65,7 @@ def test_the_dashboard_is_one_that_grafana_can_be_given() -> None:
 
 
 def test_every_query_is_of_the_job_and_instance_that_are_chosen() -> None:
-    queries = [target["expr"] for panel in panels(dashboard.dashboard()) for target in panel.get("targets", [])]
+    queries = [target["expr"] for panel in every_panel(dashboard.dashboard()) for target in panel.get("targets", [])]
     assert len(queries) > 50
     for query in queries:
         selected = re.findall(r"\b(?:presence_ledger|process)_\w+(\{[^}]*\})?", query)

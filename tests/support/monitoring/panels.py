@@ -1,6 +1,6 @@
 """Panels of a Grafana dashboard as JSON values: numbers, lines, states, words, and the rows that hold them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
@@ -85,6 +85,13 @@ def laid_out(rows: Sequence[Row]) -> list[Json]:
         else:
             placed += inside
     return placed
+
+
+def every_panel(dashboard: Json) -> Iterator[Json]:
+    """Every panel of a dashboard, those of folded rows too."""
+    for panel in dashboard["panels"]:
+        yield panel
+        yield from panel.get("panels", [])
 
 
 def _panel(panel: Panel, number: int, left: int, top: int) -> Json:
