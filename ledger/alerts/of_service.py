@@ -100,7 +100,10 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         for_seconds=15,
         thresholds=(),
-        expression="min by (job, instance) (presence_ledger_database_up) == 0",
+        expression=(
+            "min by (job, instance) (presence_ledger_database_up) == 0"
+            " or max by (job, instance) (presence_ledger_commits_failing) == 1"
+        ),
     ),
     Definition(
         name="disk_low",

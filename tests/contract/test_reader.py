@@ -194,8 +194,9 @@ def test_who_is_in_doubt_is_counted_as_unknown(ledger: Ledger, database_url: str
         append(ledger, {SOURCE: None}, (), lambda draft: iter([draft.append_to_source(SOURCE, event)]))
         statuses: dict[str, int] = ask(database_url, lambda reader: reader.statuses())
         summary = msgspec.to_builtins(summary_body(ask(database_url, lambda reader: reader.summary())))
-        assert summary["users"] == {status: statuses.get(status, 0) for status in ("online", "offline", "unknown")}
-        return summary["users"]
+        users: dict[str, int] = summary["users"]
+        assert users == {status: statuses.get(status, 0) for status in ("online", "offline", "unknown")}
+        return users
 
     everybody = {"online": 0, "offline": 0, "unknown": USERS}
     as_ever = {"online": len(ONLINE), "offline": len(OFFLINE), "unknown": 0}

@@ -74,7 +74,11 @@ CASES: dict[str, Case] = {
         [("sink_failing_timestamp_seconds", {}, "60x400")],
         [("sink_failing_timestamp_seconds", {}, QUIET)],
     ),
-    "store_unavailable": _flag("database_up", HERE, QUIET, LOUD),
+    "store_unavailable": Case(
+        HERE,
+        [("database_up", {}, LOUD), ("commits_failing", {}, LOUD)],
+        [("database_up", {}, LOUD), ("commits_failing", {}, QUIET)],
+    ),
     "disk_low": Case(
         HERE,
         [("disk_free_bytes", {}, "5e9x400"), ("disk_size_bytes", {}, "1e12x400")],
