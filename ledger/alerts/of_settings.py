@@ -10,8 +10,8 @@ OF_SETTINGS: tuple[Definition, ...] = (
         subject="node",
         title=Words("The profile of {subject} is not its version's", "节点 {subject} 的 profile 与其版本不符"),
         summary=Words(
-            "The profile of {subject} ({source}) is {profile}, but {reason}",
-            "节点 {subject}（来源 {source}）的 profile 为 {profile}，但 {reason}",
+            "The profile of {subject} ({source}) is {profile}, but {because}",
+            "节点 {subject}（来源 {source}）的 profile 为 {profile}，但{because}",
         ),
         meaning=Words(
             "The counts in its webhooks are read wrongly: sessions are ended that live, or kept that have ended.",
@@ -33,7 +33,7 @@ OF_SETTINGS: tuple[Definition, ...] = (
         title=Words("{subject} posts with a secret that is not known", "节点 {subject} 使用了未知的 webhook 密钥"),
         summary=Words(
             "{deliveries} webhooks of {subject} ({source}) were refused within {window_seconds} for their secret",
-            "{window_seconds} 内节点 {subject}（来源 {source}）有 {deliveries} 次 webhook 因密钥错误被拒绝",
+            "{window_seconds}内节点 {subject}（来源 {source}）有 {deliveries} 次 webhook 因密钥错误被拒绝",
         ),
         meaning=Words(
             "What it posts is lost: WuKongIM tries again a few times, then drops it.",
@@ -64,8 +64,8 @@ OF_SETTINGS: tuple[Definition, ...] = (
         subject="node",
         title=Words("{subject} and its settings name different servers", "节点 {subject} 的配置指向了别的服务器"),
         summary=Words(
-            "The settings of {subject} ({source}) name different servers: {reason}",
-            "节点 {subject}（来源 {source}）的配置指向了不同的服务器：{reason}",
+            "The settings of {subject} ({source}) name different servers: {because}",
+            "节点 {subject}（来源 {source}）的配置指向了不同的服务器：{because}",
         ),
         meaning=Words(
             "Looks compare users with a server that they are not connected to, and find them offline or online "
@@ -80,7 +80,9 @@ OF_SETTINGS: tuple[Definition, ...] = (
             "一台服务器。",
         ),
         for_seconds=0,
-        thresholds=(),
+        thresholds=(
+            Threshold("users", 20, "so many users in a row whom webhooks named as online, and no answer of a query"),
+        ),
         expression='max by (job, source, subject) (presence_ledger_alert_on{name="wrong_cluster"}) == 1',
     ),
     Definition(
@@ -90,8 +92,8 @@ OF_SETTINGS: tuple[Definition, ...] = (
         subject="node",
         title=Words("{subject} refuses the token of the settings", "节点 {subject} 拒绝了配置中的 token"),
         summary=Words(
-            "{subject} ({source}) answers 401: it wants a managerToken, and {reason}",
-            "节点 {subject}（来源 {source}）应答 401：需要 managerToken，而{reason}",
+            "{subject} ({source}) answers 401: it wants a managerToken, and {because}",
+            "节点 {subject}（来源 {source}）应答 401：需要 managerToken，而{because}",
         ),
         meaning=Words(
             "It answers no question, so that what webhooks miss stays unseen.",

@@ -26,7 +26,7 @@ OF_SOURCES: tuple[Definition, ...] = (
             "{users} users of {source} were shown wrongly within {window_seconds} ({drift_share} of those "
             "looked at): "
             "{because}",
-            "来源 {source} 在 {window_seconds} 内有 {users} 个用户的状态显示有误（占被查询用户的 "
+            "来源 {source} 在 {window_seconds}内有 {users} 个用户的状态显示有误（占被查询用户的 "
             "{drift_share}）：{because}",
         ),
         meaning=Words(
@@ -64,7 +64,7 @@ OF_SOURCES: tuple[Definition, ...] = (
         summary=Words(
             "{source} lost {lost} of {transitions} transitions within {window_seconds} ({loss_share}): {burn_rate} "
             "times what its budget of {budget_share} allows",
-            "来源 {source} 在 {window_seconds} 内的 {transitions} 次状态变化中有 {lost} 次丢失了 webhook（"
+            "来源 {source} 在 {window_seconds}内的 {transitions} 次状态变化中有 {lost} 次丢失了 webhook（"
             "{loss_share}），"
             "是预算（{budget_share}）的 {burn_rate} 倍",
         ),
