@@ -8,9 +8,9 @@ from prometheus_client.core import GaugeMetricFamily
 
 from ledger.alerts.definitions import BY_NAME
 from ledger.domain.alert_events import SERVICE
-from ledger.working_state.alerts import AlertRow
+from ledger.working_state.alerts import AlertRow, State
 
-STATES = ("firing", "acknowledged")
+STATES: tuple[State, ...] = ("firing", "acknowledged")
 
 
 def families(rows: Iterable[AlertRow]) -> Sequence[Metric]:
