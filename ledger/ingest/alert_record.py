@@ -56,12 +56,14 @@ class _Given:
 
     def decide(self, draft: Draft) -> Iterator[Recorded]:
         yield from self._ends(draft)
-        for incident, row in by_incident(self._began).items():
-            if incident not in self._incidents:
+        for row in self._began:
+            incident = by_incident([row]).keys()
+            if not incident & self._incidents:
+                self._incidents |= incident
                 self._on[row.id] = row
                 yield draft.append_to_source(self._source, _began(row))
-        # What began, and was over, while nothing could be put on record.
-        yield from self._ends(draft)
+                # It may have been over while nothing could be put on record.
+                yield from self._ends(draft)
 
     def _ends(self, draft: Draft) -> Iterator[Recorded]:
         for over in self._ended:
