@@ -45,6 +45,10 @@ class Prometheus:
         found: list[Any] = self.get("query", query=text)["result"]
         return found
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._http.close()
+
     def is_up(self) -> bool:
         try:
             return self._http.get("/-/ready").status_code == 200
@@ -77,6 +81,7 @@ def prometheus(folder: Path, targets: Sequence[str], port: Port) -> Iterator[Pro
         running = Prometheus(f"http://{address}")
         wait_for(running.is_up, lambda: (folder / "prometheus.log").read_text(encoding="utf-8")[-2000:])
         yield running
+        running.close()
     finally:
         process.kill()
         process.wait()

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 from ledger.alerts.definition import Definition
 from ledger.alerts.definitions import DEFINITIONS
-from tests.support.monitoring.rules import EVALUATE_SECONDS, annotations, rule_name
+from tests.support.monitoring.rules import annotations, rule_name
 
 JOB = {"job": "presence-ledger"}
 MAIN = {**JOB, "source": "main"}
 N1 = {**MAIN, "node": "n1"}
 HERE = {**JOB, "instance": "i"}
 
+SCRAPED, EVALUATED = "15s", "1m"
 QUIET, LOUD = "0x400", "1x400"
 
 
@@ -21,7 +22,7 @@ class Case(NamedTuple):
     labels: dict[str, str]
     bad: list[tuple[str, dict[str, str], str]]
     good: list[tuple[str, dict[str, str], str]]
-    at: str = "30m"
+    at: str = "15m"
 
 
 def _flag(name: str, labels: dict[str, str], bad: str = LOUD, good: str = QUIET) -> Case:
@@ -102,7 +103,7 @@ def rule_tests(rules_file: str) -> str:
     return (
         "# Made by `python -m tests.support.monitoring.write`; change tests/support/monitoring/rule_cases.py.\n"
         f"rule_files: [{rules_file}]\n"
-        f"evaluation_interval: {EVALUATE_SECONDS}s\n"
+        f"evaluation_interval: {EVALUATED}\n"
         "tests:\n" + "".join(_tests(definition, CASES[definition.name]) for definition in DEFINITIONS)
     )
 
@@ -120,7 +121,7 @@ def _test(
 ) -> str:
     lines = [
         f"  - name: {definition.name}{'' if expected else ', as it should be'}",
-        f"    interval: {EVALUATE_SECONDS}s",
+        f"    interval: {SCRAPED}",
     ]
     lines.append("    input_series:")
     for metric, further, values in series:

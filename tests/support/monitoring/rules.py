@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from ledger.alerts.definition import Definition
 from ledger.alerts.definitions import CLEAR_SECONDS, DEFINITIONS
 
-EVALUATE_SECONDS = 15
-
 _LABELS = ("source", "node", "projection", "sink", "instance", "subject")
 
 ABSENT = """\
@@ -29,7 +27,6 @@ def rules() -> str:
         "# Made by `python -m tests.support.monitoring.write` from ledger/alerts; change it there.\n"
         "groups:\n"
         "  - name: presence-ledger\n"
-        f"    interval: {EVALUATE_SECONDS}s\n"
         "    rules:\n" + ABSENT + "".join(map(_rule, DEFINITIONS))
     )
 
