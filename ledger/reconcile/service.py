@@ -53,12 +53,14 @@ class Reconciliation:
         now: Callable[[], Instant],
         nodes: Mapping[str, Sequence[QueryNode]],
         registry: CollectorRegistry,
+        drift_window_seconds: float = 600.0,
     ) -> None:
         self._ledger = ledger
         self._leadership = Leadership(database_url)
         self._instance = instance
         self._now = now
         self._nodes = nodes
+        self._drift_window_seconds = drift_window_seconds
         self._counters = ReconcileCounters(
             registry, {source: [node.name for node in its] for source, its in nodes.items()}
         )
@@ -171,7 +173,7 @@ class Reconciliation:
             for client in clients.values():
                 await client.close()
 
-        return Begun(context, Reconciler(context, last_alive_at), close)
+        return Begun(context, Reconciler(context, last_alive_at, self._drift_window_seconds), close)
 
     def _client(self, node: QueryNode, source_store: SourceStore) -> QueryClient:
         policy = source_store.source.policy
