@@ -11,7 +11,7 @@ from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
-from ledger.http import source_answers, source_reasons
+from ledger.http import canary_view, source_answers, source_reasons
 from ledger.http.state import Services
 from ledger.settings import SourceSettings
 from ledger.working_state.canaries import CanaryRow
@@ -44,12 +44,16 @@ class SourceView:
         settings: SourceSettings,
         state: SourceState | SourceUnreadable,
         noted: Mapping[str, Json],
+        senders: Sequence[Mapping[str, str]] = (),
         canaries: Sequence[CanaryRow] = (),
     ) -> None:
+        """`senders`: by instance, the nodes under whose name posts come from the address of another one."""
         self._services = services
+        self._settings = settings
         self._unreadable = state if isinstance(state, SourceUnreadable) else None
         self._state = _as_far_as_known(state.state, settings) if isinstance(state, SourceUnreadable) else state
         self._noted = noted.get("", {})
+        self._senders = senders
         self._canaries = {canary.node: canary for canary in canaries}
         self._looks: Json = self._noted.get("looks") or {}
         self._asked = [node.name for node in settings.nodes if node.api_url]
@@ -103,7 +107,7 @@ class SourceView:
             api=source_answers.ApiBody(
                 name in self._asked, None if api is None else _from_note(source_answers.ApiHealth, api)
             ),
-            canary=canary_body(self._canaries.get(name)),
+            canary=canary_view.body(self._canaries.get(name)),
             since_start=self._services.counters.for_node(self._state.name, name),
         )
 
@@ -140,6 +144,7 @@ class SourceView:
         refusals = self._services.refusals.from_source(state.name)
         yield from source_reasons.refused(state, refusals, self._services.clock.now())
         yield from source_reasons.unconfirmed(state, self._looks)
+        yield from source_reasons.wrong_servers(state, self._noted, self._senders)
         for name, words in self._noted.get("profile_mismatches", {}).items():
             profile = state.node_profiles.get(name)
             if profile is not None:
@@ -169,33 +174,9 @@ class SourceView:
         if name not in self._asked:
             return
         api = self._apis.get(name, {})
-        if failures := api.get("failures_in_a_row"):
-            yield f"{name}: its query API fails ({failures} in a row): {api.get('last_reason')}"
-        elif api.get("probe_reason") is not None:
-            yield f"{name}: its last probe failed: {api['probe_reason']}"
-        elif api.get("last_good_at") is None and api.get("last_good_probe_at") is None:
-            yield f"{name}: its query API has not answered yet"
-
-
-def canary_body(row: CanaryRow | None) -> source_answers.CanaryBody | None:
-    """A node's canary as the API shows it."""
-    if row is None:
-        return None
-    latency = None
-    if row.webhook_seconds is not None and row.commit_seconds is not None:
-        latency = source_answers.CanaryLatency(row.webhook_seconds, row.commit_seconds, row.stream_seconds)
-    return source_answers.CanaryBody(
-        every_seconds=row.every_seconds,
-        visits=row.visits,
-        lost=row.lost,
-        outcome=row.outcome,
-        last_visit_at=optional(row.last_visit_at),
-        last_success_at=optional(row.last_success_at),
-        last_latency_seconds=latency,
-        failing_since=optional(row.failing_since),
-        last_error_at=optional(row.last_error_at),
-        last_error=row.last_error,
-    )
+        yield from source_reasons.wrong_clock(name, api)
+        has_token = any(node.name == name and node.token for node in self._settings.nodes)
+        yield from source_reasons.query_api(name, api, has_token=has_token)
 
 
 def _from_note(body: type[Noted], note: Mapping[str, Any]) -> Noted:
