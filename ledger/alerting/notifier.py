@@ -49,6 +49,9 @@ class Notifier:
         self._thread = threading.Thread(target=self._run, name=f"notify {name}", daemon=True)
         self.failing_since: Instant | None = None
         self.reason = ""
+        self.has_told = False
+        self.is_telling = False
+        """Whether a receiver is being told right now."""
 
     @property
     def waiting(self) -> int:
@@ -60,7 +63,7 @@ class Notifier:
         self._thread.start()
 
     def stop(self) -> None:
-        """End without waiting: what is not told is told by whoever comes next."""
+        """Begin nothing more: what is not told is told by whoever comes next."""
         self._stopping.set()
 
     def put(self, notice: Notice) -> bool:
@@ -99,10 +102,14 @@ class Notifier:
         """Try until it is taken, withdrawn, or everything stops."""
         pause, key = self._retry_delay, (notice.alert, notice.what)
         while key in self._wanted and not self._stopping.is_set():
-            reason = self._send(notice)
-            if reason is None:
-                self._taken(notice)
-                return
+            self.is_telling = True
+            try:
+                reason = self._send(notice)
+                if reason is None:
+                    self._taken(notice)
+                    return
+            finally:
+                self.is_telling = False
             self._failed(reason)
             self._stopping.wait(pause)
             pause = min(2 * pause, MAX_RETRY_DELAY_SECONDS)
@@ -113,7 +120,7 @@ class Notifier:
     def _taken(self, notice: Notice) -> None:
         if self.failing_since is not None:
             log.info("notify_works_again", notify=self.name)
-        self.failing_since, self.reason = None, ""
+        self.failing_since, self.reason, self.has_told = None, "", True
         self._told(notice.alert, notice.what, self._now())
         self.withdraw(notice.alert, notice.what)
 

@@ -13,6 +13,8 @@ from ledger.domain.observation import Instant
 from ledger.settings import NotifySettings
 from ledger.working_state.alerts import AlertRow, Notices
 
+POLL_SECONDS = 0.01
+
 MakeNotifier = Callable[[NotifySettings, Callable[[str, What, Instant], None], Callable[[], Instant]], Notifier]
 
 
@@ -38,15 +40,21 @@ class Telling:
         for each in self._notifiers.values():
             each.start()
 
-    def stop(self) -> None:
-        """End without waiting."""
+    async def stop(self, seconds: float) -> None:
+        """End, once what is being told has been, but no later than so."""
         for each in self._notifiers.values():
             each.stop()
+        deadline = self._loop.time() + seconds
+        while any(each.is_telling for each in self._notifiers.values()) and self._loop.time() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
+        # What was called meanwhile from their threads.
+        await asyncio.sleep(0)
 
     def facts(self) -> list[NotifyFacts]:
         """How the notifiers fare."""
         return [
-            NotifyFacts(each.name, each.failing_since, each.reason, each.waiting) for each in self._notifiers.values()
+            NotifyFacts(each.name, each.failing_since, each.reason, each.waiting, each.has_told)
+            for each in self._notifiers.values()
         ]
 
     def wanted(self, name: str, severity: str, subject: str) -> Notices:
