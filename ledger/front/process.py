@@ -38,6 +38,9 @@ from ledger.working_state import asked
 
 log = structlog.get_logger()
 
+NICENESS = 5
+"""Ingest comes first."""
+
 OTHERS = 1_024
 """Connections beside those of streams: requests to the API, and those who have not asked yet."""
 
@@ -131,7 +134,7 @@ def _load_generation(database_url: str) -> UUID:
 
 def main() -> None:
     """Serve as the first line of standard input says."""
-    alongside.run("front", msgspec.json.Decoder(Orders).decode, serve)
+    alongside.run("front", msgspec.json.Decoder(Orders).decode, serve, niceness=NICENESS)
 
 
 if __name__ == "__main__":
