@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from ledger.alerting.instance_note import InstanceNote, counted
 from ledger.alerting.source_facts import Loss, Noted, source_facts
@@ -12,7 +14,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
-from ledger.working_state import alerts, instance_figures, node_health, sinks
+from ledger.working_state import alerts, canaries, instance_figures, node_health, sinks
 from ledger.working_state.alerts import AlertRow
 from ledger.working_state.sinks import SinkRow
 from projections.engine import checkpoints
@@ -53,8 +55,18 @@ def read(
             checkpoints=checkpoints.read(connection),
             sinks=sinks.read(connection),
             others=list(_notes(each for name, each in noted.items() if name != instance)),
+            canaries=_canaries(connection),
             recent=alerts.recent(connection, now - round(TOLD_SECONDS * SECOND)),
         )
+
+
+def _canaries(connection: Connection[TupleRow]) -> dict[str, dict[str, CanaryFacts]]:
+    """By source and node."""
+    found: dict[str, dict[str, CanaryFacts]] = {}
+    for row in canaries.read(connection):
+        reason = (row.last_error if row.failing_since is not None else None) or "no visit has ended since"
+        found.setdefault(row.source, {})[row.node] = CanaryFacts(row.quiet_since, reason, row.every_seconds)
+    return found
 
 
 def facts(

@@ -121,14 +121,18 @@ class Telling:
         to_others: defaultdict[Watcher, Waiting] = defaultdict(dict)
         for change in step.changes:
             watchers = self.audience.of_user(change.uid)
-            if watchers or self.audience.everybody:
+            is_for_everybody = self.audience.everybody and change.uid not in step.hidden
+            if watchers or is_for_everybody:
                 key = ("presence", change.uid)
-                to_everybody[key] = told = made, frames.change(change, made, cursor)
+                told = made, frames.change(change, made, cursor)
+                if is_for_everybody:
+                    to_everybody[key] = told
                 for watcher in watchers:
                     to_others[watcher][key] = told
         if self.audience.everybody:
             for change in step.swept:
-                to_everybody["presence", change.uid] = made, frames.change(change, made, cursor)
+                if change.uid not in step.hidden:
+                    to_everybody["presence", change.uid] = made, frames.change(change, made, cursor)
             for source in step.sources:
                 to_everybody["source", source.source] = made, frames.source(source, cursor)
         for watcher in self.audience.everybody:

@@ -22,7 +22,7 @@ from ledger.http.source_view import SourceView
 from ledger.http.state import get_services
 from ledger.store.ledger import Ledger
 from ledger.store.preflight import SKEW_SECONDS, skew_in_words
-from ledger.working_state import instance_figures, node_health, sources
+from ledger.working_state import canaries, instance_figures, node_health, sources
 from ledger.working_state.sources import SourceUnreadable
 
 READY_SECONDS = 2.0
@@ -115,6 +115,7 @@ def list_sources(request: Request) -> Response:
                 _read(connection, services.ledger, settings.name),
                 node_health.of_source(connection, settings.name),
                 [note.get("posts_as_other", {}).get(settings.name, {}) for note in notes],
+                canaries.read(connection, settings.name),
             )
             for settings in services.settings.sources
         ]

@@ -43,6 +43,7 @@ from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
 from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
+from ledger.service.canaries import canaries_of
 from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
@@ -124,6 +125,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         alerting.start()
         stack.push_async_callback(alerting.stop)
         tokens = Tokens(lambda: _load_generation(ledger), roots)
+        canaries = canaries_of(settings, services, tokens)
+        canaries.start()
+        stack.push_async_callback(canaries.stop)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
 
 
