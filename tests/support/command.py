@@ -1,5 +1,6 @@
 """Calls the command in this process or in one of its own, with no setting of the environment but those given."""
 
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,13 @@ from ledger.cli.app import app
 
 REPOSITORY = Path(__file__).parents[2]
 PREFIX = "PRESENCE_LEDGER_"
+
+
+class Terminal(io.StringIO):
+    """An output that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def call(*arguments: str, **variables: str) -> Result:
