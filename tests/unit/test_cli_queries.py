@@ -11,7 +11,8 @@ from typer.testing import Result
 
 from ledger.cli.client import Client, client, path_segment
 from ledger.errors import RequestError, SettingsError
-from ledger.settings import Listen, load
+from ledger.settings import Listen
+from ledger.settings.load import load
 from tests.support.scripted import Asked, ScriptedService
 
 PRESENCE = {
