@@ -3,6 +3,7 @@
 Notices wait in a bounded queue, the first one is tried again with growing pauses; what does not fit is asked for again.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -50,8 +51,6 @@ class Notifier:
         self.failing_since: Instant | None = None
         self.reason = ""
         self.has_told = False
-        self.is_telling = False
-        """Whether a receiver is being told right now."""
 
     @property
     def waiting(self) -> int:
@@ -65,6 +64,12 @@ class Notifier:
     def stop(self) -> None:
         """Begin nothing more: what is not told is told by whoever comes next."""
         self._stopping.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait for what is being told."""
+        self._thread.join(seconds)
 
     def put(self, notice: Notice) -> bool:
         """Let a notice wait -> whether there was room."""
@@ -91,25 +96,17 @@ class Notifier:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                notice = self._queue.get(timeout=1.0)
-            except queue.Empty:
-                continue
-            if notice is not None:
+            if (notice := self._queue.get()) is not None:
                 self._tell(notice)
 
     def _tell(self, notice: Notice) -> None:
         """Try until it is taken, withdrawn, or everything stops."""
         pause, key = self._retry_delay, (notice.alert, notice.what)
         while key in self._wanted and not self._stopping.is_set():
-            self.is_telling = True
-            try:
-                reason = self._send(notice)
-                if reason is None:
-                    self._taken(notice)
-                    return
-            finally:
-                self.is_telling = False
+            reason = self._send(notice)
+            if reason is None:
+                self._taken(notice)
+                return
             self._failed(reason)
             self._stopping.wait(pause)
             pause = min(2 * pause, MAX_RETRY_DELAY_SECONDS)

@@ -4,6 +4,7 @@ An end is told to whom the beginning was to be told; where that could not be tol
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ledger.alerting.notices import What, notice, reaches
@@ -12,8 +13,6 @@ from ledger.alerts.facts import NotifyFacts
 from ledger.domain.observation import Instant
 from ledger.settings import NotifySettings
 from ledger.working_state.alerts import AlertRow, Notices
-
-POLL_SECONDS = 0.01
 
 MakeNotifier = Callable[[NotifySettings, Callable[[str, What, Instant], None], Callable[[], Instant]], Notifier]
 
@@ -44,9 +43,9 @@ class Telling:
         """End, once what is being told has been, but no later than so."""
         for each in self._notifiers.values():
             each.stop()
-        deadline = self._loop.time() + seconds
-        while any(each.is_telling for each in self._notifiers.values()) and self._loop.time() < deadline:
-            await asyncio.sleep(POLL_SECONDS)
+        deadline = time.monotonic() + seconds
+        for each in self._notifiers.values():
+            await asyncio.to_thread(each.join, max(0.0, deadline - time.monotonic()))
         # What was called meanwhile from their threads.
         await asyncio.sleep(0)
 

@@ -31,7 +31,7 @@ class CanaryMetrics:
         )  # fmt: skip
         self._seen = Gauge(
             "presence_ledger_canary_last_seen_timestamp_seconds",
-            "The begin of the last visit that was seen; of none yet, when this instance took the canary up",
+            "The end of the last visit that was seen; of none yet, when this instance took the canary up",
             labels, registry=registry,
         )  # fmt: skip
         for source, node in nodes:

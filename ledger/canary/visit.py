@@ -38,7 +38,7 @@ class Stages(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """What a visit came to; `stages` are those of the online, None where it is not known to have come."""
+    """What a visit came to by `at`; `stages` are those of the online, None where it is not known to have come."""
 
     at: Instant
     outcome: Outcome
@@ -81,15 +81,15 @@ class _Visit:
                 await stay
                 await connection.ping()
         except ConnectionFailed as error:
-            return Visit(began_at, _outcome(error), str(error), stages=self._stages)
+            return Visit(self._now(), _outcome(error), str(error), stages=self._stages)
         after, conn_id = (version, None) if came is None else (came.version, came.conn_id)
         went = await self._record.offline(after, conn_id, canary.wait_seconds)
         lost = tuple(change for change, found in zip(CHANGES, (came, went), strict=True) if found is None)
         if lost:
-            return Visit(began_at, "lost", _in_words(lost, canary.wait_seconds), lost, self._stages)
+            return Visit(self._now(), "lost", _in_words(lost, canary.wait_seconds), lost, self._stages)
         if not shown:
-            return Visit(began_at, "not_shown", self._not_shown(), stages=self._stages)
-        return Visit(began_at, "seen", None, stages=self._stages)
+            return Visit(self._now(), "not_shown", self._not_shown(), stages=self._stages)
+        return Visit(self._now(), "seen", None, stages=self._stages)
 
     async def _see(self, came: Recorded, began_at: Instant, began: float) -> bool:
         """Note how long the online took -> whether it was told of, where there is a stream."""

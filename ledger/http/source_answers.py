@@ -59,8 +59,9 @@ class CanaryLatency(Struct):
 class CanaryBody(Struct):
     """The user of our own who comes to a node and goes, as the leading instance last knew it.
 
-    `outcome` is of the last visit, `lost` counts webhooks that have not come, `failing_since` is null while the last
-    visit succeeded. `last_error` says why one did not: of a refusal it has WuKongIM's reason.
+    `last_visit_at` is when the last visit had ended, `outcome` what it came to; `lost` counts webhooks that have not
+    come, `failing_since` is null while the last visit succeeded. `last_error` says why one did not: of a refusal it has
+    WuKongIM's reason.
     """
 
     every_seconds: float

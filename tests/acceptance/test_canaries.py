@@ -26,6 +26,7 @@ wait_seconds = 3
 """
 TOKEN = "the-canary's-token"
 POLICY = "[policy]\ntier_normal_seconds = 1\n"
+ALERTS = "[alerts]\nevaluate_seconds = 0.5\ncanary_late_after_seconds = 10\nclear_seconds = 0\n"
 VERSIONS: dict[str, Profile] = {"old": "v2.2", "new": "v3"}
 
 
@@ -46,7 +47,7 @@ def setting(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) 
         for source, profile in VERSIONS.items()
     )
     with (
-        fronted(folder, folder / "data", database_url=module_database_url, tables=tables + POLICY) as service,
+        fronted(folder, folder / "data", database_url=module_database_url, tables=tables + POLICY + ALERTS) as service,
         ExitStack() as stack,
     ):
         service.start()
@@ -90,7 +91,10 @@ def test_canaries_are_seen_refused_and_lost_and_nobody_counts_them(setting: Sett
         _are_refused(setting, api)
         _are_lost(setting, api)
         assert api.get("/v1/drift")["items"] == []
-        setting.nodes["old"].mute(0)
+        _are_alerted(api, "firing", "no webhook has told")
+        for node in setting.nodes.values():
+            node.mute(0)
+        _are_alerted(api, "resolved")
         setting.nodes["old"].bring(["alice"])
         told = everybody.until(lambda each: each.event == "presence" and each.data["uid"] == "alice")
     assert {each.data["uid"] for each in told if each.event == "presence"} == {"alice"}
@@ -99,12 +103,27 @@ def test_canaries_are_seen_refused_and_lost_and_nobody_counts_them(setting: Sett
     assert TOKEN not in setting.service.log()
 
 
+def _are_alerted(api: Api, state: str, words: str = "") -> None:
+    """Wait until the last `canary_late` of each source is in a state, and says so."""
+
+    def last() -> dict[str, Any]:
+        return {each["source"]: each for each in api.pages("/v1/alerts") if each["name"] == "canary_late"}
+
+    def holds() -> bool:
+        alerts = last()
+        return alerts.keys() == VERSIONS.keys() and all(
+            each["state"] == state and words in each["summary"]["en"] for each in alerts.values()
+        )
+
+    wait_for(holds, last)
+
+
 def _are_seen(api: Api) -> None:
     for told in until(api, lambda canary: canary["outcome"] == "seen").values():
         latency = told["last_latency_seconds"]
         assert 0 <= latency["webhook"] <= latency["commit"]
         assert latency["stream"] > 0
-        assert told["last_success_at"] >= told["last_visit_at"]
+        assert told["last_success_at"] == told["last_visit_at"]
         assert told["failing_since"] is None
     for source in VERSIONS:
         assert api.counted("canary_visits", source=source, node="n1", outcome="seen") >= 1
