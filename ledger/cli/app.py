@@ -61,6 +61,7 @@ COMMANDS = {
     "loss": CommandEntry("ledger.cli.loss", "loss", "Show which share of transitions webhooks lost."),
     "blind": CommandEntry("ledger.cli.loss", "blind", "Show the times in which nobody could know."),
     "sinks": CommandEntry("ledger.cli.sinks", "app", "Show the sinks; pause, resume or replay one."),
+    "alerts": CommandEntry("ledger.cli.alerts", "app", "Show what is wrong now, and what to do; acknowledge it."),
     "replay": CommandEntry("ledger.cli.replay", "replay", "Put a recording, a slice or the ledger through the rules."),
     "export": CommandEntry("ledger.cli.export", "export", "Write a slice of the ledger to a file."),
     "import": CommandEntry("ledger.cli.import_", "import_", "Bring a slice of another ledger into this one."),

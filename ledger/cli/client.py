@@ -129,6 +129,20 @@ class Client:
         items: list[Json] = self._json("GET", "/v1/sinks")["items"]
         return items
 
+    def alerts(self) -> Iterator[Json]:
+        """Yields every alert, in the order in which they began."""
+        after: dict[str, str] = {}
+        while True:
+            page = self._json("GET", "/v1/alerts", params={"limit": PAGE_ITEMS, **after})
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            after = {"after": page["next"]}
+
+    def acknowledge_alert(self, alert: str) -> Json:
+        """Says that somebody knows of an alert; returns it as it stands then."""
+        return self._json("POST", f"/v1/alerts/{path_segment(alert)}/acknowledge")
+
     def order_sink(self, name: str, order: str, body: Json | None = None) -> Json:
         """Has a sink paused, resumed or replayed; returns it as it stands then."""
         path = f"/v1/sinks/{path_segment(name)}/{order}"

@@ -108,9 +108,11 @@ class Telling:
     async def _publish(self, step: Step) -> None:
         cursor, everybody = self.cursor(), self.audience.everybody
         for each in step.changes:
-            _tell(each, step.made, cursor, [*self.audience.of_user(each.uid), *everybody])
+            others = () if each.uid in step.hidden else everybody
+            _tell(each, step.made, cursor, [*self.audience.of_user(each.uid), *others])
         for each in step.swept:
-            _tell(each, step.made, cursor, everybody)
+            if each.uid not in step.hidden:
+                _tell(each, step.made, cursor, everybody)
         for source in step.sources:
             frame = frames.source(source, cursor)
             for watcher in everybody:

@@ -1,6 +1,7 @@
 """The settings: a TOML file and the environment, read once at the edge into one frozen value."""
 
 from ledger.database_url import masked as mask_url
+from ledger.settings.canaries import CanarySettings
 from ledger.settings.entries import Entry, entries
 from ledger.settings.exposed import exposed_file
 from ledger.settings.kept import (
@@ -36,6 +37,7 @@ __all__ = [
     "SCOPES",
     "SEAL_KEY_FILE",
     "ApiKeySettings",
+    "CanarySettings",
     "Entry",
     "Listen",
     "LogFormat",
