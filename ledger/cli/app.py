@@ -58,6 +58,7 @@ COMMANDS = {
     "reconcile": CommandEntry(
         "ledger.cli.reconcile", "reconcile", "Compare users with what WuKongIM says about them, now."
     ),
+    "override": CommandEntry("ledger.cli.override", "override", "Say what is shown of a user, for a while."),
     "sinks": CommandEntry("ledger.cli.sinks", "app", "Show the sinks; pause, resume or replay one."),
     "replay": CommandEntry("ledger.cli.replay", "replay", "Put a recording, a slice or the ledger through the rules."),
     "export": CommandEntry("ledger.cli.export", "export", "Write a slice of the ledger to a file."),

@@ -162,6 +162,11 @@ def _evidence(event: Json) -> str | None:
             return f"{_sessions(event['ended'])} ended, run {event['run']}, proven at position {event['evidence']}"
         case "tier_set":
             return f"{event['tier'] or 'as the rules say'}, by {event['by']}"
+        case "override_set":
+            give_way = " or newer evidence" if event["until_evidence"] else ""
+            return f"{event['status']} until {event['expires_at']}{give_way}, by {event['by']}: {event['reason']}"
+        case "override_ended":
+            return f"{event['status']}, {event['why']}" + (f" by {event['by']}" if event["by"] else "")
         case _:
             return event.get("raw")
 

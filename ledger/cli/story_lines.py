@@ -148,6 +148,25 @@ def _tier(entry: Json) -> tuple[str, str]:
     return f"tier {entry['tier'] or 'as the rules say'}", f"set by {entry['by']}"
 
 
+def _override(entry: Json) -> tuple[str, str]:
+    give_way = " or newer evidence" if entry["until_evidence"] else ""
+    until = f"until {moment(entry['expires_at'], entry['at'])}{give_way}"
+    return f"shown {entry['status']} by an operator's word {until}: {entry['reason']}", f"set by {entry['by']}"
+
+
+def _override_ended(entry: Json) -> tuple[str, str | None]:
+    said = f"an operator's word, {entry['status']}, ended: {_WORD_ENDED[entry['why']]}"
+    return said, None if entry["by"] is None else f"by {entry['by']}"
+
+
+_WORD_ENDED = {
+    "expired": "its time was over",
+    "evidence": "newer evidence came",
+    "deleted": "somebody ended it",
+    "replaced": "another one was said",
+}
+
+
 def _beginning(entry: Json) -> tuple[str, str]:
     open_now = f"{_sessions(entry['sessions'])} open" if entry["sessions"] else "nothing open"
     return f"the record begins here, with {open_now}", f"imported at version {entry['version']}"
@@ -220,6 +239,8 @@ _ENTRIES: Mapping[str, Callable[[Json], tuple[str, str | None]]] = {
     "correction": _correction,
     "sweep": _sweep,
     "tier": _tier,
+    "override": _override,
+    "override_ended": _override_ended,
     "imported": _beginning,
     "duplicate": _repeats,
     "late": _repeats,

@@ -121,7 +121,7 @@ class PresenceReader:
             cutoff = listing.grace_cutoff(rules.sources, made.at)
             counted = listing.Counted(connection, watch_list)
             statuses = await counted.statuses(cutoff)
-            for state in await counted.states_in_grace(cutoff):
+            for state in await counted.states_otherwise(cutoff):
                 status = derive(current.decode_state(state), rules.sources, made.at).status
                 statuses[status] = statuses.get(status, 0) + 1
             if never_observed := await counted.never_observed():
