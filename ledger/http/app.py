@@ -40,6 +40,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        generate_unique_id_function=documentation.operation_id,
         # A redirect would name the secret in a path once more, and a sender may follow it over plain HTTP.
         redirect_slashes=False,
     )
@@ -72,7 +73,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
     scope = services.settings.metrics_scope
     app.add_api_route(
         "/metrics",
-        operations.metrics,
+        operations.get_metrics,
         dependencies=[] if scope == "none" else [Depends(require(scope))],
         responses={} if scope == "none" else {status: responses.PROBLEMS[status] for status in (401, 403, 503)},
         tags=["operations"],

@@ -77,8 +77,8 @@ class Draft:
         self.sources: dict[str, SourceState] = {}
         self.presences: dict[str, Presence] = {}
         self.head = head
-        self._given_way: list[tuple[str, Override, Instant]] = []
-        """Operators' words that what was drafted has ended, and when; no event says so yet."""
+        self._given_way: dict[str, tuple[Override, Instant]] = {}
+        """By user, operators' words that what was drafted has ended, and when; no event says so yet."""
 
     def source(self, name: str) -> SourceState:
         """The source's state after what was drafted."""
@@ -116,7 +116,7 @@ class Draft:
             presence = evolve(presence, event, self.head)
             self.presences[presence.uid] = presence
             if word is not None and presence.override is None:
-                self._given_way.append((presence.uid, word, event.received_at))
+                self._given_way[presence.uid] = word, event.received_at
             yield Recorded(user_stream(presence.uid), presence.version, event, presence.uid)
         yield from self.ends_of_overrides()
 
@@ -133,15 +133,16 @@ class Draft:
         before = self.presence(uid)
         presence = evolve(before, event, self.head)
         self.presences[uid] = presence
-        if before.override is not None and presence.override is None and not isinstance(event, OverrideEnded):
-            self._given_way.append((uid, before.override, event.received_at))
+        if isinstance(event, OverrideEnded):
+            self._given_way.pop(uid, None)
+        elif before.override is not None and presence.override is None:
+            self._given_way[uid] = before.override, event.received_at
         return Recorded(user_stream(uid), presence.version, event, uid)
 
     def ends_of_overrides(self) -> Iterator[Recorded]:
         """The events that put on record which operators' words gave way to what was drafted: after all of it, since
         what a delivery or a poll brought stands together."""
-        given_way, self._given_way = self._given_way, []
-        for uid, word, at in given_way:
+        for uid, (word, at) in list(self._given_way.items()):
             yield self.append_to_user(uid, ended_by_evidence(word, at, self.presence(uid).status))
 
 

@@ -254,7 +254,7 @@ STORED: dict[str, tuple[str, Event]] = {
         (
             '{"received_at":1800000000000001,"status_before":"online","status_after":"online",'
             '"presence":["u",17,["online",1,["webhook",1,40]],null,[["main","",0,1,[[5,"n1",1,2,null]],[],null,null]],'
-            "2,41,null]}"
+            "2,41,null,null,null]}"
         ),
         PresenceImported(
             received_at=AT,
