@@ -11,7 +11,7 @@ import pytest
 from tests.support.service import KEYS, Api, wait_for
 from tests.support.streams import FrontedService, Told, fronted
 
-WORD = {"status": "offline", "reason": "phone lost, ticket 4711", "expires_seconds": 3600}
+WORD: dict[str, Any] = {"status": "offline", "reason": "phone lost, ticket 4711", "expires_seconds": 3600}
 
 
 @pytest.fixture(scope="module")

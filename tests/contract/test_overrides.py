@@ -111,7 +111,7 @@ def test_lists_and_counts_show_it(ledger: Ledger, database_url: str) -> None:
     async def question(reader: PresenceReader) -> tuple[list[str], list[str], list[str], dict[str, int]]:
         summary = msgspec.to_builtins(summary_body(await reader.summary()).users)
         by_status = [await _pages(reader, Filter(status, None, None)) for status in ("online", "offline", "unknown")]
-        return (*by_status, summary)  # type: ignore[return-value]
+        return (*by_status, summary)
 
     online, offline, unknown, counted = ask(database_url, expires_at - 1, question)
     assert (online, offline, unknown) == (sorted([OFF, *OTHERS]), [ON], [])
