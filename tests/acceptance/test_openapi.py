@@ -37,6 +37,8 @@ ROUTES = {
     ("GET", "/v1/loss"),
     ("GET", "/v1/blind"),
     ("PUT", "/v1/users/{uid}/tier"),
+    ("PUT", "/v1/users/{uid}/override"),
+    ("DELETE", "/v1/users/{uid}/override"),
     ("GET", "/v1/lists"),
     ("GET", "/v1/lists/{name}"),
     ("PUT", "/v1/lists/{name}"),
