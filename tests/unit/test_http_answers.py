@@ -36,6 +36,8 @@ ANSWERED: dict[str, type[msgspec.Struct]] = {
     "POST /v1/alerts/{alert}/acknowledge": alert_answers.AlertBody,
     "GET /v1/sources": source_answers.SourceItems,
     "PUT /v1/users/{uid}/tier": answers.TierBody,
+    "PUT /v1/users/{uid}/override": answers.OverrideBody,
+    "DELETE /v1/users/{uid}/override": answers.OverrideEndBody,
     "GET /health/live": source_answers.LiveBody,
     "GET /health/ready": source_answers.ReadyBody,
 }
