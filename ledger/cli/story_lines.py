@@ -172,7 +172,7 @@ def _override(entry: Json) -> tuple[str, str]:
         "shown {status} by an operator's word until {until} or newer evidence: {reason}"
         if entry["until_evidence"]
         else "shown {status} by an operator's word until {until}: {reason}",
-        status=name_of(entry["status"]), until=shown(entry["expires_at"], entry["at"]), reason=entry["reason"],
+        status=word(entry["status"]), until=shown(entry["expires_at"], entry["at"]), reason=entry["reason"],
     )  # fmt: skip
     return said, told("set by {by}", by=entry["by"])
 
@@ -180,7 +180,7 @@ def _override(entry: Json) -> tuple[str, str]:
 def _override_ended(entry: Json) -> tuple[str, str | None]:
     said = told(
         "an operator's word, {status}, ended: {why}",
-        status=name_of(entry["status"]),
+        status=word(entry["status"]),
         why=told(_WORD_ENDED[entry["why"]]),
     )
     return said, None if entry["by"] is None else told("by {by}", by=entry["by"])
