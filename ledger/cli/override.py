@@ -10,8 +10,9 @@ import typer
 from ledger.cli.arguments import Uid
 from ledger.cli.client import Json, client
 from ledger.cli.invocation import settings_from
-from ledger.cli.output import AsJson, print_json, print_line
+from ledger.cli.output import AsJson, print_json, print_prose
 from ledger.cli.queries import Url
+from ledger.cli.times import in_full
 from ledger.text import printable
 
 UNIT_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -64,7 +65,7 @@ def override(
     if as_json:
         print_json(said)
     else:
-        print_line(_told(said))
+        print_prose(_told(said))
 
 
 def parse_duration(text: str | None) -> float:
@@ -88,12 +89,12 @@ def _end(context: typer.Context, uid: str, as_json: bool, url: str | None) -> No
     if as_json:
         print_json(ended)
     else:
-        print_line(f"{printable(uid)} is shown by evidence again, as of position {ended['position']}")
+        print_prose(f"{printable(uid)} is shown by evidence again, as of position {ended['position']}")
 
 
 def _told(said: Json) -> str:
     give_way = ", or newer evidence" if said["until_evidence"] else ""
     return (
-        f"{printable(said['uid'])} is shown {said['status']} until {said['expires_at']}{give_way}, by the word of "
-        f"{printable(said['by'])} (position {said['position']})"
+        f"{printable(said['uid'])} is shown {said['status']} until {in_full(said['expires_at'])}{give_way}, by the "
+        f"word of {printable(said['by'])} (position {said['position']})"
     )
