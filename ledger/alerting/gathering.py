@@ -38,11 +38,16 @@ class Reading(NamedTuple):
     recent: Sequence[AlertRow]
     """Alerts that are on, or ended lately."""
     canaries: Mapping[str, Mapping[str, CanaryFacts]] = {}
-    loss: Mapping[str, Loss] | None = None
+    loss: Mapping[str, Loss] = {}
 
 
 def read(
-    ledger: Ledger, states: Callable[[], Mapping[str, SourceState]], instance: str, note: InstanceNote, now: Instant
+    ledger: Ledger,
+    states: Callable[[], Mapping[str, SourceState]],
+    instance: str,
+    note: InstanceNote,
+    loss: Callable[[Connection[TupleRow]], Mapping[str, Loss]],
+    now: Instant,
 ) -> Reading:
     """Note what this instance knows, and read what all of them do. Raises StoreUnavailable."""
     known = states()
@@ -57,6 +62,7 @@ def read(
             others=list(_notes(each for name, each in noted.items() if name != instance)),
             canaries=_canaries(connection),
             recent=alerts.recent(connection, now - round(TOLD_SECONDS * SECOND)),
+            loss=loss(connection),
         )
 
 
@@ -83,6 +89,7 @@ def facts(
     notes = [own, *reading.others]
     return Facts(
         now,
+        counting_seconds=min(note.counting_seconds for note in notes),
         sources=_sources(settings, reading, notes),
         projections=[
             ProjectionFacts(each.name, each.lag, each.stopped_position, each.stopped_reason or "")
@@ -109,7 +116,7 @@ def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote]
             reading.noted.get(source.name, {}),
             said,
             reading.canaries.get(source.name, {}),
-            None if reading.loss is None else reading.loss.get(source.name),
+            reading.loss.get(source.name, {}),
         )
         for source in settings.sources
         if source.name in reading.states

@@ -16,6 +16,7 @@ from ledger.alerting import gathering
 from ledger.alerting.evidence import rests_on
 from ledger.alerting.gathering import Reading
 from ledger.alerting.instance_note import InstanceNote, OwnNotes
+from ledger.alerting.loss_windows import LossWindows
 from ledger.alerting.telling import Telling
 from ledger.alerts.condition import Key
 from ledger.alerts.definitions import BY_NAME
@@ -71,6 +72,7 @@ class Alerting:
         self._wake = asyncio.Event()
         self._telling = telling(self._wake.set)
         self._tracking = Tracking(settings.alerts)
+        self._loss = LossWindows(settings.alerts)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="alerts")
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -92,10 +94,10 @@ class Alerting:
         self._task = asyncio.create_task(self._run(), name="alerts")
 
     async def stop(self) -> None:
-        """End, without waiting for people to be told."""
+        """End; a notice that is under way is waited for a moment, so that nobody is told it twice."""
         self._stopping = True
         self._wake.set()
-        self._telling.stop()
+        await self._telling.stop(STOP_SECONDS)
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -103,7 +105,7 @@ class Alerting:
         if self._away is None:
             with contextlib.suppress(TimeoutError, LedgerError):
                 async with asyncio.timeout(STOP_SECONDS):
-                    await self._in_thread(self._forget)
+                    await self._in_thread(self._leave, self._telling.unnoted(list(self._rows.values())))
         self._thread.shutdown(wait=False)
 
     async def _run(self) -> None:
@@ -171,7 +173,15 @@ class Alerting:
     def _read_all(self, offset: float) -> Reading:
         sight = self._sight
         self._own = sight.own.take(offset, self._seconds())
-        return gathering.read(sight.ledger, sight.states, sight.instance, self._own, sight.now())
+        now, seconds = sight.now(), self._seconds()
+        return gathering.read(
+            sight.ledger,
+            sight.states,
+            sight.instance,
+            self._own,
+            lambda connection: self._loss.at(connection, now, seconds),
+            now,
+        )
 
     async def _take_in(self, reading: Reading) -> None:
         """What others have put on record, and what this instance could not until now."""
@@ -247,7 +257,8 @@ class Alerting:
             for alert, told in notices.items():
                 alerts.note_notices(connection, alert, told)
 
-    def _forget(self) -> None:
+    def _leave(self, notices: Mapping[str, alerts.Notices]) -> None:
+        self._note_notices(notices)
         with self._sight.ledger.connection() as connection:
             instance_figures.forget(connection, self._sight.instance, self._sight.now())
 

@@ -205,6 +205,31 @@ def _reconciliation() -> Row:
     )
 
 
+def _canary() -> Row:
+    return Row(
+        "Canary",
+        [
+            lines(
+                "From its socket, p95",
+                (_quantile(0.95, "canary_latency_seconds", "le, stage"), "{{stage}}"),
+                says="Until its webhook was here, committed, told of by a stream.",
+                unit="s",
+            ),
+            lines("Visits", (_rate("canary_visits_total", "source, node, outcome"), "{{source}}/{{node}} {{outcome}}")),
+            lines(
+                "Webhooks that have not come",
+                (_rate("canary_webhooks_lost_total", "source, node, change"), "{{source}}/{{node}} {{change}}"),
+            ),
+            lines(
+                "Since it was seen",
+                (_ago("canary_last_seen_timestamp_seconds", "source, node"), "{{source}}/{{node}}"),
+                unit="s",
+                width=24,
+            ),
+        ],
+    )
+
+
 def _ledger() -> Row:
     return Row(
         "Ledger",
@@ -337,7 +362,10 @@ def _machines() -> Row:
 
 def dashboard() -> Json:
     """The whole of it."""
-    rows = [_right(), _alerts(), _webhooks(), _reconciliation(), _ledger(), _requests(), _told(), _machines()]
+    rows = [
+        *(_right(), _alerts(), _webhooks(), _reconciliation(), _canary()),
+        *(_ledger(), _requests(), _told(), _machines()),
+    ]
     return {
         "uid": UID,
         "title": "Presence ledger",
