@@ -1,8 +1,9 @@
 """The feed: what has become another for whoever watches, stretch by stretch of the ledger and at each instant.
 
-Users are looked at who are named by an event, whose grace period has ended, or whose source's state has changed; they
-are shown as of the moment that is read, so of several changes in a stretch the last one is told. What was told last is
-remembered of everybody who is watched, and of the others of late; of anybody else it is folded from the ledger.
+Users are looked at who are named by an event, whose grace period or override has ended, or whose source's state has
+changed; they are shown as of the moment that is read, so of several changes in a stretch the last one is told. What was
+told last is remembered of everybody who is watched, and of the others of late; of anybody else it is folded from the
+ledger.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,13 +13,13 @@ from typing import NamedTuple
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.changes.grace_ends import GraceEnd, GraceEnds
 from ledger.changes.missed import Resuming
 from ledger.changes.moment import Moment, Moments
 from ledger.changes.remembered import Remembered
 from ledger.changes.rules import changed_sources, darkness, some_dark
 from ledger.changes.step import Answers, Change, Missed, Page, Previous, SourceChange, Step, WentBackError
 from ledger.changes.sweep import Sweep, Swept
+from ledger.changes.timed_ends import TimedEnd, TimedEnds
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import longest_grace
@@ -47,7 +48,7 @@ class ChangeFeed:
         self._rules = Rules(-1, {})
         self._remembered = Remembered()
         self._everybody = 0
-        self._ends = GraceEnds()
+        self._ends = TimedEnds()
         self._sweeps: list[Sweep] = []
         self._told_everybody = self._told
         self._told_in_dark: set[str] = set()
@@ -90,9 +91,11 @@ class ChangeFeed:
         if self._everybody == 0:
             with self._moments.read(connection) as moment:
                 cutoff = moment.made.at - round(longest_grace(moment.rules.sources) * SECOND)
+                waiting = current.overridden(connection, moment.made.at)
                 if cutoff < moment.made.at:
-                    for presence in current.in_grace(connection, cutoff):
-                        self._ends.note(presence, moment)
+                    waiting += current.in_grace(connection, cutoff)
+                for presence in waiting:
+                    self._ends.note(presence, moment)
         self._everybody += 1
         return self._told_everybody
 
@@ -126,7 +129,7 @@ class ChangeFeed:
 
     def step(self, connection: Connection[TupleRow]) -> Step:
         """What has changed since the last step. Raises WentBackError; after any error the next step begins there."""
-        ended: list[GraceEnd] = []
+        ended: list[TimedEnd] = []
         try:
             with self._moments.read(connection) as moment:
                 found = self._look(moment, ended)
@@ -135,8 +138,8 @@ class ChangeFeed:
             raise
         return self._take(found)
 
-    def _look(self, moment: Moment, ended: list[GraceEnd]) -> "_Found":
-        """What has changed; nothing is remembered yet but `ended`, whose grace periods are no longer waited for."""
+    def _look(self, moment: Moment, ended: list[TimedEnd]) -> "_Found":
+        """What has changed; nothing is remembered yet but `ended`, which are no longer waited for."""
         if moment.made.position < self._told.position:
             raise WentBackError
         up_to = min(moment.made.position, self._told.position + STRETCH_EVENTS)

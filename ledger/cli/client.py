@@ -124,6 +124,14 @@ class Client:
             found = {**found, "items": found["items"] + page["items"], "next": None}
         return found
 
+    def override(self, uid: str, order: Json) -> Json:
+        """Has a user shown by an operator's word; returns it with its end and its position."""
+        return self._json("PUT", f"/v1/users/{path_segment(uid)}/override", json=order)
+
+    def end_override(self, uid: str) -> Json:
+        """Has a user shown by evidence again; returns the position of the event that says so."""
+        return self._json("DELETE", f"/v1/users/{path_segment(uid)}/override")
+
     def sinks(self) -> list[Json]:
         """Returns the sinks of the settings and how each fares."""
         items: list[Json] = self._json("GET", "/v1/sinks")["items"]

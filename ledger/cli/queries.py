@@ -198,6 +198,13 @@ def _evidence(event: Json) -> str | None:
             )
         case "tier_set":
             return told("{tier}, by {by}", tier=event["tier"] or told("as the rules say"), by=event["by"])
+        case "override_set":
+            text = "{status} until {until} or newer evidence" if event["until_evidence"] else "{status} until {until}"
+            shows = told(text, status=name_of(event["status"]), until=shown(event["expires_at"]))
+            return told("{shows}, by {by}: {reason}", shows=shows, by=event["by"], reason=event["reason"])
+        case "override_ended":
+            ended = joined([name_of(event["status"]), word(event["why"])], ", ")
+            return told("{ended}, by {by}", ended=ended, by=event["by"]) if event["by"] else ended
         case _:
             return event.get("raw")
 

@@ -167,6 +167,33 @@ def _tier(entry: Json) -> tuple[str, str]:
     return said, told("set by {by}", by=entry["by"])
 
 
+def _override(entry: Json) -> tuple[str, str]:
+    said = told(
+        "shown {status} by an operator's word until {until} or newer evidence: {reason}"
+        if entry["until_evidence"]
+        else "shown {status} by an operator's word until {until}: {reason}",
+        status=name_of(entry["status"]), until=shown(entry["expires_at"], entry["at"]), reason=entry["reason"],
+    )  # fmt: skip
+    return said, told("set by {by}", by=entry["by"])
+
+
+def _override_ended(entry: Json) -> tuple[str, str | None]:
+    said = told(
+        "an operator's word, {status}, ended: {why}",
+        status=name_of(entry["status"]),
+        why=told(_WORD_ENDED[entry["why"]]),
+    )
+    return said, None if entry["by"] is None else told("by {by}", by=entry["by"])
+
+
+_WORD_ENDED = {
+    "expired": "its time was over",
+    "evidence": "newer evidence came",
+    "deleted": "somebody ended it",
+    "replaced": "another one was said",
+}
+
+
 def _beginning(entry: Json) -> tuple[str, str]:
     held = told("{sessions} open", sessions=_sessions(entry["sessions"])) if entry["sessions"] else told("nothing open")
     said = told("the record begins here, with {sessions}", sessions=held)
@@ -260,6 +287,8 @@ _ENTRIES: Mapping[str, Callable[[Json], tuple[str, str | None]]] = {
     "correction": _correction,
     "sweep": _sweep,
     "tier": _tier,
+    "override": _override,
+    "override_ended": _override_ended,
     "imported": _beginning,
     "duplicate": _repeats,
     "late": _repeats,

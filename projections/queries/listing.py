@@ -26,16 +26,18 @@ SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current
   FROM current WHERE NOT {}
 """.format(canaries.IS_CANARY.format("current.uid"))  # noqa: S608  (of constants)
 
-# Of a raw status, with those apart whose offline a grace period may not show yet.
+# Of a raw status, with those apart who may be shown otherwise: a grace period does not show their offline yet, or an
+# operator's word is about them.
 _STATUSES: LiteralString = """
-SELECT status, count(*) FROM {} WHERE status = 'online' OR since <= %(cutoff)s GROUP BY status
+SELECT status, count(*) FROM {}
+ WHERE (status = 'online' OR since <= %(cutoff)s) AND override_until IS NULL GROUP BY status
 """
 
 # Of those that are shown by their rows, users with a device in doubt who are online nowhere else.
 _DOUBTED: LiteralString = """
 SELECT status, count(*)
   FROM {}
- WHERE (status = 'online' OR since <= %(cutoff)s) AND devices ~ %(doubtful)s
+ WHERE (status = 'online' OR since <= %(cutoff)s) AND override_until IS NULL AND devices ~ %(doubtful)s
    AND regexp_replace(devices, %(doubted)s, ' ', 'g') !~ '/on/'
  GROUP BY status
 """
@@ -47,7 +49,9 @@ SELECT token, count(*)
  GROUP BY token
 """
 
-_IN_GRACE: LiteralString = "SELECT state FROM {} WHERE status = 'offline' AND since > %(cutoff)s"
+_OTHERWISE: LiteralString = """
+SELECT state FROM {} WHERE ((status = 'offline' AND since > %(cutoff)s) OR override_until IS NOT NULL)
+"""
 
 _NEVER_OBSERVED: LiteralString = f"""
 SELECT count(*) FROM ({watch_lists.MEMBERS}) AS members WHERE NOT EXISTS (SELECT FROM current WHERE uid = members.uid)
@@ -124,10 +128,10 @@ async def page(
         query += " AND uid > %s"
         params.append(after)
     if wanted.status == "online":
-        query += " AND (status = 'online' OR since > %s)"
+        query += " AND (status = 'online' OR since > %s OR override_until IS NOT NULL)"
         params.append(cutoff)
     elif wanted.status == "offline":
-        query += " AND status = 'offline'"
+        query += " AND (status = 'offline' OR override_until IS NOT NULL)"
     if wanted.device_flag is not None or wanted.source is not None:
         query += " AND devices ~ %s"
         params.append(_pattern(wanted))
@@ -154,17 +158,17 @@ class Counted:
         self._users: LiteralString = "current" if watch_list is None else f"{_OF_LIST} AS current"
 
     async def statuses(self, cutoff: Instant) -> dict[str, int]:
-        """Users by raw status, without those in their grace period."""
+        """Users by raw status, without those who may be shown otherwise."""
         return await self._counts(_STATUSES, cutoff)
 
     async def in_doubt(self, cutoff: Instant, doubted: DoubtPattern) -> dict[str, int]:
         """How many of these are unknown instead, by the raw status."""
         return await self._counts(_DOUBTED, cutoff, doubtful=doubted.any, doubted=doubted.online)
 
-    async def states_in_grace(self, cutoff: Instant) -> list[bytes]:
-        """The states of users whose offline may not be shown yet."""
+    async def states_otherwise(self, cutoff: Instant) -> list[bytes]:
+        """The states of users who may be shown otherwise: in their grace period, or by an operator's word."""
         no_canaries = "" if self._is_list else f" AND NOT {canaries.IS_CANARY.format('current.uid')}"
-        return [state for (state,) in await self._rows(_IN_GRACE.format(self._users) + no_canaries, cutoff)]
+        return [state for (state,) in await self._rows(_OTHERWISE.format(self._users) + no_canaries, cutoff)]
 
     async def never_observed(self) -> int:
         """How many on the list are in no row."""

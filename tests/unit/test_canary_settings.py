@@ -6,7 +6,9 @@ from zlib import crc32
 import pytest
 
 from ledger.errors import SettingsError
-from ledger.settings import CanarySettings, Settings, entries, load
+from ledger.settings import CanarySettings, Settings
+from ledger.settings.entries import entries
+from ledger.settings.load import load
 
 SOURCE = (
     '[[sources]]\nname = "main"\nprofile = "v2.2"\n[[sources.nodes]]\nname = "n1"\n[[sources.nodes]]\nname = "n2"\n'
