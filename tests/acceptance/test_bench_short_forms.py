@@ -54,11 +54,9 @@ CHAPTERS = sorted(each.name for each in pkgutil.iter_modules(bench.outside.__pat
 
 def printed(folder: Path, *arguments: str) -> str:
     """What a script prints that must end well."""
-    # A coverage measurement of the processes would be measured along.
-    environment = {k: v for k, v in process_environment().items() if not k.startswith("COVERAGE_")}
     module, *others = arguments
     log = folder / "log"
-    running = Forked(module, [*others, "--short"], REPOSITORY, environment, log)
+    running = Forked(module, [*others, "--short"], REPOSITORY, process_environment(), log)
     try:
         code = running.wait(SECONDS)
     except subprocess.TimeoutExpired:

@@ -30,6 +30,9 @@ from tests.support.external import RUN_VARIABLE, one_at_a_time
 IMPORTED = ("ledger.cli.serve", "ledger.cli.queries", "bench._watching", "bench._load", "bench._report")
 LOOK_SECONDS = 1.0
 
+ALONE_MEASURED = "LEDGER_TESTS_ALONE"
+"""Set for one whose own processes are not measured for coverage as it is."""
+
 _forking: list[subprocess.Popen[bytes]] = []
 """What this process has started, which ends by itself."""
 
@@ -181,6 +184,9 @@ def _become(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     coverage.process_startup()
+    if ALONE_MEASURED in os.environ:
+        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+            del os.environ[name]
     module, *arguments = order["argv"]
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
