@@ -54,6 +54,8 @@ class Forked:
         self._lines = self._told.makefile("r")
         self.pid = int(self._lines.readline())
         self._code: int | None = None
+        self.peak_kib = 0
+        """Of its resident memory, once it has ended."""
 
     def poll(self) -> int | None:
         """Its exit code, the negative number of the signal that ended it, or None while it runs."""
@@ -79,7 +81,7 @@ class Forked:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._told, selectors.EVENT_READ)
                 if selector.select(seconds):
-                    self._code = int(self._lines.readline())
+                    self._code, self.peak_kib = map(int, self._lines.readline().split())
                     self._lines.close()
                     self._told.close()
         return self._code
@@ -172,10 +174,10 @@ class _Forking:
         self._selector.unregister(descriptor)
         os.close(descriptor)
         number, asking = self._children.pop(descriptor)
-        code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+        _, status, used = os.wait4(number, 0)
         # Whoever asked may have ended.
         with asking, contextlib.suppress(OSError):
-            asking.sendall(b"%d\n" % code)
+            asking.sendall(b"%d %d\n" % (os.waitstatus_to_exitcode(status), used.ru_maxrss))
 
 
 def _become(order: dict[str, Any]) -> None:
