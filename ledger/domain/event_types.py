@@ -2,6 +2,7 @@
 
 from typing import TypeAlias
 
+from ledger.domain.alert_events import AlertEvent
 from ledger.domain.events import (
     BodyRejected,
     Configured,
@@ -12,9 +13,10 @@ from ledger.domain.events import (
     WebhookObserved,
 )
 from ledger.domain.imported import PresenceImported, SourceImported
+from ledger.domain.override_events import UserOverridden
 from ledger.domain.reconciliation_events import SourceReconciled, UserReconciled
 
-UserEvent: TypeAlias = WebhookObserved | UserReconciled | PresenceImported
+UserEvent: TypeAlias = WebhookObserved | UserReconciled | UserOverridden | PresenceImported
 SourceEvent: TypeAlias = (
     DeliveryReceived
     | ItemRejected
@@ -23,6 +25,7 @@ SourceEvent: TypeAlias = (
     | ServiceStarted
     | ServiceStopped
     | SourceReconciled
+    | AlertEvent
     | SourceImported
 )
 Event: TypeAlias = UserEvent | SourceEvent

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ledger.settings import LogFormat, LogLevel
+from ledger.settings import LogFormat, LogLevel, MetricsScope
 from ledger.store.stream_tokens import TokenRoot
 
 
@@ -29,3 +29,4 @@ class Orders(msgspec.Struct, frozen=True):
     log_format: LogFormat
     asked_again_seconds: float | None = None
     """As often somebody has to hear of each user who is watched; None: nobody wants to."""
+    metrics_scope: MetricsScope = "read"

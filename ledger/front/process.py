@@ -26,6 +26,7 @@ from ledger.front.streams import Streams
 from ledger.http.asked_about import AskedAbout
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.grants import Tokens
+from ledger.http.request_times import TimedApp
 from ledger.ingest.clock import Clock
 from ledger.server import alongside
 from ledger.server.connections import FILLED
@@ -37,6 +38,9 @@ from ledger.store.ledger import translated
 from ledger.working_state import asked
 
 log = structlog.get_logger()
+
+NICENESS = 5
+"""Ingest comes first."""
 
 OTHERS = 1_024
 """Connections beside those of streams: requests to the API, and those who have not asked yet."""
@@ -65,8 +69,10 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         bound = bind(Listen(*orders.listen), "front_listen")
         # Inherited by each connection: of a reader who takes nothing, no more than this waits in the system.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        app = Front(streams, proxy, Figures(lambda: streams.number), frozenset(orders.origins))
-        http = HttpServer(app, bound, room_for(most_connections(orders.connections)), websockets=True)
+        figures = Figures(lambda: streams.number, orders.connections)
+        app = Front(streams, proxy, figures, frozenset(orders.origins), orders.metrics_scope)
+        timed = TimedApp(app, figures.registry, rest="console")
+        http = HttpServer(timed, bound, room_for(most_connections(orders.connections)), websockets=True)
         streams.start()
         about.start()
         stack.push_async_callback(about.stop)
@@ -106,7 +112,7 @@ def _load_generation(database_url: str) -> UUID:
 
 def main() -> None:
     """Serve as the first line of standard input says."""
-    alongside.run("front", msgspec.json.Decoder(Orders).decode, serve)
+    alongside.run("front", msgspec.json.Decoder(Orders).decode, serve, niceness=NICENESS)
 
 
 if __name__ == "__main__":

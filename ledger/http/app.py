@@ -8,14 +8,18 @@ from starlette.types import Receive, Scope, Send
 
 from ledger import __version__
 from ledger.http import (
+    alerts,
     audit,
+    blind,
     documentation,
     drift_summary,
     edge,
     explain,
     hooks,
     lists,
+    loss,
     operations,
+    overrides,
     patience,
     presence,
     problems,
@@ -28,6 +32,7 @@ from ledger.http import (
 )
 from ledger.http.auth import KeyRing, require
 from ledger.http.grants import Tokens
+from ledger.http.ledger_figures import LedgerFigures
 from ledger.http.state import Services
 
 
@@ -39,12 +44,15 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        generate_unique_id_function=documentation.operation_id,
         # A redirect would name the secret in a path once more, and a sender may follow it over plain HTTP.
         redirect_slashes=False,
     )
     app.state.services = services
     app.state.keys = keys
     app.state.tokens = tokens
+    app.state.figures = LedgerFigures(services)
+    services.counters.registry.register(app.state.figures)
     problems.install(app)
     for router in (
         hooks.router,
@@ -57,9 +65,14 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         audit.router,
         stories.router,
         drift_summary.router,
+        loss.router,
+        blind.router,
         explain.router,
         reconciliation.record,
         reconciliation.orders,
+        alerts.record,
+        alerts.orders,
+        overrides.router,
         sinks.record,
         sinks.orders,
         operations.health,
@@ -70,7 +83,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
     scope = services.settings.metrics_scope
     app.add_api_route(
         "/metrics",
-        operations.metrics,
+        operations.get_metrics,
         dependencies=[] if scope == "none" else [Depends(require(scope))],
         responses={} if scope == "none" else {status: responses.PROBLEMS[status] for status in (401, 403, 503)},
         tags=["operations"],

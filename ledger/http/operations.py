@@ -7,11 +7,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.observation import SECOND
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
 from ledger.http import progress, responses
 from ledger.http.answers import as_json
 from ledger.http.auth import require
+from ledger.http.ledger_figures import LedgerFigures
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
 from ledger.http.responses import answered
@@ -20,17 +22,20 @@ from ledger.http.source_view import SourceView
 from ledger.http.state import get_services
 from ledger.store.ledger import Ledger
 from ledger.store.preflight import SKEW_SECONDS, skew_in_words
-from ledger.working_state import node_health, sources
+from ledger.working_state import canaries, instance_figures, node_health, sources
 from ledger.working_state.sources import SourceUnreadable
 
 READY_SECONDS = 2.0
+
+NOTED_SECONDS = 30.0
+"""What an instance noted longer ago says nothing."""
 
 health = APIRouter(tags=["operations"])
 router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
 
 @health.get("/health/live", summary="Does the process run?", responses=answered(LiveBody))
-async def live(request: Request) -> Response:
+async def get_liveness(request: Request) -> Response:
     """200 as long as the process answers. `ledger`: which one it serves, for an instance that is to share its port."""
     services = get_services(request)
     return as_json(LiveBody("live", services.instance, services.ledger_id))
@@ -47,7 +52,7 @@ async def live(request: Request) -> Response:
         }
     },
 )
-async def ready(request: Request) -> Response:
+async def get_readiness(request: Request) -> Response:
     """200 while the database answers and takes writes, the writer runs and every source's webhooks can be judged.
 
     `head` is the ledger's last position. Where a source's stream holds an event, or was left in a state, that this
@@ -82,10 +87,17 @@ async def ready(request: Request) -> Response:
     )
 
 
-async def metrics(request: Request) -> Response:
-    """What this instance counts, in Prometheus' text format."""
-    await progress.measure(get_services(request))
-    return Response(get_services(request).counters.exposition(), media_type=CONTENT_TYPE_LATEST)
+async def get_metrics(request: Request) -> Response:
+    """What this instance counts, in Prometheus' text format.
+
+    What is read from PostgreSQL is read anew after two seconds at the soonest, however often this is asked for, and
+    left out while it does not answer.
+    """
+    figures: LedgerFigures = request.app.state.figures
+    await figures.refresh()
+    # In a thread, since thousands of lines take longer than a webhook should wait.
+    text = await asyncio.to_thread(get_services(request).counters.exposition)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/sources", summary="The sources and their nodes", responses=answered(SourceItems))
@@ -94,12 +106,16 @@ def list_sources(request: Request) -> Response:
     refuse_parameters(request)
     services = get_services(request)
     with services.ledger.connection() as connection:
+        since = services.clock.now() - round(NOTED_SECONDS * SECOND)
+        notes = list(instance_figures.read(connection, since).values())
         found = [
             SourceView(
                 services,
                 settings,
                 _read(connection, services.ledger, settings.name),
                 node_health.of_source(connection, settings.name),
+                [note.get("posts_as_other", {}).get(settings.name, {}) for note in notes],
+                canaries.read(connection, settings.name),
             )
             for settings in services.settings.sources
         ]

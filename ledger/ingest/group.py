@@ -11,9 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import NamedTuple
 
+from ledger.domain.events import WebhookObserved
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
+from ledger.ingest import figures
 from ledger.ingest.draft import Draft, ParsedWebhook
+from ledger.ingest.figures import Tally
 from ledger.ingest.ticket import Ticket
 from ledger.store.commit import Commit
 from ledger.store.mapper import EventMapper, Recorded
@@ -39,8 +42,9 @@ class GroupStates(NamedTuple):
 class GroupPart:
     """Events ready to be stored, in their order, with the users' states after them."""
 
-    def __init__(self, events: list[PackedRows], presences: list[Presence]) -> None:
+    def __init__(self, events: list[PackedRows], presences: list[Presence], tally: Tally) -> None:
         self.events = events
+        self.tally = tally
         self._presences = presences
         self._current_rows: list[current.CurrentRows] | None = None
         self._making = threading.Lock()
@@ -116,7 +120,7 @@ def write_in_parts(
     webhook: ParsedWebhook,
     source: SourceState,
     load: Callable[[Sequence[str]], Mapping[str, Presence]],
-    written: Callable[[], None],
+    written: Callable[[GroupPart], None],
     rejected_bytes: int,
 ) -> GroupStates:
     """Judge and write one large webhook under the lock, the next part being judged while one is written.
@@ -147,7 +151,7 @@ def write_in_parts(
         while (part := upcoming.result()) is not None:
             upcoming = judging.submit(next, judged, None)
             _write_part(commit, part)
-            written()
+            written(part)
     _finish(commit, _snapshots_due({source.name: source}, draft.sources))
     return GroupStates(draft.head, draft.sources, {}, commit.lineage)
 
@@ -156,8 +160,14 @@ def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded], most_by
     """The events, or as many of them as come to so many bytes; the others are left."""
     rows = Rows()
     touched: dict[str, None] = {}
-    size = 0
+    judged: list[tuple[str, str, str]] = []
+    tally, size = Tally(), 0
     for stream, version, event, uid in events:
+        # Counted together afterwards: this is the way of every item.
+        if isinstance(event, WebhookObserved):
+            judged.append((event.source, event.node, event.verdict))
+        else:
+            figures.note(tally, stream, event)
         kind, payload = mapper.kind_and_payload(event)
         rows.add(stream, version, kind, payload)
         if uid is not None:
@@ -165,7 +175,8 @@ def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded], most_by
         size += len(payload)
         if most_bytes is not None and size >= most_bytes:
             break
-    return GroupPart(rows.pack(), [draft.presences[uid] for uid in touched])
+    tally.update(judged)
+    return GroupPart(rows.pack(), [draft.presences[uid] for uid in touched], tally)
 
 
 def _write_part(commit: Commit, part: GroupPart) -> None:

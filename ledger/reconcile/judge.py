@@ -11,7 +11,7 @@ from msgspec.structs import replace as _replace
 from ledger.domain.breaker import Breaker
 from ledger.domain.connections import against_connections
 from ledger.domain.drift import Connection, Difference, Poll, against_rows, held_in
-from ledger.domain.look import JudgedLook, Watch, judge_look
+from ledger.domain.look import JudgedLook, Watch, effective_tier, is_overdue, judge_look
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
@@ -101,7 +101,8 @@ def count_missing(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tup
     """-> (online users looked at for the first time, of them said to be offline), for the breaker"""
     looked = missing = 0
     for look in looks:
-        if look.presence.status != "online" or look.presence.position > poll.head or look.watch.doubt is not None:
+        is_overtaken = look.presence.evident_position > poll.head
+        if look.presence.status != "online" or is_overtaken or look.watch.doubt is not None:
             continue
         held = held_in(look.presence, source.name)
         if held:
@@ -109,6 +110,20 @@ def count_missing(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tup
             unproven = len(look.difference.gone) - len(look.difference.proven)
             missing += len(look.difference.gone) == len(held) and unproven > 0 and not look.difference.opened
     return looked, missing
+
+
+def count_strangers(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tuple[int, int]:
+    """-> (users whom a webhook named as online, looked at for the first time since; of them not found at all)"""
+    looked = absent = 0
+    for look in looks:
+        flip = look.presence.flip
+        if flip is None or flip.status != "online" or flip.cause.kind != "webhook" or look.watch.doubt is not None:
+            continue
+        held = held_in(look.presence, source.name)
+        if held and look.presence.position <= poll.head:
+            looked += 1
+            absent += len(look.difference.gone) == len(held) and not look.difference.proven
+    return looked, absent
 
 
 def doubted_for(poll: Poll, looks: Sequence[Look], policy: Policy) -> float | None:
@@ -155,8 +170,12 @@ def judge_all(source: SourceState, poll: Poll, looks: Sequence[Look], *, holding
     judged = []
     for look in looks:
         verdict = judge_look(look.presence, source, poll, look.difference, look.watch, holding)
-        if look.difference.contradicted:
-            verdict = verdict._replace(contradicted=look.difference.contradicted)
+        tier = effective_tier(look.presence, source, poll.asked_at)
+        verdict = verdict._replace(
+            contradicted=look.difference.contradicted,
+            tier=tier,
+            overdue=is_overdue(look.watch, tier, source.policy, poll.asked_at),
+        )
         judged.append((look.uid, verdict))
     return Verdicts(judged)
 

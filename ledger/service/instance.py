@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -27,9 +28,12 @@ from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
+from ledger.http.request_times import TimedApp
+from ledger.http.senders import Senders
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
+from ledger.ingest.figures import IngestFigures
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
@@ -37,7 +41,9 @@ from ledger.server import neighbours
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
+from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
+from ledger.service.canaries import canaries_of
 from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
@@ -86,7 +92,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         if settings.front_listen is not None:
             # The front has its own; a port that another program holds is told of before anything is begun.
             bind(settings.front_listen, "front_listen").close()
-        sizes = await asyncio.to_thread(_examine, database_url)
+        sizes = await asyncio.to_thread(_examine, database_url, _alongside(settings))
         await asyncio.to_thread(migrate.apply, database_url)
         found = await asyncio.to_thread(_take_place, settings, folder, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
@@ -113,8 +119,15 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
         for process in processes(settings, database_url, roots):
             process.start()
+            services.counters.processes.watch(process.name, partial(getattr, process, "pid"))
             stack.push_async_callback(process.stop)
+        alerting = alerting_of(settings, services)
+        alerting.start()
+        stack.push_async_callback(alerting.stop)
         tokens = Tokens(lambda: _load_generation(ledger), roots)
+        canaries = canaries_of(settings, services, tokens)
+        canaries.start()
+        stack.push_async_callback(canaries.stop)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
 
 
@@ -125,7 +138,8 @@ async def serve(
     is_first_start = not (folder.path / ADMIN_KEY_FILE).exists()
     async with running(settings, folder, database_url) as app:
         counters = app.state.services.counters
-        http = HttpServer(app, bound, room_for(settings.max_connections), counters.count_closed)
+        timed = TimedApp(app, counters.registry, known=(("hooks", "POST", 200),))
+        http = HttpServer(timed, bound, room_for(settings.max_connections), counters.count_closed)
         await asyncio.to_thread(_listen, settings, database_url, http)
         http.start()
         log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
@@ -170,13 +184,18 @@ def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
     return other.instance is not None and knows_instance(connection, other.instance)
 
 
-def _examine(database_url: str) -> preflight.PoolSizes:
+def _alongside(settings: Settings) -> int:
+    """How many connections the front's and the sinks' processes may take."""
+    return preflight.ALONGSIDE_CONNECTIONS * ((settings.front_listen is not None) + bool(settings.sinks))
+
+
+def _examine(database_url: str, alongside: int) -> preflight.PoolSizes:
     """Say what is worth a word of the database, and how many connections each pool may hold. Raises DatabaseUnfit."""
     examined = migrate.examine(database_url)
-    for warned in examined.warnings():
+    for warned in examined.warnings(alongside):
         log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
     allowed, _ = preflight.connections(examined.facts)
-    return preflight.pools(allowed)
+    return preflight.pools(allowed, alongside)
 
 
 def _services(
@@ -188,10 +207,12 @@ def _services(
     database_url: str,
     ledger_id: str,
 ) -> Services:
-    counters, clock = Counters(), Clock()
+    names = {source.name: [node.name for node in source.nodes] for source in settings.sources}
+    counters, clock = Counters(names, settings.data_dir), Clock()
+    figures = IngestFigures(counters.registry, names)
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
-
+    figures.watch(intake)
     secrets_of = {
         (source.name, node.name): webhook_secrets(source, folder.secret)
         for source in settings.sources
@@ -202,7 +223,8 @@ def _services(
         source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_for(n), n.api_ca_file) for n in source.nodes]
         for source in settings.sources
     }
-    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry)
+    drift_window = settings.alerts.of("drift_rate", "window_seconds")
+    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry, drift_window)
     return Services(
         settings=settings,
         instance=instance,
@@ -215,7 +237,7 @@ def _services(
         past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),
         intake=intake,
-        writer=Writer(ledger, intake, limits),
+        writer=Writer(ledger, intake, limits, figures),
         reconciliation=reconciliation,
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
@@ -226,7 +248,10 @@ def _services(
         representations=Representations(),
         counters=counters,
         forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
-        refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),
+        refusals=Refusals(
+            names, counters.registry, count=lambda source, node: counters.delivered(source, node, "forbidden")
+        ),
+        senders=Senders(),
         outages=Outages.none_yet(),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],

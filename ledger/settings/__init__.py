@@ -5,6 +5,7 @@ own name: what checks it takes a tenth of a second to import, which the processe
 """
 
 from ledger.database_url import masked as mask_url
+from ledger.settings.canaries import CanarySettings
 from ledger.settings.kept import (
     ADMIN_KEY_FILE,
     SEAL_KEY_FILE,
@@ -27,6 +28,7 @@ from ledger.settings.model import (
     SourceSettings,
     with_implied,
 )
+from ledger.settings.notices import NotifySettings
 from ledger.settings.sinks import RedisSettings, SinkSettings, WebhookSettings, WukongimSettings
 
 __all__ = [
@@ -34,11 +36,13 @@ __all__ = [
     "SCOPES",
     "SEAL_KEY_FILE",
     "ApiKeySettings",
+    "CanarySettings",
     "Listen",
     "LogFormat",
     "LogLevel",
     "MetricsScope",
     "NodeSettings",
+    "NotifySettings",
     "Origin",
     "RedisSettings",
     "Settings",

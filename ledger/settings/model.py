@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ledger.alerts.thresholds import Thresholds
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reach import ReachPolicy
+from ledger.settings.canaries import CanarySettings
+from ledger.settings.notices import NotifySettings
 from ledger.settings.sinks import RedisSettings, SinkSettings
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -88,6 +91,7 @@ class SourceSettings:
     """Where the webhooks of other events go on to; None: nowhere, they are acknowledged."""
     forward_presence: bool = False
     """Whether presence goes there, too, after its commit."""
+    canaries: tuple[CanarySettings, ...] = ()
 
     def profile_for(self, node: NodeSettings) -> Profile:
         return node.profile or self.profile
@@ -128,6 +132,9 @@ class Settings:
     """What of `[policy]` decides nothing on record: when a push notification is to be sent."""
     api_keys: tuple[ApiKeySettings, ...]
     sinks: tuple[SinkSettings, ...]
+    notify: tuple[NotifySettings, ...]
+    """Who is told of alerts."""
+    alerts: Thresholds
     metrics_scope: MetricsScope
     max_connections: int
     max_body_bytes: int

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ledger.settings.alert_tables import AlertsTable, NotifyTable
 from ledger.settings.edge import (
     SECRET_KEYS,
     ApiKeyTable,
+    CanaryTable,
     NodeTable,
     PolicySection,
     SettingsTable,
@@ -78,9 +80,12 @@ _TYPES = {
 _TABLES: dict[str, type[BaseModel]] = {
     "sources": SourceTable,
     "nodes": NodeTable,
+    "canary": CanaryTable,
     "policy": PolicySection,
     "api_keys": ApiKeyTable,
     "sinks": SinkTable,
+    "notify": NotifyTable,
+    "alerts": AlertsTable,
 }
 
 

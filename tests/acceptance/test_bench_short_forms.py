@@ -20,9 +20,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 540.0
 SEED = "12"
 
-WITHOUT_A_DATABASE = ["explain"]
-ON_THEIR_OWN = ["kills", "pg_stop", "get_presence"]
-"""They kill their PostgreSQL; and one begins with it."""
+WITHOUT_A_DATABASE = ["explain", "loss"]
 ON_THE_TESTS_SERVER = [
     "ingest",
     "query",

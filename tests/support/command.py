@@ -13,6 +13,8 @@ from ledger.cli.app import app
 
 REPOSITORY = Path(__file__).parents[2]
 PREFIX = "PRESENCE_LEDGER_"
+READERS = frozenset({"LC_ALL", "LC_MESSAGES", "LANG", "TZ", "COLUMNS", "NO_COLOR"})
+"""Variables by which a command's output is another one for another reader."""
 
 
 class Terminal(io.StringIO):
@@ -34,8 +36,8 @@ def process_environment(*, measured: bool = False, **variables: str) -> dict[str
     Where the run is measured for coverage, a process is only if it is to be: that doubles what it takes.
     """
     left_out = (PREFIX,) if measured else (PREFIX, "COVERAGE_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    return kept | {"PYTHONPATH": str(REPOSITORY)} | _prefixed(variables)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out) and name not in READERS}
+    return kept | {"PYTHONPATH": str(REPOSITORY), "TZ": "UTC"} | _prefixed(variables)
 
 
 def run_process(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:

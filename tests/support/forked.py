@@ -27,7 +27,7 @@ import coverage
 from tests.support.command import REPOSITORY
 from tests.support.external import RUN_VARIABLE, one_at_a_time
 
-IMPORTED = ("ledger.cli.serve", "ledger.cli.queries", "bench._watching", "bench._load", "bench._report")
+IMPORTED = ("ledger.cli.serving", "ledger.cli.queries", "bench._watching", "bench._load", "bench._report")
 LOOK_SECONDS = 1.0
 
 ALONE_MEASURED = "LEDGER_TESTS_ALONE"

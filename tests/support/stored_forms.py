@@ -1,5 +1,6 @@
 """How an event of each kind is stored, for ever: its text, and what it is read as."""
 
+from ledger.domain.alert_events import AlertAcknowledged, AlertBegan, AlertEnded
 from ledger.domain.event_types import Event
 from ledger.domain.events import (
     BodyRejected,
@@ -13,6 +14,7 @@ from ledger.domain.events import (
 )
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.domain.nodes import NodeState, OpenRun
+from ledger.domain.override_events import OverrideEnded, OverrideSet
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Cause, Device, Flip, Presence, Session
 from ledger.domain.profile import Profile
@@ -165,6 +167,31 @@ STORED: dict[str, tuple[str, Event]] = {
         ('{"received_at":1800000000000001,"tier":"vip","by":"ops","status_before":"unknown","status_after":"unknown"}'),
         TierSet(received_at=AT, tier="vip", by="ops", status_before="unknown", status_after="unknown"),
     ),
+    "override_set.v1": (
+        (
+            '{"received_at":1800000000000001,"status":"offline","reason":"phone lost","by":"ops",'
+            '"expires_at":1800000000000002,"status_before":"online","status_after":"online","until_evidence":true}'
+        ),
+        OverrideSet(
+            received_at=AT,
+            status="offline",
+            reason="phone lost",
+            by="ops",
+            expires_at=AT + 1,
+            status_before="online",
+            status_after="online",
+            until_evidence=True,
+        ),
+    ),
+    "override_ended.v1": (
+        (
+            '{"received_at":1800000000000001,"why":"deleted","status":"offline","status_before":"online",'
+            '"status_after":"online","by":"ops"}'
+        ),
+        OverrideEnded(
+            received_at=AT, why="deleted", status="offline", status_before="online", status_after="online", by="ops"
+        ),
+    ),
     "poll_observed.v1": (
         (
             '{"poll":"p","run":"r","node":"n1","route":"POST /user/onlinestatus","asked_at":1800000000000000,'
@@ -224,11 +251,36 @@ STORED: dict[str, tuple[str, Event]] = {
         BreakerOpened(at=AT, looked=100, missing=30, window_seconds=60.0, until=AT + 1),
     ),
     "breaker_closed.v1": ('{"at":1800000000000001}', BreakerClosed(at=AT)),
+    "alert_began.v1": (
+        (
+            '{"alert":"a1","name":"node_down","severity":"critical","at":1800000000000001,"since":1800000000000000,'
+            '"subject":"n1","figures":{"down_since_at":"2027-01-15T08:00:00.000000Z","failures":2,"share":0.5},'
+            '"rests_on":[41,42]}'
+        ),
+        AlertBegan(
+            alert="a1",
+            name="node_down",
+            severity="critical",
+            at=AT,
+            since=AT - 1,
+            subject="n1",
+            figures={"down_since_at": "2027-01-15T08:00:00.000000Z", "failures": 2, "share": 0.5},
+            rests_on=(41, 42),
+        ),
+    ),
+    "alert_acknowledged.v1": (
+        '{"alert":"a1","name":"node_down","at":1800000000000001,"by":"oncall","subject":"n1"}',
+        AlertAcknowledged(alert="a1", name="node_down", at=AT, by="oncall", subject="n1"),
+    ),
+    "alert_ended.v1": (
+        '{"alert":"a1","name":"disk_low","at":1800000000000001,"since":1800000000000000,"figures":{"free_bytes":7}}',
+        AlertEnded(alert="a1", name="disk_low", at=AT, since=AT - 1, figures={"free_bytes": 7}),
+    ),
     "presence_imported.v1": (
         (
             '{"received_at":1800000000000001,"status_before":"online","status_after":"online",'
             '"presence":["u",17,["online",1,["webhook",1,40]],null,[["main","",0,1,[[5,"n1",1,2,null]],[],null,null]],'
-            "2,41,null]}"
+            "2,41,null,null,null]}"
         ),
         PresenceImported(
             received_at=AT,

@@ -81,6 +81,11 @@ class FrontedService(Service):
     def environment(self) -> dict[str, str]:
         return {name: value for name, value in super().environment().items() if name != ALONE_MEASURED}
 
+    def figures(self) -> str:
+        """The front's own metrics."""
+        headers = {"Authorization": f"Bearer {KEYS['read']}"}
+        return httpx2.get(f"{self.front}/metrics", headers=headers, trust_env=False).text
+
     def wait_until_ready(self) -> None:
         """Wait until both answer."""
         super().wait_until_ready()
