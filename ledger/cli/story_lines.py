@@ -6,7 +6,7 @@ from ledger.cli.client import Json
 from ledger.cli.doubts import ENDED
 from ledger.cli.output import duration
 from ledger.cli.times import shown
-from ledger.cli.words import joined, number_of, told, word
+from ledger.cli.words import joined, name_of, number_of, told, word
 from projections.models.shown import DEVICE_NAMES
 
 Row = Sequence[object]
