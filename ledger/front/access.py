@@ -40,6 +40,15 @@ class Access:
             raise problem
         return Viewer(given)
 
+    async def expect(self, headers: Mapping[bytes, bytes], scope: str) -> None:
+        """Raises Problem where no key of that scope was sent: 401, 403; StoreUnavailable."""
+        scheme, _, credentials = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        given = credentials.strip() if scheme.lower() == "bearer" else ""
+        if not given:
+            raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=CHALLENGE)
+        if (problem := await self._refusal(given, scope)) is not None:
+            raise problem
+
     async def ended(self, viewer: Viewer) -> str | None:
         """Why a stream is to end, if so: its key or token is `revoked`, or `expired`. Raises StoreUnavailable."""
         if viewer.grant is not None:
@@ -49,12 +58,12 @@ class Access:
     async def _by_token(self, token: str) -> Viewer:
         return Viewer("", await self._tokens.read(token))
 
-    async def _refusal(self, key: str) -> Problem | None:
-        """Why this key opens no stream, or no longer does."""
+    async def _refusal(self, key: str, scope: str = "read") -> Problem | None:
+        """Why this key opens nothing that wants the scope, or no longer does."""
         scopes = await self._keys.scopes(key)
         if scopes is None:
             return Problem(401, "this API key is unknown or revoked", headers=CHALLENGE)
-        return None if "read" in scopes else Problem(403, "this API key has no scope 'read'")
+        return None if scope in scopes else Problem(403, f"this API key has no scope '{scope}'")
 
 
 def within(viewer: Viewer, asked: Asked) -> Asked:

@@ -58,6 +58,8 @@ def calls(delivery: str, run: str, at: str) -> Sequence[Call]:
         Call("getRun", {"run": run}),
         Call("listDrifts", query={"kind": "ghost"}),
         Call("getDriftSummary", query={"by": ["node", "hour"]}),
+        Call("webhookLoss", query={**MAIN}),
+        Call("blindTimes", query={"limit": 10}),
         Call("listSinks"),
         Call("pauseSink", SINK),
         Call("replaySink", SINK, body={"from": 0}),

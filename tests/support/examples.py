@@ -57,6 +57,8 @@ RECONCILED = (
     "GET /v1/runs/{run}",
     "GET /v1/drift",
     "GET /v1/drift/summary",
+    "GET /v1/loss",
+    "GET /v1/blind",
     "PUT /v1/users/{uid}/tier",
     f"PUT {OVERRIDE}",
     f"DELETE {OVERRIDE}",
@@ -105,6 +107,8 @@ def _reconciling(api: Api, node: ImNode) -> Answers:
         },
         "GET /v1/drift": {"200": wait_for(lambda: _drifts(api), api.service.log)},
         "GET /v1/drift/summary": {"200": api.get("/v1/drift/summary")},
+        "GET /v1/loss": {"200": wait_for(lambda: _lost(api), api.service.log)},
+        "GET /v1/blind": {"200": api.get("/v1/blind")},
         "GET /v1/sources": {"200": api.get("/v1/sources")},
         "PUT /v1/users/{uid}/tier": {"200": api.http.put("/v1/users/u100/tier", json={"tier": "vip"}).json()},
         f"PUT {OVERRIDE}": {"200": api.http.put("/v1/users/u100/override", json=WORD).json()},
@@ -116,6 +120,12 @@ def _drifts(api: Api) -> Any:
     """Those of a user, once the projection knows of them."""
     page = api.get("/v1/drift", uid="carol")
     return page if page["items"] else None
+
+
+def _lost(api: Api) -> Any:
+    """What webhooks lost, once the projections know of it."""
+    answer = api.get("/v1/loss")
+    return answer if answer["items"][0]["lost"] and _is_caught_up(api) else None
 
 
 def _is_good(api: Api) -> bool:
@@ -158,7 +168,7 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from _lists(api)
     yield from _sinks(api)
     yield "POST /v1/reach/query", {"200": api.http.post("/v1/reach/query", json={"uids": ["u100", "bob"]}).json()}
-    yield "GET /metrics", {"200": api.http.get("/metrics").text}
+    yield "GET /metrics", {"200": _first_series(api.http.get("/metrics").text)}
 
 
 def _lists(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -261,7 +271,22 @@ def masked(found: Any) -> Any:
     for source in made["GET /v1/sources"]["200"]["items"]:
         source["open_runs"] = "<as they stand>"
         source["looks"]["all_connections"] = "<as the last time went>"
+    for source in made["GET /v1/loss"]["200"]["items"]:
+        source["burn_rates"] = source["hours"] = "<as long as it took>"
     return made
+
+
+def _first_series(exposition: str) -> str:
+    """Each of the metrics with one series: there may be hundreds."""
+    lines, wanted = list[str](), False
+    for line in exposition.splitlines(keepends=True):
+        if line.startswith("#"):
+            lines.append(line)
+            wanted = True
+        elif wanted:
+            lines.append(line)
+            wanted = False
+    return "".join(lines)
 
 
 def _described(exposition: str) -> list[str]:
