@@ -25,6 +25,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.status import longest_grace
 from ledger.domain.visible import Visible, visible_at
 from ledger.store.mapper import EventMapper
+from ledger.working_state import canaries
 from projections.engine import feed
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules
@@ -146,7 +147,10 @@ class ChangeFeed:
         sources = list(darkness(self._rules, moment.rules, moment.made.at))
         ended += self._ends.take(moment.made.at)
         concerned = self._moved(moment.connection, up_to) | {end.uid for end in ended}
-        if not self._everybody:
+        hidden = canaries.uids(moment.connection) if self._everybody else frozenset[str]()
+        if self._everybody:
+            concerned -= hidden - self._remembered.watched
+        else:
             concerned &= self._remembered.watched
         if changed or sources:
             concerned |= self._remembered.watched | self._told_in_dark
@@ -154,7 +158,7 @@ class ChangeFeed:
         recent = {} if changed or sources else self._remembered.recent
         changes, told = self._changes(moment, concerned, recent)
         swept = self._sweep(moment, {**recent, **told} if self._sweeps else {})
-        return _Found(moment, up_to, changed, sources, changes, told, swept)
+        return _Found(moment, up_to, changed, sources, changes, told, swept, hidden)
 
     def _take(self, found: "_Found") -> Step:
         """Remember what has been found, all of it."""
@@ -174,7 +178,16 @@ class ChangeFeed:
         if not self._sweeps:
             self._told_everybody = self._told
         more = self._is_behind or bool(self._sweeps)
-        return Step(made, found.changes, found.swept.changes, found.sources, self._told, self._told_everybody, more)
+        return Step(
+            made,
+            found.changes,
+            found.swept.changes,
+            found.sources,
+            self._told,
+            self._told_everybody,
+            more,
+            found.hidden,
+        )
 
     def is_known(self, connection: Connection[TupleRow], since: AnswerPoint) -> bool:
         """Whether this ledger has been there."""
@@ -196,12 +209,17 @@ class ChangeFeed:
                 self._ends.note(presence, moment)
             self._everybody_in_dark |= some_dark(moment.rules)
             last = next(reversed(presences), None) if len(presences) == limit else None
+            for uid in canaries.among(connection, presences):
+                del presences[uid]
             return Page(moment.made, list(moment.bodies(presences)), last)
 
     def users_since(self, connection: Connection[TupleRow], since: AnswerPoint, limit: int) -> list[str] | None:
         """Who may be shown otherwise than at an earlier moment; None where they are too many to be told of."""
         with self._moments.read(connection) as moment:
             users = self._resuming.users(moment, since, limit)
+            if users:
+                hidden = canaries.among(connection, users)
+                users = [uid for uid in users if uid not in hidden]
             # Whoever was told of in the dark before is told of again when it ends.
             self._everybody_in_dark |= some_dark(moment.rules)
             return users
@@ -285,3 +303,4 @@ class _Found(NamedTuple):
     changes: list[Change]
     told: dict[str, Visible]
     swept: Swept
+    hidden: frozenset[str]

@@ -69,6 +69,17 @@ def shows_presence_alone(source: SourceState) -> bool:
     )
 
 
+def shown_alone(presence: Presence, sources: Mapping[str, SourceState]) -> bool:
+    """Whether what is shown of a user follows from their presence alone, at any instant, as most often."""
+    if presence.override is not None:
+        return False
+    for device in presence.devices:
+        source = sources.get(device.source)
+        if source is not None and not shows_presence_alone(source):
+            return False
+    return bool(presence.devices) or longest_grace(sources) == 0
+
+
 def derive_device(parts: Sequence[Device], source: SourceState | None) -> Status:
     """The status of one device flag, whose parts are those of the nodes where the source counts node by node."""
     doubts = [_doubtful(part, source) for part in parts]

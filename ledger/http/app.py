@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from ledger import __version__
 from ledger.http import (
+    alerts,
     audit,
     blind,
     documentation,
@@ -69,6 +70,8 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         explain.router,
         reconciliation.record,
         reconciliation.orders,
+        alerts.record,
+        alerts.orders,
         overrides.router,
         sinks.record,
         sinks.orders,

@@ -29,6 +29,7 @@ from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
 from ledger.http.request_times import TimedApp
+from ledger.http.senders import Senders
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
@@ -40,7 +41,9 @@ from ledger.server import neighbours
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
+from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
+from ledger.service.canaries import canaries_of
 from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
@@ -89,7 +92,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         if settings.front_listen is not None:
             # The front has its own; a port that another program holds is told of before anything is begun.
             bind(settings.front_listen, "front_listen").close()
-        sizes = await asyncio.to_thread(_examine, database_url)
+        sizes = await asyncio.to_thread(_examine, database_url, _alongside(settings))
         await asyncio.to_thread(migrate.apply, database_url)
         found = await asyncio.to_thread(_take_place, settings, folder, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
@@ -118,7 +121,13 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
             process.start()
             services.counters.processes.watch(process.name, partial(getattr, process, "pid"))
             stack.push_async_callback(process.stop)
+        alerting = alerting_of(settings, services)
+        alerting.start()
+        stack.push_async_callback(alerting.stop)
         tokens = Tokens(lambda: _load_generation(ledger), roots)
+        canaries = canaries_of(settings, services, tokens)
+        canaries.start()
+        stack.push_async_callback(canaries.stop)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
 
 
@@ -175,13 +184,18 @@ def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
     return other.instance is not None and knows_instance(connection, other.instance)
 
 
-def _examine(database_url: str) -> preflight.PoolSizes:
+def _alongside(settings: Settings) -> int:
+    """How many connections the front's and the sinks' processes may take."""
+    return preflight.ALONGSIDE_CONNECTIONS * ((settings.front_listen is not None) + bool(settings.sinks))
+
+
+def _examine(database_url: str, alongside: int) -> preflight.PoolSizes:
     """Say what is worth a word of the database, and how many connections each pool may hold. Raises DatabaseUnfit."""
     examined = migrate.examine(database_url)
-    for warned in examined.warnings():
+    for warned in examined.warnings(alongside):
         log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
     allowed, _ = preflight.connections(examined.facts)
-    return preflight.pools(allowed)
+    return preflight.pools(allowed, alongside)
 
 
 def _services(
@@ -209,7 +223,8 @@ def _services(
         source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_for(n), n.api_ca_file) for n in source.nodes]
         for source in settings.sources
     }
-    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry)
+    drift_window = settings.alerts.of("drift_rate", "window_seconds")
+    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry, drift_window)
     return Services(
         settings=settings,
         instance=instance,
@@ -236,6 +251,7 @@ def _services(
         refusals=Refusals(
             names, counters.registry, count=lambda source, node: counters.delivered(source, node, "forbidden")
         ),
+        senders=Senders(),
         outages=Outages.none_yet(),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],

@@ -17,6 +17,7 @@ from ledger.domain.crowd import encode_crowd
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Device, Presence
 from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, optional_bigints, texts
+from ledger.working_state import canaries
 from projections.models.shown import plain_body
 
 _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
@@ -30,12 +31,13 @@ _OVER: LiteralString = "SELECT uid FROM current WHERE override_until <= %s ORDER
 _CONNECTED = "SELECT uid FROM current WHERE uid = ANY(%b) AND devices ~ %s"
 
 # By our database's clock, which other instances' are near.
-_ONLINE_AFTER = """
+_ONLINE_AFTER: LiteralString = """
 SELECT uid FROM current
  WHERE (status = 'online' OR since > (extract(epoch FROM clock_timestamp()) - %s) * 1000000
         OR override_until IS NOT NULL) AND uid > %s
+   AND NOT {}
  ORDER BY uid LIMIT %s
-"""
+""".format(canaries.IS_CANARY.format("current.uid"))
 
 # Walks the primary key, and looks at each row's devices on the way.
 _AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDER BY uid LIMIT %s"
@@ -209,7 +211,10 @@ def over(connection: Connection[TupleRow], at: Instant, limit: int) -> list[str]
 
 
 def online_after(connection: Connection[TupleRow], grace_seconds: float, uid: str, limit: int) -> list[str]:
-    """A page of the users who are online, or may be, in a grace period of so long or by an operator's word, by uid."""
+    """A page of the users who are online, or may be by a grace period of so long or an operator's word, by uid.
+
+    No canaries.
+    """
     return [uid for (uid,) in connection.cursor(binary=True).execute(_ONLINE_AFTER, (grace_seconds, uid, limit))]
 
 

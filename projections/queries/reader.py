@@ -136,7 +136,7 @@ class PresenceReader:
         for state in await counted.states_otherwise(cutoff):
             statuses[derive(current.decode_state(state), rules.sources, at).status] += 1
         statuses["unknown"] += await counted.never_observed()
-        return dict(statuses)
+        return {status: users for status, users in statuses.items() if users}
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], AnswerPoint]]:

@@ -183,3 +183,8 @@ class Explaining:
 def _changed(event: Any, fields: dict[str, Any]) -> Any:
     values = {name: getattr(event, name) for name in event.__struct_fields__}
     return type(event)(**{name: value for name, value in (values | fields).items() if name != "verdict"})
+
+
+def online(policy: Policy = DEFAULT_POLICY) -> Explaining:
+    """`u` has been online for ten seconds."""
+    return Explaining(policy=policy).wait(1).hears("u-0-1-1-1-1").wait(10)

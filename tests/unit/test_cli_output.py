@@ -18,13 +18,7 @@ from ledger.cli.output import (
     say,
 )
 from ledger.text import printable
-
-
-class Terminal(io.StringIO):
-    """An output that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
+from tests.support.command import Terminal
 
 
 @pytest.mark.parametrize(
@@ -40,7 +34,7 @@ class Terminal(io.StringIO):
         (67108864, "67108864"),
         (31536000.0, "31536000"),
         (("read", "audit"), "read, audit"),
-        (datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC), "2026-11-23T12:00:00Z"),
+        (datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC), "2026-11-23 12:00:00Z"),
         ("用户-一", "用户-一"),
         ("\x1b[2J\u202e", "\\x1b[2J\\u202e"),
     ],

@@ -11,7 +11,8 @@ from typer.testing import Result
 
 from ledger.cli.client import Client, client, path_segment
 from ledger.errors import RequestError, SettingsError
-from ledger.settings import Listen, load
+from ledger.settings import Listen
+from ledger.settings.load import load
 from tests.support.scripted import Asked, ScriptedService
 
 PRESENCE = {
@@ -54,9 +55,9 @@ def test_status_shows_who_is_online(service: ScriptedService, ask: Callable[...,
     service.answer = lambda asked: (200, json.dumps({"items": [PRESENCE, UNKNOWN]}))
     result = ask("status", "u100", "用户")
     assert result.exit_code == 0
-    assert service.asked == [Asked("POST", "/v1/presence/query", "Bearer plk_admin", {"uids": ["u100", "用户"]})]
+    assert service.asked[0] == Asked("POST", "/v1/presence/query", "Bearer plk_admin", {"uids": ["u100", "用户"]})
     head, online, unknown = result.stdout.splitlines()
-    assert head.split() == ["uid", "status", "since", "devices", "why", "checked"]
+    assert head.split() == ["uid", "status", "since", "(UTC)", "devices", "why", "checked"]
     assert online.split("  ")[0] == "u100"
     assert "main/app x2  webhook at position 4711  3 s ago" in online
     assert "main/web" not in online
@@ -113,15 +114,12 @@ CORRECTED = {
             CORRECTED,
             (
                 "ghost, 2 sessions closed, because of: upstream defect, "
-                "began after 2026-11-23T11:59:00.000000Z and before 2026-11-23T12:00:00.000000Z, poll p-1, run r-1"
+                "began after 11:59:00.000 and before 12:00:00.000, poll p-1, run r-1"
             ),
         ),
         (
             CORRECTED | {"drift": "missed", "opened": [SESSION], "closed": [], "agreed_at": None},
-            (
-                "missed, 1 session opened, because of: upstream defect, "
-                "began before 2026-11-23T12:00:00.000000Z, poll p-1, run r-1"
-            ),
+            ("missed, 1 session opened, because of: upstream defect, began before 12:00:00.000, poll p-1, run r-1"),
         ),
         (
             CORRECTED
@@ -144,7 +142,7 @@ CORRECTED = {
                 "expires_at": "2026-11-30T08:00:00.000000Z",
                 "until_evidence": True,
             },
-            "offline until 2026-11-30T08:00:00.000000Z or newer evidence, by ops: phone lost",
+            "offline until 2026-11-30 08:00:00.000 or newer evidence, by ops: phone lost",
         ),
         (
             {"kind": "override_ended", "verdict": "override_ended", "status": "offline", "why": "expired", "by": None},
@@ -152,7 +150,7 @@ CORRECTED = {
         ),
         (
             {"kind": "override_ended", "verdict": "override_ended", "status": "offline", "why": "deleted", "by": "ops"},
-            "offline, deleted by ops",
+            "offline, deleted, by ops",
         ),
     ],
 )

@@ -69,7 +69,7 @@ WORD = {
     "position": 7,
     "at": T.format(1),
     "status": "offline",
-    "reason": "phone lost",
+    "reason": "ticket-4711",
     "by": "ops",
     "expires_at": T.format(5),
     "until_evidence": False,
@@ -155,7 +155,7 @@ DOUBT = {"position": 7, "at": T.format(1), "source": "main", "reason": "refused"
         ),
         (
             {**WORD, **SAME, "until_evidence": True},
-            "shown offline by an operator's word until 14:03:05.123 or newer evidence: phone lost",
+            "shown offline by an operator's word until 14:03:05.123 or newer evidence: ticket-4711",
             "set by ops",
         ),
         (
@@ -272,7 +272,7 @@ def session(began: dict[str, Any], ended: dict[str, Any] | None, seconds: float 
 def test_an_open_session_in_words() -> None:
     row = session_row(session(edge(1, "bounded", "poll_missed"), None, None))
     opened = ("main/web", None, "n2", "by 2026-11-23 14:03:01.123", "poll missed")
-    assert row == (*opened, "open", "seen 14:03:09.123", None, 2, None)
+    assert row == (*opened, "open, seen 14:03:09.123", None, None, 2, None)
 
 
 def page(*items: Any, next: str | None = None, lag: int = 0) -> tuple[int, str]:  # noqa: A002  (the page's own name)
