@@ -22,11 +22,13 @@ from ledger.http import (
     reach,
     reconciliation,
     responses,
+    settings,
     sinks,
     stories,
     stream_tokens,
 )
 from ledger.http.auth import KeyRing, require
+from ledger.http.delegation import Delegation
 from ledger.http.grants import Tokens
 from ledger.http.state import Services
 
@@ -45,6 +47,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
     app.state.services = services
     app.state.keys = keys
     app.state.tokens = tokens
+    app.state.delegation = Delegation(tokens.roots)
     problems.install(app)
     for router in (
         hooks.router,
@@ -62,6 +65,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         reconciliation.orders,
         sinks.record,
         sinks.orders,
+        settings.router,
         operations.health,
         operations.router,
         documentation.router,
