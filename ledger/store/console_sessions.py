@@ -18,22 +18,18 @@ class StoredSession(NamedTuple):
 _INSERT = """
 INSERT INTO console_sessions (id_hash, key_hash, key_name, expires_at)
 VALUES (%(id_hash)s, %(key_hash)s, %(key_name)s, now() + make_interval(secs => %(seconds)s))
-RETURNING expires_at
 """
 _DELETE_EXPIRED = "DELETE FROM console_sessions WHERE expires_at <= now()"
 _DELETE = "DELETE FROM console_sessions WHERE id_hash = %s"
 _LOAD = "SELECT id_hash, key_hash, key_name, expires_at FROM console_sessions WHERE expires_at > now()"
 
 
-def create(connection: Connection[Any], id_hash: bytes, key_hash: bytes, key_name: str, seconds: float) -> datetime:
-    """Store a session, and forget those that have expired -> when it does."""
+def create(connection: Connection[Any], id_hash: bytes, key_hash: bytes, key_name: str, seconds: float) -> None:
+    """Store a session of so many seconds, and forget those that have expired."""
     values = {"id_hash": id_hash, "key_hash": key_hash, "key_name": key_name, "seconds": seconds}
     with connection.transaction():
         connection.execute(_DELETE_EXPIRED)
-        row = connection.execute(_INSERT, values).fetchone()
-    assert row is not None
-    expires_at: datetime = row[0]
-    return expires_at
+        connection.execute(_INSERT, values)
 
 
 def delete(connection: Connection[Any], id_hash: bytes) -> None:
