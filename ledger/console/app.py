@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from ledger.console import addresses, answers, login
 from ledger.console.pages import GET, POST, live
-from ledger.console.rendering import Renderer, static_files, version_of
+from ledger.console.rendering import Renderer
 from ledger.console.service import Service
 from ledger.console.sessions import Session, Sessions
 from ledger.console.slices import Slices
-from ledger.console.static import Static
+from ledger.console.static import Static, static_files, version_of
 from ledger.console.visit import NEEDED, Moved, Page, Refused, Visit
 from ledger.console.words import Words, choose, words
 from ledger.domain.observation import Instant
@@ -67,6 +67,7 @@ class Console:
                 query.get("lang"), request.cookies.get(answers.LANGUAGE_COOKIE), request.headers.get("accept-language")
             )
         )
+        session = None
         try:
             session = await self._session(request)
             if session is not None and segments == live.FEED and request.method == "GET":
@@ -75,12 +76,12 @@ class Console:
                 return
             response = await self._answer(request, segments, query, spoken, session)
         except Refused as refused:
-            response = self._refusal(request, spoken, refused)
+            response = self._refusal(request, spoken, refused, session)
         except LedgerError as error:
-            response = self._refusal(request, spoken, Refused(503, "refused.away", reason=str(error)))
+            response = self._refusal(request, spoken, Refused(503, "refused.away", reason=str(error)), session)
         except Exception as error:
             log.exception("console_defect", error=type(error).__name__)
-            response = self._refusal(request, spoken, Refused(500, "refused.defect"))
+            response = self._refusal(request, spoken, Refused(500, "refused.defect"), session)
         if "lang" in query:
             answers.remember_language(response, spoken.language, secure=answers.is_secure(request))
         await response(scope, receive, send)
@@ -142,8 +143,9 @@ class Console:
     def _page(self, page: Page, visit: Visit) -> Response:
         return answers.html(self._renderer.page(page, visit), page.status, visit.words.tag)
 
-    def _refusal(self, request: Request, spoken: Words, refused: Refused) -> Response:
-        page = Page("refused.html", spoken("refused.title"), {"sentence": spoken(refused.key, **refused.facts)})
+    def _refusal(self, request: Request, spoken: Words, refused: Refused, session: Session | None) -> Response:
+        facts = {"sentence": spoken(refused.key, **refused.facts), "offer_logout": session and session.csrf}
+        page = Page("refused.html", spoken("refused.title"), facts)
         text = self._renderer.bare(page, spoken, _address(request))
         return answers.html(text, refused.status, spoken.tag)
 

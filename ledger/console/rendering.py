@@ -1,9 +1,8 @@
 """Makes pages of templates: whatever others wrote is text, instants are readable here and exact on hover."""
 
 import unicodedata
-from collections.abc import Callable, Mapping
-from hashlib import blake2b
-from importlib.resources import files
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -80,28 +79,34 @@ def _visible(mark: str) -> str:
     return mark
 
 
+@cache
+def _environment() -> Environment:
+    """The templates, read once."""
+    made = Environment(
+        loader=PackageLoader("ledger.console", "templates"),
+        autoescape=True,
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {"instant": instant, "duration": duration, "number": number, "json": pretty}
+    made.globals |= {
+        "address": addresses.path,
+        "user_address": addresses.user,
+        "with_query": addresses.with_query,
+        "navigation": NAVIGATION,
+        "device_name": lambda flag: DEVICE_NAMES.get(flag, "custom"),
+        "version": __version__,
+    }
+    return made
+
+
 class Renderer:
-    """Renders pages; the templates are read once."""
+    """Renders pages, which load files of a version."""
 
     def __init__(self, static_version: str) -> None:
-        self._environment = Environment(
-            loader=PackageLoader("ledger.console", "templates"),
-            autoescape=True,
-            undefined=ChainableUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.filters |= {"instant": instant, "duration": duration, "number": number, "json": pretty}
-        self._environment.globals |= {
-            "address": addresses.path,
-            "user_address": addresses.user,
-            "with_query": addresses.with_query,
-            "navigation": NAVIGATION,
-            "device_name": lambda flag: DEVICE_NAMES.get(flag, "custom"),
-            "version": __version__,
-            "static": lambda name: f"/console/{static_version}/{name}",
-        }
+        self._static = f"/console/{static_version}/"
 
     def page(self, page: Page, visit: Visit) -> str:
         """A page for somebody who is logged in."""
@@ -112,6 +117,7 @@ class Renderer:
         """A page for anybody."""
         shared: Mapping[str, Any] = {
             "t": words,
+            "static": lambda name: self._static + name,
             "alert_summary": lambda alert: alert_summary(alert, words.language),
             "uid": lambda uid: uid_shown(words, uid),
             "title": page.title,
@@ -120,7 +126,7 @@ class Renderer:
             "visit": None,
             "may_act": False,
         }
-        return self._environment.get_template(page.template).render({**shared, **facts, **page.facts})
+        return _environment().get_template(page.template).render({**shared, **facts, **page.facts})
 
 
 def alert_summary(alert: Mapping[str, Any], language: str) -> str:
@@ -134,15 +140,3 @@ def _in_language(address: str, language: str) -> str:
     path, _, query = address.partition("?")
     kept = [part for part in query.split("&") if part and not part.startswith("lang=")]
     return f"{path}?{'&'.join([*kept, f'lang={language}'])}"
-
-
-def static_files(read: Callable[[Any], bytes] = lambda file: file.read_bytes()) -> dict[str, bytes]:
-    """The files that pages load, by their name below /console/."""
-    folder = files("ledger.console") / "static"
-    found = {each.name: read(each) for each in folder.iterdir() if each.is_file()}
-    return found | {f"vendor/{each.name}": read(each) for each in (folder / "vendor").iterdir()}
-
-
-def version_of(found: Mapping[str, bytes]) -> str:
-    """What tells these files from those of another version."""
-    return blake2b(b"".join(found[name] for name in sorted(found)), digest_size=6).hexdigest()

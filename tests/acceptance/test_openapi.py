@@ -43,6 +43,7 @@ ROUTES = {
     ("GET", "/v1/lists/{name}/summary"),
     ("POST", "/v1/stream/tokens"),
     ("GET", "/v1/sinks"),
+    ("GET", "/v1/settings"),
     ("POST", "/v1/sinks/{name}/pause"),
     ("POST", "/v1/sinks/{name}/resume"),
     ("POST", "/v1/sinks/{name}/replay"),

@@ -32,6 +32,16 @@ url = "https://app.example/presence"
 secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 list = "told of later"
 """
+SETTINGS_SHOWN = (
+    "metrics_scope",
+    "max_body_bytes",
+    "sources[0].name",
+    "sources[0].webhook_secret",
+    "sinks[0].secret",
+    "policy.reorder_seconds",
+    "api_keys.audit.key",
+    "api_keys.audit.scopes",
+)
 Answers = dict[str, dict[str, Any]]
 
 MASKS = (
@@ -153,6 +163,16 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from _sinks(api)
     yield "POST /v1/reach/query", {"200": api.http.post("/v1/reach/query", json={"uids": ["u100", "bob"]}).json()}
     yield "GET /metrics", {"200": api.http.get("/metrics").text}
+    yield "GET /v1/settings", {"200": _settings(api)}
+
+
+def _settings(api: Api) -> Any:
+    """Some of them, as if the file were where a package puts it."""
+    answer = api.get("/v1/settings")
+    shown = [each for each in answer["items"] if each["key"] in SETTINGS_SHOWN]
+    file = "/etc/presence-ledger/presence-ledger.toml"
+    items = [{**each, "origin": each["origin"].replace(answer["file"], file)} for each in shown]
+    return {"file": file, "items": items}
 
 
 def _lists(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
