@@ -14,11 +14,15 @@ def path(*segments: object) -> str:
     return "/" + "/".join(quote(str(segment), safe="") for segment in segments)
 
 
+def user_base(uid: str) -> tuple[str, dict[str, str]]:
+    """The page of a user: its path, and what its query must have besides."""
+    return ("/users/", {"uid": uid}) if uid in _STEPS else (path("users", uid), {})
+
+
 def user(uid: str, **query: object) -> str:
     """The page of a user."""
-    if uid in _STEPS:
-        return with_query("/users/", {"uid": uid, **query})
-    return with_query(path("users", uid), query)
+    base, always = user_base(uid)
+    return with_query(base, {**always, **query})
 
 
 def with_query(address: str, query: Mapping[str, object]) -> str:

@@ -1,5 +1,6 @@
 """The console as an ASGI application: who may see what, in which language, and which page answers."""
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -30,6 +31,8 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
 
 STATIC = "console"
+SESSION_LOOK_SECONDS = 2.0
+"""Whether the session of somebody who watches still holds."""
 OURS = frozenset({"", "login", "logout", STATIC, "export", *GET})
 
 
@@ -72,7 +75,7 @@ class Console:
             session = await self._session(request)
             if session is not None and segments == live.FEED and request.method == "GET":
                 vouch(scope, Standing.KEYED)
-                await self._stream(self._streaming(scope, session), receive, send)
+                await self._feed(scope, session, receive, send)
                 return
             response = await self._answer(request, segments, query, spoken, session)
         except Refused as refused:
@@ -90,8 +93,26 @@ class Console:
         given = request.cookies.get(answers.COOKIE)
         return await self._sessions.find(given) if given else None
 
+    async def _feed(self, scope: Message, session: Session, receive: Receive, send: Send) -> None:
+        """The stream itself, asked for by the session's key, as long as the session lasts."""
+        over = False
+
+        async def receive_until_over() -> Message:
+            nonlocal over
+            waiting = asyncio.ensure_future(receive())
+            while not (await asyncio.wait({waiting}, timeout=SESSION_LOOK_SECONDS))[0]:
+                if await self._sessions.find(session.id) is None:
+                    waiting.cancel()
+                    over = True
+                    return {"type": "http.disconnect"}
+            answer: Message = waiting.result()
+            return answer
+
+        await self._stream(self._streaming(scope, session), receive_until_over, send)
+        if over:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
     def _streaming(self, scope: Message, session: Session) -> Message:
-        """The same request, as one of the session's key for the stream itself."""
         headers = [each for each in scope["headers"] if each[0] not in (b"authorization", b"cookie")]
         signed = self._service.authorization(session.key_hash).encode()
         return {**scope, "path": "/v1/stream", "headers": [*headers, (b"authorization", signed)]}

@@ -15,7 +15,9 @@ STATUS_HEIGHT = 26
 
 Json = Mapping[str, Any]
 
-_WITH_STATUS = frozenset({"transition", "sessions", "correction", "sweep", "tier", "imported", "override"})
+_WITH_STATUS = frozenset(
+    {"transition", "sessions", "correction", "sweep", "tier", "imported", "override", "override_ended"}
+)
 
 
 class Bar(NamedTuple):
@@ -78,12 +80,19 @@ def _drifts(window: Window, entries: Iterable[Json]) -> Iterator[Bar]:
             yield _bar(window, found, _end(window, entry["until"]), "drift", entry)
 
 
+def within(window: Window, sessions: Iterable[Json]) -> list[Json]:
+    """The sessions that reach into the window, the latest first."""
+    found = [
+        session for session in sessions if _begin(session) < window.end and _end(window, _ended(session)) > window.begin
+    ]
+    return sorted(found, key=_begin, reverse=True)
+
+
 def devices(window: Window, sessions: Iterable[Json]) -> list[Device]:
-    """The sessions that reach into the window, by device, each as a bar with faded edges where those are not sure."""
+    """Such sessions by device, each as a bar with faded edges where those are not sure."""
     found: dict[tuple[str, int | None], list[Json]] = {}
     for session in sessions:
-        if _begin(session) < window.end and _end(window, _ended(session)) > window.begin:
-            found.setdefault((session["source"], session["device_flag"]), []).append(session)
+        found.setdefault((session["source"], session["device_flag"]), []).append(session)
     order = sorted(found, key=lambda key: (key[0], -1 if key[1] is None else key[1]))
     return [_device(window, *key, sorted(found[key], key=_begin)) for key in order]
 

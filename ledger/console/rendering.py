@@ -51,6 +51,11 @@ def duration(seconds: float | None) -> str:
     raise AssertionError
 
 
+def percent(share: float | None) -> str:
+    """`0.12 %`."""
+    return "–" if share is None else f"{100 * share:.3g} %"
+
+
 def number(value: float | None) -> str:
     """`1,234`."""
     if value is None:
@@ -90,7 +95,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"instant": instant, "duration": duration, "number": number, "json": pretty}
+    made.filters |= {"instant": instant, "duration": duration, "number": number, "percent": percent, "json": pretty}
     made.globals |= {
         "address": addresses.path,
         "user_address": addresses.user,

@@ -78,11 +78,12 @@ def test_doubt_and_drift_are_laid_over_it() -> None:
 def test_sessions_at_the_same_time_have_lanes_of_their_own_and_devices_their_rows() -> None:
     web = {"device_flag": 1, "device": "web"}
     sessions = [session(0, 30), session(15, None), session(30, 45), session(-20, -10), session(10, 20, **web)]
-    app, other = day.devices(WINDOW, sessions)
+    app, other = day.devices(WINDOW, day.within(WINDOW, sessions))
     assert [drawn(lane) for lane in app.lanes] == [
         [("session", 0, 50.0), ("session", 50.0, 25.0)],
         [("session", 25.0, 75.0)],
     ]
+    assert day.within(WINDOW, sessions)[0] == sessions[2]
     assert (app.name, other.name, app.more) == ("app", "web", 0)
     assert day.height([app, other]) > day.height([other])
 

@@ -1,6 +1,7 @@
 """`/`: are we right? Users by status, drift and loss of the last day, alerts, nodes, and what is behind."""
 
 from asyncio import gather
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,14 +49,15 @@ def _drift_chart(visit: Visit, drift: Answer) -> Chart:
 
 def _loss_chart(visit: Visit, loss: Answer) -> Chart | None:
     """The share of transitions that webhooks lost, in percent, by hour."""
-    hours = loss.get("hours")
-    if not isinstance(hours, list):
+    if not loss.is_good:
         return None
-    found = []
-    for each in hours:
-        transitions, lost = each.get("transitions") or 0, each.get("lost") or 0
-        if transitions:
-            found.append((str(each["hour"]), 100 * lost / transitions))
+    transitions: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for source in loss.items:
+        for each in source["hours"]:
+            transitions[each["hour"]] += each["transitions"]
+            lost[each["hour"]] += each["lost"]
+    found = [(hour, 100 * lost[hour] / number) for hour, number in transitions.items() if number]
     return hourly(visit.now, visit.words("overview.loss_percent"), found, missing=None)
 
 

@@ -2,13 +2,16 @@
 
 from asyncio import gather
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ledger.console import day
 from ledger.console.addresses import user as address_of
+from ledger.console.addresses import user_base
+from ledger.console.pages.place import position_at
 from ledger.console.service import Answer, api_path
 from ledger.console.visit import Page, Refused, Visit
-from ledger.console.window import SPANS, Window, instant_of, window
+from ledger.console.window import SPANS, Window, instant_of, micros, window
 from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
 
@@ -55,7 +58,7 @@ def uid_of(visit: Visit) -> str:
 async def user(visit: Visit) -> Page:
     """A user's page, or with `part=why` what changes of it while a slider is moved."""
     uid, wanted = uid_of(visit), asked(visit.query, visit.now)
-    of_user = lambda *rest: api_path("users", uid, *rest)  # noqa: E731
+    of_user = partial(api_path, "users", uid)
     presence_query = dict(wanted.query)
     if wanted.at is not None and wanted.known_at is None:
         # What was shown then, not what is known of it now: so the explanation takes it, too.
@@ -69,80 +72,66 @@ async def user(visit: Visit) -> Page:
         presence, explanation = await gather(*why)
         return Page("why.html", uid, facts | {"presence": presence, "explanation": explanation})
     begin, end = to_text(wanted.window.begin), None if wanted.window.is_now else to_text(wanted.window.end)
-    place = None if end is None else await _position(visit, uid, end)
-    presence, explanation, sessions, open_sessions, timeline, events, sources = await gather(
+    place = None if end is None else await position_at(visit, end)
+    timeline = partial(visit.ask, of_user("timeline"), order="desc", from_=begin, to=end)
+    presence, explanation, sessions, open_sessions, entries, story, events, sources = await gather(
         *why,
         visit.ask(of_user("sessions"), order="desc", limit=SESSIONS, after=place and f"{place + 1}.0"),
         visit.ask(of_user("sessions"), order="desc", limit=OPEN_SESSIONS, open="true"),
-        visit.ask(
-            of_user("timeline"), order="desc", limit=ENTRIES, from_=begin, to=end, after=visit.query.get("story")
-        ),
+        timeline(limit=ENTRIES),
+        timeline(limit=STORY, after=visit.query.get("story")),
         visit.ask(of_user("events"), order="desc", limit=EVENTS, to=end, after=visit.query.get("events")),
         visit.ask("/v1/sources"),
     )
+    base, always = user_base(uid)
     facts |= {
+        "base": base,
+        "always": always,
         "presence": presence,
         "explanation": explanation,
         "sources": sources,
         "spans": SPANS,
         "tiers": TIERS,
-        **_chart(wanted.window, presence, timeline, _together(sessions, open_sessions)),
-        "sessions": sessions,
-        "timeline": timeline,
-        "story": timeline.items[:STORY],
-        "story_next": _next(visit, uid, "story", _after_story(timeline)),
+        **_chart(wanted.window, presence, entries, sessions, open_sessions),
+        "story": story,
+        "story_next": _next(visit, uid, "story", story.get("next")),
         "events": events,
         "events_next": _next(visit, uid, "events", events.get("next")),
-        "here": address_of(uid, **_kept(visit)),
         "done": visit.query.get("done"),
         "run": visit.query.get("run"),
     }
     return Page("user.html", uid, facts)
 
 
-def _chart(window: Window, presence: Answer, timeline: Answer, sessions: list[Any]) -> dict[str, Any]:
+def _chart(window: Window, presence: Answer, timeline: Answer, sessions: Answer, still_open: Answer) -> dict[str, Any]:
     entries = timeline.items[::-1]
-    found = day.devices(window, sessions)
+    drawn = day.within(window, _together(sessions, still_open))
+    devices = day.devices(window, drawn)
     is_whole = timeline.get("next") is None
-    status = str(presence.get("status", "unknown"))
     return {
-        "bars": day.status_bars(window, entries, status, is_whole=is_whole),
-        "devices": found,
-        "height": day.height(found),
-        "is_whole": is_whole and len(sessions) < SESSIONS,
+        "bars": day.status_bars(window, entries, str(presence.get("status", "unknown")), is_whole=is_whole),
+        "devices": devices,
+        "height": day.height(devices),
+        "is_whole": is_whole and _reaches_back(window, sessions),
         "measures": {
             "lane": day.LANE_HEIGHT,
             "label": day.LABEL_HEIGHT,
             "gap": day.GAP,
             "status": day.STATUS_HEIGHT,
         },
-        "drawn": sessions,
+        "drawn": drawn,
     }
+
+
+def _reaches_back(window: Window, sessions: Answer) -> bool:
+    """Whether those read, the latest first, begin before the window does."""
+    return sessions.get("next") is None or micros(sessions.items[-1]["began"]["at"]) < window.begin
 
 
 def _together(sessions: Answer, still_open: Answer) -> list[Any]:
     """Each once: those that began of late, and those that are open however long ago they began."""
-    found = {(each["began"]["position"], each["conn_id"], each["device_flag"]): each for each in still_open.items}
-    return list(
-        (
-            {(each["began"]["position"], each["conn_id"], each["device_flag"]): each for each in sessions.items} | found
-        ).values()
-    )
-
-
-async def _position(visit: Visit, uid: str, at: str) -> int | None:
-    """The ledger's last position then."""
-    then = await visit.ask(api_path("users", uid, "presence"), at=at, known_at=at)
-    found: int | None = then.get("as_of", {}).get("position")
-    return found
-
-
-def _after_story(timeline: Answer) -> str | None:
-    """The cursor after the entries that are told."""
-    if len(timeline.items) > STORY:
-        return str(timeline.items[STORY - 1]["position"])
-    following: str | None = timeline.get("next")
-    return following
+    both = [*sessions.items, *still_open.items]
+    return list({(each["began"]["position"], each["conn_id"], each["device_flag"]): each for each in both}.values())
 
 
 def _next(visit: Visit, uid: str, name: str, cursor: str | None) -> str | None:
