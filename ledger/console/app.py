@@ -100,12 +100,14 @@ class Console:
         async def receive_until_over() -> Message:
             nonlocal over
             waiting = asyncio.ensure_future(receive())
-            while not (await asyncio.wait({waiting}, timeout=SESSION_LOOK_SECONDS))[0]:
-                if await self._sessions.find(session.id) is None:
-                    waiting.cancel()
-                    over = True
-                    return {"type": "http.disconnect"}
-            answer: Message = waiting.result()
+            try:
+                while not (await asyncio.wait({waiting}, timeout=SESSION_LOOK_SECONDS))[0]:
+                    if await self._sessions.find(session.id) is None:
+                        over = True
+                        return {"type": "http.disconnect"}
+                answer: Message = waiting.result()
+            finally:
+                waiting.cancel()
             return answer
 
         await self._stream(self._streaming(scope, session), receive_until_over, send)
