@@ -58,6 +58,8 @@ COMMANDS = {
     "reconcile": CommandEntry(
         "ledger.cli.reconcile", "reconcile", "Compare users with what WuKongIM says about them, now."
     ),
+    "loss": CommandEntry("ledger.cli.loss", "loss", "Show which share of transitions webhooks lost."),
+    "blind": CommandEntry("ledger.cli.loss", "blind", "Show the times in which nobody could know."),
     "sinks": CommandEntry("ledger.cli.sinks", "app", "Show the sinks; pause, resume or replay one."),
     "replay": CommandEntry("ledger.cli.replay", "replay", "Put a recording, a slice or the ledger through the rules."),
     "export": CommandEntry("ledger.cli.export", "export", "Write a slice of the ledger to a file."),

@@ -119,7 +119,10 @@ def _write(
 ) -> Backup:
     """Dump what this snapshot sees, verify the same, and read back what was written."""
     # Before the moment is chosen: of a table that a rebuild puts in another's place later, the dump would see no row.
-    connection.execute("LOCK TABLE current, timeline, in_doubt, sessions, snapshots, drifts IN ACCESS SHARE MODE")
+    connection.execute(
+        "LOCK TABLE current, timeline, in_doubt, sessions, snapshots, drifts, transitions, untold, blind_times"
+        " IN ACCESS SHARE MODE"
+    )
     exported = connection.execute("SELECT pg_export_snapshot()").fetchone()
     assert exported is not None
     target.write(b" " * LINE_BYTES)

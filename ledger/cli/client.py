@@ -113,6 +113,21 @@ class Client:
         """Returns a run as it stands."""
         return self._json("GET", f"/v1/runs/{path_segment(run)}")
 
+    def loss(self, query: Mapping[str, str]) -> Json:
+        """Returns the share of transitions that webhooks lost, by source."""
+        return self._json("GET", "/v1/loss", params=dict(query))
+
+    def blind(self, query: Mapping[str, str]) -> Json:
+        """Returns the times in which nobody could know, all pages as one."""
+        params: dict[str, str | int] = {"limit": PAGE_ITEMS, **query}
+        found = page = self._json("GET", "/v1/blind", params=params)
+        while page["next"] is not None:
+            # The same time on each page, whatever goes on meanwhile.
+            bounds = {"from": page["from"], "to": page["to"]}
+            page = self._json("GET", "/v1/blind", params={**params, **bounds, "after": page["next"]})
+            found = {**found, "items": found["items"] + page["items"], "next": None}
+        return found
+
     def sinks(self) -> list[Json]:
         """Returns the sinks of the settings and how each fares."""
         items: list[Json] = self._json("GET", "/v1/sinks")["items"]

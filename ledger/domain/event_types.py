@@ -2,6 +2,7 @@
 
 from typing import TypeAlias
 
+from ledger.domain.alert_events import AlertEvent
 from ledger.domain.events import (
     BodyRejected,
     Configured,
@@ -23,6 +24,7 @@ SourceEvent: TypeAlias = (
     | ServiceStarted
     | ServiceStopped
     | SourceReconciled
+    | AlertEvent
     | SourceImported
 )
 Event: TypeAlias = UserEvent | SourceEvent

@@ -25,13 +25,18 @@ def gaps(services: Sequence[Placed], last_before: LastBefore, runs_after: RunsAf
     known: set[tuple[Instant, Instant]] = set()
     for placed in services:
         if isinstance(placed.event, ServiceStarted):
-            previous = _previous(placed, placed.event.instance, last_before)
-            gap = None if previous is None else _gap(previous, placed, placed.event)
+            gap = gap_before(placed, placed.event, last_before)
             if gap is None or (gap.since, gap.until) in known:
                 continue
             known.add((gap.since, gap.until))
             if not _another_ran(services, placed, placed.event.instance, runs_after):
                 yield gap
+
+
+def gap_before(start: Placed, started: ServiceStarted, last_before: LastBefore) -> Gap | None:
+    """The time before an instance's start in which nothing was recorded, whoever else may have been there."""
+    previous = _previous(start, started.instance, last_before)
+    return None if previous is None else _gap(previous, start, started)
 
 
 def _another_ran(services: Sequence[Placed], start: Placed, instance: str, runs_after: RunsAfter) -> bool:

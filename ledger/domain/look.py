@@ -58,6 +58,9 @@ class JudgedLook(NamedTuple):
     """We hold the user online, and only `/connz` can tell."""
     contradicted: int = 0
     """Connections that a node lists though an offline has closed them."""
+    tier: Tier = "normal"
+    """How soon the user was to be looked at, and whether it was later than that."""
+    overdue: bool = False
 
     @property
     def agreed(self) -> bool:
@@ -83,6 +86,12 @@ def tier_bound_seconds(tier: Tier, policy: Policy) -> float:
     if tier == "vip":
         return min(policy.tier_vip_seconds, policy.tier_normal_seconds)
     return policy.tier_normal_seconds if tier == "normal" else max(policy.tier_cold_seconds, policy.tier_normal_seconds)
+
+
+def is_overdue(watch: Watch, tier: Tier, policy: Policy, asked_at: Instant) -> bool:
+    """Whether a look in turn was asked later than the tier's bound allows."""
+    slack = round(tier_bound_seconds(tier, policy) * SECOND) - _interval(tier, policy)
+    return watch.urgent is None and 0 < watch.due_at < asked_at - slack
 
 
 def due_after(presence: Presence, source: SourceState, looked_at: Instant) -> Instant:

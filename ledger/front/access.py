@@ -45,6 +45,15 @@ class Access:
             raise problem
         return Viewer(hashed)
 
+    async def expect(self, headers: Mapping[bytes, bytes], scope: str) -> None:
+        """Raises Problem where no key of that scope was sent: 401, 403; StoreUnavailable."""
+        scheme, _, credentials = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        given = credentials.strip() if scheme.lower() == "bearer" else ""
+        if not given:
+            raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=CHALLENGE)
+        if (problem := await self._refusal(key_hash(given), scope)) is not None:
+            raise problem
+
     async def ended(self, viewer: Viewer) -> str | None:
         """Why a stream is to end, if so: its key or token is `revoked`, or `expired`. Raises StoreUnavailable."""
         if viewer.grant is not None:
@@ -54,12 +63,12 @@ class Access:
     async def _by_token(self, token: str) -> Viewer:
         return Viewer(b"", await self._tokens.read(token))
 
-    async def _refusal(self, hashed: bytes) -> Problem | None:
-        """Why the key with this hash opens no stream, or no longer does."""
+    async def _refusal(self, hashed: bytes, scope: str = "read") -> Problem | None:
+        """Why the key with this hash opens nothing that wants the scope, or no longer does."""
         found = await self._keys.find_by_hash(hashed)
         if found is None:
             return Problem(401, "this API key is unknown or revoked", headers=CHALLENGE)
-        return None if "read" in found.scopes else Problem(403, "this API key has no scope 'read'")
+        return None if scope in found.scopes else Problem(403, f"this API key has no scope '{scope}'")
 
 
 def within(viewer: Viewer, asked: Asked) -> Asked:

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from ledger.console.app import Console
+from ledger.errors import StoreUnavailable
 from ledger.front import client_files, sse, ws
 from ledger.front.client_files import ClientFiles
 from ledger.front.figures import Figures
@@ -14,6 +15,7 @@ from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
 from ledger.http import problems
 from ledger.http.problems import Problem
+from ledger.settings import MetricsScope
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,13 +28,20 @@ class Front:
     """One front; `origins` are the web origins whose pages may use it from a browser."""
 
     def __init__(
-        self, streams: Streams, proxy: Proxy, console: Console, figures: Figures, origins: frozenset[str]
+        self,
+        streams: Streams,
+        proxy: Proxy,
+        console: Console,
+        figures: Figures,
+        origins: frozenset[str],
+        metrics_scope: MetricsScope = "read",
     ) -> None:
         self._streams = streams
         self._proxy = proxy
         self._console = console
         self._figures = figures
         self._origins = origins
+        self._metrics_scope = metrics_scope
         self._client = ClientFiles()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -56,6 +65,8 @@ class Front:
         send = _with_headers(send, cors)
         if path == "/v1/stream" and scope["method"] in ("GET", "POST"):
             await sse.stream(self._streams, scope, receive, send)
+        elif path == "/metrics" and scope["method"] in ("GET", "HEAD"):
+            await (await self._metrics(scope))(scope, receive, send)
         elif (own := self._answer(scope, path, cors)) is not None:
             await own(scope, receive, send)
         else:
@@ -67,8 +78,6 @@ class Front:
             return _preflight(cors)
         if path == "/health/live":
             return JSONResponse({"status": "live"})
-        if path == "/metrics":
-            return PlainTextResponse(self._figures.exposition(), media_type=self._figures.media_type)
         if path == "/v1/stream":
             return problems.answer(Problem(405, "GET or POST", headers={"Allow": "GET, POST"}))
         if path == "/v1/ws":
@@ -78,6 +87,17 @@ class Front:
         if path.startswith("/hooks/"):
             return problems.answer(Problem(404, "webhooks go to the service's own address (listen)"))
         return None
+
+    async def _metrics(self, scope: Message) -> Response:
+        """The front's own, for a key of the scope that the service's want as well."""
+        try:
+            if self._metrics_scope != "none":
+                await self._streams.access.expect(dict(scope["headers"]), self._metrics_scope)
+        except Problem as problem:
+            return problems.answer(problem)
+        except StoreUnavailable as error:
+            return problems.from_ledger_error(error, self._streams.outages, scope["path"])
+        return Response(self._figures.exposition(), media_type=self._figures.media_type)
 
     def _cors(self, origin: str) -> list[tuple[bytes, bytes]]:
         if not origin or origin not in self._origins:

@@ -32,12 +32,13 @@ from ledger.http.asked_about import AskedAbout
 from ledger.http.auth import KeyRing, Keys
 from ledger.http.delegation import Delegation
 from ledger.http.grants import Tokens
+from ledger.http.request_times import TimedApp
 from ledger.ingest.clock import Clock
 from ledger.server import alongside
 from ledger.server.connections import FILLED
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
-from ledger.settings import ApiKeySettings, Listen, LogFormat, LogLevel
+from ledger.settings import ApiKeySettings, Listen, LogFormat, LogLevel, MetricsScope
 from ledger.store import api_keys, identity, session, stream_tokens
 from ledger.store.ledger import translated
 from ledger.store.stream_tokens import TokenRoot
@@ -76,6 +77,7 @@ class Orders(msgspec.Struct, frozen=True):
     log_format: LogFormat
     asked_again_seconds: float | None = None
     """As often somebody has to hear of each user who is watched; None: nobody wants to."""
+    metrics_scope: MetricsScope = "read"
 
 
 async def serve(orders: Orders, stop: asyncio.Event) -> None:
@@ -98,8 +100,10 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         # Inherited by each connection: of a reader who takes nothing, no more than this waits in the system.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         console = _console(orders, keys, streams, stack)
-        app = Front(streams, proxy, console, Figures(lambda: streams.number), frozenset(orders.origins))
-        http = HttpServer(app, bound, room_for(most_connections(orders.connections)), websockets=True)
+        figures = Figures(lambda: streams.number, orders.connections)
+        app = Front(streams, proxy, console, figures, frozenset(orders.origins), orders.metrics_scope)
+        timed = TimedApp(app, figures.registry, rest="console")
+        http = HttpServer(timed, bound, room_for(most_connections(orders.connections)), websockets=True)
         streams.start()
         about.start()
         stack.push_async_callback(about.stop)

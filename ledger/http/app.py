@@ -9,12 +9,14 @@ from starlette.types import Receive, Scope, Send
 from ledger import __version__
 from ledger.http import (
     audit,
+    blind,
     documentation,
     drift_summary,
     edge,
     explain,
     hooks,
     lists,
+    loss,
     operations,
     patience,
     presence,
@@ -30,6 +32,7 @@ from ledger.http import (
 from ledger.http.auth import KeyRing, require
 from ledger.http.delegation import Delegation
 from ledger.http.grants import Tokens
+from ledger.http.ledger_figures import LedgerFigures
 from ledger.http.state import Services
 
 
@@ -48,6 +51,8 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
     app.state.keys = keys
     app.state.tokens = tokens
     app.state.delegation = Delegation(tokens.roots)
+    app.state.figures = LedgerFigures(services)
+    services.counters.registry.register(app.state.figures)
     problems.install(app)
     for router in (
         hooks.router,
@@ -60,6 +65,8 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         audit.router,
         stories.router,
         drift_summary.router,
+        loss.router,
+        blind.router,
         explain.router,
         reconciliation.record,
         reconciliation.orders,

@@ -1,10 +1,11 @@
 """What an instance counts while it runs, for `/metrics` and `/v1/sources`. No label holds a secret or a uid."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
-from ledger.http.sink_figures import SinkFigures
+from ledger.http.process_figures import ProcessFigures
 from ledger.http.source_answers import WebhookCounts
 
 WEBHOOK_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -15,63 +16,85 @@ FORWARDED_EVENTS = ("msg.notify", "msg.offline", "user.onlinestatus", OTHER)
 
 FORWARD_OUTCOMES = frozenset({"delivered", "refused", "unreachable", "timed_out", "left_out"})
 
+DELIVERY_OUTCOMES = (
+    "accepted",
+    "rejected",
+    "other_event",
+    "forbidden",
+    "no_event",
+    "too_large",
+    "encoding",
+    "store_unavailable",
+    "source_unreadable",
+)
+"""Stored; stored raw, since its body is no array; of another event, forwarded or not; and why it was refused."""
+
+CLOSED_REASONS = ("no_request", "crowded")
+
+# Each series would be doubled by the instant at which it began.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
 
 class Counters:
-    """Counters since the instance started, in a registry of their own, so that tests may run several."""
+    """Counters since the instance started, in a registry of their own, so that tests may run several.
 
-    def __init__(self) -> None:
+    `nodes` are those of the settings, by source: they start at 0. `folder`: whose disk is looked at.
+    """
+
+    def __init__(self, nodes: Mapping[str, Collection[str]] | None = None, folder: Path | None = None) -> None:
         self.registry = CollectorRegistry()
         by_node = ["source", "node"]
-        self.accepted = self._counter("webhooks_accepted", "Presence webhooks stored and answered 200", by_node)
-        self.other_events = self._counter(
-            "webhooks_other_events", "Webhooks of other events, forwarded or not", by_node
-        )
+        self.deliveries = self._counter("webhook_deliveries", "Webhooks by what became of them", [*by_node, "outcome"])
         self.forwarded = self._counter(
             "webhooks_forwarded",
             "Webhooks for the business server, by what became of them",
             [*by_node, "event", "outcome"],
         )
-        self.refused = self._counter("webhooks_refused", "Webhooks refused, by reason", [*by_node, "reason"])
         self.connections_closed = self._counter(
             "connections_closed", "Connections closed before their time, by reason", ["reason"]
         )
-        self.projection_lag = self._gauge("projection_lag", "Positions that a projection is behind the ledger")
-        self.projection_stopped = self._gauge("projection_stopped", "Whether a projection met an event it cannot take")
-        self.sinks = SinkFigures()
-        self.registry.register(self.sinks)
         self.webhook_seconds = Histogram(
-            "presence_ledger_webhook_seconds",
-            "From the body's last byte to its durable commit",
+            "presence_ledger_webhook_duration_seconds",
+            "From a webhook's last byte to its durable commit",
             buckets=WEBHOOK_BUCKETS,
             registry=self.registry,
         )
+        self.processes = ProcessFigures("service", folder)
+        self.registry.register(self.processes)
+        for source, names in (nodes or {}).items():
+            for node in names:
+                for outcome in DELIVERY_OUTCOMES:
+                    self.deliveries.labels(source, node, outcome)
+        for reason in CLOSED_REASONS:
+            self.connections_closed.labels(reason)
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(f"presence_ledger_{name}", text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"presence_ledger_{name}", text, ["projection"], registry=self.registry)
 
     def exposition(self) -> bytes:
         """All of them in Prometheus' text format."""
         return generate_latest(self.registry)
 
+    def delivered(self, source: str, node: str, outcome: str) -> None:
+        """A webhook of a node has come to something."""
+        self.deliveries.labels(source, node, outcome).inc()
+
     def for_node(self, source: str, node: str) -> WebhookCounts:
         """What this instance counted of one node."""
 
-        def refused(reason: str) -> int:
-            return int(self._value("webhooks_refused", source=source, node=node, reason=reason))
+        def number(outcome: str) -> int:
+            return int(self._value("webhook_deliveries", source=source, node=node, outcome=outcome))
 
         return WebhookCounts(
-            accepted=int(self._value("webhooks_accepted", source=source, node=node)),
-            other_events=int(self._value("webhooks_other_events", source=source, node=node)),
+            accepted=number("accepted") + number("rejected"),
+            other_events=number("other_event"),
             forwarded=self._forwarded(source, node, {"delivered"}),
             not_forwarded=self._forwarded(source, node, FORWARD_OUTCOMES - {"delivered"}),
-            refused_store_unavailable=refused("store_unavailable"),
-            refused_source_unreadable=refused("source_unreadable"),
-            refused_too_large=refused("too_large"),
-            refused_encoding=refused("encoding"),
-            refused_no_event=refused("no_event"),
+            refused_store_unavailable=number("store_unavailable"),
+            refused_source_unreadable=number("source_unreadable"),
+            refused_too_large=number("too_large"),
+            refused_encoding=number("encoding"),
+            refused_no_event=number("no_event"),
         )
 
     def count_closed(self, reason: str) -> None:

@@ -77,24 +77,24 @@ async def take_webhook(request: Request, source: str, node: str, secret: str) ->
     vouch(request.scope, Standing.SENDER)
     event = parse_event(request.query_params)
     if not event:
-        counters.refused.labels(source, node, "no_event").inc()
+        counters.delivered(source, node, "no_event")
         raise Problem(400, NO_EVENT)
     if event != EVENT_NAME:
-        counters.other_events.labels(source, node).inc()
+        counters.delivered(source, node, "other_event")
         return await _other(request, services, source, node, event)
     raw = await _read(request, services, source, node)
     body = await _decoded(request, services, source, node, raw)
     started = time.perf_counter()
     try:
-        await services.intake.submit(new_delivery_id(), source, node, services.clock.now(), body)
+        is_array = await services.intake.submit(new_delivery_id(), source, node, services.clock.now(), body)
     except StoreUnavailable:
-        counters.refused.labels(source, node, "store_unavailable").inc()
+        counters.delivered(source, node, "store_unavailable")
         raise
     except SourceUnreadable:
-        counters.refused.labels(source, node, "source_unreadable").inc()
+        counters.delivered(source, node, "source_unreadable")
         raise
     services.outages.webhooks.succeeded()
-    counters.accepted.labels(source, node).inc()
+    counters.delivered(source, node, "accepted" if is_array else "rejected")
     counters.webhook_seconds.observe(time.perf_counter() - started)
     if services.forwarding.takes_presence(source, node):
         services.forwarding.relay(request, source, node, raw)
@@ -138,7 +138,7 @@ async def _read(request: Request, services: Services, source: str, node: str) ->
     try:
         return await bodies.as_it_came(request, services.settings.max_body_bytes, TOO_LARGE)
     except bodies.TooLarge:
-        services.counters.refused.labels(source, node, "too_large").inc()
+        services.counters.delivered(source, node, "too_large")
         raise
 
 
@@ -149,10 +149,10 @@ async def _decoded(request: Request, services: Services, source: str, node: str,
     except bodies.Undecodable as odd:
         return odd.body
     except bodies.TooLarge:
-        services.counters.refused.labels(source, node, "too_large").inc()
+        services.counters.delivered(source, node, "too_large")
         raise
     except bodies.Encoded:
-        services.counters.refused.labels(source, node, "encoding").inc()
+        services.counters.delivered(source, node, "encoding")
         raise
 
 

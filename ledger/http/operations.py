@@ -12,6 +12,7 @@ from ledger.errors import StoreUnavailable
 from ledger.http import progress, responses
 from ledger.http.answers import as_json
 from ledger.http.auth import require
+from ledger.http.ledger_figures import LedgerFigures
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
 from ledger.http.responses import answered
@@ -83,9 +84,16 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """What this instance counts, in Prometheus' text format."""
-    await progress.measure(get_services(request))
-    return Response(get_services(request).counters.exposition(), media_type=CONTENT_TYPE_LATEST)
+    """What this instance counts, in Prometheus' text format.
+
+    What is read from PostgreSQL is read anew after two seconds at the soonest, however often this is asked for, and
+    left out while it does not answer.
+    """
+    figures: LedgerFigures = request.app.state.figures
+    await figures.refresh()
+    # In a thread, since thousands of lines take longer than a webhook should wait.
+    text = await asyncio.to_thread(get_services(request).counters.exposition)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/sources", summary="The sources and their nodes", responses=answered(SourceItems))

@@ -3,7 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 import structlog
 from psycopg import AsyncConnection
@@ -16,6 +17,7 @@ from ledger.ingest.intake import Intake
 from ledger.store.ledger import Ledger, translated, try_to_write
 from ledger.store.preflight import CLOCK_WAY_OUT, SKEW_SECONDS, offset_seconds, skew_in_words
 from ledger.working_state import sources
+from ledger.working_state.sources import SourceUnreadable
 
 log = structlog.get_logger()
 
@@ -89,6 +91,22 @@ class SourceStreams:
 
     def check(self) -> None:
         """Read what came since the last time. Raises SourceUnreadable, StoreUnavailable."""
+        with self._up_to_date() as bring:
+            for name in self._states:
+                bring(name)
+
+    def states(self) -> dict[str, SourceState]:
+        """The same of those that can be read. Raises StoreUnavailable."""
+        found = {}
+        with self._up_to_date() as bring:
+            for name in self._states:
+                with suppress(SourceUnreadable):
+                    found[name] = bring(name)
+        return found
+
+    @contextmanager
+    def _up_to_date(self) -> Iterator[Callable[[str], SourceState]]:
+        """What brings a source's state up to date."""
         if not self._reading.acquire(timeout=WAIT_SECONDS):
             raise StoreUnavailable("the sources' streams are still being read")
         try:
@@ -96,7 +114,12 @@ class SourceStreams:
                 self._states = dict.fromkeys(self._states)
                 self._lineage = lineage
             with self._ledger.reading() as connection:
-                for name, state in self._states.items():
-                    self._states[name] = sources.bring_up_to_date(connection, self._ledger, name, state)
+
+                def bring(name: str) -> SourceState:
+                    state = sources.bring_up_to_date(connection, self._ledger, name, self._states[name])
+                    self._states[name] = state
+                    return state
+
+                yield bring
         finally:
             self._reading.release()

@@ -54,9 +54,15 @@ class Refusals:
     """What an instance refused since it started; noted in the event loop, read by any thread."""
 
     def __init__(
-        self, nodes: Mapping[str, Collection[str]], registry: CollectorRegistry, clock: Callable[[], float] = time.time
+        self,
+        nodes: Mapping[str, Collection[str]],
+        registry: CollectorRegistry,
+        clock: Callable[[], float] = time.time,
+        count: Callable[[str, str], object] | None = None,
     ) -> None:
+        """`count` is told the source and the node of each webhook that was refused, as figures name them."""
         self._nodes = nodes
+        self._count = count
         self._clock = clock
         self._forbidden: dict[tuple[str, str, WhyForbidden], Forbidden] = {}
         self._throttle = LogThrottle()
@@ -69,6 +75,13 @@ class Refusals:
         self._requests = Counter(
             "presence_ledger_requests_denied", "API requests without the key they need", ["reason"], registry=registry
         )
+        for denied in WhyDenied:
+            self._requests.labels(denied)
+        self._webhooks.labels(UNKNOWN, UNKNOWN, WhyForbidden.SOURCE)
+        for source, names in nodes.items():
+            self._webhooks.labels(source, UNKNOWN, WhyForbidden.NODE)
+            for node in names:
+                self._webhooks.labels(source, node, WhyForbidden.SECRET)
 
     def forbid(self, source: str, node: str, client: str) -> None:
         """A webhook was refused: its secret was wrong, or its source or node is not of the settings."""
@@ -81,6 +94,8 @@ class Refusals:
         before = self._forbidden.get(key)
         self._forbidden[key] = Forbidden(*key, 1 if before is None else before.number + 1, self._clock())
         self._webhooks.labels(*key).inc()
+        if self._count is not None:
+            self._count(key[0], key[1])
         if times := self._throttle.due(key):
             source, node, reason = key
             log.warning("webhook_refused", source=source, node=node, reason=reason, times=times, client=client)

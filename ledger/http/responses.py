@@ -10,6 +10,7 @@ CURSOR = "`after` is not a cursor of this list"
 UID = "a uid is empty, over 1,024 bytes, or holds NUL or half a character"
 INSTANT = "an instant that is a leap second, or outside of the years 1 to 9999 in UTC"
 BACKWARDS = f"`to` is before `from`; {INSTANT}"
+TOO_LONG = "more than 92 days"
 FRACTION = "`position` is written with a fraction, such as 7.0"
 JSON = "the body is not JSON in UTF-8, such as half a character in a text"
 MOMENT = (

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from ledger.domain.alert_events import SERVICE
 from ledger.domain.event_types import Event
 from ledger.domain.events import SessionId
 from ledger.domain.instants import from_datetime, to_text
@@ -21,7 +22,8 @@ def event_view(row: StoredRow, event: Event) -> dict[str, Any]:
     if row.stream.startswith(USER_PREFIX):
         place["uid"] = row.stream.removeprefix(USER_PREFIX)
     else:
-        place["source"] = row.stream.removeprefix(SOURCE_PREFIX)
+        source = row.stream.removeprefix(SOURCE_PREFIX)
+        place["source"] = None if source == SERVICE else source
     place["version"] = row.version
     place["kind"] = row.kind.partition(".")[0]
     place["recorded_at"] = to_text(from_datetime(row.recorded_at))

@@ -34,6 +34,10 @@ class ParsedWebhook(NamedTuple):
     """Of a body that is not an array: its first bytes, base64."""
 
     @property
+    def is_array(self) -> bool:
+        return not isinstance(self.elements, NotAnArray)
+
+    @property
     def items(self) -> int:
         return 0 if isinstance(self.elements, NotAnArray) else len(self.elements)
 

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
+from ledger.ingest import figures
 from ledger.ingest.draft import Draft, ParsedWebhook
+from ledger.ingest.figures import Tally
 from ledger.ingest.ticket import Ticket
 from ledger.store.commit import Commit
 from ledger.store.mapper import EventMapper, Recorded
@@ -39,8 +41,9 @@ class GroupStates(NamedTuple):
 class GroupPart:
     """Events ready to be stored, in their order, with the users' states after them."""
 
-    def __init__(self, events: list[PackedRows], presences: list[Presence]) -> None:
+    def __init__(self, events: list[PackedRows], presences: list[Presence], tally: Tally) -> None:
         self.events = events
+        self.tally = tally
         self._presences = presences
         self._current_rows: list[current.CurrentRows] | None = None
         self._making = threading.Lock()
@@ -116,7 +119,7 @@ def write_in_parts(
     webhook: ParsedWebhook,
     source: SourceState,
     load: Callable[[Sequence[str]], Mapping[str, Presence]],
-    written: Callable[[], None],
+    written: Callable[[GroupPart], None],
     rejected_bytes: int,
 ) -> GroupStates:
     """Judge and write one large webhook under the lock, the next part being judged while one is written.
@@ -147,7 +150,7 @@ def write_in_parts(
         while (part := upcoming.result()) is not None:
             upcoming = judging.submit(next, judged, None)
             _write_part(commit, part)
-            written()
+            written(part)
     _finish(commit, _snapshots_due({source.name: source}, draft.sources))
     return GroupStates(draft.head, draft.sources, {}, commit.lineage)
 
@@ -156,8 +159,9 @@ def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded], most_by
     """The events, or as many of them as come to so many bytes; the others are left."""
     rows = Rows()
     touched: dict[str, None] = {}
-    size = 0
+    tally, size = Tally(), 0
     for stream, version, event, uid in events:
+        figures.note(tally, stream, event)
         kind, payload = mapper.kind_and_payload(event)
         rows.add(stream, version, kind, payload)
         if uid is not None:
@@ -165,7 +169,7 @@ def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded], most_by
         size += len(payload)
         if most_bytes is not None and size >= most_bytes:
             break
-    return GroupPart(rows.pack(), [draft.presences[uid] for uid in touched])
+    return GroupPart(rows.pack(), [draft.presences[uid] for uid in touched], tally)
 
 
 def _write_part(commit: Commit, part: GroupPart) -> None:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 
@@ -18,6 +19,14 @@ from ledger.ingest.ticket import Body, Ticket
 log = structlog.get_logger()
 
 AWAY = "PostgreSQL does not answer"
+
+
+class Waiting(NamedTuple):
+    """What waits or is being committed; no body counts for more than half of what the queue holds."""
+
+    deliveries: int
+    items: int
+    size: int
 
 
 class Intake:
@@ -63,8 +72,16 @@ class Intake:
         """Why the last attempt to commit failed, since one succeeded."""
         self._fails = False
 
-    async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> None:
-        """Return once the webhook is in the ledger. Raises StoreUnavailable, SourceUnreadable."""
+    @property
+    def waiting(self) -> Waiting:
+        """What waits or is being committed."""
+        return Waiting(self._in_queue, self._items, self._bytes)
+
+    async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> bool:
+        """Return once the webhook is in the ledger -> whether its body is an array, which else is kept as rejected.
+
+        Raises StoreUnavailable, SourceUnreadable.
+        """
         if (unreadable := self.unreadable.reason(source)) is not None:
             raise unreadable
         deadline = time.monotonic() + self._wait_seconds
@@ -84,6 +101,7 @@ class Intake:
             await self._wait(ticket, deadline)
         finally:
             ticket.waiters -= 1
+        return ticket.is_array
 
     async def _enter(self, ticket: Ticket, deadline: float) -> None:
         """Queue a ticket once there is room."""

@@ -19,6 +19,7 @@ class Ticket:
         "delivery",
         "done",
         "has_yielded",
+        "is_array",
         "items",
         "node",
         "parsed",
@@ -45,6 +46,8 @@ class Ticket:
         self.parsed: ParsedWebhook | None = None
         """Of a large one, which is read before its turn."""
         self.reading: Literal["not begun", "under way", "over"] = "not begun"
+        self.is_array = True
+        """Whether its body is one, as far as it has been read."""
         self.has_yielded = False
         """Later ones of other nodes have been let by, which happens once."""
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
+from prometheus_client import CollectorRegistry
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
@@ -22,7 +23,8 @@ from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
 from ledger.ingest.draft import ParsedWebhook, read_webhook
-from ledger.ingest.group import Group, GroupStates, JudgedGroup, judge, write_in_parts
+from ledger.ingest.figures import IngestFigures, Tally
+from ledger.ingest.group import Group, GroupPart, GroupStates, JudgedGroup, judge, write_in_parts
 from ledger.ingest.intake import Intake
 from ledger.ingest.pipeline import Pipeline
 from ledger.ingest.ticket import Ticket
@@ -49,8 +51,9 @@ class Limits(NamedTuple):
 class Writer:
     """Commits what the intake holds, group by group, until that is closed and empty."""
 
-    def __init__(self, ledger: Ledger, intake: Intake, limits: Limits) -> None:
+    def __init__(self, ledger: Ledger, intake: Intake, limits: Limits, figures: IngestFigures | None = None) -> None:
         self._ledger = ledger
+        self._figures = figures or IngestFigures(CollectorRegistry())
         self._intake = intake
         self._limits = limits
         self._pipeline = Pipeline()
@@ -101,7 +104,7 @@ class Writer:
         return self._intake.take(self._limits.group_items, STATEMENT_BYTES, self._read)
 
     def _read(self, ticket: Ticket) -> ParsedWebhook:
-        return read_webhook(
+        webhook = read_webhook(
             ticket.delivery,
             ticket.source,
             ticket.node,
@@ -109,6 +112,8 @@ class Writer:
             ticket.body,
             self._limits.rejected_bytes,
         )
+        ticket.is_array = webhook.is_array
+        return webhook
 
     def _refuse(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         """Refuse what a source posted that could not be read just now -> the others."""
@@ -179,10 +184,12 @@ class Writer:
             self._pipeline.forget()
             group.keep(wanted)
         while group.tickets:
+            began = time.monotonic()
             try:
                 with translated():
-                    self._attempt(group, doubtful)
+                    tally = self._attempt(group, doubtful)
             except StoreUnavailable as error:
+                self._figures.failed()
                 self._pipeline.forget()
                 # Whether a commit whose answer was lost took place is asked of the ledger at the next attempt.
                 doubtful = True
@@ -196,8 +203,10 @@ class Writer:
                 group.keep([ticket for ticket in group.tickets if ticket.source != error.source])
                 continue
             except (psycopg.Error, PersistenceError) as error:
+                self._figures.failed()
                 self._refused(group, error)
                 return
+            self._figures.committed(tally, time.monotonic() - began)
             self._intake.succeed(group.tickets)
             return
 
@@ -210,21 +219,24 @@ class Writer:
         self._intake.failing(refused)
         self._intake.fail(group.tickets, refused)
 
-    def _attempt(self, group: Group, doubtful: bool) -> None:
+    def _attempt(self, group: Group, doubtful: bool) -> Tally:
+        """Commit a group -> what it came to; nothing where an attempt before had committed it after all."""
+        tally = Tally()
         if not doubtful and self._goes_in_parts(group):
             self._intake.begun(group.tickets)
         with self._second_connection(group) as second, self._ledger.events_recorder.commit() as commit:
             if doubtful and commit.holds_delivery(group.tickets[0].delivery):
-                return
+                return tally
             if second is not None:
-                states = self._write_in_parts(group.webhooks[0], commit, second, doubtful)
+                states = self._write_in_parts(group.webhooks[0], commit, second, doubtful, tally)
             else:
                 judged = group.judged
                 if judged is None or (judged.head_before, judged.states.lineage) != (commit.head, commit.lineage):
                     judged = self._judge_under_lock(group, commit)
                 judged.write(commit)
-                states = judged.states
+                states, tally = judged.states, judged.part.tally
         self._pipeline.note_commit(states)
+        return tally
 
     def _judge_under_lock(self, group: Group, commit: Commit) -> JudgedGroup:
         """Judge on what the database says, which nothing else can change now; what follows is judged on from here."""
@@ -240,12 +252,13 @@ class Writer:
         return judged
 
     def _write_in_parts(
-        self, webhook: ParsedWebhook, commit: Commit, second: Connection[TupleRow], doubtful: bool
+        self, webhook: ParsedWebhook, commit: Commit, second: Connection[TupleRow], doubtful: bool, tally: Tally
     ) -> GroupStates:
         def load(uids: Sequence[str]) -> Mapping[str, Presence]:
             return current.load(second, uids)
 
-        def written() -> None:
+        def written(part: GroupPart) -> None:
+            tally.update(part.tally)
             # At the first attempt alone: a body that is begun again and again gets nowhere.
             if not doubtful:
                 self._intake.progressed()

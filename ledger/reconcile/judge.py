@@ -11,7 +11,7 @@ from msgspec.structs import replace as _replace
 from ledger.domain.breaker import Breaker
 from ledger.domain.connections import against_connections
 from ledger.domain.drift import Connection, Difference, Poll, against_rows, held_in
-from ledger.domain.look import JudgedLook, Watch, judge_look
+from ledger.domain.look import JudgedLook, Watch, effective_tier, is_overdue, judge_look
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
@@ -155,8 +155,12 @@ def judge_all(source: SourceState, poll: Poll, looks: Sequence[Look], *, holding
     judged = []
     for look in looks:
         verdict = judge_look(look.presence, source, poll, look.difference, look.watch, holding)
-        if look.difference.contradicted:
-            verdict = verdict._replace(contradicted=look.difference.contradicted)
+        tier = effective_tier(look.presence, source, poll.asked_at)
+        verdict = verdict._replace(
+            contradicted=look.difference.contradicted,
+            tier=tier,
+            overdue=is_overdue(look.watch, tier, source.policy, poll.asked_at),
+        )
         judged.append((look.uid, verdict))
     return Verdicts(judged)
 

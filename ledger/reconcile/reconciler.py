@@ -107,18 +107,10 @@ class Reconciler:
         await self._context.rotate(over=True)
 
     def health(self) -> dict[str, dict[str, Any]]:
-        """What is known of the nodes' query APIs, JSON-ready; under "" of the source. Sets the gauges, too."""
-        context, health = self._context, self._liveness.health()
+        """What is known of the nodes' query APIs, JSON-ready; under "" of the source."""
+        health = self._liveness.health()
         health[""]["looks"] = self._looks()
-        source = context.source
-        context.counters.state(
-            context.name,
-            breaker_open=source.breaker_until is not None,
-            dark=source.dark_since is not None,
-            down=sum(node.down_since is not None for node in source.nodes.values()),
-            silent=health[""]["webhooks_silent"],
-            due=context.source_store.due_counts().everybody,
-        )
+        health[""]["looks_due"] = self._context.source_store.due_counts().everybody
         return health
 
     def _looks(self) -> dict[str, Any]:

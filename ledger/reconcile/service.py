@@ -59,7 +59,9 @@ class Reconciliation:
         self._instance = instance
         self._now = now
         self._nodes = nodes
-        self._counters = ReconcileCounters(registry)
+        self._counters = ReconcileCounters(
+            registry, {source: [node.name for node in its] for source, its in nodes.items()}
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reconcile")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

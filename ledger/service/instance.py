@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -27,9 +28,11 @@ from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
+from ledger.http.request_times import TimedApp
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
+from ledger.ingest.figures import IngestFigures
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
 from ledger.reconcile.service import Reconciliation
@@ -113,6 +116,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
         for process in processes(settings, database_url, roots):
             process.start()
+            services.counters.processes.watch(process.name, partial(getattr, process, "pid"))
             stack.push_async_callback(process.stop)
         tokens = Tokens(lambda: _load_generation(ledger), roots)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
@@ -125,7 +129,8 @@ async def serve(
     is_first_start = not (folder.path / ADMIN_KEY_FILE).exists()
     async with running(settings, folder, database_url) as app:
         counters = app.state.services.counters
-        http = HttpServer(app, bound, room_for(settings.max_connections), counters.count_closed)
+        timed = TimedApp(app, counters.registry, known=(("hooks", "POST", 200),))
+        http = HttpServer(timed, bound, room_for(settings.max_connections), counters.count_closed)
         await asyncio.to_thread(_listen, settings, database_url, http)
         http.start()
         log.info("listening", address=f"http://{settings.listen}", pid=os.getpid())
@@ -189,10 +194,12 @@ def _services(
     database_url: str,
     ledger_id: str,
 ) -> Services:
-    counters, clock = Counters(), Clock()
+    names = {source.name: [node.name for node in source.nodes] for source in settings.sources}
+    counters, clock = Counters(names, settings.data_dir), Clock()
+    figures = IngestFigures(counters.registry, names)
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
-
+    figures.watch(intake)
     secrets_of = {
         (source.name, node.name): webhook_secrets(source, folder.secret)
         for source in settings.sources
@@ -216,7 +223,7 @@ def _services(
         past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),
         intake=intake,
-        writer=Writer(ledger, intake, limits),
+        writer=Writer(ledger, intake, limits, figures),
         reconciliation=reconciliation,
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
@@ -227,7 +234,9 @@ def _services(
         representations=Representations(),
         counters=counters,
         forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
-        refusals=Refusals({name: [n.name for n in source] for name, source in nodes.items()}, counters.registry),
+        refusals=Refusals(
+            names, counters.registry, count=lambda source, node: counters.delivered(source, node, "forbidden")
+        ),
         outages=Outages.none_yet(),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],

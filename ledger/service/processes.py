@@ -35,11 +35,13 @@ class ServiceProcess:
     """
 
     def __init__(self, name: str, module: str, orders: msgspec.Struct, end_seconds: float = END_SECONDS) -> None:
-        self._name = name
         self._module = module
         self._orders = msgspec.json.encode(orders, enc_hook=str) + b"\n"
         self._end_seconds = end_seconds
         self._supervising: asyncio.Task[None] | None = None
+        self.name = name
+        self.pid: int | None = None
+        """While it runs."""
 
     def start(self) -> None:
         """Start it, and again whenever it ends."""
@@ -60,7 +62,7 @@ class ServiceProcess:
             code = await self._run()
             if code in ENDED_FROM_OUTSIDE or loop.time() - started > GOOD_SECONDS:
                 pause = INITIAL_BACKOFF_SECONDS
-            log.error("process_ended", process=self._name, code=code, again_in_seconds=pause)
+            log.error("process_ended", process=self.name, code=code, again_in_seconds=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, MAX_BACKOFF_SECONDS)
 
@@ -70,13 +72,15 @@ class ServiceProcess:
             sys.executable, "-m", self._module, stdin=asyncio.subprocess.PIPE
         )
         assert process.stdin is not None
-        log.info("process_started", process=self._name, pid=process.pid)
+        self.pid = process.pid
+        log.info("process_started", process=self.name, pid=process.pid)
         try:
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(self._orders)
                 await process.stdin.drain()
             return await process.wait()
         finally:
+            self.pid = None
             # The end of its input ends it.
             process.stdin.close()
             try:
@@ -125,4 +129,5 @@ def _front_orders(
         log_level=settings.log_level,
         log_format=settings.log_format,
         asked_again_seconds=settings.asked_again_seconds,
+        metrics_scope=settings.metrics_scope,
     )

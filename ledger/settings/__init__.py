@@ -26,6 +26,7 @@ from ledger.settings.model import (
     SourceSettings,
     with_implied,
 )
+from ledger.settings.notices import NotifySettings, expect_known
 from ledger.settings.policy import override_policy
 from ledger.settings.sinks import RedisSettings, SinkSettings, WebhookSettings, WukongimSettings
 
@@ -41,6 +42,7 @@ __all__ = [
     "LogLevel",
     "MetricsScope",
     "NodeSettings",
+    "NotifySettings",
     "Origin",
     "RedisSettings",
     "Settings",
@@ -49,6 +51,7 @@ __all__ = [
     "WebhookSettings",
     "WukongimSettings",
     "entries",
+    "expect_known",
     "exposed_file",
     "kept_secret",
     "known_seal_keys",

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ledger import database_url
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.reach import DEFAULT_REACH
+from ledger.settings.alert_tables import AlertsTable, NotifyTable
 from ledger.settings.model import Listen, LogFormat, LogLevel, MetricsScope
 from ledger.settings.sinks import SinkKind, webhook_signing_secret
+from ledger.settings.table import Table
 
 MIN_SECRET_CHARACTERS = 8
 MAX_SECRET_CHARACTERS = 256
@@ -180,11 +182,7 @@ Seconds = Annotated[float, Field(ge=0, le=YEAR_SECONDS)]
 Interval = Annotated[float, Field(ge=0.1, le=YEAR_SECONDS)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
-
-
-class NodeTable(_Table):
+class NodeTable(Table):
     name: Name
     api_url: Annotated[str, AfterValidator(_api_url)] | None = None
     token: Annotated[str, AfterValidator(_header_value)] | None = None
@@ -192,7 +190,7 @@ class NodeTable(_Table):
     profile: ProfileName | None = None
 
 
-class SourceTable(_Table):
+class SourceTable(Table):
     name: Name
     profile: ProfileName = "v2.2"
     webhook_secret: Annotated[
@@ -203,10 +201,10 @@ class SourceTable(_Table):
     forward_url: Annotated[str, AfterValidator(_forward_url)] | None = None
     forward_presence: bool = False
     api_ca_file: Annotated[str, AfterValidator(_file_path)] | None = None
-    nodes: Annotated[list[NodeTable], AfterValidator(_not_empty)] = [NodeTable(name=DEFAULT_NODE)]
+    nodes: Annotated[list[NodeTable], AfterValidator(_not_empty)] = Field(default=[NodeTable(name=DEFAULT_NODE)])
 
 
-class PolicyTable(_Table):
+class PolicyTable(Table):
     """The fields are those of `ledger.domain.policy.Policy`, which holds the defaults."""
 
     grace_seconds: Seconds = DEFAULT_POLICY.grace_seconds
@@ -233,12 +231,12 @@ class PolicySection(PolicyTable):
     reach_any_device: bool = DEFAULT_REACH.reach_any_device
 
 
-class ApiKeyTable(_Table):
+class ApiKeyTable(Table):
     key: Annotated[str, AfterValidator(_api_key)]
     scopes: Annotated[list[Scope], AfterValidator(_not_empty)]
 
 
-class SinkTable(_Table):
+class SinkTable(Table):
     """All that sinks of any kind may say; `sink_kinds` knows which kind may say what."""
 
     name: Annotated[str, AfterValidator(_sink_name)]
@@ -260,7 +258,7 @@ class SinkTable(_Table):
     hot_seconds: Annotated[float, Field(ge=1, le=YEAR_SECONDS)] = 300.0
 
 
-class SettingsTable(_Table):
+class SettingsTable(Table):
     """The whole file."""
 
     data_dir: Annotated[str, AfterValidator(_path)] = "./presence-ledger-data"
@@ -285,7 +283,11 @@ class SettingsTable(_Table):
     group_items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
-    sources: Annotated[list[SourceTable], AfterValidator(_not_empty)] = [SourceTable(name=DEFAULT_SOURCE)]
+    sources: Annotated[list[SourceTable], AfterValidator(_not_empty)] = Field(
+        default=[SourceTable(name=DEFAULT_SOURCE)]
+    )
     policy: PolicySection = PolicySection()
-    api_keys: dict[Name, ApiKeyTable] = {}
+    api_keys: dict[Name, ApiKeyTable] = Field(default={})
     sinks: list[SinkTable] = Field(default=[])
+    notify: list[NotifyTable] = Field(default=[])
+    alerts: AlertsTable = AlertsTable()

@@ -112,6 +112,17 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
             yield f"{here}.nodes[{number}].profile", node.profile.value if node.profile else None
     for index, sink in enumerate(settings.sinks):
         yield from _sink_values(f"sinks[{index}]", sink)
+    for index, entry in enumerate(settings.notify):
+        here = f"notify[{index}]"
+        yield f"{here}.name", entry.name
+        yield f"{here}.url", entry.masked_url
+        yield f"{here}.from_severity", entry.from_severity
+        yield f"{here}.lang", entry.lang
+    alerts = settings.alerts
+    yield "alerts.off", list(alerts.off)
+    for name in ("evaluate_seconds", "clear_seconds", "clear_share"):
+        yield f"alerts.{name}", getattr(alerts, name)
+    yield from ((f"alerts.{name}", value) for name, value in alerts.numbers.items())
     for policy in (settings.policy, settings.reach):
         yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(policy).items())
     for api_key in settings.api_keys:

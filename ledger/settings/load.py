@@ -15,7 +15,7 @@ from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reach import ReachPolicy
 from ledger.errors import SettingsError
-from ledger.settings import authorities, environment, sink_kinds
+from ledger.settings import authorities, environment, notices, sink_kinds
 from ledger.settings.authorities import Bases
 from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, parse_listen
 from ledger.settings.environment import Assignment
@@ -26,7 +26,8 @@ from ledger.settings.problems import SettingProblem, dotted_key, from_validation
 FILE_NAME = "presence-ledger.toml"
 
 MADE_HERE = {
-    "data_dir", "seal_keys", "listen", "front_listen", "front_origins", "sources", "policy", "api_keys", "sinks"
+    "data_dir", "seal_keys", "listen", "front_listen", "front_origins", "sources", "policy", "api_keys", "sinks",
+    "notify", "alerts",
 }  # fmt: skip
 """What the settings in force have in another form than the file."""
 
@@ -166,6 +167,7 @@ def _duplicates(table: SettingsTable) -> Iterator[SettingProblem]:
     for index, source in enumerate(table.sources):
         yield from _repeated_names(("sources", index), "nodes", [node.name for node in source.nodes])
     yield from _repeated_names((), "sinks", [sink.name for sink in table.sinks])
+    yield from _repeated_names((), "notify", [each.name for each in table.notify])
     seen: dict[str, str] = {}
     for name, api_key in table.api_keys.items():
         if other := seen.get(api_key.key):
@@ -226,6 +228,8 @@ def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Or
             ApiKeySettings(name, with_implied(api_key.scopes), api_key.key) for name, api_key in table.api_keys.items()
         ),
         sinks=sink_kinds.settings_of(table.sinks, [source.name for source in table.sources]),
+        notify=notices.notify_of(table.notify),
+        alerts=notices.thresholds_of(table.alerts),
         origins=origins,
         **plain,
     )

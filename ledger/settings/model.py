@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ledger.alerts.thresholds import Thresholds
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reach import ReachPolicy
+from ledger.settings.notices import NotifySettings
 from ledger.settings.sinks import RedisSettings, SinkSettings
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -128,6 +130,9 @@ class Settings:
     """What of `[policy]` decides nothing on record: when a push notification is to be sent."""
     api_keys: tuple[ApiKeySettings, ...]
     sinks: tuple[SinkSettings, ...]
+    notify: tuple[NotifySettings, ...]
+    """Who is told of alerts."""
+    alerts: Thresholds
     metrics_scope: MetricsScope
     max_connections: int
     max_body_bytes: int

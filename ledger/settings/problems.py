@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ledger.settings.alert_tables import AlertsTable, NotifyTable
 from ledger.settings.edge import (
     SECRET_KEYS,
     ApiKeyTable,
@@ -81,6 +82,8 @@ _TABLES: dict[str, type[BaseModel]] = {
     "policy": PolicySection,
     "api_keys": ApiKeyTable,
     "sinks": SinkTable,
+    "notify": NotifyTable,
+    "alerts": AlertsTable,
 }
 
 

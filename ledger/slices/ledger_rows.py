@@ -7,6 +7,7 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.domain.alert_events import SERVICE
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import user_stream
 from ledger.store.recorder import StoredRow
@@ -25,7 +26,7 @@ SELECT coalesce(position_at(%(since)s::timestamptz - interval '1 microsecond'), 
 
 _RECORDED_AT = "SELECT recorded_at FROM events WHERE position = %s"
 
-_SOURCES = "SELECT source FROM source_states ORDER BY source"
+_SOURCES = "SELECT source FROM source_states WHERE source <> %s ORDER BY source"
 
 _OF_SOURCE: LiteralString = """
 SELECT position, stream, version, kind, payload, recorded_at FROM events
@@ -43,9 +44,10 @@ SELECT e.position, c.uid, e.version, e.recorded_at
 _LAST_OF_ALL: LiteralString = _LAST.format("")
 _LAST_OF_SOME: LiteralString = _LAST.format(" AND c.uid = ANY(%b)")
 
+# What befell a service itself is nothing to another one, which has its own.
 _BETWEEN: LiteralString = """
 SELECT position, stream, version, kind, payload, recorded_at FROM events
- WHERE position > %s AND position <= %s{} ORDER BY position
+ WHERE position > %s AND position <= %s AND stream <> 'source:(service)'{} ORDER BY position
 """
 _ALL_BETWEEN: LiteralString = _BETWEEN.format("")
 _SOME_BETWEEN: LiteralString = _BETWEEN.format(" AND (stream LIKE 'source:%%' OR stream = ANY(%b))")
@@ -101,7 +103,7 @@ def recorded_at(connection: Connection[TupleRow], position: int) -> datetime | N
 
 def source_names(connection: Connection[TupleRow]) -> list[str]:
     """All sources."""
-    return [name for (name,) in connection.execute(_SOURCES).fetchall()]
+    return [name for (name,) in connection.execute(_SOURCES, (SERVICE,)).fetchall()]
 
 
 def stream_events(connection: Connection[TupleRow], stream: str, up_to: int) -> Iterator[StoredRow]:

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import msgspec
 
+from ledger.domain.alert_events import AlertAcknowledged, AlertBegan, AlertEnded, AlertEvent
 from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import (
     BodyRejected,
@@ -104,9 +105,12 @@ def _rename_source_event(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
             return _replace(event, reason=names.redacted(event.reason))
         case SourceImported():
             return _imported(event, names)
-        case Configured() | ServiceStarted() | ServiceStopped() | NodeBooted() | NodeSettled():
-            return event
-        case SourceDark() | SourceLit() | BreakerOpened() | BreakerClosed():
+        case AlertBegan() | AlertAcknowledged() | AlertEnded():
+            return _rename_alert(event, names)
+        case (
+            Configured() | ServiceStarted() | ServiceStopped() | NodeBooted() | NodeSettled() | SourceDark()
+            | SourceLit() | BreakerOpened() | BreakerClosed()
+        ):  # fmt: skip
             return event
         case _:
             assert_never(event)
@@ -123,6 +127,17 @@ def _item(raw: str, names: Pseudonyms) -> str:
 
 def _finding(finding: Finding, names: Pseudonyms) -> Finding:
     return _replace(finding, uid=names.pseudonym(finding.uid))
+
+
+def _rename_alert(event: AlertEvent, names: Pseudonyms) -> AlertEvent:
+    """What a server answered may hold uids; instants and numbers do not."""
+    if isinstance(event, AlertAcknowledged):
+        return _replace(event, by=names.redacted(event.by))
+    figures = {
+        name: names.redacted(value) if isinstance(value, str) and not name.endswith("_at") else value
+        for name, value in event.figures.items()
+    }
+    return _replace(event, figures=figures)
 
 
 def _imported(event: SourceImported, names: Pseudonyms) -> SourceImported:

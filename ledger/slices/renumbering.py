@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ledger.domain.alert_events import AlertBegan
 from ledger.domain.event_types import Event
 from ledger.domain.events import WebhookObserved
 from ledger.domain.imported import PresenceImported, SourceImported
@@ -26,6 +27,11 @@ class SamePositions:
         """The next line's new position; `source` is the one whose state it is, if it is a source's state."""
         del source
         return position
+
+    def has(self, position: int) -> bool:
+        """Whether it stands in the slice, not before it."""
+        del position
+        return True
 
     def new_position(self, position: int) -> int:
         """The new position of the last line up to there."""
@@ -54,6 +60,9 @@ class ShiftedPositions(SamePositions):
         if source is not None:
             self._states[source] = position, new
         return new
+
+    def has(self, position: int) -> bool:
+        return position > self._began
 
     def new_position(self, position: int) -> int:
         return self._head + bisect_right(self._old, position)
@@ -96,6 +105,9 @@ class Moved(NamedTuple):
                 return _replace(event, source=self.source(event.source), evidence=evidence)
             case PollObserved():
                 return _replace(event, head=self.numbering.new_position(event.head))
+            case AlertBegan(rests_on=positions):
+                told = [self.numbering.new_position(each) for each in positions if self.numbering.has(each)]
+                return _replace(event, rests_on=tuple(told))
             case PresenceImported():
                 return self._presence(event, place)
             case SourceImported():

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
-from ledger.domain import events, imported, reconciliation_events
+from ledger.domain import alert_events, events, imported, reconciliation_events
 from ledger.domain.crowd import encode_crowd
 from ledger.domain.event_types import Event, UserEvent
 from ledger.errors import LedgerError
@@ -71,6 +71,9 @@ CURRENT_KINDS: Mapping[str, type[Event]] = {
     "source_lit.v1": reconciliation_events.SourceLit,
     "breaker_opened.v1": reconciliation_events.BreakerOpened,
     "breaker_closed.v1": reconciliation_events.BreakerClosed,
+    "alert_began.v1": alert_events.AlertBegan,
+    "alert_acknowledged.v1": alert_events.AlertAcknowledged,
+    "alert_ended.v1": alert_events.AlertEnded,
     "presence_imported.v1": imported.PresenceImported,
     "source_imported.v1": imported.SourceImported,
 }

@@ -22,3 +22,11 @@ def of_source(connection: Connection[TupleRow], source: str) -> dict[str, dict[s
     """The nodes' health, by name."""
     rows = connection.execute("SELECT node, health FROM node_health WHERE source = %s", (source,)).fetchall()
     return dict(rows)
+
+
+def of_all(connection: Connection[TupleRow]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The nodes' health by source and name."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for source, node, health in connection.execute("SELECT source, node, health FROM node_health").fetchall():
+        found.setdefault(source, {})[node] = health
+    return found

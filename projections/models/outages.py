@@ -3,7 +3,7 @@
 Which event begins and ends them is the rule of the source's state, folded here from what the table holds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, LiteralString, cast
 
 import msgspec
@@ -81,19 +81,19 @@ def handle(cursor: Cursor[Any], events: Iterable[Followed]) -> None:
         event = cast(SourceEvent, followed.event)
         name = followed.stream.removeprefix(SOURCE_PREFIX)
         before = {node: row.at for (source, node), row in still_open.items() if source == name}
-        after = _after(name, before, event, followed.position)
+        after = outages_after(name, before, event, followed.position)
         for node in after.keys() - before.keys():
-            row = _Outage(name, followed.position, node, after[node], None, _reason(event))
+            row = _Outage(name, followed.position, node, after[node], None, reason_of(event))
             still_open[name, node] = changed[name, row.position, node] = row
         for node in before.keys() - after.keys():
             row = still_open.pop((name, node))
-            row.until, row.ended_by, row.last_position = _at(followed), _ended_by(event), followed.position
+            row.until, row.ended_by, row.last_position = told_at(followed), ended_by(event), followed.position
             changed[name, row.position, node] = row
     for row in changed.values():
         cursor.execute(_WRITE, msgspec.structs.astuple(row))
 
 
-def _after(name: str, before: dict[str, Instant], event: SourceEvent, position: int) -> dict[str, Instant]:
+def outages_after(name: str, before: Mapping[str, Instant], event: SourceEvent, position: int) -> dict[str, Instant]:
     """The outages after an event: since when, by node; the source itself is ''."""
     nodes = {node: NodeState(down_since=since) for node, since in before.items() if node}
     profiles = dict.fromkeys(nodes, Profile.V2_2)
@@ -103,14 +103,16 @@ def _after(name: str, before: dict[str, Instant], event: SourceEvent, position: 
     return after if state.dark_since is None else {**after, "": state.dark_since}
 
 
-def _at(followed: Followed) -> Instant:
+def told_at(followed: Followed) -> Instant:
+    """When what the event ends was over."""
     event = followed.event
     if isinstance(event, Configured | NodeSettled | SourceLit):
         return event.at
     return from_datetime(followed.recorded_at)
 
 
-def _reason(event: SourceEvent) -> str:
+def reason_of(event: SourceEvent) -> str:
+    """Why an outage began, by the event that tells of it."""
     match event:
         case NodeDown():
             return event.reason
@@ -122,7 +124,8 @@ def _reason(event: SourceEvent) -> str:
             return "imported"
 
 
-def _ended_by(event: SourceEvent) -> str:
+def ended_by(event: SourceEvent) -> str:
+    """What ended it."""
     match event:
         case SourceLit():
             return event.by

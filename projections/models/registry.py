@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 
 from projections.engine.projection import Projection
-from projections.models import drifts, sessions, snapshots, timeline
+from projections.models import blind, drifts, loss, sessions, snapshots, timeline
 
 _ALL: tuple[Projection, ...] = (
     drifts.PROJECTION,
     sessions.PROJECTION,
     snapshots.PROJECTION,
     timeline.PROJECTION,
+    loss.PROJECTION,
+    blind.PROJECTION,
 )
 
 FOLLOWING: Mapping[str, Projection] = {each.name: each for each in _ALL}

@@ -29,6 +29,15 @@ _STATUSES: LiteralString = """
 SELECT status, count(*) FROM {} WHERE status = 'online' OR since <= %(cutoff)s GROUP BY status
 """
 
+# Of those that are shown by their rows, users with a device in doubt who are online nowhere else.
+_DOUBTED: LiteralString = """
+SELECT status, count(*)
+  FROM {}
+ WHERE (status = 'online' OR since <= %(cutoff)s) AND devices ~ %(doubtful)s
+   AND regexp_replace(devices, %(doubted)s, ' ', 'g') !~ '/on/'
+ GROUP BY status
+"""
+
 _DEVICES: LiteralString = """
 SELECT token, count(*)
   FROM {}, LATERAL string_to_table(btrim(devices), ' ') AS token
@@ -74,6 +83,33 @@ def grace_cutoff(sources: Mapping[str, SourceState], now: Instant) -> Instant:
     return now - round(longest_grace(sources) * SECOND)
 
 
+class DoubtPattern(NamedTuple):
+    """Regular expressions over `current.devices`, of devices in doubt: any of a dark source's, and of a node that is
+    down those that are online there; of the latter alone, and of the former's, those online."""
+
+    any: str
+    online: str
+
+
+def doubt_pattern(sources: Mapping[str, SourceState]) -> DoubtPattern | None:
+    """What the devices in doubt look like; None where there are none.
+
+    Who was connected to a node of a cluster that counts together is not in the row: such users are taken as they stand.
+    """
+    found, online = list[str](), list[str]()
+    for name, source in sources.items():
+        token = f" {re.escape(name)}/[0-9]*/"
+        if source.dark_since is not None:
+            found.append(token)
+            online.append(f"{token}on/[^ ]*")
+        elif source.holders_known:
+            down = [re.escape(node) for node, state in source.nodes.items() if state.down_since is not None]
+            there = [f"{token}on/({'|'.join(down)})(?= )"] if down else []
+            found += there
+            online += there
+    return DoubtPattern("|".join(found), "|".join(online)) if found else None
+
+
 async def page(
     connection: AsyncConnection[TupleRow], wanted: Filter, after: str | None, limit: int, cutoff: Instant
 ) -> list[tuple[str, bytes, Instant | None]]:
@@ -115,6 +151,12 @@ class Counted:
         """Users by raw status, without those in their grace period."""
         return dict(await self._rows(_STATUSES.format(self._users), cutoff))
 
+    async def in_doubt(self, cutoff: Instant, doubted: DoubtPattern) -> dict[str, int]:
+        """How many of these are unknown instead, by the raw status."""
+        return dict(
+            await self._rows(_DOUBTED.format(self._users), cutoff, doubtful=doubted.any, doubted=doubted.online)
+        )
+
     async def states_in_grace(self, cutoff: Instant) -> list[bytes]:
         """The states of users whose offline may not be shown yet."""
         return [state for (state,) in await self._rows(_IN_GRACE.format(self._users), cutoff)]
@@ -135,6 +177,6 @@ class Counted:
             found.append((source, int(flag) if flag else None, node, number))
         return found
 
-    async def _rows(self, query: LiteralString, cutoff: Instant = 0) -> list[TupleRow]:
+    async def _rows(self, query: LiteralString, cutoff: Instant = 0, **patterns: str) -> list[TupleRow]:
         cursor = self._connection.cursor(binary=True)
-        return await (await cursor.execute(query, self._params | {"cutoff": cutoff})).fetchall()
+        return await (await cursor.execute(query, {**self._params, "cutoff": cutoff, **patterns})).fetchall()

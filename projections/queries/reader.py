@@ -1,7 +1,7 @@
 """Reading presences while the service runs: small questions that wait at the same time share one fresh query."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import LiteralString, NamedTuple
@@ -117,16 +117,26 @@ class PresenceReader:
     async def summary(self, watch_list: str | None = None) -> PresenceSummary:
         """Users and devices counted over all of `current`, or over a watch list, in one snapshot."""
         async with self._snapshot() as (connection, made):
-            rules = self._rules
-            cutoff = listing.grace_cutoff(rules.sources, made.at)
             counted = listing.Counted(connection, watch_list)
-            statuses = await counted.statuses(cutoff)
-            for state in await counted.states_in_grace(cutoff):
-                status = derive(current.decode_state(state), rules.sources, made.at).status
-                statuses[status] = statuses.get(status, 0) + 1
-            if never_observed := await counted.never_observed():
-                statuses["unknown"] = statuses.get("unknown", 0) + never_observed
-            return PresenceSummary(made, statuses, await counted.devices_online())
+            return PresenceSummary(made, await self._statuses(counted, made.at), await counted.devices_online())
+
+    async def statuses(self) -> dict[str, int]:
+        """Everybody who was ever observed, counted by the status shown."""
+        async with self._snapshot() as (connection, made):
+            return await self._statuses(listing.Counted(connection, None), made.at)
+
+    async def _statuses(self, counted: listing.Counted, at: Instant) -> dict[str, int]:
+        rules = self._rules
+        cutoff = listing.grace_cutoff(rules.sources, at)
+        statuses = Counter(await counted.statuses(cutoff))
+        if (doubted := listing.doubt_pattern(rules.sources)) is not None:
+            for status, users in (await counted.in_doubt(cutoff, doubted)).items():
+                statuses[status] -= users
+                statuses["unknown"] += users
+        for state in await counted.states_in_grace(cutoff):
+            statuses[derive(current.decode_state(state), rules.sources, at).status] += 1
+        statuses["unknown"] += await counted.never_observed()
+        return dict(statuses)
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], AnswerPoint]]:

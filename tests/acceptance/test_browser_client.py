@@ -84,7 +84,7 @@ def until_known(page: Page, uid: str, status: str) -> None:
 
 
 def streams(service: FrontedService) -> int:
-    figures = httpx2.get(f"{service.front}/metrics", trust_env=False).text
+    figures = service.figures()
     return int(
         float(next(line for line in figures.splitlines() if line.startswith("presence_ledger_streams")).split()[1])
     )

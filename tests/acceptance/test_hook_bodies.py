@@ -44,11 +44,11 @@ def test_what_says_gzip_and_is_none_is_kept_as_it_came(api: Api) -> None:
 
 @pytest.mark.parametrize(("encoding", "status"), [("gzip", 413), ("br", 415), ("gzip, gzip", 415)])
 def test_a_body_beyond_the_bound_once_decoded_or_in_another_encoding(api: Api, encoding: str, status: int) -> None:
-    before, refused = api.head(), api.counted("webhooks_refused")
+    before, refused = api.head(), api.refused()
     body = gzip.compress(b" " * (MAX_BODY + 1))
     answer = api.http.post(api.service.hook_path(), content=body, headers={"Content-Encoding": encoding})
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-    assert (api.head(), api.counted("webhooks_refused")) == (before, refused + 1)
+    assert (api.head(), api.refused()) == (before, refused + 1)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_body_is_taken_up_to_the_bound(service: Service, api: Api, chunked: bo
     item = f'"size-{chunked}-0-1-1-1-1"'
     body = f"[{item}{' ' * (MAX_BODY - len(item) - 2 + over)}]".encode()
     assert len(body) == MAX_BODY + over
-    before, refused = api.head(), api.counted("webhooks_refused")
+    before, refused = api.head(), api.refused()
     connection = service.connection()
     parts = (body[start : start + 10_000] for start in range(0, len(body), 10_000))
     connection.request(
@@ -174,7 +174,7 @@ def test_a_body_is_taken_up_to_the_bound(service: Service, api: Api, chunked: bo
     if over:
         assert (answer.status, answer.getheader("content-type")) == (413, "application/problem+json")
         assert "max_body_bytes" in text.decode()
-        assert (api.head(), api.counted("webhooks_refused")) == (before, refused + 1)
+        assert (api.head(), api.refused()) == (before, refused + 1)
         nodes = {node["name"]: node for node in api.get("/v1/sources")["items"][0]["nodes"]}
         assert nodes["n1"]["since_start"]["refused_too_large"] >= 1
     else:

@@ -55,6 +55,7 @@ def test_who_does_not_know_the_secret_stores_nothing_and_is_counted(api: Api, pa
     assert answer.json()["status"] == 403
     assert SECRET not in answer.text
     assert (api.head(), api.counted("webhooks_forbidden")) == (before, refused + 1)
+    assert api.counted("webhook_deliveries", outcome="forbidden") == refused + 1
     reason = "wrong_secret" if "/main/n1/" in path else why.replace(" ", "_")
     assert f'reason="{reason}"' in api.http.get("/metrics").text
     assert f'"reason": "{reason}"' in api.service.log()
@@ -69,10 +70,10 @@ def test_every_secret_of_the_list_is_taken_while_rotating(api: Api) -> None:
 
 @pytest.mark.parametrize("event", ["msg.notify", "msg.offline", "user.onlinestatus2"])
 def test_other_events_are_acknowledged_counted_and_not_stored(api: Api, event: str) -> None:
-    before, other = api.head(), api.counted("webhooks_other_events")
+    before, other = api.head(), api.counted("webhook_deliveries", outcome="other_event")
     answer = api.http.post(f"/hooks/main/n1/{SECRET}?event={event}", content=b'["other-0-1-1-1-1"]')
     assert (answer.status_code, answer.content) == (200, b"")
-    assert (api.head(), api.counted("webhooks_other_events")) == (before, other + 1)
+    assert (api.head(), api.counted("webhook_deliveries", outcome="other_event")) == (before, other + 1)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +90,11 @@ def test_an_address_with_a_query_or_a_slash_of_its_own_is_taken(api: Api, query:
 
 @pytest.mark.parametrize("query", ["", "?event=", "?a=b", "?a=b?event=", "?Event=user.onlinestatus"])
 def test_a_webhook_that_does_not_say_of_what_is_refused_in_words(api: Api, query: str) -> None:
-    before, refused = api.head(), api.counted("webhooks_refused")
+    before, refused = api.head(), api.refused()
     answer = api.http.post(f"/hooks/main/n1/{SECRET}{query}", content=b'["mute-0-1-1-1-1"]')
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert "config wukongim" in answer.json()["detail"]
-    assert (api.head(), api.counted("webhooks_refused")) == (before, refused + 1)
+    assert (api.head(), api.refused()) == (before, refused + 1)
 
 
 @pytest.mark.parametrize("source", PROFILES)

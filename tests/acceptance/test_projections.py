@@ -51,7 +51,7 @@ def test_they_follow_and_say_how_far_they_are(service: Service, api: Api) -> Non
         **{name: {"state": "following", "lag": 0} for name in FOLLOWING},
     }
     metrics = api.http.get("/metrics").text
-    assert 'presence_ledger_projection_lag{projection="timeline"} 0.0' in metrics
+    assert 'presence_ledger_projection_lag_events{projection="timeline"} 0.0' in metrics
     assert 'presence_ledger_projection_stopped{projection="current"} 0.0' in metrics
     listed = shown(service)
     assert list(listed) == ["current", *FOLLOWING]
@@ -118,7 +118,7 @@ def test_an_unknown_kind_stops_all_that_follow_until_it_is_skipped(
     ready = api.get("/health/ready")
     assert ready["projections"]["timeline"]["state"] == "stopped"
     assert ready["projections"]["timeline"]["lag"] >= 3
-    assert 'presence_ledger_projection_stopped{projection="drift"} 1.0' in api.http.get("/metrics").text
+    wait_for(lambda: 'presence_ledger_projection_stopped{projection="drift"} 1.0' in api.http.get("/metrics").text)
     told = shown(service)["drift"]
     assert (told["position"], told["stopped_position"]) == (position - 1, position)
     assert "from_the_future.v1" in told["stopped_reason"]

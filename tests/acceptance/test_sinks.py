@@ -297,8 +297,8 @@ def test_one_that_fails_holds_up_no_other_and_says_so(api: Api, app: Receiver, s
     assert sink(api, "down")["last_error"]["reason"] == "took no connection"
     metrics = api.http.get("/metrics").text
     assert re.search(r'^presence_ledger_sink_lag_events\{sink="down"\} [1-9]', metrics, re.MULTILINE)
-    assert re.search(r'^presence_ledger_sink_failing_seconds\{sink="down"\} \d', metrics, re.MULTILINE)
-    assert re.search(r'^presence_ledger_sink_failing_seconds\{sink="app"\} 0.0', metrics, re.MULTILINE)
+    assert re.search(r'^presence_ledger_sink_failing_timestamp_seconds\{sink="down"\} [1-9]', metrics, re.MULTILINE)
+    assert re.search(r'^presence_ledger_sink_failing_timestamp_seconds\{sink="app"\} 0.0', metrics, re.MULTILINE)
     assert re.search(r'^presence_ledger_sink_failures_total\{sink="down"\} [1-9]', metrics, re.MULTILINE)
     shown = service.command("sinks")
     assert shown.returncode == 0

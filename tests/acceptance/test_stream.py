@@ -249,7 +249,7 @@ def test_a_reader_who_leaves_amid_a_snapshot_is_gone(service: FrontedService, ap
     uids = [f"left-{number}" for number in range(9_000)]
     with service.stream(body=uids) as stream:
         stream.until("presence")
-    wait_for(lambda: "presence_ledger_streams 0.0" in httpx2.get(f"{service.front}/metrics").text)
+    wait_for(lambda: "presence_ledger_streams 0.0" in service.figures())
 
 
 def _runs_front(process: psutil.Process) -> bool:

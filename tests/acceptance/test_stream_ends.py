@@ -58,7 +58,7 @@ def test_a_reader_who_is_slow_is_told_the_last_state_of_everybody(service: Front
     uids = [f"slow-{number}" for number in range(50)]
     flips = 60
     with SlowReader(service, *uids) as reader:
-        wait_for(lambda: "presence_ledger_streams 1.0" in httpx2.get(f"{service.front}/metrics").text)
+        wait_for(lambda: "presence_ledger_streams 1.0" in service.figures())
         for flip in range(1, flips):
             # Each of them more than buffers hold together, so that most of it waits here and is replaced.
             online = flip % 2

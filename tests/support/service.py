@@ -244,6 +244,11 @@ class Api:
         )
         return sum(float(value) for own, value in series if wanted <= set(own.split(",")))
 
+    def refused(self) -> float:
+        """Webhooks with a right secret that were refused all the same."""
+        outcomes = ("no_event", "too_large", "encoding", "store_unavailable", "source_unreadable")
+        return sum(self.counted("webhook_deliveries", outcome=outcome) for outcome in outcomes)
+
     def source_events(self, kind: str) -> list[Any]:
         """The events of that kind in any source's stream."""
         return [event for event in self.ledger() if event["kind"] == kind]

@@ -1,5 +1,6 @@
 """How an event of each kind is stored, for ever: its text, and what it is read as."""
 
+from ledger.domain.alert_events import AlertAcknowledged, AlertBegan, AlertEnded
 from ledger.domain.event_types import Event
 from ledger.domain.events import (
     BodyRejected,
@@ -224,6 +225,31 @@ STORED: dict[str, tuple[str, Event]] = {
         BreakerOpened(at=AT, looked=100, missing=30, window_seconds=60.0, until=AT + 1),
     ),
     "breaker_closed.v1": ('{"at":1800000000000001}', BreakerClosed(at=AT)),
+    "alert_began.v1": (
+        (
+            '{"alert":"a1","name":"node_down","severity":"critical","at":1800000000000001,"since":1800000000000000,'
+            '"subject":"n1","figures":{"down_since_at":"2027-01-15T08:00:00.000000Z","failures":2,"share":0.5},'
+            '"rests_on":[41,42]}'
+        ),
+        AlertBegan(
+            alert="a1",
+            name="node_down",
+            severity="critical",
+            at=AT,
+            since=AT - 1,
+            subject="n1",
+            figures={"down_since_at": "2027-01-15T08:00:00.000000Z", "failures": 2, "share": 0.5},
+            rests_on=(41, 42),
+        ),
+    ),
+    "alert_acknowledged.v1": (
+        '{"alert":"a1","name":"node_down","at":1800000000000001,"by":"oncall","subject":"n1"}',
+        AlertAcknowledged(alert="a1", name="node_down", at=AT, by="oncall", subject="n1"),
+    ),
+    "alert_ended.v1": (
+        '{"alert":"a1","name":"disk_low","at":1800000000000001,"since":1800000000000000,"figures":{"free_bytes":7}}',
+        AlertEnded(alert="a1", name="disk_low", at=AT, since=AT - 1, figures={"free_bytes": 7}),
+    ),
     "presence_imported.v1": (
         (
             '{"received_at":1800000000000001,"status_before":"online","status_after":"online",'

@@ -77,6 +77,11 @@ class FrontedService(Service):
         self.front_port = front.number
         super().__init__(*arguments, front_listen=f"127.0.0.1:{front.number}", **settings)
 
+    def figures(self) -> str:
+        """The front's own metrics."""
+        headers = {"Authorization": f"Bearer {KEYS['read']}"}
+        return httpx2.get(f"{self.front}/metrics", headers=headers, trust_env=False).text
+
     def wait_until_ready(self) -> None:
         """Wait until both answer."""
         super().wait_until_ready()

@@ -4,15 +4,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 
-from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
-from ledger.http.sink_figures import SinkFigures
 from ledger.service.processes import _sink_orders
 from ledger.settings import load
 from ledger.sinks import process
-from ledger.working_state.sinks import Checkpoint, SinkRow
 
 SETTINGS = """
 [[sources]]
@@ -51,26 +47,3 @@ def test_paths_come_back_as_paths() -> None:
     assert process._decoded(Path, "/ca.pem") == Path("/ca.pem")
     with pytest.raises(NotImplementedError):
         process._decoded(set, "x")
-
-
-def test_figures_are_of_the_sinks_that_are_known() -> None:
-    figures = SinkFigures()
-    registry = CollectorRegistry()
-    registry.register(figures)
-    assert b'sink="app"' not in generate_latest(registry)
-    place = Checkpoint("e", 90, 0, 0, 0)
-    app = SinkRow("app", place, 0, None, None, 7, 2, 3 * SECOND, None, None, 40 * SECOND)
-    held = SinkRow("held", place, 0, 1, None, 0, 0, None, None, None, None)
-    figures.show([app, held], 100, 100 * SECOND)
-    text = generate_latest(registry).decode()
-    for line in (
-        'presence_ledger_sink_lag_events{sink="app"} 10.0',
-        'presence_ledger_sink_failing_seconds{sink="app"} 60.0',
-        'presence_ledger_sink_failing_seconds{sink="held"} 0.0',
-        'presence_ledger_sink_held{sink="held"} 1.0',
-        'presence_ledger_sink_last_success_timestamp_seconds{sink="app"} 3.0',
-        'presence_ledger_sink_changes_total{sink="app"} 7.0',
-        'presence_ledger_sink_failures_total{sink="app"} 2.0',
-    ):
-        assert line in text
-    assert 'last_success_timestamp_seconds{sink="held"}' not in text

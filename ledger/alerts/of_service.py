@@ -1,0 +1,156 @@
+"""The alerts of the service itself: its store, its disk, its projections, its sinks, its notices."""
+
+from ledger.alerts.definition import Definition, Threshold, Words
+
+OF_SERVICE: tuple[Definition, ...] = (
+    Definition(
+        name="projection_stopped",
+        severity="critical",
+        of_source=False,
+        subject="projection",
+        title=Words("Projection {subject} has stopped", "投影 {subject} 已停止"),
+        summary=Words(
+            "Projection {subject} has stopped at position {position}: {reason}",
+            "投影 {subject} 停在账本位置 {position}：{reason}",
+        ),
+        meaning=Words(
+            "Who is online is answered as ever; what the projection tells (stories, drifts) stays as it was there.",
+            "当前在线状态不受影响；该投影提供的内容（用户经历、偏差等）停留在此处。",
+        ),
+        way_out=Words(
+            "`presence-ledger projections` says why. An unknown kind: run the newer version that wrote it. "
+            "Else upgrade, "
+            "or go on without the event: `presence-ledger projections --skip PROJECTION POSITION`.",
+            "用 `presence-ledger projections` 查看原因。若是未知事件类型，请运行写入它的新版本；否则升级，或跳"
+            "过该事件："
+            "`presence-ledger projections --skip PROJECTION POSITION`。",
+        ),
+        for_seconds=0,
+        thresholds=(),
+        expression="max by (job, projection) (presence_ledger_projection_stopped) == 1",
+    ),
+    Definition(
+        name="projection_lagging",
+        severity="warning",
+        of_source=False,
+        subject="projection",
+        title=Words("Projection {subject} lags", "投影 {subject} 落后"),
+        summary=Words(
+            "Projection {subject} is {lag} events behind the ledger",
+            "投影 {subject} 落后账本 {lag} 个事件",
+        ),
+        meaning=Words(
+            "Stories, sessions and drifts of the last while are not shown yet; who is online is.",
+            "最近的用户经历、会话和偏差尚未显示；当前在线状态不受影响。",
+        ),
+        way_out=Words(
+            "After a storm of webhooks it catches up. If it grows for long, the machine or PostgreSQL is too "
+            "small: look "
+            "at their processors and disk.",
+            "webhook 高峰之后会自行追上。若持续增长，说明机器或 PostgreSQL 配置不足，检查其 CPU 和磁盘。",
+        ),
+        for_seconds=300,
+        thresholds=(Threshold("events", 100_000, "it is so many positions behind"),),
+        expression="max by (job, projection) (presence_ledger_projection_lag_events) > ${events}",
+    ),
+    Definition(
+        name="sink_failing",
+        severity="warning",
+        of_source=False,
+        subject="sink",
+        title=Words("Sink {subject} fails", "下游 {subject} 推送失败"),
+        summary=Words(
+            "Every attempt to tell sink {subject} has failed since {failing_since_at}: {reason}",
+            "自 {failing_since_at} 起，对下游 {subject} 的推送全部失败：{reason}",
+        ),
+        meaning=Words(
+            "Its receiver knows nothing of what changed since; nothing is lost, it is told once it takes it again.",
+            "接收方不知道此后的变化；内容不会丢失，恢复后会补发。",
+        ),
+        way_out=Words(
+            "`presence-ledger sinks` shows the last error. Bring the receiver back; after a 410, "
+            "`presence-ledger sinks resume NAME`.",
+            "用 `presence-ledger sinks` 查看最近的错误，恢复接收方；若曾应答 410，再执行 "
+            "`presence-ledger sinks resume NAME`。",
+        ),
+        for_seconds=0,
+        thresholds=(Threshold("after_seconds", 600, "every attempt has failed for so long"),),
+        expression=(
+            "time() - max by (job, sink) (presence_ledger_sink_failing_timestamp_seconds > 0) > ${after_seconds}"
+        ),
+    ),
+    Definition(
+        name="store_unavailable",
+        severity="critical",
+        of_source=False,
+        subject="",
+        title=Words("PostgreSQL does not take what is written", "PostgreSQL 无法写入"),
+        summary=Words(
+            "PostgreSQL has not taken writes since {failing_since_at}: {reason}",
+            "自 {failing_since_at} 起 PostgreSQL 无法写入：{reason}",
+        ),
+        meaning=Words(
+            "Webhooks are kept in the spool, or answered 503 where there is none; questions are not answered.",
+            "webhook 暂存在本地（未启用暂存则应答 503），查询无法应答。",
+        ),
+        way_out=Words(
+            "Is PostgreSQL running, has it connections and disk left, does it accept writes? The service goes on by "
+            "itself once it does.",
+            "检查 PostgreSQL 是否在运行、连接数和磁盘是否用尽、是否处于只读。恢复后本服务会自动继续。",
+        ),
+        for_seconds=15,
+        thresholds=(),
+        expression="min by (job, instance) (presence_ledger_database_up) == 0",
+    ),
+    Definition(
+        name="disk_low",
+        severity="critical",
+        of_source=False,
+        subject="instance",
+        title=Words("The disk of {subject} is nearly full", "{subject} 的磁盘空间不足"),
+        summary=Words(
+            "{free_bytes} of {size_bytes} are free for {folder} on {subject}",
+            "{subject} 上 {folder} 所在磁盘仅剩 {free_bytes}（共 {size_bytes}）",
+        ),
+        meaning=Words(
+            "A full disk stops the embedded PostgreSQL and the spool: webhooks are lost.",
+            "磁盘写满后内置 PostgreSQL 和暂存都会停止，webhook 将丢失。",
+        ),
+        way_out=Words(
+            "Free space or enlarge the disk; `[retention]` moves old events into the archive.",
+            "清理或扩容磁盘；`[retention]` 可将旧事件移入归档。",
+        ),
+        for_seconds=30,
+        thresholds=(
+            Threshold("share", 0.1, "less of the disk is free"),
+            Threshold("bytes", 1_073_741_824, "or less than so many bytes"),
+        ),
+        expression=(
+            "presence_ledger_disk_free_bytes < ${share} * presence_ledger_disk_size_bytes"
+            " or presence_ledger_disk_free_bytes < ${bytes}"
+        ),
+    ),
+    Definition(
+        name="notify_failing",
+        severity="warning",
+        of_source=False,
+        subject="notify",
+        title=Words("Notices to {subject} fail", "发往 {subject} 的通知失败"),
+        summary=Words(
+            "Notices of alerts to {subject} have failed since {failing_since_at}, {waiting} wait: {reason}",
+            "自 {failing_since_at} 起发往 {subject} 的告警通知全部失败，{waiting} 条待发：{reason}",
+        ),
+        meaning=Words(
+            "Who reads there is not told of alerts.",
+            "通过该渠道接收告警的人收不到通知。",
+        ),
+        way_out=Words(
+            "Try the entry's `url` of `[[notify]]` with the `apprise` command; is the robot's token or keyword still "
+            "right, and can this machine reach it?",
+            "用 `apprise` 命令测试 `[[notify]]` 中该项的 `url`：机器人的 token、关键词是否仍有效，本机能否访问。",
+        ),
+        for_seconds=0,
+        thresholds=(Threshold("after_seconds", 120, "every attempt has failed for so long"),),
+        expression="max by (job, notify) (presence_ledger_notify_failing_seconds) > ${after_seconds}",
+    ),
+)

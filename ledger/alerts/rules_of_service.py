@@ -1,0 +1,130 @@
+"""The rules of the service's own alerts."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from ledger.alerts.condition import HOLDS, NOT, Condition, Key, share_of
+from ledger.alerts.facts import Facts, InstanceFacts
+from ledger.domain.alert_events import Figures
+from ledger.domain.instants import to_text
+from ledger.domain.observation import SECOND, Instant
+
+Of = Callable[[str], float]
+"""The alert's own thresholds."""
+
+
+def _projection_stopped(facts: Facts, _: Of) -> Iterable[Condition] | None:
+    if facts.projections is None:
+        return None
+    return [
+        Condition(Key("projection_stopped", subject=each.name), HOLDS, {"position": position, "reason": each.reason})
+        for each in facts.projections
+        if (position := each.stopped_position) is not None
+    ]
+
+
+def _projection_lagging(facts: Facts, of: Of) -> Iterable[Condition] | None:
+    if facts.projections is None:
+        return None
+    # One that has stopped lags for that.
+    return [
+        Condition(Key("projection_lagging", subject=each.name), share_of(each.lag, of("events")), {"lag": each.lag})
+        for each in facts.projections
+        if each.stopped_position is None
+    ]
+
+
+def _sink_failing(facts: Facts, of: Of) -> Iterable[Condition] | None:
+    if facts.sinks is None:
+        return None
+    return [
+        Condition(
+            Key("sink_failing", subject=each.name),
+            HOLDS if each.is_stopped else _lasting(facts.at, each.failing_since, of("after_seconds")),
+            {"failing_since_at": to_text(each.failing_since), "reason": each.reason},
+            each.failing_since,
+        )
+        for each in facts.sinks
+        if each.failing_since is not None
+    ]
+
+
+def _store_unavailable(facts: Facts, _: Of) -> Iterable[Condition]:
+    if (store := facts.store) is None:
+        return ()
+    since = store.failing_since
+    figures = {"failing_since_at": to_text(since), "reason": store.reason}
+    return [Condition(Key("store_unavailable"), HOLDS, figures, since)]
+
+
+def _disk_low(facts: Facts, of: Of) -> Iterable[Condition]:
+    return _of_each_host(facts.instances, lambda each: _disk_of(each, of))
+
+
+def _disk_of(instance: InstanceFacts, of: Of) -> Condition | None:
+    free = instance.free_bytes
+    if free is None:
+        return None
+    least = max(of("share") * instance.size_bytes, of("bytes"))
+    figures: Figures = {"free_bytes": free, "size_bytes": instance.size_bytes, "folder": instance.folder}
+    return Condition(Key("disk_low", subject=instance.host), least / max(1, free), figures)
+
+
+def _clock_skew(facts: Facts, of: Of) -> Iterable[Condition]:
+    yield from _of_each_host(facts.instances, lambda each: _clock_of(each, of))
+    for source in facts.sources or ():
+        for node in source.nodes:
+            if (offset := node.clock_offset_seconds) is not None:
+                key = Key("clock_skew", source.name, node.name)
+                yield Condition(key, share_of(abs(offset), of("seconds")), _apart(offset, "service"))
+
+
+def _clock_of(instance: InstanceFacts, of: Of) -> Condition | None:
+    if (offset := instance.clock_offset_seconds) is None:
+        return None
+    level = share_of(abs(offset), of("seconds"))
+    return Condition(Key("clock_skew", subject=instance.host), level, _apart(offset, "database"))
+
+
+def _apart(offset: float, other: str) -> dict[str, str | int | float]:
+    return {"offset_seconds": round(abs(offset), 3), "other": other}
+
+
+def _notify_failing(facts: Facts, of: Of) -> Iterable[Condition]:
+    return [
+        Condition(
+            Key("notify_failing", subject=each.name),
+            _lasting(facts.at, each.failing_since, of("after_seconds")),
+            {"failing_since_at": to_text(each.failing_since), "reason": each.reason, "waiting": each.waiting},
+            each.failing_since,
+        )
+        for each in facts.notify
+        if each.failing_since is not None
+    ]
+
+
+def _of_each_host(
+    instances: Iterable[InstanceFacts], condition: Callable[[InstanceFacts], Condition | None]
+) -> Iterable[Condition]:
+    """Of several instances on a machine, the one that fares worst."""
+    worst: dict[Key, Condition] = {}
+    for each in filter(None, map(condition, instances)):
+        if each.key not in worst or worst[each.key].level < each.level:
+            worst[each.key] = each
+    return worst.values()
+
+
+def _lasting(at: Instant, since: Instant, seconds: float) -> float:
+    """The level of what has lasted since then, and holds from so many seconds on; it ends when it no longer lasts."""
+    level = share_of((at - since) / SECOND, seconds)
+    return level if level >= HOLDS else NOT
+
+
+RULES: Mapping[str, Callable[[Facts, Of], Iterable[Condition] | None]] = {
+    "projection_stopped": _projection_stopped,
+    "projection_lagging": _projection_lagging,
+    "sink_failing": _sink_failing,
+    "store_unavailable": _store_unavailable,
+    "disk_low": _disk_low,
+    "clock_skew": _clock_skew,
+    "notify_failing": _notify_failing,
+}

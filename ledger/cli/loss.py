@@ -1,0 +1,195 @@
+"""The commands `loss` and `blind`: which share of transitions webhooks lost, and when nobody could know."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
+
+import typer
+
+from ledger.cli.arguments import parse_span
+from ledger.cli.client import Json, client
+from ledger.cli.drawing import print_table
+from ledger.cli.invocation import settings_from
+from ledger.cli.output import AsJson, duration, print_json, print_line
+from ledger.cli.queries import Url
+from ledger.domain.instants import from_datetime, to_text
+from ledger.text import counted, visible
+
+HOURS_SHOWN = 24
+
+LOST_BY = {
+    "gap": "found by a look",
+    "sender": "found by a look, nothing had come",
+    "late_offline": "told by a later offline",
+    "count": "told by a later count",
+    "returned": "told by a later online",
+}
+APART = {
+    "restart": "WuKongIM restarted",
+    "retired": "a node was retired",
+    "node": "a node was down",
+    "upstream_defect": "never told by this version",
+    "blind": "nobody could know",
+}
+KINDS = {
+    "service_stopped": "service stopped",
+    "source_dark": "source dark",
+    "node_down": "node down",
+    "store_unavailable": "store away",
+}
+
+Since = Annotated[
+    str | None, typer.Option("--from", metavar="INSTANT", help="From then on; by default a day before the end.")
+]
+Until = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Until then; by default until now.")]
+Source = Annotated[str | None, typer.Option(metavar="NAME", help="This source alone.")]
+
+
+def loss(
+    context: typer.Context,
+    since: Since = None,
+    until: Until = None,
+    source: Source = None,
+    *,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Show which share of transitions webhooks lost, how sure that is, and what is left of the budget.
+
+    Example: presence-ledger loss --from 2026-11-23T00:00:00Z
+    """
+    query = _query(since, until, source)
+    with client(settings_from(context), url) as service:
+        found = service.loss(query)
+    if as_json:
+        print_json(found)
+        return
+    for number, each in enumerate(found["items"]):
+        if number:
+            print_line()
+        _print_loss(each)
+
+
+def blind(
+    context: typer.Context,
+    since: Since = None,
+    until: Until = None,
+    source: Source = None,
+    *,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Show the times in which nobody could know who came and went: why, since when, until when.
+
+    Example: presence-ledger blind --from 2026-11-23T00:00:00Z
+    """
+    query = _query(since, until, source)
+    with client(settings_from(context), url) as service:
+        found = service.blind(query)
+    if as_json:
+        print_json(found)
+    elif not found["items"]:
+        print_line("none: everything could be known all the time")
+    else:
+        print_table(("since", "until", "lasted", "what", "where"), map(_blind_row, found["items"]))
+        print_line()
+        for total in found["totals"]:
+            print_line(_total(total))
+
+
+def _query(since: str | None, until: str | None, source: str | None) -> dict[str, str]:
+    begin, end = parse_span(since, until)
+    instants = {"from": begin, "to": end}
+    query = {name: to_text(from_datetime(at)) for name, at in instants.items() if at is not None}
+    return query if source is None else {**query, "source": source}
+
+
+def _print_loss(of_source: Json) -> None:
+    name = visible(of_source["source"])
+    if not of_source["transitions"]:
+        print_line(f"{name}: no transition")
+        return
+    lost, transitions = of_source["lost"], counted(of_source["transitions"], "transition")
+    print_line(f"{name}: {percent(of_source['share'])} lost, {lost:,} of {transitions}")
+    print_line(f"  {_interval(of_source)} with {percent(of_source['interval']['confidence'])} confidence")
+    for line in (_budget(of_source["budget"]), *_burn_rates(of_source["burn_rates"]), *_floor(of_source)):
+        print_line(f"  {line}")
+    why = [*_named(of_source["lost_by"], LOST_BY, "lost"), *_named(of_source["apart"], APART, "apart")]
+    _print_part(("", "transitions", "why"), why)
+    _print_part(("node", "transitions", "lost", "share", "between"), map(_node_row, of_source["nodes"]))
+    hours = [each for each in of_source["hours"] if each["lost"]]
+    _print_part(("hour", "node", "transitions", "lost", "share"), map(_hour_row, hours[-HOURS_SHOWN:]))
+    if len(hours) > HOURS_SHOWN:
+        print_line(f"and {counted(len(hours) - HOURS_SHOWN, 'earlier hour')} in which some were lost")
+
+
+def _print_part(columns: Sequence[str], rows: Iterator[Sequence[object]] | Sequence[Sequence[object]]) -> None:
+    found = list(rows)
+    if found:
+        print_line()
+        print_table(columns, found)
+
+
+def _named(numbers: Mapping[str, int], words: Mapping[str, str], what: str) -> Iterator[Sequence[object]]:
+    return ((what, number, words.get(name, name)) for name, number in numbers.items() if number)
+
+
+def _node_row(node: Json) -> Sequence[object]:
+    return node["node"], node["transitions"], node["lost"], percent(node["share"]), _interval(node)
+
+
+def _hour_row(hour: Json) -> Sequence[object]:
+    return f"{hour['hour'][:16]}Z", hour["node"], hour["transitions"], hour["lost"], percent(hour["share"])
+
+
+def _interval(counts: Json) -> str:
+    return f"{percent(counts['interval']['lower'])} to {percent(counts['interval']['upper'])}"
+
+
+def _budget(budget: Json) -> str:
+    told = f"budget: {percent(1 - budget['objective'])} may be lost"
+    if budget["left"] is None:
+        return told
+    left = budget["left"]
+    rest = f"{percent(left)} is left" if left >= 0 else f"{1 - left:.1f} times it are lost"
+    return f"{told}; of that of the last {budget['days']} days {rest}"
+
+
+def _burn_rates(rates: Sequence[Json]) -> Iterator[str]:
+    for rate in rates:
+        if rate["long"]:
+            windows = [f"{rate[name] or 0:.1f} over {duration(rate[f'{name}_seconds'])}" for name in ("long", "short")]
+            alarm = f": too fast (above {rate['threshold']:g})" if rate["burning"] else ""
+            yield f"burn rate {', '.join(windows)}{alarm}"
+
+
+def _floor(of_source: Json) -> Iterator[str]:
+    floor = of_source["detection_floor"]
+    if not floor["looked_at"]:
+        yield "no node has an api_url: only what later webhooks bring to light is seen"
+        return
+    stays = f"{duration(floor['normal_seconds'])} (vip {duration(floor['vip_seconds'])})"
+    yield f"of stays shorter than {stays} both webhooks may be lost unseen"
+
+
+def _blind_row(time: Json) -> Sequence[object]:
+    place = "/".join(each for each in (time["source"], time["node"]) if each)
+    until = "goes on" if time["until"] is None else _second(time["until"])
+    return _second(time["since"]), until, duration(time["seconds"]), KINDS.get(time["kind"], time["kind"]), place
+
+
+def _second(instant: str) -> str:
+    return f"{instant[:19]}Z"
+
+
+def _total(total: Json) -> str:
+    name = visible(total["source"] or "all sources")
+    kinds = [f"{KINDS.get(kind, kind)} {duration(seconds)}" for kind, seconds in total["by_kind"].items() if seconds]
+    return f"{name}: {duration(total['seconds'])} in all ({', '.join(kinds)})"
+
+
+def percent(share: float | None) -> str:
+    """Writes a share for people, with two digits that mean something: `0.0012 %`, `0.12 %`, `12 %`."""
+    if share is None:
+        return "-"
+    value = 100 * share
+    return f"{value:.2g} %" if 0 < abs(value) < 10 else f"{value:.0f} %"

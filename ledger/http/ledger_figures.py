@@ -1,0 +1,130 @@
+"""The figures that are read from the database, for `/metrics`: head, projections, agenda, sinks, sources, sizes, users.
+
+Every instance shows the same, whichever leads; nothing is shown of what is not known.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ledger.domain.source import SourceState
+from ledger.http import sink_figures, source_figures
+from ledger.http.kept import Kept
+from ledger.http.source_figures import Noted
+from ledger.store import sizes
+from ledger.store.sizes import DatabaseFigures
+from ledger.working_state import looks, node_health, sinks
+from ledger.working_state.sinks import SinkRow
+from projections.engine import checkpoints
+from projections.engine.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from ledger.http.state import Services
+
+STATUSES = ("online", "offline", "unknown")
+
+
+class Reading(NamedTuple):
+    """What was read of one moment, or nearly."""
+
+    checkpoints: Sequence[Checkpoint]
+    agenda: int
+    """The position that the agenda has heard."""
+    sinks: Sequence[SinkRow]
+    states: Mapping[str, SourceState]
+    noted: Mapping[str, Noted]
+    database: DatabaseFigures
+
+
+def read(services: "Services") -> Reading:
+    """Read it all. Raises StoreUnavailable."""
+    states = services.streams.states()
+    names = {each.name for each in services.settings.sinks}
+    with services.ledger.connection() as connection:
+        return Reading(
+            checkpoints.read(connection),
+            looks.followed(connection),
+            [row for name, row in sinks.read(connection).items() if name in names] if names else [],
+            states,
+            node_health.of_all(connection),
+            sizes.read(connection),
+        )
+
+
+class LedgerFigures(Collector):
+    """As they were read last."""
+
+    def __init__(self, services: "Services") -> None:
+        self._settings = services.settings
+        self._reading = Kept(lambda: asyncio.to_thread(read, services))
+        self._users = Kept(services.reader.statuses)
+
+    async def refresh(self) -> None:
+        """Read anew what is due."""
+        await asyncio.gather(self._reading.refresh(), self._users.refresh())
+
+    def collect(self) -> Iterable[Metric]:
+        """Of a reading that does not come to its end it is known that the database does not answer."""
+        reading = None if self._reading.is_late else self._reading.value
+        up = GaugeMetricFamily(
+            "presence_ledger_database_up", "1 if the database answers questions", value=reading is not None
+        )
+        users = GaugeMetricFamily("presence_ledger_users", "Users ever observed, by status shown", labels=["status"])
+        if reading is None:
+            return [up]
+        if (counted := self._users.value) is not None:
+            for status in STATUSES:
+                users.add_metric([status], counted.get(status, 0))
+        return [
+            up,
+            users,
+            *_progress(reading),
+            *_sizes(reading.database),
+            *sink_figures.families(reading.sinks, reading.checkpoints[0].head),
+            *source_figures.families(self._settings.sources, reading.states, reading.noted),
+        ]
+
+
+def _progress(reading: Reading) -> list[Metric]:
+    head = reading.checkpoints[0].head
+    lag = GaugeMetricFamily(
+        "presence_ledger_projection_lag_events", "Positions that a projection is behind", labels=["projection"]
+    )
+    stopped = GaugeMetricFamily(
+        "presence_ledger_projection_stopped", "1 where a projection met an event it cannot take", labels=["projection"]
+    )
+    for each in reading.checkpoints:
+        lag.add_metric([each.name], each.lag)
+        stopped.add_metric([each.name], each.stopped_position is not None)
+    return [
+        GaugeMetricFamily("presence_ledger_head_position", "The ledger's last position", value=head),
+        GaugeMetricFamily(
+            "presence_ledger_agenda_lag_events",
+            "Positions that the agenda of looks is behind",
+            value=max(0, head - reading.agenda),
+        ),
+        lag,
+        stopped,
+    ]
+
+
+def _sizes(database: DatabaseFigures) -> list[Metric]:
+    found: list[Metric] = [
+        GaugeMetricFamily("presence_ledger_database_size_bytes", "The database, in bytes", value=database.size),
+        GaugeMetricFamily(
+            "presence_ledger_clock_offset_seconds",
+            "By how much the database's clock is ahead of this machine's, at least",
+            value=database.clock_offset_seconds,
+        ),
+    ]
+    if database.wal_size is not None:
+        found.append(
+            GaugeMetricFamily(
+                "presence_ledger_wal_size_bytes", "The server's write-ahead log, in bytes", value=database.wal_size
+            )
+        )
+    return found
