@@ -251,7 +251,8 @@ OF_SOURCES: tuple[Definition, ...] = (
         for_seconds=0,
         thresholds=(Threshold("after_seconds", 180, "it was last seen so long ago"),),
         expression=(
-            "time() - max by (job, source, node) (presence_ledger_canary_last_seen_timestamp_seconds) > ${after_seconds}"
+            "time() - max by (job, source, node) (presence_ledger_canary_last_seen_timestamp_seconds)"
+            " > ${after_seconds}"
         ),
     ),
 )

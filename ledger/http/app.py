@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from ledger import __version__
 from ledger.http import (
+    alerts,
     audit,
     blind,
     documentation,
@@ -70,6 +71,8 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         explain.router,
         reconciliation.record,
         reconciliation.orders,
+        alerts.record,
+        alerts.orders,
         sinks.record,
         sinks.orders,
         settings.router,

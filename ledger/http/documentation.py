@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from msgspec import Struct
 from starlette.responses import HTMLResponse, JSONResponse
 
-from ledger.http import answers, list_answers, setting_answers, source_answers, story_answers
+from ledger.http import alert_answers, answers, list_answers, setting_answers, source_answers, story_answers
 from ledger.http.auth import require
 from ledger.http.examples import add_examples
 from ledger.http.responses import problem, reference
@@ -105,7 +105,7 @@ def _schemas() -> dict[str, Any]:
     """The schema of each struct that is answered, by its name."""
     structs = {runs.RunCountsBody} | {
         each
-        for module in (answers, list_answers, setting_answers, source_answers, story_answers)
+        for module in (alert_answers, answers, list_answers, setting_answers, source_answers, story_answers)
         for each in (*vars(module).values(), *story_answers.ENTRIES.values())
         if isinstance(each, type) and issubclass(each, Struct) and each is not Struct
     }

@@ -75,6 +75,7 @@ async def take_webhook(request: Request, source: str, node: str, secret: str) ->
         services.refusals.forbid(source, node, client_address(request))
         raise Problem(403, "no such source or node, or a wrong secret")
     vouch(request.scope, Standing.SENDER)
+    services.senders.note(source, node, client_address(request))
     event = parse_event(request.query_params)
     if not event:
         counters.delivered(source, node, "no_event")

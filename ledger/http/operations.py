@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.observation import SECOND
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
 from ledger.http import progress, responses
@@ -21,10 +22,13 @@ from ledger.http.source_view import SourceView
 from ledger.http.state import get_services
 from ledger.store.ledger import Ledger
 from ledger.store.preflight import SKEW_SECONDS, skew_in_words
-from ledger.working_state import node_health, sources
+from ledger.working_state import instance_figures, node_health, sources
 from ledger.working_state.sources import SourceUnreadable
 
 READY_SECONDS = 2.0
+
+NOTED_SECONDS = 30.0
+"""What an instance noted longer ago says nothing."""
 
 health = APIRouter(tags=["operations"])
 router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
@@ -102,12 +106,15 @@ def list_sources(request: Request) -> Response:
     refuse_parameters(request)
     services = get_services(request)
     with services.ledger.connection() as connection:
+        since = services.clock.now() - round(NOTED_SECONDS * SECOND)
+        notes = list(instance_figures.read(connection, since).values())
         found = [
             SourceView(
                 services,
                 settings,
                 _read(connection, services.ledger, settings.name),
                 node_health.of_source(connection, settings.name),
+                [note.get("posts_as_other", {}).get(settings.name, {}) for note in notes],
             )
             for settings in services.settings.sources
         ]

@@ -4,6 +4,7 @@ The sender chooses the names in the path, so those that are not of the settings 
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,9 @@ from prometheus_client import CollectorRegistry, Counter
 from ledger.repeated_logs import LogThrottle
 
 log = structlog.get_logger()
+
+MAX_RECENT = 1_000
+"""So many of the last webhooks that were refused of a node for one reason are remembered one by one."""
 
 UNKNOWN = "(unknown)"
 """Not the name of a source or a node, which has no brackets."""
@@ -65,6 +69,7 @@ class Refusals:
         self._count = count
         self._clock = clock
         self._forbidden: dict[tuple[str, str, WhyForbidden], Forbidden] = {}
+        self._recent: dict[tuple[str, str, WhyForbidden], deque[float]] = {}
         self._throttle = LogThrottle()
         self._webhooks = Counter(
             "presence_ledger_webhooks_forbidden",
@@ -93,6 +98,7 @@ class Refusals:
             key = source, node, WhyForbidden.SECRET
         before = self._forbidden.get(key)
         self._forbidden[key] = Forbidden(*key, 1 if before is None else before.number + 1, self._clock())
+        self._recent.setdefault(key, deque(maxlen=MAX_RECENT)).append(self._clock())
         self._webhooks.labels(*key).inc()
         if self._count is not None:
             self._count(key[0], key[1])
@@ -109,6 +115,15 @@ class Refusals:
     def from_source(self, source: str) -> list[Forbidden]:
         """The webhooks refused that named this source; UNKNOWN gives those that named none of the settings."""
         return [each for each in tuple(self._forbidden.values()) if each.source == source]
+
+    def recent(self, reason: WhyForbidden, seconds: float) -> dict[str, dict[str, int]]:
+        """Those of the last so many seconds for a reason, counted up to MAX_RECENT, by source and node."""
+        since = self._clock() - seconds
+        found: dict[str, dict[str, int]] = {}
+        for (source, node, why), times in tuple(self._recent.items()):
+            if why is reason and (number := sum(at >= since for at in tuple(times))):
+                found.setdefault(source, {})[node] = number
+        return found
 
     def number(self) -> int:
         """All webhooks refused."""

@@ -19,7 +19,10 @@ class BootBody(Struct):
 
 
 class ApiHealth(Struct):
-    """How a node's query API fares, as the leading instance last knew it; reasons in words, probes apart."""
+    """How a node's query API fares, as the leading instance last knew it; reasons in words, probes apart.
+
+    `clock_offset_seconds`: by how much the node's clock is ahead of the service's, at least; null where it is not told.
+    """
 
     last_good_at: Timestamp | None
     last_failure_at: Timestamp | None
@@ -31,6 +34,7 @@ class ApiHealth(Struct):
     probe_reason: str | None
     calls: int
     users_asked: int
+    clock_offset_seconds: float | None
 
 
 class ApiBody(Struct):

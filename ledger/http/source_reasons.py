@@ -3,13 +3,22 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+from ledger.alerts.servers import same_servers
 from ledger.domain.instants import to_text
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
+from ledger.sources.wukongim.answers import TOKEN_REFUSED
+from ledger.store.preflight import SKEW_SECONDS
 
 LATELY_SECONDS = 300.0
 """A webhook that was refused longer ago says nothing of today."""
+
+
+PASTE = "paste what `presence-ledger config wukongim` prints into the node"
+
+MANY_STRANGERS = 20
+"""So many users in a row whom webhooks named as online and queries do not find are not found by chance."""
 
 
 class Refused(Protocol):
@@ -43,7 +52,9 @@ def refused(state: SourceState, refusals: Iterable[Refused], now: Instant) -> It
         heard = state.nodes.get(each.node, NodeState()).last_webhook_at or 0
         if heard <= at and now - at < LATELY_SECONDS * SECOND:
             reason = each.reason.replace("_", " ")
-            yield f"{each.node}: its webhooks are refused ({reason}; {each.number}, the last at {to_text(at)})"
+            told = f"{each.node}: its webhooks are refused ({reason}; {each.number}, the last at {to_text(at)})"
+            # Of a name that the settings do not have there is no line to paste.
+            yield f"{told}: {PASTE}" if each.reason == "wrong_secret" else told
 
 
 def unconfirmed(state: SourceState, looks: Mapping[str, Any]) -> Iterator[str]:
@@ -53,3 +64,49 @@ def unconfirmed(state: SourceState, looks: Mapping[str, Any]) -> Iterator[str]:
             "a row tells who is connected, and nothing who is not: for that, GET /connz of all nodes is needed, so "
             "give each node of the cluster an api_url"
         )
+
+
+def wrong_servers(state: SourceState, noted: Mapping[str, Any], senders: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    """Settings that name other servers than those that post; `senders`: what each instance found, by node."""
+    for name, other in same_servers(state).items():
+        if name < other:
+            yield (
+                f"{name} and {other}: the api_url of both leads to the same server, whose id is "
+                f"{state.nodes[name].node_id}: give each its own"
+            )
+    for found in senders:
+        for name, other in found.items():
+            yield (
+                f"{name}: webhooks under its name come from the address of {other}: {PASTE}, each its own address of "
+                "the webhook"
+            )
+    strangers, since = noted.get("strangers") or 0, noted.get("strangers_since")
+    heard = state.last_webhook_at
+    if strangers >= MANY_STRANGERS and since is not None and heard is not None and to_text(heard) >= since:
+        yield (
+            f"of the last {strangers} users whom webhooks named as online, queries found nobody: does api_url lead to "
+            "the cluster that posts?"
+        )
+
+
+def wrong_clock(name: str, api: Mapping[str, Any]) -> Iterator[str]:
+    """A node whose clock is not ours: when it booted is told by it."""
+    offset = api.get("clock_offset_seconds")
+    if offset is not None and abs(offset) > SKEW_SECONDS:
+        side = "ahead of" if offset > 0 else "behind"
+        yield f"{name}: its clock is {abs(offset):.3g} s {side} ours: see to NTP on both machines"
+
+
+def query_api(name: str, api: Mapping[str, Any], *, has_token: bool) -> Iterator[str]:
+    """A node that does not answer our questions."""
+    failures, probed = api.get("failures_in_a_row"), api.get("probe_reason")
+    reason = api.get("last_reason") if failures else probed
+    if TOKEN_REFUSED.reason in (reason, probed):
+        what = "it refuses the token of the settings" if has_token else "it wants a token, and none is set"
+        yield f"{name}: {what} (401): set `token` to the managerToken of its configuration"
+    elif failures:
+        yield f"{name}: its query API fails ({failures} in a row): {reason}"
+    elif probed is not None:
+        yield f"{name}: its last probe failed: {probed}"
+    elif api.get("last_good_at") is None and api.get("last_good_probe_at") is None:
+        yield f"{name}: its query API has not answered yet"

@@ -1,6 +1,6 @@
 """A source as the API shows it: its state in the ledger, what the leading instance noted of it, and its health."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -43,11 +43,15 @@ class SourceView:
         settings: SourceSettings,
         state: SourceState | SourceUnreadable,
         noted: Mapping[str, Json],
+        senders: Sequence[Mapping[str, str]] = (),
     ) -> None:
+        """`senders`: by instance, the nodes under whose name posts come from the address of another one."""
         self._services = services
+        self._settings = settings
         self._unreadable = state if isinstance(state, SourceUnreadable) else None
         self._state = _as_far_as_known(state.state, settings) if isinstance(state, SourceUnreadable) else state
         self._noted = noted.get("", {})
+        self._senders = senders
         self._looks: Json = self._noted.get("looks") or {}
         self._asked = [node.name for node in settings.nodes if node.api_url]
         self._apis = {name: noted[name] for name in self._asked if name in noted}
@@ -136,6 +140,7 @@ class SourceView:
         refusals = self._services.refusals.from_source(state.name)
         yield from source_reasons.refused(state, refusals, self._services.clock.now())
         yield from source_reasons.unconfirmed(state, self._looks)
+        yield from source_reasons.wrong_servers(state, self._noted, self._senders)
         for name, words in self._noted.get("profile_mismatches", {}).items():
             profile = state.node_profiles.get(name)
             if profile is not None:
@@ -162,12 +167,9 @@ class SourceView:
         if name not in self._asked:
             return
         api = self._apis.get(name, {})
-        if failures := api.get("failures_in_a_row"):
-            yield f"{name}: its query API fails ({failures} in a row): {api.get('last_reason')}"
-        elif api.get("probe_reason") is not None:
-            yield f"{name}: its last probe failed: {api['probe_reason']}"
-        elif api.get("last_good_at") is None and api.get("last_good_probe_at") is None:
-            yield f"{name}: its query API has not answered yet"
+        yield from source_reasons.wrong_clock(name, api)
+        has_token = any(node.name == name and node.token for node in self._settings.nodes)
+        yield from source_reasons.query_api(name, api, has_token=has_token)
 
 
 def _from_note(body: type[Noted], note: Mapping[str, Any]) -> Noted:

@@ -17,6 +17,7 @@ from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
+from ledger.http.senders import Senders
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Writer
@@ -61,6 +62,7 @@ class Services:
     counters: Counters
     forwarding: Forwarding
     refusals: Refusals
+    senders: Senders
     outages: Outages
     hook_secrets: Mapping[tuple[str, str], Sequence[str]]
     """By source and node."""

@@ -111,6 +111,20 @@ def count_missing(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tup
     return looked, missing
 
 
+def count_strangers(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tuple[int, int]:
+    """-> (users whom a webhook named as online, looked at for the first time since; of them not found at all)"""
+    looked = absent = 0
+    for look in looks:
+        flip = look.presence.flip
+        if flip is None or flip.status != "online" or flip.cause.kind != "webhook" or look.watch.doubt is not None:
+            continue
+        held = held_in(look.presence, source.name)
+        if held and look.presence.position <= poll.head:
+            looked += 1
+            absent += len(look.difference.gone) == len(held) and not look.difference.proven
+    return looked, absent
+
+
 def doubted_for(poll: Poll, looks: Sequence[Look], policy: Policy) -> float | None:
     """Seconds since the first look that missed those users whose correction is not held, as far as the breaker looks
     back; None: there are none."""

@@ -5,7 +5,8 @@ from typing import Any, Literal
 import structlog
 from msgspec.structs import asdict
 
-from ledger.domain.instants import to_text
+from ledger.domain.instants import optional, to_text
+from ledger.domain.mismatch import Mismatch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import BreakerClosed, SourceDark, SourceLit
 from ledger.domain.silence import Listening, are_silent, must_have_told
@@ -34,8 +35,8 @@ class SourceLiveness:
         self._silent = False
         self._breaker_ends: float | None = None
         self._lighting = False
-        self._mismatches: dict[str, str] = {}
-        """What speaks against the profile of a node, in words."""
+        self._mismatches: dict[str, Mismatch] = {}
+        """What speaks against the profile of a node."""
         context.on_judged.append(self.judged)
 
     async def tick(self) -> None:
@@ -89,7 +90,7 @@ class SourceLiveness:
         for node, profile in self._context.source.node_profiles.items():
             mismatch = self._context.counts[node].mismatch(profile)
             if mismatch is not None:
-                found[node] = mismatch.words
+                found[node] = mismatch
                 if node not in self._mismatches:
                     told = {"profile": profile.value, "reason": mismatch.words}
                     log.warning("profile_mismatch", source=self._context.name, node=node, **told)
@@ -136,7 +137,7 @@ class SourceLiveness:
         now, source = self._context.now(), self._context.source
         self._note_mismatches()
         nodes = {name: _texts(asdict(client.health)) for name, client in self._context.clients.items()}
-        polled = self._last_good_poll_at
+        polled, strangers = self._last_good_poll_at, self._context.source_store.strangers
         nodes[""] = {
             "leader": self._context.instance,
             "noted_at": to_text(now),
@@ -144,7 +145,12 @@ class SourceLiveness:
             "webhook_interval_seconds": None if self._webhook_interval is None else round(self._webhook_interval, 3),
             "webhooks_silent": self._silent,
             "breaker_open": source.breaker_until is not None,
-            "profile_mismatches": self._mismatches,
+            "profile_mismatches": {node: found.words for node, found in self._mismatches.items()},
+            "profile_signs": {node: list(found) for node, found in self._mismatches.items()},
+            "untold_users": len(self._untold),
+            "untold_since": optional(min(self._untold.values(), default=None)),
+            "strangers": strangers.users,
+            "strangers_since": optional(strangers.since),
         }
         return nodes
 

@@ -19,6 +19,7 @@ from ledger.reconcile.full_scan import SCAN_USERS, FullScan
 from ledger.reconcile.leader_context import LeaderContext
 from ledger.reconcile.liveness import SourceLiveness
 from ledger.reconcile.probes import PROBE_SECONDS, NodeProbe
+from ledger.reconcile.recent_looks import RecentLooks
 from ledger.reconcile.row_poller import RowPoller
 from ledger.reconcile.runs import Run
 from ledger.sources.wukongim.answers import Boot
@@ -35,8 +36,12 @@ PROBE = "probe"
 class Reconciler:
     """One source while this instance leads. `last_alive_at` is when it was last heard, before that."""
 
-    def __init__(self, context: LeaderContext, last_alive_at: Instant | None) -> None:
+    def __init__(
+        self, context: LeaderContext, last_alive_at: Instant | None, drift_window_seconds: float = 600.0
+    ) -> None:
         self._context = context
+        self._recent = RecentLooks(drift_window_seconds, context.seconds)
+        context.on_judged.append(lambda verdicts: self._recent.judged(verdicts, context.source))
         self._liveness = SourceLiveness(context, last_alive_at)
         self._full_scan = FullScan(context, self._liveness)
         self._row_poller = RowPoller(context, self._liveness, self._full_scan.want)
@@ -110,6 +115,7 @@ class Reconciler:
         """What is known of the nodes' query APIs, JSON-ready; under "" of the source."""
         health = self._liveness.health()
         health[""]["looks"] = self._looks()
+        health[""]["recent"] = self._recent.told()
         health[""]["looks_due"] = self._context.source_store.due_counts().everybody
         return health
 
@@ -173,6 +179,7 @@ class Reconciler:
         name = self._context.name
         for counts in list(self._context.counts.values()):
             counts.forget()
+        self._context.source_store.strangers.forget()
         if isinstance(event, NodeDown):
             log.warning("node_down", source=name, node=event.node, reason=event.reason)
             return
@@ -202,6 +209,8 @@ class Reconciler:
             )
             run.swept(swept)
             context.counters.swept(context.name, name, swept)
+            if not retired:
+                self._recent.swept(name, swept, context.source)
         if retired or not context.needs_connections:
             await context.append(NodeSettled(node=name, at=context.now(), booted=not retired))
         if not retired and context.can_scan:

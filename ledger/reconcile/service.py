@@ -53,12 +53,14 @@ class Reconciliation:
         now: Callable[[], Instant],
         nodes: Mapping[str, Sequence[QueryNode]],
         registry: CollectorRegistry,
+        drift_window_seconds: float = 600.0,
     ) -> None:
         self._ledger = ledger
         self._leadership = Leadership(database_url)
         self._instance = instance
         self._now = now
         self._nodes = nodes
+        self._drift_window_seconds = drift_window_seconds
         self._counters = ReconcileCounters(
             registry, {source: [node.name for node in its] for source, its in nodes.items()}
         )
@@ -68,6 +70,7 @@ class Reconciliation:
         self._sources: dict[str, Guarded] = {}
         self._again_seconds = RETRY_DELAY_SECONDS
         self._interrupted = LoggedOutage("reconciliation_interrupted", "reconciliation_goes_on")
+        self._leads = False
         self._complaint = ""
         """What was said last of a stream that cannot be read."""
 
@@ -75,6 +78,11 @@ class Reconciliation:
     def trouble(self) -> str | None:
         """Why this instance can neither lead nor see that another does; None where it can."""
         return self._leadership.trouble
+
+    @property
+    def leads(self) -> bool:
+        """Whether this instance reconciles now."""
+        return self._leads
 
     def start(self) -> None:
         """Begin to lead, or to wait for it."""
@@ -135,6 +143,7 @@ class Reconciliation:
                     await source.prepare()
                     self._sources[name] = source
                 log.info("leads", instance=self._instance)
+                self._leads = True
                 self._counters.leads.set(1)
                 self._again_seconds = RETRY_DELAY_SECONDS
                 for source in self._sources.values():
@@ -144,6 +153,7 @@ class Reconciliation:
         except* _Over:
             pass
         finally:
+            self._leads = False
             self._counters.leads.set(0)
             left = list(self._sources.values())
             self._sources.clear()
@@ -163,7 +173,7 @@ class Reconciliation:
             for client in clients.values():
                 await client.close()
 
-        return Begun(context, Reconciler(context, last_alive_at), close)
+        return Begun(context, Reconciler(context, last_alive_at, self._drift_window_seconds), close)
 
     def _client(self, node: QueryNode, source_store: SourceStore) -> QueryClient:
         policy = source_store.source.policy

@@ -22,6 +22,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.reconciliation_events import RunCounts, RunEnded
 from ledger.domain.source import SourceState
+from ledger.domain.strangers import Strangers
 from ledger.errors import LedgerWentBack
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
@@ -56,6 +57,7 @@ class SourceStore:
     def __init__(self, ledger: Ledger, name: str, now: Callable[[], Instant], seconds: Callable[[], float]) -> None:
         self.name = name
         self.breaker = Breaker()
+        self.strangers = Strangers()
         self._ledger = ledger
         self._now = now
         self._seconds = seconds
@@ -212,6 +214,7 @@ class SourceStore:
                 raise LedgerWentBack
         self._expect_same_ledger()
         found = look_at(lambda uid: presences.get(uid) or Presence(uid), self.source, watches)
+        self.strangers.note(*judge.count_strangers(self.source, poll, found), poll.answered_at)
         opened = judge.open_breaker(self.breaker, self.source, poll, found, self._seconds())
         holding = opened is not None or self.source.breaker_until is not None
         first = judge.judge_all(self.source, poll, found, holding=holding)

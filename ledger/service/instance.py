@@ -29,6 +29,7 @@ from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
 from ledger.http.request_times import TimedApp
+from ledger.http.senders import Senders
 from ledger.http.state import Services
 from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
@@ -40,6 +41,7 @@ from ledger.server import neighbours
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
+from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
 from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
@@ -118,6 +120,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
             process.start()
             services.counters.processes.watch(process.name, partial(getattr, process, "pid"))
             stack.push_async_callback(process.stop)
+        alerting = alerting_of(settings, services)
+        alerting.start()
+        stack.push_async_callback(alerting.stop)
         tokens = Tokens(lambda: _load_generation(ledger), roots)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
 
@@ -210,7 +215,8 @@ def _services(
         source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_for(n), n.api_ca_file) for n in source.nodes]
         for source in settings.sources
     }
-    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry)
+    drift_window = settings.alerts.of("drift_rate", "window_seconds")
+    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry, drift_window)
     return Services(
         settings=settings,
         instance=instance,
@@ -237,6 +243,7 @@ def _services(
         refusals=Refusals(
             names, counters.registry, count=lambda source, node: counters.delivered(source, node, "forbidden")
         ),
+        senders=Senders(),
         outages=Outages.none_yet(),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],

@@ -34,6 +34,14 @@ _FEED = "SELECT position, stream, version, kind, payload FROM events"
 _ROWS = "SELECT position, stream, version, kind, payload, recorded_at FROM events"
 
 
+# The kinds of the index.
+_SIGNS: LiteralString = """
+ WHERE stream = %s AND kind IN ('service_started.v1', 'service_stopped.v1', 'node_down.v1', 'node_booted.v1',
+                               'node_settled.v1', 'source_dark.v1', 'source_lit.v1', 'breaker_opened.v1',
+                               'breaker_closed.v1')
+   AND kind = %s
+"""
+
 _STARTS = """
 SELECT stream FROM events WHERE kind = 'service_started.v1' AND payload_json(payload) ->> 'instance' = %s
 """
@@ -236,6 +244,10 @@ class LedgerRecorder(PostgresApplicationRecorder):
         return self._rows(
             " WHERE position > %s", [after], [(" AND stream = ANY(%s)", only)], " ORDER BY position", limit, connection
         )
+
+    def last_signs(self, stream: str, kind: str, limit: int, connection: Connection[Any]) -> list[StoredRow]:
+        """The last events of a kind among the signs of a source, which have an index of their own; the latest first."""
+        return self._rows(_SIGNS, [stream, kind], [], " ORDER BY position DESC", limit, connection)
 
     def streams_with_start(self, instance: str, connection: Connection[Any]) -> set[str]:
         """The sources' streams in which the start of an instance is on record."""

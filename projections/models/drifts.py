@@ -41,6 +41,12 @@ SELECT position, last_position FROM drifts
  ORDER BY disagreed_at DESC LIMIT 5
 """
 
+# So many rows at most are walked: of one poll there may be very many.
+_LATEST = """
+SELECT DISTINCT position FROM (SELECT position, source FROM drifts ORDER BY position DESC LIMIT 5000) AS latest
+ WHERE source = %s ORDER BY position DESC LIMIT %s
+"""
+
 # For the timeline: a user's drifts, each with the last position that it reaches.
 ENTRIES: LiteralString = """
 SELECT position, CASE WHEN state IN ('open', 'held') THEN 9223372036854775807 ELSE last_position END AS reaches,
@@ -200,6 +206,11 @@ def page(connection: Connection[TupleRow], wanted: DriftFilter, after: tuple[int
     params.append(limit)
     rows: Sequence[tuple[Any, ...]] = connection.execute(query + " ORDER BY position, uid LIMIT %s", params).fetchall()
     return [Drift(*row) for row in rows]
+
+
+def latest_positions(connection: Connection[TupleRow], source: str, limit: int) -> list[int]:
+    """The positions of the polls that first spoke of a source's last drifts, so many at most, the latest first."""
+    return [position for (position,) in connection.execute(_LATEST, (source, limit)).fetchall()]
 
 
 def polls_around(connection: Connection[TupleRow], uid: str, at: Instant) -> list[int]:

@@ -16,6 +16,7 @@ from ledger.http.refusals import Refusals
 from ledger.http.source_view import LED_SECONDS, SourceView
 from ledger.http.state import Services
 from ledger.settings import NodeSettings, SourceSettings
+from ledger.sources.wukongim.answers import TOKEN_REFUSED
 from ledger.store.mapper import UnreadableEvent
 from ledger.working_state.sources import SourceUnreadable
 
@@ -33,6 +34,7 @@ GOOD: dict[str, Any] = {
     "probe_reason": None,
     "calls": 3,
     "users_asked": 5,
+    "clock_offset_seconds": 0.0,
 }
 LED: dict[str, Any] = {"leader": "i", "noted_at": to_text(NOW - SECOND), "webhooks_silent": False}
 NOTED = {"": LED, "n1": GOOD, "n2": GOOD}
@@ -77,6 +79,23 @@ def test_a_source_is_good_where_nothing_is_wrong() -> None:
     [
         (NOTED | {"n2": FAILED}, {}, "n2: its query API fails (2 in a row): connection refused"),
         (NOTED | {"n2": GOOD | {"probe_reason": "no answer"}}, {}, "n2: its last probe failed: no answer"),
+        (
+            NOTED | {"n2": GOOD | {"probe_reason": TOKEN_REFUSED.reason}},
+            {},
+            "n2: it wants a token, and none is set (401): set `token` to the managerToken of its configuration",
+        ),
+        (NOTED | {"n2": GOOD | {"clock_offset_seconds": -7.25}}, {}, "n2: its clock is 7.25 s behind ours: see to NTP"),
+        (NOTED | {"n2": GOOD | {"clock_offset_seconds": 7.25}}, {}, "n2: its clock is 7.25 s ahead of ours"),
+        (
+            NOTED | {"": LED | {"strangers": 20, "strangers_since": to_text(NOW - SECOND)}},
+            {"last_webhook_at": NOW},
+            "of the last 20 users whom webhooks named as online, queries found nobody",
+        ),
+        (
+            NOTED,
+            {"nodes": dict.fromkeys(("n1", "n2"), NodeState(node_id=1001, boot=(NOW - 9, NOW - 8)))},
+            "n1 and n2: the api_url of both leads to the same server, whose id is 1001: give each its own",
+        ),
         (NOTED | {"n2": NEVER}, {}, "n2: its query API has not answered yet"),
         ({"": LED, "n1": GOOD}, {}, "n2: its query API has not answered yet"),
         (NOTED | {"": LED | {"webhooks_silent": True}}, {}, "webhooks have stopped while queries answer"),
@@ -154,3 +173,27 @@ def test_what_else_is_told_of_it() -> None:
     node = source["nodes"][1]
     assert node["boot"] == {"earliest": to_text(NOW), "latest": to_text(NOW + 1)}
     assert (node["last_webhook_at"], node["highest_conn_id"]) == (to_text(NOW), 4)
+
+
+def test_a_node_that_posts_under_anothers_name() -> None:
+    source = SourceView(services(), settings(APIS), state(), NOTED, [{}, {"n1": "n2"}]).view()
+    assert source.health == "degraded"
+    [reason] = source.reasons
+    assert reason.startswith("n1: webhooks under its name come from the address of n2: paste what `presence-ledger")
+
+
+def test_a_token_that_is_refused_is_another_thing_than_none() -> None:
+    nodes = (NodeSettings("n1", URL, "secret-token"), NodeSettings("n2", URL))
+    refused = GOOD | {"failures_in_a_row": 2, "last_reason": TOKEN_REFUSED.reason}
+    of_source = SourceSettings("main", Profile.V2_2, nodes, 900.0)
+    [reason] = SourceView(services(), of_source, state(), NOTED | {"n1": refused}).view().reasons
+    assert reason.startswith("n1: it refuses the token of the settings (401)")
+    assert "secret-token" not in reason
+
+
+def test_few_strangers_and_those_of_before_the_last_webhook_prove_nothing() -> None:
+    for noted in (
+        {"strangers": 19, "strangers_since": to_text(NOW - SECOND)},
+        {"strangers": 99, "strangers_since": to_text(NOW + SECOND)},
+    ):
+        assert view(NOTED | {"": LED | noted}, last_webhook_at=NOW)["reasons"] == []

@@ -201,3 +201,24 @@ def test_verdicts_with_news_are_those_with_a_finding_or_an_event() -> None:
     finding = dict(verdicts.judged)["b"].finding
     assert isinstance(finding, Finding)
     assert (finding.uid, finding.outcome) == ("b", "open")
+
+
+def strangers_of(world: Reconciler, uids: str, rows: dict[str, dict[int, int]]) -> tuple[int, int]:
+    """-> (users whom webhooks named, of them not found)"""
+    poll = Poll("p", "r", "n1", "POST /user/onlinestatus", world.at, world.at, world.draft.head)
+    watches = {uid: world.agenda.get(uid) if uid in world.agenda else Watch(world.at) for uid in uids}
+    looks = judge.looks_at_rows(world.presence, world.source, "n1", watches, rows)
+    return judge.count_strangers(world.source, poll, looks)
+
+
+def test_users_whom_webhooks_named_and_no_answer_are_strangers() -> None:
+    world = crowd("a", "b", "c")
+    world.hear("n1", "c-0-0-3-0-0")
+    assert strangers_of(world, "abcz", {}) == (2, 2)
+    assert strangers_of(world, "abcz", online("a")) == (2, 1)
+
+
+def test_a_user_whom_a_look_found_and_one_looked_at_again_are_no_strangers() -> None:
+    world = crowd("a", "b")
+    world.answer(world.ask(["a", "z"]), online("z"))
+    assert strangers_of(world, "abz", {}) == (1, 1)

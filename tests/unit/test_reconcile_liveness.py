@@ -8,12 +8,14 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from ledger.domain.event_types import SourceEvent
+from ledger.domain.instants import to_text
 from ledger.domain.look import JudgedLook, Watch
 from ledger.domain.observation import SECOND, Claim, parse_item
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import BreakerClosed, Finding, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
+from ledger.domain.strangers import Strangers
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.leader_context import LeaderContext
@@ -31,6 +33,7 @@ class Desktop:
         self.source, self.name = source, source.name
         self.events: list[SourceEvent] = []
         self.breaker = self
+        self.strangers = Strangers()
 
     def append(self, *events: SourceEvent) -> None:
         for event in events:
@@ -158,8 +161,11 @@ def test_changes_that_only_looks_found_are_silence_until_a_webhook_comes() -> No
     with capture_logs() as logs:
         for _ in range(3):
             world.passes(100)
-            assert world.liveness.health()[""]["webhooks_silent"]
+            noted = world.liveness.health()[""]
+            assert noted["webhooks_silent"]
+            assert (noted["untold_users"], noted["untold_since"]) == (2, to_text(T + 100 * SECOND))
         world.webhook()
+    assert world.liveness.health()[""]["untold_since"] is None
     assert not world.liveness.health()[""]["webhooks_silent"]
     assert [line["event"] for line in logs] == ["webhooks_silent", "webhooks_heard"]
     world.passes(1000)
@@ -180,6 +186,8 @@ def test_a_wrong_profile_is_said_once_and_until_it_is_right() -> None:
         told = [world.liveness.health()[""]["profile_mismatches"] for _ in range(3)]
     words = "onlines count their own connection (15 of 15 signs), as in v1 or v2.2 or v3"
     assert told == [{"n1": words}] * 3
+    signs = ["onlines count their own connection", 15, 15, ("v1", "v2.2", "v3")]
+    assert world.liveness.health()[""]["profile_signs"] == {"n1": signs}
     assert [(line["event"], line["node"], line["profile"]) for line in logs] == [("profile_mismatch", "n1", "v2.1")]
     world.source_store.source = msgspec.structs.replace(state, node_profiles=dict.fromkeys(("n1", "n2"), Profile.V2_2))
     with capture_logs() as logs:

@@ -24,6 +24,7 @@ from ledger.sources.wukongim.answers import (
     read_uptime,
 )
 from ledger.sources.wukongim.budget import Budget
+from ledger.sources.wukongim.clock import clock_offset
 from ledger.sources.wukongim.exchange import Answer, Exchange, may_pass
 from ledger.sources.wukongim.forms import CONNECTIONS_BYTES, METRICS_BYTES, VARZ_BYTES, status_bytes
 from ledger.sources.wukongim.node_breaker import NodeBreaker
@@ -94,6 +95,7 @@ class QueryClient:
         self._last_reason: str | None = None
         self._last_good_probe_at: Instant | None = None
         self._probe_reason: str | None = None
+        self._clock_offset: float | None = None
 
     @property
     def chunk_users(self) -> int:
@@ -115,6 +117,7 @@ class QueryClient:
             breaker_open_until=self._now() + round(open_seconds * SECOND) if open_seconds else None,
             last_good_probe_at=self._last_good_probe_at,
             probe_reason=self._probe_reason,
+            clock_offset_seconds=self._clock_offset,
         )
 
     async def online_status(self, uids: Sequence[str]) -> OnlineRows | Unanswered:
@@ -241,6 +244,7 @@ class QueryClient:
             return answer
         # By the monotonic clock, since the other one may be set in between.
         answered_at = asked_at + round(elapsed * SECOND)
+        self._clock_offset = clock_offset(answer.date, asked_at, answered_at)
         try:
             if len(answer.body) > THREAD_BYTES:
                 result = await asyncio.to_thread(read, answer, asked_at, answered_at)

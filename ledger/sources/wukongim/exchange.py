@@ -33,6 +33,8 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    date: str | None = None
+    """The header of that name: the server's clock, in whole seconds."""
 
 
 def may_pass(answer: Answer | Unanswered) -> bool:
@@ -131,7 +133,7 @@ async def _whole(response: httpx2.Response, most_bytes: int) -> Answer | Unanswe
             break
         if size > most_bytes:
             return Unanswered(f"an answer of more than {_size(most_bytes)}", long_held=True)
-    return Answer(response.status_code, body.getvalue())
+    return Answer(response.status_code, body.getvalue(), response.headers.get("date"))
 
 
 def _size(number: int) -> str:

@@ -54,3 +54,5 @@ class NodeHealth(msgspec.Struct, frozen=True, kw_only=True):
     last_good_probe_at: Instant | None
     probe_reason: str | None
     """Why the last probe failed; None where it was good."""
+    clock_offset_seconds: float | None = None
+    """By how much the node's clock is ahead of ours, at least; None where it does not say."""

@@ -1,0 +1,113 @@
+"""Gathers what alerts are decided on: read from the database where it answers, from this instance where not."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.alerting.instance_note import InstanceNote, counted
+from ledger.alerting.source_facts import Loss, Noted, source_facts
+from ledger.alerts.facts import CanaryFacts, Facts, NotifyFacts, ProjectionFacts, SinkFacts, SourceFacts, StoreFacts
+from ledger.domain.observation import SECOND, Instant
+from ledger.domain.source import SourceState
+from ledger.settings import Settings
+from ledger.store.ledger import Ledger
+from ledger.working_state import alerts, instance_figures, node_health, sinks
+from ledger.working_state.alerts import AlertRow
+from ledger.working_state.sinks import SinkRow
+from projections.engine import checkpoints
+from projections.engine.checkpoints import Checkpoint
+
+NOTED_SECONDS = 30.0
+"""What an instance noted longer ago says nothing: it has ended, or cannot write."""
+TOLD_SECONDS = 86_400.0
+"""So long after its end people are still told of an alert that they were to be told of."""
+
+
+class Reading(NamedTuple):
+    """What was read of one moment, or nearly."""
+
+    states: Mapping[str, SourceState]
+    noted: Mapping[str, Noted]
+    checkpoints: Sequence[Checkpoint]
+    sinks: Mapping[str, SinkRow]
+    others: Sequence[InstanceNote]
+    """The notes of other instances."""
+    recent: Sequence[AlertRow]
+    """Alerts that are on, or ended lately."""
+    canaries: Mapping[str, Mapping[str, CanaryFacts]] = {}
+    loss: Mapping[str, Loss] | None = None
+
+
+def read(
+    ledger: Ledger, states: Callable[[], Mapping[str, SourceState]], instance: str, note: InstanceNote, now: Instant
+) -> Reading:
+    """Note what this instance knows, and read what all of them do. Raises StoreUnavailable."""
+    known = states()
+    with ledger.connection() as connection:
+        instance_figures.write(connection, instance, msgspec.to_builtins(note), now)
+        noted = instance_figures.read(connection, now - round(NOTED_SECONDS * SECOND))
+        return Reading(
+            states=known,
+            noted=node_health.of_all(connection),
+            checkpoints=checkpoints.read(connection),
+            sinks=sinks.read(connection),
+            others=list(_notes(each for name, each in noted.items() if name != instance)),
+            recent=alerts.recent(connection, now - round(TOLD_SECONDS * SECOND)),
+        )
+
+
+def facts(
+    settings: Settings,
+    reading: Reading | None,
+    own: InstanceNote,
+    notify: Sequence[NotifyFacts],
+    store: StoreFacts | None,
+    now: Instant,
+) -> Facts:
+    """Everything as of now; without a reading the database does not answer."""
+    if reading is None:
+        return Facts(now, instances=[own.facts], notify=notify, store=store)
+    notes = [own, *reading.others]
+    return Facts(
+        now,
+        sources=_sources(settings, reading, notes),
+        projections=[
+            ProjectionFacts(each.name, each.lag, each.stopped_position, each.stopped_reason or "")
+            for each in reading.checkpoints
+        ],
+        sinks=[
+            SinkFacts(each.name, row.failing_since, row.last_error or "", row.stopped_at is not None)
+            for each in settings.sinks
+            if (row := reading.sinks.get(each.name)) is not None and row.paused_at is None
+        ],
+        instances=[note.facts for note in notes],
+        notify=notify,
+        store=store,
+    )
+
+
+def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote]) -> list[SourceFacts]:
+    """Those whose state can be read."""
+    said = counted(notes)
+    return [
+        source_facts(
+            source,
+            reading.states[source.name],
+            reading.noted.get(source.name, {}),
+            said,
+            reading.canaries.get(source.name, {}),
+            None if reading.loss is None else reading.loss.get(source.name),
+        )
+        for source in settings.sources
+        if source.name in reading.states
+    ]
+
+
+def _notes(noted: Iterable[object]) -> Iterable[InstanceNote]:
+    """As far as they can be read: another version may note something else."""
+    for each in noted:
+        try:
+            yield msgspec.convert(each, InstanceNote)
+        except msgspec.ValidationError:
+            continue

@@ -1,0 +1,112 @@
+"""What this instance alone knows of itself and of those who post to it, for whichever instance evaluates alerts."""
+
+import shutil
+import socket
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ledger.alerts.facts import InstanceFacts
+from ledger.alerts.servers import posts_as_other
+from ledger.http.refusals import Refusals, WhyForbidden
+from ledger.http.senders import Senders
+from ledger.settings import Settings, SourceSettings
+
+RESOLVED_SECONDS = 300.0
+"""So long the addresses of the nodes' hosts stand."""
+
+
+class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
+    """As it is written down for others."""
+
+    host: str
+    folder: str = ""
+    free_bytes: int | None = None
+    size_bytes: int = 0
+    clock_offset_seconds: float | None = None
+    forbidden: dict[str, dict[str, int]] = {}
+    """By source and node: webhooks refused for their secret within the window."""
+    posts_as_other: dict[str, dict[str, str]] = {}
+    """By source and node: whose address its webhooks come from."""
+
+    @property
+    def facts(self) -> InstanceFacts:
+        return InstanceFacts(self.host, self.folder, self.free_bytes, self.size_bytes, self.clock_offset_seconds)
+
+
+class OwnNotes:
+    """Makes the notes of this instance; of one thread. `seconds` is a clock that only goes forward."""
+
+    def __init__(self, settings: Settings, refusals: Refusals, senders: Senders) -> None:
+        self._settings = settings
+        self._refusals = refusals
+        self._senders = senders
+        self._host = socket.gethostname()
+        self._addresses = {source.name: NodeAddresses(source) for source in settings.sources}
+
+    def take(self, clock_offset_seconds: float | None, seconds: float) -> InstanceNote:
+        """As of now; `clock_offset_seconds`: the database's, None where it does not answer."""
+        window = self._settings.alerts.of("webhook_secret_unknown", "window_seconds")
+        folder = self._settings.data_dir
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            free, size = None, 0
+        else:
+            free, size = usage.free, usage.total
+        return InstanceNote(
+            host=self._host,
+            folder=str(folder),
+            free_bytes=free,
+            size_bytes=size,
+            clock_offset_seconds=clock_offset_seconds,
+            forbidden=self._refusals.recent(WhyForbidden.SECRET, window),
+            posts_as_other={
+                name: posts_as_other(self._senders.of_source(name), addresses.at(seconds))
+                for name, addresses in self._addresses.items()
+            },
+        )
+
+
+class NodeAddresses:
+    """The addresses of the hosts that a source's nodes are asked at."""
+
+    def __init__(self, source: SourceSettings) -> None:
+        self._hosts = {node.name: urlsplit(node.api_url).hostname or "" for node in source.nodes if node.api_url}
+        self._resolved: dict[str, frozenset[str]] = {}
+        self._until = float("-inf")
+
+    def at(self, seconds: float) -> Mapping[str, frozenset[str]]:
+        """By node; without those whose host is not known."""
+        if seconds >= self._until and len(self._hosts) > 1:
+            self._until = seconds + RESOLVED_SECONDS
+            self._resolved = {name: _resolved(host) for name, host in self._hosts.items()}
+        return self._resolved
+
+
+def _resolved(host: str) -> frozenset[str]:
+    try:
+        return frozenset(str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+    except OSError:
+        return frozenset()
+
+
+class Counted(NamedTuple):
+    """What all instances say of those who post."""
+
+    forbidden: dict[tuple[str, str], int]
+    posts_as_other: dict[tuple[str, str], str]
+
+
+def counted(notes: Iterable[InstanceNote]) -> Counted:
+    """By source and node."""
+    forbidden: dict[tuple[str, str], int] = {}
+    others: dict[tuple[str, str], str] = {}
+    for note in notes:
+        for source, nodes in note.forbidden.items():
+            for node, number in nodes.items():
+                forbidden[source, node] = forbidden.get((source, node), 0) + number
+        others |= {(source, node): its for source, nodes in note.posts_as_other.items() for node, its in nodes.items()}
+    return Counted(forbidden, others)

@@ -1,0 +1,89 @@
+"""What alerts are decided on, of a source: its state in the ledger and what its leader noted."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ledger.alerting.instance_note import Counted
+from ledger.alerts.facts import CanaryFacts, DriftFacts, LossFacts, NodeFacts, SourceFacts
+from ledger.alerts.servers import same_servers
+from ledger.domain.instants import from_datetime
+from ledger.domain.mismatch import Mismatch
+from ledger.domain.nodes import NodeState
+from ledger.domain.observation import Instant
+from ledger.domain.profile import Profile
+from ledger.domain.source import SourceState
+from ledger.settings import NodeSettings, SourceSettings
+from ledger.sources.wukongim.answers import TOKEN_REFUSED
+
+Noted = Mapping[str, Mapping[str, Any]]
+"""By node, under "" of the source itself."""
+
+Loss = Mapping[float, LossFacts]
+
+
+def source_facts(
+    settings: SourceSettings,
+    state: SourceState,
+    noted: Noted,
+    counted: Counted,
+    canaries: Mapping[str, CanaryFacts],
+    loss: Loss | None,
+) -> SourceFacts:
+    """A source of the settings."""
+    of_source = noted.get("", {})
+    recent = of_source.get("recent") or {}
+    strangers_since = _instant(of_source.get("strangers_since"))
+    heard = state.last_webhook_at or 0
+    return SourceFacts(
+        name=settings.name,
+        nodes=[_node_facts(settings, node, state, noted, counted, canaries) for node in settings.nodes],
+        dark_since=state.dark_since,
+        breaker_until=state.breaker_until,
+        untold_users=of_source.get("untold_users") or 0,
+        untold_since=_instant(of_source.get("untold_since")),
+        last_webhook_at=state.last_webhook_at,
+        strangers=of_source["strangers"] if strangers_since is not None and heard >= strangers_since else 0,
+        looked=recent.get("looked") or 0,
+        drifts=[DriftFacts(**each) for each in recent.get("drifts") or ()],
+        loss=loss,
+    )
+
+
+def _node_facts(
+    settings: SourceSettings,
+    node: NodeSettings,
+    state: SourceState,
+    noted: Noted,
+    counted: Counted,
+    canaries: Mapping[str, CanaryFacts],
+) -> NodeFacts:
+    name, known, api = node.name, state.nodes.get(node.name, NodeState()), noted.get(node.name) or {}
+    failures = api.get("failures_in_a_row") or 0
+    reason = (api.get("last_reason") if failures else None) or api.get("probe_reason")
+    refused = node.api_url is not None and reason == TOKEN_REFUSED.reason
+    signs = (noted.get("", {}).get("profile_signs") or {}).get(name)
+    return NodeFacts(
+        name=name,
+        profile=state.node_profiles.get(name, settings.profile_for(node)).value,
+        down_since=known.down_since if known.swept else None,
+        failing=reason is not None,
+        failures=failures,
+        reason=reason or "",
+        token=("refused" if node.token else "missing") if refused else "good",
+        mismatch=None if signs is None else _mismatch(signs),
+        same_server_as=same_servers(state).get(name),
+        posts_as_other=counted.posts_as_other.get((settings.name, name)),
+        forbidden=counted.forbidden.get((settings.name, name), 0),
+        clock_offset_seconds=api.get("clock_offset_seconds"),
+        canary=canaries.get(name),
+    )
+
+
+def _mismatch(signs: list[Any]) -> Mismatch:
+    what, against, number, likely = signs
+    return Mismatch(what, against, number, tuple(Profile(each) for each in likely))
+
+
+def _instant(text: str | None) -> Instant | None:
+    return None if text is None else from_datetime(datetime.fromisoformat(text))

@@ -1,0 +1,265 @@
+"""Evaluates the alerts every few seconds, on the instance that leads reconciliation, and while the store is away on the
+one that led when it went."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import structlog
+
+from ledger.alerting import gathering
+from ledger.alerting.evidence import rests_on
+from ledger.alerting.gathering import Reading
+from ledger.alerting.instance_note import InstanceNote, OwnNotes
+from ledger.alerting.telling import Telling
+from ledger.alerts.condition import Key
+from ledger.alerts.definitions import BY_NAME
+from ledger.alerts.facts import Facts, StoreFacts
+from ledger.alerts.rules import conditions
+from ledger.alerts.tracking import Began, Step, Tracking
+from ledger.domain.observation import Instant
+from ledger.domain.source import SourceState
+from ledger.errors import LedgerError, StoreUnavailable
+from ledger.ingest import alert_record
+from ledger.ingest.alert_record import EndedAlert
+from ledger.repeated_logs import LoggedOutage
+from ledger.settings import Settings
+from ledger.store.ledger import Ledger
+from ledger.working_state import alerts, instance_figures
+from ledger.working_state.alerts import AlertRow
+
+log = structlog.get_logger()
+
+READ_SECONDS = 5.0
+"""A store that takes longer to be read is away."""
+STOP_SECONDS = 1.0
+
+NO_ANSWER = f"PostgreSQL has not answered within {READ_SECONDS:g} s"
+
+
+class Sight(NamedTuple):
+    """What an instance sees of itself and of others."""
+
+    ledger: Ledger
+    instance: str
+    look: Callable[[], Awaitable[float]]
+    """By how many seconds the database's clock is ahead. Raises StoreUnavailable where it takes no writes."""
+    states: Callable[[], Mapping[str, SourceState]]
+    leads: Callable[[], bool]
+    own: OwnNotes
+    now: Callable[[], Instant]
+
+
+class Alerting:
+    """The alerts of an instance, from `start` to `stop`. `seconds` is a clock that only goes forward."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sight: Sight,
+        telling: Callable[[Callable[[], None]], Telling],
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._sight = sight
+        self._seconds = seconds
+        self._wake = asyncio.Event()
+        self._telling = telling(self._wake.set)
+        self._tracking = Tracking(settings.alerts)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="alerts")
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[Reading] | None = None
+        self._own: InstanceNote | None = None
+        self._away: StoreFacts | None = None
+        self._is_mine = False
+        self._rows: dict[str, AlertRow] = {}
+        """The alerts that are on, and those that ended lately, by id."""
+        self._began: list[AlertRow] = []
+        self._ended: list[tuple[str, EndedAlert]] = []
+        """What is not on record yet; of what ended with its source."""
+        self._not_recorded = LoggedOutage("alerts_not_recorded", "alerts_recorded")
+        self._has_failed = False
+
+    def start(self) -> None:
+        """Begin to evaluate."""
+        self._telling.start()
+        self._task = asyncio.create_task(self._run(), name="alerts")
+
+    async def stop(self) -> None:
+        """End, without waiting for people to be told."""
+        self._stopping = True
+        self._wake.set()
+        self._telling.stop()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._away is None:
+            with contextlib.suppress(TimeoutError, LedgerError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._in_thread(self._forget)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self.evaluate()
+            except LedgerError as error:
+                log.debug("alerts_interrupted", reason=str(error))
+            except Exception:  # a defect must be seen, once, and must not end alerts for good
+                if not self._has_failed:
+                    self._has_failed = True
+                    log.exception("alerts_failed")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.alerts.evaluate_seconds):
+                    await self._wake.wait()
+
+    async def evaluate(self) -> None:
+        """One look at everything."""
+        reading = await self._look()
+        now = self._sight.now()
+        if reading is not None:
+            await self._take_in(reading)
+        if self._sight.leads():
+            self._is_mine = True
+        elif reading is not None:
+            self._is_mine = False
+        if not self._is_mine or self._own is None:
+            self._telling.quiet()
+            return
+        facts = gathering.facts(self._settings, reading, self._own, self._telling.facts(), self._away, now)
+        changed = self._step(facts)
+        if reading is not None and (self._began or self._ended or changed):
+            await self._in_thread(self._record, changed)
+        self._telling.tell(list(self._rows.values()))
+
+    async def _look(self) -> Reading | None:
+        """What is known; None where the store does not answer, or takes nothing."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        done, _ = await asyncio.wait({self._reading}, timeout=READ_SECONDS)
+        if not done:
+            await self._is_away(NO_ANSWER)
+            return None
+        reading, self._reading = self._reading, None
+        try:
+            found = reading.result()
+        except StoreUnavailable as error:
+            await self._is_away(str(error))
+            return None
+        self._away = None
+        return found
+
+    async def _is_away(self, reason: str) -> None:
+        since = self._sight.now() if self._away is None else self._away.failing_since
+        self._away = StoreFacts(since, reason.splitlines()[0])
+        # Not in our own thread, which may be waiting for the store.
+        self._own = await asyncio.to_thread(self._sight.own.take, None, self._seconds())
+
+    async def _read(self) -> Reading:
+        offset = await self._sight.look()
+        found: Reading = await self._in_thread(self._read_all, offset)
+        return found
+
+    def _read_all(self, offset: float) -> Reading:
+        sight = self._sight
+        self._own = sight.own.take(offset, self._seconds())
+        return gathering.read(sight.ledger, sight.states, sight.instance, self._own, sight.now())
+
+    async def _take_in(self, reading: Reading) -> None:
+        """What others have put on record, and what this instance could not until now."""
+        self._rows = {row.id: row for row in reading.recent}
+        if notices := self._telling.unnoted([*reading.recent, *self._began]):
+            await self._in_thread(self._note_notices, notices)
+        if self._began or self._ended:
+            for row in self._began:
+                self._rows.setdefault(row.id, row)
+            for _, over in self._ended:
+                if (known := self._rows.get(over.id)) is not None:
+                    self._rows[over.id] = known._replace(ended_at=over.at, figures=over.figures)
+            await self._in_thread(self._record, {})
+
+    def _step(self, facts: Facts) -> dict[str, dict[str, Any]]:
+        """Let alerts begin and end -> the figures of those that go on, by id, as far as they have changed."""
+        on = {_key(row): row for row in self._rows.values() if row.ended_at is None}
+        if on.keys() != self._tracking.figures().keys():
+            self._tracking.take_over((key, row.figures) for key, row in on.items())
+        found = conditions(facts, self._settings.alerts)
+        for step in self._tracking.step(found.conditions, found.unknown, facts.at, self._seconds()):
+            self._note(step, on)
+        figures = self._tracking.figures()
+        changed = {row.id: figures[key] for key, row in on.items() if key in figures and figures[key] != row.figures}
+        for alert, each in changed.items():
+            self._rows[alert] = self._rows[alert]._replace(figures=each)
+        return changed
+
+    def _note(self, step: Step, on: Mapping[Key, AlertRow]) -> None:
+        key = step.key
+        if isinstance(step, Began):
+            severity = BY_NAME[key.name].severity
+            row = AlertRow(
+                secrets.token_hex(8),
+                0,
+                *(key.name, severity, key.source, key.subject, key.incident),
+                began_at=step.at,
+                since=step.since,
+                figures=step.figures,
+                notices=self._telling.wanted(key.name, severity, key.subject),
+            )
+            self._rows[row.id] = row
+            self._began.append(row)
+            log.warning("alert_began", **_said(row))
+        elif (known := on.get(key)) is not None:
+            row = known._replace(ended_at=step.at, figures=step.figures)
+            self._rows[row.id] = row
+            self._ended.append((row.source, EndedAlert(row.id, step.at, step.since, step.figures)))
+            log.info("alert_ended", **_said(row))
+
+    def _record(self, changed: Mapping[str, dict[str, Any]]) -> None:
+        """Put on record what is not yet, source by source: one that cannot be read holds up no other."""
+        ledger = self._sight.ledger
+        for source in {row.source for row in self._began} | {source for source, _ in self._ended}:
+            began = [row for row in self._began if row.source == source]
+            ended = [over for its, over in self._ended if its == source]
+            try:
+                with ledger.connection() as connection:
+                    began = [row._replace(rests_on=rests_on(ledger, connection, row)) for row in began]
+                alert_record.record(ledger, source, began, ended)
+            except LedgerError as error:
+                self._not_recorded.failed(str(error))
+                continue
+            self._not_recorded.succeeded()
+            self._began = [row for row in self._began if row.source != source]
+            self._ended = [each for each in self._ended if each[0] != source]
+        if changed:
+            with ledger.connection() as connection:
+                alerts.note_figures(connection, changed)
+
+    def _note_notices(self, notices: Mapping[str, alerts.Notices]) -> None:
+        with self._sight.ledger.connection() as connection:
+            for alert, told in notices.items():
+                alerts.note_notices(connection, alert, told)
+
+    def _forget(self) -> None:
+        with self._sight.ledger.connection() as connection:
+            instance_figures.forget(connection, self._sight.instance, self._sight.now())
+
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args))
+
+
+def _key(row: AlertRow) -> Key:
+    return Key(row.name, row.source, row.subject, row.incident)
+
+
+def _said(row: AlertRow) -> dict[str, Any]:
+    """What the log says of an alert."""
+    about = {"alert": row.id, "name": row.name, "severity": row.severity, "source": row.source, "subject": row.subject}
+    return about | {"figures": row.figures}

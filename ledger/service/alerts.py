@@ -1,0 +1,22 @@
+"""The alerts of an instance, made of its parts."""
+
+from ledger.alerting.apprise_sender import notifier_of
+from ledger.alerting.instance_note import OwnNotes
+from ledger.alerting.telling import Telling
+from ledger.alerting.watch import Alerting, Sight
+from ledger.http.state import Services
+from ledger.settings import Settings
+
+
+def alerting_of(settings: Settings, services: Services) -> Alerting:
+    """Evaluates them once it is started; of the event loop that runs."""
+    sight = Sight(
+        ledger=services.ledger,
+        instance=services.instance,
+        look=services.database.look,
+        states=services.streams.states,
+        leads=lambda: services.reconciliation.leads,
+        own=OwnNotes(settings, services.refusals, services.senders),
+        now=services.clock.now,
+    )
+    return Alerting(settings, sight, lambda told: Telling(settings.notify, notifier_of, services.clock.now, told))
