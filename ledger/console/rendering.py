@@ -123,7 +123,7 @@ class Renderer:
         shared: Mapping[str, Any] = {
             "t": words,
             "static": lambda name: self._static + name,
-            "alert_summary": lambda alert: alert_summary(alert, words.language),
+            "in_words": lambda said: in_words(said, words.language),
             "uid": lambda uid: uid_shown(words, uid),
             "title": page.title,
             "other_language": _in_language(address, "zh" if words.language == "en" else "en"),
@@ -134,10 +134,9 @@ class Renderer:
         return _environment().get_template(page.template).render({**shared, **facts, **page.facts})
 
 
-def alert_summary(alert: Mapping[str, Any], language: str) -> str:
-    """What an alert says, in a language."""
-    said = alert.get("summary")
-    return str(said.get(language, "")) if isinstance(said, Mapping) else str(said or alert.get("name", ""))
+def in_words(said: Any, language: str) -> str:
+    """What the API says in both languages, in one of them."""
+    return str(said.get(language, "")) if isinstance(said, Mapping) else str(said or "")
 
 
 def _in_language(address: str, language: str) -> str:
