@@ -53,7 +53,9 @@ def duration(seconds: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """`0.12 %`."""
-    return "–" if share is None else f"{100 * share:.3g} %"
+    if share is None:
+        return "–"
+    return f"{100 * share:,.0f} %" if abs(share) >= 1 else f"{100 * share:.3g} %"
 
 
 def number(value: float | None) -> str:

@@ -7,16 +7,21 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 
 function draw(holder) {
   const { label, x, y } = JSON.parse(holder.dataset.chart);
+  const clock = [
+    // Step, how a mark is written, and what is added where the day is another one.
+    [3600 * 24, "{MM}-{DD}", null, null, null, null, null, null, 1],
+    [60, "{HH}:{mm}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+  ];
   const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
   const options = {
     width: holder.clientWidth,
     height: HEIGHT,
     series: [
-      { value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
+      { label: holder.dataset.time, value: "{MM}-{DD} {HH}:{mm}" },
       { label, stroke: colour("--accent"), fill: colour("--accent-faint"), width: 2, points: { show: true, size: 5 } },
     ],
     scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
-    axes: [axis, { ...axis, size: 46 }],
+    axes: [{ ...axis, values: clock }, { ...axis, size: 46 }],
     cursor: { drag: { x: false, y: false } },
   };
   return new uPlot(options, [x, y], holder);
