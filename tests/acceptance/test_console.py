@@ -4,12 +4,11 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
 
 from tests.support import browser as browsers
 from tests.support.im_node import ImNode, im_node
@@ -20,6 +19,7 @@ pytestmark = pytest.mark.skipif(browsers.chromium() is None, reason="the system 
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "a\"b'c&d", "\u202egnp.exe", "長" * 341, "🙂👩‍👩‍👧", "a/../b?x#y")
 LANGUAGES = {"en": "en", "zh": "zh-CN"}
+PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser, service: FrontedService) -> Iterator[BrowserContext]:
     with browser.new_context(base_url=service.front, locale="en-GB", timezone_id="Asia/Shanghai") as context:
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE_MS)
         yield context
 
 
@@ -113,19 +113,33 @@ def paths(api: Api) -> list[str]:
     ]  # fmt: skip
 
 
+SMALL, WIDE = {"width": 360, "height": 700}, {"width": 1280, "height": 900}
+
+
+def overflow(page: Page) -> int:
+    """By how many pixels a page is wider than the screen."""
+    wide: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return wide
+
+
 def test_every_page_in_both_languages_has_nothing_wrong_and_nothing_that_keeps_anybody_out(
     context: BrowserContext, api: Api
 ) -> None:
+    """In English, light and wide; in Chinese, dark and 360 pixels wide."""
     watched = log_in(context)
-    everywhere = paths(api)
     serious: list[Any] = []
     for language, tag in LANGUAGES.items():
-        watched.page.emulate_media(color_scheme="light" if language == "en" else "dark")
-        for path in everywhere:
+        is_small = language == "zh"
+        watched.page.emulate_media(color_scheme="dark" if is_small else "light")
+        watched.page.set_viewport_size(SMALL if is_small else WIDE)
+        for path in paths(api):
             page = watched.goto(f"{path}{'&' if '?' in path else '?'}lang={language}")
             assert page.evaluate("document.documentElement.lang") == tag
             page.locator("h1").first.wait_for()
-            assert "{" not in page.locator("main").inner_text().replace("{\n", "") or "/events/" in path
+            assert "Undefined" not in page.locator("main").inner_text()
+            assert overflow(page) <= 0, path
+            if is_small and path not in COLOURFUL:
+                continue
             found = Axe().run(page).response["violations"]
             serious += [
                 (path, language, each["id"], each["nodes"][0]["html"])
@@ -136,14 +150,8 @@ def test_every_page_in_both_languages_has_nothing_wrong_and_nothing_that_keeps_a
     assert watched.wrong == []
 
 
-def test_a_small_screen_holds_every_page_whatever_a_user_is_called(context: BrowserContext, api: Api) -> None:
-    watched = log_in(context)
-    watched.page.set_viewport_size({"width": 360, "height": 700})
-    for path in [*paths(api), *(f"/users/{quote(uid, safe='')}" for uid in HOSTILE)]:
-        page = watched.goto(path)
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide <= 0, (path, wide)
-    assert watched.wrong == []
+COLOURFUL = {"/", "/users/u100", "/users", "/drift"}
+"""All colours are on these; the rest is the same in the dark."""
 
 
 def test_hostile_names_are_text(context: BrowserContext) -> None:
@@ -151,11 +159,13 @@ def test_hostile_names_are_text(context: BrowserContext) -> None:
     page = watched.goto("/users")
     names = [each for each in page.locator("tbody th bdi").all_text_contents() if each in HOSTILE]
     assert sorted(names) == sorted(HOSTILE)
+    page.set_viewport_size(SMALL)
     for uid in HOSTILE:
         page.goto("/users")
         page.locator("tbody th a").filter(has_text=uid).first.click()
         page.wait_for_url("**/users/*")
         assert page.locator("h1 bdi").inner_text() == uid
+        assert overflow(page) <= 0, uid
         assert "online" in page.locator("#why").inner_text()
     assert watched.wrong == []
 
@@ -179,7 +189,7 @@ def test_a_user_is_found_explained_and_asked_about(context: BrowserContext, api:
     slider = page.get_by_role("slider").first
     with page.expect_response(lambda answer: "part=why" in answer.url):
         slider.fill("10")
-    page.wait_for_function("document.querySelector('#why .status-unknown') !== null")
+    page.locator("#why .status-unknown").wait_for()
     assert "at=" in page.url
     cited = page.locator("#events .position").first
     cited.click()
@@ -202,16 +212,16 @@ def test_a_user_is_found_explained_and_asked_about(context: BrowserContext, api:
 def test_the_feed_shows_pauses_and_counts(context: BrowserContext, api: Api) -> None:
     watched = log_in(context)
     page = watched.goto("/live")
-    page.wait_for_function("document.querySelector('#live-state').textContent.startsWith('Connected')")
+    expect(page.locator("#live-state")).to_contain_text("Connected", timeout=PATIENCE_MS)
     api.deliver("<b>live</b>-0-1-900-1-1")
     page.locator("#feed tbody th", has_text="<b>live</b>").wait_for()
     page.get_by_role("button", name="Pause").click()
     api.deliver("<b>live</b>-0-0-900-0-0")
-    page.wait_for_function("document.querySelector('#skipped').textContent === '1'")
+    expect(page.locator("#skipped")).to_have_text("1", timeout=PATIENCE_MS)
     page.get_by_role("button", name="Go on").click()
     page.get_by_label("User id contains").fill("other")
     api.deliver("<b>live</b>-0-1-901-1-1")
-    page.wait_for_function("document.querySelector('#hidden').textContent === '1'")
+    expect(page.locator("#hidden")).to_have_text("1", timeout=PATIENCE_MS)
     assert page.locator("#feed tbody tr").count() == 1
     assert watched.wrong == []
 
