@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, ViewportSize, expect
 
 from tests.support import browser as browsers
 from tests.support.im_node import ImNode, im_node
@@ -113,7 +113,8 @@ def paths(api: Api) -> list[str]:
     ]  # fmt: skip
 
 
-SMALL, WIDE = {"width": 360, "height": 700}, {"width": 1280, "height": 900}
+SMALL: ViewportSize = {"width": 360, "height": 700}
+WIDE: ViewportSize = {"width": 1280, "height": 900}
 
 
 def overflow(page: Page) -> int:
