@@ -1,8 +1,11 @@
 """What the API answers about the settings in force."""
 
+from typing import TypeAlias
+
 from msgspec import Struct
 
-from ledger.settings.entries import Value
+Value: TypeAlias = str | bool | int | float | list[str] | None
+"""What a setting may be. To Python truth is a number; to JSON it is not."""
 
 
 class SettingBody(Struct):
