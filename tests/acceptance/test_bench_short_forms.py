@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 540.0
 SEED = "12"
 
-WITHOUT_A_DATABASE = ["score", "explain"]
+WITHOUT_A_DATABASE = ["score", "explain", "loss"]
 ON_THEIR_OWN = ["kills", "pg_stop", "get_presence"]
 """They kill their PostgreSQL; and one is run as people run it."""
 ON_THE_TESTS_SERVER = [

@@ -33,6 +33,8 @@ ROUTES = {
     ("GET", "/v1/runs/{run}"),
     ("GET", "/v1/drift"),
     ("GET", "/v1/drift/summary"),
+    ("GET", "/v1/loss"),
+    ("GET", "/v1/blind"),
     ("PUT", "/v1/users/{uid}/tier"),
     ("GET", "/v1/lists"),
     ("GET", "/v1/lists/{name}"),

@@ -198,6 +198,11 @@ EVERY_ROUTE = [
     "/v1/drift?after={}",
     "/v1/drift/summary?by={}",
     "/v1/drift/summary?after={}",
+    "/v1/loss?source={}",
+    "/v1/loss?from={}",
+    "/v1/blind?source={}",
+    "/v1/blind?kind={}",
+    "/v1/blind?after={}",
     "/v1/presence?{}=1",
 ]
 

@@ -159,6 +159,44 @@ def test_drifts_are_counted(api: Api) -> None:
         assert api.http.get("/v1/drift/summary", params=wrong).status_code == 422
 
 
+def test_what_no_webhook_told_is_counted_as_lost(service: Service, api: Api, node: ImNode) -> None:
+    def counted() -> Any:
+        [main] = api.get("/v1/loss", source="main")["items"]
+        return main
+
+    before = counted()
+    told = node.connect("told")
+    api.deliver(told)
+    node.connect("never-told")
+    ended(api, requested(api, uids=["told", "never-told"]).json()["run"])
+    wait_for(lambda: counted()["lost"] > before["lost"] and counted()["told"] > before["told"], counted)
+    main = counted()
+    assert main["lost"] == sum(main["lost_by"].values()) == main["transitions"] - main["told"]
+    assert main["interval"]["lower"] < main["share"] < main["interval"]["upper"]
+    assert [each["node"] for each in main["nodes"]] == ["n1"]
+    assert sum(hour["lost"] for hour in main["hours"]) == main["lost"]
+    assert main["budget"]["left"] < 0
+    assert main["detection_floor"]["looked_at"]
+    assert {each["source"] for each in api.get("/v1/loss")["items"]} == {"main", "webhooks-only"}
+    assert api.get("/v1/loss", source="elsewhere")["items"] == []
+    early = api.get("/v1/loss", to="2026-01-01T00:00:00Z")
+    assert (early["from"], early["items"][0]["transitions"]) == ("2025-12-31T00:00:00.000000Z", 0)
+    shown = service.command("loss")
+    assert shown.returncode == 0, shown.stderr
+    assert "main: " in shown.stdout
+    assert json.loads(service.command("loss", "--json").stdout).keys() == {"from", "to", "items", "as_of"}
+
+
+def test_there_was_no_time_in_which_nobody_could_know(service: Service, api: Api) -> None:
+    found = api.get("/v1/blind", source="main")
+    assert (found["items"], found["totals"], found["next"]) == ([], [], None)
+    assert service.command("blind", "--source", "main").stdout == "none: everything could be known all the time\n"
+    assert json.loads(service.command("blind", "--json").stdout)["items"] == []
+    for wrong in ({"after": "IQ"}, {"kind": "tea"}, {"from": "2002-01-01T00:00:00Z", "to": "2001-01-01T00:00:00Z"}):
+        assert api.http.get("/v1/blind", params=wrong).status_code == 422
+    assert api.http.get("/v1/loss", params={"from": "2002-01-01T00:00:00Z"}).status_code == 422
+
+
 def test_a_source_that_fares_well_says_so(api: Api) -> None:
     def sources() -> Any:
         return {source["name"]: source for source in api.get("/v1/sources")["items"]}

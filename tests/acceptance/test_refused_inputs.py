@@ -19,6 +19,7 @@ LISTS = (
     "/v1/drift/summary",
     "/v1/sources/main/runs",
     "/v1/drift",
+    "/v1/blind",
 )
 REFUSED = [
     *((path, {"after": "!"}) for path in LISTS),
@@ -40,13 +41,16 @@ REFUSED = [
     ),
     *(
         (path, query)
-        for path in ("/v1/users/u/events", "/v1/users/u/timeline", "/v1/drift/summary")
+        for path in ("/v1/users/u/events", "/v1/users/u/timeline", "/v1/drift/summary", "/v1/loss", "/v1/blind")
         for query in ({"from": AT, "to": "2026-11-22T08:20:46Z"}, {"from": LEAP}, {"to": NEVER})
     ),
     ("/v1/presence", {"source": "\0"}),
     ("/v1/users/u/sessions", {"source": "\0"}),
     ("/v1/drift", {"source": "\0"}),
     ("/v1/drift", {"node": "\0"}),
+    ("/v1/loss", {"from": "2026-01-01T00:00:00Z", "to": "2026-11-23T08:20:46Z"}),
+    ("/v1/loss", {"source": "\0"}),
+    ("/v1/blind", {"source": "\0"}),
 ]
 HALF = b'"\\ud800"'
 REFUSED_BODIES = [

@@ -30,6 +30,8 @@ QUESTIONS = (
     ("GET", "/v1/sources/main/runs"),
     ("GET", "/v1/drift"),
     ("GET", "/v1/drift/summary"),
+    ("GET", "/v1/loss"),
+    ("GET", "/v1/blind"),
 )
 
 

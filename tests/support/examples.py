@@ -65,6 +65,8 @@ RECONCILED = (
     "GET /v1/runs/{run}",
     "GET /v1/drift",
     "GET /v1/drift/summary",
+    "GET /v1/loss",
+    "GET /v1/blind",
     "PUT /v1/users/{uid}/tier",
     "GET /v1/sinks",
     "POST /v1/sinks/{name}/pause",
@@ -111,6 +113,8 @@ def _reconciling(api: Api, node: ImNode) -> Answers:
         },
         "GET /v1/drift": {"200": wait_for(lambda: _drifts(api), api.service.log)},
         "GET /v1/drift/summary": {"200": api.get("/v1/drift/summary")},
+        "GET /v1/loss": {"200": wait_for(lambda: _lost(api), api.service.log)},
+        "GET /v1/blind": {"200": api.get("/v1/blind")},
         "GET /v1/sources": {"200": api.get("/v1/sources")},
         "PUT /v1/users/{uid}/tier": {"200": api.http.put("/v1/users/u100/tier", json={"tier": "vip"}).json()},
     }
@@ -120,6 +124,12 @@ def _drifts(api: Api) -> Any:
     """Those of a user, once the projection knows of them."""
     page = api.get("/v1/drift", uid="carol")
     return page if page["items"] else None
+
+
+def _lost(api: Api) -> Any:
+    """What webhooks lost, once the projections know of it."""
+    answer = api.get("/v1/loss")
+    return answer if answer["items"][0]["lost"] and _is_caught_up(api) else None
 
 
 def _is_good(api: Api) -> bool:
@@ -273,6 +283,8 @@ def masked(found: Any) -> Any:
     for source in made["GET /v1/sources"]["200"]["items"]:
         source["open_runs"] = "<as they stand>"
         source["looks"]["all_connections"] = "<as the last time went>"
+    for source in made["GET /v1/loss"]["200"]["items"]:
+        source["burn_rates"] = source["hours"] = "<as long as it took>"
     return made
 
 
