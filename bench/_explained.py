@@ -1,5 +1,6 @@
-"""Explanations of moments in the recordings, as `docs/audit.md` shows them."""
+"""Explanations of moments in the recordings, as `docs/audit.md` and its Chinese page show them."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from bench._report import DOCS, replace_section
@@ -8,7 +9,7 @@ from ledger.explain.page import page
 from tests.support.explained import Replayed
 from tests.support.recordings import WITH_POLLS
 
-DOCUMENT = DOCS / "audit.md"
+DOCUMENTS: dict[Language, Path] = {"en": DOCS / "audit.md", "zh": DOCS / "zh" / "audit.md"}
 GRACE = (*WITH_POLLS.policy, "grace_seconds=2")
 
 
@@ -57,9 +58,14 @@ def printed(example: Example) -> str:
     return page(explanation, catalogue(example.language))
 
 
-def sections() -> dict[str, str]:
-    """What stands between the document's markers, by their names."""
-    found = {name: "\n".join(_block(example) for example in examples) for name, examples in INCIDENTS.items()}
+def sections(language: Language) -> dict[str, str]:
+    """What stands between the markers of a language's document, by their names; the ten are in English's alone."""
+    found = {
+        name: "\n".join(_block(example._replace(language=language)) for example in examples)
+        for name, examples in INCIDENTS.items()
+    }
+    if language != "en":
+        return found
     ten = [f"### {example.title}\n\n`{example.recording}`, `{example.uid}`:\n\n{_block(example)}" for example in TEN]
     return found | {"explained": "\n".join(ten)}
 
@@ -69,6 +75,7 @@ def _block(example: Example) -> str:
 
 
 def write() -> None:
-    """Put them into the document."""
-    for name, text in sections().items():
-        replace_section(DOCUMENT, name, text.rstrip())
+    """Put them into the documents."""
+    for language, document in DOCUMENTS.items():
+        for name, text in sections(language).items():
+            replace_section(document, name, text.rstrip())

@@ -71,6 +71,7 @@ def facts(
     notes = [own, *reading.others]
     return Facts(
         now,
+        counting_seconds=min(note.counting_seconds for note in notes),
         sources=_sources(settings, reading, notes),
         projections=[
             ProjectionFacts(each.name, each.lag, each.stopped_position, each.stopped_reason or "")

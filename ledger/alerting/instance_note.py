@@ -22,6 +22,8 @@ class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
     """As it is written down for others."""
 
     host: str
+    counting_seconds: float = 0.0
+    """For how long it has counted what it refuses."""
     folder: str = ""
     free_bytes: int | None = None
     size_bytes: int = 0
@@ -44,6 +46,7 @@ class OwnNotes:
         self._refusals = refusals
         self._senders = senders
         self._host = socket.gethostname()
+        self._began: float | None = None
         self._addresses = {source.name: NodeAddresses(source) for source in settings.sources}
 
     def take(self, clock_offset_seconds: float | None, seconds: float) -> InstanceNote:
@@ -56,8 +59,10 @@ class OwnNotes:
             free, size = None, 0
         else:
             free, size = usage.free, usage.total
+        self._began = seconds if self._began is None else self._began
         return InstanceNote(
             host=self._host,
+            counting_seconds=seconds - self._began,
             folder=str(folder),
             free_bytes=free,
             size_bytes=size,

@@ -3,6 +3,7 @@
 Notices wait in a bounded queue, the first one is tried again with growing pauses; what does not fit is asked for again.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -49,6 +50,7 @@ class Notifier:
         self._thread = threading.Thread(target=self._run, name=f"notify {name}", daemon=True)
         self.failing_since: Instant | None = None
         self.reason = ""
+        self.has_told = False
 
     @property
     def waiting(self) -> int:
@@ -60,8 +62,14 @@ class Notifier:
         self._thread.start()
 
     def stop(self) -> None:
-        """End without waiting: what is not told is told by whoever comes next."""
+        """Begin nothing more: what is not told is told by whoever comes next."""
         self._stopping.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait for what is being told."""
+        self._thread.join(seconds)
 
     def put(self, notice: Notice) -> bool:
         """Let a notice wait -> whether there was room."""
@@ -88,11 +96,7 @@ class Notifier:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                notice = self._queue.get(timeout=1.0)
-            except queue.Empty:
-                continue
-            if notice is not None:
+            if (notice := self._queue.get()) is not None:
                 self._tell(notice)
 
     def _tell(self, notice: Notice) -> None:
@@ -113,7 +117,7 @@ class Notifier:
     def _taken(self, notice: Notice) -> None:
         if self.failing_since is not None:
             log.info("notify_works_again", notify=self.name)
-        self.failing_since, self.reason = None, ""
+        self.failing_since, self.reason, self.has_told = None, "", True
         self._told(notice.alert, notice.what, self._now())
         self.withdraw(notice.alert, notice.what)
 

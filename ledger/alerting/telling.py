@@ -4,6 +4,7 @@ An end is told to whom the beginning was to be told; where that could not be tol
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ledger.alerting.notices import What, notice, reaches
@@ -38,15 +39,21 @@ class Telling:
         for each in self._notifiers.values():
             each.start()
 
-    def stop(self) -> None:
-        """End without waiting."""
+    async def stop(self, seconds: float) -> None:
+        """End, once what is being told has been, but no later than so."""
         for each in self._notifiers.values():
             each.stop()
+        deadline = time.monotonic() + seconds
+        for each in self._notifiers.values():
+            await asyncio.to_thread(each.join, max(0.0, deadline - time.monotonic()))
+        # What was called meanwhile from their threads.
+        await asyncio.sleep(0)
 
     def facts(self) -> list[NotifyFacts]:
         """How the notifiers fare."""
         return [
-            NotifyFacts(each.name, each.failing_since, each.reason, each.waiting) for each in self._notifiers.values()
+            NotifyFacts(each.name, each.failing_since, each.reason, each.waiting, each.has_told)
+            for each in self._notifiers.values()
         ]
 
     def wanted(self, name: str, severity: str, subject: str) -> Notices:

@@ -92,10 +92,10 @@ class Alerting:
         self._task = asyncio.create_task(self._run(), name="alerts")
 
     async def stop(self) -> None:
-        """End, without waiting for people to be told."""
+        """End; a notice that is under way is waited for a moment, so that nobody is told it twice."""
         self._stopping = True
         self._wake.set()
-        self._telling.stop()
+        await self._telling.stop(STOP_SECONDS)
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -103,7 +103,7 @@ class Alerting:
         if self._away is None:
             with contextlib.suppress(TimeoutError, LedgerError):
                 async with asyncio.timeout(STOP_SECONDS):
-                    await self._in_thread(self._forget)
+                    await self._in_thread(self._leave, self._telling.unnoted(list(self._rows.values())))
         self._thread.shutdown(wait=False)
 
     async def _run(self) -> None:
@@ -247,7 +247,8 @@ class Alerting:
             for alert, told in notices.items():
                 alerts.note_notices(connection, alert, told)
 
-    def _forget(self) -> None:
+    def _leave(self, notices: Mapping[str, alerts.Notices]) -> None:
+        self._note_notices(notices)
         with self._sight.ledger.connection() as connection:
             instance_figures.forget(connection, self._sight.instance, self._sight.now())
 

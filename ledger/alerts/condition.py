@@ -19,19 +19,23 @@ class Key(NamedTuple):
 
 NO_FIGURES: Figures = {}
 
+HOLDS = 1.0
+NOT = 0.0
+
 
 class Condition(NamedTuple):
-    """`level` is a figure's share of its threshold: at 1 it holds."""
+    """`level` is a figure's share of its threshold: at 1 it holds. None: too little is known to say so, or not."""
 
     key: Key
-    level: float
+    level: float | None
     figures: Mapping[str, str | int | float] = NO_FIGURES
     since: Instant | None = None
     """When it began, where the figures say so."""
 
-
-HOLDS = 1.0
-NOT = 0.0
+    @property
+    def known_level(self) -> float:
+        """The level; that of nothing where too little is known."""
+        return NOT if self.level is None else self.level
 
 
 def share_of(value: float, threshold: float) -> float:

@@ -23,6 +23,8 @@ class NodeFacts(NamedTuple):
     reason: str = ""
     token: Literal["good", "missing", "refused"] = "good"  # noqa: S105
     mismatch: Mismatch | None = None
+    counts_tell: bool = True
+    """Whether enough is known of how it counts to say that its profile is right."""
     same_server_as: str | None = None
     posts_as_other: str | None = None
     """The address that its webhooks come from, which is another node's."""
@@ -76,8 +78,14 @@ class SourceFacts(NamedTuple):
     """Whose changes no webhook told of, since the last one that came."""
     untold_since: Instant | None = None
     last_webhook_at: Instant | None = None
+    listening_since: Instant | None = None
+    """Since when it is known whether webhooks tell of changes: the leading instance has seen none before."""
     strangers: int = 0
     """Users in a row whom webhooks named as online and queries did not find, while webhooks came."""
+    looks_tell: bool = True
+    """Whether any such user has been looked at."""
+    counting_seconds: float = float("inf")
+    """Since when drifts are counted."""
     looked: int = 0
     """Users looked at within the window."""
     drifts: Sequence[DriftFacts] = ()
@@ -116,6 +124,8 @@ class NotifyFacts(NamedTuple):
     failing_since: Instant | None = None
     reason: str = ""
     waiting: int = 0
+    tells: bool = True
+    """Whether anything has been told since it began, so that it is known to work."""
 
 
 class StoreFacts(NamedTuple):
@@ -127,6 +137,8 @@ class Facts(NamedTuple):
     """Everything at an instant."""
 
     at: Instant
+    counting_seconds: float = float("inf")
+    """Since when every instance counts the webhooks that it refuses."""
     sources: Sequence[SourceFacts] | None = None
     projections: Sequence[ProjectionFacts] | None = None
     sinks: Sequence[SinkFacts] | None = None

@@ -8,7 +8,10 @@ OF_SETTINGS: tuple[Definition, ...] = (
         severity="warning",
         of_source=True,
         subject="node",
-        title=Words("The profile of {subject} is not its version's", "节点 {subject} 的 profile 与其版本不符"),
+        title=Words(
+            "The profile of {subject} ({source}) is not its version's",
+            "节点 {subject}（来源 {source}）的 profile 与其版本不符",
+        ),
         summary=Words(
             "The profile of {subject} ({source}) is {profile}, but {because}",
             "节点 {subject}（来源 {source}）的 profile 为 {profile}，但{because}",
@@ -30,7 +33,10 @@ OF_SETTINGS: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words("{subject} posts with a secret that is not known", "节点 {subject} 使用了未知的 webhook 密钥"),
+        title=Words(
+            "{subject} ({source}) posts with a secret that is not known",
+            "节点 {subject}（来源 {source}）使用了未知的 webhook 密钥",
+        ),
         summary=Words(
             "{deliveries} webhooks of {subject} ({source}) were refused within {window_seconds} for their secret",
             "{window_seconds}内节点 {subject}（来源 {source}）有 {deliveries} 次 webhook 因密钥错误被拒绝",
@@ -62,10 +68,10 @@ OF_SETTINGS: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words("{subject} and its settings name different servers", "节点 {subject} 的配置指向了别的服务器"),
+        title=Words("The settings of {source} name different servers", "来源 {source} 的配置指向了不同的服务器"),
         summary=Words(
-            "The settings of {subject} ({source}) name different servers: {because}",
-            "节点 {subject}（来源 {source}）的配置指向了不同的服务器：{because}",
+            "The settings of {source} name different servers: {because}",
+            "来源 {source} 的配置指向了不同的服务器：{because}",
         ),
         meaning=Words(
             "Looks compare users with a server that they are not connected to, and find them offline or online "
@@ -90,7 +96,7 @@ OF_SETTINGS: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words("{subject} refuses the token of the settings", "节点 {subject} 拒绝了配置中的 token"),
+        title=Words("{subject} ({source}) wants another token", "节点 {subject}（来源 {source}）拒绝了配置中的 token"),
         summary=Words(
             "{subject} ({source}) answers 401: it wants a managerToken, and {because}",
             "节点 {subject}（来源 {source}）应答 401：需要 managerToken，而{because}",

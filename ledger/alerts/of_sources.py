@@ -132,7 +132,7 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="warning",
         of_source=True,
         subject="node",
-        title=Words("The query API of {subject} fails", "节点 {subject} 的查询接口不可用"),
+        title=Words("The query API of {subject} ({source}) fails", "节点 {subject}（来源 {source}）的查询接口不可用"),
         summary=Words(
             "The query API of {subject} ({source}) fails, {failures} times in a row: {reason}",
             "节点 {subject}（来源 {source}）的查询接口连续失败 {failures} 次：{reason}",
@@ -233,7 +233,9 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words("The canary of {subject} is not heard of", "节点 {subject} 的探测用户没有回音"),
+        title=Words(
+            "The canary of {subject} ({source}) is not heard of", "节点 {subject}（来源 {source}）的探测用户没有回音"
+        ),
         summary=Words(
             "The canary of {subject} ({source}) was last seen from its socket to the ledger {last_seen_at}: {reason}",
             "节点 {subject}（来源 {source}）的探测用户最近一次从连接到入账走通是 {last_seen_at}：{reason}",

@@ -12,10 +12,11 @@ from ledger.alerts.thresholds import Thresholds
 
 
 class Found(NamedTuple):
-    """What holds, and the names of the alerts of which nothing is known now."""
+    """What holds, and the names of the alerts of which too little is known."""
 
     conditions: list[Condition]
     unknown: frozenset[str]
+    """Of these it is not known whether they are over."""
 
 
 def conditions(facts: Facts, thresholds: Thresholds) -> Found:
@@ -30,7 +31,14 @@ def conditions(facts: Facts, thresholds: Thresholds) -> Found:
             unknown.add(definition.name)
         else:
             found += told
-    return Found(found, frozenset(unknown))
+    return Found(found, frozenset(unknown | _counted_too_shortly(facts, thresholds)))
+
+
+def _counted_too_shortly(facts: Facts, thresholds: Thresholds) -> set[str]:
+    """Alerts about what is counted in a window that an instance has not seen all of, since it has just begun."""
+    drifts = min((source.counting_seconds for source in facts.sources or ()), default=float("inf"))
+    counted = {"drift_rate": drifts, "webhook_secret_unknown": facts.counting_seconds}
+    return {name for name, seconds in counted.items() if seconds < thresholds.of(name, "window_seconds")}
 
 
 RULES: dict[str, Callable[[Facts, Callable[[str], float]], Iterable[Condition] | None]] = {

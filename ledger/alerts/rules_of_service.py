@@ -91,14 +91,15 @@ def _apart(offset: float, other: str) -> dict[str, str | int | float]:
 
 def _notify_failing(facts: Facts, of: Of) -> Iterable[Condition]:
     return [
-        Condition(
+        Condition(Key("notify_failing", subject=each.name), NOT if each.tells else None)
+        if (since := each.failing_since) is None
+        else Condition(
             Key("notify_failing", subject=each.name),
-            _lasting(facts.at, each.failing_since, of("after_seconds")),
-            {"failing_since_at": to_text(each.failing_since), "reason": each.reason, "waiting": each.waiting},
-            each.failing_since,
+            _lasting(facts.at, since, of("after_seconds")),
+            {"failing_since_at": to_text(since), "reason": each.reason, "waiting": each.waiting},
+            since,
         )
         for each in facts.notify
-        if each.failing_since is not None
     ]
 
 
@@ -108,7 +109,7 @@ def _of_each_host(
     """Of several instances on a machine, the one that fares worst."""
     worst: dict[Key, Condition] = {}
     for each in filter(None, map(condition, instances)):
-        if each.key not in worst or worst[each.key].level < each.level:
+        if each.key not in worst or worst[each.key].known_level < each.known_level:
             worst[each.key] = each
     return worst.values()
 

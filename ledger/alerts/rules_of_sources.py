@@ -84,15 +84,17 @@ def _loss_of(name: str, loss: Mapping[float, LossFacts], of: Of) -> Condition:
             "burn_rate": round(burns[0], 2),
         }
         found.append(Condition(key, level, figures))
-    return max(found, key=lambda each: each.level)
+    return max(found, key=lambda each: each.known_level)
 
 
 def _webhooks_silent(source: SourceFacts, at: Instant, of: Of) -> Iterator[Condition]:
-    if source.untold_since is None or share_of(source.untold_users, of("users")) < HOLDS:
+    heard, listening = source.last_webhook_at, source.listening_since
+    enough = share_of(source.untold_users, of("users")) >= HOLDS
+    if source.untold_since is None or not enough or (at - source.untold_since) / SECOND < of("after_seconds"):
+        # One who has just begun to listen, and has heard nothing, does not know that they come.
+        known = listening is None or (heard is not None and heard >= listening)
+        yield Condition(Key("webhooks_silent", source.name), NOT if known else None)
         return
-    if (at - source.untold_since) / SECOND < of("after_seconds"):
-        return
-    heard = source.last_webhook_at
     figures: Figures = {
         "users": source.untold_users,
         "last_webhook_at": "" if heard is None else to_text(heard),
@@ -133,16 +135,20 @@ def _canary_late(source: SourceFacts, at: Instant, of: Of) -> Iterator[Condition
             yield Condition(Key("canary_late", source.name, node.name), level, figures, canary.last_seen_at)
 
 
-def _profile_mismatch(node: NodeFacts) -> Figures | None:
-    if (found := node.mismatch) is None:
-        return None
-    return {
-        "profile": node.profile,
-        "why": found.what,
-        "against": found.against,
-        "signs": found.signs,
-        "likely": ", ".join(found.likely),
-    }
+def _profile_mismatch(source: SourceFacts, _: Instant, __: Of) -> Iterator[Condition]:
+    for node in source.nodes:
+        key = Key("profile_mismatch", source.name, node.name)
+        if (found := node.mismatch) is None:
+            yield Condition(key, NOT if node.counts_tell else None)
+            continue
+        figures: Figures = {
+            "profile": node.profile,
+            "why": found.what,
+            "against": found.against,
+            "signs": found.signs,
+            "likely": ", ".join(found.likely),
+        }
+        yield Condition(key, HOLDS, figures)
 
 
 def _webhook_secret_unknown(source: SourceFacts, _: Instant, of: Of) -> Iterator[Condition]:
@@ -155,15 +161,13 @@ def _webhook_secret_unknown(source: SourceFacts, _: Instant, of: Of) -> Iterator
 
 def _wrong_cluster(source: SourceFacts, _: Instant, of: Of) -> Iterator[Condition]:
     key = partial(Key, "wrong_cluster", source.name)
-    if source.strangers:
-        level = share_of(source.strangers, of("users"))
-        # One who is found is proof that it is the right one.
-        yield Condition(key(), level, {"why": "strangers", "users": source.strangers})
+    level = share_of(source.strangers, of("users")) if source.looks_tell else None
+    yield Condition(key(), level, {"why": "strangers", "users": source.strangers})
     for node in source.nodes:
-        if node.same_server_as is not None:
-            yield Condition(key(node.name), HOLDS, {"why": "same_server", "other_node": node.same_server_as})
-        elif node.posts_as_other is not None:
-            yield Condition(key(node.name), HOLDS, {"why": "posts_as_other", "other_node": node.posts_as_other})
+        for why, other in (("same_server", node.same_server_as), ("posts_as_other", node.posts_as_other)):
+            if other is not None:
+                yield Condition(key(node.name), HOLDS, {"why": why, "node": node.name, "other_node": other})
+                break
 
 
 def _token_missing(node: NodeFacts) -> Figures | None:
@@ -179,7 +183,7 @@ RULES: Mapping[str, Any] = {
     "node_down": _of_each(_node_down),
     "breaker_open": _of_each(_breaker_open),
     "canary_late": _of_each(_canary_late),
-    "profile_mismatch": _of_each_node("profile_mismatch", _profile_mismatch),
+    "profile_mismatch": _of_each(_profile_mismatch),
     "webhook_secret_unknown": _of_each(_webhook_secret_unknown),
     "wrong_cluster": _of_each(_wrong_cluster),
     "token_missing": _of_each_node("token_missing", _token_missing),

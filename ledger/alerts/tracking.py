@@ -64,18 +64,19 @@ class Tracking:
     def step(
         self, conditions: Iterable[Condition], unknown: Collection[str], at: Instant, seconds: float
     ) -> list[Step]:
-        """What begins and ends at an instant. Of the alerts named `unknown` nothing is known now: they stay."""
+        """What begins and ends at an instant. Of the alerts named `unknown` it is not known whether they are over."""
         found = {each.key: each for each in conditions}
         steps: list[Step] = []
         for key in dict.fromkeys((*found, *self._tracked)):
             condition = found.get(key) or Condition(key, NOT)
             tracked = self._tracked.setdefault(key, _Tracked(is_on=False))
-            if key.name in unknown:
-                tracked.holds_since = tracked.gone_since = None
-            elif condition.level >= HOLDS:
+            level = condition.level
+            if level is not None and level >= HOLDS:
                 steps += self._holding(tracked, condition, at, seconds)
+            elif level is None or key.name in unknown:
+                tracked.holds_since = tracked.gone_since = None
             elif tracked.is_on:
-                steps += self._leaving(tracked, condition, at, seconds)
+                steps += self._leaving(tracked, key, level, at, seconds)
             else:
                 tracked.holds_since = None
             if not tracked.is_on and tracked.holds_since is None:
@@ -93,9 +94,9 @@ class Tracking:
         since = tracked.held_at if condition.since is None else min(condition.since, at)
         return [Began(key, at, since, tracked.figures)]
 
-    def _leaving(self, tracked: _Tracked, condition: Condition, at: Instant, seconds: float) -> list[Step]:
+    def _leaving(self, tracked: _Tracked, key: Key, level: float, at: Instant, seconds: float) -> list[Step]:
         tracked.holds_since = None
-        if condition.level >= self._thresholds.clear_share:
+        if level >= self._thresholds.clear_share:
             tracked.gone_since = None
             return []
         if tracked.gone_since is None:
@@ -103,4 +104,4 @@ class Tracking:
         if seconds - tracked.gone_since < self._thresholds.clear_seconds:
             return []
         tracked.is_on = False
-        return [Ended(condition.key, at, tracked.gone_at, tracked.figures)]
+        return [Ended(key, at, tracked.gone_at, tracked.figures)]

@@ -14,16 +14,16 @@ BECAUSE: Mapping[str, Words] = {
     "drift_node": Words("node {node} was down", "节点 {node} 宕机"),
     "drift_lost": Words("no webhook told of them", "没有相应的 webhook 通知"),
     "strangers": Words(
-        "of the last {users} users whom its webhooks named as online, queries found nobody",
+        "of the last {users} users whom webhooks named as online, queries found nobody",
         "webhook 通知在线的最近 {users} 个用户，查询一个也找不到",
     ),
     "same_server": Words(
-        "its api_url leads to the server that {other_node} leads to, too",
-        "其 api_url 与 {other_node} 的指向同一台服务器",
+        "the api_url of {node} leads to the server that {other_node} leads to, too",
+        "节点 {node} 的 api_url 与 {other_node} 的指向同一台服务器",
     ),
     "posts_as_other": Words(
-        "webhooks under its name come from the address of {other_node}",
-        "以其名义发来的 webhook 来自 {other_node} 的地址",
+        "webhooks under the name of {node} come from the address of {other_node}",
+        "以节点 {node} 的名义发来的 webhook 来自 {other_node} 的地址",
     ),
     "token_missing": Words("none is set", "配置中没有设置"),
     "token_refused": Words("the one of the settings is refused", "配置中的 token 被拒绝"),

@@ -7,8 +7,7 @@ import difflib
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -18,10 +17,11 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from ledger import __version__
+from ledger.cli import reader, usage
 from ledger.cli.invocation import Invocation
 from ledger.cli.output import print_line, replace_what_cannot_be_written, say
+from ledger.cli.words import translated
 from ledger.errors import LedgerError
-from ledger.text import visible
 
 
 class CommandEntry(NamedTuple):
@@ -79,9 +79,10 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Command) -> list[str]:
         return list(COMMANDS)
 
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        with _shown_safely():
-            return super().make_context(*args, **kwargs)
+    def make_context(self, info_name: str | None, args: list[str], *others: Any, **kwargs: Any) -> Any:
+        reader.meet(args)
+        with usage.explained():
+            return super().make_context(info_name, args, *others, **kwargs)
 
     def get_command(self, ctx: Command, cmd_name: str) -> Command:
         place = COMMANDS.get(cmd_name)
@@ -95,13 +96,18 @@ class Commands(TyperGroup):
                 error.message += f" Did you mean '{nearest[0]}'?"
             raise
 
+    def shell_complete(self, ctx: Command, incomplete: str) -> list[Any]:
+        """The names of commands without importing any, and the global options."""
+        options = super(TyperGroup, self).shell_complete(ctx, incomplete)
+        return usage.completed(COMMANDS.items(), incomplete) + options
+
     def format_commands(self, ctx: Command, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, place.help) for name, place in COMMANDS.items()])
 
     def invoke(self, ctx: Command) -> Any:
         try:
-            with _shown_safely():
+            with usage.explained():
                 return super().invoke(ctx)
         except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
             raise
@@ -118,7 +124,6 @@ app = typer.Typer(
     cls=Commands,
     name="presence-ledger",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"max_content_width": 110, "help_option_names": ["--help", "-h"]},
@@ -133,6 +138,30 @@ def _show_version(asked: bool) -> None:
 
 CONFIG_HELP = "The settings to read instead of presence-ledger.toml in the working folder."
 DEBUG_HELP = "Show the traceback of a failure."
+TZ_HELP = "The zone of instants given and shown: Asia/Shanghai, UTC, +08:00. By default the machine's."
+LANG_HELP = "The language of what is shown; zh-CN and the like will do. By default the terminal's, or English."
+
+
+def _choose_zone(name: str | None) -> str | None:
+    if name is not None:
+        try:
+            reader.show_in(reader.zone_of(name))
+        except ValueError as error:
+            raise typer.BadParameter(f"{name!r} {error}") from error
+    return name
+
+
+def _choose_language(tag: str | None) -> str | None:
+    if tag is not None:
+        language = reader.language_of(tag)
+        if language is None:
+            raise typer.BadParameter(f"{tag!r} is not one of {', '.join(reader.LANGUAGES)}")
+        reader.speak(language)
+    return tag
+
+
+Zone = Annotated[str | None, typer.Option("--tz", metavar="ZONE", help=TZ_HELP, callback=_choose_zone)]
+Lang = Annotated[str | None, typer.Option("--lang", metavar="en|zh", help=LANG_HELP, callback=_choose_language)]
 
 
 @app.callback()
@@ -140,6 +169,8 @@ def options(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(help=CONFIG_HELP)] = None,
     debug: Annotated[bool, typer.Option("--debug", help=DEBUG_HELP)] = False,
+    tz: Zone = None,
+    lang: Lang = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -148,6 +179,7 @@ def options(
 
     Example: presence-ledger --config /etc/presence-ledger.toml serve
     """
+    del tz, lang  # their callbacks have told the reader
     context.obj = Invocation(config, debug)
 
 
@@ -179,7 +211,7 @@ def _as_command(name: str, found: Callable[..., object] | typer.Typer) -> Comman
 
 
 def _take_global_options(command: Command) -> None:
-    """Have the command and its subcommands understand --config and --debug, too, which win over those before it."""
+    """Have the command and its subcommands understand the global options, too, which win over those before it."""
     command.params.extend(_after_the_command())
     for beneath in getattr(command, "commands", {}).values():
         _take_global_options(beneath)
@@ -202,6 +234,14 @@ def _after_the_command() -> list[Any]:
     def _(
         config: Annotated[Path | None, typer.Option(help=CONFIG_HELP, callback=config_is, expose_value=False)] = None,
         debug: Annotated[bool, typer.Option("--debug", help=DEBUG_HELP, callback=debug_is, expose_value=False)] = False,
+        tz: Annotated[
+            str | None,
+            typer.Option("--tz", metavar="ZONE", help=TZ_HELP, callback=_choose_zone, expose_value=False),
+        ] = None,
+        lang: Annotated[
+            str | None,
+            typer.Option("--lang", metavar="en|zh", help=LANG_HELP, callback=_choose_language, expose_value=False),
+        ] = None,
     ) -> None: ...
 
     return get_command(holder).params
@@ -216,17 +256,7 @@ def _is_debug(context: Command) -> bool:
     return isinstance(context.obj, Invocation) and context.obj.debug
 
 
-@contextmanager
-def _shown_safely() -> Iterator[None]:
-    """An error quotes the call, which may have been pasted from anywhere: what could steer a terminal is escaped."""
-    try:
-        yield
-    except TyperException as error:
-        error.message = visible(error.message)
-        raise
-
-
 def _explain(text: str, *, debug: bool) -> None:
     if debug:
         say(traceback.format_exc().rstrip("\n"))
-    say(f"presence-ledger: {text}")
+    say(f"presence-ledger: {translated(text)}")

@@ -12,6 +12,7 @@ from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import print_line, say
 from ledger.cli.progress import Update, shown
+from ledger.cli.times import in_full
 from ledger.cli.verify import checked, newest, require_intact, seal_keys_from
 from ledger.errors import LedgerAltered, SealKeyMissing
 from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
@@ -237,4 +238,12 @@ def _told(made: Backup, how_sure: str) -> str:
         number if isinstance(number := made.head.get(name), int) else 0 for name in ("seals", "position")
     )
     up_to = f"{counted(seals, 'seal')}, up to position {position:,}"
-    return f"{up_to}, made at {made.made_at}, {made.size / MB:,.1f} MB, {how_sure}"
+    return f"{up_to}, made at {_when(made.made_at)}, {made.size / MB:,.1f} MB, {how_sure}"
+
+
+def _when(made_at: str) -> str:
+    """In the reader's zone; as it stands where an unproven file has something else there."""
+    try:
+        return in_full(made_at)
+    except ValueError:
+        return made_at

@@ -36,17 +36,21 @@ class Client:
         items: list[Json] = answer["items"]
         return items
 
-    def latest_events(self, uid: str, limit: int) -> list[Json]:
-        """Returns the user's latest events, at most `limit` (1 to 10,000), the oldest of them first."""
-        answer = self._json("GET", f"/v1/users/{path_segment(uid)}/events", params={"order": "desc", "limit": limit})
+    def latest_events(self, uid: str, limit: int, span: Mapping[str, str]) -> list[Json]:
+        """Returns the user's latest events, at most `limit` (1 to 10,000), the oldest of them first.
+
+        `span` is `from` and `to`, or neither.
+        """
+        params = {"order": "desc", "limit": limit, **span}
+        answer = self._json("GET", f"/v1/users/{path_segment(uid)}/events", params=params)
         items: list[Json] = answer["items"]
         return items[::-1]
 
-    def all_events(self, uid: str) -> Iterator[str]:
-        """Yields all events of the user, oldest first, each as the JSON text that the service sent."""
+    def all_events(self, uid: str, span: Mapping[str, str]) -> Iterator[str]:
+        """Yields all events of the user in that span, oldest first, each as the JSON text that the service sent."""
         path = f"/v1/users/{path_segment(uid)}/events"
         with self._explained():
-            yield from self._api.lines(path)
+            yield from self._api.lines(path, params=span)
 
     def event_at(self, position: int) -> Json:
         """Returns the event at a position where there is one."""
@@ -84,14 +88,6 @@ class Client:
     def explanation(self, uid: str, query: Mapping[str, str | int]) -> Json:
         """Returns why the user was shown online, offline or unknown: statements, each with its sentence."""
         return self._json("GET", f"/v1/users/{path_segment(uid)}/explain", params=dict(query))
-
-    def explanation_page(self, uid: str, query: Mapping[str, str | int]) -> str:
-        """Returns the same as a page for people to read."""
-        with self._explained():
-            page = self._api.text(f"/v1/users/{path_segment(uid)}/explain", params=query, accept="text/plain")
-            if page is None:
-                raise self._foreign()
-            return page
 
     def sources(self) -> list[str]:
         """Returns the names of the sources that the service takes webhooks of."""

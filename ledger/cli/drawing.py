@@ -1,4 +1,4 @@
-"""Tables and what moves: drawn on a terminal; elsewhere a table is aligned lines.
+"""Tables, as aligned lines, and what moves, which is drawn on a terminal.
 
 What draws is imported where something is drawn: most calls only print.
 """
@@ -6,9 +6,8 @@ What draws is imported where something is drawn: most calls only print.
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-
-from ledger.cli.output import cell, is_terminal, print_line
+from ledger.cli import layout, words
+from ledger.cli.output import cell, print_line, print_title, room
 from ledger.text import visible
 
 if TYPE_CHECKING:
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints rows under their columns; None is a dash."""
+    """Prints rows under their columns, whose names are told in the reader's language; None is a dash."""
     cells = [[cell(value) for value in row] for row in rows]
-    if is_terminal():
-        _print_rich(columns, cells)
-    else:
-        _print_plain(columns, cells)
+    names, *lines = layout.table([words.told(name) for name in columns], cells, room())
+    print_title(names)
+    for line in lines:
+        print_line(line)
 
 
 def can_draw() -> bool:
@@ -50,23 +49,3 @@ def live(on: "Console", render: "Callable[[], RenderableType]", *, transient: bo
     from rich.live import Live
 
     return Live(console=on, refresh_per_second=4, get_renderable=render, transient=transient)
-
-
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    console().print(table)
-
-
-def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    lines = [columns, *rows]
-    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
-    for line in lines:
-        padded = (value + " " * (width - cell_len(value)) for value, width in zip(line, widths, strict=True))
-        print_line("  ".join(padded).rstrip())

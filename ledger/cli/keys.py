@@ -8,6 +8,7 @@ from ledger.cli.access import connected
 from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line, say
+from ledger.cli.times import in_full
 from ledger.store import api_keys, stream_tokens
 
 app = typer.Typer(
@@ -67,7 +68,7 @@ def revoke(context: typer.Context, name: KeyName) -> None:
     """
     with connected(settings_from(context)) as connection:
         revoked_at = api_keys.revoke(connection, name)
-    say(f"{name} has been revoked since {revoked_at.isoformat(timespec='seconds')}")
+    say(f"{name} has been revoked since {in_full(revoked_at)}")
 
 
 @app.command("revoke-tokens")

@@ -9,6 +9,7 @@ from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line, say
 from ledger.cli.queries import Url
+from ledger.cli.times import header, in_full, shown
 from ledger.text import counted, visible
 
 app = typer.Typer(
@@ -32,10 +33,16 @@ def lists(context: typer.Context, as_json: AsJson = False, url: Url = None) -> N
         print_json({"items": found})
         return
     rows = [
-        (each["name"], each["counts"]["uids"], each["counts"]["watchers"], each["changed_at"], each["changed_by"])
+        (
+            each["name"],
+            each["counts"]["uids"],
+            each["counts"]["watchers"],
+            shown(each["changed_at"]),
+            each["changed_by"],
+        )
         for each in found
     ]
-    print_table(("list", "users", "watchers", "changed at", "by"), rows)
+    print_table(("list", "users", "watchers", header("changed at"), "by"), rows)
 
 
 @app.command()
@@ -55,7 +62,7 @@ def show(
         print_json(found)
         return
     users, watchers = counted(len(found["uids"]), "user"), counted(len(found["watchers"]), "watcher")
-    say(f"{visible(name)}: {users}, {watchers}; changed at {found['changed_at']} by {found['changed_by']}")
+    say(f"{visible(name)}: {users}, {watchers}; changed at {in_full(found['changed_at'])} by {found['changed_by']}")
     for uid in found["uids"]:
         print_line(visible(uid))
     for uid in found["watchers"]:

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.arguments import parse_span
+from ledger.cli.arguments import parse_span, span_query
 from ledger.cli.client import Json, client
 from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
-from ledger.cli.output import AsJson, duration, print_json, print_line
+from ledger.cli.output import AsJson, duration, print_json, print_line, print_prose
 from ledger.cli.queries import Url
-from ledger.domain.instants import from_datetime, to_text
+from ledger.cli.times import header, shown
 from ledger.text import counted, visible
 
 HOURS_SHOWN = 24
@@ -55,7 +55,7 @@ def loss(
 ) -> None:
     """Show which share of transitions webhooks lost, how sure that is, and what is left of the budget.
 
-    Example: presence-ledger loss --from 2026-11-23T00:00:00Z
+    Example: presence-ledger loss --from yesterday
     """
     query = _query(since, until, source)
     with client(settings_from(context), url) as service:
@@ -80,7 +80,7 @@ def blind(
 ) -> None:
     """Show the times in which nobody could know who came and went: why, since when, until when.
 
-    Example: presence-ledger blind --from 2026-11-23T00:00:00Z
+    Example: presence-ledger blind --from yesterday
     """
     query = _query(since, until, source)
     with client(settings_from(context), url) as service:
@@ -88,38 +88,36 @@ def blind(
     if as_json:
         print_json(found)
     elif not found["items"]:
-        print_line("none: everything could be known all the time")
+        print_prose("none: everything could be known all the time")
     else:
-        print_table(("since", "until", "lasted", "what", "where"), map(_blind_row, found["items"]))
+        print_table((header("since"), header("until"), "lasted", "what", "where"), map(_blind_row, found["items"]))
         print_line()
         for total in found["totals"]:
-            print_line(_total(total))
+            print_prose(_total(total))
 
 
 def _query(since: str | None, until: str | None, source: str | None) -> dict[str, str]:
-    begin, end = parse_span(since, until)
-    instants = {"from": begin, "to": end}
-    query = {name: to_text(from_datetime(at)) for name, at in instants.items() if at is not None}
+    query = span_query(*parse_span(since, until))
     return query if source is None else {**query, "source": source}
 
 
 def _print_loss(of_source: Json) -> None:
     name = visible(of_source["source"])
     if not of_source["transitions"]:
-        print_line(f"{name}: no transition")
+        print_prose(f"{name}: no transition")
         return
     lost, transitions = of_source["lost"], counted(of_source["transitions"], "transition")
-    print_line(f"{name}: {percent(of_source['share'])} lost, {lost:,} of {transitions}")
-    print_line(f"  {_interval(of_source)} with {percent(of_source['interval']['confidence'])} confidence")
+    print_prose(f"{name}: {percent(of_source['share'])} lost, {lost:,} of {transitions}")
+    print_prose(f"  {_interval(of_source)} with {percent(of_source['interval']['confidence'])} confidence")
     for line in (_budget(of_source["budget"]), *_burn_rates(of_source["burn_rates"]), *_floor(of_source)):
-        print_line(f"  {line}")
+        print_prose(f"  {line}")
     why = [*_named(of_source["lost_by"], LOST_BY, "lost"), *_named(of_source["apart"], APART, "apart")]
     _print_part(("", "transitions", "why"), why)
     _print_part(("node", "transitions", "lost", "share", "between"), map(_node_row, of_source["nodes"]))
     hours = [each for each in of_source["hours"] if each["lost"]]
-    _print_part(("hour", "node", "transitions", "lost", "share"), map(_hour_row, hours[-HOURS_SHOWN:]))
+    _print_part((header("hour"), "node", "transitions", "lost", "share"), map(_hour_row, hours[-HOURS_SHOWN:]))
     if len(hours) > HOURS_SHOWN:
-        print_line(f"and {counted(len(hours) - HOURS_SHOWN, 'earlier hour')} in which some were lost")
+        print_prose(f"and {counted(len(hours) - HOURS_SHOWN, 'earlier hour')} in which some were lost")
 
 
 def _print_part(columns: Sequence[str], rows: Iterator[Sequence[object]] | Sequence[Sequence[object]]) -> None:
@@ -138,7 +136,7 @@ def _node_row(node: Json) -> Sequence[object]:
 
 
 def _hour_row(hour: Json) -> Sequence[object]:
-    return f"{hour['hour'][:16]}Z", hour["node"], hour["transitions"], hour["lost"], percent(hour["share"])
+    return _second(hour["hour"]), hour["node"], hour["transitions"], hour["lost"], percent(hour["share"])
 
 
 def _interval(counts: Json) -> str:
@@ -178,7 +176,7 @@ def _blind_row(time: Json) -> Sequence[object]:
 
 
 def _second(instant: str) -> str:
-    return f"{instant[:19]}Z"
+    return shown(instant, places=0)
 
 
 def _total(total: Json) -> str:

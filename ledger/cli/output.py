@@ -6,15 +6,22 @@ line look other than it is, is written out.
 
 import io
 import json
+import os
 import sys
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from ledger.cli import layout
 from ledger.text import printable, visible, visible_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def room() -> int | None:
+    """How many cells a line of the output has; None where nothing bounds it."""
+    return layout.width(sys.stdout)
 
 
 def print_line(text: str = "", *, end: str = "\n") -> None:
@@ -22,9 +29,27 @@ def print_line(text: str = "", *, end: str = "\n") -> None:
     typer.echo(visible(text) + end, nl=False)
 
 
+def print_prose(text: str) -> None:
+    """Prints sentences for people, broken between words where the width wants it."""
+    for line in visible(text).split("\n"):
+        typer.echo("\n".join(layout.wrapped(line, room())))
+
+
+def print_title(text: str) -> None:
+    """Prints the titles of columns, bold on a terminal."""
+    bold = is_terminal() and not os.environ.get("NO_COLOR")
+    typer.echo(typer.style(visible(text), bold=True) if bold else visible(text))
+
+
 def say(text: str) -> None:
-    """Prints a line for people on standard error, which programs that read the output leave alone."""
-    typer.echo(visible(text), err=True)
+    """Prints a line for people on standard error, which programs that read the output leave alone.
+
+    On a terminal it is broken between words, unless it begins with a blank: that is a command to be copied.
+    """
+    most = layout.width(sys.stderr) if is_terminal(stderr=True) else None
+    for line in visible(text).split("\n"):
+        lines = [line] if line.startswith(" ") else layout.wrapped(line, most, hanging="")
+        typer.echo("\n".join(lines), err=True)
 
 
 def hand_over(text: str) -> None:
@@ -62,7 +87,9 @@ def cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return value.isoformat(timespec="seconds").replace("+00:00", "Z")
+            from ledger.cli import times  # noqa: PLC0415  (most outputs have none)
+
+            return times.in_full(value)
         case float():
             return f"{value:g}" if value < 1_000_000 else f"{value:.0f}"
         case list() | tuple():

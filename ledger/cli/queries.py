@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.arguments import Uid, Uids, parse_instant
+from ledger.cli.arguments import Since, Uid, Uids, Until, in_api, parse_instant, parse_span, span_query
 from ledger.cli.client import Client, Json, client
 from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
+from ledger.cli.near import suggest
 from ledger.cli.output import AsJson, duration, print_json, say
-from ledger.text import counted
+from ledger.cli.story_lines import DONE, between
+from ledger.cli.times import header, shown
+from ledger.cli.words import joined, name_of, number_of, told, word
 
 UIDS_A_QUERY = 10_000
 
@@ -24,7 +27,8 @@ Url = Annotated[
     ),
 ]
 At = Annotated[
-    str | None, typer.Option(metavar="INSTANT", help="Not now but at this instant, such as 2026-11-23T14:03:00Z.")
+    str | None,
+    typer.Option(metavar="INSTANT", help="Not now but then: 14:03, -2h, 2026-11-29T14:03 …"),
 ]
 KnownAt = Annotated[
     str | None, typer.Option(metavar="INSTANT", help="With --at: as known at this instant, not as known now.")
@@ -43,10 +47,9 @@ def parse_when(at: str | None, known_at: str | None, position: int | None) -> di
         raise typer.BadParameter("give either --known-at or --position, not both")
     if at is None and (known_at is not None or position is not None):
         raise typer.BadParameter("--known-at and --position need --at")
-    parse_instant(at, "--at")
-    parse_instant(known_at, "--known-at")
-    asked = {"at": at, "known_at": known_at, "position": position}
-    return {name: value for name, value in asked.items() if value is not None}
+    instants = {"at": parse_instant(at, "--at", is_past=True), "known_at": parse_instant(known_at, "--known-at")}
+    asked: dict[str, str | int] = {name: in_api(each) for name, each in instants.items() if each is not None}
+    return asked if position is None else asked | {"position": position}
 
 
 def status(
@@ -61,21 +64,24 @@ def status(
 ) -> None:
     """Show who of the users is online, since when, on which devices, why, and when a check last agreed.
 
-    Example: presence-ledger status u100 u200 --at 2026-11-23T14:03:00Z
+    Example: presence-ledger status u100 u200 --at 'yesterday 14:03'
     """
     when = parse_when(at, known_at, position)
     with client(settings_from(context), url) as service:
         presences = list(fetch_presences(service, uids, when))
-    if as_json:
-        print_json({"items": presences})
-    else:
+        if as_json:
+            print_json({"items": presences})
+            return
         print_presences(presences)
+        suggest(service, [each["uid"] for each in presences if each.get("reason") == "never_observed"])
 
 
 def history(
     context: typer.Context,
     uid: Uid,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the latest events.")] = 100,
+    since: Since = None,
+    until: Until = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All events; with --json one on each line.")] = False,
     as_json: AsJson = False,
@@ -83,15 +89,28 @@ def history(
 ) -> None:
     """Show a user's events, oldest first, each with its verdict and the rule behind it.
 
-    Example: presence-ledger history u100 --limit 20
+    Example: presence-ledger history u100 --from 'yesterday 14:00' --to 'yesterday 15:00'
     """
+    span = span_query(*parse_span(since, until))
     with client(settings_from(context), url) as service:
         if everything and as_json:
-            for line in service.all_events(uid):
+            for line in service.all_events(uid, span):
                 print_json(json.loads(line), indent=None)
             return
-        events = map(json.loads, service.all_events(uid)) if everything else service.latest_events(uid, limit)
-        _show_events(uid, list(events), as_json=as_json)
+        found = map(json.loads, service.all_events(uid, span)) if everything else None
+        events = service.latest_events(uid, limit, span) if found is None else list(found)
+        if as_json:
+            print_json({"items": events})
+            return
+        _show_events(events)
+        if not events:
+            say(
+                told(
+                    "the ledger has no event of {uid} in that time" if span else "the ledger has no event of {uid}",
+                    uid=uid,
+                )
+            )
+            suggest(service, [uid])
 
 
 def fetch_presences(
@@ -105,21 +124,29 @@ def fetch_presences(
 
 def print_presences(presences: Iterable[Json]) -> None:
     """Prints a line for each presence."""
-    print_table(("uid", "status", "since", "devices", "why", "checked"), map(_presence_row, presences))
+    print_table(("uid", "status", header("since"), "devices", "why", "checked"), map(_presence_row, presences))
 
 
 def _presence_row(presence: Json) -> Sequence[object]:
     devices = [_device(device) for device in presence.get("devices", ()) if device["status"] != "offline"]
     cause = presence.get("cause")
-    why = presence.get("reason") or (f"{cause['kind']} at position {cause['position']}" if cause else None)
-    return presence["uid"], _status(presence), presence.get("since"), devices, why, _checked(presence)
+    why = None
+    if presence.get("reason"):
+        why = name_of(presence["reason"])
+    elif cause:
+        why = told("{kind} at position {position}", kind=name_of(cause["kind"]), position=cause["position"])
+    since = presence.get("since")
+    return presence["uid"], _status(presence), since and shown(since), devices, why, _checked(presence)
 
 
 def _status(presence: Json) -> str:
     """The status, and what it could have been where the truth lies between two looks."""
-    status: str = presence["status"]
-    hedge = presence.get("uncertain")
-    return f"{status} ({hedge['could_be']} from between {hedge['from']} and {hedge['to']})" if hedge else status
+    status, hedge = name_of(presence["status"]), presence.get("uncertain")
+    if not hedge:
+        return status
+    between = {"begin": shown(hedge["from"]), "end": shown(hedge["to"], hedge["from"])}
+    could_be = name_of(hedge["could_be"])
+    return status + told(" ({could_be} from between {begin} and {end})", could_be=could_be, **between)
 
 
 def _checked(presence: Json) -> str | None:
@@ -127,7 +154,7 @@ def _checked(presence: Json) -> str | None:
     if not presence.get("verified_at"):
         return None
     made, verified = (datetime.fromisoformat(at) for at in (presence["as_of"]["at"], presence["verified_at"]))
-    return f"{duration((made - verified).total_seconds())} ago"
+    return told("{length} ago", length=duration((made - verified).total_seconds()))
 
 
 def _device(device: Json) -> str:
@@ -135,23 +162,29 @@ def _device(device: Json) -> str:
     return f"{device['source']}/{device['device']}" + (f" x{sessions}" if sessions > 1 else "")
 
 
-def _show_events(uid: str, events: list[Json], *, as_json: bool) -> None:
-    if as_json:
-        print_json({"items": events})
-    elif not events:
-        say(f"the ledger has no event of {uid}")
-    else:
-        print_table(
-            ("position", "recorded at", "node", "verdict", "rule", "status", "evidence"), map(_event_row, events)
-        )
+def _show_events(events: Sequence[Json]) -> None:
+    if events:
+        columns = ("position", header("recorded at"), "node", "verdict", "rule", "status", "evidence")
+        print_table(columns, map(_event_row, events))
 
 
 def _event_row(event: Json) -> Sequence[object]:
     before, after = event.get("status_before"), event.get("status_after")
-    change = after if before == after else f"{before} -> {after}"
+    change = after and name_of(after)
+    if before != after:
+        change = f"{before and name_of(before)} -> {change}"
     place = "/".join(part for part in (event.get("source"), event.get("node")) if part)
-    verdict = event.get("verdict") or event.get("kind")
-    return event["position"], event.get("recorded_at"), place, verdict, event.get("rule"), change, _evidence(event)
+    verdict, recorded_at = event.get("verdict") or event.get("kind"), event.get("recorded_at")
+    rule, evidence = event.get("rule"), _evidence(event)
+    return (
+        event["position"],
+        recorded_at and shown(recorded_at),
+        place,
+        verdict and name_of(verdict),
+        rule,
+        change,
+        evidence,
+    )
 
 
 def _evidence(event: Json) -> str | None:
@@ -159,23 +192,26 @@ def _evidence(event: Json) -> str | None:
         case "corrected":
             return _correction(event)
         case "swept":
-            return f"{_sessions(event['ended'])} ended, run {event['run']}, proven at position {event['evidence']}"
+            ended, proof = _sessions(event["ended"]), event["evidence"]
+            return told(
+                "{sessions} ended, run {run}, proven at position {proof}", sessions=ended, run=event["run"], proof=proof
+            )
         case "tier_set":
-            return f"{event['tier'] or 'as the rules say'}, by {event['by']}"
+            return told("{tier}, by {by}", tier=event["tier"] or told("as the rules say"), by=event["by"])
         case _:
             return event.get("raw")
 
 
 def _correction(event: Json) -> str:
-    found = [event["drift"]] if event["drift"] else []
-    found += [f"{_sessions(event[done])} {done}" for done in ("opened", "closed", "located") if event[done]]
+    found = [name_of(event["drift"])] if event["drift"] else []
+    found += [told(text, sessions=_sessions(event[done])) for done, text in DONE.items() if event[done]]
     if event["attributed_to"]:
-        found.append(f"because of: {event['attributed_to'].replace('_', ' ')}")
+        found.append(told("because of: {cause}", cause=word(event["attributed_to"])))
     if event["disagreed_at"]:
-        began_after = f"after {event['agreed_at']} and " if event["agreed_at"] else ""
-        found.append(f"began {began_after}before {event['disagreed_at']}")
-    return ", ".join([*found, f"poll {event['poll']}, run {event['run']}"])
+        when = between(event["agreed_at"], event["disagreed_at"], event.get("recorded_at"))
+        found.append(told("began {when}", when=when))
+    return joined([*found, told("poll {poll}, run {run}", poll=event["poll"], run=event["run"])], ", ")
 
 
 def _sessions(sessions: Sequence[object]) -> str:
-    return counted(len(sessions), "session")
+    return number_of(len(sessions), "session")

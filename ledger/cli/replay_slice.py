@@ -14,7 +14,9 @@ from ledger.cli.invocation import settings_from
 from ledger.cli.output import duration, print_json, say
 from ledger.cli.progress import shown
 from ledger.cli.slice_options import parse_selection, slice_of_ledger
-from ledger.domain.instants import from_datetime, to_text
+from ledger.cli.times import header
+from ledger.cli.times import shown as shown_at
+from ledger.domain.instants import from_datetime, to_datetime
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import RULES_VERSION, Policy
 from ledger.errors import SettingsError
@@ -93,7 +95,7 @@ def _print(result: Replayed) -> None:
     )
     if differing:
         print_table(
-            ("uid", "recorded", BLANK, "replayed", BLANK, "differs for"),
+            ("uid", header("recorded"), BLANK, header("replayed"), BLANK, "differs for"),
             [row for uid, pair in differing[:SHOWN_USERS] for row in _rows(uid, pair)],
         )
     if len(differing) > SHOWN_USERS:
@@ -114,7 +116,7 @@ def _rows(uid: str, pair: Pair) -> Iterator[tuple[object, ...]]:
 
 
 def _cells(transition: tuple[int, str] | None) -> tuple[str, str]:
-    return (BLANK, BLANK) if transition is None else (to_text(transition[0]), transition[1])
+    return (BLANK, BLANK) if transition is None else (shown_at(to_datetime(transition[0])), transition[1])
 
 
 def _say_whole(result: Replayed, differing: int) -> None:

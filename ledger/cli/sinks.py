@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.arguments import parse_instant
+from ledger.cli.arguments import in_api, parse_instant
 from ledger.cli.client import Json, client
 from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, say
 from ledger.cli.queries import Url
-from ledger.domain.instants import from_datetime, to_text
+from ledger.cli.times import header, shown
 from ledger.text import counted, visible
 
 app = typer.Typer(
@@ -19,8 +19,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Show the sinks; pause, resume or replay one. Example: presence-ledger sinks replay app --from 4711",
 )
-
-COLUMNS = ("sink", "kind", "state", "position", "lag", "told", "last success", "last error", "why")
 
 SinkName = Annotated[str, typer.Argument(metavar="NAME", help="The sink, as the settings name it.")]
 
@@ -38,7 +36,10 @@ def sinks(context: typer.Context, as_json: AsJson = False, url: Url = None) -> N
     if as_json:
         print_json({"items": found})
         return
-    print_table(COLUMNS, [_row(each) for each in found])
+    columns = (
+        "sink", "kind", "state", "position", "lag", "told", header("last success"), header("last error"), "why"
+    )  # fmt: skip
+    print_table(columns, [_row(each) for each in found])
 
 
 @app.command()
@@ -71,7 +72,7 @@ def replay(
 ) -> None:
     """Tell a sink again what has changed since a position or an instant: of each user the last.
 
-    Example: presence-ledger sinks replay app --from 2026-11-29T14:03:00Z
+    Example: presence-ledger sinks replay app --from 'yesterday 14:03'
     """
     _order(context, name, "replay", {"from": _place(from_)}, as_json, url)
 
@@ -80,9 +81,9 @@ def _place(text: str) -> int | str:
     """A position, or an instant as the API takes it. Raises typer.BadParameter."""
     if text.isascii() and text.isdigit() and len(text) <= 18:
         return int(text)
-    found = parse_instant(text, "--from")
+    found = parse_instant(text, "--from", is_past=True)
     assert found is not None
-    return to_text(from_datetime(found))
+    return in_api(found)
 
 
 def _order(context: typer.Context, name: str, order: str, body: Json | None, as_json: bool, url: str | None) -> None:
@@ -95,9 +96,13 @@ def _order(context: typer.Context, name: str, order: str, body: Json | None, as_
     say(f"{visible(name)}: {found['state']}, told up to position {found['position']}, {lag} behind")
 
 
+def _at(instant: str | None) -> str | None:
+    return instant and shown(instant, places=0)
+
+
 def _row(sink: Json) -> Sequence[object]:
     error = sink["last_error"] or {}
     return (
         visible(sink["name"]), sink["kind"], sink["state"], sink["position"], sink["lag_events"], sink["told"],
-        sink["last_success_at"], error.get("at"), visible(error["reason"]) if error else None,
+        _at(sink["last_success_at"]), _at(error.get("at")), visible(error["reason"]) if error else None,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from psycopg import Connection
 
+from ledger.cli import near
 from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.arguments import parse_span
 from ledger.cli.output import say
@@ -17,6 +18,9 @@ from ledger.slices.taking import SliceScope, open_slice
 from ledger.store.mapper import EventMapper
 from ledger.text import printable
 from projections.models import current
+
+MAX_NEAR = 5000
+"""Uids that are looked up at most, for those which may have been meant."""
 
 Users = Annotated[
     list[str] | None, typer.Option("--user", metavar="UID", help="Only of this user; may be given several times.")
@@ -34,9 +38,12 @@ def _missing_users_reported(connection: Connection[Any], scope: SliceScope) -> I
     yield
     chosen = list(dict.fromkeys(scope.users or ()))
     seen = current.load(connection, [uid for uid in chosen if current.can_be_stored(uid)])
-    for uid in chosen:
-        if uid not in seen:
-            say(f"the ledger has no event of {printable(uid)}")
+    missing = {uid: near.near(uid) for uid in chosen if uid not in seen}
+    for uid in missing:
+        say(f"the ledger has no event of {printable(uid)}")
+    others = list(dict.fromkeys(each for forms in missing.values() for each in forms if current.can_be_stored(each)))
+    there = current.load(connection, others[:MAX_NEAR])
+    near.say_near({uid: [each for each in forms if each in there] for uid, forms in missing.items()})
 
 
 @contextmanager

@@ -4,15 +4,17 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.arguments import Since, Uid, Until, parse_span
+from ledger.cli.arguments import Since, Uid, Until, parse_span, span_query
 from ledger.cli.client import Json, client
 from ledger.cli.doubts import with_statuses
 from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
+from ledger.cli.near import suggest
 from ledger.cli.output import AsJson, print_json, say
 from ledger.cli.queries import Url
 from ledger.cli.story_lines import entry_row, session_row
-from ledger.text import counted
+from ledger.cli.times import header
+from ledger.cli.words import number_of, told
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many of the latest.")]
 
@@ -32,24 +34,30 @@ def timeline(
     Drifts, and the times in which the user's sources were in doubt, stand where they became known; if a doubt changed
     the status that was shown, so does its end.
 
-    Example: presence-ledger timeline u100 --from 2026-11-23T14:00:00Z --to 2026-11-23T15:00:00Z
+    Example: presence-ledger timeline u100 --from 'yesterday 14:00' --to 'yesterday 15:00'
     """
-    _, end = parse_span(since, until)
-    query = {name: value for name, value in (("from", since), ("to", until)) if value is not None}
+    begin, end = parse_span(since, until)
+    query = span_query(begin, end)
     with client(settings_from(context), url) as service:
         page = service.fetch_latest(uid, "timeline", limit, query)
-        entries, unasked = ([], 0) if as_json else with_statuses(service, uid, page["items"], end)
-    if as_json:
-        print_json(page)
-        return
+        if as_json:
+            print_json(page)
+            return
+        entries, unasked = with_statuses(service, uid, page["items"], end)
+        if not entries:
+            nothing = told("the ledger has nothing about {uid}", uid=uid)
+            say(told("the ledger has nothing about {uid} in that time", uid=uid) if query else nothing)
+            suggest(service, [uid])
     if entries:
-        print_table(("position", "at (UTC)", "status", "what", "evidence"), map(entry_row, entries))
-    else:
-        say(f"the ledger has nothing about {uid}" + (" in that time" if query else ""))
+        print_table(("position", header("at"), "status", "what", "evidence"), map(entry_row, entries))
     if unasked:
-        first = counted(unasked, "time")
-        say(f"what was shown the first {first} in doubt is left out; narrow the time with --from and --to")
-    _say_rest(page, "entries")
+        say(
+            told(
+                "what was shown the first {times} in doubt is left out; narrow the time with --from and --to",
+                times=number_of(unasked, "time"),
+            )
+        )
+    _say_rest(page, told("there are entries before these; --limit shows more"))
 
 
 def sessions(
@@ -73,33 +81,37 @@ def sessions(
         query["source"] = source
     with client(settings_from(context), url) as service:
         page = service.fetch_latest(uid, "sessions", limit, query)
-    if as_json:
-        print_json(page)
-        return
+        if as_json:
+            print_json(page)
+            return
+        if not page["items"]:
+            nothing = told("the ledger has no session of {uid}", uid=uid)
+            say(told("the ledger has no open session of {uid}", uid=uid) if only_open else nothing)
+            suggest(service, [uid])
     if page["items"]:
         columns = (
             "device",
             "connId",
             "told by",
-            "began (UTC)",
+            header("began"),
             "by",
-            "ended (UTC)",
+            header("ended"),
             "by",
             "lasted",
             "others open",
             "flaps",
         )
         print_table(columns, map(session_row, page["items"]))
-    else:
-        say(f"the ledger has no {'open ' if only_open else ''}session of {uid}")
-    _say_rest(page, "sessions")
+    _say_rest(page, told("there are sessions before these; --limit shows more"))
 
 
-def _say_rest(page: Json, what: str) -> None:
+def _say_rest(page: Json, more: str) -> None:
     """Says what the page lacks: what came before it, and what has not been processed yet."""
     if page["next"] is not None:
-        say(f"there are {what} before these; --limit shows more")
+        say(more)
     if page["lag"]:
-        verb = "is" if page["lag"] == 1 else "are"
-        since = counted(page["lag"], "event")
-        say(f"as of position {page['as_of']['position']}: {since} since {verb} still to be processed")
+        facts = {"position": page["as_of"]["position"], "events": number_of(page["lag"], "event")}
+        if page["lag"] == 1:
+            say(told("as of position {position}: {events} since is still to be processed", **facts))
+        else:
+            say(told("as of position {position}: {events} since are still to be processed", **facts))

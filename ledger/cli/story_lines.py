@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from ledger.cli.client import Json
 from ledger.cli.doubts import ENDED
 from ledger.cli.output import duration
-from ledger.text import counted
+from ledger.cli.times import shown
+from ledger.cli.words import joined, number_of, told, word
 from projections.models.shown import DEVICE_NAMES
 
 Row = Sequence[object]
@@ -15,7 +16,7 @@ def entry_row(entry: Json) -> Row:
     """Position, instant, status, what happened, by what evidence."""
     say = _ENTRIES.get(entry["kind"], _other)
     what, evidence = say(entry)
-    return entry["position"], moment(entry["at"]), _status(entry), what, evidence
+    return entry["position"], shown(entry["at"]), _status(entry), what, evidence
 
 
 def session_row(session: Json) -> Row:
@@ -23,160 +24,201 @@ def session_row(session: Json) -> Row:
     began, ended = session["began"], session["ended"]
     device = f"{session['source']}/{_device(session['device_flag'])}"
     told_by = session["held_by"] or session["told_by"]
-    over: tuple[object, ...] = ("open", f"seen {moment(session['seen_at'], began['at'])}", None)
+    seen = told("open, seen {at}", at=shown(session["seen_at"], began["at"]))
+    over: tuple[object, ...] = (seen, None, None)
     if ended is not None:
-        over = (_edge(ended, began["at"]), _words(ended["rule"]), _lasted(session))
+        over = (_edge(ended, began["at"]), word(ended["rule"]), _lasted(session))
     others = session["concurrent"] - 1
     return (
         device,
         session["conn_id"],
         told_by,
         _edge(began),
-        _words(began["rule"]),
+        word(began["rule"]),
         *over,
         others or None,
         session["flaps"] or None,
     )
 
 
-def moment(at: str, previous: str = "") -> str:
-    """An instant to the millisecond, without its day where that is the day of the instant shown before it."""
-    day, time = at[:10], at[11:23]
-    return time if previous[:10] == day else f"{day} {time}"
-
-
-def _edge(edge: Json, previous: str = "") -> str:
+def _edge(edge: Json, previous: str | None = None) -> str:
     at, after = edge["at"], edge["after"]
     match edge["sure"]:
         case "exact":
-            return moment(at, previous)
+            return shown(at, previous)
         case "unknown":
-            return f"by {moment(at, previous)}, perhaps"
+            return told("by {at}, perhaps", at=shown(at, previous))
         case _ if after is None or after == at:
-            return f"by {moment(at, previous)}"
+            return told("by {at}", at=shown(at, previous))
         case _:
-            return f"{moment(after, previous)} .. {moment(at, after)}"
+            return f"{shown(after, previous)} .. {shown(at, after)}"
 
 
 def _lasted(session: Json) -> str:
     seconds = max(0.0, session["duration_seconds"])
     said = duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
     if session["began"]["sure"] != "exact":
-        return f"about {said}"
-    return said if session["ended"]["sure"] == "exact" else f"at most {said}"
+        return told("about {length}", length=said)
+    return said if session["ended"]["sure"] == "exact" else told("at most {length}", length=said)
 
 
 def _status(entry: Json) -> str | None:
     before, after = entry.get("status_before"), entry.get("status_after")
-    return after if before == after else f"{before} -> {after}"
+    if before == after:
+        return after and word(after)
+    return f"{before and word(before)} -> {after and word(after)}"
 
 
 def _change(entry: Json) -> tuple[str, str]:
     named = f"{_device(entry['device_flag'])} {entry['conn_id']}"
     verdict = entry["verdict"]
     if verdict in ("opened", "closed"):
-        said = [f"{named} {verdict}" + (", known before without its connId" if entry.get("named") else "")]
+        done = told("{sessions} opened" if verdict == "opened" else "{sessions} closed", sessions=named)
+        said = [done + (told(", known before without its connId") if entry.get("named") else "")]
     else:
-        said = [f"{verdict} item of {named}, whose counts are used"]
+        said = [told("{verdict} item of {named}, whose counts are used", verdict=word(verdict), named=named)]
     said += _effects(entry)
     said += _resumed(entry)
     if entry.get("repeated"):
-        said.append("its delivery repeats an earlier one")
+        said.append(told("its delivery repeats an earlier one"))
     if entry.get("suspect"):
-        said.append(f"looked at out of turn: {_words(entry['suspect'])}")
-    return "; ".join(said), f"{_place(entry)} {entry['raw']}"
+        said.append(told("looked at out of turn: {why}", why=word(entry["suspect"])))
+    return joined(said), f"{_place(entry)} {entry['raw']}"
 
 
 def _resumed(entry: Json) -> list[str]:
     if not entry.get("resumes"):
         return []
-    return [f"shown as online since {moment(entry['resumes'], entry['at'])}: back within the grace period"]
+    since = shown(entry["resumes"], entry["at"])
+    return [told("shown as online since {since}: back within the grace period", since=since)]
 
 
 def _effects(entry: Json) -> list[str]:
     said = []
     if swept := entry.get("swept"):
-        said.append(f"a count of zero ended {_sessions(swept)}")
+        said.append(told("a count of zero ended {sessions}", sessions=_sessions(swept)))
     if implied := entry.get("implied", 0) + entry.get("implied_elsewhere", 0):
-        said.append(f"its counts prove {implied} more")
+        said.append(told("its counts prove {number} more", number=implied))
     if beyond := entry.get("unbelieved"):
-        said.append(f"{beyond:,} beyond that are not believed")
+        said.append(told("{number} beyond that are not believed", number=f"{beyond:,}"))
     if withdrawn := entry.get("withdrawn", 0) + entry.get("withdrawn_elsewhere", 0):
-        said.append(f"its counts have no room for {withdrawn} that a count had proved")
+        said.append(told("its counts have no room for {number} that a count had proved", number=withdrawn))
     return said
 
 
+DONE = {"opened": "{sessions} opened", "closed": "{sessions} closed", "located": "{sessions} located"}
+
+
 def _correction(entry: Json) -> tuple[str, str]:
-    evidence = f"{_place(entry)} poll {entry['poll']}, run {entry['run']}"
-    changes = [f"{_sessions(entry[done])} {done}" for done in ("opened", "closed", "located") if entry.get(done)]
-    done = ", ".join(changes) or "no session"
+    evidence = told("{place} poll {poll}, run {run}", place=_place(entry), poll=entry["poll"], run=entry["run"])
+    changes = [told(text, sessions=_sessions(entry[done])) for done, text in DONE.items() if entry.get(done)]
+    done = joined(changes, ", ") or told("no session")
     if entry["drift"] is None:
-        return f"a poll told more: {done}", evidence
-    said = [f"{entry['drift']} corrected after {counted(entry['looks'], 'look')}: {done}", *_resumed(entry)]
-    return "; ".join(said), evidence
+        return told("a poll told more: {done}", done=done), evidence
+    looks = number_of(entry["looks"], "look")
+    corrected = told("{drift} corrected after {looks}: {done}", drift=word(entry["drift"]), looks=looks, done=done)
+    return joined([corrected, *_resumed(entry)]), evidence
 
 
 def _drift(entry: Json) -> tuple[str, str]:
-    over = "goes on" if entry["until"] is None else f"until {moment(entry['until'], entry['at'])}"
-    said = f"drift {entry['drift']}, began {_began(entry)}, {over}: {_words(entry['state'])}{_because(entry)}"
-    return said, f"{_place(entry)} run {entry['run']}"
+    over = told("goes on")
+    if entry["until"] is not None:
+        over = told("until {until}", until=shown(entry["until"], entry["at"]))
+    state, drift = word(entry["state"]), word(entry["drift"])
+    said = told(
+        "drift {drift}, began {began}, {over}: {state}", drift=drift, began=_began(entry), over=over, state=state
+    )
+    return said + _because(entry), told("{place} run {run}", place=_place(entry), run=entry["run"])
 
 
 def _began(entry: Json) -> str:
     """The bounds of a drift."""
     agreed, disagreed = entry["agreed_at"], entry["disagreed_at"]
-    before = f"before {moment(disagreed, entry['at'])}" if disagreed else "at an unknown time"
-    return f"after {moment(agreed, entry['at'])} and {before}" if agreed else before
+    if not disagreed:
+        before = told("at an unknown time")
+        return f"{told('after {at}', at=shown(agreed, entry['at']))}, {before}" if agreed else before
+    return between(agreed, disagreed, entry["at"])
+
+
+def between(after: str | None, before: str, previous: str | None) -> str:
+    """The bounds of a change in words, both without their day where it is that of the instant shown before."""
+    ended = shown(before, previous)
+    if after:
+        return told("after {after} and before {before}", after=shown(after, previous), before=ended)
+    return told("before {before}", before=ended)
 
 
 def _because(entry: Json) -> str:
     cause = entry["attributed_to"]
-    return f", because of: {_words(cause)}" if cause else ""
+    return told(", because of: {cause}", cause=word(cause)) if cause else ""
 
 
 def _sweep(entry: Json) -> tuple[str, str]:
-    ended = _sessions(entry["ended"])
+    ended, node = _sessions(entry["ended"]), entry["node"]
+    evidence = told("position {position}, run {run}", position=entry["evidence"], run=entry["run"])
     if entry["rule"] != "restart":
-        return f"{entry['node']} was retired: {ended} ended", f"position {entry['evidence']}, run {entry['run']}"
-    after, before = entry["earliest"], entry["latest"]
-    bounds = f"after {moment(after, entry['at'])} and " if after else ""
-    bounds += f"before {moment(before or entry['at'], entry['at'])}"
-    return f"{entry['node']} booted: {ended} ended {bounds}", f"position {entry['evidence']}, run {entry['run']}"
+        return told("{node} was retired: {sessions} ended", node=node, sessions=ended), evidence
+    when = between(entry["earliest"], entry["latest"] or entry["at"], entry["at"])
+    return told("{node} booted: {sessions} ended {when}", node=node, sessions=ended, when=when), evidence
 
 
 def _tier(entry: Json) -> tuple[str, str]:
-    return f"tier {entry['tier'] or 'as the rules say'}", f"set by {entry['by']}"
+    said = told("tier {tier}", tier=entry["tier"]) if entry["tier"] else told("tier as the rules say")
+    return said, told("set by {by}", by=entry["by"])
 
 
 def _beginning(entry: Json) -> tuple[str, str]:
-    open_now = f"{_sessions(entry['sessions'])} open" if entry["sessions"] else "nothing open"
-    return f"the record begins here, with {open_now}", f"imported at version {entry['version']}"
+    held = told("{sessions} open", sessions=_sessions(entry["sessions"])) if entry["sessions"] else told("nothing open")
+    said = told("the record begins here, with {sessions}", sessions=held)
+    return said, told("imported at version {version}", version=entry["version"])
+
+
+_REPEATS = {
+    "duplicate": "{number} duplicates in {deliveries}",
+    "late": "{number} late in {deliveries}",
+    "stale": "{number} stale in {deliveries}",
+}
 
 
 def _repeats(entry: Json) -> tuple[str, str]:
     number, deliveries = entry["number"], entry["deliveries"]
-    word = entry["kind"] if entry["kind"] != "duplicate" else "duplicate" if number == 1 else "duplicates"
-    said = f"{number} {word} in {counted(deliveries, 'delivery', 'deliveries')}"
-    if again := entry["repeated_deliveries"]:
-        said += f", {again if again < deliveries else 'all' if again > 1 else 'which was'} sent before"
+    posted = number_of(deliveries, "delivery", "deliveries")
+    said = told(_REPEATS[entry["kind"]], number=number, deliveries=posted)
+    if (entry["kind"], number) == ("duplicate", 1):
+        said = told("{number} duplicate in {deliveries}", number=number, deliveries=posted)
+    said += _sent_before(entry["repeated_deliveries"], deliveries)
     if number > 1:
-        said += f", until {moment(entry['until'], entry['at'])}"
-    rules = ", ".join(f"{_words(rule)}" + (f" x{n}" if n > 1 else "") for rule, n in entry["rules"].items())
+        said += told(", until {until}", until=shown(entry["until"], entry["at"]))
+    rules = joined([word(rule) + (f" x{n}" if n > 1 else "") for rule, n in entry["rules"].items()], ", ")
     raws = dict.fromkeys((entry["first_raw"], entry["last_raw"]))
-    return f"{said}: {rules}; nothing changed", f"{entry['source']}/{','.join(entry['nodes'])} {' .. '.join(raws)}"
+    what = told("{said}: {rules}; nothing changed", said=said, rules=rules)
+    return what, f"{entry['source']}/{','.join(entry['nodes'])} {' .. '.join(raws)}"
+
+
+def _sent_before(again: int, deliveries: int) -> str:
+    if not again:
+        return ""
+    if again < deliveries:
+        return told(", {number} sent before", number=again)
+    return told(", all sent before") if again > 1 else told(", which was sent before")
 
 
 def _doubt(entry: Json) -> tuple[str, str | None]:
     dark = entry["node"] is None
-    what = f"{entry['source']} was silent" if dark else f"{_place(entry)} was down"
-    until = entry["until"]
-    over = "and still is" if until is None else f"until {moment(until, entry['at'])} ({_ENDED_BY[entry['ended_by']]})"
-    return f"in doubt: {what} {over}", None if dark else entry["reason"]
+    what = (
+        told("{source} was silent", source=entry["source"]) if dark else told("{place} was down", place=_place(entry))
+    )
+    over = told("and still is")
+    if entry["until"] is not None:
+        until = shown(entry["until"], entry["at"])
+        over = told("until {until} ({because})", until=until, because=told(_ENDED_BY[entry["ended_by"]]))
+    return told("in doubt: {what} {over}", what=what, over=over), None if dark else entry["reason"]
 
 
 def _doubt_ended(entry: Json) -> tuple[str, None]:
     what = entry["source"] if entry["node"] is None else _place(entry)
-    return f"no longer in doubt: {what}, for {_ENDED_BY[entry['ended_by']]}", None
+    because = told(_ENDED_BY[entry["ended_by"]])
+    return told("no longer in doubt: {what}, for {because}", what=what, because=because), None
 
 
 _ENDED_BY = {
@@ -189,7 +231,7 @@ _ENDED_BY = {
 
 
 def _other(entry: Json) -> tuple[str, None]:
-    return _words(entry["kind"]), None
+    return word(entry["kind"]), None
 
 
 def _sessions(sessions: Sequence[Json]) -> str:
@@ -198,20 +240,18 @@ def _sessions(sessions: Sequence[Json]) -> str:
     for session in sessions:
         name = _device(session["device_flag"])
         name += "" if session["conn_id"] is None else f" {session['conn_id']}"
-        names.append(name + (f" at {session['held_by']}" if session.get("held_by") else ""))
-    return ", ".join(names)
+        if session.get("held_by"):
+            name = told("{session} at {node}", session=name, node=session["held_by"])
+        names.append(name)
+    return joined(names, ", ")
 
 
 def _device(flag: int | None) -> str:
-    return DEVICE_NAMES.get(flag) or f"device {flag}"
+    return DEVICE_NAMES.get(flag) or told("device {flag}", flag=flag)
 
 
 def _place(entry: Json) -> str:
     return f"{entry['source']}/{entry['node']}"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 _ENTRIES: Mapping[str, Callable[[Json], tuple[str, str | None]]] = {

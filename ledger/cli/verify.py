@@ -10,6 +10,7 @@ from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
+from ledger.cli.times import in_full
 from ledger.errors import LedgerAltered, SealKeyMissing
 from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
 from ledger.store import seal_head
@@ -57,7 +58,9 @@ def verify(
         print_json(as_fields(verified, keys))
         raise typer.Exit(not verified.is_intact)
     require_intact(verified)
-    print_line(f"intact: {told(verified)}" + (f"; the head of {expected.made_at} is in it" if expected else ""))
+    print_line(
+        f"intact: {told(verified)}" + (f"; the head of {in_full(expected.made_at)} is in it" if expected else "")
+    )
 
 
 KEY_ELSEWHERE = "Set data_dir to the service's own, or seal_keys to the keys that it seals with."

@@ -7,7 +7,9 @@ with Client("http://127.0.0.1:8641", key) as ledger, ledger.watch(["alice", "bob
         print(presence.uid, presence.status)
 """
 
-from ledger.client.asynchronous import AsyncClient
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ledger.client.errors import (
     ClientError,
     FieldFault,
@@ -21,7 +23,7 @@ from ledger.client.errors import (
     Unavailable,
     Unreachable,
 )
-from ledger.client.synchronous import Client, Watch
+from ledger.client.synchronous import Client
 from ledger.client.values import (
     AsOf,
     Cause,
@@ -38,7 +40,11 @@ from ledger.client.values import (
     Told,
     Uncertain,
 )
-from ledger.client.watching import Watch as AsyncWatch
+
+if TYPE_CHECKING:
+    from ledger.client.asynchronous import AsyncClient
+    from ledger.client.loop_thread import Watch
+    from ledger.client.watching import Watch as AsyncWatch
 
 __all__ = [
     "AsOf", "AsyncClient", "AsyncWatch", "Cause", "Client", "ClientError", "Device", "Disconnected", "FieldFault",
@@ -46,3 +52,13 @@ __all__ = [
     "Ready", "Resumed", "SourceChange", "Status", "TimedOut", "Told", "Unauthorized", "Unavailable", "Uncertain",
     "Unreachable", "Watch",
 ]  # fmt: skip
+
+_WITH_A_LOOP = {"AsyncClient": "asynchronous.AsyncClient", "AsyncWatch": "watching.Watch", "Watch": "loop_thread.Watch"}
+"""Imported when they are asked for: asyncio takes longer than everything that a question needs."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_A_LOOP:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _WITH_A_LOOP[name].partition(".")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)

@@ -100,6 +100,11 @@ class CountsCheck:
             return Mismatch(f"offlines come for {which}", *found, self._likely())
         return None
 
+    @property
+    def tells(self) -> bool:
+        """Whether enough was heard to say that a profile is right."""
+        return max(len(self._leaves_own_out), len(self._last_alone)) >= TELLING
+
     def _likely(self) -> tuple[Profile, ...]:
         return tuple(
             profile

@@ -11,11 +11,14 @@ class Strangers:
 
     def __init__(self) -> None:
         self.users = 0
+        self.tells = False
+        """Whether any such user has been looked at."""
         self.since: Instant | None = None
         """When the first of them was not found."""
 
     def note(self, looked: int, absent: int, at: Instant) -> None:
         """An answer about so many such users, of whom so many were not found."""
+        self.tells = self.tells or looked > 0
         if looked > absent:
             self.forget()
         elif absent:

@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeAlias
 
-from ledger.domain.instants import to_text
+from ledger.domain.instants import to_datetime
 from ledger.domain.observation import Instant
 from ledger.domain.statement import Explanation, Param, Statement, is_instant
 from ledger.text import printable
@@ -20,19 +21,20 @@ Template: TypeAlias = str | Mapping[str, str]
 
 
 class Catalogue:
-    """The sentences of one language."""
+    """The sentences of one language, their instants in `zone`; None is the machine's own."""
 
-    def __init__(self, language: Language, content: Mapping[str, Any]) -> None:
+    def __init__(self, language: Language, content: Mapping[str, Any], zone: tzinfo | None = UTC) -> None:
         self.language = language
+        self.zone = zone
         self.about: Mapping[str, str] = content["about"]
         self.words: Mapping[str, Mapping[str, str]] = content["words"]
         self.templates: Mapping[str, Template] = content["statements"]
 
     def sentence(self, explanation: Explanation, statement: Statement) -> str:
         """A statement in words. The user and the instant may be named in each."""
-        day = to_text(explanation.at)[:10]
+        day = self._in_full(explanation.at)[:10]
         written = {name: self._written(name, value, day) for name, value in statement.params.items()}
-        facts = {"uid": printable(explanation.uid), "at": _in_full(explanation.at), **written}
+        facts = {"uid": printable(explanation.uid), "at": self._in_full(explanation.at), **written}
         return self._template(statement).format_map(facts)
 
     def _template(self, statement: Statement) -> str:
@@ -44,13 +46,20 @@ class Catalogue:
 
     def _written(self, name: str, value: Param, day: str) -> str:
         if is_instant(name):
-            return _shortened(int(value), day)
+            # Without the day where it is the explained instant's.
+            return self._in_full(int(value)).removeprefix(f"{day}T")
         if name == "rows":
             return self.words[name]["join"].join(map(self._row, str(value).split()))
         words = self.words.get(name)
         if words is not None:
             return words.get(str(value)) or words.get("other", "{value}").format(value=value)
         return f"{value:,.12g}" if isinstance(value, float) else printable(str(value))
+
+    def _in_full(self, instant: Instant) -> str:
+        """To the second, or to the millisecond where it is none."""
+        local = to_datetime(instant).astimezone(self.zone)
+        places = "milliseconds" if local.microsecond >= 1000 else "seconds"
+        return local.isoformat(timespec=places).replace("+00:00", "Z")
 
     def _row(self, text: str) -> str:
         """What a poll's event keeps of a user: `flag:number` of a device, or `node/connId:flag` of a connection."""
@@ -76,19 +85,8 @@ COUNTED = ("number", "ended", "looks")
 """The facts by which `one` and `other` are chosen."""
 
 
-def _in_full(instant: Instant) -> str:
-    """To the second, or to the millisecond where it is none."""
-    text = to_text(instant)
-    return f"{text[:19]}Z" if text[20:23] == "000" else f"{text[:23]}Z"
-
-
-def _shortened(instant: Instant, day: str) -> str:
-    """Without the day where it is the explained instant's."""
-    return _in_full(instant).removeprefix(f"{day}T")
-
-
 @cache
-def catalogue(language: Language) -> Catalogue:
-    """The catalogue of a language."""
+def catalogue(language: Language, zone: tzinfo | None = UTC) -> Catalogue:
+    """The catalogue of a language, which tells instants in this zone; None is the machine's own."""
     text = (files(__package__) / f"{language}.json").read_text(encoding="utf-8")
-    return Catalogue(language, json.loads(text))
+    return Catalogue(language, json.loads(text), zone)

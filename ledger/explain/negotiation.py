@@ -1,6 +1,4 @@
-"""Which language and which form a caller wants, from the headers of HTTP or from the environment."""
-
-from collections.abc import Mapping
+"""Which language and which form a caller wants, from the headers of HTTP."""
 
 from ledger.explain.catalogue import LANGUAGES, Language
 
@@ -24,12 +22,6 @@ def wants_text(header: str | None) -> bool:
     wildcard = weights.get("*/*", 0.0)
     as_json = weights.get(JSON, weights.get("application/*", wildcard))
     return weights.get(TEXT, weights.get("text/*", wildcard)) > as_json
-
-
-def language_of_locale(environ: Mapping[str, str]) -> Language:
-    """The language of a terminal: Chinese of a Chinese locale, else English."""
-    locale = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
-    return "zh" if locale.lower().startswith("zh") else "en"
 
 
 def _weighed(header: str) -> list[tuple[str, float]]:

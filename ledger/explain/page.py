@@ -1,7 +1,8 @@
 """An explanation as a page for people: the answer, how sure it is, and then, section by section, what speaks for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from ledger.domain.statement import Explanation
 from ledger.explain.catalogue import Catalogue
@@ -10,19 +11,34 @@ CITED = 6
 """Positions cited one by one; of more only the first, the last and their number."""
 
 
+class Told(NamedTuple):
+    """One sentence of a page, what it is about, and the positions that it cites."""
+
+    about: str
+    sentence: str
+    positions: Sequence[int]
+
+
 def page(explanation: Explanation, catalogue: Catalogue) -> str:
     """The whole page, ending in a line break."""
-    return "\n".join(_lines(explanation, catalogue)) + "\n"
+    told = (Told(each.about, catalogue.sentence(explanation, each), each.positions) for each in explanation.statements)
+    return laid_out(told, catalogue.about)
 
 
-def _lines(explanation: Explanation, catalogue: Catalogue) -> Iterator[str]:
-    for about, statements in groupby(explanation.statements, key=lambda statement: statement.about):
+def laid_out(told: Iterable[Told], titles: Mapping[str, str]) -> str:
+    """A page of these sentences, in sections with these titles."""
+    return "\n".join(_lines(told, titles)) + "\n"
+
+
+def _lines(told: Iterable[Told], titles: Mapping[str, str]) -> Iterator[str]:
+    for about, sentences in groupby(told, key=lambda each: each.about):
+        indent = ""
         if about not in ("status", "confidence"):
+            indent = "  "
             yield ""
-            yield catalogue.about[about]
-        indent = "" if about in ("status", "confidence") else "  "
-        for statement in statements:
-            yield f"{indent}{catalogue.sentence(explanation, statement)} {cited(statement.positions)}".rstrip()
+            yield titles.get(about, about)
+        for each in sentences:
+            yield f"{indent}{each.sentence} {cited(each.positions)}".rstrip()
 
 
 def cited(positions: Sequence[int]) -> str:

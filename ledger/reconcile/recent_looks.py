@@ -33,6 +33,7 @@ class RecentLooks:
     def __init__(self, window_seconds: float, seconds: Callable[[], float]) -> None:
         self._window = window_seconds
         self._seconds = seconds
+        self._began = seconds()
         self._slots: deque[_Slot] = deque()
 
     def judged(self, verdicts: Verdicts, source: SourceState) -> None:
@@ -53,7 +54,7 @@ class RecentLooks:
             self._slot().wrong[Incident("restart", node, state.boot_position)] += users
 
     def told(self) -> dict[str, Any]:
-        """What the window holds, JSON-ready."""
+        """What the window holds, and for how long it has been counted, JSON-ready."""
         self._drop()
         looked, wrong, attributed = Counter[str](), Counter[Incident](), Counter[str]()
         for slot in self._slots:
@@ -62,6 +63,7 @@ class RecentLooks:
             attributed += slot.attributed
         lost = {cause: users for cause, users in attributed.items() if cause not in ("restart", "node")}
         return {
+            "seconds": round(self._seconds() - self._began, 1),
             "looked": looked["users"],
             "drifts": [
                 {**each._asdict(), "users": users, "causes": lost if each.cause == "lost" else {}}

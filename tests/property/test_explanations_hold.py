@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bench._explained import DOCUMENT, sections
+from bench._explained import DOCUMENTS, sections
 from ledger.domain.explain import explain
 from ledger.domain.statement import Explanation, Param, Statement, say
 from projections.queries.evidence import gather
@@ -109,6 +109,7 @@ def test_the_check_finds_a_change_that_is_not_the_first_after_the_instant() -> N
 
 
 def test_the_documents_pages_are_what_is_printed() -> None:
-    document = DOCUMENT.read_text(encoding="utf-8")
-    for name, text in sections().items():
-        assert f"<!-- bench:{name} -->\n{text.rstrip()}\n<!-- end -->" in document, name
+    for language, file in DOCUMENTS.items():
+        document = file.read_text(encoding="utf-8")
+        for name, text in sections(language).items():
+            assert f"<!-- bench:{name} -->\n{text.rstrip()}\n<!-- end -->" in document, (language, name)

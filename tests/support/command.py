@@ -12,6 +12,8 @@ from ledger.cli.app import app
 
 REPOSITORY = Path(__file__).parents[2]
 PREFIX = "PRESENCE_LEDGER_"
+READERS = frozenset({"LC_ALL", "LC_MESSAGES", "LANG", "TZ", "COLUMNS", "NO_COLOR"})
+"""Variables by which a command's output is another one for another reader."""
 
 
 def call(*arguments: str, **variables: str) -> Result:
@@ -22,8 +24,8 @@ def call(*arguments: str, **variables: str) -> Result:
 
 def process_environment(**variables: str) -> dict[str, str]:
     """The environment of a process that finds the package in this repository."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return kept | {"PYTHONPATH": str(REPOSITORY)} | _prefixed(variables)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name not in READERS}
+    return kept | {"PYTHONPATH": str(REPOSITORY), "TZ": "UTC"} | _prefixed(variables)
 
 
 def run_process(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -58,6 +58,8 @@ class ImNode:
         """Whether connections are reset before a request is read."""
         self.connections: dict[int, tuple[str, int]] = {}
         """By connId: uid and device flag."""
+        self.clock_ahead_seconds = 0.0
+        """Of the `Date` in its answers."""
         self.peers: list[ImNode] = []
         """The other nodes of its cluster, for whose users its query speaks, too, and without whom it does not."""
         self.asked: list[str] = []
@@ -181,6 +183,9 @@ def _handler(node: ImNode) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string((timestamp or time.time()) + node.clock_ahead_seconds)
 
         def _answer(self, body: bytes) -> None:
             status, data = node.answer(self.path, body)

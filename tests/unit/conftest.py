@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from ledger.cli.reader import meet
+from tests.support.command import READERS
 from tests.support.scripted import ScriptedService, scripted_service
+
+
+@pytest.fixture(autouse=True)
+def _read_in_english_and_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever runs the tests, wherever: what is printed is the same."""
+    for name in READERS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TZ", "UTC")
+    meet(())
+    yield
+    meet(())
 
 
 @pytest.fixture

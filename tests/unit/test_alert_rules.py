@@ -130,7 +130,7 @@ JUST_NOT: dict[str, list[Facts]] = {
 
 
 def holding(facts: Facts, thresholds: Thresholds | None = None) -> list[Condition]:
-    return [each for each in conditions(facts, thresholds or Thresholds()).conditions if each.level >= 1]
+    return [each for each in conditions(facts, thresholds or Thresholds()).conditions if each.known_level >= 1]
 
 
 def test_every_alert_has_a_rule() -> None:
@@ -188,6 +188,32 @@ def test_what_a_restart_did_is_an_incident_of_its_own() -> None:
         summary
         == "80,000 users of main were shown wrongly within 10 min (88.9 % of those looked at): node n1 restarted"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "unknown"),
+    [
+        ("webhooks_silent", source(listening_since=ago(5)), True),
+        ("webhooks_silent", source(listening_since=ago(5), last_webhook_at=ago(9)), True),
+        ("webhooks_silent", source(listening_since=ago(5), last_webhook_at=ago(1)), False),
+        ("profile_mismatch", node(counts_tell=False), True),
+        ("profile_mismatch", node(), False),
+        ("wrong_cluster", source(looks_tell=False), True),
+        ("wrong_cluster", source(), False),
+        ("notify_failing", service(notify=[NotifyFacts("oncall", tells=False)]), True),
+        ("notify_failing", service(notify=[NotifyFacts("oncall")]), False),
+    ],
+)
+def test_an_instance_that_has_just_begun_does_not_know_that_it_is_over(name: str, facts: Facts, unknown: bool) -> None:
+    [found] = [each for each in conditions(facts, Thresholds()).conditions if each.key.name == name]
+    assert (found.level is None) == unknown
+
+
+def test_what_is_counted_in_a_window_is_not_over_before_that_was_seen() -> None:
+    begun = source(counting_seconds=599.0, drifts=[DriftFacts("lost", 1)])._replace(counting_seconds=299.0)
+    assert conditions(begun, Thresholds()).unknown == {"drift_rate", "webhook_secret_unknown"}
+    long_ago = source(counting_seconds=600.0)._replace(counting_seconds=300.0)
+    assert conditions(long_ago, Thresholds()).unknown == frozenset()
 
 
 def test_a_sink_whose_receiver_wants_no_more_fails_at_once() -> None:

@@ -70,12 +70,24 @@ def test_just_below_the_threshold_it_stays() -> None:
 def test_what_is_not_known_begins_and_ends_nothing() -> None:
     clocked = Clocked()
     clocked.at(0, 1)
-    assert clocked.at(10, 1, unknown=True) == []
-    assert clocked.at(11, 1) == []
-    clocked.at(21, 1)
+    assert clocked.at(5, 0, unknown=True) == clocked.at(12, 1) == []
+    [began] = clocked.at(22, 1, unknown=True)
+    assert isinstance(began, Began)
     clocked.at(30, None)
     assert clocked.at(89, None, unknown=True) == clocked.at(95, None) == []
     assert [type(step) for step in clocked.at(155, None)] == [Ended]
+
+
+def test_a_figure_of_which_too_little_is_known_begins_and_ends_nothing() -> None:
+    clocked = Clocked()
+    clocked.tracking.take_over([(KEY, {})])
+    unknown = [Condition(KEY, None)]
+    for second in (0, 100, 200):
+        assert clocked.tracking.step(unknown, (), T0, float(second)) == []
+    assert clocked.tracking.figures() == {KEY: {}}
+    other = Tracking(THRESHOLDS)
+    assert other.step(unknown, (), T0, 0.0) == []
+    assert other.figures() == {}
 
 
 def test_what_another_instance_began_goes_on_and_is_not_begun_again() -> None:

@@ -68,7 +68,11 @@ def test_help_lists_every_command_without_importing_one(tmp_path: Path) -> None:
         "ledger.cli",
         "ledger.cli.app",
         "ledger.cli.invocation",
+        "ledger.cli.layout",
         "ledger.cli.output",
+        "ledger.cli.reader",
+        "ledger.cli.usage",
+        "ledger.cli.words",
         "ledger.errors",
         "ledger.text",
     }

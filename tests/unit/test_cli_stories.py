@@ -239,7 +239,7 @@ def session(began: dict[str, Any], ended: dict[str, Any] | None, seconds: float 
 def test_an_open_session_in_words() -> None:
     row = session_row(session(edge(1, "bounded", "poll_missed"), None, None))
     opened = ("main/web", None, "n2", "by 2026-11-23 14:03:01.123", "poll missed")
-    assert row == (*opened, "open", "seen 14:03:09.123", None, 2, None)
+    assert row == (*opened, "open, seen 14:03:09.123", None, None, 2, None)
 
 
 def page(*items: Any, next: str | None = None, lag: int = 0) -> tuple[int, str]:  # noqa: A002  (the page's own name)

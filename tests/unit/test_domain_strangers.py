@@ -23,3 +23,12 @@ def test_a_boot_explains_them() -> None:
     strangers.forget()
     strangers.note(1, 1, 5)
     assert (strangers.users, strangers.since) == (1, 5)
+
+
+def test_before_anybody_was_looked_at_nothing_is_told() -> None:
+    strangers = Strangers()
+    assert not strangers.tells
+    strangers.note(0, 0, 1)
+    assert not strangers.tells
+    strangers.note(1, 0, 2)
+    assert strangers.tells

@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.explain.catalogue import Language
-from ledger.explain.negotiation import language_of_locale, negotiate_language, wants_text
+from ledger.explain.negotiation import negotiate_language, wants_text
 
 
 @pytest.mark.parametrize(
@@ -52,19 +52,3 @@ def test_the_best_of_the_languages_wanted(header: str | None, language: Language
 )
 def test_text_is_for_those_who_prefer_it(header: str | None, text: bool) -> None:
     assert wants_text(header) is text
-
-
-@pytest.mark.parametrize(
-    ("environ", "language"),
-    [
-        ({}, "en"),
-        ({"LANG": "zh_CN.UTF-8"}, "zh"),
-        ({"LANG": "en_US.UTF-8"}, "en"),
-        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"),
-        ({"LANG": "C", "LC_ALL": "zh_TW"}, "zh"),
-        ({"LANG": "zh_CN", "LC_MESSAGES": "de_DE"}, "en"),
-        ({"LC_ALL": "", "LANG": "zh_CN"}, "zh"),
-    ],
-)
-def test_a_terminals_language_is_its_locales(environ: dict[str, str], language: Language) -> None:
-    assert language_of_locale(environ) == language

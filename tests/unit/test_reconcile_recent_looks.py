@@ -42,14 +42,14 @@ def test_corrections_that_no_webhook_told_are_one_incident() -> None:
     window.judged(2, "sender", "missed")
     window.recent.judged(Verdicts([("u", JudgedLook(Watch(0)))]), BOOTED)
     drift = {"cause": "lost", "node": "", "boot": 0, "users": 5, "causes": {"gap": 3, "sender": 2}}
-    assert window.recent.told() == {"looked": 6, "drifts": [drift]}
+    assert window.recent.told() == {"seconds": 0.0, "looked": 6, "drifts": [drift]}
 
 
 def test_what_is_no_wrong_status_is_looked_at_and_no_more() -> None:
     window = Window()
     window.judged(1, "gap", "devices")
     window.judged(1, "gap", outcome="cleared")
-    assert window.recent.told() == {"looked": 2, "drifts": []}
+    assert window.recent.told() == {"seconds": 0.0, "looked": 2, "drifts": []}
 
 
 def test_what_a_boot_did_is_folded_by_that_boot() -> None:
@@ -81,4 +81,4 @@ def test_what_is_older_than_the_window_is_forgotten() -> None:
         window.judged(1, "gap")
     assert window.recent.told()["looked"] == 7
     window.now = 200.0
-    assert window.recent.told() == {"looked": 0, "drifts": []}
+    assert window.recent.told() == {"seconds": 200.0, "looked": 0, "drifts": []}
