@@ -53,6 +53,7 @@ MASKS = (
     (re.compile(r"\br-[0-9a-f]{16}\b"), "<run>"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+"), "<token>"),
     (re.compile(r'("software_version": ")[^"]+'), r"\1<version>"),
+    (re.compile(r"(presence-ledger\.toml):\d+"), r"\1:<line>"),
     # How the last attempt failed depends on how far the stop had come.
     (re.compile(r'(PostgreSQL does not answer)(?:: (?:[^"\\]|\\.)*)?"'), r'\1"'),
 )
