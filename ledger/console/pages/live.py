@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ledger.console.pages.source_names import source_names
 from ledger.console.pages.users import STATUSES
 from ledger.console.visit import Page, Visit
 
@@ -11,7 +12,7 @@ FEED = ("live", "feed")
 
 async def live(visit: Visit) -> Page:
     """The feed; a script of ours fills it."""
-    sources = await visit.ask("/v1/sources")
+    sources = await source_names(visit)
     facts = {
         "sources": sources,
         "statuses": STATUSES,

@@ -5,6 +5,7 @@ from itertools import chain
 
 from ledger.console.pages.ordered import done
 from ledger.console.pages.place import position_at
+from ledger.console.pages.source_names import source_names
 from ledger.console.service import api_path
 from ledger.console.visit import Moved, Page, Refused, Visit
 from ledger.console.window import SPANS, window
@@ -19,15 +20,15 @@ async def runs(visit: Visit) -> Page:
     if len(visit.segments) > 1:
         return await _run(visit, visit.segments[1])
     shown = window({"span": DEFAULT_SPAN, **visit.query}, visit.now)
-    place, sources = await gather(position_at(visit, to_text(shown.begin)), visit.ask("/v1/sources"))
-    names = [each["name"] for each in sources.items]
-    pages = await gather(*(visit.ask(api_path("sources", name, "runs"), after=place, limit=LIMIT) for name in names))
+    place, sources = await gather(position_at(visit, to_text(shown.begin)), source_names(visit))
+    pages = await gather(*(visit.ask(api_path("sources", name, "runs"), after=place, limit=LIMIT) for name in sources))
     end = to_text(shown.end)
     found = [each for each in chain.from_iterable(page.items for page in pages) if each["started_at"] <= end]
     facts = {
         "window": shown,
         "spans": SPANS,
         "sources": sources,
+        "answers": pages,
         "items": sorted(found, key=lambda each: each["position"], reverse=True)[:LIMIT],
         "is_whole": all(page.get("next") is None for page in pages) or len(found) < LIMIT,
     }

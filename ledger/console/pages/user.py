@@ -9,6 +9,7 @@ from ledger.console import day
 from ledger.console.addresses import user as address_of
 from ledger.console.addresses import user_base
 from ledger.console.pages.place import position_at
+from ledger.console.pages.source_names import source_names
 from ledger.console.service import Answer, api_path
 from ledger.console.visit import Page, Refused, Visit
 from ledger.console.window import SPANS, Window, instant_of, micros, window
@@ -74,14 +75,16 @@ async def user(visit: Visit) -> Page:
     begin, end = to_text(wanted.window.begin), None if wanted.window.is_now else to_text(wanted.window.end)
     place = None if end is None else await position_at(visit, end)
     timeline = partial(visit.ask, of_user("timeline"), order="desc", from_=begin, to=end)
-    presence, explanation, sessions, open_sessions, entries, story, events, sources = await gather(
+    answers = gather(
         *why,
         visit.ask(of_user("sessions"), order="desc", limit=SESSIONS, after=place and f"{place + 1}.0"),
         visit.ask(of_user("sessions"), order="desc", limit=OPEN_SESSIONS, open="true"),
         timeline(limit=ENTRIES),
         timeline(limit=STORY, after=visit.query.get("story")),
         visit.ask(of_user("events"), order="desc", limit=EVENTS, to=end, after=visit.query.get("events")),
-        visit.ask("/v1/sources"),
+    )
+    (presence, explanation, sessions, open_sessions, entries, story, events), sources = await gather(
+        answers, source_names(visit)
     )
     base, always = user_base(uid)
     facts |= {

@@ -4,6 +4,7 @@ from asyncio import gather
 from typing import Any
 
 from ledger.console.addresses import with_query
+from ledger.console.pages.source_names import source_names
 from ledger.console.service import Answer, api_path
 from ledger.console.visit import Page, Visit
 from ledger.http.paging import from_cursor, to_cursor
@@ -21,7 +22,7 @@ async def users(visit: Visit) -> Page:
     wanted = query.get("q", "")
     exact = query.get("match") == "exact"
     if exact and wanted:
-        found, sources = await gather(visit.ask(api_path("users", wanted, "presence")), visit.ask("/v1/sources"))
+        found, sources = await gather(visit.ask(api_path("users", wanted, "presence")), source_names(visit))
         items = [found.body] if _was_seen(found) else []
         return _page(visit, found, sources, items, None)
     filters = {
@@ -34,7 +35,7 @@ async def users(visit: Visit) -> Page:
     begins_with_itself = bool(wanted) and "after" not in query and not any(filters.values())
     listed, sources, itself = await gather(
         visit.ask("/v1/presence", limit=LIMIT, after=after, **filters),
-        visit.ask("/v1/sources"),
+        source_names(visit),
         visit.ask(api_path("users", wanted, "presence")) if begins_with_itself else _nothing(),
     )
     items = [each for each in listed.items if each["uid"].startswith(wanted)]
@@ -46,7 +47,7 @@ async def users(visit: Visit) -> Page:
     return _page(visit, listed, sources, items, following)
 
 
-def _page(visit: Visit, answer: Answer, sources: Answer, items: list[Any], following: str | None) -> Page:
+def _page(visit: Visit, answer: Answer, sources: list[str], items: list[Any], following: str | None) -> Page:
     asked = {name: value for name, value in visit.query.items() if name not in ("after", "lang")}
     facts = {
         "answer": answer,
