@@ -23,7 +23,7 @@ help:
 run: .venv/run.done
 	$(BIN)/presence-ledger demo
 
-test: system-packages .venv/test.done
+test: system-packages .venv/test.done .venv/clients.done
 	@$(MAKE) --no-print-directory check
 
 # The types are checked alongside the tests, which wait as often as they compute.
@@ -82,6 +82,16 @@ system-packages:
 	@echo "Installing presence ledger and its checks into .venv ..."
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+# What makes clients of the API's description: apart, since it needs another typer than the service does.
+.venv/clients.done: .venv/test.done tests/clients/requirements.lock tests/clients/package-lock.json
+	@echo "Installing what generates clients beside .venv's own ..."
+	@rm -rf .venv/clients
+	@$(PIP) install --require-hashes --no-deps --target .venv/clients/python -r tests/clients/requirements.lock
+	@cp tests/clients/package.json tests/clients/package-lock.json .venv/clients
+	@if command -v npm >/dev/null; then npm ci --prefix .venv/clients --ignore-scripts --no-audit --no-fund --silent; fi \
+		|| echo "npm could not install openapi-typescript: the test of a TypeScript client is left out."
 	@touch $@
 
 UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \

@@ -7,6 +7,7 @@ from ledger.domain.drift import held_in
 from ledger.domain.event_types import Event
 from ledger.domain.events import SessionId, WebhookObserved
 from ledger.domain.evolve import evolve
+from ledger.domain.override_events import UserOverridden
 from ledger.domain.presence import Presence
 from ledger.domain.reconciliation_events import Corrected, PollObserved, Swept, TierSet
 from ledger.reconcile.judge import read_connections, read_rows
@@ -40,7 +41,7 @@ class Corrections:
         """What is wrong with the event, if it is a correction; `uid` None: it is of a source."""
         if isinstance(event, PollObserved):
             self._polls[event.poll] = event
-        if uid is None or not isinstance(event, WebhookObserved | Corrected | Swept | TierSet):
+        if uid is None or not isinstance(event, WebhookObserved | Corrected | Swept | TierSet | UserOverridden):
             return []
         before = self._presences.get(uid) or Presence(uid)
         after = self._presences[uid] = evolve(before, event, position)

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from os import getpid
@@ -16,6 +16,7 @@ from psycopg import sql
 from bench._report import Options
 from ledger.store import migrate, postmaster
 from ledger.store.embedded import EmbeddedPostgres
+from tests.support import pg
 from tests.support.pg import drop_database
 
 _numbers = count(1)
@@ -67,11 +68,17 @@ def server(options: Options) -> Iterator[Server]:
         if options.database_url:
             yield Server(options.database_url, folder, None)
             return
-        postgres = EmbeddedPostgres(folder / "postgres", options.settings)
+        postgres = embedded(folder / "postgres", options.settings)
         try:
             yield Server(postgres.start(), folder, postgres.cluster)
         finally:
             postgres.stop("immediate")
+
+
+def embedded(folder: Path, settings: Mapping[str, str] | None = None) -> EmbeddedPostgres:
+    """An embedded one, not started."""
+    pg.prepare_data_dir(folder)
+    return EmbeddedPostgres(folder, settings or {})
 
 
 @contextmanager

@@ -15,6 +15,9 @@ import psutil
 from bench import _client
 from ledger.store import postmaster
 from ledger.store.seal import SealKey
+from tests.support import pg
+from tests.support.external import RUN_VARIABLE
+from tests.support.forked import Forked
 
 REPOSITORY = Path(__file__).parents[1]
 SECRET = "bench-webhook-secret"  # noqa: S105
@@ -69,7 +72,7 @@ class Service:
         self._extras = extras
         self.settings = folder / "presence-ledger.toml"
         self.configure(MAIN.format(source=source) + tables)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     def configure(self, tables: str) -> None:
         """Write the settings, with these tables; they hold from the next start."""
@@ -101,9 +104,16 @@ class Service:
         # Neither an operator's settings nor a coverage measurement may slow it down.
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PRESENCE_LEDGER_", "COVERAGE_"))}
         environment |= {"PYTHONPATH": str(REPOSITORY)} | self._extras
-        command = [sys.executable, *self._command, "--config", str(self.settings), "serve"]
-        with (self.folder / "service.log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+        command, log_file = [*self._command, "--config", str(self.settings), "serve"], self.folder / "service.log"
+        if not self._database_url:
+            pg.prepare_data_dir(self.folder / "data")
+        if RUN_VARIABLE in os.environ and command[0] == "-m":
+            self._process = Forked(command[1], command[2:], self.folder, environment, log_file)
+            return
+        with log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *command], cwd=self.folder, env=environment, stdout=log, stderr=log
+            )
 
     def start(self) -> None:
         """Start it and wait until it takes connections. Raises RuntimeError with its last words."""

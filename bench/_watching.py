@@ -134,7 +134,7 @@ def simulating(plan: Plan, on_event: Callable[[SimulatedEvent], None] | None = N
         raise raised[0]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, otherwise: str, every: float = 0.02) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float, otherwise: str, every: float = 0.05) -> None:
     """Ask until the answer is true. Raises RuntimeError, saying `otherwise`, after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -121,7 +121,8 @@ def _singles(service: _service.Service, seconds: int) -> Load:
 
 
 def _bodies(service: _service.Service, seconds: int) -> Load:
-    crowds = [Crowd(node, USERS // _service.NODES) for node in range(_service.NODES)]
+    # A body of each node is more than a few seconds are to bring.
+    crowds = [Crowd(node, USERS // _service.NODES) for node in range(min(_service.NODES, 2 * seconds))]
     posts = max(1, seconds * ITEMS_A_SECOND // BODY_ITEMS // len(crowds))
     senders = [
         iter([service.webhook(crowd.body(BODY_ITEMS), node) for _ in range(posts)]) for node, crowd in enumerate(crowds)

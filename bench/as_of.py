@@ -172,8 +172,8 @@ def measure(options: Options) -> Report:
     given, options = amounts(
         options,
         users="60" if options.short else "400",
-        seconds="8" if options.short else "90",
-        answers="60" if options.short else "1000",
+        seconds="5" if options.short else "90",
+        answers="40" if options.short else "1000",
         rate="15" if options.short else "40",
     )
     with server(options) as postgres, postgres.database() as url:

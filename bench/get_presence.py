@@ -15,7 +15,7 @@ CONNECTIONS = 32
 
 def measure(options: Options) -> Report:
     """Rounds of both in turn on one service; the ratio of a round is of neighbours in time."""
-    users, requests = options.pick(100_000, 2_000), options.pick(60_000, 1_000)
+    users, requests = options.pick(100_000, 2_000), options.pick(60_000, 200)
     rounds = options.pick(7, 1)
     crowds = [Crowd(node, users // _service.NODES) for node in range(_service.NODES)]
     uids = [uid for crowd in crowds for uid in crowd.uids]

@@ -32,7 +32,7 @@ class Ingested(NamedTuple):
 
 def measure(options: Options) -> Report:
     """Rounds of both in turn, each on a database of its own; the ratio of a round is of neighbours in time."""
-    items, rounds = options.pick(200_000, 20_000), options.pick(5, 1)
+    items, rounds = options.pick(200_000, 3_000), options.pick(5, 1)
     with server(options) as postgres:
         report = Report(
             f"Webhooks of {USERS:,} users who come and go, {_service.NODES} nodes posting at once, to durable and "

@@ -22,7 +22,7 @@ NOBODY = "nobody: service stopped and started"
 
 def measure(options: Options) -> Report:
     """One ledger through all kills, every second one of the service alone, and plain restarts. Instants are by lot."""
-    kills, restarts = options.pick(50, 6), options.pick(5, 1)
+    kills, restarts = options.pick(50, 2), options.pick(5, 1)
     choice = random.Random(options.seed)
     found: list[Verdicts] = []
     back: dict[str, list[float]] = {victim: [] for victim in (*VICTIMS, NOBODY)}
@@ -31,7 +31,7 @@ def measure(options: Options) -> Report:
         postgres = EmbeddedPostgres(folder / "data")
         try:
             service.start()
-            load = Load(service, BODY_ITEMS)
+            load = Load(service, options.pick(BODY_ITEMS, 50))
             for count in range(kills + restarts):
                 victim = VICTIMS[0] if count % 2 == 0 else VICTIMS[1 + count // 2 % 3]
                 if count >= kills:

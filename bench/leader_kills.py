@@ -67,7 +67,7 @@ class Record:
 
 def measure(options: Options) -> Report:
     """Two instances on one database behind two nodes; whichever leads is killed, and started again."""
-    own, options = amounts(options, kills=str(options.pick(20, 3)), users="400", profile="v2.2")
+    own, options = amounts(options, kills=str(options.pick(20, 2)), users=str(options.pick(400, 100)), profile="v2.2")
     kills, lot, lead_seconds = int(own["kills"]), random.Random(options.seed), options.pick(6, 3)
     with server(options) as postgres, postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
         nodes = new_nodes(2)

@@ -165,9 +165,9 @@ class Bench:
 def measure(options: Options) -> Report:
     """Each way's cost by itself; then ingest alongside it and without it in turn."""
     own, options = amounts(
-        options, users=str(options.pick(1_000_000, 5_000)), online=str(options.pick(100_000, 500)), rounds="3"
+        options, users=str(options.pick(1_000_000, 1_000)), online=str(options.pick(100_000, 100)), rounds="3"
     )
-    rounds, seconds = 1 if options.short else int(own["rounds"]), 0.5 if options.short else 20.0
+    rounds, seconds = 1 if options.short else int(own["rounds"]), 0.3 if options.short else 20.0
     crowded = Crowded(new_nodes(1)[0], int(own["users"]), int(own["online"]), options.seed)
     questions = Questions()
     with server(options) as postgres, postgres.database() as url, questions.counted():

@@ -23,7 +23,7 @@ class Outage(NamedTuple):
 
 def measure(options: Options) -> Report:
     """One outage in each way that an operator or a crash ends PostgreSQL."""
-    away, load_seconds = options.pick(20, 2), options.pick(4, 1)
+    away, load_seconds = options.pick(20, 1), options.pick(4, 1)
     report = Report(
         f"An external PostgreSQL away for {away} s under load ({BODY_ITEMS} items a POST, {_service.NODES} nodes that "
         "post on meanwhile), the service left alone",

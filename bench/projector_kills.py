@@ -29,7 +29,7 @@ _CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pr
 
 def measure(options: Options) -> Report:
     """One service under load, its projector killed again and again; then everything is folded from scratch."""
-    kills = options.pick(50, 5)
+    kills = options.pick(50, 2)
     choice = random.Random(options.seed)
     with server(options) as postgres, postgres.database() as url:
         with _service.running(postgres.folder / "service", url) as service:

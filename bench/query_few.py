@@ -48,7 +48,7 @@ QUESTIONS = (
 
 def measure(options: Options) -> Report:
     """Rounds of all in turn on one service; the ratio of a round is of neighbours in time."""
-    users, requests = options.pick(100_000, 2_000), options.pick(20_000, 400)
+    users, requests = options.pick(100_000, 2_000), options.pick(20_000, 100)
     rounds = options.pick(5, 1)
     crowds = [Crowd(node, users // _service.NODES) for node in range(_service.NODES)]
     uids = [uid for crowd in crowds for uid in crowd.uids]

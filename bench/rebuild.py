@@ -37,7 +37,7 @@ SELECT position, stream, version, kind, payload, recorded_at FROM events WHERE k
 
 def measure(options: Options) -> Report:
     """Fetching and rebuilding in turn; then what is live is held against a fresh fold once more."""
-    events, rounds = options.pick(1_000_000, 20_000), options.pick(3, 1)
+    events, rounds = options.pick(1_000_000, 4_000), options.pick(3, 1)
     with server(options) as postgres, postgres.database() as url:
         _seed(url, events, options.seed)
         _follow(url)

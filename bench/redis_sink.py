@@ -47,7 +47,7 @@ prefix = "{prefix}"
 def measure(options: Options) -> Report:
     """The load goes on while Redis loses what it has. `--set users= rate= seconds=`."""
     amounts = {
-        "users": options.pick(20_000, 600),
+        "users": options.pick(20_000, 200),
         "rate": options.pick(1_000, 100),
         "seconds": options.pick(10, 1),
     } | {name: int(value) for name, value in options.settings.items()}

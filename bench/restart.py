@@ -76,7 +76,7 @@ class Recovery:
 
 def measure(options: Options) -> Report:
     """One crash. Nobody else comes or goes meanwhile, so that all that is wrong is of the crash."""
-    own, options = amounts(options, users=str(options.pick(100_000, 1_000)), profile="v2.2")
+    own, options = amounts(options, users=str(options.pick(100_000, 200)), profile="v2.2")
     users, return_seconds, bound = int(own["users"]), options.pick(20, 2), options.pick(60, 5)
     heard, questions = Heard(), Questions()
     with server(options) as postgres, postgres.database() as url, questions.counted():

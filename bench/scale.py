@@ -8,7 +8,6 @@ from bench._postgres import Server, process_cpu_seconds, server
 from bench._report import Bar, Options, Report, main, median, number, progress
 from bench._seed import Seeder
 
-USERS = 20_000
 BODY_ITEMS = 512
 
 
@@ -22,19 +21,19 @@ class Cost(NamedTuple):
 
 def measure(options: Options) -> Report:
     """One crowd's ledger of each size, made by the product's own rules and COPY; then the same load on each in turn."""
-    sizes = (options.pick(100_000, 25_000), options.pick(10_000_000, 50_000))
-    items, rounds = options.pick(200_000, 20_000), options.pick(5, 1)
+    sizes = (options.pick(100_000, 2_000), options.pick(10_000_000, 4_000))
+    items, rounds, users = options.pick(200_000, 8_192), options.pick(5, 1), options.pick(20_000, 800)
     warm_up = options.pick(1, 0)
     with server(options) as postgres, postgres.database() as small, postgres.database() as large:
         urls, costs = (small, large), tuple[list[Cost], list[Cost]](([], []))
-        crowds = [_seeded(url, size) for url, size in zip(urls, sizes, strict=True)]
+        crowds = [_seeded(url, size, users) for url, size in zip(urls, sizes, strict=True)]
         for round_number in range(rounds + warm_up):
             for which, url in enumerate(urls):
                 folder = f"service-{round_number}-{which}"
                 costs[which].append(_load(postgres, folder, url, crowds[which], items))
                 progress(f"{sizes[which]:,} events: {costs[which][-1].clock:.1f} microseconds an event")
         report = Report(
-            f"{items:,} items a round in bodies of {BODY_ITEMS} from {_service.NODES} nodes, {USERS:,} users who come "
+            f"{items:,} items a round in bodies of {BODY_ITEMS} from {_service.NODES} nodes, {users:,} users who come "
             f"and go, into ledgers of two sizes in turn, medians of {rounds} rounds after {warm_up} to warm up",
             postgres.describe(),
             ("events in the ledger", "microseconds an event", "of processor, service", "of processor, PostgreSQL"),
@@ -46,12 +45,12 @@ def measure(options: Options) -> Report:
     return report
 
 
-def _seeded(url: str, events: int) -> list[Crowd]:
-    crowds = [Crowd(node, USERS // _service.NODES) for node in range(_service.NODES)]
+def _seeded(url: str, events: int, users: int) -> list[Crowd]:
+    crowds = [Crowd(node, users // _service.NODES) for node in range(_service.NODES)]
     progress(f"making a ledger of {events:,} events")
     seeder = Seeder(url, crowds)
     seeder.everybody_online()
-    seeder.come_and_go(events - USERS, BODY_ITEMS)
+    seeder.come_and_go(events - users, BODY_ITEMS)
     return crowds
 
 

@@ -13,7 +13,7 @@ SEALED, UNSEALED = "with seals", "without"
 
 def measure(options: Options) -> Report:
     """Rounds of both in turn, each on a database of its own; the ratio of a round is of neighbours in time."""
-    items, rounds, warm_up = options.pick(200_000, 10_000), options.pick(9, 1), options.pick(1, 0)
+    items, rounds, warm_up = options.pick(200_000, 2_000), options.pick(9, 1), options.pick(1, 0)
     speeds: dict[str, list[float]] = {SEALED: [], UNSEALED: []}
     costs: dict[str, list[tuple[float, float]]] = {SEALED: [], UNSEALED: []}
     with server(options) as postgres:

@@ -36,6 +36,8 @@ PHASES: Sequence[Mood | str] = (
     "well", "down", "slow", "wrong", "asking", "redirecting", "garbage", "silent", "killed", "down", "well",
 )  # fmt: skip
 """What the receiver does in turn; when it is `killed`, the service is, with the receiver well."""
+SHORT_PHASES: Sequence[Mood | str] = ("down", "slow", "silent", "killed", "well")
+"""Each of the others has a test of its own."""
 
 
 def measure(options: Options) -> Report:
@@ -49,8 +51,8 @@ def measure(options: Options) -> Report:
         _service.running(postgres.folder / "sinks", url, source=_sink(receiver)) as service,
     ):
         _wait(lambda: _sinks(service)["state"] != "new")
-        with flipping(service, crowd, BODY_ITEMS, PAUSE_SECONDS) as stop:
-            rows = [_phase(service, receiver, phase, seconds) for phase in PHASES]
+        with flipping(service, crowd, BODY_ITEMS, PAUSE_SECONDS * options.pick(1, 20)) as stop:
+            rows = [_phase(service, receiver, phase, seconds) for phase in (SHORT_PHASES if options.short else PHASES)]
             stop()
         _wait(lambda: _is_told(service))
         missing, differ = _compared(service, receiver, crowd.uids)

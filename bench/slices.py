@@ -62,10 +62,10 @@ def measure(options: Options) -> Report:
     """A chaos run of each profile: `--set users= seconds= profile=v2.2,v3 explanations=`."""
     given, options = amounts(
         options,
-        users="200" if options.short else "1000",
+        users="100" if options.short else "1000",
         seconds="8" if options.short else "90",
         profile="v2.2" if options.short else "v2.2,v2.1,v3",
-        explanations="100" if options.short else "1000",
+        explanations="40" if options.short else "1000",
     )
     users, seconds, random = int(given["users"]), float(given["seconds"]), Random(options.seed)
     report = Report(

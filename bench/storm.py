@@ -12,7 +12,8 @@ from bench._crowd import Crowd
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, median, number, progress
 
-ITEMS, SHORT_ITEMS = 200_000, 40_000
+ITEMS, SHORT_ITEMS = 200_000, 12_000
+"""Of a short form still more than the service commits at once."""
 MIB = 1_048_576
 
 _ONCE = """
@@ -44,7 +45,7 @@ def measure(options: Options) -> Report:
                     postgres.folder / f"service-{round_number}", url, _service.PRODUCT, **patience
                 ) as service:
                     crowd = Crowd(0, users, round_number)
-                    idle = _warm_up(service)
+                    idle = _warm_up(service, options.pick(20, 2))
                     for kind, storms in kinds.items():
                         storm = _storm(service, crowd.first_body(), idle)
                         storms.append(storm)
@@ -82,11 +83,11 @@ def _with_worst(values: list[float]) -> str:
     return f"{number(median(values))} ({number(max(values))})"
 
 
-def _warm_up(service: _service.Service) -> int:
+def _warm_up(service: _service.Service, posts: int) -> int:
     """Some ordinary traffic, of another node, so that every part is there; gives the resident bytes after it."""
     crowd = Crowd(1, 1000)
-    posts = [service.webhook(crowd.body(512), 1) for _ in range(20)]
-    _client.run(_client.drive(service.port, [iter(posts)]))
+    requests = [service.webhook(crowd.body(512), 1) for _ in range(posts)]
+    _client.run(_client.drive(service.port, [iter(requests)]))
     return _memory(service.pid, "VmRSS")
 
 

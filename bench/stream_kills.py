@@ -25,7 +25,7 @@ VICTIMS = ("service", "front")
 
 def measure(options: Options) -> Report:
     """Readers go on from their cursors through all kills; in the end each is held against what is answered."""
-    kills, streams = options.pick(50, 3), options.pick(200, 5)
+    kills, streams = options.pick(50, 2), options.pick(200, 5)
     users, between = options.pick(4_000, 400), (0.5, 4.0) if not options.short else (0.3, 1.0)
     choice = random.Random(options.seed)
     flips = Flips(users, options.seed)
@@ -35,7 +35,7 @@ def measure(options: Options) -> Report:
         server(replace(options, settings={})) as postgres,
         postgres.database() as url,
         _service.running_with_front(postgres.folder / "stream_kills", url) as service,
-        flipping(service, flips, BODY_ITEMS, POST_SECONDS) as stop,
+        flipping(service, flips, BODY_ITEMS, POST_SECONDS * options.pick(1, 4)) as stop,
     ):
         readers = Readers(
             Orders(service.front_port, _service.KEY, watched, keep=False, into=str(Path(postgres.folder) / "told"))

@@ -29,9 +29,9 @@ def measure(options: Options) -> Report:
     """
     amounts = {
         "rate": options.pick(5_000, 400),
-        "streams": options.pick(1_000, 20),
-        "idle": options.pick(10_000, 50),
-        "seconds": options.pick(60, 3),
+        "streams": options.pick(1_000, 8),
+        "idle": options.pick(10_000, 10),
+        "seconds": options.pick(60, 1),
         "users": options.pick(24_000, 1_600),
     } | {name: int(value) for name, value in options.settings.items()}
     rate, streams, seconds = amounts["rate"], amounts["streams"], amounts["seconds"]

@@ -16,7 +16,7 @@ from ledger.store.seal import seal_keys
 from ledger.store.seal_head import SealHead
 from ledger.store.verify import Verified, snapshot, verify
 
-NODES, USERS = 4, 20_000
+NODES = 4
 FETCHED_ROWS = 5_000
 KEYS = seal_keys([SEAL_KEY.text])
 EVENTS = "SELECT position, stream, version, kind, payload, recorded_at FROM events ORDER BY position"
@@ -24,21 +24,22 @@ EVENTS = "SELECT position, stream, version, kind, payload, recorded_at FROM even
 
 def measure(options: Options) -> Report:
     """Tampering with a ledger, each time undone; then a large one read in both ways in turn."""
-    events, rounds = options.pick(10_000_000, 20_000), options.pick(3, 1)
+    events, rounds = options.pick(10_000_000, 1_000), options.pick(3, 1)
+    users, tampered = options.pick(20_000, 4_000), options.pick(20_000, 2_000)
     with server(options) as postgres:
         report = Report(
-            f"Tampering with a ledger of some 40,000 events, {SEALED_ROWS:,} under a seal, in SQL, its triggers "
-            "switched off; the position that is altered first, and the one that `verify` names",
+            f"Tampering with a ledger of some {users + tampered:,} events, {SEALED_ROWS:,} under a seal, in SQL, its "
+            "triggers switched off; the position that is altered first, and the one that `verify` names",
             postgres.describe(),
             ("what", "altered", "named", "as"),
         )
         with postgres.database() as url:
-            _seeded(url, 20_000)
+            _seeded(url, users, tampered)
             named = _tamper(url, report)
         report.bars.append(Bar("tamperings whose first position was named", named, len(report.rows), at_least=True))
         with postgres.database() as url:
             began = time.perf_counter()
-            _seeded(url, events)
+            _seeded(url, users, events)
             progress(f"{events:,} sealed events written in {time.perf_counter() - began:,.0f} s")
             postgres.settle()
             speeds = [(_fetched(url), _verified(url)) for _ in range(rounds)]
@@ -52,8 +53,8 @@ def measure(options: Options) -> Report:
     return report
 
 
-def _seeded(url: str, events: int) -> None:
-    seeder = Seeder(url, [Crowd(node, USERS // NODES) for node in range(NODES)])
+def _seeded(url: str, users: int, events: int) -> None:
+    seeder = Seeder(url, [Crowd(node, users // NODES) for node in range(NODES)])
     seeder.everybody_online()
     seeder.come_and_go(events)
 

@@ -20,7 +20,7 @@ FOLLOW_SECONDS = 300.0
 def measure(options: Options) -> Report:
     """Pages and constants in turn over one connection."""
     events, asks = options.pick(100_000, 2_000), options.pick(2_000, 20)
-    crowds = [Crowd(node, options.pick(50_000, 2_000) // _service.NODES) for node in range(_service.NODES)]
+    crowds = [Crowd(node, options.pick(50_000, 400) // _service.NODES) for node in range(_service.NODES)]
     with server(options) as postgres, postgres.database() as url:
         seeder = Seeder(url, crowds)
         seeder.everybody_online()

@@ -17,12 +17,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from bench import _service
+from bench._postgres import embedded
 from bench._service import Service
 from bench.outside import _product
 from bench.outside._cases import scratch
 from bench.outside._product import ask, command, hook, until, until_exit
 from ledger.store import postmaster
-from ledger.store.embedded import EmbeddedPostgres
 
 WAIT_SECONDS = 0.5
 """What a webhook waits for the store."""
@@ -34,7 +34,7 @@ class Cluster:
     """A PostgreSQL that the cases share, with databases to use up."""
 
     def __init__(self, folder: Path) -> None:
-        self.postgres = EmbeddedPostgres(folder)
+        self.postgres = embedded(folder)
         self.url = self.postgres.start()
 
     def execute(self, statement: str, *names: str, database: str = "postgres") -> None:

@@ -14,10 +14,10 @@ from functools import cache
 
 import psutil
 
+from bench._postgres import embedded
 from bench._service import KEY, SECRET, Service
 from bench.outside._cases import Chapter, Trial, scratch
 from bench.outside._product import EVENT, ask, at_work, logged, post, status_of, until_exit
-from ledger.store.embedded import EmbeddedPostgres
 
 CHAPTER = Chapter()
 
@@ -99,7 +99,7 @@ def _refused_webhooks(_trial: Trial) -> str:
 
 @CHAPTER.case("6", "a store that is away is said when it begins and when it ends, not each time", in_short=False)
 def _a_store_that_is_away(trial: Trial) -> str:
-    postgres = EmbeddedPostgres(trial.folder / "server")
+    postgres = embedded(trial.folder / "server")
     try:
         service = Service(trial.folder, postgres.start())
         service.start()

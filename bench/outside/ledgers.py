@@ -15,13 +15,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from bench._postgres import embedded
 from bench._rebuilt import held_against_rebuilt
 from bench._same import project
 from bench._service import SEAL_KEY, SECRET, Service
 from bench.outside._cases import Chapter, Trial
 from bench.outside._product import ask, command_of, log_of, post, status_of, told, until
 from ledger.simulator.api import free_port
-from ledger.store.embedded import EmbeddedPostgres
 
 CHAPTER = Chapter()
 
@@ -36,7 +36,7 @@ class Cluster:
     """A PostgreSQL whose data directory can be put back to an earlier copy, as a late standby has it."""
 
     def __init__(self, folder: Path) -> None:
-        self._postgres = EmbeddedPostgres(folder)
+        self._postgres = embedded(folder)
         self._copy = folder / "copy"
         self.url = self._postgres.start()
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from ledger.alerting.instance_note import InstanceNote, counted
 from ledger.alerting.source_facts import Loss, Noted, source_facts
@@ -12,7 +14,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
-from ledger.working_state import alerts, instance_figures, node_health, sinks
+from ledger.working_state import alerts, canaries, instance_figures, node_health, sinks
 from ledger.working_state.alerts import AlertRow
 from ledger.working_state.sinks import SinkRow
 from projections.engine import checkpoints
@@ -36,11 +38,16 @@ class Reading(NamedTuple):
     recent: Sequence[AlertRow]
     """Alerts that are on, or ended lately."""
     canaries: Mapping[str, Mapping[str, CanaryFacts]] = {}
-    loss: Mapping[str, Loss] | None = None
+    loss: Mapping[str, Loss] = {}
 
 
 def read(
-    ledger: Ledger, states: Callable[[], Mapping[str, SourceState]], instance: str, note: InstanceNote, now: Instant
+    ledger: Ledger,
+    states: Callable[[], Mapping[str, SourceState]],
+    instance: str,
+    note: InstanceNote,
+    loss: Callable[[Connection[TupleRow]], Mapping[str, Loss]],
+    now: Instant,
 ) -> Reading:
     """Note what this instance knows, and read what all of them do. Raises StoreUnavailable."""
     known = states()
@@ -53,8 +60,19 @@ def read(
             checkpoints=checkpoints.read(connection),
             sinks=sinks.read(connection),
             others=list(_notes(each for name, each in noted.items() if name != instance)),
+            canaries=_canaries(connection),
             recent=alerts.recent(connection, now - round(TOLD_SECONDS * SECOND)),
+            loss=loss(connection),
         )
+
+
+def _canaries(connection: Connection[TupleRow]) -> dict[str, dict[str, CanaryFacts]]:
+    """By source and node."""
+    found: dict[str, dict[str, CanaryFacts]] = {}
+    for row in canaries.read(connection):
+        reason = (row.last_error if row.failing_since is not None else None) or "no visit has ended since"
+        found.setdefault(row.source, {})[row.node] = CanaryFacts(row.quiet_since, reason, row.every_seconds)
+    return found
 
 
 def facts(
@@ -98,7 +116,7 @@ def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote]
             reading.noted.get(source.name, {}),
             said,
             reading.canaries.get(source.name, {}),
-            None if reading.loss is None else reading.loss.get(source.name),
+            reading.loss.get(source.name, {}),
         )
         for source in settings.sources
         if source.name in reading.states

@@ -16,6 +16,7 @@ from ledger.alerting import gathering
 from ledger.alerting.evidence import rests_on
 from ledger.alerting.gathering import Reading
 from ledger.alerting.instance_note import InstanceNote, OwnNotes
+from ledger.alerting.loss_windows import LossWindows
 from ledger.alerting.telling import Telling
 from ledger.alerts.condition import Key
 from ledger.alerts.definitions import BY_NAME
@@ -71,6 +72,7 @@ class Alerting:
         self._wake = asyncio.Event()
         self._telling = telling(self._wake.set)
         self._tracking = Tracking(settings.alerts)
+        self._loss = LossWindows(settings.alerts)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="alerts")
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -171,7 +173,15 @@ class Alerting:
     def _read_all(self, offset: float) -> Reading:
         sight = self._sight
         self._own = sight.own.take(offset, self._seconds())
-        return gathering.read(sight.ledger, sight.states, sight.instance, self._own, sight.now())
+        now, seconds = sight.now(), self._seconds()
+        return gathering.read(
+            sight.ledger,
+            sight.states,
+            sight.instance,
+            self._own,
+            lambda connection: self._loss.at(connection, now, seconds),
+            now,
+        )
 
     async def _take_in(self, reading: Reading) -> None:
         """What others have put on record, and what this instance could not until now."""

@@ -41,6 +41,8 @@ class CanaryFacts(NamedTuple):
     last_seen_at: Instant
     """When it was last seen all the way from its socket to the ledger; when it began, where it never was."""
     reason: str
+    every_seconds: float = 0.0
+    """Between two visits."""
 
 
 class DriftFacts(NamedTuple):

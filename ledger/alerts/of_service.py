@@ -100,7 +100,10 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         for_seconds=15,
         thresholds=(),
-        expression="min by (job, instance) (presence_ledger_database_up) == 0",
+        expression=(
+            "min by (job, instance) (presence_ledger_database_up) == 0"
+            " or max by (job, instance) (presence_ledger_commits_failing) == 1"
+        ),
     ),
     Definition(
         name="disk_low",
@@ -151,6 +154,6 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         for_seconds=0,
         thresholds=(Threshold("after_seconds", 120, "every attempt has failed for so long"),),
-        expression="max by (job, notify) (presence_ledger_notify_failing_seconds) > ${after_seconds}",
+        expression='max by (job, subject) (presence_ledger_alert_on{name="notify_failing"}) == 1',
     ),
 )

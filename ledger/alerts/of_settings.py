@@ -89,7 +89,7 @@ OF_SETTINGS: tuple[Definition, ...] = (
         thresholds=(
             Threshold("users", 20, "so many users in a row whom webhooks named as online, and no answer of a query"),
         ),
-        expression="max by (job, source, node) (presence_ledger_wrong_cluster) == 1",
+        expression='max by (job, source, subject) (presence_ledger_alert_on{name="wrong_cluster"}) == 1',
     ),
     Definition(
         name="token_missing",
@@ -111,7 +111,7 @@ OF_SETTINGS: tuple[Definition, ...] = (
         ),
         for_seconds=10,
         thresholds=(),
-        expression="max by (job, source, node) (presence_ledger_token_refused) == 1",
+        expression='max by (job, source, subject) (presence_ledger_alert_on{name="token_missing"}) == 1',
     ),
     Definition(
         name="clock_skew",

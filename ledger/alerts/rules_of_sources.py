@@ -129,7 +129,9 @@ def _breaker_open(source: SourceFacts, _: Instant, __: Of) -> Iterator[Condition
 def _canary_late(source: SourceFacts, at: Instant, of: Of) -> Iterator[Condition]:
     for node in source.nodes:
         if (canary := node.canary) is not None:
-            late = share_of((at - canary.last_seen_at) / SECOND, of("after_seconds"))
+            # One that comes seldom is late once three of its visits have failed.
+            after = max(of("after_seconds"), 3 * canary.every_seconds)
+            late = share_of((at - canary.last_seen_at) / SECOND, after)
             figures: Figures = {"last_seen_at": to_text(canary.last_seen_at), "reason": canary.reason}
             level = late if late >= HOLDS else NOT
             yield Condition(Key("canary_late", source.name, node.name), level, figures, canary.last_seen_at)

@@ -1,8 +1,9 @@
 """The feed: what has become another for whoever watches, stretch by stretch of the ledger and at each instant.
 
-Users are looked at who are named by an event, whose grace period has ended, or whose source's state has changed; they
-are shown as of the moment that is read, so of several changes in a stretch the last one is told. What was told last is
-remembered of everybody who is watched, and of the others of late; of anybody else it is folded from the ledger.
+Users are looked at who are named by an event, whose grace period or override has ended, or whose source's state has
+changed; they are shown as of the moment that is read, so of several changes in a stretch the last one is told. What was
+told last is remembered of everybody who is watched, and of the others of late; of anybody else it is folded from the
+ledger.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,18 +13,19 @@ from typing import NamedTuple
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.changes.grace_ends import GraceEnd, GraceEnds
 from ledger.changes.missed import Resuming
 from ledger.changes.moment import Moment, Moments
 from ledger.changes.remembered import Remembered
 from ledger.changes.rules import changed_sources, darkness, some_dark
 from ledger.changes.step import Answers, Change, Missed, Page, Previous, SourceChange, Step, WentBackError
 from ledger.changes.sweep import Sweep, Swept
+from ledger.changes.timed_ends import TimedEnd, TimedEnds
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import longest_grace
 from ledger.domain.visible import Visible, visible_at
 from ledger.store.mapper import EventMapper
+from ledger.working_state import canaries
 from projections.engine import feed
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules
@@ -46,7 +48,7 @@ class ChangeFeed:
         self._rules = Rules(-1, {})
         self._remembered = Remembered()
         self._everybody = 0
-        self._ends = GraceEnds()
+        self._ends = TimedEnds()
         self._sweeps: list[Sweep] = []
         self._told_everybody = self._told
         self._told_in_dark: set[str] = set()
@@ -89,9 +91,11 @@ class ChangeFeed:
         if self._everybody == 0:
             with self._moments.read(connection) as moment:
                 cutoff = moment.made.at - round(longest_grace(moment.rules.sources) * SECOND)
+                waiting = current.overridden(connection, moment.made.at)
                 if cutoff < moment.made.at:
-                    for presence in current.in_grace(connection, cutoff):
-                        self._ends.note(presence, moment)
+                    waiting += current.in_grace(connection, cutoff)
+                for presence in waiting:
+                    self._ends.note(presence, moment)
         self._everybody += 1
         return self._told_everybody
 
@@ -125,7 +129,7 @@ class ChangeFeed:
 
     def step(self, connection: Connection[TupleRow]) -> Step:
         """What has changed since the last step. Raises WentBackError; after any error the next step begins there."""
-        ended: list[GraceEnd] = []
+        ended: list[TimedEnd] = []
         try:
             with self._moments.read(connection) as moment:
                 found = self._look(moment, ended)
@@ -134,8 +138,8 @@ class ChangeFeed:
             raise
         return self._take(found)
 
-    def _look(self, moment: Moment, ended: list[GraceEnd]) -> "_Found":
-        """What has changed; nothing is remembered yet but `ended`, whose grace periods are no longer waited for."""
+    def _look(self, moment: Moment, ended: list[TimedEnd]) -> "_Found":
+        """What has changed; nothing is remembered yet but `ended`, which are no longer waited for."""
         if moment.made.position < self._told.position:
             raise WentBackError
         up_to = min(moment.made.position, self._told.position + STRETCH_EVENTS)
@@ -143,7 +147,10 @@ class ChangeFeed:
         sources = list(darkness(self._rules, moment.rules, moment.made.at))
         ended += self._ends.take(moment.made.at)
         concerned = self._moved(moment.connection, up_to) | {end.uid for end in ended}
-        if not self._everybody:
+        hidden = canaries.uids(moment.connection) if self._everybody else frozenset[str]()
+        if self._everybody:
+            concerned -= hidden - self._remembered.watched
+        else:
             concerned &= self._remembered.watched
         if changed or sources:
             concerned |= self._remembered.watched | self._told_in_dark
@@ -151,7 +158,7 @@ class ChangeFeed:
         recent = {} if changed or sources else self._remembered.recent
         changes, told = self._changes(moment, concerned, recent)
         swept = self._sweep(moment, {**recent, **told} if self._sweeps else {})
-        return _Found(moment, up_to, changed, sources, changes, told, swept)
+        return _Found(moment, up_to, changed, sources, changes, told, swept, hidden)
 
     def _take(self, found: "_Found") -> Step:
         """Remember what has been found, all of it."""
@@ -171,7 +178,16 @@ class ChangeFeed:
         if not self._sweeps:
             self._told_everybody = self._told
         more = self._is_behind or bool(self._sweeps)
-        return Step(made, found.changes, found.swept.changes, found.sources, self._told, self._told_everybody, more)
+        return Step(
+            made,
+            found.changes,
+            found.swept.changes,
+            found.sources,
+            self._told,
+            self._told_everybody,
+            more,
+            found.hidden,
+        )
 
     def is_known(self, connection: Connection[TupleRow], since: AnswerPoint) -> bool:
         """Whether this ledger has been there."""
@@ -193,12 +209,17 @@ class ChangeFeed:
                 self._ends.note(presence, moment)
             self._everybody_in_dark |= some_dark(moment.rules)
             last = next(reversed(presences), None) if len(presences) == limit else None
+            for uid in canaries.among(connection, presences):
+                del presences[uid]
             return Page(moment.made, list(moment.bodies(presences)), last)
 
     def users_since(self, connection: Connection[TupleRow], since: AnswerPoint, limit: int) -> list[str] | None:
         """Who may be shown otherwise than at an earlier moment; None where they are too many to be told of."""
         with self._moments.read(connection) as moment:
             users = self._resuming.users(moment, since, limit)
+            if users:
+                hidden = canaries.among(connection, users)
+                users = [uid for uid in users if uid not in hidden]
             # Whoever was told of in the dark before is told of again when it ends.
             self._everybody_in_dark |= some_dark(moment.rules)
             return users
@@ -282,3 +303,4 @@ class _Found(NamedTuple):
     changes: list[Change]
     told: dict[str, Visible]
     swept: Swept
+    hidden: frozenset[str]

@@ -91,7 +91,9 @@ class Resuming:
             return None
         connection = moment.connection
         moved = feed.users_between(connection.cursor(), since.position, moment.made.position, limit)
-        # Those who were in their grace period then are shown otherwise without an event.
+        # Those who were in their grace period then, or of whom an operator's word held, are shown otherwise without an
+        # event.
+        moved |= {each.uid for each in current.overridden(connection, since.at)}
         if grace := round(longest_grace(meanwhile.before.sources) * SECOND):
             moved |= {each.uid for each in current.in_grace(connection, since.at - grace)}
         return sorted(moved)

@@ -81,7 +81,9 @@ class FeedRunner:
         self._questions: deque[_Question] = deque()
         self._notes: deque[tuple[ChangeFeed, Callable[[ChangeFeed], None]]] = deque()
         self._woken, self._waker = socket.socketpair()
+        # A wake-up that waits for room would hold up the event loop, which the thread may be waiting for itself.
         self._woken.setblocking(False)
+        self._waker.setblocking(False)
         self._ending = threading.Event()
         self._began = False
         self._failed = False
@@ -102,6 +104,9 @@ class FeedRunner:
         self._ending.set()
         self._wake()
         await asyncio.to_thread(self._thread.join, 2.0)
+        if not self._thread.is_alive():
+            self._woken.close()
+            self._waker.close()
 
     async def ask(self, ask: Callable[[ChangeFeed, Connection[TupleRow]], T], then: Callable[[T], None]) -> T:
         """What the feed says to a question put between two steps; `then` is called with it before the next step is.
@@ -128,6 +133,7 @@ class FeedRunner:
         self._notes.append((feed, note))
 
     def _wake(self) -> None:
+        # Where there is no room, enough of them wait already.
         with contextlib.suppress(BlockingIOError, OSError):
             self._waker.send(b"\0")
 

@@ -44,6 +44,8 @@ class Step(NamedTuple):
     told_everybody: AnswerPoint
     """Up to here those who watch everybody have: behind, while all users of a source are gone through."""
     more: bool
+    hidden: frozenset[str] = frozenset()
+    """Users of whom those who watch everybody are not told: canaries."""
 
 
 class WentBackError(Exception):

@@ -124,10 +124,32 @@ class Client:
             found = {**found, "items": found["items"] + page["items"], "next": None}
         return found
 
+    def override(self, uid: str, order: Json) -> Json:
+        """Has a user shown by an operator's word; returns it with its end and its position."""
+        return self._json("PUT", f"/v1/users/{path_segment(uid)}/override", json=order)
+
+    def end_override(self, uid: str) -> Json:
+        """Has a user shown by evidence again; returns the position of the event that says so."""
+        return self._json("DELETE", f"/v1/users/{path_segment(uid)}/override")
+
     def sinks(self) -> list[Json]:
         """Returns the sinks of the settings and how each fares."""
         items: list[Json] = self._json("GET", "/v1/sinks")["items"]
         return items
+
+    def alerts(self) -> Iterator[Json]:
+        """Yields every alert, in the order in which they began."""
+        after: dict[str, str] = {}
+        while True:
+            page = self._json("GET", "/v1/alerts", params={"limit": PAGE_ITEMS, **after})
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            after = {"after": page["next"]}
+
+    def acknowledge_alert(self, alert: str) -> Json:
+        """Says that somebody knows of an alert; returns it as it stands then."""
+        return self._json("POST", f"/v1/alerts/{path_segment(alert)}/acknowledge")
 
     def order_sink(self, name: str, order: str, body: Json | None = None) -> Json:
         """Has a sink paused, resumed or replayed; returns it as it stands then."""

@@ -10,7 +10,9 @@ from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, hand_over, print_json, print_line, say
 from ledger.domain.profile import Profile
-from ledger.settings import Listen, NodeSettings, Settings, SourceSettings, entries, exposed_file, webhook_secrets
+from ledger.settings import Listen, NodeSettings, Settings, SourceSettings, webhook_secrets
+from ledger.settings.entries import entries
+from ledger.settings.exposed import exposed_file
 from ledger.store.data_folder import DataFolder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)

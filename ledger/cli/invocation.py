@@ -20,7 +20,7 @@ class Invocation:
 
 def settings_from(context: typer.Context) -> "Settings":
     """Returns the settings that this call is under. Raises SettingsError."""
-    from ledger.settings import load  # noqa: PLC0415  (`--help` needs none)
+    from ledger.settings.load import load  # noqa: PLC0415  (`--help` needs none)
 
     invocation = context.find_object(Invocation)
     return load(invocation.config if invocation else None)

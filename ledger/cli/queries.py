@@ -198,6 +198,16 @@ def _evidence(event: Json) -> str | None:
             )
         case "tier_set":
             return told("{tier}, by {by}", tier=event["tier"] or told("as the rules say"), by=event["by"])
+        case "override_set":
+            status, until = name_of(event["status"]), shown(event["expires_at"])
+            if event["until_evidence"]:
+                shows = told("{status} until {until} or newer evidence", status=status, until=until)
+            else:
+                shows = told("{status} until {until}", status=status, until=until)
+            return told("{shows}, by {by}: {reason}", shows=shows, by=event["by"], reason=event["reason"])
+        case "override_ended":
+            ended = joined([name_of(event["status"]), word(event["why"])], ", ")
+            return told("{ended}, by {by}", ended=ended, by=event["by"]) if event["by"] else ended
         case _:
             return event.get("raw")
 

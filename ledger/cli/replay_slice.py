@@ -22,7 +22,7 @@ from ledger.domain.policy import RULES_VERSION, Policy
 from ledger.errors import SettingsError
 from ledger.replay.shown import Pair
 from ledger.replay.slice import NOT_JUDGED_AGAIN, Replayed, replay_slice
-from ledger.settings import override_policy
+from ledger.settings.policy import override_policy
 from ledger.slices.form import LedgerLine, Slice
 from ledger.slices.reading import SliceFile
 from ledger.store.mapper import EventMapper

@@ -17,7 +17,8 @@ from ledger.server.http_server import bind
 from ledger.server.logs import configure_logging
 from ledger.server.neighbours import expect_ours
 from ledger.service.instance import serve as serve_http
-from ledger.settings import Settings, exposed_file, mask_url
+from ledger.settings import Settings, mask_url
+from ledger.settings.exposed import exposed_file
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.preflight import await_database

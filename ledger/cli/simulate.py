@@ -55,6 +55,9 @@ Seed = Annotated[int | None, typer.Option(help="The same seed gives the same act
 ApiPort = Annotated[
     int | None, typer.Option(min=1, max=65535, help="Port of the first node's query API, the next ones follow.")
 ]
+ClientPort = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="Port of the first node's door for clients, the next ones follow.")
+]
 Token = Annotated[str, typer.Option(help="The managerToken that the query API asks for (v1, v2).")]
 IdleSeconds = Annotated[float, typer.Option(min=0.1, help="The nodes' connIdleTime.")]
 Record = Annotated[Path | None, typer.Option(help="Write the run as a recording that `replay` reads.")]
@@ -76,6 +79,7 @@ def simulate(
     start_online: StartOnline = 0,
     seed: Seed = None,
     api_port: ApiPort = None,
+    client_port: ClientPort = None,
     token: Token = "",
     idle_seconds: IdleSeconds = 20.0,
     record: Record = None,
@@ -86,7 +90,7 @@ def simulate(
     Example: presence-ledger simulate --node n1=http://127.0.0.1:8640/hooks/main/n1/SECRET --profile v2.2
     --fault duplicate --fault restart --seconds 60 --record run.jsonl
     """
-    nodes = _nodes(node or ["n1"], secret, api_port)
+    nodes = _nodes(node or ["n1"], secret, api_port, client_port)
     # A plan refuses those that it does not know.
     faults = cast("frozenset[Fault]", frozenset(fault or ()))
     seed = secrets.randbelow(2**31) if seed is None else seed
@@ -108,7 +112,7 @@ def simulate(
         print_line(summary_text(summary))
 
 
-def _nodes(texts: list[str], secret: str, api_port: int | None) -> tuple[NodePlan, ...]:
+def _nodes(texts: list[str], secret: str, api_port: int | None, client_port: int | None) -> tuple[NodePlan, ...]:
     """The nodes that the options name. Raises typer.BadParameter, which is exit code 2."""
     nodes = []
     for place, text in enumerate(texts):
@@ -117,7 +121,8 @@ def _nodes(texts: list[str], secret: str, api_port: int | None) -> tuple[NodePla
             raise typer.BadParameter(
                 "give NAME=URL, as n1=http://127.0.0.1:8640/hooks/main/n1/SECRET", param_hint="--node"
             )
-        nodes.append(NodePlan(match[1], secret, api_port + place if api_port else api_port, match[2]))
+        api, door = (port + place if port else None for port in (api_port, client_port))
+        nodes.append(NodePlan(match[1], secret, api, match[2], door))
     return tuple(nodes)
 
 

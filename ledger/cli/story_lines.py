@@ -6,7 +6,7 @@ from ledger.cli.client import Json
 from ledger.cli.doubts import ENDED
 from ledger.cli.output import duration
 from ledger.cli.times import shown
-from ledger.cli.words import joined, number_of, told, word
+from ledger.cli.words import joined, name_of, number_of, told, word
 from projections.models.shown import DEVICE_NAMES
 
 Row = Sequence[object]
@@ -167,6 +167,34 @@ def _tier(entry: Json) -> tuple[str, str]:
     return said, told("set by {by}", by=entry["by"])
 
 
+def _override(entry: Json) -> tuple[str, str]:
+    said = told(
+        "shown {status} by an operator's word until {until} or newer evidence: {reason}"
+        if entry["until_evidence"]
+        else "shown {status} by an operator's word until {until}: {reason}",
+        status=name_of(entry["status"]), until=shown(entry["expires_at"], entry["at"]), reason=entry["reason"],
+    )  # fmt: skip
+    return said, told("set by {by}", by=entry["by"])
+
+
+def _override_ended(entry: Json) -> tuple[str, str | None]:
+    status, why = name_of(entry["status"]), _word_ended(entry["why"])
+    said = told("an operator's word, {status}, ended: {why}", status=status, why=why)
+    return said, None if entry["by"] is None else told("by {by}", by=entry["by"])
+
+
+def _word_ended(why: str) -> str:
+    match why:
+        case "expired":
+            return told("its time was over")
+        case "evidence":
+            return told("newer evidence came")
+        case "deleted":
+            return told("somebody ended it")
+        case _:
+            return told("another one was said")
+
+
 def _beginning(entry: Json) -> tuple[str, str]:
     held = told("{sessions} open", sessions=_sessions(entry["sessions"])) if entry["sessions"] else told("nothing open")
     said = told("the record begins here, with {sessions}", sessions=held)
@@ -260,6 +288,8 @@ _ENTRIES: Mapping[str, Callable[[Json], tuple[str, str | None]]] = {
     "correction": _correction,
     "sweep": _sweep,
     "tier": _tier,
+    "override": _override,
+    "override_ended": _override_ended,
     "imported": _beginning,
     "duplicate": _repeats,
     "late": _repeats,

@@ -8,8 +8,8 @@ from ledger.cli.reader import reader
 from ledger.cli.words import told
 from ledger.domain.instants import parse_timestamp
 
-NOT_AN_INSTANT = (
-    "not an instant (such as 14:03, yesterday 14:03, 2026-11-29 14:03, -2h, or RFC 3339: 2026-11-29T14:03:00Z)"
+NOT_A_TIMESTAMP = (
+    "not a timestamp (such as 14:03, yesterday 14:03, 2026-11-29 14:03, -2h, or RFC 3339: 2026-11-29T14:03:00Z)"
 )
 _TYPED = re.compile(
     r"(?:(?P<day>\d{4}-\d\d-\d\d(?=[Tt ]|$)|[^\W\d]+?(?=[ \d]|$))[Tt ]*)?(?P<clock>(?:\d{1,2}:[\d:.]+)?)"
@@ -81,14 +81,14 @@ def _earlier(now: datetime, length: str) -> datetime:
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(length))
         return now - timedelta(seconds=seconds)
     except (ValueError, OverflowError):
-        raise ValueError(NOT_AN_INSTANT) from None
+        raise ValueError(NOT_A_TIMESTAMP) from None
 
 
 def _on_the_clock(text: str, now: datetime) -> tuple[datetime, bool]:
     """The instant of a day, a time of day, or both, and whether a day was named. Raises ValueError."""
     found = _TYPED.fullmatch(text)
     if not text or found is None:
-        raise ValueError(NOT_AN_INSTANT)
+        raise ValueError(NOT_A_TIMESTAMP)
     day, clock = found["day"], found["clock"] or "00:00"
     try:
         naive = datetime.combine(_day(day, now), time.fromisoformat(f"0{clock}" if clock[1] == ":" else clock))
@@ -96,7 +96,7 @@ def _on_the_clock(text: str, now: datetime) -> tuple[datetime, bool]:
     except _Unclear:
         raise
     except (ValueError, OverflowError):
-        raise ValueError(NOT_AN_INSTANT) from None
+        raise ValueError(NOT_A_TIMESTAMP) from None
 
 
 def _day(name: str | None, now: datetime) -> date:

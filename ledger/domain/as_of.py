@@ -87,8 +87,12 @@ def _bounds(event: UserEvent) -> tuple[Instant | None, Instant] | None:
 
 
 def _applied_early(presence: Presence, event: UserEvent, position: int, at: Instant) -> Presence:
-    """The presence as if the event had been judged at that instant: its status is that of the sessions left then."""
+    """The presence as if the event had been judged at that instant: its status is that of the sessions left then.
+
+    An operator's word that was shown then gives way when the evidence is there, not when what it tells came about.
+    """
     early = replace(event, received_at=at)
     after = evolve(presence, replace(early, status_before=presence.status, status_after=presence.status), position)
     left: Status = "online" if any(device.sessions for device in after.devices) else "offline"
-    return evolve(presence, replace(early, status_before=presence.status, status_after=left), position)
+    early = replace(early, status_before=presence.status, status_after=left)
+    return replace(evolve(presence, early, position), override=presence.override)

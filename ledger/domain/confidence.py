@@ -7,6 +7,7 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.explain_later import contradictions, late_offlines, open_drifts
 from ledger.domain.explain_limits import gaps_between, silencing_profile
+from ledger.domain.explain_override import word_confidence
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import Corrected, Swept
@@ -24,9 +25,14 @@ class Confidence(NamedTuple):
 
 
 def confidence(evidence: Evidence) -> Confidence:
-    """The first that holds: nothing was claimed; it was refuted; it is in doubt; it was confirmed; it was unopposed."""
+    """The first that holds: nothing was claimed; an operator said it; it was refuted; it was confirmed; it is in
+    doubt; it was unopposed.
+    """
     if evidence.shown.reason is not None:
         return _unknown(evidence)
+    if evidence.is_overridden:
+        said = word_confidence(evidence)
+        return Confidence("likely" if said.code == "likely_override" else "doubtful", said)
     return _refuted(evidence) or _confirmed(evidence) or _doubtful(evidence) or _likely(evidence)
 
 

@@ -13,9 +13,10 @@ from ledger.domain.events import (
     WebhookObserved,
 )
 from ledger.domain.imported import PresenceImported, SourceImported
+from ledger.domain.override_events import UserOverridden
 from ledger.domain.reconciliation_events import SourceReconciled, UserReconciled
 
-UserEvent: TypeAlias = WebhookObserved | UserReconciled | PresenceImported
+UserEvent: TypeAlias = WebhookObserved | UserReconciled | UserOverridden | PresenceImported
 SourceEvent: TypeAlias = (
     DeliveryReceived
     | ItemRejected

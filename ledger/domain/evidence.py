@@ -14,7 +14,7 @@ from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Presence
 from ledger.domain.reconciliation_events import Finding, NodeBooted, NodeDown, PollObserved, SourceDark
 from ledger.domain.source import SourceState
-from ledger.domain.status import Shown, grace_seconds
+from ledger.domain.status import Shown, grace_seconds, is_overridden
 
 
 class Placed(NamedTuple):
@@ -120,7 +120,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     def in_grace(self) -> bool:
         """Whether an offline had been reported that was not shown yet."""
         flip = self.presence.flip
-        return flip is not None and flip.status == "offline" and self.shown.status == "online"
+        is_held_back = flip is not None and flip.status == "offline" and self.shown.status == "online"
+        return is_held_back and not self.is_overridden
+
+    @property
+    def is_overridden(self) -> bool:
+        """Whether an operator's word was shown."""
+        return is_overridden(self.shown)
 
     @property
     def grace_seconds(self) -> float:
@@ -153,6 +159,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         flip = self.presence.flip
         since = self.at if flip is None else flip.since
         return max(since, self.presence.last_seen_at or since)
+
+    def told_at(self, placed: Placed) -> Instant:
+        """When a later event came to be: where it had arrived by the instant and was not on record, its recording."""
+        received_at: Instant = getattr(placed.event, "received_at", placed.recorded_at)
+        return received_at if received_at > self.at else placed.recorded_at
 
     def unchanged(self) -> Iterator[Placed]:
         """The user's events after the instant up to the first that changed the status, itself left out."""

@@ -8,6 +8,8 @@ from ledger.domain.evolve_corrections import after_reconciled
 from ledger.domain.grace import flipped
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import Instant
+from ledger.domain.override import Override, after_evidence
+from ledger.domain.override_events import OverrideEnded, OverrideSet
 from ledger.domain.presence import Cause, Closed, Device, Presence, Session, alike
 from ledger.domain.sessions import remember, replaced, with_more, without, without_each
 
@@ -18,7 +20,22 @@ def evolve(presence: Presence, event: UserEvent, position: int) -> Presence:
         return _after_webhook(presence, event, position)
     if isinstance(event, PresenceImported):
         return event.presence
+    if isinstance(event, OverrideSet | OverrideEnded):
+        return _after_override(presence, event, position)
     return after_reconciled(presence, event, position)
+
+
+def _after_override(presence: Presence, event: OverrideSet | OverrideEnded, position: int) -> Presence:
+    said = None
+    if isinstance(event, OverrideSet):
+        said = Override(event.status, event.received_at, event.expires_at, event.until_evidence, position)
+    return replace(
+        presence,
+        version=presence.version + 1,
+        position=position,
+        override=said,
+        evident=presence.evident_position,
+    )
 
 
 def _after_webhook(presence: Presence, event: WebhookObserved, position: int) -> Presence:
@@ -49,6 +66,7 @@ def _after_webhook(presence: Presence, event: WebhookObserved, position: int) ->
         seen_at,
         position,
         presence.tier,
+        after_evidence(presence.override, event),
     )
 
 

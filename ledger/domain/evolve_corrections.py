@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from ledger.domain.events import SessionId
 from ledger.domain.grace import flipped
 from ledger.domain.observation import Instant
+from ledger.domain.override import after_evidence
 from ledger.domain.presence import Cause, Closed, Device, Presence, Session, alike
 from ledger.domain.reconciliation_events import Corrected, Located, Swept, UserReconciled
 from ledger.domain.sessions import ended_first, remember, replaced, with_more, without
@@ -35,6 +36,7 @@ def after_reconciled(presence: Presence, event: UserReconciled, position: int) -
         presence.last_seen_at if seen is None else max(seen, presence.last_seen_at or seen),
         position,
         presence.tier,
+        after_evidence(presence.override, event),
     )
 
 

@@ -13,6 +13,7 @@ from ledger.domain.evidence import Evidence, Placed
 from ledger.domain.explain_chain import chain
 from ledger.domain.explain_later import alternatives, later
 from ledger.domain.explain_limits import limits
+from ledger.domain.explain_override import word_cause, word_headline, word_rule
 from ledger.domain.observation import Claim, parse_item
 from ledger.domain.reconciliation_events import Corrected, NodeBooted, NodeDown, SourceDark, Swept
 from ledger.domain.statement import Explanation, Facts, Statement, say
@@ -61,6 +62,8 @@ def _headline(evidence: Evidence) -> Statement:
         return say("shown_never_observed" if evidence.searched else "shown_nothing_recorded", *evidence.searched)
     if shown.reason is not None:
         return _doubt_headline(evidence)
+    if evidence.is_overridden:
+        return word_headline(evidence)
     assert shown.cause is not None
     assert shown.since is not None
     if evidence.in_grace:
@@ -142,6 +145,8 @@ def _cause(evidence: Evidence) -> list[Statement]:
     """The event itself, in full."""
     if evidence.shown.reason is not None:
         return _doubt_cause(evidence)
+    if evidence.is_overridden:
+        return word_cause(evidence)
     shown = evidence.event_for(evidence.shown.cause)
     reported = evidence.reported if evidence.in_grace else None
     return [_told(placed) for placed in (shown, reported) if placed is not None]
@@ -220,6 +225,8 @@ def _rule(evidence: Evidence) -> list[Statement]:
         place = evidence.presence.position if doubt is None else doubt.position
         facts: Facts = {"dark_seconds": evidence.dark_seconds} if shown.reason == "source_dark" else {}
         return [say(f"rule_{shown.reason}", place, **facts)]
+    if evidence.is_overridden:
+        return word_rule(evidence)
     said = []
     placed = evidence.reported if evidence.in_grace else evidence.event_for(shown.cause)
     if placed is not None and isinstance(placed.event, WebhookObserved | Corrected | Swept):

@@ -11,7 +11,8 @@ from ledger.domain.statement import Facts, Statement, say
 
 def chain(evidence: Evidence) -> list[Statement]:
     """Where the event that made the status, or in the grace period the offline not yet shown, came from."""
-    placed = evidence.reported
+    # Of an operator's word there is none.
+    placed = None if evidence.is_overridden else evidence.reported
     said: list[Statement] = []
     match None if placed is None else placed.event:
         case WebhookObserved() as event:
@@ -25,7 +26,7 @@ def chain(evidence: Evidence) -> list[Statement]:
             assert placed is not None
             said += _sweep(evidence, placed, event)
     run = evidence.run
-    if run is not None and isinstance(run.event, RunStarted):
+    if run is not None and not evidence.is_overridden and isinstance(run.event, RunStarted):
         started = run.event
         said.append(say("run", run.position, run=started.run, scope=started.scope, started_at=started.at))
     presence = evidence.presence

@@ -1,9 +1,11 @@
-"""Explaining a status: until when what was shown held, ended by an event of the user's, a doubt or a grace period."""
+"""Explaining a status: until when what was shown held, ended by an event of the user's, a doubt, time, a word."""
 
 from collections.abc import Iterator
 
 from ledger.domain.evidence import Evidence, Placed
+from ledger.domain.explain_override import next_word, word_end
 from ledger.domain.observation import Instant
+from ledger.domain.override_events import OverrideSet
 from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.statement import Statement, say
 
@@ -17,6 +19,18 @@ def ends(evidence: Evidence) -> Iterator[Statement]:
 
 
 def _end(evidence: Evidence) -> Statement:
+    """By an operator's word where that was said before anything else happened to what was shown."""
+    if evidence.is_overridden:
+        return word_end(evidence)
+    said, word = _end_by_evidence(evidence), next_word(evidence)
+    goes_on = said.code in ("no_change_yet", "nothing_since")
+    if word is None or not (goes_on or word.position < said.positions[0]):
+        return said
+    assert isinstance(word.event, OverrideSet)
+    return say("next_override", word.position, status=word.event.status, changed_at=evidence.told_at(word))
+
+
+def _end_by_evidence(evidence: Evidence) -> Statement:
     if (end := _doubt_end(evidence)) is not None:
         placed, ended_at = end
         return say("doubt_ended", placed.position, ended_at=ended_at)
@@ -25,7 +39,7 @@ def _end(evidence: Evidence) -> Statement:
     if (change := evidence.next_change()) is not None:
         status = getattr(change.event, "status_after", None)
         code = "reported_again" if status == evidence.shown.status else "next_change"
-        return say(code, change.position, status=status, changed_at=_told_at(evidence, change))
+        return say(code, change.position, status=status, changed_at=evidence.told_at(change))
     if evidence.later:
         last = evidence.later[-1]
         return say("no_change_yet", last.position, number=len(evidence.later), until=last.recorded_at)
@@ -58,9 +72,3 @@ def _doubt_begin(evidence: Evidence, placed: Placed) -> Statement:
             return say("next_node_booted", placed.position, node=node, noticed_at=noticed_at)
         case _:
             return say("next_dark", placed.position, source=placed.source, noticed_at=noticed_at)
-
-
-def _told_at(evidence: Evidence, placed: Placed) -> Instant:
-    """When a change came to be: where it had arrived by the instant and was not recorded yet, at its recording."""
-    received_at: Instant = getattr(placed.event, "received_at", placed.recorded_at)
-    return received_at if received_at > evidence.at else placed.recorded_at

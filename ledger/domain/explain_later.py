@@ -9,6 +9,7 @@ from ledger.domain.explain_chain import is_same_claim
 from ledger.domain.explain_ends import ends
 from ledger.domain.imported import PresenceImported
 from ledger.domain.observation import SECOND
+from ledger.domain.override_events import UserOverridden
 from ledger.domain.reconciliation_events import UNFINISHED, Corrected, Finding, PollObserved, Swept
 from ledger.domain.statement import Facts, Statement, say
 
@@ -22,6 +23,8 @@ MAX_STATEMENTS = 5
 def later(evidence: Evidence) -> list[Statement]:
     """What was recorded after what was known, as far as it speaks of the instant, and until when the status held."""
     said = list(ends(evidence))
+    if evidence.is_overridden:
+        return [*said, _today(evidence)]
     said += _imported_later(evidence)
     said += islice(_recorded_late(evidence), MAX_STATEMENTS)
     said += islice(_contradictions(evidence), MAX_STATEMENTS)
@@ -179,9 +182,12 @@ def open_drifts(evidence: Evidence) -> list[tuple[Placed, PollObserved, Finding]
 
 
 def _voided(evidence: Evidence, placed: Placed, poll: PollObserved) -> bool:
-    """Whether what a look doubted has changed since, but for what the look itself corrected."""
+    """Whether what a look doubted has changed since, but for what the look itself corrected; no word of anybody's
+    changes it.
+    """
     return any(
         placed.position < each.position <= evidence.position
         and not (isinstance(each.event, Corrected) and each.event.poll == poll.poll)
+        and not isinstance(each.event, UserOverridden)
         for each in (*evidence.before, *evidence.later)
     )

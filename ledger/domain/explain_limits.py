@@ -34,7 +34,9 @@ class Doubtful(NamedTuple):
 
 
 def limits(evidence: Evidence) -> list[Statement]:
-    """What could not be known of the time between the last evidence and the instant."""
+    """What could not be known of the time between the last evidence and the instant; an operator's word needs none."""
+    if evidence.is_overridden:
+        return []
     said = [_gap(evidence, gap) for gap in gaps_between(evidence)[-MAX_STATEMENTS:]]
     said += [_doubtful(evidence, time) for time in list(_between(evidence))[-MAX_STATEMENTS:]]
     said += _breaker(evidence)

@@ -124,9 +124,9 @@ def judge_look(
 ) -> JudgedLook:
     """Judge one user's answer. `holding`: the breaker is open, or opens with this answer."""
     doubt = watch.doubt
-    changed_since_doubt = doubt is not None and presence.position > doubt.head
+    changed_since_doubt = doubt is not None and presence.evident_position > doubt.head
     in_turn = due_after(presence, source, poll.asked_at)
-    if presence.position > poll.head:
+    if presence.evident_position > poll.head:
         # Something was recorded of the user since the question was sent: the answer does not judge it.
         due = min(in_turn, poll.asked_at + round(SPACING_SECONDS * SECOND))
         again = Watch(due, "overtaken", watch.verified_at, None, poll.asked_at)
@@ -162,7 +162,7 @@ def _return_due(presence: Presence, source: SourceState, now: Instant) -> Instan
 
 def _settled(presence: Presence, doubt: Doubt, watch: Watch) -> JudgedLook:
     """A doubt is over: a webhook has said the same meanwhile, or we were right."""
-    said_the_same = presence.position > doubt.head and (doubt.drift != "ghost" or presence.status != "online")
+    said_the_same = presence.evident_position > doubt.head and (doubt.drift != "ghost" or presence.status != "online")
     outcome: Outcome = "in_flight" if said_the_same else "cleared"
     finding = Finding(presence.uid, doubt.drift, outcome, doubt.agreed_at, doubt.disagreed_at)
     return JudgedLook(watch, finding)

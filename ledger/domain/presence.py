@@ -7,6 +7,7 @@ import msgspec
 from ledger.domain.crowd import FEW, Crowd, Edit
 from ledger.domain.events import SessionId, Status
 from ledger.domain.observation import Instant
+from ledger.domain.override import Override
 from ledger.domain.reconciliation_events import Tier
 
 
@@ -112,10 +113,19 @@ class Presence(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Of the user's last event."""
     tier: Tier | None = None
     """Chosen by API, if it was."""
+    override: Override | None = None
+    """An operator's word, from when it was said until its end is known."""
+    evident: int | None = None
+    """The position of the last event but for those of overrides, where one of these is the last."""
 
     @property
     def status(self) -> Status:
         return "unknown" if self.flip is None else self.flip.status
+
+    @property
+    def evident_position(self) -> int:
+        """Up to where the ledger tells how the user is: an operator's word overtakes no question."""
+        return self.position if self.evident is None else self.evident
 
     def device(self, source: str, scope: str, device_flag: int | None) -> Device | None:
         for device in self.devices:

@@ -13,7 +13,7 @@ from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Device, Presence, Session
 from ledger.domain.source import SourceState
-from ledger.domain.status import Shown, derive, device_doubt, session_doubt
+from ledger.domain.status import Shown, derive, derive_by_evidence, device_doubt, is_overridden, session_doubt
 
 APP, SYSTEM = 0, 99
 """Device flags: of the user's phone, which push notifications go to; and of an account of the server's own."""
@@ -43,11 +43,12 @@ Because: TypeAlias = Literal[
     "other_device",
     "offline",
     "never_observed",
+    "override",
 ]
 """Why: the connection was heard of lately; not for long; the server's version never reports this user offline and no
 look has found them since; something on record speaks against it, and no look has told yet; a look did not find it; only
 a total tells of it; the node, the source does not answer; an offline was told that is not shown yet; they are online,
-but not on the app; offline; nothing is on record."""
+but not on the app; offline; nothing is on record; an operator's word is shown, which witnesses no connection."""
 
 _ORDER: Mapping[Because, int] = {
     "online": 0,
@@ -115,8 +116,11 @@ def reach(
     at: Instant,
     policy: ReachPolicy = DEFAULT_REACH,
 ) -> Reach:
-    """Whether to notify the user at an instant. `marks` are by source."""
-    shown = derive(presence, sources, at)
+    """Whether to notify the user at an instant. `marks` are by source.
+
+    An operator's word that the user is offline calls for a notification; that they are online spares none.
+    """
+    shown = derive_by_evidence(presence, sources, at)
     in_grace = presence.status == "offline" and shown.status == "online"
     together: dict[tuple[str, int | None], list[Device]] = {}
     for device in presence.devices:
@@ -131,7 +135,11 @@ def reach(
         )
         for (source, flag), parts in together.items()
     )
-    return Reach(presence.uid, _of_user(presence, shown, devices, policy, in_grace=in_grace), devices)
+    answer = _of_user(presence, shown, devices, policy, in_grace=in_grace)
+    said = derive(presence, sources, at)
+    if is_overridden(said) and (said.status == "offline" or answer.push):
+        answer = Answer(True, "override", False)
+    return Reach(presence.uid, answer, devices)
 
 
 def _of_user(

@@ -47,7 +47,7 @@ def rescheduled(watch: Watch | None, event: Reschedule, presence: Presence, sour
         event.source is not None
         and doubt is not None
         and watch.looked_at is not None
-        and presence.position > doubt.head
+        and presence.evident_position > doubt.head
     ):
         # The doubt is void, and its second look with it: what was doubted has changed.
         watch = replace(watch, due_at=due_after(presence, source, watch.looked_at), urgent=None)

@@ -1,4 +1,7 @@
-"""The status shown: derived from presence, the states of its sources, their policies among them, and the instant."""
+"""The status shown: derived from presence, the states of its sources, their policies among them, and the instant.
+
+An operator's word is shown in the place of whatever the evidence says, as long as it holds.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -26,8 +29,24 @@ class Shown(msgspec.Struct, frozen=True):
 
 NEVER_OBSERVED = Shown("unknown", None, None, "never_observed")
 
+OVERRIDE = "override"
+"""The kind of cause that an operator's word is."""
+
 
 def derive(presence: Presence, sources: Mapping[str, SourceState], now: Instant) -> Shown:
+    """What is shown: an operator's word while one holds, else what the evidence says."""
+    word = presence.override
+    if word is not None and word.holds(now):
+        return Shown(word.status, word.since, Cause(OVERRIDE, word.since, word.position))
+    return derive_by_evidence(presence, sources, now)
+
+
+def is_overridden(shown: Shown) -> bool:
+    """Whether an operator's word is what is shown."""
+    return shown.cause is not None and shown.cause.kind == OVERRIDE
+
+
+def derive_by_evidence(presence: Presence, sources: Mapping[str, SourceState], now: Instant) -> Shown:
     """Online if online in any source, else unknown if unknown in any, else offline after the grace period."""
     flip = presence.flip
     if flip is None:
@@ -42,12 +61,23 @@ def derive(presence: Presence, sources: Mapping[str, SourceState], now: Instant)
 
 
 def shows_presence_alone(source: SourceState) -> bool:
-    """Whether what is shown of its users follows from their presence alone: no grace period, nothing in doubt."""
+    """Whether what its evidence says of users follows from their presence alone: no grace period, nothing in doubt."""
     return (
         source.policy.grace_seconds == 0
         and source.dark_since is None
         and all(node.down_since is None for node in source.nodes.values())
     )
+
+
+def shown_alone(presence: Presence, sources: Mapping[str, SourceState]) -> bool:
+    """Whether what is shown of a user follows from their presence alone, at any instant, as most often."""
+    if presence.override is not None:
+        return False
+    for device in presence.devices:
+        source = sources.get(device.source)
+        if source is not None and not shows_presence_alone(source):
+            return False
+    return bool(presence.devices) or longest_grace(sources) == 0
 
 
 def derive_device(parts: Sequence[Device], source: SourceState | None) -> Status:
@@ -140,7 +170,13 @@ def longest_grace(sources: Mapping[str, SourceState]) -> float:
 
 
 def next_change_at(presence: Presence, sources: Mapping[str, SourceState], now: Instant) -> Instant | None:
-    """When the status shown changes by itself, without another event: the end of a grace period."""
+    """When the status shown changes next by itself, without another event: an override or a grace period ends.
+
+    What comes after the end of an override is to be asked for then.
+    """
+    word = presence.override
+    if word is not None and word.holds(now):
+        return word.expires_at
     flip = presence.flip
     if flip is None or flip.status == "online" or presence.before is None:
         return None

@@ -7,7 +7,7 @@ from ledger.domain.events import Status
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Device, Presence
 from ledger.domain.source import SourceState
-from ledger.domain.status import Reason, Shown, derive, derive_device
+from ledger.domain.status import Reason, Shown, derive, derive_device, shown_alone
 
 
 class ShownDevice(NamedTuple):
@@ -51,6 +51,8 @@ def visible(presence: Presence, shown: Shown, sources: Mapping[str, SourceState]
 
 def visible_at(presence: Presence, sources: Mapping[str, SourceState], at: Instant) -> Visible:
     """What is visible of a presence at an instant."""
+    if shown_alone(presence, sources):
+        return _visible_alone(presence)
     return visible(presence, derive(presence, sources, at), sources)
 
 
@@ -61,3 +63,22 @@ def shown_by(source: SourceState) -> tuple[object, ...]:
     nodes = tuple((name, node.down_since, node.boot, node.swept) for name, node in sorted(down.items()))
     holders = tuple(sorted(source.node_profiles.items())) if nodes else ()
     return source.policy.grace_seconds, nodes, holders
+
+
+def _visible_alone(presence: Presence) -> Visible:
+    """The same of a presence that is shown alone, at a quarter of the cost."""
+    flip = presence.flip
+    if flip is None:
+        return Visible("unknown", None, "never_observed")
+    devices = presence.devices
+    if len({(each.source, each.device_flag) for each in devices}) == len(devices):
+        told = tuple([_alone(each) for each in devices])
+    else:
+        together = shown_devices(devices, {})
+        told = tuple([(each.source, each.device_flag, each.status, each.sessions) for each in together])
+    return Visible(flip.status, flip.since, None, told)
+
+
+def _alone(device: Device) -> tuple[str, int | None, Status, int]:
+    sessions = len(device.sessions)
+    return device.source, device.device_flag, "online" if sessions else "offline", sessions

@@ -1,13 +1,13 @@
 """What a stream tells, encoded once for all who are told: as an event of WHATWG, and as an object of a WebSocket."""
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
 
 from ledger.changes.cursor import Cursor
 from ledger.changes.step import Change, Previous, SourceChange
-from ledger.domain.instants import optional, to_text
+from ledger.domain.instants import to_text
 from projections.models.shown import AnswerPoint
 
 _encode = msgspec.json.Encoder().encode
@@ -49,10 +49,24 @@ def presence(body: bytes, made: AnswerPoint, cursor: Cursor, previous: Previous 
 
     A reader who is cut off after it may know more than their cursor says, never less.
     """
-    before = b"" if previous is None else b',"previous":' + _encode({
-        "status": previous.status, "since": optional(previous.since)
-    })  # fmt: skip
-    return Frame("presence", body + before + b',"as_of":' + _encode(as_of(made, cursor.epoch)) + b"}", cursor.text)
+    before = b"" if previous is None else _previous(previous)
+    return Frame("presence", body + before + _end(made, cursor.epoch), _text(cursor))
+
+
+def _previous(previous: Previous) -> bytes:
+    since = "null" if previous.since is None else f'"{to_text(previous.since)}"'
+    return f',"previous":{{"status":"{previous.status}","since":{since}}}'.encode()
+
+
+@lru_cache(maxsize=8)
+def _end(made: AnswerPoint, epoch: str) -> bytes:
+    """The same of all that is told in one step."""
+    return b',"as_of":' + _encode(as_of(made, epoch)) + b"}"
+
+
+@lru_cache(maxsize=8)
+def _text(cursor: Cursor) -> str:
+    return cursor.text
 
 
 def change(told: Change, made: AnswerPoint, cursor: Cursor) -> Frame:

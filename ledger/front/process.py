@@ -26,6 +26,7 @@ from ledger.front.access import Access
 from ledger.front.app import Front
 from ledger.front.figures import Figures
 from ledger.front.hub import Hub
+from ledger.front.orders import Orders
 from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
 from ledger.http.asked_about import AskedAbout
@@ -38,13 +39,15 @@ from ledger.server import alongside
 from ledger.server.connections import FILLED
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
-from ledger.settings import ApiKeySettings, Listen, LogFormat, LogLevel, MetricsScope
+from ledger.settings import ApiKeySettings, Listen
 from ledger.store import api_keys, identity, session, stream_tokens
 from ledger.store.ledger import translated
-from ledger.store.stream_tokens import TokenRoot
 from ledger.working_state import asked
 
 log = structlog.get_logger()
+
+NICENESS = 5
+"""Ingest comes first."""
 
 OTHERS = 1_024
 """Connections beside those of streams: requests to the API, and those who have not asked yet."""
@@ -52,32 +55,6 @@ OTHERS = 1_024
 
 SEND_BUFFER_BYTES = 128 * 1024
 """The system doubles it; by default it would grow to megabytes for each reader."""
-
-
-class FrontKey(msgspec.Struct, frozen=True):
-    """A fixed API key of the settings."""
-
-    name: str
-    scopes: list[str]
-    key: str
-
-
-class Orders(msgspec.Struct, frozen=True):
-    """What the process is to do."""
-
-    database_url: str
-    listen: tuple[str, int]
-    service: str
-    """Where the service beside it answers, `http://host:port`."""
-    connections: int
-    origins: list[str]
-    keys: list[FrontKey]
-    token_roots: list[TokenRoot]
-    log_level: LogLevel
-    log_format: LogFormat
-    asked_again_seconds: float | None = None
-    """As often somebody has to hear of each user who is watched; None: nobody wants to."""
-    metrics_scope: MetricsScope = "read"
 
 
 async def serve(orders: Orders, stop: asyncio.Event) -> None:
@@ -159,7 +136,7 @@ def _load_generation(database_url: str) -> UUID:
 
 def main() -> None:
     """Serve as the first line of standard input says."""
-    alongside.run("front", msgspec.json.Decoder(Orders).decode, serve)
+    alongside.run("front", msgspec.json.Decoder(Orders).decode, serve, niceness=NICENESS)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Server-Sent Events: a stream as WHATWG has it, plain ASGI, the same bytes to all who are told the same."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -9,8 +9,9 @@ from ledger.errors import LedgerError
 from ledger.front import asked
 from ledger.front.access import within
 from ledger.front.asked import MAX_BODY_BYTES, Asked
+from ledger.front.beats import STUCK_SECONDS, Beats
 from ledger.front.frames import Frame
-from ledger.front.streams import HEARTBEAT_SECONDS, LATER_SECONDS, Streams, TooMany
+from ledger.front.streams import LATER_SECONDS, Streams, TooMany
 from ledger.front.watcher import Watcher, new_watcher
 from ledger.http import problems
 from ledger.http.problems import Problem
@@ -21,8 +22,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 FRAMES_AT_ONCE = 500
-STUCK_SECONDS = 60.0
-"""A reader who takes nothing for so long is given up: what is sent waits for them, here and in the system's buffers."""
 COMMENT = b":\n\n"
 """Keeps the connection in use where there is nothing to tell."""
 
@@ -79,29 +78,36 @@ async def _tell(streams: Streams, watcher: Watcher, wanted: Asked, receive: Rece
 
 async def _go_on(streams: Streams, watcher: Watcher, send: Send) -> None:
     """Whatever changes, until the end."""
-    loop = asyncio.get_running_loop()
-    beats_at = loop.time() + HEARTBEAT_SECONDS
-    while watcher.over is None:
-        await watcher.wait(beats_at - loop.time())
-        told = watcher.take()
-        if told:
-            await _write_frames(send, told, streams.hub.progress)
-        if loop.time() >= beats_at and not watcher.waiting:
-            # What it says holds of a reader for whom nothing waits.
-            beat = streams.hub.heartbeat()
-            await _write(send, COMMENT if beat is None else beat.sse + streams.hub.progress)
-            beats_at = loop.time() + HEARTBEAT_SECONDS
+    async with Beats(watcher) as beats:
+        while watcher.over is None:
+            await watcher.wait()
+            beats.seen()
+            if told := watcher.take():
+                for data in _joined(told, streams.hub.progress):
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                    beats.seen()
+            if beats.is_due and not watcher.waiting:
+                # What it says holds of a reader for whom nothing waits.
+                beat = streams.hub.heartbeat()
+                data = COMMENT if beat is None else beat.sse + streams.hub.progress
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                beats.beaten()
 
 
 def _retry(seconds: float) -> bytes:
     return b"retry: %d\n\n" % round(1000 * seconds)
 
 
-async def _write_frames(send: Send, told: Sequence[Frame], end: bytes = b"") -> None:
+async def _write_frames(send: Send, told: Sequence[Frame]) -> None:
+    for data in _joined(told):
+        await _write(send, data)
+
+
+def _joined(told: Sequence[Frame], end: bytes = b"") -> Iterator[bytes]:
     for start in range(0, len(told), FRAMES_AT_ONCE):
         part = told[start : start + FRAMES_AT_ONCE]
         last = start + FRAMES_AT_ONCE >= len(told)
-        await _write(send, b"".join([frame.sse for frame in part]) + (end if last else b""))
+        yield b"".join([frame.sse for frame in part]) + (end if last else b"")
 
 
 async def _write(send: Send, data: bytes) -> None:

@@ -1,7 +1,8 @@
 """What all streams of a process are told from: the feed, the audience, and up to where it has been told."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from psycopg import Connection
@@ -10,12 +11,12 @@ from psycopg.rows import TupleRow
 from ledger.changes.cursor import Cursor
 from ledger.changes.feed import ChangeFeed
 from ledger.changes.runner import FeedRunner, Sink
-from ledger.changes.step import Answers, Change, Missed, Step
+from ledger.changes.step import Answers, Missed, Step
 from ledger.domain.observation import Instant
 from ledger.front import frames
 from ledger.front.audience import Audience
 from ledger.front.frames import Frame
-from ledger.front.watcher import Watcher
+from ledger.front.watcher import Waiting, Watcher
 from projections.models.shown import AnswerPoint
 
 T = TypeVar("T")
@@ -106,20 +107,38 @@ class Telling:
         return self.beside.read(feed, connection)
 
     async def _publish(self, step: Step) -> None:
-        cursor, everybody = self.cursor(), self.audience.everybody
-        for each in step.changes:
-            _tell(each, step.made, cursor, [*self.audience.of_user(each.uid), *everybody])
-        for each in step.swept:
-            _tell(each, step.made, cursor, everybody)
-        for source in step.sources:
-            frame = frames.source(source, cursor)
-            for watcher in everybody:
-                watcher.put("source", source.source, step.made, frame)
+        self._tell(step)
         self.told = step.told_everybody
         if not step.more:
             self.settled = step.told_everybody
         async with self._stepped:
             self._stepped.notify_all()
+
+    def _tell(self, step: Step) -> None:
+        """One frame of each change for all who are told of it, and all of a step at once for each of them."""
+        made, cursor = step.made, self.cursor()
+        to_everybody: Waiting = {}
+        to_others: defaultdict[Watcher, Waiting] = defaultdict(dict)
+        for change in step.changes:
+            watchers = self.audience.of_user(change.uid)
+            is_for_everybody = self.audience.everybody and change.uid not in step.hidden
+            if watchers or is_for_everybody:
+                key = ("presence", change.uid)
+                told = made, frames.change(change, made, cursor)
+                if is_for_everybody:
+                    to_everybody[key] = told
+                for watcher in watchers:
+                    to_others[watcher][key] = told
+        if self.audience.everybody:
+            for change in step.swept:
+                if change.uid not in step.hidden:
+                    to_everybody["presence", change.uid] = made, frames.change(change, made, cursor)
+            for source in step.sources:
+                to_everybody["source", source.source] = made, frames.source(source, cursor)
+        for watcher in self.audience.everybody:
+            watcher.put_all(to_everybody)
+        for watcher, waiting in to_others.items():
+            watcher.put_all(waiting)
 
     def _restart(self) -> None:
         for watcher in self.audience:
@@ -140,11 +159,3 @@ def changes_since(
 ) -> Missed:
     """In the feed's thread: what has changed of users since then."""
     return feed.missed(connection, uids, since)
-
-
-def _tell(change: Change, made: AnswerPoint, cursor: Cursor, watchers: Collection[Watcher]) -> None:
-    if not watchers:
-        return
-    frame = frames.change(change, made, cursor)
-    for watcher in watchers:
-        watcher.put("presence", change.uid, made, frame)

@@ -1,8 +1,8 @@
 """A watcher: what one stream has still to be told, in order; of one user newer replaces older, and the last is told."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 from ledger.front.asked import Asked
 from ledger.front.frames import Frame
@@ -10,6 +10,10 @@ from projections.models.shown import AnswerPoint
 
 MAX_WAITING = 50_000
 """Users of whom a watcher has still to be told. Whoever watches everybody and reads no faster is sent to begin anew."""
+
+
+Waiting: TypeAlias = dict[tuple[str, str], tuple[AnswerPoint, Frame]]
+"""Frames by kind and name, in the order in which they are to be told, each with the moment that it is as of."""
 
 
 class Watcher:
@@ -22,7 +26,7 @@ class Watcher:
         """Why nothing more is told: the stream is to be closed, and its reader comes again."""
         self.closed = False
         """Whether its stream has ended: it is not to be registered any more."""
-        self._waiting: OrderedDict[tuple[str, str], tuple[AnswerPoint, Frame]] = OrderedDict()
+        self._waiting: Waiting = {}
         self._filled = asyncio.Event()
         self._taken = asyncio.Event()
 
@@ -33,14 +37,22 @@ class Watcher:
 
     def put(self, kind: str, name: str, made: AnswerPoint, frame: Frame) -> None:
         """Have a frame told; what waits of the same name is no longer of interest."""
+        self.put_all({(kind, name): (made, frame)})
+
+    def put_all(self, told: Mapping[tuple[str, str], tuple[AnswerPoint, Frame]]) -> None:
+        """Have frames told; what waits of the same names is no longer of interest."""
         if self.over is not None:
             return
-        key = (kind, name)
-        self._waiting.pop(key, None)
-        self._waiting[key] = (made, frame)
-        if len(self._waiting) > MAX_WAITING:
+        waiting = self._waiting
+        if waiting:
+            # What is newer has its place at the end: its cursor says that everything before it has been told.
+            for key in told:
+                waiting.pop(key, None)
+        waiting.update(told)
+        if len(waiting) > MAX_WAITING:
             self.end("slow")
-        self._filled.set()
+        if not self._filled.is_set():
+            self._filled.set()
 
     def drop(self, uids: Iterable[str], made: AnswerPoint) -> None:
         """These users have been told of as of that moment: what waits of them from before it is over."""
@@ -75,15 +87,14 @@ class Watcher:
             self._taken.clear()
             await self._taken.wait()
 
-    async def wait(self, seconds: float) -> None:
-        """Until something waits, or the end has come; so long at most."""
-        if self._waiting or self.over is not None:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._filled.wait()
-        except TimeoutError:
-            pass
+    async def wait(self) -> None:
+        """Until something waits, the end has come, or it is woken."""
+        if not self._waiting and self.over is None:
+            await self._filled.wait()
+
+    def wake(self) -> None:
+        """There is something to do for this stream though nothing may wait."""
+        self._filled.set()
 
 
 def new_watcher(asked: Asked) -> Watcher:

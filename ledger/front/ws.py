@@ -11,9 +11,9 @@ from ledger.errors import LedgerError
 from ledger.front import asked
 from ledger.front.access import Viewer, may_watch, within
 from ledger.front.asked import Asked
+from ledger.front.beats import STUCK_SECONDS, Beats
 from ledger.front.frames import Frame
-from ledger.front.sse import STUCK_SECONDS
-from ledger.front.streams import HEARTBEAT_SECONDS, Streams, TooMany
+from ledger.front.streams import Streams, TooMany
 from ledger.front.watcher import Watcher, new_watcher
 from ledger.http.problems import Problem
 from ledger.http.questions import MAX_UIDS
@@ -74,7 +74,17 @@ class _Writer:
         async with self._lock:
             for frame in told:
                 async with asyncio.timeout(STUCK_SECONDS):
-                    await self.send({"type": "websocket.send", "text": frame.ws})
+                    await self._send(frame)
+
+    async def tell(self, told: Sequence[Frame], beats: Beats) -> None:
+        """The same of a stream that has begun, whose reader's patience is measured beside."""
+        async with self._lock:
+            for frame in told:
+                await self._send(frame)
+                beats.seen()
+
+    async def _send(self, frame: Frame) -> None:
+        await self.send({"type": "websocket.send", "text": frame.ws})
 
 
 class _Reader(NamedTuple):
@@ -121,15 +131,15 @@ _CLOSES = {
 
 
 async def _go_on(streams: Streams, watcher: Watcher, writer: _Writer) -> None:
-    loop = asyncio.get_running_loop()
-    beats_at = loop.time() + HEARTBEAT_SECONDS
-    while watcher.over is None:
-        await watcher.wait(beats_at - loop.time())
-        await writer.write(watcher.take())
-        if loop.time() >= beats_at and not watcher.waiting:
-            if (beat := streams.hub.heartbeat()) is not None:
-                await writer.write([beat])
-            beats_at = loop.time() + HEARTBEAT_SECONDS
+    async with Beats(watcher) as beats:
+        while watcher.over is None:
+            await watcher.wait()
+            beats.seen()
+            await writer.tell(watcher.take(), beats)
+            if beats.is_due and not watcher.waiting:
+                if (beat := streams.hub.heartbeat()) is not None:
+                    await writer.tell([beat], beats)
+                beats.beaten()
 
 
 async def _obey(streams: Streams, reader: _Reader, receive: Receive, writer: _Writer) -> None:

@@ -10,6 +10,7 @@ from ledger.domain.codes import About
 from ledger.domain.events import Status
 from ledger.domain.instants import Timestamp, to_text
 from ledger.domain.observation import Instant
+from ledger.domain.override_events import Word
 from ledger.domain.reach import Because
 from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, Tier
 from ledger.domain.statement import Level, Param
@@ -273,6 +274,26 @@ class TierBody(Struct):
 
     uid: str
     tier: Tier | None
+    position: int
+
+
+class OverrideBody(Struct):
+    """What an operator said of a user, by which API key, and the position of the event that says so."""
+
+    uid: str
+    status: Word
+    reason: str
+    by: str
+    since: Timestamp
+    expires_at: Timestamp
+    until_evidence: bool
+    position: int
+
+
+class OverrideEndBody(Struct):
+    """The position of the event that says that it ended."""
+
+    uid: str
     position: int
 
 

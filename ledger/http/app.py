@@ -19,6 +19,7 @@ from ledger.http import (
     lists,
     loss,
     operations,
+    overrides,
     patience,
     presence,
     problems,
@@ -45,6 +46,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        generate_unique_id_function=documentation.operation_id,
         # A redirect would name the secret in a path once more, and a sender may follow it over plain HTTP.
         redirect_slashes=False,
     )
@@ -73,6 +75,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         reconciliation.orders,
         alerts.record,
         alerts.orders,
+        overrides.router,
         sinks.record,
         sinks.orders,
         settings.router,
@@ -84,7 +87,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
     scope = services.settings.metrics_scope
     app.add_api_route(
         "/metrics",
-        operations.metrics,
+        operations.get_metrics,
         dependencies=[] if scope == "none" else [Depends(require(scope))],
         responses={} if scope == "none" else {status: responses.PROBLEMS[status] for status in (401, 403, 503)},
         tags=["operations"],

@@ -51,7 +51,7 @@ class EventFilter(Page):
     summary="A user's events",
     responses=answered(EventPage, NDJSON) | responses.refused(responses.CURSOR, responses.BACKWARDS),
 )
-def user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
+def list_user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
     """One event for every item that names the user and for every correction, sweep and tier, each with its verdict.
 
     With `Accept: application/x-ndjson`, all of them as lines.
@@ -106,7 +106,7 @@ class _UserRows:
     summary="Every event by position",
     responses=answered(EventPage) | responses.refused(responses.CURSOR),
 )
-def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response:
+def list_events(request: Request, query: Annotated[Page, Query()]) -> Response:
     """The whole ledger in the order of its commits: users' events and sources' events.
 
     `after` takes any position, so that a reader at the head can ask later for what was appended since.
@@ -126,7 +126,7 @@ def ledger_events(request: Request, query: Annotated[Page, Query()]) -> Response
     | {404: responses.problem("No such delivery")}
     | responses.refused(responses.CURSOR),
 )
-def one_delivery(
+def get_delivery(
     request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[Page, Query()]
 ) -> Response:
     """The delivery, and a page of the events of its items in their order."""

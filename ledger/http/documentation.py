@@ -4,21 +4,17 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
-from inspect import cleandoc
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from msgspec import Struct
 from starlette.responses import HTMLResponse, JSONResponse
 
-from ledger.http import alert_answers, answers, list_answers, setting_answers, source_answers, story_answers
+from ledger.http import schemas
 from ledger.http.auth import require
 from ledger.http.examples import add_examples
-from ledger.http.responses import problem, reference
-from ledger.working_state import runs
+from ledger.http.responses import problem
 
 POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; font-src 'self' data:; "
@@ -85,10 +81,11 @@ def describe(app: Any) -> dict[str, Any]:
     description = get_openapi(title=app.title, version=app.version, routes=app.routes)
     components = description.setdefault("components", {})
     # What FastAPI has there are its own errors.
-    components["schemas"] = _schemas()
+    components["schemas"] = schemas.components()
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
+            schemas.describe_parameters(operation.get("parameters", ()))
             responses = operation["responses"]
             if path.startswith(("/hooks", "/health")):
                 responses.pop("422", None)
@@ -101,49 +98,7 @@ def describe(app: Any) -> dict[str, Any]:
     return description
 
 
-def _schemas() -> dict[str, Any]:
-    """The schema of each struct that is answered, by its name."""
-    structs = {runs.RunCountsBody} | {
-        each
-        for module in (alert_answers, answers, list_answers, setting_answers, source_answers, story_answers)
-        for each in (*vars(module).values(), *story_answers.ENTRIES.values())
-        if isinstance(each, type) and issubclass(each, Struct) and each is not Struct
-    }
-    found: dict[str, Any]
-    _, found = msgspec.json.schema_components(structs, ref_template=reference("{name}")["$ref"])
-    for struct in structs:
-        found[struct.__name__]["required"] = _always_there(struct)
-    for schema in found.values():
-        schema["description"] = cleandoc(schema.get("description", ""))
-        _specify(schema)
-    kinds = {kind: reference(struct.__name__)["$ref"] for kind, struct in story_answers.ENTRIES.items()}
-    found["Entry"] = {
-        "oneOf": [{"$ref": name} for name in dict.fromkeys(kinds.values())],
-        "discriminator": {"propertyName": "kind", "mapping": kinds},
-    }
-    return found
-
-
-def _always_there(struct: type[Struct]) -> list[str]:
-    """The fields that every answer has; a default is left out of it only where the struct leaves out defaults."""
-    fields = msgspec.structs.fields(struct)
-    return [
-        each.encode_name
-        for each in fields
-        if each.required or not (struct.__struct_config__.omit_defaults or each.default is msgspec.UNSET)
-    ]
-
-
-def _specify(schema: Any) -> None:
-    """Say the width of each integer and that names are strings, in place."""
-    match schema:
-        case {"type": "integer"}:
-            schema["format"] = "int64"
-        case {"enum": list(), **rest} if "type" not in rest:
-            schema["type"] = "string"
-        case dict():
-            for each in schema.values():
-                _specify(each)
-        case list():
-            for each in schema:
-                _specify(each)
+def operation_id(route: Any) -> str:
+    """The name of a route's operation, which clients that are made from the description call it by: `getPresence`."""
+    first, *rest = route.name.split("_")
+    return "".join([first, *(word.title() for word in rest)])

@@ -41,7 +41,7 @@ class SummaryQuery(Page):
     summary="Drifts counted",
     responses=answered(DriftSummary) | responses.refused(responses.CURSOR, responses.BACKWARDS),
 )
-async def summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> Response:
+async def get_drift_summary(request: Request, query: Annotated[SummaryQuery, Query()]) -> Response:
     """Open and closed drifts, and their seconds, by cause, node, source, hour, kind or state, or several of these.
 
     Of the last 24 hours and of those still open, unless `from` says since when.

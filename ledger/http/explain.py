@@ -41,7 +41,7 @@ class Asked(When):
     summary="Why was this user shown so?",
     responses=answered(ExplanationBody, TEXT) | responses.refused(responses.MOMENT),
 )
-def explained(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> Response:
+def explain_presence(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> Response:
     """Why the status was what it was at `at` (now by default), statement by statement, each with the events behind it.
 
     Without `known_at` and `position` it is what was shown at that instant; with one of them, what is said of the

@@ -13,8 +13,8 @@ log = structlog.get_logger()
 
 FRESH_SECONDS = 2.0
 """What was read stands for so long at least, …"""
-COST = 20.0
-"""… and for so many times as long as reading took: no more than a twentieth of a session is spent on it."""
+COST = 50.0
+"""… and for so many times as long as reading took: no more than a fiftieth of a session is spent on it."""
 PATIENCE_SECONDS = 1.0
 """So long a reading is waited for; it goes on beyond that, and only one at a time."""
 

@@ -12,12 +12,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ledger.domain.source import SourceState
-from ledger.http import sink_figures, source_figures
+from ledger.http import alert_figures, sink_figures, source_figures
 from ledger.http.kept import Kept
 from ledger.http.source_figures import Noted
 from ledger.store import sizes
 from ledger.store.sizes import DatabaseFigures
-from ledger.working_state import looks, node_health, sinks
+from ledger.working_state import alerts, looks, node_health, sinks
+from ledger.working_state.alerts import AlertRow
 from ledger.working_state.sinks import SinkRow
 from projections.engine import checkpoints
 from projections.engine.checkpoints import Checkpoint
@@ -37,6 +38,7 @@ class Reading(NamedTuple):
     sinks: Sequence[SinkRow]
     states: Mapping[str, SourceState]
     noted: Mapping[str, Noted]
+    alerts: Sequence[AlertRow]
     database: DatabaseFigures
 
 
@@ -51,6 +53,7 @@ def read(services: "Services") -> Reading:
             [row for name, row in sinks.read(connection).items() if name in names] if names else [],
             states,
             node_health.of_all(connection),
+            alerts.on(connection),
             sizes.read(connection),
         )
 
@@ -86,6 +89,7 @@ class LedgerFigures(Collector):
             *_sizes(reading.database),
             *sink_figures.families(reading.sinks, reading.checkpoints[0].head),
             *source_figures.families(self._settings.sources, reading.states, reading.noted),
+            *alert_figures.families(reading.alerts),
         ]
 
 

@@ -12,6 +12,7 @@ from ledger.http import bodies
 from ledger.http.grants import MAX_EXPIRES_SECONDS
 from ledger.http.problems import invalid
 from ledger.http.questions import uid_problem
+from ledger.http.schemas import take_struct
 from ledger.http.state import get_services
 from ledger.text import shortened
 from ledger.working_state.watch_lists import MAX_MEMBERS, MAX_NAME_CHARACTERS, MAX_WATCHERS
@@ -90,9 +91,8 @@ def check_name(field: str, name: str) -> None:
 
 def described(kind: type[Struct], example: dict[str, Any]) -> dict[str, Any]:
     """What `take` reads, as a route's `openapi_extra`."""
-    _, components = msgspec.json.schema_components([kind])
-    schema = components[kind.__name__] | {"examples": [example]}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    content = {"application/json": {"schema": take_struct(kind, example)}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _located(message: str) -> tuple[str, str]:

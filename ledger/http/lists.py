@@ -70,7 +70,7 @@ class NoSuchList(Problem):
     dependencies=MAY_READ,
     responses=answered(ListPage) | responses.refused(responses.CURSOR),
 )
-async def all_lists(request: Request, query: Annotated[Page, Query()]) -> Response:
+async def list_lists(request: Request, query: Annotated[Page, Query()]) -> Response:
     """Every list in the order of their names, and how many are on each."""
     after = _after(query.after)
     found = await _reading(request, lambda connection: watch_lists.page(connection, after, query.limit))
@@ -83,7 +83,7 @@ async def all_lists(request: Request, query: Annotated[Page, Query()]) -> Respon
     summary="Which users of a list are online?",
     responses=answered(PresencePage) | responses.refused(responses.CURSOR),
 )
-async def list_presences(request: Request, name: ListName, query: Annotated[Page, Query()]) -> Response:
+async def list_presences_of_list(request: Request, name: ListName, query: Annotated[Page, Query()]) -> Response:
     """The presences of those on a list in the order of their uids; who was never observed is among them."""
     check_name("name", name)
     grant_check.allow_list(request, name)
@@ -102,7 +102,7 @@ async def list_presences(request: Request, name: ListName, query: Annotated[Page
 @presences.get(
     "/v1/lists/{name:list}/summary", summary="Count the presences of a list", responses=answered(SummaryBody)
 )
-async def summarise_list(request: Request, name: ListName) -> Response:
+async def get_summary_of_list(request: Request, name: ListName) -> Response:
     """How many users of a list are in each status, and their devices online by device flag, source and node."""
     refuse_parameters(request)
     check_name("name", name)
@@ -117,7 +117,7 @@ async def summarise_list(request: Request, name: ListName) -> Response:
     dependencies=MAY_READ,
     responses=answered(ListBody) | {404: responses.problem("No such list")} | responses.refused(responses.CURSOR),
 )
-async def one_list(request: Request, name: ListName, query: Annotated[UserPage, Query()]) -> Response:
+async def get_list(request: Request, name: ListName, query: Annotated[UserPage, Query()]) -> Response:
     """A list, with a page of its users and all who are told when one of them changes; most lists are one page."""
     check_name("name", name)
     after = _after(query.after)

@@ -22,7 +22,7 @@ from ledger.http.source_view import SourceView
 from ledger.http.state import get_services
 from ledger.store.ledger import Ledger
 from ledger.store.preflight import SKEW_SECONDS, skew_in_words
-from ledger.working_state import instance_figures, node_health, sources
+from ledger.working_state import canaries, instance_figures, node_health, sources
 from ledger.working_state.sources import SourceUnreadable
 
 READY_SECONDS = 2.0
@@ -35,7 +35,7 @@ router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))]
 
 
 @health.get("/health/live", summary="Does the process run?", responses=answered(LiveBody))
-async def live(request: Request) -> Response:
+async def get_liveness(request: Request) -> Response:
     """200 as long as the process answers. `ledger`: which one it serves, for an instance that is to share its port."""
     services = get_services(request)
     return as_json(LiveBody("live", services.instance, services.ledger_id))
@@ -52,7 +52,7 @@ async def live(request: Request) -> Response:
         }
     },
 )
-async def ready(request: Request) -> Response:
+async def get_readiness(request: Request) -> Response:
     """200 while the database answers and takes writes, the writer runs and every source's webhooks can be judged.
 
     `head` is the ledger's last position. Where a source's stream holds an event, or was left in a state, that this
@@ -87,7 +87,7 @@ async def ready(request: Request) -> Response:
     )
 
 
-async def metrics(request: Request) -> Response:
+async def get_metrics(request: Request) -> Response:
     """What this instance counts, in Prometheus' text format.
 
     What is read from PostgreSQL is read anew after two seconds at the soonest, however often this is asked for, and
@@ -115,6 +115,7 @@ def list_sources(request: Request) -> Response:
                 _read(connection, services.ledger, settings.name),
                 node_health.of_source(connection, settings.name),
                 [note.get("posts_as_other", {}).get(settings.name, {}) for note in notes],
+                canaries.read(connection, settings.name),
             )
             for settings in services.settings.sources
         ]

@@ -57,7 +57,7 @@ class PresenceFilter(Page):
     | {304: {"description": "Unchanged since the `ETag` of `If-None-Match`"}}
     | responses.refused(responses.MOMENT),
 )
-async def one_presence(request: Request, uid: Uid, when: Annotated[When, Query()]) -> Response:
+async def get_presence(request: Request, uid: Uid, when: Annotated[When, Query()]) -> Response:
     """The user's presence; a user never observed is `unknown`, reason `never_observed`.
 
     With `at`, what it was at that instant, as is known now, or was known at `known_at` or `position`. The `at` and the
@@ -123,7 +123,7 @@ async def list_presences(request: Request, query: Annotated[PresenceFilter, Quer
 
 
 @router.get("/v1/presence/summary", summary="Count presences", responses=answered(SummaryBody))
-async def summarise(request: Request) -> Response:
+async def get_summary(request: Request) -> Response:
     """How many users are in each status, and devices online by device flag, source and node; counted now."""
     refuse_parameters(request)
     services = get_services(request)

@@ -14,6 +14,7 @@ from ledger.domain.reconciliation_events import Tier
 from ledger.http import bodies, responses
 from ledger.http.instants import AT_POSITION, Position, When
 from ledger.http.problems import invalid
+from ledger.http.schemas import take_model
 from ledger.http.state import get_services
 from ledger.text import shortened
 from projections.models.current import can_be_stored
@@ -163,5 +164,5 @@ def _located(message: str) -> tuple[str, str]:
 
 def described(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """What `parse` reads, as a route's `openapi_extra`."""
-    content = {"application/json": {"schema": model.model_json_schema()}}
+    content = {"application/json": {"schema": take_model(model)}}
     return {"requestBody": {"required": required, "content": content}}

@@ -48,7 +48,7 @@ class DriftQuery(Page):
     summary="A source's reconciliation runs",
     responses=answered(RunPage) | {404: responses.problem("No such source")} | responses.refused(responses.CURSOR),
 )
-def source_runs(request: Request, source: str, query: Annotated[Page, Query()]) -> Response:
+def list_runs(request: Request, source: str, query: Annotated[Page, Query()]) -> Response:
     """Every run in the order of their begin, also of a source that the settings no longer name."""
     services = get_services(request)
     after = number_from_cursor(query.after) or 0
@@ -65,7 +65,7 @@ def source_runs(request: Request, source: str, query: Annotated[Page, Query()]) 
     summary="One reconciliation run",
     responses=answered(RunBody) | {404: responses.problem("No such run")},
 )
-def one_run(request: Request, run: str) -> Response:
+def get_run(request: Request, run: str) -> Response:
     """The run as it stands: while it is `running`, its counts are those of a moment ago."""
     refuse_parameters(request)
     return as_json(_run(get_services(request), run))
@@ -102,7 +102,7 @@ def list_drifts(request: Request, query: Annotated[DriftQuery, Query()]) -> Resp
     | responses.refused(responses.UID, responses.JSON),
     openapi_extra=questions.described(questions.RunQuery, required=False),
 )
-async def reconcile(request: Request, source: str) -> Response:
+async def start_run(request: Request, source: str) -> Response:
     """A run over these users, or without a body over all; the instance that leads the reconciliation makes it.
 
     A user who was never observed is looked at like any other. The answer is the run as it begins.

@@ -20,6 +20,10 @@ MOMENT = (
 )
 
 
+ANSWERED: set[type[msgspec.Struct]] = set()
+"""The structs that routes answer, as these say where they are declared."""
+
+
 def reference(name: str) -> dict[str, str]:
     """A component of the description."""
     return {"$ref": f"#/components/schemas/{name}"}
@@ -27,12 +31,14 @@ def reference(name: str) -> dict[str, str]:
 
 def answered(body: type[msgspec.Struct], *texts: str) -> Responses:
     """The 200 that is this struct as JSON or, where `Accept` asks for it, one of these media types."""
+    ANSWERED.add(body)
     content: dict[str, Any] = {"application/json": {"schema": reference(body.__name__)}}
     return {200: {"content": content | {media: {"schema": {"type": "string"}} for media in texts}}}
 
 
 def answered_either(*bodies: type[msgspec.Struct]) -> Responses:
     """The 200 that is one of these structs as JSON."""
+    ANSWERED.update(bodies)
     schema = {"anyOf": [reference(body.__name__) for body in bodies]}
     return {200: {"content": {"application/json": {"schema": schema}}}}
 

@@ -57,7 +57,7 @@ class ReplayQuery(BaseModel):
 
 
 @record.get("/v1/sinks", summary="The sinks and how they fare", responses=answered(SinkItems))
-def all_sinks(request: Request) -> Response:
+def list_sinks(request: Request) -> Response:
     """Each sink of the settings: up to where it has been told, its last success and error. `lag_events`: positions."""
     refuse_parameters(request)
     services = get_services(request)

@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from ledger.domain.instants import Timestamp
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import RunScope
+from ledger.working_state.canaries import Outcome
 
 Health = Literal["good", "degraded", "dark", "unreconciled"]
 
@@ -44,6 +45,37 @@ class ApiBody(Struct):
     health: ApiHealth | None
 
 
+class CanaryLatency(Struct):
+    """Seconds from the opening of the socket until the online's webhook was here, committed, told of by a stream.
+
+    `stream` is null where there is no front, or it has not told of it in time.
+    """
+
+    webhook: float
+    commit: float
+    stream: float | None
+
+
+class CanaryBody(Struct):
+    """The user of our own who comes to a node and goes, as the leading instance last knew it.
+
+    `last_visit_at` is when the last visit had ended, `outcome` what it came to; `lost` counts webhooks that have not
+    come, `failing_since` is null while the last visit succeeded. `last_error` says why one did not: of a refusal it has
+    WuKongIM's reason.
+    """
+
+    every_seconds: float
+    visits: int
+    lost: int
+    outcome: Outcome | None
+    last_visit_at: Timestamp | None
+    last_success_at: Timestamp | None
+    last_latency_seconds: CanaryLatency | None
+    failing_since: Timestamp | None
+    last_error_at: Timestamp | None
+    last_error: str | None
+
+
 class WebhookCounts(Struct):
     """Webhooks of a node since the instance started: taken, of other events and where these went, refused by reason."""
 
@@ -59,7 +91,7 @@ class WebhookCounts(Struct):
 
 
 class NodeBody(Struct):
-    """A node; `since_start` is what this instance counted of its webhooks."""
+    """A node; `canary` is null where it has none, `since_start` is what this instance counted of its webhooks."""
 
     name: str
     profile: Profile
@@ -68,6 +100,7 @@ class NodeBody(Struct):
     down_since: Timestamp | None
     boot: BootBody | None
     api: ApiBody
+    canary: CanaryBody | None
     since_start: WebhookCounts
 
 

@@ -11,9 +11,10 @@ from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
-from ledger.http import source_answers, source_reasons
+from ledger.http import canary_view, source_answers, source_reasons
 from ledger.http.state import Services
 from ledger.settings import SourceSettings
+from ledger.working_state.canaries import CanaryRow
 from ledger.working_state.sources import SourceUnreadable
 
 LED_SECONDS = 10.0
@@ -44,6 +45,7 @@ class SourceView:
         state: SourceState | SourceUnreadable,
         noted: Mapping[str, Json],
         senders: Sequence[Mapping[str, str]] = (),
+        canaries: Sequence[CanaryRow] = (),
     ) -> None:
         """`senders`: by instance, the nodes under whose name posts come from the address of another one."""
         self._services = services
@@ -52,6 +54,7 @@ class SourceView:
         self._state = _as_far_as_known(state.state, settings) if isinstance(state, SourceUnreadable) else state
         self._noted = noted.get("", {})
         self._senders = senders
+        self._canaries = {canary.node: canary for canary in canaries}
         self._looks: Json = self._noted.get("looks") or {}
         self._asked = [node.name for node in settings.nodes if node.api_url]
         self._apis = {name: noted[name] for name in self._asked if name in noted}
@@ -104,6 +107,7 @@ class SourceView:
             api=source_answers.ApiBody(
                 name in self._asked, None if api is None else _from_note(source_answers.ApiHealth, api)
             ),
+            canary=canary_view.body(self._canaries.get(name)),
             since_start=self._services.counters.for_node(self._state.name, name),
         )
 
@@ -164,6 +168,9 @@ class SourceView:
             yield f"{name}: has not answered since {to_text(node.down_since)}"
         elif not node.swept:
             yield f"{name}: has booted; who was connected to it before is still being looked at"
+        canary = self._canaries.get(name)
+        if canary is not None and canary.failing_since is not None:
+            yield f"{name}: its canary has failed since {to_text(canary.failing_since)}: {canary.last_error}"
         if name not in self._asked:
             return
         api = self._apis.get(name, {})

@@ -41,7 +41,7 @@ class SessionFilter(Page):
     summary="A user's story",
     responses=answered(TimelinePage) | responses.refused(responses.CURSOR, responses.BACKWARDS),
 )
-async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
+async def get_timeline(request: Request, uid: Uid, query: Annotated[EventFilter, Query()]) -> Response:
     """What changed and why: transitions, sessions, corrections, sweeps, tiers; drifts and the times in which the user's
     sources were in doubt, as intervals. Events in a row that changed nothing are one entry with their number.
 
@@ -65,7 +65,7 @@ async def user_timeline(request: Request, uid: Uid, query: Annotated[EventFilter
     summary="A user's sessions",
     responses=answered(SessionPage) | responses.refused(responses.CURSOR, "`source` holds NUL"),
 )
-async def user_sessions(request: Request, uid: Uid, query: Annotated[SessionFilter, Query()]) -> Response:
+async def list_sessions(request: Request, uid: Uid, query: Annotated[SessionFilter, Query()]) -> Response:
     """Each connection with its begin and its end, by what rule each is known, and how sure the instant is.
 
     In the order of the events that first reported them.

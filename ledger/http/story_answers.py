@@ -60,6 +60,8 @@ ENTRIES: Mapping[str, type[Struct]] = {
     "correction": entries.CorrectionEntry,
     "sweep": entries.SweepEntry,
     "tier": entries.TierEntry,
+    "override": entries.OverrideEntry,
+    "override_ended": entries.OverrideEndEntry,
     "imported": entries.BeginningEntry,
     "duplicate": Repeats,
     "late": Repeats,

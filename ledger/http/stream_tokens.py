@@ -41,7 +41,7 @@ TOO_LONG = f"the token would be longer than {MAX_TOKEN_CHARACTERS} characters: m
     ),
     openapi_extra=list_bodies.described(TokenOrder, {"uids": ["bob", "carol"], "expires_seconds": 600}),
 )
-async def make_token(request: Request) -> Response:
+async def make_stream_token(request: Request) -> Response:
     """These users' presence and stream, or those of whoever is on the list, and nothing else, until it expires."""
     refuse_parameters(request)
     order = await list_bodies.take(TokenOrder, request)

@@ -1,6 +1,7 @@
 """Appending what no webhook brings: events decided under the commit lock, when no other writer can change states."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 from psycopg import Connection, Cursor
@@ -54,7 +55,7 @@ def append(
         draft = Draft(states, presences, commit.head)
         rows, rules_position = Rows(), dict.fromkeys(states, 0)
         events: list[tuple[int, Event]] = []
-        for recorded in decide(draft):
+        for recorded in chain(decide(draft), draft.ends_of_overrides()):
             kind, payload = ledger.events_mapper.kind_and_payload(recorded.event)
             rows.add(recorded.originator_id, recorded.originator_version, kind, payload)
             events.append((draft.head, recorded.event))

@@ -13,6 +13,8 @@ from ledger.domain.event_types import SourceEvent, UserEvent
 from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.domain.evolve import evolve
 from ledger.domain.observation import Claim, Instant, Malformed, Observation
+from ledger.domain.override import Override, ended_by_evidence
+from ledger.domain.override_events import OverrideEnded
 from ledger.domain.presence import Presence
 from ledger.domain.source import Delivery, SourceState, decide_delivery, evolve_source
 from ledger.ingest.rejected import event_starts, item_rejected
@@ -79,6 +81,8 @@ class Draft:
         self.sources: dict[str, SourceState] = {}
         self.presences: dict[str, Presence] = {}
         self.head = head
+        self._given_way: dict[str, tuple[Override, Instant]] = {}
+        """By user, operators' words that what was drafted has ended, and when; no event says so yet."""
 
     def source(self, name: str) -> SourceState:
         """The source's state after what was drafted."""
@@ -89,7 +93,7 @@ class Draft:
         return self.presences.get(uid) or self._base_presences.get(uid) or Presence(uid)
 
     def add(self, webhook: ParsedWebhook) -> Iterator[Recorded]:
-        """The events of one webhook: its delivery first, then those of its elements, in their order."""
+        """The events of one webhook: its delivery, those of its elements in their order, overrides that they ended."""
         elements = webhook.elements
         if isinstance(elements, NotAnArray):
             yield self.append_to_source(webhook.source, _body_rejected(webhook, elements))
@@ -112,9 +116,13 @@ class Draft:
             observation = _observation(webhook, number, element.parsed, element.raw, received)
             event = decide(counting, presence, observation, source.policy)
             self.head += 1
+            word = presence.override
             presence = evolve(presence, event, self.head)
             self.presences[presence.uid] = presence
+            if word is not None and presence.override is None:
+                self._given_way[presence.uid] = word, event.received_at
             yield Recorded(user_stream(presence.uid), presence.version, event, presence.uid)
+        yield from self.ends_of_overrides()
 
     def append_to_source(self, name: str, event: SourceEvent) -> Recorded:
         """An event of the source's stream; those that no webhook brings (starts, configurations) come in here."""
@@ -126,9 +134,20 @@ class Draft:
     def append_to_user(self, uid: str, event: UserEvent) -> Recorded:
         """An event of a user's stream; those that no webhook brings (corrections, sweeps, tiers) come in here."""
         self.head += 1
-        presence = evolve(self.presence(uid), event, self.head)
+        before = self.presence(uid)
+        presence = evolve(before, event, self.head)
         self.presences[uid] = presence
+        if isinstance(event, OverrideEnded):
+            self._given_way.pop(uid, None)
+        elif before.override is not None and presence.override is None:
+            self._given_way[uid] = before.override, event.received_at
         return Recorded(user_stream(uid), presence.version, event, uid)
+
+    def ends_of_overrides(self) -> Iterator[Recorded]:
+        """The events that put on record which operators' words gave way to what was drafted: after all of it, since
+        what a delivery or a poll brought stands together."""
+        for uid, (word, at) in list(self._given_way.items()):
+            yield self.append_to_user(uid, ended_by_evidence(word, at, self.presence(uid).status))
 
 
 def _delivery(webhook: ParsedWebhook, elements: list[Element]) -> Delivery:

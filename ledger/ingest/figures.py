@@ -7,7 +7,7 @@ from typing import TypeAlias, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from ledger.domain.event_types import Event
-from ledger.domain.events import DeliveryReceived, ItemRejected, Verdict, WebhookObserved
+from ledger.domain.events import DeliveryReceived, ItemRejected, Verdict
 from ledger.ingest.intake import Intake
 from ledger.store.mapper import SOURCE_PREFIX
 
@@ -26,10 +26,8 @@ REPEATED = ""
 
 
 def note(tally: Tally, stream: str, event: Event) -> None:
-    """Count an event of a stream that a webhook became."""
-    if isinstance(event, WebhookObserved):
-        tally[event.source, event.node, event.verdict] += 1
-    elif isinstance(event, ItemRejected):
+    """Count what a webhook became besides judged items: an event of its source's stream."""
+    if isinstance(event, ItemRejected):
         tally[stream.removeprefix(SOURCE_PREFIX), event.node, REJECTED] += 1 + len(event.following)
     elif isinstance(event, DeliveryReceived) and event.repeats is not None:
         tally[stream.removeprefix(SOURCE_PREFIX), event.node, REPEATED] += 1
@@ -77,6 +75,7 @@ class IngestFigures:
             ("queue_deliveries", "Webhooks that wait, or are being committed", lambda: intake.waiting.deliveries),
             ("queue_items", "Items that wait, or are being committed", lambda: intake.waiting.items),
             ("queue_bytes", "Bytes of bodies that wait, or are being committed", lambda: intake.waiting.size),
+            ("commits_failing", "1 while the last attempt to commit has failed", lambda: intake.trouble is not None),
         ):
             Gauge(f"presence_ledger_{name}", text, registry=self._registry).set_function(read)
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import NamedTuple
 
+from ledger.domain.events import WebhookObserved
 from ledger.domain.presence import Presence
 from ledger.domain.source import SourceState
 from ledger.ingest import figures
@@ -159,9 +160,14 @@ def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded], most_by
     """The events, or as many of them as come to so many bytes; the others are left."""
     rows = Rows()
     touched: dict[str, None] = {}
+    judged: list[tuple[str, str, str]] = []
     tally, size = Tally(), 0
     for stream, version, event, uid in events:
-        figures.note(tally, stream, event)
+        # Counted together afterwards: this is the way of every item.
+        if isinstance(event, WebhookObserved):
+            judged.append((event.source, event.node, event.verdict))
+        else:
+            figures.note(tally, stream, event)
         kind, payload = mapper.kind_and_payload(event)
         rows.add(stream, version, kind, payload)
         if uid is not None:
@@ -169,6 +175,7 @@ def _part(mapper: EventMapper, draft: Draft, events: Iterator[Recorded], most_by
         size += len(payload)
         if most_bytes is not None and size >= most_bytes:
             break
+    tally.update(judged)
     return GroupPart(rows.pack(), [draft.presences[uid] for uid in touched], tally)
 
 

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, Tier
 from ledger.reconcile.judge import Verdicts
+from ledger.reconcile.plan import ROWS
 
 
 class ReconcileCounters:
@@ -43,6 +44,8 @@ class ReconcileCounters:
                 self._findings.labels(source, kind, outcome)
         for node in nodes:
             self._swept.labels(source, node)
+            for outcome in ("answered", "failed"):
+                self._polls.labels(source, node, ROWS.value, outcome)
 
     def answered(self, source: str, node: str, route: str, verdicts: Verdicts) -> None:
         """A poll was answered and judged."""

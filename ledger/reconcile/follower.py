@@ -20,7 +20,7 @@ from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX, UnreadableEvent
 from ledger.store.recorder import StoredRow
-from ledger.working_state import looks
+from ledger.working_state import canaries, looks
 from projections.models import current
 from projections.queries.listing import HEAD
 
@@ -80,6 +80,8 @@ class Follower:
             if not rows:
                 return False
             heard, unreadable = self._heard(rows)
+            for uid in canaries.among(connection, heard) if heard else ():
+                del heard[uid]
             self._note(connection, heard, states)
             looks.note_followed(connection.cursor(), rows[-1].position)
         if unreadable:

@@ -101,7 +101,8 @@ def count_missing(source: SourceState, poll: Poll, looks: Sequence[Look]) -> tup
     """-> (online users looked at for the first time, of them said to be offline), for the breaker"""
     looked = missing = 0
     for look in looks:
-        if look.presence.status != "online" or look.presence.position > poll.head or look.watch.doubt is not None:
+        is_overtaken = look.presence.evident_position > poll.head
+        if look.presence.status != "online" or is_overtaken or look.watch.doubt is not None:
             continue
         held = held_in(look.presence, source.name)
         if held:

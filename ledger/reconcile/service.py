@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from ledger.domain.instants import from_datetime
 from ledger.domain.observation import Claim, Instant
 from ledger.errors import StoreUnavailable
+from ledger.ingest import overrides
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.follower import Follower
 from ledger.reconcile.guarded import MAX_RETRY_DELAY_SECONDS, RETRY_DELAY_SECONDS, Begun, Guarded
@@ -193,6 +194,7 @@ class Reconciliation:
                 if not await self._in_thread(self._leadership.still_holds):
                     raise StoreUnavailable("the lock of the leading instance is lost")
                 await self._in_thread(self._note_health, self._progress())
+                await self._in_thread(overrides.end_those_over, self._ledger, self._now)
                 self._interrupted.succeeded()
             await self._pause(max(0.0, began + TICK_SECONDS - time.monotonic()))
 

@@ -30,7 +30,7 @@ from ledger.reconcile import judge, plan
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
-from ledger.working_state import looks, runs, sources
+from ledger.working_state import canaries, looks, runs, sources
 from ledger.working_state.looks import Watches
 from projections.models import current
 from projections.queries.listing import HEAD
@@ -162,10 +162,12 @@ class SourceStore:
             return looks.due_counts(connection, self.name, self._now())
 
     def watches_for(self, uids: Sequence[str]) -> Watches:
-        """The watches of these users, new ones of those who have none."""
+        """The watches of these users, new ones of those who have none; canaries are not looked at."""
+        stored = [uid for uid in uids if current.can_be_stored(uid)]
         with self._ledger.connection() as connection:
-            known = looks.of_users(connection, self.name, [uid for uid in uids if current.can_be_stored(uid)])
-        return {uid: known.get(uid) or Watch(self._now(), "new") for uid in uids if current.can_be_stored(uid)}
+            known = looks.of_users(connection, self.name, stored)
+            hidden = canaries.among(connection, stored)
+        return {uid: known.get(uid) or Watch(self._now(), "new") for uid in stored if uid not in hidden}
 
     def online_after(self, uid: str, limit: int) -> list[str]:
         """A page of users known to the source who are online, by uid."""
@@ -283,7 +285,9 @@ class SourceStore:
             def at_once(_: str, watch: Watch | None) -> Watch:
                 return made_urgent(watch or Watch(now), now, "restart")
 
-            looks.change(cursor.connection, self.name, touched, at_once, lock=True)
+            hidden = canaries.among(cursor.connection, touched)
+            looked_at = [uid for uid in touched if uid not in hidden]
+            looks.change(cursor.connection, self.name, looked_at, at_once, lock=True)
 
         if touched:
             self._append(touched, decide, also)

@@ -43,6 +43,7 @@ from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
 from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
+from ledger.service.canaries import canaries_of
 from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
@@ -91,7 +92,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         if settings.front_listen is not None:
             # The front has its own; a port that another program holds is told of before anything is begun.
             bind(settings.front_listen, "front_listen").close()
-        sizes = await asyncio.to_thread(_examine, database_url)
+        sizes = await asyncio.to_thread(_examine, database_url, _alongside(settings))
         await asyncio.to_thread(migrate.apply, database_url)
         found = await asyncio.to_thread(_take_place, settings, folder, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
@@ -124,6 +125,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         alerting.start()
         stack.push_async_callback(alerting.stop)
         tokens = Tokens(lambda: _load_generation(ledger), roots)
+        canaries = canaries_of(settings, services, tokens)
+        canaries.start()
+        stack.push_async_callback(canaries.stop)
         yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
 
 
@@ -181,13 +185,18 @@ def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
     return other.instance is not None and knows_instance(connection, other.instance)
 
 
-def _examine(database_url: str) -> preflight.PoolSizes:
+def _alongside(settings: Settings) -> int:
+    """How many connections the front's and the sinks' processes may take."""
+    return preflight.ALONGSIDE_CONNECTIONS * ((settings.front_listen is not None) + bool(settings.sinks))
+
+
+def _examine(database_url: str, alongside: int) -> preflight.PoolSizes:
     """Say what is worth a word of the database, and how many connections each pool may hold. Raises DatabaseUnfit."""
     examined = migrate.examine(database_url)
-    for warned in examined.warnings():
+    for warned in examined.warnings(alongside):
         log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
     allowed, _ = preflight.connections(examined.facts)
-    return preflight.pools(allowed)
+    return preflight.pools(allowed, alongside)
 
 
 def _services(

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import structlog
 
-from ledger.front import process as front
+from ledger.front import orders as front
 from ledger.service import projector
 from ledger.settings import Listen, RedisSettings, Settings, WebhookSettings, WukongimSettings
-from ledger.sinks import process as sinks
+from ledger.sinks import orders as sinks
 from ledger.store.stream_tokens import TokenRoot
 
 log = structlog.get_logger()

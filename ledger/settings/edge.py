@@ -11,6 +11,7 @@ from ledger import database_url
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.reach import DEFAULT_REACH
 from ledger.settings.alert_tables import AlertsTable, NotifyTable
+from ledger.settings.canaries import canary_uid
 from ledger.settings.model import Listen, LogFormat, LogLevel, MetricsScope
 from ledger.settings.sinks import SinkKind, webhook_signing_secret
 from ledger.settings.table import Table
@@ -18,6 +19,7 @@ from ledger.settings.table import Table
 MIN_SECRET_CHARACTERS = 8
 MAX_SECRET_CHARACTERS = 256
 MAX_LIST_NAME_CHARACTERS = 256
+MAX_TOKEN_CHARACTERS = 4096
 MIN_SEAL_KEY_CHARACTERS = 32
 YEAR_SECONDS = 31_536_000
 MIB = 1_048_576
@@ -190,6 +192,16 @@ class NodeTable(Table):
     profile: ProfileName | None = None
 
 
+class CanaryTable(Table):
+    node: Name
+    address: Annotated[str, AfterValidator(_listen)]
+    uid: Annotated[str, AfterValidator(canary_uid)]
+    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARACTERS)] = ""
+    device_flag: Annotated[int, Field(ge=0, le=255)] = 0
+    every_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    wait_seconds: Annotated[float, Field(ge=1, le=3600)] = 30.0
+
+
 class SourceTable(Table):
     name: Name
     profile: ProfileName = "v2.2"
@@ -202,6 +214,7 @@ class SourceTable(Table):
     forward_presence: bool = False
     api_ca_file: Annotated[str, AfterValidator(_file_path)] | None = None
     nodes: Annotated[list[NodeTable], AfterValidator(_not_empty)] = Field(default=[NodeTable(name=DEFAULT_NODE)])
+    canary: list[CanaryTable] = Field(default=[])
 
 
 class PolicyTable(Table):

@@ -9,7 +9,8 @@ import msgspec
 
 from ledger.database_url import MASK
 from ledger.database_url import masked as mask_url
-from ledger.settings.model import Origin, Settings
+from ledger.settings.canaries import CanarySettings
+from ledger.settings.model import Listen, Origin, Settings
 from ledger.settings.sinks import SinkSettings
 
 DARK = "policy.dark_seconds"
@@ -54,6 +55,15 @@ def _masked_address(url: str | None) -> str | None:
     parts = urlsplit(url)
     user, at, address = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{MASK}@{address}" if at else address))
+
+
+def _canary_values(here: str, canary: CanarySettings) -> Iterator[tuple[str, Value]]:
+    yield f"{here}.node", canary.node
+    yield f"{here}.address", str(Listen(canary.host, canary.port))
+    yield f"{here}.uid", canary.uid
+    yield f"{here}.token", MASK if canary.token else None
+    for name in ("device_flag", "every_seconds", "wait_seconds"):
+        yield f"{here}.{name}", getattr(canary, name)
 
 
 def _sink_values(here: str, sink: SinkSettings) -> Iterator[tuple[str, Value]]:
@@ -110,6 +120,8 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
             yield f"{here}.nodes[{number}].token", MASK if node.token else None
             yield f"{here}.nodes[{number}].api_ca_file", str(node.api_ca_file) if node.api_ca_file else None
             yield f"{here}.nodes[{number}].profile", node.profile.value if node.profile else None
+        for number, canary in enumerate(source.canaries):
+            yield from _canary_values(f"{here}.canary[{number}]", canary)
     for index, sink in enumerate(settings.sinks):
         yield from _sink_values(f"sinks[{index}]", sink)
     for index, entry in enumerate(settings.notify):

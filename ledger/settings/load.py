@@ -15,7 +15,7 @@ from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reach import ReachPolicy
 from ledger.errors import SettingsError
-from ledger.settings import authorities, environment, notices, sink_kinds
+from ledger.settings import authorities, canary_checks, environment, notices, sink_kinds
 from ledger.settings.authorities import Bases
 from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, parse_listen
 from ledger.settings.environment import Assignment
@@ -178,6 +178,7 @@ def _duplicates(table: SettingsTable) -> Iterator[SettingProblem]:
 def _unfit(table: SettingsTable, bases: Bases) -> Iterator[SettingProblem]:
     yield from authorities.problems(bases, table)
     yield from sink_kinds.problems(table)
+    yield from canary_checks.problems(table)
 
 
 def _pointless_forwarding(table: SettingsTable) -> Iterator[SettingProblem]:
@@ -256,4 +257,5 @@ def _source(table: SettingsTable, number: int, policy: Policy, bases: Bases, dar
         webhook_secrets=tuple(source.webhook_secret),
         forward_url=source.forward_url,
         forward_presence=source.forward_presence,
+        canaries=canary_checks.settings_of(source),
     )

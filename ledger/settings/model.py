@@ -9,6 +9,7 @@ from ledger.alerts.thresholds import Thresholds
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reach import ReachPolicy
+from ledger.settings.canaries import CanarySettings
 from ledger.settings.notices import NotifySettings
 from ledger.settings.sinks import RedisSettings, SinkSettings
 
@@ -90,6 +91,7 @@ class SourceSettings:
     """Where the webhooks of other events go on to; None: nowhere, they are acknowledged."""
     forward_presence: bool = False
     """Whether presence goes there, too, after its commit."""
+    canaries: tuple[CanarySettings, ...] = ()
 
     def profile_for(self, node: NodeSettings) -> Profile:
         return node.profile or self.profile

@@ -8,9 +8,10 @@ from ledger.alerts.definition import Severity
 from ledger.alerts.thresholds import Thresholds, defaults
 from ledger.database_url import MASK
 from ledger.errors import SettingsError
-from ledger.settings.alert_tables import AlertsTable, NotifyTable
 
 if TYPE_CHECKING:
+    # What reads settings takes a tenth of a second to import, and whoever has them needs none of it.
+    from ledger.settings.alert_tables import AlertsTable, NotifyTable
     from ledger.settings.model import Settings
 
 
@@ -30,7 +31,7 @@ class NotifySettings:
         return f"{self.url.partition('://')[0]}://{MASK}"
 
 
-def thresholds_of(table: AlertsTable) -> Thresholds:
+def thresholds_of(table: "AlertsTable") -> Thresholds:
     """The thresholds in force."""
     given = table.model_dump()
     return Thresholds(
@@ -42,7 +43,7 @@ def thresholds_of(table: AlertsTable) -> Thresholds:
     )
 
 
-def notify_of(tables: Sequence[NotifyTable]) -> tuple[NotifySettings, ...]:
+def notify_of(tables: "Sequence[NotifyTable]") -> tuple[NotifySettings, ...]:
     """The entries in force."""
     return tuple(NotifySettings(**each.model_dump()) for each in tables)
 

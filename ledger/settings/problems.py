@@ -10,6 +10,7 @@ from ledger.settings.alert_tables import AlertsTable, NotifyTable
 from ledger.settings.edge import (
     SECRET_KEYS,
     ApiKeyTable,
+    CanaryTable,
     NodeTable,
     PolicySection,
     SettingsTable,
@@ -79,6 +80,7 @@ _TYPES = {
 _TABLES: dict[str, type[BaseModel]] = {
     "sources": SourceTable,
     "nodes": NodeTable,
+    "canary": CanaryTable,
     "policy": PolicySection,
     "api_keys": ApiKeyTable,
     "sinks": SinkTable,

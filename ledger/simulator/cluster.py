@@ -30,6 +30,8 @@ class SimulatedSession:
     alive: bool = True
     socket_open: bool = True
     listed: bool = True
+    by_door: bool = False
+    """Whether a real client holds it, who comes back by themselves."""
     row: tuple[bytes, bytes] | None = None
 
 

@@ -136,7 +136,7 @@ class NodeFaults:
         """The clients of a node that is gone come back, a share of them."""
         share, first, last = returns
         for session in ended:
-            if self._random.random() < share:
+            if not session.by_door and self._random.random() < share:
                 self._returns(self._agenda.now + self._random.uniform(first, last), session)
 
     def _returns(self, t: float, session: SimulatedSession) -> None:

@@ -40,7 +40,7 @@ class NodePort:
         server.close()
         visits = list(self._visitors)
         for task, writer in self._visitors.items():
-            _reset(writer)
+            reset(writer)
             task.cancel()
         await asyncio.gather(*visits, return_exceptions=True)
 
@@ -57,11 +57,11 @@ class NodePort:
                 ahead.write(data)
                 await ahead.drain()
             if data:
-                _reset(writer)
+                reset(writer)
             ahead.close()
             await answers
         except (OSError, asyncio.CancelledError):
-            _reset(writer)
+            reset(writer)
         finally:
             if answers is not None:
                 answers.cancel()
@@ -83,7 +83,7 @@ class NodePort:
         writer.close()
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
     """Close a connection as a kernel does whose process was killed with bytes unread: by a reset."""
     found = writer.get_extra_info("socket")
     if found is not None and found.fileno() >= 0:

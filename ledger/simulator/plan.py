@@ -100,15 +100,17 @@ def parse_shares(share: float | None) -> Shares:
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """One node: its name, the secret of its webhook path or the whole `hook` URL, and the port of its query API.
+    """One node: its name, the secret of its webhook path or the whole `hook` URL, and the ports of its query API and
+    of its door for clients.
 
-    `api_port` 0 takes a free port; None serves no query API.
+    A port 0 takes a free one; None serves no query API, has no door.
     """
 
     name: str
     secret: str = field(default="", repr=False)
     api_port: int | None = None
     hook: str | None = field(default=None, repr=False)
+    client_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class Population:
         self._calm = False
         self.rows_kept = 0.0
         """The share of the closed connections that their nodes go on listing, with an offline at each ping."""
+        self._on_end: dict[int, Callable[[], None]] = {}
+        """By the number of a connection that a real client holds: what is to be done when it is over."""
 
     def begin(self) -> None:
         """Announce the nodes and let the first change follow."""
@@ -102,7 +104,20 @@ class Population:
             name = self._random.choice(list(self._cluster.nodes))
             self.act("refused", uid=uid, device_flag=device_flag, node=name, error="ConnectionRefusedError")
             return
-        name = self._random.choice(up)
+        self._connect_to(self._random.choice(up), uid, device_flag, device_id)
+
+    def enter(
+        self, name: str, uid: str, device_flag: int, device_id: str, on_end: Callable[[], None]
+    ) -> SimulatedSession | None:
+        """A real client connects to a node, None where it is down; `on_end` is called when the connection is over."""
+        if not self._cluster.nodes[name].up:
+            return None
+        session = self._connect_to(name, uid, device_flag, device_id)
+        session.by_door = True
+        self._on_end[session.conn] = on_end
+        return session
+
+    def _connect_to(self, name: str, uid: str, device_flag: int, device_id: str) -> SimulatedSession:
         for old in [s for s in self._alive.get(uid, []) if (s.device_flag, s.device_id) == (device_flag, device_id)]:
             self._replace(old, name)
         session, said = self._cluster.connect(self._agenda.now, uid, device_flag, device_id, name)
@@ -112,6 +127,7 @@ class Population:
         self._alive[uid].append(session)
         self.act("connect", **self._who(session))
         self._transport.say(said)
+        return session
 
     def _pause(self) -> float:
         return self._agenda.now + self._random.expovariate(self._plan.rate)
@@ -232,6 +248,8 @@ class Population:
 
     def _die(self, session: SimulatedSession) -> None:
         session.alive = False
+        if (on_end := self._on_end.pop(session.conn, None)) is not None:
+            on_end()
         sessions = self._alive.get(session.uid, [])
         if session in sessions:
             sessions.remove(session)

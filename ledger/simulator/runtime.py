@@ -15,6 +15,7 @@ from ledger.simulator.agenda import Task
 from ledger.simulator.answers import QueryApi
 from ledger.simulator.api import NodeApi, make_app
 from ledger.simulator.commands import Commands
+from ledger.simulator.doors import Doors
 from ledger.simulator.events import EVENT, Action, Answer, AnsweredWebhook, Arrival, SimulatedEvent, Totals
 from ledger.simulator.lies import Lies
 from ledger.simulator.node_answers import NodeAnswers
@@ -59,6 +60,8 @@ class Simulation:
         self.world = SimulatedWorld(plan)
         self.commands = Commands(self.world.cluster)
         """What the nodes were told to send to clients, and who received it."""
+        self.doors = Doors(plan, self.world, self._put)
+        """Where real clients connect, and whom they let in."""
         self._on_event = on_event
         self._hooks = {node.name: f"{plan.hook_url(node)}?event={EVENT}" for node in plan.nodes}
         self._started = self._started_at = 0.0
@@ -167,6 +170,7 @@ class Simulation:
             if self._recorder is not None:
                 self._recorder.put(first_line(self.plan, self._started_at))
             await self._serve_apis()
+            await self.doors.open()
             await self._live(client)
             await self._drain()
         return RunSummary(self.plan.seed, self._elapsed(), self.world.totals, tuple(self.world.online()))
@@ -231,11 +235,13 @@ class Simulation:
             task.add_done_callback(self._posting.discard)
             return
         self._tell(event, None)
-        api = self._apis.get(str(event.line.get("node")))
-        if api is not None and event.do in ("crash", "stop", "scale_in"):
-            await api.shut()
-        elif api is not None and event.do == "start" and event.t > 0:
-            await api.open()
+        name = str(event.line.get("node"))
+        ports = [port for port in (self._apis.get(name), self.doors.of(name)) if port is not None]
+        for port in ports:
+            if event.do in ("crash", "stop", "scale_in"):
+                await port.shut()
+            elif event.do == "start" and event.t > 0:
+                await port.open()
 
     async def _post(self, arrival: Arrival, key: int, client: httpx2.AsyncHTTPTransport) -> None:
         answer = await self._answer(arrival, client)
@@ -275,5 +281,6 @@ class Simulation:
         for task in list(self._posting):
             task.cancel()
         await asyncio.gather(*self._posting, return_exceptions=True)
+        await self.doors.shut()
         for api in self._apis.values():
             await api.stop()

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from ledger.changes.moment import Moment
 from ledger.domain.presence import Presence
-from ledger.working_state import watch_lists
+from ledger.working_state import canaries, watch_lists
 from ledger.working_state.sinks import Checkpoint
 
 PAGE_USERS = 1_000
@@ -68,7 +68,10 @@ class Membership:
 
     def names(self, moment: Moment, uids: Collection[str]) -> Collection[str]:
         """The same by their names."""
-        if not self._name or not uids:
+        if not uids:
             return uids
+        if not self._name:
+            hidden = canaries.among(moment.connection, uids)
+            return [uid for uid in uids if uid not in hidden] if hidden else uids
         lists = watch_lists.lists_of(moment.connection, list(uids))
         return {uid for uid in uids if self._name in lists.get(uid, ())}

@@ -19,10 +19,10 @@ from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.visible import Visible, visible_at
 from ledger.sinks import trail
-from ledger.sinks.graces import Graces
 from ledger.sinks.kind import Told
 from ledger.sinks.membership import Membership
 from ledger.sinks.page import Page, ToTell, told
+from ledger.sinks.timed import Timed
 from ledger.store import identity
 from ledger.store.mapper import EventMapper
 from ledger.working_state.sinks import Checkpoint
@@ -67,7 +67,7 @@ class Reader:
         self._resuming = Resuming(mapper)
         self._folds = RuleFolds()
         self._members = Membership(of_list)
-        self._graces = Graces()
+        self._timed = Timed()
         self._every = every
         self._recent: OrderedDict[str, Visible] = OrderedDict()
         self._before = Rules(-1, {})
@@ -109,7 +109,7 @@ class Reader:
                 self._before = Rules(-1, {})
         self._members.told()
         if self.checkpoint.at == page.made.at:
-            self._graces.told()
+            self._timed.told()
 
     def failed(self, changes: Sequence[ToTell], page: Page) -> None:
         """Nobody knows whether these have been told."""
@@ -145,7 +145,7 @@ class Reader:
                 )
             return
         self.checkpoint = Checkpoint(epoch, 0, moment.rules.position, self._members.head(moment), moment.made.at)
-        self._before, self._walk, self._graces = moment.rules, None, Graces()
+        self._before, self._walk, self._timed = moment.rules, None, Timed()
         self._members.forget()
         self._recent.clear()
         self._resuming, self._folds = Resuming(self._mapper), RuleFolds()
@@ -162,11 +162,11 @@ class Reader:
             up_to, checkpoint = self._stretch(moment, changes)
         more = up_to < moment.made.position
         if not more:
-            checkpoint = self._end_graces(moment, changes, checkpoint)
+            checkpoint = self._end_timed(moment, changes, checkpoint)
             checkpoint = self._walk_on(moment, changes, checkpoint)
             checkpoint = self._welcome(moment, changes, checkpoint)
             more = self._walk is not None or self._members.is_waiting
-        return Page(changes, checkpoint, moment.made, more, self._graces.next_at)
+        return Page(changes, checkpoint, moment.made, more, self._timed.next_at)
 
     def _stretch(self, moment: Moment, changes: list[ToTell]) -> tuple[int, Checkpoint]:
         """The users whose last event lies in the next stretch -> (up to where, the checkpoint after it)"""
@@ -179,7 +179,7 @@ class Reader:
         self._stretch_events = min(2 * (up_to - after), MAX_STRETCH_EVENTS) if is_thin else 0
         placed = {each.uid: each.position for each in moved}
         everybody = stretches.presences_in_order(moment, list(placed))
-        self._graces.note(everybody.values(), moment, moment.made.at)
+        self._timed.note(everybody.values(), moment, moment.made.at)
         presences = self._members.of(moment, everybody)
         before = self._shown_before(moment, list(presences))
         certain = self._walk is None and self._is_certain()
@@ -197,7 +197,7 @@ class Reader:
     def _trail(self, moment: Moment, changes: list[ToTell]) -> tuple[int, Checkpoint]:
         """Each change of the next stretch, none left out -> (up to where, the checkpoint after it)"""
         found = trail.read(moment, self._mapper, self._folds, self.checkpoint, STRETCH_EVENTS)
-        self._graces.note(found.presences.values(), moment, self.checkpoint.at)
+        self._timed.note(found.presences.values(), moment, self.checkpoint.at)
         uids = self._members.names(moment, {each.uid for each in found.changes})
         for each in found.changes:
             if each.uid in uids:
@@ -206,10 +206,10 @@ class Reader:
                 changes.append(ToTell(change, each.visible, here))
         return found.up_to, self.checkpoint._replace(position=found.up_to)
 
-    def _end_graces(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
-        """Those whose grace period has ended meanwhile."""
+    def _end_timed(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
+        """Those of whom time alone has changed what is shown meanwhile."""
         already = {each.told.uid for each in changes} if not self._every else set[str]()
-        due = self._graces.due(moment, self.checkpoint.at)
+        due = self._timed.due(moment, self.checkpoint.at)
         late = {uid: each for uid, each in due.items() if uid not in already}
         self._add(moment, changes, late, visible_before(late, self._before, self.checkpoint.at), checkpoint)
         return checkpoint._replace(at=moment.made.at)
@@ -221,7 +221,7 @@ class Reader:
             return checkpoint
         found = current.of_sources_after(moment.connection, walk.names, walk.uid, PAGE_USERS)
         last = self._walked_to = found[-1].uid if len(found) == PAGE_USERS else ""
-        self._graces.note(found, moment, moment.made.at)
+        self._timed.note(found, moment, moment.made.at)
         page = {each.uid: each for each in found}
         earlier = visible_before(page, self._before, moment.made.at)
         if walk.certain:

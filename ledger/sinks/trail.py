@@ -89,10 +89,11 @@ def _end(moment: Moment, after: int, up_to: int) -> int:
 
 
 def _ended(presence: Presence, rules: Rules, told: Instant, until: AnswerPoint) -> Iterator[Shown]:
-    """The end of a grace period before an event, unless it has been told."""
+    """What time alone changed before an event, unless it has been told: an override ends, then a grace period."""
     end = next_change_at(presence, rules.sources, told)
-    if end is not None and end <= until.at:
+    while end is not None and end <= until.at:
         yield from _changed(presence, presence, rules, AnswerPoint(end, until.position), end - 1)
+        end = next_change_at(presence, rules.sources, end)
 
 
 def _changed(

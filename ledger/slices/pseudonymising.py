@@ -20,6 +20,7 @@ from ledger.domain.events import (
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.domain.nodes import OpenRun
 from ledger.domain.observation import Claim, parse_item
+from ledger.domain.override_events import OverrideEnded, OverrideSet
 from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
@@ -73,6 +74,10 @@ def _rename_user_event(event: UserEvent, names: Pseudonyms) -> UserEvent:
             return _replace(event, raw=_item(event.raw, names))
         case TierSet():
             return _replace(event, by=names.redacted(event.by))
+        case OverrideSet():
+            return _replace(event, by=names.redacted(event.by), reason=names.redacted(event.reason))
+        case OverrideEnded():
+            return _replace(event, by=None if event.by is None else names.redacted(event.by))
         case PresenceImported():
             return _replace(event, presence=_replace(event.presence, uid=names.pseudonym(event.presence.uid)))
         case Corrected() | Swept():

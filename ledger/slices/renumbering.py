@@ -122,7 +122,17 @@ class Moved(NamedTuple):
             return _replace(event, presence=_replace(presence, devices=devices))
         # What made the user so stands before the slice: the state stands for it.
         flip, before = (self._flip(each, place) for each in (presence.flip, presence.before))
-        return _replace(event, presence=_replace(presence, devices=devices, flip=flip, before=before, position=place))
+        word = presence.override
+        moved = _replace(
+            presence,
+            devices=devices,
+            flip=flip,
+            before=before,
+            position=place,
+            override=None if word is None else _replace(word, position=place),
+            evident=None,
+        )
+        return _replace(event, presence=moved)
 
     @staticmethod
     def _flip(flip: Flip | None, place: int) -> Flip | None:

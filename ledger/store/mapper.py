@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
-from ledger.domain import alert_events, events, imported, reconciliation_events
+from ledger.domain import alert_events, events, imported, override_events, reconciliation_events
 from ledger.domain.crowd import encode_crowd
 from ledger.domain.event_types import Event, UserEvent
 from ledger.errors import LedgerError
@@ -61,6 +61,8 @@ CURRENT_KINDS: Mapping[str, type[Event]] = {
     "corrected.v1": reconciliation_events.Corrected,
     "swept.v1": reconciliation_events.Swept,
     "tier_set.v1": reconciliation_events.TierSet,
+    "override_set.v1": override_events.OverrideSet,
+    "override_ended.v1": override_events.OverrideEnded,
     "poll_observed.v1": reconciliation_events.PollObserved,
     "run_started.v1": reconciliation_events.RunStarted,
     "run_ended.v1": reconciliation_events.RunEnded,

@@ -30,7 +30,10 @@ NEEDED_CONNECTIONS = 5
 """The least with which everything works: two that write, one that reads, one that leads, one that projects."""
 
 USED_CONNECTIONS = 18
-"""The most that an instance takes."""
+"""The most that an instance takes by itself."""
+
+ALONGSIDE_CONNECTIONS = 2
+"""The most that the process of the front takes, and that of the sinks."""
 
 
 class PoolSizes(NamedTuple):
@@ -108,9 +111,9 @@ class Examined(NamedTuple):
     clock_offset_seconds: float
     """By how much the database's clock is ahead, at least."""
 
-    def warnings(self) -> Iterator[Warned]:
-        """In words."""
-        yield from _warnings(self.facts)
+    def warnings(self, alongside: int = 0) -> Iterator[Warned]:
+        """In words; `alongside`: the connections of the processes beside the instance."""
+        yield from _warnings(self.facts, USED_CONNECTIONS + alongside)
         if self.pooled:
             yield Warned(
                 "postgresql_behind_a_pooler",
@@ -214,19 +217,19 @@ def connections(facts: Facts) -> tuple[int, str]:
     return min(limits)
 
 
-def pools(allowed: int) -> PoolSizes:
-    """Pools that leave to those that lead and project what they need, where no more than so many are allowed.
+def pools(allowed: int, alongside: int = 0) -> PoolSizes:
+    """Pools that leave to those that lead and project, and to processes `alongside`, what they need of `allowed`.
 
-    With the fewest that will do, the one for large reads has none of its own, and waits.
+    With the fewest that will do, the one for large reads has none of its own, and waits; so do the processes beside.
     """
-    if allowed >= USED_CONNECTIONS:
+    if allowed >= USED_CONNECTIONS + alongside:
         return PoolSizes()
-    rest = allowed - 2
+    rest = max(allowed - 2 - alongside, NEEDED_CONNECTIONS - 2)
     short, large = max(1, min(4, rest // 4)), max(1, min(2, rest // 8))
     return PoolSizes(max(2, min(10, rest - short - large)), short, large)
 
 
-def _warnings(facts: Facts) -> Iterator[Warned]:
+def _warnings(facts: Facts, used: int) -> Iterator[Warned]:
     for name in ("fsync", "full_page_writes"):
         if not getattr(facts, name):
             yield Warned(
@@ -235,10 +238,10 @@ def _warnings(facts: Facts) -> Iterator[Warned]:
                 f"set {name} = on in postgresql.conf",
             )
     number, whose = connections(facts)
-    if number < USED_CONNECTIONS:
+    if number < used:
         yield Warned(
             "postgresql_connections_few",
-            f"{number} connections are allowed by {whose}, and an instance takes up to {USED_CONNECTIONS}",
+            f"{number} connections are allowed by {whose}, and an instance takes up to {used}",
             "raise the limit; with fewer, requests wait for one another, and more instances do not start",
         )
 

@@ -12,6 +12,7 @@ from ledger.domain.drift import Doubt
 from ledger.domain.look import Watch
 from ledger.domain.observation import Instant
 from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts
+from ledger.working_state import canaries
 
 _SELECT: LiteralString = "SELECT uid, due_at, urgent, verified_at, doubt, looked_at FROM looks WHERE source = %s"
 
@@ -117,11 +118,14 @@ _ADD: LiteralString = """
 INSERT INTO looks (uid, source, due_at)
 SELECT DISTINCT uid, split_part(token, '/', 1), 0
   FROM current, LATERAL string_to_table(btrim(devices), ' ') AS token
- WHERE token <> ''{}
+ WHERE token <> '' AND NOT {}{{}}
     ON CONFLICT DO NOTHING
-"""
+""".format(canaries.IS_CANARY.format("current.uid"))
 _ADD_EVERYBODY: LiteralString = _ADD.format("")
 _ADD_THESE: LiteralString = _ADD.format(" AND uid = ANY(%b)")
+
+
+_REMOVE: LiteralString = "DELETE FROM looks WHERE uid = ANY(%b)"
 
 
 class DueCounts(NamedTuple):
@@ -266,6 +270,11 @@ def add_everybody(cursor: Cursor[Any]) -> None:
 def add(cursor: Cursor[Any], uids: Sequence[str]) -> None:
     """The same with these users alone."""
     cursor.execute(_ADD_THESE, (texts(uids),))
+
+
+def remove(cursor: Cursor[Any], uids: Sequence[str]) -> None:
+    """Take users off the agenda: nobody is to look at them."""
+    cursor.execute(_REMOVE, (texts(uids),))
 
 
 def verified(connection: Connection[TupleRow], uids: Sequence[str], at: Instant) -> dict[str, Instant]:

@@ -16,21 +16,28 @@ from psycopg.rows import TupleRow
 from ledger.domain.crowd import encode_crowd
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Device, Presence
-from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, texts
+from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, optional_bigints, texts
+from ledger.working_state import canaries
 from projections.models.shown import plain_body
 
 _STATES = "SELECT uid, state FROM current WHERE uid = ANY(%b)"
 
 IN_GRACE: LiteralString = "SELECT state FROM current WHERE status = 'offline' AND since > %s"
 
+_OVERRIDDEN: LiteralString = "SELECT state FROM current WHERE override_until > %s"
+
+_OVER: LiteralString = "SELECT uid FROM current WHERE override_until <= %s ORDER BY override_until LIMIT %s"
+
 _CONNECTED = "SELECT uid FROM current WHERE uid = ANY(%b) AND devices ~ %s"
 
 # By our database's clock, which other instances' are near.
-_ONLINE_AFTER = """
+_ONLINE_AFTER: LiteralString = """
 SELECT uid FROM current
- WHERE (status = 'online' OR since > (extract(epoch FROM clock_timestamp()) - %s) * 1000000) AND uid > %s
+ WHERE (status = 'online' OR since > (extract(epoch FROM clock_timestamp()) - %s) * 1000000
+        OR override_until IS NOT NULL) AND uid > %s
+   AND NOT {}
  ORDER BY uid LIMIT %s
-"""
+""".format(canaries.IS_CANARY.format("current.uid"))
 
 # Walks the primary key, and looks at each row's devices on the way.
 _AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDER BY uid LIMIT %s"
@@ -46,8 +53,11 @@ SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at)
 SELECT NULL, NULL, NULL, c.uid, {}, c.version, {} FROM current AS c WHERE c.uid = ANY(%(uids)b)
 """
 _LAST_LOOK: LiteralString = "(SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)"
-_IS_DERIVED: LiteralString = "c.devices LIKE ANY(%(derived)b)"
-_BOTH: LiteralString = f"{_IS_DERIVED}, CASE WHEN {_IS_DERIVED} THEN c.state ELSE c.body END"
+_IS_OVERRIDDEN: LiteralString = "c.override_until IS NOT NULL"
+_IS_DERIVED: LiteralString = f"({_IS_OVERRIDDEN} OR c.devices LIKE ANY(%(derived)b))"
+_STATE_IF: LiteralString = "{0}, CASE WHEN {0} THEN c.state ELSE c.body END"
+_PLAIN: LiteralString = _STATE_IF.format(_IS_OVERRIDDEN)
+_BOTH: LiteralString = _STATE_IF.format(_IS_DERIVED)
 
 
 class Reading(NamedTuple):
@@ -61,25 +71,33 @@ class Reading(NamedTuple):
     alone: LiteralString
 
 
-BODIES = Reading(_READ.format("false, c.body", _LAST_LOOK), _READ.format("false, c.body", "NULL::bigint"))
+BODIES = Reading(_READ.format(_PLAIN, _LAST_LOOK), _READ.format(_PLAIN, "NULL::bigint"))
+"""The bodies, but of users whom an operator's word is about the states."""
 STATES = Reading(_READ.format("true, c.state", _LAST_LOOK), _READ.format("true, c.state", "NULL::bigint"))
 BOTH = Reading(_READ.format(_BOTH, _LAST_LOOK), _READ.format(_BOTH, "NULL::bigint"))
-"""Of users of the sources in `derived` the states, of others the bodies."""
+"""Of users of the sources in `derived`, too, the states, of others the bodies."""
 
 _INSERT: LiteralString = """
-INSERT INTO current AS c (uid, version, status, since, devices, state, body)
-SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
+INSERT INTO current AS c (uid, version, status, since, devices, state, body, override_until)
+SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[],
+                     %b::bigint[])
 """
 
 _REPLACE: LiteralString = """
     ON CONFLICT (uid) DO UPDATE
    SET version = excluded.version, status = excluded.status, since = excluded.since,
-       devices = excluded.devices, state = excluded.state, body = excluded.body
+       devices = excluded.devices, state = excluded.state, body = excluded.body,
+       override_until = excluded.override_until
 """
 
 MAX_STATEMENT_ROWS = 20_000
 
-_encode = msgspec.msgpack.Encoder(enc_hook=encode_crowd).encode
+_FIELDS_BEFORE_OVERRIDE = 8
+_WITHOUT_OVERRIDE = bytes([0x90 + _FIELDS_BEFORE_OVERRIDE])
+_NEITHER = b"\xc0\xc0"
+"""MessagePack: an array of as many, and the two that are left out, null."""
+
+_encode_whole = msgspec.msgpack.Encoder(enc_hook=encode_crowd).encode
 _decode = msgspec.msgpack.Decoder(Presence).decode
 
 
@@ -93,6 +111,7 @@ class CurrentRows(NamedTuple):
     devices: TextArray
     states: ByteaArray
     bodies: ByteaArray
+    overrides: BigintArray
 
 
 def decode_state(state: bytes) -> Presence:
@@ -102,7 +121,11 @@ def decode_state(state: bytes) -> Presence:
 
 def encode_state(presence: Presence) -> bytes:
     """What a row's `state` holds of a presence."""
-    return _encode(presence)
+    state = _encode_whole(presence)
+    if presence.override is None and presence.evident is None:
+        # As it was before there were overrides: a rebuild compares rows of then, to the byte.
+        return _WITHOUT_OVERRIDE + state[1 : -len(_NEITHER)]
+    return state
 
 
 def can_be_stored(uid: str) -> bool:
@@ -120,9 +143,14 @@ def to_rows(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
             texts([presence.status for presence in part]),
             bigints([0 if presence.flip is None else presence.flip.since for presence in part]),
             texts([device_tokens(presence) for presence in part]),
-            byteas([_encode(presence) for presence in part]),
+            byteas([encode_state(presence) for presence in part]),
             byteas([plain_body(presence) for presence in part]),
+            optional_bigints([_override_until(presence) for presence in part]),
         )
+
+
+def _override_until(presence: Presence) -> Instant | None:
+    return None if presence.override is None else presence.override.expires_at
 
 
 def device_tokens(presence: Presence) -> str:
@@ -172,8 +200,21 @@ def in_grace(connection: Connection[TupleRow], since: Instant) -> list[Presence]
     return [_decode(state) for (state,) in connection.cursor(binary=True).execute(IN_GRACE, (since,))]
 
 
+def overridden(connection: Connection[TupleRow], since: Instant) -> list[Presence]:
+    """Those of whom an operator's word held at an instant or holds since: when it is over, time alone changes them."""
+    return [_decode(state) for (state,) in connection.cursor(binary=True).execute(_OVERRIDDEN, (since,))]
+
+
+def over(connection: Connection[TupleRow], at: Instant, limit: int) -> list[str]:
+    """Those of whom an operator's word is over by an instant, and no event says so yet."""
+    return [uid for (uid,) in connection.cursor(binary=True).execute(_OVER, (at, limit))]
+
+
 def online_after(connection: Connection[TupleRow], grace_seconds: float, uid: str, limit: int) -> list[str]:
-    """A page of the users who are online, or may be in a grace period of so long, by uid."""
+    """A page of the users who are online, or may be by a grace period of so long or an operator's word, by uid.
+
+    No canaries.
+    """
     return [uid for (uid,) in connection.cursor(binary=True).execute(_ONLINE_AFTER, (grace_seconds, uid, limit))]
 
 

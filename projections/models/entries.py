@@ -9,6 +9,7 @@ from ledger.domain.event_types import UserEvent
 from ledger.domain.events import SessionId, Status, Verdict, WebhookObserved
 from ledger.domain.imported import PresenceImported
 from ledger.domain.instants import Timestamp, optional, to_text
+from ledger.domain.override_events import OverrideEnded, OverrideSet, WhyEnded, Word
 from ledger.domain.presence import session_ids
 from ledger.domain.reconciliation_events import (
     Attribution,
@@ -115,6 +116,34 @@ class TierEntry(msgspec.Struct, frozen=True, gc=False):
     by: str
 
 
+class OverrideEntry(msgspec.Struct, frozen=True, gc=False):
+    """An operator's word: shown in place of the status by evidence until `expires_at` at the latest."""
+
+    kind: Literal["override"]
+    position: int
+    at: Timestamp
+    status_before: Status
+    status_after: Status
+    status: Word
+    reason: str
+    by: str
+    expires_at: Timestamp
+    until_evidence: bool
+
+
+class OverrideEndEntry(msgspec.Struct, frozen=True, gc=False):
+    """Since when the user is shown by evidence again, or by the next word; `by` where somebody ended it."""
+
+    kind: Literal["override_ended"]
+    position: int
+    at: Timestamp
+    status_before: Status
+    status_after: Status
+    status: Word
+    why: WhyEnded
+    by: str | None
+
+
 class BeginningEntry(msgspec.Struct, frozen=True, gc=False):
     """The record begins here: the state that the user had, imported from another ledger, where it had that version."""
 
@@ -128,7 +157,9 @@ class BeginningEntry(msgspec.Struct, frozen=True, gc=False):
     sessions: tuple[SessionName, ...]
 
 
-Entry: TypeAlias = ChangeEntry | CorrectionEntry | SweepEntry | TierEntry | BeginningEntry
+Entry: TypeAlias = (
+    ChangeEntry | CorrectionEntry | SweepEntry | TierEntry | OverrideEntry | OverrideEndEntry | BeginningEntry
+)
 
 
 def entry_for(position: int, event: UserEvent) -> Entry:
@@ -230,6 +261,34 @@ def _tier(position: int, event: TierSet) -> TierEntry:
     )
 
 
+def _override(position: int, event: OverrideSet) -> OverrideEntry:
+    return OverrideEntry(
+        kind="override",
+        position=position,
+        at=to_text(event.received_at),
+        status_before=event.status_before,
+        status_after=event.status_after,
+        status=event.status,
+        reason=event.reason,
+        by=event.by,
+        expires_at=to_text(event.expires_at),
+        until_evidence=event.until_evidence,
+    )
+
+
+def _override_ended(position: int, event: OverrideEnded) -> OverrideEndEntry:
+    return OverrideEndEntry(
+        kind="override_ended",
+        position=position,
+        at=to_text(event.received_at),
+        status_before=event.status_before,
+        status_after=event.status_after,
+        status=event.status,
+        why=event.why,
+        by=event.by,
+    )
+
+
 def _beginning(position: int, event: PresenceImported) -> BeginningEntry:
     sessions = [_name(session) for device in event.presence.devices for session in session_ids(device)]
     at, version = to_text(event.received_at), event.presence.version
@@ -256,5 +315,7 @@ _MAKE: Mapping[type[Any], Any] = {
     Corrected: _correction,
     Swept: _sweep,
     TierSet: _tier,
+    OverrideSet: _override,
+    OverrideEnded: _override_ended,
     PresenceImported: _beginning,
 }

@@ -10,6 +10,7 @@ from ledger.domain.event_types import UserEvent
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.untold import Untold, UserTransitions
 from ledger.store.arrays import bigints, optional_bigints, texts
+from ledger.working_state import canaries
 from projections.engine.projection import Followed
 
 BUCKET_SECONDS = 10
@@ -53,11 +54,13 @@ class Loss:
     kinds = frozenset({"webhook_observed.v1", "corrected.v1", "swept.v1"})
 
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
-        """Count the transitions of which these events tell."""
-        if not events:
+        """Count the transitions of which these events tell, but for canaries': theirs are counted by themselves."""
+        hidden = canaries.among(cursor.connection, {cast(str, followed.uid) for followed in events})
+        of_users = [followed for followed in events if followed.uid not in hidden]
+        if not of_users:
             return
-        users = _users(cursor, events)
-        for followed in events:
+        users = _users(cursor, of_users)
+        for followed in of_users:
             users[cast(str, followed.uid)].take(cast(UserEvent, followed.event), followed.position)
         _count(cursor, users)
         _write(cursor, [(uid, each) for uid, user in users.items() for each in user.changed.values()])

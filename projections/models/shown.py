@@ -11,7 +11,7 @@ from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Cause, Device, Presence
 from ledger.domain.source import SourceState
-from ledger.domain.status import NEVER_OBSERVED, Shown, derive, shows_presence_alone
+from ledger.domain.status import NEVER_OBSERVED, Shown, derive, shown_alone, shows_presence_alone
 from ledger.domain.visible import shown_devices
 
 DEVICE_NAMES: Mapping[int | None, str] = {0: "app", 1: "web", 2: "desktop", 99: "system", None: "unknown"}
@@ -68,6 +68,8 @@ def body(presence: Presence, shown: Shown, sources: Mapping[str, SourceState]) -
 
 def shown_body(presence: Presence, rules: Rules, at: Instant) -> bytes:
     """The same of a presence as it is shown at an instant under these rules."""
+    if shown_alone(presence, rules.sources):
+        return plain_body(presence)
     return body(presence, derive(presence, rules.sources, at), rules.sources)
 
 

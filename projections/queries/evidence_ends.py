@@ -31,7 +31,7 @@ class Past(Protocol):
 
 def ended_by(past: Past, evidence: Evidence, up_to: int) -> Placed | None:
     """The event before a position with which a source or a node came into doubt, and the user was shown as unknown."""
-    if evidence.shown.reason is not None:
+    if evidence.shown.reason is not None or evidence.is_overridden:
         return None
     shows_at = _shows_at(evidence)
     begun = [placed for placed in evidence.signs if placed.position < up_to and _begins_later(evidence, placed)]
@@ -45,7 +45,7 @@ def ended_by(past: Past, evidence: Evidence, up_to: int) -> Placed | None:
 
 def grace_end(past: Past, evidence: Evidence) -> GraceEnd | None:
     """When the offline that ended what was shown, or was reported already, shows; None where it need not wait."""
-    if evidence.shown.status != "online" or longest_grace(evidence.sources) == 0:
+    if evidence.shown.status != "online" or evidence.is_overridden or longest_grace(evidence.sources) == 0:
         return None
     if evidence.in_grace:
         placed, presence, seconds = evidence.reported, evidence.presence, evidence.grace_seconds

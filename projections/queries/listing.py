@@ -1,6 +1,7 @@
 """Lists and counts over the projection `current`: by status, device flag, source and node."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, LiteralString, NamedTuple
 
@@ -10,7 +11,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.domain.status import longest_grace
-from ledger.working_state import watch_lists
+from ledger.working_state import canaries, watch_lists
 from projections.models.shown import AnswerPoint
 
 HEAD: LiteralString = """
@@ -21,19 +22,22 @@ SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at)
 """One row, a LedgerHead; `recorded_at` in microseconds, exactly."""
 
 _LIST: LiteralString = """
-SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current.uid) FROM current WHERE true
-"""
+SELECT uid, state, (SELECT max(verified_at) FROM looks WHERE looks.uid = current.uid)
+  FROM current WHERE NOT {}
+""".format(canaries.IS_CANARY.format("current.uid"))  # noqa: S608  (of constants)
 
-# Of a raw status, with those apart whose offline a grace period may not show yet.
+# Of a raw status, with those apart who may be shown otherwise: a grace period does not show their offline yet, or an
+# operator's word is about them.
 _STATUSES: LiteralString = """
-SELECT status, count(*) FROM {} WHERE status = 'online' OR since <= %(cutoff)s GROUP BY status
+SELECT status, count(*) FROM {}
+ WHERE (status = 'online' OR since <= %(cutoff)s) AND override_until IS NULL GROUP BY status
 """
 
 # Of those that are shown by their rows, users with a device in doubt who are online nowhere else.
 _DOUBTED: LiteralString = """
 SELECT status, count(*)
   FROM {}
- WHERE (status = 'online' OR since <= %(cutoff)s) AND devices ~ %(doubtful)s
+ WHERE (status = 'online' OR since <= %(cutoff)s) AND override_until IS NULL AND devices ~ %(doubtful)s
    AND regexp_replace(devices, %(doubted)s, ' ', 'g') !~ '/on/'
  GROUP BY status
 """
@@ -45,13 +49,18 @@ SELECT token, count(*)
  GROUP BY token
 """
 
-_IN_GRACE: LiteralString = "SELECT state FROM {} WHERE status = 'offline' AND since > %(cutoff)s"
+_OTHERWISE: LiteralString = """
+SELECT state FROM {} WHERE ((status = 'offline' AND since > %(cutoff)s) OR override_until IS NOT NULL)
+"""
 
 _NEVER_OBSERVED: LiteralString = f"""
 SELECT count(*) FROM ({watch_lists.MEMBERS}) AS members WHERE NOT EXISTS (SELECT FROM current WHERE uid = members.uid)
 """  # noqa: S608  (of constants)
 
 _OF_LIST: LiteralString = f"(SELECT of_it.* FROM ({watch_lists.MEMBERS}) AS members JOIN current AS of_it USING (uid))"  # noqa: S608
+
+
+_OF_CANARIES: LiteralString = f"(SELECT of_it.* FROM ({canaries.UIDS}) AS hidden JOIN current AS of_it USING (uid))"  # noqa: S608
 
 
 class LedgerHead(NamedTuple):
@@ -119,10 +128,10 @@ async def page(
         query += " AND uid > %s"
         params.append(after)
     if wanted.status == "online":
-        query += " AND (status = 'online' OR since > %s)"
+        query += " AND (status = 'online' OR since > %s OR override_until IS NOT NULL)"
         params.append(cutoff)
     elif wanted.status == "offline":
-        query += " AND status = 'offline'"
+        query += " AND (status = 'offline' OR override_until IS NOT NULL)"
     if wanted.device_flag is not None or wanted.source is not None:
         query += " AND devices ~ %s"
         params.append(_pattern(wanted))
@@ -140,30 +149,30 @@ def _pattern(wanted: Filter) -> str:
 
 
 class Counted:
-    """What there is to count of everybody, or of a watch list."""
+    """What there is to count of everybody but canaries, or of a watch list."""
 
     def __init__(self, connection: AsyncConnection[TupleRow], watch_list: str | None) -> None:
         self._connection = connection
         self._params = {"list": watch_list}
+        self._is_list = watch_list is not None
         self._users: LiteralString = "current" if watch_list is None else f"{_OF_LIST} AS current"
 
     async def statuses(self, cutoff: Instant) -> dict[str, int]:
-        """Users by raw status, without those in their grace period."""
-        return dict(await self._rows(_STATUSES.format(self._users), cutoff))
+        """Users by raw status, without those who may be shown otherwise."""
+        return await self._counts(_STATUSES, cutoff)
 
     async def in_doubt(self, cutoff: Instant, doubted: DoubtPattern) -> dict[str, int]:
         """How many of these are unknown instead, by the raw status."""
-        return dict(
-            await self._rows(_DOUBTED.format(self._users), cutoff, doubtful=doubted.any, doubted=doubted.online)
-        )
+        return await self._counts(_DOUBTED, cutoff, doubtful=doubted.any, doubted=doubted.online)
 
-    async def states_in_grace(self, cutoff: Instant) -> list[bytes]:
-        """The states of users whose offline may not be shown yet."""
-        return [state for (state,) in await self._rows(_IN_GRACE.format(self._users), cutoff)]
+    async def states_otherwise(self, cutoff: Instant) -> list[bytes]:
+        """The states of users who may be shown otherwise: in their grace period, or by an operator's word."""
+        no_canaries = "" if self._is_list else f" AND NOT {canaries.IS_CANARY.format('current.uid')}"
+        return [state for (state,) in await self._rows(_OTHERWISE.format(self._users) + no_canaries, cutoff)]
 
     async def never_observed(self) -> int:
         """How many on the list are in no row."""
-        if self._params["list"] is None:
+        if not self._is_list:
             return 0
         [(number,)] = await self._rows(_NEVER_OBSERVED)
         assert isinstance(number, int)
@@ -172,10 +181,17 @@ class Counted:
     async def devices_online(self) -> list[tuple[str, int | None, str, int]]:
         """(source, device flag, node, devices) for each combination that is online."""
         found = []
-        for token, number in await self._rows(_DEVICES.format(self._users)):
+        for token, number in (await self._counts(_DEVICES)).items():
             source, flag, _, node = token.split("/")
             found.append((source, int(flag) if flag else None, node, number))
         return found
+
+    async def _counts(self, query: LiteralString, cutoff: Instant = 0, **patterns: str) -> dict[str, int]:
+        """Numbers by what is counted. Canaries, who are few, are taken off: to pass each of them over takes longer."""
+        found: Counter[str] = Counter(dict(await self._rows(query.format(self._users), cutoff, **patterns)))
+        if not self._is_list:
+            found -= Counter(dict(await self._rows(query.format(f"{_OF_CANARIES} AS current"), cutoff, **patterns)))
+        return dict(found)
 
     async def _rows(self, query: LiteralString, cutoff: Instant = 0, **patterns: str) -> list[TupleRow]:
         cursor = self._connection.cursor(binary=True)

@@ -133,10 +133,10 @@ class PresenceReader:
             for status, users in (await counted.in_doubt(cutoff, doubted)).items():
                 statuses[status] -= users
                 statuses["unknown"] += users
-        for state in await counted.states_in_grace(cutoff):
+        for state in await counted.states_otherwise(cutoff):
             statuses[derive(current.decode_state(state), rules.sources, at).status] += 1
         statuses["unknown"] += await counted.never_observed()
-        return dict(statuses)
+        return {status: users for status, users in statuses.items() if users}
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection[TupleRow], AnswerPoint]]:

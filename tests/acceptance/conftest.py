@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.service import Api, Service, new_service
+from tests.support.streams import FrontedService, fronted
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,16 @@ def service(
     """An instance on a database of the module's own."""
     folder = tmp_path_factory.mktemp("service")
     with new_service(folder, folder / "data", database_url=module_database_url, **service_settings) as service:
+        yield service.start()
+
+
+@pytest.fixture(scope="module")
+def fronted_service(
+    module_database_url: str, tmp_path_factory: pytest.TempPathFactory, service_settings: dict[str, Any]
+) -> Iterator[FrontedService]:
+    """The same with a front; a module that wants it has its `service` be this one."""
+    folder = tmp_path_factory.mktemp("service")
+    with fronted(folder, folder / "data", database_url=module_database_url, **service_settings) as service:
         yield service.start()
 
 

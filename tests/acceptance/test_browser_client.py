@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from ledger.client import Client, Gone
 from tests.support import browser as browsers
 from tests.support.service import KEYS, Api, wait_for
-from tests.support.streams import FrontedService, fronted
+from tests.support.streams import FrontedService
 
 pytestmark = pytest.mark.skipif(browsers.chromium() is None, reason="the system has no Chromium")
 
@@ -40,18 +40,18 @@ PAGES: dict[str, str] = {}
 
 
 @pytest.fixture(scope="module")
-def service(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory, origin: str
-) -> Iterator[FrontedService]:
-    folder = tmp_path_factory.mktemp("service")
-    with fronted(folder, folder / "data", database_url=module_database_url, front_origins=[origin]) as service:
-        service.start()
-        PAGES["/"] = PAGE.format(front=service.front, token=KEYS["read"], lost=150)
-        PAGES["/hasty"] = PAGE.format(front=service.front, token=KEYS["read"], lost=2)
-        PAGES["/admin"] = PAGE.format(front=service.front, token=KEYS["admin"], lost=150)
-        PAGES["/alone"] = PAGES["/"].replace("lostSeconds: 150", "share: false")
-        PAGES["/stranger"] = PAGE.format(front=service.front, token="wrong", lost=150)
-        yield service
+def service_settings(origin: str) -> dict[str, Any]:
+    return {"front_origins": [origin]}
+
+
+@pytest.fixture(scope="module")
+def service(fronted_service: FrontedService) -> FrontedService:
+    PAGES["/"] = PAGE.format(front=fronted_service.front, token=KEYS["read"], lost=150)
+    PAGES["/hasty"] = PAGE.format(front=fronted_service.front, token=KEYS["read"], lost=2)
+    PAGES["/admin"] = PAGE.format(front=fronted_service.front, token=KEYS["admin"], lost=150)
+    PAGES["/alone"] = PAGES["/"].replace("lostSeconds: 150", "share: false")
+    PAGES["/stranger"] = PAGE.format(front=fronted_service.front, token="wrong", lost=150)
+    return fronted_service
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,14 @@ from ledger.store.seal_head import to_fields
 from projections.engine import rebuild, switch
 from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY
-from tests.support.pg import new_data_dir
+from tests.support.pg import make_data_dir, new_data_dir
 from tests.support.tampering import fill, unguarded, verified
 
 
 @contextmanager
 def served(data_dir: Path) -> Iterator[str]:
     """The URL of an embedded database that runs, its folder held as by a service."""
+    make_data_dir(data_dir)
     embedded = EmbeddedPostgres(data_dir)
     with DataFolder(data_dir):
         url = embedded.start()

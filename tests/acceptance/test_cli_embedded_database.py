@@ -7,6 +7,7 @@ import psycopg
 
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
+from tests.support import pg
 from tests.support.command import call
 
 
@@ -31,6 +32,7 @@ def test_migrate_leaves_a_data_folder_alone_that_a_service_holds(data_dir: Path)
 
 
 def test_a_running_database_serves_every_command(data_dir: Path) -> None:
+    pg.make_data_dir(data_dir)
     embedded = EmbeddedPostgres(data_dir)
     with DataFolder(data_dir):
         url = embedded.start()

@@ -10,15 +10,12 @@ import pytest
 from ledger import client as api_client
 from ledger.client import AsyncClient, Client, Disconnected, Presence, Ready, Resumed, Told
 from tests.support.service import KEYS, Api, wait_for
-from tests.support.streams import FrontedService, fronted
+from tests.support.streams import FrontedService
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontedService]:
-    folder = tmp_path_factory.mktemp("service")
-    with fronted(folder, folder / "data", database_url=module_database_url) as service:
-        service.start()
-        yield service
+def service(fronted_service: FrontedService) -> FrontedService:
+    return fronted_service
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.support.command import process_environment
 
 @pytest.mark.slow
 def test_a_demo_shows_the_ledger_the_stream_and_the_business_server(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ledger", "demo", "--seconds", "8", "--rate", "30", "--users", "30"]
+    command = [sys.executable, "-m", "ledger", "demo", "--seconds", "5", "--rate", "30", "--users", "30"]
     done = subprocess.run(
         command, cwd=tmp_path, env=process_environment(), capture_output=True, text=True, timeout=540, check=False
     )

@@ -39,7 +39,7 @@ def check(service: Service, *loads: Load) -> None:
 def test_kill_at_any_instant_loses_nothing_answered(embedded: Service) -> None:
     loads, choice = [], random.Random(1)
     for number in range(KILLS):
-        load = Load([(embedded.port, embedded.hook_path())], pairs=50, name=f"kill-{number}")
+        load = Load([(embedded.port, embedded.hook_path())], pairs=50, think=0.005, name=f"kill-{number}")
         with load:
             # Bounded by what was answered, so that an instant means the same on any machine.
             load.wait_for(choice.randint(1, 60))

@@ -31,7 +31,7 @@ def test_metrics_count_without_naming_a_user(api: Api) -> None:
     api.deliver("counted-user-0-1-1-1-1")
     answer = api.http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
-    assert 'presence_ledger_webhooks_accepted_total{node="n1",source="main"}' in answer.text
+    assert 'presence_ledger_webhook_deliveries_total{node="n1",outcome="accepted",source="main"}' in answer.text
     assert "counted-user" not in answer.text
 
 

@@ -16,7 +16,7 @@ from tests.support import browser as browsers
 from tests.support.command import process_environment
 from tests.support.recipes import recipe
 from tests.support.service import KEYS, PATIENCE_SECONDS, Api, wait_for
-from tests.support.streams import FrontedService, fronted
+from tests.support.streams import FrontedService
 
 PAGES: dict[str, str] = {}
 
@@ -28,13 +28,13 @@ def origin() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def service(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory, origin: str
-) -> Iterator[FrontedService]:
-    folder = tmp_path_factory.mktemp("service")
-    with fronted(folder, folder / "data", database_url=module_database_url, front_origins=[origin]) as service:
-        service.start()
-        yield service
+def service_settings(origin: str) -> dict[str, Any]:
+    return {"front_origins": [origin]}
+
+
+@pytest.fixture(scope="module")
+def service(fronted_service: FrontedService) -> FrontedService:
+    return fronted_service
 
 
 def token(service: FrontedService, *uids: str) -> str:

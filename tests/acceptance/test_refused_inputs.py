@@ -74,6 +74,11 @@ REFUSED_BODIES = [
     ),
     ("PUT", "/v1/users/%00/tier", b'{"tier":"vip"}'),
     ("PUT", f"/v1/users/{'u' * 1025}/tier", b'{"tier":"vip"}'),
+    *(
+        ("PUT", f"/v1/users/{uid}/override", b'{"status":"online","reason":' + reason + b',"expires_seconds":60}')
+        for uid, reason in (("%00", b'"r"'), ("never-seen", b'"r"'), ("u", b'" "'), ("u", b'"\\u0000"'), ("u", HALF))
+    ),
+    ("DELETE", "/v1/users/%00/override", b""),
 ]
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from tests.support import pg
 from tests.support.command import call
 from tests.support.service import Api, new_service
 
@@ -10,6 +11,7 @@ ITEMS = [f"u{number}-0-1-{number + 1}-1-1" for number in range(50)]
 
 
 def test_what_a_service_appends_is_sealed_and_backed_up_while_it_runs(tmp_path: Path, data_dir: Path) -> None:
+    pg.make_data_dir(data_dir)
     with new_service(tmp_path / "service", data_dir) as service:
         service.start()
         config = str(service.config)

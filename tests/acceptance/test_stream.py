@@ -1,9 +1,9 @@
 """The stream: a snapshot, every change, cursors that hold over restarts, bounds, and how it ends."""
 
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
@@ -16,12 +16,13 @@ from tests.support.streams import FrontedService, Told, fronted
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontedService]:
-    folder = tmp_path_factory.mktemp("service")
-    settings = {"database_url": module_database_url, "front_connections": 3, "front_origins": ["https://app.example"]}
-    with fronted(folder, folder / "data", **settings) as service:
-        service.start()
-        yield service
+def service_settings() -> dict[str, Any]:
+    return {"front_connections": 3, "front_origins": ["https://app.example"]}
+
+
+@pytest.fixture(scope="module")
+def service(fronted_service: FrontedService) -> FrontedService:
+    return fronted_service
 
 
 def statuses(told: list[Told]) -> list[tuple[str, str]]:

@@ -11,15 +11,12 @@ import pytest
 
 from tests.support.service import KEYS, Api, wait_for
 from tests.support.slices import eventful, slice_of, written
-from tests.support.streams import FrontedService, Socket, Stream, fronted
+from tests.support.streams import FrontedService, Socket, Stream
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontedService]:
-    folder = tmp_path_factory.mktemp("service")
-    with fronted(folder, folder / "data", database_url=module_database_url) as service:
-        service.start()
-        yield service
+def service(fronted_service: FrontedService) -> FrontedService:
+    return fronted_service
 
 
 class SlowReader:

@@ -1,7 +1,6 @@
 """The stream of a list: its users, whoever comes and leaves, cursors that hold over restarts, and its end."""
 
 import random
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,8 @@ from tests.support.streams import FrontedService, Socket, Stream, Told, fronted
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontedService]:
-    folder = tmp_path_factory.mktemp("service")
-    with fronted(folder, folder / "data", database_url=module_database_url) as service:
-        service.start()
-        yield service
+def service(fronted_service: FrontedService) -> FrontedService:
+    return fronted_service
 
 
 def put(api: Api, name: str, *uids: str) -> None:

@@ -10,21 +10,22 @@ import httpx2
 import pytest
 
 from tests.support.service import KEYS, Api, wait_for
-from tests.support.streams import FrontedService, Socket, fronted
+from tests.support.streams import FrontedService, Socket
 
 ORIGIN = "https://app.example"
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontedService]:
-    folder = tmp_path_factory.mktemp("service")
-    settings = {"database_url": module_database_url, "front_origins": [ORIGIN]}
-    with fronted(folder, folder / "data", **settings) as service:
-        service.start()
-        with Api(service) as api:
-            api.deliver("bob-0-1-1-1-1", "carol-0-1-2-1-1")
-            assert api.http.put("/v1/lists/friends", json={"uids": ["bob", "carol"]}).status_code == 201
-        yield service
+def service_settings() -> dict[str, Any]:
+    return {"front_origins": [ORIGIN]}
+
+
+@pytest.fixture(scope="module")
+def service(fronted_service: FrontedService) -> FrontedService:
+    with Api(fronted_service) as api:
+        api.deliver("bob-0-1-1-1-1", "carol-0-1-2-1-1")
+        assert api.http.put("/v1/lists/friends", json={"uids": ["bob", "carol"]}).status_code == 201
+    return fronted_service
 
 
 def made(api: Api, **order: Any) -> str:

@@ -1,21 +1,17 @@
 """WebSockets: the events of the stream, users watched and let be, cursors, and what is wrong told by the close."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
 from tests.support.service import Api
-from tests.support.streams import FrontedService, Socket, fronted
+from tests.support.streams import FrontedService, Socket
 
 
 @pytest.fixture(scope="module")
-def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontedService]:
-    folder = tmp_path_factory.mktemp("service")
-    with fronted(folder, folder / "data", database_url=module_database_url) as service:
-        service.start()
-        yield service
+def service(fronted_service: FrontedService) -> FrontedService:
+    return fronted_service
 
 
 def users(told: list[Any]) -> list[tuple[str, str]]:

@@ -19,7 +19,14 @@ AT = 1_800_000_000_000_000
 
 
 def row(alert: str = "a", name: str = "node_down", source: str = "main", **fields: Any) -> AlertRow:
-    usual = {"severity": "critical", "subject": "n1", "incident": "", "began_at": AT, "since": AT - 5, "figures": {}}
+    usual: dict[str, Any] = {
+        "severity": "critical",
+        "subject": "n1",
+        "incident": "",
+        "began_at": AT,
+        "since": AT - 5,
+        "figures": {},
+    }
     return AlertRow(alert, 0, name, source=source, **(usual | fields))
 
 

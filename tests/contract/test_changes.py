@@ -280,10 +280,11 @@ def follow(ledger: Ledger, url: str, life: Life, draw: Random) -> None:
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32), steps=st.integers(1, 50))
-@example(seed=115, steps=28)  # cut off while told of a dark source, back when it is lit again
-@example(seed=121, steps=34)  # cut off while somebody was in their grace period
-def test_who_applies_the_feed_has_what_is_answered(server: str, seed: int, steps: int) -> None:
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 50), overrides=st.booleans())
+@example(seed=115, steps=28, overrides=False)  # cut off while told of a dark source, back when it is lit again
+@example(seed=121, steps=34, overrides=False)  # cut off while somebody was in their grace period
+@example(seed=3, steps=50, overrides=True)
+def test_who_applies_the_feed_has_what_is_answered(server: str, seed: int, steps: int, overrides: bool) -> None:
     with pg.new_database(server) as url, opened(url) as ledger:
-        note(f"{seed} {steps}")
-        follow(ledger, url, lived(seed, steps), Random(seed))
+        note(f"{seed} {steps} {overrides}")
+        follow(ledger, url, lived(seed, steps, overrides=overrides), Random(seed))

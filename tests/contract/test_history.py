@@ -58,9 +58,11 @@ def again(ledger: Ledger, made: AnswerPoint, uids: Sequence[str] = ASKED) -> Rea
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32), steps=st.integers(1, 50))
-def test_a_live_answer_asked_again_by_its_as_of_is_the_same(server: str, seed: int, steps: int) -> None:
-    life = lived(seed, steps)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 50), overrides=st.booleans())
+def test_a_live_answer_asked_again_by_its_as_of_is_the_same(
+    server: str, seed: int, steps: int, overrides: bool
+) -> None:
+    life = lived(seed, steps, overrides=overrides)
     with pg.new_database(server) as url, opened(url) as ledger:
         answers = live_answers(ledger, url, life)
         for made, bodies in answers:

@@ -20,6 +20,11 @@ from tests.support import pg
 from tests.support.strategies import Feed, Post
 
 SNAPSHOT = Path(__file__).with_name("schema.snapshot")
+# Before there were overrides.
+INSERT_OF_THEN = """
+INSERT INTO current (uid, version, status, since, devices, state, body)
+SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
+"""
 UPDATE = "PRESENCE_LEDGER_UPDATE_SNAPSHOT"
 
 FILES = {
@@ -79,7 +84,8 @@ def test_who_was_known_before_reconciliation_is_on_its_agenda(empty_database_url
     feed.post(Post(0.0, "other", "n1", ("here-0-1-1-1-1", "here-1-1-2-1-2")))
     presences = [feed.draft.presence(uid) for uid in ("here", "gone", "用户")]
     with psycopg.connect(empty_database_url) as connection:
-        current.write(connection.cursor(), list(current.to_rows(presences)))
+        for rows in current.to_rows(presences):
+            connection.execute(INSERT_OF_THEN, rows[:7])
         bodies: dict[str, bytes] = dict(connection.execute("SELECT uid, body FROM current"))
         connection.execute(
             """UPDATE current SET body = body || convert_to(',"verified_at":null,"version":1', 'UTF8')"""

@@ -16,3 +16,7 @@ def test_what_was_noted_last_is_read(ledger: Ledger) -> None:
         node_health.write(cursor, "main", {})
         assert node_health.of_source(connection, "main") == {"n1": {"calls": 2}, "": {"leader": "i"}}
         assert node_health.of_source(connection, "other") == {"n1": {"calls": 7}}
+        assert node_health.of_all(connection) == {
+            "main": {"n1": {"calls": 2}, "": {"leader": "i"}},
+            "other": {"n1": {"calls": 7}},
+        }

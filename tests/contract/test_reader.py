@@ -10,14 +10,18 @@ import msgspec
 import psycopg
 import pytest
 
+from ledger.domain.event_types import SourceEvent
+from ledger.domain.events import Configured
 from ledger.domain.instants import optional
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
+from ledger.domain.reconciliation_events import NodeDown, SourceDark, SourceLit
 from ledger.errors import StoreUnavailable
 from ledger.http.presence import summary_body
 from ledger.ingest.announce import Configuration, announce_start
+from ledger.ingest.append import append
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
 from ledger.working_state import looks
@@ -180,6 +184,29 @@ def test_the_summary_counts_what_lists_show(ledger: Ledger, database_url: str) -
         {"source": SOURCE, "device_flag": flag, "devices": flags[flag]} for flag in (0, 1)
     ]
     assert summary["nodes"] == [{"source": SOURCE, "node": node, "devices": 100} for node in ("n1", "n2")]
+
+
+@pg.on_every_server
+def test_who_is_in_doubt_is_counted_as_unknown(ledger: Ledger, database_url: str) -> None:
+    at = Clock().now()
+
+    def now(event: SourceEvent) -> dict[str, int]:
+        append(ledger, {SOURCE: None}, (), lambda draft: iter([draft.append_to_source(SOURCE, event)]))
+        statuses: dict[str, int] = ask(database_url, lambda reader: reader.statuses())
+        summary = msgspec.to_builtins(summary_body(ask(database_url, lambda reader: reader.summary())))
+        users: dict[str, int] = summary["users"]
+        assert users == {status: statuses.get(status, 0) for status in ("online", "offline", "unknown")}
+        return users
+
+    everybody = {"online": 0, "offline": 0, "unknown": USERS}
+    as_ever = {"online": len(ONLINE), "offline": len(OFFLINE), "unknown": 0}
+    assert now(SourceDark(at=at, since=at)) == everybody
+    assert now(SourceLit(at=at, by="poll")) == as_ever
+    # Who holds whom in a cluster that counts together is not in the rows.
+    assert now(NodeDown(node="n1", at=at, since=at, reason="refused")) == as_ever
+    v3 = dict.fromkeys(("n1", "n2"), Profile.V3)
+    down = now(Configured(at=at, instance="i", policy=Policy(), profile=Profile.V3, nodes=v3, rules_version=1))
+    assert down == {"online": 100, "offline": len(OFFLINE), "unknown": 100}
 
 
 def test_a_grace_period_configured_meanwhile_holds_at_once(ledger: Ledger, database_url: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ledger.settings import Settings, load
+from ledger.settings import Settings
+from ledger.settings.load import load
 from ledger.store import shared_secrets
 from ledger.store.data_folder import DataFolder
 from ledger.store.shared_secrets import SecretsElsewhere

@@ -146,9 +146,11 @@ def live(ledger: Ledger, telling: Telling, life: Life, check: Callable[[AnswerPo
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32), steps=st.integers(1, 50), every=st.booleans())
-def test_whoever_applies_what_is_told_has_what_is_answered(server: str, seed: int, steps: int, every: bool) -> None:
-    note(f"{seed} {steps} {every}")
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 50), every=st.booleans(), overrides=st.booleans())
+def test_whoever_applies_what_is_told_has_what_is_answered(
+    server: str, seed: int, steps: int, every: bool, overrides: bool
+) -> None:
+    note(f"{seed} {steps} {every} {overrides}")
     with pg.new_database(server) as url, opened(url) as ledger, connect(url) as connection, small_pages():
         telling = Telling(connection, Random(seed), of_list="", every=every)
 
@@ -157,17 +159,19 @@ def test_whoever_applies_what_is_told_has_what_is_answered(server: str, seed: in
                 assert telling.receiver.shown.get(uid, answer) == answer
                 assert uid in telling.receiver.shown or answer["reason"] == "never_observed"
 
-        live(ledger, telling, lived(seed, steps), check)
+        live(ledger, telling, lived(seed, steps, overrides=overrides), check)
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32), steps=st.integers(5, 40))
-@example(seed=10, steps=6)  # a grace period ends at the position of the offline
-def test_no_change_by_an_event_is_left_out_where_each_is_told(server: str, seed: int, steps: int) -> None:
-    note(f"{seed} {steps}")
+@given(seed=st.integers(0, 2**32), steps=st.integers(5, 40), overrides=st.booleans())
+@example(seed=10, steps=6, overrides=False)  # a grace period ends at the position of the offline
+def test_no_change_by_an_event_is_left_out_where_each_is_told(
+    server: str, seed: int, steps: int, overrides: bool
+) -> None:
+    note(f"{seed} {steps} {overrides}")
     with pg.new_database(server) as url, opened(url) as ledger, connect(url) as connection, small_pages():
         telling = Telling(connection, Random(seed), of_list="", every=True)
-        life = lived(seed, steps)
+        life = lived(seed, steps, overrides=overrides)
         pour(ledger, life.ledger.kept)
         telling.clock = life.ledger.at
         telling.catch_up(faults=True)

@@ -233,7 +233,9 @@ def test_streams_are_checked_to_their_end_by_one_at_a_time(ledger: Ledger, monke
     for _ in range(2):
         with pytest.raises(SourceUnreadable, match=f"'two' is not known. At position {position} "):
             streams.check()
+    assert streams.states().keys() == {"one"}
     newer.go_on(ledger, "two")
+    assert streams.states().keys() == {"one", "two"}
     streams.check()
     monkeypatch.setattr(readiness, "WAIT_SECONDS", 0.01)
     with streams._reading, pytest.raises(StoreUnavailable, match="still being read"):

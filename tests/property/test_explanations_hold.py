@@ -15,7 +15,7 @@ from projections.queries.evidence import gather
 from tests.support.claims import problems
 from tests.support.explained import Replayed, remembered, replayed
 from tests.support.explaining import Explaining
-from tests.support.lived import USERS, lived
+from tests.support.lived import USERS, Life, lived
 from tests.support.recordings import ALONE, WITH_POLLS, lines_of
 
 QUICK = [name for name in ALONE.bounds if len(lines_of(name)) < 1000]
@@ -43,8 +43,18 @@ def test_with_a_grace_period_and_with_every_delivery(name: str) -> None:
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 60))
 def test_of_a_life_at_random(seed: int, steps: int) -> None:
-    life = lived(seed, steps)
-    history, draw = remembered(life), Random(seed)
+    hold(lived(seed, steps), Random(seed))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 60))
+def test_of_a_life_in_which_operators_have_their_say(seed: int, steps: int) -> None:
+    hold(lived(seed, steps, overrides=True), Random(seed))
+
+
+def hold(life: Life, draw: Random) -> None:
+    """Whatever is explained of a life is so, of any instant, as was known at any later one."""
+    history = remembered(life)
     for at, _ in life.moments[::4]:
         for uid in (*USERS, "nobody"):
             for position in (history.position_at(at), history.head(), draw.randint(0, history.head())):

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ledger.domain.look import tier_bound_seconds
 from ledger.domain.observation import SECOND
+from ledger.domain.override_events import Word
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Tier
@@ -207,6 +208,15 @@ class Reconciliation(RuleBasedStateMachine):
     @rule(uid=users, tier=st.sampled_from(["vip", "normal", "cold", None]))
     def somebody_chooses_a_tier(self, uid: str, tier: Tier | None) -> None:
         self.ledger.set_tier(uid, tier)
+
+    @rule(uid=users, status=st.sampled_from(["online", "offline"]), ends=st.booleans(), until_evidence=st.booleans())
+    def somebody_overrides(self, uid: str, status: Word, ends: bool, until_evidence: bool) -> None:
+        """Every law holds as if there were none: by evidence alone."""
+        if self.ledger.presence(uid).flip is None:
+            return
+        self.ledger.override(uid, status, 5.0, until_evidence=until_evidence)
+        if ends:
+            self.ledger.end_override(uid, "deleted")
 
     @rule()
     def the_service_restarts(self) -> None:

@@ -8,16 +8,18 @@ from hypothesis import strategies as st
 
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evolve import evolve
-from ledger.domain.observation import Claim, parse_item
+from ledger.domain.nodes import NodeState
+from ledger.domain.observation import SECOND, Claim, parse_item
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState, evolve_source
 from ledger.domain.status import derive, derive_device
+from ledger.domain.visible import visible, visible_at
 from ledger.ingest.draft import ParsedWebhook
 from ledger.sources.wukongim.payload import NotAnArray, parse_body
 from ledger.store.mapper import EventMapper
-from projections.models.shown import body, plain_body
+from projections.models.shown import Rules, body, plain_body, shown_body
 from tests.support.scenario import format_item
 from tests.support.strategies import (
     NODES,
@@ -119,6 +121,26 @@ def test_the_body_made_when_it_changes_is_the_one_made_when_it_is_asked_for(
     for presence in [Presence("nobody"), *feed.draft.presences.values()]:
         shown = derive(presence, feed.draft.sources, feed.at)
         assert plain_body(presence) == body(presence, shown, feed.draft.sources)
+
+
+@settings(max_examples=100)
+@given(
+    profiles, policies, histories, st.sampled_from([0, SECOND, 30 * SECOND]), st.sampled_from(["lit", "down", "dark"])
+)
+def test_the_short_way_to_what_is_shown_comes_to_the_same(
+    profile: Profile, policy: Policy, history: list[Post], later: int, node: str
+) -> None:
+    feed = Feed(profile, policy).post_all(history)
+    sources, at = dict(feed.draft.sources), feed.at + later
+    for name, source in sources.items() if node != "lit" else ():
+        down = {"n1": NodeState(down_since=feed.at)} if node == "down" else {}
+        sources[name] = msgspec.structs.replace(
+            source, nodes=source.nodes | down, dark_since=feed.at if node == "dark" else None
+        )
+    for presence in [Presence("nobody"), *feed.draft.presences.values()]:
+        shown = derive(presence, sources, at)
+        assert visible_at(presence, sources, at) == visible(presence, shown, sources)
+        assert shown_body(presence, Rules(1, sources), at) == body(presence, shown, sources)
 
 
 @settings(max_examples=200)

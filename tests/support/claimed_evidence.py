@@ -241,6 +241,37 @@ def _known_later(claim: Claim) -> bool:
     return claim.events[0]["position"] > claim.explanation.position and finds(claim)
 
 
+def _word(claim: Claim) -> bool:
+    """What is shown is what somebody said last, before its time was over, and the evidence agrees as the code says."""
+    said = [event for event in claim.of_user if event["kind"] == "OverrideSet"]
+    cause, explained = claim.explanation.cause, claim.explanation
+    words = [event for event in said if cause is not None and event["position"] == cause.position]
+    agrees = claim.params.get("status", explained.shown.status) == explained.shown.status
+    holds = all(event["received_at"] <= explained.at < event["expires_at"] for event in words)
+    return holds and agrees == (claim.statement.code == "likely_override")
+
+
+def _word_ended(claim: Claim) -> bool:
+    """After the instant, and as the first thing that was said after the word."""
+    ended, explained = claim.events[0], claim.explanation
+    cause = explained.cause
+    ends = [event for event in claim.of_user if event["kind"] == "OverrideEnded"]
+    after = [event for event in ends if cause is not None and event["position"] > cause.position]
+    ended_at = ended["received_at"] if ended["received_at"] > explained.at else ended["recorded_at"]
+    return claim.params["ended_at"] == ended_at and bool(after[0]["position"] == ended["position"])
+
+
+def _next_word(claim: Claim) -> bool:
+    """The first one that was said after the instant, before the record told of another status."""
+    word, shown = claim.events[0], claim.explanation.shown.status
+    words = [event for event in claim.since() if event["kind"] == "OverrideSet"]
+    changed = [e for e in claim.shown_changes() if e["position"] < word["position"] and e["status_after"] != shown]
+    begun = word["received_at"] if word["received_at"] > claim.explanation.at else word["recorded_at"]
+    # How a doubt ended is told of where it did.
+    first = words[0] == word and (shown == "unknown" or not changed)
+    return first and claim.params["changed_at"] == begun
+
+
 _BOUNDED = (
     f"{what}_{where}{end}" for what in ("correction", "sweep") for where in ("before", "around") for end in ENDS
 )
@@ -283,5 +314,9 @@ EVIDENCE: Mapping[str, Check] = {
         mute(claim) and claim.params["profile"] == configured(claim)["profile"].value
     ),
     "ignored_duplicates": _duplicates,
+    **dict.fromkeys(("likely_override", "doubtful_override"), _word),
+    **dict.fromkeys((f"override_{why}" for why in ("expired", "evidence", "deleted", "replaced")), _word_ended),
+    "next_override": _next_word,
+    "evidence_beneath": lambda claim: claim.params["since"] in begins(claim.events[0]) | told_by_looks(claim),
     **dict.fromkeys(("ignored_late", "ignored_stale"), Claim.is_near),
 }

@@ -29,6 +29,8 @@ def must(cited: int = 0, **fields: Any) -> dict[str, Field]:
 ITEM = must(kind="WebhookObserved")
 LOOK = must(kind="Corrected")
 SWEEP = must(kind="Swept")
+WORD = must(kind="OverrideSet")
+WORD_ENDED = must(kind="OverrideEnded")
 SHOWN_ITEM = ITEM | same("node", "device_flag")
 SAID_ITEM = ITEM | same("raw", "received_at", "node", "device_flag", "conn_id", "verdict")
 
@@ -141,4 +143,21 @@ _LIMITS: Mapping[str, Fields] = {
     "ignored_stale": ITEM | same("raw", "received_at", "rule") | must(verdict="stale"),
 }
 
-FIELDS: Mapping[str, Fields] = {**_HEADLINES, **_CAUSES, **_RULES, **_EVIDENCE, **_LATER, **_LIMITS}
+_WORDS: Mapping[str, Fields] = {
+    "shown_override": WORD | same("status", "by", "reason") | {"since": Field("received_at")},
+    "shown_override_before_record": must(kind="PresenceImported"),
+    "likely_override": {},
+    "doubtful_override": {},
+    "cause_override": WORD | same("received_at", "expires_at") | must(until_evidence=False),
+    "cause_override_until_evidence": WORD | same("received_at", "expires_at") | must(until_evidence=True),
+    "evidence_beneath": {"status": Field("status_after")},
+    "rule_override": {},
+    "next_override": WORD | same("status"),
+    "override_expired": WORD_ENDED | must(why="expired"),
+    "override_evidence": WORD_ENDED | must(why="evidence"),
+    "override_deleted": WORD_ENDED | same("by") | must(why="deleted"),
+    "override_replaced": WORD_ENDED | same("by") | must(why="replaced"),
+    "override_holds": same("expires_at"),
+}
+
+FIELDS: Mapping[str, Fields] = {**_HEADLINES, **_CAUSES, **_RULES, **_EVIDENCE, **_LATER, **_LIMITS, **_WORDS}

@@ -1,5 +1,6 @@
 """Calls the command in this process or in one of its own, with no setting of the environment but those given."""
 
+import io
 import os
 import subprocess
 import sys
@@ -14,6 +15,13 @@ REPOSITORY = Path(__file__).parents[2]
 PREFIX = "PRESENCE_LEDGER_"
 READERS = frozenset({"LC_ALL", "LC_MESSAGES", "LANG", "TZ", "COLUMNS", "NO_COLOR"})
 """Variables by which a command's output is another one for another reader."""
+
+
+class Terminal(io.StringIO):
+    """An output that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def call(*arguments: str, **variables: str) -> Result:

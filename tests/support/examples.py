@@ -59,6 +59,8 @@ MASKS = (
 )
 
 RECONCILE = "POST /v1/sources/{source}/reconcile"
+OVERRIDE = "/v1/users/{uid}/override"
+WORD = {"status": "offline", "reason": "phone lost, ticket 4711", "expires_seconds": 3600}
 RECONCILED = (
     RECONCILE,
     "GET /v1/sources",
@@ -69,6 +71,8 @@ RECONCILED = (
     "GET /v1/loss",
     "GET /v1/blind",
     "PUT /v1/users/{uid}/tier",
+    f"PUT {OVERRIDE}",
+    f"DELETE {OVERRIDE}",
     "GET /v1/sinks",
     "POST /v1/sinks/{name}/pause",
     "POST /v1/sinks/{name}/resume",
@@ -118,6 +122,8 @@ def _reconciling(api: Api, node: ImNode) -> Answers:
         "GET /v1/blind": {"200": api.get("/v1/blind")},
         "GET /v1/sources": {"200": api.get("/v1/sources")},
         "PUT /v1/users/{uid}/tier": {"200": api.http.put("/v1/users/u100/tier", json={"tier": "vip"}).json()},
+        f"PUT {OVERRIDE}": {"200": api.http.put("/v1/users/u100/override", json=WORD).json()},
+        f"DELETE {OVERRIDE}": {"200": api.http.delete("/v1/users/u100/override").json()},
     }
 
 
@@ -258,6 +264,8 @@ def _bad(service: Service, api: Api) -> Answers:
             "413": api.http.post("/v1/sources/main/reconcile", content=large).json(),
         },
         "PUT /v1/users/{uid}/tier": {"413": api.http.put("/v1/users/u100/tier", content=large).json()},
+        f"PUT {OVERRIDE}": {"413": api.http.put("/v1/users/u100/override", content=large).json()},
+        f"DELETE {OVERRIDE}": {"404": api.http.delete("/v1/users/u100/override").json()},
         "POST /v1/presence/query": {"413": api.http.post("/v1/presence/query", content=b" " * (MAX_BODY + 1)).json()},
         "POST /v1/reach/query": {"413": api.http.post("/v1/reach/query", content=large).json()},
         "POST /hooks/{source}/{node}/{secret}": hooks,

@@ -11,7 +11,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.domain.statement import Explanation
 from ledger.replay.recording import Replay
-from ledger.settings import override_policy
+from ledger.settings.policy import override_policy
 from ledger.sources.wukongim.recording import read_header, read_lines
 from ledger.store.mapper import Recorded, source_stream, user_stream
 from projections.queries.evidence import gather

@@ -7,6 +7,7 @@ from ledger.domain.events import Configured, SessionId, Status
 from ledger.domain.evidence import Evidence
 from ledger.domain.explain import explain
 from ledger.domain.observation import SECOND, Instant
+from ledger.domain.override_events import WhyEnded, Word
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Corrected, Finding, OpenedSession, Outcome, PollObserved, Swept
@@ -17,6 +18,7 @@ from ledger.simulator.sender import encode
 from projections.queries.evidence import gather
 from tests.support.claims import problems
 from tests.support.memory_history import MemoryHistory
+from tests.support.overriding import override_end, overriding
 
 STARTED_AT: Instant = 1_800_000_000 * SECOND
 SOURCE = "main"
@@ -145,6 +147,18 @@ class Explaining:
         )
         return self.happens(_changed(event, fields))
 
+    def overrides(
+        self, status: Word, seconds: float = 60.0, *, until_evidence: bool = False, uid: str = "u"
+    ) -> "Explaining":
+        """An operator says what is to be shown of a user."""
+        return self.happens(overriding(self._draft.presence(uid), status, self.at, seconds, until_evidence), uid)
+
+    def ends_override(self, why: WhyEnded, by: str | None = None, uid: str = "u") -> "Explaining":
+        """Its end is put on record."""
+        presence = self._draft.presence(uid)
+        assert presence.override is not None
+        return self.happens(override_end(presence, presence.override.status, why, self.at, by), uid)
+
     def ago(self, seconds: float) -> Instant:
         """An instant so long ago."""
         return self.at - round(seconds * SECOND)
@@ -169,3 +183,8 @@ class Explaining:
 def _changed(event: Any, fields: dict[str, Any]) -> Any:
     values = {name: getattr(event, name) for name in event.__struct_fields__}
     return type(event)(**{name: value for name, value in (values | fields).items() if name != "verdict"})
+
+
+def online(policy: Policy = DEFAULT_POLICY) -> Explaining:
+    """`u` has been online for ten seconds."""
+    return Explaining(policy=policy).wait(1).hears("u-0-1-1-1-1").wait(10)

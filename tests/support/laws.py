@@ -9,6 +9,7 @@ from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
 from ledger.domain.look import JudgedLook
 from ledger.domain.observation import SECOND, Instant
+from ledger.domain.override_events import UserOverridden
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
 from ledger.domain.reconciliation_events import (
@@ -89,7 +90,9 @@ class Laws:
         assert isinstance(cited.event, PollObserved)
         assert cited.position < kept.position
         assert (cited.batch, cited.event.run) == (kept.batch, corrected.run)
-        before = [k for k in self._ledger.kept if k.uid == kept.uid and k.position < kept.position]
+        # An operator's word tells nothing of how the user is.
+        told = [k for k in self._ledger.kept if not isinstance(k.event, UserOverridden)]
+        before = [k for k in told if k.uid == kept.uid and k.position < kept.position]
         newest = max((k.position for k in before), default=0)
         assert newest <= self._heads[corrected.poll], "corrected over something newer"
         turned_offline = (corrected.status_before, corrected.status_after) == ("online", "offline")

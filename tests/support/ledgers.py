@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import psycopg
 
+from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evolve import evolve
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reconciliation_events import Corrected, Swept, TierSet
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
@@ -127,7 +127,7 @@ def assert_consistent(ledger: Ledger) -> None:
         assert row.version == versions[row.stream]
         event = ledger.event(row)
         if row.stream.startswith(USER_PREFIX):
-            assert isinstance(event, WebhookObserved | Corrected | Swept | TierSet)
+            assert isinstance(event, UserEvent)
             uid = row.stream.removeprefix(USER_PREFIX)
             presences[uid] = evolve(presences.get(uid) or Presence(uid), event, row.position)
     instants = [row.recorded_at for row in rows]

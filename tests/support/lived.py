@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ledger.domain.event_types import SourceEvent, UserEvent
 from ledger.domain.observation import Instant
+from ledger.domain.override_events import Word
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import SourceDark, SourceLit
@@ -35,8 +36,9 @@ FATES: tuple[Fate, ...] = ("heard", "heard", "on its way", "lost")
 class Life:
     """Steps at random. `moments` are the instants between them, each with the number of events so far."""
 
-    def __init__(self, draw: Random) -> None:
+    def __init__(self, draw: Random, *, overrides: bool = False) -> None:
         self._draw = draw
+        self._overrides = overrides
         self._profile, self._nodes = draw.choice(CLUSTERS)
         self.world = Driven(self._profile, self._nodes, POLICY, USERS, lambda _: None)
         self.ledger, self.cluster = self.world.ledger, self.world.cluster
@@ -45,7 +47,9 @@ class Life:
     def step(self) -> None:
         """Something happens, and a little time passes."""
         draw = self._draw
-        draw.choice((self._connect, self._connect, self._close, self._look, self._look, self._arrive, self._fail))()
+        happens = (self._connect, self._connect, self._close, self._look, self._look, self._arrive, self._fail)
+        draw.choice((*happens, self._override) if self._overrides else happens)()
+        self._note_ends()
         self.ledger.pass_time(draw.choice((0.05, 0.5, 1.0, 3.0, 6.0)))
         self.moments.append((self.ledger.at, len(self.ledger.kept)))
 
@@ -90,10 +94,32 @@ class Life:
                 policy = replace(source.policy, grace_seconds=draw.choice((0.0, 0.0, 2.0, 10.0)))
                 self.ledger.configure(source.node_profiles, self._profile, policy)
 
+    def _override(self) -> None:
+        """Somebody says what is to be shown of a user who was observed, or has that ended."""
+        draw = self._draw
+        observed = [uid for uid in USERS if self.ledger.presence(uid).flip is not None]
+        if not observed:
+            return
+        uid = draw.choice(observed)
+        word = self.ledger.presence(uid).override
+        if word is not None and word.holds(self.ledger.at) and draw.random() < 0.3:
+            self.ledger.end_override(uid, "deleted")
+        else:
+            status: Word = draw.choice(("online", "offline"))
+            seconds = draw.choice((1.0, 4.0, 15.0))
+            self.ledger.override(uid, status, seconds, until_evidence=draw.random() < 0.5)
 
-def lived(seed: int, steps: int) -> Life:
-    """A life of so many steps."""
-    life = Life(Random(seed))
+    def _note_ends(self) -> None:
+        """Ends by time are put on record, sooner or later."""
+        for uid in USERS if self._overrides and self._draw.random() < 0.5 else ():
+            word = self.ledger.presence(uid).override
+            if word is not None and not word.holds(self.ledger.at):
+                self.ledger.end_override(uid, "expired")
+
+
+def lived(seed: int, steps: int, *, overrides: bool = False) -> Life:
+    """A life of so many steps, in which operators have their say, too, or have none."""
+    life = Life(Random(seed), overrides=overrides)
     for _ in range(steps):
         life.step()
     return life

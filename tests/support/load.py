@@ -17,8 +17,8 @@ Outcome = Literal["acknowledged", "refused", "no connection", "cut"]
 """200; another status; nobody listened; the connection ended, or nothing came in time, before a whole answer."""
 
 PAUSE_SECONDS = 0.02
-THINK_SECONDS = 0.005
-"""Between two POSTs of a sender: enough are under way at any instant, and the cores are left to the service."""
+THINK_SECONDS = 0.02
+"""Between two POSTs of a sender: the cores are left to the service."""
 USERS = 50
 
 
@@ -50,6 +50,8 @@ class Load:
     """Items of a POST are twice as many: each user comes and goes."""
     keep_alive: bool = True
     timeout: float = 60.0
+    think: float = THINK_SECONDS
+    """Seconds between two POSTs of a sender; with few, one is under way at any instant."""
     name: str = "load"
     """What its users are called: no two loads on one ledger may have the same."""
     posts: list[Post] = field(default_factory=list)
@@ -140,7 +142,7 @@ class Load:
             if connection is not None and not (goes_on and self.keep_alive):
                 await connection.close()
                 connection = None
-            await asyncio.sleep(THINK_SECONDS if outcome == "acknowledged" else PAUSE_SECONDS)
+            await asyncio.sleep(self.think if outcome == "acknowledged" else PAUSE_SECONDS)
         if connection is not None:
             await connection.close()
 

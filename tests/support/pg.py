@@ -24,10 +24,9 @@ from psycopg import sql
 from ledger.store import migrate
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.system_user import VERSION, postgres_user, programs
-from tests.support.external import OLDER_VERSION, ExternalPostgres, debian_programs
+from tests.support.external import OLDER_VERSION, RUN_VARIABLE, ExternalPostgres, debian_programs, one_at_a_time
 
 DROP_SECONDS = 60.0
-RUN_VARIABLE = "PRESENCE_LEDGER_TEST_RUN"
 RUNS = Path(tempfile.gettempdir()) / f"presence-ledger-tests-{os.geteuid()}"
 COMING_AND_GOING = RUNS.with_suffix(".lock")
 
@@ -60,7 +59,7 @@ class Run:
     @classmethod
     def begin(cls) -> "Run":
         """Clear up what killed runs left, and begin a new one."""
-        with _one_at_a_time(COMING_AND_GOING):
+        with one_at_a_time(COMING_AND_GOING):
             RUNS.mkdir(mode=0o700, exist_ok=True)
             for left in RUNS.iterdir():
                 if (lock := _locked(left)) is not None:
@@ -72,7 +71,7 @@ class Run:
 
     def end(self) -> None:
         """Stop the servers and remove the folder."""
-        with _one_at_a_time(COMING_AND_GOING):
+        with one_at_a_time(COMING_AND_GOING):
             _clear(self.path)
         if self._lock is not None:
             os.close(self._lock)
@@ -82,7 +81,7 @@ def server_url(name: str) -> str:
     """The URL of the running server `name` (one of `SERVERS`), of a database that is not for tests; starts it first."""
     folder = Path(os.environ[RUN_VARIABLE])
     record = folder / f"{name}.url"
-    with _one_at_a_time(folder / f"{name}.starting"):
+    with one_at_a_time(folder / f"{name}.starting"):
         if not record.exists():
             record.write_text(_start(name, folder / name))
     return record.read_text()
@@ -92,7 +91,7 @@ def template(url: str) -> str:
     """The name of the migrated database on the server of `url`, made by the first that asks."""
     folder = Path(os.environ[RUN_VARIABLE])
     made = folder / f"{urlsplit(url).port or 'embedded'}.migrated"
-    with _one_at_a_time(made.with_suffix(".migrating")):
+    with one_at_a_time(made.with_suffix(".migrating")):
         if not made.exists():
             _execute(url, sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(TEMPLATE)))
             _execute(url, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(TEMPLATE)))
@@ -142,13 +141,19 @@ def make_data_dir(path: Path) -> None:
     """Make a data folder whose PostgreSQL is made and stopped: a copy, for a fifth of what making one takes."""
     folder = Path(os.environ[RUN_VARIABLE])
     made = folder / "made"
-    with _one_at_a_time(folder / "made.making"):
+    with one_at_a_time(folder / "made.making"):
         if not made.exists():
             making = EmbeddedPostgres(folder / "made.new")
             making.start()
             making.stop()
             making.data_dir.rename(made)
     subprocess.run(["cp", "-a", made, path], check=True)
+
+
+def prepare_data_dir(path: Path) -> None:
+    """The same for what need not have one and may run elsewhere than in tests: there, and where it is, nothing."""
+    if RUN_VARIABLE in os.environ and not path.exists():
+        make_data_dir(path)
 
 
 def with_database(url: str, database: str) -> str:
@@ -185,13 +190,6 @@ def _make_connecting_cheap(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET scram_iterations = 1")
         connection.execute(sql.SQL("ALTER ROLE CURRENT_USER PASSWORD {}").format(password))
-
-
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _execute(url: str, statement: sql.Composed) -> None:

@@ -3,6 +3,8 @@ happen in between. It judges by the product's own functions and keeps every even
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from ledger.domain.breaker import Breaker
@@ -12,6 +14,8 @@ from ledger.domain.events import Configured, WebhookObserved
 from ledger.domain.look import JudgedLook, Watch
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
+from ledger.domain.override import ended_by_somebody, ended_by_time
+from ledger.domain.override_events import WhyEnded, Word
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
@@ -23,7 +27,7 @@ from ledger.domain.reconciliation_events import (
     TierSet,
 )
 from ledger.domain.source import SourceState
-from ledger.domain.status import Shown, derive
+from ledger.domain.status import Shown, derive_by_evidence
 from ledger.ingest.draft import Draft, read_webhook
 from ledger.reconcile import judge, plan
 from ledger.reconcile.probes import NodeProbe
@@ -32,6 +36,7 @@ from ledger.replay.memory_source import MemorySource
 from ledger.simulator.sender import encode
 from ledger.sources.wukongim.answers import Boot, NodeConnections, Unanswered
 from ledger.store.mapper import Recorded
+from tests.support.overriding import overriding
 
 SOURCE = "main"
 RUN = "run"
@@ -89,8 +94,8 @@ class Reconciler(MemorySource):
         return self.draft.presence(uid)
 
     def shown(self, uid: str) -> Shown:
-        """What would be said of the user now."""
-        return derive(self.presence(uid), {SOURCE: self.source}, self.at)
+        """What would be said of the user now, if nobody had a say in it."""
+        return derive_by_evidence(self.presence(uid), {SOURCE: self.source}, self.at)
 
     def pass_time(self, seconds: float) -> None:
         """Move the clock; a breaker whose time is over closes."""
@@ -142,6 +147,21 @@ class Reconciler(MemorySource):
         event = TierSet(received_at=self.at, tier=tier, by="key", status_before=status, status_after=status)
         self._commit([self.draft.append_to_user(uid, event)])
         self.take_in(uid, event)
+
+    def override(self, uid: str, status: Word, seconds: float, *, until_evidence: bool) -> None:
+        """Somebody says what is to be shown of the user, over what was said before."""
+        if self.presence(uid).override is not None:
+            self.end_override(uid, "replaced")
+        event = overriding(self.presence(uid), status, self.at, seconds, until_evidence)
+        self._commit([self.draft.append_to_user(uid, event)])
+
+    def end_override(self, uid: str, why: WhyEnded) -> None:
+        """The end of that is put on record; by time where that had ended it."""
+        presence = self.presence(uid)
+        word = presence.override
+        assert word is not None
+        ended = ended_by_time if why == "expired" else partial(ended_by_somebody, at=self.at, why=why, by="key")
+        self._commit([self.draft.append_to_user(uid, ended(word, status=presence.status))])
 
     def take_due(self) -> list[str]:
         """Users whose look is due now; they are in nobody's turn until they have been asked about."""
@@ -228,7 +248,7 @@ class Reconciler(MemorySource):
         """Keep events that belong together."""
         self._batches += 1
         kept = []
-        for recorded in events:
+        for recorded in chain(events, self.draft.ends_of_overrides()):
             self.kept.append(Kept(self.draft.head, self._batches, recorded.uid, recorded.event))
             kept.append(recorded)
         return kept

@@ -20,6 +20,8 @@ TOLD = {
     "got `float`": "`expires_seconds` is written with a fraction",
     "names nobody": "nobody in `uids`",
     "the token would be longer": "so many users that their token is too long",
+    "never observed": "a user who was never observed",
+    "say why": "`reason` is blank",
     "no such parameter": "an unknown parameter",
     "Extra inputs": "an unknown parameter",
 }

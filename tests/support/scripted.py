@@ -44,7 +44,7 @@ class ScriptedService:
                 self.end_headers()
                 self.wfile.write(text.encode())
 
-            do_GET = do_POST = respond  # noqa: N815  (the library's names)
+            do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815  (the library's names)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the library's name)
                 """Say nothing among the tests' own output."""

@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from urllib.parse import quote
 
 import httpx2
 
-from tests.support.command import process_environment, run_process
+from tests.support.command import call, process_environment
+from tests.support.forked import Forked
 from tests.support.ledgers import SEAL_KEY
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Service:
         self.log_file = folder / "service.log"
         self.config = folder / "presence-ledger.toml"
         self.configure(database_url=database_url, tables=tables, **scalars)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
         self.variables: dict[str, str] = {}
 
     def configure(self, *, database_url: str = "", tables: str = MAIN, **scalars: Any) -> None:
@@ -107,19 +107,17 @@ class Service:
         self.configure(**self._settings | changed)
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> Forked:
         """The process last spawned."""
         assert self._process is not None
         return self._process
 
     def spawn(self) -> None:
         """Start the process and wait for nothing."""
-        command = [sys.executable, "-m", "ledger", "--config", str(self.config), "serve"]
-        environment = process_environment(**self.variables)
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+        arguments = ["--config", str(self.config), "serve"]
+        self._process = Forked("ledger", arguments, self.folder, process_environment(**self.variables), self.log_file)
 
-    def start(self) -> "Service":
+    def start(self) -> Self:
         """Start it and wait until it is ready."""
         self.spawn()
         self.wait_until_ready()
@@ -180,8 +178,9 @@ class Service:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command with the service's settings file until it ends."""
-        return run_process("--config", str(self.config), *arguments, folder=self.folder)
+        """Call a command with the service's settings file; in this process, where it says the same."""
+        done = call("--config", str(self.config), *arguments)
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 class Api:
@@ -292,10 +291,12 @@ def segment(uid: str) -> str:
 
 def wait_for(condition: Callable[[], T], explain: Callable[[], object] = lambda: "") -> T:
     """Ask until the answer is true; an assertion fails, with what `explain` says, when patience is at an end."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.01
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {explain()}"
-        time.sleep(0.01)
+        time.sleep(pause)
+        # To ask costs the service as much as the test: what takes long is asked for less often.
+        pause = min(0.1, pause * 1.5)
     return answer
 
 

@@ -157,6 +157,8 @@ def eventful(at: Instant = LONG_AGO, uids: Sequence[str] = ("alice", "bob", "car
         world.pass_time(4.0)
     world.hear("n1", f"{bob}-1-0-2-0-0")
     world.set_tier(alice, "vip")
+    world.override(bob, "online", 3600.0, until_evidence=False)
+    world.override(alice, "offline", 3600.0, until_evidence=True)
     world.append(
         RunEnded(
             run="r1",

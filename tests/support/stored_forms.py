@@ -14,6 +14,7 @@ from ledger.domain.events import (
 )
 from ledger.domain.imported import PresenceImported, SourceImported
 from ledger.domain.nodes import NodeState, OpenRun
+from ledger.domain.override_events import OverrideEnded, OverrideSet
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Cause, Device, Flip, Presence, Session
 from ledger.domain.profile import Profile
@@ -166,6 +167,31 @@ STORED: dict[str, tuple[str, Event]] = {
         ('{"received_at":1800000000000001,"tier":"vip","by":"ops","status_before":"unknown","status_after":"unknown"}'),
         TierSet(received_at=AT, tier="vip", by="ops", status_before="unknown", status_after="unknown"),
     ),
+    "override_set.v1": (
+        (
+            '{"received_at":1800000000000001,"status":"offline","reason":"phone lost","by":"ops",'
+            '"expires_at":1800000000000002,"status_before":"online","status_after":"online","until_evidence":true}'
+        ),
+        OverrideSet(
+            received_at=AT,
+            status="offline",
+            reason="phone lost",
+            by="ops",
+            expires_at=AT + 1,
+            status_before="online",
+            status_after="online",
+            until_evidence=True,
+        ),
+    ),
+    "override_ended.v1": (
+        (
+            '{"received_at":1800000000000001,"why":"deleted","status":"offline","status_before":"online",'
+            '"status_after":"online","by":"ops"}'
+        ),
+        OverrideEnded(
+            received_at=AT, why="deleted", status="offline", status_before="online", status_after="online", by="ops"
+        ),
+    ),
     "poll_observed.v1": (
         (
             '{"poll":"p","run":"r","node":"n1","route":"POST /user/onlinestatus","asked_at":1800000000000000,'
@@ -254,7 +280,7 @@ STORED: dict[str, tuple[str, Event]] = {
         (
             '{"received_at":1800000000000001,"status_before":"online","status_after":"online",'
             '"presence":["u",17,["online",1,["webhook",1,40]],null,[["main","",0,1,[[5,"n1",1,2,null]],[],null,null]],'
-            "2,41,null]}"
+            "2,41,null,null,null]}"
         ),
         PresenceImported(
             received_at=AT,

@@ -111,7 +111,10 @@ JUST_NOT: dict[str, list[Facts]] = {
         node(failing=True, down_since=ago(9)),
         node(failing=True, token="refused"),
     ],
-    "canary_late": [node(canary=CanaryFacts(ago(179), ""))],
+    "canary_late": [
+        node(canary=CanaryFacts(ago(179), "")),
+        node(canary=CanaryFacts(ago(1799), "", every_seconds=600.0)),
+    ],
     "projection_stopped": [service(projections=[ProjectionFacts("drift", 1_000_000)])],
     "projection_lagging": [
         service(projections=[ProjectionFacts("drift", 99_999)]),

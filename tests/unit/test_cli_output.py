@@ -18,13 +18,7 @@ from ledger.cli.output import (
     say,
 )
 from ledger.text import printable
-
-
-class Terminal(io.StringIO):
-    """An output that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
+from tests.support.command import Terminal
 
 
 @pytest.mark.parametrize(

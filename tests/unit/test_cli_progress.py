@@ -1,16 +1,11 @@
 """Checks what shows the progress of a long command: lines now and then with speed and time left, or a bar."""
 
-import io
 import sys
 
 import pytest
 
 from ledger.cli.progress import LINE_SECONDS, shown
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from tests.support.command import Terminal
 
 
 def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ from typer.testing import Result
 
 from ledger.cli.client import Client, client, path_segment
 from ledger.errors import RequestError, SettingsError
-from ledger.settings import Listen, load
+from ledger.settings import Listen
+from ledger.settings.load import load
 from tests.support.scripted import Asked, ScriptedService
 
 PRESENCE = {
@@ -131,6 +132,26 @@ CORRECTED = {
         ),
         ({"kind": "tier_set", "verdict": "tier_set", "tier": "vip", "by": "ops"}, "vip, by ops"),
         ({"kind": "tier_set", "verdict": "tier_set", "tier": None, "by": "ops"}, "as the rules say, by ops"),
+        (
+            {
+                "kind": "override_set",
+                "verdict": "override_set",
+                "status": "offline",
+                "reason": "stolen",
+                "by": "ops",
+                "expires_at": "2026-11-30T08:00:00.000000Z",
+                "until_evidence": True,
+            },
+            "offline until 2026-11-30 08:00:00.000 or newer evidence, by ops: stolen",
+        ),
+        (
+            {"kind": "override_ended", "verdict": "override_ended", "status": "offline", "why": "expired", "by": None},
+            "offline, expired",
+        ),
+        (
+            {"kind": "override_ended", "verdict": "override_ended", "status": "offline", "why": "deleted", "by": "ops"},
+            "offline, deleted, by ops",
+        ),
     ],
 )
 def test_history_tells_what_reconciliation_did(

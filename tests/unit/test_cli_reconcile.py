@@ -1,6 +1,5 @@
 """Checks how `reconcile` asks for a run, follows it and tells what it came to, of a service that answers by script."""
 
-import io
 import json
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ import pytest
 from typer.testing import Result
 
 from ledger.cli import reconcile
+from tests.support.command import Terminal
 from tests.support.scripted import Asked, ScriptedService
 
 COUNTS = dict.fromkeys((*reconcile.COUNTS, "overdue"), 0)
@@ -200,13 +200,6 @@ def test_ctrl_c_says_where_the_run_goes_on(
     service.answer = Script(RUN)
     result = ask("reconcile")
     assert (result.exit_code, f"the run goes on: {service.url}/v1/runs/r-1" in result.stderr) == (130, True)
-
-
-class Terminal(io.StringIO):
-    """An output that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def test_on_a_terminal_a_bar_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

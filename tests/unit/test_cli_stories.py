@@ -64,6 +64,24 @@ DRIFT = {
     "disagreed_at": T.format(5),
     "attributed_to": "upstream_defect",
 }
+WORD = {
+    "kind": "override",
+    "position": 7,
+    "at": T.format(1),
+    "status": "offline",
+    "reason": "stolen",
+    "by": "ops",
+    "expires_at": T.format(5),
+    "until_evidence": False,
+}
+WORD_ENDED = {
+    "kind": "override_ended",
+    "position": 7,
+    "at": T.format(5),
+    "status": "offline",
+    "why": "expired",
+    "by": None,
+}
 DOUBT = {"position": 7, "at": T.format(1), "source": "main", "reason": "refused"}
 
 
@@ -134,6 +152,21 @@ DOUBT = {"position": 7, "at": T.format(1), "source": "main", "reason": "refused"
             {"kind": "tier", "position": 7, "at": T.format(1), **SAME, "tier": None, "by": "ops"},
             "tier as the rules say",
             "set by ops",
+        ),
+        (
+            {**WORD, **SAME, "until_evidence": True},
+            "shown offline by an operator's word until 14:03:05.123 or newer evidence: stolen",
+            "set by ops",
+        ),
+        (
+            {**WORD_ENDED, **SAME, "why": "deleted", "by": "ops"},
+            "an operator's word, offline, ended: somebody ended it",
+            "by ops",
+        ),
+        (
+            {**WORD_ENDED, **SAME},
+            "an operator's word, offline, ended: its time was over",
+            None,
         ),
         (
             {"kind": "imported", "position": 7, "at": T.format(1), **SAME, "version": 12, "sessions": [APP]},

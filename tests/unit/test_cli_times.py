@@ -54,7 +54,7 @@ def test_an_instant_as_it_is_typed(text: str, in_utc: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_instant(text: str) -> None:
-    with pytest.raises(ValueError, match="not an instant"):
+    with pytest.raises(ValueError, match="not a timestamp"):
         typed(text, "+08:00")
 
 

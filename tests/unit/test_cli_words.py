@@ -14,7 +14,7 @@ from typer.testing import Result
 from ledger.cli import reader, story_lines, words
 from ledger.errors import SettingsError
 from ledger.explain import catalogue as explanations
-from ledger.settings import load
+from ledger.settings.load import load
 from tests.support.command import REPOSITORY, call
 from tests.support.scripted import ScriptedService
 from tests.unit.test_cli_queries import PRESENCE, UNKNOWN, event

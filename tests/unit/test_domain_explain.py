@@ -17,14 +17,9 @@ from ledger.domain.reconciliation_events import (
     SourceLit,
     TierSet,
 )
-from tests.support.explaining import STARTED_AT, Explaining, Told
+from tests.support.explaining import STARTED_AT, Explaining, Told, online
 
 GRACE = Policy(grace_seconds=5.0)
-
-
-def online(policy: Policy = DEFAULT_POLICY) -> Explaining:
-    """`u` has been online for ten seconds."""
-    return Explaining(policy=policy).wait(1).hears("u-0-1-1-1-1").wait(10)
 
 
 def test_never_observed() -> None:

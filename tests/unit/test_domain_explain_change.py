@@ -8,12 +8,7 @@ from ledger.domain.event_types import SourceEvent
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
-from tests.support.explaining import SOURCE, Explaining
-
-
-def online(policy: Policy = DEFAULT_POLICY) -> Explaining:
-    """`u` has been online for ten seconds."""
-    return Explaining(policy=policy).wait(1).hears("u-0-1-1-1-1").wait(10)
+from tests.support.explaining import SOURCE, Explaining, online
 
 
 def test_with_hindsight_it_held_until_the_first_change_after_the_instant() -> None:

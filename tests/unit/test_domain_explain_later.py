@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.domain.explain import explain
-from ledger.domain.policy import DEFAULT_POLICY, Policy
+from ledger.domain.policy import Policy
 from ledger.domain.reconciliation_events import (
     BreakerClosed,
     BreakerOpened,
@@ -17,12 +17,7 @@ from ledger.domain.reconciliation_events import (
     SourceLit,
     TierSet,
 )
-from tests.support.explaining import SOURCE, Explaining, Told
-
-
-def online(policy: Policy = DEFAULT_POLICY) -> Explaining:
-    """`u` has been online for ten seconds."""
-    return Explaining(policy=policy).wait(1).hears("u-0-1-1-1-1").wait(10)
+from tests.support.explaining import SOURCE, Explaining, Told, online
 
 
 def test_until_when_it_held() -> None:

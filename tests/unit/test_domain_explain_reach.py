@@ -6,14 +6,9 @@ from ledger.domain.explain import explain
 from ledger.domain.explain_reach import answer_then, reach_statement
 from ledger.domain.observation import SECOND
 from ledger.domain.reach import DEFAULT_REACH, Answer, Because, ReachPolicy
-from tests.support.explaining import SOURCE, Explaining
+from tests.support.explaining import SOURCE, Explaining, online
 
 LONG = 3600.0
-
-
-def online() -> Explaining:
-    """`u` has been online for ten seconds."""
-    return Explaining().wait(1).hears("u-0-1-1-1-1").wait(10)
 
 
 def then(world: Explaining, **verified: int) -> Answer | None:

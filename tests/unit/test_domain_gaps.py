@@ -8,12 +8,7 @@ from ledger.domain.gaps import gaps
 from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import RunStarted
-from tests.support.explaining import ADDED, SOURCE, STARTED_AT, Explaining
-
-
-def online() -> Explaining:
-    """`u` has been online for ten seconds."""
-    return Explaining().wait(1).hears("u-0-1-1-1-1").wait(10)
+from tests.support.explaining import ADDED, SOURCE, STARTED_AT, Explaining, online
 
 
 def started(world: Explaining, instance: str) -> ServiceStarted:

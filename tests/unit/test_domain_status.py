@@ -16,6 +16,7 @@ from ledger.domain.status import (
     grace_seconds,
     longest_grace,
     next_change_at,
+    shown_alone,
     shows_presence_alone,
 )
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, given
@@ -171,6 +172,13 @@ def test_the_grace_period_is_that_of_the_source_which_told_of_the_offline(
 )
 def test_without_grace_and_doubt_a_presence_says_what_is_shown(sources: dict[str, SourceState], plain: bool) -> None:
     assert shows_presence_alone(sources["main"]) == plain
+    assert shown_alone(ONLINE, sources) == shown_alone(OFFLINE, sources) == plain
+
+
+def test_of_a_user_without_devices_any_source_may_have_told() -> None:
+    assert not shown_alone(WITHOUT_DEVICES, GRACE)
+    assert shown_alone(WITHOUT_DEVICES, node_down(up=("n1",)))
+    assert shown_alone(OFFLINE, {})
 
 
 def test_a_user_whom_a_dead_node_alone_held_is_back_once_the_doubt_is_over() -> None:

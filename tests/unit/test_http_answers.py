@@ -34,6 +34,8 @@ ANSWERED: dict[str, type[msgspec.Struct]] = {
     "GET /v1/blind": loss_answers.BlindPage,
     "GET /v1/sources": source_answers.SourceItems,
     "PUT /v1/users/{uid}/tier": answers.TierBody,
+    "PUT /v1/users/{uid}/override": answers.OverrideBody,
+    "DELETE /v1/users/{uid}/override": answers.OverrideEndBody,
     "GET /health/live": source_answers.LiveBody,
     "GET /health/ready": source_answers.ReadyBody,
 }

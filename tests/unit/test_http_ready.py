@@ -39,4 +39,4 @@ def test_it_says_what_it_waited_for(monkeypatch: pytest.MonkeyPatch, seconds: tu
     )
     request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(services=services)))
     with pytest.raises(StoreUnavailable, match=says):
-        asyncio.run(operations.ready(cast(Request, request)))
+        asyncio.run(operations.get_readiness(cast(Request, request)))

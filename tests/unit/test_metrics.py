@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
-from ledger.domain.events import DeliveryReceived, ItemRejected, WebhookObserved
+from ledger.domain.alert_events import SERVICE
+from ledger.domain.events import DeliveryReceived, ItemRejected
 from ledger.domain.instants import to_text
 from ledger.domain.look import JudgedLook, Watch, is_overdue
 from ledger.domain.nodes import NodeState
@@ -18,7 +20,7 @@ from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Finding
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.http import kept, sink_figures, source_figures
+from ledger.http import alert_figures, kept, sink_figures, source_figures
 from ledger.http.counters import Counters
 from ledger.http.kept import Kept
 from ledger.http.process_figures import ProcessFigures
@@ -29,6 +31,7 @@ from ledger.ingest.figures import IngestFigures, Tally, note
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.judge import Verdicts
 from ledger.settings import NodeSettings, SourceSettings
+from ledger.working_state.alerts import AlertRow
 from ledger.working_state.sinks import Checkpoint, SinkRow
 
 NOW = 1_800_000_000 * SECOND
@@ -149,15 +152,13 @@ class TestIngest:
         figures = IngestFigures(registry, NODES)
         assert value(registry, "webhook_items_total", source="main", node="n1", verdict="late") == 0
         tally = Tally()
-        opened = WebhookObserved(
-            "main", "n1", "d", 0, "u-0-1-1-1-1", NOW, "opened", "online_new", "unknown", "online", 0, True, 1
-        )
+        tally.update([("main", "n1", "opened")])
         rejected = ItemRejected(
             delivery="d", node="n1", item=1, received_at=NOW, reason="r", raw="1", size=1, following=("2", "3")
         )
         again = DeliveryReceived(delivery="d", node="n1", received_at=NOW, digest="", size=1, items=4, repeats="c")
-        for event in (again, opened, rejected, again.__class__(**{**_fields(again), "repeats": None})):
-            note(tally, "source:main" if event is not opened else "user:u", event)
+        for event in (again, rejected, replace(again, repeats=None)):
+            note(tally, "source:main", event)
         figures.committed(tally, 0.02)
         figures.failed()
         found = {
@@ -169,10 +170,6 @@ class TestIngest:
         assert value(registry, "commit_duration_seconds_sum") == 0.02
         assert value(registry, "group_items_sum") == 4
         assert value(registry, "commit_failures_total") == 1
-
-
-def _fields(event: Any) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
 class TestReconciliation:
@@ -293,6 +290,28 @@ def test_sinks() -> None:
     assert 'last_success_timestamp_seconds{sink="held"}' not in shown
 
 
+def test_alerts_that_are_on() -> None:
+    def row(name: str, source: str, subject: str, **fields: Any) -> AlertRow:
+        return AlertRow("a", 1, name, "critical", source, subject, "", NOW, NOW, {}, **fields)
+
+    rows = [
+        row("node_down", "main", "n1"),
+        row("node_down", "main", "n2"),
+        row("node_down", "main", "n3", acknowledged_at=NOW),
+        row("store_unavailable", SERVICE, ""),
+    ]
+    shown = text_of(*alert_figures.families(rows))
+    for line in (
+        'alerts{name="node_down",state="firing"} 2.0',
+        'alerts{name="node_down",state="acknowledged"} 1.0',
+        'alerts{name="store_unavailable",state="firing"} 1.0',
+        'alerts{name="disk_low",state="firing"} 0.0',
+        'alert_on{name="node_down",source="main",subject="n3"} 1.0',
+        'alert_on{name="store_unavailable",source="",subject=""} 1.0',
+    ):
+        assert f"presence_ledger_{line}\n" in shown
+
+
 def test_processes_that_run_have_their_figures(tmp_path: Any) -> None:
     figures = ProcessFigures("service", tmp_path)
     figures.watch("parent", lambda: 1)
@@ -331,13 +350,13 @@ class TestKept:
 
         async def run() -> list[int | None]:
             value, seen = Kept(read, lambda: clock[0]), list[int | None]()
-            for at, took[0] in ((0.0, 0.0), (1.0, 0.0), (2.0, 1.0), (22.0, 0.0), (23.0, 0.0)):
+            for at, took[0] in ((0.0, 0.0), (1.0, 0.0), (2.0, 1.0), (52.0, 0.0), (53.0, 0.0)):
                 clock[0] = at
                 await value.refresh()
                 seen.append(value.value)
             return seen
 
-        # The third reading takes a second, and so stands for twenty.
+        # The third reading takes a second, and so stands for fifty.
         assert asyncio.run(run()) == [1, 1, 2, 2, 3]
 
     def test_what_cannot_be_read_is_not_known(self, caplog: pytest.LogCaptureFixture) -> None:

@@ -81,6 +81,10 @@ def test_pools_leave_something_to_those_that_lead_and_project() -> None:
         # With five alone, the seldom used one for large reads may be one too many.
         assert sum(sizes) + 2 <= max(allowed, NEEDED_CONNECTIONS + 1)
     assert pools(1000) == pools(USED_CONNECTIONS) == PoolSizes()
+    assert pools(USED_CONNECTIONS + 4, alongside=4) == PoolSizes() != pools(USED_CONNECTIONS + 3, alongside=4)
+    for allowed in range(NEEDED_CONNECTIONS + 4, USED_CONNECTIONS + 4):
+        assert sum(pools(allowed, alongside=4)) + 2 + 4 <= max(allowed, NEEDED_CONNECTIONS + 1 + 4)
+    assert pools(NEEDED_CONNECTIONS, alongside=4) == pools(NEEDED_CONNECTIONS)
     assert sum(PoolSizes()) + 2 == USED_CONNECTIONS
 
 
@@ -95,6 +99,13 @@ def test_pools_leave_something_to_those_that_lead_and_project() -> None:
 def test_what_is_worth_a_word(facts: Facts, says: str) -> None:
     [warned] = Examined(facts, pooled=False, clock_offset_seconds=0.0).warnings()
     assert says in warned.reason
+
+
+def test_the_processes_alongside_are_counted() -> None:
+    examined = Examined(FIT._replace(role_connections=USED_CONNECTIONS + 1), pooled=False, clock_offset_seconds=0.0)
+    assert list(examined.warnings()) == []
+    [warned] = examined.warnings(alongside=2)
+    assert warned.reason.endswith("an instance takes up to 20")
 
 
 def test_a_pooler_and_clocks_that_differ_are_worth_a_word() -> None:

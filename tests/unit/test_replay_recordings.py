@@ -7,7 +7,7 @@ import pytest
 
 from ledger.domain.policy import Policy
 from ledger.replay.recording import Replay
-from ledger.settings import override_policy
+from ledger.settings.policy import override_policy
 from ledger.sources.wukongim.recording import read_header, read_lines
 from tests.support.recordings import (
     ALONE,

@@ -8,9 +8,12 @@ import pytest
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
 from ledger.errors import SettingsError
-from ledger.settings import Listen, entries, load, override_policy, webhook_secrets, with_implied
+from ledger.settings import Listen, webhook_secrets, with_implied
 from ledger.settings.edge import PolicyTable
+from ledger.settings.entries import entries
 from ledger.settings.environment import PATTERNS
+from ledger.settings.load import load
+from ledger.settings.policy import override_policy
 
 FULL = """\
 data_dir = "data"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import SettingsError
-from ledger.settings import entries, load
+from ledger.settings.entries import entries
+from ledger.settings.load import load
 
 AUTHORITY = Path(__file__).parents[1] / "fixtures" / "tls" / "authority.pem"
 SOURCE = """\

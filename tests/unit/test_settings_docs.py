@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.settings import entries, load
+from ledger.settings.entries import entries
 from ledger.settings.environment import PATTERNS
+from ledger.settings.load import load
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 ROW = re.compile(r"^\| `(?P<key>[a-zA-Z_.]+)` \| (?P<default>[^|]*) \| (?P<does>[^|]+) \| [^|]*\|$", re.MULTILINE)

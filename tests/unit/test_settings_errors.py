@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import SettingsError
-from ledger.settings import load
+from ledger.settings.load import load
 
 SOURCE = '[[sources]]\nname = "main"\n'
 NODE = SOURCE + '  [[sources.nodes]]\n  name = "n1"\n'

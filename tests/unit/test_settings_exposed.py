@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.settings import exposed_file, load
+from ledger.settings.exposed import exposed_file
+from ledger.settings.load import load
 
 TOKEN = '[[sources]]\nname = "main"\n[[sources.nodes]]\nname = "n1"\ntoken = "a-managers-token"\n'
 URL = 'database_url = "postgresql://u{password}@db/ledger"\n'

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import SettingsError
-from ledger.settings import SEAL_KEY_FILE, entries, known_seal_keys, load, sealing_key
+from ledger.settings import SEAL_KEY_FILE, known_seal_keys, sealing_key
+from ledger.settings.entries import entries
+from ledger.settings.load import load
 
 NEW, OLD = "new-key-of-32-characters-at-least", "old-key-of-32-characters-at-least"
 

@@ -7,8 +7,8 @@ import pytest
 
 from ledger.domain.profile import Profile
 from ledger.service.processes import _sink_orders
-from ledger.settings import load
-from ledger.sinks import process
+from ledger.settings.load import load
+from ledger.sinks import orders
 
 SETTINGS = """
 [[sources]]
@@ -37,13 +37,13 @@ def test_orders_bring_every_sink_and_source(tmp_path: Path) -> None:
     (tmp_path / "presence-ledger.toml").write_text(SETTINGS)
     settings = load(environ={}, folder=tmp_path)
     line = msgspec.json.encode(_sink_orders(settings, "postgresql://h/d"), enc_hook=str).decode()
-    orders = process.decode(line)
-    assert orders.sinks == list(settings.sinks)
-    assert orders.sources == list(settings.sources)
-    assert orders.sources[0].profile is Profile.V3
+    decoded = orders.decode(line)
+    assert decoded.sinks == list(settings.sinks)
+    assert decoded.sources == list(settings.sources)
+    assert decoded.sources[0].profile is Profile.V3
 
 
 def test_paths_come_back_as_paths() -> None:
-    assert process._decoded(Path, "/ca.pem") == Path("/ca.pem")
+    assert orders._decoded(Path, "/ca.pem") == Path("/ca.pem")
     with pytest.raises(NotImplementedError):
-        process._decoded(set, "x")
+        orders._decoded(set, "x")

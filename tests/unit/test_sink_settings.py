@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import SettingsError
-from ledger.settings import RedisSettings, Settings, WebhookSettings, WukongimSettings, entries, load
+from ledger.settings import RedisSettings, Settings, WebhookSettings, WukongimSettings
+from ledger.settings.entries import entries
+from ledger.settings.load import load
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OLDER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()

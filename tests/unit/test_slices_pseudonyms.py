@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from ledger.domain.event_types import Event
 from ledger.domain.events import ItemRejected, WebhookObserved
 from ledger.domain.observation import Claim, parse_item
+from ledger.domain.presence import Presence
 from ledger.domain.reconciliation_events import TierSet
 from ledger.slices.form import Slice
 from ledger.slices.pseudonymising import pseudonymised, renamed
 from ledger.slices.pseudonyms import Pseudonyms
+from tests.support.overriding import override_end, overriding
 from tests.support.scenario import format_item
 from tests.support.slices import MAPPER, body_rejected, event_of, eventful, replayed, slice_of, written
 
@@ -105,3 +107,13 @@ def test_what_was_rejected_keeps_its_size_and_tells_no_more_than_whether_it_is_t
 def test_who_set_a_tier_is_not_told() -> None:
     event = TierSet(received_at=AT, tier="vip", by="alice's key", status_before="online", status_after="online")
     assert "alice" not in renamed_as(event).by
+
+
+def test_nor_who_overrode_a_user_and_why() -> None:
+    said = overriding(Presence("alice"), "online", AT)
+    told = renamed_as(msgspec.structs.replace(said, by="alice's key", reason="alice called"))
+    assert told == msgspec.structs.replace(said, by=told.by, reason=told.reason)
+    assert "alice" not in told.by + told.reason
+    ended = override_end(Presence("alice"), "online", "deleted", AT, "alice's key")
+    assert "alice" not in (renamed_as(ended).by or "alice")
+    assert renamed_as(msgspec.structs.replace(ended, by=None)).by is None
