@@ -15,7 +15,7 @@ router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))]
 
 
 @router.get("/v1/settings", summary="The settings in force", responses=answered(SettingItems))
-def settings(request: Request) -> Response:
+def list_settings(request: Request) -> Response:
     """Every setting of this instance, its value and where that came from; secrets are masked."""
     refuse_parameters(request)
     found = get_services(request).settings

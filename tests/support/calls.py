@@ -58,6 +58,7 @@ def calls(delivery: str, run: str, at: str) -> Sequence[Call]:
         Call("getRun", {"run": run}),
         Call("listDrifts", query={"kind": "ghost"}),
         Call("getDriftSummary", query={"by": ["node", "hour"]}),
+        Call("listSettings"),
         Call("listSinks"),
         Call("pauseSink", SINK),
         Call("replaySink", SINK, body={"from": 0}),
