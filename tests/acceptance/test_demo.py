@@ -23,6 +23,7 @@ def test_a_demo_shows_the_ledger_the_stream_and_the_business_server(tmp_path: Pa
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert re.search(r"the console is at http://127\.0\.0\.1:\d+/ .* `cat \S+/admin\.key` shows", done.stderr)
     assert re.search(r"curl -N -H @\S+key\.header http://127\.0\.0\.1:\d+/v1/stream", done.stderr)
     assert re.search(r" opened +\S+ -> online +online_new", done.stdout)
     assert re.search(r">> told by the stream: \w+ -> online", done.stdout)

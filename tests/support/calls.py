@@ -62,6 +62,7 @@ def calls(delivery: str, run: str, at: str) -> Sequence[Call]:
         Call("blindTimes", query={"limit": 10}),
         Call("listAlerts", query={"state": "resolved"}),
         Call("acknowledgeAlert", {"alert": "none"}, status=404),
+        Call("listSettings"),
         Call("listSinks"),
         Call("pauseSink", SINK),
         Call("replaySink", SINK, body={"from": 0}),
