@@ -143,7 +143,7 @@ def test_an_alert_that_is_on_is_told(api: Api) -> None:
     wait_for(lambda: series(api, f'alert_on{{name="{name}",source="main",subject="n1"}}') == 1, api.service.log)
     assert series(api, f'alerts{{name="{name}",state="firing"}}') == 1
     assert series(api, f'alerts{{name="{name}",state="acknowledged"}}') == 0
-    assert series(api, 'alerts{name="disk_low",state="firing"}') == 0
+    assert series(api, 'alerts{name="source_dark",state="firing"}') == 0
 
 
 def test_each_process_tells_of_itself(service: FrontedService, figures: str) -> None:
