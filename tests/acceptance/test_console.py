@@ -207,6 +207,16 @@ def test_a_user_is_found_explained_and_asked_about(context: BrowserContext, api:
     page.wait_for_url("**done=tier*")
     assert api.events("u100")[-1]["tier"] == "vip"
     assert api.events("u100")[-1]["by"] == "admin"
+    page.get_by_text("Say it yourself").click()
+    page.get_by_label("Reason").fill("phone lost <b>")
+    page.get_by_label("Status").last.select_option("offline")
+    page.get_by_role("button", name="Put it on record").click()
+    page.wait_for_url("**done=override")
+    page.locator("#why .cause-override").wait_for()
+    assert "phone lost <b>" in page.locator("#story").inner_text()
+    page.get_by_role("button", name="End the override").click()
+    page.wait_for_url("**done=override_ended")
+    assert page.locator("#why .cause-override").count() == 0
     assert watched.wrong == []
 
 
