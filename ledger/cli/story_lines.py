@@ -6,7 +6,7 @@ from ledger.cli.client import Json
 from ledger.cli.doubts import ENDED
 from ledger.cli.output import duration
 from ledger.cli.times import shown
-from ledger.cli.words import joined, number_of, told, word
+from ledger.cli.words import joined, name_of, number_of, told, word
 from projections.models.shown import DEVICE_NAMES
 
 Row = Sequence[object]
@@ -178,20 +178,21 @@ def _override(entry: Json) -> tuple[str, str]:
 
 
 def _override_ended(entry: Json) -> tuple[str, str | None]:
-    said = told(
-        "an operator's word, {status}, ended: {why}",
-        status=name_of(entry["status"]),
-        why=told(_WORD_ENDED[entry["why"]]),
-    )
+    status, why = name_of(entry["status"]), _word_ended(entry["why"])
+    said = told("an operator's word, {status}, ended: {why}", status=status, why=why)
     return said, None if entry["by"] is None else told("by {by}", by=entry["by"])
 
 
-_WORD_ENDED = {
-    "expired": "its time was over",
-    "evidence": "newer evidence came",
-    "deleted": "somebody ended it",
-    "replaced": "another one was said",
-}
+def _word_ended(why: str) -> str:
+    match why:
+        case "expired":
+            return told("its time was over")
+        case "evidence":
+            return told("newer evidence came")
+        case "deleted":
+            return told("somebody ended it")
+        case _:
+            return told("another one was said")
 
 
 def _beginning(entry: Json) -> tuple[str, str]:

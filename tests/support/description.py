@@ -1,8 +1,8 @@
 """The API's description, made without a service."""
 
 from functools import cache
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
+from unittest.mock import MagicMock
 
 from ledger.http.app import create_app
 
@@ -10,8 +10,9 @@ from ledger.http.app import create_app
 @cache
 def description() -> dict[str, Any]:
     """As `/openapi.json` answers it."""
-    services = SimpleNamespace(settings=SimpleNamespace(metrics_scope="audit"))
-    found: dict[str, Any] = create_app(*cast(Any, (services, None, None))).openapi()
+    services = MagicMock()
+    services.settings.metrics_scope = "audit"
+    found: dict[str, Any] = create_app(services, MagicMock(), MagicMock()).openapi()
     return found
 
 

@@ -137,12 +137,12 @@ CORRECTED = {
                 "kind": "override_set",
                 "verdict": "override_set",
                 "status": "offline",
-                "reason": "phone lost",
+                "reason": "stolen",
                 "by": "ops",
                 "expires_at": "2026-11-30T08:00:00.000000Z",
                 "until_evidence": True,
             },
-            "offline until 2026-11-30T08:00:00.000000Z or newer evidence, by ops: phone lost",
+            "offline until 2026-11-30 08:00:00.000 or newer evidence, by ops: stolen",
         ),
         (
             {"kind": "override_ended", "verdict": "override_ended", "status": "offline", "why": "expired", "by": None},
@@ -150,7 +150,7 @@ CORRECTED = {
         ),
         (
             {"kind": "override_ended", "verdict": "override_ended", "status": "offline", "why": "deleted", "by": "ops"},
-            "offline, deleted by ops",
+            "offline, deleted, by ops",
         ),
     ],
 )

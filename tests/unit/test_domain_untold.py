@@ -61,7 +61,7 @@ class Heard:
     @property
     def counts(self) -> dict[str, int]:
         """As they are counted in the end."""
-        counted = Counter(each.by for each in self.transitions.told)
+        counted: Counter[str] = Counter(each.by for each in self.transitions.told)
         counted.update(each.learnt_by for each in self.transitions.changed.values() if each.state != "supposed")
         return dict(counted)
 
