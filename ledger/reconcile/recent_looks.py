@@ -41,10 +41,11 @@ class RecentLooks:
         slot = self._slot()
         slot.looked["users"] += len(verdicts.judged)
         for _, judged in verdicts.judged:
-            found = judged.finding
-            if found is None or found.outcome != "corrected" or found.drift == "devices":
+            event = judged.event
+            # Of whom nothing was known, nothing wrong was shown.
+            if event is None or event.drift is None or event.status_before in ("unknown", event.status_after):
                 continue
-            cause = found.attributed_to or "gap"
+            cause = event.attributed_to or "gap"
             slot.wrong[_incident(cause, source)] += 1
             slot.attributed[cause] += 1
 

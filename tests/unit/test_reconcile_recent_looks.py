@@ -1,8 +1,9 @@
 """What the looks of the last while found: users shown wrongly, folded by what caused it."""
 
+from ledger.domain.events import Status
 from ledger.domain.look import JudgedLook, Watch
 from ledger.domain.nodes import NodeState
-from ledger.domain.reconciliation_events import Attribution, DriftKind, Finding, Outcome
+from ledger.domain.reconciliation_events import Attribution, Corrected, DriftKind
 from ledger.domain.source import SourceState
 from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.recent_looks import RecentLooks
@@ -28,18 +29,22 @@ class Window:
         self,
         users: int,
         cause: Attribution | None,
-        drift: DriftKind = "ghost",
-        outcome: Outcome = "corrected",
+        before: Status = "online",
+        after: Status = "offline",
+        drift: DriftKind | None = "ghost",
         source: SourceState = BOOTED,
     ) -> None:
-        finding = Finding("u", drift, outcome, None, 1, cause)
-        self.recent.judged(Verdicts([(f"u{n}", JudgedLook(Watch(0), finding)) for n in range(users)]), source)
+        event = Corrected(
+            source="main", node="n1", received_at=1, rule="poll_ghost", status_before=before, status_after=after,
+            run="r", poll="p", asked_at=1, drift=drift, attributed_to=cause,
+        )  # fmt: skip
+        self.recent.judged(Verdicts([(f"u{n}", JudgedLook(Watch(0), None, event)) for n in range(users)]), source)
 
 
 def test_corrections_that_no_webhook_told_are_one_incident() -> None:
     window = Window()
     window.judged(3, "gap")
-    window.judged(2, "sender", "missed")
+    window.judged(2, "sender", "offline", "online", "missed")
     window.recent.judged(Verdicts([("u", JudgedLook(Watch(0)))]), BOOTED)
     drift = {"cause": "lost", "node": "", "boot": 0, "users": 5, "causes": {"gap": 3, "sender": 2}}
     assert window.recent.told() == {"seconds": 0.0, "looked": 6, "drifts": [drift]}
@@ -47,9 +52,10 @@ def test_corrections_that_no_webhook_told_are_one_incident() -> None:
 
 def test_what_is_no_wrong_status_is_looked_at_and_no_more() -> None:
     window = Window()
-    window.judged(1, "gap", "devices")
-    window.judged(1, "gap", outcome="cleared")
-    assert window.recent.told() == {"seconds": 0.0, "looked": 2, "drifts": []}
+    window.judged(1, "gap", "online", "online", "devices")
+    window.judged(1, "gap", "unknown", "online", "missed")
+    window.judged(1, None, drift=None)
+    assert window.recent.told() == {"seconds": 0.0, "looked": 3, "drifts": []}
 
 
 def test_what_a_boot_did_is_folded_by_that_boot() -> None:
