@@ -2,7 +2,7 @@
 
 import shutil
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -32,6 +32,8 @@ class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
     """By source and node: webhooks refused for their secret within the window."""
     posts_as_other: dict[str, dict[str, str]] = {}
     """By source and node: whose address its webhooks come from."""
+    posted: dict[str, list[str]] = {}
+    """By source: the nodes that have posted."""
 
     @property
     def facts(self) -> InstanceFacts:
@@ -68,6 +70,7 @@ class OwnNotes:
             size_bytes=size,
             clock_offset_seconds=clock_offset_seconds,
             forbidden=self._refusals.recent(WhyForbidden.SECRET, window),
+            posted={name: sorted(self._senders.of_source(name)) for name in self._addresses},
             posts_as_other={
                 name: posts_as_other(self._senders.of_source(name), addresses.at(seconds))
                 for name, addresses in self._addresses.items()
@@ -103,9 +106,10 @@ class Counted(NamedTuple):
 
     forbidden: dict[tuple[str, str], int]
     posts_as_other: dict[tuple[str, str], str]
+    posted: frozenset[tuple[str, str]] = frozenset()
 
 
-def counted(notes: Iterable[InstanceNote]) -> Counted:
+def counted(notes: Sequence[InstanceNote]) -> Counted:
     """By source and node."""
     forbidden: dict[tuple[str, str], int] = {}
     others: dict[tuple[str, str], str] = {}
@@ -114,4 +118,5 @@ def counted(notes: Iterable[InstanceNote]) -> Counted:
             for node, number in nodes.items():
                 forbidden[source, node] = forbidden.get((source, node), 0) + number
         others |= {(source, node): its for source, nodes in note.posts_as_other.items() for node, its in nodes.items()}
-    return Counted(forbidden, others)
+    posted = frozenset((source, node) for note in notes for source, nodes in note.posted.items() for node in nodes)
+    return Counted(forbidden, others, posted)

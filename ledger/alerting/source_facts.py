@@ -78,6 +78,7 @@ def _node_facts(
         mismatch=None if signs is None else _mismatch(signs),
         same_server_as=same_servers(state).get(name),
         posts_as_other=counted.posts_as_other.get((settings.name, name)),
+        posts_tell=(settings.name, name) in counted.posted,
         forbidden=counted.forbidden.get((settings.name, name), 0),
         clock_offset_seconds=api.get("clock_offset_seconds"),
         canary=canaries.get(name),

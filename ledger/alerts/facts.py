@@ -28,6 +28,8 @@ class NodeFacts(NamedTuple):
     same_server_as: str | None = None
     posts_as_other: str | None = None
     """The address that its webhooks come from, which is another node's."""
+    posts_tell: bool = True
+    """Whether it has posted since anybody looked."""
     forbidden: int = 0
     """Webhooks refused for their secret within the window."""
     clock_offset_seconds: float | None = None

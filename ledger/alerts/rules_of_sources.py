@@ -170,6 +170,8 @@ def _wrong_cluster(source: SourceFacts, _: Instant, of: Of) -> Iterator[Conditio
             if other is not None:
                 yield Condition(key(node.name), HOLDS, {"why": why, "node": node.name, "other_node": other})
                 break
+        else:
+            yield Condition(key(node.name), NOT if node.posts_tell else None)
 
 
 def _token_missing(node: NodeFacts) -> Figures | None:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx2
 import psutil
 import psycopg
 import pytest
@@ -73,6 +74,7 @@ EXPECTED = {
     ("token_missing", "locked", "n1"),
     ("breaker_open", "ghosts", None),
     ("wrong_cluster", "ghosts", None),
+    ("wrong_cluster", "named", "n1"),
     ("webhooks_silent", "silent", None),
     ("drift_rate", "silent", None),
     ("webhook_loss_budget", "lossy", None),
@@ -120,6 +122,7 @@ def tables(world_nodes: dict[str, ImNode], oncall: Receiver, away: Receiver, sin
     ]
     twice = world_nodes["clock"].url
     sources.append(source_table("doubled", {"n1": twice, "n2": twice}))
+    sources.append(source_table("named", {"n1": twice, "n2": twice.replace("127.0.0.1", "127.0.0.2")}))
     entries = [
         f'[[notify]]\nname = "{name}"\nurl = "{to.url}"\nlang = "{lang}"\n'
         for name, to, lang in (("oncall", oncall, "zh"), ("away", away, "en"))
@@ -147,7 +150,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def provoke(world: World) -> None:
     """Let everything go wrong that can."""
     api, nodes = world.api, world.nodes
-    wait_for(lambda: len({each["source"] for each in api.source_events("node_booted")}) == 10, world.service.log)
+    wait_for(lambda: len({each["source"] for each in api.source_events("node_booted")}) == 11, world.service.log)
     for source in ("silent", "lossy"):
         for uid in LATE:
             api.deliver(nodes[source].connect(f"{source}-{uid}"), nodes[source].close(f"{source}-{uid}"), source=source)
@@ -168,6 +171,9 @@ def provoke(world: World) -> None:
     nodes["failing"].mode = "500"
     nodes["locked"].lies["*"] = Answer(401, b"")
     nodes["clock"].clock_ahead_seconds = 30.0
+    # Under the name of n1, from the address of n2.
+    with httpx2.Client(transport=httpx2.HTTPTransport(local_address="127.0.0.2"), trust_env=False) as other:
+        assert other.post(world.service.url + world.service.hook_path("n1", "named"), content=b"[]").status_code == 200
     for _ in range(3):
         path = "/hooks/secret/n1/an-older-secret?event=user.onlinestatus"
         assert api.http.post(path, content=b"[]").status_code == 403
@@ -228,6 +234,7 @@ def test_each_is_told_once_and_ends(world: World) -> None:
     world.sink.come()
     api.deliver(nodes["silent"].close(f"silent-{LATE[0]}"), source="silent")
     api.deliver(nodes["ghosts"].connect("found"), source="ghosts")
+    api.deliver(source="named")
     for number in range(8):
         api.deliver(f"rightly-0-1-{100 + number}-0-0", f"rightly-0-0-{100 + number}-0-0", source="counts")
     wait_for(

@@ -69,7 +69,7 @@ def test_what_the_leading_instance_noted() -> None:
     }
     found = gathered(
         noted,
-        Counted({("main", "n1"): 3}, {("main", "n3"): "n1"}),
+        Counted({("main", "n1"): 3}, {("main", "n3"): "n1"}, frozenset({("main", "n1")})),
         last_webhook_at=AT - 1,
         dark_since=AT - 2,
         node_profiles={"n1": Profile.V2_1},
@@ -86,6 +86,7 @@ def test_what_the_leading_instance_noted() -> None:
     assert (second.down_since, second.failing, second.reason, second.token, second.counts_tell) == (
         None, True, TOKEN_REFUSED.reason, "refused", True,
     )  # fmt: skip
+    assert not third.posts_tell
     assert (third.posts_as_other, third.token, third.profile) == ("n1", "good", "v2.2")
 
 
@@ -122,7 +123,7 @@ def test_what_an_instance_knows_of_itself_and_of_those_who_post(own: OwnNotes, t
     assert (note.clock_offset_seconds, note.counting_seconds, own.take(None, 107.0).counting_seconds) == (0.5, 0.0, 7.0)
     assert note.free_bytes is None
     assert note.forbidden == {"main": {"n1": 1}}
-    assert note.posts_as_other == {"main": {"n1": "n2"}}
+    assert (note.posts_as_other, note.posted) == ({"main": {"n1": "n2"}}, {"main": ["n1"]})
     (tmp_path / "presence-ledger-data").mkdir()
     whole = own.take(None, 100.0)
     assert whole.free_bytes is not None
@@ -132,10 +133,13 @@ def test_what_an_instance_knows_of_itself_and_of_those_who_post(own: OwnNotes, t
 
 def test_what_all_instances_say_is_one() -> None:
     notes = [
-        InstanceNote(host="a", forbidden={"main": {"n1": 2}}, posts_as_other={"main": {"n1": "n2"}}),
+        InstanceNote(
+            host="a", forbidden={"main": {"n1": 2}}, posts_as_other={"main": {"n1": "n2"}}, posted={"main": ["n1"]}
+        ),
         InstanceNote(host="b", forbidden={"main": {"n1": 3, "n2": 1}}),
     ]
-    assert counted(notes) == ({("main", "n1"): 5, ("main", "n2"): 1}, {("main", "n1"): "n2"})
+    numbers, posted = {("main", "n1"): 5, ("main", "n2"): 1}, frozenset({("main", "n1")})
+    assert counted(notes) == (numbers, {("main", "n1"): "n2"}, posted)
 
 
 def test_a_host_that_is_not_known_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,6 +212,12 @@ def test_an_instance_that_has_just_begun_does_not_know_that_it_is_over(name: str
     assert (found.level is None) == unknown
 
 
+def test_a_node_that_has_not_posted_yet_is_not_known_to_post_rightly() -> None:
+    for tells, level in ((False, None), (True, 0.0)):
+        found = conditions(node(posts_tell=tells), Thresholds()).conditions
+        assert [each.level for each in found if each.key == Key("wrong_cluster", "main", "n1")] == [level]
+
+
 def test_what_is_counted_in_a_window_is_not_over_before_that_was_seen() -> None:
     begun = source(counting_seconds=599.0, drifts=[DriftFacts("lost", 1)])._replace(counting_seconds=299.0)
     assert conditions(begun, Thresholds()).unknown == {"drift_rate", "webhook_secret_unknown"}
