@@ -35,11 +35,11 @@ WATCH_END_SECONDS = 5.0
 
 def run(settings: Settings) -> None:
     """Run an instance until SIGTERM or SIGINT. Raises LedgerError where it cannot start."""
+    expect_known(settings)
     configure_logging(settings.log_level, settings.log_format)
     sys.setswitchinterval(SWITCH_SECONDS)
     # Until there is an event loop to tell, an end in order is an exception.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    expect_known(settings)
     with ExitStack() as stack:
         # First what costs nothing: a port that is taken must not start a database.
         bound = stack.enter_context(bind(settings.listen))
