@@ -58,10 +58,10 @@ OF_SERVICE: tuple[Definition, ...] = (
         severity="warning",
         of_source=False,
         subject="sink",
-        title=Words("Sink {subject} fails", "下游 {subject} 推送失败"),
+        title=Words("Sink {subject} fails", "sink {subject} 推送失败"),
         summary=Words(
             "Every attempt to tell sink {subject} has failed since {failing_since_at}: {reason}",
-            "自 {failing_since_at} 起，对下游 {subject} 的推送全部失败：{reason}",
+            "自 {failing_since_at} 起，对sink {subject} 的推送全部失败：{reason}",
         ),
         meaning=Words(
             "Its receiver knows nothing of what changed since; nothing is lost, it is told once it takes it again.",

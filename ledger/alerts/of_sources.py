@@ -234,11 +234,11 @@ OF_SOURCES: tuple[Definition, ...] = (
         of_source=True,
         subject="node",
         title=Words(
-            "The canary of {subject} ({source}) is not heard of", "节点 {subject}（来源 {source}）的探测用户没有回音"
+            "The canary of {subject} ({source}) is not heard of", "节点 {subject}（来源 {source}）的金丝雀没有回音"
         ),
         summary=Words(
             "The canary of {subject} ({source}) was last seen from its socket to the ledger {last_seen_at}: {reason}",
-            "节点 {subject}（来源 {source}）的探测用户最近一次从连接到入账走通是 {last_seen_at}：{reason}",
+            "节点 {subject}（来源 {source}）的金丝雀最近一次从连接到入账走通是 {last_seen_at}：{reason}",
         ),
         meaning=Words(
             "A user who connected would not be shown, or late: the way from a socket to the ledger does not work.",
@@ -247,7 +247,7 @@ OF_SOURCES: tuple[Definition, ...] = (
         way_out=Words(
             "The reason says where it broke: at the connection (is the node up? is the canary's token right?), or "
             "between the webhook and the ledger (`webhooks_silent`, `store_unavailable`).",
-            "原因中写明断在哪一段：连接（节点是否在运行、探测用户的 token 是否正确），或 webhook 到入账之间"
+            "原因中写明断在哪一段：连接（节点是否在运行、金丝雀的 token 是否正确），或 webhook 到入账之间"
             "（见 `webhooks_silent`、`store_unavailable`）。",
         ),
         for_seconds=0,

@@ -9,7 +9,7 @@ from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line, print_prose, say
 from ledger.cli.queries import Url
 from ledger.cli.reader import reader
-from ledger.cli.times import shown
+from ledger.cli.times import in_full
 from ledger.cli.words import told, word
 from ledger.text import printable
 
@@ -75,9 +75,9 @@ def _print(alert: Json) -> None:
 
 
 def _state(alert: Json) -> str:
-    since = told("since {at}", at=shown(alert["since"], places=0))
+    since = told("since {at}", at=in_full(alert["since"]))
     if alert["state"] == "resolved":
-        return f"{since}, {told('over at {at}', at=shown(alert['ended_at'], places=0))}"
+        return f"{since}, {told('over at {at}', at=in_full(alert['ended_at']))}"
     if alert["state"] == "acknowledged":
         return f"{since}, {told('acknowledged by {by}', by=printable(alert['acknowledged_by']))}"
     return since

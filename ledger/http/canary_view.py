@@ -11,7 +11,11 @@ def body(row: CanaryRow | None) -> source_answers.CanaryBody | None:
         return None
     latency = None
     if row.webhook_seconds is not None and row.commit_seconds is not None:
-        latency = source_answers.CanaryLatency(row.webhook_seconds, row.commit_seconds, row.stream_seconds)
+        latency = source_answers.CanaryLatency(
+            round(row.webhook_seconds, 6),
+            round(row.commit_seconds, 6),
+            None if row.stream_seconds is None else round(row.stream_seconds, 6),
+        )
     return source_answers.CanaryBody(
         every_seconds=row.every_seconds,
         visits=row.visits,

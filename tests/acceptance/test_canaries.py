@@ -144,7 +144,7 @@ def _are_refused(setting: Setting, api: Api) -> None:
     told = until(api, lambda canary: canary["outcome"] == "refused")
     assert told["new"]["last_error"].startswith("authentication failed")
     assert "WuKongIM's reason code 2" in told["new"]["last_error"]
-    assert "v2 refuses a token" in told["old"]["last_error"]
+    assert "as v2 does where it refuses the token" in told["old"]["last_error"]
     before = {source: api.events(f"canary-{source}")[-1] for source in VERSIONS}
     setting.nodes["new"].doors.admission.tokens = None
     setting.nodes["new"].doors.admission.banned = {"canary-new"}

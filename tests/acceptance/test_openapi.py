@@ -47,6 +47,8 @@ ROUTES = {
     ("GET", "/v1/lists/{name}/presence"),
     ("GET", "/v1/lists/{name}/summary"),
     ("POST", "/v1/stream/tokens"),
+    ("GET", "/v1/alerts"),
+    ("POST", "/v1/alerts/{alert}/acknowledge"),
     ("GET", "/v1/sinks"),
     ("GET", "/v1/settings"),
     ("POST", "/v1/sinks/{name}/pause"),

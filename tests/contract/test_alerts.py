@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.alert_events import SERVICE, AlertAcknowledged, AlertBegan, AlertEnded
 from ledger.ingest import alert_record
 from ledger.ingest.alert_record import EndedAlert
+from ledger.slices import taking
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.working_state import alerts, instance_figures
@@ -141,3 +142,14 @@ def test_what_each_instance_knows(connection: Connection[TupleRow]) -> None:
     assert instance_figures.read(connection, 0) == {"b": {"free_bytes": 3}}
     instance_figures.forget(connection, "c", AT + 86_400_000_001)
     assert instance_figures.read(connection, 0) == {}
+
+
+def test_a_slice_has_the_alerts_of_its_sources_and_none_of_the_service(
+    ledger: Ledger, connection: Connection[TupleRow]
+) -> None:
+    alert_record.record(ledger, "main", [row("a")], [])
+    alert_record.record(ledger, SERVICE, [row("b", "disk_low", SERVICE)], [])
+    for users in (None, ("alice",)):
+        scope = taking.SliceScope(users=users)
+        with taking.open_slice(connection, ledger.events_mapper, scope, lambda *_: None) as found:
+            assert [(line.stream, line.event_kind) for line in found.lines] == [("source:main", "alert_began.v1")]

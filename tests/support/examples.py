@@ -51,6 +51,7 @@ MASKS = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<ledger>"),
     (re.compile(r'("(?:instance|leader)": ")[^"]+'), r"\1<instance>"),
     (re.compile(r"\br-[0-9a-f]{16}\b"), "<run>"),
+    (re.compile(r'("id": ")[0-9a-f]{16}"'), r'\1<alert>"'),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+"), "<token>"),
     (re.compile(r'("software_version": ")[^"]+'), r"\1<version>"),
     (re.compile(r"(presence-ledger\.toml):\d+"), r"\1:<line>"),
@@ -59,6 +60,7 @@ MASKS = (
 )
 
 RECONCILE = "POST /v1/sources/{source}/reconcile"
+ACKNOWLEDGE = "POST /v1/alerts/{alert}/acknowledge"
 OVERRIDE = "/v1/users/{uid}/override"
 WORD = {"status": "offline", "reason": "phone lost, ticket 4711", "expires_seconds": 3600}
 RECONCILED = (
@@ -179,6 +181,7 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from _lists(api)
     yield from _sinks(api)
     yield "POST /v1/reach/query", {"200": api.http.post("/v1/reach/query", json={"uids": ["u100", "bob"]}).json()}
+    yield from _alerts(api)
     yield "GET /metrics", {"200": _first_series(api.http.get("/metrics").text)}
     yield "GET /v1/settings", {"200": _settings(api)}
 
@@ -227,6 +230,22 @@ def _sinks(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     large = api.http.post("/v1/sinks/app/replay", content=b" " * (MAX_BODY + 1)).json()
     yield "POST /v1/sinks/{name}/replay", {"200": replayed, **refused, "413": large}
     yield "POST /v1/sinks/{name}/resume", {"200": api.http.post("/v1/sinks/app/resume").json(), **refused}
+
+
+def _alerts(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One of webhooks that are refused; of others, such as of a full disk, the machine decides."""
+    name = "webhook_secret_unknown"
+
+    def found() -> list[Any]:
+        api.http.post("/hooks/main/n1/an-older-secret?event=user.onlinestatus", content=b"[]")
+        return [each for each in api.get("/v1/alerts")["items"] if each["name"] == name]
+
+    [alert] = wait_for(found, api.service.log)
+    yield "GET /v1/alerts", {"200": {"items": [alert], "next": None}}
+    known = api.http.post(f"/v1/alerts/{alert['id']}/acknowledge").json()
+    missing = api.http.post("/v1/alerts/unknown/acknowledge").json()
+    over = _problem(409, "the alert is over: nobody needs to know of it")
+    yield ACKNOWLEDGE, {"200": known, "404": missing, "409": over}
 
 
 def _problem(status: int, detail: str) -> Any:
@@ -292,6 +311,9 @@ def masked(found: Any) -> Any:
     for source in made["GET /v1/sources"]["200"]["items"]:
         source["open_runs"] = "<as they stand>"
         source["looks"]["all_connections"] = "<as the last time went>"
+    for alert in (made["GET /v1/alerts"]["200"]["items"][0], made[ACKNOWLEDGE]["200"]):
+        # How many webhooks it took until it was looked at.
+        alert["figures"]["deliveries"] = alert["summary"] = alert["events"] = "<number>"
     for source in made["GET /v1/loss"]["200"]["items"]:
         source["burn_rates"] = source["hours"] = "<as long as it took>"
     return made

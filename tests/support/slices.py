@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from ledger.domain import imported, source
+from ledger.domain.alert_events import AlertAcknowledged, AlertBegan, AlertEnded, Figures
 from ledger.domain.event_types import Event, UserEvent
 from ledger.domain.events import BodyRejected, ServiceStarted
 from ledger.domain.evolve import evolve
@@ -178,6 +179,12 @@ def eventful(at: Instant = LONG_AGO, uids: Sequence[str] = ("alice", "bob", "car
     world.hear("n1", f"{alice}-0-0-1-0-0")
     world.append(SourceDark(at=world.at, since=world.at))
     world.append(SourceLit(at=world.at, by="webhook"))
+    alert: dict[str, Any] = {"alert": "a", "name": "query_api_failing", "at": world.at, "subject": "n1"}
+    figures: Figures = {"reason": f"cannot reach {alice}", "failures": 2}
+    began: dict[str, Any] = {"since": world.at - SECOND, "figures": figures}
+    world.append(AlertBegan(**alert, **began, severity="warning", rests_on=(1, 2)))
+    world.append(AlertAcknowledged(**alert, by="oncall"))
+    world.append(AlertEnded(**alert, **began))
     return world
 
 

@@ -9,7 +9,7 @@ from ledger.domain.as_of import Uncertain
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
-from ledger.http import answers, examples, loss_answers, source_answers, story_answers
+from ledger.http import alert_answers, answers, examples, loss_answers, source_answers, story_answers
 from ledger.http.reconciliation import drift_body
 from ledger.working_state.runs import RunBody
 from projections.models import entries, shown
@@ -32,6 +32,8 @@ ANSWERED: dict[str, type[msgspec.Struct]] = {
     "GET /v1/drift/summary": answers.DriftSummary,
     "GET /v1/loss": loss_answers.LossBody,
     "GET /v1/blind": loss_answers.BlindPage,
+    "GET /v1/alerts": alert_answers.AlertPage,
+    "POST /v1/alerts/{alert}/acknowledge": alert_answers.AlertBody,
     "GET /v1/sources": source_answers.SourceItems,
     "PUT /v1/users/{uid}/tier": answers.TierBody,
     "PUT /v1/users/{uid}/override": answers.OverrideBody,

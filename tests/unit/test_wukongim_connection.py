@@ -80,7 +80,7 @@ def test_messages_are_passed_over() -> None:
         (lambda _: encode(Connack(2)), Refused, "authentication failed"),
         (lambda _: encode(Connack(19)), Refused, "the user is banned"),
         (lambda _: encode(Disconnect(12)), Refused, "ended by another one"),
-        (lambda _: None, Refused, "so v2 refuses a token"),
+        (lambda _: None, Refused, "as v2 does where it refuses"),
         (lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(84), Broken, "none: is it the address|does not speak"),
         (lambda _: b"\x00", Broken, "does not speak the protocol"),
     ],

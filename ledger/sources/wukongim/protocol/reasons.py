@@ -19,8 +19,8 @@ _WORDS = {
 }
 
 UNANSWERED = (
-    "the node closed the connection without an answer; so v2 refuses a token, a banned user, or a uid that it does not "
-    "allow: its log says which"
+    "the node closed the connection without an answer, as v2 does where it refuses the token, the user or the uid (its "
+    "log says which), and as happens at another port than that of TCP clients"
 )
 
 

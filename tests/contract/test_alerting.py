@@ -1,0 +1,346 @@
+"""Evaluating alerts on PostgreSQL: who evaluates, what is on record when, who is told, what a next one knows."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from structlog.testing import capture_logs
+
+from ledger.alerting.instance_note import OwnNotes
+from ledger.alerting.notices import Notice, What
+from ledger.alerting.notifier import Notifier
+from ledger.alerting.telling import Telling
+from ledger.alerting.watch import Alerting, Sight
+from ledger.domain.alert_events import SERVICE, AlertBegan
+from ledger.domain.instants import to_text
+from ledger.domain.nodes import NodeState
+from ledger.domain.observation import SECOND
+from ledger.domain.profile import Profile
+from ledger.domain.source import SourceState
+from ledger.errors import LedgerError, StoreUnavailable
+from ledger.http.counters import Counters
+from ledger.http.refusals import Refusals
+from ledger.http.senders import Senders
+from ledger.ingest import alert_record
+from ledger.settings import NotifySettings, Settings
+from ledger.settings.load import load
+from ledger.store.ledger import Ledger
+from ledger.store.mapper import source_stream
+from ledger.working_state import alerts, node_health
+from tests.support.service import wait_for
+
+T = 1_800_000_000 * SECOND
+SHORT = """
+[alerts]
+clear_seconds = 10
+node_down_for_seconds = 2
+store_unavailable_for_seconds = 2
+disk_low_share = 0
+disk_low_bytes = 0
+[[notify]]
+name = "oncall"
+url = "json://127.0.0.1:1"
+[[notify]]
+name = "boss"
+url = "json://127.0.0.1:1"
+from_severity = "critical"
+"""
+
+
+class Instance:
+    """An instance's alerting, step by step: its clock, its lead and its store are the test's to say."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, name: str = "i", led: bool = True) -> None:
+        self.now, self.seconds = T, 100.0
+        self.is_leading, self.away = led, ""
+        self.down: set[str] = set()
+        self.sent: list[tuple[str, str, What]] = []
+        self.refuses = False
+        self.notifiers: list[Notifier] = []
+        self._ledger = ledger
+        self._settings = settings
+        self._name = name
+        self.alerting: Alerting
+
+    def states(self) -> Mapping[str, SourceState]:
+        node = NodeState(down_since=self.now - SECOND) if "n1" in self.down else NodeState()
+        return {"main": SourceState("main", 1, node_profiles={"n1": Profile.V2_2}, nodes={"n1": node})}
+
+    async def look(self) -> float:
+        if self.away:
+            raise StoreUnavailable(self.away)
+        return 0.0
+
+    def make(self) -> None:
+        """In the event loop."""
+        sight = Sight(
+            self._ledger,
+            self._name,
+            self.look,
+            self.states,
+            lambda: self.is_leading,
+            OwnNotes(self._settings, Refusals({"main": ["n1"]}, Counters().registry), Senders()),
+            lambda: self.now,
+        )
+
+        def notifier(entry: NotifySettings, told: Callable[[str, What, int], None], now: Callable[[], int]) -> Notifier:
+            def send(notice: Notice) -> str | None:
+                if self.refuses:
+                    return "503"
+                self.sent.append((entry.name, notice.title, notice.what))
+                return None
+
+            self.notifiers.append(Notifier(entry.name, send, told, now, 0.001))
+            return self.notifiers[-1]
+
+        self.alerting = Alerting(
+            self._settings,
+            sight,
+            lambda told: Telling(self._settings.notify, notifier, lambda: self.now, told),
+            lambda: self.seconds,
+        )
+        self.alerting._telling.start()
+
+    async def passes(self, seconds: float) -> None:
+        """So much later it looks again, and whoever is to be told has been."""
+        self.now += round(seconds * SECOND)
+        self.seconds += seconds
+        await self.alerting.evaluate()
+        if not self.refuses:
+            await asyncio.to_thread(wait_for, lambda: not any(each.waiting for each in self.notifiers))
+        # What the notifiers' threads called.
+        await asyncio.sleep(0)
+
+    async def leaves(self) -> None:
+        await self.alerting.stop()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "presence-ledger.toml").write_text(SHORT)
+    return load(folder=tmp_path, environ={})
+
+
+@pytest.fixture(autouse=True)
+def _known(connection: Connection[TupleRow]) -> None:
+    """What the leading instance noted of a source in which nothing is wrong."""
+    noted = {"noted_at": to_text(T), "recent": {"seconds": 10_000.0, "looked": 0, "drifts": []}, "strangers_told": True}
+    node_health.write(connection.cursor(), "main", {"": noted | {"profile_told": ["n1"]}, "n1": {}})
+
+
+def run(story: Callable[[], Any]) -> None:
+    asyncio.run(story())
+
+
+def kinds(ledger: Ledger, source: str = "main") -> list[str]:
+    rows = ledger.events_recorder.stream_rows(source_stream(source), limit=100)
+    return [row.kind.partition(".")[0] for row in rows]
+
+
+def test_it_begins_is_told_ends_and_is_told(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        await instance.passes(1)
+        instance.down.add("n1")
+        for _ in range(4):
+            await instance.passes(1)
+        [row] = alerts.on(connection)
+        assert (row.name, row.source, row.subject, row.state) == ("node_down", "main", "n1", "firing")
+        assert row.began_at == T + 4 * SECOND
+        instance.down.clear()
+        for _ in range(14):
+            await instance.passes(1)
+        await instance.leaves()
+
+    run(story)
+    [over] = alerts.page(connection, "resolved", 0, 9)
+    assert kinds(ledger) == ["alert_began", "alert_ended"]
+    assert sorted(instance.sent) == sorted(
+        (name, f"[{how}] Node n1 of main is down", what)
+        for name in ("oncall", "boss")
+        for how, what in (("critical", "began"), ("resolved", "ended"))
+    )
+    assert {name: all(told.values()) for name, told in over.notices.items()} == {"oncall": True, "boss": True}
+
+
+def test_who_does_not_lead_evaluates_nothing(ledger: Ledger, settings: Settings) -> None:
+    instance = Instance(ledger, settings, led=False)
+
+    async def story() -> None:
+        instance.make()
+        instance.down.add("n1")
+        for _ in range(5):
+            await instance.passes(1)
+        await instance.leaves()
+
+    run(story)
+    assert (kinds(ledger), instance.sent) == ([], [])
+
+
+def test_the_next_one_goes_on_and_tells_nobody_twice(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    first, second = Instance(ledger, settings, "a"), Instance(ledger, settings, "b", led=False)
+
+    async def story() -> None:
+        for each in (first, second):
+            each.make()
+            each.down.add("n1")
+        for _ in range(4):
+            await first.passes(1)
+            await second.passes(1)
+        first.is_leading, second.is_leading = False, True
+        for _ in range(5):
+            await first.passes(1)
+            await second.passes(1)
+        second.down.clear()
+        for _ in range(13):
+            await second.passes(1)
+        await first.leaves()
+        await second.leaves()
+
+    run(story)
+    assert kinds(ledger) == ["alert_began", "alert_ended"]
+    assert {what for _, _, what in first.sent} == {"began"}
+    assert {what for _, _, what in second.sent} == {"ended"}
+    assert len(first.sent) == len(second.sent) == 2
+
+
+def test_while_the_store_is_away_people_are_told_and_the_record_follows(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        await instance.passes(1)
+        instance.away, instance.is_leading = "PostgreSQL does not answer\nat all", False
+        for _ in range(4):
+            await instance.passes(1)
+        assert ("oncall", "[critical] PostgreSQL does not take what is written", "began") in instance.sent
+        assert alerts.on(connection) == []
+        instance.away = ""
+        await instance.passes(1)
+        [row] = alerts.on(connection)
+        assert (row.name, row.source, row.began_at) == ("store_unavailable", SERVICE, T + 4 * SECOND)
+        assert row.figures["reason"] == "PostgreSQL does not answer"
+        instance.is_leading = True
+        for _ in range(13):
+            await instance.passes(1)
+        await instance.leaves()
+
+    run(story)
+    assert kinds(ledger, SERVICE) == ["alert_began", "alert_ended"]
+    assert [what for name, _, what in instance.sent if name == "oncall"] == ["began", "ended"]
+    [began, _] = ledger.events_recorder.stream_rows(source_stream(SERVICE), limit=9)
+    event = ledger.event(began)
+    assert isinstance(event, AlertBegan)
+    assert event.at == T + 4 * SECOND
+
+
+def test_a_receiver_that_was_away_is_told_of_the_end_alone(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        instance.refuses = True
+        instance.down.add("n1")
+        for _ in range(4):
+            await instance.passes(1)
+        assert alerts.on(connection)[0].notices["oncall"] == {"began": None, "ended": None}
+        instance.down.clear()
+        for _ in range(12):
+            await instance.passes(1)
+        instance.refuses = False
+        for _ in range(3):
+            await instance.passes(1)
+        await instance.leaves()
+
+    run(story)
+    assert {what for _, _, what in instance.sent} == {"ended"}
+
+
+def test_what_cannot_be_put_on_record_is_tried_again(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = Instance(ledger, settings)
+    record = alert_record.record
+
+    def refused(*_: object) -> None:
+        raise LedgerError("the stream cannot be read")
+
+    async def story() -> None:
+        instance.make()
+        instance.down.add("n1")
+        monkeypatch.setattr(alert_record, "record", refused)
+        for _ in range(4):
+            await instance.passes(1)
+        assert alerts.on(connection) == []
+        monkeypatch.setattr(alert_record, "record", record)
+        await instance.passes(1)
+        assert len(alerts.on(connection)) == 1
+        await instance.leaves()
+
+    with capture_logs() as logs:
+        run(story)
+    assert [each["event"] for each in logs].count("alerts_not_recorded") == 1
+    assert len(instance.sent) == 2
+
+
+def test_a_defect_is_seen_once_and_does_not_end_it(ledger: Ledger, settings: Settings) -> None:
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        instance.alerting._settings = settings.__class__(
+            **{**vars(settings), "alerts": settings.alerts.__class__(evaluate_seconds=0.01)}
+        )
+        looks = 0
+
+        async def broken() -> float:
+            nonlocal looks
+            looks += 1
+            raise RuntimeError("a defect")
+
+        instance.alerting._sight = instance.alerting._sight._replace(look=broken)
+        instance.alerting._task = asyncio.create_task(instance.alerting._run())
+        await asyncio.to_thread(wait_for, lambda: looks >= 3)
+        await instance.leaves()
+
+    with capture_logs() as logs:
+        run(story)
+    assert [each["event"] for each in logs].count("alerts_failed") == 1
+
+
+def test_figures_that_grow_while_it_is_on_are_kept(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    instance = Instance(ledger, settings)
+
+    def note(users: int) -> None:
+        drift = {"cause": "restart", "node": "n1", "boot": 41, "users": users, "causes": {}}
+        recent = {"seconds": 10_000.0, "looked": users, "drifts": [drift]}
+        node_health.write(connection.cursor(), "main", {"": {"recent": recent}})
+
+    async def story() -> None:
+        instance.make()
+        for users in (100, 80_000):
+            note(users)
+            await instance.passes(1)
+        await instance.leaves()
+
+    run(story)
+    [row] = alerts.on(connection)
+    assert (row.name, row.subject, row.incident, row.figures["users"]) == ("drift_rate", "n1", "boot 41", 80_000)
+    assert row.rests_on == [41]
+    assert kinds(ledger) == ["alert_began"]
