@@ -80,7 +80,7 @@ def measure(options: Options) -> Report:
     """One lie for each number of users, with the usual tiers and with short ones: `--set users=100,2000 seconds= …`."""
     given, options = amounts(
         options,
-        users="300" if options.short else "100,2000,20000",
+        users="120" if options.short else "100,2000,20000",
         seconds="120" if options.short else "20",
         tiers="4" if options.short else f"{DEFAULT_POLICY.tier_normal_seconds:g},15",
         hold_seconds="6" if options.short else f"{DEFAULT_POLICY.breaker_hold_seconds:g}",

@@ -24,7 +24,7 @@ def measure(options: Options) -> Report:
     with server(options) as postgres, postgres.database() as url:
         seeder = Seeder(url, crowds)
         seeder.everybody_online()
-        seeder.webhooks(((0, body) for body in _bodies(events)), ago_seconds=60)
+        seeder.webhooks(((0, body) for body in busy_bodies(events)), ago_seconds=60)
         with _service.running(postgres.folder / "service", url, _service.WITH_EXTRAS) as service:
             _follow(service)
             # The first few find neither statements prepared nor connections open.
@@ -51,7 +51,7 @@ def measure(options: Options) -> Report:
     return report
 
 
-def _bodies(events: int) -> Iterator[bytes]:
+def busy_bodies(events: int) -> Iterator[bytes]:
     """Two devices that come and go in turn, each now and then a second time: what is told again is folded."""
     items = _items()
     for _ in range(events // ITEMS_A_BODY):

@@ -218,7 +218,7 @@ def _planted_folder(trial: Trial) -> str:
     "9h", "a slice of one line without end, or nested 100,000 deep, is refused by its line, in bounded memory"
 )
 def _slices(trial: Trial) -> str:
-    size = trial.pick(1_536, 160) * 1_048_576
+    size = trial.pick(1_536, 132) * 1_048_576
     slice_file = trial.folder / "slice.gz"
     with gzip.open(slice_file, "wb", compresslevel=1) as file:
         file.write(b'{"kind":"header"')

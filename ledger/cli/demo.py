@@ -124,6 +124,7 @@ def demo(
 
 def _introduce(url: str, front: str, key: str, folder: Path) -> None:
     key_file = folder / "data" / ADMIN_KEY_FILE
+    say(f"the console is at {front}/ - log in with the key that `cat {key_file}` shows")
     say(f"the service listens on {url}, its API is described at {url}/docs (password: what is in {key_file}); ask it:")
     header = folder / "key.header"
     with replacement(header) as file:

@@ -199,11 +199,11 @@ def _evidence(event: Json) -> str | None:
         case "tier_set":
             return told("{tier}, by {by}", tier=event["tier"] or told("as the rules say"), by=event["by"])
         case "override_set":
-            status, until = name_of(event["status"]), shown(event["expires_at"])
-            if event["until_evidence"]:
-                shows = told("{status} until {until} or newer evidence", status=status, until=until)
-            else:
-                shows = told("{status} until {until}", status=status, until=until)
+            shows = told(
+                "{status} until {until} or newer evidence" if event["until_evidence"] else "{status} until {until}",
+                status=name_of(event["status"]),
+                until=shown(event["expires_at"]),
+            )
             return told("{shows}, by {by}: {reason}", shows=shows, by=event["by"], reason=event["reason"])
         case "override_ended":
             ended = joined([name_of(event["status"]), word(event["why"])], ", ")

@@ -1,4 +1,4 @@
-"""The front's ASGI application: streams of our own, everything else from the service, and from which origins."""
+"""The front's ASGI application: streams and the console of our own, the rest from the service, and to which origins."""
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
+from ledger.console.app import Console
 from ledger.errors import StoreUnavailable
 from ledger.front import client_files, sse, ws
 from ledger.front.client_files import ClientFiles
@@ -30,12 +31,14 @@ class Front:
         self,
         streams: Streams,
         proxy: Proxy,
+        console: Console,
         figures: Figures,
         origins: frozenset[str],
         metrics_scope: MetricsScope = "read",
     ) -> None:
         self._streams = streams
         self._proxy = proxy
+        self._console = console
         self._figures = figures
         self._origins = origins
         self._metrics_scope = metrics_scope
@@ -53,6 +56,10 @@ class Front:
         if path.startswith(client_files.PREFIX):
             # To any origin.
             await self._client.answer(scope["method"], path, Headers(scope=scope))(scope, receive, send)
+            return
+        if Console.takes(path):
+            # To no other origin: its pages are of the one who is logged in.
+            await self._console(scope, receive, send)
             return
         cors = self._cors(dict(scope["headers"]).get(b"origin", b"").decode("latin-1"))
         send = _with_headers(send, cors)

@@ -7,8 +7,9 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -16,6 +17,11 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.console.app import Console
+from ledger.console.service import Service
+from ledger.console.sessions import Sessions
+from ledger.console.slices import Slices
+from ledger.front import sse
 from ledger.front.access import Access
 from ledger.front.app import Front
 from ledger.front.figures import Figures
@@ -25,6 +31,7 @@ from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
 from ledger.http.asked_about import AskedAbout
 from ledger.http.auth import KeyRing, Keys
+from ledger.http.delegation import Delegation
 from ledger.http.grants import Tokens
 from ledger.http.request_times import TimedApp
 from ledger.ingest.clock import Clock
@@ -69,8 +76,9 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         bound = bind(Listen(*orders.listen), "front_listen")
         # Inherited by each connection: of a reader who takes nothing, no more than this waits in the system.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        console = _console(orders, keys, streams, stack)
         figures = Figures(lambda: streams.number, orders.connections)
-        app = Front(streams, proxy, figures, frozenset(orders.origins), orders.metrics_scope)
+        app = Front(streams, proxy, console, figures, frozenset(orders.origins), orders.metrics_scope)
         timed = TimedApp(app, figures.registry, rest="console")
         http = HttpServer(timed, bound, room_for(most_connections(orders.connections)), websockets=True)
         streams.start()
@@ -81,6 +89,22 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         await stop.wait()
         await streams.stop()
         await http.stop()
+
+
+def _console(orders: Orders, keys: KeyRing, streams: Streams, stack: AsyncExitStack) -> Console:
+    def connect() -> AbstractContextManager[Connection[TupleRow]]:
+        return _connected(orders.database_url)
+
+    service = Service(orders.service, Delegation(orders.token_roots))
+    stack.push_async_callback(service.close)
+    stream = partial(sse.stream, streams)
+    return Console(Sessions(connect, keys), service, stream, Slices(connect), Clock().now)
+
+
+@contextmanager
+def _connected(database_url: str) -> Iterator[Connection[TupleRow]]:
+    with translated(), session.connect(database_url, "console") as connection:
+        yield connection
 
 
 def most_connections(streams: int) -> int:

@@ -26,11 +26,13 @@ from ledger.http import (
     reach,
     reconciliation,
     responses,
+    settings,
     sinks,
     stories,
     stream_tokens,
 )
 from ledger.http.auth import KeyRing, require
+from ledger.http.delegation import Delegation
 from ledger.http.grants import Tokens
 from ledger.http.ledger_figures import LedgerFigures
 from ledger.http.state import Services
@@ -51,6 +53,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
     app.state.services = services
     app.state.keys = keys
     app.state.tokens = tokens
+    app.state.delegation = Delegation(tokens.roots)
     app.state.figures = LedgerFigures(services)
     services.counters.registry.register(app.state.figures)
     problems.install(app)
@@ -75,6 +78,7 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         overrides.router,
         sinks.record,
         sinks.orders,
+        settings.router,
         operations.health,
         operations.router,
         documentation.router,

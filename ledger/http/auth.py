@@ -8,6 +8,7 @@ from typing import NamedTuple
 from fastapi import Request
 
 from ledger.http import edge
+from ledger.http.delegation import Delegation
 from ledger.http.fresh import Fresh
 from ledger.http.grants import Grant, Tokens, is_token
 from ledger.http.problems import Problem
@@ -39,14 +40,12 @@ class KeyRing:
 
     async def find(self, key: str) -> KnownKey | None:
         """A key's name and scopes, None if it is none of ours. Raises StoreUnavailable."""
-        hashed = key_hash(key)
+        return await self.find_by_hash(key_hash(key))
+
+    async def find_by_hash(self, hashed: bytes) -> KnownKey | None:
+        """The same of the key that has that hash. Raises StoreUnavailable."""
         found = self._fixed.get(hashed) or (await self._stored.get()).get(hashed)
         return None if found is None else KnownKey(*found)
-
-    async def scopes(self, key: str) -> frozenset[str] | None:
-        """The scopes of a key, None if it is none of ours."""
-        found = await self.find(key)
-        return None if found is None else found.scopes
 
 
 def require(*scopes: str, basic: bool = False, tokens: bool = False) -> Callable[[Request], Awaitable[None]]:
@@ -63,13 +62,15 @@ def require(*scopes: str, basic: bool = False, tokens: bool = False) -> Callable
         if token is not None:
             request.state.grant = await _granted(request, token, tokens=tokens)
             return
+        delegation: Delegation = request.app.state.delegation
         key = _extract_key(header, basic=basic)
+        hashed = key_hash(key) if key else delegation.read(header)
         refusals: Refusals = request.app.state.services.refusals
-        if not key:
+        if hashed is None:
             refusals.deny(WhyDenied.NO_KEY, client_address(request))
             raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=challenge)
         keys: KeyRing = request.app.state.keys
-        found = await keys.find(key)
+        found = await keys.find_by_hash(hashed)
         if found is None:
             refusals.deny(WhyDenied.UNKNOWN_KEY, client_address(request))
             raise Problem(401, "this API key is unknown or revoked", headers=challenge)

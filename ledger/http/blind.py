@@ -32,7 +32,7 @@ class BlindFilter(Page, Span):
 @router.get(
     "/v1/blind",
     summary="Blind times",
-    responses=answered(BlindPage) | responses.refused(responses.CURSOR, responses.BACKWARDS),
+    responses=answered(BlindPage) | responses.refused(responses.CURSOR, responses.BACKWARDS, responses.SOURCE),
 )
 def blind_times(request: Request, query: Annotated[BlindFilter, Query()]) -> Response:
     """The times in which nobody could know who came and went, with their cause, the oldest first, and their totals.

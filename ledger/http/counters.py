@@ -1,5 +1,6 @@
 """What an instance counts while it runs, for `/metrics` and `/v1/sources`. No label holds a secret or a uid."""
 
+from collections import Counter as Tally
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -81,32 +82,30 @@ class Counters:
 
     def for_node(self, source: str, node: str) -> WebhookCounts:
         """What this instance counted of one node."""
-
-        def number(outcome: str) -> int:
-            return int(self._value("webhook_deliveries", source=source, node=node, outcome=outcome))
-
+        delivered = _of_node(self.deliveries, source, node)
+        forwarded = _of_node(self.forwarded, source, node)
         return WebhookCounts(
-            accepted=number("accepted") + number("rejected"),
-            other_events=number("other_event"),
-            forwarded=self._forwarded(source, node, {"delivered"}),
-            not_forwarded=self._forwarded(source, node, FORWARD_OUTCOMES - {"delivered"}),
-            refused_store_unavailable=number("store_unavailable"),
-            refused_source_unreadable=number("source_unreadable"),
-            refused_too_large=number("too_large"),
-            refused_encoding=number("encoding"),
-            refused_no_event=number("no_event"),
+            accepted=delivered["accepted"] + delivered["rejected"],
+            other_events=delivered["other_event"],
+            forwarded=forwarded["delivered"],
+            not_forwarded=sum(forwarded[outcome] for outcome in FORWARD_OUTCOMES - {"delivered"}),
+            refused_store_unavailable=delivered["store_unavailable"],
+            refused_source_unreadable=delivered["source_unreadable"],
+            refused_too_large=delivered["too_large"],
+            refused_encoding=delivered["encoding"],
+            refused_no_event=delivered["no_event"],
         )
 
     def count_closed(self, reason: str) -> None:
         """A connection has been closed before its time."""
         self.connections_closed.labels(reason).inc()
 
-    def _forwarded(self, source: str, node: str, outcomes: Collection[str]) -> int:
-        return sum(
-            int(self._value("webhooks_forwarded", source=source, node=node, event=event, outcome=outcome))
-            for event in FORWARDED_EVENTS
-            for outcome in outcomes
-        )
 
-    def _value(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(f"presence_ledger_{name}_total", labels) or 0.0
+def _of_node(counter: Counter, source: str, node: str) -> Tally[str]:
+    """A node's numbers by outcome, read of this counter alone: all others of the registry are read for each sample."""
+    found = Tally[str]()
+    for metric in counter.collect():
+        for sample in metric.samples:
+            if sample.name.endswith("_total") and (sample.labels["source"], sample.labels["node"]) == (source, node):
+                found[sample.labels["outcome"]] += int(sample.value)
+    return found

@@ -1,6 +1,7 @@
 """A value of the database that is read again every second at most, and stays as it was last read while that is away."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -19,7 +20,7 @@ class Fresh(Generic[T]):
     def __init__(self, load: Callable[[], T]) -> None:
         self._load = load
         self._value: T | None = None
-        self._read_at = 0.0
+        self._read_at = -math.inf
         self._reading = asyncio.Lock()
 
     async def get(self) -> T:
@@ -28,6 +29,10 @@ class Fresh(Generic[T]):
             await self._refresh()
         assert self._value is not None
         return self._value
+
+    def forget(self) -> None:
+        """What was read no longer holds: it is read again when it is next asked for."""
+        self._read_at = -math.inf
 
     async def _refresh(self) -> None:
         async with self._reading:

@@ -50,6 +50,7 @@ class Tokens:
         self, load: Callable[[], UUID], roots: Sequence[TokenRoot], now: Callable[[], float] = time.time
     ) -> None:
         self._generation = Fresh(load)
+        self.roots = roots
         self._roots = {root.name: root for root in roots}
         self._signing = roots[0]
         self._now = now

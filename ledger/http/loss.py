@@ -42,7 +42,7 @@ Windows = Mapping[float, LossCount]
 @router.get(
     "/v1/loss",
     summary="Webhook loss",
-    responses=answered(LossBody) | responses.refused(responses.BACKWARDS, responses.TOO_LONG),
+    responses=answered(LossBody) | responses.refused(responses.BACKWARDS, responses.TOO_LONG, responses.SOURCE),
 )
 def webhook_loss(request: Request, query: Annotated[LongSpan, Query()]) -> Response:
     """The share of transitions that no webhook told, by source, by node and by hour; with its interval, its budget, and

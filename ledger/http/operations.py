@@ -125,6 +125,6 @@ def list_sources(request: Request) -> Response:
 def _read(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceState | SourceUnreadable:
     """A source's state, or what keeps it from being read."""
     try:
-        return sources.load(connection, ledger, name)
+        return sources.load(connection, ledger, name, to_judge=False)
     except SourceUnreadable as error:
         return error

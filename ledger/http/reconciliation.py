@@ -18,8 +18,6 @@ from ledger.http.state import Services, get_services
 from ledger.http.uid import Storable, Uid
 from ledger.reconcile.requests import request_run, set_tier
 from ledger.settings import SourceSettings
-from ledger.store import api_keys
-from ledger.store.api_keys import key_hash
 from ledger.store.ledger import translated
 from ledger.store.mapper import source_stream
 from ledger.working_state import runs
@@ -139,7 +137,7 @@ async def put_tier(request: Request, uid: Uid) -> Response:
     if asked is None:
         raise invalid("body", 'name the tier as in {"tier": "vip"}')
     tier = asked.tier
-    position = await asyncio.to_thread(_set_tier, services, uid, tier, request.headers["authorization"])
+    position = await asyncio.to_thread(_set_tier, services, uid, tier, request.state.key_name)
     return as_json(TierBody(uid, tier, position))
 
 
@@ -173,22 +171,8 @@ def _request_run(services: Services, source: SourceSettings, uids: Sequence[str]
     return _run(services, run)
 
 
-def _set_tier(services: Services, uid: str, tier: Tier | None, authorization: str) -> int:
-    by = _key_name(services, authorization.partition(" ")[2].strip())
+def _set_tier(services: Services, uid: str, tier: Tier | None, by: str) -> int:
     return set_tier(services.ledger, uid, tier, by, services.clock.now())
-
-
-def _key_name(services: Services, key: str) -> str:
-    """The name of an API key that has just been found in force."""
-    hashed = key_hash(key)
-    for fixed in services.settings.api_keys:
-        if key_hash(fixed.key) == hashed:
-            return fixed.name
-    with services.ledger.connection() as connection:
-        stored = api_keys.load_active(connection).get(hashed)
-    if stored is None:
-        raise Problem(401, "this API key has just been revoked", headers={"WWW-Authenticate": "Bearer"})
-    return stored[0]
 
 
 def _place(cursor: str | None) -> tuple[int, str]:

@@ -4,13 +4,15 @@ METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
 OTHER = "other"
 HOOKS, STREAM = "hooks", "stream"
+LIVE_FEED = "/live/feed"
+"""The console's own way to the stream."""
 
 _OF_USERS = frozenset({"presence", "events", "timeline", "sessions", "explain", "tier", "override", "erase"})
 _OF_PRESENCE = frozenset({"query", "summary"})
 _OF_API = frozenset(
     {
         *("alerts", "archive", "blind", "deliveries", "drift", "ledger", "lists", "loss", "presence", "reach", "runs"),
-        *("sinks", "sources", STREAM),
+        *("settings", "sinks", "sources", STREAM),
     }
 )
 _OF_ROOT = frozenset({HOOKS, "health", "metrics", "docs", "client"})
@@ -29,6 +31,8 @@ CLASSES = (
 def route_class(path: str, rest: str = OTHER) -> str:
     """The class of a path, such as `hooks`, `presence_query`, `user_explain`; `rest` is that of any other."""
     first, _, others = path[1:].partition("/")
+    if path == LIVE_FEED:
+        return STREAM
     if first != "v1":
         return first if first in _OF_ROOT else rest
     second, _, others = others.partition("/")

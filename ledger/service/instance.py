@@ -148,6 +148,7 @@ async def serve(
                 "first_start",
                 admin_key=str(folder.path / ADMIN_KEY_FILE),
                 api=f"http://{settings.listen}/docs (password: the admin key)",
+                console=f"http://{settings.front_listen}/" if settings.front_listen is not None else "",
                 webhooks="`presence-ledger config wukongim` prints what to paste into each node",
             )
         try:

@@ -132,14 +132,18 @@ def longest_grace(connection: Connection[TupleRow]) -> float:
     return status.longest_grace({name: shown_by(name, version, state) for name, version, state, _ in rows})
 
 
-def load(connection: Connection[TupleRow], ledger: Ledger, name: str) -> SourceState:
-    """A source's state as of its last event, the bodies of its dedupe window included. Raises SourceUnreadable."""
+def load(connection: Connection[TupleRow], ledger: Ledger, name: str, *, to_judge: bool = True) -> SourceState:
+    """A source's state as of its last event. Raises SourceUnreadable.
+
+    The bodies of its dedupe window are read, too, unless nothing is to be judged by it: they may be thousands.
+    """
     row = connection.cursor(binary=True).execute(_READ, (name,)).fetchone()
     if row is None:
         return follow(connection, ledger, SourceState(name))
     source = _judged_by(name, *row)
-    recent = _recent_before(connection, ledger, source)
-    return follow(connection, ledger, msgspec.structs.replace(source, recent=recent))
+    if to_judge:
+        source = msgspec.structs.replace(source, recent=_recent_before(connection, ledger, source))
+    return follow(connection, ledger, source)
 
 
 def shown_by(name: str, version: int, state: bytes) -> SourceState:

@@ -21,7 +21,9 @@ def service(
 ) -> Iterator[Service]:
     """An instance on a database of the module's own."""
     folder = tmp_path_factory.mktemp("service")
-    with new_service(folder, folder / "data", database_url=module_database_url, **service_settings) as service:
+    with new_service(
+        folder, folder / "data", database_url=module_database_url, measured=True, **service_settings
+    ) as service:
         yield service.start()
 
 
@@ -31,7 +33,9 @@ def fronted_service(
 ) -> Iterator[FrontedService]:
     """The same with a front; a module that wants it has its `service` be this one."""
     folder = tmp_path_factory.mktemp("service")
-    with fronted(folder, folder / "data", database_url=module_database_url, **service_settings) as service:
+    with fronted(
+        folder, folder / "data", database_url=module_database_url, measured=True, **service_settings
+    ) as service:
         yield service.start()
 
 

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.slow
 SECONDS = 540.0
 SEED = "12"
 
-WITHOUT_A_DATABASE = ["score", "explain", "loss"]
-ON_THEIR_OWN = ["kills", "pg_stop"]
-"""They kill their PostgreSQL."""
+WITHOUT_A_DATABASE = ["explain", "loss"]
+ON_THEIR_OWN = ["kills", "pg_stop", "get_presence"]
+"""They kill their PostgreSQL; and one begins with it."""
 ON_THE_TESTS_SERVER = [
     "ingest",
     "query",
@@ -54,11 +54,9 @@ CHAPTERS = sorted(each.name for each in pkgutil.iter_modules(bench.outside.__pat
 
 def printed(folder: Path, *arguments: str) -> str:
     """What a script prints that must end well."""
-    # A coverage measurement of the processes would be measured along.
-    environment = {k: v for k, v in process_environment().items() if not k.startswith("COVERAGE_")}
     module, *others = arguments
     log = folder / "log"
-    running = Forked(module, [*others, "--short"], REPOSITORY, environment, log)
+    running = Forked(module, [*others, "--short"], REPOSITORY, process_environment(), log)
     try:
         code = running.wait(SECONDS)
     except subprocess.TimeoutExpired:
@@ -84,7 +82,7 @@ def test_what_it_finds_by_itself_is_right(name: str, tmp_path: Path) -> None:
 
 def test_one_that_is_run_as_people_run_it() -> None:
     environment = {name: value for name, value in process_environment().items() if name != RUN_VARIABLE}
-    command = [sys.executable, "-m", "bench.get_presence", "--short", "--seed", SEED]
+    command = [sys.executable, "-m", "bench.score", "--short", "--seed", SEED]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, "Measured " in done.stdout) == (0, True), done.stderr[-3000:]
 

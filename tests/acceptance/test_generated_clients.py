@@ -81,7 +81,7 @@ def are_answered(printed: str, wanted: Sequence[Call], nothing: str, problem: st
     ]
     for call, answer in zip(wanted, answers, strict=True):
         content = operations()[call.operation]["responses"].get(str(call.status), {}).get("content")
-        assert answer["parsed"] != problem, answer
+        assert (answer["parsed"] == problem) == (call.status >= 400), answer
         assert not content or answer["parsed"] != nothing, answer
 
 

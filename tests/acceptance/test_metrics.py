@@ -33,6 +33,12 @@ url = "http://127.0.0.1:9/"
 secret = "whsec_c2VjcmV0LW9mLXRoZS1zaW5rLW9mLXRoZS10ZXN0"
 """
 
+ALERTS = """
+[alerts]
+evaluate_seconds = 0.5
+webhook_secret_unknown_deliveries = 1
+"""
+
 OF_A_CANARY = {
     f"presence_ledger_canary_{name}"
     for name in ("visits_total", "webhooks_lost_total", "latency_seconds", "last_seen_timestamp_seconds")
@@ -52,7 +58,7 @@ def service(
 ) -> Iterator[FrontedService]:
     """One that has met all that there is to count: each outcome of a webhook, a drift, a request without a key."""
     folder = tmp_path_factory.mktemp("service")
-    tables = settings(node.url) + SINK
+    tables = settings(node.url) + SINK + ALERTS
     with fronted(folder, folder / "data", database_url=module_database_url, tables=tables) as service:
         service.start()
         with Api(service) as api:
@@ -130,6 +136,14 @@ SINCE = r"1\.[0-9]+e\+09"
 def test_what_there_is_has_its_name_and_its_labels(figures: str, line: str) -> None:
     labelled = line.replace("{", r"\{").replace("}", r"\}")
     assert re.search(rf"^presence_ledger_{labelled}$", figures, re.MULTILINE), line
+
+
+def test_an_alert_that_is_on_is_told(api: Api) -> None:
+    name = "webhook_secret_unknown"
+    wait_for(lambda: series(api, f'alert_on{{name="{name}",source="main",subject="n1"}}') == 1, api.service.log)
+    assert series(api, f'alerts{{name="{name}",state="firing"}}') == 1
+    assert series(api, f'alerts{{name="{name}",state="acknowledged"}}') == 0
+    assert series(api, 'alerts{name="source_dark",state="firing"}') == 0
 
 
 def test_each_process_tells_of_itself(service: FrontedService, figures: str) -> None:

@@ -5,6 +5,8 @@ import inspect
 import json
 import re
 import sys
+from datetime import datetime
+from enum import EnumType
 from typing import Any, get_type_hints
 
 
@@ -30,12 +32,13 @@ def main() -> None:
 
 def as_argument(hint: Any, value: Any) -> Any:
     """A value as the client's own type has it: an instant, one of some words, a body."""
-    for kind in (hint, *getattr(hint, "__args__", ())):
+    kinds: tuple[Any, ...] = (hint, *getattr(hint, "__args__", ()))
+    for kind in kinds:
         if inspect.isclass(kind) and hasattr(kind, "from_dict") and isinstance(value, dict):
             return kind.from_dict(value)
-        if inspect.isclass(kind) and kind.__name__ == "datetime":
-            return kind.fromisoformat(value)
-        if inspect.isclass(kind) and isinstance(value, str) and hasattr(kind, "__members__"):
+        if kind is datetime:
+            return datetime.fromisoformat(value)
+        if isinstance(kind, EnumType) and isinstance(value, str):
             return kind(value)
         if getattr(kind, "__origin__", None) is list and isinstance(value, list):
             return [as_argument(kind.__args__[0], each) for each in value]

@@ -58,6 +58,11 @@ def calls(delivery: str, run: str, at: str) -> Sequence[Call]:
         Call("getRun", {"run": run}),
         Call("listDrifts", query={"kind": "ghost"}),
         Call("getDriftSummary", query={"by": ["node", "hour"]}),
+        Call("webhookLoss", query={**MAIN}),
+        Call("blindTimes", query={"limit": 10}),
+        Call("listAlerts", query={"state": "resolved"}),
+        Call("acknowledgeAlert", {"alert": "none"}, status=404),
+        Call("listSettings"),
         Call("listSinks"),
         Call("pauseSink", SINK),
         Call("replaySink", SINK, body={"from": 0}),
@@ -77,7 +82,7 @@ def as_typescript(call: Call) -> str:
     if call.body is not None:
         fields.append(f"body: {_literal(call.body)}")
     content = operation["responses"].get(str(call.status), {}).get("content", {})
-    if "application/json" not in content:
+    if not any(media.endswith("json") for media in content):
         fields.append('parseAs: "text"')
     argument = f", {{ {', '.join(fields)} }}" if fields else ""
     return f'await answered("{call.operation}", client.{operation["method"].upper()}("{operation["path"]}"{argument}));'

@@ -32,6 +32,16 @@ url = "https://app.example/presence"
 secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 list = "told of later"
 """
+SETTINGS_SHOWN = (
+    "metrics_scope",
+    "max_body_bytes",
+    "sources[0].name",
+    "sources[0].webhook_secret",
+    "sinks[0].secret",
+    "policy.reorder_seconds",
+    "api_keys.audit.key",
+    "api_keys.audit.scopes",
+)
 Answers = dict[str, dict[str, Any]]
 
 MASKS = (
@@ -44,6 +54,7 @@ MASKS = (
     (re.compile(r'("id": ")[0-9a-f]{16}"'), r'\1<alert>"'),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+"), "<token>"),
     (re.compile(r'("software_version": ")[^"]+'), r"\1<version>"),
+    (re.compile(r"(presence-ledger\.toml):\d+"), r"\1:<line>"),
     # How the last attempt failed depends on how far the stop had come.
     (re.compile(r'(PostgreSQL does not answer)(?:: (?:[^"\\]|\\.)*)?"'), r'\1"'),
 )
@@ -172,6 +183,16 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "POST /v1/reach/query", {"200": api.http.post("/v1/reach/query", json={"uids": ["u100", "bob"]}).json()}
     yield from _alerts(api)
     yield "GET /metrics", {"200": _first_series(api.http.get("/metrics").text)}
+    yield "GET /v1/settings", {"200": _settings(api)}
+
+
+def _settings(api: Api) -> Any:
+    """Some of them, as if the file were where a package puts it."""
+    answer = api.get("/v1/settings")
+    shown = [each for each in answer["items"] if each["key"] in SETTINGS_SHOWN]
+    file = "/etc/presence-ledger/presence-ledger.toml"
+    items = [{**each, "origin": each["origin"].replace(answer["file"], file)} for each in shown]
+    return {"file": file, "items": items}
 
 
 def _lists(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:

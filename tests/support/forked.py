@@ -27,8 +27,11 @@ import coverage
 from tests.support.command import REPOSITORY
 from tests.support.external import RUN_VARIABLE, one_at_a_time
 
-IMPORTED = ("ledger.cli.serve", "ledger.cli.queries", "bench._watching", "bench._load", "bench._report")
+IMPORTED = ("ledger.cli.serving", "ledger.cli.queries", "bench._watching", "bench._load", "bench._report")
 LOOK_SECONDS = 1.0
+
+ALONE_MEASURED = "LEDGER_TESTS_ALONE"
+"""Set for one whose own processes are not measured for coverage as it is."""
 
 _forking: list[subprocess.Popen[bytes]] = []
 """What this process has started, which ends by itself."""
@@ -51,6 +54,8 @@ class Forked:
         self._lines = self._told.makefile("r")
         self.pid = int(self._lines.readline())
         self._code: int | None = None
+        self.peak_kib = 0
+        """Of its resident memory, once it has ended."""
 
     def poll(self) -> int | None:
         """Its exit code, the negative number of the signal that ended it, or None while it runs."""
@@ -76,7 +81,7 @@ class Forked:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._told, selectors.EVENT_READ)
                 if selector.select(seconds):
-                    self._code = int(self._lines.readline())
+                    self._code, self.peak_kib = map(int, self._lines.readline().split())
                     self._lines.close()
                     self._told.close()
         return self._code
@@ -169,10 +174,10 @@ class _Forking:
         self._selector.unregister(descriptor)
         os.close(descriptor)
         number, asking = self._children.pop(descriptor)
-        code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+        _, status, used = os.wait4(number, 0)
         # Whoever asked may have ended.
         with asking, contextlib.suppress(OSError):
-            asking.sendall(b"%d\n" % code)
+            asking.sendall(b"%d %d\n" % (os.waitstatus_to_exitcode(status), used.ru_maxrss))
 
 
 def _become(order: dict[str, Any]) -> None:
@@ -181,6 +186,9 @@ def _become(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     coverage.process_startup()
+    if ALONE_MEASURED in os.environ:
+        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+            del os.environ[name]
     module, *arguments = order["argv"]
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -3,6 +3,7 @@
 TOLD = {
     "not a cursor of this list": "`after` is not a cursor of this list",
     "before 'from'": "`to` is before `from`",
+    "more than 92 days": "more than 92 days",
     "needs 'at'": "`known_at` or `position` without `at`",
     "either 'known_at' or 'position'": "or both of them",
     "in the future": "an instant in the future",

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx2
 
 from tests.support.command import call, process_environment
-from tests.support.forked import Forked
+from tests.support.forked import ALONE_MEASURED, Forked
 from tests.support.ledgers import SEAL_KEY
 
 T = TypeVar("T")
@@ -71,12 +71,14 @@ class Port:
 class Service:
     """One instance: its settings file and log in `folder`, its data in `data_dir`.
 
-    `scalars` are settings of the file's top level, `tables` the rest of it as TOML.
+    `scalars` are settings of the file's top level, `tables` the rest of it as TOML. One that is `measured` counts for
+    the coverage of the run; the processes alongside it do with a front.
     """
 
     def __init__(
-        self, folder: Path, port: Port, data_dir: Path, *, database_url: str = "", tables: str = MAIN, **scalars: Any
-    ) -> None:
+        self, folder: Path, port: Port, data_dir: Path, *, database_url: str = "", tables: str = MAIN,
+        measured: bool = False, **scalars: Any,
+    ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = data_dir
@@ -85,6 +87,7 @@ class Service:
         self.log_file = folder / "service.log"
         self.config = folder / "presence-ledger.toml"
         self.configure(database_url=database_url, tables=tables, **scalars)
+        self._measured = measured
         self._process: Forked | None = None
         self.variables: dict[str, str] = {}
 
@@ -115,7 +118,12 @@ class Service:
     def spawn(self) -> None:
         """Start the process and wait for nothing."""
         arguments = ["--config", str(self.config), "serve"]
-        self._process = Forked("ledger", arguments, self.folder, process_environment(**self.variables), self.log_file)
+        self._process = Forked("ledger", arguments, self.folder, self.environment(), self.log_file)
+
+    def environment(self) -> dict[str, str]:
+        """That of its processes."""
+        environment = process_environment(measured=self._measured, **self.variables)
+        return environment | {ALONE_MEASURED: "yes"} if self._measured else environment
 
     def start(self) -> Self:
         """Start it and wait until it is ready."""

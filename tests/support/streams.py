@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx2
 import psutil
 
+from tests.support.forked import ALONE_MEASURED
 from tests.support.service import KEYS, Port, Service, wait_for
 
 GENERATION = UUID(int=1)
@@ -76,6 +77,9 @@ class FrontedService(Service):
         self.front = f"http://127.0.0.1:{front.number}"
         self.front_port = front.number
         super().__init__(*arguments, front_listen=f"127.0.0.1:{front.number}", **settings)
+
+    def environment(self) -> dict[str, str]:
+        return {name: value for name, value in super().environment().items() if name != ALONE_MEASURED}
 
     def figures(self) -> str:
         """The front's own metrics."""

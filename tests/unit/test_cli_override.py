@@ -34,7 +34,7 @@ def test_a_word_is_said(service: ScriptedService, ask: Callable[..., Result]) ->
         "expires_seconds": 7200.0,
         "until_evidence": False,
     }
-    shown = "u100 is shown offline until 2026-11-30T10:00:00.000000Z, by the word of on-call (position 4711)\n"
+    shown = "u100 is shown offline until 2026-11-30 10:00:00Z, by the word of on-call (position 4711)\n"
     assert result.output == shown
     assert json.loads(ask(*ORDER, "--json").output) == SAID
 

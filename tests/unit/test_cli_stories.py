@@ -69,7 +69,7 @@ WORD = {
     "position": 7,
     "at": T.format(1),
     "status": "offline",
-    "reason": "stolen",
+    "reason": "ticket-4711",
     "by": "ops",
     "expires_at": T.format(5),
     "until_evidence": False,
@@ -155,7 +155,7 @@ DOUBT = {"position": 7, "at": T.format(1), "source": "main", "reason": "refused"
         ),
         (
             {**WORD, **SAME, "until_evidence": True},
-            "shown offline by an operator's word until 14:03:05.123 or newer evidence: stolen",
+            "shown offline by an operator's word until 14:03:05.123 or newer evidence: ticket-4711",
             "set by ops",
         ),
         (

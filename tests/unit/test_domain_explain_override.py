@@ -79,6 +79,12 @@ def test_one_of_before_the_record_has_neither_author_nor_reason() -> None:
     assert "override_holds" in told.codes
 
 
+def test_of_a_user_whom_no_evidence_tells_of_it_says_none() -> None:
+    told = Explaining().wait(1).overrides("online").wait(5).told()
+    assert told.answer == ("shown_override", "doubtful", "doubtful_override")
+    assert "evidence_beneath" not in told.codes
+
+
 def test_a_look_that_found_otherwise_stays_open_beneath_it() -> None:
     world = online().looks("open", disagreed=1, agreed=5).wait(1).overrides("online").wait(61)
     assert "look_open" in world.told().codes

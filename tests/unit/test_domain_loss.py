@@ -12,8 +12,8 @@ def test_the_interval_is_wilsons() -> None:
     # Newcombe 1998, table I, method 3: 81/263, 15/148, 0/20, 1/29.
     for lost, of, lower, upper in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (1, 29, 0.0061, 0.1718)):
         assert loss.wilson(lost, of) == pytest.approx((lower, upper), abs=5e-5)
-    assert tuple(loss.wilson(0, 20)) == (0.0, pytest.approx(0.1611, abs=5e-5))
-    assert tuple(loss.wilson(20, 20)) == (pytest.approx(0.8389, abs=5e-5), 1.0)
+    assert loss.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert loss.wilson(20, 20) == pytest.approx((0.8389, 1.0), abs=5e-5)
     assert loss.wilson(0, 0) == Interval(0.0, 1.0)
 
 
@@ -30,7 +30,7 @@ def test_its_upper_end_holds_what_no_look_could_see() -> None:
     assert loss.unseen_at_most(10, 100) == pytest.approx(0.02)
     assert loss.unseen_at_most(0, 0) == 0.0
     lower, upper = loss.wilson(10, 100)
-    assert tuple(loss.interval(10, 100)) == (lower, pytest.approx(upper + 0.02))
+    assert loss.interval(10, 100) == pytest.approx((lower, upper + 0.02))
     assert loss.interval(100, 100).upper == 1.0
 
 

@@ -100,7 +100,7 @@ class _Streams:
         self.access = self
 
     async def viewer(self, *_: object) -> Viewer:
-        return Viewer("key")
+        return Viewer(b"key")
 
     def retry_seconds(self) -> float:
         return 1.0
@@ -170,7 +170,7 @@ def of(uids: set[str] | None, name: str | None = None) -> Asked:
     ],
 )
 def test_a_token_is_for_its_users(granted: Asked, asked: Asked, found: Asked | None) -> None:
-    viewer = Viewer("", Grant(granted.uids, granted.list, 1, GENERATION))
+    viewer = Viewer(b"", Grant(granted.uids, granted.list, 1, GENERATION))
     if found is not None:
         assert within(viewer, asked) == found
         return
@@ -180,5 +180,5 @@ def test_a_token_is_for_its_users(granted: Asked, asked: Asked, found: Asked | N
 
 
 def test_a_key_may_watch_anybody() -> None:
-    assert within(Viewer("key"), of(None)) == of(None)
-    may_watch(Viewer("key"), ["anybody"])
+    assert within(Viewer(b"key"), of(None)) == of(None)
+    may_watch(Viewer(b"key"), ["anybody"])

@@ -12,7 +12,7 @@ from tests.support.description import description, operations
 
 SCHEMAS: dict[str, Any] = description()["components"]["schemas"]
 INSTANT = re.compile(r".*_at|at|since|until|earliest|latest|resumes")
-NO_INSTANTS = {("WentBackBody", "from"), ("WentBackBody", "to")}
+NO_INSTANTS = {("WentBackBody", "from"), ("WentBackBody", "to"), ("DetectionFloor", "looked_at")}
 
 
 def properties() -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -136,7 +136,7 @@ def test_whatever_a_reset_does_to_the_event_loop_is_one_failed_question() -> Non
     """Under uvloop one in some hundred raises an AttributeError out of the library."""
 
     async def test(url: str) -> set[Answer | Unanswered]:
-        exchange = Exchange(url, None, 2.0)
+        exchange = Exchange(url, None, 60.0)
         try:
             found: set[Answer | Unanswered] = set()
             for _ in range(40):

@@ -1,0 +1,31 @@
+"""`/live`: changes as they happen, by the front's own stream."""
+
+import msgspec
+
+from ledger.console.pages.source_names import source_names
+from ledger.console.pages.users import STATUSES
+from ledger.console.visit import Page, Visit
+
+FEED = ("live", "feed")
+"""The path of the stream for a page: the front's own, for whoever is logged in."""
+
+
+async def live(visit: Visit) -> Page:
+    """The feed; a script of ours fills it."""
+    sources = await source_names(visit)
+    facts = {
+        "sources": sources,
+        "statuses": STATUSES,
+        "query": visit.query,
+        "causes": _named(visit, "cause."),
+        "reasons": _named(visit, "reason."),
+    }
+    return Page("live.html", visit.words("live.title"), facts)
+
+
+def _named(visit: Visit, group: str) -> str:
+    """The names of a group's codes, for the script."""
+    sentences = visit.words.sentences.items()
+    return msgspec.json.encode(
+        {key.removeprefix(group): text for key, text in sentences if key.startswith(group)}
+    ).decode()

@@ -1,0 +1,8 @@
+"""`/settings`: the settings in force and where each came from, secrets masked."""
+
+from ledger.console.visit import Page, Visit
+
+
+async def settings(visit: Visit) -> Page:
+    """Of the instance beside this front."""
+    return Page("settings.html", visit.words("settings.title"), {"answer": await visit.ask("/v1/settings")})

@@ -1,0 +1,146 @@
+"""`/users/{uid}`: what is shown of a user and why, their day as bars, their story, and every event of theirs."""
+
+from asyncio import gather
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from ledger.console import day
+from ledger.console.addresses import user as address_of
+from ledger.console.addresses import user_base
+from ledger.console.pages.place import position_at
+from ledger.console.pages.source_names import source_names
+from ledger.console.service import Answer, api_path
+from ledger.console.visit import Page, Refused, Visit
+from ledger.console.window import SPANS, Window, instant_of, micros, window
+from ledger.domain.instants import to_text
+from ledger.domain.observation import Instant
+
+SESSIONS, OPEN_SESSIONS, ENTRIES, EVENTS = 300, 100, 300, 20
+"""So many are shown at a time, however many there are."""
+STORY = 40
+TIERS = ("vip", "normal", "cold")
+
+
+class Asked(NamedTuple):
+    """The window, the instant in question and as of when it is answered; None: now."""
+
+    window: Window
+    at: Instant | None
+    known_at: Instant | None
+
+    @property
+    def query(self) -> dict[str, str | None]:
+        """As the API's routes of the past take it."""
+        if self.at is None:
+            return {}
+        known = None if self.known_at is None else to_text(max(self.known_at, self.at))
+        return {"at": to_text(self.at), "known_at": known}
+
+
+def asked(query: Mapping[str, str], now: Instant) -> Asked:
+    """What an address asks. Raises Refused for an instant that is none."""
+    shown = window(query, now)
+    at, known_at = instant_of(query, "at"), instant_of(query, "known_at")
+    at = None if at is None or at >= now else at
+    if at is None and not shown.is_now:
+        at = shown.end
+    return Asked(shown, at, None if known_at is None or known_at >= now else known_at)
+
+
+def uid_of(visit: Visit) -> str:
+    """Whom the address names: `/users/{uid}`, or `/users/?uid=` where a browser would take the uid for a step."""
+    uid = "/".join(visit.segments[1:]) or visit.query.get("uid", "")
+    if not uid:
+        raise Refused(404, "refused.nothing")
+    return uid
+
+
+async def user(visit: Visit) -> Page:
+    """A user's page, or with `part=why` what changes of it while a slider is moved."""
+    uid, wanted = uid_of(visit), asked(visit.query, visit.now)
+    of_user = partial(api_path, "users", uid)
+    presence_query = dict(wanted.query)
+    if wanted.at is not None and wanted.known_at is None:
+        # What was shown then, not what is known of it now: so the explanation takes it, too.
+        presence_query["known_at"] = presence_query["at"]
+    why = [
+        visit.ask(of_user("presence"), **presence_query),
+        visit.ask(of_user("explain"), lang=visit.words.language, **wanted.query),
+    ]
+    facts: dict[str, Any] = {"user": uid, "asked": wanted, "window": wanted.window}
+    if visit.query.get("part") == "why":
+        presence, explanation = await gather(*why)
+        return Page("why.html", uid, facts | {"presence": presence, "explanation": explanation})
+    begin, end = to_text(wanted.window.begin), None if wanted.window.is_now else to_text(wanted.window.end)
+    place = None if end is None else await position_at(visit, end)
+    timeline = partial(visit.ask, of_user("timeline"), order="desc", from_=begin, to=end)
+    answers = gather(
+        *why,
+        visit.ask(of_user("sessions"), order="desc", limit=SESSIONS, after=place and f"{place + 1}.0"),
+        visit.ask(of_user("sessions"), order="desc", limit=OPEN_SESSIONS, open="true"),
+        timeline(limit=ENTRIES),
+        timeline(limit=STORY, after=visit.query.get("story")),
+        visit.ask(of_user("events"), order="desc", limit=EVENTS, to=end, after=visit.query.get("events")),
+    )
+    (presence, explanation, sessions, open_sessions, entries, story, events), sources = await gather(
+        answers, source_names(visit)
+    )
+    base, always = user_base(uid)
+    facts |= {
+        "base": base,
+        "always": always,
+        "presence": presence,
+        "explanation": explanation,
+        "sources": sources,
+        "spans": SPANS,
+        "tiers": TIERS,
+        **_chart(wanted.window, presence, entries, sessions, open_sessions),
+        "story": story,
+        "story_next": _next(visit, uid, "story", story.get("next")),
+        "events": events,
+        "events_next": _next(visit, uid, "events", events.get("next")),
+        "done": visit.query.get("done"),
+        "run": visit.query.get("run"),
+    }
+    return Page("user.html", uid, facts)
+
+
+def _chart(window: Window, presence: Answer, timeline: Answer, sessions: Answer, still_open: Answer) -> dict[str, Any]:
+    entries = timeline.items[::-1]
+    drawn = day.within(window, _together(sessions, still_open))
+    devices = day.devices(window, drawn)
+    is_whole = timeline.get("next") is None
+    return {
+        "bars": day.status_bars(window, entries, str(presence.get("status", "unknown")), is_whole=is_whole),
+        "devices": devices,
+        "height": day.height(devices),
+        "is_whole": is_whole and _reaches_back(window, sessions),
+        "measures": {
+            "lane": day.LANE_HEIGHT,
+            "label": day.LABEL_HEIGHT,
+            "gap": day.GAP,
+            "status": day.STATUS_HEIGHT,
+        },
+        "drawn": drawn,
+    }
+
+
+def _reaches_back(window: Window, sessions: Answer) -> bool:
+    """Whether those read, the latest first, begin before the window does."""
+    return sessions.get("next") is None or micros(sessions.items[-1]["began"]["at"]) < window.begin
+
+
+def _together(sessions: Answer, still_open: Answer) -> list[Any]:
+    """Each once: those that began of late, and those that are open however long ago they began."""
+    both = [*sessions.items, *still_open.items]
+    return list({(each["began"]["position"], each["conn_id"], each["device_flag"]): each for each in both}.values())
+
+
+def _next(visit: Visit, uid: str, name: str, cursor: str | None) -> str | None:
+    return None if cursor is None else address_of(uid, **(_kept(visit) | {name: cursor})) + f"#{name}"
+
+
+def _kept(visit: Visit) -> dict[str, str]:
+    names = ("span", "until", "at", "known_at", "story", "events")
+    return {name: visit.query[name] for name in names if name in visit.query}

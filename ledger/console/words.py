@@ -1,0 +1,54 @@
+"""The console's words: a sentence for each key in each language, and which language a reader is shown."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from ledger.explain.catalogue import LANGUAGES, Language
+from ledger.explain.negotiation import negotiate_language
+
+TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
+"""What `lang` of a page says."""
+
+
+class Words:
+    """The sentences of one language."""
+
+    def __init__(self, language: Language, sentences: Mapping[str, str]) -> None:
+        self.language = language
+        self.tag = TAGS[language]
+        self.sentences = sentences
+
+    def __call__(self, key: str, /, **facts: Any) -> Markup:
+        """A sentence with its facts, which are shown as text unless they are markup of ours. Raises KeyError."""
+        sentence = escape(self.sentences[key])
+        return sentence.format(**facts) if facts else sentence
+
+    def named(self, group: str, code: object) -> Markup:
+        """What a code of a group is called; the code itself where it has no name yet."""
+        return escape(self.sentences.get(f"{group}.{code}", str(code).replace("_", " ")))
+
+    def counted(self, key: str, number: int, **facts: Any) -> Markup:
+        """The sentence for that many: `key.one` or `key.other`."""
+        return self(f"{key}.{'one' if number == 1 else 'other'}", number=f"{number:,}", **facts)
+
+
+@cache
+def words(language: Language) -> Words:
+    """The words of a language."""
+    text = (files(__package__) / "words" / f"{language}.json").read_text(encoding="utf-8")
+    return Words(language, json.loads(text))
+
+
+def choose(asked: str | None, remembered: str | None, accepted: str | None) -> Language:
+    """The language that the address asks for, else the one remembered, else the best that the browser accepts."""
+    for wanted in (asked, remembered):
+        tag = (wanted or "").lower().replace("_", "-").partition("-")[0]
+        for language in LANGUAGES:
+            if tag == language:
+                return language
+    return negotiate_language(accepted)

@@ -1,0 +1,312 @@
+"""The console's pages and gates, without a service: who is let in, forged forms, hostile names, what is missing."""
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from structlog.testing import capture_logs
+
+from ledger.console.addresses import safe_next, user
+from ledger.console.answers import COOKIE
+from ledger.console.service import SILENT, Answer
+from ledger.http import examples
+from tests.support.console import Pages, presence
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    """"'><img src=x onerror=alert(1)>""",
+    "{{ 7 * 7 }}{% raw %}",
+    "a/../b?c#d&e=f",
+    "..",
+    "\u202egnp.exe",
+    "日本" * 170,
+    "👩‍👩‍👧 x",
+    "line\nbreak\x01\x7f",
+    "+ %2F%",
+)
+
+
+def answered(route: str) -> Any:
+    return examples.ANSWERS[f"GET {route}"]["200"]
+
+
+ANSWERS: dict[str, Any] = {
+    f"GET {path}": answered(route)
+    for path, route in {
+        "/v1/presence/summary": "/v1/presence/summary",
+        "/v1/presence": "/v1/presence",
+        "/v1/sources": "/v1/sources",
+        "/health/ready": "/health/ready",
+        "/v1/sinks": "/v1/sinks",
+        "/v1/drift": "/v1/drift",
+        "/v1/drift/summary": "/v1/drift/summary",
+        "/v1/lists": "/v1/lists",
+        "/v1/lists/friends": "/v1/lists/{name}",
+        "/v1/lists/friends/presence": "/v1/lists/{name}/presence",
+        "/v1/lists/friends/summary": "/v1/lists/{name}/summary",
+        "/v1/sources/main/runs": "/v1/sources/{source}/runs",
+        "/v1/runs/r-1": "/v1/runs/{run}",
+        "/v1/deliveries/d-1": "/v1/deliveries/{delivery}",
+        "/v1/ledger/events": "/v1/ledger/events",
+        "/v1/settings": "/v1/settings",
+        "/v1/users/u100/presence": "/v1/users/{uid}/presence",
+        "/v1/users/u100/explain": "/v1/users/{uid}/explain",
+        "/v1/users/u100/sessions": "/v1/users/{uid}/sessions",
+        "/v1/users/u100/timeline": "/v1/users/{uid}/timeline",
+        "/v1/users/u100/events": "/v1/users/{uid}/events",
+    }.items()
+}
+PATHS = (
+    "/", "/users", "/users?q=u1&status=online", "/users?q=u100&match=exact", "/users/u100",
+    "/users/u100?until=2026-11-30T08:40:00Z&span=1h&at=2026-11-30T08:33:00Z&known_at=2026-11-30T08:50:00Z",
+    "/live", "/drift", "/runs", "/runs/r-1", "/deliveries", "/deliveries/d-1", "/events/1", "/sources", "/alerts",
+    "/sinks", "/lists", "/lists?name=friends", "/settings",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pages() -> Pages:
+    return Pages(ANSWERS)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_stands_with_all_it_asks_for_and_without(path: str, pages: Pages) -> None:
+    for who in ("admin", "auditor"):
+        shown = pages.get(path, who=who, headers={"Accept-Language": "zh"})
+        assert shown.status_code == 200, shown.text
+        assert '<html lang="zh-CN">' in shown.text
+        assert shown.headers["content-security-policy"].startswith(
+            "default-src 'none'; script-src 'self'; style-src 'self'"
+        )
+        assert "unsafe" not in shown.headers["content-security-policy"]
+        assert not re.search(r"<[^>]+\sstyle=|<[^>]+\son[a-z]+=|<style|<script>", shown.text)
+        assert "cache-control" in shown.headers
+    for instead in (SILENT, Answer(404, {"detail": "no such"}), Answer(503, {"detail": "PostgreSQL does not answer"})):
+        poor = Pages(dict.fromkeys(ANSWERS, instead))
+        assert poor.get(path).status_code in (200, 404), path
+
+
+def test_nobody_is_shown_the_login_which_leads_back(pages: Pages) -> None:
+    wanted = "/users/%3Cb%3E?at=2026-11-30T08:33:00Z"
+    turned = pages.get(wanted, who=None)
+    assert turned.status_code == 303
+    assert turned.headers["location"] == f"/login?next={quote(wanted, safe='')}"
+    form = pages.get(turned.headers["location"], who=None)
+    assert "Log in" in form.text
+    assert 'name="next" value="/users/%3Cb%3E?at=2026-11-30T08:33:00Z"' in form.text
+    let_in = pages.ask("POST", "/login", who=None, data={"key": " auditor ", "next": wanted})
+    assert (let_in.status_code, let_in.headers["location"]) == (303, wanted)
+    cookie = let_in.headers["set-cookie"]
+    assert cookie.startswith(f"{COOKIE}=auditor;")
+    assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
+    assert "Secure" not in cookie
+    behind = pages.ask("POST", "/login", who=None, data={"key": "auditor"}, headers={"X-Forwarded-Proto": "https"})
+    assert "Secure" in behind.headers["set-cookie"].split("; ")
+    assert pages.get("/users/u100?part=why", who=None).status_code == 401
+
+
+def test_a_wrong_key_and_one_of_too_small_a_scope(pages: Pages) -> None:
+    wrong = pages.ask("POST", "/login", who=None, data={"key": "guessed", "next": "/drift"})
+    assert (wrong.status_code, "guessed" in wrong.text, "set-cookie" in wrong.headers) == (401, False, False)
+    assert 'value="/drift"' in wrong.text
+    small = pages.ask("POST", "/login", who=None, data={"key": "reader"})
+    assert (small.status_code, "scope audit" in small.text, "set-cookie" in small.headers) == (403, True, False)
+    later = pages.get("/drift", who="reader")
+    assert (later.status_code, "scope audit" in later.text) == (403, True)
+    act = pages.ask("POST", "/users/u100", who="auditor", data={"do": "tier", "csrf": pages.csrf("auditor")})
+    assert (act.status_code, "scope admin" in act.text) == (403, True)
+    assert "Set" not in re.findall(r"<button>([^<]*)", pages.get("/users/u100", who="auditor").text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        ({}, {}),
+        ({"csrf": "0" * 64}, {}),
+        ({"csrf": "auditor's"}, {}),
+        ({"csrf": ""}, {"Sec-Fetch-Site": "cross-site"}),
+        ({"csrf": ""}, {"Origin": "https://elsewhere.example"}),
+    ],
+)
+@pytest.mark.parametrize("path", ["/users/u100", "/alerts", "/sinks", "/runs", "/logout"])
+def test_a_forged_form_changes_nothing(path: str, fields: dict[str, str], headers: dict[str, str]) -> None:
+    pages = Pages(ANSWERS)
+    sent = {"do": "look", **fields, "csrf": fields.get("csrf") or (pages.csrf() if headers else "")}
+    assert pages.ask("POST", path, data=sent, headers=headers).status_code == 403
+    assert (pages.service.asked, pages.sessions.ended) == ([], [])
+
+
+def test_a_login_form_of_another_site_is_refused(pages: Pages) -> None:
+    forged = pages.ask("POST", "/login", who=None, data={"key": "admin"}, headers={"Sec-Fetch-Site": "cross-site"})
+    assert (forged.status_code, "set-cookie" in forged.headers) == (403, False)
+
+
+def test_a_logout_ends_the_session(pages: Pages) -> None:
+    left = pages.ask("POST", "/logout", data={"csrf": pages.csrf()})
+    assert (left.status_code, left.headers["location"], pages.sessions.ended) == (303, "/login", ["admin"])
+    assert "Max-Age=0" in left.headers["set-cookie"]
+    assert pages.get("/logout").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("wanted", "leads"),
+    [
+        ("/users/u100?at=x#why", "/users/u100?at=x#why"),
+        ("/", "/"),
+        (None, "/"),
+        ("", "/"),
+        ("https://elsewhere.example/", "/"),
+        ("//elsewhere.example/", "/"),
+        ("/\\elsewhere.example", "/"),
+        ("/a\\b", "/"),
+        ("/\telsewhere", "/"),
+        ("/a\r\nSet-Cookie: x", "/"),
+        ("javascript:alert(1)", "/"),
+        ("/login?next=/", "/"),
+        ("/logout", "/"),
+        ("/" + "a" * 20_000, "/"),
+    ],
+)
+def test_a_login_leads_to_pages_of_ours_alone(wanted: str | None, leads: str) -> None:
+    assert safe_next(wanted) == leads
+
+
+@pytest.mark.parametrize("uid", HOSTILE)
+def test_a_hostile_uid_is_text_on_each_page_that_shows_it(uid: str) -> None:
+    page = {"items": [presence(uid)], "next": None}
+    segment = quote(uid, safe="").replace("..", "%2E%2E") if uid == ".." else quote(uid, safe="")
+    event = {**answered("/v1/users/{uid}/events")["items"][0], "uid": uid, "raw": f"{uid}-0-1-1-1-1"}
+    events = {"items": [event], "next": None}
+    pages = Pages(
+        {
+            **ANSWERS,
+            "GET /v1/presence": page,
+            f"GET /v1/users/{segment}/presence": presence(uid),
+            f"GET /v1/users/{segment}/events": events,
+            "GET /v1/ledger/events": events,
+            "GET /v1/drift": {"items": [{**answered("/v1/drift")["items"][0], "uid": uid}], "next": None},
+        }
+    )
+    shown = "".join(mark.encode("unicode_escape").decode() if mark < " " or mark == "\x7f" else mark for mark in uid)
+    as_text = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&#34;")
+    as_text = as_text.replace("'", "&#39;")
+    for path in ("/users", user(uid), "/drift", f"/events/{event['position']}"):
+        text = pages.get(path).text
+        assert f'<bdi class="uid">{as_text}</bdi>' in text, path
+        assert "<script>alert" not in text
+        assert "<img" not in text
+    assert user(uid) in pages.get("/users").text.replace("&amp;", "&")
+    if not uid.isprintable():
+        assert "hidden-marks" in pages.get("/users").text
+
+
+def test_what_may_be_done_is_asked_of_the_service_as_it_takes_it() -> None:
+    ordered = {"run": "r-9", "state": "running"}
+    pages = Pages(
+        {
+            **ANSWERS,
+            "POST /v1/sources/main/reconcile": ordered,
+            "PUT /v1/users/u100/tier": {},
+            "PUT /v1/users/u100/override": {},
+            "DELETE /v1/users/u100/override": {},
+            "POST /v1/alerts/a-1/acknowledge": {},
+            "POST /v1/sinks/app/replay": {},
+            "POST /v1/sinks/app/pause": Answer(409, {"detail": "no instance has led"}),
+        }
+    )
+
+    def order(path: str, **fields: str) -> Any:
+        return pages.ask("POST", path, data={**fields, "csrf": pages.csrf()})
+
+    assert order("/users/u100", do="look", source="main").headers["location"] == "/users/u100?done=look&run=r-9"
+    assert order("/users/u100", do="tier", tier="vip").headers["location"] == "/users/u100?done=tier"
+    assert order("/users/u100", do="tier", tier="").status_code == 303
+    override = {"status": "online", "reason": "they called us", "for": "1h", "until_evidence": "yes"}
+    assert order("/users/u100", do="override", **override).status_code == 303
+    assert order("/users/u100", do="end_override").status_code == 303
+    assert order("/runs", source="main").headers["location"] == "/runs/r-9"
+    assert order("/alerts", id="a-1").headers["location"] == "/alerts?done=acknowledged"
+    assert order("/sinks", name="app", do="replay", **{"from": "17"}).headers["location"] == "/sinks?done=replay"
+    refused = order("/sinks", name="app", do="pause")
+    assert (refused.status_code, "no instance has led" in refused.text) == (409, True)
+    assert order("/sinks", name="app", do="burn").status_code == 404
+    assert order("/users/u100", do="burn").status_code == 404
+    assert order("/drift").status_code == 405
+    told = [(path, body) for path, _, body in pages.service.asked]
+    assert told == [
+        ("POST /v1/sources/main/reconcile", {"uids": ["u100"]}),
+        ("PUT /v1/users/u100/tier", {"tier": "vip"}),
+        ("PUT /v1/users/u100/tier", {"tier": None}),
+        (
+            "PUT /v1/users/u100/override",
+            {"status": "online", "reason": "they called us", "expires_seconds": 3600, "until_evidence": True},
+        ),
+        ("DELETE /v1/users/u100/override", None),
+        ("POST /v1/sources/main/reconcile", None),
+        ("POST /v1/alerts/a-1/acknowledge", None),
+        ("POST /v1/sinks/app/replay", {"from": 17}),
+        ("POST /v1/sinks/app/pause", None),
+    ]
+
+
+def test_what_is_nowhere_and_what_cannot_be_read(pages: Pages) -> None:
+    for path in (
+        "/events/x",
+        "/events/99999999999999999999",
+        "/users/",
+        "/deliveries/none",
+        "/lists?name=none",
+        "/runs/r-none",
+    ):
+        assert pages.get(path).status_code == 404, path
+    wrong = pages.get("/users/u100?at=yesterday")
+    assert (wrong.status_code, "at: not a timestamp" in wrong.text) == (422, True)
+    assert pages.ask("PUT", "/users/u100").status_code == 405
+    assert pages.ask("POST", "/users/u100", content=b"a" * 70_000).status_code == 413
+    assert pages.ask("POST", "/users/u100", content=b"\xff=%ff").status_code == 400
+
+
+def test_a_defect_of_a_page_is_a_page() -> None:
+    broken = Pages({**ANSWERS, "GET /v1/drift": {"items": [{"uid": 1}]}})
+    with capture_logs() as logged:
+        shown = broken.get("/drift")
+    assert (shown.status_code, "unexpected error" in shown.text) == (500, True)
+    assert [each["event"] for each in logged] == ["console_defect"]
+
+
+def test_the_stream_of_a_page_is_the_keys_own() -> None:
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        assert (scope["path"], headers[b"authorization"], b"cookie" in headers) == (
+            "/v1/stream",
+            b"Console signed",
+            False,
+        )
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b":\n\n"})
+
+    pages = Pages(ANSWERS, stream)
+    assert pages.get("/live/feed", who="auditor").text == ":\n\n"
+    assert pages.get("/live/feed", who=None).status_code == 303
+    assert pages.get("/live/feed", who=None, headers={"Sec-Fetch-Dest": "empty"}).status_code == 401
+
+
+def test_files_are_kept_where_their_address_has_their_version(pages: Pages) -> None:
+    text = pages.get("/login", who=None).text
+    [sheet] = re.findall(r'href="(/console/[0-9a-f]+/console.css)"', text)
+    kept = pages.get(sheet, who=None)
+    assert (kept.status_code, kept.headers["content-type"]) == (200, "text/css; charset=utf-8")
+    assert "immutable" in kept.headers["cache-control"]
+    assert pages.get("/console/older/console.css", who=None).headers["cache-control"] == "no-cache"
+    assert pages.get("/console/older/vendor/uPlot.esm.js", who=None).status_code == 200
+    plain = pages.get(sheet, who=None, headers={"Accept-Encoding": "identity"})
+    assert plain.content == kept.content
+    assert pages.get("/console/older/../app.py", who=None).status_code == 404
+    assert pages.ask("POST", sheet, who=None).status_code == 405
+
+
+def test_a_language_that_is_chosen_is_remembered(pages: Pages) -> None:
+    chosen = pages.get("/drift?lang=zh&span=1h", who="admin")
+    assert "presence_ledger_lang=zh" in chosen.headers["set-cookie"]
+    assert 'href="/drift?span=1h&amp;lang=en"' in chosen.text

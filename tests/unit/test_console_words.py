@@ -1,0 +1,56 @@
+"""The console's words: each key in both languages, with the same facts, and each that a template asks for."""
+
+import re
+from pathlib import Path
+from string import Formatter
+
+from ledger import console
+from ledger.console.words import choose, words
+
+FOLDER = Path(console.__file__).parent
+EN, ZH = words("en").sentences, words("zh").sentences
+
+
+def facts(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(sentence) if name}
+
+
+def asked_for() -> set[str]:
+    """The keys that stand as they are in templates and modules."""
+    found: set[str] = set()
+    for file in (*FOLDER.rglob("*.html"), *FOLDER.rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        found |= set(re.findall(r"""\b(?:t|words|spoken)\(["']([a-z_.0-9]+)["'][,)]""", text))
+        found |= {f"{key}.{form}" for key in re.findall(r'counted\("([a-z_.]+)"', text) for form in ("one", "other")}
+        found |= set(re.findall(r'Refused\([^")]+, "([a-z_.]+)"', text))
+    return found
+
+
+def test_both_languages_have_the_same_keys_in_the_same_order() -> None:
+    assert list(EN) == list(ZH)
+
+
+def test_both_sentences_take_the_same_facts() -> None:
+    assert {key: facts(text) for key, text in EN.items()} == {key: facts(text) for key, text in ZH.items()}
+    assert all(EN.values())
+    assert all(ZH.values())
+
+
+def test_what_templates_ask_for_is_there() -> None:
+    assert asked_for() - set(EN) == set()
+
+
+def test_the_language_is_that_of_the_address_then_of_the_cookie_then_of_the_browser() -> None:
+    assert choose("zh-CN", "en", "en") == "zh"
+    assert choose("ZH_hans", None, None) == "zh"
+    assert choose("xx", "zh", "en") == "zh"
+    assert choose(None, None, "zh-TW, en;q=0.5") == "zh"
+    assert choose(None, "", None) == "en"
+
+
+def test_facts_are_text_and_numbers_are_grouped() -> None:
+    said = words("en")("story.by", by="<b>")
+    assert said == "by &lt;b&gt;"
+    assert words("en").counted("bytes", 1) == "1 byte"
+    assert words("zh").counted("bytes", 12_345) == "12,345 字节"
+    assert words("en").named("verdict", "brand_new") == "brand new"
