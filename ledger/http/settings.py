@@ -9,7 +9,7 @@ from ledger.http.paging import refuse_parameters
 from ledger.http.responses import answered
 from ledger.http.setting_answers import SettingBody, SettingItems
 from ledger.http.state import get_services
-from ledger.settings import entries
+from ledger.settings.entries import entries
 
 router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
