@@ -213,6 +213,8 @@ def test_a_user_is_found_explained_and_asked_about(context: BrowserContext, api:
     page.get_by_role("button", name="Put it on record").click()
     page.wait_for_url("**done=override")
     page.locator("#why .cause-override").wait_for()
+    api.wait_for_projections()
+    page.reload()
     assert "phone lost <b>" in page.locator("#story").inner_text()
     page.get_by_role("button", name="End the override").click()
     page.wait_for_url("**done=override_ended")
