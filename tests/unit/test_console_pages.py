@@ -250,6 +250,11 @@ def test_what_may_be_done_is_asked_of_the_service_as_it_takes_it() -> None:
     ]
 
 
+def test_a_delivery_is_shown_as_it_was_posted(pages: Pages) -> None:
+    text = pages.get("/deliveries/d-1").text
+    assert "[&#34;bob-0-0-3-0-0&#34;,\n &#34;no item&#34;]" in text
+
+
 def test_what_is_nowhere_and_what_cannot_be_read(pages: Pages) -> None:
     for path in (
         "/events/x",
