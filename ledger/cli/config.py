@@ -13,6 +13,7 @@ from ledger.domain.profile import Profile
 from ledger.settings import Listen, NodeSettings, Settings, SourceSettings, webhook_secrets
 from ledger.settings.entries import entries
 from ledger.settings.exposed import exposed_file
+from ledger.settings.notices import expect_known
 from ledger.store.data_folder import DataFolder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
@@ -38,6 +39,7 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     settings = settings_from(context)
+    expect_known(settings)
     if (exposed := exposed_file(settings)) is not None:
         say(f"other users can reach {exposed.path} (mode {exposed.mode}); {exposed.way_out}")
     if as_json:

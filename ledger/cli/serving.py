@@ -19,6 +19,7 @@ from ledger.server.neighbours import expect_ours
 from ledger.service.instance import serve as serve_http
 from ledger.settings import Settings, mask_url
 from ledger.settings.exposed import exposed_file
+from ledger.settings.notices import expect_known
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.preflight import await_database
@@ -38,6 +39,7 @@ def run(settings: Settings) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     # Until there is an event loop to tell, an end in order is an exception.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    expect_known(settings)
     with ExitStack() as stack:
         # First what costs nothing: a port that is taken must not start a database.
         bound = stack.enter_context(bind(settings.listen))

@@ -10,6 +10,7 @@ import psutil
 import psycopg
 import pytest
 
+from ledger.store.commit import COMMIT_LOCK
 from tests.support.external import ExternalPostgres
 from tests.support.im_node import Answer, ImNode, im_node
 from tests.support.notices import Receiver, receiver
@@ -297,6 +298,7 @@ def test_no_secret_is_told(world: World) -> None:
 def test_a_projection_that_stops_and_goes_on(world: World) -> None:
     """The last of all: the ledger then holds what this version cannot read."""
     with psycopg.connect(world.postgres.url("ledger")) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (COMMIT_LOCK,))
         row = connection.execute(UNKNOWN).fetchone()
     assert row is not None
     stopped = ("projection_stopped", None, "drift")

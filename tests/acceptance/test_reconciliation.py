@@ -73,8 +73,8 @@ def wait_until_verified(api: Api, uids: list[str]) -> None:
 
 def test_lost_webhooks_of_both_kinds_are_found_and_corrected_with_evidence(api: Api, node: ImNode) -> None:
     api.deliver(node.connect("alice"), node.connect("carol"))
-    node.connect("bob")
     api.deliver("bob-0-0-9-0-0")  # bob is known, and shown offline
+    node.connect("bob")
     node.close("alice")
     wait_until_shown(api, "alice", "offline")
     wait_until_shown(api, "bob", "online")

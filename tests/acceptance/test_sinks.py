@@ -284,10 +284,11 @@ def test_each_change_is_told_where_it_is_asked_for(api: Api, every: Receiver) ->
         api.deliver(f"flipper-0-1-{number + 1}-1-1")
         api.deliver(f"flipper-0-0-{number + 1}-0-0")
     has(every, api, "flipper")
-    told = [each["status"] for each in every.history if each["uid"] == "flipper"]
-    assert told == ["online", "offline"] * 5
-    positions = [each["as_of"]["position"] for each in every.history if each["uid"] == "flipper"]
-    assert positions == sorted(positions)
+    told = [(each["as_of"]["position"], each["status"]) for each in every.history if each["uid"] == "flipper"]
+    # On a busy machine an answer may come too late, and what was told is told again.
+    once = list(dict.fromkeys(told))
+    assert once == sorted(once)
+    assert [status for _, status in once] == ["online", "offline"] * 5
 
 
 def test_one_that_fails_holds_up_no_other_and_says_so(api: Api, app: Receiver, service: Service) -> None:

@@ -207,7 +207,7 @@ def test_what_was_built_on_lost_events_is_found_and_made_right(database_url: str
         asyncio.run(post(items(1, uid="w"), items(1, uid="x"), items(1, uid="y")))
         assert read_identity(database_url).suspect_after == common
         follow_all(connection, projector)
-        assert set(projector.astray) == {"timeline", "sessions", "drift", "snapshots"}
+        assert set(projector.astray) == set(FOLLOWING)
         assert checkpoint(connection, "timeline").state == "astray"
         epoch = read_identity(database_url).epoch
         mending = Mending(database_url)

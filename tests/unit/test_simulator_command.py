@@ -131,6 +131,16 @@ def test_nobody_there_is_one_line_and_exit_code_1() -> None:
     assert SECRET not in output
 
 
+def test_a_door_whose_port_is_taken_is_one_line_and_exit_code_1(hook: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, output = call("--node", f"n1={hook}", "--seconds", "1", "--client-port", str(port))
+    assert code == 1
+    assert f"port {port} is taken; choose another one with --client-port" in output
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
