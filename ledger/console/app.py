@@ -142,7 +142,9 @@ class Console:
         shown = await handler(visit)
         if isinstance(shown, Moved):
             return answers.moved(shown.address)
-        return self._page(shown, visit)
+        # In a thread: a long page takes a twentieth of a second, which no stream should wait for.
+        text = await asyncio.to_thread(self._renderer.page, shown, visit)
+        return answers.html(text, shown.status, spoken.tag)
 
     async def _form(self, request: Request, session: Session) -> Any:
         """What a change brings along. Raises Refused where no page of ours sent it."""
@@ -162,9 +164,6 @@ class Console:
             return Response(status_code=401, headers=answers.SECURED | answers.NO_STORE)
         wanted = _address(request) if request.method == "GET" else None
         return answers.moved(addresses.with_query(addresses.LOGIN, {"next": None if wanted == "/" else wanted}))
-
-    def _page(self, page: Page, visit: Visit) -> Response:
-        return answers.html(self._renderer.page(page, visit), page.status, visit.words.tag)
 
     def _refusal(self, request: Request, spoken: Words, refused: Refused, session: Session | None) -> Response:
         facts = {"sentence": spoken(refused.key, **refused.facts), "offer_logout": session and session.csrf}

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from structlog.testing import capture_logs
 
+from ledger.console import app
 from ledger.console.addresses import safe_next, user
 from ledger.console.answers import COOKIE
 from ledger.console.service import SILENT, Answer
@@ -250,6 +251,11 @@ def test_what_may_be_done_is_asked_of_the_service_as_it_takes_it() -> None:
     ]
 
 
+def test_a_delivery_is_shown_as_it_was_posted(pages: Pages) -> None:
+    text = pages.get("/deliveries/d-1").text
+    assert "[&#34;bob-0-0-3-0-0&#34;,\n &#34;no item&#34;]" in text
+
+
 def test_what_is_nowhere_and_what_cannot_be_read(pages: Pages) -> None:
     for path in (
         "/events/x",
@@ -290,6 +296,24 @@ def test_the_stream_of_a_page_is_the_keys_own() -> None:
     assert pages.get("/live/feed", who="auditor").text == ":\n\n"
     assert pages.get("/live/feed", who=None).status_code == 303
     assert pages.get("/live/feed", who=None, headers={"Sec-Fetch-Dest": "empty"}).status_code == 401
+
+
+def test_the_stream_ends_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "SESSION_LOOK_SECONDS", 0.01)
+    pages = Pages(ANSWERS)
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await receive()).get("more_body"):
+            pass
+        monkeypatch.setattr(pages.sessions, "find", nobody)
+        assert (await receive())["type"] == "http.disconnect"
+
+    async def nobody(given: str) -> None:
+        return None
+
+    monkeypatch.setattr(pages.console, "_stream", stream)
+    assert pages.get("/live/feed").status_code == 200
 
 
 def test_files_are_kept_where_their_address_has_their_version(pages: Pages) -> None:

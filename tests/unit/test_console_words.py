@@ -3,9 +3,24 @@
 import re
 from pathlib import Path
 from string import Formatter
+from typing import Any, get_args
+
+import pytest
 
 from ledger import console
 from ledger.console.words import choose, words
+from ledger.domain import reconciliation_events as reconciliation
+from ledger.domain.blind import BlindKind
+from ledger.domain.events import Status, Verdict
+from ledger.domain.statement import Level
+from ledger.domain.status import Reason
+from ledger.http.sink_answers import SinkState
+from ledger.http.source_answers import Health, WebhookCounts
+from ledger.http.story_answers import ENTRIES
+from ledger.store.mapper import CURRENT_KINDS
+from ledger.working_state import canaries
+from ledger.working_state.runs import RunCountsBody
+from projections.models.session_bounds import Sure
 
 FOLDER = Path(console.__file__).parent
 EN, ZH = words("en").sentences, words("zh").sentences
@@ -38,6 +53,33 @@ def test_both_sentences_take_the_same_facts() -> None:
 
 def test_what_templates_ask_for_is_there() -> None:
     assert asked_for() - set(EN) == set()
+
+
+@pytest.mark.parametrize(
+    ("group", "codes"),
+    [
+        ("status", get_args(Status)),
+        ("reason", get_args(Reason)),
+        ("verdict", get_args(Verdict)),
+        ("confidence", get_args(Level)),
+        ("event", [kind.rpartition(".")[0] for kind in CURRENT_KINDS]),
+        ("entry", ENTRIES),
+        ("attribution", get_args(reconciliation.Attribution)),
+        ("drift", get_args(reconciliation.DriftKind)),
+        ("outcome", get_args(reconciliation.Outcome)),
+        ("scope", get_args(reconciliation.RunScope)),
+        ("tier", get_args(reconciliation.Tier)),
+        ("blind", get_args(BlindKind)),
+        ("follower", get_args(SinkState)),
+        ("health", get_args(Health)),
+        ("webhooks", WebhookCounts.__struct_fields__),
+        ("runs", RunCountsBody.__struct_fields__),
+        ("sure", get_args(Sure)),
+        ("canary", get_args(canaries.Outcome)),
+    ],
+)
+def test_each_code_that_is_shown_has_a_name(group: str, codes: Any) -> None:
+    assert [code for code in codes if f"{group}.{code}" not in EN] == []
 
 
 def test_the_language_is_that_of_the_address_then_of_the_cookie_then_of_the_browser() -> None:
