@@ -4,8 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# One more than there are cores: a test waits for a process or a database as often as it computes. Six share a server well.
-JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 5 ? n + 1 : 6 )))
+# Two more than there are cores: a test waits for a process or a database more often than it computes. Six share a server
+# well.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n + 2 : 6 )))
 PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .PHONY: help run test check format lint types layers tests unit property contract acceptance explore \

@@ -83,8 +83,9 @@ def test_lost_webhooks_of_both_kinds_are_found_and_corrected_with_evidence(api: 
     polls = {event["poll"]: event["position"] for event in events if event["kind"] == "poll_observed"}
     runs = {event["run"] for event in events if event["kind"] == "run_started"}
     for uid, drift in (("alice", "ghost"), ("bob", "missed")):
-        [corrected] = [event for event in api.events(uid) if event["verdict"] == "corrected"]
-        assert corrected["drift"] == drift
+        # On a busy machine a look may have found them before their webhook came.
+        [corrected] = [event for event in api.events(uid) if event.get("drift") == drift]
+        assert corrected["verdict"] == "corrected"
         assert polls[corrected["poll"]] < corrected["position"]
         assert corrected["run"] in runs
         assert api.presence(uid)["cause"] == {
