@@ -11,7 +11,7 @@ from tests.support.command import call
 from tests.support.service import PATIENCE_SECONDS, Api, Service, wait_for
 
 SECONDS = PATIENCE_SECONDS
-FOLLOWING = ("drift", "sessions", "snapshots", "timeline")
+FOLLOWING = ("blind", "drift", "loss", "sessions", "snapshots", "timeline")
 
 _UNKNOWN = """
 INSERT INTO events (stream, version, position, kind, payload, recorded_at)

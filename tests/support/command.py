@@ -30,6 +30,12 @@ def call(*arguments: str, **variables: str) -> Result:
     return CliRunner().invoke(app, arguments, env=cleared | _prefixed(variables))
 
 
+def call_unread(*arguments: str) -> Result:
+    """Call the command in this process as if nobody read it: no width, language or zone is anybody's."""
+    cleared: dict[str, str | None] = {name: None for name in os.environ if name.startswith(PREFIX) or name in READERS}
+    return CliRunner().invoke(app, arguments, env=cleared | {"TZ": "UTC"})
+
+
 def process_environment(*, measured: bool = False, **variables: str) -> dict[str, str]:
     """The environment of a process that finds the package in this repository.
 

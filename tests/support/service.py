@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from tests.support.command import call, process_environment
+from tests.support.command import call_unread, process_environment
 from tests.support.forked import ALONE_MEASURED, Forked
 from tests.support.ledgers import SEAL_KEY
 
@@ -187,7 +187,7 @@ class Service:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Call a command with the service's settings file; in this process, where it says the same."""
-        done = call("--config", str(self.config), *arguments)
+        done = call_unread("--config", str(self.config), *arguments)
         return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
