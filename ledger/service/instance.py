@@ -8,15 +8,13 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from threading import BoundedSemaphore
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import structlog
 from fastapi import FastAPI
 from msgspec.structs import replace
-from psycopg import AsyncConnection, Connection
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg import Connection
 
 from ledger.http.app import create_app
 from ledger.http.asked_about import AskedAbout
@@ -44,18 +42,18 @@ from ledger.server.neighbours import Neighbour
 from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
 from ledger.service.canaries import canaries_of
+from ledger.service.pools import Pools, opened, sizes_for
 from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
 from ledger.sources.wukongim.query_node import QueryNode
-from ledger.store import api_keys, identity, migrate, preflight, seals, session, shared_secrets, stream_tokens
+from ledger.store import api_keys, identity, migrate, seals, session, shared_secrets, stream_tokens
 from ledger.store.data_folder import DataFolder
 from ledger.store.identity import Identity
-from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS, Ledger, translated
+from ledger.store.ledger import Ledger, translated
 from ledger.store.pulse import Pulse
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
-from ledger.store.session import APPLICATION, AsyncPinnedConnection, PinnedConnection
 from ledger.working_state import asked
 from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
@@ -65,21 +63,9 @@ log = structlog.get_logger()
 
 PAST_CONNECTIONS = 3
 """Of those of the ledger, for questions about the past."""
-LARGE_IDLE_SECONDS = 10.0
-"""Seldom used, and others may have too few."""
 LARGE_BODIES = 4
 """Questions of megabytes that are read at once."""
 DRAIN_SECONDS = 2.0
-
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
-LargePool = ConnectionPool[Connection[TupleRow]]
-
-
-class Pools(NamedTuple):
-    """Connections for reading: for what is answered at once, and for many users at a time."""
-
-    short: Pool
-    large: LargePool
 
 
 @asynccontextmanager
@@ -92,7 +78,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         if settings.front_listen is not None:
             # The front has its own; a port that another program holds is told of before anything is begun.
             bind(settings.front_listen, "front_listen").close()
-        sizes = await asyncio.to_thread(_examine, database_url, _alongside(settings))
+        sizes = await asyncio.to_thread(sizes_for, database_url, settings)
         await asyncio.to_thread(migrate.apply, database_url)
         found = await asyncio.to_thread(_take_place, settings, folder, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
@@ -100,7 +86,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
         _warn_of_another_key(ledger, settings)
-        pools = await stack.enter_async_context(_pools(database_url, sizes))
+        pools = await stack.enter_async_context(opened(database_url, sizes))
         past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
         services = _services(settings, folder, ledger, pools, past, database_url, found.ledger)
         announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
@@ -185,20 +171,6 @@ def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
     return other.instance is not None and knows_instance(connection, other.instance)
 
 
-def _alongside(settings: Settings) -> int:
-    """How many connections the front's and the sinks' processes may take."""
-    return preflight.ALONGSIDE_CONNECTIONS * ((settings.front_listen is not None) + bool(settings.sinks))
-
-
-def _examine(database_url: str, alongside: int) -> preflight.PoolSizes:
-    """Say what is worth a word of the database, and how many connections each pool may hold. Raises DatabaseUnfit."""
-    examined = migrate.examine(database_url)
-    for warned in examined.warnings(alongside):
-        log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
-    allowed, _ = preflight.connections(examined.facts)
-    return preflight.pools(allowed, alongside)
-
-
 def _services(
     settings: Settings,
     folder: DataFolder,
@@ -269,30 +241,6 @@ def _configurations(settings: Settings) -> dict[str, Configuration]:
         )
         for source in settings.sources
     }
-
-
-@asynccontextmanager
-async def _pools(database_url: str, sizes: preflight.PoolSizes) -> AsyncIterator[Pools]:
-    options: dict[str, Any] = {
-        "timeout": CONNECT_SECONDS,
-        "reconnect_timeout": RECONNECT_SECONDS,
-        "kwargs": {"autocommit": True, "application_name": f"{APPLICATION} reader"},
-        "open": False,
-    }
-    short: Pool = AsyncConnectionPool(
-        database_url, connection_class=AsyncPinnedConnection, min_size=1, max_size=sizes.short, **options
-    )
-    large: LargePool = ConnectionPool(
-        database_url,
-        connection_class=PinnedConnection,
-        min_size=0,
-        max_size=sizes.large,
-        max_idle=LARGE_IDLE_SECONDS,
-        **options,
-    )
-    async with short:
-        with large:
-            yield Pools(short, large)
 
 
 def _ensure_admin_key(ledger: Ledger, folder: DataFolder) -> None:
