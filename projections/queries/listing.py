@@ -119,11 +119,33 @@ def doubt_pattern(sources: Mapping[str, SourceState]) -> DoubtPattern | None:
     return DoubtPattern("|".join(found), "|".join(online)) if found else None
 
 
+def unknown_pattern(sources: Mapping[str, SourceState]) -> str | None:
+    """What `current.devices` of whoever may be unknown for their devices matches, and of few others; None: nobody may.
+
+    Wider than `doubt_pattern`: it leaves nobody out, neither where a cluster counts together nor where a session may be
+    held by a node that did not tell of it.
+    """
+    found = []
+    for name, source in sources.items():
+        if source.dark_since is None and all(node.down_since is None for node in source.nodes.values()):
+            continue
+        # Where holders are known, a node that is down leaves no offline in doubt.
+        state = "on/" if source.dark_since is None and source.holders_known else ""
+        found.append(f" {re.escape(name)}/[0-9]*/{state}")
+    return "|".join(found) if found else None
+
+
 async def page(
-    connection: AsyncConnection[TupleRow], wanted: Filter, after: str | None, limit: int, cutoff: Instant
+    connection: AsyncConnection[TupleRow],
+    wanted: Filter,
+    after: str | None,
+    limit: int,
+    sources: Mapping[str, SourceState],
+    now: Instant,
 ) -> list[tuple[str, bytes, Instant | None]]:
     """A page of (uid, state, last look that agreed) that may match; the status shown is for the caller to check."""
     query, params = _LIST, list[Any]()
+    cutoff = grace_cutoff(sources, now)
     if after is not None:
         query += " AND uid > %s"
         params.append(after)
@@ -132,6 +154,10 @@ async def page(
         params.append(cutoff)
     elif wanted.status == "offline":
         query += " AND (status = 'offline' OR override_until IS NOT NULL)"
+    elif wanted.status == "unknown":
+        doubtful = unknown_pattern(sources)
+        query += " AND (status = 'unknown'" + ("" if doubtful is None else " OR devices ~ %s") + ")"
+        params += [] if doubtful is None else [doubtful]
     if wanted.device_flag is not None or wanted.source is not None:
         query += " AND devices ~ %s"
         params.append(_pattern(wanted))

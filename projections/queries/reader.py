@@ -104,8 +104,7 @@ class PresenceReader:
         """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
         async with self._snapshot() as (connection, made):
             rules = self._rules
-            cutoff = listing.grace_cutoff(rules.sources, made.at)
-            rows = await listing.page(connection, wanted, after, limit, cutoff)
+            rows = await listing.page(connection, wanted, after, limit, rules.sources, made.at)
         bodies = []
         for _, state, verified_at in rows:
             presence = current.decode_state(state)

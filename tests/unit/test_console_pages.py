@@ -281,6 +281,13 @@ def test_a_defect_of_a_page_is_a_page() -> None:
     assert [each["event"] for each in logged] == ["console_defect"]
 
 
+def test_a_page_of_nobody_is_not_the_end_of_a_list() -> None:
+    more = Pages({**ANSWERS, "GET /v1/presence": {"items": [], "next": "djF8YQ"}}).get("/users?status=unknown").text
+    assert ("Nobody on this page fits" in more, "Nobody fits." in more, 'rel="next"' in more) == (True, False, True)
+    none = Pages({**ANSWERS, "GET /v1/presence": {"items": [], "next": None}}).get("/users?status=unknown").text
+    assert ("Nobody on this page fits" in none, "Nobody fits." in none) == (False, True)
+
+
 def test_the_stream_of_a_page_is_the_keys_own() -> None:
     async def stream(scope: Any, receive: Any, send: Any) -> None:
         headers = dict(scope["headers"])
