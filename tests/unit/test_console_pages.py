@@ -281,6 +281,16 @@ def test_a_defect_of_a_page_is_a_page() -> None:
     assert [each["event"] for each in logged] == ["console_defect"]
 
 
+def test_a_day_shows_the_override_that_is_shown_all_along() -> None:
+    cause = {"kind": "override", "at": "2026-11-28T09:00:00Z", "position": 3}
+    shown = presence("u100", status="online", cause=cause)
+    nothing: dict[str, Any] = {"items": [], "next": None}
+    day = Pages({**ANSWERS, "GET /v1/users/u100/presence": shown, "GET /v1/users/u100/timeline": nothing})
+    assert '<rect class="bar override online" x="0.0%"' in day.get("/users/u100").text
+    before = day.get("/users/u100?at=2026-11-28T10:00:00Z&span=1h").text
+    assert "bar override" not in before
+
+
 def test_a_page_of_nobody_is_not_the_end_of_a_list() -> None:
     more = Pages({**ANSWERS, "GET /v1/presence": {"items": [], "next": "djF8YQ"}}).get("/users?status=unknown").text
     assert ("Nobody on this page fits" in more, "Nobody fits." in more, 'rel="next"' in more) == (True, False, True)
