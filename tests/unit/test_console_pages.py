@@ -291,6 +291,29 @@ def test_a_day_shows_the_override_that_is_shown_all_along() -> None:
     assert "bar override" not in before
 
 
+@pytest.mark.parametrize(
+    ("filters", "fits"),
+    [
+        ("status=online", True),
+        ("status=offline", False),
+        ("status=online&device_flag=0&source=main", True),
+        ("status=online&device_flag=1", False),
+        ("device_flag=1", True),
+        ("source=other", False),
+        ("device_flag=&source=&status=", True),
+        ("status=online&after=djF8YQ", False),
+    ],
+)
+def test_a_search_with_filters_finds_the_uid_itself(filters: str, fits: bool) -> None:
+    app = {**presence("u100")["devices"][0], "source": "main", "device_flag": 0, "sessions": 1}
+    web = {**app, "device_flag": 1, "status": "offline", "sessions": 0}
+    found = presence("u100", status="online", devices=[app, web])
+    listed = {"items": [presence("u1000", status="online")], "next": None}
+    pages = Pages({**ANSWERS, "GET /v1/presence": listed, "GET /v1/users/u100/presence": found})
+    shown = re.findall(r'<bdi class="uid">([^<]*)', pages.get(f"/users?q=u100&{filters}").text)
+    assert shown == (["u100", "u1000"] if fits else ["u1000"])
+
+
 def test_a_page_of_nobody_is_not_the_end_of_a_list() -> None:
     more = Pages({**ANSWERS, "GET /v1/presence": {"items": [], "next": "djF8YQ"}}).get("/users?status=unknown").text
     assert ("Nobody on this page fits" in more, "Nobody fits." in more, 'rel="next"' in more) == (True, False, True)
