@@ -354,6 +354,15 @@ def test_drifts_after_the_window_are_not_in_it() -> None:
     assert "found03" in earlier
 
 
+def test_the_feed_begins_with_the_sources_that_are_dark() -> None:
+    [source] = answered("/v1/sources")["items"]
+    dark = {**source, "name": "other", "dark_since": "2026-11-30T08:30:00.000000Z"}
+    text = Pages({**ANSWERS, "GET /v1/sources": {"items": [source, dark]}}).get("/live").text
+    assert re.findall(r'data-source="([^"]*)"', text) == ["other"]
+    assert 'data-dark="{source} has been dark since {since}: its users' in text
+    assert re.search(r'data-source="other">other has been dark since <time datetime="2026-11-30T08:30:00', text)
+
+
 def test_a_page_of_nobody_is_not_the_end_of_a_list() -> None:
     more = Pages({**ANSWERS, "GET /v1/presence": {"items": [], "next": "djF8YQ"}}).get("/users?status=unknown").text
     assert ("Nobody on this page fits" in more, "Nobody fits." in more, 'rel="next"' in more) == (True, False, True)
