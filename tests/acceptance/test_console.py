@@ -207,7 +207,7 @@ def test_a_user_is_found_explained_and_asked_about(context: BrowserContext, api:
     page.wait_for_url("**done=tier*")
     assert api.events("u100")[-1]["tier"] == "vip"
     assert api.events("u100")[-1]["by"] == "admin"
-    page.get_by_text("Say it yourself").click()
+    page.get_by_text("Override the status").click()
     page.get_by_label("Reason").fill("phone lost <b>")
     page.get_by_label("Status").last.select_option("offline")
     page.get_by_role("button", name="Put it on record").click()
