@@ -39,23 +39,34 @@ class Device(NamedTuple):
     more: int
 
 
-def status_bars(window: Window, entries: Sequence[Json], status: str, *, is_whole: bool) -> list[Bar]:
-    """The status shown over the time, of the timeline's entries in their order, doubts and drift laid over it.
+def status_bars(
+    window: Window, entries: Sequence[Json], status: str, *, is_whole: bool, word: Json | None = None
+) -> list[Bar]:
+    """The status shown over the time, of the timeline's entries in order, doubts, overrides and drift laid over it.
 
-    `status` is what holds where no entry tells. Where the entries are not the `whole` window's, its begin is left out.
+    `status` is what holds where no entry tells, `word` the override (`at`, `status`) that is shown, if one is. Where
+    the entries are not the `whole` window's, its begin is left out.
     """
     return [
         *_statuses(window, entries, status, is_whole=is_whole),
         *_doubts(window, entries),
+        *_overrides(window, entries, word, _told_from(window, entries, is_whole=is_whole)),
         *_drifts(window, entries),
     ]
+
+
+def _told_from(window: Window, entries: Sequence[Json], *, is_whole: bool) -> Instant:
+    """Since when the entries tell all there is."""
+    if is_whole or not entries:
+        return window.begin
+    return min(max(window.begin, micros(entries[0]["at"])), window.end)
 
 
 def _statuses(window: Window, entries: Sequence[Json], status: str, *, is_whole: bool) -> Iterator[Bar]:
     told = [each for each in entries if each["kind"] in _WITH_STATUS and each.get("status_after")]
     shown, since = (told[0]["status_before"] if told else status), window.begin
     if not is_whole and entries:
-        since = min(max(window.begin, micros(entries[0]["at"])), window.end)
+        since = _told_from(window, entries, is_whole=is_whole)
         yield _bar(window, window.begin, since, "untold", {})
     for entry in told:
         at = min(max(window.begin, micros(entry["at"])), window.end)
@@ -69,6 +80,26 @@ def _doubts(window: Window, entries: Iterable[Json]) -> Iterator[Bar]:
     for entry in entries:
         if entry["kind"] in ("source_dark", "node_down"):
             yield _bar(window, micros(entry["at"]), _end(window, entry["until"]), "doubt", entry)
+
+
+def _overrides(window: Window, entries: Iterable[Json], word: Json | None, told_from: Instant) -> Iterator[Bar]:
+    """The statuses of these entries are by evidence: while an override held, its own was shown."""
+    told = [entry for entry in entries if entry["kind"] in ("override", "override_ended")]
+    holding: Json | None = None
+    for entry in told:
+        if entry["kind"] == "override":
+            holding = entry
+            continue
+        begin, end = told_from, micros(entry["at"])
+        if holding is not None:
+            # What ended by time is on record a little later.
+            begin, end = micros(holding["at"]), min(end, micros(holding["expires_at"]))
+        yield _bar(window, begin, end, "override", entry)
+        holding = None
+    if holding is not None:
+        yield _bar(window, micros(holding["at"]), min(window.end, micros(holding["expires_at"])), "override", holding)
+    elif word is not None and not told:
+        yield _bar(window, max(told_from, micros(word["at"])), window.end, "override", word)
 
 
 def _drifts(window: Window, entries: Iterable[Json]) -> Iterator[Bar]:

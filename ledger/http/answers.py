@@ -160,7 +160,7 @@ class NodeCount(Struct):
 
 
 class SummaryBody(Struct):
-    """Users by status; devices online by device flag and by the node that reported them."""
+    """Users by status; devices online, none of them in doubt, by device flag and by the node that reported them."""
 
     users: UserCounts
     devices_online: list[FlagCount]

@@ -79,12 +79,21 @@ class Filter(NamedTuple):
     source: str | None
 
 
+class DevicesOnline(NamedTuple):
+    """How many devices of a source and a device flag are online, by what this node told."""
+
+    source: str
+    device_flag: int | None
+    node: str
+    devices: int
+
+
 class PresenceSummary(NamedTuple):
-    """Counts as of a position: users by status, online devices by source, device flag and node."""
+    """Counts as of a position: users by status, online devices by source, device flag and node, none in doubt."""
 
     made: AnswerPoint
     statuses: dict[str, int]
-    devices: list[tuple[str, int | None, str, int]]
+    devices: list[DevicesOnline]
 
 
 def grace_cutoff(sources: Mapping[str, SourceState], now: Instant) -> Instant:
@@ -111,19 +120,54 @@ def doubt_pattern(sources: Mapping[str, SourceState]) -> DoubtPattern | None:
         if source.dark_since is not None:
             found.append(token)
             online.append(f"{token}on/[^ ]*")
-        elif source.holders_known:
-            down = [re.escape(node) for node, state in source.nodes.items() if state.down_since is not None]
-            there = [f"{token}on/({'|'.join(down)})(?= )"] if down else []
-            found += there
-            online += there
+        elif down := _nodes_in_doubt(source):
+            there = f"{token}on/({'|'.join([re.escape(node) for node in down])})(?= )"
+            found.append(there)
+            online.append(there)
     return DoubtPattern("|".join(found), "|".join(online)) if found else None
 
 
+def without_doubt(counted: list[DevicesOnline], sources: Mapping[str, SourceState]) -> list[DevicesOnline]:
+    """Those that are shown online: none of a dark source, nor of a node that is down."""
+    dark = {name for name, source in sources.items() if source.dark_since is not None}
+    down = {(name, node) for name, source in sources.items() for node in _nodes_in_doubt(source)}
+    return [each for each in counted if each.source not in dark and (each.source, each.node) not in down]
+
+
+def _nodes_in_doubt(source: SourceState) -> list[str]:
+    """The nodes that are down, if those who are connected to them are known by what they told."""
+    if not source.holders_known:
+        return []
+    return [name for name, node in source.nodes.items() if node.down_since is not None]
+
+
+def unknown_pattern(sources: Mapping[str, SourceState]) -> str | None:
+    """What `current.devices` of whoever may be unknown for their devices matches, and of few others; None: nobody may.
+
+    Wider than `doubt_pattern`: it leaves nobody out, neither where a cluster counts together nor where a session may be
+    held by a node that did not tell of it.
+    """
+    found = []
+    for name, source in sources.items():
+        if source.dark_since is None and all(node.down_since is None for node in source.nodes.values()):
+            continue
+        # Where holders are known, a node that is down leaves no offline in doubt.
+        state = "on/" if source.dark_since is None and source.holders_known else ""
+        found.append(f" {re.escape(name)}/[0-9]*/{state}")
+    return "|".join(found) if found else None
+
+
 async def page(
-    connection: AsyncConnection[TupleRow], wanted: Filter, after: str | None, limit: int, cutoff: Instant
+    connection: AsyncConnection[TupleRow],
+    wanted: Filter,
+    after: str | None,
+    limit: int,
+    sources: Mapping[str, SourceState],
+    now: Instant,
 ) -> list[tuple[str, bytes, Instant | None]]:
     """A page of (uid, state, last look that agreed) that may match; the status shown is for the caller to check."""
     query, params = _LIST, list[Any]()
+    cutoff = grace_cutoff(sources, now)
     if after is not None:
         query += " AND uid > %s"
         params.append(after)
@@ -132,6 +176,10 @@ async def page(
         params.append(cutoff)
     elif wanted.status == "offline":
         query += " AND (status = 'offline' OR override_until IS NOT NULL)"
+    elif wanted.status == "unknown":
+        doubtful = unknown_pattern(sources)
+        query += " AND (status = 'unknown'" + ("" if doubtful is None else " OR devices ~ %s") + ")"
+        params += [] if doubtful is None else [doubtful]
     if wanted.device_flag is not None or wanted.source is not None:
         query += " AND devices ~ %s"
         params.append(_pattern(wanted))
@@ -178,12 +226,12 @@ class Counted:
         assert isinstance(number, int)
         return number
 
-    async def devices_online(self) -> list[tuple[str, int | None, str, int]]:
-        """(source, device flag, node, devices) for each combination that is online."""
+    async def devices_online(self) -> list[DevicesOnline]:
+        """Devices by each combination of source, device flag and node that is online, those in doubt among them."""
         found = []
         for token, number in (await self._counts(_DEVICES)).items():
             source, flag, _, node = token.split("/")
-            found.append((source, int(flag) if flag else None, node, number))
+            found.append(DevicesOnline(source, int(flag) if flag else None, node, number))
         return found
 
     async def _counts(self, query: LiteralString, cutoff: Instant = 0, **patterns: str) -> dict[str, int]:

@@ -104,8 +104,7 @@ class PresenceReader:
         """Users that match the filter, by uid after `after`; the page may be shorter than `limit` and not the last."""
         async with self._snapshot() as (connection, made):
             rules = self._rules
-            cutoff = listing.grace_cutoff(rules.sources, made.at)
-            rows = await listing.page(connection, wanted, after, limit, cutoff)
+            rows = await listing.page(connection, wanted, after, limit, rules.sources, made.at)
         bodies = []
         for _, state, verified_at in rows:
             presence = current.decode_state(state)
@@ -117,8 +116,10 @@ class PresenceReader:
     async def summary(self, watch_list: str | None = None) -> PresenceSummary:
         """Users and devices counted over all of `current`, or over a watch list, in one snapshot."""
         async with self._snapshot() as (connection, made):
-            counted = listing.Counted(connection, watch_list)
-            return PresenceSummary(made, await self._statuses(counted, made.at), await counted.devices_online())
+            rules, counted = self._rules, listing.Counted(connection, watch_list)
+            statuses = await self._statuses(counted, made.at)
+            devices = listing.without_doubt(await counted.devices_online(), rules.sources)
+            return PresenceSummary(made, statuses, devices)
 
     async def statuses(self) -> dict[str, int]:
         """Everybody who was ever observed, counted by the status shown."""

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, Route, ViewportSize, expect
 
 from tests.support import browser as browsers
 from tests.support.im_node import ImNode, im_node
@@ -207,7 +207,7 @@ def test_a_user_is_found_explained_and_asked_about(context: BrowserContext, api:
     page.wait_for_url("**done=tier*")
     assert api.events("u100")[-1]["tier"] == "vip"
     assert api.events("u100")[-1]["by"] == "admin"
-    page.get_by_text("Say it yourself").click()
+    page.get_by_text("Override the status").click()
     page.get_by_label("Reason").fill("phone lost <b>")
     page.get_by_label("Status").last.select_option("offline")
     page.get_by_role("button", name="Put it on record").click()
@@ -236,6 +236,24 @@ def test_the_feed_shows_pauses_and_counts(context: BrowserContext, api: Api) -> 
     api.deliver("<b>live</b>-0-1-901-1-1")
     expect(page.locator("#hidden")).to_have_text("1", timeout=PATIENCE_MS)
     assert page.locator("#feed tbody tr").count() == 1
+    # What a source's darkness and a gap look like, by a stream of the test's own: the browser comes again and again.
+    said = [(True, "dark")]
+
+    def stream(route: Route) -> None:
+        recovered, status = said[-1]
+        source = {"source": "other", "status": status, "since": "2026-11-30T08:30:00Z"}
+        told = (("resumed", {"recovered": recovered}), ("source", source))
+        lines = [f"event: {event}\ndata: {json.dumps(data)}\n\n" for event, data in told]
+        route.fulfill(content_type="text/event-stream", body="".join(["retry: 100\n\n", *lines]))
+
+    page.route("**/live/feed?*", stream)
+    watched.goto("/live")
+    dark = re.compile("other has been dark since (2026-)?11-30 16:30:00")
+    expect(page.locator("#live-dark")).to_have_text(dark, timeout=PATIENCE_MS)
+    assert page.locator("#live-gap").is_hidden()
+    said.append((False, "lit"))
+    expect(page.locator("#live-gap")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#live-dark p")).to_have_count(0, timeout=PATIENCE_MS)
     assert watched.wrong == []
 
 

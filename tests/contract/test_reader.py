@@ -190,10 +190,12 @@ def test_the_summary_counts_what_lists_show(ledger: Ledger, database_url: str) -
 def test_who_is_in_doubt_is_counted_as_unknown(ledger: Ledger, database_url: str) -> None:
     at = Clock().now()
 
-    def now(event: SourceEvent) -> dict[str, int]:
+    def now(event: SourceEvent, *nodes: str) -> dict[str, int]:
         append(ledger, {SOURCE: None}, (), lambda draft: iter([draft.append_to_source(SOURCE, event)]))
         statuses: dict[str, int] = ask(database_url, lambda reader: reader.statuses())
         summary = msgspec.to_builtins(summary_body(ask(database_url, lambda reader: reader.summary())))
+        assert [each["node"] for each in summary["nodes"]] == list(nodes)
+        assert sum(each["devices"] for each in summary["devices_online"]) == 100 * len(nodes)
         users: dict[str, int] = summary["users"]
         assert users == {status: statuses.get(status, 0) for status in ("online", "offline", "unknown")}
         return users
@@ -201,12 +203,12 @@ def test_who_is_in_doubt_is_counted_as_unknown(ledger: Ledger, database_url: str
     everybody = {"online": 0, "offline": 0, "unknown": USERS}
     as_ever = {"online": len(ONLINE), "offline": len(OFFLINE), "unknown": 0}
     assert now(SourceDark(at=at, since=at)) == everybody
-    assert now(SourceLit(at=at, by="poll")) == as_ever
+    assert now(SourceLit(at=at, by="poll"), "n1", "n2") == as_ever
     # Who holds whom in a cluster that counts together is not in the rows.
-    assert now(NodeDown(node="n1", at=at, since=at, reason="refused")) == as_ever
+    assert now(NodeDown(node="n1", at=at, since=at, reason="refused"), "n1", "n2") == as_ever
     v3 = dict.fromkeys(("n1", "n2"), Profile.V3)
-    down = now(Configured(at=at, instance="i", policy=Policy(), profile=Profile.V3, nodes=v3, rules_version=1))
-    assert down == {"online": 100, "offline": len(OFFLINE), "unknown": 100}
+    down = Configured(at=at, instance="i", policy=Policy(), profile=Profile.V3, nodes=v3, rules_version=1)
+    assert now(down, "n2") == {"online": 100, "offline": len(OFFLINE), "unknown": 100}
 
 
 def test_a_grace_period_configured_meanwhile_holds_at_once(ledger: Ledger, database_url: str) -> None:

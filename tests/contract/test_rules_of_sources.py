@@ -1,6 +1,7 @@
 """Sources with rules of their own, also imported: each user is shown by those of their sources, now and as of then."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,21 @@ def test_each_user_is_shown_by_the_rules_of_their_source(ledger: Ledger, databas
     with ledger.connection() as connection:
         assert past.read(connection, MAPPER, [*users, "nobody"], many.made).bodies == many.bodies
     assert rules(ledger, many.made.position).derived == ["a_b", "dark"]
+
+
+@pg.on_every_server
+def test_a_few_who_are_unknown_are_found_on_one_page(ledger: Ledger, database_url: str) -> None:
+    configured(ledger, plain=0.0, dark=0.0)
+    went(ledger, **{f"online{number}": "plain" for number in range(10)}, z_lost="dark", z_online="dark")
+
+    async def unknown() -> tuple[list[str], str | None]:
+        async with reading(database_url) as reader:
+            page = await reader.page(Filter("unknown", None, None), None, 3)
+            return [json.loads(body + b"}")["uid"] for body in page.read.bodies], page.last_uid
+
+    assert asyncio.run(unknown()) == ([], None)
+    goes_dark(ledger, "dark")
+    assert asyncio.run(unknown()) == (["z_lost", "z_online"], None)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What holds of the rules whatever comes: round trips, repeats, folding, explained statuses, users apart."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -19,7 +20,9 @@ from ledger.domain.visible import visible, visible_at
 from ledger.ingest.draft import ParsedWebhook
 from ledger.sources.wukongim.payload import NotAnArray, parse_body
 from ledger.store.mapper import EventMapper
+from projections.models.current import device_tokens
 from projections.models.shown import Rules, body, plain_body, shown_body
+from projections.queries.listing import unknown_pattern
 from tests.support.scenario import format_item
 from tests.support.strategies import (
     NODES,
@@ -131,16 +134,35 @@ def test_the_short_way_to_what_is_shown_comes_to_the_same(
     profile: Profile, policy: Policy, history: list[Post], later: int, node: str
 ) -> None:
     feed = Feed(profile, policy).post_all(history)
-    sources, at = dict(feed.draft.sources), feed.at + later
+    sources, at = outage(feed, node), feed.at + later
+    for presence in [Presence("nobody"), *feed.draft.presences.values()]:
+        shown = derive(presence, sources, at)
+        assert visible_at(presence, sources, at) == visible(presence, shown, sources)
+        assert shown_body(presence, Rules(1, sources), at) == body(presence, shown, sources)
+
+
+def outage(feed: Feed, node: str) -> dict[str, SourceState]:
+    """The feed's sources, as they are, or since now with `n1` "down", or themselves "dark"."""
+    sources = dict(feed.draft.sources)
     for name, source in sources.items() if node != "lit" else ():
         down = {"n1": NodeState(down_since=feed.at)} if node == "down" else {}
         sources[name] = msgspec.structs.replace(
             source, nodes=source.nodes | down, dark_since=feed.at if node == "dark" else None
         )
-    for presence in [Presence("nobody"), *feed.draft.presences.values()]:
-        shown = derive(presence, sources, at)
-        assert visible_at(presence, sources, at) == visible(presence, shown, sources)
-        assert shown_body(presence, Rules(1, sources), at) == body(presence, shown, sources)
+    return sources
+
+
+@settings(max_examples=100)
+@given(profiles, histories, st.sampled_from(["lit", "down", "dark"]))
+def test_a_list_of_who_is_unknown_looks_at_each_of_them(profile: Profile, history: list[Post], node: str) -> None:
+    feed = Feed(profile).post_all(history)
+    sources = outage(feed, node)
+    pattern = unknown_pattern(sources)
+    assert (pattern is None) == (node == "lit")
+    for presence in feed.draft.presences.values():
+        if derive(presence, sources, feed.at).status == "unknown" != presence.status:
+            assert pattern is not None
+            assert re.search(pattern, device_tokens(presence))
 
 
 @settings(max_examples=200)

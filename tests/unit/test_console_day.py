@@ -75,6 +75,34 @@ def test_doubt_and_drift_are_laid_over_it() -> None:
     ]
 
 
+def override(minute: float, until: float, status: str = "online") -> dict[str, Any]:
+    return {**change(minute, "offline", "offline", "override"), "status": status, "expires_at": at(until)}
+
+
+def overridden(entries: list[dict[str, Any]], *, is_whole: bool = True, word: Any = None) -> list[tuple[Any, ...]]:
+    bars = day.status_bars(WINDOW, entries, "offline", is_whole=is_whole, word=word)
+    return [(bar.about["status"], bar.x, bar.width) for bar in bars if bar.kind == "override"]
+
+
+def test_an_override_is_drawn_as_long_as_it_was_shown() -> None:
+    ended = {**change(30, "offline", "offline", "override_ended"), "status": "online"}
+    assert overridden([override(15, 45)]) == [("online", 25.0, 50.0)]
+    assert overridden([override(15, 600)]) == [("online", 25.0, 75.0)]
+    assert overridden([override(15, 45), ended]) == [("online", 25.0, 25.0)]
+    assert overridden([override(15, 27), ended]) == [("online", 25.0, 20.0)]
+    replaced = [override(15, 45), ended, override(30, 600, "offline")]
+    assert overridden(replaced) == [("online", 25.0, 25.0), ("offline", 50.0, 50.0)]
+
+
+def test_an_override_that_began_earlier_is_drawn_as_far_as_it_is_told() -> None:
+    ended = {**change(30, "offline", "offline", "override_ended"), "status": "online"}
+    assert overridden([ended]) == [("online", 0, 50.0)]
+    assert overridden([change(15, "offline", "offline", "sessions"), ended], is_whole=False) == [("online", 25.0, 25.0)]
+    word = {"at": at(-10), "status": "online"}
+    assert overridden([], word=word) == [("online", 0, 100)]
+    assert overridden([ended], word=word) == [("online", 0, 50.0)]
+
+
 def test_sessions_at_the_same_time_have_lanes_of_their_own_and_devices_their_rows() -> None:
     web = {"device_flag": 1, "device": "web"}
     sessions = [session(0, 30), session(15, None), session(30, 45), session(-20, -10), session(10, 20, **web)]

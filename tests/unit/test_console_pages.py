@@ -11,8 +11,11 @@ from ledger.console import app
 from ledger.console.addresses import safe_next, user
 from ledger.console.answers import COOKIE
 from ledger.console.service import SILENT, Answer
+from ledger.console.window import micros
+from ledger.domain.instants import to_text
+from ledger.domain.observation import SECOND
 from ledger.http import examples
-from tests.support.console import Pages, presence
+from tests.support.console import NOW, Pages, presence
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -279,6 +282,92 @@ def test_a_defect_of_a_page_is_a_page() -> None:
         shown = broken.get("/drift")
     assert (shown.status_code, "unexpected error" in shown.text) == (500, True)
     assert [each["event"] for each in logged] == ["console_defect"]
+
+
+def test_a_day_shows_the_override_that_is_shown_all_along() -> None:
+    cause = {"kind": "override", "at": "2026-11-28T09:00:00Z", "position": 3}
+    shown = presence("u100", status="online", cause=cause)
+    nothing: dict[str, Any] = {"items": [], "next": None}
+    day = Pages({**ANSWERS, "GET /v1/users/u100/presence": shown, "GET /v1/users/u100/timeline": nothing})
+    assert '<rect class="bar override online" x="0.0%"' in day.get("/users/u100").text
+    before = day.get("/users/u100?at=2026-11-28T10:00:00Z&span=1h").text
+    assert "bar override" not in before
+
+
+@pytest.mark.parametrize(
+    ("filters", "fits"),
+    [
+        ("status=online", True),
+        ("status=offline", False),
+        ("status=online&device_flag=0&source=main", True),
+        ("status=online&device_flag=1", False),
+        ("device_flag=1", True),
+        ("source=other", False),
+        ("device_flag=&source=&status=", True),
+        ("status=online&after=djF8YQ", False),
+    ],
+)
+def test_a_search_with_filters_finds_the_uid_itself(filters: str, fits: bool) -> None:
+    app = {**presence("u100")["devices"][0], "source": "main", "device_flag": 0, "sessions": 1}
+    web = {**app, "device_flag": 1, "status": "offline", "sessions": 0}
+    found = presence("u100", status="online", devices=[app, web])
+    listed = {"items": [presence("u1000", status="online")], "next": None}
+    pages = Pages({**ANSWERS, "GET /v1/presence": listed, "GET /v1/users/u100/presence": found})
+    shown = re.findall(r'<bdi class="uid">([^<]*)', pages.get(f"/users?q=u100&{filters}").text)
+    assert shown == (["u100", "u1000"] if fits else ["u1000"])
+
+
+@pytest.mark.parametrize(
+    ("span", "earliest"),
+    [("1h", "2026-11-30T08:00:10"), ("6h", "2026-11-30T08:15:10"), ("7d", "2026-11-30T08:15:10")],
+)
+def test_of_many_runs_the_latest_are_shown(span: str, earliest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One began every ten seconds, at the position that is its second."""
+    pages = Pages({**ANSWERS, "GET /v1/settings": {"items": [{"key": "sources[0].name", "value": "main"}]}})
+    example, end = answered("/v1/sources/{source}/runs")["items"][0], NOW // SECOND
+    others = pages.service.ask
+
+    async def ask(key: bytes, method: str, path: str, query: Any = None, body: object = None) -> Answer:
+        if path == "/v1/users/-/presence":
+            return Answer(200, {"as_of": {"position": micros(query["at"]) // SECOND}})
+        if path != "/v1/sources/main/runs":
+            return await others(key, method, path, query, body)
+        first = (query["after"] // 10 + 1) * 10
+        found = list(range(first, end + 1, 10))[: query["limit"]]
+        items = [{**example, "run": f"r-{at}", "position": at, "started_at": to_text(at * SECOND)} for at in found]
+        return Answer(200, {"items": items, "next": "djFhYQ" if found[-1] < end - 9 else None})
+
+    monkeypatch.setattr(pages.service, "ask", ask)
+    text = pages.get(f"/runs?span={span}").text
+    began = re.findall(r'<th scope="row"><a [^>]*><time datetime="([^".]*)', text)
+    assert (began[0], began[-1]) == ("2026-11-30T09:00:00", earliest)
+    assert ("Only runs since" in text) == (span != "1h")
+
+
+def test_drifts_after_the_window_are_not_in_it() -> None:
+    example = answered("/v1/drift")["items"][0]
+    found = [{**example, "uid": f"found{hour:02d}", "disagreed_at": f"2026-11-30T{hour:02d}:00:00Z"} for hour in (3, 5)]
+    pages = Pages({**ANSWERS, "GET /v1/drift": {"items": found, "next": "djFhYQ"}})
+    whole, earlier = (pages.get(f"/drift?until=2026-11-30T{until}:00:00Z").text for until in ("06", "04"))
+    assert ["found05" in each.partition('id="all-h"')[2] for each in (whole, earlier)] == [True, False]
+    assert ['rel="next">Next' in each for each in (whole, earlier)] == [True, False]
+    assert "found03" in earlier
+
+
+def test_the_feed_begins_with_the_sources_that_are_dark() -> None:
+    [source] = answered("/v1/sources")["items"]
+    dark = {**source, "name": "other", "dark_since": "2026-11-30T08:30:00.000000Z"}
+    text = Pages({**ANSWERS, "GET /v1/sources": {"items": [source, dark]}}).get("/live").text
+    assert re.findall(r'data-source="([^"]*)"', text) == ["other"]
+    assert 'data-dark="{source} has been dark since {since}: its users' in text
+    assert re.search(r'data-source="other">other has been dark since <time datetime="2026-11-30T08:30:00', text)
+
+
+def test_a_page_of_nobody_is_not_the_end_of_a_list() -> None:
+    more = Pages({**ANSWERS, "GET /v1/presence": {"items": [], "next": "djF8YQ"}}).get("/users?status=unknown").text
+    assert ("Nobody on this page fits" in more, "Nobody fits." in more, 'rel="next"' in more) == (True, False, True)
+    none = Pages({**ANSWERS, "GET /v1/presence": {"items": [], "next": None}}).get("/users?status=unknown").text
+    assert ("Nobody on this page fits" in none, "Nobody fits." in none) == (False, True)
 
 
 def test_the_stream_of_a_page_is_the_keys_own() -> None:

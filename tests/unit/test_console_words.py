@@ -23,6 +23,7 @@ from ledger.working_state.runs import RunCountsBody
 from projections.models.session_bounds import Sure
 
 FOLDER = Path(console.__file__).parent
+DOCS = Path(__file__).parents[2] / "docs"
 EN, ZH = words("en").sentences, words("zh").sentences
 
 
@@ -49,6 +50,13 @@ def test_both_sentences_take_the_same_facts() -> None:
     assert {key: facts(text) for key, text in EN.items()} == {key: facts(text) for key, text in ZH.items()}
     assert all(EN.values())
     assert all(ZH.values())
+
+
+@pytest.mark.parametrize(("page", "sentences"), [("console.md", EN), ("zh/console.md", ZH)])
+def test_the_manual_calls_what_is_on_pages_as_they_do(page: str, sentences: dict[str, str]) -> None:
+    called = re.findall(r"\*\*([^*]+)\*\*", (DOCS / page).read_text(encoding="utf-8"))
+    assert called
+    assert set(called) - set(sentences.values()) == set()
 
 
 def test_what_templates_ask_for_is_there() -> None:

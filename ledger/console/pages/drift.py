@@ -67,13 +67,17 @@ async def drift(visit: Visit) -> Page:
             name: [group(each, name) for each in answer.items] for name, answer in zip(GROUPED, grouped, strict=True)
         },
         "items": items,
+        "found": [each for each in items.items if each["disagreed_at"] <= shown.end_text],
         "unfinished": unfinished,
-        "next": _next(items, kept),
+        "next": _next(items, shown.end_text, kept),
         "query": visit.query,
     }
     return Page("drift.html", visit.words("drift.title"), facts)
 
 
-def _next(items: Answer, kept: Mapping[str, str]) -> str | None:
+def _next(items: Answer, end: str, kept: Mapping[str, str]) -> str | None:
+    """The next page's address; None where it begins after the window's end."""
     following = items.get("next")
-    return None if following is None else with_query("/drift", {**kept, "after": following})
+    if following is None or (items.items and items.items[-1]["disagreed_at"] > end):
+        return None
+    return with_query("/drift", {**kept, "after": following})

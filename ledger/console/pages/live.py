@@ -1,5 +1,7 @@
 """`/live`: changes as they happen, by the front's own stream."""
 
+from asyncio import gather
+
 import msgspec
 
 from ledger.console.pages.source_names import source_names
@@ -12,9 +14,11 @@ FEED = ("live", "feed")
 
 async def live(visit: Visit) -> Page:
     """The feed; a script of ours fills it."""
-    sources = await source_names(visit)
+    sources, health = await gather(source_names(visit), visit.ask("/v1/sources"))
     facts = {
         "sources": sources,
+        # The stream tells of what goes dark from here on.
+        "dark": [each for each in health.items if each["dark_since"]],
         "statuses": STATUSES,
         "query": visit.query,
         "causes": _named(visit, "cause."),

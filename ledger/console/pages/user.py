@@ -95,7 +95,7 @@ async def user(visit: Visit) -> Page:
         "sources": sources,
         "spans": SPANS,
         "tiers": TIERS,
-        **_chart(wanted.window, presence, entries, sessions, open_sessions),
+        **_chart(wanted, presence, entries, sessions, open_sessions),
         "story": story,
         "story_next": _next(visit, uid, "story", story.get("next")),
         "events": events,
@@ -106,13 +106,14 @@ async def user(visit: Visit) -> Page:
     return Page("user.html", uid, facts)
 
 
-def _chart(window: Window, presence: Answer, timeline: Answer, sessions: Answer, still_open: Answer) -> dict[str, Any]:
-    entries = timeline.items[::-1]
+def _chart(wanted: Asked, presence: Answer, timeline: Answer, sessions: Answer, still_open: Answer) -> dict[str, Any]:
+    window, entries = wanted.window, timeline.items[::-1]
     drawn = day.within(window, _together(sessions, still_open))
     devices = day.devices(window, drawn)
     is_whole = timeline.get("next") is None
+    status, word = str(presence.get("status", "unknown")), _word(wanted, presence)
     return {
-        "bars": day.status_bars(window, entries, str(presence.get("status", "unknown")), is_whole=is_whole),
+        "bars": day.status_bars(window, entries, status, is_whole=is_whole, word=word),
         "devices": devices,
         "height": day.height(devices),
         "is_whole": is_whole and _reaches_back(window, sessions),
@@ -124,6 +125,14 @@ def _chart(window: Window, presence: Answer, timeline: Answer, sessions: Answer,
         },
         "drawn": drawn,
     }
+
+
+def _word(wanted: Asked, presence: Answer) -> dict[str, Any] | None:
+    """The override that is shown, unless at an instant before the window, which it may not reach."""
+    cause = presence.get("cause")
+    if cause is None or cause["kind"] != "override" or (wanted.at is not None and wanted.at < wanted.window.begin):
+        return None
+    return {"at": cause["at"], "status": presence.get("status")}
 
 
 def _reaches_back(window: Window, sessions: Answer) -> bool:

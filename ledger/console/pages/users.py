@@ -32,7 +32,7 @@ async def users(visit: Visit) -> Page:
     }
     after = query.get("after") or (to_cursor(wanted) if wanted else None)
     # Uids are listed in the order of their bytes: those with a beginning follow it, and it may be one itself.
-    begins_with_itself = bool(wanted) and "after" not in query and not any(filters.values())
+    begins_with_itself = bool(wanted) and "after" not in query
     listed, sources, itself = await gather(
         visit.ask("/v1/presence", limit=LIMIT, after=after, **filters),
         source_names(visit),
@@ -42,7 +42,7 @@ async def users(visit: Visit) -> Page:
     following = listed.get("next")
     if following is not None and not _begins_with(following, wanted):
         following = None
-    if _was_seen(itself):
+    if _was_seen(itself) and _fits(itself.body, **filters):
         items.insert(0, itself.body)
     return _page(visit, listed, sources, items, following)
 
@@ -64,6 +64,21 @@ def _page(visit: Visit, answer: Answer, sources: list[str], items: list[Any], fo
 
 def _was_seen(answer: Answer) -> bool:
     return answer.is_good and answer.get("reason") != "never_observed"
+
+
+def _fits(presence: Any, status: str | None, device_flag: str | None, source: str | None) -> bool:
+    """Whether the list would have a user under these filters."""
+    if status not in (None, presence["status"]):
+        return False
+    if not device_flag and not source:
+        return True
+    return any(
+        (not device_flag or str(device["device_flag"]) == device_flag)
+        and (not source or device["source"] == source)
+        # Of whoever is online, the list has those who are so there.
+        and (status != "online" or device["sessions"])
+        for device in presence["devices"]
+    )
 
 
 def _begins_with(cursor: str, wanted: str) -> bool:

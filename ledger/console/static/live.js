@@ -7,6 +7,8 @@ const feed = document.querySelector("#feed");
 const body = feed.tBodies[0];
 const state = document.querySelector("#live-state");
 const pause = document.querySelector("#pause");
+const gap = document.querySelector("#live-gap");
+const dark = document.querySelector("#live-dark");
 const filters = document.querySelector("#live-filters");
 const counts = Object.fromEntries(["shown", "skipped", "hidden"].map((name) => [name, { node: document.querySelector(`#${name}`), number: 0 }]));
 const causes = JSON.parse(feed.dataset.causes);
@@ -15,6 +17,7 @@ const reasons = JSON.parse(feed.dataset.reasons);
 let waiting = [];
 let paused = false;
 let drawing = false;
+let begun = false;
 
 function count(name, number = 1) {
   counts[name].number += number;
@@ -99,9 +102,26 @@ function take(presence) {
   }
 }
 
+// Whoever watches everybody is told of a source that goes dark, not of each of its users.
+function takeSource({ source, status, since }) {
+  for (const line of [...dark.children]) if (line.dataset.source === source) line.remove();
+  if (status !== "dark") return;
+  const said = dark.dataset.dark.replace("{source}", () => source).replace("{since}", () => inZone(since));
+  const line = element("p", said, "warning");
+  line.dataset.source = source;
+  dark.append(line);
+}
+
+function resume({ recovered }) {
+  if (begun && !recovered) gap.hidden = false;
+  begun = true;
+}
+
 const stream = new EventSource("/live/feed?snapshot=false");
 stream.addEventListener("open", () => (state.textContent = state.dataset.open));
 stream.addEventListener("presence", (event) => take(JSON.parse(event.data)));
+stream.addEventListener("source", (event) => takeSource(JSON.parse(event.data)));
+stream.addEventListener("resumed", (event) => resume(JSON.parse(event.data)));
 stream.addEventListener("error", () => {
   state.textContent = stream.readyState === EventSource.CLOSED ? state.dataset.ended : state.dataset.lost;
 });
