@@ -61,10 +61,12 @@ def _node_facts(
     counted: Counted,
     canaries: Mapping[str, CanaryFacts],
 ) -> NodeFacts:
-    name, known, api = node.name, state.nodes.get(node.name, NodeState()), noted.get(node.name) or {}
+    name, known = node.name, state.nodes.get(node.name, NodeState())
+    # What was noted of a node that is asked no longer stays as it was.
+    api = (noted.get(name) or {}) if node.api_url else {}
     failures = api.get("failures_in_a_row") or 0
     reason = (api.get("last_reason") if failures else None) or api.get("probe_reason")
-    refused = node.api_url is not None and reason == TOKEN_REFUSED.reason
+    refused = reason == TOKEN_REFUSED.reason
     signs = (noted.get("", {}).get("profile_signs") or {}).get(name)
     return NodeFacts(
         name=name,

@@ -101,6 +101,12 @@ def test_a_node_without_a_token_that_wants_one() -> None:
     assert found.nodes[0].token == "missing"
 
 
+def test_nothing_is_said_of_the_api_of_a_node_that_is_asked_no_longer() -> None:
+    noted = {"failures_in_a_row": 3, "last_reason": TOKEN_REFUSED.reason, "clock_offset_seconds": 7.5}
+    (*_, node) = gathered({"n3": noted}).nodes
+    assert node == NodeFacts("n3", "v2.2", counts_tell=False, posts_tell=False)
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> OwnNotes:
     (tmp_path / "presence-ledger.toml").write_text(

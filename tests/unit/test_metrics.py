@@ -244,6 +244,7 @@ class TestSources:
                     "profile_mismatches": {"n1": "words"},
                 },
                 "n1": GOOD,
+                "n2": GOOD,
             }
         }
         shown = text_of(*source_figures.families(settings, states, noted))
@@ -266,6 +267,7 @@ class TestSources:
             assert f"presence_ledger_{line}\n" in shown
         # What is not known is not shown.
         assert 'last_webhook_timestamp_seconds{node="n2"' not in shown
+        assert 'last_query_timestamp_seconds{node="n2"' not in shown
         assert "unreadable" not in shown
         shown = text_of(*source_figures.families(settings, {"main": SourceState("main", 1)}, {}))
         assert 'source_dark{source="main"} 0.0' in shown
