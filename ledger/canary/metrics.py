@@ -31,7 +31,7 @@ class CanaryMetrics:
         )  # fmt: skip
         self._seen = Gauge(
             "presence_ledger_canary_last_seen_timestamp_seconds",
-            "The end of the last visit that was seen; of none yet, when this instance took the canary up",
+            "The end of the last visit that was seen; of none yet, when the canary was taken up",
             labels, registry=registry,
         )  # fmt: skip
         for source, node in nodes:
@@ -42,9 +42,9 @@ class CanaryMetrics:
             for stage in STAGES:
                 self._latency.labels(source, node, stage)
 
-    def began(self, source: str, node: str, now: Instant) -> None:
-        """This instance has taken a canary up."""
-        self._seen.labels(source, node).set(now / SECOND)
+    def began(self, source: str, node: str, quiet_since: Instant) -> None:
+        """This instance has taken a canary up, of whom nothing was seen since."""
+        self._seen.labels(source, node).set(quiet_since / SECOND)
 
     def visited(self, source: str, node: str, visit: Visit) -> None:
         """A visit is over."""
