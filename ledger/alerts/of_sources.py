@@ -254,7 +254,7 @@ OF_SOURCES: tuple[Definition, ...] = (
         thresholds=(Threshold("after_seconds", 180, "it was last seen so long ago"),),
         expression=(
             "time() - max by (job, source, node) (presence_ledger_canary_last_seen_timestamp_seconds)"
-            " > ${after_seconds}"
+            " > clamp_min(3 * max by (job, source, node) (presence_ledger_canary_every_seconds), ${after_seconds})"
         ),
     ),
 )

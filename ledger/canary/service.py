@@ -86,7 +86,7 @@ class Canaries:
 
     async def _lead(self) -> None:
         for row in await asyncio.to_thread(self._begin):
-            self._metrics.began(row.source, row.node, row.quiet_since)
+            self._metrics.began(row.source, row.node, row.quiet_since, row.every_seconds)
         async with asyncio.TaskGroup() as tasks:
             flying = [tasks.create_task(self._fly(each), name=f"canary {each.key.node}") for each in self._canaries]
             await self._until_deposed()

@@ -86,7 +86,8 @@ class SourceFamilies:
         answers = (noted or {}) if is_asked else {}
         good = [at for at in map(answers.get, ("last_good_at", "last_good_probe_at")) if at is not None]
         _add_instant(self._query, labels, max(good, default=None))
-        self._up.add_metric(labels, known.down_since is None)
+        # One that settles after its boot answers: `node_state` tells of it.
+        self._up.add_metric(labels, not (known.down_since is not None and known.swept))
         standing = node_standing(known, noted, is_asked=is_asked)
         for each in STANDINGS:
             self._standing.add_metric([*labels, each], each == standing)

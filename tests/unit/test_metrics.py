@@ -233,7 +233,10 @@ class TestSources:
             SourceSettings(name, Profile.V2_2, (NodeSettings("n1", "http://h"), NodeSettings("n2", None)), 900.0)
             for name in ("main", "unreadable")
         ]
-        nodes = {"n1": NodeState(last_webhook_at=NOW, down_since=NOW)}
+        nodes = {
+            "n1": NodeState(last_webhook_at=NOW, down_since=NOW),
+            "n2": NodeState(down_since=NOW, swept=False),
+        }
         states = {"main": SourceState("main", 1, nodes=nodes, dark_since=NOW, breaker_until=NOW)}
         noted = {
             "main": {
@@ -260,7 +263,7 @@ class TestSources:
             'node_up{node="n2",source="main"} 1.0',
             'node_state{node="n1",source="main",state="down"} 1.0',
             'node_state{node="n1",source="main",state="up"} 0.0',
-            'node_state{node="n2",source="main",state="not_asked"} 1.0',
+            'node_state{node="n2",source="main",state="settling"} 1.0',
             'profile_mismatch{node="n1",source="main"} 1.0',
             'profile_mismatch{node="n2",source="main"} 0.0',
         ):
