@@ -9,6 +9,7 @@ from psycopg.rows import TupleRow
 
 from ledger.alerting.instance_note import InstanceNote, counted
 from ledger.alerting.source_facts import Loss, Noted, source_facts
+from ledger.alerts.definitions import BY_NAME
 from ledger.alerts.facts import CanaryFacts, Facts, NotifyFacts, ProjectionFacts, SinkFacts, SourceFacts, StoreFacts
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
@@ -61,9 +62,14 @@ def read(
             sinks=sinks.read(connection),
             others=list(_notes(each for name, each in noted.items() if name != instance)),
             canaries=_canaries(connection),
-            recent=alerts.recent(connection, now - round(TOLD_SECONDS * SECOND)),
+            # Of a newer version there may be alerts of which this one knows no words.
+            recent=[row for row in alerts.recent(connection, _told_from(now)) if row.name in BY_NAME],
             loss=loss(connection),
         )
+
+
+def _told_from(now: Instant) -> Instant:
+    return now - round(TOLD_SECONDS * SECOND)
 
 
 def _canaries(connection: Connection[TupleRow]) -> dict[str, dict[str, CanaryFacts]]:

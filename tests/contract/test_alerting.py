@@ -31,6 +31,7 @@ from ledger.settings.load import load
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.working_state import alerts, node_health
+from ledger.working_state.alerts import AlertRow
 from tests.support.service import wait_for
 
 T = 1_800_000_000 * SECOND
@@ -169,6 +170,23 @@ def test_it_begins_is_told_ends_and_is_told(
         for how, what in (("critical", "began"), ("resolved", "ended"))
     )
     assert {name: all(told.values()) for name, told in over.notices.items()} == {"oncall": True, "boss": True}
+
+
+def test_an_alert_of_a_newer_version_is_left_to_it(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    newer = AlertRow("a1", 1, "from_the_future", "critical", "main", "", "", T, T, {}, [])
+    alerts.begin(connection.cursor(), newer)
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        for _ in range(14):
+            await instance.passes(1)
+        await instance.leaves()
+
+    run(story)
+    assert (instance.sent, alerts.on(connection)) == ([], [newer])
 
 
 def test_who_does_not_lead_evaluates_nothing(ledger: Ledger, settings: Settings) -> None:
