@@ -96,7 +96,8 @@ def facts(
     return Facts(
         now,
         counting_seconds=min(note.counting_seconds for note in notes),
-        sources=_sources(settings, reading, notes),
+        sources=_sources(settings, reading, notes, now),
+        unreadable=[source.name for source in settings.sources if source.name not in reading.states],
         projections=[
             ProjectionFacts(each.name, each.lag, each.stopped_position, each.stopped_reason or "")
             for each in reading.checkpoints
@@ -112,7 +113,7 @@ def facts(
     )
 
 
-def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote]) -> list[SourceFacts]:
+def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote], now: Instant) -> list[SourceFacts]:
     """Those whose state can be read."""
     said = counted(notes)
     return [
@@ -123,6 +124,7 @@ def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote]
             said,
             reading.canaries.get(source.name, {}),
             reading.loss.get(source.name, {}),
+            now,
         )
         for source in settings.sources
         if source.name in reading.states

@@ -134,8 +134,8 @@ OF_SOURCES: tuple[Definition, ...] = (
         subject="node",
         title=Words("The query API of {subject} ({source}) fails", "节点 {subject}（来源 {source}）的查询接口不可用"),
         summary=Words(
-            "The query API of {subject} ({source}) fails, {failures} times in a row: {reason}",
-            "节点 {subject}（来源 {source}）的查询接口连续失败 {failures} 次：{reason}",
+            "No good answer from the query API of {subject} ({source}), {failures} failures in a row: {reason}",
+            "节点 {subject}（来源 {source}）的查询接口没有正常应答（连续失败 {failures} 次）：{reason}",
         ),
         meaning=Words(
             "What webhooks miss stays unseen, and nobody can be verified through this node.",

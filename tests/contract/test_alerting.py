@@ -348,7 +348,7 @@ def test_figures_that_grow_while_it_is_on_are_kept(
     def note(users: int) -> None:
         drift = {"cause": "restart", "node": "n1", "boot": 41, "users": users, "causes": {}}
         recent = {"seconds": 10_000.0, "looked": users, "drifts": [drift]}
-        node_health.write(connection.cursor(), "main", {"": {"recent": recent}})
+        node_health.write(connection.cursor(), "main", {"": {"noted_at": to_text(instance.now), "recent": recent}})
 
     async def story() -> None:
         instance.make()

@@ -19,7 +19,7 @@ from ledger.alerts.facts import (
     SourceFacts,
     StoreFacts,
 )
-from ledger.alerts.rules import RULES, conditions
+from ledger.alerts.rules import LEADER_TELLS, RULES, conditions
 from ledger.alerts.thresholds import Thresholds, defaults
 from ledger.alerts.words import BECAUSE, Language, told
 from ledger.domain.alert_events import SERVICE
@@ -222,9 +222,21 @@ def test_a_node_that_has_not_posted_yet_is_not_known_to_post_rightly() -> None:
 
 def test_what_is_counted_in_a_window_is_not_over_before_that_was_seen() -> None:
     begun = source(counting_seconds=599.0, drifts=[DriftFacts("lost", 1)])._replace(counting_seconds=299.0)
-    assert conditions(begun, Thresholds()).unknown == {"drift_rate", "webhook_secret_unknown"}
+    assert conditions(begun, Thresholds()).unknown == {("drift_rate", "main"), "webhook_secret_unknown"}
     long_ago = source(counting_seconds=600.0)._replace(counting_seconds=300.0)
     assert conditions(long_ago, Thresholds()).unknown == frozenset()
+
+
+def test_of_a_source_that_cannot_be_read_nothing_is_over() -> None:
+    found = conditions(source()._replace(sources=[], unreadable=["main"]), Thresholds())
+    assert found.unknown == {(name, "main") for name in BY_NAME}
+
+
+def test_of_a_source_that_nobody_reconciles_nothing_is_over_that_its_leader_tells() -> None:
+    other = SourceFacts("other", loss={})
+    facts = source(is_led=False)
+    found = conditions(facts._replace(sources=[*(facts.sources or ()), other]), Thresholds())
+    assert found.unknown == {(name, "main") for name in LEADER_TELLS}
 
 
 def test_a_sink_whose_receiver_wants_no_more_fails_at_once() -> None:
