@@ -200,7 +200,7 @@ def test_who_does_not_lead_evaluates_nothing(ledger: Ledger, settings: Settings)
         await instance.leaves()
 
     run(story)
-    assert (kinds(ledger), instance.sent) == ([], [])
+    assert (kinds(ledger), instance.sent, instance.alerting.on()) == ([], [], None)
 
 
 def test_the_next_one_goes_on_and_tells_nobody_twice(
@@ -245,6 +245,7 @@ def test_while_the_store_is_away_people_are_told_and_the_record_follows(
             await instance.passes(1)
         assert ("oncall", "[critical] PostgreSQL does not take what is written", "began") in instance.sent
         assert alerts.on(connection) == []
+        assert [row.name for row in instance.alerting.on() or ()] == ["store_unavailable"]
         instance.away = ""
         await instance.passes(1)
         [row] = alerts.on(connection)
