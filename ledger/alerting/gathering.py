@@ -9,6 +9,7 @@ from psycopg.rows import TupleRow
 
 from ledger.alerting.instance_note import InstanceNote, counted
 from ledger.alerting.source_facts import Loss, Noted, source_facts
+from ledger.alerts.definitions import BY_NAME
 from ledger.alerts.facts import CanaryFacts, Facts, NotifyFacts, ProjectionFacts, SinkFacts, SourceFacts, StoreFacts
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
@@ -61,9 +62,14 @@ def read(
             sinks=sinks.read(connection),
             others=list(_notes(each for name, each in noted.items() if name != instance)),
             canaries=_canaries(connection),
-            recent=alerts.recent(connection, now - round(TOLD_SECONDS * SECOND)),
+            # Of a newer version there may be alerts of which this one knows no words.
+            recent=[row for row in alerts.recent(connection, _told_from(now)) if row.name in BY_NAME],
             loss=loss(connection),
         )
+
+
+def _told_from(now: Instant) -> Instant:
+    return now - round(TOLD_SECONDS * SECOND)
 
 
 def _canaries(connection: Connection[TupleRow]) -> dict[str, dict[str, CanaryFacts]]:
@@ -90,7 +96,8 @@ def facts(
     return Facts(
         now,
         counting_seconds=min(note.counting_seconds for note in notes),
-        sources=_sources(settings, reading, notes),
+        sources=_sources(settings, reading, notes, now),
+        unreadable=[source.name for source in settings.sources if source.name not in reading.states],
         projections=[
             ProjectionFacts(each.name, each.lag, each.stopped_position, each.stopped_reason or "")
             for each in reading.checkpoints
@@ -106,7 +113,7 @@ def facts(
     )
 
 
-def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote]) -> list[SourceFacts]:
+def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote], now: Instant) -> list[SourceFacts]:
     """Those whose state can be read."""
     said = counted(notes)
     return [
@@ -117,6 +124,7 @@ def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote]
             said,
             reading.canaries.get(source.name, {}),
             reading.loss.get(source.name, {}),
+            now,
         )
         for source in settings.sources
         if source.name in reading.states

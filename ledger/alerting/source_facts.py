@@ -7,10 +7,10 @@ from typing import Any
 from ledger.alerting.instance_note import Counted
 from ledger.alerts.facts import CanaryFacts, DriftFacts, LossFacts, NodeFacts, SourceFacts
 from ledger.alerts.servers import same_servers
-from ledger.domain.instants import from_datetime
+from ledger.domain.instants import from_datetime, to_text
 from ledger.domain.mismatch import Mismatch
 from ledger.domain.nodes import NodeState
-from ledger.domain.observation import Instant
+from ledger.domain.observation import SECOND, Instant
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.settings import NodeSettings, SourceSettings
@@ -21,6 +21,9 @@ Noted = Mapping[str, Mapping[str, Any]]
 
 Loss = Mapping[float, LossFacts]
 
+LED_SECONDS = 15.0
+"""The leading instance notes every second how a source fares: with an older note nobody reconciles it."""
+
 
 def source_facts(
     settings: SourceSettings,
@@ -29,8 +32,13 @@ def source_facts(
     counted: Counted,
     canaries: Mapping[str, CanaryFacts],
     loss: Loss | None,
+    now: Instant,
 ) -> SourceFacts:
-    """A source of the settings."""
+    """A source of the settings. What nobody has noted lately says nothing of now."""
+    noted_at = _instant(noted.get("", {}).get("noted_at"))
+    is_led = noted_at is not None and now - noted_at <= LED_SECONDS * SECOND
+    if not is_led:
+        noted = {} if noted_at is None else _unled(settings, noted_at)
     of_source = noted.get("", {})
     recent = of_source.get("recent") or {}
     strangers_since = _instant(of_source.get("strangers_since"))
@@ -38,6 +46,7 @@ def source_facts(
     return SourceFacts(
         name=settings.name,
         nodes=[_node_facts(settings, node, state, noted, counted, canaries) for node in settings.nodes],
+        is_led=is_led,
         dark_since=state.dark_since,
         breaker_until=state.breaker_until,
         untold_users=of_source.get("untold_users") or 0,
@@ -53,6 +62,12 @@ def source_facts(
     )
 
 
+def _unled(settings: SourceSettings, since: Instant) -> Noted:
+    """What is to be said of a source that nobody reconciles any more: that its nodes are asked nothing."""
+    reason = f"no instance reconciles {settings.name} since {to_text(since)}"
+    return {node.name: {"probe_reason": reason} for node in settings.nodes}
+
+
 def _node_facts(
     settings: SourceSettings,
     node: NodeSettings,
@@ -61,10 +76,12 @@ def _node_facts(
     counted: Counted,
     canaries: Mapping[str, CanaryFacts],
 ) -> NodeFacts:
-    name, known, api = node.name, state.nodes.get(node.name, NodeState()), noted.get(node.name) or {}
+    name, known = node.name, state.nodes.get(node.name, NodeState())
+    # What was noted of a node that is asked no longer stays as it was.
+    api = (noted.get(name) or {}) if node.api_url else {}
     failures = api.get("failures_in_a_row") or 0
     reason = (api.get("last_reason") if failures else None) or api.get("probe_reason")
-    refused = node.api_url is not None and reason == TOKEN_REFUSED.reason
+    refused = reason == TOKEN_REFUSED.reason
     signs = (noted.get("", {}).get("profile_signs") or {}).get(name)
     return NodeFacts(
         name=name,

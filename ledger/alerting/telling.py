@@ -5,7 +5,7 @@ An end is told to whom the beginning was to be told; where that could not be tol
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ledger.alerting.notices import What, notice, reaches
 from ledger.alerting.notifier import Notifier
@@ -64,8 +64,11 @@ class Telling:
             if reaches(severity, each.from_severity) and not (name == "notify_failing" and subject == each.name)
         }
 
-    def tell(self, rows: Iterable[AlertRow]) -> None:
-        """Let people know what they are still to be told of these alerts."""
+    def tell(self, rows: Collection[AlertRow]) -> None:
+        """Let people know what they are still to be told of these alerts, and no longer of others."""
+        known = {row.id for row in rows}
+        for notifier in self._notifiers.values():
+            notifier.withdraw_others(known)
         for row in rows:
             wanted = self.wanted(row.name, row.severity, row.subject)
             for entry in self._entries:

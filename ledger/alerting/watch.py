@@ -93,6 +93,10 @@ class Alerting:
         self._telling.start()
         self._task = asyncio.create_task(self._run(), name="alerts")
 
+    def on(self) -> list[AlertRow] | None:
+        """The alerts that are on, on record or not; None while another instance evaluates them."""
+        return [row for row in list(self._rows.values()) if row.ended_at is None] if self._is_mine else None
+
     async def stop(self) -> None:
         """End; a notice that is under way is waited for a moment, so that nobody is told it twice."""
         self._stopping = True

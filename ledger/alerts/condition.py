@@ -1,7 +1,7 @@
 """A condition of an alert at an instant: how far a figure is beyond its threshold, and on what that rests."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ledger.domain.alert_events import SERVICE, Figures
 from ledger.domain.observation import Instant
@@ -16,6 +16,9 @@ class Key(NamedTuple):
     incident: str = ""
     """Tells two of one subject apart, such as two boots of a node."""
 
+
+NotKnown: TypeAlias = str | tuple[str, str]
+"""The name of alerts, or with a source only its: of these it is not known whether they are over."""
 
 NO_FIGURES: Figures = {}
 

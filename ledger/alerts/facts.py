@@ -76,6 +76,8 @@ class SourceFacts(NamedTuple):
 
     name: str
     nodes: Sequence[NodeFacts] = ()
+    is_led: bool = True
+    """Whether an instance reconciles it now, and says how it fares."""
     dark_since: Instant | None = None
     breaker_until: Instant | None = None
     untold_users: int = 0
@@ -144,6 +146,9 @@ class Facts(NamedTuple):
     counting_seconds: float = float("inf")
     """Since when every instance counts the webhooks that it refuses."""
     sources: Sequence[SourceFacts] | None = None
+    """Those whose state can be read."""
+    unreadable: Sequence[str] = ()
+    """The others."""
     projections: Sequence[ProjectionFacts] | None = None
     sinks: Sequence[SinkFacts] | None = None
     instances: Sequence[InstanceFacts] = ()

@@ -134,8 +134,8 @@ OF_SOURCES: tuple[Definition, ...] = (
         subject="node",
         title=Words("The query API of {subject} ({source}) fails", "节点 {subject}（来源 {source}）的查询接口不可用"),
         summary=Words(
-            "The query API of {subject} ({source}) fails, {failures} times in a row: {reason}",
-            "节点 {subject}（来源 {source}）的查询接口连续失败 {failures} 次：{reason}",
+            "No good answer from the query API of {subject} ({source}), {failures} failures in a row: {reason}",
+            "节点 {subject}（来源 {source}）的查询接口没有正常应答（连续失败 {failures} 次）：{reason}",
         ),
         meaning=Words(
             "What webhooks miss stays unseen, and nobody can be verified through this node.",
@@ -254,7 +254,7 @@ OF_SOURCES: tuple[Definition, ...] = (
         thresholds=(Threshold("after_seconds", 180, "it was last seen so long ago"),),
         expression=(
             "time() - max by (job, source, node) (presence_ledger_canary_last_seen_timestamp_seconds)"
-            " > ${after_seconds}"
+            " > clamp_min(3 * max by (job, source, node) (presence_ledger_canary_every_seconds), ${after_seconds})"
         ),
     ),
 )

@@ -5,24 +5,26 @@ from functools import partial
 from typing import NamedTuple
 
 from ledger.alerts import rules_of_service, rules_of_sources
-from ledger.alerts.condition import Condition
+from ledger.alerts.condition import Condition, NotKnown
 from ledger.alerts.definitions import DEFINITIONS
 from ledger.alerts.facts import Facts
 from ledger.alerts.thresholds import Thresholds
 
+LEADER_TELLS = ("drift_rate", "webhooks_silent", "query_api_failing", "token_missing", "clock_skew")
+"""Of a source; of what else it tells the rules themselves say that they do not know."""
+
 
 class Found(NamedTuple):
-    """What holds, and the names of the alerts of which too little is known."""
+    """What holds, and the alerts of which too little is known."""
 
     conditions: list[Condition]
-    unknown: frozenset[str]
-    """Of these it is not known whether they are over."""
+    unknown: frozenset[NotKnown]
 
 
 def conditions(facts: Facts, thresholds: Thresholds) -> Found:
     """The conditions of every alert that is not off."""
     found: list[Condition] = []
-    unknown = set[str]()
+    unknown = set[NotKnown]()
     for definition in DEFINITIONS:
         if definition.name in thresholds.off:
             continue
@@ -31,14 +33,25 @@ def conditions(facts: Facts, thresholds: Thresholds) -> Found:
             unknown.add(definition.name)
         else:
             found += told
-    return Found(found, frozenset(unknown | _counted_too_shortly(facts, thresholds)))
+    return Found(found, frozenset(unknown | _counted_too_shortly(facts, thresholds) | _not_told(facts)))
 
 
-def _counted_too_shortly(facts: Facts, thresholds: Thresholds) -> set[str]:
+def _counted_too_shortly(facts: Facts, thresholds: Thresholds) -> set[NotKnown]:
     """Alerts about what is counted in a window that an instance has not seen all of, since it has just begun."""
-    drifts = min((source.counting_seconds for source in facts.sources or ()), default=float("inf"))
-    counted = {"drift_rate": drifts, "webhook_secret_unknown": facts.counting_seconds}
-    return {name for name, seconds in counted.items() if seconds < thresholds.of(name, "window_seconds")}
+    window = thresholds.of("drift_rate", "window_seconds")
+    found: set[NotKnown] = {
+        ("drift_rate", source.name) for source in facts.sources or () if source.counting_seconds < window
+    }
+    if facts.counting_seconds < thresholds.of("webhook_secret_unknown", "window_seconds"):
+        found.add("webhook_secret_unknown")
+    return found
+
+
+def _not_told(facts: Facts) -> set[NotKnown]:
+    """Everything of a source that cannot be read, and of one without a leader what only that one tells."""
+    untold = [source.name for source in facts.sources or () if not source.is_led]
+    found: set[NotKnown] = {(each.name, source) for source in facts.unreadable for each in DEFINITIONS}
+    return found | {(name, source) for source in untold for name in LEADER_TELLS}
 
 
 RULES: dict[str, Callable[[Facts, Callable[[str], float]], Iterable[Condition] | None]] = {

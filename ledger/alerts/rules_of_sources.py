@@ -166,12 +166,16 @@ def _wrong_cluster(source: SourceFacts, _: Instant, of: Of) -> Iterator[Conditio
     level = share_of(source.strangers, of("users")) if source.looks_tell else None
     yield Condition(key(), level, {"why": "strangers", "users": source.strangers})
     for node in source.nodes:
-        for why, other in (("same_server", node.same_server_as), ("posts_as_other", node.posts_as_other)):
-            if other is not None:
-                yield Condition(key(node.name), HOLDS, {"why": why, "node": node.name, "other_node": other})
-                break
-        else:
-            yield Condition(key(node.name), NOT if node.posts_tell else None)
+        # Where two addresses lead is known without a post, so that the end of one cause waits for nothing of the other.
+        for why, other, is_known in (
+            ("same_server", node.same_server_as, True),
+            ("posts_as_other", node.posts_as_other, node.posts_tell),
+        ):
+            if other is None:
+                yield Condition(key(node.name, why), NOT if is_known else None)
+            else:
+                figures: Figures = {"why": why, "node": node.name, "other_node": other}
+                yield Condition(key(node.name, why), HOLDS, figures)
 
 
 def _token_missing(node: NodeFacts) -> Figures | None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ledger.alerts.condition import HOLDS, NOT, Condition, Key
+from ledger.alerts.condition import HOLDS, NOT, Condition, Key, NotKnown
 from ledger.alerts.thresholds import Thresholds
 from ledger.domain.alert_events import Figures
 from ledger.domain.observation import Instant
@@ -62,9 +62,9 @@ class Tracking:
         return {key: each.figures for key, each in self._tracked.items() if each.is_on}
 
     def step(
-        self, conditions: Iterable[Condition], unknown: Collection[str], at: Instant, seconds: float
+        self, conditions: Iterable[Condition], unknown: Collection[NotKnown], at: Instant, seconds: float
     ) -> list[Step]:
-        """What begins and ends at an instant. Of the alerts named `unknown` it is not known whether they are over."""
+        """What begins and ends at an instant."""
         found = {each.key: each for each in conditions}
         steps: list[Step] = []
         for key in dict.fromkeys((*found, *self._tracked)):
@@ -73,7 +73,7 @@ class Tracking:
             level = condition.level
             if level is not None and level >= HOLDS:
                 steps += self._holding(tracked, condition, at, seconds)
-            elif level is None or key.name in unknown:
+            elif level is None or key.name in unknown or (key.name, key.source) in unknown:
                 tracked.holds_since = tracked.gone_since = None
             elif tracked.is_on:
                 steps += self._leaving(tracked, key, level, at, seconds)

@@ -31,9 +31,12 @@ class CanaryMetrics:
         )  # fmt: skip
         self._seen = Gauge(
             "presence_ledger_canary_last_seen_timestamp_seconds",
-            "The end of the last visit that was seen; of none yet, when this instance took the canary up",
+            "The end of the last visit that was seen; of none yet, when the canary was taken up",
             labels, registry=registry,
         )  # fmt: skip
+        self._every = Gauge(
+            "presence_ledger_canary_every_seconds", "Between two visits of a canary", labels, registry=registry
+        )
         for source, node in nodes:
             for outcome in OUTCOMES:
                 self._visits.labels(source, node, outcome)
@@ -42,9 +45,10 @@ class CanaryMetrics:
             for stage in STAGES:
                 self._latency.labels(source, node, stage)
 
-    def began(self, source: str, node: str, now: Instant) -> None:
-        """This instance has taken a canary up."""
-        self._seen.labels(source, node).set(now / SECOND)
+    def began(self, source: str, node: str, quiet_since: Instant, every_seconds: float) -> None:
+        """This instance has taken a canary up, of whom nothing was seen since."""
+        self._every.labels(source, node).set(every_seconds)
+        self._seen.labels(source, node).set(quiet_since / SECOND)
 
     def visited(self, source: str, node: str, visit: Visit) -> None:
         """A visit is over."""

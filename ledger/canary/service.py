@@ -18,7 +18,7 @@ from ledger.repeated_logs import LoggedOutage
 from ledger.settings import CanarySettings
 from ledger.store.ledger import Ledger
 from ledger.working_state import canaries, looks
-from ledger.working_state.canaries import CanaryKey, Noted
+from ledger.working_state.canaries import CanaryKey, CanaryRow, Noted
 
 log = structlog.get_logger()
 
@@ -85,9 +85,8 @@ class Canaries:
             await asyncio.sleep(seconds)
 
     async def _lead(self) -> None:
-        await asyncio.to_thread(self._begin)
-        for each in self._canaries:
-            self._metrics.began(each.key.source, each.key.node, self._now())
+        for row in await asyncio.to_thread(self._begin):
+            self._metrics.began(row.source, row.node, row.quiet_since, row.every_seconds)
         async with asyncio.TaskGroup() as tasks:
             flying = [tasks.create_task(self._fly(each), name=f"canary {each.key.node}") for each in self._canaries]
             await self._until_deposed()
@@ -106,18 +105,31 @@ class Canaries:
         record = Record(self._ledger, canary.key.uid, canary.settings.device_flag)
         while True:
             next_at = loop.time() + canary.settings.every_seconds
-            made = await visit(canary.settings, record, self._streams, self._now)
+            made = await self._visit(canary, record)
             await asyncio.to_thread(self._note, canary.key, made)
             self._tell(canary.key, made)
             self._interrupted.succeeded()
             await asyncio.sleep(max(0.0, next_at - loop.time()))
 
-    def _begin(self) -> None:
+    async def _visit(self, canary: _Canary, record: Record) -> Visit:
+        """Raises StoreUnavailable. A defect is this canary's alone: others go on."""
+        try:
+            return await visit(canary.settings, record, self._streams, self._now)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # must be seen, once
+            if canary.key not in self._failing:
+                log.exception("canary_defect", source=canary.key.source, node=canary.key.node)
+            return Visit(self._now(), "broken", f"the canary itself failed: {type(error).__name__}")
+
+    def _begin(self) -> list[CanaryRow]:
+        """Take them up -> how they stand."""
         now = self._now()
         with self._ledger.connection() as connection, connection.transaction():
             wanted = [(each.key, each.settings.every_seconds) for each in self._canaries]
             canaries.begin(connection.cursor(), wanted, now)
             looks.remove(connection.cursor(), [each.key.uid for each in self._canaries])
+            return canaries.read(connection)
 
     def _note(self, key: CanaryKey, made: Visit) -> None:
         stages = made.stages or (None, None, None)

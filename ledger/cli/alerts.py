@@ -35,7 +35,7 @@ def alerts(
     if context.invoked_subcommand is not None:
         return
     with client(settings_from(context), url) as service:
-        found = [each for each in service.alerts() if everything or each["state"] != "resolved"]
+        found = list(service.alerts()) if everything else service.alerts_on()
     if as_json:
         print_json({"items": found})
         return

@@ -1,10 +1,11 @@
 """The figures that are read from the database, for `/metrics`: head, projections, agenda, sinks, sources, sizes, users.
 
-Every instance shows the same, whichever leads; nothing is shown of what is not known.
+Every instance shows the same, whichever leads; nothing is shown of what is not known. Alerts stay while the database is
+away: as the instance has them in mind that evaluates them, as they were read last on the others.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import Metric
@@ -63,8 +64,11 @@ class LedgerFigures(Collector):
 
     def __init__(self, services: "Services") -> None:
         self._settings = services.settings
-        self._reading = Kept(lambda: asyncio.to_thread(read, services))
+        self._reading = Kept(lambda: asyncio.to_thread(self._read, services))
         self._users = Kept(services.reader.statuses)
+        self._alerts: Sequence[AlertRow] | None = None
+        self.alerts_here: Callable[[], Sequence[AlertRow] | None] = lambda: None
+        """The alerts that are on, on record or not; None where another instance evaluates them. The service sets it."""
 
     async def refresh(self) -> None:
         """Read anew what is due."""
@@ -78,7 +82,7 @@ class LedgerFigures(Collector):
         )
         users = GaugeMetricFamily("presence_ledger_users", "Users ever observed, by status shown", labels=["status"])
         if reading is None:
-            return [up]
+            return [up, *self._alerts_in_mind()]
         if (counted := self._users.value) is not None:
             for status in STATUSES:
                 users.add_metric([status], counted.get(status, 0))
@@ -91,6 +95,16 @@ class LedgerFigures(Collector):
             *source_figures.families(self._settings.sources, reading.states, reading.noted),
             *alert_figures.families(reading.alerts),
         ]
+
+    def _read(self, services: "Services") -> Reading:
+        reading = read(services)
+        self._alerts = reading.alerts
+        return reading
+
+    def _alerts_in_mind(self) -> Sequence[Metric]:
+        here = self.alerts_here()
+        rows = self._alerts if here is None else here
+        return [] if rows is None else alert_figures.families(rows)
 
 
 def _progress(reading: Reading) -> list[Metric]:

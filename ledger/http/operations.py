@@ -91,7 +91,7 @@ async def get_metrics(request: Request) -> Response:
     """What this instance counts, in Prometheus' text format.
 
     What is read from PostgreSQL is read anew after two seconds at the soonest, however often this is asked for, and
-    left out while it does not answer.
+    left out while it does not answer, but for alerts.
     """
     figures: LedgerFigures = request.app.state.figures
     await figures.refresh()

@@ -82,9 +82,12 @@ class SourceFamilies:
         labels, known = [source, node], state.nodes.get(node, NodeState())
         if known.last_webhook_at is not None:
             self._webhook.add_metric(labels, known.last_webhook_at / SECOND)
-        good = [at for at in map((noted or {}).get, ("last_good_at", "last_good_probe_at")) if at is not None]
+        # What was noted of a node that is asked no longer stays as it was.
+        answers = (noted or {}) if is_asked else {}
+        good = [at for at in map(answers.get, ("last_good_at", "last_good_probe_at")) if at is not None]
         _add_instant(self._query, labels, max(good, default=None))
-        self._up.add_metric(labels, known.down_since is None)
+        # One that settles after its boot answers: `node_state` tells of it.
+        self._up.add_metric(labels, not (known.down_since is not None and known.swept))
         standing = node_standing(known, noted, is_asked=is_asked)
         for each in STANDINGS:
             self._standing.add_metric([*labels, each], each == standing)

@@ -114,7 +114,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         canaries = canaries_of(settings, services, tokens)
         canaries.start()
         stack.push_async_callback(canaries.stop)
-        yield create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
+        app = create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
+        app.state.figures.alerts_here = alerting.on
+        yield app
 
 
 async def serve(

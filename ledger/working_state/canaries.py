@@ -31,7 +31,10 @@ SELECT uid, source, node, since, every_seconds, visits, lost, last_visit_at, las
 
 _BEGIN: LiteralString = """
 INSERT INTO canaries (uid, source, node, since, every_seconds) VALUES (%s, %s, %s, %s, %s)
-    ON CONFLICT (uid, source, node) DO UPDATE SET since = excluded.since, every_seconds = excluded.every_seconds
+    ON CONFLICT (uid, source, node) DO UPDATE
+   SET every_seconds = excluded.every_seconds,
+       since = CASE WHEN canaries.last_success_at IS NULL OR canaries.failing_since IS NOT NULL
+                    THEN canaries.since ELSE excluded.since END
 """
 _END_OTHERS: LiteralString = """
 DELETE FROM canaries
@@ -61,7 +64,9 @@ class CanaryKey(NamedTuple):
 
 
 class CanaryRow(NamedTuple):
-    """A canary as it stands. `since` is when the leading instance took it up; seconds are of the last online."""
+    """A canary as it stands. `since` is when an instance took it up, of one that fails the first that it fails under;
+    seconds are of the last online.
+    """
 
     uid: str
     source: str
@@ -101,7 +106,10 @@ class Noted(NamedTuple):
 
 
 def begin(cursor: Cursor[Any], wanted: Sequence[tuple[CanaryKey, float]], now: Instant) -> None:
-    """From now on these are the canaries, with the seconds between their visits, and nobody else is."""
+    """From now on these are the canaries, with the seconds between their visits, and nobody else is.
+
+    Whoever takes up one that has failed until now does not begin anew: it would never be late where leaders change.
+    """
     keys = [key for key, _ in wanted]
     columns = [texts([key[place] for key in keys]) for place in range(3)]
     cursor.execute(_END_OTHERS, columns)

@@ -41,7 +41,13 @@ webhook_secret_unknown_deliveries = 1
 
 OF_A_CANARY = {
     f"presence_ledger_canary_{name}"
-    for name in ("visits_total", "webhooks_lost_total", "latency_seconds", "last_seen_timestamp_seconds")
+    for name in (
+        "visits_total",
+        "webhooks_lost_total",
+        "latency_seconds",
+        "last_seen_timestamp_seconds",
+        "every_seconds",
+    )
 }
 """There is none here."""
 

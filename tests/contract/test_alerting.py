@@ -31,6 +31,7 @@ from ledger.settings.load import load
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.working_state import alerts, node_health
+from ledger.working_state.alerts import AlertRow
 from tests.support.service import wait_for
 
 T = 1_800_000_000 * SECOND
@@ -171,6 +172,23 @@ def test_it_begins_is_told_ends_and_is_told(
     assert {name: all(told.values()) for name, told in over.notices.items()} == {"oncall": True, "boss": True}
 
 
+def test_an_alert_of_a_newer_version_is_left_to_it(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    newer = AlertRow("a1", 1, "from_the_future", "critical", "main", "", "", T, T, {}, [])
+    alerts.begin(connection.cursor(), newer)
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        for _ in range(14):
+            await instance.passes(1)
+        await instance.leaves()
+
+    run(story)
+    assert (instance.sent, alerts.on(connection)) == ([], [newer])
+
+
 def test_who_does_not_lead_evaluates_nothing(ledger: Ledger, settings: Settings) -> None:
     instance = Instance(ledger, settings, led=False)
 
@@ -182,7 +200,7 @@ def test_who_does_not_lead_evaluates_nothing(ledger: Ledger, settings: Settings)
         await instance.leaves()
 
     run(story)
-    assert (kinds(ledger), instance.sent) == ([], [])
+    assert (kinds(ledger), instance.sent, instance.alerting.on()) == ([], [], None)
 
 
 def test_the_next_one_goes_on_and_tells_nobody_twice(
@@ -227,6 +245,7 @@ def test_while_the_store_is_away_people_are_told_and_the_record_follows(
             await instance.passes(1)
         assert ("oncall", "[critical] PostgreSQL does not take what is written", "began") in instance.sent
         assert alerts.on(connection) == []
+        assert [row.name for row in instance.alerting.on() or ()] == ["store_unavailable"]
         instance.away = ""
         await instance.passes(1)
         [row] = alerts.on(connection)
@@ -330,7 +349,7 @@ def test_figures_that_grow_while_it_is_on_are_kept(
     def note(users: int) -> None:
         drift = {"cause": "restart", "node": "n1", "boot": 41, "users": users, "causes": {}}
         recent = {"seconds": 10_000.0, "looked": users, "drifts": [drift]}
-        node_health.write(connection.cursor(), "main", {"": {"recent": recent}})
+        node_health.write(connection.cursor(), "main", {"": {"noted_at": to_text(instance.now), "recent": recent}})
 
     async def story() -> None:
         instance.make()

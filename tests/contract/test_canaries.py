@@ -163,6 +163,20 @@ def test_the_settings_say_who_they_are(connection: Connection[TupleRow]) -> None
     assert canaries.among(connection, ["canary-1", "canary-2", "alice"]) == {"canary-2"}
 
 
+def test_who_takes_up_one_that_fails_does_not_begin_anew(connection: Connection[TupleRow]) -> None:
+    keys = [(FIRST, 60.0)]
+    canaries.begin(connection.cursor(), keys, T)
+    canaries.begin(connection.cursor(), keys, T + 5)
+    assert row(connection).quiet_since == T
+    canaries.note(connection.cursor(), FIRST, Noted(T + 6, "seen", 0, None, 0.5, 1.0, 1.5))
+    canaries.note(connection.cursor(), FIRST, Noted(T + 7, "broken", 0, "a defect", None, None, None))
+    canaries.begin(connection.cursor(), keys, T + 8)
+    assert row(connection).quiet_since == T + 6
+    canaries.note(connection.cursor(), FIRST, Noted(T + 9, "seen", 0, None, 0.5, 1.0, 1.5))
+    canaries.begin(connection.cursor(), keys, T + 20)
+    assert row(connection).quiet_since == T + 20
+
+
 def test_their_webhooks_are_found_on_record(ledger: Ledger) -> None:
     record = Record(ledger, "canary-2", 0)
 

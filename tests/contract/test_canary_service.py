@@ -1,10 +1,11 @@
 """The canaries of an instance: sent while it leads, and again after whatever went wrong."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from ledger.canary import service, visit
 from ledger.canary.service import Canaries
@@ -27,9 +28,9 @@ class Instance:
         self.node = node
         self._ledger = ledger
 
-    def row(self) -> CanaryRow | None:
+    def row(self, uid: str = "canary") -> CanaryRow | None:
         with self._ledger.connection() as connection:
-            return next(iter(canaries.read(connection)), None)
+            return next((row for row in canaries.read(connection) if row.uid == uid), None)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
@@ -38,8 +39,8 @@ class Instance:
                     return
                 await asyncio.sleep(0.01)
 
-    def visits(self) -> int:
-        row = self.row()
+    def visits(self, uid: str = "canary") -> int:
+        row = self.row(uid)
         return 0 if row is None else row.visits
 
 
@@ -50,14 +51,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(service, name, 0.01)
 
 
-def lived(ledger: Ledger, life: Life) -> None:
-    """What happens in the life of an instance."""
+def lived(ledger: Ledger, life: Life, uids: Sequence[str] = ("canary",)) -> None:
+    """What happens in the life of an instance with these canaries."""
 
     async def go() -> None:
         instance = Instance(ledger, ClientNode(lets_in))
         async with serving(instance.node) as address:
-            canary = CanarySettings("n1", *address, "canary", 0, every_seconds=0.01, wait_seconds=0.01)
-            sent = Canaries(ledger, {"main": [canary]}, Clock().now, lambda: instance.leads, None, CollectorRegistry())
+            sent = Canaries(
+                ledger,
+                {
+                    "main": [
+                        CanarySettings("n1", *address, uid, 0, every_seconds=0.01, wait_seconds=0.01) for uid in uids
+                    ]
+                },
+                *(Clock().now, lambda: instance.leads, None, CollectorRegistry()),
+            )
             sent.start()
             try:
                 await life(instance)
@@ -103,3 +111,22 @@ def test_they_go_on_after_whatever_went_wrong(
 
     lived(ledger, life)
     assert next(failures, None) is None
+
+
+def test_the_defect_of_one_is_its_own(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails_of_one(canary: CanarySettings, *arguments: object) -> visit.Visit:
+        if canary.uid == "broken":
+            raise ValueError(canary.uid)
+        return await visit.visit(canary, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(service, "visit", fails_of_one)
+
+    async def life(instance: Instance) -> None:
+        await instance.until(lambda: instance.visits() >= 3 and instance.visits("broken") >= 3)
+        row = instance.row("broken")
+        assert row is not None
+        assert (row.outcome, row.last_error) == ("broken", "the canary itself failed: ValueError")
+
+    with capture_logs() as logs:
+        lived(ledger, life, ["broken", "canary"])
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == ["canary_defect"]

@@ -34,8 +34,9 @@ NOTHING = Counted({}, {})
 
 
 def gathered(noted: dict[str, Any] | None = None, said: Counted = NOTHING, **state: Any) -> Any:
-    known = SourceState("main", 1, **state)
-    return source_facts(SETTINGS, known, noted or {}, said, {}, {6.0: LossFacts(9, 1)})
+    known, noted = SourceState("main", 1, **state), noted or {}
+    lately = {"noted_at": to_text(AT - 15 * SECOND)}
+    return source_facts(SETTINGS, known, noted | {"": lately | noted.get("", {})}, said, {}, {6.0: LossFacts(9, 1)}, AT)
 
 
 def test_a_source_of_which_nothing_is_noted() -> None:
@@ -90,6 +91,34 @@ def test_what_the_leading_instance_noted() -> None:
     assert (third.posts_as_other, third.token, third.profile) == ("n1", "good", "v2.2")
 
 
+def test_what_was_noted_long_ago_says_nothing_of_now() -> None:
+    noted = {
+        "": {
+            "noted_at": to_text(AT - 16 * SECOND),
+            "untold_users": 2,
+            "untold_since": to_text(AT - 90 * SECOND),
+            "strangers_told": True,
+            "profile_told": ["n1"],
+            "recent": {"seconds": 60.0, "looked": 7, "drifts": []},
+        },
+        "n1": {"failures_in_a_row": 2, "last_reason": TOKEN_REFUSED.reason, "clock_offset_seconds": 7.5},
+    }
+    found = gathered(noted)
+    assert (found.is_led, found.untold_users, found.looks_tell, found.counting_seconds) == (False, 0, False, 0.0)
+    first, _, third = found.nodes
+    assert first == NodeFacts(
+        "n1", "v2.2", failing=True, reason="no instance reconciles main since 2027-01-15T07:59:44.000000Z",
+        counts_tell=False, posts_tell=False,
+    )  # fmt: skip
+    # Nobody asks it anyhow.
+    assert not third.failing
+
+
+def test_a_source_that_nobody_has_reconciled_yet() -> None:
+    found = source_facts(SETTINGS, SourceState("main", 1), {}, NOTHING, {}, {}, AT)
+    assert (found.is_led, [node.failing for node in found.nodes]) == (False, [False, False, False])
+
+
 def test_strangers_count_while_webhooks_come() -> None:
     noted = {"": {"strangers": 20, "strangers_since": to_text(AT)}}
     assert gathered(noted, last_webhook_at=AT - 1).strangers == 0
@@ -99,6 +128,12 @@ def test_strangers_count_while_webhooks_come() -> None:
 def test_a_node_without_a_token_that_wants_one() -> None:
     found = gathered({"n1": {"failures_in_a_row": 3, "last_reason": TOKEN_REFUSED.reason, "probe_reason": None}})
     assert found.nodes[0].token == "missing"
+
+
+def test_nothing_is_said_of_the_api_of_a_node_that_is_asked_no_longer() -> None:
+    noted = {"failures_in_a_row": 3, "last_reason": TOKEN_REFUSED.reason, "clock_offset_seconds": 7.5}
+    (*_, node) = gathered({"n3": noted}).nodes
+    assert node == NodeFacts("n3", "v2.2", counts_tell=False, posts_tell=False)
 
 
 @pytest.fixture
@@ -199,6 +234,6 @@ def test_everything_that_was_read_is_in_the_facts(tmp_path: Path) -> None:
     assert (found.counting_seconds, [each.host for each in found.instances]) == (3.0, ["a", "b"])
     paused = reading._replace(sinks={"app": row._replace(paused_at=AT)}, states={})
     again = facts(settings, paused, own, [], None, AT)
-    assert (again.sinks, again.sources) == ([], [])
+    assert (again.sinks, again.sources, again.unreadable) == ([], [], ["main"])
     away = facts(settings, None, own, [], StoreFacts(AT, "refused"), AT)
     assert (away.sources, away.projections, away.sinks, away.store) == (None, None, None, StoreFacts(AT, "refused"))

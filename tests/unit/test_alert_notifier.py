@@ -1,5 +1,6 @@
 """Telling one receiver: in order, again with growing pauses where it is away, bounded; no secret in what is said."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 from ledger.alerting.apprise_sender import Apprise, notifier_of, without_secrets
 from ledger.alerting.notices import Notice, What, notice, reaches
 from ledger.alerting.notifier import MAX_WAITING, Notifier
+from ledger.alerting.telling import Telling
 from ledger.alerts.definitions import BY_NAME
 from ledger.domain.observation import SECOND
 from ledger.settings import NotifySettings
@@ -32,15 +34,21 @@ class Line:
         self.told: list[tuple[str, What, int]] = []
         self.away = 0
         """So many attempts fail."""
+        self.refused = ""
+        """A notice of this alert is never taken."""
+        self.trying = False
         self.held = threading.Event()
         self.held.set()
         self.notifier = Notifier("oncall", self.send, lambda *told: self.told.append(told), lambda: AT, 0.001)
 
     def send(self, notice: Notice) -> str | None:
+        self.trying = True
         self.held.wait()
         if self.away:
             self.away -= 1
             return "503"
+        if notice.alert == self.refused:
+            return "400"
         self.sent.append((notice.alert, notice.what))
         return None
 
@@ -91,6 +99,52 @@ def test_while_it_fails_it_says_since_when_and_why() -> None:
         found.notifier.put(some("a2"))
         wait_for(lambda: found.told)
     assert found.sent == [("a2", "began")]
+
+
+def test_one_that_is_always_refused_does_not_hold_up_the_others() -> None:
+    with line() as found:
+        found.refused = "a1"
+        for alert in ("a1", "a2", "a3"):
+            found.notifier.put(some(alert))
+        wait_for(lambda: len(found.told) == 2)
+        wait_for(lambda: found.notifier.failing_since)
+        assert (found.notifier.waiting, found.notifier.reason) == (1, "400")
+        found.notifier.withdraw_others({"a2"})
+        wait_for(lambda: found.notifier.failing_since is None)
+        assert found.notifier.waiting == 0
+    assert found.sent == [("a2", "began"), ("a3", "began")]
+
+
+def test_what_finds_no_room_behind_the_others_is_asked_for_again() -> None:
+    with line() as found:
+        found.refused = "a1"
+        found.held.clear()
+        found.notifier.put(some("a1"))
+        # It is being tried, and the others fill the queue.
+        wait_for(lambda: found.trying)
+        for number in range(MAX_WAITING):
+            found.notifier.put(some(str(number)))
+        found.held.set()
+        wait_for(lambda: len(found.told) == MAX_WAITING)
+        wait_for(lambda: not found.notifier.waiting)
+        found.refused = ""
+        assert found.notifier.put(some("a1"))
+        wait_for(lambda: len(found.told) == MAX_WAITING + 1)
+
+
+def test_nobody_is_told_of_an_alert_that_is_no_longer_known() -> None:
+    entry = NotifySettings("oncall", "json://127.0.0.1:1")
+
+    async def go() -> None:
+        telling = Telling([entry], lambda *_: found.notifier, lambda: AT, lambda: None)
+        telling.tell([ROW])
+        assert found.notifier.waiting == 1
+        telling.tell([])
+        assert found.notifier.waiting == 0
+
+    with line() as found:
+        found.held.clear()
+        asyncio.run(go())
 
 
 def test_no_more_wait_than_a_bound_and_all_can_be_withdrawn() -> None:

@@ -19,7 +19,7 @@ from ledger.alerts.facts import (
     SourceFacts,
     StoreFacts,
 )
-from ledger.alerts.rules import RULES, conditions
+from ledger.alerts.rules import LEADER_TELLS, RULES, conditions
 from ledger.alerts.thresholds import Thresholds, defaults
 from ledger.alerts.words import BECAUSE, Language, told
 from ledger.domain.alert_events import SERVICE
@@ -214,15 +214,29 @@ def test_an_instance_that_has_just_begun_does_not_know_that_it_is_over(name: str
 
 def test_a_node_that_has_not_posted_yet_is_not_known_to_post_rightly() -> None:
     for tells, level in ((False, None), (True, 0.0)):
-        found = conditions(node(posts_tell=tells), Thresholds()).conditions
-        assert [each.level for each in found if each.key == Key("wrong_cluster", "main", "n1")] == [level]
+        found = {each.key: each.level for each in conditions(node(posts_tell=tells), Thresholds()).conditions}
+        assert found[Key("wrong_cluster", "main", "n1", "posts_as_other")] == level
+        # Where its address leads needs no post.
+        assert found[Key("wrong_cluster", "main", "n1", "same_server")] == 0.0
 
 
 def test_what_is_counted_in_a_window_is_not_over_before_that_was_seen() -> None:
     begun = source(counting_seconds=599.0, drifts=[DriftFacts("lost", 1)])._replace(counting_seconds=299.0)
-    assert conditions(begun, Thresholds()).unknown == {"drift_rate", "webhook_secret_unknown"}
+    assert conditions(begun, Thresholds()).unknown == {("drift_rate", "main"), "webhook_secret_unknown"}
     long_ago = source(counting_seconds=600.0)._replace(counting_seconds=300.0)
     assert conditions(long_ago, Thresholds()).unknown == frozenset()
+
+
+def test_of_a_source_that_cannot_be_read_nothing_is_over() -> None:
+    found = conditions(source()._replace(sources=[], unreadable=["main"]), Thresholds())
+    assert found.unknown == {(name, "main") for name in BY_NAME}
+
+
+def test_of_a_source_that_nobody_reconciles_nothing_is_over_that_its_leader_tells() -> None:
+    other = SourceFacts("other", loss={})
+    facts = source(is_led=False)
+    found = conditions(facts._replace(sources=[*(facts.sources or ()), other]), Thresholds())
+    assert found.unknown == {(name, "main") for name in LEADER_TELLS}
 
 
 def test_a_sink_whose_receiver_wants_no_more_fails_at_once() -> None:
@@ -245,7 +259,9 @@ def test_a_nodes_clock_is_told_of_its_source() -> None:
 
 def test_the_settings_of_two_nodes_lead_to_one_server() -> None:
     same = NodeFacts("n1", same_server_as="n2"), NodeFacts("n2", same_server_as="n1", posts_as_other="n1")
-    assert {each.key.subject for each in holding(source(nodes=same))} == {"n1", "n2"}
+    assert {(each.key.subject, each.key.incident) for each in holding(source(nodes=same))} == {
+        ("n1", "same_server"), ("n2", "same_server"), ("n2", "posts_as_other"),
+    }  # fmt: skip
     [posts] = holding(node(posts_as_other="n2"))
     assert posts.figures["why"] == "posts_as_other"
 

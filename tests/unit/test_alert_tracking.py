@@ -78,6 +78,15 @@ def test_what_is_not_known_begins_and_ends_nothing() -> None:
     assert [type(step) for step in clocked.at(155, None)] == [Ended]
 
 
+def test_what_is_not_known_of_a_source_says_nothing_of_another() -> None:
+    tracking = Tracking(THRESHOLDS)
+    other = KEY._replace(source="other")
+    tracking.take_over([(KEY, {}), (other, {})])
+    unknown = {(KEY.name, KEY.source)}
+    assert tracking.step([], unknown, T0, 0.0) == []
+    assert [step.key for step in tracking.step([], unknown, T0, 61.0)] == [other]
+
+
 def test_a_figure_of_which_too_little_is_known_begins_and_ends_nothing() -> None:
     clocked = Clocked()
     clocked.tracking.take_over([(KEY, {})])

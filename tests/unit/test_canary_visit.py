@@ -161,7 +161,8 @@ def test_visits_are_counted_and_measured() -> None:
     assert value("visits_total", outcome="refused") == 0
     assert value("webhooks_lost_total", change="offline") == 0
     assert value("latency_seconds_count", stage="stream") == 0
-    metrics.began("main", "n1", T - SECOND)
+    metrics.began("main", "n1", T - SECOND, 60.0)
+    assert value("every_seconds") == 60.0
     assert value("last_seen_timestamp_seconds") == T / SECOND - 1
     metrics.visited("main", "n1", Visit(T, "seen", None, (), Stages(0.5, 1.0)))
     metrics.visited("main", "n1", Visit(T + SECOND, "lost", "…", ("online", "offline")))

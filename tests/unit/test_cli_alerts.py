@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from typer.testing import Result
@@ -17,21 +18,23 @@ FIRING: dict[str, Any] = {
     "way_out": {"en": "Bring the node back.", "zh": "恢复该节点即可。"},
     "runbook": "docs/monitoring/runbooks/node_down.md", "events": [41, 42],
 }  # fmt: skip
-KNOWN = FIRING | {"state": "acknowledged", "acknowledged_by": "ann"}
+ACKNOWLEDGED = FIRING | {"state": "acknowledged", "acknowledged_by": "ann"}
+KNOWN = ACKNOWLEDGED | {"id": "1", "events": [40]}
 OVER = FIRING | {"id": "0", "state": "resolved", "ended_at": "2026-11-30T03:20:00.000000Z"}
 
 
 @pytest.fixture
 def found(service: ScriptedService) -> list[dict[str, Any]]:
-    """What the service answers, two a page."""
+    """What the service has, of which it answers two a page."""
     alerts = [OVER, FIRING, KNOWN]
 
     def answer(asked: Asked) -> tuple[int, str]:
         if asked.method == "POST":
-            return 200, json.dumps(KNOWN)
-        if "after=" in asked.target:
-            return 200, json.dumps({"items": alerts[2:], "next": None})
-        return 200, json.dumps({"items": alerts[:2], "next": "2" if len(alerts) > 2 else None})
+            return 200, json.dumps(ACKNOWLEDGED)
+        query = parse_qs(asked.target.partition("?")[2])
+        [state], [after] = query.get("state", [""]), query.get("after", ["0"])
+        rest = [each for each in alerts if state in ("", each["state"])][int(after) :]
+        return 200, json.dumps({"items": rest[:2], "next": str(int(after) + 2) if len(rest) > 2 else None})
 
     service.answer = answer
     return alerts
@@ -45,7 +48,22 @@ def test_what_is_wrong_since_when_and_what_to_do(ask: Callable[..., Result], fou
     assert "acknowledged by ann" in shown
     assert "\x1b" not in shown
     assert shown.count("node_down  ") == 2
-    assert json.loads(ask("alerts", "--json").output) == {"items": [FIRING, KNOWN]}
+    assert json.loads(ask("alerts", "--json").output) == {"items": [KNOWN, FIRING]}
+
+
+def test_those_that_are_over_are_not_fetched(
+    ask: Callable[..., Result], service: ScriptedService, found: list[Any]
+) -> None:
+    ask("alerts")
+    assert [parse_qs(each.target.partition("?")[2])["state"] for each in service.asked] == [
+        ["firing"],
+        ["acknowledged"],
+    ]
+
+
+def test_one_that_is_acknowledged_meanwhile_is_shown_once(ask: Callable[..., Result], found: list[Any]) -> None:
+    found.append(KNOWN | {"state": "firing", "acknowledged_by": None})
+    assert json.loads(ask("alerts", "--json").output) == {"items": [KNOWN, FIRING]}
 
 
 def test_what_was_wrong_is_shown_where_all_is_asked_for(ask: Callable[..., Result], found: list[Any]) -> None:
@@ -69,5 +87,5 @@ def test_somebody_knows(ask: Callable[..., Result], service: ScriptedService, fo
     assert result.exit_code == 0
     assert service.asked[-1][:2] == ("POST", f"/v1/alerts/{FIRING['id']}/acknowledge")
     assert f"{FIRING['id']}: acknowledged by ann" in result.output
-    assert json.loads(ask("alerts", "acknowledge", "x", "--json").output) == KNOWN
+    assert json.loads(ask("alerts", "acknowledge", "x", "--json").output) == ACKNOWLEDGED
     assert ask("alerts", "acknowledge").exit_code == 2

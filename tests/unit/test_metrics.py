@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +21,10 @@ from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Finding
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.http import alert_figures, kept, sink_figures, source_figures
+from ledger.http import alert_figures, kept, ledger_figures, sink_figures, source_figures
 from ledger.http.counters import Counters
 from ledger.http.kept import Kept
+from ledger.http.ledger_figures import LedgerFigures
 from ledger.http.process_figures import ProcessFigures
 from ledger.http.request_times import GONE, TimedApp
 from ledger.http.route_classes import CLASSES, method_class, route_class
@@ -31,8 +33,10 @@ from ledger.ingest.figures import IngestFigures, Tally, note
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.judge import Verdicts
 from ledger.settings import NodeSettings, SourceSettings
+from ledger.store.sizes import DatabaseFigures
 from ledger.working_state.alerts import AlertRow
 from ledger.working_state.sinks import Checkpoint, SinkRow
+from projections.engine import checkpoints
 
 NOW = 1_800_000_000 * SECOND
 NODES = {"main": ["n1"]}
@@ -233,7 +237,10 @@ class TestSources:
             SourceSettings(name, Profile.V2_2, (NodeSettings("n1", "http://h"), NodeSettings("n2", None)), 900.0)
             for name in ("main", "unreadable")
         ]
-        nodes = {"n1": NodeState(last_webhook_at=NOW, down_since=NOW)}
+        nodes = {
+            "n1": NodeState(last_webhook_at=NOW, down_since=NOW),
+            "n2": NodeState(down_since=NOW, swept=False),
+        }
         states = {"main": SourceState("main", 1, nodes=nodes, dark_since=NOW, breaker_until=NOW)}
         noted = {
             "main": {
@@ -244,6 +251,7 @@ class TestSources:
                     "profile_mismatches": {"n1": "words"},
                 },
                 "n1": GOOD,
+                "n2": GOOD,
             }
         }
         shown = text_of(*source_figures.families(settings, states, noted))
@@ -259,13 +267,14 @@ class TestSources:
             'node_up{node="n2",source="main"} 1.0',
             'node_state{node="n1",source="main",state="down"} 1.0',
             'node_state{node="n1",source="main",state="up"} 0.0',
-            'node_state{node="n2",source="main",state="not_asked"} 1.0',
+            'node_state{node="n2",source="main",state="settling"} 1.0',
             'profile_mismatch{node="n1",source="main"} 1.0',
             'profile_mismatch{node="n2",source="main"} 0.0',
         ):
             assert f"presence_ledger_{line}\n" in shown
         # What is not known is not shown.
         assert 'last_webhook_timestamp_seconds{node="n2"' not in shown
+        assert 'last_query_timestamp_seconds{node="n2"' not in shown
         assert "unreadable" not in shown
         shown = text_of(*source_figures.families(settings, {"main": SourceState("main", 1)}, {}))
         assert 'source_dark{source="main"} 0.0' in shown
@@ -310,6 +319,39 @@ def test_alerts_that_are_on() -> None:
         'alert_on{name="store_unavailable",source="",subject=""} 1.0',
     ):
         assert f"presence_ledger_{line}\n" in shown
+
+
+def test_alerts_stay_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def row(name: str) -> AlertRow:
+        return AlertRow("a", 1, name, "critical", SERVICE, "", "", NOW, NOW, {})
+
+    def away(_: Any) -> ledger_figures.Reading:
+        raise StoreUnavailable("PostgreSQL is away")
+
+    async def statuses() -> dict[str, int]:
+        return {}
+
+    def shown(figures: LedgerFigures) -> str:
+        asyncio.run(figures.refresh())
+        return text_of(*figures.collect())
+
+    progress = checkpoints.Checkpoint("drift", 5, None, None, None, 9)
+    reading = ledger_figures.Reading([progress], 0, [], {}, {}, [row("disk_low")], DatabaseFigures(1, None, 0.0))
+    monkeypatch.setattr(kept, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(kept, "COST", 0.0)
+    services: Any = SimpleNamespace(settings=SimpleNamespace(sources=[]), reader=SimpleNamespace(statuses=statuses))
+    figures = LedgerFigures(services)
+    monkeypatch.setattr(ledger_figures, "read", away)
+    assert "alerts{" not in shown(figures)
+    monkeypatch.setattr(ledger_figures, "read", lambda _: reading)
+    assert 'alerts{name="disk_low",state="firing"} 1.0' in shown(figures)
+    monkeypatch.setattr(ledger_figures, "read", away)
+    assert 'alerts{name="disk_low",state="firing"} 1.0' in shown(figures)
+    figures.alerts_here = lambda: [row("store_unavailable")]
+    last = shown(figures)
+    assert 'alerts{name="store_unavailable",state="firing"} 1.0' in last
+    assert 'alerts{name="disk_low",state="firing"} 0.0' in last
+    assert "presence_ledger_database_up 0.0" in last
 
 
 def test_processes_that_run_have_their_figures(tmp_path: Any) -> None:

@@ -124,6 +124,15 @@ def test_nobody_there_is_said() -> None:
         asyncio.run(use())
 
 
+def test_a_name_that_cannot_be_looked_up_is_said() -> None:
+    async def use() -> None:
+        async with connected(Address("im..example", 5100), ALICE):
+            pass
+
+    with pytest.raises(Unreachable, match="cannot be reached: not a host name"):
+        asyncio.run(use())
+
+
 def test_an_address_is_written_as_it_is_set() -> None:
     assert str(Address("::1", 5100)) == "[::1]:5100"
     assert str(Address("im.example", 5100)) == "im.example:5100"

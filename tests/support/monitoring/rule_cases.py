@@ -65,8 +65,9 @@ CASES: dict[str, Case] = {
     "breaker_open": _flag("breaker_open", MAIN),
     "canary_late": Case(
         N1,
-        [("canary_last_seen_timestamp_seconds", {}, "60x400")],
-        [("canary_last_seen_timestamp_seconds", {}, "0+15x400")],
+        [("canary_last_seen_timestamp_seconds", {}, "60x400"), ("canary_every_seconds", {}, "60x400")],
+        # One that comes seldom has time for three visits.
+        [("canary_last_seen_timestamp_seconds", {}, "60x400"), ("canary_every_seconds", {}, "600x400")],
     ),
     "projection_stopped": _flag("projection_stopped", {**JOB, "projection": "timeline"}),
     "projection_lagging": _flag("projection_lag_events", {**JOB, "projection": "timeline"}, "200000x400"),

@@ -89,6 +89,8 @@ async def connected(address: Address, client: Client, seconds: float = ANSWER_SE
             reader, writer = await asyncio.open_connection(address.host, address.port, limit=CHUNK_BYTES)
     except TimeoutError as error:
         raise Unreachable(f"{address} did not take the connection within {seconds:g} s") from error
+    except UnicodeError as error:  # whatever cannot be looked up, such as two dots in a row
+        raise Unreachable(f"{address} cannot be reached: not a host name") from error
     except OSError as error:
         raise Unreachable(f"{address} cannot be reached: {error.strerror or type(error).__name__}") from error
     frames = _Frames(reader, writer)
