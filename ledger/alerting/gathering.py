@@ -38,7 +38,8 @@ class Reading(NamedTuple):
     recent: Sequence[AlertRow]
     """Alerts that are on, or ended lately."""
     canaries: Mapping[str, Mapping[str, CanaryFacts]] = {}
-    loss: Mapping[str, Loss] = {}
+    loss: Mapping[str, Loss] | None = None
+    """What was counted last, beside the reading; None: nothing yet."""
 
 
 def read(
@@ -46,7 +47,6 @@ def read(
     states: Callable[[], Mapping[str, SourceState]],
     instance: str,
     note: InstanceNote,
-    loss: Callable[[Connection[TupleRow]], Mapping[str, Loss]],
     now: Instant,
 ) -> Reading:
     """Note what this instance knows, and read what all of them do. Raises StoreUnavailable."""
@@ -62,7 +62,6 @@ def read(
             others=list(_notes(each for name, each in noted.items() if name != instance)),
             canaries=_canaries(connection),
             recent=alerts.recent(connection, now - round(TOLD_SECONDS * SECOND)),
-            loss=loss(connection),
         )
 
 
@@ -116,7 +115,7 @@ def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote]
             reading.noted.get(source.name, {}),
             said,
             reading.canaries.get(source.name, {}),
-            reading.loss.get(source.name, {}),
+            None if reading.loss is None else reading.loss.get(source.name, {}),
         )
         for source in settings.sources
         if source.name in reading.states

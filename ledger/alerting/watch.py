@@ -72,7 +72,7 @@ class Alerting:
         self._wake = asyncio.Event()
         self._telling = telling(self._wake.set)
         self._tracking = Tracking(settings.alerts)
-        self._loss = LossWindows(settings.alerts)
+        self._loss = LossWindows(sight.ledger, settings, seconds)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="alerts")
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -102,6 +102,7 @@ class Alerting:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        await self._loss.stop()
         if self._away is None:
             with contextlib.suppress(TimeoutError, LedgerError):
                 async with asyncio.timeout(STOP_SECONDS):
@@ -135,7 +136,11 @@ class Alerting:
             self._is_mine = False
         if not self._is_mine or self._own is None:
             self._telling.quiet()
+            self._loss.forget()
             return
+        if reading is not None:
+            self._loss.refresh(now)
+            reading = reading._replace(loss=self._loss.counted)
         facts = gathering.facts(self._settings, reading, self._own, self._telling.facts(), self._away, now)
         changed = self._step(facts)
         if reading is not None and (self._began or self._ended or changed):
@@ -173,15 +178,7 @@ class Alerting:
     def _read_all(self, offset: float) -> Reading:
         sight = self._sight
         self._own = sight.own.take(offset, self._seconds())
-        now, seconds = sight.now(), self._seconds()
-        return gathering.read(
-            sight.ledger,
-            sight.states,
-            sight.instance,
-            self._own,
-            lambda connection: self._loss.at(connection, now, seconds),
-            now,
-        )
+        return gathering.read(sight.ledger, sight.states, sight.instance, self._own, sight.now())
 
     async def _take_in(self, reading: Reading) -> None:
         """What others have put on record, and what this instance could not until now."""

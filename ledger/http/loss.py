@@ -54,9 +54,10 @@ def webhook_loss(request: Request, query: Annotated[LongSpan, Query()]) -> Respo
     services = get_services(request)
     now = services.clock.now()
     since, until = query.bounds(now)
+    sources = None if query.source is None else [query.source]
     with services.ledger.connection() as connection:
         cells = loss.by_node_and_hour(connection, since, until, query.source)
-        windows = loss.in_windows(connection, min(until, now), _WINDOWS, query.source)
+        windows = loss.in_windows(connection, min(until, now), _WINDOWS, sources)
         position = loss.position(connection)
     names = {each.source for each in cells} | windows.keys() | {each.name for each in services.settings.sources}
     if query.source is not None:

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 from structlog.testing import capture_logs
 
 from ledger.alerting.instance_note import OwnNotes
+from ledger.alerting.loss_windows import LossWindows
 from ledger.alerting.notices import Notice, What
 from ledger.alerting.notifier import Notifier
 from ledger.alerting.telling import Telling
@@ -31,6 +32,7 @@ from ledger.settings.load import load
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.working_state import alerts, node_health
+from tests.support.following import connect
 from tests.support.service import wait_for
 
 T = 1_800_000_000 * SECOND
@@ -344,3 +346,46 @@ def test_figures_that_grow_while_it_is_on_are_kept(
     assert (row.name, row.subject, row.incident, row.figures["users"]) == ("drift_rate", "n1", "boot 41", 80_000)
     assert row.rests_on == [41]
     assert kinds(ledger) == ["alert_began"]
+
+
+def test_a_count_of_loss_ends_with_the_service(ledger: Ledger, settings: Settings, database_url: str) -> None:
+    counts = LossWindows(ledger, settings)
+
+    async def story() -> None:
+        with connect(database_url) as other, other.transaction():
+            other.execute("LOCK TABLE transitions IN ACCESS EXCLUSIVE MODE")
+            counts.refresh(T)
+            await asyncio.to_thread(wait_for, lambda: counts._connection is not None and _waits(other))
+            await counts.stop()
+            await asyncio.to_thread(wait_for, lambda: counts._counting is None)
+
+    run(story)
+    assert counts.counted is None
+
+
+def _waits(connection: Connection[TupleRow]) -> bool:
+    row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'transitions'::regclass")
+    return row.fetchone() == (1,)
+
+
+def test_a_count_of_loss_that_takes_long_holds_up_no_other_alert(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow], database_url: str
+) -> None:
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        with connect(database_url) as other, other.transaction():
+            other.execute("LOCK TABLE transitions IN ACCESS EXCLUSIVE MODE")
+            instance.down.add("n1")
+            for _ in range(4):
+                await instance.passes(1)
+            assert [row.name for row in alerts.on(connection)] == ["node_down"]
+            assert instance.alerting._loss.counted is None
+        await asyncio.to_thread(wait_for, lambda: instance.alerting._loss.counted is not None)
+        instance.is_leading = False
+        await instance.passes(1)
+        assert instance.alerting._loss.counted is None
+        await instance.leaves()
+
+    run(story)
