@@ -107,7 +107,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
             process.start()
             services.counters.processes.watch(process.name, partial(getattr, process, "pid"))
             stack.push_async_callback(process.stop)
-        alerting = alerting_of(settings, services)
+        alerting = alerting_of(settings, services, database_url)
         alerting.start()
         stack.push_async_callback(alerting.stop)
         tokens = Tokens(lambda: _load_generation(ledger), roots)

@@ -27,12 +27,15 @@ from ledger.http.counters import Counters
 from ledger.http.refusals import Refusals
 from ledger.http.senders import Senders
 from ledger.ingest import alert_record
+from ledger.reconcile.leadership import Leadership
+from ledger.service.alerts import ALERTS_LOCK
 from ledger.settings import NotifySettings, Settings
 from ledger.settings.load import load
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.working_state import alerts, node_health
 from tests.support.following import connect
+from tests.support.ledgers import end_sessions
 from tests.support.service import wait_for
 
 T = 1_800_000_000 * SECOND
@@ -77,6 +80,15 @@ class Instance:
             raise StoreUnavailable(self.away)
         return 0.0
 
+    def take(self) -> bool:
+        return self.is_leading
+
+    def still_holds(self) -> bool:
+        return False
+
+    def give_up(self) -> None:
+        self.is_leading = False
+
     def make(self) -> None:
         """In the event loop."""
         sight = Sight(
@@ -84,7 +96,7 @@ class Instance:
             self._name,
             self.look,
             self.states,
-            lambda: self.is_leading,
+            self,
             OwnNotes(self._settings, Refusals({"main": ["n1"]}, Counters().registry), Senders()),
             lambda: self.now,
         )
@@ -389,3 +401,36 @@ def test_a_count_of_loss_that_takes_long_holds_up_no_other_alert(
         await instance.leaves()
 
     run(story)
+
+
+def test_instances_with_a_lock_of_alerts_take_turns_whoever_reconciles(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow], database_url: str
+) -> None:
+    first, second = Instance(ledger, settings, "a"), Instance(ledger, settings, "b")
+
+    async def leads(instance: Instance) -> None:
+        """A session ends a little after its lock is wanted."""
+        async with asyncio.timeout(60):
+            await instance.passes(0.1)
+            while not instance.alerting._is_mine:
+                await instance.passes(0.1)
+
+    async def story() -> None:
+        for each in (first, second):
+            each.make()
+            leadership = Leadership(database_url, ALERTS_LOCK, "alerts")
+            each.alerting._sight = each.alerting._sight._replace(leadership=leadership)
+            each.down.add("n1")
+        for _ in range(4):
+            await first.passes(1)
+            await second.passes(1)
+        assert (first.alerting._is_mine, second.alerting._is_mine) == (True, False)
+        end_sessions(database_url, "application_name = 'presence-ledger alerts'")
+        await leads(first)
+        await first.leaves()
+        await leads(second)
+        await second.leaves()
+
+    run(story)
+    assert kinds(ledger) == ["alert_began"]
+    assert (len(first.sent), len(second.sent)) == (2, 0)
