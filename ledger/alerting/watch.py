@@ -202,6 +202,8 @@ class Alerting:
         """What others have put on record, and what this instance could not until now."""
         self._rows = {row.id: row for row in reading.recent}
         if notices := self._telling.unnoted([*reading.recent, *self._began]):
+            # Of alerts that are not on record there is no row yet; who leads next finds it there from the first.
+            self._began = [row._replace(notices={**row.notices, **notices.get(row.id, {})}) for row in self._began]
             await self._in_thread(self._note_notices, notices)
         if self._began or self._ended:
             for row in self._began:

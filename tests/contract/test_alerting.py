@@ -260,6 +260,33 @@ def test_while_the_store_is_away_people_are_told_and_the_record_follows(
     assert event.at == T + 4 * SECOND
 
 
+def test_what_was_told_while_the_store_was_away_is_on_record_with_the_alert(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    first, second = Instance(ledger, settings, "a"), Instance(ledger, settings, "b", led=False)
+
+    async def story() -> None:
+        for each in (first, second):
+            each.make()
+            await each.passes(1)
+        first.away = second.away = "PostgreSQL does not answer"
+        for _ in range(4):
+            await first.passes(1)
+            await second.passes(1)
+        assert len(first.sent) == 2
+        first.away = second.away = ""
+        first.is_leading, second.is_leading = False, True
+        await first.passes(1)
+        [row] = alerts.on(connection)
+        assert {name: told["began"] is not None for name, told in row.notices.items()} == {"oncall": True, "boss": True}
+        await second.passes(1)
+        await first.leaves()
+        await second.leaves()
+
+    run(story)
+    assert second.sent == []
+
+
 def test_a_receiver_that_was_away_is_told_of_the_end_alone(
     ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
 ) -> None:
