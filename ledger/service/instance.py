@@ -22,6 +22,7 @@ from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
 from ledger.http.forwarding import Forwarding
 from ledger.http.grants import Tokens
+from ledger.http.kept_windows import KeptWindows
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
@@ -226,6 +227,7 @@ def _services(
         ),
         senders=Senders(),
         outages=Outages.none_yet(),
+        loss_windows=KeptWindows([source.name for source in settings.sources]),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],
     )
