@@ -25,6 +25,9 @@ CREATE UNIQUE INDEX alerts_position ON alerts (position);
 -- One alert for one incident, whichever instance finds it.
 CREATE UNIQUE INDEX alerts_on ON alerts (name, source, subject, incident) WHERE ended_at IS NULL;
 
+-- Read every few seconds: those that ended lately.
+CREATE INDEX alerts_ended ON alerts (ended_at);
+
 -- What each instance alone knows, for the one that evaluates alerts; lost without harm.
 CREATE TABLE instance_figures (
     instance text PRIMARY KEY,

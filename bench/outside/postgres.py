@@ -186,7 +186,7 @@ def transaction_pooling(trial: Trial) -> str:
 def few_connections(trial: Trial) -> str:
     with cluster().database() as name:
         cluster().execute("ALTER DATABASE {} CONNECTION LIMIT 3", name)
-        refused(trial.folder, cluster().of(name), "3 connections are allowed", "needs 5")
+        refused(trial.folder, cluster().of(name), "3 connections are allowed", "needs 6")
         cluster().execute("ALTER DATABASE {} CONNECTION LIMIT -1", name)
         with served(trial.folder, name) as service:
             cluster().execute("ALTER DATABASE {} CONNECTION LIMIT 1", name)

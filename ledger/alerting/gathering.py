@@ -39,7 +39,8 @@ class Reading(NamedTuple):
     recent: Sequence[AlertRow]
     """Alerts that are on, or ended lately."""
     canaries: Mapping[str, Mapping[str, CanaryFacts]] = {}
-    loss: Mapping[str, Loss] = {}
+    loss: Mapping[str, Loss] | None = None
+    """What was counted last, beside the reading; None: nothing yet."""
 
 
 def read(
@@ -47,7 +48,6 @@ def read(
     states: Callable[[], Mapping[str, SourceState]],
     instance: str,
     note: InstanceNote,
-    loss: Callable[[Connection[TupleRow]], Mapping[str, Loss]],
     now: Instant,
 ) -> Reading:
     """Note what this instance knows, and read what all of them do. Raises StoreUnavailable."""
@@ -64,7 +64,6 @@ def read(
             canaries=_canaries(connection),
             # Of a newer version there may be alerts of which this one knows no words.
             recent=[row for row in alerts.recent(connection, _told_from(now)) if row.name in BY_NAME],
-            loss=loss(connection),
         )
 
 
@@ -123,7 +122,7 @@ def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote]
             reading.noted.get(source.name, {}),
             said,
             reading.canaries.get(source.name, {}),
-            reading.loss.get(source.name, {}),
+            None if reading.loss is None else reading.loss.get(source.name, {}),
             now,
         )
         for source in settings.sources

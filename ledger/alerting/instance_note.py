@@ -2,20 +2,17 @@
 
 import shutil
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
+from ledger.alerting.node_addresses import NodeAddresses, Start, in_a_thread
 from ledger.alerts.facts import InstanceFacts
 from ledger.alerts.servers import posts_as_other
 from ledger.http.refusals import Refusals, WhyForbidden
 from ledger.http.senders import Senders
-from ledger.settings import Settings, SourceSettings
-
-RESOLVED_SECONDS = 300.0
-"""So long the addresses of the nodes' hosts stand."""
+from ledger.settings import Settings
 
 
 class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +30,7 @@ class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
     posts_as_other: dict[str, dict[str, str]] = {}
     """By source and node: whose address its webhooks come from."""
     posted: dict[str, list[str]] = {}
-    """By source: the nodes that have posted."""
+    """By source: the nodes that have posted; none while it is not known where they should from."""
 
     @property
     def facts(self) -> InstanceFacts:
@@ -43,13 +40,13 @@ class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
 class OwnNotes:
     """Makes the notes of this instance; of one thread. `seconds` is a clock that only goes forward."""
 
-    def __init__(self, settings: Settings, refusals: Refusals, senders: Senders) -> None:
+    def __init__(self, settings: Settings, refusals: Refusals, senders: Senders, start: Start = in_a_thread) -> None:
         self._settings = settings
         self._refusals = refusals
         self._senders = senders
         self._host = socket.gethostname()
         self._began: float | None = None
-        self._addresses = {source.name: NodeAddresses(source) for source in settings.sources}
+        self._addresses = {source.name: NodeAddresses(source, start) for source in settings.sources}
 
     def take(self, clock_offset_seconds: float | None, seconds: float) -> InstanceNote:
         """As of now; `clock_offset_seconds`: the database's, None where it does not answer."""
@@ -62,6 +59,7 @@ class OwnNotes:
         else:
             free, size = usage.free, usage.total
         self._began = seconds if self._began is None else self._began
+        addresses = {name: known for name, each in self._addresses.items() if (known := each.at(seconds)) is not None}
         return InstanceNote(
             host=self._host,
             counting_seconds=seconds - self._began,
@@ -70,35 +68,11 @@ class OwnNotes:
             size_bytes=size,
             clock_offset_seconds=clock_offset_seconds,
             forbidden=self._refusals.recent(WhyForbidden.SECRET, window),
-            posted={name: sorted(self._senders.of_source(name)) for name in self._addresses},
+            posted={name: sorted(self._senders.of_source(name)) for name in addresses},
             posts_as_other={
-                name: posts_as_other(self._senders.of_source(name), addresses.at(seconds))
-                for name, addresses in self._addresses.items()
+                name: posts_as_other(self._senders.of_source(name), known) for name, known in addresses.items()
             },
         )
-
-
-class NodeAddresses:
-    """The addresses of the hosts that a source's nodes are asked at."""
-
-    def __init__(self, source: SourceSettings) -> None:
-        self._hosts = {node.name: urlsplit(node.api_url).hostname or "" for node in source.nodes if node.api_url}
-        self._resolved: dict[str, frozenset[str]] = {}
-        self._until = float("-inf")
-
-    def at(self, seconds: float) -> Mapping[str, frozenset[str]]:
-        """By node; without those whose host is not known."""
-        if seconds >= self._until and len(self._hosts) > 1:
-            self._until = seconds + RESOLVED_SECONDS
-            self._resolved = {name: _resolved(host) for name, host in self._hosts.items()}
-        return self._resolved
-
-
-def _resolved(host: str) -> frozenset[str]:
-    try:
-        return frozenset(str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
-    except OSError:
-        return frozenset()
 
 
 class Counted(NamedTuple):

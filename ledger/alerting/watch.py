@@ -1,5 +1,5 @@
-"""Evaluates the alerts every few seconds, on the instance that leads reconciliation, and while the store is away on the
-one that led when it went."""
+"""Evaluates the alerts every few seconds, on the instance that holds their lock, and while the store is away on the one
+that held it when it went."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -43,6 +43,19 @@ STOP_SECONDS = 1.0
 NO_ANSWER = f"PostgreSQL has not answered within {READ_SECONDS:g} s"
 
 
+class Lead(Protocol):
+    """Which instance evaluates; of one thread."""
+
+    def take(self) -> bool:
+        """Whether this one does now. Raises StoreUnavailable."""
+
+    def still_holds(self) -> bool:
+        """Whether it does still."""
+
+    def give_up(self) -> None:
+        """Let another one."""
+
+
 class Sight(NamedTuple):
     """What an instance sees of itself and of others."""
 
@@ -51,7 +64,8 @@ class Sight(NamedTuple):
     look: Callable[[], Awaitable[float]]
     """By how many seconds the database's clock is ahead. Raises StoreUnavailable where it takes no writes."""
     states: Callable[[], Mapping[str, SourceState]]
-    leads: Callable[[], bool]
+    leadership: Lead
+    """Of alerts alone: reconciliation may be led by another instance, or by none."""
     own: OwnNotes
     now: Callable[[], Instant]
 
@@ -72,7 +86,7 @@ class Alerting:
         self._wake = asyncio.Event()
         self._telling = telling(self._wake.set)
         self._tracking = Tracking(settings.alerts)
-        self._loss = LossWindows(settings.alerts)
+        self._loss = LossWindows(sight.ledger, settings, seconds)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="alerts")
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -80,6 +94,8 @@ class Alerting:
         self._own: InstanceNote | None = None
         self._away: StoreFacts | None = None
         self._is_mine = False
+        self._leads = False
+        """As of the last reading."""
         self._rows: dict[str, AlertRow] = {}
         """The alerts that are on, and those that ended lately, by id."""
         self._began: list[AlertRow] = []
@@ -106,10 +122,14 @@ class Alerting:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        if self._away is None:
-            with contextlib.suppress(TimeoutError, LedgerError):
-                async with asyncio.timeout(STOP_SECONDS):
+        await self._loss.stop()
+        with contextlib.suppress(TimeoutError, LedgerError):
+            async with asyncio.timeout(STOP_SECONDS):
+                if self._away is None:
                     await self._in_thread(self._leave, self._telling.unnoted(list(self._rows.values())))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._in_thread(self._sight.leadership.give_up)
         self._thread.shutdown(wait=False)
 
     async def _run(self) -> None:
@@ -133,13 +153,14 @@ class Alerting:
         now = self._sight.now()
         if reading is not None:
             await self._take_in(reading)
-        if self._sight.leads():
-            self._is_mine = True
-        elif reading is not None:
-            self._is_mine = False
+            self._is_mine = self._leads
         if not self._is_mine or self._own is None:
             self._telling.quiet()
+            self._loss.forget()
             return
+        if reading is not None:
+            self._loss.refresh(now)
+            reading = reading._replace(loss=self._loss.counted)
         facts = gathering.facts(self._settings, reading, self._own, self._telling.facts(), self._away, now)
         changed = self._step(facts)
         if reading is not None and (self._began or self._ended or changed):
@@ -177,20 +198,16 @@ class Alerting:
     def _read_all(self, offset: float) -> Reading:
         sight = self._sight
         self._own = sight.own.take(offset, self._seconds())
-        now, seconds = sight.now(), self._seconds()
-        return gathering.read(
-            sight.ledger,
-            sight.states,
-            sight.instance,
-            self._own,
-            lambda connection: self._loss.at(connection, now, seconds),
-            now,
-        )
+        found = gathering.read(sight.ledger, sight.states, sight.instance, self._own, sight.now())
+        self._leads = sight.leadership.still_holds() or sight.leadership.take()
+        return found
 
     async def _take_in(self, reading: Reading) -> None:
         """What others have put on record, and what this instance could not until now."""
         self._rows = {row.id: row for row in reading.recent}
         if notices := self._telling.unnoted([*reading.recent, *self._began]):
+            # Of alerts that are not on record there is no row yet; who leads next finds it there from the first.
+            self._began = [row._replace(notices={**row.notices, **notices.get(row.id, {})}) for row in self._began]
             await self._in_thread(self._note_notices, notices)
         if self._began or self._ended:
             for row in self._began:

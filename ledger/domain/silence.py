@@ -1,6 +1,5 @@
 """Whether webhooks have stopped: looks found what one of them must have told, and none has come since."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from ledger.domain.observation import SECOND, Instant
@@ -11,6 +10,9 @@ SILENT_USERS = 2
 
 SILENT_SECONDS = 60.0
 """A webhook is on its way for two seconds, and under retry for longer: the first of them came to light so long ago."""
+
+MAX_UNTOLD_USERS = 10_000
+"""So many are kept apart: when a whole ledger goes untold, more of them say nothing more."""
 
 
 class Listening(NamedTuple):
@@ -40,7 +42,30 @@ def must_have_told(finding: Finding, listening: Listening) -> bool:
     return finding.disagreed_at >= max(began_at, listening.listed_at)
 
 
-def are_silent(untold: Mapping[str, Instant], now: Instant) -> bool:
-    """Whether webhooks have stopped, by the users whose changes went untold since the last one, and when that was
-    found."""
-    return len(untold) >= SILENT_USERS and now - min(untold.values()) >= round(SILENT_SECONDS * SECOND)
+class UntoldUsers:
+    """Users whose changes went untold since the last webhook, and when the first of them was found."""
+
+    def __init__(self) -> None:
+        self._users: set[str] = set()
+        self.since: Instant | None = None
+
+    def __len__(self) -> int:
+        """MAX_UNTOLD_USERS stands for as many or more."""
+        return len(self._users)
+
+    def note(self, uid: str, at: Instant) -> None:
+        """A look found it at that instant; the first one counts for a user."""
+        if uid not in self._users and len(self._users) < MAX_UNTOLD_USERS:
+            self._users.add(uid)
+            self.since = at if self.since is None else min(self.since, at)
+
+    def clear(self) -> None:
+        """A webhook has come."""
+        self._users.clear()
+        self.since = None
+
+    def are_silence(self, now: Instant) -> bool:
+        """Whether webhooks have stopped."""
+        if self.since is None or len(self._users) < SILENT_USERS:
+            return False
+        return now - self.since >= round(SILENT_SECONDS * SECOND)

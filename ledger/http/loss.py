@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from ledger.domain import loss as rules
 from ledger.domain.instants import to_text
 from ledger.domain.look import tier_bound_seconds
+from ledger.domain.observation import Instant
 from ledger.http import responses
 from ledger.http.answers import as_json, as_of_body
 from ledger.http.auth import require
@@ -28,6 +29,7 @@ from ledger.http.responses import answered
 from ledger.http.spans import LongSpan
 from ledger.http.state import get_services
 from ledger.settings import Settings
+from ledger.store.ledger import Ledger
 from projections.queries import loss
 from projections.queries.loss import LossCell, LossCount
 
@@ -54,9 +56,13 @@ def webhook_loss(request: Request, query: Annotated[LongSpan, Query()]) -> Respo
     services = get_services(request)
     now = services.clock.now()
     since, until = query.bounds(now)
+    if until < now:
+        windows = _windows(services.ledger, until, query.source)
+    else:
+        # Asked for again and again.
+        windows = services.loss_windows.of(query.source, lambda: _windows(services.ledger, now, query.source))
     with services.ledger.connection() as connection:
         cells = loss.by_node_and_hour(connection, since, until, query.source)
-        windows = loss.in_windows(connection, min(until, now), _WINDOWS, query.source)
         position = loss.position(connection)
     names = {each.source for each in cells} | windows.keys() | {each.name for each in services.settings.sources}
     if query.source is not None:
@@ -68,6 +74,11 @@ def webhook_loss(request: Request, query: Annotated[LongSpan, Query()]) -> Respo
     return as_json(
         LossBody(from_=to_text(since), to=to_text(until), items=items, as_of=as_of_body(now, position)),
     )
+
+
+def _windows(ledger: Ledger, until: Instant, source: str | None) -> Mapping[str, Windows]:
+    with ledger.connection() as connection:
+        return loss.in_windows(connection, until, _WINDOWS, None if source is None else [source])
 
 
 def _of_source(name: str, cells: Sequence[LossCell], windows: Windows, settings: Settings) -> SourceLoss:

@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from ledger.http.asked_about import AskedAbout
 from ledger.http.counters import Counters
 from ledger.http.forwarding import Forwarding
+from ledger.http.kept_windows import KeptWindows
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
@@ -64,6 +65,7 @@ class Services:
     refusals: Refusals
     senders: Senders
     outages: Outages
+    loss_windows: KeptWindows
     hook_secrets: Mapping[tuple[str, str], Sequence[str]]
     """By source and node."""
     no_secrets: Sequence[str]

@@ -9,7 +9,7 @@ from ledger.domain.instants import optional, to_text
 from ledger.domain.mismatch import Mismatch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import BreakerClosed, SourceDark, SourceLit
-from ledger.domain.silence import Listening, are_silent, must_have_told
+from ledger.domain.silence import Listening, UntoldUsers, must_have_told
 from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.leader_context import LeaderContext
 
@@ -30,8 +30,8 @@ class SourceLiveness:
         self._last_good_poll_at: Instant | None = None
         self._webhook_interval: float | None = None
         self._began_at = context.now()
-        self._untold: dict[str, Instant] = {}
-        """Users whose change a webhook must have told since the last one that came, and when a look found it."""
+        self._untold = UntoldUsers()
+        """Those whose change a webhook must have told since the last one that came."""
         self._silent = False
         self._breaker_ends: float | None = None
         self._lighting = False
@@ -58,7 +58,7 @@ class SourceLiveness:
         listening = Listening(self._began_at, listed_at, source.last_webhook_at)
         for uid, look in verdicts.judged:
             if look.finding is not None and must_have_told(look.finding, listening):
-                self._untold.setdefault(uid, look.finding.disagreed_at)
+                self._untold.note(uid, look.finding.disagreed_at)
 
     async def _note_webhooks(self) -> None:
         at = self._context.source.last_webhook_at
@@ -73,7 +73,7 @@ class SourceLiveness:
         await self._note_alive("webhook")
 
     def _note_silence(self) -> None:
-        silent = are_silent(self._untold, self._context.now())
+        silent = self._untold.are_silence(self._context.now())
         if silent and not self._silent:
             heard_at = self._context.source.last_webhook_at
             heard = None if heard_at is None else to_text(heard_at)
@@ -151,7 +151,7 @@ class SourceLiveness:
             "listening_since": to_text(self._began_at),
             "strangers_told": strangers.tells,
             "untold_users": len(self._untold),
-            "untold_since": optional(min(self._untold.values(), default=None)),
+            "untold_since": optional(self._untold.since),
             "strangers": strangers.users,
             "strangers_since": optional(strangers.since),
         }

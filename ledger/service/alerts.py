@@ -5,17 +5,21 @@ from ledger.alerting.instance_note import OwnNotes
 from ledger.alerting.telling import Telling
 from ledger.alerting.watch import Alerting, Sight
 from ledger.http.state import Services
+from ledger.reconcile.leadership import Leadership
 from ledger.settings import Settings
 
+ALERTS_LOCK = 0x70726573_616C7274
+""""pres", "alrt" in ASCII: who evaluates."""
 
-def alerting_of(settings: Settings, services: Services) -> Alerting:
+
+def alerting_of(settings: Settings, services: Services, database_url: str) -> Alerting:
     """Evaluates them once it is started; of the event loop that runs."""
     sight = Sight(
         ledger=services.ledger,
         instance=services.instance,
         look=services.database.look,
         states=services.streams.states,
-        leads=lambda: services.reconciliation.leads,
+        leadership=Leadership(database_url, ALERTS_LOCK, "alerts"),
         own=OwnNotes(settings, services.refusals, services.senders),
         now=services.clock.now,
     )

@@ -22,6 +22,7 @@ from ledger.http.auth import KeyRing, Keys
 from ledger.http.counters import Counters
 from ledger.http.forwarding import Forwarding
 from ledger.http.grants import Tokens
+from ledger.http.kept_windows import KeptWindows
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
@@ -107,7 +108,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
             process.start()
             services.counters.processes.watch(process.name, partial(getattr, process, "pid"))
             stack.push_async_callback(process.stop)
-        alerting = alerting_of(settings, services)
+        alerting = alerting_of(settings, services, database_url)
         alerting.start()
         stack.push_async_callback(alerting.stop)
         tokens = Tokens(lambda: _load_generation(ledger), roots)
@@ -228,6 +229,7 @@ def _services(
         ),
         senders=Senders(),
         outages=Outages.none_yet(),
+        loss_windows=KeptWindows([source.name for source in settings.sources]),
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],
     )

@@ -26,10 +26,13 @@ from ledger.store.unfit import (
 
 OLDEST_VERSION = 15
 
-NEEDED_CONNECTIONS = 5
-"""The least with which everything works: two that write, one that reads, one that leads, one that projects."""
+LOCK_CONNECTIONS = 3
+"""Those that lead reconciliation, a projection, and alerts: each holds its lock in a session of its own."""
 
-USED_CONNECTIONS = 18
+NEEDED_CONNECTIONS = 3 + LOCK_CONNECTIONS
+"""The least with which everything works: two that write, one that reads."""
+
+USED_CONNECTIONS = 19
 """The most that an instance takes by itself."""
 
 ALONGSIDE_CONNECTIONS = 2
@@ -37,7 +40,7 @@ ALONGSIDE_CONNECTIONS = 2
 
 
 class PoolSizes(NamedTuple):
-    """How many connections each pool of an instance may hold; one that leads and one that projects come to them."""
+    """How many connections each pool of an instance may hold; those that lead come to them."""
 
     ledger: int = 10
     short: int = 4
@@ -218,13 +221,13 @@ def connections(facts: Facts) -> tuple[int, str]:
 
 
 def pools(allowed: int, alongside: int = 0) -> PoolSizes:
-    """Pools that leave to those that lead and project, and to processes `alongside`, what they need of `allowed`.
+    """Pools that leave to those that lead, and to processes `alongside`, what they need of `allowed`.
 
     With the fewest that will do, the one for large reads has none of its own, and waits; so do the processes beside.
     """
     if allowed >= USED_CONNECTIONS + alongside:
         return PoolSizes()
-    rest = max(allowed - 2 - alongside, NEEDED_CONNECTIONS - 2)
+    rest = max(allowed - LOCK_CONNECTIONS - alongside, NEEDED_CONNECTIONS - LOCK_CONNECTIONS)
     short, large = max(1, min(4, rest // 4)), max(1, min(2, rest // 8))
     return PoolSizes(max(2, min(10, rest - short - large)), short, large)
 

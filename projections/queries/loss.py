@@ -4,7 +4,7 @@ What a time of our own explains, in which nobody could know, is counted apart: `
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, LiteralString, NamedTuple
 
 from psycopg import Connection
@@ -24,30 +24,40 @@ APART = frozenset({"restart", "retired", "node", "upstream_defect", "blind"})
 LISTED_WITHIN_SECONDS = 3600
 """After a start everybody has been looked at once by then, whether or not a run over all says so."""
 
+# Of each source, and of the service under its own name: all of its blind times as one multirange, which is searched.
+_SPANS: LiteralString = """
+WITH spans AS MATERIALIZED (
+    SELECT source,
+           range_agg(int8range(least(since, until), until, '[]'))
+               FILTER (WHERE kind = ANY(%(blind_kinds)s)) AS blind,
+           range_agg(int8range(until, greatest(until, least(listed_at, until + %(listed_within)s)), '[]'))
+               FILTER (WHERE kind IN ('service_stopped', 'before_record') AND until IS NOT NULL) AS unlisted
+      FROM blind_times GROUP BY source)
+"""
+
 # Of what came to light in a time; where it had been otherwise before is not known of all.
 _BLIND: LiteralString = """
-(EXISTS (SELECT FROM blind_times AS b
-          WHERE b.source IN (u.source, %(service)s) AND b.kind = ANY(%(blind_kinds)s)
-            AND b.since <= u.at AND coalesce(b.until, u.at) >= coalesce(u.after, u.at))
- OR (u.after IS NULL
-     AND EXISTS (SELECT FROM blind_times AS b
-                  WHERE b.source = u.source AND b.kind IN ('service_stopped', 'before_record') AND b.until <= u.at
-                    AND u.at <= least(b.listed_at, b.until + %(listed_within)s))))
+(its.blind && int8range(least(u.after, u.at), u.at, '[]')
+ OR ours.blind && int8range(least(u.after, u.at), u.at, '[]')
+ OR (u.after IS NULL AND its.unlisted @> u.at))
 """
 
 _COUNTS: LiteralString = """
+{spans}
 SELECT source, {keys}, by, sum(number)::bigint
-  FROM (SELECT source, node, at, by, number FROM transitions
-         WHERE at >= %(since)s AND at < %(until)s AND (%(source)s::text IS NULL OR source = %(source)s)
+  FROM (SELECT source, node, at, by, number FROM transitions AS u
+         WHERE at >= %(since)s AND at < %(until)s AND {of_sources}
          UNION ALL
-        SELECT source, node, at, CASE WHEN {blind} THEN 'blind' ELSE learnt_by END, 1 FROM untold AS u
-         WHERE state <> 'supposed' AND at >= %(since)s AND at < %(until)s
-           AND (%(source)s::text IS NULL OR source = %(source)s)) AS counted
+        SELECT u.source, node, at, CASE WHEN {blind} THEN 'blind' ELSE learnt_by END, 1
+          FROM untold AS u
+          LEFT JOIN spans AS its ON its.source = u.source
+          LEFT JOIN spans AS ours ON ours.source = %(service)s
+         WHERE state <> 'supposed' AND at >= %(since)s AND at < %(until)s AND {of_sources}) AS counted
  GROUP BY source, {keys}, by ORDER BY source, {keys}, by
 """
 
-_BY_HOUR: LiteralString = _COUNTS.format(keys="node, at - at %% 3600000000", blind=_BLIND)
-_BY_WINDOW: LiteralString = _COUNTS.format(keys="width_bucket(at, %(begins)s::bigint[])", blind=_BLIND)
+_HOURS: LiteralString = "node, at - at %% 3600000000"
+_WINDOWS: LiteralString = "width_bucket(at, %(begins)s::bigint[])"
 """Counted once each, by the shortest window that they are in."""
 
 _PLACE: LiteralString = (
@@ -100,24 +110,25 @@ def by_node_and_hour(
 ) -> list[LossCell]:
     """Each node's hours with a transition, by source, node and hour; instants are those at which they were learnt."""
     cells: dict[tuple[str, str, Instant], Counter[str]] = {}
-    rows = connection.execute(_BY_HOUR, _params(since, until, source)).fetchall()
+    sources = None if source is None else [source]
+    rows = connection.execute(_counts(_HOURS, sources), _params(since, until, sources)).fetchall()
     for name, node, hour, by, number in rows:
         cells.setdefault((name, node, hour), Counter())[by] += number
     return [LossCell(*key, LossCount(counts)) for key, counts in cells.items()]
 
 
 def in_windows(
-    connection: Connection[TupleRow], now: Instant, windows: Collection[float], source: str | None = None
+    connection: Connection[TupleRow], now: Instant, windows: Collection[float], sources: Sequence[str] | None = None
 ) -> Mapping[str, Mapping[float, LossCount]]:
-    """For each source that has any, what the last so many seconds before `now` counted, by these.
+    """For each of these sources, or of all, that has any, what the last so many seconds before `now` counted, by these.
 
     A window begins where its ten seconds begin, so it may be so much longer.
     """
     longest_first = sorted(windows, reverse=True)
     begins = [bucket(now - round(seconds * SECOND)) for seconds in longest_first]
     found: dict[str, dict[float, LossCount]] = {}
-    params = {**_params(min(begins, default=now), now + SECOND, source), "begins": begins}
-    for name, within, by, number in connection.execute(_BY_WINDOW, params).fetchall():
+    params = {**_params(min(begins, default=now), now + SECOND, sources), "begins": begins}
+    for name, within, by, number in connection.execute(_counts(_WINDOWS, sources), params).fetchall():
         counts = found.setdefault(name, {each: LossCount(Counter()) for each in windows})
         for seconds in longest_first[:within]:
             counts[seconds].by[by] += number
@@ -131,11 +142,17 @@ def position(connection: Connection[TupleRow]) -> int:
     return int(row[0])
 
 
-def _params(since: Instant, until: Instant, source: str | None) -> dict[str, Any]:
+def _counts(keys: LiteralString, sources: Sequence[str] | None) -> LiteralString:
+    """Sources are named where they can be, by which the tables' indexes begin."""
+    of_sources: LiteralString = "true" if sources is None else "u.source = ANY(%(sources)s)"
+    return _COUNTS.format(spans=_SPANS, keys=keys, blind=_BLIND, of_sources=of_sources)
+
+
+def _params(since: Instant, until: Instant, sources: Sequence[str] | None) -> dict[str, Any]:
     return {
         "since": since,
         "until": until,
-        "source": source,
+        "sources": None if sources is None else list(sources),
         "blind_kinds": list(OF_OURS),
         "service": SERVICE,
         "listed_within": LISTED_WITHIN_SECONDS * SECOND,

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 from structlog.testing import capture_logs
 
 from ledger.alerting.instance_note import OwnNotes
+from ledger.alerting.loss_windows import LossWindows
 from ledger.alerting.notices import Notice, What
 from ledger.alerting.notifier import Notifier
 from ledger.alerting.telling import Telling
@@ -26,12 +27,16 @@ from ledger.http.counters import Counters
 from ledger.http.refusals import Refusals
 from ledger.http.senders import Senders
 from ledger.ingest import alert_record
+from ledger.reconcile.leadership import Leadership
+from ledger.service.alerts import ALERTS_LOCK
 from ledger.settings import NotifySettings, Settings
 from ledger.settings.load import load
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.working_state import alerts, node_health
 from ledger.working_state.alerts import AlertRow
+from tests.support.following import connect
+from tests.support.ledgers import end_sessions
 from tests.support.service import wait_for
 
 T = 1_800_000_000 * SECOND
@@ -76,6 +81,15 @@ class Instance:
             raise StoreUnavailable(self.away)
         return 0.0
 
+    def take(self) -> bool:
+        return self.is_leading
+
+    def still_holds(self) -> bool:
+        return False
+
+    def give_up(self) -> None:
+        self.is_leading = False
+
     def make(self) -> None:
         """In the event loop."""
         sight = Sight(
@@ -83,7 +97,7 @@ class Instance:
             self._name,
             self.look,
             self.states,
-            lambda: self.is_leading,
+            self,
             OwnNotes(self._settings, Refusals({"main": ["n1"]}, Counters().registry), Senders()),
             lambda: self.now,
         )
@@ -265,6 +279,33 @@ def test_while_the_store_is_away_people_are_told_and_the_record_follows(
     assert event.at == T + 4 * SECOND
 
 
+def test_what_was_told_while_the_store_was_away_is_on_record_with_the_alert(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    first, second = Instance(ledger, settings, "a"), Instance(ledger, settings, "b", led=False)
+
+    async def story() -> None:
+        for each in (first, second):
+            each.make()
+            await each.passes(1)
+        first.away = second.away = "PostgreSQL does not answer"
+        for _ in range(4):
+            await first.passes(1)
+            await second.passes(1)
+        assert len(first.sent) == 2
+        first.away = second.away = ""
+        first.is_leading, second.is_leading = False, True
+        await first.passes(1)
+        [row] = alerts.on(connection)
+        assert {name: told["began"] is not None for name, told in row.notices.items()} == {"oncall": True, "boss": True}
+        await second.passes(1)
+        await first.leaves()
+        await second.leaves()
+
+    run(story)
+    assert second.sent == []
+
+
 def test_a_receiver_that_was_away_is_told_of_the_end_alone(
     ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
 ) -> None:
@@ -363,3 +404,79 @@ def test_figures_that_grow_while_it_is_on_are_kept(
     assert (row.name, row.subject, row.incident, row.figures["users"]) == ("drift_rate", "n1", "boot 41", 80_000)
     assert row.rests_on == [41]
     assert kinds(ledger) == ["alert_began"]
+
+
+def test_a_count_of_loss_ends_with_the_service(ledger: Ledger, settings: Settings, database_url: str) -> None:
+    counts = LossWindows(ledger, settings)
+
+    async def story() -> None:
+        with connect(database_url) as other, other.transaction():
+            other.execute("LOCK TABLE transitions IN ACCESS EXCLUSIVE MODE")
+            counts.refresh(T)
+            await asyncio.to_thread(wait_for, lambda: counts._connection is not None and _waits(other))
+            await counts.stop()
+            await asyncio.to_thread(wait_for, lambda: counts._counting is None)
+
+    run(story)
+    assert counts.counted is None
+
+
+def _waits(connection: Connection[TupleRow]) -> bool:
+    row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'transitions'::regclass")
+    return row.fetchone() == (1,)
+
+
+def test_a_count_of_loss_that_takes_long_holds_up_no_other_alert(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow], database_url: str
+) -> None:
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        with connect(database_url) as other, other.transaction():
+            other.execute("LOCK TABLE transitions IN ACCESS EXCLUSIVE MODE")
+            instance.down.add("n1")
+            for _ in range(4):
+                await instance.passes(1)
+            assert [row.name for row in alerts.on(connection)] == ["node_down"]
+            assert instance.alerting._loss.counted is None
+        await asyncio.to_thread(wait_for, lambda: instance.alerting._loss.counted is not None)
+        instance.is_leading = False
+        await instance.passes(1)
+        assert instance.alerting._loss.counted is None
+        await instance.leaves()
+
+    run(story)
+
+
+def test_instances_with_a_lock_of_alerts_take_turns_whoever_reconciles(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow], database_url: str
+) -> None:
+    first, second = Instance(ledger, settings, "a"), Instance(ledger, settings, "b")
+
+    async def leads(instance: Instance) -> None:
+        """A session ends a little after its lock is wanted."""
+        async with asyncio.timeout(60):
+            await instance.passes(0.1)
+            while not instance.alerting._is_mine:
+                await instance.passes(0.1)
+
+    async def story() -> None:
+        for each in (first, second):
+            each.make()
+            leadership = Leadership(database_url, ALERTS_LOCK, "alerts")
+            each.alerting._sight = each.alerting._sight._replace(leadership=leadership)
+            each.down.add("n1")
+        for _ in range(4):
+            await first.passes(1)
+            await second.passes(1)
+        assert (first.alerting._is_mine, second.alerting._is_mine) == (True, False)
+        end_sessions(database_url, "application_name = 'presence-ledger alerts'")
+        await leads(first)
+        await first.leaves()
+        await leads(second)
+        await second.leaves()
+
+    run(story)
+    assert kinds(ledger) == ["alert_began"]
+    assert (len(first.sent), len(second.sent)) == (2, 0)

@@ -130,9 +130,10 @@ def test_one_that_goes_on_reaches_until_now(connection: Connection[TupleRow]) ->
     blind(connection, "source_dark", 100, None)
     blind(connection, "node_down", 0, None, "other")
     untold(connection, 250, after=50)
+    untold(connection, 250, after=240)
     untold(connection, 90, after=50)
     untold(connection, 90, after=50, source="other")
-    assert counted(connection) == {"gap": 2, "blind": 1}
+    assert counted(connection) == {"gap": 2, "blind": 2}
 
 
 @pytest.mark.parametrize(("listed", "until"), [(300, 300), (None, 3600), (9000, 3600)])
@@ -159,8 +160,20 @@ def test_windows_hold_what_came_to_light_within_them(connection: Connection[Tupl
         60: (3, 1), 7200.0: (103, 2), 5: (3, 1),
     }  # fmt: skip
     assert found["other"][60].by == {"gap": 1}
-    assert loss.in_windows(connection, now, [60], "elsewhere") == {}
+    assert loss.in_windows(connection, now, [60], ["elsewhere"]) == {}
+    assert loss.in_windows(connection, now, [60, 7200.0, 5], ["main", "other"]) == found
+    assert loss.in_windows(connection, now, [60], ["main"]).keys() == {"main"}
     assert loss.in_windows(connection, now, []) == {}
+
+
+def test_windows_of_named_sources_are_found_by_index(connection: Connection[TupleRow]) -> None:
+    """However long the ledger is, only what is within the windows is read, and blind times once."""
+    connection.execute("SET enable_seqscan = off")
+    params = loss._params(T, T + HOUR, ["main"])
+    rows = connection.execute("EXPLAIN " + loss._counts(loss._HOURS, ["main"]), params).fetchall()
+    plan = [line for (line,) in rows]
+    assert sum("Index Cond" in line and "source = ANY" in line for line in plan) == 2, plan
+    assert sum("on blind_times" in line for line in plan) == 1, plan
 
 
 def test_it_is_as_of_where_both_projections_are(ledger: Ledger, connection: Connection[TupleRow]) -> None:

@@ -91,9 +91,9 @@ def test_too_few_connections(empty_database_url: str) -> None:
     with pytest.raises(unfit.TooFewConnections, match="3 connections are allowed by CONNECTION LIMIT of the database"):
         migrate.apply(url)
     assert is_empty(url)
-    execute(url, "ALTER DATABASE {} CONNECTION LIMIT 5", name_of(url))
+    execute(url, "ALTER DATABASE {} CONNECTION LIMIT 6", name_of(url))
     [warned] = [each for each in migrate.examine(url).warnings() if each.event == "postgresql_connections_few"]
-    assert "5 connections are allowed" in warned.reason
+    assert "6 connections are allowed" in warned.reason
 
 
 @on_the_external_server

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ledger.alerting.gathering import Reading, facts
-from ledger.alerting.instance_note import Counted, InstanceNote, NodeAddresses, OwnNotes, counted
+from ledger.alerting.instance_note import Counted, InstanceNote, OwnNotes, counted
 from ledger.alerting.source_facts import source_facts
 from ledger.alerts.facts import DriftFacts, LossFacts, NodeFacts, NotifyFacts, StoreFacts
 from ledger.domain.instants import to_text
@@ -150,7 +150,7 @@ def own(tmp_path: Path) -> OwnNotes:
     refusals.forbid("main", "unknown", "")
     refusals.forbid("elsewhere", "n1", "")
     senders.note("main", "n1", "127.0.0.2")
-    return OwnNotes(settings, refusals, senders)
+    return OwnNotes(settings, refusals, senders, lambda resolve: resolve())
 
 
 def test_what_an_instance_knows_of_itself_and_of_those_who_post(own: OwnNotes, tmp_path: Path) -> None:
@@ -166,6 +166,13 @@ def test_what_an_instance_knows_of_itself_and_of_those_who_post(own: OwnNotes, t
     assert whole.facts.free_bytes == whole.free_bytes
 
 
+def test_while_addresses_are_not_known_nothing_is_said_of_who_posts(own: OwnNotes) -> None:
+    for each in own._addresses.values():
+        each._start = lambda _: None
+    note = own.take(None, 100.0)
+    assert (note.posts_as_other, note.posted) == ({}, {})
+
+
 def test_what_all_instances_say_is_one() -> None:
     notes = [
         InstanceNote(
@@ -175,26 +182,6 @@ def test_what_all_instances_say_is_one() -> None:
     ]
     numbers, posted = {("main", "n1"): 5, ("main", "n2"): 1}, frozenset({("main", "n1")})
     assert counted(notes) == (numbers, {("main", "n1"): "n2"}, posted)
-
-
-def test_a_host_that_is_not_known_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def resolve(host: str, *_: object, **__: object) -> list[Any]:
-        asked.append(host)
-        if host == "unknown.example":
-            raise OSError
-        return [(0, 0, 0, "", ("10.0.0.1", 0))]
-
-    monkeypatch.setattr("socket.getaddrinfo", resolve)
-    nodes = (NodeSettings("n1", "http://known.example"), NodeSettings("n2", "http://unknown.example"))
-    addresses = NodeAddresses(SourceSettings("main", Profile.V2_2, nodes, 0.0))
-    for second in (0.0, 299.0):
-        assert addresses.at(second) == {"n1": frozenset({"10.0.0.1"}), "n2": frozenset()}
-    addresses.at(300.0)
-    assert len(asked) == 4
-    alone = NodeAddresses(SourceSettings("main", Profile.V2_2, nodes[:1], 0.0))
-    assert alone.at(0.0) == {}
 
 
 def test_refusals_of_the_last_while() -> None:

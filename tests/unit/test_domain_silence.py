@@ -6,7 +6,7 @@ import pytest
 
 from ledger.domain.observation import SECOND
 from ledger.domain.reconciliation_events import Finding
-from ledger.domain.silence import SILENT_SECONDS, Listening, are_silent, must_have_told
+from ledger.domain.silence import MAX_UNTOLD_USERS, SILENT_SECONDS, Listening, UntoldUsers, must_have_told
 
 T = 1_800_000_000 * SECOND
 LISTENING = Listening(began_at=T, listed_at=T + 300 * SECOND, heard_at=T + 100 * SECOND)
@@ -59,7 +59,33 @@ def test_somebody_seen_for_the_first_time_is_one_once_everybody_was_listed() -> 
 
 def test_two_users_who_went_untold_for_a_minute_are_silence() -> None:
     minute = round(SILENT_SECONDS * SECOND)
-    assert not are_silent({}, T)
-    assert not are_silent({"u": T - 10 * minute}, T)
-    assert not are_silent({"u": T - minute + 1, "v": T}, T)
-    assert are_silent({"u": T - minute, "v": T}, T)
+    assert not untold().are_silence(T)
+    assert not untold(u=T - 10 * minute).are_silence(T)
+    assert not untold(u=T - minute + 1, v=T).are_silence(T)
+    assert untold(u=T - minute, v=T).are_silence(T)
+    assert untold(u=T, v=T - minute).are_silence(T)
+
+
+def test_a_user_counts_once_and_from_when_they_were_found_first() -> None:
+    users = untold(u=T, v=T + 1)
+    users.note("u", T - 1)
+    assert (len(users), users.since) == (2, T)
+    users.clear()
+    assert (len(users), users.since) == (0, None)
+    users.note("u", T + 5)
+    assert (len(users), users.since) == (1, T + 5)
+
+
+def test_no_more_are_kept_than_say_anything() -> None:
+    users = UntoldUsers()
+    for number in range(MAX_UNTOLD_USERS + 5):
+        users.note(str(number), T + number)
+    assert (len(users), users.since) == (MAX_UNTOLD_USERS, T)
+
+
+def untold(**found_at: int) -> UntoldUsers:
+    """These users, and when they were found."""
+    users = UntoldUsers()
+    for uid, at in found_at.items():
+        users.note(uid, at)
+    return users

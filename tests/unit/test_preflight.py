@@ -6,6 +6,7 @@ import pytest
 from ledger.errors import StoreUnavailable
 from ledger.store import unfit
 from ledger.store.preflight import (
+    LOCK_CONNECTIONS,
     NEEDED_CONNECTIONS,
     USED_CONNECTIONS,
     Examined,
@@ -74,18 +75,18 @@ def test_limits_do_not_bind_a_superuser() -> None:
     assert list(refusals(FIT._replace(role_connections=NEEDED_CONNECTIONS), makes_tables=True)) == []
 
 
-def test_pools_leave_something_to_those_that_lead_and_project() -> None:
+def test_pools_leave_something_to_those_that_lead() -> None:
     for allowed in range(NEEDED_CONNECTIONS, USED_CONNECTIONS + 1):
         sizes = pools(allowed)
         assert min(sizes.ledger - 1, sizes.short, sizes.large) >= 1
-        # With five alone, the seldom used one for large reads may be one too many.
-        assert sum(sizes) + 2 <= max(allowed, NEEDED_CONNECTIONS + 1)
+        # With the fewest alone, the seldom used one for large reads may be one too many.
+        assert sum(sizes) + LOCK_CONNECTIONS <= max(allowed, NEEDED_CONNECTIONS + 1)
     assert pools(1000) == pools(USED_CONNECTIONS) == PoolSizes()
     assert pools(USED_CONNECTIONS + 4, alongside=4) == PoolSizes() != pools(USED_CONNECTIONS + 3, alongside=4)
     for allowed in range(NEEDED_CONNECTIONS + 4, USED_CONNECTIONS + 4):
-        assert sum(pools(allowed, alongside=4)) + 2 + 4 <= max(allowed, NEEDED_CONNECTIONS + 1 + 4)
+        assert sum(pools(allowed, alongside=4)) + LOCK_CONNECTIONS + 4 <= max(allowed, NEEDED_CONNECTIONS + 1 + 4)
     assert pools(NEEDED_CONNECTIONS, alongside=4) == pools(NEEDED_CONNECTIONS)
-    assert sum(PoolSizes()) + 2 == USED_CONNECTIONS
+    assert sum(PoolSizes()) + LOCK_CONNECTIONS == USED_CONNECTIONS
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_pools_leave_something_to_those_that_lead_and_project() -> None:
     [
         (FIT._replace(fsync=False), "fsync is off"),
         (FIT._replace(full_page_writes=False), "full_page_writes is off"),
-        (FIT._replace(role_connections=USED_CONNECTIONS - 1), "17 connections are allowed"),
+        (FIT._replace(role_connections=USED_CONNECTIONS - 1), "18 connections are allowed"),
     ],
 )
 def test_what_is_worth_a_word(facts: Facts, says: str) -> None:
@@ -105,7 +106,7 @@ def test_the_processes_alongside_are_counted() -> None:
     examined = Examined(FIT._replace(role_connections=USED_CONNECTIONS + 1), pooled=False, clock_offset_seconds=0.0)
     assert list(examined.warnings()) == []
     [warned] = examined.warnings(alongside=2)
-    assert warned.reason.endswith("an instance takes up to 20")
+    assert warned.reason.endswith("an instance takes up to 21")
 
 
 def test_a_pooler_and_clocks_that_differ_are_worth_a_word() -> None:
