@@ -54,6 +54,20 @@ class Access:
         if (problem := await self._refusal(key_hash(given), scope)) is not None:
             raise problem
 
+    async def expect_known(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raises Problem, 401, where neither a key of whatever scope nor a token was sent; StoreUnavailable."""
+        header = headers.get(b"authorization", b"").decode("latin-1")
+        scheme, _, credentials = header.partition(" ")
+        given = credentials.strip() if scheme.lower() == "bearer" else ""
+        if is_token(given):
+            await self._tokens.read(given)
+            return
+        hashed = key_hash(given) if given else self._delegation.read(header)
+        if hashed is None:
+            raise Problem(401, "send an API key: 'Authorization: Bearer …'", headers=CHALLENGE)
+        if await self._keys.find_by_hash(hashed) is None:
+            raise Problem(401, "this API key is unknown or revoked", headers=CHALLENGE)
+
     async def ended(self, viewer: Viewer) -> str | None:
         """Why a stream is to end, if so: its key or token is `revoked`, or `expired`. Raises StoreUnavailable."""
         if viewer.grant is not None:

@@ -70,8 +70,9 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         )
         hub.audience.on_watch = about.note
         tokens = Tokens(lambda: _load_generation(orders.database_url), orders.token_roots)
-        streams = Streams(hub, Access(keys, tokens), orders.connections)
-        proxy = Proxy(orders.service)
+        access = Access(keys, tokens)
+        streams = Streams(hub, access, orders.connections)
+        proxy = Proxy(orders.service, access.expect_known)
         stack.push_async_callback(proxy.close)
         bound = bind(Listen(*orders.listen), "front_listen")
         # Inherited by each connection: of a reader who takes nothing, no more than this waits in the system.

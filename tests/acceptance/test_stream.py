@@ -176,6 +176,8 @@ def test_the_other_routes_are_the_services(service: FrontedService, api: Api) ->
         assert front.http.get("/v1/ws").status_code == 426
         assert front.http.delete("/v1/stream").status_code == 405
         assert "presence_ledger_streams 0.0" in front.http.get("/metrics").text
+        many = [f"of a long name {number}" for number in range(5_000)]
+        assert len(front.http.post("/v1/presence/query", json={"uids": many}).json()["items"]) == len(many)
         front.http.headers["Authorization"] = "Bearer nobody"
         assert front.http.get("/v1/users/proxied/presence").status_code == 401
 
