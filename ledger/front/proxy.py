@@ -1,5 +1,6 @@
 """The API's other routes on the front: the service beside us answers, so what it counts and refuses is the same."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +27,7 @@ LIMITS = httpx2.Limits(max_connections=128, max_keepalive_connections=32, keepal
 _ONE_CONNECTION = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
 _NOT_SENT = _ONE_CONNECTION | {b"host"}
 _NOT_ANSWERED = _ONE_CONNECTION | {b"date", b"server"}
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class Proxy:
@@ -79,11 +81,16 @@ class Proxy:
             raise Problem(503, away, headers={"Retry-After": "1"}) from error
 
     def _url(self, scope: Message) -> httpx2.URL:
-        """The service's address of what is asked for."""
+        """The service's address of what is asked for. Raises Problem."""
         path: bytes = scope.get("raw_path") or scope["path"].encode()
         query: bytes = scope["query_string"]
         target = path.partition(b"?")[0] + (b"?" + query if query else b"")
-        return httpx2.URL(self._address).copy_with(raw_path=target)
+        # Some clients send a uid in UTF-8 as it is, which the service takes as well.
+        target = _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], target)
+        try:
+            return httpx2.URL(self._address).copy_with(raw_path=target)
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise Problem(400, f"the address cannot be asked for: {error}") from error
 
     @asynccontextmanager
     async def _content(self, scope: Message, receive: Receive) -> AsyncIterator[Content | None]:

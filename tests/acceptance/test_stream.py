@@ -178,8 +178,16 @@ def test_the_other_routes_are_the_services(service: FrontedService, api: Api) ->
         assert "presence_ledger_streams 0.0" in front.http.get("/metrics").text
         many = [f"of a long name {number}" for number in range(5_000)]
         assert len(front.http.post("/v1/presence/query", json={"uids": many}).json()["items"]) == len(many)
+        asked = f"GET /v1/users/张三/presence HTTP/1.1\r\nHost: x\r\n{_authorization(front)}\r\n\r\n"
+        with socket.create_connection((front.http.base_url.host, front.http.base_url.port or 80), 60) as raw:
+            raw.sendall(asked.encode())
+            assert raw.makefile("rb").readline().split()[1] == b"200"
         front.http.headers["Authorization"] = "Bearer nobody"
         assert front.http.get("/v1/users/proxied/presence").status_code == 401
+
+
+def _authorization(api: Api) -> str:
+    return f"Authorization: {api.http.headers['Authorization']}"
 
 
 def test_a_cursor_holds_over_a_restart_and_the_front_ends_with_its_parent(

@@ -1,4 +1,4 @@
-"""What the front hands on to the service: bodies that never hold up others' requests."""
+"""What the front hands on to the service: bodies that never hold up others' requests, and addresses of any form."""
 
 import asyncio
 from collections.abc import Mapping
@@ -136,6 +136,20 @@ def test_a_large_body_is_taken_from_those_who_are_known(service: ScriptedService
 
     fronted(service.url, test)
     assert len(service.asked) == 1
+
+
+def test_an_address_in_utf_8_is_handed_on_and_one_that_is_none_refused(service: ScriptedService) -> None:
+    async def test(front: Proxy) -> None:
+        assert await ask(front, path="/v1/users/张三/presence?x".encode(), query="name=三%25".encode()) == 200
+        assert await ask(front, path=b"/v1/users/\xff%2F/presence") == 200
+        assert await ask(front, path=b"/" + b"a" * 70_000) == 400
+        assert await ask(front, query=b"a=\x01") == 400
+
+    fronted(service.url, test)
+    assert [each.target for each in service.asked] == [
+        "/v1/users/%E5%BC%A0%E4%B8%89/presence?name=%E4%B8%89%25",
+        "/v1/users/%FF%2F/presence",
+    ]
 
 
 def test_a_service_that_is_away_is_told_of() -> None:
