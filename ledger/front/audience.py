@@ -83,13 +83,16 @@ class Audience:
     def remove_users(self, watcher: Watcher, uids: Iterable[str]) -> list[str]:
         """A watcher watches some users no more -> those of them whom it did."""
         assert watcher.uids is not None
+        feed = self._feeds.get(watcher)
+        if feed is None:  # one that is still being opened watches nobody
+            return []
         removed = [uid for uid in uids if uid in watcher.uids]
         for uid in removed:
             watcher.uids.discard(uid)
             self._of_user[uid].discard(watcher)
             if not self._of_user[uid]:
                 del self._of_user[uid]
-        self._unwatch(self._feeds[watcher], removed)
+        self._unwatch(feed, removed)
         return removed
 
     def join_list(self, watcher: Watcher, name: str, feed: ChangeFeed) -> None:

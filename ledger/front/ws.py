@@ -96,11 +96,13 @@ class _Reader(NamedTuple):
 
 async def _serve(streams: Streams, reader: _Reader, wanted: Asked, receive: Receive, writer: _Writer) -> None:
     watcher = reader.watcher
-    orders = asyncio.create_task(_obey(streams, reader, receive, writer))
+    begun = asyncio.Event()
+    orders = asyncio.create_task(_obey(streams, reader, receive, writer, begun))
     code, why = GOING_AWAY, ""
     try:
         async with aclosing(streams.hub.open(watcher, wanted.last, snapshot=wanted.begins_with_all)) as parts:
             async for part in parts:
+                begun.set()
                 if watcher.over is not None:
                     break
                 await writer.write(part)
@@ -142,12 +144,14 @@ async def _go_on(streams: Streams, watcher: Watcher, writer: _Writer) -> None:
                 beats.beaten()
 
 
-async def _obey(streams: Streams, reader: _Reader, receive: Receive, writer: _Writer) -> None:
+async def _obey(streams: Streams, reader: _Reader, receive: Receive, writer: _Writer, begun: asyncio.Event) -> None:
     """Take what the reader sends, until they leave."""
     watcher = reader.watcher
     while (message := await receive())["type"] == "websocket.receive":
         try:
             order = _order(message)
+            # Before the first part the stream watches nobody yet: there is nothing to go on with, or to leave.
+            await begun.wait()
             if order.watch is not None:
                 await _watch(streams, reader, order.watch)
             if order.unwatch is not None and watcher.uids is not None:
