@@ -68,9 +68,12 @@ async def _tell(streams: Streams, watcher: Watcher, wanted: Asked, receive: Rece
         await _go_on(streams, watcher, send)
     except TimeoutError:
         watcher.end("gone")
+    except (Problem, LedgerError):
+        # The answer has begun, so it can only end: its reader comes again, and goes on from the last id.
+        watcher.end(watcher.over or "failed")
     finally:
         leaving.cancel()
-    if watcher.over == "stopping":
+    if watcher.over in ("stopping", "failed"):
         await _write(send, _retry(streams.retry_seconds()))
     if watcher.over != "gone":
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -10,6 +10,7 @@ import pytest
 
 from ledger.changes import cursor as cursors
 from ledger.changes.cursor import Cursor
+from ledger.errors import StoreUnavailable
 from ledger.front import sse, watcher
 from ledger.front.access import Viewer, may_watch, within
 from ledger.front.asked import Asked
@@ -81,11 +82,14 @@ class _Hub:
 
     progress = b""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         self.closed: list[Watcher] = []
+        self._error = error
 
     async def open(self, _: Watcher, last: str | None, *, snapshot: bool) -> AsyncGenerator[list[Frame], None]:
         yield [frame("1")]
+        if self._error is not None:
+            raise self._error
         yield [frame("2")]
 
     def close(self, queue: Watcher) -> None:
@@ -95,8 +99,8 @@ class _Hub:
 class _Streams:
     """As much of the streams as one request needs."""
 
-    def __init__(self) -> None:
-        self.hub = _Hub()
+    def __init__(self, error: Exception | None = None) -> None:
+        self.hub = _Hub(error)
         self.access = self
 
     async def viewer(self, *_: object) -> Viewer:
@@ -134,6 +138,33 @@ def test_a_reader_who_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
 
     asyncio.run(asyncio.wait_for(ask(), 60))
     assert len(sent) == taken + 1
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), Problem(404, "no such list")])
+def test_what_fails_within_the_snapshot_ends_the_one_answer(error: Exception) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def ask() -> None:
+        streams = _Streams(error)
+        scope: Any = {"method": "GET", "headers": [], "query_string": b"uid=a", "path": "/v1/stream", "extensions": {}}
+        await sse.stream(streams, scope, receive, send)  # type: ignore[arg-type]
+        [queue] = streams.hub.closed
+        assert queue.over == "failed"
+
+    asyncio.run(asyncio.wait_for(ask(), 60))
+    assert sent[0]["status"] == 200
+    assert [(each["body"], each["more_body"]) for each in sent[1:]] == [
+        (b"retry: 1000\n\n", True),
+        (frame("1").sse, True),
+        (b"retry: 1000\n\n", True),
+        (b"", False),
+    ]
 
 
 @pytest.mark.parametrize(
