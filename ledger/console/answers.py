@@ -44,7 +44,16 @@ def moved(address: str) -> Response:
 def is_secure(request: Request) -> bool:
     """Whether the browser speaks HTTPS, perhaps to a proxy that speaks HTTP to us."""
     proto = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
-    return "https" in (request.url.scheme, proto, urlsplit(request.headers.get("origin", "")).scheme)
+    return "https" in (request.url.scheme, proto, _origin(request)[0])
+
+
+def _origin(request: Request) -> tuple[str, str]:
+    """Scheme and host of the page that asks; empty where the browser does not say, or what was sent is no origin."""
+    try:
+        parts = urlsplit(request.headers.get("origin", ""))
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.netloc
 
 
 def remember_session(response: Response, session: str, *, secure: bool) -> None:
@@ -74,9 +83,9 @@ def query_of(request: Request) -> Mapping[str, str]:
 def refuse_forged(request: Request) -> None:
     """Raises Refused where another site's page sent the form; browsers say so."""
     site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
+    _, host = _origin(request)
     # Behind a proxy the host may be another one than the browser's; there the first header speaks.
-    elsewhere = origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
+    elsewhere = "origin" in request.headers and (not host or host != request.headers.get("host"))
     if site not in (None, "same-origin", "none") or (site is None and elsewhere):
         raise Refused(403, "refused.forged")
 

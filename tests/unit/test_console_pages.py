@@ -128,6 +128,8 @@ def test_a_wrong_key_and_one_of_too_small_a_scope(pages: Pages) -> None:
         ({"csrf": "auditor's"}, {}),
         ({"csrf": ""}, {"Sec-Fetch-Site": "cross-site"}),
         ({"csrf": ""}, {"Origin": "https://elsewhere.example"}),
+        ({"csrf": ""}, {"Origin": "http://["}),
+        ({"csrf": ""}, {"Origin": "null", "Host": ""}),
     ],
 )
 @pytest.mark.parametrize("path", ["/users/u100", "/alerts", "/sinks", "/runs", "/logout"])
@@ -141,6 +143,17 @@ def test_a_forged_form_changes_nothing(path: str, fields: dict[str, str], header
 def test_a_login_form_of_another_site_is_refused(pages: Pages) -> None:
     forged = pages.ask("POST", "/login", who=None, data={"key": "admin"}, headers={"Sec-Fetch-Site": "cross-site"})
     assert (forged.status_code, "set-cookie" in forged.headers) == (403, False)
+
+
+def test_an_origin_or_a_host_that_is_none_is_answered_as_any_other(pages: Pages) -> None:
+    for headers in ({"Origin": "http://["}, {"Host": "["}):
+        chosen = pages.get("/login?lang=en", who=None, headers=headers)
+        assert (chosen.status_code, "secure" in chosen.headers["set-cookie"].lower()) == (200, False)
+    forged = pages.ask("POST", "/login", who=None, data={"key": "admin"}, headers={"Origin": "http://["})
+    assert (forged.status_code, "set-cookie" in forged.headers) == (403, False)
+    own = {"Host": "[", "Sec-Fetch-Site": "same-origin", "Origin": "https://console"}
+    let_in = pages.ask("POST", "/login", who=None, data={"key": "admin"}, headers=own)
+    assert (let_in.status_code, "secure" in let_in.headers["set-cookie"].lower()) == (303, True)
 
 
 def test_a_logout_ends_the_session(pages: Pages) -> None:
