@@ -10,6 +10,8 @@ from ledger.errors import StoreUnavailable
 
 FRESH_SECONDS = 1.0
 """What another process has changed is known after so long at the latest."""
+RELOAD_SECONDS = 1.0
+"""So long it is waited for where there is an older value: a database that hangs says neither yes nor no."""
 
 T = TypeVar("T")
 
@@ -21,26 +23,37 @@ class Fresh(Generic[T]):
         self._load = load
         self._value: T | None = None
         self._read_at = -math.inf
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[T] | None = None
+        """The last reload, perhaps under way: there is one at a time."""
+        self._began_at = -math.inf
 
     async def get(self) -> T:
         """The value. Raises StoreUnavailable where it was never read."""
-        if self._value is None or time.monotonic() - self._read_at > FRESH_SECONDS:
-            await self._refresh()
-        assert self._value is not None
-        return self._value
+        now = time.monotonic()
+        if self._value is not None and now - self._read_at <= FRESH_SECONDS:
+            return self._value
+        if self._reading is None or self._reading.done():
+            self._reading, self._began_at = asyncio.create_task(self._read()), now
+        reading = self._reading
+        if self._value is not None:
+            await asyncio.wait({reading}, timeout=max(0.0, self._began_at + RELOAD_SECONDS - now))
+            if not reading.done():
+                return self._value
+        # Whoever asks no longer leaves it to the others who do.
+        return await asyncio.shield(reading)
 
     def forget(self) -> None:
-        """What was read no longer holds: it is read again when it is next asked for."""
+        """What was read no longer holds, or is being read: it is read again when it is next asked for."""
         self._read_at = -math.inf
+        self._reading = None
 
-    async def _refresh(self) -> None:
-        async with self._reading:
-            if self._value is not None and time.monotonic() - self._read_at <= FRESH_SECONDS:
-                return
-            try:
-                self._value = await asyncio.to_thread(self._load)
-            except StoreUnavailable:
-                if self._value is None:
-                    raise
-            self._read_at = time.monotonic()
+    async def _read(self) -> T:
+        try:
+            value = await asyncio.to_thread(self._load)
+        except StoreUnavailable:
+            if self._value is None:
+                raise
+            value = self._value
+        if self._reading is asyncio.current_task():
+            self._value, self._read_at = value, time.monotonic()
+        return value
