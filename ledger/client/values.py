@@ -115,7 +115,11 @@ class Gone(Struct, frozen=True):
 
 
 class SourceChange(Struct, frozen=True):
-    """To those who follow everybody: a whole source went `dark`, so that its users are unknown, or is `lit` again."""
+    """To those who follow everybody: a whole source went `dark`, or is `lit` again.
+
+    Whoever has a device in one that is dark is unknown, but for those whose `cause.kind` is `override`, and those who
+    have a device that is online in a source that is not dark.
+    """
 
     source: str
     status: Literal["dark", "lit"]

@@ -88,7 +88,7 @@ def backend(folder: Path, service: FrontedService) -> Iterator[subprocess.Popen[
 def kept(folder: Path) -> dict[str, Any]:
     with closing(sqlite3.connect(folder / "table", timeout=PATIENCE_SECONDS)) as table:
         try:
-            return dict(table.execute("SELECT uid, status FROM presence"))
+            return dict(table.execute("SELECT uid, status FROM shown"))
         except sqlite3.OperationalError:  # it has only begun
             return {}
 

@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from ledger.changes.feed import ChangeFeed
 from ledger.changes.step import Change, Missed, SourceChange, Step
 from ledger.domain.observation import Instant
+from ledger.domain.status import OVERRIDE
 from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
 from ledger.working_state import looks
@@ -48,17 +49,22 @@ class Reader:
         self.shown: dict[str, Told] = {}
         self.as_of: dict[str, tuple[int, Instant]] = {}
         self.dark: set[str] = set()
+        self.overridden: set[str] = set()
+        """Of whom an operator's word was told last."""
 
     def copy(self) -> "Reader":
         """The same reader, who hears nothing from here on."""
         other = Reader(self.uids)
         other.shown, other.as_of, other.dark = dict(self.shown), dict(self.as_of), set(self.dark)
+        other.overridden = set(self.overridden)
         return other
 
     def apply(self, made: AnswerPoint, uid: str, body: bytes) -> None:
         """A presence: none goes back."""
         assert self.as_of.get(uid, (0, 0)) <= (made.position, made.at)
         self.shown[uid], self.as_of[uid] = visible(body), (made.position, made.at)
+        word = (json.loads(body + b"}")["cause"] or {}).get("kind") == OVERRIDE
+        (self.overridden.add if word else self.overridden.discard)(uid)
 
     def take(self, made: AnswerPoint, changes: Iterable[Change]) -> None:
         """Those that concern it."""
@@ -88,11 +94,20 @@ class Reader:
         for answer in answers:
             uid = answer["uid"]
             if self.uids is None and self.dark & {source for source, *_ in answer["devices"]}:
+                assert self.in_the_dark(uid) == answer["status"]
                 continue
             if self.uids is None and uid not in self.shown:
                 assert answer["reason"] == "never_observed"
             elif self.uids is None or uid in self.uids:
                 assert self.shown[uid] == answer
+
+    def in_the_dark(self, uid: str) -> str:
+        """What `docs/push.md` makes of a user who was told of, and of the sources that are dark."""
+        told = self.shown[uid]
+        rests = {source for source, _, status, _ in told["devices"] if status == "online"} - self.dark
+        stays = uid in self.overridden or rests or not self.dark & {source for source, *_ in told["devices"]}
+        status: str = told["status"]
+        return status if stays else "unknown"
 
 
 @contextmanager
