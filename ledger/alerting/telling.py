@@ -4,6 +4,7 @@ An end is told to whom the beginning was to be told; where that could not be tol
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -15,6 +16,9 @@ from ledger.settings import NotifySettings
 from ledger.working_state.alerts import AlertRow, Notices
 
 MakeNotifier = Callable[[NotifySettings, Callable[[str, What, Instant], None], Callable[[], Instant]], Notifier]
+
+NOTED_SECONDS = 10.0
+"""No event loop is busy for so long, but one that has ended."""
 
 
 class Telling:
@@ -108,12 +112,16 @@ class Telling:
     def _told_by(self, entry: str) -> Callable[[str, What, Instant], None]:
         """What the entry's notifier calls, in a thread of its own."""
 
-        def note(alert: str, what: What, at: Instant) -> None:
+        def note(alert: str, what: What, at: Instant, noted: threading.Event) -> None:
             self._told.setdefault(alert, {}).setdefault(entry, {})[what] = at
+            noted.set()
             self._on_told()
 
         def told(alert: str, what: What, at: Instant) -> None:
-            self._loop.call_soon_threadsafe(note, alert, what, at)
+            noted = threading.Event()
+            self._loop.call_soon_threadsafe(note, alert, what, at, noted)
+            # Until it is known here the notifier must not forget it, or it would be asked for again in between.
+            noted.wait(NOTED_SECONDS)
 
         return told
 
