@@ -90,8 +90,8 @@ OF_SERVICE: tuple[Definition, ...] = (
             "自 {failing_since_at} 起 PostgreSQL 无法写入：{reason}",
         ),
         meaning=Words(
-            "Webhooks are kept in the spool, or answered 503 where there is none; questions are not answered.",
-            "webhook 暂存在本地（未启用暂存则应答 503），查询无法应答。",
+            "Webhooks are answered 503, so that WuKongIM tries again a few times; questions are not answered.",
+            "webhook 得到 503，WuKongIM 会重试若干次；查询无法应答。",
         ),
         way_out=Words(
             "Is PostgreSQL running, has it connections and disk left, does it accept writes? The service goes on by "
@@ -116,12 +116,12 @@ OF_SERVICE: tuple[Definition, ...] = (
             "{subject} 上 {folder} 所在磁盘仅剩 {free_bytes}（共 {size_bytes}）",
         ),
         meaning=Words(
-            "A full disk stops the embedded PostgreSQL and the spool: webhooks are lost.",
-            "磁盘写满后内置 PostgreSQL 和暂存都会停止，webhook 将丢失。",
+            "A full disk stops the embedded PostgreSQL: webhooks get 503, and WuKongIM drops them in the end.",
+            "磁盘写满后内置 PostgreSQL 会停止，webhook 只能得到 503，最终被 WuKongIM 丢弃。",
         ),
         way_out=Words(
-            "Free space or enlarge the disk; `[retention]` moves old events into the archive.",
-            "清理或扩容磁盘；`[retention]` 可将旧事件移入归档。",
+            "Free space or enlarge the disk; a PostgreSQL of your own (`database_url`) can be elsewhere.",
+            "清理或扩容磁盘；也可以用 `database_url` 改用别处自己的 PostgreSQL。",
         ),
         for_seconds=30,
         thresholds=(
