@@ -20,7 +20,7 @@ from ledger.simulator.client_frames import (
     welcome,
 )
 from ledger.simulator.cluster import SimulatedSession
-from ledger.simulator.node_port import HOST, reset
+from ledger.simulator.node_port import HOST, close_at_once
 from ledger.simulator.plan import PlanError, Profile
 
 CHUNK = 1 << 16
@@ -86,12 +86,7 @@ class Door:
         server, self._server = self._server, None
         if server is None:
             return
-        server.close()
-        visits = list(self._visits)
-        for task, writer in self._visits.items():
-            reset(writer)
-            task.cancel()
-        await asyncio.gather(*visits, return_exceptions=True)
+        await close_at_once(server, self._visits)
 
     async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 HOST = "127.0.0.1"
@@ -37,12 +37,7 @@ class NodePort:
         if self._server is None:
             return
         server, self._server = self._server, None
-        server.close()
-        visits = list(self._visitors)
-        for task, writer in self._visitors.items():
-            reset(writer)
-            task.cancel()
-        await asyncio.gather(*visits, return_exceptions=True)
+        await close_at_once(server, self._visitors)
 
     async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -81,6 +76,16 @@ class NodePort:
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+
+async def close_at_once(server: asyncio.Server, visits: Mapping[asyncio.Task[None], asyncio.StreamWriter]) -> None:
+    """Refuse further connections, and reset those that there are."""
+    server.close()
+    tasks = list(visits)
+    for task, writer in visits.items():
+        reset(writer)
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
