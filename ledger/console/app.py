@@ -82,7 +82,7 @@ class Console:
             response = self._refusal(request, spoken, refused, session)
         except LedgerError as error:
             response = self._refusal(request, spoken, Refused(503, "refused.away", reason=str(error)), session)
-        except Exception as error:
+        except Exception as error:  # a defect of one page must be seen, and is told to whoever asked for it
             log.exception("console_defect", error=type(error).__name__)
             response = self._refusal(request, spoken, Refused(500, "refused.defect"), session)
         if "lang" in query:

@@ -55,7 +55,7 @@ class Slices:
                 open_slice(connection, self._mapper, wanted, lambda done, of: None) as found,
             ):
                 writing.write(found, file)  # type: ignore[arg-type]
-        except BaseException:
+        except BaseException:  # whatever ends it, nobody else holds the file
             file.close()
             raise
         file.seek(0)
