@@ -126,7 +126,7 @@ def test_no_request_gets_an_answer_that_is_not_described(
     responses = description["paths"][path][method.lower()]["responses"]
 
     @settings(
-        max_examples=10,
+        max_examples=5,
         deadline=None,
         derandomize=True,
         database=None,
