@@ -12,6 +12,7 @@ import pytest
 
 from bench._receiver import SECRET as SINK_SECRET
 from bench._receiver import Receiver, receiving
+from tests.support import notices
 from tests.support.load import Load, check_ledger
 from tests.support.service import MAIN, SECRET, Api, Service, source_table, wait_for
 from tests.support.streams import FrontedService
@@ -20,6 +21,9 @@ NEW_SECRET = "newer-webhook-secret"
 NEW_KEY = "key-of-a-newcomer"
 KEY = f'[api_keys.newcomer]\nkey = "{NEW_KEY}"\nscopes = ["read"]\n'
 SINK = '[[sinks]]\nname = "app"\nkind = "webhook"\nurl = "{url}"\nsecret = "{secret}"\ncoalesce_seconds = 0\n'
+
+
+ALERTS = '[[notify]]\nname = "oncall"\nurl = "{url}"\n[alerts]\nevaluate_seconds = 0.2\n'
 
 
 def main(*secrets: str, nodes: tuple[str, ...] = ("n1",)) -> str:
@@ -53,6 +57,12 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
+@pytest.fixture
+def oncall() -> Iterator[notices.Receiver]:
+    with notices.receiver() as receiver:
+        yield receiver
+
+
 def reload(service: Service) -> Any:
     done = service.command("reload", "--json")
     assert done.returncode == 0, done.stderr
@@ -76,10 +86,11 @@ def reads(url: str) -> int:
 
 
 def test_under_load_every_webhook_is_answered_as_its_secret_says(
-    service: FrontedService, api: Api, receiver: Receiver
+    service: FrontedService, api: Api, receiver: Receiver, oncall: notices.Receiver
 ) -> None:
     changed = main(NEW_SECRET, SECRET, nodes=("n1", "n2")) + source_table("second", {"n1": ""})
     changed += SINK.format(url=receiver.url, secret=SINK_SECRET) + KEY + "[policy]\ngrace_seconds = 0.5\n"
+    changed += ALERTS.format(url=oncall.url)
     paths = [(service.port, service.hook_path())]
     with Load(paths, name="both") as both:
         both.wait_for(10)
@@ -94,6 +105,8 @@ def test_under_load_every_webhook_is_answered_as_its_secret_says(
                 "policy.grace_seconds changed",
                 "api_keys.newcomer added",
                 "sinks.app added",
+                "notify.oncall added",
+                "alerts.evaluate_seconds changed",
             ],
             [],
         )
@@ -104,6 +117,7 @@ def test_under_load_every_webhook_is_answered_as_its_secret_says(
         wait_for(lambda: api.get("/v1/sinks")["items"][0]["state"] == "following", service.log)
         api.deliver("late-0-1-7-1-1")
         wait_for(lambda: "late" in receiver.shown)
+        wait_for(lambda: post(service, "an-unknown-secret") == 403 and oncall.taken)
     assert both.outcomes().keys() == {"acknowledged"}
     with Load([(service.port, service.hook_path(secret=NEW_SECRET)), *paths], senders=2, name="either") as either:
         either.wait_for(20)
