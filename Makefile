@@ -10,7 +10,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n + 2 : 6 )
 PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .PHONY: help run test check format lint types layers tests unit property contract acceptance explore \
-	system-packages lock clean
+	system-packages lock audit sbom release clean
 
 help:
 	@echo "make run     install into .venv and show presence ledger at work, with a simulated WuKongIM"
@@ -20,6 +20,9 @@ help:
 	@echo "make explore hunt with random seeds until something is found, or for SECONDS=600"
 	@echo "make format  put every file into the one format"
 	@echo "make lock    resolve the dependencies again (needs uv)"
+	@echo "make audit   look the dependencies up in the databases of known vulnerabilities (needs the network)"
+	@echo "make sbom    write what the service is made of (CycloneDX) into dist"
+	@echo "make release build the wheel, the SBOM and the notes of this version into dist"
 
 run: .venv/run.done
 	$(BIN)/presence-ledger demo
@@ -101,6 +104,23 @@ UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --
 lock:
 	$(UV_COMPILE) -o requirements.lock
 	$(UV_COMPILE) --group dev -o requirements-dev.lock
+
+# Apart from .venv, whose packages are those of the lock and no others.
+.venv/audit: .venv/made
+	@$(PIP) install --target $@ 'pip-audit>=2.9,<3'
+
+audit: .venv/audit
+	PYTHONPATH=.venv/audit $(BIN)/python -m pip_audit --strict --require-hashes --disable-pip --progress-spinner off \
+		-r requirements.lock
+
+sbom:
+	@mkdir -p dist
+	@./.ci/sbom > dist/presence-ledger.cdx.json
+
+release: .venv/test.done sbom
+	@./.ci/release-notes > dist/release-notes.md
+	$(BIN)/python -m hatchling build --directory dist
+	cd dist && sha256sum *.whl *.tar.gz presence-ledger.cdx.json > SHA256SUMS
 
 clean:
 	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

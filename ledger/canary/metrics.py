@@ -37,6 +37,10 @@ class CanaryMetrics:
         self._every = Gauge(
             "presence_ledger_canary_every_seconds", "Between two visits of a canary", labels, registry=registry
         )
+        self.know(nodes)
+
+    def know(self, nodes: Iterable[tuple[str, str]]) -> None:
+        """There are canaries of these from now on."""
         for source, node in nodes:
             for outcome in OUTCOMES:
                 self._visits.labels(source, node, outcome)

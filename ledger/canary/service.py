@@ -41,19 +41,14 @@ class Canaries:
         leads: Callable[[], bool], streams: Streams | None, registry: CollectorRegistry,
     ) -> None:  # fmt: skip
         self._ledger = ledger
-        self._canaries = [
-            _Canary(CanaryKey(each.uid, source, each.node), each)
-            for source, of_source in of_sources.items()
-            for each in of_source
-        ]
+        self._canaries: list[_Canary] = []
+        self._registry = registry
+        self._metrics: CanaryMetrics | None = None
+        """Where there are none, nothing is said of them."""
+        self._take(of_sources)
         self._now = now
         self._leads = leads
         self._streams = streams
-        # Where there are none, nothing is said of them.
-        self._metrics = CanaryMetrics(
-            registry if self._canaries else CollectorRegistry(),
-            [(each.key.source, each.key.node) for each in self._canaries],
-        )
         self._interrupted = LoggedOutage("canaries_interrupted", "canaries_go_on")
         self._failing: set[CanaryKey] = set()
         self._task: asyncio.Task[None] | None = None
@@ -68,6 +63,26 @@ class Canaries:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+
+    async def change(self, of_sources: Mapping[str, Sequence[CanarySettings]]) -> None:
+        """These are those of the settings from now on."""
+        before = self._canaries
+        self._take(of_sources)
+        if self._canaries != before:
+            await self.stop()
+            self.start()
+
+    def _take(self, of_sources: Mapping[str, Sequence[CanarySettings]]) -> None:
+        self._canaries = [
+            _Canary(CanaryKey(each.uid, source, each.node), each)
+            for source, of_source in of_sources.items()
+            for each in of_source
+        ]
+        nodes = [(each.key.source, each.key.node) for each in self._canaries]
+        if self._metrics is not None:
+            self._metrics.know(nodes)
+        elif nodes:
+            self._metrics = CanaryMetrics(self._registry, nodes)
 
     async def _run(self) -> None:
         while True:
@@ -86,7 +101,8 @@ class Canaries:
 
     async def _lead(self) -> None:
         for row in await asyncio.to_thread(self._begin):
-            self._metrics.began(row.source, row.node, row.quiet_since, row.every_seconds)
+            if self._metrics is not None:
+                self._metrics.began(row.source, row.node, row.quiet_since, row.every_seconds)
         async with asyncio.TaskGroup() as tasks:
             flying = [tasks.create_task(self._fly(each), name=f"canary {each.key.node}") for each in self._canaries]
             await self._until_deposed()
@@ -139,6 +155,7 @@ class Canaries:
 
     def _tell(self, key: CanaryKey, made: Visit) -> None:
         """Count it, and say once that a canary fails, and once that it does so no longer."""
+        assert self._metrics is not None
         self._metrics.visited(key.source, key.node, made)
         if made.error is not None and key not in self._failing:
             self._failing.add(key)

@@ -37,6 +37,7 @@ COMMANDS = {
     "demo": CommandEntry("ledger.cli.demo", "demo", "See it work with a simulated WuKongIM; nothing to configure."),
     "config": CommandEntry("ledger.cli.config", "app", "Show the settings in force and what to paste into WuKongIM."),
     "migrate": CommandEntry("ledger.cli.migrate", "migrate", "Bring the database's schema up to date."),
+    "reload": CommandEntry("ledger.cli.reload", "reload", "Have the running service take changed settings."),
     "keys": CommandEntry("ledger.cli.keys", "app", "Make, list and revoke API keys; revoke tokens."),
     "lists": CommandEntry("ledger.cli.lists", "app", "Show the watch lists, and who is on one."),
     "status": CommandEntry("ledger.cli.queries", "status", "Show who is online."),

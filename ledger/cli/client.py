@@ -165,6 +165,10 @@ class Client:
         path = f"/v1/sinks/{path_segment(name)}/{order}"
         return self._json("POST", path, json=body)
 
+    def reload(self) -> Json:
+        """Has the service take changed settings; returns what it has taken, and what needs a restart."""
+        return self._json("POST", "/v1/settings/reload")
+
     def _json(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: object = None) -> Json:
         with self._explained():
             answer: Json = self._api.request(method, path, params=params, json=json)

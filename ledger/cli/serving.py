@@ -3,11 +3,12 @@
 import asyncio
 import gc
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import structlog
 import uvloop
@@ -16,6 +17,8 @@ from ledger.errors import LedgerError
 from ledger.server.http_server import bind
 from ledger.server.logs import configure_logging
 from ledger.server.neighbours import expect_ours
+from ledger.server.terminal import Terminal
+from ledger.service.instance import Wishes
 from ledger.service.instance import serve as serve_http
 from ledger.settings import Settings, mask_url
 from ledger.settings.exposed import exposed_file
@@ -33,13 +36,20 @@ WATCH_SECONDS = 0.25
 WATCH_END_SECONDS = 5.0
 
 
-def run(settings: Settings) -> None:
-    """Run an instance until SIGTERM or SIGINT. Raises LedgerError where it cannot start."""
+def run(settings: Settings, read: Callable[[], Settings]) -> None:
+    """Run an instance until SIGTERM or SIGINT. Raises LedgerError where it cannot start.
+
+    On SIGHUP the settings are taken anew, as `read` gives them; where that says that the terminal is gone in which the
+    service was started, it ends.
+    """
+    terminal = Terminal()
     expect_known(settings)
     configure_logging(settings.log_level, settings.log_format)
     sys.setswitchinterval(SWITCH_SECONDS)
     # Until there is an event loop to tell, an end in order is an exception.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit() if terminal.is_gone() else None)
+    ends = threading.Event()
     with ExitStack() as stack:
         # First what costs nothing: a port that is taken must not start a database.
         bound = stack.enter_context(bind(settings.listen))
@@ -62,35 +72,47 @@ def run(settings: Settings) -> None:
                 postgres.stop()
                 raise
             stack.callback(postgres.stop)
-            stack.enter_context(_watched(postgres))
+            stack.enter_context(_watched(postgres, ends))
         log.info("database", url=mask_url(url))
         # Before there is an event loop: SIGTERM ends the wait.
         await_database(url, settings.database_wait_seconds, _waits)
         _tune_gc()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signal(settings, folder, url, bound))
+            runner.run(_until_signal(terminal, ends, partial(serve_http, settings, folder, url, bound, read=read)))
 
 
 def _waits(reason: str) -> None:
     log.warning("waiting_for_postgresql", reason=reason)
 
 
-async def _until_signal(settings: Settings, folder: DataFolder, url: str, bound: socket.socket) -> None:
-    stop = asyncio.Event()
+async def _until_signal(
+    terminal: Terminal, ends: threading.Event, serve: Callable[[Wishes], Coroutine[Any, Any, None]]
+) -> None:
+    """Serve; `ends` is set as soon as a signal ends it."""
+    wishes = Wishes(asyncio.Event(), asyncio.Event())
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        ends.set()
+        wishes.stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await serve_http(settings, folder, url, bound, stop)
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, lambda: stop() if terminal.is_gone() else wishes.reload.set())
+    await serve(wishes)
 
 
 @contextmanager
-def _watched(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Restart the embedded PostgreSQL whenever it ends; requests wait meanwhile, as for any database that is away."""
+def _watched(postgres: EmbeddedPostgres, ends: threading.Event) -> Iterator[None]:
+    """Restart the embedded PostgreSQL whenever it ends; requests wait meanwhile, as for any database that is away.
+
+    Not once the service `ends`, which whoever ended both has told it, too.
+    """
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(WATCH_SECONDS):
-            if postgres.is_running():
+            if postgres.is_running() or ends.wait(WATCH_SECONDS):
                 continue
             log.error("postgresql_ended", way_out="it is being restarted; postgres.log in data_dir may say why")
             try:

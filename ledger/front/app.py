@@ -44,6 +44,10 @@ class Front:
         self._metrics_scope = metrics_scope
         self._client = ClientFiles()
 
+    def change(self, origins: frozenset[str], metrics_scope: MetricsScope) -> None:
+        """These hold from now on."""
+        self._origins, self._metrics_scope = origins, metrics_scope
+
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request or WebSocket."""
         path = scope["path"]

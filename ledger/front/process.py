@@ -57,11 +57,10 @@ SEND_BUFFER_BYTES = 128 * 1024
 """The system doubles it; by default it would grow to megabytes for each reader."""
 
 
-async def serve(orders: Orders, stop: asyncio.Event) -> None:
+async def serve(orders: Orders, stop: asyncio.Event, new: alongside.NewOrders[Orders]) -> None:
     """Serve until `stop` is set. Raises LedgerError where it cannot."""
     async with AsyncExitStack() as stack:
-        fixed = [ApiKeySettings(each.name, frozenset(each.scopes), each.key) for each in orders.keys]
-        keys = KeyRing(lambda: _load_keys(orders.database_url), fixed)
+        keys = KeyRing(lambda: _load_keys(orders.database_url), _fixed(orders))
         hub = Hub(
             lambda: _connect(orders.database_url), lambda connection: identity.read(connection).epoch, Clock().now
         )
@@ -86,10 +85,24 @@ async def serve(orders: Orders, stop: asyncio.Event) -> None:
         about.start()
         stack.push_async_callback(about.stop)
         http.start()
+        changing = set[asyncio.Task[None]]()
+
+        def change(changed: Orders) -> None:
+            keys.fix(_fixed(changed))
+            app.change(frozenset(changed.origins), changed.metrics_scope)
+            task = asyncio.create_task(about.change(changed.asked_again_seconds))
+            changing.add(task)
+            task.add_done_callback(changing.discard)
+
+        new.follow(change)
         log.info("front_listening", address="http://{}:{}".format(*orders.listen), pid=os.getpid())
         await stop.wait()
         await streams.stop()
         await http.stop()
+
+
+def _fixed(orders: Orders) -> list[ApiKeySettings]:
+    return [ApiKeySettings(each.name, frozenset(each.scopes), each.key) for each in orders.keys]
 
 
 def _console(orders: Orders, keys: KeyRing, streams: Streams, stack: AsyncExitStack) -> Console:

@@ -31,7 +31,7 @@ from ledger.http import (
     stories,
     stream_tokens,
 )
-from ledger.http.auth import KeyRing, require
+from ledger.http.auth import KeyRing, may_scrape
 from ledger.http.delegation import Delegation
 from ledger.http.grants import Tokens
 from ledger.http.ledger_figures import LedgerFigures
@@ -78,23 +78,31 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         overrides.router,
         sinks.record,
         sinks.orders,
-        settings.router,
+        settings.record,
+        settings.orders,
         operations.health,
         operations.router,
         documentation.router,
     ):
         app.include_router(router)
-    scope = services.settings.metrics_scope
+    is_open = services.settings.metrics_scope == "none"
     app.add_api_route(
         "/metrics",
         operations.get_metrics,
-        dependencies=[] if scope == "none" else [Depends(require(scope))],
-        responses={} if scope == "none" else {status: responses.PROBLEMS[status] for status in (401, 403, 503)},
+        dependencies=[Depends(may_scrape)],
+        responses={} if is_open else {status: responses.PROBLEMS[status] for status in (401, 403, 503)},
         tags=["operations"],
         summary="What this instance counts",
         response_class=PlainTextResponse,
     )
     return app
+
+
+def put_in_force(app: FastAPI, services: Services) -> None:
+    """Have requests answered by these services from now on; those under way have theirs."""
+    app.state.keys.fix(services.settings.api_keys)
+    app.state.figures.services = services
+    app.state.services = services
 
 
 class _App(FastAPI):

@@ -71,6 +71,14 @@ class AskedAbout:
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
+            self._telling = None
+
+    async def change(self, again_seconds: float | None) -> None:
+        """Somebody wants to know more or less often from now on, or nobody does."""
+        if again_seconds != self._again_seconds:
+            await self.stop()
+            self._again_seconds = again_seconds
+            self.start()
 
     async def _keep_telling(self, again_seconds: float) -> None:
         while True:

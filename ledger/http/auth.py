@@ -35,8 +35,12 @@ class KeyRing:
     """
 
     def __init__(self, load: Callable[[], Keys], fixed: Sequence[ApiKeySettings]) -> None:
-        self._fixed: Keys = {key_hash(key.key): (key.name, key.scopes) for key in fixed}
         self._stored = Fresh(load)
+        self.fix(fixed)
+
+    def fix(self, keys: Sequence[ApiKeySettings]) -> None:
+        """These are the fixed ones from now on."""
+        self._fixed: Keys = {key_hash(key.key): (key.name, key.scopes) for key in keys}
 
     async def find(self, key: str) -> KnownKey | None:
         """A key's name and scopes, None if it is none of ours. Raises StoreUnavailable."""
@@ -105,6 +109,13 @@ NOT_FOR_TOKENS = "a stream's token is for the presence and the stream of its use
 def client_address(request: Request) -> str:
     """The address that a request came from, perhaps a proxy's."""
     return request.client.host if request.client is not None else ""
+
+
+async def may_scrape(request: Request) -> None:
+    """A dependency that lets a request pass which has the scope that the settings want for `/metrics`."""
+    scope = request.app.state.services.settings.metrics_scope
+    if scope != "none":
+        await require(scope)(request)
 
 
 def _extract_token(header: str) -> str | None:

@@ -62,12 +62,16 @@ class Counters:
         )
         self.processes = ProcessFigures("service", folder)
         self.registry.register(self.processes)
-        for source, names in (nodes or {}).items():
+        self.know(nodes or {})
+        for reason in CLOSED_REASONS:
+            self.connections_closed.labels(reason)
+
+    def know(self, nodes: Mapping[str, Collection[str]]) -> None:
+        """These are of the settings from now on; what was counted of others stays."""
+        for source, names in nodes.items():
             for node in names:
                 for outcome in DELIVERY_OUTCOMES:
                     self.deliveries.labels(source, node, outcome)
-        for reason in CLOSED_REASONS:
-            self.connections_closed.labels(reason)
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(f"presence_ledger_{name}", text, labels, registry=self.registry)

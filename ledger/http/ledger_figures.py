@@ -63,8 +63,9 @@ class LedgerFigures(Collector):
     """As they were read last."""
 
     def __init__(self, services: "Services") -> None:
-        self._settings = services.settings
-        self._reading = Kept(lambda: asyncio.to_thread(self._read, services))
+        self.services = services
+        """Those in force: the settings may be read anew."""
+        self._reading = Kept(lambda: asyncio.to_thread(self._read))
         self._users = Kept(services.reader.statuses)
         self._alerts: Sequence[AlertRow] | None = None
         self.alerts_here: Callable[[], Sequence[AlertRow] | None] = lambda: None
@@ -92,12 +93,12 @@ class LedgerFigures(Collector):
             *_progress(reading),
             *_sizes(reading.database),
             *sink_figures.families(reading.sinks, reading.checkpoints[0].head),
-            *source_figures.families(self._settings.sources, reading.states, reading.noted),
+            *source_figures.families(self.services.settings.sources, reading.states, reading.noted),
             *alert_figures.families(reading.alerts),
         ]
 
-    def _read(self, services: "Services") -> Reading:
-        reading = read(services)
+    def _read(self) -> Reading:
+        reading = read(self.services)
         self._alerts = reading.alerts
         return reading
 

@@ -65,7 +65,6 @@ class Refusals:
         count: Callable[[str, str], object] | None = None,
     ) -> None:
         """`count` is told the source and the node of each webhook that was refused, as figures name them."""
-        self._nodes = nodes
         self._count = count
         self._clock = clock
         self._forbidden: dict[tuple[str, str, WhyForbidden], Forbidden] = {}
@@ -83,6 +82,11 @@ class Refusals:
         for denied in WhyDenied:
             self._requests.labels(denied)
         self._webhooks.labels(UNKNOWN, UNKNOWN, WhyForbidden.SOURCE)
+        self.know(nodes)
+
+    def know(self, nodes: Mapping[str, Collection[str]]) -> None:
+        """These are the names of the settings from now on."""
+        self._nodes = nodes
         for source, names in nodes.items():
             self._webhooks.labels(source, UNKNOWN, WhyForbidden.NODE)
             for node in names:

@@ -1,6 +1,6 @@
-"""What the API answers about the settings in force."""
+"""What the API answers about the settings in force, and of taking them anew."""
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -24,3 +24,28 @@ class SettingItems(Struct):
 
     file: str | None
     items: list[SettingBody]
+
+
+Kind: TypeAlias = Literal["added", "removed", "changed"]
+
+
+class ChangeBody(Struct):
+    """One setting that was taken, by its name, those of lists by theirs: `sinks.app.secret`."""
+
+    setting: str
+    change: Kind
+
+
+class RestartBody(Struct):
+    """One setting that takes effect at the next start."""
+
+    setting: str
+    change: Kind
+    way_out: str
+
+
+class ReloadBody(Struct):
+    """What differed from the settings in force: nothing, where both are empty."""
+
+    taken: list[ChangeBody]
+    restart: list[RestartBody]

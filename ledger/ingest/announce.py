@@ -3,7 +3,7 @@
 A source whose stream cannot be read cannot be written to either, which does not keep the others from being told.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from psycopg import Connection
@@ -35,11 +35,13 @@ def announce_start(
     configurations: Mapping[str, Configuration],
     at: Instant,
     started_at: Instant | None = None,
+    come_back: Collection[str] = (),
 ) -> dict[str, SourceUnreadable]:
     """Record the start in each source's stream, and its configuration where that or the rules are not the newest.
 
     What is on record is not recorded again, so that it may be told once more where the ledger went back. It was at
-    `started_at` where it is told late. -> why it is not on record, by source. Raises StoreUnavailable.
+    `started_at` where it is told late. Of sources that `come_back` the stop is on record, so that their start is
+    recorded once more. -> why it is not on record, by source. Raises StoreUnavailable.
     """
     already_told: set[str] = set()
 
@@ -51,7 +53,7 @@ def announce_start(
         known = Configuration(source.policy, source.profile, source.node_profiles)
         is_news = source.version == 0 or (known, source.rules_version) != (wanted, RULES_VERSION)
         started = at if started_at is None else started_at
-        if source_stream(name) not in already_told:
+        if source_stream(name) not in already_told or name in come_back:
             yield draft.append_to_source(name, ServiceStarted(at=started, instance=instance, software_version=version))
         if is_news:
             event = Configured(at=at, instance=instance, rules_version=RULES_VERSION, **wanted._asdict())

@@ -29,7 +29,11 @@ class ReconcileCounters:
         )
         self._swept = counter("users_swept", "Users whose sessions ended with a node", "node")
         self.leads = Gauge("presence_ledger_leads", "1 while this instance reconciles", registry=registry)
-        for source, names in (nodes or {}).items():
+        self.know(nodes or {})
+
+    def know(self, nodes: Mapping[str, Collection[str]]) -> None:
+        """These are of the settings from now on; what was counted of others stays."""
+        for source, names in nodes.items():
             self._begin(source, names)
 
     def _begin(self, source: str, nodes: Collection[str]) -> None:

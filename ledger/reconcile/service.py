@@ -67,6 +67,7 @@ class Reconciliation:
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reconcile")
         self._stopping = asyncio.Event()
+        self._has_changed = False
         self._task: asyncio.Task[None] | None = None
         self._sources: dict[str, Guarded] = {}
         self._again_seconds = RETRY_DELAY_SECONDS
@@ -88,6 +89,12 @@ class Reconciliation:
     def start(self) -> None:
         """Begin to lead, or to wait for it."""
         self._task = asyncio.create_task(self._run(), name="reconciliation")
+
+    def change(self, nodes: Mapping[str, Sequence[QueryNode]], drift_window_seconds: float) -> None:
+        """Go on with these: what is under way ends in order, and begins anew without another instance in between."""
+        self._nodes, self._drift_window_seconds = nodes, drift_window_seconds
+        self._counters.know({source: [node.name for node in its] for source, its in nodes.items()})
+        self._has_changed = True
 
     async def stop(self) -> None:
         """End in order, and let another instance lead."""
@@ -136,6 +143,7 @@ class Reconciliation:
 
     async def _lead(self) -> None:
         """Lead until the lock is lost, PostgreSQL is away, or the service stops."""
+        self._has_changed = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 follower = await self._in_thread(Follower, self._ledger, list(self._nodes), self._listen)
@@ -182,7 +190,7 @@ class Reconciliation:
 
     async def _reconcile(self, follower: Follower) -> None:
         noted = time.monotonic()
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() or self._has_changed):
             began = time.monotonic()
             for _ in range(FOLLOW_PAGES):
                 if not await self._in_thread(self._follow, follower):

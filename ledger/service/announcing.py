@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -35,6 +35,8 @@ class Announcing:
         self._now = now
         self._waiting = set(configurations)
         """Sources in whose streams the start is not on record yet."""
+        self._left: set[str] = set()
+        """Sources that are no longer of the settings, in whose streams the stop is on record."""
         self._already_logged: set[str] = set()
         self._has_failed = False
         self._started_at: Instant | None = None
@@ -45,13 +47,35 @@ class Announcing:
         """Record the start wherever it can be; elsewhere it is tried again until the stop. Raises StoreUnavailable."""
         self._started_at = self._now()
         await self._announce()
-        if self._waiting:
-            self._again = asyncio.create_task(self._announce_the_others())
+        self._begin_again()
 
     async def again(self) -> None:
         """Record what the ledger no longer knows of it, where that went back. Raises StoreUnavailable."""
         self._waiting = set(self._configurations)
         await self._announce()
+        self._begin_again()
+
+    async def change(self, configurations: Mapping[str, Configuration]) -> None:
+        """Record what is new of the configurations, which hold from now on. Raises StoreUnavailable: none of it is."""
+        new = {name: each for name, each in configurations.items() if self._configurations.get(name) != each}
+        come_back = self._left & new.keys()
+        if new:
+            unreadable = await asyncio.to_thread(
+                announce_start, self._ledger, self._instance, __version__, new, self._now(), None, come_back
+            )
+            self._waiting |= unreadable.keys()
+            self._left -= new.keys()
+        self._configurations = configurations
+        self._begin_again()
+
+    async def leave(self, names: Iterable[str]) -> None:
+        """Record the stop in the streams of sources that are no longer of the settings."""
+        known = {name for name in names if name not in self._waiting}
+        self._waiting &= self._configurations.keys()
+        self._left |= known
+        await self._record_stop(known)
+
+    def _begin_again(self) -> None:
         if self._waiting and (self._again is None or self._again.done()):
             self._again = asyncio.create_task(self._announce_the_others())
 
@@ -60,7 +84,11 @@ class Announcing:
         self._stopping.set()
         if self._again is not None:
             await self._again
-        names = [name for name in self._configurations if name not in self._waiting]
+        await self._record_stop(name for name in self._configurations if name not in self._waiting)
+
+    async def _record_stop(self, names: Iterable[str]) -> None:
+        if not (names := list(names)):
+            return
         try:
             unreadable = await asyncio.to_thread(announce_stop, self._ledger, self._instance, names, self._now())
         except StoreUnavailable as error:

@@ -2,78 +2,58 @@
 
 import asyncio
 import os
-import secrets
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
-from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
 from fastapi import FastAPI
-from msgspec.structs import replace
 from psycopg import Connection
 
+from ledger.alerting.watch import Alerting
+from ledger.errors import LedgerError
 from ledger.http.app import create_app
-from ledger.http.asked_about import AskedAbout
 from ledger.http.auth import KeyRing, Keys
-from ledger.http.counters import Counters
-from ledger.http.forwarding import Forwarding
 from ledger.http.grants import Tokens
-from ledger.http.kept_windows import KeptWindows
-from ledger.http.outages import Outages
-from ledger.http.readiness import Database, SourceStreams
-from ledger.http.refusals import Refusals
-from ledger.http.representation import Representations
 from ledger.http.request_times import TimedApp
-from ledger.http.senders import Senders
 from ledger.http.state import Services
-from ledger.http.summaries import Summaries
-from ledger.ingest.announce import Configuration
-from ledger.ingest.clock import Clock
-from ledger.ingest.figures import IngestFigures
-from ledger.ingest.intake import Intake
-from ledger.ingest.writer import Limits, Writer
-from ledger.reconcile.service import Reconciliation
-from ledger.server import neighbours
+from ledger.server import neighbours, notify
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
 from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
+from ledger.service.assembly import assembled
 from ledger.service.canaries import canaries_of
-from ledger.service.pools import Pools, opened, sizes_for
-from ledger.service.processes import processes
+from ledger.service.of_settings import configurations
+from ledger.service.pools import opened, sizes_for
+from ledger.service.processes import Alongside
+from ledger.service.reload import Parts, Reload
 from ledger.service.went_back import WentBackWatch
-from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
-from ledger.sources.wukongim.query_node import QueryNode
+from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key
 from ledger.store import api_keys, identity, migrate, seals, session, shared_secrets, stream_tokens
 from ledger.store.data_folder import DataFolder
 from ledger.store.identity import Identity
 from ledger.store.ledger import Ledger, translated
-from ledger.store.pulse import Pulse
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
-from ledger.working_state import asked
-from projections.queries.reach import ReachReader
-from projections.queries.reader import PresenceReader
-from projections.queries.rule_folds import RuleFolds
 
 log = structlog.get_logger()
 
 PAST_CONNECTIONS = 3
 """Of those of the ledger, for questions about the past."""
-LARGE_BODIES = 4
-"""Questions of megabytes that are read at once."""
 DRAIN_SECONDS = 2.0
 
 
 @asynccontextmanager
-async def running(settings: Settings, folder: DataFolder, database_url: str) -> AsyncIterator[FastAPI]:
+async def running(
+    settings: Settings, folder: DataFolder, database_url: str, read: Callable[[], Settings]
+) -> AsyncIterator[FastAPI]:
     """An instance on a database that answers: migrated, announced, its app ready to be served.
 
+    `app.state.reload` takes the settings anew, as `read` gives them; `app.state.expect_end` says that it is stopped.
     Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
     """
     async with AsyncExitStack() as stack:
@@ -90,11 +70,14 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         _warn_of_another_key(ledger, settings)
         pools = await stack.enter_async_context(opened(database_url, sizes))
         past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
-        services = _services(settings, folder, ledger, pools, past, database_url, found.ledger)
-        announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
+        services = assembled(settings, folder, ledger, pools, past, database_url, found.ledger)
+        roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
+        tokens = Tokens(lambda: _load_generation(ledger), roots)
+        app = create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
+        announcing = Announcing(ledger, services.instance, configurations(settings), services.clock.now)
         await announcing.start()
         stack.push_async_callback(announcing.stop)
-        stack.push_async_callback(services.forwarding.close)
+        stack.push_async_callback(lambda: app.state.services.forwarding.close())  # noqa: PLW0108  (those in force then)
         watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
         watch.start()
         stack.push_async_callback(watch.stop)
@@ -104,29 +87,49 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()
         stack.push_async_callback(services.reconciliation.stop)
-        roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
-        for process in processes(settings, database_url, roots):
-            process.start()
-            services.counters.processes.watch(process.name, partial(getattr, process, "pid"))
-            stack.push_async_callback(process.stop)
-        alerting = alerting_of(settings, services, database_url)
-        alerting.start()
-        stack.push_async_callback(alerting.stop)
-        tokens = Tokens(lambda: _load_generation(ledger), roots)
+        processes = Alongside(database_url, roots, services.counters.processes.watch)
+        stack.push_async_callback(processes.stop)
+        await processes.change(settings)
         canaries = canaries_of(settings, services, tokens)
         canaries.start()
         stack.push_async_callback(canaries.stop)
-        app = create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
-        app.state.figures.alerts_here = alerting.on
+
+        def make_alerting(changed: Settings, of: Services) -> Alerting:
+            return alerting_of(changed, of, database_url)
+
+        parts = Parts(
+            folder, database_url, announcing, processes, canaries, make_alerting(settings, services), make_alerting
+        )
+        parts.alerting.start()
+        stack.push_async_callback(parts.stop)
+        app.state.figures.alerts_here = parts.alerting.on
+        app.state.reload = Reload(app, parts, read)
+        app.state.expect_end = processes.expect_end
         yield app
 
 
+class Wishes(NamedTuple):
+    """What the service is asked by signals."""
+
+    stop: asyncio.Event
+    reload: asyncio.Event
+
+
 async def serve(
-    settings: Settings, folder: DataFolder, database_url: str, bound: socket.socket, stop: asyncio.Event
+    settings: Settings,
+    folder: DataFolder,
+    database_url: str,
+    bound: socket.socket,
+    wishes: Wishes,
+    *,
+    read: Callable[[], Settings],
 ) -> None:
-    """Serve on a socket that `bind` made, until `stop` is set. Raises LedgerError where it cannot start."""
+    """Serve on a socket that `bind` made, until a stop is wished. `read` reads the settings anew.
+
+    Raises LedgerError where it cannot start.
+    """
     is_first_start = not (folder.path / ADMIN_KEY_FILE).exists()
-    async with running(settings, folder, database_url) as app:
+    async with running(settings, folder, database_url, read) as app:
         counters = app.state.services.counters
         timed = TimedApp(app, counters.registry, known=(("hooks", "POST", 200),))
         http = HttpServer(timed, bound, room_for(settings.max_connections), counters.count_closed)
@@ -141,11 +144,36 @@ async def serve(
                 console=f"http://{settings.front_listen}/" if settings.front_listen is not None else "",
                 webhooks="`presence-ledger config wukongim` prints what to paste into each node",
             )
+        notify.ready()
+        tasks = [
+            asyncio.create_task(_reload_on_signals(wishes.reload, app.state.reload)),
+            asyncio.create_task(notify.keep_watchdog_quiet()),
+        ]
         try:
-            await stop.wait()
+            await wishes.stop.wait()
         finally:
+            app.state.expect_end()
             log.info("stopping")
+            notify.stopping()
+            await app.state.reload.end()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await http.stop()
+
+
+async def _reload_on_signals(wished: asyncio.Event, reload: Reload) -> None:
+    while True:
+        await wished.wait()
+        wished.clear()
+        notify.reloading()
+        try:
+            await reload("SIGHUP")
+        except LedgerError:
+            pass  # which it has logged
+        except Exception:  # a defect must be seen, and must not keep the next one from being taken
+            log.exception("reload_failed")
+        notify.ready()
 
 
 def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Identity:
@@ -173,81 +201,6 @@ def _serves_this(connection: Connection[Any], other: Neighbour) -> bool:
         return other.ledger == identity.read(connection).ledger
     # A version before ledgers had ids: it put its start on record.
     return other.instance is not None and knows_instance(connection, other.instance)
-
-
-def _services(
-    settings: Settings,
-    folder: DataFolder,
-    ledger: Ledger,
-    pools: Pools,
-    past: int,
-    database_url: str,
-    ledger_id: str,
-) -> Services:
-    names = {source.name: [node.name for node in source.nodes] for source in settings.sources}
-    counters, clock = Counters(names, settings.data_dir), Clock()
-    figures = IngestFigures(counters.registry, names)
-    intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
-    limits = Limits(settings.group_items, settings.rejected_bytes)
-    figures.watch(intake)
-    secrets_of = {
-        (source.name, node.name): webhook_secrets(source, folder.secret)
-        for source in settings.sources
-        for node in source.nodes
-    }
-    instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    nodes = {
-        source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_for(n), n.api_ca_file) for n in source.nodes]
-        for source in settings.sources
-    }
-    drift_window = settings.alerts.of("drift_rate", "window_seconds")
-    reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry, drift_window)
-    reader = PresenceReader(pools.short, pools.large, clock.now)
-    return Services(
-        settings=settings,
-        instance=instance,
-        ledger_id=ledger_id,
-        ledger=ledger,
-        pool=pools.short,
-        pulse=Pulse(database_url),
-        reader=reader,
-        summaries=Summaries(reader.summary),
-        reach=ReachReader(pools.large, ledger, settings.reach, clock.now),
-        past=BoundedSemaphore(past),
-        rule_folds=RuleFolds(),
-        intake=intake,
-        writer=Writer(ledger, intake, limits, figures),
-        reconciliation=reconciliation,
-        streams=SourceStreams(ledger, [source.name for source in settings.sources]),
-        database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
-        clock=clock,
-        asked=AskedAbout(settings.asked_again_seconds, lambda uids: _tell_asked(ledger, uids)),
-        list_changes=asyncio.Lock(),
-        large_bodies=asyncio.Semaphore(LARGE_BODIES),
-        representations=Representations(),
-        counters=counters,
-        forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
-        refusals=Refusals(
-            names, counters.registry, count=lambda source, node: counters.delivered(source, node, "forbidden")
-        ),
-        senders=Senders(),
-        outages=Outages.none_yet(),
-        loss_windows=KeptWindows([source.name for source in settings.sources]),
-        hook_secrets=secrets_of,
-        no_secrets=[secrets.token_urlsafe(32)],
-    )
-
-
-def _configurations(settings: Settings) -> dict[str, Configuration]:
-    """What the rules read of each source."""
-    return {
-        source.name: Configuration(
-            replace(settings.policy, dark_seconds=source.dark_seconds),
-            source.profile,
-            {node.name: source.profile_for(node) for node in source.nodes},
-        )
-        for source in settings.sources
-    }
 
 
 def _ensure_admin_key(ledger: Ledger, folder: DataFolder) -> None:
@@ -278,13 +231,9 @@ def _load_generation(ledger: Ledger) -> UUID:
         return stream_tokens.generation(connection)
 
 
-def _tell_asked(ledger: Ledger, uids: Iterable[str]) -> None:
-    with ledger.connection() as connection:
-        asked.tell(connection, uids)
-
-
 async def _drain(services: Services) -> None:
     """Commit what was accepted."""
     services.intake.close()
     if not await asyncio.to_thread(services.writer.join, DRAIN_SECONDS):
-        log.error("stopped_with_webhooks_unanswered", reason="PostgreSQL did not take them in time")
+        # Nobody was told that they were taken: they come again.
+        log.warning("stopped_with_webhooks_unanswered", reason="PostgreSQL did not take them in time")

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -23,7 +24,8 @@ GOOD_SECONDS = 60.0
 """One that ran for so long has not failed at once: the next pause is the first again."""
 
 ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)
-"""It did not fail by itself: the next one is started after the first pause."""
+"""It did not fail by itself: the next one is started after the first pause. Until then nothing is said, since whoever
+ends all processes of a service, as at a shutdown, has ended the service, too."""
 
 END_SECONDS = 2.0
 
@@ -31,12 +33,15 @@ END_SECONDS = 2.0
 class ServiceProcess:
     """A process of this instance, from `start` to `stop`: `python -m MODULE`, its orders a line on standard input.
 
-    Orders may hold a password, and everybody can read a command line. The end of that input is its own end.
+    Orders may hold a password, and everybody can read a command line. Further lines are new orders. The end of that
+    input is its own end.
     """
 
     def __init__(self, name: str, module: str, orders: msgspec.Struct, end_seconds: float = END_SECONDS) -> None:
         self._module = module
-        self._orders = msgspec.json.encode(orders, enc_hook=str) + b"\n"
+        self._orders = _line(orders)
+        self._input: asyncio.StreamWriter | None = None
+        self._is_ending = False
         self._end_seconds = end_seconds
         self._supervising: asyncio.Task[None] | None = None
         self.name = name
@@ -46,6 +51,17 @@ class ServiceProcess:
     def start(self) -> None:
         """Start it, and again whenever it ends."""
         self._supervising = asyncio.create_task(self._supervise())
+
+    def change(self, orders: msgspec.Struct) -> None:
+        """Have it go on by these orders, and whatever is started after it."""
+        if (line := _line(orders)) != self._orders:
+            self._orders = line
+            if self._input is not None:
+                self._input.write(line)
+
+    def expect_end(self) -> None:
+        """The service stops: once it ends it is not started again."""
+        self._is_ending = True
 
     async def stop(self) -> None:
         """End it."""
@@ -62,8 +78,13 @@ class ServiceProcess:
             code = await self._run()
             if code in ENDED_FROM_OUTSIDE or loop.time() - started > GOOD_SECONDS:
                 pause = INITIAL_BACKOFF_SECONDS
+            if code in ENDED_FROM_OUTSIDE:
+                await asyncio.sleep(pause)
+            if self._is_ending:
+                return
             log.error("process_ended", process=self.name, code=code, again_in_seconds=pause)
-            await asyncio.sleep(pause)
+            if code not in ENDED_FROM_OUTSIDE:
+                await asyncio.sleep(pause)
             pause = min(pause * 2, MAX_BACKOFF_SECONDS)
 
     async def _run(self) -> int:
@@ -75,10 +96,11 @@ class ServiceProcess:
         try:
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(self._orders)
+                self._input = process.stdin
                 await process.stdin.drain()
             return await process.wait()
         finally:
-            self.pid = None
+            self.pid = self._input = None
             # The end of its input ends it.
             process.stdin.close()
             try:
@@ -93,16 +115,62 @@ async def start_python(module: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-m", module, stdin=asyncio.subprocess.PIPE)
 
 
-def processes(settings: Settings, database_url: str, token_roots: Sequence[TokenRoot] = ()) -> Iterator[ServiceProcess]:
-    """Those that the settings ask for; `token_roots`: what tokens of streams are signed with."""
-    orders = projector.ProjectorOrders(database_url, settings.log_level, settings.log_format)
-    yield ServiceProcess("projector", "ledger.service.projector", orders)
-    if settings.front_listen is not None:
-        yield ServiceProcess(
-            "front", "ledger.front.process", _front_orders(settings, settings.front_listen, database_url, token_roots)
-        )
-    if settings.sinks:
-        yield ServiceProcess("sinks", "ledger.sinks.process", _sink_orders(settings, database_url))
+class Alongside:
+    """All processes of an instance. `watch` is told the name of each and how to ask for its process id.
+
+    `token_roots`: what tokens of streams are signed with.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        token_roots: Sequence[TokenRoot],
+        watch: Callable[[str, Callable[[], int | None]], object],
+    ) -> None:
+        self._database_url = database_url
+        self._token_roots = token_roots
+        self._watch = watch
+        self._processes: dict[str, ServiceProcess] = {}
+
+    async def change(self, settings: Settings) -> None:
+        """Have those run that the settings ask for, by these settings."""
+        wanted = {name: (module, orders) for name, module, orders in self._wanted(settings)}
+        for name, (module, orders) in wanted.items():
+            if (process := self._processes.get(name)) is not None:
+                process.change(orders)
+                continue
+            process = self._processes[name] = ServiceProcess(name, module, orders)
+            process.start()
+            self._watch(name, partial(getattr, process, "pid"))
+        await self._stop(self._processes.keys() - wanted.keys())
+
+    def expect_end(self) -> None:
+        """The service stops: what ends is not started again."""
+        for process in self._processes.values():
+            process.expect_end()
+
+    async def stop(self) -> None:
+        """End them, the last one first."""
+        await self._stop(reversed(list(self._processes)))
+
+    async def _stop(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            await self._processes.pop(name).stop()
+
+    def _wanted(self, settings: Settings) -> Iterator[tuple[str, str, msgspec.Struct]]:
+        """The name, module and orders of each."""
+        url = self._database_url
+        orders = projector.ProjectorOrders(url, settings.log_level, settings.log_format)
+        yield "projector", "ledger.service.projector", orders
+        if settings.front_listen is not None:
+            fronts = _front_orders(settings, settings.front_listen, url, self._token_roots)
+            yield "front", "ledger.front.process", fronts
+        if settings.sinks:
+            yield "sinks", "ledger.sinks.process", _sink_orders(settings, url)
+
+
+def _line(orders: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(orders, enc_hook=str) + b"\n"
 
 
 def _sink_orders(settings: Settings, database_url: str) -> sinks.Orders:

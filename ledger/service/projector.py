@@ -6,7 +6,6 @@ hold a password and everybody can read a command line. The end of that input is 
 
 import gc
 import os
-import signal
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError, StoreUnavailable
+from ledger.server.alongside import leave_signals_to_service
 from ledger.server.logs import configure_logging
 from ledger.service.mending import Mending
 from ledger.settings import LogFormat, LogLevel
@@ -121,16 +121,21 @@ def _wait(connection: Connection[TupleRow]) -> None:
 
 def _end_with_service() -> None:
     """Whatever is under way is undone by the database, and done again from the checkpoint."""
-    sys.stdin.read()
+    for line in sys.stdin:
+        orders = _decoded(line)
+        configure_logging(orders.log_level, orders.log_format)
     os._exit(0)
+
+
+def _decoded(line: str) -> ProjectorOrders:
+    return msgspec.json.decode(line, type=ProjectorOrders)
 
 
 def main() -> None:
     """Follow as the first line of standard input says."""
-    # Ctrl-C reaches the whole group; the service is stopped by it, and stops us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_service()
     os.nice(NICENESS)
-    orders = msgspec.json.decode(sys.stdin.readline(), type=ProjectorOrders)
+    orders = _decoded(sys.stdin.readline())
     configure_logging(orders.log_level, orders.log_format)
     threading.Thread(target=_end_with_service, name="end with service", daemon=True).start()
     # Events hold no cycles, and a collection walks a whole batch of them for nothing.

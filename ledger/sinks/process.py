@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from collections.abc import Callable
 
 from ledger.ingest.clock import Clock
 from ledger.server import alongside
@@ -14,9 +15,27 @@ NICENESS = 5
 """Ingest comes first."""
 
 
-async def tell(orders: Orders, stop: asyncio.Event) -> None:
-    """Tell receivers until `stop` is set. Raises LedgerError where it cannot."""
-    await Sinks(orders.database_url, orders.sinks, orders.sources, Clock().now, stop).run()
+async def tell(orders: Orders, stop: asyncio.Event, new: alongside.NewOrders[Orders]) -> None:
+    """Tell receivers until `stop` is set, after new orders those of them. Raises LedgerError where it cannot."""
+    clock, ended = Clock(), asyncio.Event()
+
+    def change(changed: Orders) -> None:
+        nonlocal orders
+        if (changed.sinks, changed.sources) != (orders.sinks, orders.sources):
+            ended.set()
+        orders = changed
+
+    new.follow(change)
+    ending = asyncio.create_task(_set_after(stop, lambda: ended.set()))  # noqa: PLW0108  (whichever is the one then)
+    while not stop.is_set():
+        ended = asyncio.Event()
+        await Sinks(orders.database_url, orders.sinks, orders.sources, clock.now, ended).run()
+    await ending
+
+
+async def _set_after(stop: asyncio.Event, end: Callable[[], None]) -> None:
+    await stop.wait()
+    end()
 
 
 def main() -> None:

@@ -63,7 +63,8 @@ def together(work: Callable[[Share, ReportDone], Result], shares: Sequence[Share
                     report(said)
     finally:
         for process in running.values():
-            process.terminate()
+            # Ended in any way: what is alongside the service ignores SIGTERM, and so do its own.
+            process.kill()
             process.join()
     return results
 

@@ -48,6 +48,10 @@ class ReachReader:
         self._policy = policy
         self._now = now
 
+    def with_policy(self, policy: ReachPolicy) -> "ReachReader":
+        """One that answers by this policy."""
+        return ReachReader(self._pool, self._ledger, policy, self._now)
+
     def read(self, uids: Sequence[str]) -> Reached:
         """Whether to notify each of these users now."""
         with translated(), self._pool.connection() as connection, connection.transaction():

@@ -87,6 +87,27 @@ def test_the_embedded_postgresql_killed_is_started_again(
     assert "Traceback" not in ended.log
 
 
+def test_all_processes_ended_at_once_are_a_stop_in_order(embedded: Service) -> None:
+    """As at a shutdown: the embedded PostgreSQL's, too. Nothing is started again, nothing answered is lost."""
+    with Load([(embedded.port, embedded.hook_path())], pairs=20) as load:
+        load.wait_for(20)
+        before = len(embedded.log())
+        group = [*psutil.Process(embedded.process.pid).children(recursive=True), psutil.Process(embedded.process.pid)]
+        assert len(group) > len(processes(embedded)) > 1
+        for process in group:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGTERM)
+        ended = embedded.wait()
+    said = ended.log[before:]
+    assert ended.code == 0
+    for started in ("process_started", "starting_postgresql", "postgresql_started", "process_ended", "Traceback"):
+        assert started not in said, said
+    assert '"level": "error"' not in said, said
+    assert list(postmaster.members(embedded.data_dir.resolve() / "postgres")) == []
+    embedded.start()
+    check(embedded, load)
+
+
 def test_a_stop_while_the_embedded_postgresql_starts_leaves_none_of_it(data_dir: Path, tmp_path: Path) -> None:
     with new_service(tmp_path, data_dir) as service:
         service.spawn()

@@ -51,6 +51,7 @@ ROUTES = {
     ("POST", "/v1/alerts/{alert}/acknowledge"),
     ("GET", "/v1/sinks"),
     ("GET", "/v1/settings"),
+    ("POST", "/v1/settings/reload"),
     ("POST", "/v1/sinks/{name}/pause"),
     ("POST", "/v1/sinks/{name}/resume"),
     ("POST", "/v1/sinks/{name}/replay"),

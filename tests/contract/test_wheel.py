@@ -26,16 +26,32 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_its_top_level_names(installed: Path) -> None:
     packages = {each.name for each in installed.iterdir() if not each.name.endswith(".dist-info")}
-    assert packages == {"ledger", "projections"}
+    assert packages == {"ledger"}
 
 
 def test_it_holds_whatever_the_repository_has_of_them(installed: Path) -> None:
-    def files(root: Path, package: str) -> set[Path]:
-        found = {path.relative_to(root) for path in (root / package).rglob("*") if path.is_file()}
-        return {path for path in found if path.suffix != ".pyc" and path.parent != Path("ledger/migrations")}
+    def files(folder: Path) -> set[Path]:
+        found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+        return {path for path in found if path.suffix != ".pyc" and path.parts[0] not in {"migrations", "packages"}}
 
-    for package in ("ledger", "projections"):
-        assert files(installed, package) == files(REPOSITORY, package)
+    assert files(installed / "ledger") == files(REPOSITORY / "ledger")
+    assert files(installed / "ledger" / "packages" / "projections") == files(REPOSITORY / "projections")
+
+
+def test_what_stands_within_it_is_found_whatever_others_have_installed(installed: Path) -> None:
+    other = installed / "projections"
+    other.mkdir()
+    (other / "__init__.py").write_text("raise RuntimeError('of somebody else')\n")
+    show = "import ledger.service.projector, projections; print(projections.__file__)"
+    environment = process_environment() | {"PYTHONPATH": str(installed)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", show], cwd=installed, env=environment, capture_output=True, text=True, check=False
+        )
+    finally:
+        (other / "__init__.py").unlink()
+        other.rmdir()
+    assert done.stdout.strip() == str(installed / "ledger" / "packages" / "projections" / "__init__.py"), done.stderr
 
 
 def test_its_migrations_are_those_of_the_repository(installed: Path) -> None:

@@ -18,6 +18,7 @@ from ledger.forwarding.forwarder import SILENT, UNREACHABLE
 from ledger.http import examples
 from ledger.http.bodies import TooSlow
 from ledger.http.problems import Problem, answer
+from tests.support import pg
 from tests.support.external import ExternalPostgres
 from tests.support.im_node import ImNode, im_node
 from tests.support.service import KEYS, MAIN, SECRET, Api, Service, new_service, wait_for
@@ -32,6 +33,10 @@ url = "https://app.example/presence"
 secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 list = "told of later"
 """
+BAD_SETTING = (
+    "/etc/presence-ledger/presence-ledger.toml, line 12: sources[0].nodes[0].api_url must be a URL like "
+    "http://127.0.0.1:5001"
+)
 SETTINGS_SHOWN = (
     "metrics_scope",
     "max_body_bytes",
@@ -184,6 +189,7 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from _alerts(api)
     yield "GET /metrics", {"200": _first_series(api.http.get("/metrics").text)}
     yield "GET /v1/settings", {"200": _settings(api)}
+    yield "POST /v1/settings/reload", {"200": _reloaded(api), "409": _problem(409, BAD_SETTING)}
 
 
 def _settings(api: Api) -> Any:
@@ -193,6 +199,15 @@ def _settings(api: Api) -> Any:
     file = "/etc/presence-ledger/presence-ledger.toml"
     items = [{**each, "origin": each["origin"].replace(answer["file"], file)} for each in shown]
     return {"file": file, "items": items}
+
+
+def _reloaded(api: Api) -> Any:
+    """One setting that is taken at once, one that is not; then all is as before."""
+    api.service.reconfigure(front_origins=["https://app.example"], queue_items=100_000)
+    found = api.http.post("/v1/settings/reload").json()
+    api.service.reconfigure(front_origins=[], queue_items=200_000)
+    assert api.http.post("/v1/settings/reload").status_code == 200
+    return found
 
 
 def _lists(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -374,7 +389,17 @@ def fresh(folder: Path) -> Iterator[tuple[Service, Callable[[], None]]]:
         server.kill()
 
 
+@contextmanager
+def run_of_its_own() -> Iterator[None]:
+    """What a run of the tests has, outside one."""
+    run = pg.Run.begin()
+    try:
+        yield
+    finally:
+        run.end()
+
+
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name, fresh(Path(name)) as (running, stop):
+    with run_of_its_own(), tempfile.TemporaryDirectory() as name, fresh(Path(name)) as (running, stop):
         made = json.dumps(answers(running, stop), ensure_ascii=False, indent=2)
         FILE.write_text(made.replace(f'"{socket.gethostname()}-', '"host-') + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ CHINESE = {
     REPOSITORY / "README.md": REPOSITORY / "README.zh-CN.md",
     **{
         REPOSITORY / "docs" / f"{name}.md": REPOSITORY / "docs" / "zh" / f"{name}.md"
-        for name in ("operations", "push", "audit", "reconciliation", "loss", "alerts", "console")
+        for name in ("install", "operations", "push", "audit", "reconciliation", "loss", "alerts", "console")
     },
 }
 BOTH = [pytest.param(*pair, id=pair[0].stem) for pair in CHINESE.items()]

@@ -1,0 +1,98 @@
+"""What an instance answers with, made of its parts."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Iterable
+from threading import BoundedSemaphore
+
+from ledger.http.asked_about import AskedAbout
+from ledger.http.counters import Counters
+from ledger.http.forwarding import Forwarding
+from ledger.http.kept_windows import KeptWindows
+from ledger.http.outages import Outages
+from ledger.http.readiness import Database, SourceStreams
+from ledger.http.refusals import Refusals
+from ledger.http.representation import Representations
+from ledger.http.senders import Senders
+from ledger.http.state import Services
+from ledger.http.summaries import Summaries
+from ledger.ingest.clock import Clock
+from ledger.ingest.figures import IngestFigures
+from ledger.ingest.intake import Intake
+from ledger.ingest.writer import Limits, Writer
+from ledger.reconcile.service import Reconciliation
+from ledger.service.of_settings import drift_window, hook_secrets, node_names, query_nodes
+from ledger.service.pools import Pools
+from ledger.settings import Settings
+from ledger.store.data_folder import DataFolder
+from ledger.store.ledger import Ledger
+from ledger.store.pulse import Pulse
+from ledger.working_state import asked
+from projections.queries.reach import ReachReader
+from projections.queries.reader import PresenceReader
+from projections.queries.rule_folds import RuleFolds
+
+LARGE_BODIES = 4
+"""Questions of megabytes that are read at once."""
+
+
+def assembled(
+    settings: Settings,
+    folder: DataFolder,
+    ledger: Ledger,
+    pools: Pools,
+    past: int,
+    database_url: str,
+    ledger_id: str,
+) -> Services:
+    """What the routes of an instance work with; `past`: so many questions about the past at once."""
+    names = node_names(settings)
+    counters, clock = Counters(names, settings.data_dir), Clock()
+    figures = IngestFigures(counters.registry, names)
+    intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
+    limits = Limits(settings.group_items, settings.rejected_bytes)
+    figures.watch(intake)
+    instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    reconciliation = Reconciliation(
+        ledger, database_url, instance, clock.now, query_nodes(settings), counters.registry, drift_window(settings)
+    )
+    reader = PresenceReader(pools.short, pools.large, clock.now)
+    return Services(
+        settings=settings,
+        instance=instance,
+        ledger_id=ledger_id,
+        ledger=ledger,
+        pool=pools.short,
+        pulse=Pulse(database_url),
+        reader=reader,
+        summaries=Summaries(reader.summary),
+        reach=ReachReader(pools.large, ledger, settings.reach, clock.now),
+        past=BoundedSemaphore(past),
+        rule_folds=RuleFolds(),
+        intake=intake,
+        writer=Writer(ledger, intake, limits, figures),
+        reconciliation=reconciliation,
+        streams=SourceStreams(ledger, [source.name for source in settings.sources]),
+        database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
+        clock=clock,
+        asked=AskedAbout(settings.asked_again_seconds, lambda uids: _tell_asked(ledger, uids)),
+        list_changes=asyncio.Lock(),
+        large_bodies=asyncio.Semaphore(LARGE_BODIES),
+        representations=Representations(),
+        counters=counters,
+        forwarding=Forwarding({source.name: source for source in settings.sources}, counters),
+        refusals=Refusals(
+            names, counters.registry, count=lambda source, node: counters.delivered(source, node, "forbidden")
+        ),
+        senders=Senders(),
+        outages=Outages.none_yet(),
+        loss_windows=KeptWindows([source.name for source in settings.sources]),
+        hook_secrets=hook_secrets(settings, folder),
+        no_secrets=[secrets.token_urlsafe(32)],
+    )
+
+
+def _tell_asked(ledger: Ledger, uids: Iterable[str]) -> None:
+    with ledger.connection() as connection:
+        asked.tell(connection, uids)
