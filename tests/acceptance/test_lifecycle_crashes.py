@@ -12,6 +12,7 @@ import pytest
 
 from ledger.store import postmaster
 from tests.support import pg
+from tests.support.alongside import group_of
 from tests.support.external import ExternalPostgres
 from tests.support.load import Load, check_ledger
 from tests.support.service import Api, Service, new_service, wait_for
@@ -92,9 +93,9 @@ def test_all_processes_ended_at_once_are_a_stop_in_order(embedded: Service) -> N
     with Load([(embedded.port, embedded.hook_path())], pairs=20) as load:
         load.wait_for(20)
         before = len(embedded.log())
-        group = [*psutil.Process(embedded.process.pid).children(recursive=True), psutil.Process(embedded.process.pid)]
+        group = group_of(embedded.process.pid)
         assert len(group) > len(processes(embedded)) > 1
-        for process in group:
+        for process in reversed(group):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGTERM)
         ended = embedded.wait()

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx2
-import psutil
 import pytest
 
 from bench._receiver import SECRET as SINK_SECRET
 from bench._receiver import Receiver, receiving
 from tests.support import notices
+from tests.support.alongside import group_of
 from tests.support.load import Load, check_ledger
 from tests.support.service import MAIN, SECRET, Api, Service, source_table, wait_for
 from tests.support.streams import FrontedService
@@ -198,8 +198,7 @@ def test_systemd_is_told_of_start_reload_and_stop(
     assert [each.partition("\n")[0] for each in told if each != "WATCHDOG=1"] == ["READY=1", "RELOADING=1", "READY=1"]
     assert "WATCHDOG=1" in told
     before = len(service.log())
-    group = [psutil.Process(service.process.pid)]
-    group += group[0].children(recursive=True)
+    group = group_of(service.process.pid)
     assert len(group) >= 3
     for process in reversed(group):
         process.send_signal(signal.SIGTERM)

@@ -8,6 +8,8 @@ import psutil
 
 from tests.support.external import RUN_VARIABLE
 
+MODULES = ("ledger.service.projector", "ledger.front.process", "ledger.sinks.process")
+
 
 def find(service: int, module: str) -> psutil.Process | None:
     """The process of that module alongside the service of this number, if it runs."""
@@ -20,6 +22,13 @@ def find(service: int, module: str) -> psutil.Process | None:
                 if module in child.cmdline():
                     return _running(child)
     return None
+
+
+def group_of(service: int) -> list[psutil.Process]:
+    """The service of this number, its children and theirs, and the processes alongside it."""
+    its = psutil.Process(service)
+    found = [its, *its.children(recursive=True), *filter(None, (find(service, module) for module in MODULES))]
+    return list(dict.fromkeys(found))
 
 
 def noted(service: int, module: str) -> Path:
