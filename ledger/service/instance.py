@@ -43,6 +43,7 @@ from ledger.server.neighbours import Neighbour
 from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
 from ledger.service.canaries import canaries_of
+from ledger.service.partitions import PartitionKeeper
 from ledger.service.pools import Pools, opened, sizes_for
 from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
@@ -97,6 +98,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
         watch.start()
         stack.push_async_callback(watch.stop)
+        partitions = PartitionKeeper(ledger, database_url)
+        partitions.start()
+        stack.push_async_callback(partitions.stop)
         services.asked.start()
         stack.push_async_callback(services.asked.stop)
         services.writer.start()
