@@ -1,7 +1,9 @@
 """Keeps room in the ledger's table: a partition ahead, and the plain table of an older version made one of many."""
 
 import asyncio
+import contextlib
 
+import psycopg
 import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -13,6 +15,10 @@ from ledger.store.ledger import Ledger, translated
 log = structlog.get_logger()
 
 LOOK_SECONDS = 10.0
+
+CANCEL_SECONDS = 2.0
+
+IN_USE = "the table `events` is being read for long, as by `verify` or a dump, so that it cannot be divided yet"
 
 
 class PartitionKeeper:
@@ -26,19 +32,25 @@ class PartitionKeeper:
         self._database_url = database_url
         self._task: asyncio.Task[None] | None = None
         self._working_on: Connection[TupleRow] | None = None
+        self._is_stopping = False
+        self._has_begun = False
+        """To make the plain table one of partitions: logged once."""
         self._told: str | None = None
         """What was logged and has not passed yet."""
 
     def start(self) -> None:
         """Begin to look."""
+        self._is_stopping = False
         self._task = asyncio.create_task(self._run(), name="partitions")
 
     async def stop(self) -> None:
         """Look no more; what is under way is undone by PostgreSQL, and done at the next start."""
         assert self._task is not None
+        self._is_stopping = True
         self._task.cancel()
         if (connection := self._working_on) is not None:
-            await asyncio.to_thread(connection.cancel_safe)
+            with contextlib.suppress(psycopg.Error):
+                await asyncio.to_thread(connection.cancel_safe, timeout=CANCEL_SECONDS)
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
@@ -65,11 +77,21 @@ class PartitionKeeper:
         with translated(), session.connect(self._database_url, "partitions") as working_on:
             self._working_on = working_on
             try:
+                if self._is_stopping:
+                    return
                 if not found.is_partitioned:
-                    log.info("partitioning", meaning="every event is read once; everything else goes on meanwhile")
-                    if partitioning.partition(working_on):
-                        log.info("partitioned", room=found.room)
+                    self._partition(working_on, found.room)
                 elif (room := partitioning.make_room_ahead(working_on)) is not None:
                     log.info("partition_added", room=room)
             finally:
                 self._working_on = None
+
+    def _partition(self, connection: Connection[TupleRow], room: int) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            log.info("partitioning", meaning="every event is read once; everything else goes on meanwhile")
+        try:
+            if partitioning.partition(connection):
+                log.info("partitioned", room=room)
+        except psycopg.errors.LockNotAvailable as error:
+            raise StoreUnavailable(IN_USE) from error
