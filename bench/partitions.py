@@ -34,7 +34,7 @@ def measure(options: Options) -> Report:
         int(settings.pop("events", options.pick(10_000_000, 3_000))),
     )
     options = Options(options.short, options.database_url, options.profile, options.seed, settings)
-    items, rounds, users = options.pick(100_000, 2_048), options.pick(5, 1), options.pick(20_000, 400)
+    items, rounds, users = options.pick(100_000, 8_192), options.pick(5, 1), options.pick(20_000, 400)
     warm_up, asked = options.pick(1, 0), options.pick(200, 3)
     with server(options) as postgres, postgres.database() as young, postgres.database() as old:
         divide(old, -(-sizes[1] // PARTITIONS), PARTITIONS + 1)
