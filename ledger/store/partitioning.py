@@ -22,7 +22,7 @@ _READ_ALL = "ALTER TABLE events VALIDATE CONSTRAINT events_room"
 
 _BOUND = "SELECT set_config('lock_timeout', %s, true)"
 
-# Of migration 0015.
+# Made by the migration `partitions`.
 _PARTITION = "SELECT partition_events()"
 
 

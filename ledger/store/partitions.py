@@ -15,7 +15,7 @@ SELECT c.relkind = 'p', (SELECT count(*) FROM event_partitions),
   FROM pg_class AS c WHERE c.oid = to_regclass('events')
 """  # noqa: S608  (of constants)
 
-# Of migration 0015.
+# Made by the migration `partitions`.
 _MAKE_ROOM = "SELECT make_events_room(%s)"
 
 

@@ -4,9 +4,6 @@ import psycopg
 
 from ledger.store import migrate
 
-BEFORE = 14
-"""The last migration before partitions."""
-
 FAR = 1_500_000
 """A position from which on a ledger of an older version is too large to be turned at the start."""
 
@@ -27,7 +24,7 @@ def divide(url: str, size: int, number: int) -> None:
 def large_of_before(url: str) -> None:
     """Make an empty database a ledger of the version before partitions, with a few events, the last far up."""
     ours = migrate.load()
-    migrate.apply(url, ours[:BEFORE])
+    migrate.apply(url, ours[: [migration.name for migration in ours].index("partitions")])
     with psycopg.connect(url) as connection:
         connection.execute(
             "INSERT INTO events (stream, version, position, kind, payload, recorded_at)"
