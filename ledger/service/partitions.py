@@ -18,7 +18,7 @@ LOOK_SECONDS = 10.0
 
 CANCEL_SECONDS = 2.0
 
-IN_USE = "the table `events` is being read for long, as by `verify` or a dump, so that it cannot be divided yet"
+IN_USE = "the table `events` is in use for long, as by `verify`, a dump or VACUUM, so no partition can be made yet"
 
 
 class PartitionKeeper:
@@ -83,6 +83,8 @@ class PartitionKeeper:
                     self._partition(working_on, found.room)
                 elif (room := partitioning.make_room_ahead(working_on)) is not None:
                     log.info("partition_added", room=room)
+            except psycopg.errors.LockNotAvailable as error:
+                raise StoreUnavailable(IN_USE) from error
             finally:
                 self._working_on = None
 
@@ -90,8 +92,5 @@ class PartitionKeeper:
         if not self._has_begun:
             self._has_begun = True
             log.info("partitioning", meaning="every event is read once; everything else goes on meanwhile")
-        try:
-            if partitioning.partition(connection):
-                log.info("partitioned", room=room)
-        except psycopg.errors.LockNotAvailable as error:
-            raise StoreUnavailable(IN_USE) from error
+        if partitioning.partition(connection):
+            log.info("partitioned", room=room)

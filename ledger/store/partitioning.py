@@ -20,6 +20,8 @@ _TAKE_TURN = "SELECT pg_try_advisory_lock(%s)"
 
 _READ_ALL = "ALTER TABLE events VALIDATE CONSTRAINT events_room"
 
+_AS_A_COMMIT = f"{LOCK_TIMEOUT_SECONDS * 1000:.0f}ms"
+
 _BOUND = "SELECT set_config('lock_timeout', %s, true)"
 
 # Made by the migration `partitions`.
@@ -27,10 +29,14 @@ _PARTITION = "SELECT partition_events()"
 
 
 def make_room_ahead(connection: Connection[Any]) -> int | None:
-    """Add a partition where the last one is in use -> the first position without room; None: nothing was to be done."""
+    """Add a partition where the last one is in use -> the first position without room; None: nothing was to be done.
+
+    Raises psycopg.errors.LockNotAvailable where the table is vacuumed or analyzed for longer than a commit may wait.
+    """
     if not _take_turn(connection) or not (found := partitions.look(connection)).is_last_in_use:
         return None
     with connection.transaction():
+        connection.execute(_BOUND, (_AS_A_COMMIT,))
         return partitions.make_room(connection.cursor(), found.room)
 
 
@@ -44,7 +50,7 @@ def partition(connection: Connection[Any]) -> bool:
         return False
     connection.execute(_READ_ALL)
     with connection.transaction():
-        connection.execute(LOCK, (COMMIT_LOCK, f"{LOCK_TIMEOUT_SECONDS * 1000:.0f}ms"))
+        connection.execute(LOCK, (COMMIT_LOCK, _AS_A_COMMIT))
         connection.execute(_BOUND, (f"{WAITED_FOR_MS}ms",))
         connection.execute(_PARTITION)
     return True

@@ -254,7 +254,7 @@ def test_who_reads_for_long_is_not_made_to_hold_up_commits(older_url: str) -> No
         with psycopg.connect(older_url) as reading:
             reading.execute("SELECT FROM events LIMIT 1")
             for _ in range(2):
-                with pytest.raises(StoreUnavailable, match="being read for long"):
+                with pytest.raises(StoreUnavailable, match="in use for long"):
                     keeper.look()
             append(ledger, "user:u", 1)
         for number in (1, 2, 2):
