@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,7 +15,7 @@ import psutil
 from bench import _client
 from ledger.store import postmaster
 from ledger.store.seal import SealKey
-from tests.support import pg
+from tests.support import alongside, pg
 from tests.support.external import RUN_VARIABLE
 from tests.support.forked import Forked
 
@@ -132,12 +132,7 @@ class Service:
 
     def child(self, module: str) -> psutil.Process | None:
         """The process of that module next to it, if there is one."""
-        with suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.pid).children():
-                with suppress(psutil.NoSuchProcess):
-                    if module in child.cmdline():
-                        return child
-        return None
+        return alongside.find(self.pid, module)
 
     def check(self) -> None:
         """Raises RuntimeError where the process has ended."""

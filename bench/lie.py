@@ -18,6 +18,8 @@ from ledger.simulator.runtime import Simulation
 SHARE = 0.3
 ALL_ONLINE_SECONDS = 120.0
 LOOK_SECONDS = 0.2
+ENOUGH_LOOKS = 3
+"""At each user."""
 
 # As the looks of users who came at different times are, after some hours.
 _SPREAD = """
@@ -55,7 +57,7 @@ class Lie(NamedTuple):
     spread: bool
     seed: int
     ends_early: bool
-    """Whether it ends once the breaker was seen open, however soon that is."""
+    """Whether it ends once the breaker was seen open, or everybody was looked at so often that none will open."""
 
 
 @dataclass
@@ -214,11 +216,11 @@ async def _told(
     while time.monotonic() - began < patience:
         shown = shown or await _source_shows(client)
         measured = measured or await _metrics_show(client)
-        if lie.ends_early and lying and shown and measured:
-            simulation.calm(traffic=False)
-            lying = False
         lying = lying and time.monotonic() - began < lie.seconds
         looks = _number(connection, _LOOKS, SOURCE) - looks_before if lying else looks
+        if lie.ends_early and lying and ((shown and measured) or looks > ENOUGH_LOOKS * lie.users):
+            simulation.calm(traffic=False)
+            lying = False
         if not lying and _is_calm(connection, head):
             break
         await asyncio.sleep(LOOK_SECONDS)

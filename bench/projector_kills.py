@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from contextlib import suppress
 
 import psutil
 import psycopg
@@ -106,10 +105,9 @@ async def _projector(service: _service.Service, killed: int) -> psutil.Process:
     deadline = time.monotonic() + RESTART_SECONDS
     while time.monotonic() < deadline:
         service.check()
-        for child in psutil.Process(service.pid).children():
-            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                if child.pid != killed and "ledger.service.projector" in child.cmdline():
-                    return child
+        child = service.child("ledger.service.projector")
+        if child is not None and child.pid != killed:
+            return child
         await asyncio.sleep(LOOK_SECONDS)
     raise RuntimeError(f"no projector within {RESTART_SECONDS:g} s")
 

@@ -80,11 +80,23 @@ class Service:
         return self._delegation.header(key_hash)
 
     async def ask(
-        self, key_hash: bytes, method: str, path: str, query: Query | None = None, body: object = None
+        self,
+        key_hash: bytes,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: object = None,
+        *,
+        max_age: int | None = None,
     ) -> Answer:
-        """One question. Whatever goes wrong is an answer, so that a page stands with the rest of what it shows."""
+        """One question. Whatever goes wrong is an answer, so that a page stands with the rest of what it shows.
+
+        `max_age`: seconds that the answer may be old, where the service keeps it.
+        """
         params = {name: str(value) for name, value in (query or {}).items() if value is not None and value != ""}
         headers = {"Authorization": self.authorization(key_hash)}
+        if max_age is not None:
+            headers["Cache-Control"] = f"max-age={max_age}"
         try:
             async with self._room:
                 response = await self._http.request(method, path, params=params, json=body, headers=headers)

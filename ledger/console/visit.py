@@ -43,6 +43,10 @@ class Visit:
         """What the service answers to a question; a trailing `_` of a name is left out, for those that Python has."""
         return await self.service.ask(self.session.key_hash, "GET", path, _named(query))
 
+    async def ask_within(self, seconds: int, path: str) -> Answer:
+        """The same, where an answer of so many seconds ago will do."""
+        return await self.service.ask(self.session.key_hash, "GET", path, max_age=seconds)
+
     async def order(self, method: str, path: str, body: object = None) -> Answer:
         """The same of a change. Raises Refused where the session may make none."""
         if not self.session.may(ACTING):

@@ -16,7 +16,7 @@ FRESH_SECONDS = 2.0
 COST = 50.0
 """… and for so many times as long as reading took: no more than a fiftieth of a session is spent on it."""
 PATIENCE_SECONDS = 1.0
-"""So long a reading is waited for; it goes on beyond that, and only one at a time."""
+"""So long a reading is waited for unless said otherwise; it goes on beyond that, and only one at a time."""
 
 T = TypeVar("T")
 
@@ -24,9 +24,15 @@ T = TypeVar("T")
 class Kept(Generic[T]):
     """What `read` gives. Of one event loop."""
 
-    def __init__(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[T]],
+        clock: Callable[[], float] = time.monotonic,
+        patience_seconds: float | None = None,
+    ) -> None:
         self._read = read
         self._clock = clock
+        self._patience_seconds = PATIENCE_SECONDS if patience_seconds is None else patience_seconds
         self._due_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
         self._has_failed = False
@@ -43,7 +49,7 @@ class Kept(Generic[T]):
         if self._reading is None and self._clock() >= self._due_at:
             self._reading = asyncio.create_task(self._read_once())
         if self._reading is not None:
-            await asyncio.wait({self._reading}, timeout=PATIENCE_SECONDS)
+            await asyncio.wait({self._reading}, timeout=self._patience_seconds)
 
     async def _read_once(self) -> None:
         began = self._clock()

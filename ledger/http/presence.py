@@ -28,6 +28,7 @@ from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters,
 from ledger.http.problems import invalid
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
+from ledger.http.summaries import max_age
 from ledger.http.uid import Storable, Uid
 from projections.engine.switch import ONE_MOMENT
 from projections.models.current import can_be_stored
@@ -124,10 +125,14 @@ async def list_presences(request: Request, query: Annotated[PresenceFilter, Quer
 
 @router.get("/v1/presence/summary", summary="Count presences", responses=answered(SummaryBody))
 async def get_summary(request: Request) -> Response:
-    """How many users are in each status, and devices online by device flag, source and node; counted now."""
+    """How many users are in each status, and devices online by device flag, source and node; counted now.
+
+    Counting takes a second where there are hundreds of thousands. `Cache-Control: max-age=SECONDS` of the request says
+    that older counts will do; `as_of` says when they were, and `Age` how long ago.
+    """
     refuse_parameters(request)
-    services = get_services(request)
-    return as_json(summary_body(await services.reader.summary()))
+    counts = await get_services(request).summaries.within(max_age(request.headers.get("cache-control")))
+    return as_json(summary_body(counts.summary), headers={"Age": str(int(counts.age))} if counts.age else None)
 
 
 def summary_body(counts: listing.PresenceSummary) -> SummaryBody:

@@ -19,6 +19,7 @@ from ledger.http.readiness import Database, SourceStreams
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
 from ledger.http.senders import Senders
+from ledger.http.summaries import Summaries
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Writer
@@ -43,6 +44,7 @@ class Services:
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
     pulse: Pulse
     reader: PresenceReader
+    summaries: Summaries
     reach: ReachReader
     past: BoundedSemaphore
     """Lets so many questions about the past at once to the ledger's connections: webhooks need them, too."""

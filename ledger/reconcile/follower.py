@@ -120,7 +120,7 @@ class Follower:
 
     def _note(self, connection: Connection[TupleRow], heard: _Users, states: Mapping[str, SourceState]) -> None:
         """Change the watches of these users, in each source that events concern."""
-        presences = current.load(connection, list(heard)) if heard else {}
+        presences = current.load_outlines(connection, list(heard)) if heard else {}
         for name in sorted(self._names & states.keys()):
             source = states[name]
             in_source = {uid: [each for each in told if each.source in (None, name)] for uid, told in heard.items()}

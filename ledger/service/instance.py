@@ -30,6 +30,7 @@ from ledger.http.representation import Representations
 from ledger.http.request_times import TimedApp
 from ledger.http.senders import Senders
 from ledger.http.state import Services
+from ledger.http.summaries import Summaries
 from ledger.ingest.announce import Configuration
 from ledger.ingest.clock import Clock
 from ledger.ingest.figures import IngestFigures
@@ -205,6 +206,7 @@ def _services(
     }
     drift_window = settings.alerts.of("drift_rate", "window_seconds")
     reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry, drift_window)
+    reader = PresenceReader(pools.short, pools.large, clock.now)
     return Services(
         settings=settings,
         instance=instance,
@@ -212,7 +214,8 @@ def _services(
         ledger=ledger,
         pool=pools.short,
         pulse=Pulse(database_url),
-        reader=PresenceReader(pools.short, pools.large, clock.now),
+        reader=reader,
+        summaries=Summaries(reader.summary),
         reach=ReachReader(pools.large, ledger, settings.reach, clock.now),
         past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),

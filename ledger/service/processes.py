@@ -68,9 +68,7 @@ class ServiceProcess:
 
     async def _run(self) -> int:
         """One process, to its end; cancelled, it is ended."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, stdin=asyncio.subprocess.PIPE
-        )
+        process = await start_python(self._module)
         assert process.stdin is not None
         self.pid = process.pid
         log.info("process_started", process=self.name, pid=process.pid)
@@ -88,6 +86,11 @@ class ServiceProcess:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+async def start_python(module: str) -> asyncio.subprocess.Process:
+    """`python -m MODULE`, its standard input a pipe, its output that of this process."""
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", module, stdin=asyncio.subprocess.PIPE)
 
 
 def processes(settings: Settings, database_url: str, token_roots: Sequence[TokenRoot] = ()) -> Iterator[ServiceProcess]:

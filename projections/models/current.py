@@ -15,7 +15,8 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.crowd import encode_crowd
 from ledger.domain.observation import Instant
-from ledger.domain.presence import Device, Presence
+from ledger.domain.presence import Device, Flip, Presence
+from ledger.domain.reconciliation_events import Tier
 from ledger.store import seals
 from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, optional_bigints, texts
 from ledger.working_state import canaries
@@ -98,8 +99,25 @@ _WITHOUT_OVERRIDE = bytes([0x90 + _FIELDS_BEFORE_OVERRIDE])
 _NEITHER = b"\xc0\xc0"
 """MessagePack: an array of as many, and the two that are left out, null."""
 
+
+class _Outline(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A presence whose larger parts are left undecoded, field for field."""
+
+    uid: str
+    version: int
+    flip: Flip | None
+    before: msgspec.Raw
+    devices: msgspec.Raw
+    last_seen_at: Instant | None
+    position: int
+    tier: Tier | None
+    override: msgspec.Raw = msgspec.Raw()
+    evident: int | None = None
+
+
 _encode_whole = msgspec.msgpack.Encoder(enc_hook=encode_crowd).encode
 _decode = msgspec.msgpack.Decoder(Presence).decode
+_decode_outline = msgspec.msgpack.Decoder(_Outline).decode
 
 
 class CurrentRows(NamedTuple):
@@ -188,6 +206,26 @@ def load(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, 
     """The presences of those users who have one."""
     rows = connection.cursor(binary=True).execute(_STATES, (texts(uids),)).fetchall()
     return {uid: _decode(state) for uid, state in rows}
+
+
+def load_outlines(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, Presence]:
+    """The same without devices, override and the period before, at a third of the cost: what is left says when the user
+    was last seen and how soon they are to be looked at."""
+    rows = connection.cursor(binary=True).execute(_STATES, (texts(uids),)).fetchall()
+    return {uid: _outline(state) for uid, state in rows}
+
+
+def _outline(state: bytes) -> Presence:
+    known = _decode_outline(state)
+    return Presence(
+        uid=known.uid,
+        version=known.version,
+        flip=known.flip,
+        last_seen_at=known.last_seen_at,
+        position=known.position,
+        tier=known.tier,
+        evident=known.evident,
+    )
 
 
 def connected_in(connection: Connection[TupleRow], uids: Iterable[str], source: str) -> set[str]:

@@ -1,4 +1,7 @@
-"""A running service that the tests of a module share, with the usual settings or those that the module gives."""
+"""A running service that the tests of a module share, with the usual settings or those that the module gives.
+
+The service is measured for coverage, and not what asks it.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +10,10 @@ import pytest
 
 from tests.support.service import Api, Service, new_service
 from tests.support.streams import FrontedService, fronted
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="module")

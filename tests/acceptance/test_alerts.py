@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
-import psutil
 import psycopg
 import pytest
 
@@ -159,7 +158,7 @@ def provoke(world: World) -> None:
     for uid in LATE:
         nodes["silent"].connect(f"silent-{uid}")
     wait_for(lambda: loses_more(world), world.service.log)
-    projector(world.service).suspend()
+    world.service.beside("ledger.service.projector").suspend()
     nodes["ghosts"].mode = "nobody"
     api.deliver(*(nodes["ghosts"].connect(uid) for uid in CROWD), source="ghosts")
     for number in range(8):
@@ -187,15 +186,6 @@ def loses_more(world: World) -> bool:
         if (world.api.presence(uid)["status"] == "online") == is_online:
             (node.close if is_online else node.connect)(uid)
     return ("webhook_loss_budget", "lossy", None) in world.found()
-
-
-def projector(service: Service) -> psutil.Process:
-    [found] = [
-        child
-        for child in psutil.Process(service.process.pid).children(recursive=True)
-        if "ledger.service.projector" in " ".join(child.cmdline())
-    ]
-    return found
 
 
 @pytest.mark.slow

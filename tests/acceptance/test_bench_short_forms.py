@@ -21,7 +21,7 @@ SECONDS = 540.0
 SEED = "12"
 
 WITHOUT_A_DATABASE = ["explain", "loss"]
-ON_THEIR_OWN = ["kills", "pg_stop", "get_presence"]
+ON_THEIR_OWN = ["kills", "pg_stop", "failover", "get_presence"]
 """They kill their PostgreSQL; and one begins with it."""
 ON_THE_TESTS_SERVER = [
     "ingest",

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import psutil
 import psycopg
 from typer.testing import Result
 
@@ -31,17 +30,6 @@ def shown(service: Service) -> dict[str, dict[str, Any]]:
     return {each["projection"]: each for each in json.loads(done.stdout)["items"]}
 
 
-def projector_of(service: Service) -> psutil.Process:
-    """The process that follows the ledger for this service, as soon as there is one."""
-
-    def found() -> list[psutil.Process]:
-        children = psutil.Process(service.process.pid).children()
-        return [child for child in children if "ledger.service.projector" in child.cmdline()]
-
-    [projector] = wait_for(found, service.log)
-    return projector
-
-
 def test_they_follow_and_say_how_far_they_are(service: Service, api: Api) -> None:
     api.deliver("followed-0-1-1-1-1", "followed-0-0-1-0-0")
     api.wait_for_projections()
@@ -60,11 +48,11 @@ def test_they_follow_and_say_how_far_they_are(service: Service, api: Api) -> Non
 
 
 def test_a_projector_that_dies_is_started_again_and_has_lost_nothing(service: Service, api: Api) -> None:
-    killed = projector_of(service)
+    killed = service.beside("ledger.service.projector")
     killed.kill()
     api.deliver("after-0-1-2-1-1")
     api.wait_for_projections()
-    assert projector_of(service).pid != killed.pid
+    assert service.beside("ledger.service.projector").pid != killed.pid
     assert '"process_ended"' in service.log()
     assert api.http.get("/health/ready").status_code == 200
 
@@ -133,7 +121,7 @@ def test_an_unknown_kind_stops_all_that_follow_until_it_is_skipped(
 
 def test_it_ends_with_the_service_however_that_ends(service: Service) -> None:
     for end in (service.stop, service.kill):
-        projector = projector_of(service)
+        projector = service.beside("ledger.service.projector")
         end()
         projector.wait(SECONDS)
         service.start()

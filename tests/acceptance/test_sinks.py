@@ -313,8 +313,7 @@ def test_after_a_kill_it_goes_on_where_it_was(api: Api, app: Receiver, service: 
     app.stop()
     api.deliver("survivor-0-1-1-1-1")
     wait_for(lambda: sink(api, "app")["state"] == "failing", service.log)
-    children = psutil.Process(service.process.pid).children()
-    [process] = [each for each in children if "ledger.sinks.process" in each.cmdline()]
+    process = service.beside("ledger.sinks.process")
     service.kill()
     wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, service.log)
     app.start()

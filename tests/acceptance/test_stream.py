@@ -200,9 +200,9 @@ def test_a_cursor_holds_over_a_restart_and_the_front_ends_with_its_parent(
             api.deliver("u-0-1-1-1-1")
             with service.stream("u") as stream:
                 last = stream.until("ready")[-1].id
-                children = psutil.Process(service.process.pid).children()
+                front = service.front_process()
                 service.kill()
-                wait_for(lambda: not any(_runs_front(child) for child in children))
+                wait_for(lambda: not _runs(front))
             service.start()
             api.deliver("u-0-0-1-0-0")
             with service.stream("u", last=last) as stream:
@@ -233,9 +233,7 @@ def test_streams_outlive_a_killed_postgresql_and_a_killed_front_is_there_again(t
                 database.start()
                 wait_for(lambda: api.hook(["u-0-0-1-0-0"]).status_code == 200)
                 assert statuses(stream.until("presence")) == [("u", "offline")]
-                for child in psutil.Process(service.process.pid).children():
-                    if _runs_front(child):
-                        child.kill()
+                service.front_process().kill()
                 with suppress(httpx2.TransportError):
                     stream.rest()
             api.deliver("u-0-1-2-1-1")
@@ -263,8 +261,8 @@ def test_a_reader_who_leaves_amid_a_snapshot_is_gone(service: FrontedService, ap
     wait_for(lambda: "presence_ledger_streams 0.0" in service.figures())
 
 
-def _runs_front(process: psutil.Process) -> bool:
+def _runs(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and "ledger.front.process" in process.cmdline()
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -2,8 +2,10 @@
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from ledger.domain.evolve import evolve
+from ledger.domain.override import Override
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import TierSet
@@ -35,6 +37,22 @@ def test_any_uid_is_written_and_read(ledger: Ledger) -> None:
     with ledger.connection() as connection:
         assert current.load(connection, [*UIDS, "nobody"]) == {each.uid: each for each in found}
         assert current.load(connection, []) == {}
+
+
+def test_an_outline_has_what_it_does_not_leave_out(ledger: Ledger) -> None:
+    lived = given("u-0-1-5-1-1", "u-0-0-5-0-0").presence
+    chosen = TierSet(received_at=1, tier="vip", by="ops", status_before="offline", status_after="offline")
+    lived = evolve(lived, chosen, 8)
+    full = {
+        "lived": replace(lived, uid="lived"),
+        "evident": replace(lived, uid="evident", evident=7),
+        "overridden": replace(lived, uid="overridden", override=Override("online", 3, 9, True, 8), evident=7),
+        "never seen": Presence("never seen", 1),
+    }
+    write(ledger, list(full.values()))
+    with ledger.connection() as connection:
+        outlines = current.load_outlines(connection, [*full, "nobody"])
+    assert outlines == {uid: replace(each, before=None, devices=(), override=None) for uid, each in full.items()}
 
 
 def test_a_later_state_replaces_the_one_before(ledger: Ledger) -> None:

@@ -58,7 +58,14 @@ class GivenService:
         self.asked: list[tuple[str, dict[str, object], object]] = []
 
     async def ask(
-        self, key: bytes, method: str, path: str, query: Mapping[str, object] | None = None, body: object = None
+        self,
+        key: bytes,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        *,
+        max_age: int | None = None,
     ) -> Answer:
         self.asked.append((f"{method} {path}", dict(query or {}), body))
         found = self.answers.get(f"{method} {path}", Answer(404, {"detail": "Not Found"}))

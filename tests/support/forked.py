@@ -27,7 +27,11 @@ import coverage
 from tests.support.command import REPOSITORY
 from tests.support.external import RUN_VARIABLE, one_at_a_time
 
-IMPORTED = ("ledger.cli.serving", "ledger.cli.queries", "bench._watching", "bench._load", "bench._report")
+ALONGSIDE = "tests.support.forked_alongside"
+IMPORTED = (
+    "ledger.cli.serving", "ledger.cli.queries", "ledger.front.process", "ledger.service.projector",
+    "ledger.sinks.process", ALONGSIDE, "bench._watching", "bench._load", "bench._report",
+)  # fmt: skip
 LOOK_SECONDS = 1.0
 
 ALONE_MEASURED = "LEDGER_TESTS_ALONE"
@@ -43,14 +47,9 @@ class Forked:
     def __init__(
         self, module: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
     ) -> None:
-        order = {"argv": [module, *arguments], "folder": str(folder), "environment": dict(environment)}
         self._module = module
-        self._told = socket.socket(socket.AF_UNIX)
-        self._told.connect(_start())
         with log.open("ab") as output:
-            socket.send_fds(self._told, [b"."], [output.fileno()])
-        self._told.sendall(json.dumps(order).encode())
-        self._told.shutdown(socket.SHUT_WR)
+            self._told = ask_for(module, arguments, folder, environment, [output.fileno()])
         self._lines = self._told.makefile("r")
         self.pid = int(self._lines.readline())
         self._code: int | None = None
@@ -85,6 +84,22 @@ class Forked:
                     self._lines.close()
                     self._told.close()
         return self._code
+
+
+def ask_for(
+    module: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], descriptors: Sequence[int]
+) -> socket.socket:
+    """Have a process forked -> what tells two lines, its number, and in the end its exit code and peak of KiB.
+
+    `descriptors`: its output, and perhaps its standard input; they remain the caller's to close.
+    """
+    asked = {"argv": [module, *arguments], "folder": str(folder), "environment": dict(environment)}
+    told = socket.socket(socket.AF_UNIX)
+    told.connect(_start())
+    socket.send_fds(told, [b"."], list(descriptors))
+    told.sendall(json.dumps(asked).encode())
+    told.shutdown(socket.SHUT_WR)
+    return told
 
 
 def _start() -> str:
@@ -144,17 +159,21 @@ class _Forking:
 
     def _fork(self) -> dict[str, Any] | None:
         asking, _ = self._listening.accept()
-        _, (output,), _, _ = socket.recv_fds(asking, 1, 1)
+        _, descriptors, _, _ = socket.recv_fds(asking, 1, 2)
         with asking.makefile("rb") as file:
             order: dict[str, Any] = json.loads(file.read())
         number = os.fork()
         if number == 0:
             self._leave(asking)
+            output, *inputs = descriptors
             os.dup2(output, 1)
             os.dup2(output, 2)
-            os.close(output)
+            for descriptor in inputs:
+                os.dup2(descriptor, 0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if number == 0:
             return order
-        os.close(output)
         asking.sendall(b"%d\n" % number)
         descriptor = os.pidfd_open(number)
         self._children[descriptor] = number, asking
@@ -191,6 +210,9 @@ def _become(order: dict[str, Any]) -> None:
             del os.environ[name]
     module, *arguments = order["argv"]
     sys.argv = [module, *arguments]
+    importlib.import_module(ALONGSIDE).fork_them()
+    # Others may have imported it; here it is run.
+    sys.modules.pop(module, None)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
+import psutil
 
+from tests.support import alongside
 from tests.support.command import call_unread, process_environment
 from tests.support.forked import ALONE_MEASURED, Forked
 from tests.support.ledgers import SEAL_KEY
@@ -147,6 +149,12 @@ class Service:
 
     def _listening_lines(self) -> str:
         return "\n".join(line for line in self.log().splitlines() if '"listening"' in line)
+
+    def beside(self, module: str) -> psutil.Process:
+        """The process of that module alongside it, as soon as there is one."""
+        found = wait_for(lambda: alongside.find(self.process.pid, module), self.log)
+        assert found is not None
+        return found
 
     def terminate(self) -> None:
         """SIGTERM, without waiting."""

@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -99,11 +99,7 @@ class FrontedService(Service):
 
     def front_process(self) -> psutil.Process:
         """The front's process; whoever kills it has another one started."""
-        for child in psutil.Process(self.process.pid).children():
-            with suppress(psutil.NoSuchProcess):
-                if "ledger.front.process" in child.cmdline():
-                    return child
-        raise AssertionError("there is no front")
+        return self.beside("ledger.front.process")
 
     @contextmanager
     def stream(

@@ -39,6 +39,15 @@ def test_an_offline_that_was_taken_back_in_time_never_showed() -> None:
     assert world.told(ago=24).the("next_change").params == {"status": "offline", "changed_at": world.ago(9)}
 
 
+def test_a_correction_recorded_later_that_was_taken_back_in_time_is_not_the_next_change() -> None:
+    world = online(Policy(grace_seconds=30.0)).wait(9).looks("corrected", agreed=9, disagreed=5)
+    world.corrects("poll_ghost", "online", "offline", agreed_at=world.ago(9), disagreed_at=world.ago(5))
+    world.wait(2).hears("u-0-1-2-1-1").wait(50)
+    change = world.evidence(ago=54, position=world.history.head()).next_change()
+    assert change is not None
+    assert (change.position, change.event.status_after) == (world.history.head(), "online")  # type: ignore[union-attr]
+
+
 def test_a_look_before_which_something_else_agreed_confirms_nothing() -> None:
     world = online(Policy(grace_seconds=30.0)).hears("u-0-0-1-0-0").wait(9)
     world.looks("corrected", agreed=1).corrects("poll_missed", "offline", "online", agreed_at=world.ago(1))
