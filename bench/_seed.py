@@ -19,7 +19,7 @@ from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
 from ledger.http.hooks import new_delivery_id
 from ledger.ingest.draft import Draft, read_webhook
-from ledger.store import seal, seals
+from ledger.store import partitions, seal, seals
 from ledger.store.mapper import EventMapper, Recorded
 from ledger.store.rows import Rows
 from ledger.store.seal import SealChain
@@ -110,6 +110,7 @@ class Seeder:
 
     def _copy(self, cursor: Cursor[Any], part: Sequence[Recorded], position: int, chain: SealChain) -> None:
         at, rows = datetime.now(UTC), Rows()
+        partitions.make_room(cursor, position + len(part))
         with cursor.copy(_EVENTS_IN) as copy:
             copy.set_types(["text", "int8", "int8", "text", "bytea", "timestamptz"])
             for number, recorded in enumerate(part, position + 1):

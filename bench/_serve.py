@@ -27,7 +27,8 @@ from projections.models import current
 _HEAD_UNSEALED = """
 SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0),
        greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1)),
-       NULL::bytea, (SELECT epoch::text FROM ledger_identity)
+       NULL::bytea, (SELECT epoch::text FROM ledger_identity),
+       (SELECT before FROM event_partitions ORDER BY first DESC LIMIT 1)
 """
 
 CONSTANT_PATH = "/bench/constant"

@@ -26,11 +26,11 @@ def measure(options: Options) -> Report:
     warm_up = options.pick(1, 0)
     with server(options) as postgres, postgres.database() as small, postgres.database() as large:
         urls, costs = (small, large), tuple[list[Cost], list[Cost]](([], []))
-        crowds = [_seeded(url, size, users) for url, size in zip(urls, sizes, strict=True)]
+        crowds = [seeded(url, size, users) for url, size in zip(urls, sizes, strict=True)]
         for round_number in range(rounds + warm_up):
             for which, url in enumerate(urls):
                 folder = f"service-{round_number}-{which}"
-                costs[which].append(_load(postgres, folder, url, crowds[which], items))
+                costs[which].append(load(postgres, folder, url, crowds[which], items))
                 progress(f"{sizes[which]:,} events: {costs[which][-1].clock:.1f} microseconds an event")
         report = Report(
             f"{items:,} items a round in bodies of {BODY_ITEMS} from {_service.NODES} nodes, {users:,} users who come "
@@ -45,7 +45,8 @@ def measure(options: Options) -> Report:
     return report
 
 
-def _seeded(url: str, events: int, users: int) -> list[Crowd]:
+def seeded(url: str, events: int, users: int) -> list[Crowd]:
+    """Make a ledger of so many events by these users, half of them at each node -> the crowds, as they are then."""
     crowds = [Crowd(node, users // _service.NODES) for node in range(_service.NODES)]
     progress(f"making a ledger of {events:,} events")
     seeder = Seeder(url, crowds)
@@ -54,7 +55,8 @@ def _seeded(url: str, events: int, users: int) -> list[Crowd]:
     return crowds
 
 
-def _load(postgres: Server, folder: str, url: str, crowds: list[Crowd], items: int) -> Cost:
+def load(postgres: Server, folder: str, url: str, crowds: list[Crowd], items: int) -> Cost:
+    """Post so many items to a service of its own on a database -> what each of them cost."""
     with _service.running(postgres.folder / folder, url) as service:
         bodies = items // BODY_ITEMS // _service.NODES
         requests = [[service.webhook(c.body(BODY_ITEMS), node) for _ in range(bodies)] for node, c in enumerate(crowds)]

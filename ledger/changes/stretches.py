@@ -13,10 +13,12 @@ from psycopg.rows import TupleRow
 from ledger.changes.moment import Moment
 from ledger.domain.presence import Presence
 
+# The last event of whom one lies in the stretch lies after its beginning: earlier partitions are not looked into.
 _LAST: LiteralString = """
 SELECT substr(moved.stream, 6), last.position
   FROM (SELECT DISTINCT stream FROM events WHERE position > %s AND position <= %s) AS moved,
-       LATERAL (SELECT position FROM events WHERE stream = moved.stream ORDER BY version DESC LIMIT 1) AS last
+       LATERAL (SELECT position FROM events WHERE stream = moved.stream AND position > %s
+                 ORDER BY version DESC LIMIT 1) AS last
  WHERE moved.stream LIKE 'user:%%' AND last.position <= %s
  ORDER BY last.position LIMIT %s
 """
@@ -31,7 +33,7 @@ class Moved(NamedTuple):
 
 def moved_last(connection: Connection[TupleRow], after: int, up_to: int, limit: int) -> list[Moved]:
     """The first of the users whose last event lies after one position and up to another, in the order of that event."""
-    return [Moved(*row) for row in connection.execute(_LAST, (after, up_to, up_to, limit))]
+    return [Moved(*row) for row in connection.execute(_LAST, (after, up_to, after, up_to, limit))]
 
 
 def presences_in_order(moment: Moment, uids: Sequence[str]) -> dict[str, Presence]:

@@ -28,6 +28,7 @@ from ledger.service.announcing import Announcing
 from ledger.service.assembly import assembled
 from ledger.service.canaries import canaries_of
 from ledger.service.of_settings import configurations
+from ledger.service.partitions import PartitionKeeper
 from ledger.service.pools import opened, sizes_for
 from ledger.service.processes import Alongside
 from ledger.service.reload import Parts, Reload
@@ -81,6 +82,9 @@ async def running(
         watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
         watch.start()
         stack.push_async_callback(watch.stop)
+        partitions = PartitionKeeper(ledger, database_url)
+        partitions.start()
+        stack.push_async_callback(partitions.stop)
         services.asked.start()
         stack.push_async_callback(services.asked.stop)
         services.writer.start()

@@ -7,7 +7,7 @@ from typing import LiteralString
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.store import identity, seals
+from ledger.store import identity, partitions, seals
 from ledger.store.rows import PackedRows
 from ledger.store.seal import SealChain
 from ledger.store.seals import Anchor
@@ -35,11 +35,14 @@ SELECT pg_advisory_xact_lock(%s)
 
 # A statement of its own, after the lock's: only then its snapshot holds the commits that the lock waited for.
 # What is sealed counts, too: a position is never given twice, not even where the event that had it was removed.
+# Events before the last seal's are in partitions that need not be looked into.
 HEAD: LiteralString = f"""
-SELECT greatest((SELECT position FROM events ORDER BY position DESC LIMIT 1), sealed.last_position, 0),
-       greatest(clock_timestamp(), (SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1)),
-       sealed.seal, ({identity.EPOCH})
-  FROM (VALUES (1)) AS always (one) LEFT JOIN ({seals.LAST}) AS sealed ON true
+SELECT greatest(last.position, sealed.last_position, 0), greatest(clock_timestamp(), last.recorded_at),
+       sealed.seal, ({identity.EPOCH}), ({partitions.ROOM})
+  FROM (VALUES (1)) AS always (one)
+  LEFT JOIN ({seals.LAST}) AS sealed ON true
+  LEFT JOIN LATERAL (SELECT position, recorded_at FROM events WHERE position >= coalesce(sealed.last_position, 0)
+                      ORDER BY position DESC LIMIT 1) AS last ON true
 """  # noqa: S608  (of constants)
 
 _INSERT = """
@@ -64,7 +67,13 @@ class Commit:
     """
 
     def __init__(
-        self, connection: Connection[TupleRow], head: int, recorded_at: datetime, chain: SealChain, lineage: int = 0
+        self,
+        connection: Connection[TupleRow],
+        head: int,
+        recorded_at: datetime,
+        chain: SealChain,
+        lineage: int,
+        room: int,
     ) -> None:
         self.connection = connection
         self.cursor = connection.cursor()
@@ -75,6 +84,8 @@ class Commit:
         self.anchor: Anchor | None = None
         """What it left to be known by, once it is sealed."""
         self._chain = chain
+        self._room = room
+        """The first position that no partition is for."""
 
     def holds_delivery(self, delivery: str) -> bool:
         """Whether a delivery is in the ledger: tells a commit that was lost from one whose answer was."""
@@ -93,6 +104,9 @@ class Commit:
         if first <= self.head:
             raise ValueError(f"position {first} is not above {self.head}, the last one")
         for rows in packed:
+            if (last := first + rows.number - 1) >= self._room:
+                # It is made ahead; this is for a burst that comes before, and for an import from far ahead.
+                self._room = partitions.make_room(self.cursor, last)
             self.cursor.execute(
                 _INSERT, (first - 1, recorded_at, rows.streams, rows.versions, rows.kinds, rows.payloads)
             )

@@ -40,6 +40,17 @@ _HEAD = "SELECT coalesce((SELECT position FROM events ORDER BY position DESC LIM
 
 _NOWHERE = "SELECT count(*) FROM events WHERE position IS NULL"
 
+# Within a partition its key sees to it. The keys of all are gone through in their common order.
+# Hashed or sorted they would go to disk first, and take twice as long and longer.
+_IN_ORDER = "SELECT set_config('enable_hashagg', 'off', true), set_config('enable_sort', 'off', true)"
+
+_TAKEN_AGAIN = """
+SELECT max(e.position)
+  FROM (SELECT stream, version FROM events GROUP BY stream, version HAVING count(*) > 1
+         ORDER BY stream, version LIMIT 1) AS doubled
+  JOIN events AS e USING (stream, version)
+"""
+
 
 def rows(connection: Connection[Any], first: int, last: int) -> Generator[Row]:
     """The rows of these positions.
@@ -101,6 +112,16 @@ def head(connection: Connection[Any]) -> int:
 def number_without_position(connection: Connection[Any]) -> int:
     """How many rows have none: reading by position does not show them."""
     return _number(connection.execute(_NOWHERE).fetchone())
+
+
+def taken_again(connection: Connection[Any]) -> int | None:
+    """The position of an event whose version an earlier event of its stream has, None where there is none.
+
+    Within a transaction.
+    """
+    connection.execute(_IN_ORDER)
+    row = connection.execute(_TAKEN_AGAIN).fetchone()
+    return row and row[0]
 
 
 def _number(row: tuple[Any, ...] | None) -> int:

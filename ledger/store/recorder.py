@@ -101,11 +101,11 @@ class LedgerRecorder(PostgresApplicationRecorder):
                     connection.execute(LOCK, (COMMIT_LOCK, f"{bound * 1000:.0f}ms"))
                     number, row = self.lineage.number, connection.execute(HEAD).fetchone()
                     assert row is not None
-                    head, recorded_at, sealed, epoch = row
+                    head, recorded_at, sealed, epoch, room = row
                     lost = self.lineage.lost(connection, sealed)
                     if lost is None:
                         lineage = self.lineage.see(epoch, Anchor(head, sealed) if sealed else None, number)
-                        commit = Commit(connection, head, recorded_at, SealChain(self._seal_key, sealed), lineage)
+                        commit = Commit(connection, head, recorded_at, SealChain(self._seal_key, sealed), lineage, room)
                         yield commit
                         commit.seal()
                     else:

@@ -9,7 +9,7 @@ from psycopg import Connection, IsolationLevel
 
 from ledger.errors import LedgerError
 from ledger.settings import SEAL_KEY_FILE
-from ledger.store import raw_events, seals
+from ledger.store import partitions, raw_events, seals
 from ledger.store.raw_events import Row, decode_position
 from ledger.store.seal import Seal, SealKeys
 from ledger.store.seal_head import SealHead, new_head
@@ -24,6 +24,8 @@ UNSEALED = (
     "Where a version before seals wrote it, `verify --after POSITION` passes over it and checks what follows; else "
     "somebody put it in or removed its seal."
 )
+TAKEN_AGAIN = "an earlier event of its stream has the same version"
+BY_WRITER = "Both are as they were sealed: two wrote at once without the lock, or a defect did. Report it."
 
 Told = Callable[[int, int], None]
 
@@ -127,6 +129,7 @@ class _Walk:
         self._events = 0
         self._expected = expected
         self._missing: KeyMissing | None = None
+        self._is_whole = after is None
         self._total = max(raw_events.head(connection) - self._sealed, 0)
 
     def go(self) -> Verified:
@@ -155,8 +158,17 @@ class _Walk:
         if self._expected is not None:
             what = f"what the head knows up to position {self._expected.position:,} was cut off from here on"
             return Altered(self._sealed + 1, what)
+        if self._is_whole and (again := self._version_taken_again()) is not None:
+            return again
         what = f"{counted(without, 'event')} without a position {'was' if without == 1 else 'were'} put in"
         return Altered(self._sealed + 1, what) if without else None
+
+    def _version_taken_again(self) -> Altered | None:
+        """What no key of a single partition sees: two events of one version, both sealed."""
+        if partitions.look(self._connection).number == 1:
+            return None
+        position = raw_events.taken_again(self._connection)
+        return None if position is None else Altered(position, TAKEN_AGAIN, BY_WRITER)
 
     def _window(self, chain: Iterator[Seal]) -> tuple[list[Seal], Seal | None]:
         """The next seals that stand on each other, and the one after them if that does not."""

@@ -20,6 +20,7 @@ SELECT s.position, s.stream, s.payload, e.position, e.payload, p.counts, p.users
        SELECT position, payload FROM events AS ended
         WHERE ended.kind IN ('run_started.v1', 'run_ended.v1') AND ended.kind = 'run_ended.v1'
           AND payload_json(ended.payload) ->> 'run' = payload_json(s.payload) ->> 'run'
+          AND ended.position > s.position
         LIMIT 1) AS e ON true
   LEFT JOIN run_progress AS p ON p.run = payload_json(s.payload) ->> 'run'
  WHERE s.kind IN ('run_started.v1', 'run_ended.v1') AND s.kind = 'run_started.v1'

@@ -17,6 +17,7 @@ from ledger.domain.crowd import encode_crowd
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Device, Flip, Presence
 from ledger.domain.reconciliation_events import Tier
+from ledger.store import seals
 from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, optional_bigints, texts
 from ledger.working_state import canaries
 from projections.models.shown import plain_body
@@ -46,13 +47,13 @@ _AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDE
 _ALL_AFTER = "SELECT state FROM current WHERE uid > %s ORDER BY uid LIMIT %s"
 
 # One snapshot for the head, which is a row of its own, and for the users.
-_READ: LiteralString = """
+_READ: LiteralString = f"""
 SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0),
        coalesce((SELECT max(rules_position) FROM source_states), 0), NULL, NULL, NULL, NULL, NULL
-  FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
+  FROM ({seals.HEAD}) AS last
  UNION ALL
-SELECT NULL, NULL, NULL, c.uid, {}, c.version, {} FROM current AS c WHERE c.uid = ANY(%(uids)b)
-"""
+SELECT NULL, NULL, NULL, c.uid, {{}}, c.version, {{}} FROM current AS c WHERE c.uid = ANY(%(uids)b)
+"""  # noqa: S608  (of constants)
 _LAST_LOOK: LiteralString = "(SELECT max(verified_at) FROM looks WHERE looks.uid = c.uid)"
 _IS_OVERRIDDEN: LiteralString = "c.override_until IS NOT NULL"
 _IS_DERIVED: LiteralString = f"({_IS_OVERRIDDEN} OR c.devices LIKE ANY(%(derived)b))"

@@ -11,14 +11,15 @@ from psycopg.rows import TupleRow
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.domain.status import longest_grace
+from ledger.store import seals
 from ledger.working_state import canaries, watch_lists
 from projections.models.shown import AnswerPoint
 
-HEAD: LiteralString = """
+HEAD: LiteralString = f"""
 SELECT coalesce(max(position), 0), coalesce(max((extract(epoch FROM recorded_at) * 1000000)::bigint), 0),
        coalesce((SELECT max(rules_position) FROM source_states), 0)
-  FROM (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last
-"""
+  FROM ({seals.HEAD}) AS last
+"""  # noqa: S608  (of constants)
 """One row, a LedgerHead; `recorded_at` in microseconds, exactly."""
 
 _LIST: LiteralString = """

@@ -30,6 +30,7 @@ ON_THE_TESTS_SERVER = [
     "timeline",
     "latency",
     "scale",
+    "partitions",
     "storm",
     "chaos",
     "lie",

@@ -50,6 +50,11 @@ def pour(ledger: Ledger, history: MemoryHistory, left_behind: int = 0) -> None:
             if MAPPER.kind_and_payload(row.event)[0] in drifts.PROJECTION.kinds
         ]
         drifts.PROJECTION.handle(cursor, told)
+        # The head is read from the seals; nothing here looks at what they say.
+        cursor.execute(
+            "INSERT INTO seals SELECT min(position), max(position), max(recorded_at), '', '', ''"
+            "  FROM events HAVING count(*) > 0"
+        )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +136,7 @@ def test_an_index_serves_every_question(ledger: Ledger) -> None:
         connection.execute("SET enable_seqscan = off")
         for query, params, index in asked:
             plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {query}".encode(), params))
-            assert index in plan, plan
+            assert index.replace("events", "events_from_1") in plan, plan
 
 
 class Counting(EventMapper):

@@ -148,4 +148,4 @@ def test_it_is_found_by_an_index(ledger: Ledger) -> None:
         for query, params in ((runs._ONE, ("r1",)), (runs._OF_SOURCE, ("source:main", 0, 10))):
             plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {query}".encode(), params))
             assert "Seq Scan on events" not in plan, plan
-            assert "events_run" in plan
+            assert "events_from_1_run" in plan, plan
