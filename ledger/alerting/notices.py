@@ -4,9 +4,10 @@ from typing import Literal, NamedTuple
 
 from ledger.alerts.definition import SEVERITIES, Severity, Words
 from ledger.alerts.definitions import BY_NAME
-from ledger.alerts.words import Language, told
+from ledger.alerts.words import told
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
+from ledger.languages import Language
 from ledger.working_state.alerts import AlertRow
 
 What = Literal["began", "ended"]

@@ -1,13 +1,12 @@
 """An alert in words: its summary in each language, with its figures written as people read them."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ledger.alerts.definition import Definition, Words
 from ledger.domain.alert_events import SERVICE
+from ledger.languages import Language
 from ledger.text import printable
-
-Language = Literal["en", "zh"]
 
 BECAUSE: Mapping[str, Words] = {
     "drift_restart": Words("node {node} restarted", "节点 {node} 重启"),

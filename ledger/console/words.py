@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ledger.explain.catalogue import LANGUAGES, Language
 from ledger.explain.negotiation import negotiate_language
+from ledger.languages import Language, language_of
 
 TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
 """What `lang` of a page says."""
@@ -47,8 +47,6 @@ def words(language: Language) -> Words:
 def choose(asked: str | None, remembered: str | None, accepted: str | None) -> Language:
     """The language that the address asks for, else the one remembered, else the best that the browser accepts."""
     for wanted in (asked, remembered):
-        tag = (wanted or "").lower().replace("_", "-").partition("-")[0]
-        for language in LANGUAGES:
-            if tag == language:
-                return language
+        if (language := language_of(wanted or "")) is not None:
+            return language
     return negotiate_language(accepted)

@@ -21,11 +21,12 @@ from ledger.alerts.facts import (
 )
 from ledger.alerts.rules import LEADER_TELLS, RULES, conditions
 from ledger.alerts.thresholds import Thresholds, defaults
-from ledger.alerts.words import BECAUSE, Language, told
+from ledger.alerts.words import BECAUSE, told
 from ledger.domain.alert_events import SERVICE
 from ledger.domain.mismatch import Mismatch
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
+from ledger.languages import Language
 
 AT = 1_800_000_000 * SECOND
 
