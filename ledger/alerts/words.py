@@ -24,6 +24,11 @@ BECAUSE: Mapping[str, Words] = {
         "webhooks under the name of {node} come from the address of {other_node}",
         "以节点 {node} 的名义发来的 webhook 来自 {other_node} 的地址",
     ),
+    "silent_source": Words("none comes", "一个也收不到"),
+    "silent_node": Words("none of {node}, while those of others come", "节点 {node} 不再发送，其他节点照常"),
+    "unknown_secret": Words("the secret of {node} ({source}) is not known", "节点 {node}（来源 {source}）的密钥不正确"),
+    "unknown_node": Words("{source} has no node of that name", "来源 {source} 中没有该名称的节点"),
+    "unknown_source": Words("there is no source of that name", "没有该名称的来源"),
     "token_missing": Words("none is set", "配置中没有设置"),
     "token_refused": Words("the one of the settings is refused", "配置中的 token 被拒绝"),
     "onlines count their own connection": Words(
