@@ -1,25 +1,28 @@
 """Makes pages of templates: whatever others wrote is text, instants are readable here and exact on hover."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
 from jinja2 import ChainableUndefined, Environment, PackageLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ledger import __version__
 from ledger.console import addresses
 from ledger.console.visit import ACTING, Page, Visit
 from ledger.console.words import Words
+from ledger.domain.device_names import DEVICE_NAMES
 from ledger.text import printable
-from projections.models.shown import DEVICE_NAMES
 
 NAVIGATION = ("", "users", "live", "drift", "runs", "sources", "alerts", "sinks", "lists", "settings")
 """The pages in the order of the menu."""
 DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS = 86_400, 3_600, 60
 
+INSTANT = re.compile(r"(\d{4}-\d\d-\d\dT|\b)(\d\d:\d\d:\d\d(?:\.\d+)?Z)")
 TIME = Markup('<time datetime="{exact}" title="{exact}">{shown}</time>')
 UID = Markup('<bdi class="uid">{shown}</bdi>')
 HIDDEN = Markup('<bdi class="uid">{shown}</bdi> <small class="hidden-marks" title="{title}">{escaped}</small>')
@@ -31,6 +34,13 @@ def instant(text: str | None, form: str = "second") -> Markup:
         return Markup('<span class="none">–</span>')
     shown = text[:10] + " " + text[11 : 23 if form == "milli" else 19] + " UTC"
     return TIME.format(exact=text, shown=shown)
+
+
+def instants(text: str, asked: str = "") -> Markup:
+    """A sentence of the API, its instants like any other; of the day asked about it writes only the time."""
+    parts = INSTANT.split(text)
+    told = (instant((day or asked[:11]) + clock, "milli") for day, clock in zip(parts[1::3], parts[2::3], strict=True))
+    return Markup("").join(each for pair in zip_longest(map(escape, parts[::3]), told, fillvalue="") for each in pair)
 
 
 def duration(seconds: float | None) -> str:
@@ -97,7 +107,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"instant": instant, "duration": duration, "number": number, "percent": percent, "json": pretty}
+    made.filters |= {
+        "instant": instant,
+        "instants": instants,
+        "duration": duration,
+        "number": number,
+        "percent": percent,
+        "json": pretty,
+    }
     made.globals |= {
         "address": addresses.path,
         "user_address": addresses.user,

@@ -60,9 +60,10 @@ class SourceLiveness:
         heard = [(self._untold, source.last_webhook_at)]
         heard += [(each.untold, source.nodes[name].last_webhook_at) for name, each in self._nodes.items()]
         for uid, look in verdicts.judged:
-            for untold, heard_at in heard if look.finding is not None else ():
-                if must_have_told(look.finding, Listening(self._began_at, listed_at, heard_at)):
-                    untold.note(uid, look.finding.disagreed_at)
+            if (finding := look.finding) is not None and finding.outcome == "corrected":
+                for untold, heard_at in heard:
+                    if must_have_told(finding, Listening(self._began_at, listed_at, heard_at)):
+                        untold.note(uid, finding.disagreed_at)
 
     async def _note_webhooks(self) -> None:
         at = self._context.source.last_webhook_at

@@ -14,9 +14,9 @@ STUCK_SECONDS = 60.0
 
 async def answer_who_reads(app: App, scope: Message, receive: Any, send: Send) -> None:
     """Have the app answer. A part that is not taken within STUCK_SECONDS ends it, and with it the connection."""
-    loop = asyncio.get_running_loop()
+    loop, patience = asyncio.get_running_loop(), asyncio.timeout(None)
     try:
-        async with asyncio.timeout(None) as patience:
+        async with patience:
 
             async def send_in_time(message: Message) -> None:
                 if not message.get("more_body"):

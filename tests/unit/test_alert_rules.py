@@ -200,9 +200,7 @@ def test_a_node_that_posts_no_more_is_told_of_where_the_others_go_on() -> None:
     [found] = holding(source(nodes=[silent, NodeFacts("n2")]))
     assert found.key == Key("webhooks_silent", "main", "n1")
     summary = told(BY_NAME["webhooks_silent"], "main", "n1", found.figures, "en").summary
-    assert summary.startswith(
-        "Webhooks of main have stopped (none of n1, while those of others come)"
-    )
+    assert summary.startswith("Webhooks of main have stopped (none of n1, while those of others come)")
 
 
 def test_names_that_the_settings_do_not_have_are_told_of_like_secrets() -> None:
