@@ -170,7 +170,9 @@ class Alerting:
         if self._unrecorded:
             await self._keep(now)
         if reading is not None:
-            await self._in_thread(self._unrecorded.record, changed)
+            costs = await self._in_thread(self._unrecorded.record, changed)
+            for alert in costs.keys() & self._rows.keys():
+                self._rows[alert] = self._rows[alert]._replace(figures=costs[alert])
         self._telling.tell(list(self._rows.values()))
 
     async def _keep(self, now: Instant) -> None:

@@ -56,6 +56,16 @@ OTHERS: Mapping[str, Words] = {
 }
 """What `{other}` stands for."""
 
+WRONG_USERS, LEAST, MOST = "wrong_users", "user_seconds_at_least", "user_seconds_at_most"
+"""Figures of an alert that has ended: what looks have found by then of users who were shown wrongly meanwhile."""
+
+_COST = Words(
+    "{wrong_users} users of {source} were shown wrongly meanwhile, for {user_seconds_at_least} to "
+    "{user_seconds_at_most} user-seconds together",
+    "期间来源 {source} 有 {wrong_users} 个用户的状态显示有误，合计 {user_seconds_at_least} 至 "
+    "{user_seconds_at_most} 用户·秒",
+)
+
 _NEVER = Words("never", "从未")
 _UNITS = (
     (86_400, Words("d", " 天")),
@@ -92,6 +102,14 @@ def told(
             for words in (definition.title, definition.summary, definition.meaning, definition.way_out)
         )
     )
+
+
+def told_cost(source: str, figures: Mapping[str, str | int | float], language: Language) -> str | None:
+    """What an alert that is over has cost the users of its source; None where none was found to be shown wrongly."""
+    if WRONG_USERS not in figures:
+        return None
+    facts = {name: f"{round(float(figures.get(name, 0))):,}" for name in (WRONG_USERS, LEAST, MOST)}
+    return _of(_COST, language).format(source=printable(source), **facts)
 
 
 class _Facts(dict[str, str]):

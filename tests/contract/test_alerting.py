@@ -17,7 +17,7 @@ from ledger.alerting.notices import Notice, What
 from ledger.alerting.notifier import Notifier
 from ledger.alerting.telling import Telling
 from ledger.alerting.watch import Alerting, Sight
-from ledger.domain.alert_events import SERVICE, AlertBegan
+from ledger.domain.alert_events import SERVICE, AlertBegan, AlertEnded
 from ledger.domain.instants import from_datetime, to_text
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
@@ -68,6 +68,7 @@ class Instance:
         self.is_leading, self.away = led, ""
         self.down: set[str] = set()
         self.sent: list[tuple[str, str, What]] = []
+        self.bodies: list[tuple[str, str]] = []
         self.refuses = False
         self.ledger_id = "a-ledger"
         self.notifiers: list[Notifier] = []
@@ -112,6 +113,7 @@ class Instance:
                 if self.refuses:
                     return "503"
                 self.sent.append((entry.name, notice.title, notice.what))
+                self.bodies.append((entry.name, notice.body))
                 return None
 
             self.notifiers.append(Notifier(entry.name, send, told, now, 0.001))
@@ -191,6 +193,49 @@ def test_it_begins_is_told_ends_and_is_told(
         for how, what in (("critical", "began"), ("resolved", "ended"))
     )
     assert {name: all(told.values()) for name, told in over.notices.items()} == {"oncall": True, "boss": True}
+
+
+def test_what_it_cost_is_on_record_and_told_with_its_end(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    """Users who were shown wrongly meanwhile, as far as looks have found them, and for how long together."""
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        instance.down.add("n1")
+        for _ in range(4):
+            await instance.passes(1)
+        for uid, agreed, found, ended in (("u", 1, 2, 5), ("v", None, 3, 5), ("v", 6, 7, None), ("before", -9, -5, 2)):
+            instants = [None if each is None else T + each * SECOND for each in (agreed, found, ended)]
+            drift(connection, uid, *instants)
+        instance.down.clear()
+        for _ in range(14):
+            await instance.passes(1)
+        await instance.leaves()
+
+    run(story)
+    [over] = alerts.page(connection, "resolved", 0, 9)
+    # It ends at T + 15: three and two seconds at least, and the one that goes on since T + 7.
+    assert over.ended_at == T + 15 * SECOND
+    told = {name: over.figures[name] for name in ("wrong_users", "user_seconds_at_least", "user_seconds_at_most")}
+    assert told == {"wrong_users": 2, "user_seconds_at_least": 13.0, "user_seconds_at_most": 15.0}
+    [_, ended] = ledger.events_recorder.stream_rows(source_stream("main"), limit=9)
+    event = ledger.event(ended)
+    assert isinstance(event, AlertEnded)
+    assert event.figures == over.figures
+    body = [each for name, each in instance.bodies if name == "oncall"][-1]
+    assert "2 users of main were shown wrongly meanwhile, for 13 to 15 user-seconds together" in body
+
+
+def drift(
+    connection: Connection[TupleRow], uid: str, agreed_at: int | None, disagreed_at: int | None, ended_at: int | None
+) -> None:
+    state = "open" if ended_at is None else "corrected"
+    connection.execute(
+        "INSERT INTO drifts VALUES (%s, 'main', 1, 'ghost', %s, %s, %s, %s, 'gap', 'r', 'n1', 1)",
+        (uid, state, agreed_at, disagreed_at, ended_at),
+    )
 
 
 def test_an_alert_of_a_newer_version_is_left_to_it(
