@@ -8,7 +8,8 @@ from itertools import zip_longest
 from typing import Any
 
 import msgspec
-from jinja2 import ChainableUndefined, Environment, PackageLoader
+from jinja2 import ChainableUndefined, Environment, PackageLoader, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from ledger import __version__
@@ -16,6 +17,7 @@ from ledger.console import addresses
 from ledger.console.visit import ACTING, Page, Visit
 from ledger.console.words import Words
 from ledger.domain.device_names import DEVICE_NAMES
+from ledger.languages import Language
 from ledger.text import printable
 
 NAVIGATION = ("", "users", "live", "drift", "runs", "sources", "alerts", "sinks", "lists", "settings")
@@ -43,12 +45,19 @@ def instants(text: str, asked: str = "") -> Markup:
     return Markup("").join(each for pair in zip_longest(map(escape, parts[::3]), told, fillvalue="") for each in pair)
 
 
-def duration(seconds: float | None) -> str:
+UNITS: Mapping[str, Mapping[str, str]] = {
+    "en": {"d": "d", "h": "h", "min": "min", "s": "s"},
+    "zh": {"d": "天", "h": "小时", "min": "分钟", "s": "秒"},
+}
+
+
+def duration(seconds: float | None, language: Language = "en") -> str:
     """`3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
     if seconds is None:
         return "–"
+    units = UNITS[language]
     if seconds < MINUTE_SECONDS:
-        return f"{seconds:.3g} s"
+        return f"{seconds:.3g} {units['s']}"
     whole = round(seconds)
     for unit, name, lower, part in (
         (DAY_SECONDS, "d", HOUR_SECONDS, "h"),
@@ -57,8 +66,14 @@ def duration(seconds: float | None) -> str:
     ):
         if whole >= unit:
             rest = whole % unit // lower
-            return f"{whole // unit} {name}" + (f" {rest} {part}" if rest else "")
+            return f"{whole // unit} {units[name]}" + (f" {rest} {units[part]}" if rest else "")
     raise AssertionError
+
+
+@pass_context
+def duration_here(context: Context, seconds: float | None) -> str:
+    """The same in the language of the page."""
+    return duration(seconds, context["t"].language)
 
 
 def percent(share: float | None) -> str:
@@ -110,7 +125,7 @@ def _environment() -> Environment:
     made.filters |= {
         "instant": instant,
         "instants": instants,
-        "duration": duration,
+        "duration": duration_here,
         "number": number,
         "percent": percent,
         "json": pretty,

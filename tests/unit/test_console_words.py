@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from ledger import console
-from ledger.console.rendering import instants
+from ledger.console.rendering import duration, instants
 from ledger.console.words import choose, words
 from ledger.domain import reconciliation_events as reconciliation
 from ledger.domain.blind import BlindKind
@@ -140,3 +140,11 @@ def test_instants_within_a_sentence_are_like_any_other() -> None:
     assert 'datetime="2026-11-30T14:30:17Z"' in told
     assert "&lt;b&gt; since <time" in told
     assert told.endswith("</time>, 24:5")
+
+
+def test_lengths_of_time_are_told_in_the_language() -> None:
+    for seconds, english, chinese in (
+        (None, "–", "–"), (3.25, "3.25 s", "3.25 秒"), (250, "4 min 10 s", "4 分钟 10 秒"), (7200, "2 h", "2 小时"),
+        (7 * 86_400, "7 d", "7 天"),
+    ):  # fmt: skip
+        assert (duration(seconds), duration(seconds, "zh")) == (english, chinese)
