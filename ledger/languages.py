@@ -6,6 +6,9 @@ from typing import Literal, TypeAlias
 Language: TypeAlias = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
+TAG = r"^([eE][nN]|[zZ][hH])([-_.@].*)?$"
+"""What is the tag of one of them."""
+
 
 def language_of(tag: str) -> Language | None:
     """The language of a tag or locale such as `zh`, `zh-CN`, `zh_CN.UTF-8`; None where it is none of ours."""

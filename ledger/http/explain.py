@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from ledger.domain.evidence import Evidence
 from ledger.domain.explain import explain
@@ -21,7 +21,7 @@ from ledger.http.instants import When, resolve_point
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
-from ledger.languages import Language, parse_language
+from ledger.languages import TAG, Language, parse_language
 from ledger.working_state import looks
 from projections.engine.switch import ONE_MOMENT
 from projections.models.shown import AnswerPoint
@@ -37,7 +37,7 @@ class Asked(When):
 
     lang: Annotated[
         Language | None,
-        BeforeValidator(parse_language, json_schema_input_type=str | None),
+        BeforeValidator(parse_language, json_schema_input_type=Annotated[str, Field(pattern=TAG)] | None),
         Query(description="`en` or `zh`, or a tag such as `zh-CN`; else the best of `Accept-Language`"),
     ] = None
 
