@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench._report import DOCS, replace_section
-from ledger.explain.catalogue import Language, catalogue
+from ledger.explain.catalogue import catalogue
 from ledger.explain.page import page
+from ledger.languages import Language
 from tests.support.explained import Replayed
 from tests.support.recordings import WITH_POLLS
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.domain.alert_events import SERVICE
+from ledger.alerts.words import LEAST, MOST, WRONG_USERS
+from ledger.domain.alert_events import SERVICE, Figures
+from ledger.domain.observation import Instant
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.working_state.alerts import AlertRow
@@ -43,3 +45,13 @@ def _signs(ledger: Ledger, connection: Connection[TupleRow], row: AlertRow, kind
         if not row.subject or getattr(ledger.event(found), "node", row.subject) == row.subject:
             return (found.position,)
     return ()
+
+
+def cost(connection: Connection[TupleRow], row: AlertRow, until: Instant) -> Figures:
+    """What an alert of a source has cost its users, as far as looks have found that; nothing where none was wrong."""
+    if row.source == SERVICE:
+        return {}
+    found = drifts.wrongly_shown(connection, row.source, row.since, until)
+    if not found.users:
+        return {}
+    return {WRONG_USERS: found.users, LEAST: round(found.least_seconds, 1), MOST: round(found.most_seconds, 1)}

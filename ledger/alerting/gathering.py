@@ -13,6 +13,7 @@ from ledger.alerts.definitions import BY_NAME
 from ledger.alerts.facts import CanaryFacts, Facts, NotifyFacts, ProjectionFacts, SinkFacts, SourceFacts, StoreFacts
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
+from ledger.http.refusals import UNKNOWN
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
 from ledger.working_state import alerts, canaries, instance_figures, node_health, sinks
@@ -95,6 +96,7 @@ def facts(
     return Facts(
         now,
         counting_seconds=min(note.counting_seconds for note in notes),
+        forbidden=counted(notes).forbidden.get((UNKNOWN, UNKNOWN), 0),
         sources=_sources(settings, reading, notes, now),
         unreadable=[source.name for source in settings.sources if source.name not in reading.states],
         projections=[

@@ -10,7 +10,7 @@ import msgspec
 from ledger.alerting.node_addresses import NodeAddresses, Start, in_a_thread
 from ledger.alerts.facts import InstanceFacts
 from ledger.alerts.servers import posts_as_other
-from ledger.http.refusals import Refusals, WhyForbidden
+from ledger.http.refusals import Refusals
 from ledger.http.senders import Senders
 from ledger.settings import Settings
 
@@ -26,7 +26,7 @@ class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int = 0
     clock_offset_seconds: float | None = None
     forbidden: dict[str, dict[str, int]] = {}
-    """By source and node: webhooks refused for their secret within the window."""
+    """By source and node: webhooks refused within the window, for their secret or an unknown name."""
     posts_as_other: dict[str, dict[str, str]] = {}
     """By source and node: whose address its webhooks come from."""
     posted: dict[str, list[str]] = {}
@@ -67,7 +67,7 @@ class OwnNotes:
             free_bytes=free,
             size_bytes=size,
             clock_offset_seconds=clock_offset_seconds,
-            forbidden=self._refusals.recent(WhyForbidden.SECRET, window),
+            forbidden=self._refusals.recent(window),
             posted={name: sorted(self._senders.of_source(name)) for name in addresses},
             posts_as_other={
                 name: posts_as_other(self._senders.of_source(name), known) for name, known in addresses.items()

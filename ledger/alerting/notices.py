@@ -4,9 +4,10 @@ from typing import Literal, NamedTuple
 
 from ledger.alerts.definition import SEVERITIES, Severity, Words
 from ledger.alerts.definitions import BY_NAME
-from ledger.alerts.words import Language, told
+from ledger.alerts.words import told, told_cost
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
+from ledger.languages import Language
 from ledger.working_state.alerts import AlertRow
 
 What = Literal["began", "ended"]
@@ -48,7 +49,8 @@ def notice(row: AlertRow, what: What, language: Language) -> Notice:
             since=_clock(row.since), until=_clock(row.ended_at), minutes=f"{minutes:,.0f}"
         )
         title = f"[{_of(_RESOLVED, language)}] {words.title}"
-        return Notice(row.id, what, title, f"{words.summary}\n{when}", OVER)
+        cost = told_cost(row.source, row.figures, language)
+        return Notice(row.id, what, title, "\n".join(filter(None, (words.summary, when, cost))), OVER)
     severity = _of(_SEVERITIES.get(row.severity, Words(row.severity, row.severity)), language)
     when = _of(_SINCE, language).format(since=_clock(row.since))
     more = _of(_MORE, language).format(meaning=words.meaning, way_out=words.way_out, id=row.id)

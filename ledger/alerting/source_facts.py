@@ -13,6 +13,7 @@ from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
+from ledger.http.refusals import UNKNOWN
 from ledger.settings import NodeSettings, SourceSettings
 from ledger.sources.wukongim.answers import TOKEN_REFUSED
 
@@ -56,6 +57,7 @@ def source_facts(
         looks_tell=bool(of_source.get("strangers_told")),
         counting_seconds=recent.get("seconds", 0.0),
         strangers=of_source["strangers"] if strangers_since is not None and heard >= strangers_since else 0,
+        forbidden=counted.forbidden.get((settings.name, UNKNOWN), 0),
         looked=recent.get("looked") or 0,
         drifts=[DriftFacts(**each) for each in recent.get("drifts") or ()],
         loss=loss,
@@ -83,6 +85,7 @@ def _node_facts(
     reason = (api.get("last_reason") if failures else None) or api.get("probe_reason")
     refused = reason == TOKEN_REFUSED.reason
     signs = (noted.get("", {}).get("profile_signs") or {}).get(name)
+    silent = (noted.get("", {}).get("silent_nodes") or {}).get(name) or {}
     return NodeFacts(
         name=name,
         profile=state.node_profiles.get(name, settings.profile_for(node)).value,
@@ -97,6 +100,9 @@ def _node_facts(
         posts_as_other=counted.posts_as_other.get((settings.name, name)),
         posts_tell=(settings.name, name) in counted.posted,
         forbidden=counted.forbidden.get((settings.name, name), 0),
+        untold_users=silent.get("untold_users") or 0,
+        untold_since=_instant(silent.get("untold_since")),
+        last_webhook_at=known.last_webhook_at,
         clock_offset_seconds=api.get("clock_offset_seconds"),
         canary=canaries.get(name),
     )

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from ledger.alerting import gathering
-from ledger.alerting.evidence import rests_on
 from ledger.alerting.gathering import Reading
 from ledger.alerting.instance_note import InstanceNote, OwnNotes
+from ledger.alerting.journal import Journal
 from ledger.alerting.loss_windows import LossWindows
 from ledger.alerting.telling import Telling
+from ledger.alerting.unrecorded import Unrecorded
 from ledger.alerts.condition import Key
 from ledger.alerts.definitions import BY_NAME
 from ledger.alerts.facts import Facts, StoreFacts
@@ -26,9 +27,7 @@ from ledger.alerts.tracking import Began, Step, Tracking
 from ledger.domain.observation import Instant
 from ledger.domain.source import SourceState
 from ledger.errors import LedgerError, StoreUnavailable
-from ledger.ingest import alert_record
 from ledger.ingest.alert_record import EndedAlert
-from ledger.repeated_logs import LoggedOutage
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
 from ledger.working_state import alerts, instance_figures
@@ -67,6 +66,7 @@ class Sight(NamedTuple):
     leadership: Lead
     """Of alerts alone: reconciliation may be led by another instance, or by none."""
     own: OwnNotes
+    journal: Journal
     now: Callable[[], Instant]
 
 
@@ -98,10 +98,7 @@ class Alerting:
         """As of the last reading."""
         self._rows: dict[str, AlertRow] = {}
         """The alerts that are on, and those that ended lately, by id."""
-        self._began: list[AlertRow] = []
-        self._ended: list[tuple[str, EndedAlert]] = []
-        """What is not on record yet; of what ended with its source."""
-        self._not_recorded = LoggedOutage("alerts_not_recorded", "alerts_recorded")
+        self._unrecorded = Unrecorded(sight.ledger, sight.journal)
         self._has_failed = False
 
     def start(self) -> None:
@@ -123,6 +120,8 @@ class Alerting:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         await self._loss.stop()
+        if self._unrecorded:
+            await self._keep(self._sight.now())
         with contextlib.suppress(TimeoutError, LedgerError):
             async with asyncio.timeout(STOP_SECONDS):
                 if self._away is None:
@@ -154,18 +153,34 @@ class Alerting:
         if reading is not None:
             await self._take_in(reading)
             self._is_mine = self._leads
-        if not self._is_mine or self._own is None:
+        if self._is_mine and self._own is not None:
+            await self._go_through(reading, self._own, now)
+        else:
             self._telling.quiet()
             self._loss.forget()
-            return
+        await self._keep(now)
+
+    async def _go_through(self, reading: Reading | None, own: InstanceNote, now: Instant) -> None:
+        """Let alerts begin and end by what is known, and people be told."""
         if reading is not None:
             self._loss.refresh(now)
             reading = reading._replace(loss=self._loss.counted)
-        facts = gathering.facts(self._settings, reading, self._own, self._telling.facts(), self._away, now)
+        facts = gathering.facts(self._settings, reading, own, self._telling.facts(), self._away, now)
         changed = self._step(facts)
-        if reading is not None and (self._began or self._ended or changed):
-            await self._in_thread(self._record, changed)
+        if self._unrecorded:
+            await self._keep(now)
+        if reading is not None:
+            costs = await self._in_thread(self._unrecorded.record, changed)
+            for alert in costs.keys() & self._rows.keys():
+                self._rows[alert] = self._rows[alert]._replace(figures=costs[alert])
         self._telling.tell(list(self._rows.values()))
+
+    async def _keep(self, now: Instant) -> None:
+        """See that what is not on record outlives this instance, and who has been told of it."""
+        if self._unrecorded.began:
+            self._unrecorded.note_told(self._telling.unnoted(list(self._rows.values())))
+        # Not in our own thread, which may be waiting for the store.
+        await asyncio.to_thread(self._unrecorded.keep, now)
 
     async def _look(self) -> Reading | None:
         """What is known; None where the store does not answer, or takes nothing."""
@@ -203,19 +218,20 @@ class Alerting:
         return found
 
     async def _take_in(self, reading: Reading) -> None:
-        """What others have put on record, and what this instance could not until now."""
+        """What others have put on record, and what this instance, or one before it here, could not until now."""
+        unrecorded = self._unrecorded
+        await self._in_thread(unrecorded.take_over)
         self._rows = {row.id: row for row in reading.recent}
-        if notices := self._telling.unnoted([*reading.recent, *self._began]):
+        if notices := self._telling.unnoted([*reading.recent, *unrecorded.began]):
             # Of alerts that are not on record there is no row yet; who leads next finds it there from the first.
-            self._began = [row._replace(notices={**row.notices, **notices.get(row.id, {})}) for row in self._began]
-            await self._in_thread(self._note_notices, notices)
-        if self._began or self._ended:
-            for row in self._began:
-                self._rows.setdefault(row.id, row)
-            for _, over in self._ended:
-                if (known := self._rows.get(over.id)) is not None:
-                    self._rows[over.id] = known._replace(ended_at=over.at, figures=over.figures)
-            await self._in_thread(self._record, {})
+            unrecorded.note_told(notices)
+            await self._in_thread(unrecorded.note_notices, notices)
+        for row in unrecorded.began:
+            self._rows.setdefault(row.id, row)
+        for _, over in unrecorded.ended:
+            if (known := self._rows.get(over.id)) is not None:
+                self._rows[over.id] = known._replace(ended_at=over.at, figures=over.figures)
+        await self._in_thread(unrecorded.record)
 
     def _step(self, facts: Facts) -> dict[str, dict[str, Any]]:
         """Let alerts begin and end -> the figures of those that go on, by id, as far as they have changed."""
@@ -245,41 +261,16 @@ class Alerting:
                 notices=self._telling.wanted(key.name, severity, key.subject),
             )
             self._rows[row.id] = row
-            self._began.append(row)
+            self._unrecorded.began.append(row)
             log.warning("alert_began", **_said(row))
         elif (known := on.get(key)) is not None:
             row = known._replace(ended_at=step.at, figures=step.figures)
             self._rows[row.id] = row
-            self._ended.append((row.source, EndedAlert(row.id, step.at, step.since, step.figures)))
+            self._unrecorded.ended.append((row.source, EndedAlert(row.id, step.at, step.since, step.figures)))
             log.info("alert_ended", **_said(row))
 
-    def _record(self, changed: Mapping[str, dict[str, Any]]) -> None:
-        """Put on record what is not yet, source by source: one that cannot be read holds up no other."""
-        ledger = self._sight.ledger
-        for source in {row.source for row in self._began} | {source for source, _ in self._ended}:
-            began = [row for row in self._began if row.source == source]
-            ended = [over for its, over in self._ended if its == source]
-            try:
-                with ledger.connection() as connection:
-                    began = [row._replace(rests_on=rests_on(ledger, connection, row)) for row in began]
-                alert_record.record(ledger, source, began, ended)
-            except LedgerError as error:
-                self._not_recorded.failed(str(error))
-                continue
-            self._not_recorded.succeeded()
-            self._began = [row for row in self._began if row.source != source]
-            self._ended = [each for each in self._ended if each[0] != source]
-        if changed:
-            with ledger.connection() as connection:
-                alerts.note_figures(connection, changed)
-
-    def _note_notices(self, notices: Mapping[str, alerts.Notices]) -> None:
-        with self._sight.ledger.connection() as connection:
-            for alert, told in notices.items():
-                alerts.note_notices(connection, alert, told)
-
     def _leave(self, notices: Mapping[str, alerts.Notices]) -> None:
-        self._note_notices(notices)
+        self._unrecorded.note_notices(notices)
         with self._sight.ledger.connection() as connection:
             instance_figures.forget(connection, self._sight.instance, self._sight.now())
 

@@ -32,6 +32,10 @@ class NodeFacts(NamedTuple):
     """Whether it has posted since anybody looked."""
     forbidden: int = 0
     """Webhooks refused for their secret within the window."""
+    untold_users: int = 0
+    """Whose changes no webhook told of since its last one, while the other nodes went on."""
+    untold_since: Instant | None = None
+    last_webhook_at: Instant | None = None
     clock_offset_seconds: float | None = None
     """By how much its clock is ahead of ours, at least."""
     canary: "CanaryFacts | None" = None
@@ -92,6 +96,8 @@ class SourceFacts(NamedTuple):
     """Whether any such user has been looked at."""
     counting_seconds: float = float("inf")
     """Since when drifts are counted."""
+    forbidden: int = 0
+    """Webhooks refused within the window for a node's name that the settings do not have."""
     looked: int = 0
     """Users looked at within the window."""
     drifts: Sequence[DriftFacts] = ()
@@ -145,6 +151,8 @@ class Facts(NamedTuple):
     at: Instant
     counting_seconds: float = float("inf")
     """Since when every instance counts the webhooks that it refuses."""
+    forbidden: int = 0
+    """Webhooks refused within the window for a source's name that the settings do not have."""
     sources: Sequence[SourceFacts] | None = None
     """Those whose state can be read."""
     unreadable: Sequence[str] = ()

@@ -34,12 +34,12 @@ OF_SETTINGS: tuple[Definition, ...] = (
         of_source=True,
         subject="node",
         title=Words(
-            "{subject} ({source}) posts with a secret that is not known",
-            "节点 {subject}（来源 {source}）使用了未知的 webhook 密钥",
+            "Webhooks are refused: their secret or a name in their address is not known",
+            "有 webhook 被拒绝：密钥或地址中的名称不在设置中",
         ),
         summary=Words(
-            "{deliveries} webhooks of {subject} ({source}) were refused within {window_seconds} for their secret",
-            "{window_seconds}内节点 {subject}（来源 {source}）有 {deliveries} 次 webhook 因密钥错误被拒绝",
+            "{deliveries} webhooks were refused within {window_seconds}: {because}",
+            "{window_seconds}内有 {deliveries} 次 webhook 被拒绝：{because}",
         ),
         meaning=Words(
             "What it posts is lost: WuKongIM tries again a few times, then drops it.",
@@ -48,10 +48,12 @@ OF_SETTINGS: tuple[Definition, ...] = (
         way_out=Words(
             "The node still uses an older secret, or another service's address. Paste what `presence-ledger config "
             "wukongim` prints into it; while rotating, keep the old secret in `webhook_secret` after the new one. "
+            "A node that the settings do not have belongs into them. "
             "If it is none of your nodes, somebody tries secrets: close the port to them.",
             "该节点仍在用旧密钥，或填了别的服务的地址。把 `presence-ledger config wukongim` 打印的内容粘贴到节"
             "点配置；轮换期间在 "
-            "`webhook_secret` 中把旧密钥留在新密钥之后。若不是你的节点，说明有人在试密钥，请关闭其访问。",
+            "`webhook_secret` 中把旧密钥留在新密钥之后。设置中没有的节点请补到设置里。若不是你的节点，说明有人"
+            "在试密钥，请关闭其访问。",
         ),
         for_seconds=0,
         thresholds=(
@@ -60,7 +62,7 @@ OF_SETTINGS: tuple[Definition, ...] = (
         ),
         expression=(
             "sum by (job, source, node) (increase("
-            'presence_ledger_webhooks_forbidden_total{reason="wrong_secret"}[${window_seconds}s])) >= ${deliveries}'
+            "presence_ledger_webhooks_forbidden_total[${window_seconds}s])) >= ${deliveries}"
         ),
     ),
     Definition(

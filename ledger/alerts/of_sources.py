@@ -100,14 +100,13 @@ OF_SOURCES: tuple[Definition, ...] = (
         name="webhooks_silent",
         severity="critical",
         of_source=True,
-        subject="",
+        subject="node",
         title=Words("Webhooks of {source} have stopped", "来源 {source} 的 webhook 已中断"),
         summary=Words(
-            "Webhooks of {source} have stopped: looks found {users} users who came or went untold, and the last "
-            "webhook came {last_webhook_at}",
-            "来源 {source} 的 webhook 已中断：查询发现有 {users} 个用户上线或下线而没有 webhook 通知，最近一次 "
-            "webhook 是 "
-            "{last_webhook_at}",
+            "Webhooks of {source} have stopped ({because}): looks found {users} users who came or went untold, and "
+            "the last webhook came {last_webhook_at}",
+            "来源 {source} 的 webhook 已中断（{because}）：查询发现有 {users} 个用户上线或下线而没有 webhook 通知，"
+            "最近一次 webhook 是 {last_webhook_at}",
         ),
         meaning=Words(
             "Queries still answer, so every change is found at the next look, seconds to minutes late.",

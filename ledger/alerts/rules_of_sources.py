@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.alerts.condition import HOLDS, NOT, Condition, Key, share_of
 from ledger.alerts.facts import DriftFacts, Facts, LossFacts, NodeFacts, SourceFacts
-from ledger.domain.alert_events import Figures
+from ledger.domain.alert_events import SERVICE, Figures
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND, Instant
 
@@ -88,18 +88,22 @@ def _loss_of(name: str, loss: Mapping[float, LossFacts], of: Of) -> Condition:
 
 
 def _webhooks_silent(source: SourceFacts, at: Instant, of: Of) -> Iterator[Condition]:
-    heard, listening = source.last_webhook_at, source.listening_since
-    enough = share_of(source.untold_users, of("users")) >= HOLDS
-    if source.untold_since is None or not enough or (at - source.untold_since) / SECOND < of("after_seconds"):
+    yield _silence(Key("webhooks_silent", source.name), source, source.listening_since, at, of)
+    # A node's rhythm is one among those of others: where all fall silent at once, no node is told of by itself.
+    for node in source.nodes:
+        yield _silence(Key("webhooks_silent", source.name, node.name), node, source.listening_since, at, of)
+
+
+def _silence(key: Key, heard: SourceFacts | NodeFacts, listening: Instant | None, at: Instant, of: Of) -> Condition:
+    since, last = heard.untold_since, heard.last_webhook_at
+    enough = share_of(heard.untold_users, of("users")) >= HOLDS
+    if since is None or not enough or (at - since) / SECOND < of("after_seconds"):
         # One who has just begun to listen, and has heard nothing, does not know that they come.
-        known = listening is None or (heard is not None and heard >= listening)
-        yield Condition(Key("webhooks_silent", source.name), NOT if known else None)
-        return
-    figures: Figures = {
-        "users": source.untold_users,
-        "last_webhook_at": "" if heard is None else to_text(heard),
-    }
-    yield Condition(Key("webhooks_silent", source.name), HOLDS, figures, source.untold_since)
+        known = listening is None or (last is not None and last >= listening)
+        return Condition(key, NOT if known else None)
+    figures: Figures = {"users": heard.untold_users, "last_webhook_at": "" if last is None else to_text(last)}
+    figures |= {"why": "silent_node", "node": key.subject} if key.subject else {"why": "silent_source"}
+    return Condition(key, HOLDS, figures, since)
 
 
 def _query_api_failing(node: NodeFacts) -> Figures | None:
@@ -153,12 +157,22 @@ def _profile_mismatch(source: SourceFacts, _: Instant, __: Of) -> Iterator[Condi
         yield Condition(key, HOLDS, figures)
 
 
-def _webhook_secret_unknown(source: SourceFacts, _: Instant, of: Of) -> Iterator[Condition]:
-    for node in source.nodes:
-        if node.forbidden:
-            figures: Figures = {"deliveries": node.forbidden, "window_seconds": of("window_seconds")}
-            level = share_of(node.forbidden, of("deliveries"))
-            yield Condition(Key("webhook_secret_unknown", source.name, node.name), level, figures)
+def _webhook_secret_unknown(facts: Facts, of: Of) -> Iterable[Condition] | None:
+    if facts.sources is None:
+        return None
+    found = [(SERVICE, "", "unknown_source", facts.forbidden)]
+    for source in facts.sources:
+        found.append((source.name, "", "unknown_node", source.forbidden))
+        found += [(source.name, node.name, "unknown_secret", node.forbidden) for node in source.nodes]
+    return [
+        Condition(
+            Key("webhook_secret_unknown", source, node),
+            share_of(number, of("deliveries")),
+            {"deliveries": number, "window_seconds": of("window_seconds"), "why": why, "node": node},
+        )
+        for source, node, why, number in found
+        if number
+    ]
 
 
 def _wrong_cluster(source: SourceFacts, _: Instant, of: Of) -> Iterator[Condition]:
@@ -192,7 +206,7 @@ RULES: Mapping[str, Any] = {
     "breaker_open": _of_each(_breaker_open),
     "canary_late": _of_each(_canary_late),
     "profile_mismatch": _of_each(_profile_mismatch),
-    "webhook_secret_unknown": _of_each(_webhook_secret_unknown),
+    "webhook_secret_unknown": _webhook_secret_unknown,
     "wrong_cluster": _of_each(_wrong_cluster),
     "token_missing": _of_each_node("token_missing", _token_missing),
 }

@@ -1,13 +1,12 @@
 """An alert in words: its summary in each language, with its figures written as people read them."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ledger.alerts.definition import Definition, Words
 from ledger.domain.alert_events import SERVICE
+from ledger.languages import Language
 from ledger.text import printable
-
-Language = Literal["en", "zh"]
 
 BECAUSE: Mapping[str, Words] = {
     "drift_restart": Words("node {node} restarted", "节点 {node} 重启"),
@@ -25,6 +24,11 @@ BECAUSE: Mapping[str, Words] = {
         "webhooks under the name of {node} come from the address of {other_node}",
         "以节点 {node} 的名义发来的 webhook 来自 {other_node} 的地址",
     ),
+    "silent_source": Words("none comes", "一个也收不到"),
+    "silent_node": Words("none of {node}, while those of others come", "节点 {node} 不再发送，其他节点照常"),
+    "unknown_secret": Words("the secret of {node} ({source}) is not known", "节点 {node}（来源 {source}）的密钥不正确"),
+    "unknown_node": Words("{source} has no node of that name", "来源 {source} 中没有该名称的节点"),
+    "unknown_source": Words("there is no source of that name", "没有该名称的来源"),
     "token_missing": Words("none is set", "配置中没有设置"),
     "token_refused": Words("the one of the settings is refused", "配置中的 token 被拒绝"),
     "onlines count their own connection": Words(
@@ -51,6 +55,16 @@ OTHERS: Mapping[str, Words] = {
     "service": Words("this service", "本服务"),
 }
 """What `{other}` stands for."""
+
+WRONG_USERS, LEAST, MOST = "wrong_users", "user_seconds_at_least", "user_seconds_at_most"
+"""Figures of an alert that has ended: what looks have found by then of users who were shown wrongly meanwhile."""
+
+_COST = Words(
+    "{wrong_users} users of {source} were shown wrongly meanwhile, for {user_seconds_at_least} to "
+    "{user_seconds_at_most} user-seconds together",
+    "期间来源 {source} 有 {wrong_users} 个用户的状态显示有误，合计 {user_seconds_at_least} 至 "
+    "{user_seconds_at_most} 用户·秒",
+)
 
 _NEVER = Words("never", "从未")
 _UNITS = (
@@ -88,6 +102,14 @@ def told(
             for words in (definition.title, definition.summary, definition.meaning, definition.way_out)
         )
     )
+
+
+def told_cost(source: str, figures: Mapping[str, str | int | float], language: Language) -> str | None:
+    """What an alert that is over has cost the users of its source; None where none was found to be shown wrongly."""
+    if WRONG_USERS not in figures:
+        return None
+    facts = {name: f"{round(float(figures.get(name, 0))):,}" for name in (WRONG_USERS, LEAST, MOST)}
+    return _of(_COST, language).format(source=printable(source), **facts)
 
 
 class _Facts(dict[str, str]):

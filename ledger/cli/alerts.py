@@ -69,8 +69,9 @@ def acknowledge(
 def _print(alert: Json) -> None:
     """An alert in some lines: how severe, what, since when; then in words, and what to do."""
     print_prose(f"{word(alert['severity'])}  {alert['name']}  {_state(alert)}")
-    for text in (alert["summary"], alert["way_out"]):
-        print_prose(f"  {text[reader().language]}")
+    for text in (alert["summary"], alert.get("cost"), alert["way_out"]):
+        if text is not None:
+            print_prose(f"  {text[reader().language]}")
     print_prose(f"  {alert['id']}  {alert['runbook']}")
 
 

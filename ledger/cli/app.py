@@ -22,6 +22,7 @@ from ledger.cli.invocation import Invocation
 from ledger.cli.output import print_line, replace_what_cannot_be_written, say
 from ledger.cli.words import translated
 from ledger.errors import LedgerError
+from ledger.languages import LANGUAGES, language_of
 
 
 class CommandEntry(NamedTuple):
@@ -156,9 +157,9 @@ def _choose_zone(name: str | None) -> str | None:
 
 def _choose_language(tag: str | None) -> str | None:
     if tag is not None:
-        language = reader.language_of(tag)
+        language = language_of(tag)
         if language is None:
-            raise typer.BadParameter(f"{tag!r} is not one of {', '.join(reader.LANGUAGES)}")
+            raise typer.BadParameter(f"{tag!r} is not one of {', '.join(LANGUAGES)}")
         reader.speak(language)
     return tag
 

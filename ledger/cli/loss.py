@@ -12,7 +12,8 @@ from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, duration, print_json, print_line, print_prose
 from ledger.cli.queries import Url
 from ledger.cli.times import header, shown
-from ledger.text import counted, visible
+from ledger.cli.words import joined, number_of, told
+from ledger.text import visible
 
 HOURS_SHOWN = 24
 
@@ -88,7 +89,7 @@ def blind(
     if as_json:
         print_json(found)
     elif not found["items"]:
-        print_prose("none: everything could be known all the time")
+        print_prose(told("none: everything could be known all the time"))
     else:
         print_table((header("since"), header("until"), "lasted", "what", "where"), map(_blind_row, found["items"]))
         print_line()
@@ -104,11 +105,19 @@ def _query(since: str | None, until: str | None, source: str | None) -> dict[str
 def _print_loss(of_source: Json) -> None:
     name = visible(of_source["source"])
     if not of_source["transitions"]:
-        print_prose(f"{name}: no transition")
+        print_prose(told("{name}: no transition", name=name))
         return
-    lost, transitions = of_source["lost"], counted(of_source["transitions"], "transition")
-    print_prose(f"{name}: {percent(of_source['share'])} lost, {lost:,} of {transitions}")
-    print_prose(f"  {_interval(of_source)} with {percent(of_source['interval']['confidence'])} confidence")
+    print_prose(
+        told(
+            "{name}: {share} lost, {lost} of {transitions}",
+            name=name,
+            share=percent(of_source["share"]),
+            lost=f"{of_source['lost']:,}",
+            transitions=number_of(of_source["transitions"], "transition"),
+        )
+    )
+    sure = percent(of_source["interval"]["confidence"])
+    print_prose("  " + told("{interval} with {sure} confidence", interval=_interval(of_source), sure=sure))
     for line in (_budget(of_source["budget"]), *_burn_rates(of_source["burn_rates"]), *_floor(of_source)):
         print_prose(f"  {line}")
     why = [*_named(of_source["lost_by"], LOST_BY, "lost"), *_named(of_source["apart"], APART, "apart")]
@@ -117,7 +126,8 @@ def _print_loss(of_source: Json) -> None:
     hours = [each for each in of_source["hours"] if each["lost"]]
     _print_part((header("hour"), "node", "transitions", "lost", "share"), map(_hour_row, hours[-HOURS_SHOWN:]))
     if len(hours) > HOURS_SHOWN:
-        print_prose(f"and {counted(len(hours) - HOURS_SHOWN, 'earlier hour')} in which some were lost")
+        earlier = number_of(len(hours) - HOURS_SHOWN, "earlier hour")
+        print_prose(told("and {hours} in which some were lost", hours=earlier))
 
 
 def _print_part(columns: Sequence[str], rows: Iterator[Sequence[object]] | Sequence[Sequence[object]]) -> None:
@@ -128,7 +138,7 @@ def _print_part(columns: Sequence[str], rows: Iterator[Sequence[object]] | Seque
 
 
 def _named(numbers: Mapping[str, int], words: Mapping[str, str], what: str) -> Iterator[Sequence[object]]:
-    return ((what, number, words.get(name, name)) for name, number in numbers.items() if number)
+    return ((told(what), number, told(words.get(name, name))) for name, number in numbers.items() if number)
 
 
 def _node_row(node: Json) -> Sequence[object]:
@@ -140,39 +150,56 @@ def _hour_row(hour: Json) -> Sequence[object]:
 
 
 def _interval(counts: Json) -> str:
-    return f"{percent(counts['interval']['lower'])} to {percent(counts['interval']['upper'])}"
+    lower, upper = (percent(counts["interval"][end]) for end in ("lower", "upper"))
+    return told("{lower} to {upper}", lower=lower, upper=upper)
 
 
 def _budget(budget: Json) -> str:
-    told = f"budget: {percent(1 - budget['objective'])} may be lost"
-    if budget["left"] is None:
-        return told
-    left = budget["left"]
-    rest = f"{percent(left)} is left" if left >= 0 else f"{1 - left:.1f} times it are lost"
-    return f"{told}; of that of the last {budget['days']} days {rest}"
+    share, left = percent(1 - budget["objective"]), budget["left"]
+    if left is None:
+        return told("budget: {share} may be lost", share=share)
+    if left >= 0:
+        rest = told("{left} is left", left=percent(left))
+    else:
+        rest = told("{times} times it are lost", times=f"{1 - left:.1f}")
+    days = budget["days"]
+    return told(
+        "budget: {share} may be lost; of that of the last {days} days {rest}", share=share, days=days, rest=rest
+    )
 
 
 def _burn_rates(rates: Sequence[Json]) -> Iterator[str]:
     for rate in rates:
         if rate["long"]:
-            windows = [f"{rate[name] or 0:.1f} over {duration(rate[f'{name}_seconds'])}" for name in ("long", "short")]
-            alarm = f": too fast (above {rate['threshold']:g})" if rate["burning"] else ""
-            yield f"burn rate {', '.join(windows)}{alarm}"
+            windows = [
+                told("{rate} over {time}", rate=f"{rate[name] or 0:.1f}", time=duration(rate[f"{name}_seconds"]))
+                for name in ("long", "short")
+            ]
+            most = f"{rate['threshold']:g}"
+            alarm = told(": too fast (above {threshold})", threshold=most) if rate["burning"] else ""
+            yield told("burn rate {windows}{alarm}", windows=joined(windows, ", "), alarm=alarm)
 
 
 def _floor(of_source: Json) -> Iterator[str]:
     floor = of_source["detection_floor"]
     if not floor["looked_at"]:
-        yield "no node has an api_url: only what later webhooks bring to light is seen"
+        yield told("no node has an api_url: only what later webhooks bring to light is seen")
         return
-    stays = f"{duration(floor['normal_seconds'])} (vip {duration(floor['vip_seconds'])})"
-    yield f"of stays shorter than {stays} both webhooks may be lost unseen"
+    yield told(
+        "of stays shorter than {stay} (vip {vip}) both webhooks may be lost unseen",
+        stay=duration(floor["normal_seconds"]),
+        vip=duration(floor["vip_seconds"]),
+    )
 
 
 def _blind_row(time: Json) -> Sequence[object]:
     place = "/".join(each for each in (time["source"], time["node"]) if each)
-    until = "goes on" if time["until"] is None else _second(time["until"])
-    return _second(time["since"]), until, duration(time["seconds"]), KINDS.get(time["kind"], time["kind"]), place
+    until = told("goes on") if time["until"] is None else _second(time["until"])
+    return _second(time["since"]), until, duration(time["seconds"]), _kind(time["kind"]), place
+
+
+def _kind(kind: str) -> str:
+    return told(KINDS.get(kind, kind))
 
 
 def _second(instant: str) -> str:
@@ -180,9 +207,11 @@ def _second(instant: str) -> str:
 
 
 def _total(total: Json) -> str:
-    name = visible(total["source"] or "all sources")
-    kinds = [f"{KINDS.get(kind, kind)} {duration(seconds)}" for kind, seconds in total["by_kind"].items() if seconds]
-    return f"{name}: {duration(total['seconds'])} in all ({', '.join(kinds)})"
+    name = visible(total["source"] or told("all sources"))
+    kinds = [f"{_kind(kind)} {duration(seconds)}" for kind, seconds in total["by_kind"].items() if seconds]
+    return told(
+        "{name}: {time} in all ({kinds})", name=name, time=duration(total["seconds"]), kinds=joined(kinds, ", ")
+    )
 
 
 def percent(share: float | None) -> str:

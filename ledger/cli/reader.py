@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import Literal, TypeAlias
 
-Language: TypeAlias = Literal["en", "zh"]
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
+from ledger.languages import Language, language_of
 
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d\d))?", re.ASCII)
 
@@ -49,12 +47,6 @@ def speak(language: Language) -> None:
 def show_in(zone: tzinfo) -> None:
     """From here on, take and show instants in this zone."""
     _reader.set(replace(reader(), zone=zone))
-
-
-def language_of(tag: str) -> Language | None:
-    """The language of a tag or locale such as `zh`, `zh-CN`, `zh_CN.UTF-8`; None where it is none of ours."""
-    first = re.split(r"[-_.@]", tag.strip().lower(), maxsplit=1)[0]
-    return next((language for language in LANGUAGES if language == first), None)
 
 
 def language_of_locale(environ: Mapping[str, str]) -> Language:

@@ -7,7 +7,7 @@ from ledger.cli.doubts import ENDED
 from ledger.cli.output import duration
 from ledger.cli.times import shown
 from ledger.cli.words import joined, name_of, number_of, told, word
-from projections.models.shown import DEVICE_NAMES
+from ledger.domain.device_names import DEVICE_NAMES
 
 Row = Sequence[object]
 

@@ -1,25 +1,30 @@
 """Makes pages of templates: whatever others wrote is text, instants are readable here and exact on hover."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
-from jinja2 import ChainableUndefined, Environment, PackageLoader
-from markupsafe import Markup
+from jinja2 import ChainableUndefined, Environment, PackageLoader, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup, escape
 
 from ledger import __version__
 from ledger.console import addresses
 from ledger.console.visit import ACTING, Page, Visit
 from ledger.console.words import Words
+from ledger.domain.device_names import DEVICE_NAMES
+from ledger.languages import Language
 from ledger.text import printable
-from projections.models.shown import DEVICE_NAMES
 
 NAVIGATION = ("", "users", "live", "drift", "runs", "sources", "alerts", "sinks", "lists", "settings")
 """The pages in the order of the menu."""
 DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS = 86_400, 3_600, 60
 
+INSTANT = re.compile(r"(\d{4}-\d\d-\d\dT|\b)(\d\d:\d\d:\d\d(?:\.\d+)?Z)")
 TIME = Markup('<time datetime="{exact}" title="{exact}">{shown}</time>')
 UID = Markup('<bdi class="uid">{shown}</bdi>')
 HIDDEN = Markup('<bdi class="uid">{shown}</bdi> <small class="hidden-marks" title="{title}">{escaped}</small>')
@@ -33,12 +38,26 @@ def instant(text: str | None, form: str = "second") -> Markup:
     return TIME.format(exact=text, shown=shown)
 
 
-def duration(seconds: float | None) -> str:
+def instants(text: str, asked: str = "") -> Markup:
+    """A sentence of the API, its instants like any other; of the day asked about it writes only the time."""
+    parts = INSTANT.split(text)
+    told = (instant((day or asked[:11]) + clock, "milli") for day, clock in zip(parts[1::3], parts[2::3], strict=True))
+    return Markup("").join(each for pair in zip_longest(map(escape, parts[::3]), told, fillvalue="") for each in pair)
+
+
+UNITS: Mapping[str, Mapping[str, str]] = {
+    "en": {"d": "d", "h": "h", "min": "min", "s": "s"},
+    "zh": {"d": "天", "h": "小时", "min": "分钟", "s": "秒"},
+}
+
+
+def duration(seconds: float | None, language: Language = "en") -> str:
     """`3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
     if seconds is None:
         return "–"
+    units = UNITS[language]
     if seconds < MINUTE_SECONDS:
-        return f"{seconds:.3g} s"
+        return f"{seconds:.3g} {units['s']}"
     whole = round(seconds)
     for unit, name, lower, part in (
         (DAY_SECONDS, "d", HOUR_SECONDS, "h"),
@@ -47,8 +66,14 @@ def duration(seconds: float | None) -> str:
     ):
         if whole >= unit:
             rest = whole % unit // lower
-            return f"{whole // unit} {name}" + (f" {rest} {part}" if rest else "")
+            return f"{whole // unit} {units[name]}" + (f" {rest} {units[part]}" if rest else "")
     raise AssertionError
+
+
+@pass_context
+def duration_here(context: Context, seconds: float | None) -> str:
+    """The same in the language of the page."""
+    return duration(seconds, context["t"].language)
 
 
 def percent(share: float | None) -> str:
@@ -97,7 +122,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"instant": instant, "duration": duration, "number": number, "percent": percent, "json": pretty}
+    made.filters |= {
+        "instant": instant,
+        "instants": instants,
+        "duration": duration_here,
+        "number": number,
+        "percent": percent,
+        "json": pretty,
+    }
     made.globals |= {
         "address": addresses.path,
         "user_address": addresses.user,

@@ -1,6 +1,7 @@
 """The console's words: a sentence for each key in each language, and which language a reader is shown."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -8,8 +9,10 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ledger.explain.catalogue import LANGUAGES, Language
 from ledger.explain.negotiation import negotiate_language
+from ledger.languages import Language, language_of
+
+_FACT = re.compile(r"\\\{(\w+)\\\}")
 
 TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
 """What `lang` of a page says."""
@@ -32,9 +35,23 @@ class Words:
         """What a code of a group is called; the code itself where it has no name yet."""
         return escape(self.sentences.get(f"{group}.{code}", str(code).replace("_", " ")))
 
+    def said(self, text: str) -> str:
+        """A sentence that the API has in English alone, in this language where we have it."""
+        for pattern, template in _said() if self.language == "zh" else ():
+            if (found := pattern.fullmatch(text)) is not None:
+                return template.format(**found.groupdict())
+        return text
+
     def counted(self, key: str, number: int, **facts: Any) -> Markup:
         """The sentence for that many: `key.one` or `key.other`."""
         return self(f"{key}.{'one' if number == 1 else 'other'}", number=f"{number:,}", **facts)
+
+
+@cache
+def _said() -> list[tuple[re.Pattern[str], str]]:
+    """What any filling of an English sentence matches, and the Chinese one."""
+    sentences = json.loads((files(__package__) / "words" / "said.zh.json").read_text(encoding="utf-8"))
+    return [(re.compile(_FACT.sub(r"(?P<\1>.+?)", re.escape(each))), chinese) for each, chinese in sentences.items()]
 
 
 @cache
@@ -47,8 +64,6 @@ def words(language: Language) -> Words:
 def choose(asked: str | None, remembered: str | None, accepted: str | None) -> Language:
     """The language that the address asks for, else the one remembered, else the best that the browser accepts."""
     for wanted in (asked, remembered):
-        tag = (wanted or "").lower().replace("_", "-").partition("-")[0]
-        for language in LANGUAGES:
-            if tag == language:
-                return language
+        if (language := language_of(wanted or "")) is not None:
+            return language
     return negotiate_language(accepted)

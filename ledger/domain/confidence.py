@@ -62,8 +62,10 @@ def _refuted(evidence: Evidence) -> Confidence | None:
         facts: Facts = {"earliest": between.earliest, "latest": between.latest, "could_be": between.could_be}
         return _sure("doubtful", "doubtful_between", *places, **facts)
     come = max((placed for placed in against if placed.uid and _had_come(placed, evidence)), default=None)
-    if come is not None and getattr(come.event, "status_after", None) != evidence.shown.status:
-        # Only the grace period lets the answer be the same today.
+    if evidence.shown.status == "online" and getattr(come and come.event, "status_after", "online") != "online":
+        # Only the grace period lets the answer be the same today. Of who was shown offline an event may say online all
+        # the same: it tells of when it was recorded, by when another connection had opened.
+        assert come is not None
         return _sure("doubtful", "doubtful_grace", come.position)
     return None
 

@@ -6,7 +6,8 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence
 from ledger.domain.explain_later import open_drifts
 from ledger.domain.observation import Instant
-from ledger.domain.reach import Answer, Mark, ReachPolicy, reach
+from ledger.domain.reach import Answer, Mark, reach
+from ledger.domain.reach_policy import ReachPolicy
 from ledger.domain.statement import Facts, Statement, say
 
 

@@ -6,29 +6,17 @@ A notification too many costs a glance, one that is missing costs a message: wha
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-import msgspec
-
 from ledger.domain.drift import is_silenced
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Device, Presence, Session
+from ledger.domain.reach_policy import DEFAULT_REACH, ReachPolicy
 from ledger.domain.source import SourceState
 from ledger.domain.status import Shown, derive, derive_by_evidence, device_doubt, is_overridden, session_doubt
 
 APP, SYSTEM = 0, 99
 """Device flags: of the user's phone, which push notifications go to; and of an account of the server's own."""
 
-
-class ReachPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a push notification unnecessary. It is not on record: nothing in the ledger depends on it."""
-
-    reach_verified_seconds: float = 600.0
-    """An online of which nothing has been heard for longer is not relied upon."""
-    reach_any_device: bool = False
-    """Whether any device of a user's takes the message, not the app alone."""
-
-
-DEFAULT_REACH = ReachPolicy()
 
 Because: TypeAlias = Literal[
     "online",

@@ -1,5 +1,8 @@
-"""Whether webhooks have stopped: looks found what one of them must have told, and none has come since."""
+"""Whether webhooks have stopped, of a source or of one of its nodes: looks found what one of them must have told, and
+none has come since.
+"""
 
+import math
 from typing import NamedTuple
 
 from ledger.domain.observation import SECOND, Instant
@@ -13,6 +16,12 @@ SILENT_SECONDS = 60.0
 
 MAX_UNTOLD_USERS = 10_000
 """So many are kept apart: when a whole ledger goes untold, more of them say nothing more."""
+
+RHYTHM_MOMENTS = 10_000
+MIN_HEARD, MIN_MISSED = 20, 30
+MAX_SHARE = 0.9
+"""Moments are not drawn by lot: a node that posted in each of the last ones may miss a few."""
+IMPOSSIBLE = 1e-6
 
 
 class Listening(NamedTuple):
@@ -69,3 +78,37 @@ class UntoldUsers:
         if self.since is None or len(self._users) < SILENT_USERS:
             return False
         return now - self.since >= round(SILENT_SECONDS * SECOND)
+
+
+class NodeRhythm:
+    """How often a node posts among the moments in which any of its source does, since its last boot.
+
+    One that has never posted often enough says nothing by its silence: in a cluster of v2 the node that leads a user's
+    slot posts, and after a boot that may be another one.
+    """
+
+    def __init__(self) -> None:
+        self._boot: object = None
+        self._moments = 0
+        self._heard = 0
+        self._missed = 0
+
+    def note(self, boot: object, *, posted: bool) -> None:
+        """A moment in which some node posted."""
+        if boot != self._boot:
+            self.__init__()  # type: ignore[misc]
+            self._boot = boot
+        self._moments += 1
+        self._heard += posted
+        self._missed = 0 if posted else self._missed + 1
+        if self._moments > RHYTHM_MOMENTS and posted:
+            # What was long ago weighs less and less.
+            self._moments, self._heard = self._moments // 2, self._heard // 2
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it is next to impossible that a node which goes on as before has been missed so often in a row."""
+        if self._heard < MIN_HEARD or self._missed < MIN_MISSED:
+            return False
+        share = min(self._heard / (self._moments - self._missed), MAX_SHARE)
+        return self._missed * math.log1p(-share) < math.log(IMPOSSIBLE)

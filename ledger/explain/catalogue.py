@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from ledger.domain.instants import to_datetime
 from ledger.domain.observation import Instant
 from ledger.domain.statement import Explanation, Param, Statement, is_instant
+from ledger.languages import Language
 from ledger.text import printable
-
-Language: TypeAlias = Literal["en", "zh"]
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 Template: TypeAlias = str | Mapping[str, str]
 """One sentence, or `one` and `other`, by the first number among its facts."""

@@ -1,6 +1,6 @@
 """Which language and which form a caller wants, from the headers of HTTP."""
 
-from ledger.explain.catalogue import LANGUAGES, Language
+from ledger.languages import LANGUAGES, Language
 
 JSON, TEXT = "application/json", "text/plain"
 

@@ -15,6 +15,7 @@ from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
 from ledger.http import problems
 from ledger.http.problems import Problem
+from ledger.server.stuck import answer_who_reads
 from ledger.settings import MetricsScope
 
 Message = MutableMapping[str, Any]
@@ -63,7 +64,7 @@ class Front:
             return
         if Console.takes(path):
             # To no other origin: its pages are of the one who is logged in.
-            await self._console(scope, receive, send)
+            await answer_who_reads(self._console, scope, receive, send)
             return
         cors = self._cors(dict(scope["headers"]).get(b"origin", b"").decode("latin-1"))
         send = _with_headers(send, cors)
@@ -74,7 +75,7 @@ class Front:
         elif (own := self._answer(scope, path, cors)) is not None:
             await own(scope, receive, send)
         else:
-            await self._proxy.hand_on(scope, receive, send)
+            await answer_who_reads(self._proxy.hand_on, scope, receive, send)
 
     def _answer(self, scope: Message, path: str, cors: list[tuple[bytes, bytes]]) -> Response | None:
         """What needs nobody else."""

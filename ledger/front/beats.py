@@ -6,9 +6,8 @@ from typing import Self
 
 from ledger.front.streams import HEARTBEAT_SECONDS
 from ledger.front.watcher import Watcher
+from ledger.server.stuck import STUCK_SECONDS
 
-STUCK_SECONDS = 60.0
-"""A reader who takes nothing for so long is given up: what is sent waits for them, here and in the system's buffers."""
 PATIENCE_SECONDS = 5.0
 """Seen so often that they take something: a deadline for each write would cost as much as the write."""
 

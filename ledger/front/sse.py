@@ -9,13 +9,14 @@ from ledger.errors import LedgerError
 from ledger.front import asked
 from ledger.front.access import within
 from ledger.front.asked import MAX_BODY_BYTES, Asked
-from ledger.front.beats import STUCK_SECONDS, Beats
+from ledger.front.beats import Beats
 from ledger.front.frames import Frame
 from ledger.front.streams import LATER_SECONDS, Streams, TooMany
 from ledger.front.watcher import Watcher, new_watcher
 from ledger.http import problems
 from ledger.http.problems import Problem
 from ledger.server.connections import Standing, vouch
+from ledger.server.stuck import STUCK_SECONDS
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

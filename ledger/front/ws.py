@@ -11,13 +11,14 @@ from ledger.errors import LedgerError
 from ledger.front import asked
 from ledger.front.access import Viewer, may_watch, within
 from ledger.front.asked import Asked
-from ledger.front.beats import STUCK_SECONDS, Beats
+from ledger.front.beats import Beats
 from ledger.front.frames import Frame
 from ledger.front.streams import Streams, TooMany
 from ledger.front.watcher import Watcher, new_watcher
 from ledger.http.problems import Problem
 from ledger.http.questions import MAX_UIDS
 from ledger.server.connections import Standing, vouch
+from ledger.server.stuck import STUCK_SECONDS
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from ledger.alerts.definition import Severity
 from ledger.alerts.definitions import BY_NAME
-from ledger.alerts.words import told
+from ledger.alerts.words import told, told_cost
 from ledger.domain.alert_events import SERVICE
 from ledger.domain.instants import Timestamp, optional, to_text
 from ledger.working_state.alerts import AlertRow
@@ -31,7 +31,9 @@ class AlertBody(Struct, kw_only=True):
 
     `source` is null where it is of none; `subject` names the node, projection, sink, instance or entry of `[[notify]]`
     that is wrong, where it is not the source as a whole. `events` are the positions of the events that it rests on,
-    that of its own beginning last. `figures` are the last ones of the time when its condition held.
+    that of its own beginning last. `cost` says, once it is over, how many users of its source looks have found to be
+    shown wrongly meanwhile, and for how long together; null where none. `figures` are the last ones of the time when
+    its condition held.
     """
 
     id: str
@@ -49,6 +51,7 @@ class AlertBody(Struct, kw_only=True):
     summary: BothLanguages
     meaning: BothLanguages
     way_out: BothLanguages
+    cost: BothLanguages | None
     runbook: str
     events: list[int]
     figures: dict[str, str | int | float]
@@ -82,6 +85,7 @@ def body(row: AlertRow) -> AlertBody:
         summary=BothLanguages(en.summary, zh.summary),
         meaning=BothLanguages(en.meaning, zh.meaning),
         way_out=BothLanguages(en.way_out, zh.way_out),
+        cost=_cost(row),
         runbook=definition.runbook,
         events=[*row.rests_on, row.position],
         figures=row.figures,
@@ -90,3 +94,8 @@ def body(row: AlertRow) -> AlertBody:
             for entry, each in row.notices.items()
         },
     )
+
+
+def _cost(row: AlertRow) -> BothLanguages | None:
+    en, zh = (told_cost(row.source, row.figures, language) for language in ("en", "zh"))
+    return None if en is None or zh is None else BothLanguages(en, zh)

@@ -15,8 +15,8 @@ from ledger.domain.reach import Because
 from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, Tier
 from ledger.domain.statement import Level, Param
 from ledger.domain.status import Reason
-from ledger.explain.catalogue import Language
 from ledger.http.responses import reference
+from ledger.languages import Language
 from ledger.working_state.runs import RunBody
 from projections.queries.drift_summary import DriftGroup
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BeforeValidator, Field
 
 from ledger.domain.evidence import Evidence
 from ledger.domain.explain import explain
@@ -10,7 +11,7 @@ from ledger.domain.explain_reach import answer_then, reach_statement
 from ledger.domain.instants import from_datetime, optional, to_text
 from ledger.domain.observation import Instant
 from ledger.domain.statement import Explanation, Param, Statement, is_instant
-from ledger.explain.catalogue import Catalogue, Language, catalogue
+from ledger.explain.catalogue import Catalogue, catalogue
 from ledger.explain.negotiation import TEXT, negotiate_language, wants_text
 from ledger.explain.page import page
 from ledger.http import responses
@@ -20,6 +21,7 @@ from ledger.http.instants import When, resolve_point
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
+from ledger.languages import TAG, Language, parse_language
 from ledger.working_state import looks
 from projections.engine.switch import ONE_MOMENT
 from projections.models.shown import AnswerPoint
@@ -33,7 +35,11 @@ router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], res
 class Asked(When):
     """The instant in question, and in which language to explain it."""
 
-    lang: Annotated[Language | None, Query(description="else the best of `Accept-Language`")] = None
+    lang: Annotated[
+        Language | None,
+        BeforeValidator(parse_language, json_schema_input_type=Annotated[str, Field(pattern=TAG)] | None),
+        Query(description="`en` or `zh`, or a tag such as `zh-CN`; else the best of `Accept-Language`"),
+    ] = None
 
 
 @router.get(

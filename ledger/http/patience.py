@@ -1,12 +1,14 @@
 """What a request is told that waits for a PostgreSQL which has fallen silent."""
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from ledger.errors import StoreUnavailable
 from ledger.http import problems
 from ledger.http.edge import Message, Send
 from ledger.http.state import Services
+from ledger.server.stuck import answer_who_reads
 
 WITH_BOUNDS_OF_THEIR_OWN = ("/hooks/", "/health/")
 
@@ -14,10 +16,14 @@ App = Callable[[Message, Any, Send], Coroutine[Any, Any, None]]
 
 
 async def answer_in_time(app: App, services: Services, scope: Message, receive: Any, send: Send) -> None:
-    """Have the app answer, or else tell 503; an answer that has begun is cut off then."""
+    """Have the app answer, or else tell 503; an answer that has begun is cut off then, or where nobody reads it."""
     if scope["path"].startswith(WITH_BOUNDS_OF_THEIR_OWN):
         await app(scope, receive, send)
-        return
+    else:
+        await answer_who_reads(partial(_answer_while_alive, app, services), scope, receive, send)
+
+
+async def _answer_while_alive(app: App, services: Services, scope: Message, receive: Any, send: Send) -> None:
     has_begun = is_given_up = False
 
     async def send_while_waited_for(message: Message) -> None:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from ledger.domain.device_names import DEVICE_NAMES
 from ledger.domain.reach import DeviceReach, Reach
 from ledger.http import questions, responses
 from ledger.http.answers import AsOfBody, DeviceReachBody, ReachBody, ReachItems, as_json, as_of_body
@@ -11,7 +12,6 @@ from ledger.http.paging import refuse_parameters
 from ledger.http.problems import invalid
 from ledger.http.responses import answered
 from ledger.http.state import get_services
-from projections.models.shown import DEVICE_NAMES
 
 router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=responses.PROBLEMS)
 

@@ -120,12 +120,15 @@ class Refusals:
         """The webhooks refused that named this source; UNKNOWN gives those that named none of the settings."""
         return [each for each in tuple(self._forbidden.values()) if each.source == source]
 
-    def recent(self, reason: WhyForbidden, seconds: float) -> dict[str, dict[str, int]]:
-        """Those of the last so many seconds for a reason, counted up to MAX_RECENT, by source and node."""
+    def recent(self, seconds: float) -> dict[str, dict[str, int]]:
+        """Webhooks refused within the last so many seconds, counted up to MAX_RECENT, by source and node.
+
+        UNKNOWN stands for names that are not of the settings.
+        """
         since = self._clock() - seconds
         found: dict[str, dict[str, int]] = {}
-        for (source, node, why), times in tuple(self._recent.items()):
-            if why is reason and (number := sum(at >= since for at in tuple(times))):
+        for (source, node, _), times in tuple(self._recent.items()):
+            if number := sum(at >= since for at in tuple(times)):
                 found.setdefault(source, {})[node] = number
         return found
 

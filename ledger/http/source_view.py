@@ -87,7 +87,8 @@ class SourceView:
         )
 
     def _looks_body(self) -> source_answers.LooksBody | None:
-        if not self._looks:
+        # Where nobody can be asked, nobody is looked at in any way.
+        if not self._looks or not self._asked:
             return None
         looks = _from_note(source_answers.LooksBody, self._looks)
         if (made := self._looks.get("all_connections")) is not None:

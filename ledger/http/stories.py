@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from ledger.domain.device_names import DEVICE_NAMES
 from ledger.domain.instants import optional, to_text
 from ledger.domain.observation import SECOND
 from ledger.http import responses
@@ -20,7 +21,6 @@ from ledger.store.ledger import translated
 from projections.models import sessions, timeline
 from projections.models.current import can_be_stored
 from projections.models.session_bounds import SessionRow, sureness
-from projections.models.shown import DEVICE_NAMES
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 

@@ -7,9 +7,10 @@ from msgspec.structs import asdict
 
 from ledger.domain.instants import optional, to_text
 from ledger.domain.mismatch import Mismatch
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import BreakerClosed, SourceDark, SourceLit
-from ledger.domain.silence import Listening, UntoldUsers, must_have_told
+from ledger.domain.silence import Listening, NodeRhythm, UntoldUsers, must_have_told
 from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.leader_context import LeaderContext
 
@@ -37,6 +38,7 @@ class SourceLiveness:
         self._lighting = False
         self._mismatches: dict[str, Mismatch] = {}
         """What speaks against the profile of a node."""
+        self._nodes: dict[str, _NodeSilence] = {}
         context.on_judged.append(self.judged)
 
     async def tick(self) -> None:
@@ -55,10 +57,13 @@ class SourceLiveness:
         """A query was judged: what it corrected may be what a webhook must have told."""
         source = self._context.source
         listed_at = self._began_at + round(source.policy.tier_normal_seconds * SECOND)
-        listening = Listening(self._began_at, listed_at, source.last_webhook_at)
+        heard = [(self._untold, source.last_webhook_at)]
+        heard += [(each.untold, source.nodes[name].last_webhook_at) for name, each in self._nodes.items()]
         for uid, look in verdicts.judged:
-            if look.finding is not None and must_have_told(look.finding, listening):
-                self._untold.note(uid, look.finding.disagreed_at)
+            if (finding := look.finding) is not None and finding.outcome == "corrected":
+                for untold, heard_at in heard:
+                    if must_have_told(finding, Listening(self._began_at, listed_at, heard_at)):
+                        untold.note(uid, finding.disagreed_at)
 
     async def _note_webhooks(self) -> None:
         at = self._context.source.last_webhook_at
@@ -70,7 +75,16 @@ class SourceLiveness:
             self._webhook_interval = usual + RHYTHM_SHARE * (interval - usual)
         self._last_webhook_at = at
         self._untold.clear()
+        self._note_nodes()
         await self._note_alive("webhook")
+
+    def _note_nodes(self) -> None:
+        """Webhooks have come: from which nodes, and from which none."""
+        source = self._context.source
+        posting = {name: source.nodes[name] for name in source.node_profiles if name in source.nodes}
+        self._nodes = {name: self._nodes.get(name) or _NodeSilence() for name in posting} if len(posting) > 1 else {}
+        for name, each in self._nodes.items():
+            each.note(posting[name])
 
     def _note_silence(self) -> None:
         silent = self._untold.are_silence(self._context.now())
@@ -152,10 +166,32 @@ class SourceLiveness:
             "strangers_told": strangers.tells,
             "untold_users": len(self._untold),
             "untold_since": optional(self._untold.since),
+            "silent_nodes": {
+                name: {"untold_users": len(each.untold), "untold_since": optional(each.untold.since)}
+                for name, each in self._nodes.items()
+                if each.rhythm.has_stopped and each.untold
+            },
             "strangers": strangers.users,
             "strangers_since": optional(strangers.since),
         }
         return nodes
+
+
+class _NodeSilence:
+    """A node among others that post."""
+
+    def __init__(self) -> None:
+        self.rhythm = NodeRhythm()
+        self.untold = UntoldUsers()
+        """Those whose change a webhook must have told since the last one that came from it."""
+        self._last_webhook_at: Instant | None = None
+
+    def note(self, node: NodeState) -> None:
+        posted = node.last_webhook_at != self._last_webhook_at
+        self.rhythm.note(node.boot, posted=posted)
+        if posted:
+            self._last_webhook_at = node.last_webhook_at
+            self.untold.clear()
 
 
 def _texts(fields: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from ledger.alerting.apprise_sender import notifier_of
 from ledger.alerting.instance_note import OwnNotes
+from ledger.alerting.journal import Journal
 from ledger.alerting.telling import Telling
 from ledger.alerting.watch import Alerting, Sight
 from ledger.http.state import Services
@@ -21,6 +22,7 @@ def alerting_of(settings: Settings, services: Services, database_url: str) -> Al
         states=services.streams.states,
         leadership=Leadership(database_url, ALERTS_LOCK, "alerts"),
         own=OwnNotes(settings, services.refusals, services.senders),
+        journal=Journal(settings.data_dir, services.ledger_id),
         now=services.clock.now,
     )
     return Alerting(settings, sight, lambda told: Telling(settings.notify, notifier_of, services.clock.now, told))

@@ -1,12 +1,13 @@
 """What the file may say of alerts: `[alerts]`, whose numbers are those of the definitions, and `[[notify]]`."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from ledger.alerts.definition import Severity, Threshold
 from ledger.alerts.definitions import BY_NAME, CLEAR_SECONDS, CLEAR_SHARE, DEFINITIONS, EVALUATE_SECONDS
+from ledger.languages import Language, parse_language
 from ledger.settings.table import Table
 
 YEAR_SECONDS = 31_536_000
@@ -61,4 +62,4 @@ class NotifyTable(Table):
     name: Annotated[str, AfterValidator(_name)]
     url: Annotated[str, AfterValidator(_url)]
     from_severity: Severity = "warning"
-    lang: Literal["en", "zh"] = "en"
+    lang: Annotated[Language, BeforeValidator(parse_language)] = "en"

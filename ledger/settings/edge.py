@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ledger import database_url
 from ledger.domain.policy import DEFAULT_POLICY
-from ledger.domain.reach import DEFAULT_REACH
+from ledger.domain.reach_policy import DEFAULT_REACH
 from ledger.settings.alert_tables import AlertsTable, NotifyTable
 from ledger.settings.canaries import canary_uid
 from ledger.settings.model import Listen, LogFormat, LogLevel, MetricsScope

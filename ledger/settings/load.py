@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reach import ReachPolicy
+from ledger.domain.reach_policy import ReachPolicy
 from ledger.errors import SettingsError
 from ledger.settings import authorities, canary_checks, environment, notices, sink_kinds
 from ledger.settings.authorities import Bases

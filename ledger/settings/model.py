@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from ledger.alerts.thresholds import Thresholds
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
-from ledger.domain.reach import ReachPolicy
+from ledger.domain.reach_policy import ReachPolicy
 from ledger.settings.canaries import CanarySettings
 from ledger.settings.notices import NotifySettings
 from ledger.settings.sinks import RedisSettings, SinkSettings

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ledger.alerts.definition import Severity
 from ledger.alerts.thresholds import Thresholds, defaults
 from ledger.database_url import MASK
 from ledger.errors import SettingsError
+from ledger.languages import Language
 
 if TYPE_CHECKING:
     # What reads settings takes a tenth of a second to import, and whoever has them needs none of it.
@@ -23,7 +24,7 @@ class NotifySettings:
     url: str = field(repr=False)
     """An address of apprise, which holds a secret as a rule."""
     from_severity: Severity = "warning"
-    lang: Literal["en", "zh"] = "en"
+    lang: Language = "en"
 
     @property
     def masked_url(self) -> str:

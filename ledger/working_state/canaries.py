@@ -1,8 +1,9 @@
-"""The canaries and how their last visits went: the one place that knows the table.
+"""The canaries, who were canaries when, and how their last visits went: the one place that knows the tables.
 
 Their users are in no count, no list and no stream of everybody; whoever counts or lists asks `uids` or `among`.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, LiteralString, NamedTuple, TypeAlias
 
@@ -23,6 +24,8 @@ IS_CANARY: LiteralString = "EXISTS (SELECT FROM canaries WHERE canaries.uid = {}
 UIDS: LiteralString = "SELECT DISTINCT uid FROM canaries"
 _AMONG: LiteralString = "SELECT DISTINCT uid FROM canaries WHERE uid = ANY(%b)"
 
+_TIMES: LiteralString = "SELECT uid, after, coalesce(up_to, 9223372036854775807) FROM canary_times WHERE uid = ANY(%b)"
+
 _READ: LiteralString = """
 SELECT uid, source, node, since, every_seconds, visits, lost, last_visit_at, last_success_at, failing_since,
        last_error_at, last_error, outcome, webhook_seconds, commit_seconds, stream_seconds
@@ -40,6 +43,17 @@ _END_OTHERS: LiteralString = """
 DELETE FROM canaries
  WHERE (uid, source, node) NOT IN (SELECT * FROM unnest(%b::text[], %b::text[], %b::text[]))
 """
+
+_HEAD: LiteralString = "(SELECT coalesce(max(position), 0) FROM events)"
+_END_TIMES: LiteralString = f"""
+UPDATE canary_times SET up_to = {_HEAD} WHERE up_to IS NULL AND uid NOT IN ({UIDS})
+"""  # noqa: S608  (of constants)
+_BEGIN_TIMES: LiteralString = f"""
+INSERT INTO canary_times (uid, after)
+SELECT uid, {_HEAD} FROM ({UIDS}) AS now
+ WHERE NOT EXISTS (SELECT FROM canary_times AS its WHERE its.uid = now.uid AND its.up_to IS NULL)
+    ON CONFLICT (uid, after) DO UPDATE SET up_to = NULL
+"""  # noqa: S608  (of constants)
 
 _NOTE: LiteralString = """
 UPDATE canaries
@@ -115,6 +129,8 @@ def begin(cursor: Cursor[Any], wanted: Sequence[tuple[CanaryKey, float]], now: I
     cursor.execute(_END_OTHERS, columns)
     for key, every_seconds in wanted:
         cursor.execute(_BEGIN, (*key, now, every_seconds))
+    cursor.execute(_END_TIMES)
+    cursor.execute(_BEGIN_TIMES)
 
 
 def note(cursor: Cursor[Any], key: CanaryKey, noted: Noted) -> None:
@@ -152,3 +168,13 @@ def among(connection: Connection[TupleRow], asked: Iterable[str]) -> set[str]:
     """Those of these users who are canaries."""
     wanted = sorted(asked)
     return {uid for (uid,) in connection.execute(_AMONG, (texts(wanted),))} if wanted else set()
+
+
+def among_events(connection: Connection[TupleRow], asked: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of these events, by uid and position, that are of users who were canaries then."""
+    wanted = list(asked)
+    uids = sorted({uid for uid, _ in wanted})
+    times: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for uid, after, up_to in connection.execute(_TIMES, (texts(uids),)).fetchall() if uids else ():
+        times[uid].append((after, up_to))
+    return {(uid, at) for uid, at in wanted if uid in times and any(after < at <= up_to for after, up_to in times[uid])}

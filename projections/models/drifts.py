@@ -6,7 +6,7 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from ledger.domain.observation import Instant
+from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import UNFINISHED, Finding, PollObserved
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import SOURCE_PREFIX
@@ -58,10 +58,28 @@ SELECT position, CASE WHEN state IN ('open', 'held') THEN 9223372036854775807 EL
   FROM drifts WHERE uid = %(uid)s
 """
 
+_WRONGLY_SHOWN = """
+SELECT count(DISTINCT uid), coalesce(sum(greatest(0, coalesce(ended_at, %(until)s) - disagreed_at)), 0)::bigint,
+       coalesce(sum(greatest(0, coalesce(ended_at, %(until)s) - coalesce(agreed_at, disagreed_at))), 0)::bigint
+  FROM drifts
+ WHERE source = %(source)s AND disagreed_at >= %(since)s AND disagreed_at <= %(until)s AND kind <> 'devices'
+   AND state IN ('open', 'held', 'corrected')
+"""
+
 _PAGE: LiteralString = f"""
 SELECT {_COLUMNS}
   FROM drifts WHERE (position, uid) > (%s, %s)
 """  # noqa: S608  (of constants)
+
+
+class WronglyShown(NamedTuple):
+    """Users whose status was shown wrongly: each from a look that disagreed, or since the one that agreed before, until
+    they were corrected.
+    """
+
+    users: int
+    least_seconds: float
+    most_seconds: float
 
 
 class Drift(NamedTuple):
@@ -217,3 +235,12 @@ def polls_around(connection: Connection[TupleRow], uid: str, at: Instant) -> lis
     """The positions of the polls that first and last spoke of the user's drifts which may have been there then."""
     rows = connection.execute(_POLLS_AROUND, (uid, at, at)).fetchall()
     return sorted({position for row in rows for position in row})
+
+
+def wrongly_shown(connection: Connection[TupleRow], source: str, since: Instant, until: Instant) -> WronglyShown:
+    """Those of a source of whom looks found it between two instants; until then where it is not over."""
+    asked = {"source": source, "since": since, "until": until}
+    row = connection.execute(_WRONGLY_SHOWN, asked).fetchone()
+    assert row is not None
+    users, least, most = row
+    return WronglyShown(users, least / SECOND, most / SECOND)

@@ -55,8 +55,10 @@ class Loss:
 
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
         """Count the transitions of which these events tell, but for canaries': theirs are counted by themselves."""
-        hidden = canaries.among(cursor.connection, {cast(str, followed.uid) for followed in events})
-        of_users = [followed for followed in events if followed.uid not in hidden]
+        # Of who was one when it happened: what is counted anew comes out as it was counted first.
+        places = [(cast(str, followed.uid), followed.position) for followed in events]
+        hidden = canaries.among_events(cursor.connection, places)
+        of_users = [followed for followed, place in zip(events, places, strict=True) if place not in hidden]
         if not of_users:
             return
         users = _users(cursor, of_users)

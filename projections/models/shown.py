@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from ledger.domain.as_of import Uncertain
+from ledger.domain.device_names import DEVICE_NAMES
 from ledger.domain.events import Status
 from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
@@ -13,8 +14,6 @@ from ledger.domain.presence import Cause, Device, Presence
 from ledger.domain.source import SourceState
 from ledger.domain.status import NEVER_OBSERVED, Shown, derive, shown_alone, shows_presence_alone
 from ledger.domain.visible import shown_devices
-
-DEVICE_NAMES: Mapping[int | None, str] = {0: "app", 1: "web", 2: "desktop", 99: "system", None: "unknown"}
 
 _quote = msgspec.json.Encoder().encode
 

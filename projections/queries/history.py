@@ -35,6 +35,11 @@ _POSITION_AT = "SELECT position_at(%s)"
 
 _RECORDED_AT = "SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM events WHERE position = %s"
 
+_RECORDED_AFTER = """
+SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM events
+ WHERE position > position_at(%s) ORDER BY position LIMIT 1
+"""
+
 # The snapshot after the position bounds how much of a long stream is looked at.
 _SNAPSHOTS = """
 SELECT asked.uid, earlier.version, earlier.state, later.version
@@ -95,6 +100,12 @@ def position_at(connection: Connection[TupleRow], at: Instant) -> int:
 def recorded_at(connection: Connection[TupleRow], position: int) -> Instant | None:
     """When a position was recorded, None where there is none."""
     row = connection.execute(_RECORDED_AT, (position,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def recorded_after(connection: Connection[TupleRow], at: Instant) -> Instant | None:
+    """When the first thing was recorded after an instant, None where nothing was."""
+    row = connection.execute(_RECORDED_AFTER, (to_datetime(at),)).fetchone()
     return None if row is None else int(row[0])
 
 

@@ -10,7 +10,8 @@ from psycopg_pool import ConnectionPool
 from ledger.domain.events import WebhookObserved
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
-from ledger.domain.reach import UNMARKED, Mark, Reach, ReachPolicy, mark_from, reach
+from ledger.domain.reach import UNMARKED, Mark, Reach, mark_from, reach
+from ledger.domain.reach_policy import ReachPolicy
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import USER_PREFIX, UnreadableEvent, user_stream
 from ledger.working_state import looks, sources

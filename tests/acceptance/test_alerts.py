@@ -79,6 +79,8 @@ EXPECTED = {
     ("webhook_loss_budget", "lossy", None),
     ("profile_mismatch", "counts", "n1"),
     ("webhook_secret_unknown", "secret", "n1"),
+    ("webhook_secret_unknown", "secret", None),
+    ("webhook_secret_unknown", None, None),
     ("clock_skew", "clock", "n1"),
     ("sink_failing", None, "app"),
     ("projection_lagging", None, "timeline"),
@@ -174,8 +176,9 @@ def provoke(world: World) -> None:
     with httpx2.Client(transport=httpx2.HTTPTransport(local_address="127.0.0.2"), trust_env=False) as other:
         assert other.post(world.service.url + world.service.hook_path("n1", "named"), content=b"[]").status_code == 200
     for _ in range(3):
-        path = "/hooks/secret/n1/an-older-secret?event=user.onlinestatus"
-        assert api.http.post(path, content=b"[]").status_code == 403
+        for place in ("secret/n1", "secret/n9", "nowhere/n1"):
+            path = f"/hooks/{place}/an-older-secret?event=user.onlinestatus"
+            assert api.http.post(path, content=b"[]").status_code == 403
 
 
 def loses_more(world: World) -> bool:

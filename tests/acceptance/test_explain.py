@@ -110,6 +110,7 @@ def test_a_page_for_people_in_their_language(api: Api) -> None:
     assert page(api, "reader", language="zh", lang="en").headers["content-language"] == "en"
     as_json = page(api, "reader", accept="application/json", lang="zh")
     assert as_json.json()["language"] == "zh"
+    assert page(api, "reader", lang="zh-CN").headers["content-language"] == "zh"
     assert "显示为在线" in as_json.json()["statements"][0]["text"]
 
 

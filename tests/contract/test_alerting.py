@@ -11,13 +11,14 @@ from psycopg.rows import TupleRow
 from structlog.testing import capture_logs
 
 from ledger.alerting.instance_note import OwnNotes
+from ledger.alerting.journal import FILE, Journal
 from ledger.alerting.loss_windows import LossWindows
 from ledger.alerting.notices import Notice, What
 from ledger.alerting.notifier import Notifier
 from ledger.alerting.telling import Telling
 from ledger.alerting.watch import Alerting, Sight
-from ledger.domain.alert_events import SERVICE, AlertBegan
-from ledger.domain.instants import to_text
+from ledger.domain.alert_events import SERVICE, AlertBegan, AlertEnded
+from ledger.domain.instants import from_datetime, to_text
 from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
@@ -27,6 +28,7 @@ from ledger.http.counters import Counters
 from ledger.http.refusals import Refusals
 from ledger.http.senders import Senders
 from ledger.ingest import alert_record
+from ledger.ingest.clock import Clock
 from ledger.reconcile.leadership import Leadership
 from ledger.service.alerts import ALERTS_LOCK
 from ledger.settings import NotifySettings, Settings
@@ -36,10 +38,11 @@ from ledger.store.mapper import source_stream
 from ledger.working_state import alerts, node_health
 from ledger.working_state.alerts import AlertRow
 from tests.support.following import connect
-from tests.support.ledgers import end_sessions
+from tests.support.ledgers import configure, end_sessions
 from tests.support.service import wait_for
 
 T = 1_800_000_000 * SECOND
+STORE_AWAY = "PostgreSQL does not take what is written"
 SHORT = """
 [alerts]
 clear_seconds = 10
@@ -65,7 +68,9 @@ class Instance:
         self.is_leading, self.away = led, ""
         self.down: set[str] = set()
         self.sent: list[tuple[str, str, What]] = []
+        self.bodies: list[tuple[str, str]] = []
         self.refuses = False
+        self.ledger_id = "a-ledger"
         self.notifiers: list[Notifier] = []
         self._ledger = ledger
         self._settings = settings
@@ -99,6 +104,7 @@ class Instance:
             self.states,
             self,
             OwnNotes(self._settings, Refusals({"main": ["n1"]}, Counters().registry), Senders()),
+            Journal(self._settings.data_dir, self.ledger_id),
             lambda: self.now,
         )
 
@@ -107,6 +113,7 @@ class Instance:
                 if self.refuses:
                     return "503"
                 self.sent.append((entry.name, notice.title, notice.what))
+                self.bodies.append((entry.name, notice.body))
                 return None
 
             self.notifiers.append(Notifier(entry.name, send, told, now, 0.001))
@@ -137,7 +144,9 @@ class Instance:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "presence-ledger.toml").write_text(SHORT)
-    return load(folder=tmp_path, environ={})
+    found = load(folder=tmp_path, environ={})
+    found.data_dir.mkdir()
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +193,49 @@ def test_it_begins_is_told_ends_and_is_told(
         for how, what in (("critical", "began"), ("resolved", "ended"))
     )
     assert {name: all(told.values()) for name, told in over.notices.items()} == {"oncall": True, "boss": True}
+
+
+def test_what_it_cost_is_on_record_and_told_with_its_end(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    """Users who were shown wrongly meanwhile, as far as looks have found them, and for how long together."""
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        instance.down.add("n1")
+        for _ in range(4):
+            await instance.passes(1)
+        for uid, agreed, found, ended in (("u", 1, 2, 5), ("v", None, 3, 5), ("v", 6, 7, None), ("before", -9, -5, 2)):
+            instants = [None if each is None else T + each * SECOND for each in (agreed, found, ended)]
+            drift(connection, uid, *instants)
+        instance.down.clear()
+        for _ in range(14):
+            await instance.passes(1)
+        await instance.leaves()
+
+    run(story)
+    [over] = alerts.page(connection, "resolved", 0, 9)
+    # It ends at T + 15: three and two seconds at least, and the one that goes on since T + 7.
+    assert over.ended_at == T + 15 * SECOND
+    told = {name: over.figures[name] for name in ("wrong_users", "user_seconds_at_least", "user_seconds_at_most")}
+    assert told == {"wrong_users": 2, "user_seconds_at_least": 13.0, "user_seconds_at_most": 15.0}
+    [_, ended] = ledger.events_recorder.stream_rows(source_stream("main"), limit=9)
+    event = ledger.event(ended)
+    assert isinstance(event, AlertEnded)
+    assert event.figures == over.figures
+    body = [each for name, each in instance.bodies if name == "oncall"][-1]
+    assert "2 users of main were shown wrongly meanwhile, for 13 to 15 user-seconds together" in body
+
+
+def drift(
+    connection: Connection[TupleRow], uid: str, agreed_at: int | None, disagreed_at: int | None, ended_at: int | None
+) -> None:
+    state = "open" if ended_at is None else "corrected"
+    connection.execute(
+        "INSERT INTO drifts VALUES (%s, 'main', 1, 'ghost', %s, %s, %s, %s, 'gap', 'r', 'n1', 1)",
+        (uid, state, agreed_at, disagreed_at, ended_at),
+    )
 
 
 def test_an_alert_of_a_newer_version_is_left_to_it(
@@ -304,6 +356,100 @@ def test_what_was_told_while_the_store_was_away_is_on_record_with_the_alert(
 
     run(story)
     assert second.sent == []
+
+
+async def dies_while_the_store_is_away(instance: Instance) -> None:
+    """Its alert has begun and has been told; nothing of it is on record, and nothing is done in order."""
+    instance.make()
+    await instance.passes(1)
+    instance.away = "PostgreSQL does not answer"
+    for _ in range(4):
+        await instance.passes(1)
+    # Told what it has told, which wakes it.
+    await instance.passes(0)
+    instance.alerting._thread.shutdown()
+
+
+def something_is_recorded(ledger: Ledger) -> int:
+    """-> when"""
+    configure(ledger)
+    [row, *_] = ledger.events_recorder.stream_rows(source_stream("main"), limit=1)
+    return from_datetime(row.recorded_at)
+
+
+def test_what_began_while_the_store_was_away_outlives_its_instance(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    killed, next_one, after_it = (Instance(ledger, settings, name) for name in "abc")
+    began_at = killed.now = Clock().now() - 3600 * SECOND
+    next_one.now = after_it.now = Clock().now()
+
+    async def story() -> None:
+        await dies_while_the_store_is_away(killed)
+        assert (settings.data_dir / FILE).stat().st_mode & 0o077 == 0
+        back_at = something_is_recorded(ledger)
+        next_one.make()
+        await next_one.passes(1)
+        await next_one.leaves()
+        [row] = alerts.page(connection, None, 0, 9)
+        assert (row.name, row.began_at, row.ended_at) == ("store_unavailable", began_at + 4 * SECOND, back_at)
+        assert not (settings.data_dir / FILE).exists()
+        after_it.make()
+        await after_it.passes(1)
+        await after_it.leaves()
+
+    run(story)
+    assert kinds(ledger, SERVICE) == ["alert_began", "alert_ended"]
+    assert sorted(killed.sent) == [(each, f"[critical] {STORE_AWAY}", "began") for each in ("boss", "oncall")]
+    assert sorted(next_one.sent) == [(each, f"[resolved] {STORE_AWAY}", "ended") for each in ("boss", "oncall")]
+    assert after_it.sent == []
+
+
+def test_of_an_incident_that_another_instance_has_recorded_meanwhile_nothing_is_left(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    killed, next_one = Instance(ledger, settings, "a"), Instance(ledger, settings, "b")
+    others = AlertRow("other", 0, "store_unavailable", "critical", SERVICE, "", "", T + 9 * SECOND, T, {"reason": ""})
+
+    async def story() -> None:
+        await dies_while_the_store_is_away(killed)
+        alert_record.record(ledger, SERVICE, [others], [])
+        next_one.make()
+        await next_one.passes(1)
+        await next_one.leaves()
+
+    run(story)
+    assert [row.id for row in alerts.page(connection, None, 0, 9)] == ["other"]
+
+
+@pytest.mark.parametrize("spoilt", [None, b"{", b'{"ledger":1}'])
+def test_what_was_kept_of_another_ledger_or_cannot_be_read_is_left_alone(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow], spoilt: bytes | None
+) -> None:
+    killed, next_one = Instance(ledger, settings, "a"), Instance(ledger, settings, "b")
+    next_one.ledger_id = "another" if spoilt is None else killed.ledger_id
+
+    async def story() -> None:
+        await dies_while_the_store_is_away(killed)
+        if spoilt is not None:
+            (settings.data_dir / FILE).write_bytes(spoilt)
+        next_one.make()
+        await next_one.passes(1)
+        await next_one.leaves()
+
+    with capture_logs() as logs:
+        run(story)
+    assert (alerts.page(connection, None, 0, 9), next_one.sent) == ([], [])
+    assert [each["event"] for each in logs].count("kept_alerts_unreadable") == (spoilt is not None)
+
+
+def test_a_disk_that_takes_no_file_is_told_of_once(ledger: Ledger, settings: Settings) -> None:
+    settings.data_dir.rmdir()
+    instance = Instance(ledger, settings)
+    with capture_logs() as logs:
+        run(lambda: dies_while_the_store_is_away(instance))
+    assert [each["event"] for each in logs].count("alerts_not_kept") == 1
+    assert len(instance.sent) == 2
 
 
 def test_a_receiver_that_was_away_is_told_of_the_end_alone(

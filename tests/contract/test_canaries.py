@@ -131,6 +131,23 @@ def test_loss_and_drift_leave_them_out(ledger: Ledger) -> None:
         assert [(cell.node, cell.counts.told, cell.counts.lost) for cell in counted] == [("n1", 1, 0)]
 
 
+@pytest.mark.parametrize("is_rebuilt", [False, True])
+def test_who_is_none_any_more_was_one_all_the_same(ledger: Ledger, is_rebuilt: bool) -> None:
+    with ledger.connection() as connection:
+        if not is_rebuilt:
+            follow_all(connection, Projector(FOLLOWING))
+        canaries.begin(connection.cursor(), [(SECOND_ONE, 60.0)], T)
+    post(ledger, "canary-1-0-0-1-0-0", "canary-1-0-1-9-1-1", "canary-2-0-1-10-1-1")
+    with ledger.connection() as connection:
+        canaries.begin(connection.cursor(), [(FIRST, 60.0), (SECOND_ONE, 60.0)], T)
+    post(ledger, "canary-1-0-0-9-0-0")
+    with ledger.connection() as connection:
+        follow_all(connection, Projector(FOLLOWING))
+        [cell] = loss.by_node_and_hour(connection, 0, 2**62)
+    # Of alice, and of canary-1 while it was a user like any other.
+    assert (cell.counts.told, cell.counts.lost) == (3, 0)
+
+
 def test_what_a_visit_came_to_is_noted(connection: Connection[TupleRow]) -> None:
     canaries.begin(connection.cursor(), [(FIRST, 60.0), (SECOND_ONE, 30.0)], T)
     assert row(connection).quiet_since == T

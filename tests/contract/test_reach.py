@@ -10,7 +10,7 @@ from psycopg_pool import ConnectionPool
 from ledger.domain.drift import Doubt
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND
-from ledger.domain.reach import ReachPolicy
+from ledger.domain.reach_policy import ReachPolicy
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
 from ledger.working_state import looks

@@ -36,6 +36,8 @@ def test_with_a_grace_period_and_with_every_delivery(name: str) -> None:
             assert found.wrong_with(moment, found.explain(moment.uid, moment.at)) == []
 
 
+# A sweep of before its record, and another connection since, of somebody who was shown offline and is so today.
+@example(seed=3165, steps=51)
 # A sweep of before its record, and another connection by then, within the grace period.
 @example(seed=504_190_947, steps=42)
 # An offline that was recorded later, of a time within its grace period, and taken back by a look.

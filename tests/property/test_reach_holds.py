@@ -10,7 +10,8 @@ from ledger.domain.drift import is_silenced
 from ledger.domain.observation import SECOND
 from ledger.domain.presence import Device, Presence, Session
 from ledger.domain.profile import Profile
-from ledger.domain.reach import DEFAULT_REACH, UNMARKED, Mark, ReachPolicy, reach
+from ledger.domain.reach import UNMARKED, Mark, reach
+from ledger.domain.reach_policy import DEFAULT_REACH, ReachPolicy
 from ledger.domain.source import SourceState
 from ledger.domain.status import derive
 from tests.support.strategies import NODES, SOURCES, UIDS, Feed, Post, histories, policies, profiles

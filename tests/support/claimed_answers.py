@@ -140,7 +140,14 @@ def _unopposed(claim: Claim) -> bool:
     upper = [(event, bounds_of(event, claim.explanation.uid)[1]) for event in later]
     come = [event for event, latest in upper if latest is not None and latest <= at]
     cause = () if claim.hindsight else (claim.events[0],)
-    return all(event["status_after"] == status for event in (*cause, *come[-1:]))
+    return all(event["status_after"] == status or _opened_after(claim, event) for event in (*cause, *come[-1:]))
+
+
+def _opened_after(claim: Claim, event: Event) -> bool:
+    """An end of what was there by the instant, on record as online for what opened after it."""
+    since = [each for each in claim.of_user if each["position"] < event["position"] and each.get("online")]
+    is_end = event["kind"] in ("Corrected", "Swept") and claim.explanation.shown.status == "offline"
+    return is_end and any(each["received_at"] > claim.explanation.at for each in since)
 
 
 def _likely_look(claim: Claim) -> bool:

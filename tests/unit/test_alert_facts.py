@@ -16,7 +16,7 @@ from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.source import SourceState
-from ledger.http.refusals import MAX_RECENT, Refusals, WhyForbidden
+from ledger.http.refusals import MAX_RECENT, UNKNOWN, Refusals
 from ledger.http.senders import Senders
 from ledger.settings import NodeSettings, SourceSettings
 from ledger.settings.load import load
@@ -157,7 +157,7 @@ def test_what_an_instance_knows_of_itself_and_of_those_who_post(own: OwnNotes, t
     note = own.take(0.5, 100.0)
     assert (note.clock_offset_seconds, note.counting_seconds, own.take(None, 107.0).counting_seconds) == (0.5, 0.0, 7.0)
     assert note.free_bytes is None
-    assert note.forbidden == {"main": {"n1": 1}}
+    assert note.forbidden == {"main": {"n1": 1, UNKNOWN: 1}, UNKNOWN: {UNKNOWN: 1}}
     assert (note.posts_as_other, note.posted) == ({"main": {"n1": "n2"}}, {"main": ["n1"]})
     (tmp_path / "presence-ledger-data").mkdir()
     whole = own.take(None, 100.0)
@@ -191,9 +191,11 @@ def test_refusals_of_the_last_while() -> None:
         refusals.forbid("main", "n1", "")
     now = 1010.0
     refusals.forbid("main", "n1", "")
-    assert refusals.recent(WhyForbidden.SECRET, 20.0) == {"main": {"n1": MAX_RECENT}}
-    assert refusals.recent(WhyForbidden.SECRET, 5.0) == {"main": {"n1": 1}}
-    assert refusals.recent(WhyForbidden.NODE, 5.0) == {}
+    assert refusals.recent(20.0) == {"main": {"n1": MAX_RECENT}}
+    assert refusals.recent(5.0) == {"main": {"n1": 1}}
+    refusals.forbid("main", "n9", "")
+    refusals.forbid("mian", "n1", "")
+    assert refusals.recent(5.0) == {"main": {"n1": 1, UNKNOWN: 1}, UNKNOWN: {UNKNOWN: 1}}
 
 
 SINK = """

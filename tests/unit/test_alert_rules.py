@@ -21,11 +21,12 @@ from ledger.alerts.facts import (
 )
 from ledger.alerts.rules import LEADER_TELLS, RULES, conditions
 from ledger.alerts.thresholds import Thresholds, defaults
-from ledger.alerts.words import BECAUSE, Language, told
+from ledger.alerts.words import BECAUSE, told
 from ledger.domain.alert_events import SERVICE
 from ledger.domain.mismatch import Mismatch
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
+from ledger.languages import Language
 
 AT = 1_800_000_000 * SECOND
 
@@ -104,6 +105,7 @@ JUST_NOT: dict[str, list[Facts]] = {
     "webhooks_silent": [
         source(untold_users=2, untold_since=ago(59)),
         source(untold_users=1, untold_since=ago(61)),
+        node(untold_users=2, untold_since=ago(59)),
         source(),
     ],
     "query_api_failing": [
@@ -126,7 +128,7 @@ JUST_NOT: dict[str, list[Facts]] = {
         service(instances=[InstanceFacts("host")]),
     ],
     "notify_failing": [service(notify=[NotifyFacts("oncall", ago(119)), NotifyFacts("other")])],
-    "webhook_secret_unknown": [node(forbidden=2)],
+    "webhook_secret_unknown": [node(forbidden=2), source(forbidden=2), service(forbidden=2)],
     "wrong_cluster": [source(strangers=19)],
     "clock_skew": [service(instances=[InstanceFacts("host", clock_offset_seconds=0.9)])],
 }
@@ -191,6 +193,25 @@ def test_what_a_restart_did_is_an_incident_of_its_own() -> None:
         summary
         == "80,000 users of main were shown wrongly within 10 min (88.9 % of those looked at): node n1 restarted"
     )
+
+
+def test_a_node_that_posts_no_more_is_told_of_where_the_others_go_on() -> None:
+    silent = NodeFacts("n1", untold_users=2, untold_since=ago(61), last_webhook_at=ago(90))
+    [found] = holding(source(nodes=[silent, NodeFacts("n2")]))
+    assert found.key == Key("webhooks_silent", "main", "n1")
+    summary = told(BY_NAME["webhooks_silent"], "main", "n1", found.figures, "en").summary
+    assert summary.startswith("Webhooks of main have stopped (none of n1, while those of others come)")
+
+
+def test_names_that_the_settings_do_not_have_are_told_of_like_secrets() -> None:
+    [found] = holding(source(forbidden=3))
+    assert found.key == Key("webhook_secret_unknown", "main")
+    summary = told(BY_NAME["webhook_secret_unknown"], "main", "", found.figures, "en").summary
+    assert summary == "3 webhooks were refused within 5 min: main has no node of that name"
+    [found] = holding(service(forbidden=3, sources=[]))
+    assert found.key == Key("webhook_secret_unknown", SERVICE)
+    summary = told(BY_NAME["webhook_secret_unknown"], SERVICE, "", found.figures, "zh").summary
+    assert summary == "5 分钟内有 3 次 webhook 被拒绝：没有该名称的来源"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_help_lists_every_command_without_importing_one(tmp_path: Path) -> None:
         "ledger.cli",
         "ledger.cli.app",
         "ledger.cli.invocation",
+        "ledger.languages",
         "ledger.cli.layout",
         "ledger.cli.output",
         "ledger.cli.reader",

@@ -1,6 +1,7 @@
 """Checks what `loss` and `blind` show and ask for, of a service that answers by script."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -128,6 +129,19 @@ def test_blind_times_are_shown_one_by_one_and_together(ask: Callable[..., Result
     assert "2026-11-30 07:58:00  goes on              120 s   node down        main/n1" in shown
     assert "main: 10 min in all (service stopped 10 min, node down 120 s)" in shown
     assert "all sources: 20 s in all (store away 20 s)" in shown
+
+
+def test_both_speak_chinese(ask: Callable[..., Result], service: ScriptedService) -> None:
+    shown = ask("loss", "--lang", "zh-CN").output
+    assert "ma\\x1bin：丢失 0.097 %，12,345 次变化中有 12 次没有 webhook 通知" in shown
+    assert "95 % 置信区间：0.056 % 至 0.17 %" in shown
+    assert "消耗速率 6 h 内 7.5、30 min 内 6.2：过快（高于 6）" in shown
+    assert "另有 3 个更早的小时有丢失" in shown
+    shown += ask("blind", "--lang", "zh").output
+    assert "main：共 10 min（服务停止 10 min、节点宕机 120 s）" in shown
+    service.answer = lambda _: (200, json.dumps({**SPAN, "items": [], "next": None, "totals": [], "as_of": AS_OF}))
+    shown += ask("blind", "--lang", "zh").output
+    assert re.search(r"\b[a-z]{3,} [a-z]{2,}\b", re.sub(r"(?m)^(no budget|unasked).", "", shown)) is None
 
 
 def test_none_is_good_news(ask: Callable[..., Result], service: ScriptedService) -> None:

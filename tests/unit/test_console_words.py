@@ -1,5 +1,6 @@
 """The console's words: each key in both languages, with the same facts, and each that a template asks for."""
 
+import json
 import re
 from pathlib import Path
 from string import Formatter
@@ -8,15 +9,19 @@ from typing import Any, get_args
 import pytest
 
 from ledger import console
+from ledger.console.rendering import duration, instants
 from ledger.console.words import choose, words
 from ledger.domain import reconciliation_events as reconciliation
 from ledger.domain.blind import BlindKind
 from ledger.domain.events import Status, Verdict
+from ledger.domain.profile import Profile
+from ledger.domain.source import SourceState
 from ledger.domain.statement import Level
 from ledger.domain.status import Reason
 from ledger.http.sink_answers import SinkState
 from ledger.http.source_answers import Health, WebhookCounts
 from ledger.http.story_answers import ENTRIES
+from ledger.reconcile import plan
 from ledger.store.mapper import CURRENT_KINDS
 from ledger.working_state import canaries
 from ledger.working_state.runs import RunCountsBody
@@ -104,3 +109,42 @@ def test_facts_are_text_and_numbers_are_grouped() -> None:
     assert words("en").counted("bytes", 1) == "1 byte"
     assert words("zh").counted("bytes", 12_345) == "12,345 字节"
     assert words("en").named("verdict", "brand_new") == "brand new"
+
+
+def test_what_the_api_says_in_english_alone_has_its_chinese() -> None:
+    """`tests/unit/test_http_sources.py` holds it against what the API says."""
+    sentences = json.loads((FOLDER / "words" / "said.zh.json").read_text(encoding="utf-8"))
+    for english, chinese in sentences.items():
+        assert facts(chinese) | {"reason", "what"} == facts(english) | {"reason", "what"}
+        assert re.search("[\u4e00-\u9fff]", chinese)
+        filled = english.format_map(dict.fromkeys(facts(english), "7"))
+        assert words("zh").said(filled) != filled == words("en").said(filled)
+    assert words("zh").said("something new") == "something new"
+
+
+def test_each_way_of_looking_has_its_chinese() -> None:
+    one, two = (
+        SourceState("main", 1, node_profiles=dict.fromkeys(nodes, Profile.V2_2)) for nodes in (["n1"], ["n1", "n2"])
+    )
+    v3 = SourceState("main", 1, profile=Profile.V3, node_profiles={"n1": Profile.V3})
+    for source in (one, two, v3):
+        for route in (*plan.Route, plan.Wait(1)):
+            for named, scans in ((True, True), (True, False), (False, True)):
+                told = plan.in_words(source, route, names=named, can_scan=scans)
+                assert words("zh").said(told) != told
+
+
+def test_instants_within_a_sentence_are_like_any_other() -> None:
+    told = instants("2026-11-30T14:32:19.574Z <b> since 14:30:17Z, 24:5", "2026-11-30T15:00:00.000000Z")
+    assert told.count("<time ") == 2
+    assert 'datetime="2026-11-30T14:30:17Z"' in told
+    assert "&lt;b&gt; since <time" in told
+    assert told.endswith("</time>, 24:5")
+
+
+def test_lengths_of_time_are_told_in_the_language() -> None:
+    for seconds, english, chinese in (
+        (None, "–", "–"), (3.25, "3.25 s", "3.25 秒"), (250, "4 min 10 s", "4 分钟 10 秒"), (7200, "2 h", "2 小时"),
+        (7 * 86_400, "7 d", "7 天"),
+    ):  # fmt: skip
+        assert (duration(seconds), duration(seconds, "zh")) == (english, chinese)

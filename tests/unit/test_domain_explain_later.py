@@ -15,9 +15,13 @@ from ledger.domain.reconciliation_events import (
     NodeSettled,
     SourceDark,
     SourceLit,
+    Swept,
     TierSet,
 )
+from projections.queries.evidence import gather
+from tests.support.explained import remembered
 from tests.support.explaining import SOURCE, Explaining, Told, online
+from tests.support.lived import lived
 
 
 def test_until_when_it_held() -> None:
@@ -223,4 +227,16 @@ def test_only_grace_lets_it_be_the_same_today() -> None:
     world = online(Policy(grace_seconds=30.0)).hears("u-0-0-1-0-0", recorded_later=3)
     told = world.told(ago=1)
     assert told.answer == ("shown_opened", "doubtful", "doubtful_grace")
+    assert "today_same" in told.codes
+
+
+def test_that_another_connection_has_opened_since_is_no_matter_of_grace() -> None:
+    """A sweep of before is recorded after another device has come: it says online, and nobody was at the instant."""
+    history = remembered(lived(3165, 51))
+    [swept] = [row for row in history.rows if isinstance(row.event, Swept) and row.uid == "alice"]
+    [heard, *_] = [row for row in history.rows if row.uid == "alice" and row.position > 12]
+    assert isinstance(swept.event, Swept)
+    assert swept.event.latest is not None
+    told = Told(explain(gather(history, "alice", swept.event.latest, heard.position)))
+    assert told.answer == ("shown_closed", "likely", "likely_unopposed")
     assert "today_same" in told.codes

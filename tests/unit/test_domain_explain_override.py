@@ -8,7 +8,8 @@ from ledger.domain.explain_reach import reach_statement
 from ledger.domain.imported import PresenceImported, as_imported
 from ledger.domain.override_events import WhyEnded, Word
 from ledger.domain.policy import Policy
-from ledger.domain.reach import DEFAULT_REACH, Answer
+from ledger.domain.reach import Answer
+from ledger.domain.reach_policy import DEFAULT_REACH
 from ledger.slices.renumbering import Moved, ShiftedPositions
 from tests.support.explaining import Explaining, Told
 from tests.support.overriding import REASON

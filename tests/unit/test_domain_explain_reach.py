@@ -5,7 +5,8 @@ import pytest
 from ledger.domain.explain import explain
 from ledger.domain.explain_reach import answer_then, reach_statement
 from ledger.domain.observation import SECOND
-from ledger.domain.reach import DEFAULT_REACH, Answer, Because, ReachPolicy
+from ledger.domain.reach import Answer, Because
+from ledger.domain.reach_policy import DEFAULT_REACH, ReachPolicy
 from tests.support.explaining import SOURCE, Explaining, online
 
 LONG = 3600.0

@@ -12,7 +12,8 @@ from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reach import DEFAULT_REACH, Answer, Because, Mark, ReachPolicy, mark_from, reach
+from ledger.domain.reach import Answer, Because, Mark, mark_from, reach
+from ledger.domain.reach_policy import DEFAULT_REACH, ReachPolicy
 from ledger.domain.source import SourceState
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, given
 

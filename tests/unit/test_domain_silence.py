@@ -6,7 +6,7 @@ import pytest
 
 from ledger.domain.observation import SECOND
 from ledger.domain.reconciliation_events import Finding
-from ledger.domain.silence import MAX_UNTOLD_USERS, SILENT_SECONDS, Listening, UntoldUsers, must_have_told
+from ledger.domain.silence import MAX_UNTOLD_USERS, SILENT_SECONDS, Listening, NodeRhythm, UntoldUsers, must_have_told
 
 T = 1_800_000_000 * SECOND
 LISTENING = Listening(began_at=T, listed_at=T + 300 * SECOND, heard_at=T + 100 * SECOND)
@@ -89,3 +89,37 @@ def untold(**found_at: int) -> UntoldUsers:
     for uid, at in found_at.items():
         users.note(uid, at)
     return users
+
+
+def rhythm(*moments: tuple[int, bool], boot: object = None) -> NodeRhythm:
+    """Of so many moments each, in which it posted or did not."""
+    found = NodeRhythm()
+    for number, posted in moments:
+        for _ in range(number):
+            found.note(boot, posted=posted)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("moments", "has_stopped"),
+    [
+        pytest.param(((20, True), (30, False)), True, id="it posted always, and no more"),
+        pytest.param(((20, True), (29, False)), False, id="for a moment"),
+        pytest.param(((19, True), (500, False)), False, id="it had posted seldom"),
+        pytest.param(((20, True), (60, False), (1, True), (40, False)), False, id="one of four: missed too few"),
+        pytest.param(((20, True), (60, False), (1, True), (60, False)), True, id="one of four: missed too many"),
+        pytest.param(((9_990, True), (100, False), (9_990, True), (30, False)), True, id="long"),
+        pytest.param(((20, True), (30, False), (1, True)), False, id="it posts again"),
+    ],
+)
+def test_a_node_has_stopped_where_that_is_next_to_impossible(
+    moments: tuple[tuple[int, bool], ...], has_stopped: bool
+) -> None:
+    assert rhythm(*moments).has_stopped == has_stopped
+
+
+def test_after_a_boot_a_node_may_post_for_nobody() -> None:
+    node = rhythm((50, True))
+    for _ in range(100):
+        node.note((T, T), posted=False)
+    assert not node.has_stopped

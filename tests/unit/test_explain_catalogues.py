@@ -11,8 +11,9 @@ from ledger.domain.observation import SECOND
 from ledger.domain.presence import Cause
 from ledger.domain.statement import Explanation, say
 from ledger.domain.status import Shown
-from ledger.explain.catalogue import COUNTED, LANGUAGES, Language, Template, catalogue
+from ledger.explain.catalogue import COUNTED, Template, catalogue
 from ledger.explain.page import cited, page
+from ledger.languages import LANGUAGES, Language
 from tests.support.explained import replayed
 
 AT = 1_795_422_604 * SECOND

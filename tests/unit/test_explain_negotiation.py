@@ -2,8 +2,8 @@
 
 import pytest
 
-from ledger.explain.catalogue import Language
 from ledger.explain.negotiation import negotiate_language, wants_text
+from ledger.languages import Language
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from ledger.console.words import words
 from ledger.domain.instants import to_text
 from ledger.domain.nodes import NodeState, OpenRun
 from ledger.domain.observation import SECOND
@@ -120,6 +121,8 @@ def test_a_source_is_degraded_for_a_reason(noted: dict[str, Any], state: dict[st
     source = view(noted, **state)
     assert source["health"] == "degraded"
     assert [reason in each for each in source["reasons"]] == [True]
+    # The console has it in Chinese, too.
+    assert [words("zh").said(each) != each for each in source["reasons"]] == [True]
 
 
 def test_a_source_that_cannot_be_read_is_shown_as_far_as_it_can() -> None:

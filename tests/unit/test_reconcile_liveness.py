@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from ledger.domain.event_types import SourceEvent
 from ledger.domain.instants import to_text
 from ledger.domain.look import JudgedLook, Watch
+from ledger.domain.nodes import NodeState
 from ledger.domain.observation import SECOND, Claim, parse_item
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
@@ -170,6 +171,38 @@ def test_changes_that_only_looks_found_are_silence_until_a_webhook_comes() -> No
     assert [line["event"] for line in logs] == ["webhooks_silent", "webhooks_heard"]
     world.passes(1000)
     assert not world.liveness.health()[""]["webhooks_silent"]
+
+
+def test_a_node_that_posts_no_more_while_the_others_do_is_silent_until_it_posts() -> None:
+    world = World(dark_seconds=0)
+    world.source_store.source = msgspec.structs.replace(
+        world.source_store.source, node_profiles={"n1": Profile.V3, "n2": Profile.V3}
+    )
+
+    def posts(*names: str) -> None:
+        world.passes(1)
+        nodes = world.source_store.source.nodes
+        told = {name: NodeState(last_webhook_at=world.wall) for name in names}
+        world.source_store.source = msgspec.structs.replace(world.source_store.source, nodes=nodes | told)
+        world.webhook()
+
+    def silent() -> dict[str, Any]:
+        noted: dict[str, Any] = world.liveness.health()[""]["silent_nodes"]
+        return noted
+
+    for _ in range(30):
+        posts("n1", "n2")
+    for _ in range(40):
+        posts("n2")
+    # Nobody has come or gone there, as far as is known.
+    assert silent() == {}
+    world.liveness.judged(ghosts(world, "u", "v"))
+    found_at = world.wall
+    posts("n2")
+    assert silent() == {"n1": {"untold_users": 2, "untold_since": to_text(found_at)}}
+    assert not world.liveness.health()[""]["webhooks_silent"]
+    posts("n1", "n2")
+    assert silent() == {}
 
 
 def test_a_wrong_profile_is_said_once_and_until_it_is_right() -> None:

@@ -91,7 +91,7 @@ CASES: dict[str, Case] = {
     "webhook_secret_unknown": Case(
         N1,
         [("webhooks_forbidden_total", {"reason": "wrong_secret"}, "0+1x400")],
-        [("webhooks_forbidden_total", {"reason": "unknown_node"}, "0+1x400")],
+        [("webhooks_forbidden_total", {"reason": "wrong_secret"}, "0x400")],
     ),
     "wrong_cluster": _found("wrong_cluster", source="main", subject="n1"),
     "token_missing": _found("token_missing", source="main", subject="n1"),
