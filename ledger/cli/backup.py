@@ -27,6 +27,7 @@ from ledger.store.seal import SealKeys, seal_keys
 from ledger.store.seal_head import HeadError, HeadKeyMissing, SealHead
 from ledger.store.verify import snapshot
 from ledger.text import counted
+from ledger.working_state import backups as backups_made
 from projections.engine import switch
 
 MB = 1_000_000
@@ -52,13 +53,12 @@ def backup(context: typer.Context, file: File) -> None:
     """
     settings = _embedded(context)
     keys = seal_keys_from(settings)
-    with (
-        started_database_url(settings) as url,
-        connected_to(url) as connection,
-        replacing(file) as target,
-        snapshot(connection),
-    ):
-        made = _write(settings, url, connection, keys, target)
+    with started_database_url(settings) as url:
+        with connected_to(url) as connection, replacing(file) as target, snapshot(connection):
+            made = _write(settings, url, connection, keys, target)
+        with connected_to(url) as connection:
+            # Who is erased later is still in it.
+            backups_made.note(connection, made.head["position"])
     print_line(f"{file}: {_told(made, 'intact')}")
 
 

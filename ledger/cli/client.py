@@ -132,6 +132,14 @@ class Client:
         """Has a user shown by evidence again; returns the position of the event that says so."""
         return self._json("DELETE", f"/v1/users/{path_segment(uid)}/override")
 
+    def erase(self, uid: str, reason: str) -> Json:
+        """Has a user erased; returns what is on record of it, and what is still to be done."""
+        return self._json("POST", f"/v1/users/{path_segment(uid)}/erase", json={"reason": reason})
+
+    def reads(self, uid: str, limit: int, span: Mapping[str, str]) -> Json:
+        """Returns a page of who asked about a user, the oldest first."""
+        return self._json("GET", f"/v1/users/{path_segment(uid)}/reads", params={"limit": limit, **span})
+
     def sinks(self) -> list[Json]:
         """Returns the sinks of the settings and how each fares."""
         items: list[Json] = self._json("GET", "/v1/sinks")["items"]

@@ -121,6 +121,9 @@ class Follower:
     def _note(self, connection: Connection[TupleRow], heard: _Users, states: Mapping[str, SourceState]) -> None:
         """Change the watches of these users, in each source that events concern."""
         presences = current.load(connection, list(heard)) if heard else {}
+        for uid in heard.keys() - presences.keys():
+            # Erased since their events were read.
+            del heard[uid]
         for name in sorted(self._names & states.keys()):
             source = states[name]
             in_source = {uid: [each for each in told if each.source in (None, name)] for uid, told in heard.items()}

@@ -25,6 +25,7 @@ from ledger.http.grants import Tokens
 from ledger.http.kept_windows import KeptWindows
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
+from ledger.http.reads import Reads
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
 from ledger.http.request_times import TimedApp
@@ -43,6 +44,7 @@ from ledger.server.neighbours import Neighbour
 from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
 from ledger.service.canaries import canaries_of
+from ledger.service.erasures import Erasures
 from ledger.service.pools import Pools, opened, sizes_for
 from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
@@ -55,7 +57,8 @@ from ledger.store.ledger import Ledger, translated
 from ledger.store.pulse import Pulse
 from ledger.store.recorder import knows_instance
 from ledger.store.seal import SealKey, seal_keys
-from ledger.working_state import asked
+from ledger.working_state import asked, reads
+from ledger.working_state.reads import Read
 from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
@@ -89,7 +92,7 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         _warn_of_another_key(ledger, settings)
         pools = await stack.enter_async_context(opened(database_url, sizes))
         past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
-        services = _services(settings, folder, ledger, pools, past, database_url, found.ledger)
+        services = _services(settings, folder, ledger, pools, past, database_url, found.ledger, seal_key)
         announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
         await announcing.start()
         stack.push_async_callback(announcing.stop)
@@ -99,6 +102,12 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         stack.push_async_callback(watch.stop)
         services.asked.start()
         stack.push_async_callback(services.asked.stop)
+        if services.reads is not None:
+            services.reads.start()
+            stack.push_async_callback(services.reads.stop)
+        erasures = Erasures(ledger, database_url, settings, services.clock.now)
+        erasures.start()
+        stack.push_async_callback(erasures.stop)
         services.writer.start()
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()
@@ -182,6 +191,7 @@ def _services(
     past: int,
     database_url: str,
     ledger_id: str,
+    seal_key: SealKey,
 ) -> Services:
     names = {source.name: [node.name for node in source.nodes] for source in settings.sources}
     counters, clock = Counters(names, settings.data_dir), Clock()
@@ -218,6 +228,8 @@ def _services(
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
+        reads=Reads(partial(_store_reads, ledger), clock.now, counters.registry) if settings.reads else None,
+        seal_key=seal_key,
         asked=AskedAbout(settings.asked_again_seconds, lambda uids: _tell_asked(ledger, uids)),
         list_changes=asyncio.Lock(),
         large_bodies=asyncio.Semaphore(LARGE_BODIES),
@@ -278,6 +290,11 @@ def _load_generation(ledger: Ledger) -> UUID:
 def _tell_asked(ledger: Ledger, uids: Iterable[str]) -> None:
     with ledger.connection() as connection:
         asked.tell(connection, uids)
+
+
+def _store_reads(ledger: Ledger, batch: str, noted: Iterable[Read]) -> None:
+    with ledger.connection() as connection, connection.transaction():
+        reads.write(connection, batch, noted)
 
 
 async def _drain(services: Services) -> None:

@@ -1,0 +1,81 @@
+"""Finishes erasures that are under way, whoever began them, and removes what the log of reads need not keep."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from ledger.domain.observation import SECOND, Instant
+from ledger.errors import StoreUnavailable
+from ledger.ingest import erasing
+from ledger.settings import Settings
+from ledger.store.ledger import Ledger
+from ledger.working_state import reads
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+
+CLEAN_SECONDS = 600.0
+"""As often the log of reads loses what is too old, …"""
+CLEAN_ROWS = 10_000
+"""… so much at a time."""
+
+DAY_SECONDS = 86_400
+
+
+class Erasures:
+    """One instance's part; what one leaves undone another does."""
+
+    def __init__(self, ledger: Ledger, database_url: str, settings: Settings, now: Callable[[], Instant]) -> None:
+        self._ledger = ledger
+        self._url = database_url
+        self._sinks = [sink.name for sink in settings.sinks]
+        self._reads_seconds = settings.reads_days * DAY_SECONDS
+        self._now = now
+        self._cleaned_at = float("-inf")
+        self._to_overwrite = False
+        self._failed = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look, once a second."""
+        self._task = asyncio.create_task(self._run(), name="erasures")
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.look()
+                self._failed = False
+            except StoreUnavailable:
+                pass
+            except Exception:  # a defect must be seen, once, and must not end what erasures still need
+                if not self._failed:
+                    self._failed = True
+                    log.exception("erasures_not_finished")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Do what is due. Raises StoreUnavailable."""
+        if await asyncio.to_thread(erasing.finish, self._ledger, self._sinks):
+            self._to_overwrite = True
+        if self._to_overwrite:
+            self._to_overwrite = False
+            await asyncio.to_thread(erasing.overwrite, self._url)
+        if time.monotonic() - self._cleaned_at >= CLEAN_SECONDS:
+            await asyncio.to_thread(self._clean)
+            self._cleaned_at = time.monotonic()
+
+    def _clean(self) -> None:
+        before = self._now() - round(self._reads_seconds * SECOND)
+        removed = CLEAN_ROWS
+        while removed == CLEAN_ROWS:
+            with self._ledger.connection() as connection:
+                removed = reads.remove_before(connection, before, CLEAN_ROWS)
