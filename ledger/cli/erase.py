@@ -49,11 +49,14 @@ def _in_words(erased: Json) -> list[str]:
         "by": printable(erased["by"]),
         "position": erased["position"],
     }
-    record = "by {by}: {events} removed, and their part of {others} that name others as well (position {position})"
-    if erased["erased_before"]:
-        lines = [told("{uid} was erased already, on {at}, " + record, **facts)]
-    else:
-        lines = [told("{uid} is erased, on {at}, " + record, **facts)]
+    lines = [
+        told(
+            "{uid} was erased already, at {at} by {by}: {events} removed, {others} redacted (position {position})"
+            if erased["erased_before"]
+            else "{uid} is erased, at {at} by {by}: {events} removed, {others} redacted (position {position})",
+            **facts,
+        )
+    ]
     if not erased["complete"]:
         sinks = joined(list(map(printable, erased["waiting"])), ", ")
         lines.append(
