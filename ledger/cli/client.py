@@ -22,10 +22,11 @@ Json = dict[str, Any]
 class Client:
     """A service and the key to ask it with. Its methods raise RequestError with the way out."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.url = url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
         with self._explained():
-            self._api = api.Client(self.url, key, timeout_seconds=TIMEOUT_SECONDS)
+            self._api = api.Client(self.url, key, timeout_seconds=timeout_seconds)
 
     def presences(self, uids: Sequence[str], when: Mapping[str, str | int] | None = None) -> list[Json]:
         """Returns one presence for each uid, in the order asked; at most 10,000.
@@ -194,7 +195,7 @@ class Client:
             raise self._foreign() from error
         except api.TimedOut as error:
             raise RequestError(
-                f"The service at {self.url} did not answer within {TIMEOUT_SECONDS:.0f} s.\n"
+                f"The service at {self.url} did not answer within {self._timeout_seconds:.0f} s.\n"
                 "Look at its log and at /health/ready."
             ) from error
         except api.Unreachable as error:
@@ -218,7 +219,13 @@ _WAYS_OUT = {
 }
 
 
-def client(settings: Settings, url: str | None, environ: Mapping[str, str] | None = None) -> Client:
+def client(
+    settings: Settings,
+    url: str | None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Client:
     """Returns a client of the service at `url`, by default the one that these settings are of.
 
     The key is PRESENCE_LEDGER_API_KEY, else the data folder's admin key, which is sent to no address but the settings'
@@ -228,10 +235,10 @@ def client(settings: Settings, url: str | None, environ: Mapping[str, str] | Non
     url = url or environ.get(URL)
     key = _sendable(environ.get(API_KEY, ""), API_KEY)
     if url is None:
-        return Client(settings.listen.local_url, key or _admin_key(settings))
+        return Client(settings.listen.local_url, key or _admin_key(settings), timeout_seconds)
     if not key:
         raise RequestError(f"A service named by its address needs a key.\nSet {API_KEY} to one.")
-    return Client(url, key)
+    return Client(url, key, timeout_seconds)
 
 
 def path_segment(uid: str) -> str:

@@ -13,6 +13,9 @@ from ledger.cli.times import in_full
 from ledger.cli.words import joined, number_of, told
 from ledger.text import printable
 
+LONGEST_SECONDS = 1800.0
+"""All of the ledger is looked through for what names the user beside others."""
+
 
 def erase(
     context: typer.Context,
@@ -32,7 +35,7 @@ def erase(
     """
     if reason is None or not reason.strip():
         raise typer.BadParameter("say why: whoever reads the record will ask", param_hint="'--reason'")
-    with client(settings_from(context), url) as service:
+    with client(settings_from(context), url, timeout_seconds=LONGEST_SECONDS) as service:
         erased = service.erase(uid, reason)
     if as_json:
         print_json(erased)

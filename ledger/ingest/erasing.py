@@ -5,9 +5,11 @@ only what has come since. Whatever crashes before the commit has done nothing; a
 what is still to be done, whichever instance does it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
@@ -96,6 +98,11 @@ def erase(ledger: Ledger, uid: str, order: Order, keys: Sequence[SealKey], at: I
             return attempt.run(of_sources)
         except _OtherSources as others:
             of_sources |= others.names
+        except _NothingLeft:
+            # Somebody else was faster.
+            if (done := get(ledger, uid, keys)) is None:
+                raise NeverSeen(f"the user {uid!r} was never seen") from None
+            return done
 
 
 def get(ledger: Ledger, uid: str, keys: Sequence[SealKey]) -> Erasure | None:
@@ -128,11 +135,16 @@ def waiting_for(ledger: Ledger, position: int, sink_names: Sequence[str]) -> lis
         return sinks.behind(connection, sink_names, position)
 
 
-def overwrite(database_url: str) -> None:
-    """Have PostgreSQL reuse the space of what was removed, and forget it in its statistics. Raises StoreUnavailable."""
+def overwrite(database_url: str, began: Callable[[Connection[TupleRow]], None] = lambda _: None) -> None:
+    """Have PostgreSQL reuse the space of what was removed, and forget it in its statistics. Raises StoreUnavailable.
+
+    `began` is told the connection, over which it can be cancelled: of a large ledger it takes minutes.
+    """
     tables = ", ".join(["events", "erasures", *erasures.PER_USER_TABLES, *erasures.LIST_TABLES])
     with translated(), session.connect(database_url, "erasure") as connection:
-        connection.execute(f"VACUUM (ANALYZE, SKIP_LOCKED) {tables}".encode())
+        began(connection)
+        with contextlib.suppress(psycopg.errors.QueryCanceled):
+            connection.execute(f"VACUUM (ANALYZE, SKIP_LOCKED) {tables}".encode())
 
 
 class _OtherSources(Exception):
@@ -141,6 +153,10 @@ class _OtherSources(Exception):
     def __init__(self, names: set[str]) -> None:
         super().__init__()
         self.names = names
+
+
+class _NothingLeft(Exception):
+    """By now nothing names the user."""
 
 
 class _Naming(NamedTuple):
@@ -188,6 +204,8 @@ class _Attempt:
         earlier = erased.rows_at(connection, self._found)
         self._left = list(_left_of(self._ledger, earlier, self._name))
         self._left += _naming(self._ledger, connection, self._name, self._head, checkpoints.head(connection))
+        if not self._positions and not self._left and not erasures.names(connection, self._name.uid):
+            raise _NothingLeft
         runs = {each.row.stream.removeprefix(SOURCE_PREFIX) for each in self._left if "run" in each.row.kind}
         if missing := runs - set(self._sources):
             raise _OtherSources(missing)

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 
 import structlog
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from ledger.domain.observation import SECOND, Instant
 from ledger.errors import StoreUnavailable
@@ -16,6 +18,9 @@ from ledger.working_state import reads
 log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
+
+OVERWRITE_SECONDS = 60.0
+"""Between two times that PostgreSQL is to reuse space, at least."""
 
 CLEAN_SECONDS = 600.0
 """As often the log of reads loses what is too old, …"""
@@ -36,6 +41,8 @@ class Erasures:
         self._now = now
         self._cleaned_at = float("-inf")
         self._to_overwrite = False
+        self._overwritten_at = float("-inf")
+        self._overwriting: Connection[TupleRow] | None = None
         self._failed = False
         self._task: asyncio.Task[None] | None = None
 
@@ -47,6 +54,9 @@ class Erasures:
         """Look no more."""
         if self._task is not None:
             self._task.cancel()
+            if self._overwriting is not None:
+                # The thread that waits for it would hold up the end of the process.
+                await asyncio.to_thread(self._overwriting.cancel)
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
@@ -66,12 +76,22 @@ class Erasures:
         """Do what is due. Raises StoreUnavailable."""
         if await asyncio.to_thread(erasing.finish, self._ledger, self._sinks):
             self._to_overwrite = True
-        if self._to_overwrite:
+        if self._to_overwrite and time.monotonic() - self._overwritten_at >= OVERWRITE_SECONDS:
             self._to_overwrite = False
-            await asyncio.to_thread(erasing.overwrite, self._url)
+            await asyncio.to_thread(self._overwrite)
         if time.monotonic() - self._cleaned_at >= CLEAN_SECONDS:
             await asyncio.to_thread(self._clean)
             self._cleaned_at = time.monotonic()
+
+    def _overwrite(self) -> None:
+        def began(connection: Connection[TupleRow]) -> None:
+            self._overwriting = connection
+
+        try:
+            erasing.overwrite(self._url, began)
+        finally:
+            self._overwriting = None
+            self._overwritten_at = time.monotonic()
 
     def _clean(self) -> None:
         before = self._now() - round(self._reads_seconds * SECOND)

@@ -10,6 +10,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.domain.erasure_events import UserErased
+from ledger.domain.look import Watch
 from ledger.domain.reconciliation_events import Finding, PollObserved, RunStarted
 from ledger.ingest import erasing, overrides
 from ledger.ingest.append import append
@@ -18,7 +19,6 @@ from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKey
 from ledger.working_state import erasures, looks, reads, sinks, watch_lists
-from ledger.working_state.looks import Watch
 from ledger.working_state.reads import Read
 from ledger.working_state.sinks import Checkpoint
 from projections.engine import rebuild
