@@ -30,6 +30,8 @@ SELECT e.position, e.version, e.payload,
   FROM events AS e WHERE e.stream = %s AND e.kind = %s ORDER BY e.position
 """
 
+_SINCE = "SELECT count(*) FROM events WHERE stream = %s AND kind = %s AND position > %s"
+
 _POSITIONS = "SELECT position FROM events WHERE stream = %s ORDER BY position"
 
 # A payload without the uid's bytes names the user only by escapes; of a rejected body it is base64.
@@ -117,6 +119,14 @@ def read(connection: Connection[Any]) -> Erased:
         for _, version, payload, digest in rows
         if digest == seal.digests([stream], [version], [KIND], [payload])
     )
+
+
+def number_since(connection: Connection[Any], position: int) -> int:
+    """How many users were erased after a position."""
+    row = connection.execute(_SINCE, (source_stream(SERVICE), KIND, position)).fetchone()
+    assert row is not None
+    number: int = row[0]
+    return number
 
 
 def positions_of(connection: Connection[Any], uid: str) -> list[int]:

@@ -13,8 +13,9 @@ SELECT max(made_at), extract(epoch FROM clock_timestamp() - max(made_at))::float
 
 
 def note(connection: Connection[Any], head: int) -> None:
-    """One was made, up to this position."""
-    connection.execute(_MADE, (head,))
+    """One was made, up to this position; a database that an older version left has no place for it."""
+    if connection.execute("SELECT to_regclass('backups') IS NOT NULL").fetchone() == (True,):
+        connection.execute(_MADE, (head,))
 
 
 def last_before(connection: Connection[Any], position: int) -> tuple[datetime, float] | None:
