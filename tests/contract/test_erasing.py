@@ -12,13 +12,14 @@ from psycopg.rows import TupleRow
 from ledger.domain.erasure_events import UserErased
 from ledger.domain.look import Watch
 from ledger.domain.reconciliation_events import Finding, PollObserved, RunStarted
-from ledger.ingest import erasing, overrides
+from ledger.ingest import alert_record, erasing, overrides
 from ledger.ingest.append import append
 from ledger.ingest.clock import Clock
 from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKey
-from ledger.working_state import erasures, looks, reads, sinks, watch_lists
+from ledger.working_state import erasures, looks, reads, sinks, sources, watch_lists
+from ledger.working_state.alerts import AlertRow
 from ledger.working_state.reads import Read
 from ledger.working_state.sinks import Checkpoint
 from projections.engine import rebuild
@@ -73,7 +74,12 @@ def lives(ledger: Ledger, url: str) -> None:
         yield draft.append_to_source(SOURCE, poll)
 
     append(ledger, {SOURCE: None}, (), polled)
+    usual = {"severity": "info", "subject": "n1", "incident": "", "began_at": at, "since": at, "rests_on": ()}
+    alert = AlertRow("a", 0, "node_down", source=SOURCE, figures={"reason": f"said {UID}"}, **usual)  # type: ignore[arg-type]
+    alert_record.record(ledger, SOURCE, [alert], [])
     with ledger.connection() as connection:
+        # A snapshot while the run is open.
+        sources.write(connection.cursor(), [sources.to_row(sources.load(connection, ledger, SOURCE))])
         looks.write(connection.cursor(), SOURCE, {uid: Watch(at) for uid in (UID, OTHER)})
         watch_lists.put(connection, "friends", [UID, OTHER], [UID], "app")
         sinks.begin(connection, "app", Checkpoint("e", 0, 0, 0, at))
@@ -116,7 +122,7 @@ def test_every_table_of_users_is_known_and_named_before_it(
     assert {name for (name,) in connection.execute(columns)} - views == known
     named = {table.removeprefix("public.") for table in tables_naming(connection, UID)}
     # `untold` has the transitions that were lost, of which there is none.
-    assert named == known - {"untold"} | {"events"}
+    assert named == known - {"untold"} | {"alerts", "events", "source_states"}
 
 
 def test_nothing_names_the_user_and_the_seals_hold(
@@ -129,7 +135,7 @@ def test_nothing_names_the_user_and_the_seals_hold(
     assert tables_naming(connection, UID) == set()
     event = erasure.event
     assert (event.by, event.reason, event.events) == ("ops", "asked by [erased], ticket 1", 5)
-    assert len(event.redacted) == 5
+    assert len(event.redacted) == 6
     found = verified(database_url)
     assert (found.is_intact, found.erased) == (True, 5)
     assert found.events == before.events - 5 + 2  # and the end of the run that named them

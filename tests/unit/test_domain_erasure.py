@@ -18,6 +18,8 @@ from ledger.domain.nodes import OpenRun
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Finding, NodeDown, PollObserved, RunCounts, RunEnded, RunStarted
+from ledger.ingest.erasing import NAMING_KINDS
+from ledger.store.mapper import CURRENT_KINDS, USER_KINDS, EventMapper
 
 UID, OTHER = "u1", "u10"
 NAME = Name(UID)
@@ -117,6 +119,19 @@ IMPORTED = SourceImported(
 def test_what_is_left_of_an_event_that_names_them(event: SourceEvent, left: SourceEvent) -> None:
     assert without_user(event, NAME) == left
     assert without_user(left, NAME) is left
+
+
+NAMELESS = {
+    "alert_acknowledged.v1", "breaker_closed.v1", "breaker_opened.v1", "configured.v1", "delivery_received.v1",
+    "node_booted.v1", "node_settled.v1", "service_started.v1", "service_stopped.v1", "source_dark.v1", "source_lit.v1",
+    "user_erased.v1",
+}  # fmt: skip
+
+
+def test_of_each_kind_of_a_sources_events_it_is_known_whether_it_may_name_a_user() -> None:
+    assert {*NAMING_KINDS, *NAMELESS} == CURRENT_KINDS.keys() - USER_KINDS
+    mapper = EventMapper()
+    assert {mapper.kind_and_payload(event)[0] for event in UNNAMED} - NAMELESS == {*NAMING_KINDS}
 
 
 UNNAMED: list[Any] = [POLL, RUN, ITEM, BODY, ENDED, DOWN, BEGAN, OVER, IMPORTED, ServiceStopped(at=1, instance="u1")]
