@@ -117,7 +117,7 @@ def test_there_and_back(made: Path, data_dir: Path) -> None:
         assert (held.exit_code, "is in use by the service" in held.stderr) == (1, True)
     assert events_in(data_dir) == 7
     refused = restore(data_dir, made)
-    assert (refused.exit_code, "There is already a ledger of 7 events" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "There is already a ledger of 10 events" in refused.stderr) == (1, True)
     assert events_in(data_dir) == 7
     replaced = restore(data_dir, made, "--replace")
     assert (replaced.exit_code, "1 user had been erased since this backup" in replaced.stderr) == (0, True)

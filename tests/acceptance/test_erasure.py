@@ -122,6 +122,12 @@ def test_nothing_has_a_byte_of_them(
     for route in ("events", "timeline", "sessions", "reads"):
         assert api.get(f"/v1/users/{uid}/{route}")["items"] == []
     assert uid not in json.dumps(api.ledger())
+    # Of the delivery that named both, the other's item is left, and nothing of those that came after.
+    delivery = api.events(other)[0]["delivery"]
+    for page in ({}, {"limit": 1}):
+        found = api.get(f"/v1/deliveries/{delivery}", **page)
+        assert [each.get("uid") for each in found["items"]][:1] == [other]
+    assert len(api.get(f"/v1/deliveries/{delivery}")["items"]) == 2
     # Their next webhook makes a new user.
     api.deliver(f"{uid}-0-1-5-1-1")
     presence = api.presence(uid)
