@@ -77,7 +77,7 @@ def test_the_feed_tells_watchers_of_users_and_of_everybody(ledger: Ledger, conne
         feed.step(connection)
         erase(ledger)
         found = told(feed.step(connection))
-        assert (found[UID]["status"], found[UID]["reason"], found.keys()) == ("unknown", "never_observed", {UID})
+        assert (found[UID]["status"], found[UID]["reason"], set(found)) == ("unknown", "never_observed", {UID})
         finish(ledger)
         assert told(feed.step(connection)) == {}
         post(ledger, UID)
