@@ -210,3 +210,18 @@ def test_who_asked_about_whom_is_logged_and_goes_with_the_user(api: Api, service
     erase(api, "asked7")
     assert api.get("/v1/users/asked7/reads")["items"] == []
     assert "nobody" in service.command("reads", "asked7").stderr
+
+
+def test_what_a_crash_left_to_be_done_is_done(api: Api, service: FrontedService, module_database_url: str) -> None:
+    api.deliver("crashed7-0-1-51-1-1")
+    api.http.post("/v1/sinks/app/pause").raise_for_status()
+    erased = erase(api, "crashed7")
+    assert (erased["complete"], erased["waiting"]) == (False, ["app"])
+    service.kill()
+    service.start()
+    again = erase(api, "crashed7")
+    assert (again["position"], again["erased_before"], again["waiting"]) == (erased["position"], True, ["app"])
+    api.http.post("/v1/sinks/app/resume").raise_for_status()
+    assert complete(api, "crashed7")["position"] == erased["position"]
+    with closing(psycopg.connect(module_database_url, autocommit=True)) as connection:
+        assert tables_naming(connection, "crashed7") == set()
