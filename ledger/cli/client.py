@@ -22,11 +22,11 @@ Json = dict[str, Any]
 class Client:
     """A service and the key to ask it with. Its methods raise RequestError with the way out."""
 
-    def __init__(self, url: str, key: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str, key: str, timeout_seconds: float | None = None) -> None:
         self.url = url.rstrip("/")
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
         with self._explained():
-            self._api = api.Client(self.url, key, timeout_seconds=timeout_seconds)
+            self._api = api.Client(self.url, key, timeout_seconds=self._timeout_seconds)
 
     def presences(self, uids: Sequence[str], when: Mapping[str, str | int] | None = None) -> list[Json]:
         """Returns one presence for each uid, in the order asked; at most 10,000.
@@ -224,7 +224,7 @@ def client(
     url: str | None,
     environ: Mapping[str, str] | None = None,
     *,
-    timeout_seconds: float = TIMEOUT_SECONDS,
+    timeout_seconds: float | None = None,
 ) -> Client:
     """Returns a client of the service at `url`, by default the one that these settings are of.
 

@@ -19,7 +19,7 @@ from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
 from ledger.ingest import erasing
-from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay
+from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay, Waiting
 from ledger.settings import known_seal_keys
 from ledger.store.seal import SealKey
 from ledger.working_state import backups
@@ -81,28 +81,27 @@ async def erase_user(request: Request, uid: Uid) -> Response:
     return as_json(await asyncio.to_thread(_body, services, uid, erasure, waiting))
 
 
-async def _wait(services: Services, erasure: Erasure) -> list[str] | None:
-    """Until all have done their part, or for a while -> the sinks that have not; None: it is done."""
+async def _wait(services: Services, erasure: Erasure) -> Waiting | None:
+    """Until all have done their part, or for a while -> what is waited for; None: it is done."""
     names = [sink.name for sink in services.settings.sinks]
-    waiting: list[str] | None = []
+    waiting: Waiting | None = Waiting([], held=False)
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            while True:
+            while waiting is not None and not waiting.held:
                 waiting = await asyncio.to_thread(_finish, services, erasure.position, names)
-                if waiting is None:
-                    return None
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(0 if waiting is None else LOOK_SECONDS)
     except (TimeoutError, StoreUnavailable):
         # It is committed; the rest is done by whichever instance comes to it.
-        return waiting
+        pass
+    return waiting
 
 
-def _finish(services: Services, position: int, names: list[str]) -> list[str] | None:
+def _finish(services: Services, position: int, names: list[str]) -> Waiting | None:
     erasing.finish(services.ledger, names)
     return erasing.waiting_for(services.ledger, position, names)
 
 
-def _body(services: Services, uid: str, erasure: Erasure, waiting: list[str] | None) -> ErasureBody:
+def _body(services: Services, uid: str, erasure: Erasure, waiting: Waiting | None) -> ErasureBody:
     with services.ledger.connection() as connection:
         last = backups.last_before(connection, erasure.position)
     event = erasure.event
@@ -116,6 +115,6 @@ def _body(services: Services, uid: str, erasure: Erasure, waiting: list[str] | N
         redacted=len(event.redacted),
         erased_before=not erasure.is_new,
         complete=waiting is None,
-        waiting=waiting or [],
+        waiting=[] if waiting is None else waiting.sinks,
         backup=None if last is None else BackupBody(to_text(from_datetime(last[0])), round(last[1], 3)),
     )

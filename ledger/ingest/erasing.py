@@ -75,6 +75,13 @@ class Erasure(NamedTuple):
     is_new: bool
 
 
+class Waiting(NamedTuple):
+    """The sinks that have still to be told, and whether somebody has to resume one of them first."""
+
+    sinks: list[str]
+    held: bool
+
+
 def erase(ledger: Ledger, uid: str, order: Order, keys: Sequence[SealKey], at: Instant) -> Erasure:
     """Erase a user; where nothing has named them since the last time, that one's record.
 
@@ -127,12 +134,14 @@ def finish(ledger: Ledger, sink_names: Sequence[str]) -> int:
     return done
 
 
-def waiting_for(ledger: Ledger, position: int, sink_names: Sequence[str]) -> list[str] | None:
-    """The sinks that an erasure waits for; None: it is done. Raises StoreUnavailable."""
+def waiting_for(ledger: Ledger, position: int, sink_names: Sequence[str]) -> Waiting | None:
+    """What an erasure waits for; None: it is done. Raises StoreUnavailable."""
     with ledger.connection() as connection:
         if all(row.position != position for row in erasures.under_way(connection)):
             return None
-        return sinks.behind(connection, sink_names, position)
+        behind = sinks.behind(connection, sink_names, position)
+        held = {name for name, row in sinks.read(connection).items() if row.is_held}
+        return Waiting(behind, any(name in held for name in behind))
 
 
 def overwrite(database_url: str, began: Callable[[Connection[TupleRow]], None] = lambda _: None) -> None:

@@ -259,7 +259,7 @@ def test_what_fails_in_the_middle_has_done_nothing(
 def test_it_waits_for_the_sinks_of_the_settings(ledger: Ledger, connection: Connection[TupleRow]) -> None:
     erasure = erase(ledger)
     assert finished(ledger, "app") == 0
-    assert erasing.waiting_for(ledger, erasure.position, ["app"]) == ["app"]
+    assert erasing.waiting_for(ledger, erasure.position, ["app"]) == erasing.Waiting(["app"], held=False)
     connection.execute("UPDATE sinks SET position = %s", (erasure.position,))
     assert finished(ledger, "app") == 1
     assert erasing.waiting_for(ledger, erasure.position, ["app"]) is None
