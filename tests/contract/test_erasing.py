@@ -18,7 +18,7 @@ from ledger.ingest.clock import Clock
 from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKey
-from ledger.working_state import erasures, looks, reads, sinks, sources, watch_lists
+from ledger.working_state import backups, erasures, looks, reads, sinks, sources, watch_lists
 from ledger.working_state.alerts import AlertRow
 from ledger.working_state.reads import Read
 from ledger.working_state.sinks import Checkpoint
@@ -279,6 +279,30 @@ def test_late_notes_of_looks_and_reads_are_not_stored(ledger: Ledger, connection
 
 
 FAIL = "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END'"
+
+
+def test_backups_made_before_it_hold_them(ledger: Ledger, connection: Connection[TupleRow]) -> None:
+    erasure = erase(ledger)
+    assert backups.last_before(connection, erasure.position) is None
+    backups.note(connection, erasure.position - 1)
+    backups.note(connection, erasure.position)
+    found = backups.last_before(connection, erasure.position)
+    assert found is not None
+    assert found[1] >= 0
+    connection.execute("DROP TABLE backups")
+    backups.note(connection, 1)
+
+
+def test_reads_are_kept_for_a_time(ledger: Ledger, connection: Connection[TupleRow]) -> None:
+    at = now()
+    for number in range(3):
+        batch = f"00000000-0000-0000-0000-00000000001{number}"
+        reads.write(connection, batch, [Read(OTHER, "app", "/x", at + number, at + number, 1)])
+    assert reads.remove_before(connection, at + 2, 1) == 1
+    assert reads.remove_before(connection, at + 2, 10) == 2
+    [(_, left)] = reads.page(connection, OTHER, reads.FIRST, 0, reads.LATEST, 10)
+    assert left.first_at == at + 2
+
 
 TAMPERED = [
     (
