@@ -29,12 +29,19 @@ class _Noted(NamedTuple):
     uids: Sequence[str]
 
 
+def lost_counter(registry: CollectorRegistry) -> Counter:
+    """Which is there, at 0, where nobody wants to know as well."""
+    return Counter(
+        "presence_ledger_reads_lost_total",
+        "Users asked about of whom the log does not say so, since too much of it waited for PostgreSQL",
+        registry=registry,
+    )
+
+
 class Reads:
     """One process's notes; `store` writes them under the id of their batch, in a thread. It raises StoreUnavailable."""
 
-    def __init__(
-        self, store: Callable[[str, Iterable[Read]], None], now: Callable[[], Instant], registry: CollectorRegistry
-    ) -> None:
+    def __init__(self, store: Callable[[str, Iterable[Read]], None], now: Callable[[], Instant], lost: Counter) -> None:
         self._store = store
         self._now = now
         self._noted: list[_Noted] = []
@@ -43,11 +50,7 @@ class Reads:
         self._waiting = 0
         self._is_losing = False
         self._storing: asyncio.Task[None] | None = None
-        self._lost = Counter(
-            "presence_ledger_reads_lost_total",
-            "Users asked about of whom the log does not say so, since too much of it waited for PostgreSQL",
-            registry=registry,
-        )
+        self._lost = lost
 
     def note(self, key_name: str, route: str, uids: Sequence[str]) -> None:
         """Somebody asks about these users."""

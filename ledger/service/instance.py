@@ -25,7 +25,7 @@ from ledger.http.grants import Tokens
 from ledger.http.kept_windows import KeptWindows
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
-from ledger.http.reads import Reads
+from ledger.http.reads import Reads, lost_counter
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
 from ledger.http.request_times import TimedApp
@@ -209,6 +209,7 @@ def _services(
         source.name: [QueryNode(n.name, n.api_url, n.token, source.profile_for(n), n.api_ca_file) for n in source.nodes]
         for source in settings.sources
     }
+    lost = lost_counter(counters.registry)
     drift_window = settings.alerts.of("drift_rate", "window_seconds")
     reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry, drift_window)
     return Services(
@@ -228,7 +229,7 @@ def _services(
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
-        reads=Reads(partial(_store_reads, ledger), clock.now, counters.registry) if settings.reads else None,
+        reads=Reads(partial(_store_reads, ledger), clock.now, lost) if settings.reads else None,
         seal_key=seal_key,
         asked=AskedAbout(settings.asked_again_seconds, lambda uids: _tell_asked(ledger, uids)),
         list_changes=asyncio.Lock(),

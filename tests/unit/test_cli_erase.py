@@ -23,9 +23,9 @@ READ: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ({}, ["u100 is erased, at 2026-11-30 03:12:04", "by ops: 2 events removed, 1 event redacted (position 4711)"]),
+        ({}, ["is erased, at 2026-11-30 03:12:04", "by ops: 2 events removed, 1 event redacted (position 4711)"]),
         ({}, ["no backup by `presence-ledger backup` holds the user"]),
-        ({"erased_before": True}, ["u100 was erased already"]),
+        ({"erased_before": True}, ["was erased already"]),
         ({"complete": False}, ["it is complete within seconds"]),
         ({"complete": False, "waiting": ["app", "hot"]}, ["once these sinks have been told: app, hot"]),
         ({"backup": BACKUP}, ["backups until 2026-11-28 03:00:00", "2 days old: erase again after a restore"]),

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from ledger.errors import StoreUnavailable
 from ledger.http import reads
-from ledger.http.reads import Reads
+from ledger.http.reads import Reads, lost_counter
 from ledger.working_state.reads import Read
 
 
@@ -29,7 +29,7 @@ class Stored:
 
 def made(stored: Stored) -> tuple[Reads, CollectorRegistry]:
     registry, clock = CollectorRegistry(), iter(range(1, 1000))
-    return Reads(stored, lambda: next(clock), registry), registry
+    return Reads(stored, lambda: next(clock), lost_counter(registry)), registry
 
 
 def test_questions_of_one_key_on_one_route_are_one_row() -> None:
