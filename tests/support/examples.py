@@ -142,7 +142,8 @@ def _reconciling(api: Api, node: ImNode) -> Answers:
 def _reads(api: Api) -> Any:
     """Who asked about a user, once it is stored."""
     page = api.get("/v1/users/u100/reads")
-    return page if page["items"] else None
+    # How many batches it took is the machine's.
+    return {"items": page["items"][:1], "next": None} if page["items"] else None
 
 
 def _drifts(api: Api) -> Any:
