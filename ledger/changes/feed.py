@@ -6,7 +6,7 @@ told last is remembered of everybody who is watched, and of the others of late; 
 ledger.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.status import longest_grace
 from ledger.domain.visible import Visible, visible_at
 from ledger.store.mapper import EventMapper
-from ledger.working_state import canaries
+from ledger.working_state import canaries, erasures
 from projections.engine import feed
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules
@@ -146,7 +146,8 @@ class ChangeFeed:
         changed = changed_sources(self._rules, moment.rules)
         sources = list(darkness(self._rules, moment.rules, moment.made.at))
         ended += self._ends.take(moment.made.at)
-        concerned = self._moved(moment.connection, up_to) | {end.uid for end in ended}
+        erased = self._erased(moment.connection, up_to)
+        concerned = self._moved(moment.connection, up_to) | erased | {end.uid for end in ended}
         hidden = canaries.uids(moment.connection) if self._everybody else frozenset[str]()
         if self._everybody:
             concerned -= hidden - self._remembered.watched
@@ -156,7 +157,7 @@ class ChangeFeed:
             concerned |= self._remembered.watched | self._told_in_dark
         # What was told of others was by the rules before.
         recent = {} if changed or sources else self._remembered.recent
-        changes, told = self._changes(moment, concerned, recent)
+        changes, told = self._changes(moment, concerned, recent, erased)
         swept = self._sweep(moment, {**recent, **told} if self._sweeps else {})
         return _Found(moment, up_to, changed, sources, changes, told, swept, hidden)
 
@@ -229,8 +230,16 @@ class ChangeFeed:
             return set()
         return feed.users_between(connection.cursor(), self._told.position, up_to, STRETCH_EVENTS)
 
+    def _erased(self, connection: Connection[TupleRow], up_to: int) -> set[str]:
+        """Who was erased meanwhile. Raises WentBackError where that is no longer known."""
+        found = erasures.between(connection, self._told.position, up_to) if up_to > self._told.position else []
+        if any(row.uid is None for row in found):
+            # It was done before this feed came to it: whoever watches has to begin anew.
+            raise WentBackError
+        return {row.uid for row in found if row.uid is not None}
+
     def _changes(
-        self, moment: Moment, uids: Iterable[str], recent: Mapping[str, Visible]
+        self, moment: Moment, uids: Iterable[str], recent: Mapping[str, Visible], erased: Collection[str]
     ) -> tuple[list[Change], dict[str, Visible]]:
         """Those who are shown otherwise than they were told of -> the changes, and what is shown of all of them."""
         presences = moment.presences(sorted(uids))
@@ -239,7 +248,7 @@ class ChangeFeed:
         for uid, presence in presences.items():
             told[uid] = visible_at(presence, moment.rules.sources, moment.made.at)
             self._ends.note(presence, moment)
-            if told[uid] != before[uid] or uid in unsure:
+            if told[uid] != before[uid] or uid in unsure or uid in erased:
                 found[uid] = presence
         bodies = moment.bodies(found)
         return [Change(uid, body, Previous(before[uid].status, before[uid].since)) for uid, body in bodies], told

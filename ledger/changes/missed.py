@@ -15,6 +15,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.status import longest_grace
 from ledger.domain.visible import visible_at
 from ledger.store.mapper import EventMapper
+from ledger.working_state import erasures
 from projections.engine import feed
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules
@@ -54,7 +55,12 @@ class Resuming:
         self._folds = RuleFolds()
 
     def is_known(self, moment: Moment, since: AnswerPoint) -> bool:
-        """Whether this ledger has been there: else the cursor is of a later state of it, or nobody's."""
+        """Whether this ledger has been there: else the cursor is of a later state of it, or nobody's.
+
+        Whoever was there before the last erasure may know of a user of whom nothing tells that they are gone.
+        """
+        if erasures.last_position(moment.connection) > since.position:
+            return False
         latest: Instant = moment.made.at + MAX_AHEAD_SECONDS * SECOND
         return 0 < since.position <= moment.made.position and since.at <= latest
 

@@ -16,7 +16,7 @@ from ledger.cli.times import in_full
 from ledger.cli.verify import checked, newest, require_intact, seal_keys_from
 from ledger.errors import LedgerAltered, SealKeyMissing
 from ledger.settings import SEAL_KEY_FILE, Settings, known_seal_keys
-from ledger.store import api_keys, identity, migrate, raw_events, restored, seal_head
+from ledger.store import api_keys, erased, identity, migrate, raw_events, restored, seal_head
 from ledger.store import backup as backups
 from ledger.store.backup import LINE_BYTES, Backup, BackupError, BackupUnproven
 from ledger.store.data_folder import DataFolder
@@ -27,6 +27,7 @@ from ledger.store.seal import SealKeys, seal_keys
 from ledger.store.seal_head import HeadError, HeadKeyMissing, SealHead
 from ledger.store.verify import snapshot
 from ledger.text import counted
+from ledger.working_state import backups as backups_made
 from projections.engine import switch
 
 MB = 1_000_000
@@ -52,13 +53,12 @@ def backup(context: typer.Context, file: File) -> None:
     """
     settings = _embedded(context)
     keys = seal_keys_from(settings)
-    with (
-        started_database_url(settings) as url,
-        connected_to(url) as connection,
-        replacing(file) as target,
-        snapshot(connection),
-    ):
-        made = _write(settings, url, connection, keys, target)
+    with started_database_url(settings) as url:
+        with connected_to(url) as connection, replacing(file) as target, snapshot(connection):
+            made = _write(settings, url, connection, keys, target)
+        with connected_to(url) as connection:
+            # Who is erased later is still in it.
+            backups_made.note(connection, made.head["position"])
     print_line(f"{file}: {_told(made, 'intact')}")
 
 
@@ -97,12 +97,26 @@ def restore(
         postgres = EmbeddedPostgres(settings.data_dir)
         try:
             url = postgres.start()
+            back = _erased_since(url, made)
             _restore(settings, url, archive, file, made, keys, replace=replace)
             if unproven:
                 _say_unproven(url, keys, made)
         finally:
             postgres.stop()
     print_line(f"restored: {_told(made, 'unproven' if unproven else 'intact')}")
+    if back:
+        say(
+            f"{counted(back, 'user')} had been erased since this backup, and {'is' if back == 1 else 'are'} back: "
+            "erase them again"
+        )
+
+
+def _erased_since(url: str, made: Backup) -> int:
+    """How many were erased, in the ledger that is to be replaced, since the backup was made."""
+    with connected_to(url) as connection:
+        there = connection.execute("SELECT to_regclass('events') IS NOT NULL").fetchone() == (True,)
+        position = made.head.get("position")
+        return erased.number_since(connection, position) if there and isinstance(position, int) else 0
 
 
 def _embedded(context: typer.Context) -> Settings:

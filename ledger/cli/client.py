@@ -22,10 +22,11 @@ Json = dict[str, Any]
 class Client:
     """A service and the key to ask it with. Its methods raise RequestError with the way out."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, timeout_seconds: float | None = None) -> None:
         self.url = url.rstrip("/")
+        self._timeout_seconds = TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
         with self._explained():
-            self._api = api.Client(self.url, key, timeout_seconds=TIMEOUT_SECONDS)
+            self._api = api.Client(self.url, key, timeout_seconds=self._timeout_seconds)
 
     def presences(self, uids: Sequence[str], when: Mapping[str, str | int] | None = None) -> list[Json]:
         """Returns one presence for each uid, in the order asked; at most 10,000.
@@ -132,6 +133,14 @@ class Client:
         """Has a user shown by evidence again; returns the position of the event that says so."""
         return self._json("DELETE", f"/v1/users/{path_segment(uid)}/override")
 
+    def erase(self, uid: str, reason: str) -> Json:
+        """Has a user erased; returns what is on record of it, and what is still to be done."""
+        return self._json("POST", f"/v1/users/{path_segment(uid)}/erase", json={"reason": reason})
+
+    def reads(self, uid: str, limit: int, span: Mapping[str, str]) -> Json:
+        """Returns a page of who asked about a user, the oldest first."""
+        return self._json("GET", f"/v1/users/{path_segment(uid)}/reads", params={"limit": limit, **span})
+
     def sinks(self) -> list[Json]:
         """Returns the sinks of the settings and how each fares."""
         items: list[Json] = self._json("GET", "/v1/sinks")["items"]
@@ -190,7 +199,7 @@ class Client:
             raise self._foreign() from error
         except api.TimedOut as error:
             raise RequestError(
-                f"The service at {self.url} did not answer within {TIMEOUT_SECONDS:.0f} s.\n"
+                f"The service at {self.url} did not answer within {self._timeout_seconds:.0f} s.\n"
                 "Look at its log and at /health/ready."
             ) from error
         except api.Unreachable as error:
@@ -214,7 +223,13 @@ _WAYS_OUT = {
 }
 
 
-def client(settings: Settings, url: str | None, environ: Mapping[str, str] | None = None) -> Client:
+def client(
+    settings: Settings,
+    url: str | None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    timeout_seconds: float | None = None,
+) -> Client:
     """Returns a client of the service at `url`, by default the one that these settings are of.
 
     The key is PRESENCE_LEDGER_API_KEY, else the data folder's admin key, which is sent to no address but the settings'
@@ -224,10 +239,10 @@ def client(settings: Settings, url: str | None, environ: Mapping[str, str] | Non
     url = url or environ.get(URL)
     key = _sendable(environ.get(API_KEY, ""), API_KEY)
     if url is None:
-        return Client(settings.listen.local_url, key or _admin_key(settings))
+        return Client(settings.listen.local_url, key or _admin_key(settings), timeout_seconds)
     if not key:
         raise RequestError(f"A service named by its address needs a key.\nSet {API_KEY} to one.")
-    return Client(url, key)
+    return Client(url, key, timeout_seconds)
 
 
 def path_segment(uid: str) -> str:

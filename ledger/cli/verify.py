@@ -105,7 +105,8 @@ def require_intact(verified: Verified) -> None:
 def told(verified: Verified) -> str:
     """What was checked, for people."""
     what = f"{counted(verified.events, 'event')} under {counted(verified.seals, 'seal')}"
-    return f"{what}, up to position {verified.head.position:,}"
+    gone = f", {counted(verified.erased, 'event')} erased, as is on record" if verified.erased else ""
+    return f"{what}, up to position {verified.head.position:,}{gone}"
 
 
 def as_fields(verified: Verified, keys: SealKeys) -> dict[str, Any]:
@@ -115,6 +116,7 @@ def as_fields(verified: Verified, keys: SealKeys) -> dict[str, Any]:
         "intact": verified.is_intact,
         "events": verified.events,
         "seals": verified.seals,
+        "erased": verified.erased,
         "head": seal_head.to_fields(verified.head, newest(keys)),
         "altered": altered and {"position": altered.position, "what": altered.what},
         "missing_key": missing and {"key_id": missing.key_id.hex(), "first": missing.first, "last": missing.last},

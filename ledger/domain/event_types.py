@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 from ledger.domain.alert_events import AlertEvent
+from ledger.domain.erasure_events import UserErased
 from ledger.domain.events import (
     BodyRejected,
     Configured,
@@ -26,6 +27,7 @@ SourceEvent: TypeAlias = (
     | ServiceStopped
     | SourceReconciled
     | AlertEvent
+    | UserErased
     | SourceImported
 )
 Event: TypeAlias = UserEvent | SourceEvent

@@ -297,6 +297,49 @@ class OverrideEndBody(Struct):
     position: int
 
 
+class BackupBody(Struct):
+    """A backup, and how old it is."""
+
+    made_at: Timestamp
+    age_seconds: float
+
+
+class ErasureBody(Struct):
+    """An erasure on record, and what of it is still to be done.
+
+    `events` were the user's own and are gone; of `redacted` others, which name others as well, their part is.
+    """
+
+    uid: str
+    position: int
+    at: Timestamp
+    by: str
+    reason: str
+    events: int
+    redacted: int
+    erased_before: bool
+    complete: bool
+    waiting: list[str]
+    backup: BackupBody | None
+
+
+class ReadBody(Struct):
+    """That somebody asked about the user: by which API key, over which route, how often between two instants."""
+
+    key: str
+    route: str
+    first_at: Timestamp
+    last_at: Timestamp
+    number: int
+
+
+class ReadPage(Struct):
+    """A page of them, the oldest first."""
+
+    items: list[ReadBody]
+    next: str | None
+
+
 class StatementBody(Struct):
     """One statement: `params` are its facts, `positions` the events that bear it out, `text` the sentence."""
 

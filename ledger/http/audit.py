@@ -142,9 +142,11 @@ def get_delivery(
         last = position + (received.items - received.following if isinstance(received, DeliveryReceived) else 0)
         start = min(max(position, after or position), last)
         limit = min(query.limit, last - start)
-        rows = ledger.events_recorder.ledger_rows(after=start, limit=limit)
+        # Where events of it were erased, others' follow sooner.
+        rows = [each for each in ledger.events_recorder.ledger_rows(after=start, limit=limit) if each.position <= last]
     items = [event_view(item, ledger.event(item)) for item in rows]
-    body = DeliveryBody(event_view(row, received), items, str(start + limit) if start + limit < last else None)
+    more = len(rows) == limit > 0 and rows[-1].position < last
+    body = DeliveryBody(event_view(row, received), items, str(rows[-1].position) if more else None)
     return Response(_encode(body), media_type="application/json")
 
 

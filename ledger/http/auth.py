@@ -12,6 +12,7 @@ from ledger.http.delegation import Delegation
 from ledger.http.fresh import Fresh
 from ledger.http.grants import Grant, Tokens, is_token
 from ledger.http.problems import Problem
+from ledger.http.reads import Reads
 from ledger.http.refusals import Refusals, WhyDenied
 from ledger.server.connections import Standing, vouch
 from ledger.settings import ApiKeySettings
@@ -65,6 +66,8 @@ def require(*scopes: str, basic: bool = False, tokens: bool = False) -> Callable
         token = _extract_token(header)
         if token is not None:
             request.state.grant = await _granted(request, token, tokens=tokens)
+            request.state.key_name = TOKEN_NAME
+            note_read(request)
             return
         delegation: Delegation = request.app.state.delegation
         key = _extract_key(header, basic=basic)
@@ -83,8 +86,25 @@ def require(*scopes: str, basic: bool = False, tokens: bool = False) -> Callable
             refusals.deny(WhyDenied.SCOPE, client_address(request))
             raise Problem(403, f"this API key has no scope '{scopes[0]}'")
         request.state.key_name = found.name
+        note_read(request)
 
     return check
+
+
+TOKEN_NAME = "(stream token)"  # noqa: S105  (a name)
+"""Who asks with a token, where an API key has its name, which has no brackets."""
+
+
+def note_read(request: Request, uids: Sequence[str] | None = None) -> None:
+    """Log, where the settings ask for it, that somebody asks about users: the one of the path, or these."""
+    reads: Reads | None = request.app.state.services.reads
+    if reads is None:
+        return
+    if uids is None:
+        if request.method != "GET" or "uid" not in request.path_params:
+            return
+        uids = [request.path_params["uid"]]
+    reads.note(request.state.key_name, request.scope["route"].path.replace("{uid:uid}", "{uid}"), uids)
 
 
 async def _granted(request: Request, token: str, *, tokens: bool) -> Grant:

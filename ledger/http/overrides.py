@@ -27,7 +27,8 @@ router = APIRouter(tags=["overrides"], dependencies=[Depends(require("admin"))],
 MAX_REASON_CHARACTERS = 1_000
 
 
-def _told(reason: str) -> str:
+def checked_reason(reason: str) -> str:
+    """A reason that can be kept and says something. Raises ValueError."""
     if not reason.strip():
         raise ValueError("empty; say why, for whoever reads the record")
     if not can_be_stored(reason):
@@ -46,7 +47,7 @@ class OverrideQuery(BaseModel):
     )
 
     status: Word
-    reason: Annotated[str, Field(max_length=MAX_REASON_CHARACTERS), AfterValidator(_told)]
+    reason: Annotated[str, Field(max_length=MAX_REASON_CHARACTERS), AfterValidator(checked_reason)]
     expires_seconds: Annotated[float, Field(strict=True, ge=1, le=MAX_OVERRIDE_SECONDS, allow_inf_nan=False)]
     until_evidence: Annotated[bool, Field(strict=True)] = False
 

@@ -22,7 +22,7 @@ from ledger.http.answers import (
     as_of_body,
     encode,
 )
-from ledger.http.auth import require
+from ledger.http.auth import note_read, require
 from ledger.http.instants import When, resolve_point
 from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import invalid
@@ -100,6 +100,7 @@ async def query_presences(request: Request) -> Response:
     if query is None:
         raise invalid("body", 'name the users as in {"uids": ["u100"]}')
     await grant_check.allow(request, query.uids, is_past=query.is_past)
+    note_read(request, query.uids)
     if not query.is_past:
         services.asked.note(query.uids)
     read = await (_past(services, query.uids, query) if query.is_past else services.reader.many(query.uids))

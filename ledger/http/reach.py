@@ -7,7 +7,7 @@ from ledger.domain.device_names import DEVICE_NAMES
 from ledger.domain.reach import DeviceReach, Reach
 from ledger.http import questions, responses
 from ledger.http.answers import AsOfBody, DeviceReachBody, ReachBody, ReachItems, as_json, as_of_body
-from ledger.http.auth import require
+from ledger.http.auth import note_read, require
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import invalid
 from ledger.http.responses import answered
@@ -34,6 +34,7 @@ async def query_reach(request: Request) -> Response:
     query = await questions.take(questions.ReachQuery, request, questions.UIDS_BYTES, "ask about fewer users")
     if query is None:
         raise invalid("body", 'name the users as in {"uids": ["u100"]}')
+    note_read(request, query.uids)
     async with services.reader.turn():
         made, answers = await run_in_threadpool(services.reach.read, query.uids)
     as_of = as_of_body(*made)

@@ -7,7 +7,7 @@ HOOKS, STREAM = "hooks", "stream"
 LIVE_FEED = "/live/feed"
 """The console's own way to the stream."""
 
-_OF_USERS = frozenset({"presence", "events", "timeline", "sessions", "explain", "tier", "override", "erase"})
+_OF_USERS = frozenset({"presence", "events", "timeline", "sessions", "explain", "tier", "override", "erase", "reads"})
 _OF_PRESENCE = frozenset({"query", "summary"})
 _OF_API = frozenset(
     {

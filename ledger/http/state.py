@@ -16,6 +16,7 @@ from ledger.http.forwarding import Forwarding
 from ledger.http.kept_windows import KeptWindows
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
+from ledger.http.reads import Reads
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
 from ledger.http.senders import Senders
@@ -27,6 +28,7 @@ from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
 from ledger.store.pulse import Pulse
+from ledger.store.seal import SealKey
 from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
@@ -57,6 +59,9 @@ class Services:
     database: Database
     clock: Clock
     asked: AskedAbout
+    reads: Reads | None
+    """Who asks about whom; None: nobody wants to know."""
+    seal_key: SealKey
     list_changes: Lock
     """Held by the one change of a list that is under way."""
     large_bodies: Semaphore

@@ -20,7 +20,7 @@ from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX, UnreadableEvent
 from ledger.store.recorder import StoredRow
-from ledger.working_state import canaries, looks
+from ledger.working_state import canaries, erasures, looks
 from projections.models import current
 from projections.queries.listing import HEAD
 
@@ -121,6 +121,10 @@ class Follower:
     def _note(self, connection: Connection[TupleRow], heard: _Users, states: Mapping[str, SourceState]) -> None:
         """Change the watches of these users, in each source that events concern."""
         presences = current.load_outlines(connection, list(heard)) if heard else {}
+        unknown = heard.keys() - presences.keys()
+        if unknown and erasures.last_position(connection) > looks.followed(connection):
+            # Erased since their events were read.
+            heard = {uid: told for uid, told in heard.items() if uid not in unknown}
         for name in sorted(self._names & states.keys()):
             source = states[name]
             in_source = {uid: [each for each in told if each.source in (None, name)] for uid, told in heard.items()}

@@ -30,7 +30,7 @@ from ledger.reconcile import judge, plan
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
-from ledger.working_state import canaries, looks, runs, sources
+from ledger.working_state import canaries, erasures, looks, runs, sources
 from ledger.working_state.looks import Watches
 from projections.models import current
 from projections.queries.listing import HEAD
@@ -225,20 +225,26 @@ class SourceStore:
         quiet = judge.Verdicts([(uid, judged) for uid, judged in first.judged if uid not in again])
         if not again and opened is None:
             return quiet
-        verdicts = judge.Verdicts([])
+        verdicts, erased_at = judge.Verdicts([]), 0
         in_force = {uid: watch for uid, watch in watches.items() if uid in again}
 
         def read(connection: psycopg.Connection[TupleRow]) -> None:
+            nonlocal erased_at
+            erased_at = erasures.last_position(connection)
             in_force.update(looks.of_users(connection, self.name, list(in_force)))
 
         def decide(draft: Draft) -> Iterator[Recorded]:
             if opened is not None:
                 yield draft.append_to_source(self.name, opened)
             source = draft.source(self.name)
+            if poll.head < erased_at:
+                # Who was erased since the question was sent is not to come back by its answer.
+                for uid in [uid for uid in in_force if not draft.presence(uid).version]:
+                    del in_force[uid]
             found = look_at(draft.presence, source, in_force)
             verdicts.judged[:] = judge.judge_all(source, poll, found, holding=holding).judged
             agreed = quiet.agreed + verdicts.agreed
-            rows = text(sorted(again))
+            rows = text(sorted(in_force))
             yield from judge.record(draft, self.name, poll, len(watches), verdicts, rows, agreed)
 
         def also(cursor: Cursor[Any], _: list[tuple[int, Event]]) -> None:

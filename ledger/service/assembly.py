@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Iterable
+from functools import partial
 from threading import BoundedSemaphore
 
 from ledger.http.asked_about import AskedAbout
@@ -12,6 +13,7 @@ from ledger.http.forwarding import Forwarding
 from ledger.http.kept_windows import KeptWindows
 from ledger.http.outages import Outages
 from ledger.http.readiness import Database, SourceStreams
+from ledger.http.reads import Reads, lost_counter
 from ledger.http.refusals import Refusals
 from ledger.http.representation import Representations
 from ledger.http.senders import Senders
@@ -28,7 +30,9 @@ from ledger.settings import Settings
 from ledger.store.data_folder import DataFolder
 from ledger.store.ledger import Ledger
 from ledger.store.pulse import Pulse
-from ledger.working_state import asked
+from ledger.store.seal import SealKey
+from ledger.working_state import asked, reads
+from ledger.working_state.reads import Read
 from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
@@ -45,6 +49,7 @@ def assembled(
     past: int,
     database_url: str,
     ledger_id: str,
+    seal_key: SealKey,
 ) -> Services:
     """What the routes of an instance work with; `past`: so many questions about the past at once."""
     names = node_names(settings)
@@ -57,6 +62,7 @@ def assembled(
     reconciliation = Reconciliation(
         ledger, database_url, instance, clock.now, query_nodes(settings), counters.registry, drift_window(settings)
     )
+    lost = lost_counter(counters.registry)
     reader = PresenceReader(pools.short, pools.large, clock.now)
     return Services(
         settings=settings,
@@ -76,6 +82,8 @@ def assembled(
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
         clock=clock,
+        reads=Reads(partial(_store_reads, ledger), clock.now, lost) if settings.reads else None,
+        seal_key=seal_key,
         asked=AskedAbout(settings.asked_again_seconds, lambda uids: _tell_asked(ledger, uids)),
         list_changes=asyncio.Lock(),
         large_bodies=asyncio.Semaphore(LARGE_BODIES),
@@ -96,3 +104,8 @@ def assembled(
 def _tell_asked(ledger: Ledger, uids: Iterable[str]) -> None:
     with ledger.connection() as connection:
         asked.tell(connection, uids)
+
+
+def _store_reads(ledger: Ledger, batch: str, noted: Iterable[Read]) -> None:
+    with ledger.connection() as connection, connection.transaction():
+        reads.write(connection, batch, noted)

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
@@ -27,6 +27,7 @@ from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
 from ledger.service.assembly import assembled
 from ledger.service.canaries import canaries_of
+from ledger.service.erasures import Erasures
 from ledger.service.of_settings import configurations
 from ledger.service.partitions import PartitionKeeper
 from ledger.service.pools import opened, sizes_for
@@ -46,6 +47,14 @@ log = structlog.get_logger()
 PAST_CONNECTIONS = 3
 """Of those of the ledger, for questions about the past."""
 DRAIN_SECONDS = 2.0
+
+
+class _Keeper(Protocol):
+    """What is seen to beside the answers, from `start` to `stop`."""
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 @asynccontextmanager
@@ -71,7 +80,7 @@ async def running(
         _warn_of_another_key(ledger, settings)
         pools = await stack.enter_async_context(opened(database_url, sizes))
         past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
-        services = assembled(settings, folder, ledger, pools, past, database_url, found.ledger)
+        services = assembled(settings, folder, ledger, pools, past, database_url, found.ledger, seal_key)
         roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
         tokens = Tokens(lambda: _load_generation(ledger), roots)
         app = create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
@@ -80,13 +89,11 @@ async def running(
         stack.push_async_callback(announcing.stop)
         stack.push_async_callback(lambda: app.state.services.forwarding.close())  # noqa: PLW0108  (those in force then)
         watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
-        watch.start()
-        stack.push_async_callback(watch.stop)
-        partitions = PartitionKeeper(ledger, database_url)
-        partitions.start()
-        stack.push_async_callback(partitions.stop)
-        services.asked.start()
-        stack.push_async_callback(services.asked.stop)
+        erasures = Erasures(ledger, database_url, lambda: app.state.services.settings, services.clock.now)
+        keepers: list[_Keeper | None] = [watch, PartitionKeeper(ledger, database_url), services.asked, services.reads]
+        for keeper in filter(None, (*keepers, erasures)):
+            keeper.start()
+            stack.push_async_callback(keeper.stop)
         services.writer.start()
         stack.push_async_callback(_drain, services)
         services.reconciliation.start()

@@ -271,6 +271,13 @@ class SinkTable(Table):
     hot_seconds: Annotated[float, Field(ge=1, le=YEAR_SECONDS)] = 300.0
 
 
+class AuditTable(Table):
+    """All of `[audit]`: the log of who asked about whom."""
+
+    reads: bool = False
+    reads_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
+
+
 class SettingsTable(Table):
     """The whole file."""
 
@@ -304,3 +311,4 @@ class SettingsTable(Table):
     sinks: list[SinkTable] = Field(default=[])
     notify: list[NotifyTable] = Field(default=[])
     alerts: AlertsTable = AlertsTable()
+    audit: AuditTable = AuditTable()

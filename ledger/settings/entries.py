@@ -135,6 +135,8 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     for name in ("evaluate_seconds", "clear_seconds", "clear_share"):
         yield f"alerts.{name}", getattr(alerts, name)
     yield from ((f"alerts.{name}", value) for name, value in alerts.numbers.items())
+    yield "audit.reads", settings.reads
+    yield "audit.reads_days", settings.reads_days
     for policy in (settings.policy, settings.reach):
         yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(policy).items())
     for api_key in settings.api_keys:

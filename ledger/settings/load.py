@@ -27,7 +27,7 @@ FILE_NAME = "presence-ledger.toml"
 
 MADE_HERE = {
     "data_dir", "seal_keys", "listen", "front_listen", "front_origins", "sources", "policy", "api_keys", "sinks",
-    "notify", "alerts",
+    "notify", "alerts", "audit",
 }  # fmt: skip
 """What the settings in force have in another form than the file."""
 
@@ -231,6 +231,8 @@ def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Or
         sinks=sink_kinds.settings_of(table.sinks, [source.name for source in table.sources]),
         notify=notices.notify_of(table.notify),
         alerts=notices.thresholds_of(table.alerts),
+        reads=table.audit.reads,
+        reads_days=table.audit.reads_days,
         origins=origins,
         **plain,
     )

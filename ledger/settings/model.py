@@ -135,6 +135,10 @@ class Settings:
     notify: tuple[NotifySettings, ...]
     """Who is told of alerts."""
     alerts: Thresholds
+    reads: bool
+    """Whether it is logged who asks about whom, …"""
+    reads_days: float
+    """… and kept for so long."""
     metrics_scope: MetricsScope
     max_connections: int
     max_body_bytes: int

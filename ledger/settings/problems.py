@@ -10,6 +10,7 @@ from ledger.settings.alert_tables import AlertsTable, NotifyTable
 from ledger.settings.edge import (
     SECRET_KEYS,
     ApiKeyTable,
+    AuditTable,
     CanaryTable,
     NodeTable,
     PolicySection,
@@ -86,6 +87,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "sinks": SinkTable,
     "notify": NotifyTable,
     "alerts": AlertsTable,
+    "audit": AuditTable,
 }
 
 

@@ -5,7 +5,7 @@ key of its own, that only whoever has read it from the ledger may write: so the 
 deposed, which may come at any time, neither puts an older value over a newer one nor one of a ledger that is gone.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -54,7 +54,9 @@ _PUT = (
     + """
 local change = ARGV[6]
 local there = redis.call('GET', KEYS[2])
-if is_older(there) then
+if ARGV[9] == '1' and not there then
+  change = ''
+elseif is_older(there) then
   change = change ~= '' and there or ''
 elseif ARGV[5] == '' then
   redis.call('SET', KEYS[2], ARGV[4])
@@ -97,6 +99,8 @@ class Value(NamedTuple):
     change: bytes = b""
     expires_no_later: bool = False
     """Whether a value that is there goes away when it would have."""
+    only_over_another: bool = False
+    """Whether nothing is written where no value is there: who was erased is not to come back by a late one."""
 
 
 class _AsOf(msgspec.Struct):
@@ -109,6 +113,11 @@ class _Stored(msgspec.Struct):
     as_of: _AsOf
 
 
+class _Named(msgspec.Struct):
+    uid: str
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
 _encode = msgspec.json.Encoder().encode
 _decode_stored = msgspec.json.Decoder(_Stored).decode
 _decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -168,6 +177,19 @@ class HotValues:
         [written] = await self._run(_PUT_HEAD, [(keys, [*_ordered(order), head])])
         return written
 
+    async def forget(self, changes: Mapping[str, bytes]) -> None:
+        """Remove these users' values and every change of theirs from the stream; who listens is told the change."""
+        channel = self.key("changes")
+        for uid, change in changes.items():
+            await _asked(partial(self._redis.delete, self.key("presence:" + uid)))
+            await _asked(partial(self._redis.publish, channel, change))
+        after = "-"
+        while page := await _asked(partial(self._redis.xrange, channel, after, "+", SCANNED)):
+            named = [number for number, fields in page if _uid_of(fields) in changes]
+            if named:
+                await _asked(partial(self._redis.xdel, channel, *named))
+            after = "(" + page[-1][0].decode()
+
     async def older_than(self, order: Order | None) -> AsyncIterator[list[str]]:
         """The users of whom there is a value that was not written since an order, or of whom there is one at all."""
         start = self.key("presence:")
@@ -196,6 +218,7 @@ class HotValues:
             value.change,
             MAX_CHANGES,
             int(value.expires_no_later),
+            int(value.only_over_another),
         ]
 
     async def _run(self, script: str, calls: Sequence[tuple[list[bytes], list[Any]]]) -> list[Written]:
@@ -215,6 +238,14 @@ class HotValues:
             # Redis has forgotten it, with a restart or a flush.
             del self._scripts[script]
         raise AssertionError
+
+
+def _uid_of(fields: Mapping[bytes, bytes]) -> str | None:
+    """Whom a change in the stream is of; None: it is none of ours."""
+    try:
+        return _decode_named(fields.get(b"presence", b"")).uid
+    except msgspec.DecodeError:
+        return None
 
 
 def _client(url: str) -> Redis:

@@ -74,6 +74,8 @@ class Told:
     uid: str
     body: bytes
     order: Order
+    erased: bool = False
+    """Whether they have been erased since they were told of: whatever is kept of them is to be forgotten."""
 
     @cached_property
     def presence(self) -> ToldPresence:

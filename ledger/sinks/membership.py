@@ -66,6 +66,12 @@ class Membership:
         names = self.names(moment, presences)
         return {uid: each for uid, each in presences.items() if uid in names}
 
+    def with_former(self, moment: Moment, uids: Collection[str]) -> Collection[str]:
+        """Those of them who are on it, or have been."""
+        if not self._name or not uids:
+            return uids
+        return watch_lists.have_been_on(moment.connection, sorted(uids), self._name)
+
     def names(self, moment: Moment, uids: Collection[str]) -> Collection[str]:
         """The same by their names."""
         if not uids:

@@ -37,13 +37,15 @@ class Page(NamedTuple):
     """When something will change by time alone."""
 
 
-def told(uid: str, body: bytes, made: AnswerPoint, epoch: str, previous: Previous | None) -> Told:
+def told(
+    uid: str, body: bytes, made: AnswerPoint, epoch: str, previous: Previous | None, *, erased: bool = False
+) -> Told:
     """A change as it is told; `body` is the answer but for its `as_of`."""
     before = b"" if previous is None else b',"previous":' + _encode({
         "status": previous.status, "since": optional(previous.since)
     })  # fmt: skip
     as_of = _encode({"at": to_text(made.at), "position": made.position, "epoch": epoch})
-    return Told(uid, b"".join((body, before, b',"as_of":', as_of, b"}")), Order(epoch, made.position, made.at))
+    return Told(uid, b"".join((body, before, b',"as_of":', as_of, b"}")), Order(epoch, made.position, made.at), erased)
 
 
 def batches(page: Page, size: int) -> Iterator[Sequence[ToTell]]:

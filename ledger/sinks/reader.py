@@ -25,6 +25,7 @@ from ledger.sinks.page import Page, ToTell, told
 from ledger.sinks.timed import Timed
 from ledger.store import identity
 from ledger.store.mapper import EventMapper
+from ledger.working_state import erasures
 from ledger.working_state.sinks import Checkpoint
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules
@@ -160,6 +161,7 @@ class Reader:
             up_to, checkpoint = self._trail(moment, changes)
         else:
             up_to, checkpoint = self._stretch(moment, changes)
+        changes = self._with_erased(moment, changes, checkpoint)
         more = up_to < moment.made.position
         if not more:
             checkpoint = self._end_timed(moment, changes, checkpoint)
@@ -205,6 +207,23 @@ class Reader:
                 here = self.checkpoint._replace(position=max(self.checkpoint.position, each.made.position))
                 changes.append(ToTell(change, each.visible, here))
         return found.up_to, self.checkpoint._replace(position=found.up_to)
+
+    def _with_erased(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> list[ToTell]:
+        """And those who were erased within the stretch, as they are now: never observed, unless they came again."""
+        after, up_to = self.checkpoint.position, checkpoint.position
+        found = erasures.between(moment.connection, after, up_to) if up_to > after else []
+        uids = self._members.with_former(moment, {row.uid for row in found if row.uid is not None})
+        here = checkpoint._replace(rules_position=self.checkpoint.rules_position, at=self.checkpoint.at)
+        # What else is told of them on this page is of the same moment.
+        rest = [each for each in changes if each.told.uid not in uids]
+        presences = moment.presences(sorted(uids))
+        for uid, body in moment.bodies(presences):
+            last = self._recent.pop(uid, None)
+            previous = None if last is None else Previous(last.status, last.since)
+            change = told(uid, body, moment.made, self.checkpoint.epoch, previous, erased=True)
+            now = visible_at(presences[uid], moment.rules.sources, moment.made.at)
+            rest.append(ToTell(change, now, here))
+        return rest
 
     def _end_timed(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
         """Those of whom time alone has changed what is shown meanwhile."""

@@ -7,6 +7,7 @@ from typing import assert_never
 import msgspec
 
 from ledger.domain.alert_events import AlertAcknowledged, AlertBegan, AlertEnded, AlertEvent
+from ledger.domain.erasure_events import UserErased
 from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import (
     BodyRejected,
@@ -112,6 +113,9 @@ def _rename_source_event(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
             return _imported(event, names)
         case AlertBegan() | AlertAcknowledged() | AlertEnded():
             return _rename_alert(event, names)
+        case UserErased():
+            # Of another ledger, whose positions mean nothing here; a slice has none of the service's own events.
+            return _replace(event, by=names.redacted(event.by), reason=names.redacted(event.reason))
         case (
             Configured() | ServiceStarted() | ServiceStopped() | NodeBooted() | NodeSettled() | SourceDark()
             | SourceLit() | BreakerOpened() | BreakerClosed()

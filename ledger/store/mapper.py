@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
-from ledger.domain import alert_events, events, imported, override_events, reconciliation_events
+from ledger.domain import alert_events, erasure_events, events, imported, override_events, reconciliation_events
 from ledger.domain.crowd import encode_crowd
 from ledger.domain.event_types import Event, UserEvent
 from ledger.errors import LedgerError
@@ -76,6 +76,7 @@ CURRENT_KINDS: Mapping[str, type[Event]] = {
     "alert_began.v1": alert_events.AlertBegan,
     "alert_acknowledged.v1": alert_events.AlertAcknowledged,
     "alert_ended.v1": alert_events.AlertEnded,
+    "user_erased.v1": erasure_events.UserErased,
     "presence_imported.v1": imported.PresenceImported,
     "source_imported.v1": imported.SourceImported,
 }

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection, sql
 
+from ledger.store.erased import Left
 from ledger.store.seal import DIGEST_BYTES, Seal
 
 FIRST, LAST = -(2**63), 2**63 - 1
@@ -79,17 +80,19 @@ def take(rows: Iterator[Row], number: int) -> RowDigests:
     return RowDigests(places, digests)
 
 
-def differs(taken: RowDigests, seal: Seal) -> int | None:
+def differs(taken: RowDigests, seal: Seal, left: Left | None = None) -> int | None:
     """Which of the rows, counted from 0, is the first that is not the one that was sealed; None where all of them are.
 
-    Where there are fewer than were sealed, and nothing else is wrong, that is their number.
+    Where there are fewer than were sealed, and nothing else is wrong, that is their number. `left`: what erasures have
+    left of the run.
     """
-    run = range(seal.first_position, seal.last_position + 1)
+    run = range(seal.first_position, seal.last_position + 1) if left is None else left.positions
     places = list(map(_PLACE.pack, repeat(6), repeat(8), run, repeat(8), repeat(seal.recorded_at)))
-    if b"".join(taken.digests) == seal.digests and taken.places == places:
+    sealed = seal.digests if left is None else b"".join(left.digests)
+    if b"".join(taken.digests) == sealed and taken.places == places:
         return None
     for number, (place, digest) in enumerate(zip(*taken, strict=True)):
-        if place != places[number] or digest != seal.digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:
+        if place != places[number] or digest != sealed[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:
             return number
     return len(taken.places)
 

@@ -1,6 +1,6 @@
 """Holds every event against the seals, and every seal against the one before it: names the first place that differs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from psycopg import Connection, IsolationLevel
 
 from ledger.errors import LedgerError
 from ledger.settings import SEAL_KEY_FILE
-from ledger.store import partitions, raw_events, seals
+from ledger.store import erased, partitions, raw_events, seals
 from ledger.store.raw_events import Row, decode_position
 from ledger.store.seal import Seal, SealKeys
 from ledger.store.seal_head import SealHead, new_head
@@ -69,6 +69,8 @@ class Verified(NamedTuple):
     head: SealHead
     altered: Altered | None
     missing: KeyMissing | None = None
+    erased: int = 0
+    """Positions among them whose events erasures have removed, as is on record."""
 
     @property
     def is_intact(self) -> bool | None:
@@ -130,12 +132,15 @@ class _Walk:
         self._expected = expected
         self._missing: KeyMissing | None = None
         self._is_whole = after is None
+        self._erasures = erased.read(connection)
+        self._erased = 0
         self._total = max(raw_events.head(connection) - self._sealed, 0)
 
     def go(self) -> Verified:
         altered = self._walk()
         head = new_head(self._sealed, self._seal, self._seals, datetime.now(UTC))
-        return Verified(self._events, self._seals - self._passed, head, altered, None if altered else self._missing)
+        missing = None if altered else self._missing
+        return Verified(self._events, self._seals - self._passed, head, altered, missing, self._erased)
 
     def _walk(self) -> Altered | None:
         """Window by window: first the seals, then the events that they seal."""
@@ -208,19 +213,22 @@ class _Walk:
                 if (altered := self._check_run(seal, rows)) is not None:
                     return altered
             if left := raw_events.take(rows, 1).places:
-                return _unsealed(decode_position(left[0]), self._sealed)
+                return self._put_in(decode_position(left[0]), self._sealed)
         self._read = up_to
         self._told(self._events, self._total)
         return None
 
     def _check_run(self, seal: Seal, rows: Iterator[Row]) -> Altered | None:
-        taken = raw_events.take(rows, seal.last_position - seal.first_position + 1)
-        different = raw_events.differs(taken, seal)
+        left, number = self._erasures.left(seal), seal.last_position - seal.first_position + 1
+        taken = raw_events.take(rows, number if left is None else len(left.positions))
+        different = raw_events.differs(taken, seal, left)
         if different is not None:
             self._events += different
             there = taken.places[different:] + raw_events.take(rows, 1).places
-            return self._difference(seal, different, there)
+            positions = range(seal.first_position, seal.last_position + 1) if left is None else left.positions
+            return self._difference(seal, positions, different, there)
         self._events += len(taken.places)
+        self._erased += number - len(taken.places)
         self._seals += 1
         self._sealed, self._seal = seal.last_position, seal.seal
         return self._check_head(seal.first_position)
@@ -240,19 +248,25 @@ class _Walk:
             "A backup from before that head tells what stood there.",
         )
 
-    def _difference(self, seal: Seal, number: int, rows: list[bytes]) -> Altered:
+    def _difference(self, seal: Seal, positions: Sequence[int], number: int, rows: list[bytes]) -> Altered:
         """What is wrong at one place of a run, from the rows that are there and after it."""
-        expected = seal.first_position + number
+        expected = positions[number]
         found = decode_position(rows[0]) if rows else None
         if found is None or found > expected:
             return Altered(expected, "the event was removed")
         if found < expected:
-            return _unsealed(found, expected - 1 if number else self._sealed)
+            return self._put_in(found, expected - 1 if number else self._sealed)
         if len(rows) > 1 and decode_position(rows[1]) == expected:
             return _twice(expected)
         if not raw_events.is_recorded_at(rows[0], seal):
             return Altered(expected, "recorded_at of the event was altered")
         return Altered(expected, "the event was altered, or another one put in its place")
+
+    def _put_in(self, position: int, last: int) -> Altered:
+        """What a row is that has no place there; `last` is the position before it that was checked."""
+        if self._erasures.gone(position, position):
+            return Altered(position, "an event was put in where one was erased")
+        return _unsealed(position, last)
 
 
 def _broken(seal: Seal) -> str:

@@ -45,6 +45,7 @@ VALUES (%(id)s, %(position)s, %(name)s, %(severity)s, %(source)s, %(subject)s, %
 _END = "UPDATE alerts SET ended_at = %s, figures = %s WHERE id = %s"
 _ACKNOWLEDGE = "UPDATE alerts SET acknowledged_at = %s, acknowledged_by = %s WHERE id = %s"
 _FIGURES = "UPDATE alerts SET figures = %(figures)s WHERE id = %(id)s AND figures <> %(figures)s"
+_REWRITE = "UPDATE alerts SET figures = %(figures)s WHERE id = %(id)s"
 _NOTICES = "UPDATE alerts SET notices = notices || %s WHERE id = %s"
 
 _COUNTS = """
@@ -133,6 +134,11 @@ def note_figures(connection: Connection[TupleRow], figures: Mapping[str, Figures
     """What alerts that are on rest on by now, by id."""
     for alert, each in figures.items():
         connection.execute(_FIGURES, {"id": alert, "figures": Jsonb(each)})
+
+
+def rewrite_figures(cursor: Cursor[Any], alert: str, figures: Figures) -> None:
+    """An erasure has left these figures of an alert's event, or of the row's own."""
+    cursor.execute(_REWRITE, {"id": alert, "figures": Jsonb(figures)})
 
 
 def note_notices(connection: Connection[TupleRow], alert: str, notices: Notices) -> None:

@@ -12,7 +12,7 @@ from ledger.domain.drift import Doubt
 from ledger.domain.look import Watch
 from ledger.domain.observation import Instant
 from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts
-from ledger.working_state import canaries
+from ledger.working_state import canaries, erasures
 
 _SELECT: LiteralString = "SELECT uid, due_at, urgent, verified_at, doubt, looked_at FROM looks WHERE source = %s"
 
@@ -34,15 +34,23 @@ SELECT uid FROM current WHERE status = 'online' AND strpos(devices, %s) > 0 AND 
 
 _KNOWN_AFTER: LiteralString = _SELECT + " AND uid > %s ORDER BY uid LIMIT %s"
 
-_PUT: LiteralString = """
+# Of somebody who has been erased since they were asked about nothing is noted.
+_IS_THERE: LiteralString = f"({erasures.NOT_OF_LATE} OR EXISTS (SELECT FROM current WHERE current.uid = new.uid))"
+
+_PUT: LiteralString = (
+    """
 INSERT INTO looks AS l (uid, source, due_at, urgent, verified_at, looked_at, doubt)
 SELECT uid, %(source)s, due_at, urgent, verified_at, looked_at, doubt
   FROM unnest(%(uids)b::text[], %(due)b::bigint[], %(urgent)b::text[], %(verified)b::bigint[], %(looked)b::bigint[],
               %(doubts)s::bytea[]) AS new (uid, due_at, urgent, verified_at, looked_at, doubt)
+ WHERE """
+    + _IS_THERE
+    + """
  ORDER BY uid
     ON CONFLICT (uid, source) DO UPDATE
    SET due_at = excluded.due_at, urgent = excluded.urgent,
 """
+)
 
 _WRITE: LiteralString = (
     _PUT + "verified_at = excluded.verified_at, looked_at = excluded.looked_at, doubt = excluded.doubt"
@@ -57,11 +65,11 @@ _WRITE_UNMOVED: LiteralString = (
     + " WHERE l.doubt IS NOT DISTINCT FROM excluded.doubt RETURNING uid"
 )
 
-_POSTPONE = """
+_POSTPONE: LiteralString = f"""
 INSERT INTO looks (uid, source, due_at)
-SELECT uid, %(source)s, %(due)s FROM unnest(%(uids)b::text[]) AS uid ORDER BY uid
+SELECT uid, %(source)s, %(due)s FROM unnest(%(uids)b::text[]) AS new (uid) WHERE {_IS_THERE} ORDER BY uid
     ON CONFLICT (uid, source) DO UPDATE SET due_at = excluded.due_at
-"""
+"""  # noqa: S608  (of constants)
 
 _OF_USERS_LOCKED: LiteralString = _OF_USERS + " ORDER BY uid FOR UPDATE"
 

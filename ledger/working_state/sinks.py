@@ -54,6 +54,8 @@ SELECT name, epoch, position, rules_position, list_number, at, revision, paused_
   FROM sinks
 """
 
+_BEHIND = "SELECT name FROM sinks WHERE name = ANY(%b) AND position < %s ORDER BY name"
+
 _BEGIN = """
 INSERT INTO sinks (name, epoch, position, rules_position, list_number, at) VALUES (%s, %s, %s, %s, %s, %s)
     ON CONFLICT DO NOTHING
@@ -187,6 +189,12 @@ def replay(connection: Connection[TupleRow], name: str, checkpoint: Checkpoint) 
         found = connection.execute(_REPLAY, {"name": name, **checkpoint._asdict()}).rowcount > 0
         connection.execute(_FORGET_ALL, (name,))
     return found
+
+
+def behind(connection: Connection[TupleRow], names: Sequence[str], position: int) -> list[str]:
+    """Those of these sinks that have not been told up to a position."""
+    rows = connection.cursor(binary=True).execute(_BEHIND, (texts(names), position)).fetchall()
+    return [name for (name,) in rows]
 
 
 def remembered(connection: Connection[TupleRow], name: str, uids: Sequence[str]) -> dict[str, bytes]:

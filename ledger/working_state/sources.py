@@ -35,6 +35,10 @@ _PAGE = 1000
 
 _READ = "SELECT version, state FROM source_states WHERE source = %s"
 
+_HOLDING = """
+SELECT source FROM source_states WHERE position(%b IN state) > 0 OR position('\\x5c'::bytea IN state) > 0
+"""
+
 _VERSION = "SELECT version FROM source_states WHERE source = %s"
 
 READ_ALL: LiteralString = "SELECT source, version, state, rules_position FROM source_states ORDER BY source"
@@ -130,6 +134,11 @@ def longest_grace(connection: Connection[TupleRow]) -> float:
     """The longest grace period of all sources, in seconds."""
     rows = connection.cursor(binary=True).execute(READ_ALL).fetchall()
     return status.longest_grace({name: shown_by(name, version, state) for name, version, state, _ in rows})
+
+
+def holding(connection: Connection[TupleRow], text: str) -> list[str]:
+    """The sources whose snapshots hold a text, or escapes that may stand for it."""
+    return [name for (name,) in connection.cursor(binary=True).execute(_HOLDING, (text.encode(),)).fetchall()]
 
 
 def load(connection: Connection[TupleRow], ledger: Ledger, name: str, *, to_judge: bool = True) -> SourceState:

@@ -77,6 +77,12 @@ MEMBERS: LiteralString = "SELECT uid FROM list_members WHERE list = %(list)s AND
 """Who is on a list, for queries about them."""
 
 _LISTS_OF = "SELECT uid, list FROM list_members WHERE uid = ANY(%b) AND removed_by IS NULL"
+_ALL_OF = """
+SELECT list FROM list_members WHERE uid = %(uid)s AND removed_by IS NULL
+ UNION
+SELECT list FROM list_watchers WHERE uid = %(uid)s AND removed_by IS NULL
+"""
+_EVER_ON = "SELECT DISTINCT uid FROM list_members WHERE uid = ANY(%b) AND list = %s"
 _WATCHERS = "SELECT list, uid FROM list_watchers WHERE list = ANY(%b) AND removed_by IS NULL"
 
 _CHANGE: LiteralString = """
@@ -189,6 +195,17 @@ def delete(connection: Connection[TupleRow], name: str, by: str) -> bool:
         change.record("deleted", by, change.replace("list_members", ()), change.replace("list_watchers", ()))
         connection.execute("DELETE FROM watch_lists WHERE name = %s", (name,))
         return True
+
+
+def take_off_all(connection: Connection[TupleRow], uid: str, by: str) -> None:
+    """Take a user off all lists, as a member and as a watcher, which is told; within a transaction."""
+    for name in _column(connection, _ALL_OF, {"uid": uid}):
+        patch(connection, name, Patch(remove=[uid], remove_watchers=[uid]), by)
+
+
+def have_been_on(connection: Connection[TupleRow], uids: Sequence[str], name: str) -> set[str]:
+    """Those of these users who are on a list, or have been, as far as that is kept."""
+    return set(_column(connection, _EVER_ON, (texts(uids), name)))
 
 
 def get(connection: Connection[TupleRow], name: str) -> WatchList | None:

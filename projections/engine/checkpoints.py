@@ -8,6 +8,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from ledger.store import seals
+from ledger.working_state import erasures
 
 INLINE = "current"
 """The projection that is written with the events: it has no checkpoint, since it is never behind."""
@@ -35,11 +36,12 @@ POSITION_OF: LiteralString = "coalesce((SELECT position FROM projections WHERE n
 _LOCK: LiteralString = f"""
 SELECT position, stopped_position,
        (SELECT array_agg(position) FROM projection_skips AS s WHERE s.name = p.name AND s.position > p.position),
-       {_IS_ASTRAY}
+       {_IS_ASTRAY}, {erasures.LAST}
   FROM projections AS p WHERE name = %s FOR UPDATE OF p{{}}
 """  # noqa: S608  (of constants)
 _LEAD = _LOCK.format(" SKIP LOCKED")
 _HOLD = _LOCK.format("")
+_HOLD_ALL = "SELECT name FROM projections ORDER BY name FOR UPDATE"
 
 # With the seal of what it was built on.
 _MOVE: LiteralString = f"""
@@ -69,6 +71,8 @@ class LockedCheckpoint(NamedTuple):
     """Later events that an operator told it to leave out."""
     is_astray: bool = False
     """It was built on events that are no longer in the ledger, so it is to be rebuilt."""
+    erased_at: int = 0
+    """The position of the last erasure: what was read of the ledger before it may name whom it erased."""
 
 
 class Checkpoint(NamedTuple):
@@ -129,9 +133,14 @@ def hold(cursor: Cursor[Any], name: str) -> LockedCheckpoint | None:
     return _lock(cursor, _HOLD, name)
 
 
+def hold_all(cursor: Cursor[Any]) -> None:
+    """Have every projection wait until the transaction ends, once what is being written of them is."""
+    cursor.execute(_HOLD_ALL)
+
+
 def _lock(cursor: Cursor[Any], query: LiteralString, name: str) -> LockedCheckpoint | None:
     row = cursor.execute(query, (name,)).fetchone()
-    return None if row is None else LockedCheckpoint(row[0], row[1], frozenset(row[2] or ()), row[3])
+    return None if row is None else LockedCheckpoint(row[0], row[1], frozenset(row[2] or ()), row[3], row[4])
 
 
 def move(cursor: Cursor[Any], name: str, position: int) -> None:

@@ -92,9 +92,13 @@ class Feed:
         self._kinds = sorted(kinds)
         self._known = sorted(mapper.known_kinds)
         self._kept: Stretch | None = None
+        self._erased_at = 0
+        """Of the last erasure when it was read."""
 
-    def after(self, cursor: Cursor[Any], position: int, limit: int) -> Stretch:
-        """What follows a position, so many events at most."""
+    def after(self, cursor: Cursor[Any], position: int, limit: int, erased_at: int = 0) -> Stretch:
+        """What follows a position, so many events at most; `erased_at` is the position of the last erasure."""
+        if erased_at != self._erased_at:
+            self._kept, self._erased_at = None, erased_at
         if self._kept is not None and self._kept.after == position and self._kept.last > position:
             return self._kept
         head = checkpoints.head(cursor)

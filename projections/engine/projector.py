@@ -86,7 +86,7 @@ class Projector:
             checkpoint = checkpoints.lead(cursor, name)
             if checkpoint is None or checkpoint.is_astray:
                 return False
-            stretch = self._feed.after(cursor, checkpoint.position, self._batch_events)
+            stretch = self._feed.after(cursor, checkpoint.position, self._batch_events, checkpoint.erased_at)
             events, unreadable = stretch.followed(self._kinds[name], checkpoint.skips)
             found = apply(connection, cursor, projection, events) or unreadable
             if found is None:

@@ -100,12 +100,19 @@ def _rare_collections() -> Iterator[None]:
         gc.set_threshold(*threshold)
 
 
+def keep_from_beginning(connection: Connection[TupleRow]) -> bool:
+    """Let no rebuild begin until the transaction ends, and remove what a killed one left; False: one is under way."""
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
+    if row is None or not row[0]:
+        return False
+    switch.clear(connection.cursor())
+    return True
+
+
 def clear_remains(connection: Connection[TupleRow]) -> None:
     """Remove what a rebuild left that was killed, unless one is under way."""
     with connection.transaction():
-        row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
-        if row is not None and row[0]:
-            switch.clear(connection.cursor())
+        keep_from_beginning(connection)
 
 
 def _lock(connection: Connection[TupleRow]) -> bool:

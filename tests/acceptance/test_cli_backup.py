@@ -12,6 +12,9 @@ import pytest
 from typer.testing import Result
 
 from ledger.cli.backup import NO_KEY
+from ledger.ingest import erasing
+from ledger.ingest.clock import Clock
+from ledger.ingest.erasing import Order
 from ledger.store import api_keys, migrate
 from ledger.store.backup import LINE_BYTES, Backup, first_line, read_line
 from ledger.store.data_folder import DataFolder
@@ -19,7 +22,7 @@ from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.seal_head import to_fields
 from projections.engine import rebuild, switch
 from tests.support.command import call
-from tests.support.ledgers import SEAL_KEY
+from tests.support.ledgers import SEAL_KEY, opened
 from tests.support.pg import make_data_dir, new_data_dir
 from tests.support.tampering import fill, unguarded, verified
 
@@ -108,13 +111,16 @@ def test_there_and_back(made: Path, data_dir: Path) -> None:
             with pytest.raises(psycopg.errors.IntegrityConstraintViolation):
                 connection.execute("DELETE FROM events")
         fill(url, [3])
+        with opened(url) as ledger:
+            erasing.erase(ledger, "u1", Order("asked", "ops"), [SEAL_KEY], Clock().now())
         held = restore(data_dir, made, "--replace")
         assert (held.exit_code, "is in use by the service" in held.stderr) == (1, True)
-    assert events_in(data_dir) == 9
+    assert events_in(data_dir) == 7
     refused = restore(data_dir, made)
-    assert (refused.exit_code, "There is already a ledger of 9 events" in refused.stderr) == (1, True)
-    assert events_in(data_dir) == 9
-    assert restore(data_dir, made, "--replace").exit_code == 0
+    assert (refused.exit_code, "There is already a ledger of 10 events" in refused.stderr) == (1, True)
+    assert events_in(data_dir) == 7
+    replaced = restore(data_dir, made, "--replace")
+    assert (replaced.exit_code, "1 user had been erased since this backup" in replaced.stderr) == (0, True)
     assert events_in(data_dir) == 6
     with served(data_dir) as url, psycopg.connect(url) as connection:
         names = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'presence%'").fetchall()

@@ -39,6 +39,8 @@ ROUTES = {
     ("PUT", "/v1/users/{uid}/tier"),
     ("PUT", "/v1/users/{uid}/override"),
     ("DELETE", "/v1/users/{uid}/override"),
+    ("POST", "/v1/users/{uid}/erase"),
+    ("GET", "/v1/users/{uid}/reads"),
     ("GET", "/v1/lists"),
     ("GET", "/v1/lists/{name}"),
     ("PUT", "/v1/lists/{name}"),

@@ -13,6 +13,8 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.recent import NO_BODIES
 from ledger.domain.reconciliation_events import PollObserved, Swept
 from ledger.errors import LedgerError, StoreUnavailable
+from ledger.ingest import erasing
+from ledger.ingest.erasing import Order
 from ledger.slices import importing
 from ledger.slices.form import LARGEST, Slice
 from ledger.slices.importing import Imported
@@ -71,6 +73,23 @@ def test_states_are_those_of_the_ledger_it_came_from(ledger: Ledger, whole: Path
             assert history.presences_at(connection, MAPPER, ["alice", "carol"], len(eventful().kept)) == {
                 uid: presence for uid, presence in states(ledger).items() if uid in ("alice", "carol")
             }
+
+
+@pytest.mark.parametrize("place", [0, 20])
+def test_after_an_erasure_a_slice_has_nothing_of_the_user(
+    place: int, ledger: Ledger, whole: Path, tmp_path: Path, server: str
+) -> None:
+    brought(ledger, whole)
+    since = everything(ledger)[place][5] if place else None
+    erasing.erase(ledger, "alice", Order("asked", "ops"), [SEAL_KEY], LONG_AGO)
+    file = written(take(ledger, SliceScope(since=since)), tmp_path / "slice.ndjson")
+    assert b"alice" not in file.read_bytes()
+    assert not replayed(SliceFile(file).slice()).differing
+    with pg.new_database(server) as url, opened(url) as other:
+        brought(other, file)
+        assert states(other) == states(ledger)
+        assert_sealed(other)
+    assert_sealed(ledger)
 
 
 def test_a_slice_taken_from_the_middle_is_the_rest_with_the_states_before(ledger: Ledger, whole: Path) -> None:

@@ -18,6 +18,7 @@ from ledger.forwarding.forwarder import SILENT, UNREACHABLE
 from ledger.http import examples
 from ledger.http.bodies import TooSlow
 from ledger.http.problems import Problem, answer
+from ledger.ingest.erasing import RebuildUnderWay
 from tests.support import pg
 from tests.support.external import ExternalPostgres
 from tests.support.im_node import ImNode, im_node
@@ -67,6 +68,8 @@ MASKS = (
 RECONCILE = "POST /v1/sources/{source}/reconcile"
 ACKNOWLEDGE = "POST /v1/alerts/{alert}/acknowledge"
 OVERRIDE = "/v1/users/{uid}/override"
+ERASE = "POST /v1/users/{uid}/erase"
+READS = "GET /v1/users/{uid}/reads"
 WORD = {"status": "offline", "reason": "phone lost, ticket 4711", "expires_seconds": 3600}
 RECONCILED = (
     RECONCILE,
@@ -80,6 +83,8 @@ RECONCILED = (
     "PUT /v1/users/{uid}/tier",
     f"PUT {OVERRIDE}",
     f"DELETE {OVERRIDE}",
+    ERASE,
+    READS,
     "GET /v1/sinks",
     "POST /v1/sinks/{name}/pause",
     "POST /v1/sinks/{name}/resume",
@@ -98,7 +103,7 @@ def answers(service: Service, stop_database: Callable[[], None]) -> Answers:
         found = dict(_good(api))
         bad = _bad(service, api)
         service.stop()
-        service.reconfigure(tables=f'{MAIN}api_url = "{node.url}"\n')
+        service.reconfigure(tables=f'{MAIN}api_url = "{node.url}"\n[audit]\nreads = true\n')
         service.start()
         found |= _reconciling(api, node)
         for route, refused in bad.items():
@@ -131,7 +136,19 @@ def _reconciling(api: Api, node: ImNode) -> Answers:
         "PUT /v1/users/{uid}/tier": {"200": api.http.put("/v1/users/u100/tier", json={"tier": "vip"}).json()},
         f"PUT {OVERRIDE}": {"200": api.http.put("/v1/users/u100/override", json=WORD).json()},
         f"DELETE {OVERRIDE}": {"200": api.http.delete("/v1/users/u100/override").json()},
+        READS: {"200": wait_for(lambda: _reads(api), api.service.log)},
+        ERASE: {
+            "200": api.http.post("/v1/users/bob/erase", json={"reason": "their request, ticket 4711"}).json(),
+            "409": _problem(409, str(RebuildUnderWay())),
+        },
     }
+
+
+def _reads(api: Api) -> Any:
+    """Who asked about a user, once it is stored."""
+    page = api.get("/v1/users/u100/reads")
+    # How many batches it took is the machine's.
+    return {"items": page["items"][:1], "next": None} if page["items"] else None
 
 
 def _drifts(api: Api) -> Any:
@@ -300,6 +317,10 @@ def _bad(service: Service, api: Api) -> Answers:
         "PUT /v1/users/{uid}/tier": {"413": api.http.put("/v1/users/u100/tier", content=large).json()},
         f"PUT {OVERRIDE}": {"413": api.http.put("/v1/users/u100/override", content=large).json()},
         f"DELETE {OVERRIDE}": {"404": api.http.delete("/v1/users/u100/override").json()},
+        ERASE: {
+            "404": api.http.post("/v1/users/nobody/erase", json={"reason": "x"}).json(),
+            "413": api.http.post("/v1/users/u100/erase", content=large).json(),
+        },
         "POST /v1/presence/query": {"413": api.http.post("/v1/presence/query", content=b" " * (MAX_BODY + 1)).json()},
         "POST /v1/reach/query": {"413": api.http.post("/v1/reach/query", content=large).json()},
         "POST /hooks/{source}/{node}/{secret}": hooks,

@@ -1,6 +1,7 @@
 """How an event of each kind is stored, for ever: its text, and what it is read as."""
 
 from ledger.domain.alert_events import AlertAcknowledged, AlertBegan, AlertEnded
+from ledger.domain.erasure_events import Redacted, UserErased
 from ledger.domain.event_types import Event
 from ledger.domain.events import (
     BodyRejected,
@@ -275,6 +276,22 @@ STORED: dict[str, tuple[str, Event]] = {
     "alert_ended.v1": (
         '{"alert":"a1","name":"disk_low","at":1800000000000001,"since":1800000000000000,"figures":{"free_bytes":7}}',
         AlertEnded(alert="a1", name="disk_low", at=AT, since=AT - 1, figures={"free_bytes": 7}),
+    ),
+    "user_erased.v1": (
+        (
+            '{"at":1800000000000001,"by":"ops","reason":"asked","uid_hash":"ab","key_id":"cd","events":2,'
+            '"positions":"BQI=","redacted":[[6,"ef"]]}'
+        ),
+        UserErased(
+            at=AT,
+            by="ops",
+            reason="asked",
+            uid_hash="ab",
+            key_id="cd",
+            events=2,
+            positions="BQI=",
+            redacted=(Redacted(6, "ef"),),
+        ),
     ),
     "presence_imported.v1": (
         (

@@ -8,7 +8,8 @@ is filled again beside the changes, and until that is done the head stands still
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -34,6 +35,9 @@ REFRESH_SECONDS = 900.0
 
 LIST_CHANGES = 1_000
 """Looked through at a time."""
+
+FORGOTTEN_SECONDS = 3600.0
+"""So long nobody becomes hot by being asked about who was erased."""
 
 AGAIN_SECONDS = 1.0
 """A presence ages: what Redis lacks when it is back, it is to have within seconds, however long it was away."""
@@ -66,6 +70,10 @@ class RedisKind:
         self._losses = 0
         """How often Redis may have lost what it was told, so that what is being filled has to be filled once more."""
         self._work: asyncio.Task[None] | None = None
+        self._forgotten: dict[str, float] = {}
+        """Who was erased of late, and when."""
+        self._writing = asyncio.Lock()
+        """Held from when users are read until they are written, and while somebody is forgotten."""
 
     @property
     def is_filled(self) -> bool:
@@ -77,6 +85,12 @@ class RedisKind:
         try:
             if self._run_id is None:
                 await self._look()
+            if erased := [each for each in batch.changes if each.erased]:
+                await self._forget(erased)
+                changes = [each for each in batch.changes if not each.erased or each.presence.version]
+                return await self.tell(replace(batch, changes=[replace(each, erased=False) for each in changes]))
+            if not batch.changes:
+                return Done()
             written = await self._put(batch.changes, are_changes=True)
             if written in ("lost", "other"):
                 if not await self._begin(batch.changes[0].order.epoch):
@@ -87,6 +101,15 @@ class RedisKind:
         if written == "no stream":
             return NO_STREAM
         return Done() if written == "ok" else OTHER_EPOCH
+
+    async def _forget(self, erased: Sequence[Told]) -> None:
+        """Remove whatever names these users, and tell those who listen that they are gone."""
+        async with self._writing:
+            for each in erased:
+                self._asked.pop(each.uid, None)
+                self._due.pop(each.uid, None)
+                self._forgotten[each.uid] = self._monotonic()
+            await self._values.forget({each.uid: each.body for each in erased})
 
     async def keep(self, head: Head) -> Outcome | None:
         """Write the head; see who has become hot, and whether Redis has lost anything."""
@@ -143,6 +166,9 @@ class RedisKind:
         """Who was asked about, and who came to a list or left it."""
         heard, moved, self._list_change = await self._surroundings.read(self._news)
         now = self._monotonic()
+        self._forgotten = {uid: at for uid, at in self._forgotten.items() if now - at < FORGOTTEN_SECONDS}
+        # Whoever goes on asking about them does not bring them back; what they do does.
+        heard -= self._forgotten.keys()
         for uid in heard:
             self._asked[uid] = now
             self._asked.move_to_end(uid)
@@ -197,11 +223,12 @@ class RedisKind:
 
     async def _write(self, uids: Sequence[str], *, expires_no_later: bool = False) -> Order | None:
         """Write what `GET` answers of these users -> as of when that is."""
-        told = await self._surroundings.answers(uids) if uids else ()
-        if not told:
-            return None
-        if (written := await self._put(told, expires_no_later=expires_no_later)) != "ok":
-            raise Unusable(f"Redis lost what was being written ({written})")
+        async with self._writing:
+            told = await self._surroundings.answers(uids) if uids else ()
+            if not told:
+                return None
+            if (written := await self._put(told, expires_no_later=expires_no_later)) != "ok":
+                raise Unusable(f"Redis lost what was being written ({written})")
         return told[0].order
 
     def _members(self, connection: Connection[TupleRow], after: str) -> list[str]:
@@ -225,10 +252,15 @@ class RedisKind:
                 None if each.presence.status == "online" or each.uid in members else self._expires(each.uid, now),
                 each.body if are_changes else b"",
                 expires_no_later,
+                expires_no_later or not (are_changes or each.presence.version or self._is_hot(each.uid, members)),
             )
             for each in told
         ]
         return await self._values.put(values)
+
+    def _is_hot(self, uid: str, members: Collection[str]) -> bool:
+        """Whether somebody who is not online is to have a value."""
+        return uid in members or uid in self._asked
 
     def _expires(self, uid: str, now: float) -> float:
         """When the value of somebody goes away who is neither online nor on a list."""

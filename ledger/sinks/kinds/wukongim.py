@@ -59,7 +59,7 @@ class Wukongim:
                 after = AGAIN_SECONDS if failed.may_pass else None
                 return Retry(f"WuKongIM did not take a command: {failed.reason}", after)
         told, self._told = self._told, {}
-        return Done({each.uid: told.get(each.uid) for each in batch.changes})
+        return Done({each.uid: None if each.erased else told.get(each.uid) for each in batch.changes})
 
     async def keep(self, head: Head) -> Outcome | None:
         """Nothing is told of those who do not change."""

@@ -1,0 +1,292 @@
+"""Erasure: everything that names a user is removed and put on record, in one commit; streams and sinks follow.
+
+What names them beside others is looked for before the commit lock is taken, through all of the ledger; under the lock
+only what has come since. Whatever crashes before the commit has done nothing; after it, the row of the erasure says
+what is still to be done, whichever instance does it.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from ledger.domain.alert_events import SERVICE, AlertBegan, AlertEnded
+from ledger.domain.erasure import Name, pack_positions, without_user
+from ledger.domain.erasure_events import Redacted, UserErased
+from ledger.domain.event_types import Event, SourceEvent
+from ledger.domain.nodes import OpenRun
+from ledger.domain.observation import Instant
+from ledger.domain.reconciliation_events import RunCounts, RunEnded
+from ledger.errors import LedgerError
+from ledger.ingest.append import append
+from ledger.ingest.draft import Draft
+from ledger.store import erased, session
+from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
+from ledger.store.erased import NamingRow
+from ledger.store.ledger import Ledger, translated
+from ledger.store.mapper import SOURCE_PREFIX, Recorded
+from ledger.store.seal import SealKey
+from ledger.working_state import alerts, erasures, sinks, sources, watch_lists
+from projections.engine import checkpoints, rebuild
+
+NAMING_KINDS = (
+    "alert_began.v1",
+    "alert_ended.v1",
+    "body_rejected.v1",
+    "item_rejected.v1",
+    "node_down.v1",
+    "poll_observed.v1",
+    "run_ended.v1",
+    "run_started.v1",
+    "source_imported.v1",
+)
+"""Of sources' events, those that may name a user."""
+
+TOLD_SECONDS = 1.5
+"""So long streams have at least to tell that a user is gone; those that were slower begin anew."""
+
+
+class NeverSeen(LedgerError):
+    """Nothing here names the user, and they were never erased."""
+
+
+class RebuildUnderWay(LedgerError):
+    """A projection is being rebuilt, from events that an erasure would remove under it."""
+
+    def __init__(self) -> None:
+        super().__init__("A projection is being rebuilt; nothing was erased.\nTry again once the rebuild has ended.")
+
+
+class Order(NamedTuple):
+    """Why, and by which API key."""
+
+    reason: str
+    by: str
+
+
+class Erasure(NamedTuple):
+    """An erasure on record; `is_new`: made just now."""
+
+    position: int
+    event: UserErased
+    is_new: bool
+
+
+class Waiting(NamedTuple):
+    """The sinks that have still to be told, and whether somebody has to resume one of them first."""
+
+    sinks: list[str]
+    held: bool
+
+
+def erase(ledger: Ledger, uid: str, order: Order, keys: Sequence[SealKey], at: Instant) -> Erasure:
+    """Erase a user; where nothing has named them since the last time, that one's record.
+
+    `keys`: the newest first, which the hash is made with. Raises NeverSeen, RebuildUnderWay, StoreUnavailable.
+    """
+    name = Name(uid)
+    with ledger.connection() as connection:
+        head = checkpoints.head(connection)
+        before = erasures.find(connection, uid, keys)
+        is_known = bool(erased.positions_of(connection, uid)) or erasures.names(connection, uid)
+        of_sources = set(sources.holding(connection, uid))
+        with connection.transaction():
+            found = [row.position for row in _naming(ledger, connection, name, 0, head)]
+    if not is_known and not found:
+        if before is None:
+            raise NeverSeen(f"the user {uid!r} was never seen")
+        return _on_record(ledger, before)
+    while True:
+        attempt = _Attempt(ledger, name, order, keys[0], at, head, found)
+        try:
+            return attempt.run(of_sources)
+        except _OtherSources as others:
+            of_sources |= others.names
+        except _NothingLeft:
+            # Somebody else was faster.
+            if (done := get(ledger, uid, keys)) is None:
+                raise NeverSeen(f"the user {uid!r} was never seen") from None
+            return done
+
+
+def get(ledger: Ledger, uid: str, keys: Sequence[SealKey]) -> Erasure | None:
+    """The last erasure of a user, if there was one. Raises StoreUnavailable."""
+    with ledger.connection() as connection:
+        position = erasures.find(connection, uid, keys)
+    return None if position is None else _on_record(ledger, position)
+
+
+def finish(ledger: Ledger, sink_names: Sequence[str]) -> int:
+    """Remove what is left of those who were erased, where all have done their part -> how many that were.
+
+    Raises StoreUnavailable.
+    """
+    done = 0
+    with ledger.connection() as connection, connection.transaction():
+        cursor = connection.cursor()
+        for row in erasures.due(cursor, TOLD_SECONDS):
+            if not sinks.behind(connection, sink_names, row.position):
+                erasures.finish(cursor, row)
+                done += 1
+    return done
+
+
+def waiting_for(ledger: Ledger, position: int, sink_names: Sequence[str]) -> Waiting | None:
+    """What an erasure waits for; None: it is done. Raises StoreUnavailable."""
+    with ledger.connection() as connection:
+        if all(row.position != position for row in erasures.under_way(connection)):
+            return None
+        behind = sinks.behind(connection, sink_names, position)
+        held = {name for name, row in sinks.read(connection).items() if row.is_held}
+        return Waiting(behind, any(name in held for name in behind))
+
+
+def overwrite(database_url: str, began: Callable[[Connection[TupleRow]], None] = lambda _: None) -> None:
+    """Have PostgreSQL reuse the space of what was removed, and forget it in its statistics. Raises StoreUnavailable.
+
+    `began` is told the connection, over which it can be cancelled: of a large ledger it takes minutes.
+    """
+    tables = ", ".join(["events", "erasures", *erasures.PER_USER_TABLES, *erasures.LIST_TABLES])
+    with translated(), session.connect(database_url, "erasure") as connection:
+        began(connection)
+        with contextlib.suppress(psycopg.errors.QueryCanceled):
+            connection.execute(f"VACUUM (ANALYZE, SKIP_LOCKED) {tables}".encode())
+
+
+class _OtherSources(Exception):
+    """Sources whose states are to be read, too, since their runs name the user."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__()
+        self.names = names
+
+
+class _NothingLeft(Exception):
+    """By now nothing names the user."""
+
+
+class _Naming(NamedTuple):
+    """A source's event that names the user, and what is left of it."""
+
+    position: int
+    row: NamingRow
+    event: SourceEvent
+    payload: bytes
+
+
+class _Attempt:
+    """One commit: what it is to remove is found under the lock, put on record, and removed."""
+
+    def __init__(
+        self, ledger: Ledger, name: Name, order: Order, key: SealKey, at: Instant, head: int, found: Sequence[int]
+    ) -> None:
+        self._ledger = ledger
+        self._name = name
+        self._order = order
+        self._key = key
+        self._at = at
+        self._head = head
+        self._found = found
+        self._positions: list[int] = []
+        self._left: list[_Naming] = []
+        self._draft: Draft | None = None
+        self._sources: list[str] = []
+
+    def run(self, of_sources: Iterable[str]) -> Erasure:
+        self._sources = sorted({SERVICE, *of_sources})
+        known = dict.fromkeys(self._sources)
+        appended = append(
+            self._ledger, known, (), self._decide, self._write, self._load, lock_timeout=LONG_LOCK_TIMEOUT_SECONDS
+        )
+        position, event = appended.events[-1]
+        assert isinstance(event, UserErased)
+        return Erasure(position, event, is_new=True)
+
+    def _load(self, connection: Connection[TupleRow]) -> None:
+        if not rebuild.keep_from_beginning(connection):
+            raise RebuildUnderWay
+        checkpoints.hold_all(connection.cursor())
+        self._positions = erased.positions_of(connection, self._name.uid)
+        earlier = erased.rows_at(connection, self._found)
+        self._left = list(_left_of(self._ledger, earlier, self._name))
+        self._left += _naming(self._ledger, connection, self._name, self._head, checkpoints.head(connection))
+        if not self._positions and not self._left and not erasures.names(connection, self._name.uid):
+            raise _NothingLeft
+        runs = {each.row.stream.removeprefix(SOURCE_PREFIX) for each in self._left if "run" in each.row.kind}
+        if missing := runs - set(self._sources):
+            raise _OtherSources(missing)
+
+    def _decide(self, draft: Draft) -> Iterator[Recorded]:
+        self._draft = draft
+        for source in self._sources:
+            for run, opened in draft.source(source).open_runs.items():
+                if self._name.uid in opened.uids:
+                    # What is open is kept in memory by many; its end makes all of them forget whom it named.
+                    yield draft.append_to_source(source, _ended(run, opened, self._at))
+        yield draft.append_to_source(SERVICE, self._event())
+
+    def _event(self) -> UserErased:
+        redacted = [
+            Redacted(each.position, erased.digest_of(each.row, each.payload).hex())
+            for each in sorted(self._left, key=lambda each: each.position)
+        ]
+        return UserErased(
+            at=self._at,
+            by=self._name.masked(self._order.by),
+            reason=self._name.masked(self._order.reason),
+            uid_hash=erasures.uid_hash(self._name.uid, self._key).hex(),
+            key_id=self._key.id.hex(),
+            events=len(self._positions),
+            positions=pack_positions(self._positions),
+            redacted=tuple(redacted),
+        )
+
+    def _write(self, cursor: Cursor[Any], events: list[tuple[int, Event]]) -> None:
+        position, uid = events[-1][0], self._name.uid
+        erasures.add(cursor, position, uid, self._key, self._at)
+        erased.take(cursor, position, uid, [(each.position, each.payload) for each in self._left])
+        watch_lists.take_off_all(cursor.connection, uid, self._name.masked(self._order.by))
+        erasures.remove(cursor, uid)
+        for each in self._left:
+            if isinstance(each.event, AlertBegan | AlertEnded):
+                alerts.rewrite_figures(cursor, each.event.alert, each.event.figures)
+        assert self._draft is not None
+        sources.write(cursor, map(sources.to_row, map(self._draft.source, self._sources)))
+
+
+def _naming(ledger: Ledger, connection: Connection[TupleRow], name: Name, after: int, up_to: int) -> Iterator[_Naming]:
+    rows = erased.naming(connection, name.uid, sorted(ledger.events_mapper.stored_kinds(NAMING_KINDS)), after, up_to)
+    return _left_of(ledger, rows, name)
+
+
+def _left_of(ledger: Ledger, rows: Iterable[NamingRow], name: Name) -> Iterator[_Naming]:
+    """Those that name the user, with what is left of them."""
+    mapper = ledger.events_mapper
+    for row in rows:
+        event = mapper.event_at(row.position, row.kind, row.payload)
+        assert isinstance(event, SourceEvent)
+        left = without_user(event, name)
+        if left is not event:
+            yield _Naming(row.position, row, left, mapper.kind_and_payload(left)[1])
+
+
+def _ended(run: str, opened: OpenRun, at: Instant) -> RunEnded:
+    return RunEnded(
+        run=run,
+        at=at,
+        started_at=opened.started_at,
+        scope=opened.scope,
+        outcome="interrupted",
+        counts=RunCounts(),
+        node=opened.node,
+    )
+
+
+def _on_record(ledger: Ledger, position: int) -> Erasure:
+    rows = ledger.events_recorder.ledger_rows(after=position - 1, limit=1)
+    event = ledger.event(rows[0])
+    assert isinstance(event, UserErased)
+    return Erasure(position, event, is_new=False)
