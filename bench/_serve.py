@@ -1,7 +1,8 @@
 """The command with what a benchmark adds to it: a route that answers a constant, and timers around the steps of ingest.
 
 `BENCH_CONSTANT=1` and `BENCH_PROFILE=1` switch them on; `BENCH_UNSEALED=1` leaves out all that seals cost;
-`BENCH_CLOCK_SECONDS` puts the process's clock forward by so much. All else is the product's own `serve`.
+`BENCH_UNWATCHED=1` counts nothing for `/metrics` and evaluates no alerts; `BENCH_CLOCK_SECONDS` puts the process's
+clock forward by so much. All else is the product's own `serve`.
 """
 
 import os
@@ -13,12 +14,16 @@ from unittest.mock import patch
 
 from fastapi import Depends, FastAPI, Response
 
+from ledger.alerting.watch import Alerting
 from ledger.cli.app import main
 from ledger.http.app import create_app
 from ledger.http.auth import KeyRing, require
+from ledger.http.counters import Counters
 from ledger.http.grants import Tokens
+from ledger.http.request_times import TimedApp
 from ledger.http.state import Services
 from ledger.ingest import writer
+from ledger.ingest.figures import IngestFigures
 from ledger.service import instance as service
 from ledger.store import recorder, seal
 from ledger.store.commit import Commit
@@ -104,6 +109,21 @@ def _leave_seals_out() -> None:
     setattr(recorder, "HEAD", _HEAD_UNSEALED)  # noqa: B010
 
 
+def _leave_watching_out() -> None:
+    """No figures of webhooks and requests, no alerts."""
+
+    async def untimed(timed: TimedApp, scope: Any, receive: Any, send: Any) -> None:
+        await timed._app(scope, receive, send)
+
+    def nothing(*_: object) -> None:
+        pass
+
+    for owner, names in ((IngestFigures, ("committed", "failed")), (Counters, ("delivered",)), (Alerting, ("start",))):
+        for name in names:
+            setattr(owner, name, nothing)
+    setattr(TimedApp, "__call__", untimed)  # noqa: B010  (as above)
+
+
 def _put_clock_forward(seconds: float) -> None:
     real, real_ns = time.time, time.time_ns
     setattr(time, "time", lambda: real() + seconds)  # noqa: B010  (as above)
@@ -117,5 +137,7 @@ if __name__ == "__main__":
         _profile(times)
     if os.environ.get("BENCH_UNSEALED"):
         _leave_seals_out()
+    if os.environ.get("BENCH_UNWATCHED"):
+        _leave_watching_out()
     with patch.object(service, "create_app", _extended(times)):
         main()

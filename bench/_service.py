@@ -186,9 +186,11 @@ def running_with_sinks(folder: Path, database_url: str, tables: str) -> Iterator
 
 
 @contextmanager
-def running_with_front(folder: Path, database_url: str) -> Iterator[Service]:
+def running_with_front(
+    folder: Path, database_url: str, command: Sequence[str] = PRODUCT, **extras: str
+) -> Iterator[Service]:
     """The same with a front on `front_port`."""
-    with _started(Service(folder, database_url, fronted=True)) as service:
+    with _started(Service(folder, database_url, command, fronted=True, **extras)) as service:
         yield service
 
 

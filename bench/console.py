@@ -34,7 +34,7 @@ def measure(options: Options) -> Report:
         with _service.running_with_front(postgres.folder / "service", url) as service:
             _client.run(_follow(service))
             postgres.settle()
-            cookie = _log_in(service.front_port)
+            cookie = log_in(service.front_port)
             pages = dict(_client.run(_pages(service, crowds[0].uids[0])))
             took, late = _client.run(_measured(service, crowds, cookie, list(pages.values()), rounds))
         described = postgres.describe()
@@ -74,7 +74,7 @@ async def _follow(service: _service.Service) -> None:
     connection.close()
 
 
-def _log_in(port: int) -> str:
+def log_in(port: int) -> str:
     """-> the session's cookie."""
     answer = httpx2.post(f"http://127.0.0.1:{port}/login", data={"key": _service.KEY}, trust_env=False)
     assert answer.status_code == httpx2.codes.SEE_OTHER, answer

@@ -43,6 +43,7 @@ ON_THE_TESTS_SERVER = [
     "as_of",
     "tamper",
     "seal_cost",
+    "watched",
     "aggregation",
     "streams",
     "stream_kills",
