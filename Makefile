@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two more than there are cores: a test waits for a process or a database more often than it computes. Six share a server
 # well.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n + 2 : 6 )))
+# Each worker, and each Python that a test starts, would compile all modules anew and rewrite the tests' assertions.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .PHONY: help run test check format lint types layers tests unit property contract acceptance explore \
