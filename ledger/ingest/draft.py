@@ -34,6 +34,8 @@ class ParsedWebhook(NamedTuple):
     elements: list[Element] | NotAnArray
     kept: str = ""
     """Of a body that is not an array: its first bytes, base64."""
+    spooled: bool = False
+    """It comes late, from the spool."""
 
     @property
     def is_array(self) -> bool:
@@ -52,13 +54,20 @@ class ParsedWebhook(NamedTuple):
 
 
 def read_webhook(
-    delivery: str, source: str, node: str, received_at: Instant, body: bytes, rejected_bytes: int
+    delivery: str,
+    source: str,
+    node: str,
+    received_at: Instant,
+    body: bytes,
+    rejected_bytes: int,
+    *,
+    spooled: bool = False,
 ) -> ParsedWebhook:
     """Parse a body; `rejected_bytes` bounds what is kept of one that is not an array."""
     elements = parse_body(body)
     kept = keep_body(body, rejected_bytes) if isinstance(elements, NotAnArray) else ""
     digest = hashlib.sha256(body).hexdigest()
-    return ParsedWebhook(delivery, source, node, received_at, digest, len(body), elements, kept)
+    return ParsedWebhook(delivery, source, node, received_at, digest, len(body), elements, kept, spooled)
 
 
 class Draft:
@@ -162,6 +171,7 @@ def _delivery(webhook: ParsedWebhook, elements: list[Element]) -> Delivery:
         len(elements),
         sum(isinstance(e.parsed, Malformed) for e in elements),
         (min(onlines, default=0), max(onlines, default=0)),
+        spooled=webhook.spooled,
     )
 
 
@@ -178,6 +188,7 @@ def _observation(
         webhook.received_at,
         None if received.anew else received.first_received_at,
         received.anew,
+        webhook.spooled,
     )
 
 

@@ -48,8 +48,11 @@ from ledger.service.processes import processes
 from ledger.service.went_back import WentBackWatch
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
 from ledger.sources.wukongim.query_node import QueryNode
+from ledger.spool.figures import watch_spool
+from ledger.spool.files import SpoolFiles, left_in
+from ledger.spool.spool import Spool
 from ledger.store import api_keys, identity, migrate, seals, session, shared_secrets, stream_tokens
-from ledger.store.data_folder import DataFolder
+from ledger.store.data_folder import DataFolder, unusable
 from ledger.store.identity import Identity
 from ledger.store.ledger import Ledger, translated
 from ledger.store.pulse import Pulse
@@ -89,7 +92,8 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         _warn_of_another_key(ledger, settings)
         pools = await stack.enter_async_context(opened(database_url, sizes))
         past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
-        services = _services(settings, folder, ledger, pools, past, database_url, found.ledger)
+        spooled = await asyncio.to_thread(_spool_files, settings, folder, found.ledger)
+        services = _services(settings, folder, ledger, pools, past, database_url, found.ledger, spooled)
         announcing = Announcing(ledger, services.instance, _configurations(settings), services.clock.now)
         await announcing.start()
         stack.push_async_callback(announcing.stop)
@@ -101,6 +105,9 @@ async def running(settings: Settings, folder: DataFolder, database_url: str) -> 
         stack.push_async_callback(services.asked.stop)
         services.writer.start()
         stack.push_async_callback(_drain, services)
+        if services.spool is not None:
+            services.spool.start()
+            stack.push_async_callback(services.spool.stop)
         services.reconciliation.start()
         stack.push_async_callback(services.reconciliation.stop)
         roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
@@ -182,6 +189,7 @@ def _services(
     past: int,
     database_url: str,
     ledger_id: str,
+    spooled: SpoolFiles | None,
 ) -> Services:
     names = {source.name: [node.name for node in source.nodes] for source in settings.sources}
     counters, clock = Counters(names, settings.data_dir), Clock()
@@ -189,6 +197,8 @@ def _services(
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
     figures.watch(intake)
+    spool = None if spooled is None else Spool(intake, spooled, settings.group_items, clock.now)
+    watch_spool(counters.registry, spool)
     secrets_of = {
         (source.name, node.name): webhook_secrets(source, folder.secret)
         for source in settings.sources
@@ -201,6 +211,8 @@ def _services(
     }
     drift_window = settings.alerts.of("drift_rate", "window_seconds")
     reconciliation = Reconciliation(ledger, database_url, instance, clock.now, nodes, counters.registry, drift_window)
+    if spool is not None:
+        reconciliation.waits = lambda: spool.is_late
     return Services(
         settings=settings,
         instance=instance,
@@ -213,6 +225,7 @@ def _services(
         past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),
         intake=intake,
+        spool=spool,
         writer=Writer(ledger, intake, limits, figures),
         reconciliation=reconciliation,
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
@@ -233,6 +246,17 @@ def _services(
         hook_secrets=secrets_of,
         no_secrets=[secrets.token_urlsafe(32)],
     )
+
+
+def _spool_files(settings: Settings, folder: DataFolder, ledger_id: str) -> SpoolFiles | None:
+    """The spool's files; None where it is off and nothing was left in it. Raises LedgerError."""
+    path = folder.path / "spool"
+    if not settings.spool_bytes and not left_in(path):
+        return None
+    try:
+        return SpoolFiles(path, settings.spool_bytes, ledger_id)
+    except OSError as error:
+        raise unusable(path, error) from error
 
 
 def _configurations(settings: Settings) -> dict[str, Configuration]:

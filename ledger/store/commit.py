@@ -55,6 +55,12 @@ SELECT position FROM events
    AND kind IN ('delivery_received.v1', 'body_rejected.v1')
 """
 
+_DELIVERIES = """
+SELECT payload_json(payload) ->> 'delivery' FROM events
+ WHERE payload_json(payload) ->> 'delivery' = ANY(%s)
+   AND kind IN ('delivery_received.v1', 'body_rejected.v1')
+"""
+
 
 class Commit:
     """A transaction that holds the commit lock: what it appends follows `head` at once, and is sealed when it ends.
@@ -79,6 +85,10 @@ class Commit:
     def holds_delivery(self, delivery: str) -> bool:
         """Whether a delivery is in the ledger: tells a commit that was lost from one whose answer was."""
         return self.cursor.execute(DELIVERY, (delivery,)).fetchone() is not None
+
+    def held_deliveries(self, deliveries: Sequence[str]) -> set[str]:
+        """Which of these are in the ledger."""
+        return {row[0] for row in self.cursor.execute(_DELIVERIES, (list(deliveries),))}
 
     def append(self, packed: Sequence[PackedRows]) -> None:
         """Insert rows in their order. Raises psycopg.IntegrityError where a version is taken."""
