@@ -20,7 +20,7 @@ def alerting_of(settings: Settings, services: Services, database_url: str) -> Al
         look=services.database.look,
         states=services.streams.states,
         leadership=Leadership(database_url, ALERTS_LOCK, "alerts"),
-        own=OwnNotes(settings, services.refusals, services.senders),
+        own=OwnNotes(settings, services.refusals, services.senders, spool=services.spool),
         now=services.clock.now,
     )
     return Alerting(settings, sight, lambda told: Telling(settings.notify, notifier_of, services.clock.now, told))
