@@ -123,10 +123,10 @@ OF_SERVICE: tuple[Definition, ...] = (
             "写满后 webhook 只能得到 503，WuKongIM 重试若干次后丢弃。",
         ),
         way_out=Words(
-            "Bring PostgreSQL back (`store_unavailable` says why it is away). Until then: more `spool_bytes`, if the disk "
-            "of `data_dir` has room, and a restart.",
-            "先恢复 PostgreSQL（原因见 `store_unavailable`）。在此之前，若 `data_dir` 所在磁盘有余量，可调大 `spool_bytes` "
-            "并重启。",
+            "Bring PostgreSQL back (`store_unavailable` says why it is away). Until then: more `spool_bytes`, if the "
+            "disk of `data_dir` has room, and a restart.",
+            "先恢复 PostgreSQL（原因见 `store_unavailable`）。在此之前，若 `data_dir` 所在磁盘有余量，可调大 "
+            "`spool_bytes` 并重启。",
         ),
         for_seconds=0,
         thresholds=(Threshold("share", 0.5, "more than this share of `spool_bytes` is taken"),),
@@ -143,8 +143,8 @@ OF_SERVICE: tuple[Definition, ...] = (
             "{subject} 上 {folder} 所在磁盘仅剩 {free_bytes}（共 {size_bytes}）",
         ),
         meaning=Words(
-            "A full disk stops the embedded PostgreSQL, and takes nothing into the spool: webhooks get 503, and WuKongIM "
-            "drops them in the end.",
+            "A full disk stops the embedded PostgreSQL, and takes nothing into the spool: webhooks get 503, and "
+            "WuKongIM drops them in the end.",
             "磁盘写满后内置 PostgreSQL 会停止，缓存队列也无法写入，webhook 只能得到 503，最终被 WuKongIM 丢弃。",
         ),
         way_out=Words(

@@ -51,7 +51,8 @@ async def get_liveness(request: Request) -> Response:
     | {
         503: {
             "description": "PostgreSQL does not answer or takes no writes, and the spool takes none; a source's state "
-            "cannot be read, the instance can neither lead reconciliation nor see that another does, or the service is stopping"
+            "cannot be read, the instance can neither lead reconciliation nor see that another does, or the service "
+            "is stopping"
         }
     },
 )

@@ -116,8 +116,7 @@ def test_while_the_store_takes_nothing_webhooks_are_kept_and_come_in_their_order
         async with spooling(ledger, folder) as each:
             tickets = [await each.post(0)]
             with lock_held(database_url):
-                for number in range(1, 40):
-                    tickets.append(await each.post(number, items=3))
+                tickets += [await each.post(number, items=3) for number in range(1, 40)]
                 assert each.spool.takes
                 assert each.spool.state.contents.deliveries == 39
             # What comes now is behind it.
