@@ -22,7 +22,7 @@ SETTLED_SECONDS = 1.0
 """Whoever changed later than that before a question may be told either way."""
 SAMPLE_USERS = 1_000
 SAMPLE_SECONDS = 0.25
-DRAINED_WITHIN_SECONDS = 300.0
+DRAINED_WITHIN_SECONDS = 120.0
 
 
 class Posted(NamedTuple):
@@ -89,7 +89,6 @@ class World:
 class Outcome(NamedTuple):
     """Instants by the monotonic clock, and what was seen."""
 
-    stopped_at: float
     started_at: float
     right_at: float
     """After the last sample of users that held a wrong one."""
@@ -97,6 +96,8 @@ class Outcome(NamedTuple):
     wrong_at_the_end: int
     spooled: int
     """The most bytes that the spool's files took."""
+    unready: int
+    """How often the service said meanwhile that it was not ready."""
 
 
 def measure(options: Options) -> Report:
@@ -141,15 +142,19 @@ async def _under_load(
     await asyncio.sleep(before)
     stopped_at = time.monotonic()
     await asyncio.to_thread(postgres.stop, "immediate")
-    await asyncio.sleep(stopped_at + away - time.monotonic())
-    spooled = (await _ready(asking))["spooling"]["bytes"]
+    spooled = unready = 0
+    while time.monotonic() < stopped_at + away:
+        await asyncio.sleep(SAMPLE_SECONDS)
+        told = await _ready(asking)
+        unready += told is None
+        spooled = max(spooled, ((told and told["spooling"]) or {"bytes": 0})["bytes"])
     await asyncio.to_thread(postgres.start)
     started_at = right_at = time.monotonic()
     empty_at = 0.0
     while (now := time.monotonic()) < started_at + after or not empty_at:
         if await world.wrong(asking, SAMPLE_USERS):
             right_at = time.monotonic()
-        if not empty_at and (await _ready(asking))["spooling"] is None:
+        if not empty_at and await _is_empty(asking):
             empty_at = time.monotonic()
             progress(f"the spool is empty after {empty_at - started_at:.1f} s")
         if now > started_at + DRAINED_WITHIN_SECONDS:
@@ -157,15 +162,21 @@ async def _under_load(
         await asyncio.sleep(SAMPLE_SECONDS)
     ended.set()
     await posting
-    while (await _ready(asking))["spooling"] is not None:  # noqa: ASYNC110
+    while not await _is_empty(asking):  # noqa: ASYNC110
         await asyncio.sleep(SAMPLE_SECONDS)
     await asyncio.sleep(SETTLED_SECONDS)
-    return Outcome(stopped_at, started_at, right_at, empty_at, await world.wrong(asking, USERS), spooled)
+    return Outcome(started_at, right_at, empty_at, await world.wrong(asking, USERS), spooled, unready)
 
 
 async def _ready(connection: _client.Connection) -> Any:
+    """What it says; None where it is not ready."""
     answer = await connection.exchange(_client.get("/health/ready", _service.KEY))
-    return json.loads(answer.body) if answer.status == 200 else {"spooling": {"bytes": 0}}
+    return json.loads(answer.body) if answer.status == 200 else None
+
+
+async def _is_empty(connection: _client.Connection) -> bool:
+    told = await _ready(connection)
+    return told is not None and told["head"] is not None and told["spooling"] is None
 
 
 def _judge(report: Report, world: World, outcome: Outcome, service: _service.Service, url: str) -> None:
@@ -182,6 +193,7 @@ def _judge(report: Report, world: World, outcome: Outcome, service: _service.Ser
         Bar("POSTs not answered 200", refused, 0, at_least=False),
         Bar("the longest answer", max(took), 1, at_least=False, unit="s", speed=True),
         Bar("every status right after its return", right, 10, at_least=False, unit="s", speed=True),
+        Bar("health checks that said it was not ready", outcome.unready, 1, at_least=False),
         Bar("users shown wrongly at the end", outcome.wrong_at_the_end, 0, at_least=False),
         *verdict_bars([verdicts], items_repeated(url)),
     ]

@@ -106,7 +106,9 @@ class Reconciliation:
         while not self._stopping.is_set():
             again_seconds = RETRY_DELAY_SECONDS
             try:
-                if not self.waits() and await self._in_thread(self._leadership.take):
+                if self.waits():
+                    await self._pause(TICK_SECONDS)
+                elif await self._in_thread(self._leadership.take):
                     await self._lead()
                 else:
                     self._interrupted.succeeded()

@@ -224,12 +224,13 @@ class SpoolFiles:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
-        segment = _Segment(path, salt, FILE_HEAD_BYTES)
         self._next += 1
+        active = _Segment(path, salt, FILE_HEAD_BYTES), descriptor
+        # Both at once: one that holds nothing and is not appended to is deleted.
         with self._lock:
-            self._segments.append(segment)
-        self._active = segment, descriptor
-        return self._active
+            self._segments.append(active[0])
+            self._active = active
+        return active
 
     def _end_active(self) -> None:
         if self._active is not None:

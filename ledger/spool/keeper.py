@@ -4,9 +4,13 @@ import queue
 import threading
 from collections.abc import Callable
 
+import structlog
+
 from ledger.ingest.ticket import Ticket
 from ledger.spool.files import SpoolFiles, SpoolFull
 from ledger.spool.format import SpooledWebhook
+
+log = structlog.get_logger()
 
 MAX_GATHERED_BYTES = 8 * 1_048_576
 
@@ -48,7 +52,11 @@ class Keeper:
                 continue
             tickets, then = self._gather(first)
             webhooks = [SpooledWebhook(t.delivery, t.source, t.node, t.received_at, t.body) for t in tickets]
-            number, error = self._files.append(webhooks)
+            try:
+                number, error = self._files.append(webhooks)
+            except Exception as defect:  # it must be seen, and must not end the thread
+                log.exception("spool_failed")
+                number, error = 0, SpoolFull(f"the spool cannot be written: {defect}")
             self._kept(tickets, number, error)
             if then is None:
                 return

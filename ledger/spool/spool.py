@@ -26,8 +26,8 @@ SPOOL_AFTER_SECONDS = 0.6
 """For so long a webhook waits for a commit while nothing is committed. Together with the fsync less than a second."""
 WATCH_SECONDS = 0.05
 
-MAX_FLYING = 2
-"""Batches read and not in the ledger: one is committed, the next is judged."""
+MAX_FLYING = 4
+"""Batches read and not in the ledger: one is committed, one is judged, and the next are there in time."""
 DIRECT_ITEMS = 2_000
 """So few left items of the spool take webhooks behind them that wait for their own commits: well below a second."""
 
@@ -169,6 +169,10 @@ class Spool:
                 if not self._is_broken:
                     log.error("spool_unreadable", reason=str(error))  # noqa: TRY400  (its text says it all)
                 self._is_broken = True
+                await asyncio.sleep(READ_RETRY_SECONDS)
+                self._filled.set()
+            except Exception:  # a defect must be seen, and must not keep for ever what was acknowledged
+                log.exception("spool_failed")
                 await asyncio.sleep(READ_RETRY_SECONDS)
                 self._filled.set()
 

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.spool import files
 from ledger.spool.files import SpoolFiles, SpoolFull, left_in
-from ledger.spool.format import FILE_HEAD_BYTES, SpooledWebhook
+from ledger.spool.format import FILE_HEAD_BYTES, FileHead, SpooledWebhook
 
 MIB = 1_048_576
 LEDGER = "11111111-2222-3333-4444-555555555555"
@@ -208,3 +208,24 @@ def test_a_disk_that_fails_takes_nothing_and_damages_nothing(
     expected = ["d3"] if step == "fsync" else ["d1", "d3"]
     assert kept.open().contents.deliveries == len(expected)
     assert read_all(spool) == expected
+
+
+def test_a_segment_that_has_just_begun_is_not_taken_for_one_that_is_done(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = kept.open()
+    spool.append(webhooks(1))
+    batch = spool.read(1, MIB)
+    assert batch is not None
+    real = files.file_head
+
+    def settle_meanwhile(head: FileHead) -> bytes:
+        spool.settle(batch)
+        return real(head)
+
+    monkeypatch.setattr(files, "SEGMENT_BYTES", 0)
+    monkeypatch.setattr(files, "file_head", settle_meanwhile)
+    spool._segment_bytes = 0
+    assert spool.append(webhooks(2)) == (1, None)
+    spool.settle(batch._replace(webhooks=[]))
+    assert read_all(kept.open()) == ["d2"]
