@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ledger.domain.counts import Judgement, Situation
 from ledger.domain.observation import Instant
-from ledger.domain.presence import Device, Session, alike
+from ledger.domain.presence import Device, alike
 
 SUSPECT = "spooled_late"
 
@@ -55,13 +55,7 @@ def _gone_since(situation: Situation, at: Instant) -> bool:
 
 
 def _seen_since(situation: Situation, judgement: Judgement, at: Instant) -> bool:
-    """Whether the connection that it would close has been heard of since."""
-    found = list(_closing(situation, judgement))
-    return bool(found) and found[0].seen_at > at
-
-
-def _closing(situation: Situation, judgement: Judgement) -> Iterator[Session]:
-    observation = situation.observation
-    conn_id = None if judgement.named else observation.claim.conn_id
-    if situation.device is not None:
-        yield from alike(situation.device.sessions, conn_id)
+    """Whether the connection that it would close, which is there, has been heard of since."""
+    device, conn_id = situation.device, situation.observation.claim.conn_id
+    assert device is not None
+    return alike(device.sessions, None if judgement.named else conn_id)[0].seen_at > at

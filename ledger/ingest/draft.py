@@ -54,20 +54,13 @@ class ParsedWebhook(NamedTuple):
 
 
 def read_webhook(
-    delivery: str,
-    source: str,
-    node: str,
-    received_at: Instant,
-    body: bytes,
-    rejected_bytes: int,
-    *,
-    spooled: bool = False,
+    delivery: str, source: str, node: str, received_at: Instant, body: bytes, rejected_bytes: int
 ) -> ParsedWebhook:
     """Parse a body; `rejected_bytes` bounds what is kept of one that is not an array."""
     elements = parse_body(body)
     kept = keep_body(body, rejected_bytes) if isinstance(elements, NotAnArray) else ""
     digest = hashlib.sha256(body).hexdigest()
-    return ParsedWebhook(delivery, source, node, received_at, digest, len(body), elements, kept, spooled)
+    return ParsedWebhook(delivery, source, node, received_at, digest, len(body), elements, kept)
 
 
 class Draft:

@@ -111,10 +111,9 @@ class Writer:
             ticket.received_at,
             ticket.body,
             self._limits.rejected_bytes,
-            spooled=ticket.from_spool,
         )
         ticket.is_array = webhook.is_array
-        return webhook
+        return webhook._replace(spooled=True) if ticket.from_spool else webhook
 
     def _refuse(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         """Refuse what a source posted that could not be read just now -> the others, without what goes to the spool."""

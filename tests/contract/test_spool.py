@@ -14,8 +14,8 @@ from ledger.domain.events import DeliveryReceived
 from ledger.ingest import group
 from ledger.ingest.ticket import Ticket
 from ledger.simulator.sender import encode
-from ledger.spool import spool as spool_module
 from ledger.spool.files import Batch, SpoolFiles, SpoolFull
+from ledger.spool.format import SpooledWebhook
 from ledger.spool.spool import Spool
 from ledger.store import recorder
 from ledger.store.commit import Commit
@@ -247,10 +247,7 @@ def SpoolFilled(folder: Path, new: range) -> Iterator[None]:  # noqa: N802  (rea
     """A folder to which another instance has added webhooks."""
     files = SpoolFiles(folder, 64 * MIB, LEDGER_ID)
     files.append(
-        [
-            spool_module.SpooledWebhook(f"n1-{n}", "main", "n1", 1_700_000_000_000_000, encode([f"x{n}-0-1-1-1-1"]))
-            for n in new
-        ]
+        [SpooledWebhook(f"n1-{n}", "main", "n1", 1_700_000_000_000_000, encode([f"x{n}-0-1-1-1-1"])) for n in new]
     )
     files.close()
     yield

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.spool import files
 from ledger.spool.files import SpoolFiles, SpoolFull, left_in
-from ledger.spool.format import FILE_HEAD_BYTES, FileHead, SpooledWebhook
+from ledger.spool.format import FILE_HEAD_BYTES, FileHead, SpooledWebhook, file_head
 
 MIB = 1_048_576
 LEDGER = "11111111-2222-3333-4444-555555555555"
@@ -217,13 +217,11 @@ def test_a_segment_that_has_just_begun_is_not_taken_for_one_that_is_done(
     spool.append(webhooks(1))
     batch = spool.read(1, MIB)
     assert batch is not None
-    real = files.file_head
 
     def settle_meanwhile(head: FileHead) -> bytes:
         spool.settle(batch)
-        return real(head)
+        return file_head(head)
 
-    monkeypatch.setattr(files, "SEGMENT_BYTES", 0)
     monkeypatch.setattr(files, "file_head", settle_meanwhile)
     spool._segment_bytes = 0
     assert spool.append(webhooks(2)) == (1, None)
