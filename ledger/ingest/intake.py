@@ -138,7 +138,7 @@ class Intake:
         """
         self._diversion = to
         with self._lock:
-            waiting = list(self._in_flight.values())
+            waiting = [ticket for ticket in self._in_flight.values() if not ticket.is_diverted]
             for ticket in waiting:
                 ticket.is_diverted = True
             for ticket in self._queue:

@@ -49,7 +49,8 @@ from ledger.service.went_back import WentBackWatch
 from ledger.settings import ADMIN_KEY_FILE, Settings, known_seal_keys, sealing_key, webhook_secrets
 from ledger.sources.wukongim.query_node import QueryNode
 from ledger.spool.figures import watch_spool
-from ledger.spool.files import SpoolFiles, left_in
+from ledger.spool.files import SpoolFiles
+from ledger.spool.leftovers import left_in
 from ledger.spool.spool import Spool
 from ledger.store import api_keys, identity, migrate, seals, session, shared_secrets, stream_tokens
 from ledger.store.data_folder import DataFolder, unusable

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import structlog
-
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
 from ledger.files import open_own, own_folder, replacement
@@ -20,24 +18,16 @@ from ledger.spool.format import (
     FileHead,
     SpooledWebhook,
     file_head,
-    read_file_head,
     record,
     records,
 )
+from ledger.spool.leftovers import REFUSED_SUFFIX, SUFFIX, read_from, take_over
 from ledger.store.data_folder import sync_folder
-
-log = structlog.get_logger()
 
 SEGMENT_BYTES = 8 * 1_048_576
 """Room is free again once all of a segment is in the ledger."""
 LEAST_SEGMENTS = 8
 """In so many at least the whole bound is divided."""
-
-SUFFIX = ".spool"
-REFUSED_SUFFIX = ".refused"
-"""What PostgreSQL would not take, or could not be judged: it is tried again at the next start."""
-DAMAGED_SUFFIX = ".damaged"
-FOREIGN_SUFFIX = ".foreign"
 
 
 class SpoolFull(StoreUnavailable):
@@ -64,13 +54,13 @@ class Batch(NamedTuple):
 class _Segment:
     """A file; `size` is how much of it is durable."""
 
-    def __init__(self, path: Path, salt: bytes, size: int) -> None:
+    def __init__(self, path: Path, salt: bytes, size: int, left: int = 0) -> None:
         self.path = path
         self.salt = salt
         self.size = size
         self.read = FILE_HEAD_BYTES
         """Up to where it was handed out."""
-        self.left = 0
+        self.left = left
         """Its deliveries that are not known to be in the ledger."""
 
 
@@ -84,17 +74,16 @@ class SpoolFiles:
         self._ledger = ledger
         self._segment_bytes = min(SEGMENT_BYTES, max(65_536, max_bytes // LEAST_SEGMENTS))
         self._lock = threading.Lock()
-        self._segments: list[_Segment] = []
         self._active: tuple[_Segment, int] | None = None
         """The one that is appended to, and its descriptor."""
-        self._next = 1
-        self._oldest_at: Instant | None = None
+        self._oldest_at: Instant | None
         own_folder(folder, 0o700)
         sync_folder(folder.parent)
-        found = [self._take_over(path) for suffix in (SUFFIX, REFUSED_SUFFIX) for path in folder.glob(f"*{suffix}")]
-        taken = sorted(each for each in found if each is not None)
-        self._segments = [segment for _, _, segment in taken]
-        self._oldest_at = min((at for at, _, _ in taken), default=None)
+        paths = [path for suffix in (SUFFIX, REFUSED_SUFFIX) for path in folder.glob(f"*{suffix}")]
+        self._next = max(map(_number, paths), default=0) + 1
+        left = sorted(filter(None, (take_over(path, ledger) for path in paths)))
+        self._segments = [_Segment(each.path, each.salt, each.size, each.deliveries) for each in left]
+        self._oldest_at = left[0].first_at if left else None
 
     @property
     def max_bytes(self) -> int:
@@ -114,38 +103,6 @@ class SpoolFiles:
 
     def _size(self) -> int:
         return sum(each.size for each in self._segments)
-
-    def _take_over(self, path: Path) -> tuple[Instant, str, _Segment] | None:
-        """A segment of an earlier run: what is whole in it is to be handed out, what is not is said.
-
-        -> with the instant of its first webhook and its name.
-        """
-        data = _read(path, 0, None)
-        self._next = max(self._next, _number(path) + 1)
-        head = read_file_head(data)
-        if head is None:
-            if len(data) < FILE_HEAD_BYTES:
-                # It was cut off before anything in it was acknowledged.
-                log.warning("spool_torn", file=str(path), bytes=len(data), meaning="nothing in it was acknowledged")
-                path.unlink()
-                return None
-            _rename(path, DAMAGED_SUFFIX, "its head is damaged")
-            return None
-        if head.ledger != self._ledger:
-            _rename(path, FOREIGN_SUFFIX, f"it is of the ledger {head.ledger}, this one is {self._ledger}")
-            return None
-        segment = _Segment(path, head.salt, len(data))
-        first: Instant | None = None
-        for found in records(head.salt, data, FILE_HEAD_BYTES):
-            if isinstance(found, Damaged):
-                _say_damaged(path, found, data)
-            else:
-                segment.left += 1
-                first = found.webhook.received_at if first is None else first
-        if first is None:
-            path.unlink()
-            return None
-        return first, path.name, segment
 
     def put_aside(self, webhooks: Sequence[SpooledWebhook]) -> Path:
         """Keep what cannot be taken for the next start, whatever the bound. Raises OSError."""
@@ -249,7 +206,7 @@ class SpoolFiles:
             begin, size = segment.read, segment.size
         wanted = max_bytes
         while True:
-            data = _read(segment.path, begin, min(wanted, size - begin))
+            data = read_from(segment.path, begin, min(wanted, size - begin))
             batch = self._found(segment, data, begin, is_whole=begin + len(data) >= size, most=(max_items, max_bytes))
             if batch is not None:
                 with self._lock:
@@ -308,39 +265,9 @@ class SpoolFiles:
         self._end_active()
 
 
-def left_in(folder: Path) -> bool:
-    """Whether an earlier run has left anything in a spool's folder."""
-    return any(next(folder.glob(f"*{suffix}"), None) is not None for suffix in (SUFFIX, REFUSED_SUFFIX))
-
-
 def _number(path: Path) -> int:
     number = path.stem.partition("-")[0]
     return int(number) if number.isdecimal() and len(number) <= 12 else 0
-
-
-def _rename(path: Path, suffix: str, reason: str) -> None:
-    aside = path.with_suffix(suffix)
-    path.rename(aside)
-    log.error("spool_file_put_aside", file=str(aside), reason=reason)
-
-
-def _say_damaged(path: Path, damaged: Damaged, data: bytes) -> None:
-    size = damaged.end - damaged.begin
-    if damaged.is_tail:
-        meaning = "a write was cut off: what it was to be was never acknowledged"
-        log.warning("spool_torn", file=str(path), at=damaged.begin, bytes=size, meaning=meaning)
-        return
-    copy = path.with_suffix(DAMAGED_SUFFIX)
-    with replacement(copy) as file:
-        file.write(data)
-    log.error("spool_damaged", file=str(path), at=damaged.begin, bytes=size, copy=str(copy))
-
-
-def _read(path: Path, begin: int, size: int | None) -> bytes:
-    descriptor = open_own(path, os.O_RDONLY)
-    with os.fdopen(descriptor, "rb") as file:
-        file.seek(begin)
-        return file.read() if size is None else file.read(size)
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:

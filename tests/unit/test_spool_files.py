@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from ledger.spool import files
-from ledger.spool.files import SpoolFiles, SpoolFull, left_in
+from ledger.spool.files import SpoolFiles, SpoolFull
 from ledger.spool.format import FILE_HEAD_BYTES, FileHead, SpooledWebhook, file_head
+from ledger.spool.leftovers import left_in
 
 MIB = 1_048_576
 LEDGER = "11111111-2222-3333-4444-555555555555"
