@@ -37,6 +37,8 @@ seal_keys = "{seal_key}"
 listen = "127.0.0.1:{port}"
 front_listen = "{front}"
 front_connections = 20000
+# What was answered 200 is in the ledger: what asks for that waits for nothing else.
+spool_bytes = 0
 log_level = "warning"
 {tables}
 [api_keys]

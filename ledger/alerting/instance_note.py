@@ -13,6 +13,7 @@ from ledger.alerts.servers import posts_as_other
 from ledger.http.refusals import Refusals
 from ledger.http.senders import Senders
 from ledger.settings import Settings
+from ledger.spool.spool import Spool
 
 
 class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,11 @@ class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int | None = None
     size_bytes: int = 0
     clock_offset_seconds: float | None = None
+    spool_bytes: int = 0
+    spool_max_bytes: int = 0
+    spooled: int = 0
+    spool_takes: bool = False
+    """Whether a webhook would be spooled now."""
     forbidden: dict[str, dict[str, int]] = {}
     """By source and node: webhooks refused within the window, for their secret or an unknown name."""
     posts_as_other: dict[str, dict[str, str]] = {}
@@ -34,14 +40,31 @@ class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def facts(self) -> InstanceFacts:
-        return InstanceFacts(self.host, self.folder, self.free_bytes, self.size_bytes, self.clock_offset_seconds)
+        return InstanceFacts(
+            self.host,
+            self.folder,
+            self.free_bytes,
+            self.size_bytes,
+            self.clock_offset_seconds,
+            self.spool_bytes,
+            self.spool_max_bytes,
+            self.spooled,
+        )
 
 
 class OwnNotes:
     """Makes the notes of this instance; of one thread. `seconds` is a clock that only goes forward."""
 
-    def __init__(self, settings: Settings, refusals: Refusals, senders: Senders, start: Start = in_a_thread) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        refusals: Refusals,
+        senders: Senders,
+        start: Start = in_a_thread,
+        spool: Spool | None = None,
+    ) -> None:
         self._settings = settings
+        self._spool = spool
         self._refusals = refusals
         self._senders = senders
         self._host = socket.gethostname()
@@ -60,7 +83,12 @@ class OwnNotes:
             free, size = usage.free, usage.total
         self._began = seconds if self._began is None else self._began
         addresses = {name: known for name, each in self._addresses.items() if (known := each.at(seconds)) is not None}
+        spool = None if self._spool is None else self._spool.state
         return InstanceNote(
+            spool_bytes=0 if spool is None else spool.contents.size,
+            spool_max_bytes=0 if spool is None else spool.max_bytes,
+            spooled=0 if spool is None else spool.contents.deliveries,
+            spool_takes=self._spool is not None and self._spool.takes,
             host=self._host,
             counting_seconds=seconds - self._began,
             folder=str(folder),

@@ -201,9 +201,9 @@ class Alerting:
 
     async def _is_away(self, reason: str) -> None:
         since = self._sight.now() if self._away is None else self._away.failing_since
-        self._away = StoreFacts(since, reason.splitlines()[0])
         # Not in our own thread, which may be waiting for the store.
         self._own = await asyncio.to_thread(self._sight.own.take, None, self._seconds())
+        self._away = StoreFacts(since, reason.splitlines()[0], self._own.spool_takes)
 
     async def _read(self) -> Reading:
         offset = await self._sight.look()

@@ -129,6 +129,11 @@ class InstanceFacts(NamedTuple):
     size_bytes: int = 0
     clock_offset_seconds: float | None = None
     """By how much the database's clock is ahead of its own, at least."""
+    spool_bytes: int = 0
+    """What its spool takes, and may take at most; 0: it has none."""
+    spool_max_bytes: int = 0
+    spooled: int = 0
+    """Webhooks in it."""
 
 
 class NotifyFacts(NamedTuple):
@@ -143,6 +148,8 @@ class NotifyFacts(NamedTuple):
 class StoreFacts(NamedTuple):
     failing_since: Instant
     reason: str
+    is_spooled: bool = False
+    """Webhooks are taken all the same."""
 
 
 class Facts(NamedTuple):

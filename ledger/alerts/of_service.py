@@ -90,13 +90,16 @@ OF_SERVICE: tuple[Definition, ...] = (
             "自 {failing_since_at} 起 PostgreSQL 无法写入：{reason}",
         ),
         meaning=Words(
-            "Webhooks are answered 503, so that WuKongIM tries again a few times; questions are not answered.",
-            "webhook 得到 503，WuKongIM 会重试若干次；查询无法应答。",
+            "Webhooks go to the spool, as long as that has room (`spool_bytes`); then, or where it is off, they are "
+            "answered 503, and WuKongIM drops them after a few tries. Questions are not answered.",
+            "webhook 进入缓存队列，直至写满（`spool_bytes`）；写满或未启用时应答 503，WuKongIM 重试若干次后丢弃。查询"
+            "无法应答。",
         ),
         way_out=Words(
             "Is PostgreSQL running, has it connections and disk left, does it accept writes? The service goes on by "
-            "itself once it does.",
-            "检查 PostgreSQL 是否在运行、连接数和磁盘是否用尽、是否处于只读。恢复后本服务会自动继续。",
+            "itself once it does, and what was spooled is judged as of when it came.",
+            "检查 PostgreSQL 是否在运行、连接数和磁盘是否用尽、是否处于只读。恢复后本服务会自动继续，缓存的 webhook "
+            "按收到时刻判定。",
         ),
         for_seconds=15,
         thresholds=(),
@@ -104,6 +107,30 @@ OF_SERVICE: tuple[Definition, ...] = (
             "min by (job, instance) (presence_ledger_database_up) == 0"
             " or max by (job, instance) (presence_ledger_commits_failing) == 1"
         ),
+    ),
+    Definition(
+        name="spool_growing",
+        severity="warning",
+        of_source=False,
+        subject="instance",
+        title=Words("The spool of {subject} fills up", "{subject} 的缓存队列即将写满"),
+        summary=Words(
+            "{webhooks} webhooks wait in the spool of {subject}, {spool_bytes} of {spool_max_bytes} bytes",
+            "{subject} 的缓存队列中有 {webhooks} 个 webhook，已用 {spool_bytes}（上限 {spool_max_bytes}）字节",
+        ),
+        meaning=Words(
+            "Once the spool is full, webhooks are answered 503, and WuKongIM drops them after a few tries.",
+            "写满后 webhook 只能得到 503，WuKongIM 重试若干次后丢弃。",
+        ),
+        way_out=Words(
+            "Bring PostgreSQL back (`store_unavailable` says why it is away). Until then: more `spool_bytes`, if the "
+            "disk of `data_dir` has room, and a restart.",
+            "先恢复 PostgreSQL（原因见 `store_unavailable`）。在此之前，若 `data_dir` 所在磁盘有余量，可调大 "
+            "`spool_bytes` 并重启。",
+        ),
+        for_seconds=0,
+        thresholds=(Threshold("share", 0.5, "more than this share of `spool_bytes` is taken"),),
+        expression="presence_ledger_spool_size_bytes > ${share} * presence_ledger_spool_max_bytes",
     ),
     Definition(
         name="disk_low",
@@ -116,8 +143,9 @@ OF_SERVICE: tuple[Definition, ...] = (
             "{subject} 上 {folder} 所在磁盘仅剩 {free_bytes}（共 {size_bytes}）",
         ),
         meaning=Words(
-            "A full disk stops the embedded PostgreSQL: webhooks get 503, and WuKongIM drops them in the end.",
-            "磁盘写满后内置 PostgreSQL 会停止，webhook 只能得到 503，最终被 WuKongIM 丢弃。",
+            "A full disk stops the embedded PostgreSQL, and takes nothing into the spool: webhooks get 503, and "
+            "WuKongIM drops them in the end.",
+            "磁盘写满后内置 PostgreSQL 会停止，缓存队列也无法写入，webhook 只能得到 503，最终被 WuKongIM 丢弃。",
         ),
         way_out=Words(
             "Free space or enlarge the disk; a PostgreSQL of your own (`database_url`) can be elsewhere.",

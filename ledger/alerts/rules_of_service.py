@@ -52,8 +52,26 @@ def _store_unavailable(facts: Facts, _: Of) -> Iterable[Condition]:
     if (store := facts.store) is None:
         return ()
     since = store.failing_since
-    figures = {"failing_since_at": to_text(since), "reason": store.reason}
+    figures: Figures = {"failing_since_at": to_text(since), "reason": store.reason}
+    if store.is_spooled:
+        figures = {**figures, "spooled": 1}
     return [Condition(Key("store_unavailable"), HOLDS, figures, since)]
+
+
+def _spool_growing(facts: Facts, of: Of) -> Iterable[Condition]:
+    return _of_each_host(facts.instances, lambda each: _spool_of(each, of))
+
+
+def _spool_of(instance: InstanceFacts, of: Of) -> Condition | None:
+    if not instance.spool_max_bytes:
+        return None
+    level = share_of(instance.spool_bytes, of("share") * instance.spool_max_bytes)
+    figures: Figures = {
+        "spool_bytes": instance.spool_bytes,
+        "spool_max_bytes": instance.spool_max_bytes,
+        "webhooks": instance.spooled,
+    }
+    return Condition(Key("spool_growing", subject=instance.host), level, figures)
 
 
 def _disk_low(facts: Facts, of: Of) -> Iterable[Condition]:
@@ -125,6 +143,7 @@ RULES: Mapping[str, Callable[[Facts, Of], Iterable[Condition] | None]] = {
     "projection_lagging": _projection_lagging,
     "sink_failing": _sink_failing,
     "store_unavailable": _store_unavailable,
+    "spool_growing": _spool_growing,
     "disk_low": _disk_low,
     "clock_skew": _clock_skew,
     "notify_failing": _notify_failing,

@@ -36,6 +36,7 @@ KINDS = {
     "source_dark": "source dark",
     "node_down": "node down",
     "store_unavailable": "store away",
+    "spooling": "spooled",
 }
 
 Since = Annotated[

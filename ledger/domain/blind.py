@@ -13,7 +13,7 @@ from ledger.domain.gaps import LastBefore, gap_before
 from ledger.domain.observation import Instant
 from ledger.domain.reconciliation_events import RunEnded, RunStarted
 
-BlindKind: TypeAlias = Literal["service_stopped", "source_dark", "node_down", "store_unavailable"]
+BlindKind: TypeAlias = Literal["service_stopped", "source_dark", "node_down", "store_unavailable", "spooling"]
 
 BEFORE_RECORD = "before_record"
 """The time before the first start: not told of, but what happened in it is no loss."""

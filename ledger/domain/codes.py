@@ -14,11 +14,13 @@ _ITEM_RULES = (
     "online_repeated",
     "online_overtaken_by_its_offline",
     "online_older_than_empty",
+    "online_spooled_late",
     "offline_of_open",
     "offline_names_session",
     "offline_already_closed",
     "offline_repeated",
     "offline_of_unknown",
+    "offline_spooled_late",
 )
 _LOOK_RULES = ("missed", "ghost", "devices", "absent", "after_boot", "located")
 """Each of a query, `poll_`, and of `/connz`, `connz_`."""

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from ledger.domain.counts import ALREADY_OPEN, NO_EFFECT, Effect, Judgement, Situation, count
 from ledger.domain.events import Status, WebhookObserved
 from ledger.domain.grace import resumes
+from ledger.domain.late_evidence import without_overruling
 from ledger.domain.observation import Observation
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence
@@ -29,6 +30,8 @@ def decide(counting: Counting, presence: Presence, observation: Observation, pol
     device = presence.device(observation.source, scope, claim.device_flag)
     situation = Situation(observation, presence, counting, scope, device, policy)
     judgement = _judge_online(situation) if claim.online else _judge_offline(situation)
+    if observation.spooled:
+        judgement = without_overruling(situation, judgement)
     # What a repeated delivery counted was so when it came first, and has been heard.
     repeated = observation.first_received_at is not None
     counts_apply = judgement.use_counts and (not repeated or judgement.verdict in ("opened", "closed"))

@@ -96,6 +96,8 @@ class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     """The highest connId its onlines name."""
     anew: bool = False
     """The same bytes, but not that POST sent again: its node, or what it speaks of, has moved on since."""
+    spooled: bool = False
+    """It waited in a spool while the store was away, so that it is recorded long after it came."""
 
 
 class ItemRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -92,7 +92,7 @@ def _own_device(device: Device, event: WebhookObserved) -> Device:
         sessions = without(sessions, None if event.named else conn_id, 1)
     elif event.verdict == "duplicate" and event.online:
         for seen in alike(sessions, conn_id):
-            again = Session(conn_id, seen.node, seen.opened_at, at, seen.held_by)
+            again = Session(conn_id, seen.node, seen.opened_at, max(at, seen.seen_at), seen.held_by)
             sessions = replaced(sessions, seen, again)
     if _is_over(device, event):
         closed, forgotten = remember(closed, forgotten, conn_id, at)

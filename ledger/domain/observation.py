@@ -86,3 +86,5 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     first_received_at: Instant | None = None
     anew: bool = False
     """The same bytes came before, in what is taken for another POST."""
+    spooled: bool = False
+    """It waited in a spool while the store was away: what is newer may be known already."""

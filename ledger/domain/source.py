@@ -107,6 +107,8 @@ class Delivery(NamedTuple):
     """The lowest and the highest connId that its onlines name; (0, 0) where there is none."""
     following: int = 0
     """Rejected items that stand in the event of another one."""
+    spooled: bool = False
+    """It waited in a spool."""
 
 
 def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived:
@@ -128,6 +130,7 @@ def decide_delivery(source: SourceState, delivery: Delivery) -> DeliveryReceived
         lowest_conn_id=lowest,
         highest_conn_id=highest,
         anew=first is not None and (_went_on(source, delivery, first) or _booted(source, delivery.node, first)),
+        spooled=delivery.spooled,
     )
 
 
@@ -251,6 +254,7 @@ def _after_delivery(source: SourceState, event: DeliveryReceived, version: int) 
     highest = max(known.highest_conn_id, event.highest_conn_id)
     at = max(event.received_at, source.last_webhook_at or event.received_at)
     keep_since = at - round(source.policy.dedupe_seconds * SECOND)
-    nodes = {**source.nodes, event.node: replace(known, highest_conn_id=highest, last_webhook_at=event.received_at)}
+    heard_at = max(event.received_at, known.last_webhook_at or event.received_at)
+    nodes = {**source.nodes, event.node: replace(known, highest_conn_id=highest, last_webhook_at=heard_at)}
     recent = source.recent.remember(event.node, event.digest, event.delivery, event.received_at, keep_since)
     return replace(source, version=version, nodes=nodes, recent=recent, last_webhook_at=at)

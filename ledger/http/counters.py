@@ -20,6 +20,7 @@ FORWARD_OUTCOMES = frozenset({"delivered", "refused", "unreachable", "timed_out"
 DELIVERY_OUTCOMES = (
     "accepted",
     "rejected",
+    "spooled",
     "other_event",
     "forbidden",
     "no_event",
@@ -28,7 +29,8 @@ DELIVERY_OUTCOMES = (
     "store_unavailable",
     "source_unreadable",
 )
-"""Stored; stored raw, since its body is no array; of another event, forwarded or not; and why it was refused."""
+"""Stored; stored raw, since its body is no array; spooled, to be stored later; of another event,
+forwarded or not; and why it was refused."""
 
 CLOSED_REASONS = ("no_request", "crowded")
 
@@ -89,7 +91,7 @@ class Counters:
         delivered = _of_node(self.deliveries, source, node)
         forwarded = _of_node(self.forwarded, source, node)
         return WebhookCounts(
-            accepted=delivered["accepted"] + delivered["rejected"],
+            accepted=delivered["accepted"] + delivered["rejected"] + delivered["spooled"],
             other_events=delivered["other_event"],
             forwarded=forwarded["delivered"],
             not_forwarded=sum(forwarded[outcome] for outcome in FORWARD_OUTCOMES - {"delivered"}),

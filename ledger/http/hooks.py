@@ -1,4 +1,4 @@
-"""The webhook route: who may post, how much, what is answered when; a 200 says that the items are in the ledger."""
+"""The webhook route: who may post, how much, what is answered when; a 200 says that the items are durable."""
 
 import os
 import time
@@ -11,6 +11,7 @@ from ledger.http import bodies
 from ledger.http.auth import client_address, secret_matches
 from ledger.http.problems import Problem
 from ledger.http.state import Services
+from ledger.ingest.ticket import Ticket
 from ledger.server.connections import Standing, vouch
 from ledger.sources.wukongim.payload import EVENT_NAME
 from ledger.working_state.sources import SourceUnreadable
@@ -38,8 +39,8 @@ TOO_LARGE = "max_body_bytes bounds it, and its items are lost unless sent in par
         504: {"description": "Of another event: the business server is slower than WuKongIM waits"},
         415: {"description": "A `Content-Encoding` other than gzip; nothing is stored"},
         503: {
-            "description": "PostgreSQL was away for longer than `store_wait_seconds`, or the source's stream holds an "
-            "event that this version cannot read; nothing is stored, WuKongIM sends again"
+            "description": "PostgreSQL was away for longer than `store_wait_seconds`, and the spool is off or full, or "
+            "the source's stream holds an event that this version cannot read; nothing is stored, WuKongIM sends again"
         },
     },
     openapi_extra={
@@ -64,7 +65,8 @@ TOO_LARGE = "max_body_bytes bounds it, and its items are lost unless sent in par
     },
 )
 async def take_webhook(request: Request, source: str, node: str, secret: str) -> Response:
-    """Every item of the array becomes an event before the answer; what does not parse is kept raw, as rejected.
+    """Every item of the array becomes an event before the answer, or its body is in the spool while PostgreSQL is away;
+    what does not parse is kept raw, as rejected.
 
     An `event` other than `user.onlinestatus` is forwarded as it came and not stored; without a `forward_url` it is
     acknowledged.
@@ -87,19 +89,26 @@ async def take_webhook(request: Request, source: str, node: str, secret: str) ->
     body = await _decoded(request, services, source, node, raw)
     started = time.perf_counter()
     try:
-        is_array = await services.intake.submit(new_delivery_id(), source, node, services.clock.now(), body)
+        ticket = await services.intake.submit(new_delivery_id(), source, node, services.clock.now(), body)
     except StoreUnavailable:
         counters.delivered(source, node, "store_unavailable")
         raise
     except SourceUnreadable:
         counters.delivered(source, node, "source_unreadable")
         raise
-    services.outages.webhooks.succeeded()
-    counters.delivered(source, node, "accepted" if is_array else "rejected")
+    if not ticket.is_spooled:
+        services.outages.webhooks.succeeded()
+    counters.delivered(source, node, _outcome(ticket))
     counters.webhook_seconds.observe(time.perf_counter() - started)
     if services.forwarding.takes_presence(source, node):
         services.forwarding.relay(request, source, node, raw)
     return Response()
+
+
+def _outcome(ticket: Ticket) -> str:
+    if ticket.is_spooled:
+        return "spooled"
+    return "accepted" if ticket.is_array else "rejected"
 
 
 async def _other(request: Request, services: Services, source: str, node: str, event: str) -> Response:

@@ -155,13 +155,14 @@ class BlindBody(Struct, kw_only=True):
 
 class BlindSeconds(Struct, kw_only=True):
     """Seconds within `from` and `to`, by kind: our service did not run; neither webhooks nor answers came; nodes were
-    down, each by itself; PostgreSQL did not take what was to be recorded.
+    down, each by itself; PostgreSQL did not take what was to be recorded, and webhooks were refused, or were spooled.
     """
 
     service_stopped: float
     source_dark: float
     node_down: float
     store_unavailable: float
+    spooling: float
 
 
 class BlindTotalBody(Struct):

@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.instants import optional
 from ledger.domain.observation import SECOND
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
@@ -16,10 +17,12 @@ from ledger.http.auth import require
 from ledger.http.ledger_figures import LedgerFigures
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem
+from ledger.http.readiness import CannotLead
 from ledger.http.responses import answered
-from ledger.http.source_answers import LiveBody, ReadyBody, SourceItems
+from ledger.http.source_answers import LiveBody, ReadyBody, SourceItems, SpoolBody
 from ledger.http.source_view import SourceView
-from ledger.http.state import get_services
+from ledger.http.state import Services, get_services
+from ledger.spool.spool import Spool, SpoolState
 from ledger.store.ledger import Ledger
 from ledger.store.preflight import SKEW_SECONDS, skew_in_words
 from ledger.working_state import canaries, instance_figures, node_health, sources
@@ -47,13 +50,15 @@ async def get_liveness(request: Request) -> Response:
     responses=answered(ReadyBody)
     | {
         503: {
-            "description": "PostgreSQL does not answer or takes no writes, a source's state cannot be read, the "
-            "instance can neither lead reconciliation nor see that another does, or the service is stopping"
+            "description": "PostgreSQL does not answer or takes no writes, and the spool takes none; a source's state "
+            "cannot be read, the instance can neither lead reconciliation nor see that another does, or the service "
+            "is stopping"
         }
     },
 )
 async def get_readiness(request: Request) -> Response:
-    """200 while the database answers and takes writes, the writer runs and every source's webhooks can be judged.
+    """200 while the database answers and takes writes, the writer runs and every source's webhooks can be judged; or,
+    with the status `spooling`, while webhooks are taken into the spool instead.
 
     `head` is the ledger's last position. Where a source's stream holds an event, or was left in a state, that this
     version cannot read, the answer names it and the way out; who is online is answered all the same.
@@ -65,6 +70,17 @@ async def get_readiness(request: Request) -> Response:
     services = get_services(request)
     if not services.writer.is_alive():
         raise Problem(503, "the writer has stopped")
+    try:
+        return as_json(await _ready(services))
+    except CannotLead:
+        raise
+    except StoreUnavailable as error:
+        if services.spool is None or not services.spool.takes:
+            raise
+        return as_json(_spooling(services, services.spool, str(error)))
+
+
+async def _ready(services: Services) -> ReadyBody:
     missing = "PostgreSQL did not answer"
     try:
         async with asyncio.timeout(READY_SECONDS):
@@ -74,16 +90,40 @@ async def get_readiness(request: Request) -> Response:
             await asyncio.to_thread(services.streams.check)
     except TimeoutError as error:
         raise StoreUnavailable(f"{missing} within {READY_SECONDS:g} s") from error
-    return as_json(
-        ReadyBody(
-            status="ready",
-            instance=services.instance,
-            head=found[0].head,
-            projections=progress.views(found),
-            ledger=await progress.identity_view(services),
-            database_clock_offset_seconds=round(offset, 3),
-            warnings=[skew_in_words(offset)] if abs(offset) > SKEW_SECONDS else [],
-        )
+    spool = None if services.spool is None else services.spool.state
+    return ReadyBody(
+        status="ready" if spool is None or spool.since is None else "spooling",
+        instance=services.instance,
+        head=found[0].head,
+        projections=progress.views(found),
+        ledger=await progress.identity_view(services),
+        database_clock_offset_seconds=round(offset, 3),
+        spooling=None if spool is None else _spool_body(spool),
+        warnings=[skew_in_words(offset)] if abs(offset) > SKEW_SECONDS else [],
+    )
+
+
+def _spooling(services: Services, spool: Spool, reason: str) -> ReadyBody:
+    """PostgreSQL is away, and webhooks are taken all the same."""
+    state = spool.state
+    return ReadyBody(
+        status="spooling",
+        instance=services.instance,
+        head=None,
+        projections={},
+        ledger=None,
+        database_clock_offset_seconds=None,
+        spooling=_spool_body(state) or SpoolBody(None, 0, 0, state.max_bytes, None),
+        warnings=[reason],
+    )
+
+
+def _spool_body(state: SpoolState) -> SpoolBody | None:
+    if state.since is None and not state.contents.deliveries:
+        return None
+    contents = state.contents
+    return SpoolBody(
+        optional(state.since), contents.deliveries, contents.size, state.max_bytes, optional(contents.oldest_at)
     )
 
 

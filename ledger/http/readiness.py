@@ -27,6 +27,10 @@ WAIT_SECONDS = 2.0
 _LOOK = "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('transaction_read_only') = 'on'"
 
 
+class CannotLead(StoreUnavailable):
+    """PostgreSQL takes what is written, but this instance can neither lead nor see that another does."""
+
+
 class Database:
     """The database of an instance: does it take writes, is its clock this machine's.
 
@@ -65,7 +69,7 @@ class Database:
         if self._intake.trouble is not None:
             await asyncio.to_thread(self._try_to_write)
         if (reason := self._leads_not()) is not None:
-            raise StoreUnavailable(f"this instance can neither lead reconciliation nor see that another does: {reason}")
+            raise CannotLead(f"this instance can neither lead reconciliation nor see that another does: {reason}")
         return offset
 
     def _try_to_write(self) -> None:

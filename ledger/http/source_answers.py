@@ -210,13 +210,28 @@ class LedgerBody(Struct):
     went_back: WentBackBody | None
 
 
-class ReadyBody(Struct, kw_only=True):
-    """`head` is the ledger's last position; `database_clock_offset_seconds`, how far the database's clock is ahead."""
+class SpoolBody(Struct):
+    """What waits in the spool; `since` null while webhooks no longer go there. `oldest_received_at` is about right."""
 
-    status: Literal["ready"]
+    since: Timestamp | None
+    deliveries: int
+    bytes: int
+    max_bytes: int
+    oldest_received_at: Timestamp | None
+
+
+class ReadyBody(Struct, kw_only=True):
+    """`head` is the ledger's last position; `database_clock_offset_seconds`, how far the database's clock is ahead.
+
+    `status` is `spooling` while webhooks are taken into the spool. What PostgreSQL says is null while it is away.
+    `spooling` is null while the spool is empty.
+    """
+
+    status: Literal["ready", "spooling"]
     instance: str
-    head: int
+    head: int | None
     projections: dict[str, ProjectionBody]
-    ledger: LedgerBody
-    database_clock_offset_seconds: float
+    ledger: LedgerBody | None
+    database_clock_offset_seconds: float | None
+    spooling: SpoolBody | None
     warnings: list[str]

@@ -26,6 +26,7 @@ from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Writer
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
+from ledger.spool.spool import Spool
 from ledger.store.ledger import Ledger
 from ledger.store.pulse import Pulse
 from ledger.store.seal import SealKey
@@ -53,6 +54,8 @@ class Services:
     rule_folds: RuleFolds
     """What they have folded so far of the rules of the past."""
     intake: Intake
+    spool: Spool | None
+    """None: webhooks are refused while PostgreSQL is away."""
     writer: Writer
     reconciliation: Reconciliation
     streams: SourceStreams

@@ -34,6 +34,8 @@ class ParsedWebhook(NamedTuple):
     elements: list[Element] | NotAnArray
     kept: str = ""
     """Of a body that is not an array: its first bytes, base64."""
+    spooled: bool = False
+    """It comes late, from the spool."""
 
     @property
     def is_array(self) -> bool:
@@ -162,6 +164,7 @@ def _delivery(webhook: ParsedWebhook, elements: list[Element]) -> Delivery:
         len(elements),
         sum(isinstance(e.parsed, Malformed) for e in elements),
         (min(onlines, default=0), max(onlines, default=0)),
+        spooled=webhook.spooled,
     )
 
 
@@ -178,6 +181,7 @@ def _observation(
         webhook.received_at,
         None if received.anew else received.first_received_at,
         received.anew,
+        webhook.spooled,
     )
 
 

@@ -4,7 +4,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -71,18 +72,22 @@ class Intake:
         self._why = AWAY
         """Why the last attempt to commit failed, since one succeeded."""
         self._fails = False
+        self._asked: dict[int, float] = {}
+        """Since when each thread waits for PostgreSQL."""
+        self._diversion: Callable[[Ticket], None] | None = None
+        """What takes the webhooks instead of the queue."""
 
     @property
     def waiting(self) -> Waiting:
         """What waits or is being committed."""
         return Waiting(self._in_queue, self._items, self._bytes)
 
-    async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> bool:
-        """Return once the webhook is in the ledger -> whether its body is an array, which else is kept as rejected.
+    async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> Ticket:
+        """Return once the webhook is in the ledger, or in the spool.
 
         Raises StoreUnavailable, SourceUnreadable.
         """
-        if (unreadable := self.unreadable.reason(source)) is not None:
+        if self._diversion is None and (unreadable := self.unreadable.reason(source)) is not None:
             raise unreadable
         deadline = time.monotonic() + self._wait_seconds
         ticket = self._in_flight.get((source, node, body))
@@ -101,12 +106,15 @@ class Intake:
             await self._wait(ticket, deadline)
         finally:
             ticket.waiters -= 1
-        return ticket.is_array
+        return ticket
 
     async def _enter(self, ticket: Ticket, deadline: float) -> None:
-        """Queue a ticket once there is room."""
+        """Queue a ticket once there is room, unless it is diverted."""
+        if self._diversion is not None:
+            self._divert_one(ticket)
+            return
         async with self._room:
-            while not self._has_room(ticket):
+            while not ticket.is_diverted and not self._has_room(ticket):
                 left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
                 if left <= 0:
                     raise self._given_up("the ledger is behind: its queue stayed full")
@@ -115,11 +123,81 @@ class Intake:
                 except TimeoutError:
                     continue
         with self._lock:
+            if ticket.is_diverted:
+                return
             if self._closed:
                 raise StoreUnavailable("the service is stopping")
             self._queue.append(ticket)
             self._count(ticket, 1)
             self._filled.notify()
+
+    def divert(self, to: Callable[[Ticket], None]) -> None:
+        """Give what waits, and all that comes from now on, to something else, in the order of arrival.
+
+        What has its commit under way may still be committed; nothing of it is tried again.
+        """
+        self._diversion = to
+        with self._lock:
+            waiting = [ticket for ticket in self._in_flight.values() if not ticket.is_diverted]
+            for ticket in waiting:
+                ticket.is_diverted = True
+            for ticket in self._queue:
+                if ticket.is_diverted:
+                    self._count(ticket, -1)
+            self._queue = deque(ticket for ticket in self._queue if not ticket.is_diverted)
+        for ticket in waiting:
+            if not ticket.done.done():
+                to(ticket)
+        self._loop.create_task(self._wake())
+
+    def undivert(self) -> None:
+        """Queue again what comes from now on, behind all that is queued."""
+        self._diversion = None
+
+    def _divert_one(self, ticket: Ticket) -> None:
+        assert self._diversion is not None
+        if self._closed:
+            raise StoreUnavailable("the service is stopping")
+        ticket.is_diverted = True
+        self._diversion(ticket)
+
+    def put_spooled(self, tickets: Sequence[Ticket]) -> None:
+        """Queue what comes from the spool; it was acknowledged, so that no room is waited for."""
+        with self._lock:
+            for ticket in tickets:
+                self._queue.append(ticket)
+                self._count(ticket, 1)
+            self._filled.notify()
+
+    def spooled(self, tickets: Sequence[Ticket], error: Exception | None) -> None:
+        """What was diverted is durable, or why it is not."""
+        for ticket in tickets:
+            ticket.is_spooled = error is None
+            self._resolve(ticket, error)
+
+    def stalled_seconds(self, now: float) -> float:
+        """For how long nothing has been committed though something waits, and PostgreSQL is asked, or refuses."""
+        since = min(tuple(self._asked.values()), default=None)
+        if self._fails:
+            since = self._progressed_at
+        waiting = next((each.entered_at for each in self._in_flight.values() if not each.is_diverted), None)
+        if since is None or waiting is None:
+            return 0.0
+        return now - max(self._progressed_at, since, waiting)
+
+    def has_committed_since(self, instant: float) -> bool:
+        """Whether PostgreSQL takes what is written, and has done so since an instant of `time.monotonic`."""
+        return not self._fails and self._progressed_at > instant
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While a thread of the writer waits for PostgreSQL."""
+        thread = threading.get_ident()
+        self._asked[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._asked[thread]
 
     def _has_room(self, ticket: Ticket) -> bool:
         if self._in_queue == 0:
@@ -255,12 +333,25 @@ class Intake:
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
         """Those that a request still waits for after this error; the others are over. After closing, none."""
         self.failing(error)
-        is_wanted = [ticket.waiters > 0 and not self._closed for ticket in tickets]
+        with self._lock:
+            is_wanted = [
+                (ticket.waiters > 0 or ticket.from_spool) and not (self._closed or ticket.is_diverted)
+                for ticket in tickets
+            ]
         wanted = [ticket for ticket, wanted in zip(tickets, is_wanted, strict=True) if wanted]
         over = [ticket for ticket, wanted in zip(tickets, is_wanted, strict=True) if not wanted]
         if over:
             self.fail(over, error)
         return wanted
+
+    def without_diverted(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
+        """The tickets but for those that go to the spool."""
+        with self._lock:
+            diverted = [ticket for ticket in tickets if ticket.is_diverted]
+            kept = [ticket for ticket in tickets if not ticket.is_diverted]
+        if diverted:
+            self.fail(diverted, StoreUnavailable(self._why))
+        return kept
 
     def close(self) -> None:
         """Take no more; what waits is still handed out."""
@@ -270,16 +361,23 @@ class Intake:
 
     def _finish(self, tickets: list[Ticket], error: Exception | None) -> None:
         for ticket in tickets:
-            self._in_flight.pop(ticket.key, None)
             self._count(ticket, -1)
-            if ticket.done.done():
-                continue
-            if error is None:
-                ticket.done.set_result(None)
-            else:
-                ticket.done.set_exception(error)
-                ticket.done.exception()  # seen, even if its last waiter has gone
+            # Of what is diverted the spool says why it is not kept.
+            if error is None or not ticket.is_diverted:
+                self._resolve(ticket, error)
         self._loop.create_task(self._wake())
+
+    def _resolve(self, ticket: Ticket, error: Exception | None) -> None:
+        """Tell those who wait for a ticket what became of it."""
+        if self._in_flight.get(ticket.key) is ticket:
+            del self._in_flight[ticket.key]
+        if ticket.done.done():
+            return
+        if error is None:
+            ticket.done.set_result(None)
+        else:
+            ticket.done.set_exception(error)
+            ticket.done.exception()  # seen, even if its last waiter has gone
 
     async def _wake(self) -> None:
         async with self._room:

@@ -1,6 +1,7 @@
 """A webhook in flight: what the intake queues, the writer takes, and requests wait for."""
 
 import asyncio
+import time
 from typing import Literal
 
 from ledger.domain.observation import Instant
@@ -18,8 +19,12 @@ class Ticket:
         "body",
         "delivery",
         "done",
+        "entered_at",
+        "from_spool",
         "has_yielded",
         "is_array",
+        "is_diverted",
+        "is_spooled",
         "items",
         "node",
         "parsed",
@@ -41,6 +46,7 @@ class Ticket:
         """An upper bound, before it is parsed."""
         self.done = done
         self.waiters = 0
+        self.entered_at = time.monotonic()
         self.begun_at = 0.0
         """Of a large one: when the store was first asked to take it."""
         self.parsed: ParsedWebhook | None = None
@@ -50,6 +56,12 @@ class Ticket:
         """Whether its body is one, as far as it has been read."""
         self.has_yielded = False
         """Later ones of other nodes have been let by, which happens once."""
+        self.from_spool = False
+        """No request waits for it: it was acknowledged when it was spooled."""
+        self.is_diverted = False
+        """It goes to the spool, and comes back from there: as it is now it is committed no more."""
+        self.is_spooled = False
+        """The spool has it."""
 
     @property
     def sender(self) -> tuple[str, str]:

@@ -113,10 +113,11 @@ class Writer:
             self._limits.rejected_bytes,
         )
         ticket.is_array = webhook.is_array
-        return webhook
+        return webhook._replace(spooled=True) if ticket.from_spool else webhook
 
     def _refuse(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
-        """Refuse what a source posted that could not be read just now -> the others."""
+        """Refuse what a source posted that could not be read just now -> the others, without what goes to the spool."""
+        tickets = self._intake.without_diverted(tickets)
         why = {ticket.source: self._unreadable.reason(ticket.source) for ticket in tickets}
         for name, error in why.items():
             if error is not None:
@@ -156,7 +157,7 @@ class Writer:
     def _load(self, uids: Sequence[str]) -> Mapping[str, Presence]:
         if not uids:
             return {}
-        with self._ledger.reading() as connection:
+        with self._intake.asking(), self._ledger.reading() as connection:
             return current.load(connection, uids)
 
     def _second_connection(self, group: Group) -> AbstractContextManager[Connection[TupleRow] | None]:
@@ -178,7 +179,9 @@ class Writer:
 
         What a source posted whose state cannot be known is refused, and the others' webhooks are committed without it.
         """
-        pause, doubtful = INITIAL_BACKOFF_SECONDS, False
+        pause = INITIAL_BACKOFF_SECONDS
+        # What comes from the spool may have been committed before it was read there.
+        doubtful = any(ticket.from_spool for ticket in group.tickets)
         wanted = self._refuse(group.tickets)
         if len(wanted) < len(group.tickets):
             self._pipeline.forget()
@@ -186,7 +189,7 @@ class Writer:
         while group.tickets:
             began = time.monotonic()
             try:
-                with translated():
+                with translated(), self._intake.asking():
                     tally = self._attempt(group, doubtful)
             except StoreUnavailable as error:
                 self._figures.failed()
@@ -225,8 +228,12 @@ class Writer:
         if not doubtful and self._goes_in_parts(group):
             self._intake.begun(group.tickets)
         with self._second_connection(group) as second, self._ledger.events_recorder.commit() as commit:
-            if doubtful and commit.holds_delivery(group.tickets[0].delivery):
-                return tally
+            if doubtful and (held := commit.held_deliveries([each.delivery for each in group.tickets])):
+                self._pipeline.forget()
+                if len(held) == len(group.tickets):
+                    return tally
+                self._intake.succeed([each for each in group.tickets if each.delivery in held])
+                group.keep([each for each in group.tickets if each.delivery not in held])
             if second is not None:
                 states = self._write_in_parts(group.webhooks[0], commit, second, doubtful, tally)
             else:

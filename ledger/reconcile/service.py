@@ -75,6 +75,8 @@ class Reconciliation:
         self._leads = False
         self._complaint = ""
         """What was said last of a stream that cannot be read."""
+        self.waits: Callable[[], bool] = lambda: False
+        """Whether a look would be held against what is older than what waits in the spool. The service sets it."""
 
     @property
     def trouble(self) -> str | None:
@@ -111,7 +113,9 @@ class Reconciliation:
         while not self._stopping.is_set():
             again_seconds = RETRY_DELAY_SECONDS
             try:
-                if await self._in_thread(self._leadership.take):
+                if self.waits():
+                    await self._pause(TICK_SECONDS)
+                elif await self._in_thread(self._leadership.take):
                     await self._lead()
                 else:
                     self._interrupted.succeeded()
@@ -195,8 +199,9 @@ class Reconciliation:
             for _ in range(FOLLOW_PAGES):
                 if not await self._in_thread(self._follow, follower):
                     break
-            for source in self._sources.values():
-                await source.tick()
+            if not self.waits():
+                for source in self._sources.values():
+                    await source.tick()
             if time.monotonic() - noted >= HEALTH_SECONDS:
                 noted = time.monotonic()
                 if not await self._in_thread(self._leadership.still_holds):

@@ -21,7 +21,7 @@ def alerting_of(settings: Settings, services: Services, database_url: str) -> Al
         look=services.database.look,
         states=services.streams.states,
         leadership=Leadership(database_url, ALERTS_LOCK, "alerts"),
-        own=OwnNotes(settings, services.refusals, services.senders),
+        own=OwnNotes(settings, services.refusals, services.senders, spool=services.spool),
         journal=Journal(settings.data_dir, services.ledger_id),
         now=services.clock.now,
     )

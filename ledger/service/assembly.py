@@ -27,7 +27,11 @@ from ledger.reconcile.service import Reconciliation
 from ledger.service.of_settings import drift_window, hook_secrets, node_names, query_nodes
 from ledger.service.pools import Pools
 from ledger.settings import Settings
-from ledger.store.data_folder import DataFolder
+from ledger.spool.figures import watch_spool
+from ledger.spool.files import SpoolFiles
+from ledger.spool.leftovers import left_in
+from ledger.spool.spool import Spool
+from ledger.store.data_folder import DataFolder, unusable
 from ledger.store.ledger import Ledger
 from ledger.store.pulse import Pulse
 from ledger.store.seal import SealKey
@@ -50,6 +54,7 @@ def assembled(
     database_url: str,
     ledger_id: str,
     seal_key: SealKey,
+    spooled: SpoolFiles | None,
 ) -> Services:
     """What the routes of an instance work with; `past`: so many questions about the past at once."""
     names = node_names(settings)
@@ -58,12 +63,16 @@ def assembled(
     intake = Intake(settings.queue_items, settings.queue_bytes, settings.store_wait_seconds)
     limits = Limits(settings.group_items, settings.rejected_bytes)
     figures.watch(intake)
+    spool = None if spooled is None else Spool(intake, spooled, settings.group_items, clock.now)
+    watch_spool(counters.registry, spool)
     instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     reconciliation = Reconciliation(
         ledger, database_url, instance, clock.now, query_nodes(settings), counters.registry, drift_window(settings)
     )
     lost = lost_counter(counters.registry)
     reader = PresenceReader(pools.short, pools.large, clock.now)
+    if spool is not None:
+        reconciliation.waits = lambda: spool.is_late
     return Services(
         settings=settings,
         instance=instance,
@@ -77,6 +86,7 @@ def assembled(
         past=BoundedSemaphore(past),
         rule_folds=RuleFolds(),
         intake=intake,
+        spool=spool,
         writer=Writer(ledger, intake, limits, figures),
         reconciliation=reconciliation,
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
@@ -99,6 +109,17 @@ def assembled(
         hook_secrets=hook_secrets(settings, folder),
         no_secrets=[secrets.token_urlsafe(32)],
     )
+
+
+def spool_files(settings: Settings, folder: DataFolder, ledger_id: str) -> SpoolFiles | None:
+    """The spool's files; None where it is off and nothing was left in it. Raises LedgerError."""
+    path = folder.path / "spool"
+    if not settings.spool_bytes and not left_in(path):
+        return None
+    try:
+        return SpoolFiles(path, settings.spool_bytes, ledger_id)
+    except OSError as error:
+        raise unusable(path, error) from error
 
 
 def _tell_asked(ledger: Ledger, uids: Iterable[str]) -> None:

@@ -25,7 +25,7 @@ from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
 from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
-from ledger.service.assembly import assembled
+from ledger.service.assembly import assembled, spool_files
 from ledger.service.canaries import canaries_of
 from ledger.service.erasures import Erasures
 from ledger.service.of_settings import configurations
@@ -80,7 +80,8 @@ async def running(
         _warn_of_another_key(ledger, settings)
         pools = await stack.enter_async_context(opened(database_url, sizes))
         past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
-        services = assembled(settings, folder, ledger, pools, past, database_url, found.ledger, seal_key)
+        spooled = await asyncio.to_thread(spool_files, settings, folder, found.ledger)
+        services = assembled(settings, folder, ledger, pools, past, database_url, found.ledger, seal_key, spooled)
         roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
         tokens = Tokens(lambda: _load_generation(ledger), roots)
         app = create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
@@ -96,6 +97,9 @@ async def running(
             stack.push_async_callback(keeper.stop)
         services.writer.start()
         stack.push_async_callback(_drain, services)
+        if services.spool is not None:
+            services.spool.start()
+            stack.push_async_callback(services.spool.stop)
         services.reconciliation.start()
         stack.push_async_callback(services.reconciliation.stop)
         processes = Alongside(database_url, roots, services.counters.processes.watch)

@@ -301,6 +301,7 @@ class SettingsTable(Table):
     queue_items: Annotated[int, Field(ge=1, le=100_000_000)] = 200_000
     queue_bytes: Annotated[int, Field(ge=1024, le=65_536 * MIB)] = 64 * MIB
     group_items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    spool_bytes: Annotated[int, Field(ge=0, le=1_048_576 * MIB)] = 1024 * MIB
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
     sources: Annotated[list[SourceTable], AfterValidator(_not_empty)] = Field(

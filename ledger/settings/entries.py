@@ -105,6 +105,7 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "queue_items", settings.queue_items
     yield "queue_bytes", settings.queue_bytes
     yield "group_items", settings.group_items
+    yield "spool_bytes", settings.spool_bytes
     yield "log_level", settings.log_level
     yield "log_format", settings.log_format
     for index, source in enumerate(settings.sources):

@@ -147,6 +147,8 @@ class Settings:
     queue_items: int
     queue_bytes: int
     group_items: int
+    spool_bytes: int
+    """What webhooks may take in `data_dir` while PostgreSQL is away; 0: they are refused."""
     log_level: LogLevel
     log_format: LogFormat
     origins: Mapping[str, Origin]

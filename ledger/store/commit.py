@@ -58,6 +58,15 @@ SELECT position FROM events
    AND kind IN ('delivery_received.v1', 'body_rejected.v1')
 """
 
+# One look into the index for each: with an array of them the planner may read the whole table.
+_DELIVERIES = """
+SELECT asked.delivery
+  FROM unnest(%s::text[]) AS asked (delivery),
+       LATERAL (SELECT FROM events
+                 WHERE payload_json(payload) ->> 'delivery' = asked.delivery
+                   AND kind IN ('delivery_received.v1', 'body_rejected.v1') LIMIT 1) AS held
+"""
+
 
 class Commit:
     """A transaction that holds the commit lock: what it appends follows `head` at once, and is sealed when it ends.
@@ -90,6 +99,10 @@ class Commit:
     def holds_delivery(self, delivery: str) -> bool:
         """Whether a delivery is in the ledger: tells a commit that was lost from one whose answer was."""
         return self.cursor.execute(DELIVERY, (delivery,)).fetchone() is not None
+
+    def held_deliveries(self, deliveries: Sequence[str]) -> set[str]:
+        """Which of these are in the ledger."""
+        return {row[0] for row in self.cursor.execute(_DELIVERIES, (list(deliveries),))}
 
     def append(self, packed: Sequence[PackedRows]) -> None:
         """Insert rows in their order. Raises psycopg.IntegrityError where a version is taken."""

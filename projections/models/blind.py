@@ -18,6 +18,8 @@ from projections.models import outages
 
 STORE_ALERT = "store_unavailable"
 """The alert by which it is known that PostgreSQL was away."""
+SPOOLED = "spooled"
+"""Its figure that says that webhooks were spooled meanwhile."""
 
 MAX_SERVICES = 64
 """So many starts and stops before a start are looked at: who had started before them is long gone."""
@@ -161,10 +163,11 @@ class _Times:
             return
         if isinstance(event, AlertBegan):
             reason = str(event.figures.get("reason", ""))
-            self._keep(BlindTime(name, followed.position, "", "store_unavailable", event.since, None, reason))
+            kind = "spooling" if event.figures.get(SPOOLED) else "store_unavailable"
+            self._keep(BlindTime(name, followed.position, "", kind, event.since, None, reason))
             return
         for time in list(self._live.values()):
-            if time.source == name and time.kind == "store_unavailable":
+            if time.source == name and time.kind in ("store_unavailable", "spooling"):
                 self._keep(time._replace(until=max(time.since, event.since), last_position=followed.position))
 
     def _keep(self, time: BlindTime) -> None:

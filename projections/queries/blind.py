@@ -13,10 +13,13 @@ from ledger.domain.observation import SECOND, Instant
 from projections.engine import checkpoints
 from projections.models.blind import COLUMNS
 
-KINDS: tuple[BlindKind, ...] = ("service_stopped", "source_dark", "node_down", "store_unavailable")
+KINDS: tuple[BlindKind, ...] = ("service_stopped", "source_dark", "node_down", "store_unavailable", "spooling")
 
 OF_OURS: tuple[BlindKind, ...] = ("service_stopped", "source_dark", "store_unavailable")
 """Those in which what webhooks told did not reach the ledger; of a node that is down nothing is to be told."""
+
+OF_WHOLE_SOURCES: tuple[BlindKind, ...] = (*OF_OURS, "spooling")
+"""Of what was spooled the ledger has learnt afterwards."""
 
 _BETWEEN: LiteralString = f"""
 SELECT {COLUMNS} FROM blind_times
@@ -88,7 +91,7 @@ def _params(wanted: BlindQuery) -> dict[str, object]:
 
 def _total(source: str, times: Sequence[BlindTime], wanted: BlindQuery) -> BlindTotal:
     spans = {kind: [_span(time, wanted) for time in times if time.kind == kind] for kind in KINDS}
-    whole = _covered(span for kind in OF_OURS for span in spans[kind])
+    whole = _covered(span for kind in OF_WHOLE_SOURCES for span in spans[kind])
     by_kind = {kind: sum(end - begin for begin, end in found) / SECOND for kind, found in spans.items() if found}
     return BlindTotal(source, whole / SECOND, by_kind)
 

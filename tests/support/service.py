@@ -97,7 +97,10 @@ class Service:
         """Write the settings file; a running instance goes on with what it has."""
         self._settings = {"database_url": database_url, "tables": tables, **scalars}
         listen = f"127.0.0.1:{self.port}"
-        values = {"data_dir": str(self.data_dir), "database_url": database_url, "listen": listen, "log_level": "debug"}
+        values: dict[str, Any] = {"data_dir": str(self.data_dir), "database_url": database_url}
+        values |= {"listen": listen, "log_level": "debug"}
+        # Where the machine is slow a webhook might be spooled, and be known only later: a test that wants that says so.
+        values["spool_bytes"] = 0
         # A test that wants a front says where.
         values["front_listen"] = ""
         if database_url:

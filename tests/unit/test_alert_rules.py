@@ -78,6 +78,10 @@ HOLDING: dict[str, tuple[Facts, Key]] = {
     ),
     "sink_failing": (service(sinks=[SinkFacts("app", ago(601), "503")]), Key("sink_failing", subject="app")),
     "store_unavailable": (service(store=StoreFacts(ago(3), "refused")), Key("store_unavailable")),
+    "spool_growing": (
+        service(instances=[InstanceFacts("host", spool_bytes=501, spool_max_bytes=1_000)]),
+        Key("spool_growing", subject="host"),
+    ),
     "disk_low": (
         service(instances=[InstanceFacts("host", "/data", 5_000, 100_000)]),
         Key("disk_low", subject="host"),
@@ -123,6 +127,10 @@ JUST_NOT: dict[str, list[Facts]] = {
         service(projections=[ProjectionFacts("drift", 1_000_000, 41)]),
     ],
     "sink_failing": [service(sinks=[SinkFacts("app", ago(599), "503"), SinkFacts("other")])],
+    "spool_growing": [
+        service(instances=[InstanceFacts("host", spool_bytes=499, spool_max_bytes=1_000)]),
+        service(instances=[InstanceFacts("host", spool_bytes=499)]),
+    ],
     "disk_low": [
         service(instances=[InstanceFacts("host", "/data", 1 << 31, 10 << 30)]),
         service(instances=[InstanceFacts("host")]),
@@ -173,7 +181,7 @@ def test_it_is_told_in_both_languages(name: str) -> None:
 def test_nothing_is_known_of_sources_while_the_store_is_away() -> None:
     found = conditions(Facts(AT, store=StoreFacts(ago(3), "refused")), Thresholds())
     assert [each.key.name for each in found.conditions] == ["store_unavailable"]
-    told_always = {"store_unavailable", "disk_low", "clock_skew", "notify_failing"}
+    told_always = {"store_unavailable", "spool_growing", "disk_low", "clock_skew", "notify_failing"}
     assert found.unknown == BY_NAME.keys() - told_always
 
 
@@ -314,4 +322,4 @@ def test_figures_are_written_for_people(name: str, figures: dict[str, Any], summ
 def test_every_cause_of_the_rules_has_words() -> None:
     codes = {"drift_restart", "drift_node", "drift_lost", "strangers", "same_server", "posts_as_other"}
     assert codes | {"token_missing", "token_refused"} <= BECAUSE.keys()
-    assert len(DEFINITIONS) == 19
+    assert len(DEFINITIONS) == 20

@@ -62,11 +62,13 @@ TIMES = [
 TOTALS = [
     {
         "source": "main", "seconds": 600.0,
-        "by_kind": {"service_stopped": 600.0, "source_dark": 0.0, "node_down": 119.5, "store_unavailable": 0.0},
+        "by_kind": {"service_stopped": 600.0, "source_dark": 0.0, "node_down": 119.5, "store_unavailable": 0.0,
+                    "spooling": 0.0},
     },
     {
         "source": None, "seconds": 20.0,
-        "by_kind": {"service_stopped": 0.0, "source_dark": 0.0, "node_down": 0.0, "store_unavailable": 20.0},
+        "by_kind": {"service_stopped": 0.0, "source_dark": 0.0, "node_down": 0.0, "store_unavailable": 20.0,
+                    "spooling": 0.0},
     },
 ]  # fmt: skip
 

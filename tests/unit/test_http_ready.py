@@ -35,6 +35,7 @@ def test_it_says_what_it_waited_for(monkeypatch: pytest.MonkeyPatch, seconds: tu
     services = SimpleNamespace(
         database=SimpleNamespace(look=look),
         writer=SimpleNamespace(is_alive=lambda: True),
+        spool=None,
         streams=SimpleNamespace(check=lambda: time.sleep(until_read)),
     )
     request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(services=services)))

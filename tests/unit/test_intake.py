@@ -33,7 +33,7 @@ class Queue:
         self.intake = Intake(
             max_items, 1 << 20, wait_seconds, (lambda work: work()) if at_once else self.reading.append
         )
-        self.waiting: set[asyncio.Task[bool]] = set()
+        self.waiting: set[asyncio.Task[Ticket]] = set()
         self.posted = 0
 
     async def post(self, *posts: tuple[str, int]) -> None:

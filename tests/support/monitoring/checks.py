@@ -58,6 +58,11 @@ CHECKS: dict[str, tuple[str, ...]] = {
         "PostgreSQL: its process, its log, its disk, `SELECT count(*) FROM pg_stat_activity`.",
         "Who holds the ledger's lock: an import writes for minutes.",
     ),
+    "spool_growing": (
+        "`GET /health/ready`: is it still `spooling`, and since when?",
+        "`presence_ledger_spool_size_bytes` falls: PostgreSQL is back, and the spool is being emptied.",
+        "It does not, though PostgreSQL answers: `commits_fail` or `spooled_webhooks_refused` in the log.",
+    ),
     "disk_low": (
         "`du -x --max-depth=2 DATA_DIR`: the database, its write-ahead log, the archive, or something else?",
         "`presence_ledger_database_size_bytes` and `presence_ledger_wal_size_bytes`: which grows, and how fast?",

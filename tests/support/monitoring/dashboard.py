@@ -248,6 +248,15 @@ def _ledger() -> Row:
             lines("Waiting items", (f"sum by (instance) ({_of('queue_items')})", "{{instance}}")),
             lines("Waiting bytes", (f"sum by (instance) ({_of('queue_bytes')})", "{{instance}}"), unit="bytes"),
             lines("Waiting webhooks", (f"sum by (instance) ({_of('queue_deliveries')})", "{{instance}}")),
+            lines(
+                "Spool",
+                (f"sum by (instance) ({_of('spool_size_bytes')})", "{{instance}}"),
+                (f"min by (instance) ({_of('spool_max_bytes')})", "{{instance}}, at most"),
+                says="Webhooks kept in files while PostgreSQL takes none.",
+                unit="bytes",
+            ),
+            lines("Spooled webhooks", (f"sum by (instance) ({_of('spool_deliveries')})", "{{instance}}")),
+            lines("Spooling", (f"max by (instance) ({_of('spooling')})", "{{instance}}")),
             lines("Commits that failed", (_rate("commit_failures_total", "instance"), "{{instance}}"), unit="cps"),
             lines(
                 "Projections behind",

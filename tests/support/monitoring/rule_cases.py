@@ -81,6 +81,11 @@ CASES: dict[str, Case] = {
         [("database_up", {}, LOUD), ("commits_failing", {}, LOUD)],
         [("database_up", {}, LOUD), ("commits_failing", {}, QUIET)],
     ),
+    "spool_growing": Case(
+        HERE,
+        [("spool_size_bytes", {}, "6e8x400"), ("spool_max_bytes", {}, "1e9x400")],
+        [("spool_size_bytes", {}, "0x400"), ("spool_max_bytes", {}, "0x400")],
+    ),
     "disk_low": Case(
         HERE,
         [("disk_free_bytes", {}, "5e9x400"), ("disk_size_bytes", {}, "1e12x400")],

@@ -1,0 +1,106 @@
+"""PostgreSQL away, as senders and operators see it: webhooks are taken all the same, over a kill, none twice."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.external import ExternalPostgres
+from tests.support.load import Load, check_ledger
+from tests.support.service import MAIN, Api, new_service, wait_for
+
+SPOOL_BYTES = 64 * 1_048_576
+
+
+@pytest.fixture
+def external(data_dir: Path) -> Iterator[ExternalPostgres]:
+    """A PostgreSQL of the operator's, durable, with an empty database `ledger`."""
+    server = ExternalPostgres(data_dir)
+    try:
+        with psycopg.connect(server.start(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE ledger")
+        yield server
+    finally:
+        server.kill()
+
+
+def test_while_postgresql_is_away_every_webhook_is_taken_and_a_kill_loses_none(
+    external: ExternalPostgres, tmp_path: Path
+) -> None:
+    url = external.url("ledger")
+    tables = MAIN + "\n[alerts]\nevaluate_seconds = 0.2\nclear_seconds = 0\nstore_unavailable_for_seconds = 0\n"
+    with new_service(
+        tmp_path, tmp_path / "data", database_url=url, spool_bytes=SPOOL_BYTES, store_wait_seconds=60.0, tables=tables
+    ) as service:
+        service.start()
+        with Load([(service.port, service.hook_path())], pairs=5) as load, Api(service) as api:
+            load.wait_for(10)
+            external.stop("immediate")
+            wait_for(lambda: api.counted("webhook_deliveries", outcome="spooled") > 20)
+            ready = api.get("/health/ready")
+            assert (ready["status"], ready["head"]) == ("spooling", None)
+            assert ready["spooling"]["deliveries"] > 20
+            assert 0 < ready["spooling"]["bytes"] <= ready["spooling"]["max_bytes"] == SPOOL_BYTES
+            assert ready["spooling"]["since"] is not None
+            assert "presence_ledger_spooling 1.0" in api.http.get("/metrics").text
+            assert api.http.get("/v1/users/load-1/presence").status_code == 503
+            wait_for(lambda: '"store_unavailable"' in service.log() and "alert_began" in service.log(), service.log)
+            assert api.counted("webhook_deliveries", outcome="store_unavailable") == 0
+        assert load.outcomes().keys() == {"acknowledged"}
+        service.kill()
+        assert list((tmp_path / "data" / "spool").glob("*.spool"))
+        external.start()
+        service.start()
+        with Load([(service.port, service.hook_path())], pairs=5, name="later") as later, Api(service) as api:
+            later.wait_for(10)
+            # What comes while the spool is being emptied comes behind it, and is committed again in the end.
+            wait_for(lambda: api.ready()["spooling"] is None, api.ready)
+            later.wait_for(10)
+        with Api(service) as api:
+            wait_for(lambda: api.ready()["spooling"] is None, api.ready)
+            events = check_ledger(api)
+            for each in (load, later):
+                assert each.broken_promises(events) == []
+            received = [event for event in events if event["kind"] == "delivery_received"]
+            assert any(event.get("spooled") for event in received)
+            # Of one node, in the order in which they came.
+            instants = [event["received_at"] for event in received]
+            assert instants == sorted(instants)
+            assert list((tmp_path / "data" / "spool").iterdir()) == []
+        assert service.stop().code == 0
+
+
+def test_an_outage_in_which_webhooks_were_spooled_is_a_blind_time_of_that_kind(
+    external: ExternalPostgres, tmp_path: Path
+) -> None:
+    url = external.url("ledger")
+    tables = MAIN + "\n[alerts]\nevaluate_seconds = 0.2\nclear_seconds = 0\nstore_unavailable_for_seconds = 0\n"
+    with new_service(tmp_path, tmp_path / "data", database_url=url, spool_bytes=SPOOL_BYTES, tables=tables) as service:
+        service.start()
+        with Api(service) as api:
+            api.deliver("u-0-1-1-1-1")
+            external.stop("immediate")
+            api.deliver("u-0-0-1-0-0")
+            wait_for(lambda: _has_begun(service.log()), service.log)
+            external.start()
+            wait_for(lambda: api.ready()["spooling"] is None, api.ready)
+            assert api.presence("u")["status"] == "offline"
+            wait_for(lambda: api.get("/v1/blind")["items"], api.ready)
+            wait_for(lambda: api.get("/v1/blind")["items"][0]["until"], lambda: api.get("/v1/blind"))
+            blind = api.get("/v1/blind")
+            assert [each["kind"] for each in blind["items"]] == ["spooling"]
+            assert blind["totals"][0]["by_kind"]["spooling"] > 0
+            [late] = [event for event in api.events("u") if event["raw"] == "u-0-0-1-0-0"]
+            assert late["verdict"] == "closed"
+            delivery = api.get(f"/v1/deliveries/{late['delivery']}")
+            # By the spool, unless the attempt that it did not wait for found PostgreSQL back.
+            assert delivery["delivery"]["received_at"] == late["received_at"]
+            # What is known now of the time before PostgreSQL was back.
+            assert api.get("/v1/users/u/presence", at=late["received_at"])["status"] == "offline"
+
+
+def _has_begun(log: str) -> bool:
+    lines = [json.loads(line) for line in log.splitlines() if '"alert_began"' in line]
+    return any(line["name"] == "store_unavailable" for line in lines)
