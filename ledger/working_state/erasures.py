@@ -16,6 +16,7 @@ from ledger.store.seal import SealKey
 
 PER_USER_TABLES: Sequence[LiteralString] = (
     "canaries",
+    "canary_times",
     "current",
     "drifts",
     "looks",

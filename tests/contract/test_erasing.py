@@ -88,6 +88,7 @@ def lives(ledger: Ledger, url: str) -> None:
         connection.execute(
             "INSERT INTO canaries (uid, source, node, since, every_seconds) VALUES (%s, 'gone', 'n1', 1, 60)", (UID,)
         )
+        connection.execute("INSERT INTO canary_times (uid, after) VALUES (%s, 0)", (UID,))
         reads.write(connection, "00000000-0000-0000-0000-000000000000", [Read(UID, "app", "/x", at, at, 1)])
     follow(url)
 
@@ -122,7 +123,7 @@ def test_every_table_of_users_is_known_and_named_before_it(
     assert {name for (name,) in connection.execute(columns)} - views == known
     named = {table.removeprefix("public.") for table in tables_naming(connection, UID)}
     # `untold` has the transitions that were lost, of which there is none.
-    assert named == known - {"untold"} | {"alerts", "events", "source_states"}
+    assert named == known - {"untold"} | {"alerts", "events_from_1", "source_states"}
 
 
 def test_nothing_names_the_user_and_the_seals_hold(

@@ -13,7 +13,7 @@ from typer.testing import Result
 from ledger.cli.app import COMMANDS
 from ledger.cli.layout import cells_of
 from ledger.cli.near import near
-from tests.support.command import call, process_environment, run_process
+from tests.support.command import call, process_environment
 from tests.support.scripted import Asked, ScriptedService
 from tests.unit.test_cli_queries import PRESENCE, UNKNOWN, event
 from tests.unit.test_cli_sinks import SINK
@@ -202,11 +202,14 @@ def test_a_shell_completes_commands_and_flags(tmp_path: Path) -> None:
 
 
 def test_the_shells_script_is_shown(tmp_path: Path) -> None:
-    shown = run_process("--show-completion", "bash", folder=tmp_path)
-    if shown.returncode:  # a shell is detected where one runs this; it then takes no name
-        shown = run_process("--show-completion", folder=tmp_path)
-    assert "Traceback" not in shown.stderr
-    assert "completion" in shown.stdout + shown.stderr
+    # It asks which shell has started it.
+    typed = '"$0" -m ledger --show-completion || exit 1'
+    shown = subprocess.run(
+        ["bash", "-c", typed, sys.executable], cwd=tmp_path, env=process_environment(), capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "_presence_ledger_completion presence-ledger" in shown.stdout
 
 
 HEAVY = (
