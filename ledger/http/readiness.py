@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.ingest.intake import Intake
+from ledger.ingest.store_progress import StoreProgress
 from ledger.store.ledger import Ledger, translated, try_to_write
 from ledger.store.preflight import CLOCK_WAY_OUT, SKEW_SECONDS, offset_seconds, skew_in_words
 from ledger.working_state import sources
@@ -41,12 +41,12 @@ class Database:
         self,
         ledger: Ledger,
         pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
-        intake: Intake,
+        store: StoreProgress,
         leads_not: Callable[[], str | None],
     ) -> None:
         self._ledger = ledger
         self._pool = pool
-        self._intake = intake
+        self._store = store
         self._leads_not = leads_not
         self._skewed = False
 
@@ -66,7 +66,7 @@ class Database:
         self._note(offset)
         if read_only:
             raise StoreUnavailable("PostgreSQL takes no writes: it is a standby, or was set read-only")
-        if self._intake.trouble is not None:
+        if self._store.trouble is not None:
             await asyncio.to_thread(self._try_to_write)
         if (reason := self._leads_not()) is not None:
             raise CannotLead(f"this instance can neither lead reconciliation nor see that another does: {reason}")
@@ -74,7 +74,7 @@ class Database:
 
     def _try_to_write(self) -> None:
         try_to_write(self._ledger)
-        self._intake.recovered()
+        self._store.recovered()
 
     def _note(self, offset: float) -> None:
         """Say once that the clocks differ, until they no longer do."""

@@ -71,11 +71,16 @@ class IngestFigures:
 
     def watch(self, intake: Intake) -> None:
         """Show what waits in it, or is on its way to the ledger."""
+        store = intake.store
         for name, text, read in (
             ("queue_deliveries", "Webhooks that wait, or are being committed", lambda: intake.waiting.deliveries),
             ("queue_items", "Items that wait, or are being committed", lambda: intake.waiting.items),
             ("queue_bytes", "Bytes of bodies that wait, or are being committed", lambda: intake.waiting.size),
-            ("commits_failing", "1 while the last attempt to commit has failed", lambda: intake.trouble is not None),
+            (
+                "commits_failing",
+                "1 while the last attempt to commit has failed",
+                lambda: store.trouble is not None,
+            ),
         ):
             Gauge(f"presence_ledger_{name}", text, registry=self._registry).set_function(read)
 

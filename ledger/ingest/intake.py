@@ -4,22 +4,16 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
-
-import structlog
 
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
 from ledger.ingest.draft import ParsedWebhook
 from ledger.ingest.known import UnreadableSources
+from ledger.ingest.store_progress import StoreProgress
 from ledger.ingest.ticket import Body, Ticket
-
-log = structlog.get_logger()
-
-AWAY = "PostgreSQL does not answer"
 
 
 class Waiting(NamedTuple):
@@ -53,6 +47,7 @@ class Intake:
         """`begin` has something done meanwhile."""
         self.unreadable = UnreadableSources()
         """What they post is refused here: nothing in the queue keeps them waiting."""
+        self.store = StoreProgress()
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._wait_seconds = wait_seconds
@@ -68,12 +63,6 @@ class Intake:
         self._in_queue = 0
         self._large = 0
         self._closed = False
-        self._progressed_at = time.monotonic()
-        self._why = AWAY
-        """Why the last attempt to commit failed, since one succeeded."""
-        self._fails = False
-        self._asked: dict[int, float] = {}
-        """Since when each thread waits for PostgreSQL."""
         self._diversion: Callable[[Ticket], None] | None = None
         """What takes the webhooks instead of the queue."""
 
@@ -115,7 +104,7 @@ class Intake:
             return
         async with self._room:
             while not ticket.is_diverted and not self._has_room(ticket):
-                left = max(deadline, self._progressed_at + self._wait_seconds) - time.monotonic()
+                left = max(deadline, self.store.progressed_at + self._wait_seconds) - time.monotonic()
                 if left <= 0:
                     raise self._given_up("the ledger is behind: its queue stayed full")
                 try:
@@ -176,28 +165,9 @@ class Intake:
             self._resolve(ticket, error)
 
     def stalled_seconds(self, now: float) -> float:
-        """For how long nothing has been committed though something waits, and PostgreSQL is asked, or refuses."""
-        since = min(tuple(self._asked.values()), default=None)
-        if self._fails:
-            since = self._progressed_at
-        waiting = next((each.entered_at for each in self._in_flight.values() if not each.is_diverted), None)
-        if since is None or waiting is None:
-            return 0.0
-        return now - max(self._progressed_at, since, waiting)
-
-    def has_committed_since(self, instant: float) -> bool:
-        """Whether PostgreSQL takes what is written, and has done so since an instant of `time.monotonic`."""
-        return not self._fails and self._progressed_at > instant
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """While a thread of the writer waits for PostgreSQL."""
-        thread = threading.get_ident()
-        self._asked[thread] = time.monotonic()
-        try:
-            yield
-        finally:
-            del self._asked[thread]
+        """For how long the store has taken nothing though something waits for it that is not diverted."""
+        waiting_since = next((each.entered_at for each in self._in_flight.values() if not each.is_diverted), None)
+        return 0.0 if waiting_since is None else self.store.stalled_seconds(now, waiting_since)
 
     def _has_room(self, ticket: Ticket) -> bool:
         if self._in_queue == 0:
@@ -224,10 +194,10 @@ class Intake:
 
     async def _wait(self, ticket: Ticket, deadline: float) -> None:
         while True:
-            patience = max(self._progressed_at, ticket.begun_at) + self._wait_seconds
+            patience = max(self.store.progressed_at, ticket.begun_at) + self._wait_seconds
             left = max(deadline, patience) - time.monotonic()
             if left <= 0:
-                raise self._given_up(self._why)
+                raise self._given_up(self.store.reason)
             try:
                 return await asyncio.wait_for(asyncio.shield(ticket.done), left)
             except TimeoutError:
@@ -236,7 +206,7 @@ class Intake:
     def _given_up(self, why: str) -> StoreUnavailable:
         """Nothing was committed for so long: an attempt may hang, and have no end that would tell."""
         error = StoreUnavailable(why)
-        self.failing(error)
+        self.store.failing(error)
         return error
 
     def _leave(self, ticket: Ticket) -> None:
@@ -294,36 +264,15 @@ class Intake:
                 small.append(ticket)
         return _up_to(small, max_items, max_bytes)
 
-    def progressed(self) -> None:
-        """PostgreSQL took something: requests may wait on. What is begun, read or judged is not progress."""
-        self._progressed_at = time.monotonic()
-
     def begun(self, tickets: Sequence[Ticket]) -> None:
         """Only now PostgreSQL is asked for what took long to parse: requests for these may wait on, no others."""
         for ticket in tickets:
             ticket.begun_at = time.monotonic()
 
-    @property
-    def trouble(self) -> str | None:
-        """Why webhooks cannot be committed, None as long as the last attempt did not fail."""
-        return self._why if self._fails else None
-
-    def failing(self, error: Exception) -> None:
-        """An attempt to commit failed."""
-        if not self._fails:
-            log.warning("commits_fail", reason=str(error))
-        self._why, self._fails = str(error), True
-
-    def recovered(self) -> None:
-        """PostgreSQL takes what is written."""
-        if self._fails:
-            log.info("commits_again")
-        self._why, self._fails = AWAY, False
-
     def succeed(self, tickets: Sequence[Ticket]) -> None:
         """The tickets are in the ledger."""
-        self.progressed()
-        self.recovered()
+        self.store.progressed()
+        self.store.recovered()
         self._loop.call_soon_threadsafe(self._finish, list(tickets), None)
 
     def fail(self, tickets: Sequence[Ticket], error: Exception) -> None:
@@ -332,7 +281,7 @@ class Intake:
 
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
         """Those that a request still waits for after this error; the others are over. After closing, none."""
-        self.failing(error)
+        self.store.failing(error)
         with self._lock:
             is_wanted = [
                 (ticket.waiters > 0 or ticket.from_spool) and not (self._closed or ticket.is_diverted)
@@ -350,7 +299,7 @@ class Intake:
             diverted = [ticket for ticket in tickets if ticket.is_diverted]
             kept = [ticket for ticket in tickets if not ticket.is_diverted]
         if diverted:
-            self.fail(diverted, StoreUnavailable(self._why))
+            self.fail(diverted, StoreUnavailable(self.store.reason))
         return kept
 
     def close(self) -> None:

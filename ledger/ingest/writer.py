@@ -157,7 +157,7 @@ class Writer:
     def _load(self, uids: Sequence[str]) -> Mapping[str, Presence]:
         if not uids:
             return {}
-        with self._intake.asking(), self._ledger.reading() as connection:
+        with self._intake.store.asking(), self._ledger.reading() as connection:
             return current.load(connection, uids)
 
     def _second_connection(self, group: Group) -> AbstractContextManager[Connection[TupleRow] | None]:
@@ -189,7 +189,7 @@ class Writer:
         while group.tickets:
             began = time.monotonic()
             try:
-                with translated(), self._intake.asking():
+                with translated(), self._intake.store.asking():
                     tally = self._attempt(group, doubtful)
             except StoreUnavailable as error:
                 self._figures.failed()
@@ -219,7 +219,7 @@ class Writer:
         log.error("group_not_committed", deliveries=[each.delivery for each in group.tickets], exc_info=error)
         self._pipeline.forget()
         refused = StoreUnavailable(f"PostgreSQL refuses what was to be stored: {type(error).__name__}")
-        self._intake.failing(refused)
+        self._intake.store.failing(refused)
         self._intake.fail(group.tickets, refused)
 
     def _attempt(self, group: Group, doubtful: bool) -> Tally:
@@ -268,7 +268,7 @@ class Writer:
             tally.update(part.tally)
             # At the first attempt alone: a body that is begun again and again gets nowhere.
             if not doubtful:
-                self._intake.progressed()
+                self._intake.store.progressed()
 
         source = self._sources_now({webhook.source}, commit)[webhook.source]
         self._pipeline.forget()

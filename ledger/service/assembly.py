@@ -90,7 +90,7 @@ def assembled(
         writer=Writer(ledger, intake, limits, figures),
         reconciliation=reconciliation,
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
-        database=Database(ledger, pools.short, intake, lambda: reconciliation.trouble),
+        database=Database(ledger, pools.short, intake.store, lambda: reconciliation.trouble),
         clock=clock,
         reads=Reads(partial(_store_reads, ledger), clock.now, lost) if settings.reads else None,
         seal_key=seal_key,

@@ -11,7 +11,8 @@ import structlog
 
 from ledger.domain.observation import SECOND, Instant
 from ledger.errors import LedgerError
-from ledger.ingest.intake import AWAY, Intake
+from ledger.ingest.intake import Intake
+from ledger.ingest.store_progress import AWAY
 from ledger.ingest.ticket import Ticket
 from ledger.repeated_logs import LoggedOutage
 from ledger.spool.files import Batch, Contents, SpoolFiles, SpoolFull
@@ -115,7 +116,7 @@ class Spool:
 
     async def _emptied(self) -> None:
         """Until all is in the ledger, or PostgreSQL takes nothing."""
-        while self._files.contents.deliveries and self._intake.trouble is None:  # noqa: ASYNC110  (the writer's thread)
+        while self._files.contents.deliveries and self._intake.store.trouble is None:  # noqa: ASYNC110  (the writer's thread)
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _watch(self) -> None:
@@ -123,7 +124,7 @@ class Spool:
             await asyncio.sleep(WATCH_SECONDS)
             if self._since is None and self._files.max_bytes:
                 if self._intake.stalled_seconds(time.monotonic()) > SPOOL_AFTER_SECONDS:
-                    self._begin(self._intake.trouble or AWAY)
+                    self._begin(self._intake.store.trouble or AWAY)
                 elif not self._flying:
                     self._outage.succeeded()
 
@@ -138,7 +139,7 @@ class Spool:
         if self._since is None or self._appending or not self._files.is_read_up():
             return
         left = sum(ticket.items for _, tickets in self._flying for ticket in tickets)
-        if not self._flying or (left <= DIRECT_ITEMS and self._intake.has_committed_since(self._began)):
+        if not self._flying or (left <= DIRECT_ITEMS and self._intake.store.has_committed_since(self._began)):
             self._since = None
             self._intake.undivert()
 

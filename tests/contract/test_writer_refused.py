@@ -85,10 +85,10 @@ def test_every_class_of_error_is_told_in_time_and_passes(ledger: Ledger, monkeyp
             for number, code in enumerate(CODES, 1):
                 raised[0] = code
                 await refused(instance.post, f'["no-0-1-{number}-1-1"]'.encode())
-                assert instance.intake.trouble is not None, code
+                assert instance.intake.store.trouble is not None, code
             raised[0] = ""
             await taken(instance, b'["u-0-1-1-1-1"]')
-            assert instance.intake.trouble is None
+            assert instance.intake.store.trouble is None
             assert instance.writer.is_alive()
 
     asyncio.run(run())
@@ -111,7 +111,7 @@ def test_what_only_one_group_meets_delays_no_other(ledger: Ledger, monkeypatch: 
             # At once, with all of its thirty seconds left.
             await refused(instance.post, b'["poison-0-1-1-1-1"]', "PostgreSQL refuses what was to be stored")
             await instance.post(b'["u-0-1-1-1-1"]')
-            assert instance.intake.trouble is None
+            assert instance.intake.store.trouble is None
 
     asyncio.run(run())
     assert items_of(ledger) == ["u-0-1-1-1-1"]
@@ -139,7 +139,7 @@ def test_a_database_set_read_only_refuses_in_time_and_is_tried_by_readiness(ledg
             async with set_read_only(database_url):
                 for number in range(2, 6):
                     await refused(instance.post, f'["u-0-1-{number}-1-1"]'.encode())
-                wait_until(lambda: "read-only" in (instance.intake.trouble or ""), "the reason")
+                wait_until(lambda: "read-only" in (instance.intake.store.trouble or ""), "the reason")
                 # The writer tries as well: for a moment it is what holds the lock.
                 wait_until(lambda: "read-only" in why_not_written(ledger), "the reason for a try")
             wait_until(lambda: takes_writes(ledger), "a connection after those that were ended")
@@ -196,10 +196,10 @@ def test_a_commit_that_hangs_is_trouble_before_it_ends(ledger: Ledger, database_
         async with running(ledger, bounds=Bounds(wait_seconds=WAIT_SECONDS)) as instance:
             with lock_held(database_url):
                 await refused(instance.post, b'["u-0-1-1-1-1"]')
-                assert instance.intake.trouble is not None
+                assert instance.intake.store.trouble is not None
                 assert not takes_writes(ledger)
             await taken(instance, b'["v-0-1-2-1-1"]')
-            assert instance.intake.trouble is None
+            assert instance.intake.store.trouble is None
 
     asyncio.run(run())
 

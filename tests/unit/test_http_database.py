@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from ledger.errors import StoreUnavailable
 from ledger.http import readiness
 from ledger.http.readiness import Database
-from ledger.ingest.intake import Intake
+from ledger.ingest.store_progress import StoreProgress
 from ledger.store.ledger import Ledger
 
 
@@ -35,7 +35,7 @@ class Pool:
 
 
 class Troubled:
-    """An intake whose commits fail, or do not."""
+    """A store whose commits fail, or do not."""
 
     def __init__(self) -> None:
         self.trouble: str | None = None
@@ -49,14 +49,14 @@ class World:
 
     def __init__(self) -> None:
         self.pool = Pool()
-        self.intake = Troubled()
+        self.store = Troubled()
         self.leads_not: str | None = None
         self.tried = 0
         self.takes_writes = True
         self.database = Database(
             cast(Ledger, self),
             cast(Any, self.pool),
-            cast(Intake, self.intake),
+            cast(StoreProgress, self.store),
             lambda: self.leads_not,
         )
 
@@ -81,7 +81,7 @@ def test_nothing_is_written_as_long_as_commits_succeed(world: World) -> None:
 
 
 def test_after_a_commit_that_failed_it_tries_until_it_is_over(world: World) -> None:
-    world.intake.trouble, world.takes_writes = "full", False
+    world.store.trouble, world.takes_writes = "full", False
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="nothing is taken"):
             world.look()
