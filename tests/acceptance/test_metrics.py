@@ -139,9 +139,11 @@ SINCE = r"1\.[0-9]+e\+09"
         'build_info{python="[0-9.]+",version="[^"]+"} 1.0',
     ],
 )
-def test_what_there_is_has_its_name_and_its_labels(figures: str, line: str) -> None:
+def test_what_there_is_has_its_name_and_its_labels(api: Api, figures: str, line: str) -> None:
     labelled = line.replace("{", r"\{").replace("}", r"\}")
-    assert re.search(rf"^presence_ledger_{labelled}$", figures, re.MULTILINE), line
+    told = re.compile(rf"^presence_ledger_{labelled}$", re.MULTILINE)
+    # What is read of the database is read every few seconds, and looks come when they are due.
+    assert told.search(figures) or wait_for(lambda: told.search(exposition(api)), lambda: line)
 
 
 def test_an_alert_that_is_on_is_told(api: Api) -> None:

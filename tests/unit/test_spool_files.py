@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.spool import files
 from ledger.spool.files import SpoolFiles, SpoolFull
@@ -117,12 +118,13 @@ def test_it_takes_no_more_than_its_bound_and_goes_on_once_there_is_room(kept: Ke
     assert nothing.append(webhooks(1))[0] == 0
 
 
-def test_a_torn_record_is_dropped_and_said(kept: Kept, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_torn_record_is_dropped_and_said(kept: Kept) -> None:
     kept.open().append(webhooks(1, 2, 3))
     path = kept.only_file()
     path.write_bytes(path.read_bytes()[:-7])
-    again = kept.open()
-    assert "spool_torn" in capfd.readouterr().out
+    with capture_logs() as logs:
+        again = kept.open()
+    assert [each["event"] for each in logs] == ["spool_torn"]
     assert read_all(again) == ["d1", "d2"]
 
 
@@ -142,14 +144,15 @@ def test_a_file_whose_first_record_is_torn_held_nothing(kept: Kept) -> None:
     assert kept.names() == []
 
 
-def test_a_damaged_record_costs_no_other_and_a_copy_is_kept(kept: Kept, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_record_costs_no_other_and_a_copy_is_kept(kept: Kept) -> None:
     kept.open().append(webhooks(1, 2, 3))
     path = kept.only_file()
     altered = bytearray(path.read_bytes())
     altered[altered.index(b"d2")] ^= 1
     path.write_bytes(altered)
-    again = kept.open()
-    assert "spool_damaged" in capfd.readouterr().out
+    with capture_logs() as logs:
+        again = kept.open()
+    assert [each["event"] for each in logs] == ["spool_damaged"]
     assert read_all(again, items=1) == ["d1", "d3"]
     assert kept.only_file().read_bytes() == altered
     assert kept.only_file().suffix == ".damaged"
