@@ -11,11 +11,11 @@ from fastapi.responses import StreamingResponse
 from ledger.domain.crowd import encode_crowd
 from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.http import responses
-from ledger.http.answers import DeliveryBody, EventPage
 from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, number_from_cursor
 from ledger.http.problems import Problem, invalid
+from ledger.http.record_answers import DeliveryBody, EventPage
 from ledger.http.responses import answered
 from ledger.http.state import get_services
 from ledger.http.uid import Uid

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from ledger.domain.instants import to_text
 from ledger.http import responses
-from ledger.http.answers import DriftSummary, as_json, as_of_body, encode
+from ledger.http.answers import as_json, as_of_body, encode
 from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
 from ledger.http.problems import invalid
+from ledger.http.record_answers import DriftSummary
 from ledger.http.responses import answered
 from ledger.http.state import get_services
 from ledger.store.ledger import translated

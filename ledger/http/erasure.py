@@ -10,11 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from ledger.domain.instants import from_datetime, to_text
 from ledger.errors import StoreUnavailable
 from ledger.http import questions, responses
-from ledger.http.answers import BackupBody, ErasureBody, as_json
+from ledger.http.answers import as_json
 from ledger.http.auth import require
 from ledger.http.overrides import MAX_REASON_CHARACTERS, checked_reason
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem, invalid
+from ledger.http.record_answers import BackupBody, ErasureBody
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid

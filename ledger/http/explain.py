@@ -15,9 +15,10 @@ from ledger.explain.catalogue import Catalogue, catalogue
 from ledger.explain.negotiation import TEXT, negotiate_language, wants_text
 from ledger.explain.page import page
 from ledger.http import responses
-from ledger.http.answers import CauseBody, ExplanationBody, StatementBody, as_json, as_of_body
+from ledger.http.answers import CauseBody, as_json, as_of_body
 from ledger.http.auth import require
 from ledger.http.instants import When, resolve_point
+from ledger.http.record_answers import ExplanationBody, StatementBody
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid

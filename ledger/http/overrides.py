@@ -11,10 +11,11 @@ from ledger.domain.instants import to_text
 from ledger.domain.override import MAX_OVERRIDE_SECONDS
 from ledger.domain.override_events import Word
 from ledger.http import questions, responses
-from ledger.http.answers import OverrideBody, OverrideEndBody, as_json
+from ledger.http.answers import as_json
 from ledger.http.auth import require
 from ledger.http.paging import refuse_parameters
 from ledger.http.problems import Problem, invalid
+from ledger.http.record_answers import OverrideBody, OverrideEndBody
 from ledger.http.responses import answered
 from ledger.http.state import get_services
 from ledger.http.uid import Uid

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ledger.domain.instants import from_datetime, to_text
 from ledger.http import responses
-from ledger.http.answers import ReadBody, ReadPage, as_json
+from ledger.http.answers import as_json
 from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
 from ledger.http.problems import invalid
+from ledger.http.record_answers import ReadBody, ReadPage
 from ledger.http.responses import answered
 from ledger.http.state import get_services
 from ledger.http.uid import Uid

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from ledger.domain.instants import optional
 from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome, Tier
 from ledger.http import questions, responses
-from ledger.http.answers import DriftBody, DriftPage, RunPage, TierBody, as_json
+from ledger.http.answers import as_json
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, from_cursor, number_from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import Problem, invalid
+from ledger.http.record_answers import DriftBody, DriftPage, RunPage, TierBody
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Storable, Uid

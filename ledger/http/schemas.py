@@ -14,7 +14,8 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from ledger.http import story_answers
-from ledger.http.answers import EventBody, ProblemBody
+from ledger.http.answers import ProblemBody
+from ledger.http.record_answers import EventBody
 from ledger.http.responses import ANSWERED, reference
 
 DESCRIPTIONS: Mapping[str, str] = json.loads(

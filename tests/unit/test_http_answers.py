@@ -9,7 +9,15 @@ from ledger.domain.as_of import Uncertain
 from ledger.domain.events import WebhookObserved
 from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
-from ledger.http import alert_answers, answers, examples, loss_answers, source_answers, story_answers
+from ledger.http import (
+    alert_answers,
+    answers,
+    examples,
+    loss_answers,
+    record_answers,
+    source_answers,
+    story_answers,
+)
 from ledger.http.reconciliation import drift_body
 from ledger.working_state.runs import RunBody
 from projections.models import entries, shown
@@ -25,19 +33,19 @@ ANSWERED: dict[str, type[msgspec.Struct]] = {
     "POST /v1/presence/query": answers.PresenceItems,
     "GET /v1/presence/summary": answers.SummaryBody,
     "GET /v1/users/{uid}/sessions": story_answers.SessionPage,
-    "GET /v1/users/{uid}/explain": answers.ExplanationBody,
+    "GET /v1/users/{uid}/explain": record_answers.ExplanationBody,
     "GET /v1/runs/{run}": RunBody,
-    "GET /v1/sources/{source}/runs": answers.RunPage,
-    "GET /v1/drift": answers.DriftPage,
-    "GET /v1/drift/summary": answers.DriftSummary,
+    "GET /v1/sources/{source}/runs": record_answers.RunPage,
+    "GET /v1/drift": record_answers.DriftPage,
+    "GET /v1/drift/summary": record_answers.DriftSummary,
     "GET /v1/loss": loss_answers.LossBody,
     "GET /v1/blind": loss_answers.BlindPage,
     "GET /v1/alerts": alert_answers.AlertPage,
     "POST /v1/alerts/{alert}/acknowledge": alert_answers.AlertBody,
     "GET /v1/sources": source_answers.SourceItems,
-    "PUT /v1/users/{uid}/tier": answers.TierBody,
-    "PUT /v1/users/{uid}/override": answers.OverrideBody,
-    "DELETE /v1/users/{uid}/override": answers.OverrideEndBody,
+    "PUT /v1/users/{uid}/tier": record_answers.TierBody,
+    "PUT /v1/users/{uid}/override": record_answers.OverrideBody,
+    "DELETE /v1/users/{uid}/override": record_answers.OverrideEndBody,
     "GET /health/live": source_answers.LiveBody,
     "GET /health/ready": source_answers.ReadyBody,
 }
@@ -67,7 +75,7 @@ def test_the_timeline_too() -> None:
 @pytest.mark.parametrize("page", ["GET /v1/users/{uid}/events", "GET /v1/ledger/events"])
 def test_events_have_their_places(page: str) -> None:
     for event in examples.ANSWERS[page]["200"]["items"]:
-        place = as_encoded(msgspec.convert(event, answers.EventBody))
+        place = as_encoded(msgspec.convert(event, record_answers.EventBody))
         assert place.items() <= event.items()
         assert "uid" in place or "source" in place
 
