@@ -1,5 +1,6 @@
 """The commands `backup` and `restore`: the embedded database in one file and back, each proven by a verify."""
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -133,9 +134,10 @@ def _write(
     settings: Settings, url: str, connection: psycopg.Connection[Any], keys: SealKeys, target: BinaryIO
 ) -> Backup:
     """Dump what this snapshot sees, verify the same, and read back what was written."""
-    # Before the moment is chosen: of a table that a rebuild puts in another's place later, the dump would see no row.
+    # Before the moment is chosen: of a table that a rebuild, or a first partition, puts in another's place later, the
+    # dump would see no row.
     connection.execute(
-        "LOCK TABLE current, timeline, in_doubt, sessions, snapshots, drifts, transitions, untold, blind_times"
+        "LOCK TABLE events, current, timeline, in_doubt, sessions, snapshots, drifts, transitions, untold, blind_times"
         " IN ACCESS SHARE MODE"
     )
     exported = connection.execute("SELECT pg_export_snapshot()").fetchone()
@@ -199,7 +201,16 @@ def _restore(
         with connected_to(scratch) as connection:
             # What was told of positions after this backup is no longer so.
             identity.renew_restored(connection)
+            _note_itself(connection, made)
         restored.replace_ledger(url)
+
+
+def _note_itself(connection: psycopg.Connection[Any], made: Backup) -> None:
+    """A backup is made before it is noted, so it does not know of itself: who is erased from here on is still in it."""
+    position = made.head.get("position")
+    with contextlib.suppress(ValueError):
+        if isinstance(position, int):
+            backups_made.note(connection, position, datetime.fromisoformat(made.made_at))
 
 
 def _verify(url: str, keys: SealKeys, head: SealHead, file: Path) -> None:

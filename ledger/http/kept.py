@@ -44,6 +44,10 @@ class Kept(Generic[T]):
         """Whether a reading has not come to its end, so that `value` may be of long ago."""
         return self._reading is not None
 
+    def forget(self) -> None:
+        """What was read is of something else."""
+        self.value, self._due_at = None, float("-inf")
+
     async def refresh(self) -> None:
         """Read anew where that is due."""
         if self._reading is None and self._clock() >= self._due_at:

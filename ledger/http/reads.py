@@ -1,6 +1,7 @@
 """Notes who asked about whom, where the settings ask for it: to note costs next to nothing, a thread stores it."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ log = structlog.get_logger()
 
 STORE_SECONDS = 1.0
 """What is noted is stored as often."""
+STOP_SECONDS = 2.0
 
 MAX_WAITING = 1_000_000
 """Users asked about that wait while PostgreSQL is away; more are lost to the log, which is counted and said."""
@@ -72,7 +74,12 @@ class Reads:
         if self._storing is not None:
             self._storing.cancel()
             await asyncio.gather(self._storing, return_exceptions=True)
-        await self.store_noted()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.store_noted()
+        if self._waiting:
+            log.error("reads_lost", reason=f"{self._waiting} were not stored before the stop")
+            self._lost.inc(self._waiting)
 
     async def _keep_storing(self) -> None:
         while True:
@@ -92,6 +99,7 @@ class Reads:
                 return
             except Exception:  # whatever it is, what is asked next is to be noted
                 log.exception("reads_not_stored")
+                self._lost.inc(sum(len(each.uids) for each in noted))
             self._batch, self._is_losing = None, False
             self._waiting -= sum(len(each.uids) for each in noted)
 

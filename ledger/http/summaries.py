@@ -44,6 +44,10 @@ class Summaries:
                     return Counts(summary, age)
         return Counts(await self._count(), 0.0)
 
+    def forget(self) -> None:
+        """The ledger is not the one that was counted."""
+        self._kept.forget()
+
     async def _counted(self) -> tuple[float, PresenceSummary]:
         began = self._clock()
         return began, await self._count()

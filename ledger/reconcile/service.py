@@ -80,8 +80,8 @@ class Reconciliation:
 
     @property
     def trouble(self) -> str | None:
-        """Why this instance can neither lead nor see that another does; None where it can."""
-        return self._leadership.trouble
+        """Why this instance can neither lead nor see that another does; None where it can, or does not want to."""
+        return None if self.waits() else self._leadership.trouble
 
     @property
     def leads(self) -> bool:
@@ -114,6 +114,7 @@ class Reconciliation:
             again_seconds = RETRY_DELAY_SECONDS
             try:
                 if self.waits():
+                    await self._in_thread(self._leadership.give_up)
                     await self._pause(TICK_SECONDS)
                 elif await self._in_thread(self._leadership.take):
                     await self._lead()

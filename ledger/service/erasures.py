@@ -1,9 +1,11 @@
 """Finishes erasures that are under way, whoever began them, and removes what the log of reads need not keep."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
+import psycopg
 import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -18,6 +20,7 @@ from ledger.working_state import reads
 log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
+CANCEL_SECONDS = 2.0
 
 OVERWRITE_SECONDS = 60.0
 """Between two times that PostgreSQL is to reuse space, at least."""
@@ -57,7 +60,8 @@ class Erasures:
             self._task.cancel()
             if self._overwriting is not None:
                 # The thread that waits for it would hold up the end of the process.
-                await asyncio.to_thread(self._overwriting.cancel)
+                with contextlib.suppress(psycopg.Error):
+                    await asyncio.to_thread(self._overwriting.cancel_safe, timeout=CANCEL_SECONDS)
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
@@ -78,8 +82,8 @@ class Erasures:
         if await asyncio.to_thread(erasing.finish, self._ledger, [sink.name for sink in self._settings().sinks]):
             self._to_overwrite = True
         if self._to_overwrite and time.monotonic() - self._overwritten_at >= OVERWRITE_SECONDS:
-            self._to_overwrite = False
             await asyncio.to_thread(self._overwrite)
+            self._to_overwrite = False
         if time.monotonic() - self._cleaned_at >= CLEAN_SECONDS:
             await asyncio.to_thread(self._clean)
             self._cleaned_at = time.monotonic()

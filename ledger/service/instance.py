@@ -89,7 +89,9 @@ async def running(
         await announcing.start()
         stack.push_async_callback(announcing.stop)
         stack.push_async_callback(lambda: app.state.services.forwarding.close())  # noqa: PLW0108  (those in force then)
-        watch = WentBackWatch(ledger, (services.reader.forget, services.rule_folds.forget), announcing.again)
+        watch = WentBackWatch(
+            ledger, (services.reader.forget, services.rule_folds.forget, services.summaries.forget), announcing.again
+        )
         erasures = Erasures(ledger, database_url, lambda: app.state.services.settings, services.clock.now)
         keepers: list[_Keeper | None] = [watch, PartitionKeeper(ledger, database_url), services.asked, services.reads]
         for keeper in filter(None, (*keepers, erasures)):

@@ -36,6 +36,7 @@ from ledger.store.ledger import translated
 log = structlog.get_logger()
 
 END_SECONDS = 2.0
+STOPPING = "the service is stopping: its next start takes the settings as they are then"
 RETIRED_SECONDS = 30.0
 """So long requests that came before a reload may still be forwarded as it was before."""
 
@@ -93,7 +94,7 @@ class Reload:
     async def _reload(self, by: str) -> Difference:
         async with self._one_at_a_time:
             if self._is_ended:
-                raise LedgerError("the service is stopping: its next start takes the settings as they are then")
+                raise LedgerError(STOPPING)
             try:
                 found = difference(self.services.settings, await asyncio.to_thread(self._checked))
                 secrets = await asyncio.to_thread(self._agree, found.settings)
@@ -101,6 +102,8 @@ class Reload:
             except LedgerError as error:
                 log.error("reload_refused", by=by, reason=str(error))  # noqa: TRY400  (its text says it all)
                 raise
+            if self._is_ended:
+                raise LedgerError(STOPPING)
             await self._put_in_force(found.settings, secrets)
         log.info("reloaded", by=by, taken=_shown(found.taken))
         if found.restart:

@@ -107,7 +107,8 @@ class SpoolFiles:
     def put_aside(self, webhooks: Sequence[SpooledWebhook]) -> Path:
         """Keep what cannot be taken for the next start, whatever the bound. Raises OSError."""
         salt = secrets.token_bytes(SALT_BYTES)
-        path = self._folder / f"{webhooks[0].delivery[:64]}{REFUSED_SUFFIX}"
+        # What is put aside once more must not take the name of the file that it is still read from.
+        path = self._folder / f"{webhooks[0].delivery[:64]}-{salt.hex()[:8]}{REFUSED_SUFFIX}"
         head = file_head(FileHead(self._ledger, salt))
         with replacement(path) as file:
             file.write(head + b"".join(record(salt, each) for each in webhooks))
@@ -242,7 +243,8 @@ class SpoolFiles:
                 if segment.path == batch.path:
                     segment.left -= len(batch.webhooks)
             if batch.webhooks:
-                self._oldest_at = batch.webhooks[-1].received_at
+                left = any(each.left for each in self._segments)
+                self._oldest_at = batch.webhooks[-1].received_at if left else None
             self._delete_done()
 
     def _delete_done(self) -> None:

@@ -31,6 +31,12 @@ class Partitions(NamedTuple):
     """The first position that there is no room for."""
 
 
+def divides(connection: Connection[Any]) -> bool:
+    """Whether there are several, of whose events no one key can tell; not in what an older version left."""
+    there = connection.execute("SELECT to_regclass('event_partitions') IS NOT NULL").fetchone()
+    return there == (True,) and look(connection).number > 1
+
+
 def look(connection: Connection[Any]) -> Partitions:
     """As they are now."""
     row = connection.execute(_LOOK).fetchone()

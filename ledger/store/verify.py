@@ -170,7 +170,7 @@ class _Walk:
 
     def _version_taken_again(self) -> Altered | None:
         """What no key of a single partition sees: two events of one version, both sealed."""
-        if partitions.look(self._connection).number == 1:
+        if not partitions.divides(self._connection):
             return None
         position = raw_events.taken_again(self._connection)
         return None if position is None else Altered(position, TAKEN_AGAIN, BY_WRITER)

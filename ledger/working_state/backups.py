@@ -5,17 +5,19 @@ from typing import Any, LiteralString
 
 from psycopg import Connection
 
-_MADE: LiteralString = "INSERT INTO backups (made_at, head) VALUES (clock_timestamp(), %s)"
+_MADE: LiteralString = """
+INSERT INTO backups (made_at, head) VALUES (coalesce(%s, clock_timestamp()), %s) ON CONFLICT DO NOTHING
+"""
 
 _LAST_BEFORE: LiteralString = """
 SELECT max(made_at), extract(epoch FROM clock_timestamp() - max(made_at))::float8 FROM backups WHERE head < %s
 """
 
 
-def note(connection: Connection[Any], head: int) -> None:
-    """One was made, up to this position; a database that an older version left has no place for it."""
+def note(connection: Connection[Any], head: int, made_at: datetime | None = None) -> None:
+    """One was made, just now or then, up to this position; a database of an older version has no place for it."""
     if connection.execute("SELECT to_regclass('backups') IS NOT NULL").fetchone() == (True,):
-        connection.execute(_MADE, (head,))
+        connection.execute(_MADE, (made_at, head))
 
 
 def last_before(connection: Connection[Any], position: int) -> tuple[datetime, float] | None:

@@ -223,6 +223,14 @@ def test_a_large_ledger_of_before_is_divided_while_it_is_used(older_url: str) ->
 
 
 @pg.on_every_server
+@pytest.mark.parametrize("since", ["erasure", "partitions"])
+def test_what_a_version_of_before_left_is_verified_before_it_is_migrated(empty_database_url: str, since: str) -> None:
+    """As a backup of it is."""
+    ours = migrate.load()
+    migrate.apply(empty_database_url, ours[: [migration.name for migration in ours].index(since)])
+    assert verified(empty_database_url).is_intact
+
+
 def test_it_has_the_schema_of_a_new_one(older_url: str, database_url: str) -> None:
     with session.connect(older_url) as working:
         partitioning.partition(working)

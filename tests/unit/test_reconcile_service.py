@@ -9,6 +9,14 @@ from ledger.reconcile.service import Reconciliation
 from ledger.store.ledger import Ledger
 
 
+def test_what_it_met_before_it_waits_for_the_spool_is_no_trouble_meanwhile() -> None:
+    reconciliation = Reconciliation(cast(Ledger, None), "", "i", lambda: 0, {}, CollectorRegistry())
+    reconciliation._leadership.trouble = "PostgreSQL is away"
+    assert reconciliation.trouble == "PostgreSQL is away"
+    reconciliation.waits = lambda: True
+    assert reconciliation.trouble is None
+
+
 def test_it_waits_ever_longer_and_says_once_why() -> None:
     reconciliation = Reconciliation(cast(Ledger, None), "", "i", lambda: 0, {}, CollectorRegistry())
     with capture_logs() as logs:

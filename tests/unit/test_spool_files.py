@@ -64,6 +64,19 @@ def test_what_is_kept_is_read_once_and_leaves_nothing(kept: Kept) -> None:
     spool.close_empty()
     assert (spool.contents, list(kept.folder.iterdir())) == ((0, 0, None), [])
     assert spool.append(webhooks(4)) == (1, None)
+    # Not since the oldest of the outage before.
+    assert spool.contents.oldest_at == 1_000_004
+
+
+def test_what_is_put_aside_again_is_still_there(kept: Kept) -> None:
+    kept.open().append(webhooks(1, 2, 3))
+    for _ in range(3):
+        spool = kept.open()
+        while (batch := spool.read(2, MIB)) is not None:
+            spool.put_aside(batch.webhooks)
+            spool.settle(batch)
+    assert sorted(read_all(kept.open())) == ["d1", "d2", "d3"]
+    assert kept.names() == []
 
 
 def test_batches_keep_to_the_bounds_but_for_one_that_is_larger(kept: Kept) -> None:
