@@ -138,8 +138,9 @@ async def _under_load(
 ) -> Outcome:
     ended = asyncio.Event()
     posting = asyncio.create_task(world.post_until(ended))
-    asking = await _client.connect(service.port)
     await asyncio.sleep(before)
+    # Not sooner: one that says nothing for long is closed.
+    asking = await _client.connect(service.port)
     stopped_at = time.monotonic()
     await asyncio.to_thread(postgres.stop, "immediate")
     spooled = unready = 0

@@ -34,8 +34,6 @@ POLL_SECONDS = 1.0
 
 GATHER_SECONDS = 0.02
 """Between two steps at least: under load commits follow one another within milliseconds, and are one step."""
-MAX_GATHER_SECONDS = 0.1
-"""Where a step takes long, as long again is left for what it has brought to be written, but no longer."""
 
 QUESTION_SECONDS = 0.1
 """Questions are answered so long at a time; then comes a step, however many ask."""
@@ -171,14 +169,13 @@ class FeedRunner:
             selector.register(connection.fileno(), selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while not self._ending.is_set():
-                began = time.monotonic()
                 with translated():
                     more = self._turn(connection)
                 if self._backoff != INITIAL_BACKOFF_SECONDS:
                     self._backoff = INITIAL_BACKOFF_SECONDS
                     log.info("changes_connected")
                 if not more:
-                    self._wait(connection, selector, time.monotonic() - began)
+                    self._wait(connection, selector)
 
     def _turn(self, connection: Connection[TupleRow]) -> bool:
         """A step that has been taken, and answers as of its moment -> whether there is more to be done at once."""
@@ -237,12 +234,9 @@ class FeedRunner:
         while self._questions:
             self._loop.call_soon_threadsafe(self._questions.popleft().fail, error)
 
-    def _wait(self, connection: Connection[TupleRow], selector: selectors.BaseSelector, took: float) -> None:
-        """Until a commit is told of, somebody asks, or something changes by itself; not for ever.
-
-        `took`: the seconds of the step before.
-        """
-        rests_until = time.monotonic() + min(max(GATHER_SECONDS, took), MAX_GATHER_SECONDS)
+    def _wait(self, connection: Connection[TupleRow], selector: selectors.BaseSelector) -> None:
+        """Until a commit is told of, somebody asks, or something changes by itself; not for ever."""
+        rests_until = time.monotonic() + GATHER_SECONDS
         seconds = POLL_SECONDS
         if (at := self._feed.next_instant()) is not None:
             seconds = min(seconds, max(0.0, (at - self._now()) / SECOND))
