@@ -63,10 +63,10 @@ class LossWindows:
 
     async def stop(self) -> None:
         """End, whatever the database is about."""
-        if self._counting is None:
-            return
-        await asyncio.to_thread(self._cancel)
-        await asyncio.wait({self._counting}, timeout=CANCEL_SECONDS)
+        # It may end by itself while it is being cancelled.
+        if (counting := self._counting) is not None:
+            await asyncio.to_thread(self._cancel)
+            await asyncio.wait({counting}, timeout=CANCEL_SECONDS)
 
     def _cancel(self) -> None:
         with self._guard, contextlib.suppress(psycopg.Error):

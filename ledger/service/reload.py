@@ -5,7 +5,6 @@ is replaced as a whole: whoever came before is answered by the old one, and no w
 """
 
 import asyncio
-import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,6 +71,7 @@ class Reload:
         self._read = read
         self._one_at_a_time = asyncio.Lock()
         self._is_ended = False
+        self._is_over = False
         self._under_way = set[asyncio.Task[Difference]]()
 
     @property
@@ -102,7 +102,7 @@ class Reload:
             except LedgerError as error:
                 log.error("reload_refused", by=by, reason=str(error))  # noqa: TRY400  (its text says it all)
                 raise
-            if self._is_ended:
+            if self._is_over:
                 raise LedgerError(STOPPING)
             await self._put_in_force(found.settings, secrets)
         log.info("reloaded", by=by, taken=_shown(found.taken))
@@ -113,9 +113,12 @@ class Reload:
     async def end(self) -> None:
         """Take them no more; one that is under way is waited for, not for long."""
         self._is_ended = True
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(END_SECONDS), self._one_at_a_time:
                 pass
+        except TimeoutError:
+            # From here on nobody would end what it puts in force.
+            self._is_over = True
 
     def _checked(self) -> Settings:
         settings = self._read()

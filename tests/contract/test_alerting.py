@@ -1,6 +1,7 @@
 """Evaluating alerts on PostgreSQL: who evaluates, what is on record when, who is told, what a next one knows."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -403,6 +404,26 @@ def test_what_began_while_the_store_was_away_outlives_its_instance(
     assert sorted(killed.sent) == [(each, f"[critical] {STORE_AWAY}", "began") for each in ("boss", "oncall")]
     assert sorted(next_one.sent) == [(each, f"[resolved] {STORE_AWAY}", "ended") for each in ("boss", "oncall")]
     assert after_it.sent == []
+
+
+def test_the_count_of_loss_may_end_while_it_is_being_cancelled(
+    ledger: Ledger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def live() -> None:
+        windows = LossWindows(ledger, settings)
+        windows.refresh(T)
+        loop, counting, is_over = asyncio.get_running_loop(), windows._counting, threading.Event()
+        assert counting is not None
+
+        def cancel() -> None:
+            loop.call_soon_threadsafe(counting.add_done_callback, lambda _: is_over.set())
+            assert is_over.wait(60)
+
+        monkeypatch.setattr(windows, "_cancel", cancel)
+        await windows.stop()
+        assert windows.counted == {}
+
+    asyncio.run(live())
 
 
 def test_of_an_incident_that_another_instance_has_recorded_meanwhile_nothing_is_left(
