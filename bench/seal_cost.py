@@ -3,8 +3,9 @@
 import psycopg
 
 from bench import _client, _service
+from bench._in_turn import in_turn
 from bench._postgres import Server, process_cpu_seconds, server
-from bench._report import Bar, Options, Report, main, median, number, progress
+from bench._report import Bar, Options, Report, main, number
 from bench.ingest import bodies_of
 
 BODY_ITEMS = 512
@@ -14,8 +15,6 @@ SEALED, UNSEALED = "with seals", "without"
 def measure(options: Options) -> Report:
     """Rounds of both in turn, each on a database of its own; the ratio of a round is of neighbours in time."""
     items, rounds, warm_up = options.pick(200_000, 2_000), options.pick(9, 1), options.pick(1, 0)
-    speeds: dict[str, list[float]] = {SEALED: [], UNSEALED: []}
-    costs: dict[str, list[tuple[float, float]]] = {SEALED: [], UNSEALED: []}
     with server(options) as postgres:
         report = Report(
             f"{items:,} items a round in bodies of {BODY_ITEMS} from {_service.NODES} nodes at once, to durable and "
@@ -23,18 +22,9 @@ def measure(options: Options) -> Report:
             postgres.describe(),
             ("", "ingest, events/s", "of processor, service, µs an event", "of processor, PostgreSQL"),
         )
-        for round_number in range(rounds + warm_up):
-            # The first in a round has the disk's caches as the other left them.
-            for which in (SEALED, UNSEALED) if round_number % 2 else (UNSEALED, SEALED):
-                speed, cost = _round(postgres, which, items, round_number)
-                progress(f"{which}: {speed:,.0f} events/s")
-                if round_number >= warm_up:
-                    speeds[which].append(speed)
-                    costs[which].append(cost)
-    for which, found in speeds.items():
-        processor = [number(median(column)) for column in zip(*costs[which], strict=True)]
-        report.rows.append((which, number(median(found)), *processor))
-    ratio = median([sealed / plain for sealed, plain in zip(speeds[SEALED], speeds[UNSEALED], strict=True)])
+        found = in_turn((SEALED, UNSEALED), rounds, warm_up, lambda way, seed: _round(postgres, way, items, seed))
+    report.rows += [(way, *map(number, found.medians(way))) for way in (SEALED, UNSEALED)]
+    ratio = found.speed_ratio(SEALED, UNSEALED)
     report.bars.append(Bar("speed with seals, as a share of that without", ratio, 0.9, at_least=True, speed=True))
     return report
 

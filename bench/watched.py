@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bench import _client, _service
+from bench._in_turn import Costs, in_turn
 from bench._postgres import Server, process_cpu_seconds, server
-from bench._report import Bar, Options, Report, main, median, number, progress
+from bench._report import Bar, Options, Report, main, number
 from bench.console import log_in
 from bench.ingest import bodies_of
 
@@ -21,8 +22,6 @@ METRICS = ("presence_ledger_webhook_items_total", "presence_ledger_alerts")
 def measure(options: Options) -> Report:
     """Rounds of both in turn, each on a database of its own; the ratio of a round is of neighbours in time."""
     items, rounds, warm_up = options.pick(200_000, 2_000), options.pick(9, 1), options.pick(1, 0)
-    speeds: dict[str, list[float]] = {WATCHED: [], UNWATCHED: []}
-    costs: dict[str, list[float]] = {WATCHED: [], UNWATCHED: []}
     with server(options) as postgres:
         report = Report(
             f"{items:,} items a round in bodies of {BODY_ITEMS} from {_service.NODES} nodes at once, to durable and "
@@ -32,27 +31,15 @@ def measure(options: Options) -> Report:
             postgres.describe(),
             ("", "ingest, events/s", "of processor, service, µs an event"),
         )
-        for round_number in range(rounds + warm_up):
-            # The first in a round has the disk's caches as the other left them.
-            for which in (WATCHED, UNWATCHED) if round_number % 2 else (UNWATCHED, WATCHED):
-                speed, cost = _round(postgres, which, items, round_number)
-                progress(f"{which}: {speed:,.0f} events/s")
-                if round_number >= warm_up:
-                    speeds[which].append(speed)
-                    costs[which].append(cost)
-    for which, found in speeds.items():
-        report.rows.append((which, number(median(found)), number(median(costs[which]))))
-    speed, cost = _ratio(speeds), _ratio(costs)
+        found = in_turn((WATCHED, UNWATCHED), rounds, warm_up, lambda way, seed: _round(postgres, way, items, seed))
+    report.rows += [(way, *map(number, found.medians(way))) for way in (WATCHED, UNWATCHED)]
+    speed, cost = found.speed_ratio(WATCHED, UNWATCHED), found.cost_ratio(WATCHED, UNWATCHED)
     report.bars.append(Bar("speed with them, of that without", speed, 0.95, at_least=True, speed=True))
     report.bars.append(Bar("processor with them, of that without", cost, 1.05, at_least=False, speed=True))
     return report
 
 
-def _ratio(found: Mapping[str, Sequence[float]]) -> float:
-    return median([watched / plain for watched, plain in zip(found[WATCHED], found[UNWATCHED], strict=True)])
-
-
-def _round(postgres: Server, which: str, items: int, seed: int) -> tuple[float, float]:
+def _round(postgres: Server, which: str, items: int, seed: int) -> tuple[float, Costs]:
     """Events a second, and microseconds of processor an event in the service."""
     folder = postgres.folder / f"service-{seed}-{which.rsplit(maxsplit=1)[-1]}"
     extras = {"BENCH_UNWATCHED": "1"} if which == UNWATCHED else {}
@@ -67,7 +54,7 @@ def _round(postgres: Server, which: str, items: int, seed: int) -> tuple[float, 
         before = process_cpu_seconds(service.pid)
         seconds = _client.run(_driven(service, requests, watched=which == WATCHED))
         after = process_cpu_seconds(service.pid)
-    return items / seconds, (after - before) * 1_000_000 / items
+    return items / seconds, ((after - before) * 1_000_000 / items,)
 
 
 async def _driven(service: _service.Service, requests: list[list[bytes]], *, watched: bool) -> float:

@@ -4,10 +4,13 @@ The service is measured for coverage, and not what asks it.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from tests.support.external import ExternalPostgres
 from tests.support.service import Api, Service, new_service
 from tests.support.streams import FrontedService, fronted
 
@@ -51,3 +54,15 @@ def api(service: Service) -> Iterator[Api]:
     """A client of it that may do everything."""
     with Api(service) as api:
         yield api
+
+
+@pytest.fixture
+def external(data_dir: Path) -> Iterator[ExternalPostgres]:
+    """A PostgreSQL of the operator's, durable, with an empty database `ledger`."""
+    server = ExternalPostgres(data_dir)
+    try:
+        with psycopg.connect(server.start(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE ledger")
+        yield server
+    finally:
+        server.kill()

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
 
 from ledger.store import postmaster
@@ -117,18 +116,6 @@ def test_a_stop_while_the_embedded_postgresql_starts_leaves_none_of_it(data_dir:
         assert (ended.code, "Traceback" in ended.log) == (0, False), ended.log
         assert list(postmaster.members(data_dir.resolve() / "postgres")) == []
         service.start()
-
-
-@pytest.fixture
-def external(data_dir: Path) -> Iterator[ExternalPostgres]:
-    """A PostgreSQL of the operator's, durable, with an empty database `ledger`."""
-    server = ExternalPostgres(data_dir)
-    try:
-        with psycopg.connect(server.start(), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE ledger")
-        yield server
-    finally:
-        server.kill()
 
 
 @pytest.mark.parametrize("way", ["immediate", "fast", "kill"])

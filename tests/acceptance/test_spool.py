@@ -1,29 +1,13 @@
 """PostgreSQL away, as senders and operators see it: webhooks are taken all the same, over a kill, none twice."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-
-import psycopg
-import pytest
 
 from tests.support.external import ExternalPostgres
 from tests.support.load import Load, check_ledger
 from tests.support.service import MAIN, Api, new_service, wait_for
 
 SPOOL_BYTES = 64 * 1_048_576
-
-
-@pytest.fixture
-def external(data_dir: Path) -> Iterator[ExternalPostgres]:
-    """A PostgreSQL of the operator's, durable, with an empty database `ledger`."""
-    server = ExternalPostgres(data_dir)
-    try:
-        with psycopg.connect(server.start(), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE ledger")
-        yield server
-    finally:
-        server.kill()
 
 
 def test_while_postgresql_is_away_every_webhook_is_taken_and_a_kill_loses_none(
