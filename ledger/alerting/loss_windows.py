@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from ledger.alerting.source_facts import Loss
 from ledger.alerts.facts import LossFacts
-from ledger.domain.observation import Instant
+from ledger.domain.observation import SECOND, Instant
 from ledger.errors import LedgerError
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
@@ -23,9 +23,12 @@ log = structlog.get_logger()
 
 WINDOWS = ("fast_window_seconds", "fast_short_seconds", "slow_window_seconds", "slow_short_seconds")
 
+SHARE = 0.1
+MAX_SETTLING_SECONDS = 60.0
+"""A look may find a user offline some seconds before the webhook says so, which is then late and not lost. So the
+windows end so long ago, or by SHARE of the shortest of them where that is less."""
 MAX_AGE_SECONDS = 60.0
-AGE_SHARE = 0.1
-"""Of the shortest window: what was counted stands for so long, no longer than MAX_AGE_SECONDS, …"""
+"""What was counted stands for so long, or for SHARE of the shortest window where that is less, …"""
 COST = 1.0
 """… and for so many times as long as counting took: no more than half a session is spent on it."""
 CANCEL_SECONDS = 1.0
@@ -41,7 +44,8 @@ class LossWindows:
         self._sources = [source.name for source in settings.sources]
         self._windows = {thresholds.of("webhook_loss_budget", name) for name in WINDOWS}
         self._is_off = "webhook_loss_budget" in thresholds.off
-        self._age = min(MAX_AGE_SECONDS, AGE_SHARE * min(self._windows))
+        self._settling = round(min(MAX_SETTLING_SECONDS, SHARE * min(self._windows)) * SECOND)
+        self._age = min(MAX_AGE_SECONDS, SHARE * min(self._windows))
         self._due_at = float("-inf")
         self._counting: asyncio.Task[None] | None = None
         self._connection: Connection[Any] | None = None
@@ -93,7 +97,7 @@ class LossWindows:
         with self._ledger.connection() as connection:
             self._connection = connection
             try:
-                counted = loss.in_windows(connection, now, self._windows, self._sources)
+                counted = loss.in_windows(connection, now - self._settling, self._windows, self._sources)
             finally:
                 # Before somebody else has the connection, whose statement is not to be cancelled.
                 with self._guard:

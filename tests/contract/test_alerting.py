@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -424,6 +425,28 @@ def test_the_count_of_loss_may_end_while_it_is_being_cancelled(
         assert windows.counted == {}
 
     asyncio.run(live())
+
+
+@pytest.mark.parametrize(("short", "settled"), [(1800, 2), (100, 4)])
+def test_what_a_look_found_a_moment_ago_may_still_be_told_by_its_webhook(
+    settings: Settings, ledger: Ledger, connection: Connection[TupleRow], short: int, settled: int
+) -> None:
+    """Counted are those that were found a minute ago or, of shorter windows, a tenth of the shortest ago."""
+    numbers = {**settings.alerts.numbers, "webhook_loss_budget_fast_short_seconds": short}
+    alerts_of = replace(settings.alerts, numbers=numbers)
+    windows = LossWindows(ledger, replace(settings, alerts=alerts_of))
+    for ago in (0, 5, 15, 50, 70, 80):
+        row = (f"u{ago}", settings.sources[0].name, T - (ago + 10_000) * SECOND, T - ago * SECOND)
+        connection.execute("INSERT INTO untold VALUES (%s, 1, 'offline', %s, 'n1', '', 'gap', %s, %s, 'final')", row)
+
+    async def live() -> None:
+        windows.refresh(T)
+        await asyncio.to_thread(wait_for, lambda: windows.counted is not None)
+
+    run(live)
+    assert windows.counted is not None
+    [counts] = windows.counted.values()
+    assert {each.lost for each in counts.values()} == {settled}
 
 
 def test_of_an_incident_that_another_instance_has_recorded_meanwhile_nothing_is_left(
