@@ -1,0 +1,124 @@
+"""A connection on which `events` has archived events again: those that a question needs, read from their files.
+
+They are in a temporary table, which a temporary view of the name `events` puts beside the live one. So what is asked of
+the past is asked by the same statements, slower; and the connection is of that question alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, LiteralString, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from ledger.store import session
+from ledger.store.archive import files, table
+from ledger.store.archive.manifest import Manifest
+from ledger.store.archive.rows import END, SIGNATURE, EventRow, pack
+from ledger.store.archive.table import UNBOUNDED
+from ledger.store.mapper import USER_PREFIX
+
+LOCK: LiteralString = "LOCK TABLE ONLY events IN ACCESS SHARE MODE"
+"""Within a transaction, before anything is read: nothing is archived from then on until it ends."""
+
+_SCHEMA = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('events')"
+
+_TABLE = "CREATE TEMPORARY TABLE archived_events (LIKE events INCLUDING INDEXES)"
+
+_FILL = """
+COPY pg_temp.archived_events (position, recorded_at, version, stream, kind, payload) FROM STDIN (FORMAT BINARY)
+"""
+
+_VIEW = """
+CREATE TEMPORARY VIEW events AS
+SELECT stream, version, position, kind, payload, recorded_at FROM pg_temp.archived_events
+ UNION ALL SELECT stream, version, position, kind, payload, recorded_at FROM {}.events
+"""
+
+
+class Wanted(NamedTuple):
+    """Which of the archived events of users a question needs; what sources said is in the database."""
+
+    streams: Sequence[str] | None
+    """Of these; None: of all users."""
+    whole_from: int = 0
+    """All events from this position on; of the file that it lies in those before as well, …"""
+    up_to: int = UNBOUNDED
+    """… up to this one."""
+    lasts_before: bool = False
+    """And of the files before that each stream's last event."""
+    last_up_to: Sequence[int] = ()
+    """And the last event up to each of these positions, whosever it is."""
+
+
+class Beside(NamedTuple):
+    """A connection with the archived events that were wanted, and the first position that was not archived then."""
+
+    connection: Connection[TupleRow]
+    before: int
+
+
+@contextmanager
+def opened(database_url: str, folder: Path, wanted: Wanted) -> Iterator[Beside]:
+    """Raises ArchiveDamaged, psycopg.Error."""
+    with session.connect(database_url, "archive") as connection:
+        with connection.transaction():
+            connection.execute(LOCK)
+            manifests = table.read(connection)
+            before = table.before(connection)
+            _fill(connection, _events(folder, manifests, wanted))
+        yield Beside(connection, before)
+
+
+def _fill(connection: Connection[TupleRow], events: Iterator[EventRow]) -> None:
+    row = connection.execute(_SCHEMA).fetchone()
+    assert row is not None
+    connection.execute(_TABLE)
+    with connection.cursor() as cursor, cursor.copy(_FILL) as copy:
+        copy.write(SIGNATURE)
+        for event in events:
+            copy.write(pack(event))
+        copy.write(END)
+    connection.execute("ANALYZE pg_temp.archived_events")
+    connection.execute(sql.SQL(_VIEW).format(sql.Identifier(row[0])))
+
+
+def _events(folder: Path, manifests: Sequence[Manifest], wanted: Wanted) -> Iterator[EventRow]:
+    for manifest in manifests:
+        if manifest.first > wanted.up_to:
+            break
+        if manifest.before > wanted.whole_from:
+            found = files.matching(folder, manifest, "stream", lambda column: _is_of(wanted, column))
+        elif wanted.lasts_before:
+            found = files.last_of_each(folder, manifest, lambda column: _is_of(wanted, column))
+        else:
+            continue
+        for event in files.rows(found):
+            if event.position <= wanted.up_to:
+                yield event
+    if wanted.streams is not None:
+        yield from _others(folder, manifests, wanted)
+
+
+def _others(folder: Path, manifests: Sequence[Manifest], wanted: Wanted) -> Iterator[EventRow]:
+    """The last events up to positions, where they are of other users: one's own are there, and those of sources."""
+    found: dict[int, EventRow] = {}
+    for position in wanted.last_up_to:
+        for manifest in reversed(manifests):
+            if manifest.first <= position < manifests[-1].before:
+                event = files.last_up_to(folder, manifest, position)
+                if event is not None:
+                    found[event.position] = event
+                    break
+    for event in found.values():
+        if event.stream.startswith(USER_PREFIX) and event.stream not in (wanted.streams or ()):
+            yield event
+
+
+def _is_of(wanted: Wanted, streams: Any) -> Any:
+    if wanted.streams is None:
+        return pc.starts_with(streams, USER_PREFIX)
+    return pc.is_in(streams, value_set=pa.array(list(wanted.streams), pa.string()))
