@@ -23,46 +23,43 @@ CREATE TABLE archive_leftovers (
     noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Copies what sources said in a partition to a table that is to take its place.
-CREATE FUNCTION keep_of_partition(partition text) RETURNS text LANGUAGE plpgsql AS $$
+-- Whose last event lies in an archived stretch.
+CREATE INDEX snapshots_position ON snapshots (position);
+
+-- Makes an empty table that can take a partition's place.
+CREATE FUNCTION make_substitute(partition text, substitute text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    kept  text := partition || '_kept';
     range event_partitions%ROWTYPE;
 BEGIN
     SELECT * INTO STRICT range FROM event_partitions WHERE name = partition;
-    EXECUTE format('DROP TABLE IF EXISTS %I', kept);
-    EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING ALL, PRIMARY KEY (stream, version))', kept);
-    EXECUTE format('INSERT INTO %I SELECT * FROM %I WHERE starts_with(stream, ''source:'')', kept, partition);
+    EXECUTE format('DROP TABLE IF EXISTS %I', substitute);
+    EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING ALL, PRIMARY KEY (stream, version))', substitute);
     -- So that attaching it reads no row.
-    EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I CHECK (position IS NOT NULL AND position < %s%s)', kept,
-                   kept || '_range', range.before,
+    EXECUTE format('ALTER TABLE %I ADD CONSTRAINT events_range CHECK (position IS NOT NULL AND position < %s%s)',
+                   substitute, range.before,
                    CASE WHEN range.first = (SELECT min(first) FROM event_partitions) THEN ''
                         ELSE format(' AND position >= %s', range.first) END);
     EXECUTE format('CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
-                   'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', kept);
-    EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER events_append_only', kept);
-    EXECUTE format('ANALYZE %I', kept);
-    RETURN kept;
+                   'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', substitute);
+    EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER events_append_only', substitute);
 END
 $$;
 
--- Puts that table in the partition's place -> the name that it had, and the name of the one that is no longer any part of
--- `events`.
-CREATE FUNCTION replace_partition(partition text) RETURNS text[] LANGUAGE plpgsql AS $$
+-- Puts that table in the partition's place -> the name of the one that is no longer any part of `events`.
+CREATE FUNCTION replace_partition(partition text, substitute text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    kept     text := partition || '_kept';
     detached text := partition || '_detached';
     range    event_partitions%ROWTYPE;
 BEGIN
     SELECT * INTO STRICT range FROM event_partitions WHERE name = partition;
     EXECUTE format('ALTER TABLE events DETACH PARTITION %I', partition);
     EXECUTE format('ALTER TABLE %I RENAME TO %I', partition, detached);
-    EXECUTE format('ALTER TABLE %I RENAME TO %I', kept, partition);
+    EXECUTE format('ALTER TABLE %I RENAME TO %I', substitute, partition);
     EXECUTE format('ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)', partition,
                    CASE WHEN range.first = (SELECT min(first) FROM event_partitions) THEN 'MINVALUE'
                         ELSE range.first::text END, range.before);
-    EXECUTE format('ALTER TABLE %I DROP CONSTRAINT %I', partition, kept || '_range');
-    RETURN ARRAY[kept, detached];
+    EXECUTE format('ALTER TABLE %I DROP CONSTRAINT events_range', partition);
+    RETURN detached;
 END
 $$;
 

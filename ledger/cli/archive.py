@@ -14,6 +14,7 @@ from ledger.cli.output import AsJson, print_json, print_line, say
 from ledger.cli.verify import as_fields, require_intact, seal_keys_from, told
 from ledger.cli.words import number_of
 from ledger.cli.words import told as in_words
+from ledger.ingest import unarchiving
 from ledger.ingest.archiving import Archived, Archiving, Retention
 from ledger.ingest.clock import Clock
 from ledger.settings import Settings
@@ -63,13 +64,34 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
     keys = seal_keys_from(settings)
     with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
         number = len(table.read(connection))
-        with progress.shown(in_words("verifying")) as update:
+        with progress.shown("verifying") as update:
             verified = walk(connection, keys, update, archive=settings.archive_dir, only_archive=True)
     if as_json:
         print_json(as_fields(verified, keys) | {"files": number})
         raise typer.Exit(not verified.is_intact)
     require_intact(verified)
     print_line(f"intact: {number_of(number, 'file')}, {told(verified)}")
+
+
+@app.command()
+def restore(context: typer.Context, as_json: AsJson = False) -> None:
+    """Put all archived events back into the database, as a rebuild needs them; their files are removed then.
+
+    The latest partition first, each proven by its file's digest. Nobody waits for it, and whatever ends it in between,
+    nothing is lost. Set retention.events_days to 0 before, or they leave again within the hour.
+
+    Example: presence-ledger archive restore
+    """
+    settings = settings_from(context)
+    keys = seal_keys_from(settings)
+    done = []
+    with started_database_url(settings) as url, _ledger(url, keys) as ledger, progress.shown("restoring") as update:
+        done.extend(unarchiving.restore(ledger, url, settings.archive_dir, update))
+    if as_json:
+        print_json({"items": [each._asdict() for each in done]})
+        return
+    events = number_of(sum(each.events for each in done), "event")
+    say(in_words("{events} are in the database again", events=events))
 
 
 def _archived(settings: Settings, keys: SealKeys) -> Iterator[Archived]:

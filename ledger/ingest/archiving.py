@@ -6,7 +6,7 @@ partition's place nothing of the database has changed, and from then on the file
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from ledger.ingest.draft import Draft
 from ledger.store import erased, raw_events, session
 from ledger.store.archive import files, manifest, partitions, proving, table
 from ledger.store.archive.manifest import Manifest
-from ledger.store.archive.partitions import Partition
+from ledger.store.archive.partitions import Partition, TableInUse
 from ledger.store.archive.proving import Different
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
 from ledger.store.ledger import Ledger, translated
@@ -116,11 +116,7 @@ class Archiving:
 
         Raises ArchiveDamaged, ArchiveRefused, ArchiveUnwritable, ArchiveWaits, StoreUnavailable.
         """
-        with translated(), session.connect(self._database_url, "archive") as connection:
-            row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
-            if row is None or not row[0]:
-                raise ArchiveWaits("Another one is archiving.\nWait for its end; one at a time does it.")
-            clean(connection, self._retention.folder)
+        with alone(self._database_url, self._retention.folder) as connection:
             while (due := self._due(connection)) is not None:
                 yield self._archive(connection, due)
 
@@ -157,11 +153,10 @@ class Archiving:
             self._step("snapshots")
             boundary.write(connection, due.first, due.before, erased_at)
             self._step("keep")
-            with connection.transaction():
-                partitions.keep(connection, due.name)
+            kept = partitions.keep(connection, due.name)
             self._step("replace")
             archived = Archived(due.name, due.first, due.before, written)
-            self._replace(archived, erased_at)
+            when_free(lambda: _Replacing(self._ledger, archived, kept, erased_at, self._now()).run())
         except Exception:
             self._discard(connection, written)
             raise
@@ -202,21 +197,6 @@ class Archiving:
                     if different is not None:
                         raise _refused(different)
 
-    def _replace(self, archived: Archived, erased_at: int) -> None:
-        """The one commit that puts it on record and takes the partition out of the table. Raises ArchiveWaits."""
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(PAUSE_SECONDS)
-            try:
-                _Replacing(self._ledger, archived, erased_at, self._now()).run()
-            except _TableInUse:
-                continue
-            return
-        raise ArchiveWaits(
-            "Somebody keeps reading the table `events`, such as a dump or `verify`; nothing was taken out of it.\n"
-            "Try again when that has ended: `pg_stat_activity` shows who it is."
-        )
-
     def _discard(self, connection: Connection[TupleRow], written: Sequence[Manifest]) -> None:
         """Remove files that are in no use, as far as that can be told now."""
         if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
@@ -225,6 +205,17 @@ class Archiving:
         for each in written:
             if each.name not in in_use and files.remove(self._retention.folder, each.name):
                 table.forget(connection.cursor(), each.name)
+
+
+@contextmanager
+def alone(database_url: str, folder: Path) -> Iterator[Connection[TupleRow]]:
+    """A connection of the one that changes the archive; what others left is gone. Raises ArchiveWaits."""
+    with translated(), session.connect(database_url, "archive") as connection:
+        row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
+        if row is None or not row[0]:
+            raise ArchiveWaits("Another one is archiving.\nWait for its end; one at a time does it.")
+        clean(connection, folder)
+        yield connection
 
 
 def clean(connection: Connection[Any], folder: Path) -> None:
@@ -237,16 +228,28 @@ def clean(connection: Connection[Any], folder: Path) -> None:
         table.forget(connection.cursor(), left.name)
 
 
-class _TableInUse(Exception):
-    """Somebody reads it for longer than others may wait."""
+def when_free(attempt: Callable[[], None]) -> None:
+    """Take a table out of `events` as soon as nobody reads it for long. Raises ArchiveWaits."""
+    for number in range(ATTEMPTS):
+        if number:
+            time.sleep(PAUSE_SECONDS)
+        try:
+            return attempt()
+        except TableInUse:
+            pass
+    raise ArchiveWaits(
+        "Somebody keeps reading the table `events`, such as a dump or `verify`; nothing was taken out of it.\n"
+        "Try again when that has ended: `pg_stat_activity` shows who it is."
+    )
 
 
 class _Replacing:
     """One attempt at the commit."""
 
-    def __init__(self, ledger: Ledger, archived: Archived, erased_at: int, at: Instant) -> None:
+    def __init__(self, ledger: Ledger, archived: Archived, kept: str, erased_at: int, at: Instant) -> None:
         self._ledger = ledger
         self._archived = archived
+        self._kept = kept
         self._erased_at = erased_at
         self._at = at
 
@@ -272,10 +275,7 @@ class _Replacing:
 
     def _write(self, cursor: Cursor[Any], _: list[tuple[int, Event]]) -> None:
         table.add(cursor, self._archived.files)
-        try:
-            partitions.replace(cursor, self._archived.partition)
-        except psycopg.errors.LockNotAvailable as error:
-            raise _TableInUse from error
+        partitions.replace(cursor, self._archived.partition, self._kept)
 
 
 class _Lookahead(Iterator[Row]):

@@ -64,7 +64,11 @@ SELECT asked.stream
   FROM unnest(%b::text[]) AS asked (stream),
        LATERAL ((SELECT position FROM events WHERE stream = asked.stream ORDER BY version LIMIT 1)
                 UNION ALL
-                (SELECT position FROM events WHERE stream = asked.stream ORDER BY version DESC LIMIT 1)) AS e
+                (SELECT position FROM events WHERE stream = asked.stream ORDER BY version DESC LIMIT 1)
+                UNION ALL
+                -- Where its first events are archived.
+                (SELECT position FROM snapshots WHERE 'user:' || uid = asked.stream AND uid = substr(asked.stream, 6)
+                  ORDER BY version LIMIT 1)) AS e
  WHERE e.position <= %s LIMIT 1
 """
 

@@ -1,104 +1,148 @@
 """Files of the archive: whole or not there, read as they were written, and every change of them found."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
-from ledger.archive import files
-from ledger.archive.files import ArchiveDamaged, ArchiveUnwritable
-from ledger.archive.manifest import Manifest, file_name
-from ledger.archive.proving import Different, first_difference
-from ledger.store.recorder import StoredRow
-from ledger.store.seal import Seal, SealChain, SealKey, digests
+from ledger.store.archive import beside, files, manifest, selected
+from ledger.store.archive.beside import Wanted
+from ledger.store.archive.manifest import ArchiveDamaged, ArchiveUnwritable, Manifest, new_name
+from ledger.store.archive.rows import EventRow, pack, unpack
+from ledger.store.seal import instant_from_count
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
-ROWS = [
-    StoredRow(n, f"user:用户{n % 3}", n, f"k{n % 2}.v1", b'{"n":%d}' % n, AT + timedelta(microseconds=n // 4))
+EVENTS = [
+    EventRow(n, 10**15 + n // 4, n, f"user:用户{n % 3}" if n % 5 else "source:main", f"k{n % 2}.v1", b'{"n":%d}' % n)
     for n in range(10, 30)
 ]
 
 
-def seals_of(rows: list[StoredRow]) -> list[Seal]:
-    chain, made = SealChain(SealKey("a key"), None), []
-    for row in rows:
-        digest = digests([row.stream], [row.version], [row.kind], [row.payload])
-        made.append(chain.add(row.position, row.recorded_at, digest))
-    return [seal for seal in [*made, chain.end()] if seal is not None]
+@pytest.fixture(autouse=True)
+def _in_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ROWS_A_GROUP", 7)
+
+
+def write(folder: Path, events: list[EventRow] = EVENTS, name: str | None = None) -> Manifest:
+    made = files.write(folder, name or new_name(events[0].position), map(pack, events))
+    named = next(path.name for path in folder.iterdir() if path.stat().st_size == made.size)
+    return Manifest(
+        events[0].position, events[-1].position + 1, "p", named, made.events, made.size, made.sha256,
+        instant_from_count(made.first.recorded_at), instant_from_count(made.last.recorded_at),
+    )  # fmt: skip
 
 
 @pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
-    monkeypatch.setattr(files, "ROWS_A_GROUP", 7)
-    return files.write(tmp_path, iter(ROWS))
+def written(tmp_path: Path) -> Manifest:
+    return write(tmp_path)
 
 
-def difference(folder: Path, manifest: Manifest) -> Different | None:
-    return first_difference(files.groups(folder, manifest), seals_of(ROWS))
+def test_a_row_is_taken_apart_and_put_together() -> None:
+    assert [unpack(pack(event)) for event in EVENTS] == EVENTS
+    assert unpack(memoryview(pack(EVENTS[0]))) == EVENTS[0]
 
 
 def test_what_is_written_is_read(tmp_path: Path, written: Manifest) -> None:
-    assert (written.name, written.first, written.last, written.events) == (file_name(10, 29), 10, 29, 20)
+    assert (written.first, written.last, written.events) == (10, 29, 20)
     assert [path.name for path in tmp_path.iterdir()] == [written.name]
-    assert (tmp_path / written.name).stat().st_size == written.size
     files.check(tmp_path, written)
-    assert [position for group in files.groups(tmp_path, written) for position in group.positions] == list(
-        range(10, 30)
-    )
-    assert difference(tmp_path, written) is None
+    assert list(files.rows(files.groups(tmp_path, written))) == EVENTS
+    for first, last in ((None, 9), (10, 10), (16, 17), (12, 25), (29, None), (30, None)):
+        expected = [event for event in EVENTS if (first or 0) <= event.position <= (last or 99)]
+        assert list(files.rows(files.groups(tmp_path, written, first, last))) == expected
+    # Whoever reads it elsewhere finds times as times.
+    table = pq.read_table(tmp_path / written.name)
+    assert table.column("recorded_at")[0].as_py() == instant_from_count(EVENTS[0].recorded_at)
 
 
-def test_the_events_of_a_stream_are_found(tmp_path: Path, written: Manifest) -> None:
-    wanted = [row for row in ROWS if row.stream == "user:用户1"]
-    assert files.of_streams(tmp_path, written, ["user:用户1", "user:nobody"]) == wanted
-    assert files.of_streams(tmp_path, written, ["user:nobody"]) == []
+def test_two_files_never_have_one_name() -> None:
+    assert new_name(7) != new_name(7)
+    assert min([new_name(10), new_name(9)]).startswith("events-0000000000000000009-")
 
 
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([r._replace(payload=b"{}") if r.position == 15 else r for r in ROWS], Different(15, "the event was altered")),
-        ([r._replace(recorded_at=AT) if r.position == 15 else r for r in ROWS], Different(15, "recorded_at of the")),
-        ([r for r in ROWS if r.position != 15], Different(15, "the event is missing")),
-        (ROWS[:-1], Different(29, "the event is missing")),
-        ([*ROWS, ROWS[-1]._replace(position=30)], Different(30, "an event was put into")),
-        ([ROWS[0]._replace(position=9), *ROWS], Different(9, "an event was put into")),
-    ],
-)
-def test_a_file_that_somebody_made_anew_differs_from_the_seals(
-    tmp_path: Path, rows: list[StoredRow], expected: Different
-) -> None:
-    found = difference(tmp_path, files.write(tmp_path, rows))
-    assert found is not None
-    assert found.position == expected.position
-    assert found.what.startswith(expected.what)
+def test_the_events_that_are_wanted_are_found(tmp_path: Path, written: Manifest) -> None:
+    stream = "user:用户1"
+    own = [event for event in EVENTS if event.stream == stream]
+    users = [event for event in EVENTS if event.stream.startswith("user:")]
+
+    def found(wanted: Wanted) -> list[EventRow]:
+        return list(selected.events(tmp_path, [written], wanted))
+
+    assert found(Wanted([stream])) == own
+    assert found(Wanted(["user:nobody"])) == []
+    assert found(Wanted(None, up_to=20)) == [event for event in users if event.position <= 20]
+    assert found(Wanted([stream], whole_from=30)) == []
+    assert found(Wanted([stream], whole_from=30, lasts_before=True)) == own[-1:]
+    lasts = {event.stream: event for event in users}
+    assert sorted(found(Wanted(None, whole_from=30, lasts_before=True))) == sorted(lasts.values())
+    # The last event up to a position, unless it is there anyway.
+    others = found(Wanted([stream]).with_last_up_to([11, 12, 12, 20, 9, 77]))
+    assert [event.position for event in others[len(own) :]] == [
+        place for place in (11, 12) if EVENTS[place - 10].stream != stream
+    ]
+    assert found(Wanted([stream], up_to=5)) == []
+    assert selected.positions_of(tmp_path, written, stream) == [event.position for event in own]
+    assert beside.LOCK.startswith("LOCK TABLE")
+
+
+def test_a_file_is_written_anew_without_some_of_it(tmp_path: Path, written: Manifest) -> None:
+    made = files.rewrite(tmp_path, written, "another.parquet", [10, 16, 29], {17: b"left"})
+    assert made is not None
+    there = written._replace(name="another.parquet", events=made.events, size=made.size, sha256=made.sha256)
+    files.check(tmp_path, there)
+    left = [event for event in EVENTS if event.position not in (10, 16, 29)]
+    left = [event._replace(payload=b"left") if event.position == 17 else event for event in left]
+    assert list(files.rows(files.groups(tmp_path, there))) == left
+    assert (made.first, made.last) == (left[0], left[-1])
+    assert files.rewrite(tmp_path, written, "none", [event.position for event in EVENTS], {}) is None
+    assert manifest.empty(1, 5, "p", AT).last == 4
 
 
 def test_a_file_that_is_altered_cut_or_missing_is_named(tmp_path: Path, written: Manifest) -> None:
     path = tmp_path / written.name
     whole = path.read_bytes()
-    for spoilt in (whole[:100] + bytes([whole[100] ^ 1]) + whole[101:], whole[:-9], b""):
+    for spoilt in (whole[:100] + bytes([whole[100] ^ 1]) + whole[101:], whole[:-9], b"", whole[:-1] + b"x"):
         path.write_bytes(spoilt)
         with pytest.raises(ArchiveDamaged, match=written.name):
             files.check(tmp_path, written)
-    for read in (files.groups, lambda *asked: iter(files.of_streams(*asked, ["user:用户1"]))):
         with pytest.raises(ArchiveDamaged, match="10 to 29"):
-            list(read(tmp_path, written))
+            list(files.rows(files.groups(tmp_path, written)))
+        with pytest.raises(ArchiveDamaged, match="10 to 29"):
+            list(files.matching(tmp_path, written, "stream", lambda column: pc.equal(column, "user:用户1")))
+    pq.write_table(pa.table({"another": [1]}), path)
+    other = written._replace(size=path.stat().st_size)
+    with pytest.raises(ArchiveDamaged, match="has other columns"):
+        list(files.groups(tmp_path, other))
     path.unlink()
-    with pytest.raises(ArchiveDamaged, match="No such file"):
+    for read in (files.check, lambda *asked: list(files.groups(*asked))):
+        with pytest.raises(ArchiveDamaged, match="is missing in"):
+            read(tmp_path, written)
+    path.mkdir()
+    with pytest.raises(ArchiveDamaged, match="cannot be read: Is a directory"):
         files.check(tmp_path, written)
+    assert not files.remove(tmp_path, written.name)
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ArchiveUnwritable, match="No such file"):
-        files.write(tmp_path / "nowhere", ROWS)
+        write(tmp_path / "nowhere")
 
-    def breaking() -> object:
-        yield ROWS[0]
+    def breaking() -> Iterator[bytes]:
+        yield pack(EVENTS[0])
         raise OSError(28, "No space left on device")
 
     with pytest.raises(ArchiveUnwritable, match="No space left"):
-        files.write(tmp_path, breaking())  # type: ignore[arg-type]
-    assert list(tmp_path.iterdir()) == []
+        files.write(tmp_path, "x.parquet", breaking())
     with pytest.raises(ValueError, match="no event"):
-        files.write(tmp_path, [])
+        files.write(tmp_path, "x.parquet", [])
+    assert list(tmp_path.iterdir()) == []
+    files.make_folder(tmp_path / "made" / "here")
+    (tmp_path / "file").touch()
+    with pytest.raises(ArchiveUnwritable):
+        files.make_folder(tmp_path / "file")
+    assert files.remove(tmp_path, "file")
+    assert files.remove(tmp_path, "never there")

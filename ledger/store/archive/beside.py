@@ -7,19 +7,15 @@ the past is asked by the same statements, slower; and the connection is of that 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, LiteralString, NamedTuple
+from typing import LiteralString, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from ledger.store import session
-from ledger.store.archive import files, table
-from ledger.store.archive.manifest import Manifest
+from ledger.store.archive import table
 from ledger.store.archive.rows import END, SIGNATURE, EventRow, pack
 from ledger.store.archive.table import UNBOUNDED
-from ledger.store.mapper import USER_PREFIX
 
 LOCK: LiteralString = "LOCK TABLE ONLY events IN ACCESS SHARE MODE"
 """Within a transaction, before anything is read: nothing is archived from then on until it ends."""
@@ -53,6 +49,10 @@ class Wanted(NamedTuple):
     last_up_to: Sequence[int] = ()
     """And the last event up to each of these positions, whosever it is."""
 
+    def with_last_up_to(self, positions: Sequence[int]) -> "Wanted":
+        """The same, and the last event up to each of these positions."""
+        return self._replace(last_up_to=positions)
+
 
 class Beside(NamedTuple):
     """A connection with the archived events that were wanted, and the first position that was not archived then."""
@@ -64,12 +64,14 @@ class Beside(NamedTuple):
 @contextmanager
 def opened(database_url: str, folder: Path, wanted: Wanted) -> Iterator[Beside]:
     """Raises ArchiveDamaged, psycopg.Error."""
+    # Only who reads the archive needs its library, which is large.
+    from ledger.store.archive import selected  # noqa: PLC0415
+
     with session.connect(database_url, "archive") as connection:
         with connection.transaction():
             connection.execute(LOCK)
-            manifests = table.read(connection)
             before = table.before(connection)
-            _fill(connection, _events(folder, manifests, wanted))
+            _fill(connection, selected.events(folder, table.read(connection), wanted))
         yield Beside(connection, before)
 
 
@@ -84,41 +86,3 @@ def _fill(connection: Connection[TupleRow], events: Iterator[EventRow]) -> None:
         copy.write(END)
     connection.execute("ANALYZE pg_temp.archived_events")
     connection.execute(sql.SQL(_VIEW).format(sql.Identifier(row[0])))
-
-
-def _events(folder: Path, manifests: Sequence[Manifest], wanted: Wanted) -> Iterator[EventRow]:
-    for manifest in manifests:
-        if manifest.first > wanted.up_to:
-            break
-        if manifest.before > wanted.whole_from:
-            found = files.matching(folder, manifest, "stream", lambda column: _is_of(wanted, column))
-        elif wanted.lasts_before:
-            found = files.last_of_each(folder, manifest, lambda column: _is_of(wanted, column))
-        else:
-            continue
-        for event in files.rows(found):
-            if event.position <= wanted.up_to:
-                yield event
-    if wanted.streams is not None:
-        yield from _others(folder, manifests, wanted)
-
-
-def _others(folder: Path, manifests: Sequence[Manifest], wanted: Wanted) -> Iterator[EventRow]:
-    """The last events up to positions, where they are of other users: one's own are there, and those of sources."""
-    found: dict[int, EventRow] = {}
-    for position in wanted.last_up_to:
-        for manifest in reversed(manifests):
-            if manifest.first <= position < manifests[-1].before:
-                event = files.last_up_to(folder, manifest, position)
-                if event is not None:
-                    found[event.position] = event
-                    break
-    for event in found.values():
-        if event.stream.startswith(USER_PREFIX) and event.stream not in (wanted.streams or ()):
-            yield event
-
-
-def _is_of(wanted: Wanted, streams: Any) -> Any:
-    if wanted.streams is None:
-        return pc.starts_with(streams, USER_PREFIX)
-    return pc.is_in(streams, value_set=pa.array(list(wanted.streams), pa.string()))

@@ -1,12 +1,16 @@
 """Partitions on their way to the archive: which is the next, and the small one that takes its place."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 
+import psycopg
 from psycopg import Connection, Cursor, sql
 
 from ledger.store import seals
 from ledger.store.archive import table
+from ledger.store.archive.rows import END, SIGNATURE
 
 WAITED_FOR_MS = 40
 """So long, at most, others wait behind the one that wants `events` for itself; then it lets them pass."""
@@ -30,11 +34,19 @@ SELECT name, position FROM projections WHERE position < %(last)s
 _SINK_BEHIND = "SELECT name, position FROM sinks WHERE name = ANY(%s) AND position < %s ORDER BY position LIMIT 1"
 
 # Made by the migration `archive`.
-_KEEP = "SELECT keep_of_partition(%s)"
-_REPLACE = "SELECT replace_partition(%s)"  # -> the name that the small table had, and that of the other one now
+_MAKE = "SELECT make_substitute(%s, %s)"
+_REPLACE = "SELECT replace_partition(%s, %s)"
+
+_KEEP = "INSERT INTO {} SELECT * FROM {} WHERE starts_with(stream, 'source:')"
+
+_FILL = "COPY {} (position, recorded_at, version, stream, kind, payload) FROM STDIN (FORMAT BINARY)"
 
 _BOUND = "SELECT set_config('lock_timeout', %s, true)"
 _LOCK = "LOCK TABLE ONLY events IN ACCESS EXCLUSIVE MODE"
+
+
+class TableInUse(Exception):
+    """Somebody reads `events` for longer than others may wait."""
 
 
 class Partition(NamedTuple):
@@ -60,38 +72,66 @@ def next_full(connection: Connection[Any]) -> Partition | None:
     if row is None or seals.last_position(connection) < row[1]:
         return None
     ends = connection.execute(_ENDS_AT, row[:2]).fetchone()
-    return Partition(*row, ends and ends[0])
+    first, before, name = row
+    return Partition(first, before, name, ends and ends[0])
 
 
 def behind(connection: Connection[Any], last: int, sinks: list[str]) -> Behind | None:
     """Who still needs what comes before a position: of projections, the agenda and these sinks the last one."""
     row = connection.execute(_BEHIND, {"last": last}).fetchone()
     if row is not None:
-        return Behind(*row, is_sink=False)
+        return Behind(row[0], row[1], is_sink=False)
     row = connection.execute(_SINK_BEHIND, (sinks, last)).fetchone()
-    return None if row is None else Behind(*row, is_sink=True)
+    return None if row is None else Behind(row[0], row[1], is_sink=True)
 
 
-def keep(connection: Connection[Any], partition: str) -> None:
-    """Make the small table that is to take a partition's place, with what sources said in it; it is left over so far."""
-    cursor = connection.cursor()
-    row = cursor.execute(_KEEP, (partition,)).fetchone()
-    assert row is not None
-    table.note(cursor, [row[0]], are_tables=True)
+def keep(connection: Connection[Any], partition: str) -> str:
+    """Make the small table that is to take a partition's place, with what sources said in it -> its name.
+
+    So far it is left over, as what the next makes is.
+    """
+    with _substitute(connection, partition, "kept") as name:
+        connection.execute(sql.SQL(_KEEP).format(sql.Identifier(name), sql.Identifier(partition)))
+    return name
 
 
-def replace(cursor: Cursor[Any], partition: str) -> None:
-    """Put it there, within the caller's transaction, and note the other one to be dropped.
+def fill(connection: Connection[Any], partition: str, rows: Iterable[bytes]) -> str:
+    """Make the table that is to take a partition's place again, with all its events -> its name."""
+    with _substitute(connection, partition, "whole") as name:
+        statement = sql.SQL(_FILL).format(sql.Identifier(name))
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(SIGNATURE)
+            for row in rows:
+                copy.write(row)
+            copy.write(END)
+    return name
 
-    Raises psycopg.errors.LockNotAvailable where somebody reads `events` for longer than others may wait.
+
+@contextmanager
+def _substitute(connection: Connection[Any], partition: str, what: str) -> Iterator[str]:
+    name = f"{partition}_{what}"
+    with connection.transaction():
+        cursor = connection.cursor()
+        table.note(cursor, [name], are_tables=True)
+        cursor.execute(_MAKE, (partition, name))
+        yield name
+        cursor.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
+
+
+def replace(cursor: Cursor[Any], partition: str, substitute: str) -> None:
+    """Put a table in a partition's place, within the caller's transaction; the other one is left over then.
+
+    Raises TableInUse.
     """
     cursor.execute(_BOUND, (f"{WAITED_FOR_MS}ms",))
-    cursor.execute(_LOCK)
-    row = cursor.execute(_REPLACE, (partition,)).fetchone()
+    try:
+        cursor.execute(_LOCK)
+        row = cursor.execute(_REPLACE, (partition, substitute)).fetchone()
+    except psycopg.errors.LockNotAvailable as error:
+        raise TableInUse from error
     assert row is not None
-    kept, detached = row[0]
-    table.forget(cursor, kept)
-    table.note(cursor, [detached], are_tables=True)
+    table.forget(cursor, substitute)
+    table.note(cursor, [row[0]], are_tables=True)
 
 
 def drop(connection: Connection[Any], name: str) -> None:

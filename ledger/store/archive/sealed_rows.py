@@ -11,8 +11,7 @@ from typing import Any
 from psycopg import Connection
 
 from ledger.store import raw_events
-from ledger.store.archive import files, table
-from ledger.store.archive.manifest import Manifest
+from ledger.store.archive import table
 from ledger.store.archive.rows import EventRow, pack
 from ledger.store.mapper import SOURCE_PREFIX
 from ledger.store.raw_events import Row, decode_position
@@ -70,15 +69,15 @@ class SealedRows:
         self._read_to = last
 
     def _events_from(self, first: int) -> Iterator[EventRow]:
+        # Only who reads the archive needs its library, which is large.
+        from ledger.store.archive import files  # noqa: PLC0415
+
         for manifest in self.manifests:
             if manifest.before > first:
-                self._see_whole(manifest)
+                if manifest.name not in self._whole:
+                    files.check(self._folder, manifest)
+                    self._whole.add(manifest.name)
                 yield from files.rows(files.groups(self._folder, manifest, first))
-
-    def _see_whole(self, manifest: Manifest) -> None:
-        if manifest.name not in self._whole:
-            files.check(self._folder, manifest)
-            self._whole.add(manifest.name)
 
 
 def _compare(position: int, row: bytes, kept: Row | None) -> None:

@@ -16,6 +16,12 @@ _READ = f"SELECT {_COLUMNS} FROM archive_files WHERE before > %s AND first <= %s
 
 _ADD = f"INSERT INTO archive_files ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
 
+_LAST_PARTITION = "SELECT partition FROM archive_files ORDER BY first DESC LIMIT 1"
+
+_OF_PARTITION = f"SELECT {_COLUMNS} FROM archive_files WHERE partition = %s ORDER BY first"  # noqa: S608
+
+_DROP_PARTITION = "DELETE FROM archive_files WHERE partition = %s RETURNING name"
+
 _REMOVE = "DELETE FROM archive_files WHERE name = %s"
 
 _NOTE = "INSERT INTO archive_leftovers (name, is_table) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -48,6 +54,23 @@ def before(connection: Connection[Any]) -> int:
 def read(connection: Connection[Any], first: int = 0, last: int = UNBOUNDED) -> list[Manifest]:
     """The files in order, or those for some of the positions from one to another; none for positions without events."""
     return [Manifest(*row) for row in connection.execute(_READ, (first, last)).fetchall()]
+
+
+def last_partition(connection: Connection[Any]) -> str | None:
+    """The last partition that is archived; None where none is."""
+    row = connection.execute(_LAST_PARTITION).fetchone()
+    return row and row[0]
+
+
+def of_partition(connection: Connection[Any], partition: str) -> list[Manifest]:
+    """Its files in order, and what stands for those that hold nothing any more."""
+    return [Manifest(*row) for row in connection.execute(_OF_PARTITION, (partition,)).fetchall()]
+
+
+def drop_partition(cursor: Cursor[Any], partition: str) -> None:
+    """A partition is archived no longer; its files are left over then."""
+    names = [name for (name,) in cursor.execute(_DROP_PARTITION, (partition,)).fetchall()]
+    note(cursor, names)
 
 
 def add(cursor: Cursor[Any], manifests: Iterable[Manifest]) -> None:
