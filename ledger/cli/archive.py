@@ -24,10 +24,14 @@ from ledger.store.seal import SealKeys
 from ledger.store.verify import snapshot
 from ledger.store.verify import verify as walk
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Move old events from the database to sealed files; prove them. Example: presence-ledger archive verify",
+)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def archive(context: typer.Context, as_json: AsJson = False) -> None:
     """Archive now what is older than retention.events_days: events of users leave the database for sealed files.
 
@@ -85,7 +89,12 @@ def restore(context: typer.Context, as_json: AsJson = False) -> None:
     settings = settings_from(context)
     keys = seal_keys_from(settings)
     done = []
-    with started_database_url(settings) as url, _ledger(url, keys) as ledger, progress.shown("restoring") as update:
+    with (
+        started_database_url(settings) as url,
+        connected_to(url),
+        _ledger(url, keys) as ledger,
+        progress.shown("restoring") as update,
+    ):
         done.extend(unarchiving.restore(ledger, url, settings.archive_dir, update))
     if as_json:
         print_json({"items": [each._asdict() for each in done]})
@@ -97,7 +106,12 @@ def restore(context: typer.Context, as_json: AsJson = False) -> None:
 def _archived(settings: Settings, keys: SealKeys) -> Iterator[Archived]:
     older_than = datetime.now(UTC) - timedelta(days=settings.events_days)
     retention = Retention(older_than, settings.archive_dir, [sink.name for sink in settings.sinks])
-    with started_database_url(settings) as url, _ledger(url, keys) as ledger, progress.shown("archiving") as update:
+    with (
+        started_database_url(settings) as url,
+        connected_to(url),
+        _ledger(url, keys) as ledger,
+        progress.shown("archiving") as update,
+    ):
         for done in Archiving(ledger, url, retention, Clock().now, update).run():
             events, files = number_of(done.events, "event"), number_of(sum(1 for f in done.files if f.events), "file")
             say(

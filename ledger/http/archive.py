@@ -30,7 +30,11 @@ class ArchiveRun(msgspec.Struct, frozen=True):
     events: int = 0
     """That left the database then."""
     failed: str | None = None
-    """Why it went no further then."""
+    """Why it went no further then, …"""
+    failing_since: Instant | None = None
+    """… since when it has not, …"""
+    waits: bool = False
+    """… and whether it only waits for somebody."""
 
 
 class Archiver(Protocol):

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ledger.errors import LedgerError
-from ledger.ingest.archiving import Archiving, Retention
+from ledger.ingest.archiving import ArchiveWaits, Archiving, Retention
 from ledger.ingest.clock import Clock
 from ledger.server.alongside import leave_signals_to_service
 from ledger.server.logs import configure_logging
@@ -45,7 +45,9 @@ class ArchiveOutcome(msgspec.Struct, frozen=True):
     partitions: int = 0
     events: int = 0
     failed: str | None = None
-    """Why it went no further."""
+    """Why it went no further, …"""
+    waits: bool = False
+    """… and whether that is for somebody who still needs the events, or the table."""
 
 
 def run(orders: ArchiveOrders) -> ArchiveOutcome:
@@ -61,7 +63,7 @@ def run(orders: ArchiveOrders) -> ArchiveOutcome:
         finally:
             ledger.close()
     except LedgerError as error:
-        return ArchiveOutcome(partitions, events, str(error))
+        return ArchiveOutcome(partitions, events, str(error), isinstance(error, ArchiveWaits))
     return ArchiveOutcome(partitions, events)
 
 

@@ -67,7 +67,13 @@ class Archiver:
                 self.run = msgspec.structs.replace(self.run, is_running=True)
                 outcome = await self._archive()
                 self._tell(outcome)
-                self.run = ArchiveRun(self._asked.is_set(), self._now(), outcome.events, outcome.failed)
+                self.run = self._after(outcome)
+
+    def _after(self, outcome: ArchiveOutcome) -> ArchiveRun:
+        now, since = self._now(), None
+        if outcome.failed is not None:
+            since = now if self.run.failing_since is None or outcome.partitions else self.run.failing_since
+        return ArchiveRun(self._asked.is_set(), now, outcome.events, outcome.failed, since, outcome.waits)
 
     def _tell(self, outcome: ArchiveOutcome) -> None:
         if outcome.partitions:

@@ -116,7 +116,7 @@ async def running(
         stack.push_async_callback(canaries.stop)
 
         def make_alerting(changed: Settings, of: Services) -> Alerting:
-            return alerting_of(changed, of, database_url)
+            return alerting_of(changed, of, database_url, lambda: archiver.run)
 
         parts = Parts(
             folder, database_url, announcing, processes, canaries, make_alerting(settings, services), make_alerting

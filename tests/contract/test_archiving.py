@@ -7,21 +7,27 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.reconciliation_events import TierSet
 from ledger.ingest import archiving, unarchiving
 from ledger.ingest.archiving import ArchiveRefused, ArchiveWaits
+from ledger.service import archive_process
+from ledger.service.archive_process import ArchiveOrders, ArchiveOutcome
 from ledger.store import session
 from ledger.store.archive import files, table
 from ledger.store.archive.manifest import ArchiveUnwritable
 from ledger.store.ledger import Ledger
 from ledger.store.recorder import StoredRow
+from ledger.store.rows import Rows
 from ledger.working_state import sinks
 from ledger.working_state.sinks import Checkpoint
 from projections.engine import rebuild
 from projections.models import current, repair_current
 from tests.support.archived import ONCE, SIZE, archive, live
+from tests.support.ledgers import SEAL_KEY
 from tests.support.tampering import found, unguarded, verified
 
 STEPS = ("write", "prove", "snapshots", "keep", "replace", "drop")
+TIER = TierSet(received_at=1, tier="vip", by="ops", status_before="unknown", status_after="unknown")
 PARTITIONS = {"events_from_1", *(f"events_from_{SIZE * number}" for number in range(1, 4))}
 
 
@@ -272,3 +278,46 @@ def test_current_is_repaired_without_the_archive(
     assert repaired is not None
     assert repaired.wrong >= 1
     assert dict(current.load(connection, uids)) == right
+
+
+def test_a_large_partition_makes_several_files(
+    ledger: Ledger, database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving, "MAX_FILE_EVENTS", 20)
+    [done] = archive(ledger, database_url, folder, partitions=1)
+    assert [(each.first, each.before, each.events) for each in done.files] == [(1, 21, 20), (21, 41, 20), (41, 50, 9)]
+    assert verified(database_url, archive=folder).is_intact
+    assert [each.events for each in unarchiving.restore(ledger, database_url, folder, lambda *_: None)] == [49]
+
+
+def test_positions_without_events_have_no_file(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow]
+) -> None:
+    # A partition that was made ahead, and then a slice from far beyond it.
+    connection.execute("SELECT make_events_room(200, 50)")
+    with ledger.events_recorder.commit() as commit:
+        packed = Rows()
+        packed.add("user:far", 1, *ledger.events_mapper.kind_and_payload(TIER))
+        commit.append_at(packed.pack(), 1_000_000, commit.recorded_at)
+    for name in ("projections", "followers"):
+        connection.execute(f"UPDATE {name} SET position = 1000000".encode())
+    done = archive(ledger, database_url, folder)
+    assert [(each.first, each.before) for each in done[3:]] == [(150, 200), (200, 250)]
+    assert (done[4].events, len(names(folder))) == (0, 4)
+    assert verified(database_url, archive=folder).is_intact
+    made = list(unarchiving.restore(ledger, database_url, folder, lambda *_: None))
+    assert (made[0].events, len(made), names(folder)) == (0, 5, [])
+    assert verified(database_url).is_intact
+
+
+def test_the_process_that_archives_says_what_came_of_it(ledger: Ledger, database_url: str, folder: Path) -> None:
+    orders = ArchiveOrders(database_url, SEAL_KEY.text, str(folder), -1.0, ["app"], "info", "auto")
+    with ledger.connection() as connection:
+        sinks.begin(connection, "app", Checkpoint("e", 60, 0, 0, 1))
+    outcome = archive_process.run(orders)
+    assert (outcome.partitions, outcome.events, outcome.waits) == (1, 49, True)
+    assert "sink 'app'" in (outcome.failed or "")
+    with ledger.connection() as connection:
+        connection.execute("UPDATE sinks SET position = 1000")
+    assert archive_process.run(orders) == ArchiveOutcome(2, 100)
+    assert archive_process.run(orders) == ArchiveOutcome()

@@ -4,17 +4,20 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, groupby
+from operator import attrgetter
 from pathlib import Path
 
 from ledger.ingest.archiving import Archived, Archiving, Retention
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
+from ledger.store.rows import Rows
 from projections.engine.projector import Projector
 from projections.models.registry import FOLLOWING
 from tests.support.divided import divide
 from tests.support.following import connect, follow_all
-from tests.support.ledgers import configure, running
+from tests.support.ledgers import configure, opened, running
+from tests.support.tampering import unguarded
 
 SIZE = 50
 USERS = ("ann", "bob", "用户")
@@ -73,3 +76,21 @@ def archive(
             break
     made.close()  # type: ignore[attr-defined]
     return done
+
+
+def age(url: str, days: int) -> None:
+    """Have all of a ledger recorded so many days earlier, sealed as it would have been then."""
+    with opened(url) as ledger:
+        rows = ledger.events_recorder.ledger_rows(limit=100_000)
+    with unguarded(url) as connection:
+        connection.execute("TRUNCATE events, seals")
+        connection.execute("ALTER TABLE events ENABLE TRIGGER USER")
+        connection.execute("ALTER TABLE seals ENABLE TRIGGER USER")
+        connection.commit()
+    with opened(url) as ledger, ledger.events_recorder.commit() as commit:
+        for recorded_at, of_commit in groupby(rows, attrgetter("recorded_at")):
+            packed, first = Rows(), 0
+            for row in of_commit:
+                first = first or row.position
+                packed.add(row.stream, row.version, row.kind, row.payload)
+            commit.append_at(packed.pack(), first, recorded_at - timedelta(days=days))
