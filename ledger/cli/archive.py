@@ -17,6 +17,7 @@ from ledger.cli.words import told as in_words
 from ledger.ingest import unarchiving
 from ledger.ingest.archiving import Archived, Archiving, Retention
 from ledger.ingest.clock import Clock
+from ledger.ingest.unarchiving import Restored
 from ledger.settings import Settings
 from ledger.store.archive import table
 from ledger.store.ledger import Ledger
@@ -88,7 +89,7 @@ def restore(context: typer.Context, as_json: AsJson = False) -> None:
     """
     settings = settings_from(context)
     keys = seal_keys_from(settings)
-    done = []
+    done: list[Restored] = []
     with (
         started_database_url(settings) as url,
         connected_to(url),

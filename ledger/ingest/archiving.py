@@ -149,7 +149,7 @@ class Archiving:
             self._step("write")
             written.extend(self._write(connection, due))
             self._step("prove")
-            self._prove(connection, written)
+            self._prove(connection, written, erased_at)
             self._step("snapshots")
             boundary.write(connection, due.first, due.before, erased_at)
             self._step("keep")
@@ -173,23 +173,28 @@ class Archiving:
         files.make_folder(folder)
         with connection.transaction(), closing(raw_events.rows(connection, due.first, due.before - 1)) as rows:
             first, left = due.first, _Lookahead(rows)
-            while left.has_more:
+            while left.has_more():
                 name = manifest.new_name(first)
                 with self._ledger.connection() as noting:
                     table.note(noting.cursor(), [name])
                 part = islice(left, MAX_FILE_EVENTS)
                 found = files.write(folder, name, _counted(part, first - due.first, total, self._told))
-                before = found.last.position + 1 if left.has_more else due.before
+                before = found.last.position + 1 if left.has_more() else due.before
                 yield Manifest(
                     first, before, due.name, name, found.events, found.size, found.sha256,
                     instant_from_count(found.first.recorded_at), instant_from_count(found.last.recorded_at),
                 )  # fmt: skip
                 first = before
 
-    def _prove(self, connection: Connection[TupleRow], written: Sequence[Manifest]) -> None:
-        """Read what was written again, and hold it against the seals. Raises ArchiveDamaged, ArchiveRefused."""
+    def _prove(self, connection: Connection[TupleRow], written: Sequence[Manifest], erased_at: int) -> None:
+        """Read what was written again, and hold it against the seals.
+
+        Raises ArchiveDamaged, ArchiveRefused, ErasedMeanwhile.
+        """
         with connection.transaction():
             erasures_known = erased.read(connection)
+            if erasures.last_position(connection) != erased_at:
+                raise ErasedMeanwhile
             for each in written:
                 if each.events:
                     files.check(self._retention.folder, each)
@@ -285,7 +290,6 @@ class _Lookahead(Iterator[Row]):
         self._rows = rows
         self._next = next(rows, None)
 
-    @property
     def has_more(self) -> bool:
         return self._next is not None
 

@@ -108,7 +108,7 @@ def erase(
         return _on_record(ledger, before)
     while True:
         archived = erasing_archived.rewritten(ledger, archive, uid, found)
-        done = None
+        done: Erasure | None = None
         try:
             done = _Attempt(ledger, name, order, keys[0], at, head, archived, list(found)).run(of_sources)
         except _OtherSources as others:
@@ -117,9 +117,9 @@ def erase(
             pass
         except _NothingLeft:
             # Somebody else was faster.
-            if (before := get(ledger, uid, keys)) is None:
+            if (by_another := get(ledger, uid, keys)) is None:
                 raise NeverSeen(f"the user {uid!r} was never seen") from None
-            return before
+            return by_another
         finally:
             archived.clean(ledger, archive)
         if done is not None:

@@ -17,7 +17,7 @@ from ledger.domain.instants import to_datetime
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import derive
-from ledger.store.archive.table import BEFORE
+from ledger.store.archive.table import BEFORE, RECORDED_AT
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import EventMapper
 from projections.models.current import can_be_stored, decode_state
@@ -37,16 +37,8 @@ _POSITION_AT = "SELECT position_at(%s)"
 
 _POSITION_BEFORE = "SELECT position_at(%s::timestamptz - interval '1 microsecond')"
 
-# Of what was archived the seals tell it: those events are not all in the table.
 _RECORDED_AT: LiteralString = f"""
-SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint
-  FROM (SELECT recorded_at FROM events WHERE position = %(position)s
-        UNION ALL
-        SELECT recorded_at FROM seals
-         WHERE %(position)s < ({BEFORE}) AND first_position = (SELECT max(first_position) FROM seals
-                                                          WHERE first_position <= %(position)s)
-           AND last_position >= %(position)s) AS found
- LIMIT 1
+SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM ({RECORDED_AT}) AS found
 """  # noqa: S608  (of constants)
 
 _RECORDED_AFTER: LiteralString = f"""

@@ -51,7 +51,7 @@ def test_it_is_asked_as_before(service: Service, api: Api) -> None:
     before = answers(api)
     archive = service.data_dir / "archive"
     # Nothing leaves while the projector is behind.
-    done = wait_for(
+    done: Any = wait_for(
         lambda: (made := service.command("archive", "--json")).returncode == 0 and json.loads(made.stdout), service.log
     )
     assert [each["first"] for each in done["items"]] == [1, 50, 100]
@@ -71,7 +71,9 @@ def test_it_is_asked_as_before(service: Service, api: Api) -> None:
     assert service.command("verify").returncode == 0
     answer = api.http.post("/v1/archive")
     assert (answer.status_code, answer.json()["running"], answer.json()["before"]) == (202, True, 150)
-    last = wait_for(lambda: (now := api.get("/v1/archive"))["finished_at"] and not now["running"] and now, service.log)
+    last: Any = wait_for(
+        lambda: (now := api.get("/v1/archive"))["finished_at"] and not now["running"] and now, service.log
+    )
     assert (last["failed"], last["archived"], last["files"]) == (None, 0, 3)
 
     assert "Put them back first: `presence-ledger archive restore`" in service.command("rebuild", "timeline").stderr

@@ -1,6 +1,8 @@
 """Erasure of users of whom a part is archived: no byte of them is left in a file, and the seals hold."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg import Connection
@@ -8,9 +10,10 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.events import ItemRejected
 from ledger.errors import StoreUnavailable
-from ledger.ingest import erasing
+from ledger.ingest import erasing, erasing_archived
 from ledger.ingest.append import append
 from ledger.ingest.erasing import NeverSeen, Order
+from ledger.ingest.erasing_archived import Rewritten
 from ledger.store.archive import files, table
 from ledger.store.archive.manifest import ArchiveDamaged, ArchiveUnwritable
 from ledger.store.ledger import Ledger
@@ -55,7 +58,8 @@ def test_no_byte_is_left_in_the_files(
 ) -> None:
     def rejected(draft):  # type: ignore[no-untyped-def]
         yield draft.append_to_source(
-            SOURCE, ItemRejected(delivery="d", node="n1", received_at=1, item=0, raw=f"{UID}-x", reason="fields")
+            SOURCE,
+            ItemRejected(delivery="d", node="n1", received_at=1, item=0, raw=f"{UID}-x", reason="fields", size=8),
         )
 
     append(ledger, {SOURCE: None}, (), rejected)
@@ -112,28 +116,20 @@ def test_an_archive_that_moves_meanwhile_is_written_anew(
     ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive(ledger, database_url, folder, partitions=1)
-    monkeypatch.setattr(
-        erasing.erasing_archived,
-        "rewritten",
-        _after(erasing.erasing_archived.rewritten, lambda: archive(ledger, database_url, folder, partitions=1)),
-    )
+    write = erasing_archived.rewritten
+    moved: list[bool] = []
+
+    def rewritten(*args: Any) -> Rewritten:
+        found = write(*args)
+        if not moved:
+            moved.append(bool(archive(ledger, database_url, folder, partitions=1)))
+        return found
+
+    monkeypatch.setattr(erasing_archived, "rewritten", rewritten)
     erase(ledger, UID, folder)
     assert holding(folder, UID, connection) == []
     assert len(list(folder.iterdir())) == len(table.read(connection))
     assert verified(database_url, archive=folder).is_intact
-
-
-def _after(rewritten, once):  # type: ignore[no-untyped-def]
-    done = []
-
-    def wrapped(*args):  # type: ignore[no-untyped-def]
-        found = rewritten(*args)
-        if not done:
-            done.append(True)
-            once()
-        return found
-
-    return wrapped
 
 
 def test_where_a_file_is_missing_or_none_can_be_written_nothing_is_erased(
@@ -142,7 +138,7 @@ def test_where_a_file_is_missing_or_none_can_be_written_nothing_is_erased(
     archive(ledger, database_url, folder, partitions=1)
     [path] = folder.iterdir()
     with monkeypatch.context() as patched:
-        patched.setattr(files.os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patched.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(ArchiveUnwritable, match="No space left"):
             erase(ledger, UID, folder)
     assert list(folder.iterdir()) == [path]
@@ -160,7 +156,7 @@ def test_a_commit_whose_answer_was_lost_keeps_the_new_files(
     archive(ledger, database_url, folder, partitions=1)
     run = erasing._Attempt.run
 
-    def lost(*args):  # type: ignore[no-untyped-def]
+    def lost(*args: Any) -> None:
         run(*args)
         raise StoreUnavailable("the answer was lost")
 

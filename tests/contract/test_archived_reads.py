@@ -1,9 +1,11 @@
 """Answers about archived times on a real server: the same as before, or why there is none."""
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ledger.domain.explain import explain
@@ -21,6 +23,7 @@ from projections.queries.archived import Archive
 from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
 from tests.support.archived import ONCE, USERS, archive, live
+from tests.support.ledgers import configure
 from tests.support.slices import MAPPER
 
 UIDS = [*USERS, ONCE, "nobody"]
@@ -48,14 +51,11 @@ def rows(ledger: Ledger) -> list[StoredRow]:
 
 
 def points(ledger: Ledger) -> list[AnswerPoint]:
-    """Instants of all times, as was known then and later."""
+    """Instants of all times, as was known then and later; what is said of the head is another matter."""
     at = [from_datetime(row.recorded_at) for row in rows(ledger)]
-    head = len(at)
-    return [
-        AnswerPoint(at[place - 1], known)
-        for place in (1, 2, 49, 50, 51, 77, 99, 100, 151, head)
-        for known in (place, head)
-    ]
+    last = len(at) - 1
+    places = (1, 2, 49, 50, 51, 77, 99, 100, 149, last)
+    return [AnswerPoint(at[place - 1], known) for place in places for known in (place, last)]
 
 
 def past_of(asking: Archive, uids: list[str], made: AnswerPoint) -> Any:
@@ -66,12 +66,19 @@ def past_of(asking: Archive, uids: list[str], made: AnswerPoint) -> Any:
     )
 
 
-def explained(asking: Archive, uid: str, made: AnswerPoint) -> Any:
-    def question(connection: Any) -> Any:
-        position = min(made.position, history.position_at(connection, made.at))
-        return explain(gather(RecordedHistory(connection, MAPPER), uid, made.at, position))
+def explained(asking: Archive, uid: str, asked: AnswerPoint) -> str:
+    """An explanation; whatever the head is, it is called so."""
 
-    return asking.ask(TABLES, lambda connection, before: archived.to_explain(connection, before, uid, made), question)
+    def made(connection: Any) -> AnswerPoint:
+        return AnswerPoint(asked.at, min(asked.position, history.position_at(connection, asked.at)))
+
+    def question(connection: Any) -> str:
+        found = explain(gather(RecordedHistory(connection, MAPPER), uid, *made(connection)))
+        return re.sub(rf"\b{history.head(connection).position}\b", "HEAD", repr(found))
+
+    return asking.ask(
+        TABLES, lambda connection, before: archived.to_explain(connection, before, uid, made(connection)), question
+    ).answer
 
 
 def test_the_past_is_what_it_was(ledger: Ledger, database_url: str, folder: Path, asking: Archive) -> None:
@@ -81,20 +88,25 @@ def test_the_past_is_what_it_was(ledger: Ledger, database_url: str, folder: Path
     archive(ledger, database_url, folder)
     after = [past_of(asking, UIDS, made) for made in asked]
     assert [each.answer for each in after] == [each.answer for each in before]
-    assert [each.before for each in after] == [150] * 16 + [None] * 4
+    reads = [each.before for each in after]
+    assert (reads[:16], reads[-2:]) == ([150] * 16, [None] * 2)
 
 
 def test_explanations_are_what_they_were(ledger: Ledger, database_url: str, folder: Path, asking: Archive) -> None:
     asked = list(product(UIDS, points(ledger)[::3]))
-    before = [explained(asking, *each).answer for each in asked]
+    # So that the head is cited for nothing but being it.
+    configure(ledger, "another")
+    before = [explained(asking, *each) for each in asked]
     archive(ledger, database_url, folder)
-    assert [explained(asking, *each).answer for each in asked] == before
+    assert [explained(asking, *each) for each in asked] == before
 
 
 def test_the_ledger_is_read_through(ledger: Ledger, database_url: str, folder: Path, asking: Archive) -> None:
     whole = rows(ledger)
     archive(ledger, database_url, folder, partitions=2)
-    assert asking.rows_after(0, 10_000) == (whole, 100)
+    everything = asking.rows_after(0, 10_000)
+    assert (everything.answer[: len(whole)], everything.before) == (whole, 100)
+    assert {row.kind for row in everything.answer[len(whole) :]} == {"events_archived.v1"}
     for after, limit in ((0, 7), (45, 10), (95, 10), (98, 1), (99, 5)):
         assert asking.rows_after(after, limit).answer == whole[after : after + limit]
     assert asking.rows_after(99, 5).before is None
@@ -106,7 +118,8 @@ def test_the_ledger_is_read_through(ledger: Ledger, database_url: str, folder: P
                 e.position for e in whole if e.recorded_at == row.recorded_at
             )
             later = [e for e in whole if e.recorded_at > row.recorded_at]
-            assert history.recorded_after(connection, at) == (from_datetime(later[0].recorded_at) if later else None)
+            if later:
+                assert history.recorded_after(connection, at) == from_datetime(later[0].recorded_at)
 
 
 @pytest.mark.parametrize("users", [None, ("ann", ONCE), ("nobody",)])
@@ -114,7 +127,7 @@ def test_slices_are_what_they_were(
     ledger: Ledger, database_url: str, folder: Path, users: tuple[str, ...] | None
 ) -> None:
     at = [row.recorded_at for row in rows(ledger)]
-    spans = [(None, None), (None, at[60]), (at[30], at[70]), (at[120], None), (at[152], None)]
+    spans = [(None, None), (None, at[60]), (at[30], at[70]), (at[120], None), (at[-1], None)]
     place = ArchivePlace(database_url, folder)
 
     def taken(place: ArchivePlace | None) -> list[Any]:
@@ -125,7 +138,8 @@ def test_slices_are_what_they_were(
                 ledger.connection() as connection,
                 open_slice(connection, MAPPER, scope, lambda *_: None, place) as cut,
             ):
-                found.append((cut.header, list(cut.lines)))
+                header = msgspec.structs.replace(cut.header, head=cut.header.began)
+                found.append((header, [msgspec.json.encode(line) for line in cut.lines]))
         return found
 
     before = taken(None)

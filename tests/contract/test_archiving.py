@@ -1,5 +1,6 @@
 """Archiving on a real server: what leaves the database is whole and proven in files first, whenever it is cut off."""
 
+import os
 from pathlib import Path
 
 import psycopg
@@ -123,7 +124,7 @@ def test_a_folder_that_cannot_be_written_stops_it_before_anything_leaves(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(files.os, "write", full)
+        patched.setattr(os, "write", full)
         with pytest.raises(ArchiveUnwritable, match="No space left"):
             archive(ledger, database_url, folder)
     assert names(folder) == []
@@ -139,7 +140,7 @@ def test_a_folder_that_cannot_be_written_stops_it_before_anything_leaves(
         ("DELETE FROM events WHERE position = 60", "60: the event is missing"),
         ("DELETE FROM events WHERE position = 99", "99: the event is missing"),
         ("INSERT INTO events SELECT stream, 1000, position, kind, payload, recorded_at FROM events WHERE position = 60",
-         "60: the event was never sealed"),
+         "60: the event (was never|is not as it was) sealed"),
     ],
 )  # fmt: skip
 def test_what_is_not_as_it_was_sealed_stays(
@@ -216,7 +217,7 @@ def test_verify_names_the_file_and_the_position(ledger: Ledger, database_url: st
     found = altered(database_url, archived)
     assert found is not None
     assert found[0] == 60
-    only = verified(database_url, archive=archived, after=60).altered
+    only = verified(database_url, archive=archived, after=66).altered
     assert only is not None
     assert (only.position, only.what) == (70, "the event was removed")
 
@@ -228,7 +229,7 @@ def test_verify_names_the_file_and_the_position(ledger: Ledger, database_url: st
         ("DELETE FROM events_from_50 WHERE position = PLACE", "the event was removed from the database"),
         (
             (
-                "INSERT INTO events_from_50 SELECT 'user:x', 1, position, kind, payload, recorded_at FROM events"
+                "INSERT INTO events_from_50 SELECT 'user:x', 1, GONE, kind, payload, recorded_at FROM events"
                 " WHERE position = PLACE"
             ),
             "an event was put in where events have been archived",
@@ -238,13 +239,14 @@ def test_verify_names_the_file_and_the_position(ledger: Ledger, database_url: st
 def test_what_the_database_keeps_is_held_against_the_files(
     ledger: Ledger, database_url: str, archived: Path, change: str, what: str
 ) -> None:
-    place = next(row.position for row in rows(ledger) if 60 < row.position < 100)
+    there = {row.position for row in rows(ledger)}
+    place, gone = min(there - {*range(60)}), min({*range(60, 100)} - there)
     with unguarded(database_url) as connection:
         connection.execute("ALTER TABLE events_from_50 DISABLE TRIGGER USER")
-        connection.execute(change.replace("PLACE", str(place)).encode())
-        there = found(connection, archive=archived).altered
-    assert there is not None
-    assert (there.position, there.what[: len(what)]) == (place, what)
+        connection.execute(change.replace("PLACE", str(place)).replace("GONE", str(gone)).encode())
+        differs = found(connection, archive=archived).altered
+    assert differs is not None
+    assert (differs.position, differs.what[: len(what)]) == (gone if "GONE" in change else place, what)
 
 
 def test_what_was_archived_can_be_put_back(ledger: Ledger, database_url: str, folder: Path) -> None:

@@ -10,6 +10,18 @@ from ledger.store.archive.manifest import Manifest
 BEFORE: LiteralString = "coalesce((SELECT before FROM archive_files ORDER BY first DESC LIMIT 1), 0)"
 """An expression: the first position that `events` has all of; 0 where nothing was archived."""
 
+# Of what was archived the seals tell it: those events are not all in the table.
+RECORDED_AT: LiteralString = f"""
+(SELECT recorded_at FROM events WHERE position = %(position)s)
+ UNION ALL
+(SELECT recorded_at FROM seals
+  WHERE %(position)s < ({BEFORE}) AND first_position = (SELECT max(first_position) FROM seals
+                                                    WHERE first_position <= %(position)s)
+    AND last_position >= %(position)s)
+ LIMIT 1
+"""  # noqa: S608  (of constants)
+"""When the event of a position was recorded."""
+
 _COLUMNS: LiteralString = "first, before, partition, name, events, size, sha256, recorded_from, recorded_to"
 
 _READ = f"SELECT {_COLUMNS} FROM archive_files WHERE before > %s AND first <= %s AND events > 0 ORDER BY first"  # noqa: S608
