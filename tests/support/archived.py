@@ -8,6 +8,8 @@ from itertools import count, groupby
 from operator import attrgetter
 from pathlib import Path
 
+import psycopg
+
 from ledger.ingest.archiving import Archived, Archiving, Retention
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
@@ -17,7 +19,6 @@ from projections.models.registry import FOLLOWING
 from tests.support.divided import divide
 from tests.support.following import connect, follow_all
 from tests.support.ledgers import configure, opened, running
-from tests.support.tampering import unguarded
 
 SIZE = 50
 USERS = ("ann", "bob", "用户")
@@ -82,11 +83,13 @@ def age(url: str, days: int) -> None:
     """Have all of a ledger recorded so many days earlier, sealed as it would have been then."""
     with opened(url) as ledger:
         rows = ledger.events_recorder.ledger_rows(limit=100_000)
-    with unguarded(url) as connection:
+    with psycopg.connect(url) as connection:
+        tables = ["seals", *(name for (name,) in connection.execute("SELECT name FROM event_partitions"))]
+        for table in ("events", *tables):
+            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER".encode())
         connection.execute("TRUNCATE events, seals")
-        connection.execute("ALTER TABLE events ENABLE TRIGGER USER")
-        connection.execute("ALTER TABLE seals ENABLE TRIGGER USER")
-        connection.commit()
+        for table in ("events", *tables):
+            connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER".encode())
     with opened(url) as ledger, ledger.events_recorder.commit() as commit:
         for recorded_at, of_commit in groupby(rows, attrgetter("recorded_at")):
             packed, first = Rows(), 0
