@@ -11,9 +11,9 @@ from ledger.cli import progress
 from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line, say
-from ledger.cli.verify import as_fields, require_intact, seal_keys_from, told
-from ledger.cli.words import number_of
-from ledger.cli.words import told as in_words
+from ledger.cli.verify import as_fields, require_intact, seal_keys_from
+from ledger.cli.verify import told as checked
+from ledger.cli.words import number_of, told
 from ledger.ingest import unarchiving
 from ledger.ingest.archiving import Archived, Archiving, Retention
 from ledger.ingest.clock import Clock
@@ -28,7 +28,7 @@ from ledger.store.verify import verify as walk
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="Move old events from the database to sealed files; prove them. Example: presence-ledger archive verify",
+    help="Move old events to sealed files; prove them. Example: presence-ledger archive",
 )
 
 
@@ -50,10 +50,10 @@ def archive(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"items": [_fields(each) for each in done], "events_days": settings.events_days})
     elif not settings.events_days:
-        say(in_words("nothing is archived: retention.events_days is 0, so events stay in the database for ever"))
+        say(told("nothing is archived: retention.events_days is 0, so events stay in the database for ever"))
     elif not done:
         days = number_of(round(settings.events_days), "day")
-        say(in_words("nothing to archive: no whole partition is older than {days}", days=days))
+        say(told("nothing to archive: no whole partition is older than {days}", days=days))
 
 
 @app.command()
@@ -75,7 +75,7 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
         print_json(as_fields(verified, keys) | {"files": number})
         raise typer.Exit(not verified.is_intact)
     require_intact(verified)
-    print_line(f"intact: {number_of(number, 'file')}, {told(verified)}")
+    print_line(f"intact: {number_of(number, 'file')}, {checked(verified)}")
 
 
 @app.command()
@@ -101,7 +101,7 @@ def restore(context: typer.Context, as_json: AsJson = False) -> None:
         print_json({"items": [each._asdict() for each in done]})
         return
     events = number_of(sum(each.events for each in done), "event")
-    say(in_words("{events} are in the database again", events=events))
+    say(told("{events} are in the database again", events=events))
 
 
 def _archived(settings: Settings, keys: SealKeys) -> Iterator[Archived]:
@@ -116,7 +116,7 @@ def _archived(settings: Settings, keys: SealKeys) -> Iterator[Archived]:
         for done in Archiving(ledger, url, retention, Clock().now, update).run():
             events, files = number_of(done.events, "event"), number_of(sum(1 for f in done.files if f.events), "file")
             say(
-                in_words(
+                told(
                     "{events} up to position {position} are in {files} in {folder}",
                     events=events,
                     position=f"{done.before - 1:,}",

@@ -123,12 +123,7 @@ def _lock(connection: Connection[TupleRow]) -> bool:
 
 
 def _refuse_archived(connection: Connection[TupleRow]) -> None:
-    try:
-        before = table.before(connection)
-    except psycopg.errors.UndefinedTable:
-        # Whoever rebuilds says in better words that there are no tables.
-        return
-    if before:
+    if table.is_there(connection) and (before := table.before(connection)):
         raise RebuildRefused(
             f"the events of users up to position {before - 1:,} are archived, and a rebuild reads all of them; the "
             "live tables are as they were.\nPut them back first: `presence-ledger archive restore`, with "

@@ -331,4 +331,4 @@ def test_figures_are_written_for_people(name: str, figures: dict[str, Any], summ
 def test_every_cause_of_the_rules_has_words() -> None:
     codes = {"drift_restart", "drift_node", "drift_lost", "strangers", "same_server", "posts_as_other"}
     assert codes | {"token_missing", "token_refused"} <= BECAUSE.keys()
-    assert len(DEFINITIONS) == 20
+    assert len(DEFINITIONS) == 21

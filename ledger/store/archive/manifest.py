@@ -21,10 +21,9 @@ class ArchiveDamaged(LedgerError):
 
     def __init__(self, manifest: "Manifest", what: str) -> None:
         self.position = manifest.first
-        self.what = f"the archive's file {manifest.name}, of positions {manifest.first:,} to {manifest.last:,}, {what}"
-        super().__init__(
-            f"{self.what[0].upper()}{self.what[1:]}.\nPut it back from a copy: `archive verify` proves it."
-        )
+        told = f"The archive's file {manifest.name}, of positions {manifest.first:,} to {manifest.last:,}, {what}"
+        self.what = told[0].lower() + told[1:]
+        super().__init__(f"{told}.\nPut it back from a copy: `archive verify` proves it.")
 
 
 class Manifest(NamedTuple):

@@ -32,7 +32,7 @@ class SealedRows:
     def __init__(self, connection: Connection[Any], folder: Path | None) -> None:
         self._connection = connection
         self._folder = folder or Path()
-        self.manifests = table.read(connection)
+        self.manifests = table.read(connection) if table.is_there(connection) else []
         self.before = self.manifests[-1].before if self.manifests else raw_events.FIRST
         """The first position whose row is in the database alone."""
         self._whole = set[str]()

@@ -55,6 +55,11 @@ class Leftover(NamedTuple):
     is_table: bool
 
 
+def is_there(connection: Connection[Any]) -> bool:
+    """Whether the tables are: a version before the archive had none."""
+    return connection.execute("SELECT to_regclass('archive_files') IS NOT NULL").fetchone() == (True,)
+
+
 def before(connection: Connection[Any]) -> int:
     """The first position that `events` has all of; what sources said it has of all. 0 where nothing was archived."""
     row = connection.execute(f"SELECT {BEFORE}").fetchone()
