@@ -77,6 +77,7 @@ def measure(options: Options) -> Report:
         with psycopg.connect(url) as connection:
             for name in ("projections", "followers"):
                 connection.execute(_FOLLOWED.format(name).encode())
+        whole = _size(url)
         commits = _Commits(url)
         with commits.going_on():
             time.sleep(options.pick(int(BEFORE_SECONDS), 1))
@@ -84,7 +85,7 @@ def measure(options: Options) -> Report:
             outcome = _archived(url, folder)
             took = time.perf_counter() - began
         before, meanwhile = commits.seconds[:usual], commits.seconds[usual:]
-        sizes = _sizes(url)
+        left, filed = _size(url), _archived_size(url)
         speeds = [(_read(url, folder), _verified(url, folder)) for _ in range(rounds)]
         report = Report(
             f"{outcome.events:,} events archived in {took:,.1f} s while others commit an event about a hundred times "
@@ -96,9 +97,8 @@ def measure(options: Options) -> Report:
     report.rows.append(("a commit meanwhile, ms", number(median(meanwhile) * 1000), number(max(meanwhile) * 1000)))
     reading, verifying = (median(each) for each in zip(*speeds, strict=True))
     report.notes.append(f"read: {number(reading)} events/s, verified: {number(verifying)} events/s")
-    report.notes.append(
-        f"in the database {sizes[0] / events:,.0f} bytes an event, in the file {sizes[1] / events:,.0f}"
-    )
+    of_each = [number(size / events) for size in (whole, left, filed)]
+    report.notes.append("bytes an event in the database {}, of which {} stay; in the file {}".format(*of_each))
     report.bars.append(Bar("events archived", outcome.events, events - 1, at_least=True))
     pause = max(meanwhile) * 1000
     report.bars.append(Bar("the longest commit meanwhile", pause, 100, at_least=False, unit="ms", speed=True))
@@ -125,17 +125,19 @@ def _archived(url: str, folder: Path) -> ArchiveOutcome:
     return outcome
 
 
-def _sizes(url: str) -> tuple[int, int]:
-    """Bytes that the events took in the database, from those that are left there; and what they take in the file."""
-    with session.connect(url) as connection:
-        row = connection.execute(
-            "SELECT pg_total_relation_size(p.oid) / greatest(count(e.*), 1)"
-            "  FROM pg_class AS p LEFT JOIN events AS e ON e.tableoid = p.oid"
-            " WHERE p.oid = (SELECT max(tableoid) FROM events) GROUP BY p.oid"
-        ).fetchone()
+def _size(url: str) -> int:
+    """Bytes that the partition takes, its indexes included."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_total_relation_size('events_from_1')").fetchone()
         assert row is not None
-        manifests = table.read(connection)
-        return row[0] * sum(each.events for each in manifests), sum(each.size for each in manifests)
+        size: int = row[0]
+        return size
+
+
+def _archived_size(url: str) -> int:
+    """Bytes that its files take."""
+    with session.connect(url) as connection:
+        return sum(each.size for each in table.read(connection))
 
 
 def _read(url: str, folder: Path) -> float:

@@ -55,6 +55,13 @@ def test_what_is_written_is_read(tmp_path: Path, written: Manifest) -> None:
     for first, last in ((None, 9), (10, 10), (16, 17), (12, 25), (29, None), (30, None)):
         expected = [event for event in EVENTS if (first or 0) <= event.position <= (last or 99)]
         assert list(files.rows(files.groups(tmp_path, written, first, last))) == expected
+    for first in (None, 16):
+        expected = [event for event in EVENTS if event.position >= (first or 0)]
+        groups = list(files.packed(files.groups(tmp_path, written, first)))
+        assert [row for group in groups for row in group.rows] == list(map(pack, expected))
+        assert [place for group in groups for place in group.positions] == [event.position for event in expected]
+        of_sources = [unpack(group.rows[index]).stream for group in groups for index in group.of_sources]
+        assert of_sources == [event.stream for event in expected if event.stream == "source:main"]
     # Whoever reads it elsewhere finds times as times.
     table = pq.read_table(tmp_path / written.name)
     assert table.column("recorded_at")[0].as_py() == instant_from_count(EVENTS[0].recorded_at)

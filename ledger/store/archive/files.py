@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ledger.store.archive.manifest import PARTIAL, ArchiveDamaged, ArchiveUnwritable, Manifest
 from ledger.store.archive.rows import EventRow, unpack
+from ledger.store.mapper import SOURCE_PREFIX
 from ledger.store.raw_events import Row
 from ledger.store.seal import instant_from_count
 
@@ -185,6 +188,45 @@ def rows(tables: Iterable[pa.Table]) -> Iterator[EventRow]:
         counted = pc.subtract(pc.cast(recorded, pa.int64()), _SINCE_1970)
         columns = [each.to_pylist() for each in (positions, counted, *rest)]
         yield from map(EventRow, *columns)
+
+
+class PackedGroup(NamedTuple):
+    """Some events as the rows that PostgreSQL sends, and which of them sources said."""
+
+    positions: Sequence[int]
+    rows: Sequence[bytes]
+    of_sources: Sequence[int]
+    """Indexes, ascending."""
+
+
+def packed(tables: Iterable[pa.Table]) -> Iterator[PackedGroup]:
+    """Events as rows, made column by column: a third of the time that it takes one by one."""
+    for table in tables:
+        positions, recorded, versions, streams, kinds, payloads = (table.column(name) for name in SCHEMA.names)
+        counted = pc.subtract(pc.cast(recorded, pa.int64()), _SINCE_1970)
+        streams, kinds = pc.cast(streams, pa.binary()), pc.cast(kinds, pa.binary())
+        texts = [
+            part for each in (streams, kinds, payloads) for part in (_big_endian(pc.binary_length(each), "i"), each)
+        ]
+        eight = pa.scalar(b"\0\0\0\x08", pa.binary())
+        numbers = [part for each in (positions, counted, versions) for part in (eight, _big_endian(each, "q"))]
+        number_of_fields = pa.scalar(b"\0\x06", pa.binary())
+        rows_ = pc.binary_join_element_wise(number_of_fields, *numbers, *texts, pa.scalar(b"", pa.binary()))
+        of_sources = pc.indices_nonzero(pc.starts_with(streams, SOURCE_PREFIX))
+        yield PackedGroup(positions.to_pylist(), rows_.to_pylist(), of_sources.to_pylist())
+
+
+def _big_endian(numbers: pa.ChunkedArray, code: str) -> pa.ChunkedArray:
+    """Each number as the bytes that PostgreSQL sends of it."""
+    found = array(code)
+    for chunk in numbers.chunks:
+        start, size = chunk.offset * found.itemsize, len(chunk) * found.itemsize
+        found.frombytes(chunk.buffers()[1][start : start + size])
+    if sys.byteorder == "little":
+        found.byteswap()
+    width = pa.binary(found.itemsize)
+    made = pa.FixedSizeBinaryArray.from_buffers(width, len(found), [None, pa.py_buffer(found.tobytes())])
+    return pc.cast(made, pa.binary())
 
 
 def remove(folder: Path, name: str) -> bool:

@@ -3,18 +3,20 @@
 Of what was archived the database keeps what sources said: each such row is held against its file's on the way.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg import Connection
 
 from ledger.store import raw_events
 from ledger.store.archive import table
-from ledger.store.archive.rows import EventRow, pack
-from ledger.store.mapper import SOURCE_PREFIX
 from ledger.store.raw_events import Row, decode_position
+
+if TYPE_CHECKING:
+    from ledger.store.archive.files import PackedGroup
 
 
 class KeptDiffers(Exception):
@@ -37,8 +39,10 @@ class SealedRows:
         """The first position whose row is in the database alone."""
         self._whole = set[str]()
         """Names of the files that are to the byte as they were written."""
-        self._archived: Iterator[EventRow] = iter(())
-        self._next: EventRow | None = None
+        self._groups: Iterator[PackedGroup] = iter(())
+        self._group: PackedGroup | None = None
+        self._next = 0
+        """Of the group, the index of the first row that was not read."""
         self._read_to: int | None = None
 
     def between(self, first: int, last: int) -> Generator[Row]:
@@ -55,20 +59,21 @@ class SealedRows:
 
     def _of_files(self, first: int, last: int) -> Generator[Row]:
         if self._read_to != first - 1:
-            self._archived = self._events_from(first)
-            self._next = next(self._archived, None)
+            self._groups = self._groups_from(first)
+            self._group, self._next = next(self._groups, None), 0
         with closing(raw_events.rows(self._connection, first, last)) as kept:
-            while (event := self._next) is not None and event.position <= last:
-                row = pack(event)
-                if event.stream.startswith(SOURCE_PREFIX):
-                    _compare(event.position, row, next(kept, None))
-                yield row
-                self._next = next(self._archived, None)
+            while (group := self._group) is not None:
+                end = bisect_right(group.positions, last, self._next)
+                yield from _compared(group, self._next, end, kept)
+                self._next = end
+                if end < len(group.rows):
+                    break
+                self._group, self._next = next(self._groups, None), 0
             if (left := next(kept, None)) is not None:
                 raise KeptDiffers(decode_position(bytes(left)), "an event was put in where events have been archived")
         self._read_to = last
 
-    def _events_from(self, first: int) -> Iterator[EventRow]:
+    def _groups_from(self, first: int) -> "Iterator[PackedGroup]":
         # Only who reads the archive needs its library, which is large.
         from ledger.store.archive import files  # noqa: PLC0415
 
@@ -77,7 +82,16 @@ class SealedRows:
                 if manifest.name not in self._whole:
                     files.check(self._folder, manifest)
                     self._whole.add(manifest.name)
-                yield from files.rows(files.groups(self._folder, manifest, first))
+                yield from files.packed(files.groups(self._folder, manifest, first))
+
+
+def _compared(group: "PackedGroup", start: int, end: int, kept: Iterator[Row]) -> Iterator[Row]:
+    """Some rows of a group, those of sources held against what the database keeps of them."""
+    for place in group.of_sources[bisect_left(group.of_sources, start) : bisect_left(group.of_sources, end)]:
+        yield from group.rows[start:place]
+        _compare(group.positions[place], group.rows[place], next(kept, None))
+        start = place
+    yield from group.rows[start:end]
 
 
 def _compare(position: int, row: bytes, kept: Row | None) -> None:
