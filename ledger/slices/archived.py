@@ -1,10 +1,10 @@
 """The snapshot that a slice is read in: of the database, or with what it needs of the archive beside it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -12,13 +12,15 @@ from psycopg.rows import TupleRow
 from ledger.errors import LedgerError
 from ledger.slices import ledger_rows
 from ledger.store.archive import beside, table
-from ledger.store.archive.beside import Wanted
+from ledger.store.archive.beside import ArchiveChanged, Beside, Wanted
 from ledger.store.ledger import translated
 from ledger.store.mapper import user_stream
 from projections.engine.switch import ONE_MOMENT
 from projections.queries import archived
 
-_MOMENT = ONE_MOMENT.format("current, source_states, snapshots, ONLY events")
+TABLES: LiteralString = "current, source_states, snapshots"
+
+_MOMENT = ONE_MOMENT.format(f"{TABLES}, ONLY events")
 
 
 class ArchivedElsewhere(LedgerError):
@@ -55,14 +57,19 @@ def moment(
         raise ArchivedElsewhere(
             f"Of the events before position {before:,}, those of users are archived.\nName the archive's folder."
         )
-    while True:
-        with translated(), beside.opened(place.database_url, place.folder, wanted) as found:
-            connection = found.connection
-            with connection.transaction():
-                connection.execute(_MOMENT, prepare=False)
-                if table.before(connection) == found.before:
-                    yield connection
-                    return
+    # A file that an erasure replaces meanwhile is missing: whoever asks again has the other one.
+    with translated(), _again(place, wanted) as connection:
+        yield connection
+
+
+@contextmanager
+def _again(place: ArchivePlace, wanted: Wanted) -> Iterator[Connection[TupleRow]]:
+    with ExitStack() as stack:
+        found: Beside | None = None
+        while found is None:
+            with suppress(ArchiveChanged):
+                found = stack.enter_context(beside.opened(place.database_url, place.folder, wanted, TABLES))
+        yield found.connection
 
 
 def _wanted(

@@ -4,6 +4,7 @@ Which it is, is decided in the very snapshot that answers, so that what is archi
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Generic, LiteralString, NamedTuple, TypeVar
@@ -12,7 +13,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.store.archive import beside, table
-from ledger.store.archive.beside import Wanted
+from ledger.store.archive.beside import ArchiveChanged, Wanted
 from ledger.store.archive.manifest import Manifest
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import user_stream
@@ -56,21 +57,19 @@ class Archive:
 
         Raises ArchiveDamaged, StoreUnavailable, and what the question does.
         """
-        moment = ONE_MOMENT.format(f"{tables}, ONLY events")
         with self._ledger.connection() as connection, connection.transaction():
-            connection.execute(moment, prepare=False)
+            connection.execute(ONE_MOMENT.format(f"{tables}, ONLY events"), prepare=False)
             before = table.before(connection)
             wanted = needs(connection, before) if before else None
             if wanted is None:
                 return Asked(question(connection), None)
         while True:
-            # Whatever is archived between the two is read again.
-            with translated(), beside.opened(self._database_url, self._folder, wanted) as found:
-                connection = found.connection
-                with connection.transaction():
-                    connection.execute(moment, prepare=False)
-                    if table.before(connection) == found.before:
-                        return Asked(question(connection), found.before)
+            with (
+                suppress(ArchiveChanged),
+                translated(),
+                beside.opened(self._database_url, self._folder, wanted, tables) as found,
+            ):
+                return Asked(question(found.connection), found.before)
 
     def rows_after(self, position: int, limit: int) -> Asked[list[StoredRow]]:
         """The next events of the whole ledger, in the order of their positions.

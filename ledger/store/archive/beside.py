@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 
 from ledger.store import session
 from ledger.store.archive import table
+from ledger.store.archive.manifest import ArchiveDamaged
 from ledger.store.archive.rows import END, SIGNATURE, EventRow, pack
 from ledger.store.archive.table import UNBOUNDED
 
@@ -21,6 +22,12 @@ LOCK: LiteralString = "LOCK TABLE ONLY events IN ACCESS SHARE MODE"
 """Within a transaction, before anything is read: nothing is archived from then on until it ends."""
 
 _SCHEMA = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('events')"
+
+# Of the transaction that answers, so that it holds where connections are shared by transactions, too.
+_MOMENT: LiteralString = """
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+LOCK TABLE {}, ONLY events IN ACCESS SHARE MODE
+"""
 
 _TABLE = "CREATE TEMPORARY TABLE archived_events (LIKE events INCLUDING INDEXES)"
 
@@ -33,6 +40,10 @@ CREATE TEMPORARY VIEW events AS
 SELECT stream, version, position, kind, payload, recorded_at FROM pg_temp.archived_events
  UNION ALL SELECT stream, version, position, kind, payload, recorded_at FROM {}.events
 """
+
+
+class ArchiveChanged(Exception):
+    """A file was replaced while it was read: the question is to be asked anew."""
 
 
 class Wanted(NamedTuple):
@@ -55,24 +66,37 @@ class Wanted(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """A connection with the archived events that were wanted, and the first position that was not archived then."""
+    """A connection with the archived events that were wanted, and the first position that is not archived."""
 
     connection: Connection[TupleRow]
     before: int
 
 
 @contextmanager
-def opened(database_url: str, folder: Path, wanted: Wanted) -> Iterator[Beside]:
-    """Raises ArchiveDamaged, psycopg.Error."""
+def opened(database_url: str, folder: Path, wanted: Wanted, tables: LiteralString) -> Iterator[Beside]:
+    """In a transaction that sees one state of `events` and these tables, and is undone at its end.
+
+    Raises ArchiveDamaged, psycopg.Error.
+    """
     # Only who reads the archive needs its library, which is large.
     from ledger.store.archive import selected  # noqa: PLC0415
 
-    with session.connect(database_url, "archive") as connection:
-        with connection.transaction():
-            connection.execute(LOCK)
-            before = table.before(connection)
-            _fill(connection, selected.events(folder, table.read(connection), wanted))
+    with session.connect(database_url, "archive") as connection, connection.transaction(force_rollback=True):
+        connection.execute(_MOMENT.format(tables), prepare=False)
+        before, manifests = table.before(connection), table.read(connection)
+        try:
+            _fill(connection, selected.events(folder, manifests, wanted))
+        except ArchiveDamaged as error:
+            if _is_replaced(database_url, error):
+                raise ArchiveChanged from error
+            raise
         yield Beside(connection, before)
+
+
+def _is_replaced(database_url: str, error: ArchiveDamaged) -> bool:
+    """Whether the file is no longer one of the archive, as where an erasure has written another one meanwhile."""
+    with session.connect(database_url, "archive") as connection:
+        return error.name not in {each.name for each in table.read(connection)}
 
 
 def _fill(connection: Connection[TupleRow], events: Iterator[EventRow]) -> None:

@@ -21,6 +21,7 @@ class ArchiveDamaged(LedgerError):
 
     def __init__(self, manifest: "Manifest", what: str) -> None:
         self.position = manifest.first
+        self.name = manifest.name
         told = f"The archive's file {manifest.name}, of positions {manifest.first:,} to {manifest.last:,}, {what}"
         self.what = told[0].lower() + told[1:]
         super().__init__(f"{told}.\nPut it back from a copy: `archive verify` proves it.")
