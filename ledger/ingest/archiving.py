@@ -36,6 +36,7 @@ from ledger.store.raw_events import Row
 from ledger.store.seal import instant_from_count
 from ledger.working_state import erasures
 from projections.engine import rebuild
+from projections.engine.lock_holders import long_held
 from projections.models import boundary
 from projections.models.boundary import ErasedMeanwhile
 
@@ -156,7 +157,7 @@ class Archiving:
             kept = partitions.keep(connection, due.name)
             self._step("replace")
             archived = Archived(due.name, due.first, due.before, written)
-            when_free(lambda: _Replacing(self._ledger, archived, kept, erased_at, self._now()).run())
+            when_free(connection, lambda: _Replacing(self._ledger, archived, kept, erased_at, self._now()).run())
         except Exception:
             self._discard(connection, written)
             raise
@@ -233,11 +234,16 @@ def clean(connection: Connection[Any], folder: Path) -> None:
         table.forget(connection.cursor(), left.name)
 
 
-def when_free(attempt: Callable[[], None]) -> None:
-    """Take a table out of `events` as soon as nobody reads it for long. Raises ArchiveWaits."""
+def when_free(connection: Connection[TupleRow], attempt: Callable[[], None]) -> None:
+    """Take a table out of `events` as soon as nobody reads it for long. Raises ArchiveWaits.
+
+    Others wait for each attempt, if for milliseconds: none is made that can be seen to be in vain.
+    """
     for number in range(ATTEMPTS):
         if number:
             time.sleep(PAUSE_SECONDS)
+        if long_held(connection, ("events",), PAUSE_SECONDS):
+            continue
         try:
             return attempt()
         except TableInUse:

@@ -30,7 +30,7 @@ def restore(ledger: Ledger, database_url: str, folder: Path, told: Told) -> Iter
         while (last := table.last_partition(connection)) is not None:
             manifests = table.of_partition(connection, last)
             whole = partitions.fill(connection, last, _rows(folder, manifests, told))
-            when_free(_replacing(ledger, last, whole, manifests))
+            when_free(connection, _replacing(ledger, last, whole, manifests))
             for each in manifests:
                 if files.remove(folder, each.name):
                     table.forget(connection.cursor(), each.name)

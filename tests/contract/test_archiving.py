@@ -181,6 +181,10 @@ def test_a_reader_is_waited_for_and_another_one_archives_alone(
         reader.execute("SELECT count(*) FROM events")
         with pytest.raises(ArchiveWaits, match="keeps reading the table `events`"):
             archive(ledger, database_url, folder)
+        # One who came just before the attempt.
+        monkeypatch.setattr(archiving, "long_held", lambda *_: [])
+        with pytest.raises(ArchiveWaits, match="keeps reading the table `events`"):
+            archive(ledger, database_url, folder)
     assert names(folder) == []
     with archiving.alone(database_url, folder), pytest.raises(ArchiveWaits, match="Another one is archiving"):
         archive(ledger, database_url, folder)

@@ -16,7 +16,7 @@ from ledger.store.mapper import USER_PREFIX
 
 def events(folder: Path, manifests: Sequence[Manifest], wanted: Wanted) -> Iterator[EventRow]:
     """Those of users that are wanted. Raises ArchiveDamaged."""
-    for manifest in manifests:
+    for manifest in manifests if wanted.streams != [] else ():
         if manifest.first > wanted.up_to:
             break
         if manifest.before > wanted.whole_from:
