@@ -160,7 +160,7 @@ class Alongside:
     def _wanted(self, settings: Settings) -> Iterator[tuple[str, str, msgspec.Struct]]:
         """The name, module and orders of each."""
         url = self._database_url
-        orders = projector.ProjectorOrders(url, settings.log_level, settings.log_format)
+        orders = projector.ProjectorOrders(url, str(settings.archive_dir), settings.log_level, settings.log_format)
         yield "projector", "ledger.service.projector", orders
         if settings.front_listen is not None:
             fronts = _front_orders(settings, settings.front_listen, url, self._token_roots)
