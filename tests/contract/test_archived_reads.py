@@ -26,6 +26,7 @@ from projections.queries import archived, history, past
 from projections.queries.archived import Archive
 from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
+from tests.support import pg
 from tests.support.archived import ONCE, USERS, archive, live
 from tests.support.ledgers import configure
 from tests.support.slices import MAPPER
@@ -85,6 +86,7 @@ def explained(asking: Archive, uid: str, asked: AnswerPoint) -> str:
     ).answer
 
 
+@pg.on_every_server
 def test_the_past_is_what_it_was(ledger: Ledger, database_url: str, folder: Path, asking: Archive) -> None:
     asked = points(ledger)
     before = [past_of(asking, UIDS, made) for made in asked]
@@ -183,6 +185,7 @@ def test_a_rebuild_reads_the_archive(
     assert connection.execute("SELECT to_regnamespace('rebuild')").fetchone() == (None,)
 
 
+@pg.on_every_server
 def test_a_rebuild_of_current_reads_the_archive(ledger: Ledger, database_url: str, folder: Path) -> None:
     archive(ledger, database_url, folder)
     with rebuild.alone(database_url, "current") as rebuilding:

@@ -26,6 +26,7 @@ from ledger.working_state.sinks import Checkpoint
 from projections.engine import rebuild
 from projections.models import current, repair_current
 from projections.queries import history
+from tests.support import pg
 from tests.support.archived import ONCE, SIZE, archive, live
 from tests.support.ledgers import SEAL_KEY
 from tests.support.tampering import found, unguarded, verified
@@ -76,6 +77,7 @@ def left_over(url: str) -> list[tuple[str, bool]]:
         return connection.execute("SELECT name, is_table FROM archive_leftovers").fetchall()
 
 
+@pg.on_every_server
 def test_whole_partitions_leave_and_what_sources_said_stays(ledger: Ledger, database_url: str, folder: Path) -> None:
     before, whole = rows(ledger), verified(database_url)
     done = archive(ledger, database_url, folder)
@@ -256,6 +258,7 @@ def test_what_the_database_keeps_is_held_against_the_files(
     assert (differs.position, differs.what[: len(what)]) == (gone if "GONE" in change else place, what)
 
 
+@pg.on_every_server
 def test_what_was_archived_can_be_put_back(ledger: Ledger, database_url: str, folder: Path) -> None:
     before = rows(ledger)
     archive(ledger, database_url, folder)
