@@ -73,7 +73,7 @@ class LedgerFactory(PostgresFactory):
 
     def __init__(self, env: Environment | dict[str, str] | None) -> None:
         BaseInfrastructureFactory.__init__(self, env)
-        route = Route(self.env[DATABASE_URL], self.env[TRANSACTION_SETTINGS])
+        route = Route(self.env[DATABASE_URL], self.env.get(TRANSACTION_SETTINGS) or "")
         self.datastore = LedgerDatastore(route, int(self.env.get(POOL_SIZE) or "4"))
 
     def application_recorder(self) -> LedgerRecorder:
