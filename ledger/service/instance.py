@@ -30,7 +30,7 @@ from ledger.service.canaries import canaries_of
 from ledger.service.erasures import Erasures
 from ledger.service.of_settings import configurations
 from ledger.service.partitions import PartitionKeeper
-from ledger.service.pools import opened, sizes_for
+from ledger.service.pools import opened, route_for, sizes_for
 from ledger.service.processes import Alongside
 from ledger.service.reload import Parts, Reload
 from ledger.service.went_back import WentBackWatch
@@ -63,6 +63,8 @@ async def running(
 ) -> AsyncIterator[FastAPI]:
     """An instance on a database that answers: migrated, announced, its app ready to be served.
 
+    Connections over `database_url` are sessions; where the settings name a pooler, the pools go through that.
+
     `app.state.reload` takes the settings anew, as `read` gives them; `app.state.expect_end` says that it is stopped.
     Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
     """
@@ -71,17 +73,20 @@ async def running(
             # The front has its own; a port that another program holds is told of before anything is begun.
             bind(settings.front_listen, "front_listen").close()
         sizes = await asyncio.to_thread(sizes_for, database_url, settings)
+        route = await asyncio.to_thread(route_for, database_url, settings)
         await asyncio.to_thread(migrate.apply, database_url)
         found = await asyncio.to_thread(_take_place, settings, folder, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
-        ledger = await asyncio.to_thread(Ledger, database_url, seal_key, sizes.ledger)
+        ledger = await asyncio.to_thread(Ledger, route, seal_key, sizes.ledger)
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
         _warn_of_another_key(ledger, settings)
-        pools = await stack.enter_async_context(opened(database_url, sizes))
+        pools = await stack.enter_async_context(opened(route, sizes))
         past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
         spooled = await asyncio.to_thread(spool_files, settings, folder, found.ledger)
-        services = assembled(settings, folder, ledger, pools, past, database_url, found.ledger, seal_key, spooled)
+        services = assembled(
+            settings, folder, ledger, pools, past, database_url, route, found.ledger, seal_key, spooled
+        )
         roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
         tokens = Tokens(lambda: _load_generation(ledger), roots)
         app = create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
