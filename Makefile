@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n + 2 : 6 )))
 # Each worker, and each Python that a test starts, would compile all modules anew and rewrite the tests' assertions.
 unexport PYTHONDONTWRITEBYTECODE
-PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .PHONY: help run test check format lint types layers tests unit property contract acceptance explore \
 	system-packages lock audit sbom release clean

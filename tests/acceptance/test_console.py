@@ -123,6 +123,7 @@ def overflow(page: Page) -> int:
     return wide
 
 
+@pytest.mark.slow
 def test_every_page_in_both_languages_has_nothing_wrong_and_nothing_that_keeps_anybody_out(
     context: BrowserContext, api: Api
 ) -> None:
