@@ -4,9 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Two more than there are cores: a test waits for a process or a database more often than it computes. Six share a server
-# well.
-JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n + 2 : 6 )))
+# Two a core and one more: a test waits for a process or a database longer than it computes. Six share a server well.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 3 ? 2 * n + 1 : 6 )))
 # Each worker, and each Python that a test starts, would compile all modules anew and rewrite the tests' assertions.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile
