@@ -13,7 +13,7 @@ from ledger.ingest.store_progress import StoreProgress
 from ledger.ingest.ticket import Body, Ticket
 from ledger.ingest.ticket_queue import TicketQueue, Waiting
 
-DRAIN_GROUPS = 3
+DRAIN_GROUPS = 2
 """So many groups are one where they come from the spool: nobody waits for its commit, and a user who came and went
 within it is written once. What is held of them in memory, and for how long others wait for the lock, bounds it."""
 

@@ -32,6 +32,9 @@ MAX_FLYING = 4
 DIRECT_ITEMS = 2_000
 """So few left items of the spool take webhooks behind them that wait for their own commits: well below a second."""
 
+MAX_FIRST_SECONDS = 60.0
+"""A spool of hours takes long, and what waits for it is not to be as late as that."""
+
 LATE_SECONDS = 2.0
 """What is this old is behind what a look would find."""
 READ_RETRY_SECONDS = 1.0
@@ -70,6 +73,7 @@ class Spool:
         self._is_broken = False
         self._drains = False
         """Whether PostgreSQL takes what is given back, and more of it is left."""
+        self._drains_since = 0.0
         self._told: Callable[[bool], object] = lambda _: None
 
     @property
@@ -90,6 +94,11 @@ class Spool:
         oldest_at = self._files.contents.oldest_at
         return oldest_at is not None and self._now() - oldest_at > round(LATE_SECONDS * SECOND)
 
+    @property
+    def comes_first(self) -> bool:
+        """Whether what can wait a little, and would hold up what is drained, is to wait."""
+        return self._drains and time.monotonic() - self._drains_since < MAX_FIRST_SECONDS
+
     def tell_of_drain(self, to: Callable[[bool], object]) -> None:
         """Have `to` told whether the spool is being drained, now and whenever that changes."""
         self._told = to
@@ -97,7 +106,7 @@ class Spool:
 
     def _tell_of_drain(self, drains: bool) -> None:
         if drains != self._drains:
-            self._drains = drains
+            self._drains, self._drains_since = drains, time.monotonic()
             self._told(drains)
 
     def start(self) -> None:

@@ -174,11 +174,16 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_batches")
 def test_while_more_is_left_whoever_is_to_give_way_is_told(ledger: Ledger, database_url: str, folder: Path) -> None:
-    told = list[bool]()
+    told, first = list[bool](), list[bool]()
 
     async def run() -> None:
         async with spooling(ledger, folder) as each:
-            each.spool.tell_of_drain(told.append)
+
+            def tell(drains: bool) -> None:
+                told.append(drains)
+                first.append(each.spool.comes_first)
+
+            each.spool.tell_of_drain(tell)
             with lock_held(database_url):
                 for number in range(40):
                     await each.post(number)
@@ -187,6 +192,7 @@ def test_while_more_is_left_whoever_is_to_give_way_is_told(ledger: Ledger, datab
     asyncio.run(run())
     assert told[:2] == [False, True]
     assert told[-1] is False
+    assert first == told
 
 
 @pytest.mark.usefixtures("small_batches")
