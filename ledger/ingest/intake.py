@@ -13,6 +13,10 @@ from ledger.ingest.store_progress import StoreProgress
 from ledger.ingest.ticket import Body, Ticket
 from ledger.ingest.ticket_queue import TicketQueue, Waiting
 
+DRAIN_GROUPS = 2
+"""So many groups are one where they come from the spool: nobody waits for its commit, and a user who came and went
+within it is written once. What is held of them in memory, and for how long others wait for the lock, bounds it."""
+
 
 class Intake:
     """Where its queue is full, a request waits for room, which slows its sender down; nothing is dropped.
@@ -155,7 +159,14 @@ class Intake:
 
     def take(self, max_items: int, max_bytes: int, read: Callable[[Ticket], ParsedWebhook]) -> list[Ticket]:
         """What the writer is to store next. Empty once closed and drained."""
-        return self._queue.take(max_items, max_bytes, read)
+        return self._queue.take(max_items, max_bytes, read, self.spooled_items(max_items))
+
+    def spooled_items(self, max_items: int) -> int:
+        """The bound of what is stored together of the spool: the higher one, as long as commits succeed.
+
+        What is judged ahead of a commit that fails, or that finds the ledger changed, is judged again by itself.
+        """
+        return max_items if self.store.trouble is not None else DRAIN_GROUPS * max_items
 
     def begun(self, tickets: Sequence[Ticket]) -> None:
         """Only now PostgreSQL is asked for what took long to parse: requests for these may wait on, no others."""

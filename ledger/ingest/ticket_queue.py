@@ -104,9 +104,14 @@ class TicketQueue:
             self._closed = True
             self._filled.notify_all()
 
-    def take(self, max_items: int, max_bytes: int, read: Callable[[Ticket], ParsedWebhook]) -> list[Ticket]:
+    def take(
+        self, max_items: int, max_bytes: int, read: Callable[[Ticket], ParsedWebhook], spooled_items: int = 0
+    ) -> list[Ticket]:
         """All that waits, up to the bounds; one larger than them comes alone, read by then. Empty once closed and
-        drained."""
+        drained.
+
+        Where what is first comes from the spool, `spooled_items` is the bound, if that is the higher one.
+        """
         with self._lock:
             while True:
                 while not self._queue and not self._closed:
@@ -114,7 +119,8 @@ class TicketQueue:
                 first = self._queue[0] if self._queue else None
                 is_alone = first is not None and (first.items > max_items or len(first.body) > max_bytes)
                 if first is None or not is_alone:
-                    return self._remove(_up_to(self._queue, max_items, max_bytes))
+                    most = max_items if first is None or not first.from_spool else max(max_items, spooled_items)
+                    return self._remove(_up_to(self._queue, most, max_bytes))
                 if first.reading == "not begun":
                     first.reading = "under way"
                     self._begin(partial(self._read, first, read))

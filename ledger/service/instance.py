@@ -111,7 +111,7 @@ async def running(
         stack.push_async_callback(services.reconciliation.stop)
         processes = Alongside(database_url, roots, services.counters.processes.watch)
         stack.push_async_callback(processes.stop)
-        await processes.change(settings)
+        await _start_alongside(processes, services)
         canaries = canaries_of(settings, services, tokens)
         canaries.start()
         stack.push_async_callback(canaries.stop)
@@ -128,6 +128,12 @@ async def running(
         app.state.reload = Reload(app, parts, read)
         app.state.expect_end = processes.expect_end
         yield app
+
+
+async def _start_alongside(processes: Alongside, services: Services) -> None:
+    await processes.change(services.settings)
+    if services.spool is not None:
+        services.spool.tell_of_drain(processes.spool_drains)
 
 
 class Wishes(NamedTuple):

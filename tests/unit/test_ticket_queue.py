@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import pytest
 
@@ -82,6 +83,20 @@ def test_turns(loop: asyncio.AbstractEventLoop, posts: list[tuple[str, int]], gr
     while group := queue.take():
         taken.append(names(group))
     assert taken == groups
+
+
+def test_what_comes_from_the_spool_is_taken_in_larger_groups(loop: asyncio.AbstractEventLoop) -> None:
+    queue = Queue(loop)
+    spooled = [queue.ticket("a", 6) for _ in range(6)]
+    for ticket in spooled:
+        ticket.from_spool = True
+    queue.tickets.put_spooled(spooled)
+    queue.put(("b", 6), ("c", 6))
+    take = partial(queue.tickets.take, MOST_ITEMS, 1 << 19, read)
+    assert names(take(spooled_items=20)) == ["a1", "a2", "a3"]
+    assert names(take()) == ["a4"], "unless no higher bound is given"
+    assert names(take(spooled_items=20)) == ["a5", "a6", "b7"]
+    assert names(take(spooled_items=20)) == ["c8"]
 
 
 def test_between_two_large_ones_of_a_node_others_have_their_turn(loop: asyncio.AbstractEventLoop) -> None:
