@@ -39,6 +39,7 @@ from ledger.store.pulse import Pulse
 from ledger.store.seal import SealKey
 from ledger.working_state import asked, reads
 from ledger.working_state.reads import Read
+from projections.queries.archived import Archive
 from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
@@ -87,6 +88,7 @@ def assembled(
         summaries=Summaries(reader.summary),
         reach=ReachReader(pools.large, ledger, settings.reach, clock.now),
         past=BoundedSemaphore(past),
+        archive=Archive(ledger, database_url, settings.archive_dir),
         rule_folds=RuleFolds(),
         intake=intake,
         spool=spool,

@@ -25,6 +25,7 @@ from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
 from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
+from ledger.service.archiver import Archiver
 from ledger.service.assembly import assembled, spool_files
 from ledger.service.canaries import canaries_of
 from ledger.service.erasures import Erasures
@@ -99,7 +100,10 @@ async def running(
         )
         erasures = Erasures(ledger, database_url, lambda: app.state.services.settings, services.clock.now)
         keepers: list[_Keeper | None] = [watch, PartitionKeeper(ledger, database_url), services.asked, services.reads]
-        for keeper in filter(None, (*keepers, erasures)):
+        archiver = app.state.archiver = Archiver(
+            database_url, seal_key, lambda: app.state.services.settings, services.clock.now
+        )
+        for keeper in filter(None, (*keepers, erasures, archiver)):
             keeper.start()
             stack.push_async_callback(keeper.stop)
         services.writer.start()
@@ -117,7 +121,7 @@ async def running(
         stack.push_async_callback(canaries.stop)
 
         def make_alerting(changed: Settings, of: Services) -> Alerting:
-            return alerting_of(changed, of, database_url)
+            return alerting_of(changed, of, database_url, lambda: archiver.run)
 
         parts = Parts(
             folder, database_url, announcing, processes, canaries, make_alerting(settings, services), make_alerting

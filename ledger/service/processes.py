@@ -212,6 +212,7 @@ def _front_orders(
         keys=[front.FrontKey(key.name, sorted(key.scopes), key.key) for key in settings.api_keys],
         log_level=settings.log_level,
         log_format=settings.log_format,
+        archive_dir=str(settings.archive_dir),
         asked_again_seconds=settings.asked_again_seconds,
         metrics_scope=settings.metrics_scope,
     )

@@ -139,6 +139,17 @@ def _path(value: str) -> str:
     return _expanded(value, "a folder")
 
 
+def _optional_path(value: str) -> str:
+    return _path(value) if value else value
+
+
+def _days(value: float) -> float:
+    # Streams and sinks are promised the changes of a day.
+    if 0 < value < 1:
+        raise ValueError("must be 0, for never, or at least 1")
+    return value
+
+
 def _file_path(value: str) -> str:
     return _expanded(value, "a file")
 
@@ -280,6 +291,13 @@ class AuditTable(Table):
     reads_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
 
 
+class RetentionTable(Table):
+    """All of `[retention]`: what leaves the database, and where it goes."""
+
+    events_days: Annotated[float, Field(ge=0, le=36_500), AfterValidator(_days)] = 0.0
+    archive_dir: Annotated[str, AfterValidator(_optional_path)] = ""
+
+
 class SettingsTable(Table):
     """The whole file."""
 
@@ -316,3 +334,4 @@ class SettingsTable(Table):
     notify: list[NotifyTable] = Field(default=[])
     alerts: AlertsTable = AlertsTable()
     audit: AuditTable = AuditTable()
+    retention: RetentionTable = RetentionTable()

@@ -139,6 +139,8 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield from ((f"alerts.{name}", value) for name, value in alerts.numbers.items())
     yield "audit.reads", settings.reads
     yield "audit.reads_days", settings.reads_days
+    yield "retention.events_days", settings.events_days
+    yield "retention.archive_dir", str(settings.archive_dir)
     for policy in (settings.policy, settings.reach):
         yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(policy).items())
     for api_key in settings.api_keys:

@@ -27,7 +27,7 @@ FILE_NAME = "presence-ledger.toml"
 
 MADE_HERE = {
     "data_dir", "seal_keys", "listen", "front_listen", "front_origins", "sources", "policy", "api_keys", "sinks",
-    "notify", "alerts", "audit",
+    "notify", "alerts", "audit", "retention",
 }  # fmt: skip
 """What the settings in force have in another form than the file."""
 
@@ -235,6 +235,12 @@ def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Or
         alerts=notices.thresholds_of(table.alerts),
         reads=table.audit.reads,
         reads_days=table.audit.reads_days,
+        events_days=table.retention.events_days,
+        archive_dir=(
+            bases.resolve("retention.archive_dir", table.retention.archive_dir)
+            if table.retention.archive_dir
+            else bases.resolve("data_dir", table.data_dir) / "archive"
+        ),
         origins=origins,
         **plain,
     )

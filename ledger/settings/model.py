@@ -141,6 +141,10 @@ class Settings:
     """Whether it is logged who asks about whom, …"""
     reads_days: float
     """… and kept for so long."""
+    events_days: float
+    """Events of users that are older leave the database; 0: none does."""
+    archive_dir: Path
+    """The folder of their files."""
     metrics_scope: MetricsScope
     max_connections: int
     max_body_bytes: int

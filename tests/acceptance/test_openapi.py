@@ -40,6 +40,8 @@ ROUTES = {
     ("PUT", "/v1/users/{uid}/override"),
     ("DELETE", "/v1/users/{uid}/override"),
     ("POST", "/v1/users/{uid}/erase"),
+    ("GET", "/v1/archive"),
+    ("POST", "/v1/archive"),
     ("GET", "/v1/users/{uid}/reads"),
     ("GET", "/v1/lists"),
     ("GET", "/v1/lists/{name}"),
