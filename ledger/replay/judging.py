@@ -21,6 +21,7 @@ from ledger.reconcile import plan
 from ledger.replay.comparison import Comparison
 from ledger.replay.judging_polls import Polls
 from ledger.replay.placed import PlacedDraft
+from ledger.slices.share import WHOLE, Share
 from ledger.working_state.sources import changes_rules
 
 NO_DELIVERY = "its delivery is not in the slice"
@@ -43,10 +44,10 @@ class Outcome(NamedTuple):
 class Judge:
     """Two worlds side by side: as recorded, and as judged with the policy that `change` makes of each one recorded."""
 
-    def __init__(self, change: Callable[[Policy], Policy]) -> None:
+    def __init__(self, change: Callable[[Policy], Policy], share: Share = WHOLE) -> None:
         self.recorded, self.replayed = PlacedDraft(), PlacedDraft()
         self._change = change
-        self._polls = Polls(self.replayed)
+        self._polls = Polls(self.replayed, share)
         self._deliveries: dict[str, DeliveryReceived] = {}
         """The last of each source, as judged again: its items follow it at once."""
         self._parted: set[str] = set()
