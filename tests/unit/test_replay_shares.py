@@ -1,4 +1,4 @@
-"""Replays whose users are divided among several who judge: they add up to the replay of one; stories may be left out."""
+"""Replays whose users are divided among several who judge add up to the replay of one; stories can be left out."""
 
 from collections import Counter
 
