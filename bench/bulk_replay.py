@@ -1,5 +1,6 @@
 """How fast is a ledger judged again under another policy, by one process and by two, against reading the same rows?"""
 
+import resource
 import time
 from functools import partial
 
@@ -12,6 +13,7 @@ from bench._in_turn import Costs, in_turn
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, median, number, progress
 from bench._seed import Seeder
+from bench._simulated import amounts
 from ledger.replay.of_ledger import Moment, at_one_moment, judge_share
 from ledger.replay.processes import judge_in_processes
 from ledger.replay.replayed import Replayed
@@ -32,8 +34,9 @@ GOAL = 1_000_000
 
 
 def measure(options: Options) -> Report:
-    """Rounds of one process and of two in turn, over one ledger; the ratio of a round is of neighbours in time."""
-    events, rounds = options.pick(300_000, 1_000), options.pick(5, 1)
+    """Rounds of one process and of two in turn, over one ledger: `--set events= rounds=`."""
+    given, options = amounts(options, events="1000" if options.short else "300000", rounds=str(options.pick(5, 1)))
+    events, rounds = int(given["events"]), int(given["rounds"])
     users = options.pick(USERS, NODES)
     with server(options) as postgres, postgres.database() as url:
         seeder = Seeder(url, [Crowd(node, users // NODES, options.seed) for node in range(NODES)])
@@ -47,11 +50,11 @@ def measure(options: Options) -> Report:
         ):
 
             def judged(way: str, _: int) -> tuple[float, Costs]:
-                began = time.perf_counter()
+                began, spent = time.perf_counter(), _processor()
                 found = _judged(way, connection, url, moment, trial)
-                seconds = time.perf_counter() - began
+                seconds, spent = time.perf_counter() - began, _processor() - spent
                 results[way] = msgspec.json.encode(found.as_dict())
-                return moment.positions / seconds, ()
+                return moment.positions / seconds, (1e6 * spent / moment.positions,)
 
             reading = [_seconds_to_read(connection, moment, WHOLE) for _ in range(rounds)]
             passing = [_seconds_to_read(connection, moment, Share(0, MAX_SHARES)) for _ in range(rounds)]
@@ -62,12 +65,12 @@ def measure(options: Options) -> Report:
         f"A ledger of {moment.positions:,} events of {users:,} users in bodies of {BODY_ITEMS}, judged again with "
         f"`{' '.join(POLICY)}` and `--summary`; the same rows read and not judged by one; medians of {rounds} rounds",
         described,
-        ("", "events/s", "of reading"),
+        ("", "events/s", "of reading", "µs of processor an event, all processes"),
     )
-    report.rows.append(("the rows read", number(raw), "1"))
+    report.rows.append(("the rows read", number(raw), "1", ""))
     for way in (ONE, TWO):
-        (speed,) = found.medians(way)
-        report.rows.append((way, number(speed), number(speed / raw)))
+        speed, spent = found.medians(way)
+        report.rows.append((way, number(speed), number(speed / raw), number(spent)))
     ratio = found.speed_ratio(TWO, ONE)
     report.bars += [
         Bar(
@@ -83,6 +86,12 @@ def _judged(way: str, connection: Connection[TupleRow], url: str, moment: Moment
     if way == ONE:
         return judge_share(connection, moment, trial, lambda _: None)
     return judge_in_processes(url, moment, trial, 2, lambda *_: None)
+
+
+def _processor() -> float:
+    """Seconds of it that this process and those that it has ended used so far; PostgreSQL's are not among them."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _seconds_to_read(connection: Connection[TupleRow], moment: Moment, share: Share) -> float:
