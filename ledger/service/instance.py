@@ -203,7 +203,9 @@ def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Id
     with translated(), session.connect(database_url, "start") as connection:
         neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
         for name in shared_secrets.agree(connection, settings, folder, settings.sources):
-            log.warning("secret_replaced", name=name, way_out="give it to all instances, and to the nodes")
+            log.warning(
+                "secret_replaced", name=name, way_out="give it to all instances, a webhook secret to the nodes, too"
+            )
         return identity.read(connection)
 
 
