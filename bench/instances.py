@@ -19,8 +19,8 @@ from bench.ingest import bodies_of
 
 BODY_ITEMS = 512
 ONE, TWO = "one instance", "two instances"
-STEPS = {"judge": 1, "load states": 1, "transaction": 0}
-"""By step: 0 for seconds on the clock, 1 for those of the processor."""
+STEPS = ("judge", "encode states", "load states", "transaction")
+"""Those of `_serve` that are looked at, each by the processor of its thread."""
 
 
 class Ingested(NamedTuple):
@@ -121,8 +121,8 @@ async def _steps(services: Sequence[Service]) -> dict[str, float]:
         connection = await _client.connect(service.port)
         told = json.loads((await connection.exchange(_client.get(TIMES_PATH, _service.KEY))).body)
         connection.close()
-        for step, which in STEPS.items():
-            total[step] += told[step][which] if step in told else 0.0
+        for step in STEPS:
+            total[step] += told[step][1] if step in told else 0.0
     return total
 
 
@@ -132,16 +132,19 @@ def _step(of: Sequence[Ingested], step: str) -> float:
 
 def _on_paper(found: dict[str, list[Ingested]]) -> list[str]:
     """What cores to spare would give: one instance judges alongside its commits, two judge again within them."""
-    one = found[ONE]
-    service, transaction = median([each.service for each in one]), _step(one, "transaction")
-    again = _step(one, "judge") + _step(one, "load states")
-    alone, several = number(1e6 / max(service, transaction)), number(1e6 / (transaction + again))
+    one, two = found[ONE], found[TWO]
+    service, written = (median([each.service for each in one]), median([each.postgres for each in one]))
+    committing = _step(one, "transaction") + written
+    judging = sum(_step(one, step) for step in STEPS[:-1])
+    again = _step(two, "judge") / _step(one, "judge") - 1
+    alone, several = number(1e6 / max(service, committing)), number(1e6 / (committing + judging))
     return [
+        f"judged twice by two instances: {again:.0%} of the items",
         (
-            f"on paper, with cores to spare: one instance is bound by its own {service:.1f} µs an item or by the "
-            f"{transaction:.1f} of its transactions, {alone} items/s; any number of busy ones by transactions that "
-            f"also judge, {transaction + again:.1f} µs, {several} items/s"
-        )
+            f"on paper, with cores to spare: one instance is bound by its interpreter, {service:.1f} µs an item, or by "
+            f"its commits, {committing:.1f}: {alone} items/s; busy ones, however many, by commits within which all is "
+            f"judged again, {committing + judging:.1f} µs: {several} items/s"
+        ),
     ]
 
 
