@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from typing import NamedTuple, TypeAlias
 
 import psycopg
@@ -53,7 +54,7 @@ def judge_in_processes(
     them, as after any other end.
     """
     context = multiprocessing.get_context("spawn")
-    workers: list[tuple[multiprocessing.process.BaseProcess, Pipe]] = []
+    workers: list[tuple[SpawnProcess, Pipe]] = []
     try:
         for index in range(number):
             ours, theirs = context.Pipe(duplex=False)

@@ -125,7 +125,7 @@ def last_events(
     if uids is not None:
         rows = _streamed(connection, _LAST_OF_SOME, (up_to, texts(uids)))
     elif share.of > 1:
-        rows = _streamed(connection, _LAST_OF_SHARE, (up_to, share.of, share.index))
+        rows = _streamed(connection, _LAST_OF_SHARE, (up_to, share.of, share.number))
     else:
         rows = _streamed(connection, _LAST_OF_ALL, (up_to,))
     for row in rows:
@@ -139,7 +139,7 @@ def between(
     if uids is not None:
         rows = _streamed(connection, _SOME_BETWEEN, (after, up_to, texts([user_stream(uid) for uid in uids])))
     elif share.of > 1:
-        rows = _streamed(connection, _SHARE_BETWEEN, (after, up_to, share.of, share.index))
+        rows = _streamed(connection, _SHARE_BETWEEN, (after, up_to, share.of, share.number))
     else:
         rows = _streamed(connection, _ALL_BETWEEN, (after, up_to))
     for row in rows:

@@ -12,18 +12,18 @@ MAX_SHARES = 64
 class Share(NamedTuple):
     """One of so many shares, counted from 0. What sources recorded is in all of them, and counts in the first."""
 
-    index: int = 0
+    number: int = 0
     of: int = 1
 
     @property
     def is_first(self) -> bool:
         """Whether what is not of users counts here."""
-        return self.index == 0
+        return self.number == 0
 
     def has(self, uid: str) -> bool:
         """Whether a user is in it. `ledger_rows` says the same in SQL; a reader of files is to say it, too."""
         return (
-            self.of == 1 or sha256(user_stream(uid).encode(errors="surrogatepass")).digest()[0] % self.of == self.index
+            self.of == 1 or sha256(user_stream(uid).encode(errors="surrogatepass")).digest()[0] % self.of == self.number
         )
 
 

@@ -116,12 +116,13 @@ def test_a_share_that_cannot_be_read_says_why(connection: Connection[TupleRow], 
 def test_a_process_that_is_killed_is_told(
     connection: Connection[TupleRow], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kill(*_: object) -> None:
+    def killed(pipes: list[Any]) -> list[Any]:
         for child in multiprocessing.active_children():
             child.kill()
             child.join()
+        return pipes
 
-    monkeypatch.setattr(processes, "wait", lambda pipes: kill() or pipes)
+    monkeypatch.setattr(processes, "wait", killed)
     with at_one_moment(connection, MAPPER, SliceScope()) as moment, pytest.raises(ProcessLost, match="--processes"):
         judge_in_processes(url, moment, trial(), 2, lambda *_: None)
     assert not multiprocessing.active_children()

@@ -242,7 +242,8 @@ class Reconciliation(RuleBasedStateMachine):
         if self.ledger.draft.head % 4 == 0:
             # Of some of them: judged by shares of the users, it comes to the same to the byte.
             taken = slice_of(self.ledger.kept)
-            assert replayed_in_shares(taken, 2, confirmations=1).as_dict() == replayed(taken, confirmations=1).as_dict()
+            policy = {"confirmations": 1.0}
+            assert replayed_in_shares(taken, 2, policy).as_dict() == replayed(taken, **policy).as_dict()
 
     # What must hold.
 

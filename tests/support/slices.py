@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,7 +83,9 @@ def replayed(taken: Slice, **policy: float) -> Replayed:
     return replay_slice(taken, MAPPER, Trial(change))
 
 
-def replayed_in_shares(taken: Slice, number: int, *, with_stories: bool = True, **policy: float) -> Replayed:
+def replayed_in_shares(
+    taken: Slice, number: int, policy: Mapping[str, float], *, with_stories: bool = True
+) -> Replayed:
     """The same, with the users divided among so many who judge."""
 
     def change(recorded: Policy) -> Policy:

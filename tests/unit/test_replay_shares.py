@@ -1,6 +1,7 @@
 """Replays whose users are divided among several who judge add up to the replay of one; stories can be left out."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,7 +10,7 @@ from ledger.replay.slice import Trial, replay_slice
 from ledger.slices.share import MAX_SHARES, Share
 from tests.support.slices import MAPPER, eventful, replayed, replayed_in_shares, slice_of
 
-POLICIES = (
+POLICIES: Sequence[dict[str, float]] = (
     {},
     {"confirmations": 1},
     {"confirmations": 3},
@@ -24,7 +25,7 @@ POLICIES = (
 @pytest.mark.parametrize("start", [0, 20])
 def test_shares_add_up_to_the_whole(policy: dict[str, float], number: int, start: int) -> None:
     taken = slice_of(eventful().kept, start)
-    assert replayed_in_shares(taken, number, **policy).as_dict() == replayed(taken, **policy).as_dict()
+    assert replayed_in_shares(taken, number, policy).as_dict() == replayed(taken, **policy).as_dict()
 
 
 def test_each_user_is_in_one_share_of_about_one_size() -> None:
@@ -50,7 +51,7 @@ def test_without_stories_the_same_times_differ(
     whole = replayed(taken, **policy)
     monkeypatch.setattr(replaying, "REMEMBERED_EVENTS", remembered)
     for number in (1, 3):
-        summed = replayed_in_shares(taken, number, with_stories=False, **policy)
+        summed = replayed_in_shares(taken, number, policy, with_stories=False)
         expected = whole.as_dict()
         expected["users"] = {
             uid: {"differing_seconds": story["differing_seconds"]}
