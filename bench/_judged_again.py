@@ -78,7 +78,11 @@ def measure(options: Options) -> Report:
         ),
         Bar("two processes, of the speed of one, on two cores", ratio, 1.7, at_least=True, speed=True),
     ]
-    report.notes.append(_on_paper(1 / median(found.speeds[ONE]), median(passing) / moment.positions))
+    (alone,), (both,) = ([median([spent for (spent,) in found.costs[way]])] for way in (ONE, TWO))
+    report.notes.append(
+        f"by their processor time, two on two cores that are theirs: {number(2 * alone / both)} times one"
+    )
+    report.notes.append(_on_paper(alone, 1e6 * min(passing) / moment.positions))
     return report
 
 
@@ -105,10 +109,10 @@ def _seconds_to_read(connection: Connection[TupleRow], moment: Moment, share: Sh
 
 
 def _on_paper(judging: float, passing: float) -> str:
-    """What more cores would come to: each process judges its share, and passes over the events of all others."""
-    speed = 1 / (judging / MAX_SHARES + passing)
+    """What more cores would come to, of microseconds an event: each process judges its share and passes over others."""
+    speed = 1e6 / (judging / MAX_SHARES + passing)
     return (
-        f"on paper: {1e6 * judging:.0f} µs to judge an event and {1e6 * passing:.2f} µs to pass over one of another "
-        f"share make {number(speed)} events/s of {MAX_SHARES} processes on as many cores (goal {GOAL:,}); passing over "
-        f"alone allows {number(1 / passing)}"
+        f"on paper: {judging:.1f} µs of processor to judge an event and {passing:.2f} µs until PostgreSQL has passed over "
+        f"one of another share make {number(speed)} events/s of {MAX_SHARES} processes on as many cores; where what is read "
+        f"is stored by share, so that nothing is passed over, {judging * GOAL / 1e6:.0f} processes make {GOAL:,}"
     )
