@@ -114,6 +114,5 @@ def _on_paper(judging: float, passing: float) -> str:
     return (
         f"on paper: {judging:.1f} µs of processor to judge an event and {passing:.2f} µs until PostgreSQL has passed "
         f"over one of another share make {number(speed)} events/s of {MAX_SHARES} processes on as many cores; where "
-        f"what is read is stored by share, so that nothing is passed over, {judging * GOAL / 1e6:.0f} processes make "
-        f"{GOAL:,}"
+        f"what is read is stored by share, and nothing passed over, {judging * GOAL / 1e6:.0f} processes make {GOAL:,}"
     )
