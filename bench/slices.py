@@ -15,7 +15,8 @@ from bench._postgres import Server, server
 from bench._report import Bar, Options, Report, main, number, progress
 from bench._service import SEAL_KEY
 from bench._simulated import Reconciling, amounts, profile_for
-from ledger.replay.slice import Replayed, replay_slice
+from ledger.replay.replayed import Replayed
+from ledger.replay.slice import Trial, replay_slice
 from ledger.slices import writing
 from ledger.slices.importing import import_slice
 from ledger.slices.pseudonymising import pseudonymised
@@ -106,6 +107,7 @@ def measure(options: Options) -> Report:
                 folder = postgres.folder / f"service-{profile}"
                 run(chaos, Reconciling(folder, url, chaos.profile, chaos.nodes, chaos.policy), url)
                 _slices(report, postgres, url, profile, int(given["explanations"]), random, speeds)
+                _from_any_instant(report, postgres.folder, url, profile, options.pick(50, 8), speeds)
         report.server = postgres.describe()
     return _judged(report, speeds)
 
@@ -141,6 +143,27 @@ def _slices(
                 str(explained.others),
             )
         )
+
+
+def _from_any_instant(report: Report, folder: Path, url: str, profile: str, number_of: int, speeds: Speeds) -> None:
+    """Judge again from each of so many instants on, wherever they lie between looks, deliveries and boots."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        commits = [at for (at,) in connection.execute("SELECT DISTINCT recorded_at FROM events ORDER BY recorded_at")]
+    instants = commits[1 :: max(1, len(commits) // number_of)]
+    what = f"from each of {len(instants)} instants on, with the states before"
+    progress(f"{profile}: {what}")
+    events = repeated = not_repeatable = differing = 0
+    for place, since in enumerate(instants):
+        path = folder / f"{profile}-from-{place}.ndjson"
+        exported = _export(url, path, Exported(what, folder, 0), SliceScope(None, since), speeds)
+        replayed = _replayed(exported, speeds)
+        path.unlink()
+        events += exported.events
+        repeated += replayed.repeated
+        not_repeatable += replayed.not_repeatable.total()
+        differing += replayed.differing
+    judged = (f"{events:,}", f"{repeated:,}", str(not_repeatable), str(differing))
+    report.rows.append((f"{profile}, {what}", *judged, "0", "0", "0", "0"))
 
 
 def _exports(url: str, folder: Path, profile: str, speeds: Speeds) -> Iterator[Exported]:
@@ -180,7 +203,7 @@ def _export(url: str, path: Path, exported: Exported, wanted: SliceScope, speeds
 
 def _replayed(exported: Exported, speeds: Speeds) -> Replayed:
     began = time.perf_counter()
-    replayed = replay_slice(SliceFile(exported.path).slice(), MAPPER, lambda policy: policy)
+    replayed = replay_slice(SliceFile(exported.path).slice(), MAPPER, Trial(lambda policy: policy))
     speeds.add("judged again", replayed.events, time.perf_counter() - began)
     return replayed
 

@@ -40,9 +40,11 @@ class Breaker:
 
         In the window of the policy a lie that has just begun is still a small share. So the time that a second look
         takes is looked at, too, and the time since the users in question have been missing: of that, all is lie.
+        No doubt younger than a second look corrects anything: a window of it would hold a part of one answer, and of
+        a full scan that may be just those who left a moment ago, whose webhooks are still on their way.
         """
         windows = [policy.breaker_seconds, short_window(policy)]
-        if doubted_for is not None and doubted_for < policy.breaker_seconds:
+        if doubted_for is not None and short_window(policy) < doubted_for < policy.breaker_seconds:
             windows.append(doubted_for)
         for seconds in windows:
             looked, missing = self.window(now, seconds)

@@ -33,7 +33,7 @@ from ledger.store.erased import NamingRow
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
 from ledger.store.seal import SealKey
-from ledger.working_state import alerts, erasures, sinks, sources, watch_lists
+from ledger.working_state import alerts, erasures, sinks, sources, watch_list_changes
 from projections.engine import checkpoints, rebuild
 
 NAMING_KINDS = (
@@ -266,7 +266,7 @@ class _Attempt:
         erasures.add(cursor, position, uid, self._key, self._at)
         self._archived.put(cursor)
         erased.take(cursor, position, uid, [(each.position, each.payload) for each in self._left])
-        watch_lists.take_off_all(cursor.connection, uid, self._name.masked(self._order.by))
+        watch_list_changes.take_off_all(cursor.connection, uid, self._name.masked(self._order.by))
         erasures.remove(cursor, uid)
         for each in self._left:
             if isinstance(each.event, AlertBegan | AlertEnded):

@@ -29,5 +29,6 @@ def alerting_of(
         own=OwnNotes(settings, services.refusals, services.senders, spool=services.spool, archive=archive),
         journal=Journal(settings.data_dir, services.ledger_id),
         now=services.clock.now,
+        waits=lambda: services.spool is not None and services.spool.comes_first,
     )
     return Alerting(settings, sight, lambda told: Telling(settings.notify, notifier_of, services.clock.now, told))

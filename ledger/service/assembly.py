@@ -31,8 +31,10 @@ from ledger.spool.figures import watch_spool
 from ledger.spool.files import SpoolFiles
 from ledger.spool.leftovers import left_in
 from ledger.spool.spool import Spool
+from ledger.store import two_ways
 from ledger.store.data_folder import DataFolder, unusable
 from ledger.store.ledger import Ledger
+from ledger.store.pooled import Route
 from ledger.store.pulse import Pulse
 from ledger.store.seal import SealKey
 from ledger.working_state import asked, reads
@@ -53,6 +55,7 @@ def assembled(
     pools: Pools,
     past: int,
     database_url: str,
+    route: Route,
     ledger_id: str,
     seal_key: SealKey,
     spooled: SpoolFiles | None,
@@ -80,7 +83,7 @@ def assembled(
         ledger_id=ledger_id,
         ledger=ledger,
         pool=pools.short,
-        pulse=Pulse(database_url),
+        pulse=Pulse(database_url, two_ways.probe(route)),
         reader=reader,
         summaries=Summaries(reader.summary),
         reach=ReachReader(pools.large, ledger, settings.reach, clock.now),

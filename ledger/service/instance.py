@@ -31,7 +31,7 @@ from ledger.service.canaries import canaries_of
 from ledger.service.erasures import Erasures
 from ledger.service.of_settings import configurations
 from ledger.service.partitions import PartitionKeeper
-from ledger.service.pools import opened, sizes_for
+from ledger.service.pools import opened, route_for, sizes_for
 from ledger.service.processes import Alongside
 from ledger.service.reload import Parts, Reload
 from ledger.service.went_back import WentBackWatch
@@ -64,6 +64,8 @@ async def running(
 ) -> AsyncIterator[FastAPI]:
     """An instance on a database that answers: migrated, announced, its app ready to be served.
 
+    Connections over `database_url` are sessions; where the settings name a pooler, the pools go through that.
+
     `app.state.reload` takes the settings anew, as `read` gives them; `app.state.expect_end` says that it is stopped.
     Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
     """
@@ -72,17 +74,20 @@ async def running(
             # The front has its own; a port that another program holds is told of before anything is begun.
             bind(settings.front_listen, "front_listen").close()
         sizes = await asyncio.to_thread(sizes_for, database_url, settings)
+        route = await asyncio.to_thread(route_for, database_url, settings)
         await asyncio.to_thread(migrate.apply, database_url)
         found = await asyncio.to_thread(_take_place, settings, folder, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
-        ledger = await asyncio.to_thread(Ledger, database_url, seal_key, sizes.ledger)
+        ledger = await asyncio.to_thread(Ledger, route, seal_key, sizes.ledger)
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
         _warn_of_another_key(ledger, settings)
-        pools = await stack.enter_async_context(opened(database_url, sizes))
+        pools = await stack.enter_async_context(opened(route, sizes))
         past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
         spooled = await asyncio.to_thread(spool_files, settings, folder, found.ledger)
-        services = assembled(settings, folder, ledger, pools, past, database_url, found.ledger, seal_key, spooled)
+        services = assembled(
+            settings, folder, ledger, pools, past, database_url, route, found.ledger, seal_key, spooled
+        )
         roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
         tokens = Tokens(lambda: _load_generation(ledger), roots)
         app = create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
@@ -98,9 +103,7 @@ async def running(
         archiver = app.state.archiver = Archiver(
             database_url, seal_key, lambda: app.state.services.settings, services.clock.now
         )
-        for keeper in filter(None, (*keepers, erasures, archiver)):
-            keeper.start()
-            stack.push_async_callback(keeper.stop)
+        _start(stack, *filter(None, (*keepers, erasures, archiver)))
         services.writer.start()
         stack.push_async_callback(_drain, services)
         if services.spool is not None:
@@ -110,7 +113,7 @@ async def running(
         stack.push_async_callback(services.reconciliation.stop)
         processes = Alongside(database_url, roots, services.counters.processes.watch)
         stack.push_async_callback(processes.stop)
-        await processes.change(settings)
+        await _start_alongside(processes, services)
         canaries = canaries_of(settings, services, tokens)
         canaries.start()
         stack.push_async_callback(canaries.stop)
@@ -127,6 +130,18 @@ async def running(
         app.state.reload = Reload(app, parts, read)
         app.state.expect_end = processes.expect_end
         yield app
+
+
+def _start(stack: AsyncExitStack, *keepers: _Keeper) -> None:
+    for keeper in keepers:
+        keeper.start()
+        stack.push_async_callback(keeper.stop)
+
+
+async def _start_alongside(processes: Alongside, services: Services) -> None:
+    await processes.change(services.settings)
+    if services.spool is not None:
+        services.spool.tell_of_drain(processes.spool_drains)
 
 
 class Wishes(NamedTuple):
@@ -202,7 +217,9 @@ def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Id
     with translated(), session.connect(database_url, "start") as connection:
         neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
         for name in shared_secrets.agree(connection, settings, folder, settings.sources):
-            log.warning("secret_replaced", name=name, way_out="give it to all instances, and to the nodes")
+            log.warning(
+                "secret_replaced", name=name, way_out="give it to all instances, a webhook secret to the nodes, too"
+            )
         return identity.read(connection)
 
 

@@ -35,7 +35,9 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
 
 
-SECRET_KEYS = frozenset({"database_url", "forward_url", "webhook_secret", "token", "key", "seal_keys", "url", "secret"})
+DATABASE_URLS = ("database_url", "database_session_url")
+
+SECRET_KEYS = frozenset({*DATABASE_URLS, "forward_url", "webhook_secret", "token", "key", "seal_keys", "url", "secret"})
 """No message and no listing shows the value of one of these."""
 
 
@@ -301,6 +303,7 @@ class SettingsTable(Table):
 
     data_dir: Annotated[str, AfterValidator(_path)] = "./presence-ledger-data"
     database_url: Annotated[str, AfterValidator(_database_url)] = ""
+    database_session_url: Annotated[str, AfterValidator(_database_url)] = ""
     database_wait_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
     seal_keys: Annotated[
         list[Annotated[str, AfterValidator(_seal_key)]],

@@ -91,6 +91,7 @@ def _masked_query(url: str) -> str:
 def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "data_dir", str(settings.data_dir)
     yield "database_url", mask_url(settings.database_url)
+    yield "database_session_url", mask_url(settings.database_session_url)
     yield "database_wait_seconds", settings.database_wait_seconds
     yield "seal_keys", [MASK] * len(settings.seal_keys) or MADE
     yield "listen", str(settings.listen)

@@ -176,6 +176,8 @@ def _duplicates(table: SettingsTable) -> Iterator[SettingProblem]:
 
 
 def _unfit(table: SettingsTable, bases: Bases) -> Iterator[SettingProblem]:
+    if table.database_session_url and not table.database_url:
+        yield SettingProblem(("database_session_url",), "is the second way to a database: set database_url, the first")
     yield from authorities.problems(bases, table)
     yield from sink_kinds.problems(table)
     yield from canary_checks.problems(table)

@@ -16,7 +16,8 @@ from ledger.store.mapper import USER_KINDS
 from projections.engine import checkpoints
 from projections.engine.projection import Followed
 from projections.models import drifts, outages
-from projections.models.entries import Entry, entry_for
+from projections.models.entries import Entry
+from projections.models.entry_making import entry_for
 from projections.models.repeats import UNCHANGED, Fold, Repeats, begun, changes_nothing
 
 # The last entry of each of these users.

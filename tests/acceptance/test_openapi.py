@@ -76,6 +76,7 @@ def schema(description: Any) -> OpenApiSchema:
     return from_dict(description)
 
 
+@pytest.mark.slow
 def test_the_examples_are_what_the_service_answers(data_dir: Path) -> None:
     with fresh(data_dir) as (service, stop_database):
         assert masked(answers(service, stop_database)) == masked(examples.ANSWERS)

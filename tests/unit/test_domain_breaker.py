@@ -62,6 +62,14 @@ def test_a_lie_is_no_smaller_for_the_truth_before_it() -> None:
     assert slow.trips(T + 109, POLICY, 1000.0) is None
 
 
+def test_a_part_of_one_answer_is_no_window_of_its_own() -> None:
+    """A full scan confirms thousands, and last of all comes to those who left a moment ago."""
+    scan = noted((0.0, 5_000, 0), (0.5, 123, 29))
+    assert scan.window(T + 0.5, 0.0) == (123, 29)
+    assert scan.trips(T + 0.5, POLICY, 0.0) is None
+    assert scan.trips(T + 0.5, POLICY, 2.9) is None
+
+
 def test_the_short_window_is_the_time_that_a_correction_takes_and_no_longer_than_the_other() -> None:
     assert short_window(POLICY) == POLICY.confirm_seconds
     assert short_window(Policy(confirm_seconds=120.0)) == POLICY.breaker_seconds

@@ -154,6 +154,12 @@ def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, text: str |
         ),
         ("database_url = 'postgresql://u:pq7Zx@h:port/d'", "pq7Zx", "database_url has a port that is not a number"),
         ("database_url = ['pq7Zx']", "pq7Zx", "database_url must be a string in quotes"),
+        (
+            "database_session_url = 'postgresql://u:pq7Zx@h/d'",
+            "pq7Zx",
+            "database_session_url is the second way to a database: set database_url, the first",
+        ),
+        ("database_session_url = 'pq7Zx'", "pq7Zx", "database_session_url must be empty (the embedded database) or"),
     ],
 )
 def test_no_message_shows_a_secret(tmp_path: Path, text: str, secret: str, message: str) -> None:
