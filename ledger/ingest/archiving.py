@@ -37,7 +37,7 @@ from ledger.store.seal import instant_from_count
 from ledger.working_state import erasures
 from projections.engine import rebuild
 from projections.models import boundary
-from projections.models.boundary import ErasedMeanwhile
+from projections.models.boundary import ErasedMeanwhile, RebuiltMeanwhile
 
 log = structlog.get_logger()
 
@@ -126,6 +126,8 @@ class Archiving:
                 return self._attempt(connection, due, erased_at)
             except ErasedMeanwhile:
                 log.info("archiving_again", meaning="a user was erased meanwhile, who may be in what was written")
+            except RebuiltMeanwhile:
+                log.info("archiving_again", meaning="the projection `snapshots` was rebuilt meanwhile")
 
     def _attempt(self, connection: Connection[TupleRow], due: Partition, erased_at: int) -> Archived:
         written: list[Manifest] = []
@@ -135,12 +137,15 @@ class Archiving:
             self._step("prove")
             self._prove(connection, written, erased_at)
             self._step("snapshots")
+            snapshots = boundary.table_id(connection)
             boundary.write(connection, due.first, due.before, erased_at)
             self._step("keep")
             kept = partitions.keep(connection, due.name)
             self._step("replace")
             archived = Archived(due.name, due.first, due.before, written)
-            when_free(connection, lambda: _Replacing(self._ledger, archived, kept, erased_at, self._now()).run())
+            when_free(
+                connection, lambda: _Replacing(self._ledger, archived, kept, (erased_at, snapshots), self._now()).run()
+            )
         except Exception:
             self._discard(connection, written)
             raise
@@ -199,11 +204,12 @@ class Archiving:
 class _Replacing:
     """One attempt at the commit."""
 
-    def __init__(self, ledger: Ledger, archived: Archived, kept: str, erased_at: int, at: Instant) -> None:
+    def __init__(self, ledger: Ledger, archived: Archived, kept: str, known: tuple[int, int], at: Instant) -> None:
+        """`known`: the position of the last erasure, and which table has the snapshots."""
         self._ledger = ledger
         self._archived = archived
         self._kept = kept
-        self._erased_at = erased_at
+        self._known = known
         self._at = at
 
     def run(self) -> None:
@@ -213,12 +219,15 @@ class _Replacing:
         )  # fmt: skip
 
     def _load(self, connection: Connection[TupleRow]) -> None:
-        if erasures.last_position(connection) != self._erased_at:
+        erased_at, snapshots = self._known
+        if erasures.last_position(connection) != erased_at:
             raise ErasedMeanwhile
         if table.before(connection) >= self._archived.before:
             raise ArchiveWaits("Another one has archived this meanwhile.\nNothing more is to be done.")
         if not rebuild.keep_from_beginning(connection):
             raise ArchiveWaits("A projection is being rebuilt from the events.\nTry again once the rebuild has ended.")
+        if boundary.table_id(connection) != snapshots:
+            raise RebuiltMeanwhile
 
     def _decide(self, draft: Draft) -> Iterator[Recorded]:
         archived = self._archived

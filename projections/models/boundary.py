@@ -60,8 +60,23 @@ SELECT * FROM snapshots WHERE position < ({BEFORE}) AND version % {EVENTS_PER_SN
 """  # noqa: S608  (of constants)
 
 
+_TABLE_ID = "SELECT to_regclass('snapshots')::oid::bigint"
+
+
 class ErasedMeanwhile(Exception):
     """Somebody was erased since the stretch was looked at: it is to be looked at anew."""
+
+
+class RebuiltMeanwhile(Exception):
+    """A rebuild has put another table in place of the one that they were written to."""
+
+
+def table_id(connection: Connection[TupleRow]) -> int:
+    """Which table they are written to: a rebuild, which knows nothing of them yet, has another in its place."""
+    row = connection.execute(_TABLE_ID).fetchone()
+    assert row is not None
+    number: int = row[0]
+    return number
 
 
 def write(connection: Connection[TupleRow], first: int, before: int, erased_at: int) -> int:

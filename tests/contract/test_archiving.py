@@ -24,7 +24,9 @@ from ledger.store.rows import Rows
 from ledger.working_state import sinks
 from ledger.working_state.sinks import Checkpoint
 from projections.engine import rebuild
+from projections.engine.rebuild import Rebuild
 from projections.models import current, repair_current
+from projections.models.registry import FOLLOWING
 from projections.queries import history
 from tests.support import pg
 from tests.support.archived import ONCE, SIZE, archive, live
@@ -322,6 +324,22 @@ def test_a_large_partition_makes_several_files(
     assert [(each.first, each.before, each.events) for each in done.files] == [(1, 21, 20), (21, 41, 20), (41, 50, 9)]
     assert verified(database_url, archive=folder).is_intact
     assert [each.events for each in unarchiving.restore(ledger, database_url, folder, lambda *_: None)] == [49]
+
+
+def test_a_rebuild_of_the_snapshots_meanwhile_loses_none(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow]
+) -> None:
+    steps: list[str] = []
+
+    def meanwhile(step: str) -> None:
+        steps.append(step)
+        if step == "replace" and steps.count("replace") == 1:
+            with rebuild.alone(database_url, "snapshots") as rebuilding:
+                Rebuild(rebuilding, database_url, FOLLOWING["snapshots"]).run(lambda *_: None)
+
+    archive(ledger, database_url, folder, step=meanwhile, partitions=1)
+    assert steps.count("replace") == 2
+    assert connection.execute("SELECT count(*) FROM snapshots WHERE uid = %s", (ONCE,)).fetchone() == (1,)
 
 
 def test_positions_without_events_have_no_file(
