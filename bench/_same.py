@@ -21,7 +21,6 @@ from projections.queries.evidence_rows import RecordedHistory
 
 TABLES = {
     "current": ("uid",),
-    "timeline": ("uid", "position"),
     "sessions": ("uid", "position", "ordinal"),
     "drifts": ("uid", "source", "disagreed_at"),
     "snapshots": ("uid", "version"),

@@ -18,9 +18,10 @@ from ledger.http.state import Services, get_services
 from ledger.http.story_answers import EdgeBody, SessionBody, SessionPage, TimelinePage
 from ledger.http.uid import Storable, Uid
 from ledger.store.ledger import translated
-from projections.models import sessions, timeline
+from projections.models import sessions
 from projections.models.current import can_be_stored
 from projections.models.session_bounds import SessionRow, sureness
+from projections.queries import timeline
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
@@ -55,7 +56,7 @@ async def get_timeline(request: Request, uid: Uid, query: Annotated[EventFilter,
     with translated():
         async with services.pool.connection() as connection:
             page = await timeline.page(connection, _known(uid), wanted)
-    following = str(page.last) if page.number >= query.limit else None
+    following = str(page.last) if page.more else None
     items = msgspec.Raw(b"[%b]" % page.items)
     return as_json(TimelinePage(items, following, _followed(services, page.position), page.lag))
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from projections.engine.projection import Projection
-from projections.models import blind, drifts, loss, sessions, snapshots, timeline
+from projections.models import blind, drifts, loss, outages, sessions, snapshots
 
 _ALL: tuple[Projection, ...] = (
     drifts.PROJECTION,
     sessions.PROJECTION,
     snapshots.PROJECTION,
-    timeline.PROJECTION,
+    outages.PROJECTION,
     loss.PROJECTION,
     blind.PROJECTION,
 )

@@ -108,6 +108,32 @@ def test_who_was_known_before_reconciliation_is_on_its_agenda(empty_database_url
 
 
 @pg.on_every_server
+def test_outages_go_on_where_the_timeline_had_come(empty_database_url: str) -> None:
+    ours = migrate.load()
+    before = next(each.number for each in ours if each.name == "timeline_from_events") - 1
+    migrate.apply(empty_database_url, ours[:before])
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(
+            "UPDATE projections SET position = 9, anchor_position = 9, anchor = '1' WHERE name = 'timeline'"
+        )
+        connection.execute(
+            "UPDATE projections SET stopped_position = 10, stopped_reason = 'why' WHERE name = 'timeline'"
+        )
+        connection.execute("INSERT INTO projection_skips (name, position, reason) VALUES ('timeline', 7, 'because')")
+
+    migrate.apply(empty_database_url)
+
+    with psycopg.connect(empty_database_url) as connection:
+        checkpoints = connection.execute(
+            "SELECT name, position, anchor_position, anchor, stopped_position FROM projections"
+        )
+        found = {name: rest for name, *rest in checkpoints}
+        assert found["outages"] == [9, 9, b"1", None]
+        assert "timeline" not in found
+        assert connection.execute("SELECT name, position FROM projection_skips").fetchall() == [("outages", 7)]
+
+
+@pg.on_every_server
 def test_applied_twice_changes_nothing(empty_database_url: str) -> None:
     ours = migrate.load()
     assert migrate.apply(empty_database_url) == ours
