@@ -13,8 +13,8 @@ from projections.engine import checkpoints
 from projections.models import drifts, outages
 from projections.queries.telling import STRETCH_VERSIONS, Telling, Told, stretch_of
 
-MAX_PAGE_EVENTS = 20_000
-"""A page ends, though it holds fewer entries than were asked for, where so many events have been read for it."""
+MAX_FOLDED_EVENTS = 10_000
+"""A page ends, though it holds fewer entries than were asked for, where so many events more than these have been read."""
 
 MAX_READ_EVENTS = 512
 """So many are read at once; the event loop is free in between."""
@@ -198,7 +198,7 @@ class _Reading:
                 self._is_over(telling.rest())
                 return
             number += size
-            if number >= MAX_PAGE_EVENTS and self._told:
+            if number - len(self._told) >= MAX_FOLDED_EVENTS and self._told:
                 self._is_cut = True
                 return
             version, size = version + (-1 if self._wanted.descending else 1), 2 * size

@@ -131,7 +131,7 @@ def test_what_was_told_very_often_is_read_in_pages_of_a_bounded_number_of_events
     monkeypatch.setattr(timeline, "MAX_READ_EVENTS", 4)
     whole, found = read(database_url, "a")
     assert not found.more
-    monkeypatch.setattr(timeline, "MAX_PAGE_EVENTS", 8)
+    monkeypatch.setattr(timeline, "MAX_FOLDED_EVENTS", 6)
     part, found = read(database_url, "a")
     assert found.more
     assert part == whole[: len(part)] != whole
