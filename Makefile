@@ -4,12 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Two more than there are cores: a test waits for a process or a database more often than it computes. Six share a server
-# well.
-JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n + 2 : 6 )))
+# Two a core and one more: a test waits for a process or a database longer than it computes. Six share a server well.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 3 ? 2 * n + 1 : 6 )))
 # Each worker, and each Python that a test starts, would compile all modules anew and rewrite the tests' assertions.
 unexport PYTHONDONTWRITEBYTECODE
-PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .PHONY: help run test check format lint types layers tests unit property contract acceptance explore \
 	system-packages lock audit sbom release clean
@@ -29,12 +28,14 @@ help:
 run: .venv/run.done
 	$(BIN)/presence-ledger demo
 
-test: system-packages .venv/test.done .venv/clients.done
+# pip and apt use one core each.
+test:
+	@$(MAKE) --no-print-directory -j 3 system-packages .venv/test.done .venv/clients.done
 	@$(MAKE) --no-print-directory check
 
-# The types are checked alongside the tests, which wait as often as they compute.
-check: .venv/test.done lint layers
-	@$(MAKE) --no-print-directory -j 2 types tests
+# The types are checked alongside the tests, which wait as often as they compute, and begin once `lint` is done.
+check: .venv/test.done
+	@$(MAKE) --no-print-directory -j 3 lint layers types tests
 
 lint: .venv/test.done
 	$(BIN)/ruff format --check .
@@ -47,7 +48,7 @@ layers: .venv/test.done
 	$(BIN)/lint-imports
 
 # The rules themselves are covered to the last branch, the rest to nine tenths.
-tests: .venv/test.done
+tests: .venv/found.done
 	rm -f .coverage .coverage.*
 	$(PYTEST) --cov --cov-report=
 	$(BIN)/coverage report --include 'ledger/domain/*' --fail-under 100
@@ -77,21 +78,30 @@ system-packages:
 		|| { rm -rf .venv; echo "No virtual environment can be made: install python3-venv (or pip), then try again" >&2; exit 1; }
 	@touch $@
 
-# The locks are complete: resolving them again (an older pip, coverage[toml] of pytest-cov) finds newer releases.
+# The locks are complete: resolving them again (an older pip, coverage[toml] of pytest-cov) finds newer releases. pip would
+# compile on one core; a file of some package that does not compile is passed over, as by pip.
+define install
+@$(PIP) install --no-compile --require-hashes --no-deps -r $(1)
+@$(PIP) install --no-deps --editable .
+@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+@touch $@
+endef
+
 .venv/run.done: .venv/made requirements.lock pyproject.toml
 	@echo "Installing presence ledger into .venv ..."
-	@$(PIP) install --require-hashes --no-deps -r requirements.lock
-	@$(PIP) install --no-deps --editable .
-	@touch $@
+	$(call install,requirements.lock)
 
 .venv/test.done: .venv/made requirements-dev.lock pyproject.toml
 	@echo "Installing presence ledger and its checks into .venv ..."
-	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
-	@$(PIP) install --no-deps --editable .
+	$(call install,requirements-dev.lock)
+
+# One process rewrites the assertions of the tests, which else each worker would, all at the same time.
+.venv/found.done: .venv/test.done
+	@$(BIN)/pytest --collect-only -qq >/dev/null || true
 	@touch $@
 
 # What makes clients of the API's description: apart, since it needs another typer than the service does.
-.venv/clients.done: .venv/test.done tests/clients/requirements.lock tests/clients/package-lock.json
+.venv/clients.done: .venv/made tests/clients/requirements.lock tests/clients/package-lock.json
 	@echo "Installing what generates clients beside .venv's own ..."
 	@rm -rf .venv/clients
 	@$(PIP) install --require-hashes --no-deps --target .venv/clients/python -r tests/clients/requirements.lock

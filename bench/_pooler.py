@@ -29,6 +29,9 @@ class _Wire:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
+        if end.family != socket.AF_UNIX:
+            # Each message goes on by itself, and none is to wait for the answer to the one before.
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def read(self, size: int) -> bytes:
         found = b""

@@ -18,7 +18,7 @@ from bench._crowd import as_body
 from bench._flips import Flips, answers, head
 from bench._postgres import server
 from bench._report import Bar, Options, Report, main, number, progress
-from ledger.working_state import watch_lists
+from ledger.working_state import watch_list_changes
 from tests.support.redis_server import RedisServer, redis_server
 
 PREFIX = "pl:"
@@ -62,7 +62,7 @@ def measure(options: Options) -> Report:
         ) as service,
     ):
         with psycopg.connect(url, autocommit=True) as connection:
-            watch_lists.put(connection, "friends", listed, [], "bench")
+            watch_list_changes.put(connection, "friends", listed, [], "bench")
         bench = _Bench(service, url, redis, flips, [*flips.uids, *listed], options)
         rows = [bench.lose(loss, amounts["rate"]) for loss in LOSSES]
         read, asked = bench.reads(amounts["seconds"])

@@ -106,6 +106,7 @@ def measure(options: Options) -> Report:
                 folder = postgres.folder / f"service-{profile}"
                 run(chaos, Reconciling(folder, url, chaos.profile, chaos.nodes, chaos.policy), url)
                 _slices(report, postgres, url, profile, int(given["explanations"]), random, speeds)
+                _from_any_instant(report, postgres.folder, url, profile, options.pick(50, 8), speeds)
         report.server = postgres.describe()
     return _judged(report, speeds)
 
@@ -141,6 +142,27 @@ def _slices(
                 str(explained.others),
             )
         )
+
+
+def _from_any_instant(report: Report, folder: Path, url: str, profile: str, number_of: int, speeds: Speeds) -> None:
+    """Judge again from each of so many instants on, wherever they lie between looks, deliveries and boots."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        commits = [at for (at,) in connection.execute("SELECT DISTINCT recorded_at FROM events ORDER BY recorded_at")]
+    instants = commits[1 :: max(1, len(commits) // number_of)]
+    what = f"from each of {len(instants)} instants on, with the states before"
+    progress(f"{profile}: {what}")
+    events = repeated = not_repeatable = differing = 0
+    for place, since in enumerate(instants):
+        path = folder / f"{profile}-from-{place}.ndjson"
+        exported = _export(url, path, Exported(what, folder, 0), SliceScope(None, since), speeds)
+        replayed = _replayed(exported, speeds)
+        path.unlink()
+        events += exported.events
+        repeated += replayed.repeated
+        not_repeatable += replayed.not_repeatable.total()
+        differing += replayed.differing
+    judged = (f"{events:,}", f"{repeated:,}", str(not_repeatable), str(differing))
+    report.rows.append((f"{profile}, {what}", *judged, "0", "0", "0", "0"))
 
 
 def _exports(url: str, folder: Path, profile: str, speeds: Speeds) -> Iterator[Exported]:

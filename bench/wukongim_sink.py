@@ -16,7 +16,7 @@ from bench._watching import running, shown, simulating, wait_until
 from ledger.simulator.commands import SentCommand
 from ledger.simulator.plan import Plan, Profile
 from ledger.sinks.kinds.wukongim import AT_ONCE
-from ledger.working_state import watch_lists
+from ledger.working_state import watch_list_changes
 from tests.support.wukongim_clients import Android, Ios, Reader, Web
 
 PROFILES: tuple[Profile, ...] = ("v1", "v2.1", "v2.2", "v3")
@@ -105,7 +105,7 @@ def _run(service: Reconciling, url: str, profile: Profile, amounts: dict[str, in
             for place in range(LISTS):
                 members = choice.sample(people, len(people) // 4)
                 who = choice.sample(watchers, WATCHERS // 3)
-                watch_lists.put(connection, f"list-{place}", members, who, "bench")
+                watch_list_changes.put(connection, f"list-{place}", members, who, "bench")
                 for uid in who:
                     watched[uid].update(members)
         everybody = sorted(set().union(*watched.values()))

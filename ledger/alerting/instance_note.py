@@ -2,7 +2,7 @@
 
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +10,8 @@ import msgspec
 from ledger.alerting.node_addresses import NodeAddresses, Start, in_a_thread
 from ledger.alerts.facts import InstanceFacts
 from ledger.alerts.servers import posts_as_other
+from ledger.domain.observation import Instant
+from ledger.http.archive import ArchiveRun
 from ledger.http.refusals import Refusals
 from ledger.http.senders import Senders
 from ledger.settings import Settings
@@ -29,6 +31,9 @@ class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
     spool_bytes: int = 0
     spool_max_bytes: int = 0
     spooled: int = 0
+    archive_failing_since: Instant | None = None
+    archive_reason: str = ""
+    archive_waits: bool = False
     spool_takes: bool = False
     """Whether a webhook would be spooled now."""
     forbidden: dict[str, dict[str, int]] = {}
@@ -49,6 +54,9 @@ class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
             self.spool_bytes,
             self.spool_max_bytes,
             self.spooled,
+            self.archive_failing_since,
+            self.archive_reason,
+            self.archive_waits,
         )
 
 
@@ -62,8 +70,10 @@ class OwnNotes:
         senders: Senders,
         start: Start = in_a_thread,
         spool: Spool | None = None,
+        archive: Callable[[], ArchiveRun] = ArchiveRun,
     ) -> None:
         self._settings = settings
+        self._archive = archive
         self._spool = spool
         self._refusals = refusals
         self._senders = senders
@@ -84,7 +94,11 @@ class OwnNotes:
         self._began = seconds if self._began is None else self._began
         addresses = {name: known for name, each in self._addresses.items() if (known := each.at(seconds)) is not None}
         spool = None if self._spool is None else self._spool.state
+        archive = self._archive()
         return InstanceNote(
+            archive_failing_since=archive.failing_since,
+            archive_reason=archive.failed or "",
+            archive_waits=archive.waits,
             spool_bytes=0 if spool is None else spool.contents.size,
             spool_max_bytes=0 if spool is None else spool.max_bytes,
             spooled=0 if spool is None else spool.contents.deliveries,

@@ -1,7 +1,7 @@
 """What of alerts is not on record yet: put there as soon as the store takes it, kept in a file of the data folder until
 then."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from psycopg import Connection
@@ -21,11 +21,12 @@ from ledger.working_state.alerts import AlertRow, Notices
 
 
 class Unrecorded:
-    """Of one instance; its calls do not overlap."""
+    """Of one instance; its calls do not overlap. Nothing is put on record while it `waits`."""
 
-    def __init__(self, ledger: Ledger, journal: Journal) -> None:
+    def __init__(self, ledger: Ledger, journal: Journal, waits: Callable[[], bool] = lambda: False) -> None:
         self._ledger = ledger
         self._journal = journal
+        self._waits = waits
         self._has_taken_over = False
         self._outage = LoggedOutage("alerts_not_recorded", "alerts_recorded")
         self.began: list[AlertRow] = []
@@ -66,7 +67,8 @@ class Unrecorded:
         `changed`: figures of alerts that are on record, by id. -> the figures of those that ended, with what they cost
         """
         costs: dict[str, Figures] = {}
-        for source in {row.source for row in self.began} | {source for source, _ in self.ended}:
+        sources = {row.source for row in self.began} | {source for source, _ in self.ended}
+        for source in () if self._waits() else sources:
             began = [row for row in self.began if row.source == source]
             ended = [over for its, over in self.ended if its == source]
             try:

@@ -68,6 +68,8 @@ class Sight(NamedTuple):
     own: OwnNotes
     journal: Journal
     now: Callable[[], Instant]
+    waits: Callable[[], bool] = lambda: False
+    """Whether what is to be put on record gives way to webhooks, which would have to be judged again behind it."""
 
 
 class Alerting:
@@ -98,7 +100,7 @@ class Alerting:
         """As of the last reading."""
         self._rows: dict[str, AlertRow] = {}
         """The alerts that are on, and those that ended lately, by id."""
-        self._unrecorded = Unrecorded(sight.ledger, sight.journal)
+        self._unrecorded = Unrecorded(sight.ledger, sight.journal, sight.waits)
         self._has_failed = False
 
     def start(self) -> None:

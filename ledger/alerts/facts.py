@@ -134,6 +134,12 @@ class InstanceFacts(NamedTuple):
     spool_max_bytes: int = 0
     spooled: int = 0
     """Webhooks in it."""
+    archive_failing_since: Instant | None = None
+    """Since when nothing could be archived, …"""
+    archive_reason: str = ""
+    """… why not, …"""
+    archive_waits: bool = False
+    """… and whether that will pass."""
 
 
 class NotifyFacts(NamedTuple):

@@ -133,6 +133,30 @@ OF_SERVICE: tuple[Definition, ...] = (
         expression="presence_ledger_spool_size_bytes > ${share} * presence_ledger_spool_max_bytes",
     ),
     Definition(
+        name="archive_failing",
+        severity="warning",
+        of_source=False,
+        subject="instance",
+        title=Words("Nothing is archived by {subject}", "{subject} 的归档停止"),
+        summary=Words(
+            "{subject} has archived nothing since {failing_since_at}: {reason}",
+            "{subject} 自 {failing_since_at} 起没有归档任何事件：{reason}",
+        ),
+        meaning=Words(
+            "Old events stay in the database, which grows. None of them is lost.",
+            "旧事件留在数据库里，数据库会继续增长；没有事件丢失。",
+        ),
+        way_out=Words(
+            "The reason says it: room or rights for `retention.archive_dir`, a file that is missing, a sink that has "
+            "to be resumed. It is tried again once an hour; `presence-ledger archive` does it now.",
+            "按原因处理：`retention.archive_dir` 的空间或权限、丢失的文件、需要恢复的 sink。每小时重试一次，"
+            "`presence-ledger archive` 可立即执行。",
+        ),
+        for_seconds=0,
+        thresholds=(Threshold("waits_seconds", 10_800, "it has waited for somebody for so long"),),
+        expression='max by (job, subject) (presence_ledger_alert_on{name="archive_failing"}) == 1',
+    ),
+    Definition(
         name="disk_low",
         severity="critical",
         of_source=False,

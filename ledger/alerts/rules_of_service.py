@@ -74,6 +74,18 @@ def _spool_of(instance: InstanceFacts, of: Of) -> Condition | None:
     return Condition(Key("spool_growing", subject=instance.host), level, figures)
 
 
+def _archive_failing(facts: Facts, of: Of) -> Iterable[Condition]:
+    return _of_each_host(facts.instances, lambda each: _archive_of(each, facts.at, of))
+
+
+def _archive_of(instance: InstanceFacts, at: Instant, of: Of) -> Condition | None:
+    if (since := instance.archive_failing_since) is None:
+        return None
+    level = _lasting(at, since, of("waits_seconds")) if instance.archive_waits else HOLDS
+    figures: Figures = {"failing_since_at": to_text(since), "reason": instance.archive_reason}
+    return Condition(Key("archive_failing", subject=instance.host), level, figures, since)
+
+
 def _disk_low(facts: Facts, of: Of) -> Iterable[Condition]:
     return _of_each_host(facts.instances, lambda each: _disk_of(each, of))
 
@@ -144,6 +156,7 @@ RULES: Mapping[str, Callable[[Facts, Of], Iterable[Condition] | None]] = {
     "sink_failing": _sink_failing,
     "store_unavailable": _store_unavailable,
     "spool_growing": _spool_growing,
+    "archive_failing": _archive_failing,
     "disk_low": _disk_low,
     "clock_skew": _clock_skew,
     "notify_failing": _notify_failing,

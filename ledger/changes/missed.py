@@ -14,6 +14,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import longest_grace
 from ledger.domain.visible import visible_at
+from ledger.store.archive import table
 from ledger.store.mapper import EventMapper
 from ledger.working_state import erasures
 from projections.engine import feed
@@ -57,9 +58,12 @@ class Resuming:
     def is_known(self, moment: Moment, since: AnswerPoint) -> bool:
         """Whether this ledger has been there: else the cursor is of a later state of it, or nobody's.
 
-        Whoever was there before the last erasure may know of a user of whom nothing tells that they are gone.
+        Whoever was there before the last erasure may know of a user of whom nothing tells that they are gone. And of
+        what is archived the database no longer tells whom it was about.
         """
         if erasures.last_position(moment.connection) > since.position:
+            return False
+        if since.position < table.before(moment.connection) - 1:
             return False
         latest: Instant = moment.made.at + MAX_AHEAD_SECONDS * SECOND
         return 0 < since.position <= moment.made.position and since.at <= latest

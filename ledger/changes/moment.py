@@ -15,7 +15,7 @@ from projections.models import current
 from projections.models.shown import AnswerPoint, Rules, rules_from, shown_body, verified
 from projections.queries import listing
 
-_ONE_MOMENT = switch.ONE_MOMENT.format("current, snapshots")
+_ONE_MOMENT = switch.ONE_MOMENT.format("current, snapshots, ONLY events")
 
 
 class Moment(NamedTuple):

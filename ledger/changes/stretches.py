@@ -12,16 +12,21 @@ from psycopg.rows import TupleRow
 
 from ledger.changes.moment import Moment
 from ledger.domain.presence import Presence
+from ledger.store.archive.table import BEFORE
 
-# The last event of whom one lies in the stretch lies after its beginning: earlier partitions are not looked into.
-_LAST: LiteralString = """
+# The last event of whom one lies in the stretch lies after its beginning: earlier partitions are not looked into. Of
+# what is archived snapshots tell it, since each user has one of their last event there.
+_LAST: LiteralString = f"""
 SELECT substr(moved.stream, 6), last.position
-  FROM (SELECT DISTINCT stream FROM events WHERE position > %s AND position <= %s) AS moved,
-       LATERAL (SELECT position FROM events WHERE stream = moved.stream AND position > %s
+  FROM (SELECT DISTINCT stream FROM events WHERE position > %(after)s AND position <= %(up_to)s) AS moved,
+       LATERAL (SELECT position FROM events WHERE stream = moved.stream AND position > %(after)s
                  ORDER BY version DESC LIMIT 1) AS last
- WHERE moved.stream LIKE 'user:%%' AND last.position <= %s
- ORDER BY last.position LIMIT %s
-"""
+ WHERE moved.stream LIKE 'user:%%' AND last.position <= %(up_to)s
+ UNION ALL
+SELECT s.uid, s.position FROM snapshots AS s JOIN current AS c ON c.uid = s.uid AND c.version = s.version
+ WHERE s.position > %(after)s AND s.position <= %(up_to)s AND s.position < ({BEFORE})
+ ORDER BY 2 LIMIT %(limit)s
+"""  # noqa: S608  (of constants)
 
 
 class Moved(NamedTuple):
@@ -33,7 +38,8 @@ class Moved(NamedTuple):
 
 def moved_last(connection: Connection[TupleRow], after: int, up_to: int, limit: int) -> list[Moved]:
     """The first of the users whose last event lies after one position and up to another, in the order of that event."""
-    return [Moved(*row) for row in connection.execute(_LAST, (after, up_to, after, up_to, limit))]
+    asked = {"after": after, "up_to": up_to, "limit": limit}
+    return [Moved(*row) for row in connection.execute(_LAST, asked)]
 
 
 def presences_in_order(moment: Moment, uids: Sequence[str]) -> dict[str, Presence]:

@@ -16,8 +16,11 @@ CONNECT_SECONDS = 10
 
 
 def database_url(settings: Settings) -> str:
-    """Returns the URL of the database in use. Raises EmbeddedPostgresError when the embedded one does not run."""
-    return settings.database_url or EmbeddedPostgres(settings.data_dir).url()
+    """Returns the URL of the database in use, whose connections are sessions.
+
+    Raises EmbeddedPostgresError when the embedded one does not run.
+    """
+    return settings.sessions_url or EmbeddedPostgres(settings.data_dir).url()
 
 
 @contextmanager

@@ -64,6 +64,9 @@ COMMANDS = {
     "blind": CommandEntry("ledger.cli.loss", "blind", "Show the times in which nobody could know."),
     "override": CommandEntry("ledger.cli.override", "override", "Say what is shown of a user, for a while."),
     "erase": CommandEntry("ledger.cli.erase", "erase", "Remove everything that names a user, for ever; on record."),
+    "archive": CommandEntry(
+        "ledger.cli.archive", "app", "Move old events from the database to sealed files; prove them."
+    ),
     "reads": CommandEntry("ledger.cli.reads", "reads", "Show who asked about a user."),
     "sinks": CommandEntry("ledger.cli.sinks", "app", "Show the sinks; pause, resume or replay one."),
     "alerts": CommandEntry("ledger.cli.alerts", "app", "Show what is wrong now, and what to do; acknowledge it."),

@@ -146,7 +146,7 @@ def _write(
     with shown("dumping", "MB") as update:
         # What a rebuild has half filled is of no use, and would hold the rebuild up.
         written = dump(settings.data_dir, url, exported[0], target, _in_mb(update), without=switch.SCHEMA)
-    verified = checked(connection, keys)
+    verified = checked(connection, keys, settings.archive_dir)
     try:
         require_intact(verified)
     except LedgerAltered as error:
@@ -197,7 +197,7 @@ def _restore(
             backups.compare(load(settings.data_dir, scratch, archive, made.size, _in_mb(update)), file, made)
         migrate.check(scratch)
         if (head := _head(made, keys, file)) is not None:
-            _verify(scratch, keys, head, file)
+            _verify(scratch, keys, settings.archive_dir, head, file)
         with connected_to(scratch) as connection:
             # What was told of positions after this backup is no longer so.
             identity.renew_restored(connection)
@@ -213,10 +213,10 @@ def _note_itself(connection: psycopg.Connection[Any], made: Backup) -> None:
             backups_made.note(connection, position, datetime.fromisoformat(made.made_at))
 
 
-def _verify(url: str, keys: SealKeys, head: SealHead, file: Path) -> None:
+def _verify(url: str, keys: SealKeys, archive: Path, head: SealHead, file: Path) -> None:
     """Raises LedgerAltered, SealKeyMissing."""
     with connected_to(url) as connection, snapshot(connection):
-        verified = checked(connection, keys, expected=head)
+        verified = checked(connection, keys, archive, expected=head)
     if (altered := verified.altered) is not None:
         raise LedgerAltered(
             f"The ledger in {file} was altered at position {altered.position:,}: {altered.what}.\n"

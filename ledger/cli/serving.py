@@ -23,6 +23,7 @@ from ledger.service.instance import serve as serve_http
 from ledger.settings import Settings, mask_url
 from ledger.settings.exposed import exposed_file
 from ledger.settings.notices import expect_known
+from ledger.store import two_ways
 from ledger.store.data_folder import DataFolder
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.preflight import await_database
@@ -60,7 +61,7 @@ def run(settings: Settings, read: Callable[[], Settings]) -> None:
         stack.callback(folder.release)
         for exposed in filter(None, (exposed_file(settings), *folder.exposed())):
             log.warning("others_can_reach", path=str(exposed.path), mode=exposed.mode, way_out=exposed.way_out)
-        url = settings.database_url
+        url = settings.sessions_url
         if not url:
             # No other instance serves the ledger of this folder.
             expect_ours(settings.listen, lambda _: False)
@@ -73,9 +74,14 @@ def run(settings: Settings, read: Callable[[], Settings]) -> None:
                 raise
             stack.callback(postgres.stop)
             stack.enter_context(_watched(postgres, ends))
-        log.info("database", url=mask_url(url))
         # Before there is an event loop: SIGTERM ends the wait.
-        await_database(url, settings.database_wait_seconds, _waits)
+        if settings.database_session_url:
+            log.info("database", url=mask_url(url), pooled=mask_url(settings.database_url))
+            await_database(url, settings.database_wait_seconds, _waits, "database_session_url")
+            await_database(settings.database_url, settings.database_wait_seconds, _waits, attempt=two_ways.log_in)
+        else:
+            log.info("database", url=mask_url(url))
+            await_database(url, settings.database_wait_seconds, _waits)
         _tune_gc()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(terminal, ends, partial(serve_http, settings, folder, url, bound, read=read)))

@@ -13,6 +13,7 @@ from ledger.cli.arguments import parse_span
 from ledger.cli.output import say
 from ledger.cli.progress import shown
 from ledger.settings import Settings
+from ledger.slices.archived import ArchivePlace
 from ledger.slices.form import Slice
 from ledger.slices.taking import SliceScope, open_slice
 from ledger.store.mapper import EventMapper
@@ -54,6 +55,6 @@ def slice_of_ledger(settings: Settings, scope: SliceScope, mapper: EventMapper, 
         connected_to(url) as connection,
         _missing_users_reported(connection, scope),
         shown(what, "positions") as progress,
-        open_slice(connection, mapper, scope, progress) as found,
+        open_slice(connection, mapper, scope, progress, ArchivePlace(url, settings.archive_dir)) as found,
     ):
         yield found

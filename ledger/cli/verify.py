@@ -50,7 +50,7 @@ def verify(
     if after is not None and expected is not None and after > expected.position:
         raise typer.BadParameter(f"the head is at position {expected.position}, which --after would skip")
     with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
-        verified = checked(connection, keys, after=after, expected=expected)
+        verified = checked(connection, keys, settings.archive_dir, after=after, expected=expected)
     if export_head is not None and verified.is_intact:
         with replacing(export_head) as file:
             file.write(seal_head.to_text(verified.head, newest(keys)).encode())
@@ -87,11 +87,16 @@ def read_head(path: Path, keys: SealKeys) -> SealHead:
 
 
 def checked(
-    connection: psycopg.Connection[Any], keys: SealKeys, *, after: int | None = None, expected: SealHead | None = None
+    connection: psycopg.Connection[Any],
+    keys: SealKeys,
+    archive: Path,
+    *,
+    after: int | None = None,
+    expected: SealHead | None = None,
 ) -> Verified:
-    """What a walk over the ledger finds, its progress shown."""
+    """What a walk over the ledger finds, its progress shown; `archive`: the folder of the archive's files."""
     with shown("verifying") as update:
-        return walk(connection, keys, update, after=after, expected=expected)
+        return walk(connection, keys, update, after=after, expected=expected, archive=archive)
 
 
 def require_intact(verified: Verified) -> None:

@@ -15,6 +15,7 @@ from ledger.console.visit import Refused, Visit
 from ledger.domain.instants import parse_timestamp
 from ledger.http.questions import uid_problem
 from ledger.slices import writing
+from ledger.slices.archived import ArchivePlace
 from ledger.slices.taking import SliceScope, open_slice
 from ledger.store.mapper import EventMapper
 
@@ -28,8 +29,9 @@ Connect = Callable[[], AbstractContextManager[Connection[Any]]]
 class Slices:
     """Takes slices, one at a time: each is a long read."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, archive: ArchivePlace) -> None:
         self._connect = connect
+        self._archive = archive
         self._mapper = EventMapper()
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -52,7 +54,7 @@ class Slices:
         try:
             with (
                 self._connect() as connection,
-                open_slice(connection, self._mapper, wanted, lambda done, of: None) as found,
+                open_slice(connection, self._mapper, wanted, lambda done, of: None, self._archive) as found,
             ):
                 writing.write(found, file)  # type: ignore[arg-type]
         except BaseException:  # whatever ends it, nobody else holds the file

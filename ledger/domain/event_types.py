@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 from ledger.domain.alert_events import AlertEvent
+from ledger.domain.archive_events import EventsArchived
 from ledger.domain.erasure_events import UserErased
 from ledger.domain.events import (
     BodyRejected,
@@ -28,6 +29,7 @@ SourceEvent: TypeAlias = (
     | SourceReconciled
     | AlertEvent
     | UserErased
+    | EventsArchived
     | SourceImported
 )
 Event: TypeAlias = UserEvent | SourceEvent

@@ -101,6 +101,7 @@ def heartbeat(told: AnswerPoint, epoch: str) -> Frame:
     return Frame("heartbeat", _encode({"as_of": as_of(told, epoch)}))
 
 
+@lru_cache(maxsize=8)
 def progress(cursor: Cursor) -> bytes:
     """What moves a reader's cursor without an event: a message of an id alone is not dispatched."""
     return b"id: %s\n\n" % cursor.text.encode()

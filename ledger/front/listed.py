@@ -16,8 +16,8 @@ from ledger.front.frames import Frame
 from ledger.front.telling import PAGE_USERS, RESUME_WAITING, Beside, Telling, without_cursors
 from ledger.front.watcher import Watcher
 from ledger.http.problems import Problem
-from ledger.working_state import watch_lists
-from ledger.working_state.watch_lists import Moved
+from ledger.working_state import watch_list_record, watch_lists
+from ledger.working_state.watch_list_record import Moved
 from projections.models.shown import AnswerPoint
 
 MAX_ADDED = 10_000
@@ -133,12 +133,12 @@ class ListStreams:
         self, name: str, cursor: Cursor | None, feed: ChangeFeed, connection: Connection[TupleRow]
     ) -> _Began:
         """In the feed's thread: whether there is a list, and who came and left since a cursor."""
-        made, number = feed.answers(connection, ()).made, watch_lists.head(connection)
+        made, number = feed.answers(connection, ()).made, watch_list_record.head(connection)
         exists = watch_lists.get(connection, name) is not None
         since = self._telling.since(cursor)
         if cursor is None or since is None or not 0 < cursor.lists <= number or not feed.is_known(connection, since):
             return _Began(feed, exists, made, number, None, None)
-        return _Began(feed, exists, made, number, since, watch_lists.moved_since(connection, name, cursor.lists))
+        return _Began(feed, exists, made, number, since, watch_list_record.moved_since(connection, name, cursor.lists))
 
     async def _pages(self, watcher: Watcher, since: AnswerPoint | None) -> AsyncGenerator[_Page, None]:
         """Those on a watcher's list, from then on told of whatever changes."""
@@ -165,7 +165,7 @@ class ListStreams:
         names, number = self._following
         if not names:
             return None
-        head = watch_lists.head(connection)
+        head = watch_list_record.head(connection)
         if head == number:
             return None
         if head < number:
@@ -173,7 +173,7 @@ class ListStreams:
             return partial(self._end_all, "epoch")
         found: dict[str, _Changed] = {}
         try:
-            for name in watch_lists.changed_of(connection, names, number):
+            for name in watch_list_record.changed_of(connection, names, number):
                 found[name] = _changed(name, number, feed, connection)
         except BaseException:  # whatever ends it, nobody else ends these watches
             for changed in found.values():
@@ -226,7 +226,7 @@ def _changed(name: str, number: int, feed: ChangeFeed, connection: Connection[Tu
     """In the feed's thread: what became of a list since a change; those who came begin to be watched."""
     if watch_lists.get(connection, name) is None:
         return _Changed(None, feed.answers(connection, ()))
-    moved = watch_lists.moved_since(connection, name, number)
+    moved = watch_list_record.moved_since(connection, name, number)
     added = moved.added if len(moved.added) <= MAX_ADDED else ()
     return _Changed(moved, feed.watch(connection, added))
 

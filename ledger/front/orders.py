@@ -27,6 +27,8 @@ class Orders(msgspec.Struct, frozen=True):
     token_roots: list[TokenRoot]
     log_level: LogLevel
     log_format: LogFormat
+    archive_dir: str
+    """The folder of what was archived, which slices are taken from, too."""
     asked_again_seconds: float | None = None
     """As often somebody has to hear of each user who is watched; None: nobody wants to."""
     metrics_scope: MetricsScope = "read"

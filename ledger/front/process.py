@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -40,6 +41,7 @@ from ledger.server.connections import FILLED
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
 from ledger.settings import ApiKeySettings, Listen
+from ledger.slices.archived import ArchivePlace
 from ledger.store import api_keys, identity, session, stream_tokens
 from ledger.store.ledger import translated
 from ledger.working_state import asked
@@ -112,7 +114,8 @@ def _console(orders: Orders, keys: KeyRing, streams: Streams, stack: AsyncExitSt
     service = Service(orders.service, Delegation(orders.token_roots))
     stack.push_async_callback(service.close)
     stream = partial(sse.stream, streams)
-    return Console(Sessions(connect, keys), service, stream, Slices(connect), Clock().now)
+    archive = ArchivePlace(orders.database_url, Path(orders.archive_dir))
+    return Console(Sessions(connect, keys), service, stream, Slices(connect, archive), Clock().now)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Server-Sent Events: a stream as WHATWG has it, plain ASGI, the same bytes to all who are told the same."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -87,7 +87,10 @@ async def _go_on(streams: Streams, watcher: Watcher, send: Send) -> None:
             await watcher.wait()
             beats.seen()
             if told := watcher.take():
-                for data in _joined(told, streams.hub.progress):
+                parts = [frame.sse for frame in told]
+                parts.append(streams.hub.progress)
+                for start in range(0, len(parts), FRAMES_AT_ONCE):
+                    data = b"".join(parts[start : start + FRAMES_AT_ONCE])
                     await send({"type": "http.response.body", "body": data, "more_body": True})
                     beats.seen()
             if beats.is_due and not watcher.waiting:
@@ -103,15 +106,8 @@ def _retry(seconds: float) -> bytes:
 
 
 async def _write_frames(send: Send, told: Sequence[Frame]) -> None:
-    for data in _joined(told):
-        await _write(send, data)
-
-
-def _joined(told: Sequence[Frame], end: bytes = b"") -> Iterator[bytes]:
     for start in range(0, len(told), FRAMES_AT_ONCE):
-        part = told[start : start + FRAMES_AT_ONCE]
-        last = start + FRAMES_AT_ONCE >= len(told)
-        yield b"".join([frame.sse for frame in part]) + (end if last else b"")
+        await _write(send, b"".join([frame.sse for frame in told[start : start + FRAMES_AT_ONCE]]))
 
 
 async def _write(send: Send, data: bytes) -> None:

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from ledger import __version__
 from ledger.http import (
     alerts,
+    archive,
     audit,
     blind,
     documentation,
@@ -79,6 +80,8 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         alerts.orders,
         overrides.router,
         erasure.router,
+        archive.record,
+        archive.orders,
         read_log.router,
         sinks.record,
         sinks.orders,

@@ -7,23 +7,28 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from ledger.domain.crowd import encode_crowd
 from ledger.domain.events import BodyRejected, DeliveryReceived
-from ledger.http import responses
+from ledger.http import archive_header, responses
 from ledger.http.auth import require
 from ledger.http.instants import At
 from ledger.http.paging import Page, number_from_cursor
 from ledger.http.problems import Problem, invalid
 from ledger.http.record_answers import DeliveryBody, EventPage
 from ledger.http.responses import answered
-from ledger.http.state import get_services
+from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
 from ledger.http.views import event_view
+from ledger.store.archive.beside import Wanted
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import user_stream
 from ledger.store.recorder import StoredRow
 from projections.models.current import can_be_stored
+from projections.queries import archived, history
+from projections.queries.archived import Asked
 
 NDJSON = "application/x-ndjson"
 STREAMED_PAGE = 1000
@@ -59,31 +64,33 @@ def list_user_events(request: Request, uid: Uid, query: Annotated[EventFilter, Q
     ledger = get_services(request).ledger
     after = number_from_cursor(query.after)
     query.refuse_backwards()
-    rows = _UserRows(ledger, uid, query.order == "desc", query.from_, query.to)
+    rows = _UserRows(get_services(request), uid, query.order == "desc", query.from_, query.to)
     if NDJSON in request.headers.get("accept", ""):
         return StreamingResponse(rows.lines(after), media_type=NDJSON)
-    found = rows.page(after, query.limit)
+    found, before = rows.page(after, query.limit)
     following = str(found[-1].version) if len(found) == query.limit else None
-    return _page(ledger, found, following)
+    return _page(ledger, found, following, before)
 
 
 class _UserRows:
-    """A user's stream, in one direction and between two instants."""
+    """A user's stream, in one direction and between two instants, the archive's part of it included."""
 
     def __init__(
-        self, ledger: Ledger, uid: str, descending: bool, since: datetime | None, until: datetime | None
+        self, services: Services, uid: str, descending: bool, since: datetime | None, until: datetime | None
     ) -> None:
-        self._ledger = ledger
+        self._archive = services.archive
+        self._ledger = services.ledger
         self._uid = uid
         self._descending = descending
         self._since = since
         self._until = until
 
-    def page(self, last: int | None, limit: int) -> list[StoredRow]:
+    def page(self, last: int | None, limit: int) -> Asked[list[StoredRow]]:
         """The rows after the version that the page before ended at."""
         if not can_be_stored(self._uid):
-            return []
-        with translated():
+            return Asked([], None)
+
+        def rows(connection: Connection[TupleRow]) -> list[StoredRow]:
             return self._ledger.events_recorder.stream_rows(
                 user_stream(self._uid),
                 after=None if self._descending else last,
@@ -92,11 +99,22 @@ class _UserRows:
                 recorded_before=self._until,
                 descending=self._descending,
                 limit=limit,
+                connection=connection,
             )
+
+        def needs(connection: Connection[TupleRow], before: int) -> Wanted | None:
+            since = 0 if self._since is None else history.position_before(connection, self._since)
+            if since >= before - 1 or (self._descending and len(rows(connection)) == limit):
+                return None
+            after = None if self._descending else last
+            return archived.of_user(connection, self._uid, (after or 0) + 1)
+
+        with translated():
+            return self._archive.ask("current", needs, rows)
 
     def lines(self, last: int | None) -> Iterator[bytes]:
         """All of them, a JSON object a line, read page by page."""
-        while rows := self.page(last, STREAMED_PAGE):
+        while rows := self.page(last, STREAMED_PAGE).answer:
             yield b"".join(_encode(event_view(row, self._ledger.event(row))) + b"\n" for row in rows)
             last = rows[-1].version
 
@@ -113,10 +131,9 @@ def list_events(request: Request, query: Annotated[Page, Query()]) -> Response:
     """
     ledger = get_services(request).ledger
     after = number_from_cursor(query.after) or 0
-    with translated():
-        rows = ledger.events_recorder.ledger_rows(after=after, limit=query.limit)
+    rows, before = get_services(request).archive.rows_after(after, query.limit)
     following = str(rows[-1].position) if len(rows) == query.limit else None
-    return _page(ledger, rows, following)
+    return _page(ledger, rows, following, before)
 
 
 @router.get(
@@ -130,7 +147,8 @@ def get_delivery(
     request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[Page, Query()]
 ) -> Response:
     """The delivery, and a page of the events of its items in their order."""
-    ledger = get_services(request).ledger
+    services = get_services(request)
+    ledger, archive = services.ledger, services.archive
     after = number_from_cursor(query.after)
     with translated():
         position = ledger.events_recorder.delivery_position(delivery) if can_be_stored(delivery) else None
@@ -143,13 +161,14 @@ def get_delivery(
         start = min(max(position, after or position), last)
         limit = min(query.limit, last - start)
         # Where events of it were erased, others' follow sooner.
-        rows = [each for each in ledger.events_recorder.ledger_rows(after=start, limit=limit) if each.position <= last]
+        found, before = archive.rows_after(start, limit) if limit else Asked([], None)
+        rows = [each for each in found if each.position <= last]
     items = [event_view(item, ledger.event(item)) for item in rows]
     more = len(rows) == limit > 0 and rows[-1].position < last
     body = DeliveryBody(event_view(row, received), items, str(rows[-1].position) if more else None)
-    return Response(_encode(body), media_type="application/json")
+    return Response(_encode(body), headers=archive_header.archived(before), media_type="application/json")
 
 
-def _page(ledger: Ledger, rows: list[StoredRow], following: str | None) -> Response:
+def _page(ledger: Ledger, rows: list[StoredRow], following: str | None, before: int | None) -> Response:
     body = EventPage([event_view(row, ledger.event(row)) for row in rows], following)
-    return Response(_encode(body), media_type="application/json")
+    return Response(_encode(body), headers=archive_header.archived(before), media_type="application/json")

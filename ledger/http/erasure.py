@@ -76,7 +76,7 @@ async def erase_user(request: Request, uid: Uid) -> Response:
     def erase() -> Erasure:
         # It looks through the ledger, over a connection that webhooks might need.
         with services.past:
-            return erasing.erase(services.ledger, uid, order, keys, services.clock.now())
+            return erasing.erase(services.ledger, uid, order, keys, services.clock.now(), services.settings.archive_dir)
 
     try:
         erasure = await asyncio.to_thread(erase)

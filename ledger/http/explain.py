@@ -3,6 +3,8 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from psycopg import Connection
+from psycopg.rows import TupleRow
 from pydantic import BeforeValidator, Field
 
 from ledger.domain.evidence import Evidence
@@ -16,6 +18,7 @@ from ledger.explain.negotiation import TEXT, negotiate_language, wants_text
 from ledger.explain.page import page
 from ledger.http import responses
 from ledger.http.answers import CauseBody, as_json, as_of_body
+from ledger.http.archive_header import archived
 from ledger.http.auth import require
 from ledger.http.instants import When, resolve_point
 from ledger.http.record_answers import ExplanationBody, StatementBody
@@ -23,10 +26,12 @@ from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
 from ledger.languages import TAG, Language, parse_language
+from ledger.store.archive.beside import Wanted
 from ledger.working_state import looks
-from projections.engine.switch import ONE_MOMENT
 from projections.models.shown import AnswerPoint
 from projections.queries import history
+from projections.queries.archived import Asked as Answer
+from projections.queries.archived import to_explain
 from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
 
@@ -55,23 +60,30 @@ def explain_presence(request: Request, uid: Uid, query: Annotated[Asked, Query()
     instant from the ledger up to there. With `Accept: text/plain`, a page for people.
     """
     services = get_services(request)
-    made, explanation = _explanation(services, uid, query)
+    (made, explanation), before = _explanation(services, uid, query)
     words = catalogue(query.lang or negotiate_language(request.headers.get("accept-language")))
-    headers = {"Content-Language": words.language, "Vary": "Accept, Accept-Language"}
+    headers = {"Content-Language": words.language, "Vary": "Accept, Accept-Language"} | archived(before)
     if wants_text(request.headers.get("accept")):
         return Response(page(explanation, words), headers=headers, media_type=TEXT)
     return as_json(_body(explanation, made, words), headers=headers)
 
 
-def _explanation(services: Services, uid: str, asked: Asked) -> tuple[AnswerPoint, Explanation]:
+def _explanation(services: Services, uid: str, asked: Asked) -> "Answer[tuple[AnswerPoint, Explanation]]":
     """The explanation that a request asks for, all of one snapshot."""
-    with services.past, services.ledger.connection() as connection, connection.transaction():
-        connection.execute(ONE_MOMENT.format("current, snapshots, drifts"), prepare=False)
-        made = _made(connection, asked, services.clock.now())
+    now = services.clock.now()
+
+    def needs(connection: Connection[TupleRow], before: int) -> Wanted | None:
+        return to_explain(connection, before, uid, _made(connection, asked, now))
+
+    def question(connection: Connection[TupleRow]) -> tuple[AnswerPoint, Explanation]:
+        made = _made(connection, asked, now)
         found = RecordedHistory(connection, services.ledger.events_mapper, services.rule_folds)
         known_at = None if asked.known_at is None else from_datetime(asked.known_at)
         evidence = gather(found, uid, made.at, made.position, known_at)
         return made, explain(evidence, [_reach(services, connection, evidence, is_past=asked.is_past)])
+
+    with services.past:
+        return services.archive.ask("current, snapshots, drifts", needs, question)
 
 
 def _reach(services: Services, connection: Any, evidence: Evidence, *, is_past: bool) -> Statement:

@@ -15,7 +15,7 @@ from ledger.http.questions import uid_problem
 from ledger.http.schemas import take_struct
 from ledger.http.state import get_services
 from ledger.text import shortened
-from ledger.working_state.watch_lists import MAX_MEMBERS, MAX_NAME_CHARACTERS, MAX_WATCHERS
+from ledger.working_state.watch_list_changes import MAX_MEMBERS, MAX_NAME_CHARACTERS, MAX_WATCHERS
 from projections.models.current import can_be_stored
 
 MAX_BODY_BYTES = (MAX_MEMBERS + MAX_WATCHERS) * 2 * (MAX_UID_BYTES + 4)

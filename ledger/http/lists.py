@@ -24,15 +24,9 @@ from ledger.http.representation import items
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import ListName
-from ledger.working_state import watch_lists
-from ledger.working_state.watch_lists import (
-    LOCK_SECONDS,
-    MAX_MEMBERS,
-    MAX_WATCHERS,
-    ListTooLarge,
-    Patch,
-    WatchList,
-)
+from ledger.working_state import watch_list_changes, watch_lists
+from ledger.working_state.watch_list_changes import LOCK_SECONDS, MAX_MEMBERS, MAX_WATCHERS, ListTooLarge, Patch
+from ledger.working_state.watch_lists import WatchList
 from projections.models.current import can_be_stored
 
 router = APIRouter(tags=["lists"], responses=responses.PROBLEMS)
@@ -153,7 +147,7 @@ async def put_list(request: Request, name: ListName) -> Response:
     check_uids("watchers", order.watchers, MAX_WATCHERS)
     by = request.state.key_name
     made, is_new = await _changing(
-        request, lambda connection: watch_lists.put(connection, name, order.uids, order.watchers, by)
+        request, lambda connection: watch_list_changes.put(connection, name, order.uids, order.watchers, by)
     )
     return as_json(entry(made), 201 if is_new else 200)
 
@@ -181,7 +175,7 @@ async def patch_list(request: Request, name: ListName) -> Response:
     asked = Patch(order.add, order.remove, order.add_watchers, order.remove_watchers)
     by = request.state.key_name
     try:
-        patched = await _changing(request, lambda connection: watch_lists.patch(connection, name, asked, by))
+        patched = await _changing(request, lambda connection: watch_list_changes.patch(connection, name, asked, by))
     except ListTooLarge as error:
         raise invalid("add" if error.of == "members" else "add_watchers", str(error)) from error
     if patched is None:
@@ -201,7 +195,7 @@ async def delete_list(request: Request, name: ListName) -> Response:
     refuse_parameters(request)
     check_name("name", name)
     by = request.state.key_name
-    if not await _changing(request, lambda connection: watch_lists.delete(connection, name, by)):
+    if not await _changing(request, lambda connection: watch_list_changes.delete(connection, name, by)):
         raise NoSuchList
     return Response(status_code=204)
 

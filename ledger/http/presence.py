@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
-from ledger.http import grant_check, questions, representation, responses
+from ledger.http import archive_header, grant_check, questions, representation, responses
 from ledger.http.answers import (
     FlagCount,
     NodeCount,
@@ -30,10 +32,11 @@ from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.summaries import max_age
 from ledger.http.uid import Storable, Uid
-from projections.engine.switch import ONE_MOMENT
+from ledger.store.archive.beside import Wanted
 from projections.models.current import can_be_stored
 from projections.models.shown import as_of
-from projections.queries import listing, past
+from projections.queries import archived, listing, past
+from projections.queries.archived import Asked
 from projections.queries.reader import Read
 
 router = APIRouter(tags=["presence"], dependencies=[Depends(require("read"))], responses=responses.PROBLEMS)
@@ -66,14 +69,16 @@ async def get_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     """
     services = get_services(request)
     await grant_check.allow(request, [uid], is_past=when.is_past)
+    headers: dict[str, str] = {}
     if when.is_past:
-        read = await _past(services, [uid], when)
+        read, before = await _past(services, [uid], when)
         made, [body] = read.made, read.bodies
+        headers = archive_header.archived(before)
     else:
         services.asked.note([uid])
         made, body = await services.reader.one(uid)
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {"ETag": etag}
+    headers |= {"ETag": etag}
     if representation.matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return Response(body + as_of(made), headers=headers, media_type="application/json")
@@ -103,8 +108,12 @@ async def query_presences(request: Request) -> Response:
     note_read(request, query.uids)
     if not query.is_past:
         services.asked.note(query.uids)
-    read = await (_past(services, query.uids, query) if query.is_past else services.reader.many(query.uids))
-    return await services.representations.answer(read, wanted)
+    if not query.is_past:
+        return await services.representations.answer(await services.reader.many(query.uids), wanted)
+    read, before = await _past(services, query.uids, query)
+    response = await services.representations.answer(read, wanted)
+    response.headers.update(archive_header.archived(before))
+    return response
 
 
 @router.get(
@@ -152,13 +161,19 @@ def summary_body(counts: listing.PresenceSummary) -> SummaryBody:
     )
 
 
-async def _past(services: Services, uids: Sequence[str], when: When) -> Read:
+async def _past(services: Services, uids: Sequence[str], when: When) -> Asked[Read]:
     """The answer about the past that a request asks for, all of one snapshot."""
+    now = services.clock.now()
 
-    def read() -> Read:
-        with services.past, services.ledger.connection() as connection, connection.transaction():
-            connection.execute(ONE_MOMENT.format("snapshots, drifts"), prepare=False)
-            made = resolve_point(connection, when, services.clock.now())
-            return past.read(connection, services.ledger.events_mapper, uids, made, services.rule_folds)
+    def needs(connection: Connection[TupleRow], before: int) -> Wanted | None:
+        return archived.as_of(connection, before, uids, resolve_point(connection, when, now))
+
+    def question(connection: Connection[TupleRow]) -> Read:
+        made = resolve_point(connection, when, now)
+        return past.read(connection, services.ledger.events_mapper, uids, made, services.rule_folds)
+
+    def read() -> Asked[Read]:
+        with services.past:
+            return services.archive.ask("snapshots, drifts", needs, question)
 
     return await run_in_threadpool(read)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http.answers import FieldError, ProblemBody, encode
 from ledger.http.outages import Outages
+from ledger.store.archive.manifest import ArchiveDamaged
 from ledger.text import shortened
 from ledger.working_state.sources import SourceUnreadable
 
@@ -131,7 +132,7 @@ def _ledger(request: Request, error: Exception) -> Response:
 
 
 def from_ledger_error(error: LedgerError, outages: Outages, path: str) -> Response:
-    """503 where it is worth to try again: the store is away, or a newer version has to be run; else 500."""
+    """503 where something has to come back first: the store, a newer version, a file of the archive; else 500."""
     if isinstance(error, StoreUnavailable):
         outages.for_path(path).failed(str(error))
         return answer(Problem(503, str(error), headers={"Retry-After": "1"}))
@@ -139,6 +140,9 @@ def from_ledger_error(error: LedgerError, outages: Outages, path: str) -> Respon
         if times := outages.unreadable.due(error.source):
             log.error("source_unreadable", source=error.source, reason=str(error), times=times)
         return answer(Problem(503, str(error), headers={"Retry-After": "1"}, title="Source unreadable"))
+    if isinstance(error, ArchiveDamaged):
+        log.error("archive_damaged", reason=str(error))
+        return answer(Problem(503, str(error), title="Archive damaged"))
     log.error("request_failed", reason=str(error), error=type(error).__name__)
     return answer(Problem(500, str(error)))
 

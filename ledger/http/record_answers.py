@@ -126,6 +126,20 @@ class BackupBody(Struct):
     age_seconds: float
 
 
+class ArchiveBody(Struct):
+    """What has been archived, and how this instance's archiving fares."""
+
+    events_days: float
+    before: int
+    files: int
+    events: int
+    size_bytes: int
+    running: bool
+    finished_at: Timestamp | None
+    archived: int
+    failed: str | None
+
+
 class ErasureBody(Struct):
     """An erasure on record, and what of it is still to be done.
 

@@ -61,5 +61,5 @@ PROBLEMS: Responses = {
     401: problem("No API key, or an unknown or revoked one"),
     403: problem("The key lacks the scope"),
     422: problem("A field is invalid, `errors` names it: an unknown parameter"),
-    503: problem("PostgreSQL does not answer"),
+    503: problem("PostgreSQL does not answer, or a file of the archive is missing or altered"),
 }

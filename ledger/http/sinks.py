@@ -21,8 +21,9 @@ from ledger.http.sink_answers import SinkBody, SinkErrorBody, SinkItems, SinkSta
 from ledger.http.state import Services, get_services
 from ledger.settings import SinkSettings
 from ledger.store import identity
+from ledger.store.archive import table
 from ledger.store.commit import CHANNEL
-from ledger.working_state import sinks, watch_lists
+from ledger.working_state import sinks, watch_list_record
 from ledger.working_state.sinks import Checkpoint, SinkRow
 from projections.queries import history
 
@@ -175,6 +176,10 @@ def _checkpoint(connection: Connection[TupleRow], place: int | str, now: Instant
         position = history.position_at(connection, at)
     if position > head.position:
         raise invalid("from", f"beyond the head of the ledger, which is {head.position}")
+    if 0 < position < (before := table.before(connection)) - 1:
+        raise invalid("from", f"archived: name a position from {before - 1} on, or 0 for everybody as they are now")
     # From the very beginning everybody is told of as they are; what the sources were by then is nothing to it.
     rules_position = min(position, head.rules_position) if position else head.rules_position
-    return Checkpoint(identity.epoch(connection), position, rules_position, watch_lists.head(connection), at or now)
+    return Checkpoint(
+        identity.epoch(connection), position, rules_position, watch_list_record.head(connection), at or now
+    )

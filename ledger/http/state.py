@@ -30,6 +30,7 @@ from ledger.spool.spool import Spool
 from ledger.store.ledger import Ledger
 from ledger.store.pulse import Pulse
 from ledger.store.seal import SealKey
+from projections.queries.archived import Archive
 from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
@@ -51,6 +52,7 @@ class Services:
     reach: ReachReader
     past: BoundedSemaphore
     """Lets so many questions about the past at once to the ledger's connections: webhooks need them, too."""
+    archive: Archive
     rule_folds: RuleFolds
     """What they have folded so far of the rules of the past."""
     intake: Intake

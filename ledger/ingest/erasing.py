@@ -7,6 +7,7 @@ what is still to be done, whichever instance does it.
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
@@ -21,15 +22,18 @@ from ledger.domain.nodes import OpenRun
 from ledger.domain.observation import Instant
 from ledger.domain.reconciliation_events import RunCounts, RunEnded
 from ledger.errors import LedgerError
+from ledger.ingest import erasing_archived
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
+from ledger.ingest.erasing_archived import ArchiveMoved, Rewritten
 from ledger.store import erased, session
+from ledger.store.archive import table
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
 from ledger.store.erased import NamingRow
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import SOURCE_PREFIX, Recorded
 from ledger.store.seal import SealKey
-from ledger.working_state import alerts, erasures, sinks, sources, watch_lists
+from ledger.working_state import alerts, erasures, sinks, sources, watch_list_changes
 from projections.engine import checkpoints, rebuild
 
 NAMING_KINDS = (
@@ -82,10 +86,13 @@ class Waiting(NamedTuple):
     held: bool
 
 
-def erase(ledger: Ledger, uid: str, order: Order, keys: Sequence[SealKey], at: Instant) -> Erasure:
+def erase(
+    ledger: Ledger, uid: str, order: Order, keys: Sequence[SealKey], at: Instant, archive: Path = Path()
+) -> Erasure:
     """Erase a user; where nothing has named them since the last time, that one's record.
 
-    `keys`: the newest first, which the hash is made with. Raises NeverSeen, RebuildUnderWay, StoreUnavailable.
+    `keys`: the newest first, which the hash is made with. `archive`: the folder of its files. Raises ArchiveDamaged,
+    ArchiveUnwritable, NeverSeen, RebuildUnderWay, StoreUnavailable.
     """
     name = Name(uid)
     with ledger.connection() as connection:
@@ -94,21 +101,28 @@ def erase(ledger: Ledger, uid: str, order: Order, keys: Sequence[SealKey], at: I
         is_known = bool(erased.positions_of(connection, uid)) or erasures.names(connection, uid)
         of_sources = set(sources.holding(connection, uid))
         with connection.transaction():
-            found = [row.position for row in _naming(ledger, connection, name, 0, head)]
+            found = {row.position: row.payload for row in _naming(ledger, connection, name, 0, head)}
     if not is_known and not found:
         if before is None:
             raise NeverSeen(f"the user {uid!r} was never seen")
         return _on_record(ledger, before)
     while True:
-        attempt = _Attempt(ledger, name, order, keys[0], at, head, found)
+        archived = erasing_archived.rewritten(ledger, archive, uid, found)
+        done: Erasure | None = None
         try:
-            return attempt.run(of_sources)
+            done = _Attempt(ledger, name, order, keys[0], at, head, archived, list(found)).run(of_sources)
         except _OtherSources as others:
             of_sources |= others.names
+        except ArchiveMoved:
+            pass
         except _NothingLeft:
             # Somebody else was faster.
-            if (done := get(ledger, uid, keys)) is None:
+            if (by_another := get(ledger, uid, keys)) is None:
                 raise NeverSeen(f"the user {uid!r} was never seen") from None
+            return by_another
+        finally:
+            archived.clean(ledger, archive)
+        if done is not None:
             return done
 
 
@@ -181,14 +195,16 @@ class _Attempt:
     """One commit: what it is to remove is found under the lock, put on record, and removed."""
 
     def __init__(
-        self, ledger: Ledger, name: Name, order: Order, key: SealKey, at: Instant, head: int, found: Sequence[int]
-    ) -> None:
+        self, ledger: Ledger, name: Name, order: Order, key: SealKey, at: Instant, head: int, archived: Rewritten,
+        found: Sequence[int],
+    ) -> None:  # fmt: skip
         self._ledger = ledger
         self._name = name
         self._order = order
         self._key = key
         self._at = at
         self._head = head
+        self._archived = archived
         self._found = found
         self._positions: list[int] = []
         self._left: list[_Naming] = []
@@ -209,7 +225,8 @@ class _Attempt:
         if not rebuild.keep_from_beginning(connection):
             raise RebuildUnderWay
         checkpoints.hold_all(connection.cursor())
-        self._positions = erased.positions_of(connection, self._name.uid)
+        self._archived.expect(table.read(connection))
+        self._positions = [*self._archived.positions, *erased.positions_of(connection, self._name.uid)]
         earlier = erased.rows_at(connection, self._found)
         self._left = list(_left_of(self._ledger, earlier, self._name))
         self._left += _naming(self._ledger, connection, self._name, self._head, checkpoints.head(connection))
@@ -247,8 +264,9 @@ class _Attempt:
     def _write(self, cursor: Cursor[Any], events: list[tuple[int, Event]]) -> None:
         position, uid = events[-1][0], self._name.uid
         erasures.add(cursor, position, uid, self._key, self._at)
+        self._archived.put(cursor)
         erased.take(cursor, position, uid, [(each.position, each.payload) for each in self._left])
-        watch_lists.take_off_all(cursor.connection, uid, self._name.masked(self._order.by))
+        watch_list_changes.take_off_all(cursor.connection, uid, self._name.masked(self._order.by))
         erasures.remove(cursor, uid)
         for each in self._left:
             if isinstance(each.event, AlertBegan | AlertEnded):

@@ -1,12 +1,9 @@
-"""The intake: a bounded queue of webhooks between the HTTP server and the writer; requests wait for their commits."""
+"""The intake: requests bring webhooks for the writer, and wait until these are in the ledger or in the spool."""
 
 import asyncio
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
@@ -14,22 +11,15 @@ from ledger.ingest.draft import ParsedWebhook
 from ledger.ingest.known import UnreadableSources
 from ledger.ingest.store_progress import StoreProgress
 from ledger.ingest.ticket import Body, Ticket
+from ledger.ingest.ticket_queue import TicketQueue, Waiting
 
-
-class Waiting(NamedTuple):
-    """What waits or is being committed; no body counts for more than half of what the queue holds."""
-
-    deliveries: int
-    items: int
-    size: int
+DRAIN_GROUPS = 2
+"""So many groups are one where they come from the spool: nobody waits for its commit, and a user who came and went
+within it is written once. What is held of them in memory, and for how long others wait for the lock, bounds it."""
 
 
 class Intake:
-    """A bounded queue. Where it is full, a request waits for room, which slows its sender down; nothing is dropped.
-
-    No body has it to itself: one that would fill more than half of it counts for half, and is the only such one in it;
-    one that the writer has to take alone is read meanwhile by a thread of its own, and lets by what other nodes post
-    until that is over, and what they have posted then.
+    """Where its queue is full, a request waits for room, which slows its sender down; nothing is dropped.
 
     `submit` runs in the event loop, everything else in the writer's thread. A request gives up after `wait_seconds` in
     which nothing was committed: the store is away, and its sender's own time-out is near.
@@ -48,28 +38,18 @@ class Intake:
         self.unreadable = UnreadableSources()
         """What they post is refused here: nothing in the queue keeps them waiting."""
         self.store = StoreProgress()
-        self._max_items = max_items
-        self._max_bytes = max_bytes
         self._wait_seconds = wait_seconds
-        self._begin = begin
         self._loop = asyncio.get_running_loop()
-        self._lock = threading.RLock()
-        self._filled = threading.Condition(self._lock)
+        self._queue = TicketQueue(max_items, max_bytes, begin)
         self._room = asyncio.Condition()
-        self._queue: deque[Ticket] = deque()
         self._in_flight: dict[Body, Ticket] = {}
-        self._items = 0
-        self._bytes = 0
-        self._in_queue = 0
-        self._large = 0
-        self._closed = False
         self._diversion: Callable[[Ticket], None] | None = None
         """What takes the webhooks instead of the queue."""
 
     @property
     def waiting(self) -> Waiting:
         """What waits or is being committed."""
-        return Waiting(self._in_queue, self._items, self._bytes)
+        return self._queue.waiting
 
     async def submit(self, delivery: str, source: str, node: str, received_at: Instant, body: bytes) -> Ticket:
         """Return once the webhook is in the ledger, or in the spool.
@@ -103,7 +83,7 @@ class Intake:
             self._divert_one(ticket)
             return
         async with self._room:
-            while not ticket.is_diverted and not self._has_room(ticket):
+            while not ticket.is_diverted and not self._queue.has_room(ticket):
                 left = max(deadline, self.store.progressed_at + self._wait_seconds) - time.monotonic()
                 if left <= 0:
                     raise self._given_up("the ledger is behind: its queue stayed full")
@@ -111,14 +91,7 @@ class Intake:
                     await asyncio.wait_for(self._room.wait(), left)
                 except TimeoutError:
                     continue
-        with self._lock:
-            if ticket.is_diverted:
-                return
-            if self._closed:
-                raise StoreUnavailable("the service is stopping")
-            self._queue.append(ticket)
-            self._count(ticket, 1)
-            self._filled.notify()
+        self._queue.put(ticket)
 
     def divert(self, to: Callable[[Ticket], None]) -> None:
         """Give what waits, and all that comes from now on, to something else, in the order of arrival.
@@ -126,14 +99,8 @@ class Intake:
         What has its commit under way may still be committed; nothing of it is tried again.
         """
         self._diversion = to
-        with self._lock:
-            waiting = [ticket for ticket in self._in_flight.values() if not ticket.is_diverted]
-            for ticket in waiting:
-                ticket.is_diverted = True
-            for ticket in self._queue:
-                if ticket.is_diverted:
-                    self._count(ticket, -1)
-            self._queue = deque(ticket for ticket in self._queue if not ticket.is_diverted)
+        waiting = self._queue.without_diverted(list(self._in_flight.values()))
+        self._queue.divert(waiting)
         for ticket in waiting:
             if not ticket.done.done():
                 to(ticket)
@@ -145,18 +112,14 @@ class Intake:
 
     def _divert_one(self, ticket: Ticket) -> None:
         assert self._diversion is not None
-        if self._closed:
+        if self._queue.is_closed:
             raise StoreUnavailable("the service is stopping")
         ticket.is_diverted = True
         self._diversion(ticket)
 
     def put_spooled(self, tickets: Sequence[Ticket]) -> None:
         """Queue what comes from the spool; it was acknowledged, so that no room is waited for."""
-        with self._lock:
-            for ticket in tickets:
-                self._queue.append(ticket)
-                self._count(ticket, 1)
-            self._filled.notify()
+        self._queue.put_spooled(tickets)
 
     def spooled(self, tickets: Sequence[Ticket], error: Exception | None) -> None:
         """What was diverted is durable, or why it is not."""
@@ -168,29 +131,6 @@ class Intake:
         """For how long the store has taken nothing though something waits for it that is not diverted."""
         waiting_since = next((each.entered_at for each in self._in_flight.values() if not each.is_diverted), None)
         return 0.0 if waiting_since is None else self.store.stalled_seconds(now, waiting_since)
-
-    def _has_room(self, ticket: Ticket) -> bool:
-        if self._in_queue == 0:
-            return True
-        if self._is_large(ticket) and self._large:
-            return False
-        items, size = self._weight(ticket)
-        return self._items + items <= self._max_items and self._bytes + size <= self._max_bytes
-
-    def _is_large(self, ticket: Ticket) -> bool:
-        return ticket.items > self._max_items // 2 or len(ticket.body) > self._max_bytes // 2
-
-    def _weight(self, ticket: Ticket) -> tuple[int, int]:
-        """-> (items, bytes) of the queue's that a ticket counts for"""
-        return min(ticket.items, self._max_items // 2), min(len(ticket.body), self._max_bytes // 2)
-
-    def _count(self, ticket: Ticket, sign: int) -> None:
-        """A ticket has entered, or is over."""
-        items, size = self._weight(ticket)
-        self._items += sign * items
-        self._bytes += sign * size
-        self._in_queue += sign
-        self._large += sign * self._is_large(ticket)
 
     async def _wait(self, ticket: Ticket, deadline: float) -> None:
         while True:
@@ -218,51 +158,15 @@ class Intake:
             ticket.done.exception()
 
     def take(self, max_items: int, max_bytes: int, read: Callable[[Ticket], ParsedWebhook]) -> list[Ticket]:
-        """All that waits, up to the bounds; one larger than them comes alone, read by then. Empty once closed and
-        drained."""
-        with self._lock:
-            while True:
-                while not self._queue and not self._closed:
-                    self._filled.wait()
-                first = self._queue[0] if self._queue else None
-                is_alone = first is not None and (first.items > max_items or len(first.body) > max_bytes)
-                if first is None or not is_alone:
-                    return self._remove(_up_to(self._queue, max_items, max_bytes))
-                if first.reading == "not begun":
-                    first.reading = "under way"
-                    self._begin(partial(self._read, first, read))
-                is_read = first.reading == "over"
-                if (not is_read or not first.has_yielded) and (others := self._others(first, max_items, max_bytes)):
-                    first.has_yielded = is_read
-                    return self._remove(others)
-                if is_read:
-                    return self._remove([first])
-                self._filled.wait()
+        """What the writer is to store next. Empty once closed and drained."""
+        return self._queue.take(max_items, max_bytes, read, self.spooled_items(max_items))
 
-    def _remove(self, taken: list[Ticket]) -> list[Ticket]:
-        chosen = set(map(id, taken))
-        self._queue = deque(ticket for ticket in self._queue if id(ticket) not in chosen)
-        return taken
+    def spooled_items(self, max_items: int) -> int:
+        """The bound of what is stored together of the spool: the higher one, as long as commits succeed.
 
-    def _read(self, ticket: Ticket, read: Callable[[Ticket], ParsedWebhook]) -> None:
-        try:
-            ticket.parsed = read(ticket)
-        except Exception:  # noqa: BLE001  (whoever takes it meets it again, and answers for it)
-            ticket.parsed = None
-        finally:
-            with self._lock:
-                ticket.reading = "over"
-                self._filled.notify_all()
-
-    def _others(self, first: Ticket, max_items: int, max_bytes: int) -> list[Ticket]:
-        """What others have posted while one that is to be taken alone was waiting."""
-        small, behind = [], {first.sender}
-        for ticket in self._queue:
-            if ticket.items > max_items or len(ticket.body) > max_bytes:
-                behind.add(ticket.sender)
-            elif ticket.sender not in behind:
-                small.append(ticket)
-        return _up_to(small, max_items, max_bytes)
+        What is judged ahead of a commit that fails, or that finds the ledger changed, is judged again by itself.
+        """
+        return max_items if self.store.trouble is not None else DRAIN_GROUPS * max_items
 
     def begun(self, tickets: Sequence[Ticket]) -> None:
         """Only now PostgreSQL is asked for what took long to parse: requests for these may wait on, no others."""
@@ -282,35 +186,26 @@ class Intake:
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
         """Those that a request still waits for after this error; the others are over. After closing, none."""
         self.store.failing(error)
-        with self._lock:
-            is_wanted = [
-                (ticket.waiters > 0 or ticket.from_spool) and not (self._closed or ticket.is_diverted)
-                for ticket in tickets
-            ]
-        wanted = [ticket for ticket, wanted in zip(tickets, is_wanted, strict=True) if wanted]
-        over = [ticket for ticket, wanted in zip(tickets, is_wanted, strict=True) if not wanted]
-        if over:
+        going_on = [] if self._queue.is_closed else self._queue.without_diverted(tickets)
+        wanted = [ticket for ticket in going_on if ticket.waiters > 0 or ticket.from_spool]
+        if over := _but_for(wanted, tickets):
             self.fail(over, error)
         return wanted
 
     def without_diverted(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         """The tickets but for those that go to the spool."""
-        with self._lock:
-            diverted = [ticket for ticket in tickets if ticket.is_diverted]
-            kept = [ticket for ticket in tickets if not ticket.is_diverted]
-        if diverted:
+        kept = self._queue.without_diverted(tickets)
+        if diverted := _but_for(kept, tickets):
             self.fail(diverted, StoreUnavailable(self.store.reason))
         return kept
 
     def close(self) -> None:
         """Take no more; what waits is still handed out."""
-        with self._lock:
-            self._closed = True
-            self._filled.notify_all()
+        self._queue.close()
 
     def _finish(self, tickets: list[Ticket], error: Exception | None) -> None:
         for ticket in tickets:
-            self._count(ticket, -1)
+            self._queue.let_go(ticket)
             # Of what is diverted the spool says why it is not kept.
             if error is None or not ticket.is_diverted:
                 self._resolve(ticket, error)
@@ -333,14 +228,6 @@ class Intake:
             self._room.notify_all()
 
 
-def _up_to(tickets: Iterable[Ticket], max_items: int, max_bytes: int) -> list[Ticket]:
-    """The first of them, up to the bounds, but one at least."""
-    taken: list[Ticket] = []
-    items = size = 0
-    for ticket in tickets:
-        items += ticket.items
-        size += len(ticket.body)
-        if taken and (items > max_items or size > max_bytes):
-            break
-        taken.append(ticket)
-    return taken
+def _but_for(some: Sequence[Ticket], tickets: Sequence[Ticket]) -> list[Ticket]:
+    chosen = set(map(id, some))
+    return [ticket for ticket in tickets if id(ticket) not in chosen]

@@ -8,8 +8,8 @@ what the database says. A request's answer waits for the commit of its group.
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import psycopg
@@ -160,9 +160,17 @@ class Writer:
         with self._intake.store.asking(), self._ledger.reading() as connection:
             return current.load(connection, uids)
 
-    def _second_connection(self, group: Group) -> AbstractContextManager[Connection[TupleRow] | None]:
-        """Where users are to be read while others are written: had before the lock is waited for."""
-        return self._ledger.connection() if self._goes_in_parts(group) else nullcontext()
+    @contextmanager
+    def _second_connection(self, group: Group) -> Iterator[Connection[TupleRow] | None]:
+        """Where users are to be read while others are written: had before the lock is waited for.
+
+        In a transaction, since for no longer a pooler may lend a session.
+        """
+        if not self._goes_in_parts(group):
+            yield None
+            return
+        with self._ledger.connection() as connection, connection.transaction():
+            yield connection
 
     def _commit_all(self) -> None:
         while (group := self._handed.get()) is not None:

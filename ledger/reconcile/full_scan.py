@@ -191,6 +191,12 @@ class _Judging:
     ) -> None:
         self._context, self._run, self._poll, self._union, self._names = context, run, poll, union, names
         self.contradicted = 0
+        seconds = max(plan.scan_seconds(context.source.policy), plan.MAX_RETRY_DELAY_SECONDS)
+        self._by = poll.asked_at + round(seconds * SECOND)
+        """Whose turn comes by then is judged as well."""
+        self._done: set[str] = set()
+        """Of those who have been judged, who would be taken for that again, and who is in doubt: an answer is one look,
+        however often it is read."""
 
     async def judge(self, uids: Sequence[str]) -> judge.Verdicts:
         """Judge these users."""
@@ -202,6 +208,9 @@ class _Judging:
         )
         context.answered(self._run, part.node, plan.CONNECTIONS, verdicts)
         self.contradicted += verdicts.contradicted
+        self._done |= {
+            uid for uid, left in verdicts.watches().items() if left.doubt is not None or left.due_at <= self._by
+        }
         return verdicts
 
     async def judge_everybody(self) -> None:
@@ -215,17 +224,12 @@ class _Judging:
             after = page[-1]
             if missing := [uid for uid in page if uid not in self._union]:
                 await self.judge(missing)
-        by = self._poll.asked_at + round(
-            max(plan.scan_seconds(context.source.policy), plan.MAX_RETRY_DELAY_SECONDS) * SECOND
-        )
-        done: set[str] = set()
-        due = partial(context.source_store.take_due, SCAN_USERS, by=by)
-        while rest := (await context.database(partial(due, context.in_flight | done))).watches:
-            verdicts = await self.judge(list(rest))
-            judged = verdicts.watches()
+        due = partial(context.source_store.take_due, SCAN_USERS, by=self._by)
+        while rest := (await context.database(partial(due, context.in_flight | self._done))).watches:
+            judged = (await self.judge(list(rest))).watches()
             unjudged = {uid: watch for uid, watch in rest.items() if uid not in judged}
             # Of them nobody can be judged without a node that did not answer.
             await context.database(
                 context.source_store.put_back, unjudged, context.now() + round(plan.SCAN_SECONDS * SECOND)
             )
-            done |= unjudged.keys() | {uid for uid, watch in judged.items() if watch.due_at <= by}
+            self._done |= unjudged.keys()

@@ -242,7 +242,9 @@ class SourceStore:
                 for uid in [uid for uid in in_force if not draft.presence(uid).version]:
                     del in_force[uid]
             found = look_at(draft.presence, source, in_force)
-            verdicts.judged[:] = judge.judge_all(source, poll, found, holding=holding).judged
+            # Another instance may have opened the breaker meanwhile, or closed it.
+            is_open = source.breaker_until is not None
+            verdicts.judged[:] = judge.judge_all(source, poll, found, holding=is_open).judged
             agreed = quiet.agreed + verdicts.agreed
             rows = text(sorted(in_force))
             yield from judge.record(draft, self.name, poll, len(watches), verdicts, rows, agreed)

@@ -124,6 +124,7 @@ class Judge:
                 event.rejected,
                 (event.lowest_conn_id, event.highest_conn_id),
                 event.following,
+                event.spooled,
             ),
         )
         self.replayed.put(at, replayed)
@@ -145,6 +146,7 @@ class Judge:
             event.received_at,
             None if delivery.anew else delivery.first_received_at,
             delivery.anew,
+            delivery.spooled,
         )
         source = self.replayed.source(event.source)
         presence = self.replayed.presence(at.uid)

@@ -121,7 +121,7 @@ class Polls:
 
 
 def _is_first(finding: Finding, event: PollObserved) -> bool:
-    """Whether no look before had disagreed."""
+    """Whether no look before had disagreed: an answer is one look at a user, so that no other has its instant."""
     return finding.disagreed_at == event.answered_at and finding.outcome not in ("cleared", "in_flight")
 
 

@@ -31,12 +31,15 @@ from ledger.spool.figures import watch_spool
 from ledger.spool.files import SpoolFiles
 from ledger.spool.leftovers import left_in
 from ledger.spool.spool import Spool
+from ledger.store import two_ways
 from ledger.store.data_folder import DataFolder, unusable
 from ledger.store.ledger import Ledger
+from ledger.store.pooled import Route
 from ledger.store.pulse import Pulse
 from ledger.store.seal import SealKey
 from ledger.working_state import asked, reads
 from ledger.working_state.reads import Read
+from projections.queries.archived import Archive
 from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
 from projections.queries.rule_folds import RuleFolds
@@ -52,6 +55,7 @@ def assembled(
     pools: Pools,
     past: int,
     database_url: str,
+    route: Route,
     ledger_id: str,
     seal_key: SealKey,
     spooled: SpoolFiles | None,
@@ -79,11 +83,12 @@ def assembled(
         ledger_id=ledger_id,
         ledger=ledger,
         pool=pools.short,
-        pulse=Pulse(database_url),
+        pulse=Pulse(database_url, two_ways.probe(route)),
         reader=reader,
         summaries=Summaries(reader.summary),
         reach=ReachReader(pools.large, ledger, settings.reach, clock.now),
         past=BoundedSemaphore(past),
+        archive=Archive(ledger, database_url, settings.archive_dir),
         rule_folds=RuleFolds(),
         intake=intake,
         spool=spool,

@@ -25,12 +25,13 @@ from ledger.server.http_server import HttpServer, bind
 from ledger.server.neighbours import Neighbour
 from ledger.service.alerts import alerting_of
 from ledger.service.announcing import Announcing
+from ledger.service.archiver import Archiver
 from ledger.service.assembly import assembled, spool_files
 from ledger.service.canaries import canaries_of
 from ledger.service.erasures import Erasures
 from ledger.service.of_settings import configurations
 from ledger.service.partitions import PartitionKeeper
-from ledger.service.pools import opened, sizes_for
+from ledger.service.pools import opened, route_for, sizes_for
 from ledger.service.processes import Alongside
 from ledger.service.reload import Parts, Reload
 from ledger.service.went_back import WentBackWatch
@@ -63,6 +64,8 @@ async def running(
 ) -> AsyncIterator[FastAPI]:
     """An instance on a database that answers: migrated, announced, its app ready to be served.
 
+    Connections over `database_url` are sessions; where the settings name a pooler, the pools go through that.
+
     `app.state.reload` takes the settings anew, as `read` gives them; `app.state.expect_end` says that it is stopped.
     Leaving commits what was accepted, records the stop and closes everything. Raises LedgerError.
     """
@@ -71,17 +74,20 @@ async def running(
             # The front has its own; a port that another program holds is told of before anything is begun.
             bind(settings.front_listen, "front_listen").close()
         sizes = await asyncio.to_thread(sizes_for, database_url, settings)
+        route = await asyncio.to_thread(route_for, database_url, settings)
         await asyncio.to_thread(migrate.apply, database_url)
         found = await asyncio.to_thread(_take_place, settings, folder, database_url)
         seal_key = SealKey(sealing_key(settings, folder.secret))
-        ledger = await asyncio.to_thread(Ledger, database_url, seal_key, sizes.ledger)
+        ledger = await asyncio.to_thread(Ledger, route, seal_key, sizes.ledger)
         stack.callback(ledger.close)
         _ensure_admin_key(ledger, folder)
         _warn_of_another_key(ledger, settings)
-        pools = await stack.enter_async_context(opened(database_url, sizes))
+        pools = await stack.enter_async_context(opened(route, sizes))
         past = max(1, min(PAST_CONNECTIONS, sizes.ledger - 2))
         spooled = await asyncio.to_thread(spool_files, settings, folder, found.ledger)
-        services = assembled(settings, folder, ledger, pools, past, database_url, found.ledger, seal_key, spooled)
+        services = assembled(
+            settings, folder, ledger, pools, past, database_url, route, found.ledger, seal_key, spooled
+        )
         roots = stream_tokens.roots((seal_key.text, *known_seal_keys(settings)))
         tokens = Tokens(lambda: _load_generation(ledger), roots)
         app = create_app(services, KeyRing(lambda: _load_keys(ledger), settings.api_keys), tokens)
@@ -94,7 +100,10 @@ async def running(
         )
         erasures = Erasures(ledger, database_url, lambda: app.state.services.settings, services.clock.now)
         keepers: list[_Keeper | None] = [watch, PartitionKeeper(ledger, database_url), services.asked, services.reads]
-        for keeper in filter(None, (*keepers, erasures)):
+        archiver = app.state.archiver = Archiver(
+            database_url, seal_key, lambda: app.state.services.settings, services.clock.now
+        )
+        for keeper in filter(None, (*keepers, erasures, archiver)):
             keeper.start()
             stack.push_async_callback(keeper.stop)
         services.writer.start()
@@ -106,13 +115,13 @@ async def running(
         stack.push_async_callback(services.reconciliation.stop)
         processes = Alongside(database_url, roots, services.counters.processes.watch)
         stack.push_async_callback(processes.stop)
-        await processes.change(settings)
+        await _start_alongside(processes, services)
         canaries = canaries_of(settings, services, tokens)
         canaries.start()
         stack.push_async_callback(canaries.stop)
 
         def make_alerting(changed: Settings, of: Services) -> Alerting:
-            return alerting_of(changed, of, database_url)
+            return alerting_of(changed, of, database_url, lambda: archiver.run)
 
         parts = Parts(
             folder, database_url, announcing, processes, canaries, make_alerting(settings, services), make_alerting
@@ -123,6 +132,12 @@ async def running(
         app.state.reload = Reload(app, parts, read)
         app.state.expect_end = processes.expect_end
         yield app
+
+
+async def _start_alongside(processes: Alongside, services: Services) -> None:
+    await processes.change(services.settings)
+    if services.spool is not None:
+        services.spool.tell_of_drain(processes.spool_drains)
 
 
 class Wishes(NamedTuple):

@@ -10,9 +10,10 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ledger.settings import Settings
-from ledger.store import migrate, preflight
+from ledger.store import migrate, preflight, two_ways
 from ledger.store.ledger import CONNECT_SECONDS, RECONNECT_SECONDS
-from ledger.store.session import APPLICATION, AsyncPinnedConnection, PinnedConnection
+from ledger.store.pooled import Route
+from ledger.store.session import APPLICATION
 
 log = structlog.get_logger()
 
@@ -40,21 +41,34 @@ def sizes_for(database_url: str, settings: Settings) -> preflight.PoolSizes:
     return preflight.pools(allowed, alongside)
 
 
+def route_for(database_url: str, settings: Settings) -> Route:
+    """How the pools reach the database of this URL: as everything else, unless the settings name a pooler for them.
+
+    Says what is worth a word of that. Raises DatabaseUnfit, StoreUnavailable.
+    """
+    if not settings.database_session_url:
+        return Route(database_url)
+    found = two_ways.examine(settings.database_url, database_url)
+    for warned in found.warnings():
+        log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
+    return found.route
+
+
 @asynccontextmanager
-async def opened(database_url: str, sizes: preflight.PoolSizes) -> AsyncIterator[Pools]:
+async def opened(route: Route, sizes: preflight.PoolSizes) -> AsyncIterator[Pools]:
     """The pools that are read over, until they are left."""
     options: dict[str, Any] = {
         "timeout": CONNECT_SECONDS,
         "reconnect_timeout": RECONNECT_SECONDS,
-        "kwargs": {"autocommit": True, "application_name": f"{APPLICATION} reader"},
+        "kwargs": {"autocommit": True, "application_name": f"{APPLICATION} reader"} | route.parameters,
         "open": False,
     }
     short: Pool = AsyncConnectionPool(
-        database_url, connection_class=AsyncPinnedConnection, min_size=1, max_size=sizes.short, **options
+        route.url, connection_class=route.async_connection_class, min_size=1, max_size=sizes.short, **options
     )
     large: LargePool = ConnectionPool(
-        database_url,
-        connection_class=PinnedConnection,
+        route.url,
+        connection_class=route.connection_class,
         min_size=0,
         max_size=sizes.large,
         max_idle=LARGE_IDLE_SECONDS,

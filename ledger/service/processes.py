@@ -131,9 +131,18 @@ class Alongside:
         self._token_roots = token_roots
         self._watch = watch
         self._processes: dict[str, ServiceProcess] = {}
+        self._settings: Settings | None = None
+        self._spool_drains = False
+
+    def spool_drains(self, drains: bool) -> None:
+        """While it does, the projector gives way: who is online comes first."""
+        self._spool_drains = drains
+        if self._settings is not None and (process := self._processes.get("projector")) is not None:
+            process.change(self._projector_orders(self._settings))
 
     async def change(self, settings: Settings) -> None:
         """Have those run that the settings ask for, by these settings."""
+        self._settings = settings
         wanted = {name: (module, orders) for name, module, orders in self._wanted(settings)}
         for name, (module, orders) in wanted.items():
             if (process := self._processes.get(name)) is not None:
@@ -160,13 +169,17 @@ class Alongside:
     def _wanted(self, settings: Settings) -> Iterator[tuple[str, str, msgspec.Struct]]:
         """The name, module and orders of each."""
         url = self._database_url
-        orders = projector.ProjectorOrders(url, settings.log_level, settings.log_format)
-        yield "projector", "ledger.service.projector", orders
+        yield "projector", "ledger.service.projector", self._projector_orders(settings)
         if settings.front_listen is not None:
             fronts = _front_orders(settings, settings.front_listen, url, self._token_roots)
             yield "front", "ledger.front.process", fronts
         if settings.sinks:
             yield "sinks", "ledger.sinks.process", _sink_orders(settings, url)
+
+    def _projector_orders(self, settings: Settings) -> projector.ProjectorOrders:
+        return projector.ProjectorOrders(
+            self._database_url, settings.log_level, settings.log_format, gives_way=self._spool_drains
+        )
 
 
 def _line(orders: msgspec.Struct) -> bytes:
@@ -199,6 +212,7 @@ def _front_orders(
         keys=[front.FrontKey(key.name, sorted(key.scopes), key.key) for key in settings.api_keys],
         log_level=settings.log_level,
         log_format=settings.log_format,
+        archive_dir=str(settings.archive_dir),
         asked_again_seconds=settings.asked_again_seconds,
         metrics_scope=settings.metrics_scope,
     )

@@ -48,6 +48,10 @@ MAX_REST_SECONDS = 1.0
 FAR_BEHIND = 200_000
 """The further behind it is, the less it rests; so many positions behind, not at all."""
 
+MAX_WAY_SECONDS = 60.0
+"""A spool of hours takes long, and lists and timelines are not to be as old as that."""
+WAY_LOOK_SECONDS = 0.05
+
 INITIAL_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 2.0
 
@@ -61,9 +65,36 @@ class ProjectorOrders(msgspec.Struct, frozen=True):
     database_url: str
     log_level: LogLevel
     log_format: LogFormat
+    gives_way: bool = False
+    """Webhooks that came while PostgreSQL was away are being stored: they come first."""
 
 
-def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = lambda: False) -> None:
+class Way:
+    """Whether the projector is to stand back, of which one thread tells and another one asks."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._given_at: float | None = None
+
+    def order(self, gives_way: bool) -> None:
+        """It is to stand back from now on, or no longer."""
+        if not gives_way:
+            self._given_at = None
+        elif self._given_at is None:
+            self._given_at = self._clock()
+
+    def is_given(self) -> bool:
+        """Whether it is to stand back now; for `MAX_WAY_SECONDS` at a time."""
+        given_at = self._given_at
+        return given_at is not None and self._clock() - given_at < MAX_WAY_SECONDS
+
+
+def follow(
+    database_url: str,
+    projector: Projector,
+    ended: Callable[[], bool] = lambda: False,
+    stands_back: Callable[[], bool] = lambda: False,
+) -> None:
     """Follow the ledger until the end, over one connection after another; logs once when one is lost."""
     pause, lost, cleared = INITIAL_BACKOFF_SECONDS, False, False
     mending = Mending(database_url)
@@ -76,6 +107,9 @@ def follow(database_url: str, projector: Projector, ended: Callable[[], bool] = 
                     _clear_remains(connection)
                     cleared = True
                 while not ended():
+                    if stands_back():
+                        time.sleep(WAY_LOOK_SECONDS)
+                        continue
                     head, started = projector.head, time.monotonic()
                     more = projector.round(connection)
                     pause, lost = INITIAL_BACKOFF_SECONDS, False
@@ -119,11 +153,12 @@ def _wait(connection: Connection[TupleRow]) -> None:
         time.sleep(GATHER_SECONDS)
 
 
-def _end_with_service() -> None:
+def _end_with_service(way: Way) -> None:
     """Whatever is under way is undone by the database, and done again from the checkpoint."""
     for line in sys.stdin:
         orders = _decoded(line)
         configure_logging(orders.log_level, orders.log_format)
+        way.order(orders.gives_way)
     os._exit(0)
 
 
@@ -137,12 +172,14 @@ def main() -> None:
     os.nice(NICENESS)
     orders = _decoded(sys.stdin.readline())
     configure_logging(orders.log_level, orders.log_format)
-    threading.Thread(target=_end_with_service, name="end with service", daemon=True).start()
+    way = Way()
+    way.order(orders.gives_way)
+    threading.Thread(target=_end_with_service, args=(way,), name="end with service", daemon=True).start()
     # Events hold no cycles, and a collection walks a whole batch of them for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
     try:
-        follow(orders.database_url, Projector(FOLLOWING))
+        follow(orders.database_url, Projector(FOLLOWING), stands_back=way.is_given)
     except LedgerError as error:
         log.error("projector_failed", reason=str(error))  # noqa: TRY400  (its text says it all)
         sys.exit(1)

@@ -35,7 +35,9 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
 
 
-SECRET_KEYS = frozenset({"database_url", "forward_url", "webhook_secret", "token", "key", "seal_keys", "url", "secret"})
+DATABASE_URLS = ("database_url", "database_session_url")
+
+SECRET_KEYS = frozenset({*DATABASE_URLS, "forward_url", "webhook_secret", "token", "key", "seal_keys", "url", "secret"})
 """No message and no listing shows the value of one of these."""
 
 
@@ -135,6 +137,17 @@ def _split(value: str) -> SplitResult:
 
 def _path(value: str) -> str:
     return _expanded(value, "a folder")
+
+
+def _optional_path(value: str) -> str:
+    return _path(value) if value else value
+
+
+def _days(value: float) -> float:
+    # Streams and sinks are promised the changes of a day.
+    if 0 < value < 1:
+        raise ValueError("must be 0, for never, or at least 1")
+    return value
 
 
 def _file_path(value: str) -> str:
@@ -278,11 +291,19 @@ class AuditTable(Table):
     reads_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
 
 
+class RetentionTable(Table):
+    """All of `[retention]`: what leaves the database, and where it goes."""
+
+    events_days: Annotated[float, Field(ge=0, le=36_500), AfterValidator(_days)] = 0.0
+    archive_dir: Annotated[str, AfterValidator(_optional_path)] = ""
+
+
 class SettingsTable(Table):
     """The whole file."""
 
     data_dir: Annotated[str, AfterValidator(_path)] = "./presence-ledger-data"
     database_url: Annotated[str, AfterValidator(_database_url)] = ""
+    database_session_url: Annotated[str, AfterValidator(_database_url)] = ""
     database_wait_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
     seal_keys: Annotated[
         list[Annotated[str, AfterValidator(_seal_key)]],
@@ -313,3 +334,4 @@ class SettingsTable(Table):
     notify: list[NotifyTable] = Field(default=[])
     alerts: AlertsTable = AlertsTable()
     audit: AuditTable = AuditTable()
+    retention: RetentionTable = RetentionTable()

@@ -91,6 +91,7 @@ def _masked_query(url: str) -> str:
 def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "data_dir", str(settings.data_dir)
     yield "database_url", mask_url(settings.database_url)
+    yield "database_session_url", mask_url(settings.database_session_url)
     yield "database_wait_seconds", settings.database_wait_seconds
     yield "seal_keys", [MASK] * len(settings.seal_keys) or MADE
     yield "listen", str(settings.listen)
@@ -138,6 +139,8 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield from ((f"alerts.{name}", value) for name, value in alerts.numbers.items())
     yield "audit.reads", settings.reads
     yield "audit.reads_days", settings.reads_days
+    yield "retention.events_days", settings.events_days
+    yield "retention.archive_dir", str(settings.archive_dir)
     for policy in (settings.policy, settings.reach):
         yield from ((f"policy.{name}", value) for name, value in msgspec.structs.asdict(policy).items())
     for api_key in settings.api_keys:

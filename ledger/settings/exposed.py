@@ -4,7 +4,7 @@ import re
 
 from ledger.database_url import masked as mask_url
 from ledger.files import Exposed, exposed
-from ledger.settings.edge import SECRET_KEYS
+from ledger.settings.edge import DATABASE_URLS, SECRET_KEYS
 from ledger.settings.model import Settings
 
 _PARTS = re.compile(r"[^.\[\]]+")
@@ -24,9 +24,10 @@ def exposed_file(settings: Settings) -> Exposed | None:
 
 def _has_secrets(settings: Settings) -> bool:
     from_file = [key for key, origin in settings.origins.items() if origin.kind == "file"]
-    if any(_names_a_secret(key) for key in from_file if key != "database_url"):
+    if any(_names_a_secret(key) for key in from_file if key not in DATABASE_URLS):
         return True
-    return "database_url" in from_file and mask_url(settings.database_url) != settings.database_url
+    urls = [getattr(settings, key) for key in DATABASE_URLS if key in from_file]
+    return any(mask_url(url) != url for url in urls)
 
 
 def _names_a_secret(key: str) -> bool:

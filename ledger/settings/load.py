@@ -27,7 +27,7 @@ FILE_NAME = "presence-ledger.toml"
 
 MADE_HERE = {
     "data_dir", "seal_keys", "listen", "front_listen", "front_origins", "sources", "policy", "api_keys", "sinks",
-    "notify", "alerts", "audit",
+    "notify", "alerts", "audit", "retention",
 }  # fmt: skip
 """What the settings in force have in another form than the file."""
 
@@ -176,6 +176,8 @@ def _duplicates(table: SettingsTable) -> Iterator[SettingProblem]:
 
 
 def _unfit(table: SettingsTable, bases: Bases) -> Iterator[SettingProblem]:
+    if table.database_session_url and not table.database_url:
+        yield SettingProblem(("database_session_url",), "is the second way to a database: set database_url, the first")
     yield from authorities.problems(bases, table)
     yield from sink_kinds.problems(table)
     yield from canary_checks.problems(table)
@@ -233,6 +235,12 @@ def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Or
         alerts=notices.thresholds_of(table.alerts),
         reads=table.audit.reads,
         reads_days=table.audit.reads_days,
+        events_days=table.retention.events_days,
+        archive_dir=(
+            bases.resolve("retention.archive_dir", table.retention.archive_dir)
+            if table.retention.archive_dir
+            else bases.resolve("data_dir", table.data_dir) / "archive"
+        ),
         origins=origins,
         **plain,
     )

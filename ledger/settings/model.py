@@ -116,6 +116,8 @@ class Settings:
     """Absolute."""
     database_url: str = field(repr=False)
     """`postgresql://…`; empty for the embedded database."""
+    database_session_url: str = field(repr=False)
+    """The way to the same database for what holds a session, where `database_url` is a pool that lends none."""
     database_wait_seconds: float
     seal_keys: tuple[str, ...] = field(repr=False)
     """Newest first; the first one seals, all of them verify. Empty: the key is made and kept in the data folder."""
@@ -139,6 +141,10 @@ class Settings:
     """Whether it is logged who asks about whom, …"""
     reads_days: float
     """… and kept for so long."""
+    events_days: float
+    """Events of users that are older leave the database; 0: none does."""
+    archive_dir: Path
+    """The folder of their files."""
     metrics_scope: MetricsScope
     max_connections: int
     max_body_bytes: int
@@ -153,6 +159,11 @@ class Settings:
     log_format: LogFormat
     origins: Mapping[str, Origin]
     """By key as in `policy.grace_seconds` or `sources[0].nodes[0].token`; a key that is missing has its default."""
+
+    @property
+    def sessions_url(self) -> str:
+        """Where a connection is a session of PostgreSQL's; empty for the embedded database."""
+        return self.database_session_url or self.database_url
 
     @property
     def asked_again_seconds(self) -> float | None:

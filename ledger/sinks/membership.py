@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from ledger.changes.moment import Moment
 from ledger.domain.presence import Presence
-from ledger.working_state import canaries, watch_lists
+from ledger.working_state import canaries, watch_list_record, watch_lists
 from ledger.working_state.sinks import Checkpoint
 
 PAGE_USERS = 1_000
@@ -32,7 +32,7 @@ class Membership:
 
     def head(self, moment: Moment) -> int:
         """The number of the last change of any list; of a sink without one, none."""
-        return watch_lists.head(moment.connection) if self._name else 0
+        return watch_list_record.head(moment.connection) if self._name else 0
 
     def notice(self, moment: Moment, checkpoint: Checkpoint) -> Checkpoint:
         """See who has come since -> the checkpoint, moved on where nobody has."""
@@ -42,7 +42,7 @@ class Membership:
         number = self.head(moment)
         if number <= checkpoint.list_number:
             return checkpoint
-        self._came = deque(watch_lists.moved_since(moment.connection, self._name, checkpoint.list_number).added)
+        self._came = deque(watch_list_record.moved_since(moment.connection, self._name, checkpoint.list_number).added)
         self._up_to = number
         return checkpoint if self._came else checkpoint._replace(list_number=number)
 

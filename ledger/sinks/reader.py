@@ -24,6 +24,7 @@ from ledger.sinks.membership import Membership
 from ledger.sinks.page import Page, ToTell, told
 from ledger.sinks.timed import Timed
 from ledger.store import identity
+from ledger.store.archive import table
 from ledger.store.mapper import EventMapper
 from ledger.working_state import erasures
 from ledger.working_state.sinks import Checkpoint
@@ -157,7 +158,7 @@ class Reader:
         self.checkpoint = self._members.notice(moment, self.checkpoint)
         changes: list[ToTell] = []
         self._walked_to = None
-        if self._every:
+        if self._every and not self._is_archived(moment):
             up_to, checkpoint = self._trail(moment, changes)
         else:
             up_to, checkpoint = self._stretch(moment, changes)
@@ -169,6 +170,10 @@ class Reader:
             checkpoint = self._welcome(moment, changes, checkpoint)
             more = self._walk is not None or self._members.is_waiting
         return Page(changes, checkpoint, moment.made, more, self._timed.next_at)
+
+    def _is_archived(self, moment: Moment) -> bool:
+        """Whether what follows the checkpoint is: then each user is told of as they are, in another epoch say."""
+        return self.checkpoint.position < table.before(moment.connection) - 1
 
     def _stretch(self, moment: Moment, changes: list[ToTell]) -> tuple[int, Checkpoint]:
         """The users whose last event lies in the next stretch -> (up to where, the checkpoint after it)"""
@@ -297,9 +302,8 @@ class Reader:
         """What was told of each last, or would have been to whoever had asked at the checkpoint."""
         unknown = [uid for uid in uids if uid not in self._recent]
         position = self.checkpoint.position
-        folded = (
-            history.presences_at(moment.connection, self._mapper, unknown, position) if position and unknown else {}
-        )
+        is_at_hand = position and unknown and not self._is_archived(moment)
+        folded = history.presences_at(moment.connection, self._mapper, unknown, position) if is_at_hand else {}
         presences = {uid: folded.get(uid) or Presence(uid) for uid in unknown}
         shown = visible_before(presences, self._before, self.checkpoint.at)
         return {uid: shown[uid] if uid in shown else self._recent[uid] for uid in uids}

@@ -24,7 +24,7 @@ from ledger.store import identity, session
 from ledger.store.commit import CHANNEL
 from ledger.store.ledger import translated
 from ledger.store.mapper import EventMapper
-from ledger.working_state import sinks, watch_lists
+from ledger.working_state import sinks, watch_list_record
 from ledger.working_state.sinks import Checkpoint, SinkRow
 from projections.queries import history
 
@@ -138,7 +138,7 @@ class Sinks:
         for sink in self._settings:
             if sink.name not in known:
                 head = history.head(connection)
-                number = watch_lists.head(connection)
+                number = watch_list_record.head(connection)
                 at = max(self._now(), head.recorded_at)
                 place = Checkpoint(identity.epoch(connection), head.position, head.rules_position, number, at)
                 sinks.begin(connection, sink.name, place)

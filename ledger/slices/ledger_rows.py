@@ -8,6 +8,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from ledger.domain.alert_events import SERVICE
+from ledger.store.archive.table import RECORDED_AT
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import user_stream
 from ledger.store.recorder import StoredRow
@@ -23,8 +24,6 @@ SELECT coalesce(position_at(%(since)s::timestamptz - interval '1 microsecond'), 
   FROM (VALUES (1)) AS always (one)
   LEFT JOIN (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last ON true
 """
-
-_RECORDED_AT = "SELECT recorded_at FROM events WHERE position = %s"
 
 _SOURCES = "SELECT source FROM source_states WHERE source <> %s ORDER BY source"
 
@@ -64,7 +63,11 @@ SELECT asked.stream
   FROM unnest(%b::text[]) AS asked (stream),
        LATERAL ((SELECT position FROM events WHERE stream = asked.stream ORDER BY version LIMIT 1)
                 UNION ALL
-                (SELECT position FROM events WHERE stream = asked.stream ORDER BY version DESC LIMIT 1)) AS e
+                (SELECT position FROM events WHERE stream = asked.stream ORDER BY version DESC LIMIT 1)
+                UNION ALL
+                -- Where its first events are archived.
+                (SELECT position FROM snapshots WHERE 'user:' || uid = asked.stream AND uid = substr(asked.stream, 6)
+                  ORDER BY version LIMIT 1)) AS e
  WHERE e.position <= %s LIMIT 1
 """
 
@@ -97,7 +100,7 @@ def bounds(connection: Connection[TupleRow], since: datetime | None, until: date
 
 def recorded_at(connection: Connection[TupleRow], position: int) -> datetime | None:
     """When the event of a position was recorded; None where there is none."""
-    row = connection.execute(_RECORDED_AT, (position,)).fetchone()
+    row = connection.execute(RECORDED_AT, {"position": position}).fetchone()
     return None if row is None else row[0]
 
 

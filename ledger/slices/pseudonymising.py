@@ -7,6 +7,7 @@ from typing import assert_never
 import msgspec
 
 from ledger.domain.alert_events import AlertAcknowledged, AlertBegan, AlertEnded, AlertEvent
+from ledger.domain.archive_events import EventsArchived
 from ledger.domain.erasure_events import UserErased
 from ledger.domain.event_types import Event, SourceEvent, UserEvent
 from ledger.domain.events import (
@@ -118,7 +119,7 @@ def _rename_source_event(event: SourceEvent, names: Pseudonyms) -> SourceEvent:
             return _replace(event, by=names.redacted(event.by), reason=names.redacted(event.reason))
         case (
             Configured() | ServiceStarted() | ServiceStopped() | NodeBooted() | NodeSettled() | SourceDark()
-            | SourceLit() | BreakerOpened() | BreakerClosed()
+            | SourceLit() | BreakerOpened() | BreakerClosed() | EventsArchived()
         ):  # fmt: skip
             return event
         case _:

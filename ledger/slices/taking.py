@@ -18,11 +18,11 @@ from ledger.domain.instants import from_datetime
 from ledger.domain.policy import RULES_VERSION
 from ledger.domain.source import SourceState, evolve_source
 from ledger.slices import ledger_rows as slices
+from ledger.slices.archived import ArchivePlace, moment
 from ledger.slices.cutting import cut, cut_state
 from ledger.slices.form import FORMAT, EventLine, RecordedPosition, Slice, SliceHeader, StateLine
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from ledger.store.recorder import StoredRow
-from projections.engine.switch import ONE_MOMENT
 from projections.models import current
 from projections.queries import history
 
@@ -42,12 +42,18 @@ class SliceScope(NamedTuple):
 
 @contextmanager
 def open_slice(
-    connection: Connection[TupleRow], mapper: EventMapper, scope: SliceScope, progress: Progress
+    live: Connection[TupleRow],
+    mapper: EventMapper,
+    scope: SliceScope,
+    progress: Progress,
+    archive: ArchivePlace | None = None,
 ) -> Iterator[Slice]:
-    """The slice of the ledger as of now; its lines are there as long as the context is. Raises UnreadableEvent."""
+    """The slice of the ledger as of now; its lines are there as long as the context is.
+
+    Raises ArchiveDamaged, ArchivedElsewhere, UnreadableEvent.
+    """
     users = None if scope.users is None else [uid for uid in dict.fromkeys(scope.users) if current.can_be_stored(uid)]
-    with connection.transaction():
-        connection.execute(ONE_MOMENT.format("current, source_states, snapshots"), prepare=False)
+    with moment(live, scope.since, scope.until, users, archive) as connection:
         bounds = slices.bounds(connection, scope.since, scope.until)
         rules = history.rules_at(connection, mapper, bounds.stop)
         header = SliceHeader(

@@ -32,6 +32,9 @@ MAX_FLYING = 4
 DIRECT_ITEMS = 2_000
 """So few left items of the spool take webhooks behind them that wait for their own commits: well below a second."""
 
+MAX_FIRST_SECONDS = 60.0
+"""A spool of hours takes long, and what waits for it is not to be as late as that."""
+
 LATE_SECONDS = 2.0
 """What is this old is behind what a look would find."""
 READ_RETRY_SECONDS = 1.0
@@ -68,6 +71,10 @@ class Spool:
         self._outage = LoggedOutage("spooling", "spool_drained")
         self._is_full = False
         self._is_broken = False
+        self._drains = False
+        """Whether PostgreSQL takes what is given back, and more of it is left."""
+        self._drains_since = 0.0
+        self._told: Callable[[bool], object] = lambda _: None
 
     @property
     def state(self) -> SpoolState:
@@ -86,6 +93,21 @@ class Spool:
             return False
         oldest_at = self._files.contents.oldest_at
         return oldest_at is not None and self._now() - oldest_at > round(LATE_SECONDS * SECOND)
+
+    @property
+    def comes_first(self) -> bool:
+        """Whether what can wait a little, and would hold up what is drained, is to wait."""
+        return self._drains and time.monotonic() - self._drains_since < MAX_FIRST_SECONDS
+
+    def tell_of_drain(self, to: Callable[[bool], object]) -> None:
+        """Have `to` told whether the spool is being drained, now and whenever that changes."""
+        self._told = to
+        to(self._drains)
+
+    def _tell_of_drain(self, drains: bool) -> None:
+        if drains != self._drains:
+            self._drains, self._drains_since = drains, time.monotonic()
+            self._told(drains)
 
     def start(self) -> None:
         """Begin with what an earlier run has left."""
@@ -179,7 +201,8 @@ class Spool:
 
     async def _give_back(self) -> None:
         while True:
-            batch = await asyncio.to_thread(self._files.read, self._group_items, STATEMENT_BYTES)
+            items = self._intake.spooled_items(self._group_items)
+            batch = await asyncio.to_thread(self._files.read, items, STATEMENT_BYTES)
             self._is_broken = False
             if batch is not None:
                 self._fly(batch)
@@ -188,10 +211,13 @@ class Spool:
                 await self._land(*self._flying[0])
                 self._flying.popleft()
                 self._end_when_read_up()
+                if self._flying:
+                    self._tell_of_drain(True)
             elif batch is None:
                 break
         if self._since is None:
             self._keeper.close_empty()
+            self._tell_of_drain(False)
 
     def _fly(self, batch: Batch) -> None:
         tickets = self._tickets(batch.webhooks)

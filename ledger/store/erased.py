@@ -1,7 +1,7 @@
 """What erasures have taken from the ledger: the positions that may be empty, and what is left where a part is gone.
 
-Each erasure is an event under its seal, so nobody can let events pass for erased without the key. Whatever moves events
-into files has to do there what `take` does to the table, and `verify` over the files asks `Erased` likewise.
+Each erasure is an event under its seal, so nobody can let events pass for erased without the key. In the archive's
+files the same is done as `take` does to the table, and whoever checks them asks `Erased` likewise.
 """
 
 from array import array

@@ -1,6 +1,6 @@
 """The ledger as an `eventsourcing` application: recorder, mapper and pool, built for one database URL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
@@ -23,13 +23,15 @@ from ledger.errors import StoreFull, StoreUnavailable
 from ledger.store import seals
 from ledger.store.commit import COMMIT_LOCK
 from ledger.store.mapper import EventMapper
+from ledger.store.pooled import Route
 from ledger.store.recorder import LedgerRecorder, StoredRow
 from ledger.store.seal import SealKey
-from ledger.store.session import APPLICATION, PinnedConnection
+from ledger.store.session import APPLICATION
 
 DATABASE_URL = "DATABASE_URL"
 POOL_SIZE = "POOL_SIZE"
 SEAL_KEY = "SEAL_KEY"
+TRANSACTION_SETTINGS = "TRANSACTION_SETTINGS"
 CONNECT_SECONDS = 2.0
 """How long a call waits for a connection of the pool before the store counts as away."""
 RECONNECT_SECONDS = 2.0
@@ -47,15 +49,23 @@ VALUES ('a trial', 0, 0, 'trial', '{}', clock_timestamp())
 class LedgerDatastore(PostgresDatastore):
     """The library's datastore and pool, for any URL that libpq understands."""
 
-    def __init__(self, url: str, pool_size: int) -> None:
+    def __init__(self, route: Route, pool_size: int) -> None:
         super().__init__("", "", "", "", "", originator_id_type="text", pool_size=1, connect_timeout=CONNECT_SECONDS)
         # The library takes five parts of a URL; libpq knows more (sslmode, options, several hosts).
-        self.pool.conninfo = url
-        self.pool.connection_class = cast(Any, PinnedConnection)
-        self.pool.kwargs = {"row_factory": dict_row, "application_name": APPLICATION}
+        self.pool.conninfo = route.url
+        self.pool.connection_class = cast(Any, route.connection_class)
+        self.pool.kwargs = {"row_factory": dict_row, "application_name": APPLICATION} | route.parameters
         # Attempts whose pauses have doubled for as long as an outage lasted would find its end as much later.
         self.pool.reconnect_timeout = RECONNECT_SECONDS
         self.pool.resize(1, max(1, pool_size))
+
+    def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
+        """In autocommit; all else was set as it connected."""
+
+        def after_connect(connection: psycopg.Connection[Any]) -> None:
+            connection.autocommit = True
+
+        return after_connect
 
 
 class LedgerFactory(PostgresFactory):
@@ -63,7 +73,8 @@ class LedgerFactory(PostgresFactory):
 
     def __init__(self, env: Environment | dict[str, str] | None) -> None:
         BaseInfrastructureFactory.__init__(self, env)
-        self.datastore = LedgerDatastore(self.env[DATABASE_URL], int(self.env.get(POOL_SIZE) or "4"))
+        route = Route(self.env[DATABASE_URL], self.env.get(TRANSACTION_SETTINGS) or "")
+        self.datastore = LedgerDatastore(route, int(self.env.get(POOL_SIZE) or "4"))
 
     def application_recorder(self) -> LedgerRecorder:
         return LedgerRecorder(self.datastore, SealKey(self.env[SEAL_KEY]))
@@ -83,9 +94,12 @@ class Ledger(Application[str]):
         "CREATE_TABLE": "no",
     }
 
-    def __init__(self, database_url: str, seal_key: SealKey, pool_size: int = 4) -> None:
+    def __init__(self, route: Route | str, seal_key: SealKey, pool_size: int = 4) -> None:
+        """`route`: how its pool connects, or the URL of a database whose connections are sessions."""
+        url, settings = Route(route) if isinstance(route, str) else route
+        env = {DATABASE_URL: url, TRANSACTION_SETTINGS: settings, SEAL_KEY: seal_key.text, POOL_SIZE: str(pool_size)}
         with translated():
-            super().__init__({DATABASE_URL: database_url, SEAL_KEY: seal_key.text, POOL_SIZE: str(pool_size)})
+            super().__init__(env)
         self.events_recorder = cast(LedgerRecorder, self.recorder)
         self.events_mapper = cast(EventMapper, self.mapper)
 

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
-from ledger.domain import alert_events, erasure_events, events, imported, override_events, reconciliation_events
+from ledger.domain import (
+    alert_events,
+    archive_events,
+    erasure_events,
+    events,
+    imported,
+    override_events,
+    reconciliation_events,
+)
 from ledger.domain.crowd import encode_crowd
 from ledger.domain.event_types import Event, UserEvent
 from ledger.errors import LedgerError
@@ -81,6 +89,7 @@ CURRENT_KINDS: Mapping[str, type[Event]] = {
     "alert_acknowledged.v1": alert_events.AlertAcknowledged,
     "alert_ended.v1": alert_events.AlertEnded,
     "user_erased.v1": erasure_events.UserErased,
+    "events_archived.v1": archive_events.EventsArchived,
     "presence_imported.v1": imported.PresenceImported,
     "source_imported.v1": imported.SourceImported,
 }

@@ -13,6 +13,7 @@ import psycopg
 from ledger.errors import StoreUnavailable
 from ledger.store import session
 from ledger.store.unfit import (
+    DEDICATED,
     CreateRefused,
     DatabaseReadOnly,
     DatabaseUnfit,
@@ -52,7 +53,7 @@ SKEW_SECONDS = 1.0
 
 RETRY_DELAY_SECONDS = 0.5
 
-WAY_OUT = "Check database_url and that the server runs."
+WAY_OUT = "Check {url} and that the server runs."
 
 _FACTS = """
 SELECT current_database(), current_user,
@@ -130,18 +131,26 @@ class Examined(NamedTuple):
 CLOCK_WAY_OUT = "synchronise both machines' clocks by NTP: an event's two instants are from different clocks"
 
 
-def await_database(url: str, seconds: float, waits: Callable[[str], None]) -> None:
+def await_database(
+    url: str,
+    seconds: float,
+    waits: Callable[[str], None],
+    setting: str = "database_url",
+    attempt: Callable[[str], None] = lambda url: session.connect(url, "start").close(),
+) -> None:
     """Return once the database takes a connection; `waits` is told what for, each time that this is another.
+
+    `setting` is what the URL is called in what is said of it; `attempt` raises psycopg.Error where there is none yet.
 
     Raises DatabaseUnfit at once where waiting does not help, StoreUnavailable after so many seconds.
     """
     deadline, told = time.monotonic() + seconds, ""
     while True:
         try:
-            session.connect(url, "start").close()
+            attempt(url)
             return
         except psycopg.Error as error:
-            refused = refusal(error)
+            refused = refusal(error, setting)
             if isinstance(refused, DatabaseUnfit) or time.monotonic() >= deadline:
                 raise refused from error
             if (said := reason(error)) != told:
@@ -150,10 +159,10 @@ def await_database(url: str, seconds: float, waits: Callable[[str], None]) -> No
         time.sleep(min(RETRY_DELAY_SECONDS, max(0.0, deadline - time.monotonic())))
 
 
-def refusal(error: psycopg.Error) -> StoreUnavailable:
-    """What a connection that could not be made is called, with the way out."""
-    found = from_connection_error(error)
-    return found or StoreUnavailable(f"PostgreSQL did not answer: {reason(error)}.\n{WAY_OUT}")
+def refusal(error: psycopg.Error, setting: str = "database_url") -> StoreUnavailable:
+    """What a connection that could not be made is called, with the way out; `setting` is where its URL stands."""
+    found = from_connection_error(error, setting)
+    return found or StoreUnavailable(f"PostgreSQL did not answer: {reason(error)}.\n{WAY_OUT.format(url=setting)}")
 
 
 def examine(url: str, connection: psycopg.Connection[Any], *, makes_tables: bool) -> Examined:
@@ -170,8 +179,7 @@ def examine(url: str, connection: psycopg.Connection[Any], *, makes_tables: bool
     if pooled and shares_sessions(url):
         raise PooledByTransaction(
             "The pooler in front of PostgreSQL lends sessions for one transaction each (pool_mode = transaction): "
-            "locks, LISTEN and settings of a session would be lost.\n"
-            "Name PostgreSQL's own address in database_url, or set pool_mode = session for this database."
+            f"locks, LISTEN and settings of a session would be lost.\n{DEDICATED}"
         )
     return Examined(facts, pooled, clock_offset_seconds(connection))
 

@@ -1,4 +1,4 @@
-"""The one place that connects to PostgreSQL: the session is as the product needs it, whatever is set elsewhere.
+"""The one place that opens sessions of PostgreSQL: each is as the product needs it, whatever is set elsewhere.
 
 Settings of the server, the database, the role and the environment (PGCLIENTENCODING, PGTZ, PGOPTIONS …) reach every
 session. What would change the meaning of our statements, or what was promised with an answer, is set here, after
@@ -63,6 +63,14 @@ _PINNED = (
 )
 """Name, value, and the version of PostgreSQL that brought it: a server that is too old is told so by the preflight."""
 
+_OF_A_SESSION = frozenset(
+    {
+        "idle_session_timeout", "default_transaction_isolation", "default_transaction_deferrable", "client_encoding",
+        "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout",
+    }
+)  # fmt: skip
+"""What concerns a transaction not at all, or is said by its BEGIN or at the connection's begin."""
+
 DURABLY: LiteralString = (
     "CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END"
 )
@@ -92,11 +100,11 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
 
     @classmethod
     def connect(cls, conninfo: str = "", *, autocommit: bool = False, **kwargs: Any) -> Self:
-        parameters = _parameters(conninfo, kwargs)
+        chosen = parameters(conninfo, kwargs)
         try:
-            return cls._set(super().connect(conninfo, autocommit=True, **parameters), autocommit)
+            return cls._set(super().connect(conninfo, autocommit=True, **chosen), autocommit)
         except psycopg.errors.QueryCanceled:
-            return cls._set(super().connect(conninfo, autocommit=True, **_unbounded(conninfo, parameters)), autocommit)
+            return cls._set(super().connect(conninfo, autocommit=True, **_unbounded(conninfo, chosen)), autocommit)
 
     @staticmethod
     def _set(connection: "SessionT", autocommit: bool) -> "SessionT":
@@ -115,12 +123,12 @@ class AsyncPinnedConnection(psycopg.AsyncConnection[TupleRow]):
 
     @classmethod
     async def connect(cls, conninfo: str = "", *, autocommit: bool = False, **kwargs: Any) -> Self:
-        parameters = _parameters(conninfo, kwargs)
+        chosen = parameters(conninfo, kwargs)
         try:
-            return await cls._set(await super().connect(conninfo, autocommit=True, **parameters), autocommit)
+            return await cls._set(await super().connect(conninfo, autocommit=True, **chosen), autocommit)
         except psycopg.errors.QueryCanceled:
-            parameters = _unbounded(conninfo, parameters)
-            return await cls._set(await super().connect(conninfo, autocommit=True, **parameters), autocommit)
+            chosen = _unbounded(conninfo, chosen)
+            return await cls._set(await super().connect(conninfo, autocommit=True, **chosen), autocommit)
 
     @staticmethod
     async def _set(connection: "AsyncSessionT", autocommit: bool) -> "AsyncSessionT":
@@ -144,7 +152,7 @@ def connect(url: str, name: str = "", *, autocommit: bool = True, **parameters: 
     return PinnedConnection.connect(url, autocommit=autocommit, **named)
 
 
-def _parameters(url: str, given: dict[str, Any]) -> dict[str, Any]:
+def parameters(url: str, given: dict[str, Any]) -> dict[str, Any]:
     """What goes to libpq besides the URL; the encoding from the first byte on, so that errors can be read, too."""
     said = database_url.read(url)
     chosen = {name: value for name, value in _CLIENT.items() if name not in said}
@@ -152,6 +160,18 @@ def _parameters(url: str, given: dict[str, Any]) -> dict[str, Any]:
         # After a fail-over the first of several hosts may be a standby.
         chosen["target_session_attrs"] = said.get("target_session_attrs", "read-write")
     return chosen | given | {"client_encoding": "UTF8"}
+
+
+def for_transactions(connection: psycopg.Connection[Any]) -> str:
+    """What sets a transaction, in whatever session it runs, as this session is set: statements, each a SET LOCAL."""
+    version = connection.info.server_version
+    names = [name for name, _, since in _PINNED if version >= since * 10_000 and name not in _OF_A_SESSION]
+    names += ["search_path", "synchronous_commit"]
+    chosen = connection.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names)).fetchone()
+    assert chosen is not None
+    # The path is written as names, which it is made of.
+    written = [value if name == "search_path" else f"'{value}'" for name, value in zip(names, chosen, strict=True)]
+    return "; ".join(f"SET LOCAL {name} = {value}" for name, value in zip(names, written, strict=True))
 
 
 def _unbounded(url: str, parameters: dict[str, Any]) -> dict[str, Any]:

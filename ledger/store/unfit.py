@@ -44,6 +44,10 @@ class PooledByTransaction(DatabaseUnfit):
     """A pooler hands out sessions for one transaction at a time."""
 
 
+class DatabasesDiffer(DatabaseUnfit):
+    """The two ways to the database lead to two."""
+
+
 class ServerTooOld(DatabaseUnfit):
     """The server is of a version that lacks what is needed."""
 
@@ -59,7 +63,13 @@ class _Refusal(NamedTuple):
     way_out: str
 
 
-_CHECK_USER = "Check the user and the password in database_url."
+DEDICATED = (
+    "Name PostgreSQL's own address, or a pool with pool_mode = session, in database_session_url; "
+    "database_url may then be a pool with pool_mode = transaction."
+)
+"""The way out where a pooler lends sessions too briefly, whichever of the two URLs it is of."""
+
+_CHECK_USER = "Check the user and the password in {url}."
 
 _REFUSALS = (
     _Refusal(
@@ -72,13 +82,13 @@ _REFUSALS = (
         re.compile(r"role \".*\" (does not exist|is not permitted to log in)"),
         AccessRefused,
         "PostgreSQL has no such user, or they may not log in",
-        "Make it (CREATE ROLE name LOGIN PASSWORD '…'), or correct the user in database_url.",
+        "Make it (CREATE ROLE name LOGIN PASSWORD '…'), or correct the user in {url}.",
     ),
     _Refusal(
         re.compile(r"no pg_hba.conf entry|pg_hba.conf rejects"),
         AccessRefused,
         "PostgreSQL does not let this user in from here",
-        "Add a line to pg_hba.conf of the server; where it wants TLS, add sslmode=require to database_url.",
+        "Add a line to pg_hba.conf of the server; where it wants TLS, add sslmode=require to {url}.",
     ),
     _Refusal(
         re.compile(r"permission denied for database"),
@@ -90,13 +100,13 @@ _REFUSALS = (
         re.compile(r"does not support SSL|certificate verify failed|root certificate file"),
         AccessRefused,
         "TLS with PostgreSQL could not be set up",
-        "Check sslmode and sslrootcert in database_url.",
+        "Check sslmode and sslrootcert in {url}.",
     ),
     _Refusal(
         re.compile(r"database \".*\" does not exist|no such database"),
         DatabaseMissing,
         "PostgreSQL has no such database",
-        "Make it (CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8'), or correct the name in database_url.",
+        "Make it (CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8'), or correct the name in {url}.",
     ),
     _Refusal(
         re.compile(r"conversion between|invalid value for parameter \"client_encoding\""),
@@ -107,20 +117,20 @@ _REFUSALS = (
     _Refusal(
         re.compile(r"session is read-only"),
         DatabaseReadOnly,
-        "No host in database_url takes writes",
+        "No host in {url} takes writes",
         "Promote one, or name the address of the primary.",
     ),
     _Refusal(
         re.compile(NOT_OURS),
         SessionRefused,
         "This server is not PostgreSQL, or denies the role what it needs",
-        "Name a PostgreSQL in database_url.",
+        "Name a PostgreSQL in {url}.",
     ),
     _Refusal(
         re.compile(r"unsupported startup parameter|transaction blocks not allowed in statement pooling"),
         PooledByTransaction,
         "The pooler in front of PostgreSQL does not provide dedicated sessions",
-        "Name PostgreSQL's own address in database_url, or set pool_mode = session for this database.",
+        DEDICATED,
     ),
 )
 """What libpq and the server say before there is a session; no code comes with it.
@@ -133,13 +143,18 @@ _PASSES = re.compile(
 )
 
 
-def from_connection_error(error: psycopg.Error) -> DatabaseUnfit | None:
-    """What keeps a connection from being made, where waiting does not help with any of the hosts."""
+def from_connection_error(error: psycopg.Error, setting: str) -> DatabaseUnfit | None:
+    """What keeps a connection from being made, where waiting does not help with any of the hosts.
+
+    `setting` is where its URL stands.
+    """
     said = str(error)
     if _PASSES.search(said):
         return None
     found = next((each for each in _REFUSALS if each.mark.search(said)), None)
-    return None if found is None else found.kind(f"{found.what}: {reason(error)}.\n{found.way_out}")
+    if found is None:
+        return None
+    return found.kind(f"{found.what.format(url=setting)}: {reason(error)}.\n{found.way_out.format(url=setting)}")
 
 
 def reason(error: BaseException) -> str:

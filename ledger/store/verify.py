@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from psycopg import Connection, IsolationLevel
@@ -10,6 +11,9 @@ from psycopg import Connection, IsolationLevel
 from ledger.errors import LedgerError
 from ledger.settings import SEAL_KEY_FILE
 from ledger.store import erased, partitions, raw_events, seals
+from ledger.store.archive.beside import LOCK
+from ledger.store.archive.manifest import ArchiveDamaged
+from ledger.store.archive.sealed_rows import KeptDiffers, SealedRows
 from ledger.store.raw_events import Row, decode_position
 from ledger.store.seal import Seal, SealKeys
 from ledger.store.seal_head import SealHead, new_head
@@ -25,6 +29,7 @@ UNSEALED = (
     "somebody put it in or removed its seal."
 )
 TAKEN_AGAIN = "an earlier event of its stream has the same version"
+BACK = "Put the file back from a copy of the archive; the seals tell whether it is the right one."
 BY_WRITER = "Both are as they were sealed: two wrote at once without the lock, or a defect did. Report it."
 
 Told = Callable[[int, int], None]
@@ -85,6 +90,8 @@ def snapshot(connection: Connection[Any]) -> Iterator[None]:
     """A transaction that sees one state of the ledger, however long it takes, and changes nothing."""
     connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
     with connection.transaction():
+        # Before the snapshot: nothing is archived from then on until it ends.
+        connection.execute(LOCK)
         yield
 
 
@@ -95,11 +102,14 @@ def verify(
     *,
     after: int | None = None,
     expected: SealHead | None = None,
+    archive: Path | None = None,
+    only_archive: bool = False,
 ) -> Verified:
     """Walk over the ledger in a `snapshot`, which may be over then: all of it, or what comes after a position.
 
     `expected` is a head that the ledger once had, not before `after`. `told` is told how many events were checked, of
-    how many. Raises BeyondHead where `after` is, unless the head that is expected tells that the ledger was cut.
+    how many. `archive`: the folder of its files; `only_archive`: no further than they go. Raises BeyondHead where
+    `after` is, unless the head that is expected tells that the ledger was cut.
     """
     if (
         after is not None
@@ -110,13 +120,18 @@ def verify(
             f"Position {after} is beyond the head, which is {head}: there is nothing to check.\n"
             "Name a position of this ledger, or check all of it without --after."
         )
-    return _Walk(connection, keys, told, after, expected).go()
+    rows = SealedRows(connection, archive)
+    return _Walk(connection, keys, told, after, expected, rows, rows.before if only_archive else None).go()
 
 
 class _Walk:
     def __init__(
-        self, connection: Connection[Any], keys: SealKeys, told: Told, after: int | None, expected: SealHead | None
-    ) -> None:
+        self, connection: Connection[Any], keys: SealKeys, told: Told, after: int | None, expected: SealHead | None,
+        rows: SealedRows, before: int | None,
+    ) -> None:  # fmt: skip
+        self._rows = rows
+        self._before = before
+        """The first position that is of no interest; None: there is none."""
         self._connection = connection
         self._keys = keys
         self._told = told
@@ -131,10 +146,11 @@ class _Walk:
         self._events = 0
         self._expected = expected
         self._missing: KeyMissing | None = None
-        self._is_whole = after is None
+        self._is_whole = after is None and before is None
         self._erasures = erased.read(connection)
         self._erased = 0
-        self._total = max(raw_events.head(connection) - self._sealed, 0)
+        head = raw_events.head(connection) if before is None else before - 1
+        self._total = max(head - self._sealed, 0)
 
     def go(self) -> Verified:
         altered = self._walk()
@@ -158,7 +174,7 @@ class _Walk:
                     return None
                 if broken is not None:
                     return Altered(self._sealed + 1, _broken(broken))
-                if not window:
+                if not window or self._is_past(window[-1]):
                     break
         if self._expected is not None:
             what = f"what the head knows up to position {self._expected.position:,} was cut off from here on"
@@ -167,6 +183,9 @@ class _Walk:
             return again
         what = f"{counted(without, 'event')} without a position {'was' if without == 1 else 'were'} put in"
         return Altered(self._sealed + 1, what) if without else None
+
+    def _is_past(self, seal: Seal) -> bool:
+        return self._before is not None and seal.last_position >= self._before - 1
 
     def _version_taken_again(self) -> Altered | None:
         """What no key of a single partition sees: two events of one version, both sealed."""
@@ -184,6 +203,8 @@ class _Walk:
             if key is None or not seal.follows(previous, key):
                 return window, seal
             window.append(seal)
+            if self._is_past(seal):
+                break
             previous = seal.seal
             events += seal.last_position - seal.first_position + 1
         return window, None
@@ -208,7 +229,15 @@ class _Walk:
     def _check(self, window: list[Seal], up_to: int) -> Altered | None:
         if up_to <= self._read:
             return None
-        with closing(raw_events.rows(self._connection, self._read + 1, up_to)) as rows:
+        try:
+            return self._check_rows(window, up_to)
+        except ArchiveDamaged as error:
+            return Altered(max(error.position, self._sealed + 1), error.what, BACK)
+        except KeptDiffers as error:
+            return Altered(error.position, error.what)
+
+    def _check_rows(self, window: list[Seal], up_to: int) -> Altered | None:
+        with closing(self._rows.between(self._read + 1, up_to)) as rows:
             for seal in window:
                 if (altered := self._check_run(seal, rows)) is not None:
                     return altered

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
 from ledger.store import session
+from ledger.store.archive import table
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_KINDS
 from projections.engine import by_stream, checkpoints, switch
@@ -65,6 +66,7 @@ def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
     ):
         if not _lock(connection):
             raise RebuildRefused(_who_rebuilds(connection))
+        _refuse_archived(connection)
         try:
             # What a crash would lose is built from scratch anyway; the switch and what it replaces go together.
             connection.execute("SET synchronous_commit = off")
@@ -118,6 +120,15 @@ def clear_remains(connection: Connection[TupleRow]) -> None:
 def _lock(connection: Connection[TupleRow]) -> bool:
     row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
     return row is not None and bool(row[0])
+
+
+def _refuse_archived(connection: Connection[TupleRow]) -> None:
+    if table.is_there(connection) and (before := table.before(connection)):
+        raise RebuildRefused(
+            f"the events of users up to position {before - 1:,} are archived, and a rebuild reads all of them; the "
+            "live tables are as they were.\nPut them back first: `presence-ledger archive restore`, with "
+            "retention.events_days = 0, so that they stay."
+        )
 
 
 def _who_rebuilds(connection: Connection[TupleRow]) -> str:

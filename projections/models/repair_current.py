@@ -1,11 +1,11 @@
 """Repair of `current` after the ledger went back: every row is compared with the events, and those that differ mended.
 
 What lies before the last commit that is known to be there still is right where a user's last event is the row's own;
-users who have later events are folded from scratch.
+users who have later events are folded from scratch, or from where the archive ends.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, LiteralString, NamedTuple, cast
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -14,6 +14,7 @@ from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
 from ledger.store import identity
+from ledger.store.archive.table import BEFORE
 from ledger.store.arrays import texts
 from ledger.store.commit import COMMIT_LOCK
 from ledger.store.mapper import USER_PREFIX, EventMapper, UnreadableEvent
@@ -23,13 +24,18 @@ PAGE_USERS = 2_000
 FOLDED_USERS = 100
 """Users folded at once, under the commit lock where they turn out to be wrong."""
 
-_PAGE = """
+# Whose events are all archived has a snapshot of the last one.
+_PAGE: LiteralString = f"""
 SELECT c.uid, c.version, c.state, e.version, e.position
   FROM (SELECT uid, version, state FROM current WHERE uid > %s ORDER BY uid LIMIT %s) AS c
-  LEFT JOIN LATERAL (SELECT version, position FROM events
-                      WHERE stream = 'user:' || c.uid ORDER BY version DESC LIMIT 1) AS e ON true
+  LEFT JOIN LATERAL ((SELECT version, position FROM events
+                       WHERE stream = 'user:' || c.uid ORDER BY version DESC LIMIT 1)
+                     UNION ALL
+                     (SELECT version, position FROM snapshots
+                       WHERE uid = c.uid AND position < ({BEFORE}) ORDER BY version DESC LIMIT 1)
+                     ORDER BY version DESC LIMIT 1) AS e ON true
  ORDER BY c.uid
-"""
+"""  # noqa: S608  (of constants)
 
 _WITHOUT_ROW = """
 SELECT DISTINCT substr(stream, 6) FROM events
@@ -38,6 +44,14 @@ SELECT DISTINCT substr(stream, 6) FROM events
 """
 
 _EVENTS = "SELECT stream, position, kind, payload FROM events WHERE stream = ANY(%b) ORDER BY stream, version"
+
+# What users had come to where the archive ends.
+_ARCHIVED: LiteralString = f"""
+SELECT asked.uid, s.state
+  FROM unnest(%b::text[]) AS asked (uid),
+       LATERAL (SELECT state FROM snapshots
+                 WHERE uid = asked.uid AND position < ({BEFORE}) ORDER BY version DESC LIMIT 1) AS s
+"""  # noqa: S608  (of constants)
 
 _DELETE = "DELETE FROM current WHERE uid = ANY(%b)"
 
@@ -86,7 +100,9 @@ def _different(
     connection: Connection[TupleRow], mapper: EventMapper, uids: Sequence[str]
 ) -> tuple[list[str], dict[str, Presence]]:
     """-> (those whose row is not what their events make of them, what these make of all)"""
-    made: dict[str, Presence] = {}
+    cursor = connection.cursor(binary=True)
+    archived = cursor.execute(_ARCHIVED, (texts(list(uids)),)).fetchall()
+    made: dict[str, Presence] = {uid: current.decode_state(state) for uid, state in archived}
     unreadable: set[str] = set()
     streams = texts([USER_PREFIX + uid for uid in uids])
     for stream, position, kind, payload in connection.cursor(binary=True).execute(_EVENTS, (streams,)):

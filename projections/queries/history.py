@@ -4,6 +4,7 @@ Everything is read over one connection; for one snapshot it is to be in a transa
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import LiteralString, NamedTuple, cast
 
 from psycopg import Connection
@@ -16,6 +17,7 @@ from ledger.domain.instants import to_datetime
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import derive
+from ledger.store.archive.table import BEFORE, RECORDED_AT
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import EventMapper
 from projections.models.current import can_be_stored, decode_state
@@ -33,12 +35,20 @@ UNBOUNDED = 2**62
 
 _POSITION_AT = "SELECT position_at(%s)"
 
-_RECORDED_AT = "SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM events WHERE position = %s"
+_POSITION_BEFORE = "SELECT position_at(%s::timestamptz - interval '1 microsecond')"
 
-_RECORDED_AFTER = """
-SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM events
- WHERE position > position_at(%s) ORDER BY position LIMIT 1
-"""
+_RECORDED_AT: LiteralString = f"""
+SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM ({RECORDED_AT}) AS found
+"""  # noqa: S608  (of constants)
+
+_RECORDED_AFTER: LiteralString = f"""
+SELECT (extract(epoch FROM least(
+           (SELECT recorded_at FROM events WHERE position > asked.position ORDER BY position LIMIT 1),
+           (SELECT recorded_at FROM seals
+             WHERE asked.position < ({BEFORE}) - 1 AND first_position > asked.position
+             ORDER BY first_position LIMIT 1))) * 1000000)::bigint
+  FROM position_at(%s) AS asked (position)
+"""  # noqa: S608  (of constants)
 
 # The snapshot after the position bounds how much of a long stream is looked at.
 _SNAPSHOTS = """
@@ -97,16 +107,23 @@ def position_at(connection: Connection[TupleRow], at: Instant) -> int:
     return int(row[0])
 
 
+def position_before(connection: Connection[TupleRow], at: datetime) -> int:
+    """The last position recorded before an instant, 0 where there is none."""
+    row = connection.execute(_POSITION_BEFORE, (at,)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def recorded_at(connection: Connection[TupleRow], position: int) -> Instant | None:
     """When a position was recorded, None where there is none."""
-    row = connection.execute(_RECORDED_AT, (position,)).fetchone()
+    row = connection.execute(_RECORDED_AT, {"position": position}).fetchone()
     return None if row is None else int(row[0])
 
 
 def recorded_after(connection: Connection[TupleRow], at: Instant) -> Instant | None:
     """When the first thing was recorded after an instant, None where nothing was."""
     row = connection.execute(_RECORDED_AFTER, (to_datetime(at),)).fetchone()
-    return None if row is None else int(row[0])
+    return None if row is None or row[0] is None else int(row[0])
 
 
 def as_of(

@@ -6,7 +6,7 @@ import msgspec
 
 from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
-from projections.models.entries import entry_for
+from projections.models.entry_making import entry_for
 from projections.models.repeats import begun, changes_nothing
 
 STRETCH_VERSIONS = 1_024

@@ -1,37 +1,43 @@
 """The story of a user, made of their events when it is asked for, with drifts and the outages of their sources."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple, cast
+from typing import Any, LiteralString, NamedTuple, TypeAlias, cast
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 
 from ledger.domain.event_types import UserEvent
+from ledger.store.archive.table import BEFORE
 from ledger.store.mapper import EventMapper, user_stream
 from projections.engine import checkpoints
 from projections.models import drifts, outages
 from projections.queries.telling import STRETCH_VERSIONS, Telling, Told, stretch_of
 
 MAX_FOLDED_EVENTS = 10_000
-"""A page ends, though it holds fewer entries than were asked for, where so many events more than these have been read."""
+"""A page ends, though it holds less than was asked for, where so many events more than entries have been read."""
 
 MAX_READ_EVENTS = 512
 """So many are read at once; the event loop is free in between."""
 
 # Of an instant, what was recorded before it. The first version beyond a position is looked for from the last snapshot
 # before that on, since events lie in the order of their versions. Where several intervals have one position, which an
-# imported source's may, they go onto one page.
+# imported source's may, they go onto one page. Of whom something was archived it is not known when they were first
+# heard of: a page on which that shows is made with the archive.
 _PLACE: LiteralString = """
 WITH place AS MATERIALIZED (
     SELECT *, {edge} AS edge
       FROM (SELECT *, coalesce(position_at(%(since)s::timestamptz - interval '1 microsecond'), 0) AS lower,
                    coalesce(position_at(%(until)s::timestamptz - interval '1 microsecond'), head) AS upper
               FROM (SELECT {head} AS head, least({drift}, {outage}) AS followed,
-                           (SELECT position FROM events WHERE stream = %(stream)s ORDER BY version LIMIT 1) AS known
+                           {archived} AS archived, first.version AS first,
+                           CASE WHEN {archived} > 0 AND first.version > 1 THEN 0 ELSE first.position END AS known
+                      FROM (VALUES (true)) AS once
+                      LEFT JOIN LATERAL (SELECT version, position FROM events WHERE stream = %(stream)s
+                                          ORDER BY version LIMIT 1) AS first ON true
                    ) AS ends) AS bounds
 )
-SELECT head, followed, lower, upper, edge, positions, entries,
+SELECT head, followed, lower, upper, edge, archived, first, positions, entries,
        CASE WHEN edge > 0 AND edge < head THEN
             (SELECT version FROM events
               WHERE stream = %(stream)s AND position > edge
@@ -51,6 +57,7 @@ SELECT head, followed, lower, upper, edge, positions, entries,
      ) AS found
 """
 _PARTS = {
+    "archived": BEFORE,
     "head": checkpoints.HEAD,
     "drift": checkpoints.POSITION_OF.format("drift"),
     "outage": checkpoints.POSITION_OF.format("outages"),
@@ -59,8 +66,12 @@ _PARTS = {
 }
 
 _EVENTS: LiteralString = """
-SELECT version, position, kind, payload FROM events
- WHERE stream = %s AND version {} %s AND position <= %s ORDER BY version {} LIMIT %s
+SELECT {archived}, e.*
+  FROM (VALUES (true)) AS once
+  LEFT JOIN LATERAL (SELECT version, position, kind, payload FROM events
+                      WHERE stream = %s AND version {from_there} %s AND position <= %s
+                      ORDER BY version {order} LIMIT %s) AS e ON true
+ ORDER BY e.version {order}
 """
 
 
@@ -72,16 +83,30 @@ class _Way(NamedTuple):
 
 
 _ASCENDING = _Way(
-    _PLACE.format(edge="greatest(%(after)s, lower)", from_there=">", order="ASC", **_PARTS), _EVENTS.format(">=", "ASC")
+    _PLACE.format(edge="greatest(%(after)s, lower)", from_there=">", order="ASC", **_PARTS),
+    _EVENTS.format(archived=BEFORE, from_there=">=", order="ASC"),
 )
 _DESCENDING = _Way(
     _PLACE.format(edge="least(%(after)s - 1, upper)", from_there="<", order="DESC", **_PARTS),
-    _EVENTS.format("<=", "DESC"),
+    _EVENTS.format(archived=BEFORE, from_there="<=", order="DESC"),
 )
 
 _BEYOND_ALL = 2**63 - 1
 
 _mapper = EventMapper()
+
+TABLES: LiteralString = "current, snapshots, drifts, in_doubt"
+"""What a page is made of besides `events`."""
+
+_Question: TypeAlias = tuple[LiteralString, Any]
+"""A query with its parameters."""
+
+_Steps: TypeAlias = Generator[_Question, list[TupleRow], "TimelineEntries"]
+"""Asks questions, is given their rows, and returns the page."""
+
+
+class ArchiveNeeded(Exception):
+    """The page needs events that were archived, or some were while it was made."""
 
 
 class TimelineQuery(NamedTuple):
@@ -123,47 +148,71 @@ class _Place(NamedTuple):
     lower: int
     upper: int
     edge: int
+    archived: int
+    first: int | None
     positions: Sequence[int] | None
     entries: Sequence[bytes] | None
     beyond: int | None
 
 
 async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: TimelineQuery) -> TimelineEntries:
-    """A page of a user's story. A uid that can be stored is asked for. Raises UnreadableEvent."""
-    reading = _Reading(connection, uid, wanted, await _place(connection, uid, wanted))
-    return await reading.page()
+    """A page of a user's story, by the database alone. A uid that can be stored is asked for.
+
+    Raises ArchiveNeeded, UnreadableEvent.
+    """
+    cursor = connection.cursor(binary=True)
+    steps = _Reading(uid, wanted, is_whole=False).steps()
+    rows: list[TupleRow] | None = None
+    while True:
+        try:
+            query, params = next(steps) if rows is None else steps.send(rows)
+        except StopIteration as done:
+            return cast(TimelineEntries, done.value)
+        rows = await (await cursor.execute(query, params)).fetchall()
 
 
-async def _place(connection: AsyncConnection[TupleRow], uid: str, wanted: TimelineQuery) -> _Place:
-    params = {
-        "uid": uid,
-        "stream": user_stream(uid),
-        "after": wanted.beyond,
-        "limit": wanted.limit,
-        "since": wanted.since,
-        "until": wanted.until,
-    }
-    query = (_DESCENDING if wanted.descending else _ASCENDING).place
-    row = await (await connection.cursor(binary=True).execute(query, params)).fetchone()
-    assert row is not None
-    return _Place(*row)
+def whole_page(connection: Connection[TupleRow], uid: str, wanted: TimelineQuery) -> TimelineEntries:
+    """The same over a connection that sees one moment of `events`, with all of the user's that were archived.
+
+    Raises UnreadableEvent.
+    """
+    cursor = connection.cursor(binary=True)
+    steps = _Reading(uid, wanted, is_whole=True).steps()
+    rows: list[TupleRow] | None = None
+    while True:
+        try:
+            query, params = next(steps) if rows is None else steps.send(rows)
+        except StopIteration as done:
+            return cast(TimelineEntries, done.value)
+        rows = cursor.execute(query, params).fetchall()
 
 
 class _Reading:
-    """Reads the events of a page, until it is full."""
+    """Reads the events of a page, until it is full; asks queries, and leaves it to others to run them."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow], uid: str, wanted: TimelineQuery, place: _Place) -> None:
-        self._connection = connection
+    def __init__(self, uid: str, wanted: TimelineQuery, *, is_whole: bool) -> None:
+        self._uid = uid
         self._stream = user_stream(uid)
         self._wanted = wanted
-        self._place = place
+        self._way = _DESCENDING if wanted.descending else _ASCENDING
+        self._is_whole = is_whole
+        """Nothing is missing in `events`."""
         self._told: list[Told] = []
         self._is_cut = False
         """Other entries follow."""
 
-    async def page(self) -> TimelineEntries:
-        """All of it."""
-        await self._read()
+    def steps(self) -> _Steps:
+        """All of it. Raises ArchiveNeeded."""
+        wanted = self._wanted
+        asked = {"after": wanted.beyond, "limit": wanted.limit, "since": wanted.since, "until": wanted.until}
+        [row] = yield self._way.place, {"uid": self._uid, "stream": self._stream, **asked}
+        self._place = _Place(*row)
+        if self._begins_in_archive():
+            raise ArchiveNeeded
+        yield from self._read()
+        return self._page()
+
+    def _page(self) -> TimelineEntries:
         intervals = list(zip(self._place.positions or (), self._place.entries or (), strict=True))
         if self._is_cut:
             # What lies between two entries comes with the later one.
@@ -182,19 +231,25 @@ class _Reading:
             self._place.head - position,
         )
 
-    async def _read(self) -> None:
+    def _read(self) -> Generator[_Question, list[TupleRow], None]:
         """Tell of the events from the end of a stretch on, so that entries are whole."""
         telling, number = Telling(descending=self._wanted.descending), 0
         version, size = self._first_version(), self._wanted.limit + self._wanted.limit // 2 + 16
         while version is not None:
             size = min(size, MAX_READ_EVENTS)
-            rows = await self._rows(version, size)
-            for version, position, kind, payload in rows:
+            rows = yield self._way.events, (self._stream, version, self._place.head, size)
+            if not self._is_whole and rows[0][0] != self._place.archived:
+                raise ArchiveNeeded
+            for _, version, position, kind, payload in rows:
+                if version is None:
+                    break
                 # Users' streams hold nothing else; to look at each would cost as much as to fold it.
                 event = cast(UserEvent, _mapper.event_at(position, kind, payload))
                 if self._is_over(telling.take(version, position, event)):
                     return
-            if len(rows) < size:
+            if version is None or len(rows) < size:
+                if self._wanted.descending and self._has_archived:
+                    raise ArchiveNeeded
                 self._is_over(telling.rest())
                 return
             number += size
@@ -202,6 +257,21 @@ class _Reading:
                 self._is_cut = True
                 return
             version, size = version + (-1 if self._wanted.descending else 1), 2 * size
+
+    @property
+    def _has_archived(self) -> bool:
+        """Whether events of the user may be missing."""
+        place = self._place
+        return not self._is_whole and place.archived > 0 and (place.first is None or place.first > 1)
+
+    def _begins_in_archive(self) -> bool:
+        """Whether events may be missing beyond the place at which the page begins, or before it in their stretch."""
+        if not self._has_archived:
+            return False
+        place = self._place
+        if place.first is None or place.edge < place.archived - 1:
+            return True
+        return not self._wanted.descending and place.beyond is not None and stretch_of(place.beyond) < place.first
 
     def _first_version(self) -> int | None:
         """The end of the stretch of the first event, None where there is none."""
@@ -211,11 +281,6 @@ class _Reading:
         if beyond is None:
             return None if self._place.edge else 0
         return stretch_of(beyond)
-
-    async def _rows(self, version: int, size: int) -> list[TupleRow]:
-        way = _DESCENDING if self._wanted.descending else _ASCENDING
-        params = self._stream, version, self._place.head, size
-        return await (await self._connection.cursor(binary=True).execute(way.events, params)).fetchall()
 
     def _is_over(self, told: Told | None) -> bool:
         """Keep an entry if it is asked for; whether no other one can be."""

@@ -38,6 +38,7 @@ def assert_refuses_and_reads(api: Api, says: str) -> None:
     assert source["nodes"][0]["since_start"]["refused_source_unreadable"] >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("leave", "says", "complaints"),
     [

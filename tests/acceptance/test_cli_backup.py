@@ -84,6 +84,7 @@ def events_in(data_dir: Path) -> int:
     return found.events
 
 
+@pytest.mark.slow
 def test_there_and_back(made: Path, data_dir: Path) -> None:
     nothing = restore(data_dir, made.with_name("nothing"))
     assert (nothing.exit_code, "nothing cannot be used" in nothing.stderr) == (1, True)

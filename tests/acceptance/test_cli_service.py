@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx2
 import psycopg
+import pytest
 
 from tests.support.command import run_process
 from tests.support.service import PRESENCE_EVENT, Api, Service, new_service
@@ -18,6 +19,7 @@ def command(service: Service, *arguments: str) -> subprocess.CompletedProcess[st
     return run_process("--config", str(service.config), *arguments, folder=service.folder)
 
 
+@pytest.mark.slow
 def test_from_the_first_start_to_the_paste_for_wukongim(data_dir: Path, tmp_path: Path) -> None:
     with new_service(tmp_path, data_dir, tables=UNSET) as service:
         # Nobody has set a secret: the first start makes one.

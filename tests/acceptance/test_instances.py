@@ -109,6 +109,7 @@ def test_a_plain_restart_refuses_connections_and_nothing_else(database_url: str,
             assert load.broken_promises(check_ledger(api)) == []
 
 
+@pytest.mark.slow
 def test_a_stop_under_load_keeps_what_was_answered(database_url: str, tmp_path: Path) -> None:
     with new_service(tmp_path, tmp_path / "data", database_url=database_url) as service:
         service.start()

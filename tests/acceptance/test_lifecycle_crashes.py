@@ -36,6 +36,7 @@ def check(service: Service, *loads: Load) -> None:
             assert load.broken_promises(events) == []
 
 
+@pytest.mark.slow
 def test_kill_at_any_instant_loses_nothing_answered(embedded: Service) -> None:
     loads, choice = [], random.Random(1)
     for number in range(KILLS):
@@ -118,6 +119,7 @@ def test_a_stop_while_the_embedded_postgresql_starts_leaves_none_of_it(data_dir:
         service.start()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["immediate", "fast", "kill"])
 def test_a_postgresql_that_stops_for_a_while_costs_nothing_answered(
     external: ExternalPostgres, tmp_path: Path, way: str
@@ -150,6 +152,7 @@ def test_a_postgresql_that_stops_for_a_while_costs_nothing_answered(
         assert "Traceback" not in ended.log
 
 
+@pytest.mark.slow
 def test_a_stop_while_postgresql_is_away_ends_in_time(external: ExternalPostgres, tmp_path: Path) -> None:
     with new_service(
         tmp_path, tmp_path / "data", database_url=external.url("ledger"), store_wait_seconds=1.0

@@ -40,6 +40,8 @@ ROUTES = {
     ("PUT", "/v1/users/{uid}/override"),
     ("DELETE", "/v1/users/{uid}/override"),
     ("POST", "/v1/users/{uid}/erase"),
+    ("GET", "/v1/archive"),
+    ("POST", "/v1/archive"),
     ("GET", "/v1/users/{uid}/reads"),
     ("GET", "/v1/lists"),
     ("GET", "/v1/lists/{name}"),
@@ -74,6 +76,7 @@ def schema(description: Any) -> OpenApiSchema:
     return from_dict(description)
 
 
+@pytest.mark.slow
 def test_the_examples_are_what_the_service_answers(data_dir: Path) -> None:
     with fresh(data_dir) as (service, stop_database):
         assert masked(answers(service, stop_database)) == masked(examples.ANSWERS)

@@ -121,6 +121,7 @@ def test_a_crash_shows_unknown_and_then_who_came_back(api: Api, node: ImNode) ->
     assert not booted["first"]
 
 
+@pytest.mark.slow
 def test_a_query_api_that_fails_changes_nothing(api: Api, node: ImNode) -> None:
     uids = [f"u{number}" for number in range(5)]
     api.deliver(*map(node.connect, uids))

@@ -68,6 +68,7 @@ class Instance:
     def __init__(self, ledger: Ledger, settings: Settings, name: str = "i", led: bool = True) -> None:
         self.now, self.seconds = T, 100.0
         self.is_leading, self.away = led, ""
+        self.waits = False
         self.down: set[str] = set()
         self.sent: list[tuple[str, str, What]] = []
         self.bodies: list[tuple[str, str]] = []
@@ -108,6 +109,7 @@ class Instance:
             OwnNotes(self._settings, Refusals({"main": ["n1"]}, Counters().registry), Senders()),
             Journal(self._settings.data_dir, self.ledger_id),
             lambda: self.now,
+            lambda: self.waits,
         )
 
         def notifier(entry: NotifySettings, told: Callable[[str, What, int], None], now: Callable[[], int]) -> Notifier:
@@ -544,6 +546,29 @@ def test_what_cannot_be_put_on_record_is_tried_again(
     with capture_logs() as logs:
         run(story)
     assert [each["event"] for each in logs].count("alerts_not_recorded") == 1
+    assert len(instance.sent) == 2
+
+
+def test_what_is_to_wait_is_told_at_once_and_recorded_later(
+    ledger: Ledger, settings: Settings, connection: Connection[TupleRow]
+) -> None:
+    instance = Instance(ledger, settings)
+
+    async def story() -> None:
+        instance.make()
+        instance.down.add("n1")
+        instance.waits = True
+        for _ in range(4):
+            await instance.passes(1)
+        assert alerts.on(connection) == []
+        assert len(instance.sent) == 2
+        instance.waits = False
+        await instance.passes(1)
+        assert len(alerts.on(connection)) == 1
+        await instance.leaves()
+
+    run(story)
+    assert kinds(ledger, "main") == ["alert_began"]
     assert len(instance.sent) == 2
 
 

@@ -294,6 +294,7 @@ def follow(ledger: Ledger, url: str, life: Life, draw: Random) -> None:
         following.come_back()
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 50), overrides=st.booleans())
 @example(seed=115, steps=28, overrides=False)  # cut off while told of a dark source, back when it is lit again

@@ -23,7 +23,7 @@ from ledger.sinks.reader import Reader
 from ledger.store import identity
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
-from ledger.working_state import asked, watch_lists
+from ledger.working_state import asked, watch_list_changes
 from ledger.working_state.sinks import Checkpoint
 from tests.support.following import connect
 from tests.support.ledgers import SEAL_KEY, configure, running
@@ -103,8 +103,8 @@ def test_a_feed_that_comes_too_late_begins_anew_and_so_does_a_cursor(
 def test_a_sink_is_told_of_whom_it_may_know(
     every: bool, of_list: str, ledger: Ledger, connection: Connection[TupleRow]
 ) -> None:
-    watch_lists.put(connection, "friends", [UID, OTHER], [], "app")
-    watch_lists.put(connection, "others", [OTHER], [], "app")
+    watch_list_changes.put(connection, "friends", [UID, OTHER], [], "app")
+    watch_list_changes.put(connection, "others", [OTHER], [], "app")
     begin = Checkpoint(identity.epoch(connection), 0, 0, 0, now())
     reader = Reader(EventMapper(), now, begin, of_list=of_list, every=every)
 
@@ -152,7 +152,7 @@ def test_a_redis_forgets_them_whatever_comes_late(ledger: Ledger, database_url: 
 
         try:
             with connect(database_url) as connection:
-                watch_lists.put(connection, "friends", [UID], [], "app")
+                watch_list_changes.put(connection, "friends", [UID], [], "app")
                 await settle()
                 assert await kind.tell(await surroundings.batch(UID, OTHER)) == Done()
                 assert redis.client.xlen("p:changes") == 2

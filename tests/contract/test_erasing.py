@@ -18,7 +18,7 @@ from ledger.ingest.clock import Clock
 from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKey
-from ledger.working_state import backups, erasures, looks, reads, sinks, sources, watch_lists
+from ledger.working_state import backups, erasures, looks, reads, sinks, sources, watch_list_changes, watch_lists
 from ledger.working_state.alerts import AlertRow
 from ledger.working_state.reads import Read
 from ledger.working_state.sinks import Checkpoint
@@ -81,7 +81,7 @@ def lives(ledger: Ledger, url: str) -> None:
         # A snapshot while the run is open.
         sources.write(connection.cursor(), [sources.to_row(sources.load(connection, ledger, SOURCE))])
         looks.write(connection.cursor(), SOURCE, {uid: Watch(at) for uid in (UID, OTHER)})
-        watch_lists.put(connection, "friends", [UID, OTHER], [UID], "app")
+        watch_list_changes.put(connection, "friends", [UID, OTHER], [UID], "app")
         sinks.begin(connection, "app", Checkpoint("e", 0, 0, 0, at))
         connection.execute("INSERT INTO sink_users (uid, sink, told) VALUES (%s, 'app', 'x')", (UID,))
         connection.execute("INSERT INTO snapshots VALUES (%s, 1, 1, 'x')", (UID,))

@@ -57,6 +57,7 @@ def pour(ledger: Ledger, history: MemoryHistory, left_behind: int = 0) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "history",
     [

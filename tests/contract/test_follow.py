@@ -95,6 +95,25 @@ def test_a_round_tells_how_far_the_ledger_goes_and_how_far_behind_it_began(
     assert (projector.head, projector.behind) == (len(life.ledger.kept), len(life.ledger.kept) - 5)
 
 
+def test_it_stands_back_while_it_is_asked_to_and_goes_on_from_there(
+    ledger: Ledger, connection: Connection[TupleRow], database_url: str, noted: Noted, life: Life
+) -> None:
+    pour(ledger, life.ledger.kept)
+    head, positions = len(life.ledger.kept), list[int]()
+
+    def stands_back() -> bool:
+        positions.append(checkpoint(connection, "drift").position)
+        return len(positions) < 4
+
+    projector.follow(database_url, Projector({"drift": noted}), lambda: _is_at(connection, head), stands_back)
+    assert positions[:4] == [0, 0, 0, 0]
+    assert noted.positions(connection) == list(range(1, head + 1))
+
+
+def _is_at(connection: Connection[TupleRow], head: int) -> bool:
+    return checkpoint(connection, "drift").position == head
+
+
 def test_the_more_comes_and_the_nearer_it_is_the_longer_it_rests() -> None:
     assert projector.rest_seconds(0.1, grown=5_000, behind=0) == pytest.approx(0.3)
     assert projector.rest_seconds(0.1, grown=5_000, behind=projector.FAR_BEHIND // 2) == pytest.approx(0.15)

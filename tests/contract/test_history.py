@@ -57,6 +57,7 @@ def again(ledger: Ledger, made: AnswerPoint, uids: Sequence[str] = ASKED) -> Rea
         return past.read(connection, ledger.events_mapper, uids, made)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 50), overrides=st.booleans())
 def test_a_live_answer_asked_again_by_its_as_of_is_the_same(

@@ -19,7 +19,7 @@ from ledger.sinks.reader import Reader
 from ledger.store import identity
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
-from ledger.working_state import watch_lists
+from ledger.working_state import watch_list_changes
 from ledger.working_state.sinks import Checkpoint
 from projections.models.shown import AnswerPoint
 from projections.queries import past
@@ -197,7 +197,7 @@ def test_of_a_list_its_members_are_told_of_and_nobody_else(server: str, seed: in
         draw = Random(seed)
         telling = Telling(connection, draw, of_list=LIST, every=draw.random() < 0.3)
         members = set(draw.sample(USERS, 2))
-        watch_lists.put(connection, LIST, members, (), "test")
+        watch_list_changes.put(connection, LIST, members, (), "test")
         been = set(members)
 
         def check(made: AnswerPoint) -> None:
@@ -207,7 +207,7 @@ def test_of_a_list_its_members_are_told_of_and_nobody_else(server: str, seed: in
             assert telling.receiver.shown.keys() <= been
             added = {draw.choice(USERS)}
             removed = {draw.choice(USERS)} - added
-            watch_lists.patch(connection, LIST, watch_lists.Patch(added, removed), "test")
+            watch_list_changes.patch(connection, LIST, watch_list_changes.Patch(added, removed), "test")
             members.difference_update(removed)
             members.update(added)
             been.update(added)

@@ -17,9 +17,9 @@ from ledger.sinks.kinds.redis import RedisKind
 from ledger.sinks.redis_errors import Unusable
 from ledger.store import identity
 from ledger.store.ledger import Ledger
-from ledger.working_state import asked, watch_lists
+from ledger.working_state import asked, watch_list_changes
 from ledger.working_state.asked import Hearing
-from ledger.working_state.watch_lists import Patch
+from ledger.working_state.watch_list_changes import Patch
 from tests.support.following import connect
 from tests.support.ledgers import Instance, configure, running, wait_until
 from tests.support.redis_server import RedisServer, needs_redis, redis_server
@@ -134,13 +134,13 @@ def test_hot_are_those_online_on_a_list_or_asked_about(database_url: str, ledger
             at_once = b'["on-0-1-1-1-1","off-0-1-2-1-1","off-0-0-2-0-0","member-0-1-3-1-1","member-0-0-3-0-0"]'
             await at_work.instance.post(at_once)
             with connect(database_url) as connection:
-                watch_lists.put(connection, "friends", ["member", "never"], [], "app")
+                watch_list_changes.put(connection, "friends", ["member", "never"], [], "app")
                 await at_work.settled()
                 assert await at_work.is_right("on", "member", "never")
                 assert at_work.value("off") is None
                 asked.tell(connection, ["off", "nobody"])
                 await at_work.until(lambda: at_work.is_right("off", "nobody"))
-                watch_lists.patch(connection, "friends", Patch(add=["later"], remove=["never"]), "app")
+                watch_list_changes.patch(connection, "friends", Patch(add=["later"], remove=["never"]), "app")
                 await at_work.until(lambda: at_work.is_right("later"))
             lives = {uid: redis.client.ttl(f"{PREFIX}presence:{uid}") for uid in ("on", "member", "later")}
             assert set(lives.values()) == {-1}
@@ -170,8 +170,8 @@ def test_who_is_no_longer_hot_is_kept_for_a_while(database_url: str, ledger: Led
 def test_of_lists_a_sink_of_one_keeps_its_members(database_url: str, ledger: Ledger, redis: RedisServer) -> None:
     async def test() -> None:
         with connect(database_url) as connection:
-            watch_lists.put(connection, "friends", ["member"], [], "app")
-            watch_lists.put(connection, "others", ["other"], [], "app")
+            watch_list_changes.put(connection, "friends", ["member"], [], "app")
+            watch_list_changes.put(connection, "others", ["other"], [], "app")
         async with sink(database_url, ledger, redis, list="friends") as at_work:
             await at_work.instance.post(b'["on-0-1-1-1-1"]')
             await at_work.settled()

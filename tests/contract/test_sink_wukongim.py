@@ -22,7 +22,7 @@ from ledger.sources.wukongim.command import MAX_SUBSCRIBERS
 from ledger.sources.wukongim.query_node import QueryNode
 from ledger.sources.wukongim.sender import CommandSender
 from ledger.store.ledger import Ledger
-from ledger.working_state import watch_lists
+from ledger.working_state import watch_list_changes
 from projections.models import current
 from tests.support.following import connect
 from tests.support.ledgers import Instance, configure, running
@@ -103,8 +103,8 @@ async def sink(
 def friends(database_url: str) -> None:
     """Two lists, of which alice is on both."""
     with connect(database_url) as connection:
-        watch_lists.put(connection, "of bob", ["alice"], ["bob", "dave", "alice"], "app")
-        watch_lists.put(connection, "of carol", ["alice"], ["carol", "bob"], "app")
+        watch_list_changes.put(connection, "of bob", ["alice"], ["bob", "dave", "alice"], "app")
+        watch_list_changes.put(connection, "of carol", ["alice"], ["carol", "bob"], "app")
 
 
 def read_by(commands: Sequence[SentCommand], *readers: Any) -> None:
@@ -180,7 +180,7 @@ def test_many_watchers_are_told_in_several_commands(database_url: str, ledger: L
     async def test() -> None:
         watchers = [f"w{number:04}" for number in range(MAX_SUBSCRIBERS + 1)]
         with connect(database_url) as connection:
-            watch_lists.put(connection, "famous", ["star"], watchers, "app")
+            watch_list_changes.put(connection, "famous", ["star"], watchers, "app")
         async with sink(database_url, ledger) as at_work:
             await at_work.connect(*[(uid, 0) for uid in watchers], ("star", 0))
             assert isinstance(await at_work.tell("star"), Done)
@@ -218,7 +218,7 @@ def test_what_was_sent_of_a_batch_that_failed_is_not_sent_again(database_url: st
     async def test() -> None:
         async with sink(database_url, ledger) as at_work:
             with connect(database_url) as connection:
-                watch_lists.put(connection, "of zed", ["zoe"], ["zed"], "app")
+                watch_list_changes.put(connection, "of zed", ["zoe"], ["zed"], "app")
             await at_work.connect(("bob", 0), ("zed", 0), ("alice", 0), ("zoe", 0))
             send = at_work.kind._sender.send
 
@@ -265,7 +265,7 @@ def test_no_more_is_sent_in_a_second_than_the_setting_says(database_url: str, le
     async def test() -> None:
         users = [f"u{number}" for number in range(6)]
         with connect(database_url) as connection:
-            watch_lists.put(connection, "many", users, ["bob"], "app")
+            watch_list_changes.put(connection, "many", users, ["bob"], "app")
         async with sink(database_url, ledger, sends_per_second=10.0) as at_work:
             await at_work.connect(("bob", 0), *[(uid, 0) for uid in users])
             began = time.monotonic()
@@ -281,7 +281,7 @@ def test_who_waits_for_their_turn_is_told_of_as_they_are_by_then(database_url: s
     async def test() -> None:
         users = [f"u{number}" for number in range(6)]
         with connect(database_url) as connection:
-            watch_lists.put(connection, "many", users, ["bob"], "app")
+            watch_list_changes.put(connection, "many", users, ["bob"], "app")
         async with sink(database_url, ledger, sends_per_second=4.0) as at_work:
             await at_work.connect(("bob", 0), *[(uid, 0) for uid in users])
             send, begun, gone = at_work.kind._sender.send, asyncio.Event(), asyncio.Event()

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND
-from ledger.domain.reconciliation_events import NodeBooted, SourceDark, TierSet
+from ledger.domain.reconciliation_events import BreakerOpened, NodeBooted, SourceDark, TierSet
 from ledger.errors import StoreUnavailable
 from ledger.reconcile import judge
 from ledger.reconcile.requests import request_run, set_tier
@@ -176,6 +176,20 @@ def test_a_lie_about_many_opens_the_breaker_and_holds(ledger: Ledger, source_sto
     look(source_store, time, {}, *uids)
     assert {tuple(verdicts(ledger, uid)) for uid in uids} == {("opened",)}
     assert {drift.state for uid in uids for drift in drifts_of(ledger, uid)} == {"held"}
+
+
+def test_a_breaker_that_another_instance_opens_meanwhile_holds(
+    ledger: Ledger, source_store: SourceStore, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(ledger, "alice-0-1-1-1-1")
+    other = SourceStore(ledger, SOURCE, time.now, time.seconds)
+    look(source_store, time, {}, "alice")
+    time.passes(3)
+    opened = BreakerOpened(at=time.at, looked=40, missing=40, window_seconds=60, until=time.at + 60 * SECOND)
+    first_of_all(monkeypatch, source_store, "_append", lambda: other.append(opened))
+    look(source_store, time, {}, "alice")
+    assert told_of(ledger, "alice") == ["open", "held"]
+    assert verdicts(ledger, "alice") == ["opened"]
 
 
 def test_a_boot_sweeps_who_is_older_and_asks_about_them(ledger: Ledger, source_store: SourceStore, time: Time) -> None:

@@ -173,6 +173,29 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
+def test_while_more_is_left_whoever_is_to_give_way_is_told(ledger: Ledger, database_url: str, folder: Path) -> None:
+    told, first = list[bool](), list[bool]()
+
+    async def run() -> None:
+        async with spooling(ledger, folder) as each:
+
+            def tell(drains: bool) -> None:
+                told.append(drains)
+                first.append(each.spool.comes_first)
+
+            each.spool.tell_of_drain(tell)
+            with lock_held(database_url):
+                for number in range(40):
+                    await each.post(number)
+            await each.until("empty")
+
+    asyncio.run(run())
+    assert told[:2] == [False, True]
+    assert told[-1] is False
+    assert first == told
+
+
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("step", ["kept", "read", "committed", "settled"])
 def test_killed_at_any_step_nothing_is_lost_or_doubled(
     ledger: Ledger, database_url: str, folder: Path, step: str, monkeypatch: pytest.MonkeyPatch

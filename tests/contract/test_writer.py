@@ -158,7 +158,7 @@ def test_a_full_queue_slows_its_senders_down_and_loses_nothing(ledger: Ledger, d
             with lock_held(database_url):
                 posts = [asyncio.create_task(instance.post(body)) for body in deliveries]
                 await asyncio.wait(posts, timeout=0.1)
-                entered = instance.intake._items
+                entered = instance.intake.waiting.items
             await asyncio.gather(*posts)
             return entered
 

@@ -70,6 +70,8 @@ def calls(delivery: str, run: str, at: str) -> Sequence[Call]:
         Call("reloadSettings"),
         Call("listReads", U100, {"limit": 10}),
         Call("eraseUser", {"uid": "bob"}, body={"reason": "asked for it"}),
+        Call("getArchive"),
+        Call("archiveNow", status=202),
         Call("getLiveness"),
         Call("getReadiness"),
         Call("getMetrics"),

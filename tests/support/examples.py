@@ -206,6 +206,8 @@ def _good(api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from _alerts(api)
     yield "GET /metrics", {"200": _first_series(api.http.get("/metrics").text)}
     yield "GET /v1/settings", {"200": _settings(api)}
+    yield "GET /v1/archive", {"200": api.get("/v1/archive")}
+    yield "POST /v1/archive", {"202": api.http.post("/v1/archive").json()}
     yield "POST /v1/settings/reload", {"200": _reloaded(api), "409": _problem(409, BAD_SETTING)}
 
 

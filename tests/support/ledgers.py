@@ -67,7 +67,7 @@ class Instance:
 
     def is_idle(self) -> bool:
         """Whether nothing waits here, neither for the writer nor for a commit."""
-        return not self.intake._items
+        return not self.intake.waiting.items
 
     async def post(self, body: bytes, node: str = "n1", source: str = SOURCE) -> str:
         """Submit a webhook and wait for its commit; returns its delivery id."""

@@ -129,10 +129,12 @@ class Reconciler(MemorySource):
             left = before.get(uid) if uid in before else Watch(self.at)
             self.agenda.put(uid, Watch(self.at, "start", left.verified_at, left.doubt, left.looked_at))
 
-    def hear(self, node: str, *items: str) -> list[WebhookObserved]:
-        """A delivery comes; who is new is on the agenda from here, suspects at once."""
+    def hear(self, node: str, *items: str, spooled_seconds: float | None = None) -> list[WebhookObserved]:
+        """A delivery comes, or has waited in a spool; who is new is on the agenda from here, suspects at once."""
         self._deliveries += 1
-        webhook = read_webhook(f"d{self._deliveries}", SOURCE, node, self.at, encode(items), 65536)
+        received_at = self.at - round((spooled_seconds or 0.0) * SECOND)
+        webhook = read_webhook(f"d{self._deliveries}", SOURCE, node, received_at, encode(items), 65536)
+        webhook = webhook._replace(spooled=spooled_seconds is not None)
         recorded = list(self._commit(self.draft.add(webhook)))
         observed = []
         for each in recorded:

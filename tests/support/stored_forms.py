@@ -1,6 +1,7 @@
 """How an event of each kind is stored, for ever: its text, and what it is read as."""
 
 from ledger.domain.alert_events import AlertAcknowledged, AlertBegan, AlertEnded
+from ledger.domain.archive_events import ArchivedFile, EventsArchived
 from ledger.domain.erasure_events import Redacted, UserErased
 from ledger.domain.event_types import Event
 from ledger.domain.events import (
@@ -290,6 +291,10 @@ STORED: dict[str, tuple[str, Event]] = {
             positions="BQI=",
             redacted=(Redacted(6, "ef"),),
         ),
+    ),
+    "events_archived.v1": (
+        '{"at":1800000000000001,"first":1,"before":1000000,"files":[["events-1.parquet",7,900,"ab"]]}',
+        EventsArchived(at=AT, first=1, before=1_000_000, files=(ArchivedFile("events-1.parquet", 7, 900, "ab"),)),
     ),
     "presence_imported.v1": (
         (

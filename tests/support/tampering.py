@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -39,14 +40,20 @@ def found(
     *,
     after: int | None = None,
     expected: SealHead | None = None,
+    archive: Path | None = None,
 ) -> Verified:
     """What `verify` finds in the transaction of a connection."""
-    return verify(connection, keys, lambda _done, _total: None, after=after, expected=expected)
+    return verify(connection, keys, lambda _done, _total: None, after=after, expected=expected, archive=archive)
 
 
 def verified(
-    url: str, keys: SealKeys = KEYS, *, after: int | None = None, expected: SealHead | None = None
+    url: str,
+    keys: SealKeys = KEYS,
+    *,
+    after: int | None = None,
+    expected: SealHead | None = None,
+    archive: Path | None = None,
 ) -> Verified:
     """What `verify` finds in a database."""
     with psycopg.connect(url, autocommit=True) as connection, snapshot(connection):
-        return found(connection, keys, after=after, expected=expected)
+        return found(connection, keys, after=after, expected=expected, archive=archive)

@@ -12,7 +12,7 @@ NAMES = {
     "drift_rate", "webhook_loss_budget", "webhooks_silent", "query_api_failing", "source_dark", "node_down",
     "breaker_open", "projection_stopped", "projection_lagging", "sink_failing", "store_unavailable", "disk_low",
     "canary_late", "profile_mismatch", "webhook_secret_unknown", "wrong_cluster", "token_missing", "clock_skew",
-    "notify_failing", "spool_growing",
+    "notify_failing", "spool_growing", "archive_failing",
 }  # fmt: skip
 
 each = pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.name)

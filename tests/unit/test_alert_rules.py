@@ -82,6 +82,10 @@ HOLDING: dict[str, tuple[Facts, Key]] = {
         service(instances=[InstanceFacts("host", spool_bytes=501, spool_max_bytes=1_000)]),
         Key("spool_growing", subject="host"),
     ),
+    "archive_failing": (
+        service(instances=[InstanceFacts("host", archive_failing_since=ago(1), archive_reason="full")]),
+        Key("archive_failing", subject="host"),
+    ),
     "disk_low": (
         service(instances=[InstanceFacts("host", "/data", 5_000, 100_000)]),
         Key("disk_low", subject="host"),
@@ -130,6 +134,10 @@ JUST_NOT: dict[str, list[Facts]] = {
     "spool_growing": [
         service(instances=[InstanceFacts("host", spool_bytes=499, spool_max_bytes=1_000)]),
         service(instances=[InstanceFacts("host", spool_bytes=499)]),
+    ],
+    "archive_failing": [
+        service(instances=[InstanceFacts("host", archive_failing_since=ago(10_799), archive_waits=True)]),
+        service(instances=[InstanceFacts("host")]),
     ],
     "disk_low": [
         service(instances=[InstanceFacts("host", "/data", 1 << 31, 10 << 30)]),
@@ -181,7 +189,8 @@ def test_it_is_told_in_both_languages(name: str) -> None:
 def test_nothing_is_known_of_sources_while_the_store_is_away() -> None:
     found = conditions(Facts(AT, store=StoreFacts(ago(3), "refused")), Thresholds())
     assert [each.key.name for each in found.conditions] == ["store_unavailable"]
-    told_always = {"store_unavailable", "spool_growing", "disk_low", "clock_skew", "notify_failing"}
+    told_always = {"store_unavailable", "spool_growing", "archive_failing", "disk_low", "clock_skew"}
+    told_always |= {"notify_failing"}
     assert found.unknown == BY_NAME.keys() - told_always
 
 
@@ -322,4 +331,4 @@ def test_figures_are_written_for_people(name: str, figures: dict[str, Any], summ
 def test_every_cause_of_the_rules_has_words() -> None:
     codes = {"drift_restart", "drift_node", "drift_lost", "strangers", "same_server", "posts_as_other"}
     assert codes | {"token_missing", "token_refused"} <= BECAUSE.keys()
-    assert len(DEFINITIONS) == 20
+    assert len(DEFINITIONS) == 21

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from projections.models import entries, repeats
+from projections.models import entries, entry_making, repeats
 from projections.models.session_bounds import SessionRow
 from projections.models.session_rows import UserSessions
 
@@ -17,7 +17,7 @@ from projections.models.session_rows import UserSessions
 @pytest.mark.parametrize(
     ("function", "cls"),
     [
-        (entries._changed, entries.ChangeEntry),
+        (entry_making._changed, entries.ChangeEntry),
         (repeats.begun, repeats.Repeats),
         (UserSessions._begin, SessionRow),
     ],

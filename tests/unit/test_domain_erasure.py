@@ -124,7 +124,7 @@ def test_what_is_left_of_an_event_that_names_them(event: SourceEvent, left: Sour
 NAMELESS = {
     "alert_acknowledged.v1", "breaker_closed.v1", "breaker_opened.v1", "configured.v1", "delivery_received.v1",
     "node_booted.v1", "node_settled.v1", "service_started.v1", "service_stopped.v1", "source_dark.v1", "source_lit.v1",
-    "user_erased.v1",
+    "user_erased.v1", "events_archived.v1",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from ledger.server.alongside import NewOrders
 from ledger.service import processes
 from ledger.service.processes import Alongside, ServiceProcess
+from ledger.service.projector import MAX_WAY_SECONDS, ProjectorOrders, Way
 from ledger.settings import LogFormat, LogLevel
 from ledger.settings.load import load
 
@@ -115,6 +116,50 @@ def test_those_run_that_the_settings_ask_for(tmp_path: Path, heard: Path, monkey
         assert watched["projector"]() is None
 
     asyncio.run(live())
+
+
+def test_while_the_spool_is_drained_the_projector_gives_way(
+    tmp_path: Path, heard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "presence-ledger.toml").write_text('front_listen = ""\n')
+    settings = load(environ={}, folder=tmp_path)
+    monkeypatch.setattr(
+        processes, "ServiceProcess", lambda name, _, orders: ServiceProcess(name, "ledger_test_echo", orders)
+    )
+
+    async def live() -> None:
+        alongside = Alongside("postgresql://h/d", (), lambda *_: None)
+        alongside.spool_drains(True)
+        await alongside.change(settings)
+        await until(lambda: len(lines(heard)) == 1)
+        for drains in (False, True):
+            alongside.spool_drains(drains)
+        await alongside.change(settings)
+        alongside.spool_drains(False)
+        await until(lambda: len(lines(heard)) == 4)
+        await alongside.stop()
+
+    asyncio.run(live())
+    given = [msgspec.json.decode(line, type=ProjectorOrders).gives_way for line in lines(heard)]
+    assert given == [True, False, True, False]
+
+
+def test_the_projector_stands_back_for_a_while_and_no_longer() -> None:
+    now = 100.0
+    way = Way(lambda: now)
+    assert not way.is_given()
+    way.order(True)
+    assert way.is_given()
+    now += MAX_WAY_SECONDS - 1
+    way.order(True)
+    assert way.is_given()
+    now += 1
+    assert not way.is_given(), "orders that are repeated begin nothing anew"
+    way.order(False)
+    way.order(True)
+    assert way.is_given()
+    way.order(False)
+    assert not way.is_given()
 
 
 def test_orders_that_came_before_anybody_took_them_are_taken() -> None:

@@ -94,6 +94,9 @@ def refusal(folder: Path, text: str | bytes | None = None, **variables: str) -> 
             "[api_keys]\n'a b' = { key = '12345678', scopes = ['read'] }",
             "line 2: api_keys.a b must be 1 to 64 ASCII letters",
         ),
+        ("[retention]\nevents_days = 0.5", "line 2: retention.events_days must be 0, for never, or at least 1"),
+        ("[retention]\nevents_days = -1", "line 2: retention.events_days must"),
+        ("[retention]\narchive_dir = ' '", "line 2: retention.archive_dir must be the path of a folder"),
         (b"# caf\xe9\n", "line 1: the text is not UTF-8"),
         (b"a = 1\n\xff", "line 2: the text is not UTF-8"),
     ],
@@ -151,6 +154,12 @@ def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, text: str |
         ),
         ("database_url = 'postgresql://u:pq7Zx@h:port/d'", "pq7Zx", "database_url has a port that is not a number"),
         ("database_url = ['pq7Zx']", "pq7Zx", "database_url must be a string in quotes"),
+        (
+            "database_session_url = 'postgresql://u:pq7Zx@h/d'",
+            "pq7Zx",
+            "database_session_url is the second way to a database: set database_url, the first",
+        ),
+        ("database_session_url = 'pq7Zx'", "pq7Zx", "database_session_url must be empty (the embedded database) or"),
     ],
 )
 def test_no_message_shows_a_secret(tmp_path: Path, text: str, secret: str, message: str) -> None:

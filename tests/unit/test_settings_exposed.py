@@ -20,6 +20,7 @@ URL = 'database_url = "postgresql://u{password}@db/ledger"\n'
         (TOKEN, 0o620, True),
         (URL.format(password=":secret"), 0o644, True),
         (URL.format(password=""), 0o644, False),
+        (URL.format(password="") + "database_session_" + URL[9:].format(password=":secret"), 0o644, True),
         ('seal_keys = ["a-seal-key-of-more-than-32-characters"]\n', 0o604, True),
         ("[policy]\ngrace_seconds = 5\n", 0o644, False),
         ("[policy]\ngrace_seconds = 5\n", 0o666, True),

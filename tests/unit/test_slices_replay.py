@@ -47,6 +47,13 @@ def test_what_was_recorded_is_judged_the_same_again(start: int) -> None:
     assert all(pair.same for pair in result.side_by_side.users.values())
 
 
+def test_what_came_late_from_a_spool_is_judged_as_late_again(world: Reconciler) -> None:
+    observed = world.hear("n1", "u-0-1-3-2-2", "u-0-0-2-0-0", spooled_seconds=28.0)
+    assert [event.rule for event in observed] == ["online_spooled_late", "offline_spooled_late"]
+    result = replayed(slice_of(world.kept))
+    assert (result.differing, result.repeated) == (0, 11)
+
+
 def test_the_outcome_as_programs_read_it(world: Reconciler) -> None:
     printed = replayed(slice_of(world.kept)).as_dict()
     assert printed["users"]["u"] == {

@@ -21,7 +21,7 @@ from ledger.sinks.hot_values import HotValues, Value, Written, without_previous
 from ledger.sinks.kind import Batch, Done, Head, Order, Outcome, Retry, Surroundings, Told
 from ledger.sinks.redis_errors import Unusable
 from ledger.store import identity
-from ledger.working_state import sources, watch_lists
+from ledger.working_state import sources, watch_list_record, watch_lists
 from ledger.working_state.asked import Hearing
 from projections.models import current
 
@@ -179,11 +179,11 @@ class RedisKind:
 
     def _news(self, connection: Connection[TupleRow]) -> tuple[set[str], set[str], int]:
         heard = self._hearing.take(connection)
-        number = watch_lists.head(connection) if self._list_change is None else self._list_change
+        number = watch_list_record.head(connection) if self._list_change is None else self._list_change
         moved = set[str]()
-        while found := watch_lists.changes_since(connection, number, LIST_CHANGES):
+        while found := watch_list_record.changes_since(connection, number, LIST_CHANGES):
             for name in {each.list for each in found if self._sink.list in ("", each.list)}:
-                for uids in watch_lists.moved_since(connection, name, number):
+                for uids in watch_list_record.moved_since(connection, name, number):
                     moved.update(uids)
             number = found[-1].number
         return heard, moved, number

@@ -63,6 +63,11 @@ CHECKS: dict[str, tuple[str, ...]] = {
         "`presence_ledger_spool_size_bytes` falls: PostgreSQL is back, and the spool is being emptied.",
         "It does not, though PostgreSQL answers: `commits_fail` or `spooled_webhooks_refused` in the log.",
     ),
+    "archive_failing": (
+        "`GET /v1/archive`: `failed` says why the last run went no further.",
+        "`df -h ARCHIVE_DIR`, and whether the service's user may write there.",
+        "`presence-ledger archive verify`: is every file there, and as it was written?",
+    ),
     "disk_low": (
         "`du -x --max-depth=2 DATA_DIR`: the database, its write-ahead log, the archive, or something else?",
         "`presence_ledger_database_size_bytes` and `presence_ledger_wal_size_bytes`: which grows, and how fast?",

@@ -91,6 +91,7 @@ CASES: dict[str, Case] = {
         [("disk_free_bytes", {}, "5e9x400"), ("disk_size_bytes", {}, "1e12x400")],
         [("disk_free_bytes", {}, "5e11x400"), ("disk_size_bytes", {}, "1e12x400")],
     ),
+    "archive_failing": _found("archive_failing", subject="host"),
     "notify_failing": _found("notify_failing", subject="oncall"),
     "profile_mismatch": _flag("profile_mismatch", N1),
     "webhook_secret_unknown": Case(

@@ -1,0 +1,96 @@
+"""An erasure's part in the archive: files without what names the user, written before the commit that needs them.
+
+Whoever crashes before it leaves files that are noted to be removed; after it, those that were replaced are.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from psycopg import Cursor
+
+from ledger.errors import LedgerError
+from ledger.store.archive import manifest, table
+from ledger.store.archive.manifest import Manifest
+from ledger.store.ledger import Ledger
+from ledger.store.mapper import user_stream
+from ledger.store.seal import instant_from_count
+
+
+class ArchiveMoved(Exception):
+    """The archive is another one than when the files were written: they are to be written anew."""
+
+
+class Rewritten(NamedTuple):
+    """The archive as it was, the files that are to be replaced, and where the user's own events in them are."""
+
+    there: Sequence[Manifest]
+    replaced: Sequence[tuple[Manifest, Manifest]]
+    positions: Sequence[int]
+
+    def expect(self, there: Sequence[Manifest]) -> None:
+        """Raises ArchiveMoved where the archive is another one by now."""
+        if list(there) != list(self.there):
+            raise ArchiveMoved
+
+    def put(self, cursor: Cursor[object]) -> None:
+        """Have the new files in the others' places, within the transaction of the erasure."""
+        for old, new in self.replaced:
+            table.replace(cursor, old, new)
+
+    def clean(self, ledger: Ledger, folder: Path) -> None:
+        """Remove what is in no use now; what cannot be is removed when something is archived."""
+        if not self.replaced:
+            return
+        from ledger.store.archive import files  # noqa: PLC0415  (only who reads the archive needs its library)
+
+        names = {each.name for pair in self.replaced for each in pair}
+        with suppress(LedgerError), ledger.connection() as connection:
+            # Whether a commit whose answer was lost has come to pass is known by this alone.
+            for name in names - {each.name for each in table.read(connection)}:
+                if files.remove(folder, name):
+                    table.forget(connection.cursor(), name)
+
+
+def rewritten(ledger: Ledger, folder: Path, uid: str, left_over: Mapping[int, bytes]) -> Rewritten:
+    """Write anew each file that names the user; `left_over`: what is left of events that name them beside others.
+
+    Raises ArchiveDamaged, ArchiveUnwritable, StoreUnavailable.
+    """
+    with ledger.connection() as connection:
+        there = table.read(connection)
+    if not there:
+        return Rewritten([], [], [])
+    from ledger.store.archive import selected  # noqa: PLC0415  (only who reads the archive needs its library)
+
+    replaced: list[tuple[Manifest, Manifest]] = []
+    positions: list[int] = []
+    for old in there:
+        own = selected.positions_of(folder, old, user_stream(uid))
+        instead = {place: payload for place, payload in left_over.items() if old.first <= place < old.before}
+        if own or instead:
+            replaced.append((old, _rewritten(ledger, folder, old, own, instead)))
+            positions += own
+    return Rewritten(there, replaced, positions)
+
+
+def _rewritten(
+    ledger: Ledger, folder: Path, old: Manifest, own: Sequence[int], instead: Mapping[int, bytes]
+) -> Manifest:
+    from ledger.store.archive import files  # noqa: PLC0415
+
+    name = manifest.new_name(old.first)
+    with ledger.connection() as connection:
+        table.note(connection.cursor(), [name])
+    found = files.rewrite(folder, old, name, own, instead)
+    if found is None:
+        return manifest.empty(old.first, old.before, old.partition, old.recorded_to)
+    return old._replace(
+        name=name,
+        events=found.events,
+        size=found.size,
+        sha256=found.sha256,
+        recorded_from=instant_from_count(found.first.recorded_at),
+        recorded_to=instant_from_count(found.last.recorded_at),
+    )

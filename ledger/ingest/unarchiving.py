@@ -1,0 +1,62 @@
+"""Putting archived events back into the database, the latest partition first: a rebuild reads all of them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.ingest.archiving import ArchiveWaits, Told, alone, clean, when_free
+from ledger.store.archive import files, partitions, table
+from ledger.store.archive.manifest import Manifest
+from ledger.store.archive.rows import pack
+from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
+from ledger.store.ledger import Ledger, translated
+
+
+class Restored(NamedTuple):
+    """A partition whose events are in the database again."""
+
+    partition: str
+    first: int
+    before: int
+    events: int
+
+
+def restore(ledger: Ledger, database_url: str, folder: Path, told: Told) -> Iterator[Restored]:
+    """Put all that is archived back. Whoever is killed meanwhile has lost nothing, and begins again.
+
+    Raises ArchiveDamaged, ArchiveRefused, ArchiveWaits, StoreUnavailable.
+    """
+    with alone(database_url, folder) as connection:
+        while (last := table.last_partition(connection)) is not None:
+            manifests = table.of_partition(connection, last)
+            whole = partitions.fill(connection, last, _rows(folder, manifests, told))
+            when_free(connection, _replacing(ledger, last, whole, manifests))
+            for each in manifests:
+                if files.remove(folder, each.name):
+                    table.forget(connection.cursor(), each.name)
+            clean(connection, folder)
+            yield Restored(last, manifests[0].first, manifests[-1].before, sum(each.events for each in manifests))
+
+
+def _rows(folder: Path, manifests: list[Manifest], told: Told) -> Iterator[bytes]:
+    done, total = 0, sum(each.events for each in manifests)
+    for manifest in manifests:
+        if manifest.events:
+            files.check(folder, manifest)
+            for event in files.rows(files.groups(folder, manifest)):
+                if done % files.ROWS_A_GROUP == 0:
+                    told(done, total)
+                done += 1
+                yield pack(event)
+
+
+def _replacing(ledger: Ledger, partition: str, whole: str, manifests: list[Manifest]) -> Callable[[], None]:
+    def attempt() -> None:
+        # As a commit does, so that no erasure is in the middle.
+        with translated(), ledger.events_recorder.commit(LONG_LOCK_TIMEOUT_SECONDS) as commit:
+            if table.of_partition(commit.connection, partition) != manifests:
+                raise ArchiveWaits("The archive was changed meanwhile, as by an erasure.\nTry again.")
+            table.drop_partition(commit.cursor, partition)
+            partitions.replace(commit.cursor, partition, whole)
+
+    return attempt

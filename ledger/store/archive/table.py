@@ -1,0 +1,120 @@
+"""Which files the archive has, and what of it is to be removed: the one place that knows its two tables."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString, NamedTuple
+
+from psycopg import Connection, Cursor
+
+from ledger.store.archive.manifest import Manifest
+
+BEFORE: LiteralString = "coalesce((SELECT before FROM archive_files ORDER BY first DESC LIMIT 1), 0)"
+"""An expression: the first position that `events` has all of; 0 where nothing was archived."""
+
+# Of what was archived the seals tell it: those events are not all in the table.
+RECORDED_AT: LiteralString = f"""
+(SELECT recorded_at FROM events WHERE position = %(position)s)
+ UNION ALL
+(SELECT recorded_at FROM seals
+  WHERE %(position)s < ({BEFORE}) AND first_position = (SELECT max(first_position) FROM seals
+                                                    WHERE first_position <= %(position)s)
+    AND last_position >= %(position)s)
+ LIMIT 1
+"""  # noqa: S608  (of constants)
+"""When the event of a position was recorded."""
+
+_COLUMNS: LiteralString = "first, before, partition, name, events, size, sha256, recorded_from, recorded_to"
+
+_READ = f"SELECT {_COLUMNS} FROM archive_files WHERE before > %s AND first <= %s AND events > 0 ORDER BY first"  # noqa: S608
+
+_ADD = f"INSERT INTO archive_files ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
+
+_LAST_PARTITION = "SELECT partition FROM archive_files ORDER BY first DESC LIMIT 1"
+
+_OF_PARTITION = f"SELECT {_COLUMNS} FROM archive_files WHERE partition = %s ORDER BY first"  # noqa: S608
+
+_DROP_PARTITION = "DELETE FROM archive_files WHERE partition = %s RETURNING name"
+
+_REMOVE = "DELETE FROM archive_files WHERE name = %s"
+
+_NOTE = "INSERT INTO archive_leftovers (name, is_table) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+
+_FORGET = "DELETE FROM archive_leftovers WHERE name = %s"
+
+_LEFTOVERS = """
+SELECT name, is_table FROM archive_leftovers
+ WHERE is_table OR noted_at <= clock_timestamp() - make_interval(secs => %s)
+"""
+
+UNBOUNDED = 2**62
+
+
+class Leftover(NamedTuple):
+    """What nobody needs any more: a file of the archive's folder, or a table."""
+
+    name: str
+    is_table: bool
+
+
+def is_there(connection: Connection[Any]) -> bool:
+    """Whether the tables are: a version before the archive had none."""
+    return connection.execute("SELECT to_regclass('archive_files') IS NOT NULL").fetchone() == (True,)
+
+
+def before(connection: Connection[Any]) -> int:
+    """The first position that `events` has all of; what sources said it has of all. 0 where nothing was archived."""
+    row = connection.execute(f"SELECT {BEFORE}").fetchone()
+    assert row is not None
+    position: int = row[0]
+    return position
+
+
+def read(connection: Connection[Any], first: int = 0, last: int = UNBOUNDED) -> list[Manifest]:
+    """The files in order, or those for some of the positions from one to another; none for positions without events."""
+    return [Manifest(*row) for row in connection.execute(_READ, (first, last)).fetchall()]
+
+
+def last_partition(connection: Connection[Any]) -> str | None:
+    """The last partition that is archived; None where none is."""
+    row = connection.execute(_LAST_PARTITION).fetchone()
+    return row and row[0]
+
+
+def of_partition(connection: Connection[Any], partition: str) -> list[Manifest]:
+    """Its files in order, and what stands for those that hold nothing any more."""
+    return [Manifest(*row) for row in connection.execute(_OF_PARTITION, (partition,)).fetchall()]
+
+
+def drop_partition(cursor: Cursor[Any], partition: str) -> None:
+    """A partition is archived no longer; its files are left over then."""
+    names = [name for (name,) in cursor.execute(_DROP_PARTITION, (partition,)).fetchall()]
+    note(cursor, names)
+
+
+def add(cursor: Cursor[Any], manifests: Iterable[Manifest]) -> None:
+    """Note files, of which nothing is left over then."""
+    for manifest in manifests:
+        cursor.execute(_ADD, manifest)
+        cursor.execute(_FORGET, (manifest.name,))
+
+
+def replace(cursor: Cursor[Any], old: Manifest, new: Manifest) -> None:
+    """Have a file in another one's place, which is left over then."""
+    cursor.execute(_REMOVE, (old.name,))
+    note(cursor, [old.name])
+    add(cursor, [new])
+
+
+def note(cursor: Cursor[Any], names: Sequence[str], *, are_tables: bool = False) -> None:
+    """Note what is to be removed, unless it comes into use first."""
+    for name in names:
+        cursor.execute(_NOTE, (name, are_tables))
+
+
+def leftovers(connection: Connection[Any], seconds: float) -> list[Leftover]:
+    """Tables that are left over, and files that have been for so long."""
+    return [Leftover(*row) for row in connection.execute(_LEFTOVERS, (seconds,)).fetchall()]
+
+
+def forget(cursor: Cursor[Any], name: str) -> None:
+    """It is gone, or in use."""
+    cursor.execute(_FORGET, (name,))

@@ -1,0 +1,168 @@
+"""Erasure of users of whom a part is archived: no byte of them is left in a file, and the seals hold."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.domain.events import ItemRejected
+from ledger.errors import StoreUnavailable
+from ledger.ingest import erasing, erasing_archived
+from ledger.ingest.append import append
+from ledger.ingest.erasing import NeverSeen, Order
+from ledger.ingest.erasing_archived import Rewritten
+from ledger.store.archive import files, table
+from ledger.store.archive.manifest import ArchiveDamaged, ArchiveUnwritable
+from ledger.store.ledger import Ledger
+from ledger.working_state import erasures
+from projections.queries import archived as reading
+from tests.support.archived import ONCE, archive, live
+from tests.support.dumping import tables_naming
+from tests.support.ledgers import SEAL_KEY, SOURCE
+from tests.support.tampering import verified
+
+ORDER = Order("as they had asked", "ops")
+UID = "用户"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def ledger(ledger: Ledger, database_url: str, folder: Path) -> Ledger:
+    live(ledger, database_url)
+    return ledger
+
+
+def erase(ledger: Ledger, uid: str, folder: Path) -> erasing.Erasure:
+    return erasing.erase(ledger, uid, ORDER, [SEAL_KEY], 1, folder)
+
+
+def holding(folder: Path, uid: str, connection: Connection[TupleRow]) -> list[str]:
+    """The files that have the user's name in any column."""
+    found = []
+    for each in table.read(connection):
+        events = list(files.rows(files.groups(folder, each)))
+        if any(uid in event.stream or uid.encode() in event.payload for event in events):
+            found.append(each.name)
+    return found
+
+
+def test_no_byte_is_left_in_the_files(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow]
+) -> None:
+    def rejected(draft):  # type: ignore[no-untyped-def]
+        yield draft.append_to_source(
+            SOURCE,
+            ItemRejected(delivery="d", node="n1", received_at=1, item=0, raw=f"{UID}-x", reason="fields", size=8),
+        )
+
+    append(ledger, {SOURCE: None}, (), rejected)
+    whole = verified(database_url).events
+    archive(ledger, database_url, folder)
+    before = {path.name for path in folder.iterdir()}
+    assert len(holding(folder, UID, connection)) == 3
+    erasure = erase(ledger, UID, folder)
+    assert (holding(folder, UID, connection), tables_naming(connection, UID) - {"public.erasures"}) == ([], set())
+    after = {path.name for path in folder.iterdir()}
+    assert (len(after), after & before) == (3, set())
+    assert erasure.event.events > 20
+    assert len(erasure.event.redacted) == 1
+    found = verified(database_url, archive=folder)
+    assert (found.altered, found.erased) == (None, erasure.event.events)
+    assert found.events == whole + 3 + 1 - erasure.event.events
+    # The same record; of whom nothing is known nothing is archived.
+    assert erase(ledger, UID, folder).position == erasure.position
+    assert reading.of_user(connection, UID) is None
+    with pytest.raises(NeverSeen):
+        erase(ledger, "nobody", folder)
+    assert connection.execute("SELECT count(*) FROM archive_leftovers").fetchone() == (0,)
+
+
+def test_of_whom_only_the_archive_tells(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow]
+) -> None:
+    archive(ledger, database_url, folder)
+    assert erase(ledger, ONCE, folder).event.events == 1
+    assert holding(folder, ONCE, connection) == []
+    assert verified(database_url, archive=folder).is_intact
+
+
+def test_an_erasure_while_a_partition_is_archived_reaches_it(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow]
+) -> None:
+    for step in ("prove", "snapshots", "replace"):
+        uid = {"prove": "ann", "snapshots": "bob", "replace": UID}[step]
+        began = False
+
+        def meanwhile(at: str, step: str = step, uid: str = uid) -> None:
+            nonlocal began
+            if at == step and not began:
+                began = True
+                erase(ledger, uid, folder)
+
+        archive(ledger, database_url, folder, step=meanwhile, partitions=1)
+        assert holding(folder, uid, connection) == []
+        assert connection.execute("SELECT count(*) FROM snapshots WHERE uid = %s", (uid,)).fetchone() == (0,)
+    assert verified(database_url, archive=folder).is_intact
+
+
+def test_an_archive_that_moves_meanwhile_is_written_anew(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(ledger, database_url, folder, partitions=1)
+    write = erasing_archived.rewritten
+    moved: list[bool] = []
+
+    def rewritten(*args: Any) -> Rewritten:
+        found = write(*args)
+        if not moved:
+            moved.append(bool(archive(ledger, database_url, folder, partitions=1)))
+        return found
+
+    monkeypatch.setattr(erasing_archived, "rewritten", rewritten)
+    erase(ledger, UID, folder)
+    assert holding(folder, UID, connection) == []
+    assert len(list(folder.iterdir())) == len(table.read(connection))
+    assert verified(database_url, archive=folder).is_intact
+
+
+def test_where_a_file_is_missing_or_none_can_be_written_nothing_is_erased(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(ledger, database_url, folder, partitions=1)
+    [path] = folder.iterdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(ArchiveUnwritable, match="No space left"):
+            erase(ledger, UID, folder)
+    assert list(folder.iterdir()) == [path]
+    path.rename(folder / "elsewhere")
+    with pytest.raises(ArchiveDamaged, match="is missing"):
+        erase(ledger, UID, folder)
+    assert erasures.last_position(connection) == 0
+    (folder / "elsewhere").rename(path)
+    assert erase(ledger, UID, folder).is_new
+
+
+def test_a_commit_whose_answer_was_lost_keeps_the_new_files(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(ledger, database_url, folder, partitions=1)
+    run = erasing._Attempt.run
+
+    def lost(*args: Any) -> None:
+        run(*args)
+        raise StoreUnavailable("the answer was lost")
+
+    monkeypatch.setattr(erasing._Attempt, "run", lost)
+    with pytest.raises(StoreUnavailable):
+        erase(ledger, UID, folder)
+    assert holding(folder, UID, connection) == []
+    assert len(list(folder.iterdir())) == 1
+    assert verified(database_url, archive=folder).is_intact
