@@ -24,7 +24,10 @@ COUNTED_SECONDS = 12
 TABLES = ("events", "seals", "current", "source_states", "looks", "sessions", "snapshots", "projections")
 
 # Of every table: rows that were inserted, and such as replaced another version of themselves.
-_ROWS = "SELECT relname::text, n_tup_ins + n_tup_upd FROM pg_stat_user_tables"
+_ROWS = """
+SELECT regexp_replace(relname, '^events_from_.*', 'events'), sum(n_tup_ins + n_tup_upd)::bigint
+  FROM pg_stat_user_tables GROUP BY 1
+"""
 _COUNTS = """
 SELECT (SELECT count(*) FROM seals), pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint,
        (SELECT count(*) FROM events WHERE kind = 'webhook_observed.v2')
