@@ -88,7 +88,7 @@ def _profile(times: Times) -> None:
     steps: tuple[tuple[Any, str, str], ...] = (
         (writer, "read_webhook", "parse"),
         (writer, "judge", "judge"),
-        (current, "rows_of", "encode states (within judge)"),
+        (current, "to_rows", "encode states"),
         (current, "load", "load states"),
         (Commit, "append", "write events"),
         (current, "write", "write states"),
@@ -97,7 +97,7 @@ def _profile(times: Times) -> None:
     to_rows = current.to_rows
     for owner, name, step in steps:
         function = getattr(owner, name)
-        if name == "rows_of":
+        if name == "to_rows":
             # It makes its rows only as they are asked for.
             function = lambda presences: list(to_rows(presences))  # noqa: E731
         setattr(owner, name, times.around(step, function))

@@ -15,7 +15,8 @@ from bench._postgres import Server, server
 from bench._report import Bar, Options, Report, main, number, progress
 from bench._service import SEAL_KEY
 from bench._simulated import Reconciling, amounts, profile_for
-from ledger.replay.slice import Replayed, replay_slice
+from ledger.replay.replayed import Replayed
+from ledger.replay.slice import Trial, replay_slice
 from ledger.slices import writing
 from ledger.slices.importing import import_slice
 from ledger.slices.pseudonymising import pseudonymised
@@ -202,7 +203,7 @@ def _export(url: str, path: Path, exported: Exported, wanted: SliceScope, speeds
 
 def _replayed(exported: Exported, speeds: Speeds) -> Replayed:
     began = time.perf_counter()
-    replayed = replay_slice(SliceFile(exported.path).slice(), MAPPER, lambda policy: policy)
+    replayed = replay_slice(SliceFile(exported.path).slice(), MAPPER, Trial(lambda policy: policy))
     speeds.add("judged again", replayed.events, time.perf_counter() - began)
     return replayed
 

@@ -17,6 +17,7 @@ from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
 from ledger.replay.recording import Replay, ReplayResult
 from ledger.slices.reading import is_slice
+from ledger.slices.share import MAX_SHARES
 from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, read_texts
 from ledger.text import counted
 
@@ -50,6 +51,19 @@ def replay(
     all_deliveries: Annotated[
         bool, typer.Option("--all-deliveries", help="Treat refused and truncated webhooks as received, too.")
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_SHARES,
+            metavar="N",
+            help="Judge the ledger in so many processes; else as many as there are cores, and as it is worth.",
+        ),
+    ] = None,
+    summary: Annotated[
+        bool,
+        typer.Option("--summary", help="Of each user only for how long they differ: memory stays small over months."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put what was recorded through the rules again, without changing anything.
@@ -59,16 +73,22 @@ def replay(
     users and time, every verdict on record is shown next to what the rules say of the same evidence now: with --policy,
     what another number would have changed.
 
+    Of the ledger each process judges a share of the users; the outcome is the same with any number of them. Nothing is
+    written, and what is broken off starts from its beginning.
+
     Example: presence-ledger replay crash.jsonl --policy grace_seconds=5 --json
     """
     if file is None or is_slice(file):
         _refuse(webhooks_only=webhooks_only, all_deliveries=all_deliveries)
         if file is not None and (users or since or to):
             raise typer.BadParameter("--user, --from and --to select from the ledger; a slice is replayed whole")
-        replay_of_slice(context, file, SliceOptions(policy or [], until, users, since, to), as_json=as_json)
+        options = SliceOptions(policy or [], until, users, since, to, processes, summary)
+        replay_of_slice(context, file, options, as_json=as_json)
         return
     if users or since or to:
         raise typer.BadParameter("--user, --from and --to select from the ledger, not from a recording")
+    if processes or summary:
+        raise typer.BadParameter("--processes and --summary are for the ledger and slices, not for a recording")
     result = _run(
         file,
         parse_policy(policy or []),

@@ -1,13 +1,16 @@
 """The part of `replay` that judges a slice again, or the ledger's own users and time: what differs, for people."""
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 import typer
 
+from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.arguments import parse_instant
 from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
@@ -20,11 +23,16 @@ from ledger.domain.instants import from_datetime, to_datetime
 from ledger.domain.observation import SECOND
 from ledger.domain.policy import RULES_VERSION, Policy
 from ledger.errors import SettingsError
+from ledger.replay.of_ledger import PartlyArchived, at_one_moment, judge_share
+from ledger.replay.processes import judge_in_processes, processes_for
+from ledger.replay.replayed import NOT_JUDGED_AGAIN, Replayed
 from ledger.replay.shown import Pair
-from ledger.replay.slice import NOT_JUDGED_AGAIN, Replayed, replay_slice
+from ledger.replay.slice import Trial, replay_slice
+from ledger.settings import Settings
 from ledger.settings.policy import override_policy
 from ledger.slices.form import LedgerLine, Slice
 from ledger.slices.reading import SliceFile
+from ledger.slices.taking import SliceScope
 from ledger.store.mapper import EventMapper
 from ledger.text import counted
 
@@ -36,13 +44,15 @@ SHOWN_USERS = 20
 
 
 class SliceOptions(NamedTuple):
-    """The options of `replay` that are about slices, as they were given."""
+    """The options of `replay` that are about slices and the ledger, as they were given."""
 
     policy: Sequence[str]
     until: str | None
     users: Sequence[str] | None
     since: str | None
     to: str | None
+    processes: int | None
+    summary: bool
 
 
 def parse_policy(assignments: Sequence[str]) -> Policy:
@@ -57,26 +67,49 @@ def replay_of_slice(context: typer.Context, file: Path | None, options: SliceOpt
     """Judge a slice again, of the ledger in use where no file is named. Raises LedgerError, typer.BadParameter."""
     until = parse_instant(options.until, "--until")
     parse_policy(options.policy)
-
-    def change(policy: Policy) -> Policy:
-        return override_policy(policy, options.policy) if options.policy else policy
-
-    mapper = EventMapper()
-    with _slice(context, file, options, mapper) as taken:
-        result = replay_slice(taken, mapper, change, None if until is None else from_datetime(until))
+    # Not a closure: it goes to other processes.
+    change = partial(override_policy, assignments=tuple(options.policy))
+    trial = Trial(change, None if until is None else from_datetime(until), with_stories=not options.summary)
+    if options.processes is not None and (file is not None or options.users):
+        raise typer.BadParameter(
+            "--processes share the users of the whole ledger; a slice, or --user, is judged by one"
+        )
+    result = _replayed(context, file, options, trial)
     if as_json:
         print_json(result.as_dict())
     else:
         _print(result)
 
 
-@contextmanager
-def _slice(context: typer.Context, file: Path | None, options: SliceOptions, mapper: EventMapper) -> Iterator[Slice]:
-    if file is None:
-        wanted = parse_selection(options.users, options.since, options.to)
-        with slice_of_ledger(settings_from(context), wanted, mapper, "replaying") as taken:
-            yield taken
-        return
+def _replayed(context: typer.Context, file: Path | None, options: SliceOptions, trial: Trial) -> Replayed:
+    mapper = EventMapper()
+    if file is not None:
+        return _of_file(file, mapper, trial)
+    settings, wanted = settings_from(context), parse_selection(options.users, options.since, options.to)
+    if wanted.users is None:
+        with suppress(PartlyArchived):
+            return _of_ledger(settings, wanted, mapper, options.processes, trial)
+    with slice_of_ledger(settings, wanted, mapper, "replaying") as taken:
+        return replay_slice(taken, mapper, trial)
+
+
+def _of_ledger(
+    settings: Settings, wanted: SliceScope, mapper: EventMapper, processes: int | None, trial: Trial
+) -> Replayed:
+    """By as many processes as are asked for, or are worth it. Raises PartlyArchived."""
+    with (
+        started_database_url(settings) as url,
+        connected_to(url) as connection,
+        shown("replaying", "positions") as progress,
+        at_one_moment(connection, mapper, wanted) as moment,
+    ):
+        number = processes or processes_for(moment.positions, len(os.sched_getaffinity(0)))
+        if number > 1:
+            return judge_in_processes(url, moment, trial, number, progress)
+        return judge_share(connection, moment, trial, lambda behind: progress(behind, moment.positions))
+
+
+def _of_file(file: Path, mapper: EventMapper, trial: Trial) -> Replayed:
     found = SliceFile(file)
     with shown("replaying", "lines") as progress:
 
@@ -85,7 +118,7 @@ def _slice(context: typer.Context, file: Path | None, options: SliceOptions, map
                 progress(number, 0)
                 yield line
 
-        yield Slice(found.header, lines())
+        return replay_slice(Slice(found.header, lines()), mapper, trial)
 
 
 def _print(result: Replayed) -> None:
@@ -93,11 +126,14 @@ def _print(result: Replayed) -> None:
         ((uid, pair) for uid, pair in result.side_by_side.users.items() if not pair.same),
         key=lambda each: (-each[1].differing, each[0]),
     )
-    if differing:
+    if differing and result.with_stories:
         print_table(
             ("uid", header("recorded"), BLANK, header("replayed"), BLANK, "differs for"),
             [row for uid, pair in differing[:SHOWN_USERS] for row in _rows(uid, pair)],
         )
+    elif differing:
+        rows = [(uid, f"{pair.differing / SECOND:g} s") for uid, pair in differing[:SHOWN_USERS]]
+        print_table(("uid", "differs for"), rows)
     if len(differing) > SHOWN_USERS:
         say(f"and {len(differing) - SHOWN_USERS} more users; --json prints all of them")
     names = sorted(result.recorded | result.replayed)

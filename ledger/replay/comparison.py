@@ -39,6 +39,11 @@ class Comparison(NamedTuple):
         }
 
 
+def in_order(compared: Comparison) -> tuple[int, str]:
+    """The order in which comparisons are shown, whoever else is judged: by position, then by user."""
+    return compared.position, compared.uid or ""
+
+
 def _as_dict(said: Said) -> dict[str, Any]:
     match said:
         case DeliveryReceived():
@@ -60,10 +65,19 @@ def _differs_in(recorded: Sequence[Said], replayed: Sequence[Said]) -> list[str]
 
 def count_verdicts(event: UserEvent) -> Counter[str]:
     """What a user's event counts as: its verdict, and the sessions that it swept or implied with it."""
-    if isinstance(event, Swept):
-        return Counter(swept=len(event.ended))
-    verdicts: Counter[str] = Counter({event.verdict: 1})
-    if isinstance(event, WebhookObserved):
-        implied = event.implied + event.implied_elsewhere
-        verdicts.update({name: n for name, n in (("swept", len(event.swept)), ("implied", implied)) if n})
+    verdicts: Counter[str] = Counter()
+    add_verdicts(verdicts, event)
     return verdicts
+
+
+def add_verdicts(verdicts: Counter[str], event: UserEvent) -> None:
+    """Count it among others."""
+    if isinstance(event, Swept):
+        verdicts["swept"] += len(event.ended)
+        return
+    verdicts[event.verdict] += 1
+    if isinstance(event, WebhookObserved):
+        if event.swept:
+            verdicts["swept"] += len(event.swept)
+        if implied := event.implied + event.implied_elsewhere:
+            verdicts["implied"] += implied

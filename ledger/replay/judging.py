@@ -21,6 +21,7 @@ from ledger.reconcile import plan
 from ledger.replay.comparison import Comparison
 from ledger.replay.judging_polls import Polls
 from ledger.replay.placed import PlacedDraft
+from ledger.slices.share import WHOLE, Share
 from ledger.working_state.sources import changes_rules
 
 NO_DELIVERY = "its delivery is not in the slice"
@@ -43,10 +44,10 @@ class Outcome(NamedTuple):
 class Judge:
     """Two worlds side by side: as recorded, and as judged with the policy that `change` makes of each one recorded."""
 
-    def __init__(self, change: Callable[[Policy], Policy]) -> None:
+    def __init__(self, change: Callable[[Policy], Policy], share: Share = WHOLE) -> None:
         self.recorded, self.replayed = PlacedDraft(), PlacedDraft()
         self._change = change
-        self._polls = Polls(self.replayed)
+        self._polls = Polls(self.replayed, share)
         self._deliveries: dict[str, DeliveryReceived] = {}
         """The last of each source, as judged again: its items follow it at once."""
         self._parted: set[str] = set()
@@ -62,7 +63,11 @@ class Judge:
         at = together[0]
         match at.event:
             case WebhookObserved() as event:
-                judged = [self._item(at, event)]
+                replayed, why_not = self._item(at, event)
+                if replayed == event and at.uid not in self._parted:
+                    self._put_in_both(at, event)
+                    return Outcome([Comparison(at.position, at.uid, (event,), (event,), why_not)], (at.uid,))
+                judged = [self._put(at, event, why_not, replayed)]
             case Corrected() as event:
                 judged = [self._put(at, event, NO_POLL, None)]
             case Swept() as event:
@@ -131,11 +136,17 @@ class Judge:
         self._deliveries[at.source] = replayed
         return Comparison(at.position, None, (event,), (replayed,))
 
-    def _item(self, at: Placed, event: WebhookObserved) -> Comparison:
+    def _put_in_both(self, at: Placed, event: WebhookObserved) -> None:
+        """Take an event of a user who is in both worlds the same: so it leaves them, which is worked out once."""
+        self.recorded.put(at, event)
+        self.replayed.presences[at.uid] = self.recorded.presences[at.uid]
+
+    def _item(self, at: Placed, event: WebhookObserved) -> tuple[UserEvent, str | None]:
+        """-> (what the rules say of an item now, why it cannot be judged again)"""
         delivery = self._deliveries.get(event.source)
         claim = parse_item(event.raw)
         if delivery is None or delivery.delivery != event.delivery or not isinstance(claim, Claim):
-            return self._put(at, event, NO_DELIVERY, None)
+            return event, NO_DELIVERY
         observation = Observation(
             claim,
             event.source,
@@ -150,8 +161,7 @@ class Judge:
         )
         source = self.replayed.source(event.source)
         presence = self.replayed.presence(at.uid)
-        replayed = decide(source.counting(event.node), presence, observation, source.policy)
-        return self._put(at, event, None, replayed)
+        return decide(source.counting(event.node), presence, observation, source.policy), None
 
     def _sweep(self, at: Placed, event: Swept) -> Comparison:
         source, retired = self.replayed.source(event.source), event.rule == "node_retired"

@@ -11,6 +11,7 @@ from ledger.domain.source import SourceState
 from ledger.reconcile import judge, plan
 from ledger.replay.comparison import Comparison, Said
 from ledger.replay.placed import PlacedDraft
+from ledger.slices.share import WHOLE, Share
 
 DOUBT_BEFORE = "the look that first disagreed is not in the slice"
 NOT_KEPT = "what the answer said was not kept"
@@ -23,8 +24,10 @@ Recorded: TypeAlias = tuple[Finding | None, Placed | None]
 class Polls:
     """Judges polls in the order of their positions, and remembers the doubts that they leave."""
 
-    def __init__(self, draft: PlacedDraft) -> None:
+    def __init__(self, draft: PlacedDraft, share: Share = WHOLE) -> None:
         self._draft = draft
+        self._share = share
+        """Of others nothing is judged: they are in the answers, but in no other event that is seen here."""
         self._doubts: dict[tuple[str, str], Doubt] = {}
         """By source and user, as judged again."""
         self._begun: dict[tuple[str, str], int] = {}
@@ -35,7 +38,9 @@ class Polls:
         findings = {finding.uid: finding for finding in event.findings}
         corrected = {each.uid: each for each in corrections if each.uid}
         recorded: dict[str, Recorded] = {
-            uid: (findings.get(uid), corrected.get(uid)) for uid in dict.fromkeys([*event.rows, *findings, *corrected])
+            uid: (findings.get(uid), corrected.get(uid))
+            for uid in dict.fromkeys([*event.rows, *findings, *corrected])
+            if self._share.has(uid)
         }
         why_not = {uid: self._why_not(poll, event, uid, finding) for uid, (finding, _) in recorded.items()}
         asked = Poll(event.poll, event.run, event.node, event.route, event.asked_at, event.answered_at, event.head)

@@ -10,6 +10,7 @@ from ledger.domain.source import SourceState
 from ledger.ingest.draft import Draft
 from ledger.slices.form import LedgerLine
 from ledger.store.mapper import SOURCE_PREFIX, USER_PREFIX, EventMapper, Recorded
+from ledger.store.recorder import StoredRow
 
 
 def placed(line: LedgerLine, mapper: EventMapper) -> Placed:
@@ -22,6 +23,19 @@ def placed(line: LedgerLine, mapper: EventMapper) -> Placed:
         "" if is_user else line.stream.removeprefix(SOURCE_PREFIX),
         line.stream.removeprefix(USER_PREFIX) if is_user else "",
         mapper.event_at(line.position, line.event_kind, bytes(line.payload)),
+    )
+
+
+def placed_row(row: StoredRow, mapper: EventMapper) -> Placed:
+    """The same of a row. Raises UnreadableEvent."""
+    is_user = row.stream.startswith(USER_PREFIX)
+    return Placed(
+        row.position,
+        row.version,
+        from_datetime(row.recorded_at),
+        "" if is_user else row.stream.removeprefix(SOURCE_PREFIX),
+        row.stream.removeprefix(USER_PREFIX) if is_user else "",
+        mapper.event_at(row.position, row.kind, row.payload),
     )
 
 
@@ -46,7 +60,7 @@ class PlacedDraft(Draft):
     def __init__(self) -> None:
         super().__init__({}, {}, 0)
         self._places: Mapping[str, int] | None = None
-        self._last = 0
+        self._at = 0
 
     def source(self, name: str) -> SourceState:
         return self.sources.get(name) or SourceState(name)
@@ -61,14 +75,15 @@ class PlacedDraft(Draft):
             self.append_to_source(at.source, event)
 
     def stand_at(self, position: int, places: Mapping[str, int]) -> None:
-        """What is added next stands there, and users' events at these places; those of others at the last of all."""
+        """What is added next stands there, and users' events at these places; those of others there as well: where it
+        stands must not depend on others, who may be judged elsewhere."""
         self.head = position - 1
         self._places = places
-        self._last = max(places.values(), default=position)
+        self._at = position
 
     def append_to_user(self, uid: str, event: UserEvent) -> Recorded:
         if self._places is not None:
-            self.head = self._places.get(uid, self._last) - 1
+            self.head = self._places.get(uid, self._at) - 1
         return super().append_to_user(uid, event)
 
     def leave(self) -> None:

@@ -1,6 +1,7 @@
 """What is shown of each user through every instant of a virtual clock: by one draft, or by two side by side."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from heapq import merge
 from operator import itemgetter
 from typing import NamedTuple
@@ -49,22 +50,33 @@ class Pair(NamedTuple):
 
     recorded: list[Transition]
     replayed: list[Transition]
+    """Both of the whole time, or without stories the last one alone."""
     differing: int
     """Microseconds for which they differed."""
+    same: bool
+    """Whether the same was shown in both, at all times."""
+
+
+class Stories(NamedTuple):
+    """What was shown of each user in both drafts, up to the last instant looked at."""
+
+    users: dict[str, Pair]
 
     @property
-    def same(self) -> bool:
-        """Whether the same was shown in both, at all times."""
-        return self.recorded == self.replayed
+    def differing_seconds(self) -> float:
+        """Seconds for which users were shown differently, of all of them together."""
+        return sum(pair.differing for pair in self.users.values()) / SECOND
 
 
 class SideBySide:
     """Two drafts on one clock: the instants at which the ledger recorded what it did, and ends of grace periods."""
 
     def __init__(self, recorded: Draft, replayed: Draft) -> None:
-        self._drafts = ShownStatuses(recorded), ShownStatuses(replayed)
-        self.users: dict[str, Pair] = {}
-        """At the end."""
+        self._recorded, self._replayed = self._drafts = ShownStatuses(recorded), ShownStatuses(replayed)
+        self._differing: Counter[str] = Counter()
+        """By user, microseconds up to where the stories begin that are kept."""
+        self._parted: set[str] = set()
+        """Users whose stories up to there were not the same."""
 
     def moved(self, uids: Iterable[str], at: Instant, *, everybody: bool = False) -> None:
         """What is shown of these users, or of everybody, may be different now."""
@@ -78,22 +90,33 @@ class SideBySide:
         for shown in self._drafts:
             shown.let_pass(until)
 
-    def end(self, at: Instant) -> None:
-        """The last instant looked at."""
+    def forget(self, at: Instant) -> None:
+        """Keep of everybody's story what it came to at an instant that is over: nothing more befalls anybody then."""
+        for uid, one in self._recorded.users.items():
+            other = self._replayed.users[uid]
+            if differing := _differing(one, other, at):
+                self._differing[uid] += differing
+            if one != other:
+                self._parted.add(uid)
+            for transitions in (one, other):
+                if transitions:
+                    transitions[:] = [(at, transitions[-1][1])]
+
+    def end(self, at: Instant) -> Stories:
+        """All of it; `at` is the last instant looked at."""
         self.let_pass(at)
-        recorded, replayed = (shown.users for shown in self._drafts)
-        self.users = {
-            uid: Pair(one, replayed[uid], _differing(one, replayed[uid], at)) for uid, one in recorded.items()
-        }
+        pairs = ((uid, one, self._replayed.users[uid]) for uid, one in self._recorded.users.items())
+        return Stories({uid: self._pair(uid, one, other, at) for uid, one, other in pairs})
 
-    @property
-    def differing_seconds(self) -> float:
-        """Seconds for which users were shown differently, of all of them together."""
-        return sum(pair.differing for pair in self.users.values()) / SECOND
+    def _pair(self, uid: str, one: list[Transition], other: list[Transition], at: Instant) -> Pair:
+        same = uid not in self._parted and one == other
+        return Pair(one, other, self._differing[uid] + _differing(one, other, at), same)
 
 
-def _differing(one: Iterable[Transition], other: Iterable[Transition], end: Instant) -> int:
+def _differing(one: Sequence[Transition], other: Sequence[Transition], end: Instant) -> int:
     """Microseconds up to the end for which the two say different things."""
+    if one == other:
+        return 0
     changes = merge(
         ((at, 0, status) for at, status in one), ((at, 1, status) for at, status in other), key=itemgetter(0)
     )

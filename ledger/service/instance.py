@@ -103,9 +103,7 @@ async def running(
         archiver = app.state.archiver = Archiver(
             database_url, seal_key, lambda: app.state.services.settings, services.clock.now
         )
-        for keeper in filter(None, (*keepers, erasures, archiver)):
-            keeper.start()
-            stack.push_async_callback(keeper.stop)
+        _start(stack, *filter(None, (*keepers, erasures, archiver)))
         services.writer.start()
         stack.push_async_callback(_drain, services)
         if services.spool is not None:
@@ -132,6 +130,12 @@ async def running(
         app.state.reload = Reload(app, parts, read)
         app.state.expect_end = processes.expect_end
         yield app
+
+
+def _start(stack: AsyncExitStack, *keepers: _Keeper) -> None:
+    for keeper in keepers:
+        keeper.start()
+        stack.push_async_callback(keeper.stop)
 
 
 async def _start_alongside(processes: Alongside, services: Services) -> None:
@@ -213,7 +217,9 @@ def _take_place(settings: Settings, folder: DataFolder, database_url: str) -> Id
     with translated(), session.connect(database_url, "start") as connection:
         neighbours.expect_ours(settings.listen, lambda other: _serves_this(connection, other))
         for name in shared_secrets.agree(connection, settings, folder, settings.sources):
-            log.warning("secret_replaced", name=name, way_out="give it to all instances, and to the nodes")
+            log.warning(
+                "secret_replaced", name=name, way_out="give it to all instances, a webhook secret to the nodes, too"
+            )
         return identity.read(connection)
 
 

@@ -129,7 +129,9 @@ class Reload:
         """See that other instances have the secrets, make those that there are not -> those in force from now on."""
         with translated(), session.connect(self._parts.database_url, "start") as connection:
             for name in shared_secrets.agree(connection, settings, self._parts.folder, settings.sources):
-                log.warning("secret_replaced", name=name, way_out="give it to all instances, and to the nodes")
+                log.warning(
+                    "secret_replaced", name=name, way_out="give it to all instances, a webhook secret to the nodes, too"
+                )
         return hook_secrets(settings, self._parts.folder)
 
     async def _put_in_force(self, settings: Settings, secrets: HookSecrets) -> None:

@@ -20,7 +20,8 @@ from projections.queries import archived
 
 TABLES: LiteralString = "current, source_states, snapshots"
 
-_MOMENT = ONE_MOMENT.format(f"{TABLES}, ONLY events")
+AT_ONE_MOMENT = ONE_MOMENT.format(f"{TABLES}, ONLY events")
+"""Begins a transaction that a slice is taken in."""
 
 
 class ArchivedElsewhere(LedgerError):
@@ -47,7 +48,7 @@ def moment(
     Raises ArchiveDamaged, ArchivedElsewhere, StoreUnavailable.
     """
     with live.transaction():
-        live.execute(_MOMENT, prepare=False)
+        live.execute(AT_ONE_MOMENT, prepare=False)
         before = table.before(live)
         wanted = _wanted(live, since, until, users) if before else None
         if wanted is None:

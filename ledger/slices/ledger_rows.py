@@ -8,6 +8,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from ledger.domain.alert_events import SERVICE
+from ledger.slices.share import WHOLE, Share
 from ledger.store.archive.table import RECORDED_AT
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import user_stream
@@ -32,6 +33,9 @@ SELECT position, stream, version, kind, payload, recorded_at FROM events
  WHERE stream = %s AND position <= %s ORDER BY version
 """
 
+# A user's share, as `Share.has` tells it.
+_DIGIT: LiteralString = "get_byte(sha256(convert_to({}, 'UTF8')), 0) %% %s = %s"
+
 # Each user's last event up to there; sorted by the server, which can do so on its disk.
 _LAST: LiteralString = """
 SELECT e.position, c.uid, e.version, e.recorded_at
@@ -42,6 +46,7 @@ SELECT e.position, c.uid, e.version, e.recorded_at
 """
 _LAST_OF_ALL: LiteralString = _LAST.format("")
 _LAST_OF_SOME: LiteralString = _LAST.format(" AND c.uid = ANY(%b)")
+_LAST_OF_SHARE: LiteralString = _LAST.format(" AND " + _DIGIT.format("'user:' || c.uid"))
 
 # What befell a service itself is nothing to another one, which has its own.
 _BETWEEN: LiteralString = """
@@ -50,6 +55,7 @@ SELECT position, stream, version, kind, payload, recorded_at FROM events
 """
 _ALL_BETWEEN: LiteralString = _BETWEEN.format("")
 _SOME_BETWEEN: LiteralString = _BETWEEN.format(" AND (stream LIKE 'source:%%' OR stream = ANY(%b))")
+_SHARE_BETWEEN: LiteralString = _BETWEEN.format(" AND (stream LIKE 'source:%%' OR " + _DIGIT.format("stream") + ")")
 
 _PLACE = "SELECT position FROM events WHERE stream = %s AND version = %s AND kind = %s"
 
@@ -115,26 +121,30 @@ def stream_events(connection: Connection[TupleRow], stream: str, up_to: int) -> 
         yield StoredRow(*row)
 
 
-def last_events(connection: Connection[TupleRow], up_to: int, uids: Sequence[str] | None) -> Iterator[Last]:
-    """Each user's last event up to a position, in the order of their positions."""
-    rows = (
-        _streamed(connection, _LAST_OF_ALL, (up_to,))
-        if uids is None
-        else _streamed(connection, _LAST_OF_SOME, (up_to, texts(uids)))
-    )
+def last_events(
+    connection: Connection[TupleRow], up_to: int, uids: Sequence[str] | None, share: Share = WHOLE
+) -> Iterator[Last]:
+    """Each user's last event up to a position, in the order of their positions: of all, of these, or of a share."""
+    if uids is not None:
+        rows = _streamed(connection, _LAST_OF_SOME, (up_to, texts(uids)))
+    elif share.of > 1:
+        rows = _streamed(connection, _LAST_OF_SHARE, (up_to, share.of, share.number))
+    else:
+        rows = _streamed(connection, _LAST_OF_ALL, (up_to,))
     for row in rows:
         yield Last(*row)
 
 
 def between(
-    connection: Connection[TupleRow], after: int, up_to: int, uids: Sequence[str] | None
+    connection: Connection[TupleRow], after: int, up_to: int, uids: Sequence[str] | None, share: Share = WHOLE
 ) -> Iterator[StoredRow]:
-    """The events between two positions: all, or those of these users and of all sources."""
-    rows = (
-        _streamed(connection, _ALL_BETWEEN, (after, up_to))
-        if uids is None
-        else _streamed(connection, _SOME_BETWEEN, (after, up_to, texts([user_stream(uid) for uid in uids])))
-    )
+    """The events between two positions: all, or those of these users, or of a share, and of all sources."""
+    if uids is not None:
+        rows = _streamed(connection, _SOME_BETWEEN, (after, up_to, texts([user_stream(uid) for uid in uids])))
+    elif share.of > 1:
+        rows = _streamed(connection, _SHARE_BETWEEN, (after, up_to, share.of, share.number))
+    else:
+        rows = _streamed(connection, _ALL_BETWEEN, (after, up_to))
     for row in rows:
         yield StoredRow(*row)
 

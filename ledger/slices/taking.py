@@ -21,6 +21,7 @@ from ledger.slices import ledger_rows as slices
 from ledger.slices.archived import ArchivePlace, moment
 from ledger.slices.cutting import cut, cut_state
 from ledger.slices.form import FORMAT, EventLine, RecordedPosition, Slice, SliceHeader, StateLine
+from ledger.slices.share import WHOLE, Share
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from ledger.store.recorder import StoredRow
 from projections.models import current
@@ -55,24 +56,34 @@ def open_slice(
     users = None if scope.users is None else [uid for uid in dict.fromkeys(scope.users) if current.can_be_stored(uid)]
     with moment(live, scope.since, scope.until, users, archive) as connection:
         bounds = slices.bounds(connection, scope.since, scope.until)
-        rules = history.rules_at(connection, mapper, bounds.stop)
-        header = SliceHeader(
-            format=FORMAT,
-            software_version=__version__,
-            rules_version=RULES_VERSION,
-            since=scope.since,
-            until=scope.until,
-            users=None if users is None else tuple(users),
-            pseudonymised=False,
-            policies={name: source.policy for name, source in rules.sources.items()},
-            began=RecordedPosition(bounds.start, slices.recorded_at(connection, bounds.start)),
-            head=RecordedPosition(bounds.head, bounds.head_recorded_at),
-        )
-        states = _states(connection, mapper, bounds.start, users) if bounds.start else iter(())
+        header = describe(connection, mapper, scope, bounds, users)
         rows = slices.between(connection, bounds.start, bounds.stop, users)
         counted = _counted(rows, bounds.start, bounds.stop, progress)
         events = counted if users is None else _about(counted, mapper, users)
-        yield Slice(header, chain(states, map(_event_line, events)))
+        yield Slice(header, chain(states(connection, mapper, bounds.start, users), map(_event_line, events)))
+
+
+def describe(
+    connection: Connection[TupleRow],
+    mapper: EventMapper,
+    scope: SliceScope,
+    bounds: slices.Bounds,
+    users: Sequence[str] | None = None,
+) -> SliceHeader:
+    """The header of what lies between those bounds. Raises UnreadableEvent."""
+    rules = history.rules_at(connection, mapper, bounds.stop)
+    return SliceHeader(
+        format=FORMAT,
+        software_version=__version__,
+        rules_version=RULES_VERSION,
+        since=scope.since,
+        until=scope.until,
+        users=None if users is None else tuple(users),
+        pseudonymised=False,
+        policies={name: source.policy for name, source in rules.sources.items()},
+        began=RecordedPosition(bounds.start, slices.recorded_at(connection, bounds.start)),
+        head=RecordedPosition(bounds.head, bounds.head_recorded_at),
+    )
 
 
 def _counted(rows: Iterator[StoredRow], start: int, stop: int, progress: Progress) -> Iterator[StoredRow]:
@@ -92,14 +103,20 @@ def _event_line(row: StoredRow) -> EventLine:
     )
 
 
-def _states(
-    connection: Connection[TupleRow], mapper: EventMapper, start: int, users: Sequence[str] | None
+def states(
+    connection: Connection[TupleRow],
+    mapper: EventMapper,
+    start: int,
+    users: Sequence[str] | None = None,
+    share: Share = WHOLE,
 ) -> Iterator[StateLine]:
     """What sources and users had come to where the slice begins, in the order of their last events."""
+    if not start:
+        return iter(())
     names = slices.source_names(connection)
     of_sources = (_source_line(connection, mapper, name, start, users) for name in names)
     placed = sorted((line for line in of_sources if line is not None), key=_position)
-    return merge(placed, _user_lines(connection, mapper, start, users), key=_position)
+    return merge(placed, _user_lines(connection, mapper, start, users, share), key=_position)
 
 
 def _position(line: StateLine) -> int:
@@ -124,9 +141,9 @@ def _source_line(
 
 
 def _user_lines(
-    connection: Connection[TupleRow], mapper: EventMapper, start: int, users: Sequence[str] | None
+    connection: Connection[TupleRow], mapper: EventMapper, start: int, users: Sequence[str] | None, share: Share
 ) -> Iterator[StateLine]:
-    lasts = slices.last_events(connection, start, users)
+    lasts = slices.last_events(connection, start, users, share)
     while part := list(islice(lasts, USERS_AT_A_TIME)):
         presences = dict(current.load(connection, [last.uid for last in part]))
         moved = [last.uid for last in part if presences[last.uid].version != last.version]

@@ -112,6 +112,8 @@ def _agree(
     """Make what there is not, and write down what the settings or the first start say -> what was replaced."""
     key = SealKey(sealing_key(settings, folder.secret))
     keys = seal_keys(known_seal_keys(settings))
+    if settings.seal_keys and SEAL_KEYS in known and not known[SEAL_KEYS].fingerprints & keys.keys():
+        yield SEAL_KEYS
     if settings.seal_keys or SEAL_KEYS not in known or not settings.database_url:
         _write(connection, SEAL_KEYS, key, keys)
     for source in sources:

@@ -90,6 +90,10 @@ def test_of_chosen_users_and_a_time(other: Place, small: Path) -> None:
     whole = other.read("replay")
     one = other.read("replay", "--user", "bob")
     assert one["users"] == {"bob": whole["users"]["bob"]}
+    assert other.read("replay", "--processes", "2") == whole
+    summed = other.read("replay", "--summary", "--policy", "confirmations=1")
+    assert summed["users"] == {"bob": {"differing_seconds": 4.0}}
+    assert "differs for\n" in other.done("replay", "--summary", "--policy", "confirmations=1")
     instant = whole["users"]["bob"]["recorded"][1][0]
     later = other.read("replay", "--from", instant)
     assert later["users"]["bob"]["recorded"][0][1] == "online"
@@ -155,6 +159,10 @@ def test_who_was_never_seen_and_a_slice_of_nothing_are_told(other: Place, small:
         (("replay", "SLICE", "--webhooks-only"), "is for recordings"),
         (("replay", "SLICE", "--until", "12"), "is not a timestamp"),
         (("replay", "--all-deliveries"), "is for recordings"),
+        (("replay", "SLICE", "--processes", "2"), "is judged by one"),
+        (("replay", "--user", "u", "--processes", "2"), "is judged by one"),
+        (("replay", "--processes", "0"), "--processes"),
+        (("replay", "--processes", "65"), "--processes"),
         (("import", "SLICE", "--source", "main"), "is not OLD=NEW"),
         (("import", "SLICE", "--source", "main=a", "--source", "main=b"), "'main' cannot become both 'a' and 'b'"),
         (("import", "SLICE", "--source", "main=a/b"), "must be 1 to 64 ASCII letters"),

@@ -12,6 +12,7 @@ import pytest
 
 from ledger.domain.explain import explain
 from ledger.domain.instants import from_datetime
+from ledger.replay.of_ledger import PartlyArchived, at_one_moment
 from ledger.slices.archived import ArchivedElsewhere, ArchivePlace
 from ledger.slices.taking import SliceScope, open_slice
 from ledger.store.archive.manifest import ArchiveDamaged
@@ -151,6 +152,19 @@ def test_slices_are_what_they_were(
     if users is None:
         with pytest.raises(ArchivedElsewhere, match="before position 150"):
             taken(None)
+
+
+def test_whoever_judges_all_of_it_again_takes_a_slice(ledger: Ledger, database_url: str, folder: Path) -> None:
+    """Several processes would each see what is beside the table of one session, and nothing of the rest."""
+    with ledger.connection() as connection, at_one_moment(connection, MAPPER, SliceScope()) as moment:
+        assert moment.positions == len(rows(ledger))
+    archive(ledger, database_url, folder)
+    with (
+        ledger.connection() as connection,
+        pytest.raises(PartlyArchived, match="by one process, as a slice"),
+        at_one_moment(connection, MAPPER, SliceScope()),
+    ):
+        pass
 
 
 def test_what_is_missing_is_said(ledger: Ledger, database_url: str, folder: Path, asking: Archive) -> None:

@@ -137,9 +137,17 @@ def test_where_the_seal_key_is_lost_a_new_one_is_set_and_the_kept_webhook_secret
     (tmp_path / "a" / "seal.key").unlink()
     # Without it nobody can tell whether the webhook secret is the right one, either.
     assert f"Set seal_keys, {SOURCE}, as" in refusal(start, "a")
-    assert start("a", seal_keys=SECOND) == []
+    assert start("a", seal_keys=SECOND) == ["seal_keys"]
     assert start("a", seal_keys=SECOND) == []
     assert f"Set {SOURCE}, as" in refusal(start, "b", seal_keys=SECOND)
+
+
+def test_another_key_in_the_settings_of_a_second_instance_is_told_of(start: Start) -> None:
+    """It may be a rotation at once, so it is taken; a mistake must not pass in silence."""
+    given = secret("some-webhook-secret")
+    assert start("a", seal_keys=FIRST, **given) == []
+    assert start("b", seal_keys=SECOND, **given) == ["seal_keys"]
+    assert start("a", seal_keys=f"{SECOND},{FIRST}", **given) == []
 
 
 def test_an_embedded_database_has_one_instance_which_is_right(start: Start, tmp_path: Path) -> None:

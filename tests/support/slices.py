@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,9 +22,12 @@ from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import NodeDown, RunCounts, RunEnded, RunStarted, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
-from ledger.replay.slice import Replayed, replay_slice
+from ledger.replay.placed import placed
+from ledger.replay.replayed import Replayed, add_up
+from ledger.replay.slice import Trial, replay_events, replay_slice
 from ledger.slices import writing
 from ledger.slices.form import FORMAT, EventLine, LedgerLine, RecordedPosition, Slice, SliceHeader, StateLine
+from ledger.slices.share import Share
 from ledger.sources.wukongim.answers import Boot
 from ledger.store.mapper import EventMapper, source_stream, user_stream
 from tests.support.reconciler import SOURCE, Kept, Reconciler
@@ -77,7 +80,26 @@ def replayed(taken: Slice, **policy: float) -> Replayed:
     def change(recorded: Policy) -> Policy:
         return msgspec.structs.replace(recorded, **policy)
 
-    return replay_slice(taken, MAPPER, change)
+    return replay_slice(taken, MAPPER, Trial(change))
+
+
+def replayed_in_shares(
+    taken: Slice, number: int, policy: Mapping[str, float], *, with_stories: bool = True
+) -> Replayed:
+    """The same, with the users divided among so many who judge."""
+
+    def change(recorded: Policy) -> Policy:
+        return msgspec.structs.replace(recorded, **policy)
+
+    trial = Trial(change, with_stories=with_stories)
+    events = [(placed(line, MAPPER), isinstance(line, StateLine)) for line in taken.lines]
+
+    def judged(share: Share) -> Replayed:
+        own = [(each, is_state) for each, is_state in events if each.source or share.has(each.uid)]
+        before, after = ([each for each, is_state in own if is_state is wanted] for wanted in (True, False))
+        return replay_events(taken.header, before, after, trial, share)
+
+    return add_up([judged(Share(index, number)) for index in range(number)])
 
 
 def event_of(line: LedgerLine) -> Event:

@@ -12,7 +12,7 @@ from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import PollObserved
 from ledger.replay.judging import NO_DELIVERY, NO_POLL
 from ledger.replay.judging_polls import DOUBT_BEFORE
-from ledger.replay.slice import replay_slice
+from ledger.replay.slice import Trial, replay_slice
 from ledger.slices.form import Slice
 from tests.support.reconciler import STARTED_AT, Reconciler
 from tests.support.slices import MAPPER, boot_at, event_of, eventful, replayed, slice_of
@@ -88,7 +88,7 @@ def test_a_shorter_grace_period_ends_between_two_events(world: Reconciler) -> No
 
 
 def test_until_an_instant(world: Reconciler) -> None:
-    result = replay_slice(slice_of(world.kept), MAPPER, lambda policy: policy, STARTED_AT + 12 * SECOND)
+    result = replay_slice(slice_of(world.kept), MAPPER, Trial(lambda policy: policy, STARTED_AT + 12 * SECOND))
     assert statuses(result.side_by_side.users["u"].recorded) == [(0.0, "online"), (10.0, "offline")]
     assert result.ended_at == STARTED_AT + 12 * SECOND
 
