@@ -14,7 +14,7 @@ ASKED_AT_ONCE = 1_000
 
 _FLIPS = """
 SELECT substr(stream, 6), position, extract(epoch FROM recorded_at)::float8 FROM events
- WHERE kind = 'webhook_observed.v1' AND position > %s ORDER BY position
+ WHERE kind = 'webhook_observed.v2' AND position > %s ORDER BY position
 """
 
 

@@ -15,14 +15,13 @@ from bench._report import Bar
 RETRY_SECONDS = 0.01
 
 _ITEMS = """
-SELECT position, body ->> 'raw', body ->> 'delivery'
-  FROM events, LATERAL (SELECT payload_json(payload) AS body) AS decoded
- WHERE kind = 'webhook_observed.v1' AND position > %s
+SELECT position, raw, payload ->> 'delivery' FROM ledger_events
+ WHERE kind = 'webhook_observed.v2' AND position > %s
 """
 
 _REPEATED = """
 SELECT count(*)
-  FROM (SELECT FROM ledger_events WHERE kind = 'webhook_observed.v1' GROUP BY raw HAVING count(*) > 1) AS repeated
+  FROM (SELECT FROM ledger_events WHERE kind = 'webhook_observed.v2' GROUP BY raw HAVING count(*) > 1) AS repeated
 """
 
 

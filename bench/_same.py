@@ -21,7 +21,6 @@ from projections.queries.evidence_rows import RecordedHistory
 
 TABLES = {
     "current": ("uid",),
-    "timeline": ("uid", "position"),
     "sessions": ("uid", "position", "ordinal"),
     "drifts": ("uid", "source", "disagreed_at"),
     "snapshots": ("uid", "version"),
@@ -35,9 +34,9 @@ UNTOLD = frozenset({"body"})
 """What an answer is made of is not whole JSON; the state alongside it says the same."""
 
 _FLIPS = """
-SELECT stream, position, recorded_at FROM events
- WHERE kind IN ('webhook_observed.v1', 'corrected.v1', 'swept.v1')
-   AND payload_json(payload) ->> 'status_before' <> payload_json(payload) ->> 'status_after'
+SELECT stream, position, recorded_at FROM ledger_events
+ WHERE kind IN ('webhook_observed.v2', 'corrected.v1', 'swept.v1')
+   AND payload ->> 'status_before' <> payload ->> 'status_after'
  ORDER BY position
 """
 

@@ -21,13 +21,16 @@ FOLLOW_SECONDS = 300.0
 COUNTED_SECONDS = 12
 """A session of PostgreSQL that is idle tells what it has counted within ten."""
 
-TABLES = ("events", "seals", "current", "source_states", "looks", "timeline", "sessions", "snapshots", "projections")
+TABLES = ("events", "seals", "current", "source_states", "looks", "sessions", "snapshots", "projections")
 
 # Of every table: rows that were inserted, and such as replaced another version of themselves.
-_ROWS = "SELECT relname::text, n_tup_ins + n_tup_upd FROM pg_stat_user_tables"
+_ROWS = """
+SELECT regexp_replace(relname, '^events_from_.*', 'events'), sum(n_tup_ins + n_tup_upd)::bigint
+  FROM pg_stat_user_tables GROUP BY 1
+"""
 _COUNTS = """
 SELECT (SELECT count(*) FROM seals), pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint,
-       (SELECT count(*) FROM events WHERE kind = 'webhook_observed.v1')
+       (SELECT count(*) FROM events WHERE kind = 'webhook_observed.v2')
 """
 
 
@@ -79,10 +82,10 @@ def _measure_one(
     seconds, counted = lasts
     with postgres.database() as url, _service.running(postgres.folder / make.__name__, url) as service:
         load = make(service, seconds)
-        _wait_until_followed(url, counted)
+        wait_until_followed(url, counted)
         before = _written(postgres, url)
         waits = _client.run(_drive(service.port, load))
-        _wait_until_followed(url, counted)
+        wait_until_followed(url, counted)
         after = _written(postgres, url)
     items = after.items - before.items
     rows = {name: after.rows[name] - before.rows.get(name, 0) for name in after.rows}
@@ -102,7 +105,7 @@ def _measure_one(
     commits = after.commits - before.commits
     # The service may put something of its own on record.
     report.bars.append(Bar(f"{load.name}: commits of the ledger for each POST", commits / len(waits), 1.1, False))
-    for name in ("current", "timeline", "looks"):
+    for name in ("current", "looks"):
         report.bars.append(Bar(f"{load.name}: rows of `{name}` an item", rows.get(name, 0) / items, 1.0, False))
     # A session begins with one item and ends with another; a few are heard of in between.
     report.bars.append(Bar(f"{load.name}: rows of `sessions` an item", rows.get("sessions", 0) / items, 1.25, False))
@@ -163,7 +166,7 @@ async def _drive(port: int, load: Load) -> list[float]:
     return waits
 
 
-def _wait_until_followed(url: str, counted: int) -> None:
+def wait_until_followed(url: str, counted: int) -> None:
     """Until projections and the agenda have come as far as the ledger, and PostgreSQL has counted it."""
     deadline = time.monotonic() + FOLLOW_SECONDS
     with psycopg.connect(url, autocommit=True) as connection:

@@ -93,7 +93,7 @@ def _round(postgres: Server, way: str, items: int, seed: int) -> tuple[Ingested,
 def _stored(url: str) -> int:
     """Items in the ledger."""
     with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT count(*) FROM events WHERE kind = 'webhook_observed.v1'").fetchone()
+        row = connection.execute("SELECT count(*) FROM events WHERE kind = 'webhook_observed.v2'").fetchone()
     assert row is not None
     stored: int = row[0]
     return stored

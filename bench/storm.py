@@ -18,7 +18,7 @@ MIB = 1_048_576
 
 _ONCE = """
 SELECT count(*)
-  FROM (SELECT FROM ledger_events WHERE kind = 'webhook_observed.v1' AND payload ->> 'node' = 'n1'
+  FROM (SELECT FROM ledger_events WHERE kind = 'webhook_observed.v2' AND payload ->> 'node' = 'n1'
          GROUP BY payload ->> 'raw' HAVING count(*) = 1) AS once
 """
 _ONLINE = "SELECT count(*) FROM current WHERE status = 'online' AND devices LIKE '%/n1%'"

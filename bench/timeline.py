@@ -1,8 +1,10 @@
 """What does the first page of the timeline of a user with 100,000 events cost, against a route of constant answer?"""
 
-import json
+import itertools
 import time
 from collections.abc import Iterator
+
+import psycopg
 
 from bench import _client, _service
 from bench._crowd import Crowd, as_body
@@ -10,11 +12,20 @@ from bench._postgres import process_cpu_seconds, server
 from bench._report import Bar, Options, Report, main, median, number, progress
 from bench._seed import Seeder
 from bench._serve import CONSTANT_PATH
+from ledger.domain.instants import from_datetime, to_text
+from ledger.store.mapper import user_stream
+from projections.engine import checkpoints
 
-UID = "busy"
+UID, REPEATED = "busy", "repeated"
 PATH = f"/v1/users/{UID}/timeline"
+MAX_MS = 100
 ITEMS_A_BODY = 100
 FOLLOW_SECONDS = 300.0
+
+_MIDDLE = """
+SELECT position, recorded_at FROM events
+ WHERE stream = %(stream)s AND version = (SELECT max(version) / 2 FROM events WHERE stream = %(stream)s)
+"""
 
 
 def measure(options: Options) -> Report:
@@ -25,13 +36,15 @@ def measure(options: Options) -> Report:
         seeder = Seeder(url, crowds)
         seeder.everybody_online()
         seeder.webhooks(((0, body) for body in busy_bodies(events)), ago_seconds=60)
+        seeder.webhooks(((0, body) for body in _repeated_bodies(events)), ago_seconds=60)
         with _service.running(postgres.folder / "service", url, _service.WITH_EXTRAS) as service:
-            _follow(service)
+            _follow(service, url)
             # The first few find neither statements prepared nor connections open.
             _client.run(_in_turns(service.port, asks // 10))
             before = process_cpu_seconds(service.pid)
             timed = _client.run(_in_turns(service.port, asks))
             spent = process_cpu_seconds(service.pid) - before
+            others = {name: _client.run(_median(service.port, path, asks // 10)) for name, path in _others(url).items()}
         described = postgres.describe()
     report = Report(
         f"The first page (100 entries) of the timeline of a user with {events:,} events, most of which are entries of "
@@ -47,6 +60,9 @@ def measure(options: Options) -> Report:
         row = (name, number(page * 1000), number(constant * 1000), number(page / constant), number(size))
         report.rows.append(row)
         report.bars.append(Bar(f"{name}, times the constant's time", page / constant, 5, at_least=False, speed=True))
+    for name, (seconds, size) in others.items():
+        report.rows.append((name, number(seconds * 1000), "", "", number(size / 1024)))
+        report.bars.append(Bar(name, seconds * 1000, MAX_MS, at_least=False, unit="ms", speed=True))
     report.notes.append(f"processor time of the service for the three requests: {spent / asks * 1e6:.0f} microseconds")
     return report
 
@@ -56,6 +72,29 @@ def busy_bodies(events: int) -> Iterator[bytes]:
     items = _items()
     for _ in range(events // ITEMS_A_BODY):
         yield as_body(next(items) for _ in range(ITEMS_A_BODY))
+
+
+def _repeated_bodies(events: int) -> Iterator[bytes]:
+    """A device that is told of again and again: all of it is folded."""
+    body = as_body([f"{REPEATED}-0-1-1-1-1"] * ITEMS_A_BODY)
+    return itertools.repeat(body, events // ITEMS_A_BODY)
+
+
+def _others(url: str) -> dict[str, str]:
+    """Pages that do not begin at an end, and such as have a bounded number of events on them."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(_MIDDLE, {"stream": user_stream(UID)}).fetchone()
+    assert row is not None
+    position, instant = row[0], to_text(from_datetime(row[1]))
+    repeated = PATH.replace(UID, REPEATED)
+    return {
+        "from the middle on": f"{PATH}?after={position}",
+        "from the middle back": f"{PATH}?after={position}&order=desc",
+        "from an instant on": f"{PATH}?from={instant}",
+        "1,000 entries": f"{PATH}?limit=1000",
+        "of a user whose events all fold": repeated,
+        "the same, newest first": f"{repeated}?order=desc",
+    }
 
 
 def _items() -> Iterator[str]:
@@ -71,10 +110,10 @@ def _items() -> Iterator[str]:
             yield f"{UID}-1-0-{web}-0-0"
 
 
-def _follow(service: _service.Service) -> None:
-    """Wait until the projection has taken every event."""
+def _follow(service: _service.Service, url: str) -> None:
+    """Wait until the projections have taken every event."""
     deadline = time.monotonic() + FOLLOW_SECONDS
-    while lag := json.loads(_client.run(_ask(service.port)).body)["lag"]:
+    while lag := _lag(url):
         service.check()
         if time.monotonic() > deadline:
             raise RuntimeError(f"{lag} events are still to be followed after {FOLLOW_SECONDS:g} s")
@@ -82,12 +121,24 @@ def _follow(service: _service.Service) -> None:
         time.sleep(1.0)
 
 
-async def _ask(port: int) -> _client.Answer:
+def _lag(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        return max(each.lag for each in checkpoints.read(connection))
+
+
+async def _median(port: int, path: str, asks: int) -> tuple[float, int]:
+    """-> (seconds at the median, bytes)"""
     connection = await _client.connect(port)
-    try:
-        return await connection.exchange(_client.get(f"{PATH}?limit=1", _service.KEY))
-    finally:
-        connection.close()
+    request, timed, size = _client.get(path, _service.KEY), [], 0
+    for _ in range(max(3, asks)):
+        started = time.perf_counter()
+        answer = await connection.exchange(request)
+        timed.append(time.perf_counter() - started)
+        size = len(answer.body)
+        if answer.status != 200:
+            raise RuntimeError(f"answered {answer.status}: {answer.body[:500]!r}")
+    connection.close()
+    return median(timed), size
 
 
 async def _in_turns(port: int, asks: int) -> list[tuple[tuple[float, float], tuple[int, int], float]]:

@@ -14,8 +14,8 @@ OF_SERVICE: tuple[Definition, ...] = (
             "投影 {subject} 停在账本位置 {position}：{reason}",
         ),
         meaning=Words(
-            "Who is online is answered as ever; what the projection tells (stories, drifts) stays as it was there.",
-            "当前在线状态不受影响；该投影提供的内容（用户经历、偏差等）停留在此处。",
+            "Who is online is answered as ever; what the projection tells (sessions, drifts) stays as it was there.",
+            "当前在线状态不受影响；该投影提供的内容（会话、偏差等）停留在此处。",
         ),
         way_out=Words(
             "`presence-ledger projections` says why. An unknown kind: run the newer version that wrote it. "
@@ -40,8 +40,8 @@ OF_SERVICE: tuple[Definition, ...] = (
             "投影 {subject} 落后账本 {lag} 个事件",
         ),
         meaning=Words(
-            "Stories, sessions and drifts of the last while are not shown yet; who is online is.",
-            "最近的用户经历、会话和偏差尚未显示；当前在线状态不受影响。",
+            "Sessions and drifts of the last while are not shown yet; who is online is.",
+            "最近的会话和偏差尚未显示；当前在线状态不受影响。",
         ),
         way_out=Words(
             "After a storm of webhooks it catches up. If it grows for long, the machine or PostgreSQL is too "

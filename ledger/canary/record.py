@@ -12,7 +12,7 @@ from ledger.store.mapper import user_stream
 
 POLL_SECONDS = 0.2
 PAGE = 100
-KIND = "webhook_observed.v1"
+KINDS = frozenset({"webhook_observed.v1", "webhook_observed.v2"})
 
 
 class Recorded(NamedTuple):
@@ -71,7 +71,7 @@ class Record:
             )
         for row in rows:
             after = row.version
-            if row.kind != KIND:
+            if row.kind not in KINDS:
                 continue
             event = self._ledger.event(row)
             if isinstance(event, WebhookObserved) and event.device_flag == self._device_flag and is_it(event):

@@ -137,7 +137,7 @@ def _write(
     # Before the moment is chosen: of a table that a rebuild, or a first partition, puts in another's place later, the
     # dump would see no row.
     connection.execute(
-        "LOCK TABLE events, current, timeline, in_doubt, sessions, snapshots, drifts, transitions, untold, blind_times"
+        "LOCK TABLE events, current, in_doubt, sessions, snapshots, drifts, transitions, untold, blind_times"
         " IN ACCESS SHARE MODE"
     )
     exported = connection.execute("SELECT pg_export_snapshot()").fetchone()

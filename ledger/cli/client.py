@@ -60,10 +60,15 @@ class Client:
         return event
 
     def fetch_latest(self, uid: str, what: str, limit: int, query: Mapping[str, str]) -> Json:
-        """Returns the last page of a user's `timeline` or `sessions`, at most `limit` items, the oldest first."""
-        params = {"order": "desc", "limit": limit, **query}
-        answer = self._json("GET", f"/v1/users/{path_segment(uid)}/{what}", params=params)
-        return {**answer, "items": answer["items"][::-1]}
+        """Returns the last `limit` items of a user's `timeline` or `sessions` as one page, the oldest first."""
+        path, params = f"/v1/users/{path_segment(uid)}/{what}", {"order": "desc", "limit": limit, **query}
+        answer = self._json("GET", path, params=params)
+        items = answer["items"]
+        # A page of what was told very often ends before its limit.
+        while answer["next"] is not None and len(items) < limit:
+            answer = self._json("GET", path, params={**params, "limit": limit - len(items), "after": answer["next"]})
+            items = items + answer["items"]
+        return {**answer, "items": items[::-1]}
 
     def watch_lists(self) -> Iterator[Json]:
         """Yields every watch list, by name, with how many are on it."""

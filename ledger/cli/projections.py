@@ -41,7 +41,7 @@ def projections(
     What is skipped is on record; the projector then goes on without that event. An embedded database that does not run
     is started for the duration.
 
-    Example: presence-ledger projections --skip timeline 4711
+    Example: presence-ledger projections --skip sessions 4711
     """
     with started_database_url(settings_from(context)) as url, connected_to(url) as connection:
         if skip is not None:
@@ -65,7 +65,7 @@ def rebuild_projections(
     Reads go on all the time. `current` is compared with the live rows, row by row, before it replaces them. An embedded
     database that does not run is started for the duration.
 
-    Example: presence-ledger rebuild timeline sessions
+    Example: presence-ledger rebuild sessions drift
     """
     wanted = list(dict.fromkeys(names))
     for name in wanted:

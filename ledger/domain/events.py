@@ -29,8 +29,12 @@ class SessionId(msgspec.Struct, frozen=True, gc=False, array_like=True):
     conn_id: int | None
 
 
-class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A webhook's item that names the user, the verdict on it, and what it did to their sessions."""
+class WebhookObserved(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A webhook's item that names the user, the verdict on it, and what it did to their sessions.
+
+    There is none that there is more of, so its stored form is the values in this order, without the defaults at the
+    end: a field that is added goes to the end.
+    """
 
     source: str
     node: str
@@ -45,29 +49,29 @@ class WebhookObserved(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     device_flag: int
     online: bool
     conn_id: int
+    emptied: bool = False
+    """Its total was zero: nothing older of this scope is still open."""
+    repeated: bool = False
+    """Its delivery may be one that came before, sent again."""
     scope: str = ""
     """The node, where the source counts node by node."""
-    named: bool = False
-    """The session it opened or closed was known before, without its connId."""
+    suspect: str | None = None
+    """Why the user should be looked at out of turn, where the evidence is ambiguous."""
     swept: tuple[SessionId, ...] = ()
     """Sessions that its count of zero ended as well as its own."""
     implied: int = 0
     """Sessions of its device flag that its count proves beyond those known."""
+    named: bool = False
+    """The session it opened or closed was known before, without its connId."""
+    resumes: Instant | None = None
+    """Online again within the grace period: shown online since then, as if never gone."""
+    placed: bool = False
+    """The session it opened was known from a poll, which did not tell its node."""
     implied_elsewhere: int = 0
     """Sessions of device flags not named that its total proves beyond those known."""
     withdrawn: int = 0
     """Sessions known from counts alone, on its device flag, that its count no longer has room for."""
     withdrawn_elsewhere: int = 0
-    emptied: bool = False
-    """Its total was zero: nothing older of this scope is still open."""
-    resumes: Instant | None = None
-    """Online again within the grace period: shown online since then, as if never gone."""
-    repeated: bool = False
-    """Its delivery may be one that came before, sent again."""
-    suspect: str | None = None
-    """Why the user should be looked at out of turn, where the evidence is ambiguous."""
-    placed: bool = False
-    """The session it opened was known from a poll, which did not tell its node."""
     unbelieved: int = 0
     """Sessions that its counts claim beyond those known and those `implied`: more than are believed without a name."""
 

@@ -4,12 +4,16 @@ from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from ledger.domain.device_names import DEVICE_NAMES
 from ledger.domain.instants import optional, to_text
 from ledger.domain.observation import SECOND
 from ledger.http import responses
 from ledger.http.answers import AsOfBody, as_json, as_of_body
+from ledger.http.archive_header import archived
 from ledger.http.audit import EventFilter
 from ledger.http.auth import require
 from ledger.http.paging import Page, bad_cursor, number_from_cursor
@@ -17,10 +21,13 @@ from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.story_answers import EdgeBody, SessionBody, SessionPage, TimelinePage
 from ledger.http.uid import Storable, Uid
+from ledger.store.archive.beside import Wanted
 from ledger.store.ledger import translated
-from projections.models import sessions, timeline
+from projections.models import sessions
 from projections.models.current import can_be_stored
 from projections.models.session_bounds import SessionRow, sureness
+from projections.queries import timeline
+from projections.queries.archived import Asked, of_user
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
@@ -52,12 +59,30 @@ async def get_timeline(request: Request, uid: Uid, query: Annotated[EventFilter,
     wanted = timeline.TimelineQuery(
         number_from_cursor(query.after), query.limit, query.order == "desc", query.from_, query.to
     )
-    with translated():
-        async with services.pool.connection() as connection:
-            page = await timeline.page(connection, _known(uid), wanted)
-    following = str(page.last) if page.number >= query.limit else None
+    before = None
+    try:
+        with translated():
+            async with services.pool.connection() as connection:
+                page = await timeline.page(connection, _known(uid), wanted)
+    except timeline.ArchiveNeeded:
+        page, before = await run_in_threadpool(_with_archive, services, _known(uid), wanted)
+    following = str(page.last) if page.more else None
     items = msgspec.Raw(b"[%b]" % page.items)
-    return as_json(TimelinePage(items, following, _followed(services, page.position), page.lag))
+    body = TimelinePage(items, following, _followed(services, page.position), page.lag)
+    return as_json(body, headers=archived(before))
+
+
+def _with_archive(services: Services, uid: str, wanted: timeline.TimelineQuery) -> Asked[timeline.TimelineEntries]:
+    """A page for which events are needed that were archived."""
+
+    def needs(connection: Connection[TupleRow], _: int) -> Wanted | None:
+        return of_user(connection, uid)
+
+    def question(connection: Connection[TupleRow]) -> timeline.TimelineEntries:
+        return timeline.whole_page(connection, uid, wanted)
+
+    with services.past:
+        return services.archive.ask(timeline.TABLES, needs, question)
 
 
 @router.get(

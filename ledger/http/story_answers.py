@@ -42,7 +42,7 @@ class DoubtEntry(Struct):
     ended has been; `retired`, the configuration no longer names it.
     """
 
-    # It is written by projections.models.in_doubt, in SQL.
+    # It is written by projections.models.outages, in SQL.
     kind: Literal["source_dark", "node_down"]
     position: int
     last_position: int
@@ -74,7 +74,10 @@ ENTRIES: Mapping[str, type[Struct]] = {
 
 
 class TimelinePage(Struct):
-    """`as_of` is how far the projection had followed the ledger; `lag`, the events recorded since."""
+    """`as_of` is up to where drifts and outages are told, too; `lag`, the events recorded since.
+
+    A page of what was told very often may hold less than its limit while `next` goes on.
+    """
 
     items: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array", "items": reference("Entry")})]
     next: str | None

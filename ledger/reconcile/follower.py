@@ -11,9 +11,10 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.domain.event_types import UserEvent
+from ledger.domain.events import WebhookObserved
 from ledger.domain.instants import from_datetime
 from ledger.domain.look import Watch
-from ledger.domain.observation import Claim, Instant, parse_item
+from ledger.domain.observation import Claim, parse_item
 from ledger.domain.presence import Presence
 from ledger.domain.reschedule import Reschedule, reschedule_from, rescheduled
 from ledger.domain.source import SourceState
@@ -33,18 +34,7 @@ FAR_BEHIND = 200_000
 are where it was ahead, since the ledger went back."""
 
 
-class _Said(msgspec.Struct, gc=False):
-    """What reconciliation needs of a webhook's event."""
-
-    source: str
-    received_at: Instant
-    node: str
-    raw: str
-    suspect: str | None = None
-    repeated: bool = False
-
-
-_decode = msgspec.json.Decoder(_Said).decode
+_OBSERVED = "webhook_observed.v2"
 
 Listen = Callable[[str, str, Claim], None]
 """Hears what a node of a source said of a user, once for each item."""
@@ -60,7 +50,9 @@ class Follower:
         self._ledger = ledger
         self._listen = listen
         self._names = set(names)
-        self._known_kinds = ledger.events_mapper.known_kinds
+        mapper = ledger.events_mapper
+        self._decode = mapper.decoder(_OBSERVED)
+        self._unheard_kinds = mapper.known_kinds - mapper.stored_kinds((_OBSERVED, "tier_set.v1"))
         with ledger.connection() as connection:
             position = looks.followed(connection)
             row = connection.execute(HEAD).fetchone()
@@ -107,16 +99,20 @@ class Follower:
 
     def _heard_in(self, row: StoredRow) -> Reschedule | None:
         """What a user's event says to the agenda. Raises UnreadableEvent, or what the decoder does."""
-        if row.kind == "webhook_observed.v1":
-            said = _decode(row.payload)
-            if said.source in self._names and not said.repeated and isinstance(claim := parse_item(said.raw), Claim):
-                self._listen(said.source, said.node, claim)
-            return Reschedule(said.received_at, said.source, said.suspect)
-        if row.kind in self._known_kinds and row.kind != "tier_set.v1":
+        if row.kind == _OBSERVED:
+            return self._heard_from(self._decode(row.payload))
+        if row.kind in self._unheard_kinds:
             return None
         event = self._ledger.event(row)
+        if isinstance(event, WebhookObserved):
+            return self._heard_from(event)
         assert isinstance(event, UserEvent)
         return reschedule_from(event)
+
+    def _heard_from(self, said: WebhookObserved) -> Reschedule:
+        if said.source in self._names and not said.repeated and isinstance(claim := parse_item(said.raw), Claim):
+            self._listen(said.source, said.node, claim)
+        return Reschedule(said.received_at, said.source, said.suspect)
 
     def _note(self, connection: Connection[TupleRow], heard: _Users, states: Mapping[str, SourceState]) -> None:
         """Change the watches of these users, in each source that events concern."""

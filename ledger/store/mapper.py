@@ -1,4 +1,4 @@
-"""Between events and their stored form: kinds such as `webhook_observed.v1`, JSON payloads, upcasting.
+"""Between events and their stored form: kinds such as `webhook_observed.v2`, JSON payloads, upcasting.
 
 A kind is a name that we own, never a class path, so that code can be renamed and history still be read. A newer version
 of an event registers an upcaster from the one before; stored events are never rewritten.
@@ -55,11 +55,15 @@ class Recorded(NamedTuple):
     """The user whose event it is; None for a source's."""
 
 
-Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+Upcaster = Callable[[dict[str, Any]], Any]
 """From the payload of one version of an event to that of the next."""
 
+_OBSERVED_DEFAULTS: Mapping[str, Any] = {
+    field.name: field.default for field in msgspec.structs.fields(events.WebhookObserved)
+}
+
 CURRENT_KINDS: Mapping[str, type[Event]] = {
-    "webhook_observed.v1": events.WebhookObserved,
+    "webhook_observed.v2": events.WebhookObserved,
     "delivery_received.v1": events.DeliveryReceived,
     "item_rejected.v1": events.ItemRejected,
     "body_rejected.v1": events.BodyRejected,
@@ -93,8 +97,19 @@ CURRENT_KINDS: Mapping[str, type[Event]] = {
 USER_KINDS = frozenset(kind for kind, cls in CURRENT_KINDS.items() if cls in get_args(UserEvent))
 """The kinds that stand in users' streams."""
 
-UPCASTERS: Mapping[str, tuple[str, Upcaster]] = {}
+
+def _observed_in_order(fields: dict[str, Any]) -> list[Any]:
+    return [fields.get(name, default) for name, default in _OBSERVED_DEFAULTS.items()]
+
+
+UPCASTERS: Mapping[str, tuple[str, Upcaster]] = {"webhook_observed.v1": ("webhook_observed.v2", _observed_in_order)}
 """For each kind that is no longer written: the kind that follows it, and how its payload gets there."""
+
+
+def _tails(cls: type[msgspec.Struct]) -> list[bytes]:
+    """How the stored form of an event ends that is an array, the more of its defaults first: they are left out."""
+    defaults = [field.default for field in msgspec.structs.fields(cls) if field.default is not msgspec.NODEFAULT]
+    return [b"," + msgspec.json.encode(defaults[number:])[1:] for number in range(len(defaults))]
 
 
 class EventMapper(Mapper[str]):
@@ -111,10 +126,15 @@ class EventMapper(Mapper[str]):
         self._classes = dict(kinds)
         self._upcasters = dict(upcasters)
         self._encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
+        self._tails = {kind: _tails(cls) for kind, cls in kinds.items() if cls.__struct_config__.array_like}
 
     def kind_and_payload(self, event: Event) -> tuple[str, bytes]:
         """The stored form of an event."""
-        return self._kind_of[type(event)], self._encode(event)
+        kind, payload = self._kind_of[type(event)], self._encode(event)
+        for tail in self._tails.get(kind, ()):
+            if payload.endswith(tail):
+                return kind, payload[: -len(tail)] + b"]"
+        return kind, payload
 
     @property
     def known_kinds(self) -> frozenset[str]:
@@ -154,7 +174,7 @@ class EventMapper(Mapper[str]):
         if decoder is not None:
             event: Event = decoder.decode(payload)
             return event
-        fields: dict[str, Any] = msgspec.json.decode(payload) if kind in self._upcasters else {}
+        fields: Any = msgspec.json.decode(payload, type=dict[str, Any]) if kind in self._upcasters else {}
         while kind in self._upcasters:
             kind, upcast = self._upcasters[kind]
             fields = upcast(fields)

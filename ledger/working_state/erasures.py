@@ -24,7 +24,6 @@ PER_USER_TABLES: Sequence[LiteralString] = (
     "sessions",
     "sink_users",
     "snapshots",
-    "timeline",
     "untold",
 )
 """All tables with a column `uid`, but for those of lists, whose changes are told."""

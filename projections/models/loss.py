@@ -51,7 +51,7 @@ class Loss:
 
     name = "loss"
     tables: Sequence[str] = ("transitions", "untold")
-    kinds = frozenset({"webhook_observed.v1", "corrected.v1", "swept.v1"})
+    kinds = frozenset({"webhook_observed.v2", "corrected.v1", "swept.v1"})
 
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
         """Count the transitions of which these events tell, but for canaries': theirs are counted by themselves."""

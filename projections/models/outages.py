@@ -1,9 +1,9 @@
-"""Outages: when a source was dark or one of its nodes down, for the timelines of its users; the table's one place.
+"""The projection `outages`: when a source was dark or one of its nodes down, for its users' timelines; its table.
 
 Which event begins and ends them is the rule of the source's state, folded here from what the table holds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString, cast
 
 import msgspec
@@ -19,9 +19,6 @@ from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettle
 from ledger.domain.source import SourceState, evolve_source
 from ledger.store.mapper import SOURCE_PREFIX
 from projections.engine.projection import Followed
-
-TABLE = "in_doubt"
-"""Its first name, and kept: code that is one migration behind goes on writing to it."""
 
 KINDS = frozenset(
     {
@@ -70,8 +67,23 @@ class _Outage(msgspec.Struct):
     last_position: int | None = None
 
 
-def handle(cursor: Cursor[Any], events: Iterable[Followed]) -> None:
-    """Write the outages that these events of sources begin and end."""
+class Outages:
+    """Follows what begins and ends outages; its state are the rows of those that are not over."""
+
+    name = "outages"
+    tables: Sequence[str] = ("in_doubt",)
+    kinds = KINDS
+
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+        """Write the outages that these events of sources begin and end."""
+        if events:
+            _write(cursor, events)
+
+
+PROJECTION = Outages()
+
+
+def _write(cursor: Cursor[Any], events: Sequence[Followed]) -> None:
     still_open = {
         (source, node): _Outage(source, position, node, at, None, reason)
         for source, position, node, at, reason in cursor.execute(_OPEN).fetchall()

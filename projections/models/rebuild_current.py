@@ -38,7 +38,7 @@ MAX_CATCH_UP_EVENTS = 20_000
 NAMED_USERS = 5
 """Of those whose rows differ."""
 
-_USUAL = "webhook_observed.v1"
+_USUAL = "webhook_observed.v2"
 
 # User by user, so that each one's presence is at hand until it is complete.
 _STREAMS_TEMPLATE: LiteralString = """

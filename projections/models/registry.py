@@ -6,13 +6,13 @@ from typing import Any
 from psycopg import Cursor
 
 from projections.engine.projection import Projection
-from projections.models import blind, boundary, drifts, loss, sessions, snapshots, timeline
+from projections.models import blind, boundary, drifts, loss, outages, sessions, snapshots
 
 _ALL: tuple[Projection, ...] = (
     drifts.PROJECTION,
     sessions.PROJECTION,
     snapshots.PROJECTION,
-    timeline.PROJECTION,
+    outages.PROJECTION,
     loss.PROJECTION,
     blind.PROJECTION,
 )

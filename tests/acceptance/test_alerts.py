@@ -83,7 +83,7 @@ EXPECTED = {
     ("webhook_secret_unknown", None, None),
     ("clock_skew", "clock", "n1"),
     ("sink_failing", None, "app"),
-    ("projection_lagging", None, "timeline"),
+    ("projection_lagging", None, "sessions"),
     ("notify_failing", None, "away"),
 }
 AGAIN = {"projection_lagging", "drift_rate", "webhook_loss_budget"}

@@ -17,7 +17,7 @@ def test_migrate_starts_a_stopped_database_for_so_long(data_dir: Path) -> None:
     assert "0002_api_keys" in json.loads(applied.stdout)["applied"]
     assert not EmbeddedPostgres(data_dir).is_running()
     shown = call("projections", "--json", DATA_DIR=str(data_dir))
-    assert (shown.exit_code, "timeline" in shown.stdout) == (0, True), shown.output
+    assert (shown.exit_code, "outages" in shown.stdout) == (0, True), shown.output
     assert not EmbeddedPostgres(data_dir).is_running()
     status = call("migrate", "--status", DATA_DIR=str(data_dir))
     assert (status.exit_code, "is not running.\nStart the service" in status.stderr) == (1, True)

@@ -10,7 +10,7 @@ from tests.support.command import call
 from tests.support.service import PATIENCE_SECONDS, Api, Service, wait_for
 
 SECONDS = PATIENCE_SECONDS
-FOLLOWING = ("blind", "drift", "loss", "sessions", "snapshots", "timeline")
+FOLLOWING = ("blind", "drift", "loss", "outages", "sessions", "snapshots")
 
 _UNKNOWN = """
 INSERT INTO events (stream, version, position, kind, payload, recorded_at)
@@ -39,7 +39,7 @@ def test_they_follow_and_say_how_far_they_are(service: Service, api: Api) -> Non
         **{name: {"state": "following", "lag": 0} for name in FOLLOWING},
     }
     metrics = api.http.get("/metrics").text
-    assert 'presence_ledger_projection_lag_events{projection="timeline"} 0.0' in metrics
+    assert 'presence_ledger_projection_lag_events{projection="outages"} 0.0' in metrics
     assert 'presence_ledger_projection_stopped{projection="current"} 0.0' in metrics
     listed = shown(service)
     assert list(listed) == ["current", *FOLLOWING]
@@ -60,11 +60,11 @@ def test_a_projector_that_dies_is_started_again_and_has_lost_nothing(service: Se
 def test_a_rebuild_beside_the_running_service(service: Service, api: Api) -> None:
     api.deliver(*(f"rebuilt-{n}-0-1-{n}-1-1" for n in range(10, 30)))
     api.wait_for_projections()
-    done = command(service, "rebuild", "current", "timeline", "sessions", "--json")
+    done = command(service, "rebuild", "current", "outages", "sessions", "--json")
     assert done.exit_code == 0, done.output
     current, *others = json.loads(done.stdout)["items"]
     assert (current["projection"], current["different"], current["uids"]) == ("current", 0, [])
-    assert [each["projection"] for each in others] == ["timeline", "sessions"]
+    assert [each["projection"] for each in others] == ["outages", "sessions"]
     assert api.presence("rebuilt-10")["status"] == "online"
     api.deliver("rebuilt-10-0-0-10-0-0")
     assert api.presence("rebuilt-10")["status"] == "offline"
@@ -85,7 +85,7 @@ def test_a_rebuild_that_finds_a_difference_says_so(service: Service, api: Api, m
 def test_wrong_calls_are_refused(service: Service) -> None:
     unknown = command(service, "rebuild", "cache")
     assert unknown.exit_code == 2
-    assert "choose from current, drift, sessions, snapshots, timeline" in unknown.stderr
+    assert "choose from current, drift, sessions, snapshots, outages" in unknown.stderr
     assert command(service, "projections", "--skip", "current", "1").exit_code == 2
     nothing = command(service, "projections", "--skip", "drift", "1")
     assert nothing.exit_code == 1
@@ -104,8 +104,8 @@ def test_an_unknown_kind_stops_all_that_follow_until_it_is_skipped(
     api.deliver("goes-on-0-1-60-1-1")
     assert api.presence("goes-on")["status"] == "online"
     ready = api.get("/health/ready")
-    assert ready["projections"]["timeline"]["state"] == "stopped"
-    assert ready["projections"]["timeline"]["lag"] >= 3
+    assert ready["projections"]["outages"]["state"] == "stopped"
+    assert ready["projections"]["outages"]["lag"] >= 3
     wait_for(lambda: 'presence_ledger_projection_stopped{projection="drift"} 1.0' in api.http.get("/metrics").text)
     told = shown(service)["drift"]
     assert (told["position"], told["stopped_position"]) == (position - 1, position)

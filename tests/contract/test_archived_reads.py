@@ -1,11 +1,13 @@
 """Answers about archived times on a real server: the same as before, or why there is none."""
 
+import asyncio
 import re
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from psycopg import Connection
 
@@ -23,10 +25,11 @@ from projections.engine.rebuild import Rebuild
 from projections.models.rebuild_current import RebuildCurrent
 from projections.models.registry import CARRIED_OVER, FOLLOWING
 from projections.models.shown import AnswerPoint
-from projections.queries import archived, history, past
-from projections.queries.archived import Archive
+from projections.queries import archived, history, past, telling, timeline
+from projections.queries.archived import Archive, Asked
 from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
+from projections.queries.timeline import TimelineEntries, TimelineQuery
 from tests.support import pg
 from tests.support.archived import ONCE, USERS, archive, live
 from tests.support.ledgers import configure
@@ -211,7 +214,49 @@ def test_a_rebuild_of_current_reads_the_archive(ledger: Ledger, database_url: st
     ):
         RebuildCurrent(rebuilding, database_url, folder).run(lambda *_: None)
     with (
-        rebuild.alone(database_url, "timeline") as rebuilding,
+        rebuild.alone(database_url, "sessions") as rebuilding,
         pytest.raises(ArchiveUnknown, match="before position 150 are archived"),
     ):
-        Rebuild(rebuilding, database_url, FOLLOWING["timeline"]).run(lambda *_: None)
+        Rebuild(rebuilding, database_url, FOLLOWING["sessions"]).run(lambda *_: None)
+
+
+def story(asking: Archive, url: str, uid: str, wanted: TimelineQuery) -> Asked[tuple[Any, ...]]:
+    """A page of the timeline but for how far it has come, as the route makes it."""
+
+    async def alone() -> TimelineEntries:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            return await timeline.page(connection, uid, wanted)
+
+    try:
+        page, before = asyncio.run(alone()), None
+    except timeline.ArchiveNeeded:
+        page, before = asking.ask(
+            timeline.TABLES,
+            lambda connection, _: archived.of_user(connection, uid),
+            lambda connection: timeline.whole_page(connection, uid, wanted),
+        )
+    return Asked((page.items, page.number, page.last, page.more), before)
+
+
+def test_timelines_are_what_they_were(
+    ledger: Ledger, database_url: str, folder: Path, asking: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "STRETCH_VERSIONS", 4)
+    monkeypatch.setattr(timeline, "STRETCH_VERSIONS", 4)
+    monkeypatch.setattr(timeline, "MAX_READ_EVENTS", 6)
+    at = {row.position: row.recorded_at for row in rows(ledger)}
+    asked = [
+        *(("ann", TimelineQuery(after, 2, down)) for after in (None, 49, 98, 99, 130) for down in (False, True)),
+        *(("ann", TimelineQuery(None, 3, down, at[since])) for since in (40, 101, 125) for down in (False, True)),
+        *(("ann", TimelineQuery(None, 3, down, None, at[until])) for until in (40, 125) for down in (False, True)),
+        *((uid, TimelineQuery(None, 100)) for uid in ("bob", ONCE, "nobody")),
+    ]
+    before = [story(asking, database_url, *each) for each in asked]
+    assert {each.before for each in before} == {None}
+    archive(ledger, database_url, folder, partitions=2)
+    after = [story(asking, database_url, *each) for each in asked]
+    for wanted, one, other in zip(asked, before, after, strict=True):
+        assert other.answer == one.answer, wanted
+    reads = [each.before for each in after]
+    assert {*reads} == {None, 100}
+    assert 5 < reads.count(None) < len(asked) - 5

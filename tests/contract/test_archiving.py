@@ -16,7 +16,7 @@ from ledger.ingest.archiving import ArchiveRefused
 from ledger.service import archive_process
 from ledger.service.archive_process import ArchiveOrders, ArchiveOutcome
 from ledger.store import session
-from ledger.store.archive import table, writing
+from ledger.store.archive import partitions, table, writing
 from ledger.store.archive.manifest import ArchiveUnwritable
 from ledger.store.ledger import Ledger
 from ledger.store.recorder import StoredRow
@@ -195,7 +195,7 @@ def test_a_reader_is_waited_for_and_another_one_archives_alone(
     assert names(folder) == []
     with archive_turn.alone(database_url, folder), pytest.raises(ArchiveWaits, match="Another one is archiving"):
         archive(ledger, database_url, folder)
-    with rebuild.alone(database_url, "timeline"), pytest.raises(ArchiveWaits, match="is being rebuilt"):
+    with rebuild.alone(database_url, "sessions"), pytest.raises(ArchiveWaits, match="is being rebuilt"):
         archive(ledger, database_url, folder)
 
 
@@ -271,7 +271,7 @@ def test_what_was_archived_can_be_put_back(ledger: Ledger, database_url: str, fo
     assert len(rows(ledger)) == len(before) + len([row for row in kept if row.position > before[-1].position])
     assert (names(folder), left_over(database_url)) == ([], [])
     assert verified(database_url, archive=folder).is_intact
-    with rebuild.alone(database_url, "timeline"):
+    with rebuild.alone(database_url, "sessions"):
         pass
     assert len(archive(ledger, database_url, folder)) == 3
     assert verified(database_url, archive=folder).is_intact
@@ -289,7 +289,7 @@ def test_putting_back_that_is_killed_is_begun_again(
     for step in ("fill", "replace"):
         with monkeypatch.context() as patched:
             patched.setattr(unarchiving, "when_free", die) if step == "fill" else patched.setattr(
-                unarchiving.partitions, "replace", die
+                partitions, "replace", die
             )
             with pytest.raises(Killed):
                 restore()

@@ -225,9 +225,9 @@ def test_a_projection_in_the_middle_does_not_bring_them_back(
 def test_rebuilt_it_is_the_same(ledger: Ledger, connection: Connection[TupleRow], database_url: str) -> None:
     erase(ledger)
     follow(database_url)
-    tables = "timeline", "sessions", "drifts"
+    tables = "sessions", "drifts"
     before = [connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2".encode()).fetchall() for table in tables]
-    for name in ("timeline", "sessions", "drift"):
+    for name in ("sessions", "drift"):
         with rebuild.alone(database_url, name) as rebuilding:
             rebuild.Rebuild(rebuilding, database_url, FOLLOWING[name]).run(lambda _done, _of: None)
     after = [connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2".encode()).fetchall() for table in tables]
@@ -237,7 +237,7 @@ def test_rebuilt_it_is_the_same(ledger: Ledger, connection: Connection[TupleRow]
 def test_while_a_projection_is_rebuilt_nobody_is_erased(
     ledger: Ledger, connection: Connection[TupleRow], database_url: str
 ) -> None:
-    with rebuild.alone(database_url, "timeline"), pytest.raises(RebuildUnderWay):
+    with rebuild.alone(database_url, "sessions"), pytest.raises(RebuildUnderWay):
         erase(ledger)
     assert UID in current.load(connection, [UID])
     assert erase(ledger).is_new
@@ -248,11 +248,11 @@ def test_what_fails_in_the_middle_has_done_nothing(
 ) -> None:
     before = tables_naming(connection, UID)
     connection.execute(FAIL)
-    connection.execute("CREATE TRIGGER fails BEFORE DELETE ON timeline EXECUTE FUNCTION fail()")
+    connection.execute("CREATE TRIGGER fails BEFORE DELETE ON sessions EXECUTE FUNCTION fail()")
     with pytest.raises(PersistenceError):
         erase(ledger)
     assert tables_naming(connection, UID) == before
-    connection.execute("DROP TRIGGER fails ON timeline")
+    connection.execute("DROP TRIGGER fails ON sessions")
     assert erase(ledger).is_new
     assert verified(database_url).is_intact
 

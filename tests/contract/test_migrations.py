@@ -1,5 +1,6 @@
 """Migrations against real servers: the schema they give, applied once, and what other versions' schemas get."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from ledger.domain.events import WebhookObserved
 from ledger.domain.look import Watch
 from ledger.domain.profile import Profile
 from ledger.errors import SchemaMismatch
@@ -17,6 +19,7 @@ from ledger.store.migrate import Migration
 from ledger.working_state import looks
 from projections.models import current
 from tests.support import pg
+from tests.support.stored_forms import OLDER, STORED
 from tests.support.strategies import Feed, Post
 
 SNAPSHOT = Path(__file__).with_name("schema.snapshot")
@@ -105,6 +108,54 @@ def test_who_was_known_before_reconciliation_is_on_its_agenda(empty_database_url
         assert dict(connection.execute("SELECT uid, body FROM current")) == bodies
     in_turn = Watch(0)
     assert everybody == {"main": {"gone": in_turn, "here": in_turn, "用户": in_turn}, "other": {"here": in_turn}}
+
+
+@pg.on_every_server
+def test_a_person_with_psql_reads_payloads_by_the_names_of_the_api(empty_database_url: str) -> None:
+    migrate.apply(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        for kind, (payload, event) in STORED.items():
+            row = connection.execute("SELECT event_json(%s, %s)", (kind, payload.encode())).fetchone()
+            assert row is not None
+            assert row[0].keys() <= set(event.__struct_fields__)
+        for kind, (newer, payload) in OLDER.items():
+            forms = [(kind, payload), (newer, STORED[newer][0])]
+            rows = [
+                connection.execute("SELECT event_json(%s, %s)", (name, text.encode())).fetchone()
+                for name, text in forms
+            ]
+            older, now = (row[0] for row in rows if row is not None)
+            assert older.items() <= now.items()
+        names = WebhookObserved.__struct_fields__
+        whole = json.dumps([*names, "added"]).encode()
+        named = connection.execute("SELECT event_json('webhook_observed.v2', %s)", (whole,)).fetchone()
+        assert named == ({name: name for name in names},)
+
+
+@pg.on_every_server
+def test_outages_go_on_where_the_timeline_had_come(empty_database_url: str) -> None:
+    ours = migrate.load()
+    before = next(each.number for each in ours if each.name == "smaller") - 1
+    migrate.apply(empty_database_url, ours[:before])
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(
+            "UPDATE projections SET position = 9, anchor_position = 9, anchor = '1' WHERE name = 'timeline'"
+        )
+        connection.execute(
+            "UPDATE projections SET stopped_position = 10, stopped_reason = 'why' WHERE name = 'timeline'"
+        )
+        connection.execute("INSERT INTO projection_skips (name, position, reason) VALUES ('timeline', 7, 'because')")
+
+    migrate.apply(empty_database_url)
+
+    with psycopg.connect(empty_database_url) as connection:
+        checkpoints = connection.execute(
+            "SELECT name, position, anchor_position, anchor, stopped_position FROM projections"
+        )
+        found = {name: rest for name, *rest in checkpoints}
+        assert found["outages"] == [9, 9, b"1", None]
+        assert "timeline" not in found
+        assert connection.execute("SELECT name, position FROM projection_skips").fetchall() == [("outages", 7)]
 
 
 @pg.on_every_server

@@ -190,7 +190,7 @@ def test_newer_evidence_ends_it_in_its_own_commit(ledger: Ledger, database_url: 
     head = len(all_rows(ledger))
     asyncio.run(post(ledger, f"{ON}-0-1-1-1-1", f"{OFF}-0-1-3-1-1", f"{OFF}-0-0-3-0-0"))
     kinds = [row.kind for row in all_rows(ledger)[head:]]
-    assert kinds == ["delivery_received.v1", *["webhook_observed.v1"] * 3, "override_ended.v1"]
+    assert kinds == ["delivery_received.v1", *["webhook_observed.v2"] * 3, "override_ended.v1"]
     assert [each.why for each in told(ledger, ON)[1:]] == ["evidence"]
     assert shown(database_url, now()) == {ON: ("online", "webhook"), OFF: ("online", "override")}
     assert_consistent(ledger)

@@ -69,14 +69,14 @@ def append_stop(ledger: Ledger) -> None:
 def test_one_leads_each_projection_and_another_takes_over_at_once(
     ledger: Ledger, database_url: str, connection: Connection[TupleRow]
 ) -> None:
-    drift, timeline = Noted("drift").create(connection), Noted("timeline").create(connection)
+    drift, sessions = Noted("drift").create(connection), Noted("sessions").create(connection)
     with connect(database_url) as leading:
         with leading.transaction():
             assert checkpoints.lead(leading.cursor(), "drift") is not None
-            follow_all(connection, projector(drift, timeline))
+            follow_all(connection, projector(drift, sessions))
             assert drift.positions(connection) == []
-            assert timeline.positions(connection) == list(range(1, head(ledger) + 1))
-        follow_all(connection, projector(drift, timeline))
+            assert sessions.positions(connection) == list(range(1, head(ledger) + 1))
+        follow_all(connection, projector(drift, sessions))
     assert drift.positions(connection) == list(range(1, head(ledger) + 1))
 
 
@@ -100,13 +100,13 @@ def test_what_dies_within_a_batch_has_done_nothing(
 def test_a_poisoned_event_stops_that_projection_alone_at_that_very_place(
     ledger: Ledger, connection: Connection[TupleRow], position: int
 ) -> None:
-    drift, timeline = Noted("drift", {position}).create(connection), Noted("timeline").create(connection)
-    follow_all(connection, projector(drift, timeline))
+    drift, sessions = Noted("drift", {position}).create(connection), Noted("sessions").create(connection)
+    follow_all(connection, projector(drift, sessions))
     assert drift.positions(connection) == list(range(1, position))
     found = checkpoint(connection, "drift")
     assert (found.position, found.stopped_position, found.state) == (position - 1, position, "stopped")
     assert found.stopped_reason == f"ValueError: cannot take {position}"
-    assert timeline.positions(connection) == list(range(1, head(ledger) + 1))
+    assert sessions.positions(connection) == list(range(1, head(ledger) + 1))
 
 
 def test_a_stopped_one_is_tried_again_by_the_next_process_and_not_by_this_one(
@@ -146,20 +146,20 @@ def test_a_kind_that_this_version_does_not_know_stops_it_and_a_newer_version_goe
 ) -> None:
     noted = Noted().create(connection)
     # It reads none of the kinds that there are; what an unknown one says nobody can tell.
-    deaf = Noted("timeline").create(connection)
+    deaf = Noted("sessions").create(connection)
     deaf.kinds = frozenset()
     noted.kinds = frozenset(CURRENT_KINDS) - {"service_stopped.v1"}
     before = head(ledger)
     append_stop(ledger)
     older, newer = projector(noted, deaf, mapper=OLDER), projector(noted, deaf)
     follow_all(connection, older)
-    for name in ("drift", "timeline"):
+    for name in ("drift", "sessions"):
         found = checkpoint(connection, name)
         assert (found.position, found.stopped_position) == (before, before + 1)
         assert "UnknownKind" in (found.stopped_reason or "")
         assert "service_stopped.v1" in (found.stopped_reason or "")
     follow_all(connection, newer)
-    assert {checkpoint(connection, name).state for name in ("drift", "timeline")} == {"following"}
+    assert {checkpoint(connection, name).state for name in ("drift", "sessions")} == {"following"}
 
 
 def test_a_database_that_is_away_stops_nothing(ledger: Ledger, connection: Connection[TupleRow]) -> None:

@@ -78,8 +78,8 @@ def test_a_rebuilt_one_is_the_live_one_and_its_tables_are_what_they_were(
 
 def test_nothing_is_rebuilt_twice_at_once(ledger: Ledger, database_url: str) -> None:
     with (
-        rebuild.alone(database_url, "timeline"),
-        pytest.raises(rebuild.RebuildRefused, match=r"another rebuild is under way \(timeline, since "),
+        rebuild.alone(database_url, "sessions"),
+        pytest.raises(rebuild.RebuildRefused, match=r"another rebuild is under way \(sessions, since "),
     ):
         run(database_url, "drift")
     run(database_url, "drift")
@@ -233,11 +233,11 @@ def test_who_comes_and_goes_holds_nothing_for_long(
         monkeypatch.setattr(
             "projections.engine.lock_holders.time.sleep", lambda _: brief.execute("COMMIT; BEGIN; TABLE drifts")
         )
-        [holder] = lock_holders.long_held(connection, ("drifts", "timeline"), 1.0)
+        [holder] = lock_holders.long_held(connection, ("drifts", "snapshots"), 1.0)
         assert holder.pid == long.info.backend_pid
         long.execute("COMMIT; BEGIN; SELECT * FROM sessions LIMIT 1")
         brief.execute("COMMIT")
-        assert lock_holders.long_held(connection, ("drifts", "timeline"), 1.0) == []
+        assert lock_holders.long_held(connection, ("drifts", "snapshots"), 1.0) == []
 
 
 def test_privileges_stay(ledger: Ledger, database_url: str, connection: Connection[TupleRow]) -> None:

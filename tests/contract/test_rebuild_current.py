@@ -131,7 +131,7 @@ def test_an_event_that_cannot_be_folded_is_named(
 ) -> None:
     live = connection.execute(_ROWS).fetchall()
     connection.execute(
-        "INSERT INTO events SELECT 'user:alice', 1000000, max(position) + 1, 'webhook_observed.v1', '{}', "
+        "INSERT INTO events SELECT 'user:alice', 1000000, max(position) + 1, 'webhook_observed.v2', '{}', "
         "max(recorded_at) FROM events"
     )
     with pytest.raises(FoldFailed, match=f"position {head(ledger)} cannot be folded: ValidationError"):

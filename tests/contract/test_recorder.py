@@ -198,7 +198,7 @@ def test_the_feed_is_read_by_position(filled: LedgerRecorder) -> None:
 def test_a_delivery_is_found_by_its_id_alone(recorder: LedgerRecorder) -> None:
     recorder.insert_events(
         [
-            *stored("user:u", 1, kind="webhook_observed.v1", state=b'{"delivery":"d1"}'),
+            *stored("user:u", 1, kind="webhook_observed.v2", state=b'{"delivery":"d1"}'),
             *stored("source:main", 1, kind="delivery_received.v1", state=b'{"delivery":"d1"}'),
             *stored("source:main", 2, kind="body_rejected.v1", state='{"delivery":"d2","reason":"é"}'.encode()),
         ]

@@ -254,8 +254,8 @@ def test_whose_event_cannot_be_read_is_looked_at_all_the_same(ledger: Ledger, so
     head = ledger.events_recorder.max_notification_id() or 0
     ledger.events_recorder.insert_events(
         [
-            StoredEvent("user:alice", 2, "webhook_observed.v1", b'{"source":17}'),
-            StoredEvent("user:bob", 1, "webhook_observed.v1", b'{"source"\x80'),
+            StoredEvent("user:alice", 2, "webhook_observed.v2", b"[17]"),
+            StoredEvent("user:bob", 1, "webhook_observed.v2", b'["s"\x80'),
             StoredEvent("user:carol", 1, "tier_set.v1", b"{}"),
             StoredEvent("user:dave", 1, "moved.v1", b"{}"),
         ]
@@ -264,7 +264,7 @@ def test_whose_event_cannot_be_read_is_looked_at_all_the_same(ledger: Ledger, so
         follow(ledger, source_store)
     [said] = logs
     assert (said["event"], said["events"]) == ("events_unreadable", 4)
-    assert said["reason"].startswith(f"At position {head + 1} the ledger holds an event of kind 'webhook_observed.v1'")
+    assert said["reason"].startswith(f"At position {head + 1} the ledger holds an event of kind 'webhook_observed.v2'")
     assert watch(ledger, "alice").urgent == "late_offline"
     assert {watch(ledger, uid).urgent for uid in ("bob", "carol", "dave")} == {None}
     with ledger.connection() as connection:

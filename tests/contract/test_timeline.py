@@ -1,11 +1,9 @@
-"""The projection `timeline`: every event told once, folded alike whatever the batches, pages with intervals in them."""
+"""The timeline: whatever is asked for, a page is that part of the whole, and intervals stand among its entries."""
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise, repeat
-from random import Random
 from typing import Any
 
 import psycopg
@@ -13,101 +11,132 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.domain.events import WebhookObserved
-from ledger.domain.observation import SECOND
-from ledger.domain.policy import DEFAULT_POLICY
-from ledger.domain.profile import Profile
-from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
-from ledger.domain.source import as_imported
 from ledger.store.ledger import Ledger
-from projections.engine.projection import Followed
+from ledger.store.mapper import UnreadableEvent
 from projections.engine.projector import Projector
+from projections.models import snapshots
 from projections.models.registry import FOLLOWING
-from projections.models.timeline import PROJECTION, TimelineEntries, TimelineQuery, page
+from projections.queries import telling, timeline
+from projections.queries.timeline import TimelineEntries, TimelineQuery, page
 from tests.support.following import follow_all
+from tests.support.ledgers import all_rows
 from tests.support.lived import lived, pour
-from tests.support.reconciler import Reconciler
-from tests.support.told import all_followed, as_kept, feed, followed, replayed, rows_of
-
-FOLDED = {"duplicate", "late", "stale"}
-
-
-def at_random(seed: int) -> Iterator[int]:
-    draw = Random(seed)
-    while True:
-        yield draw.randint(1, 5)
+from tests.support.reconciler import Kept
+from tests.support.repeated import repeating
+from tests.support.tampering import unguarded
+from tests.support.told import as_kept, replayed
 
 
-def told(connection: Connection[TupleRow], events: list[Followed], sizes: Iterator[int]) -> list[list[TupleRow]]:
-    connection.execute("TRUNCATE timeline, in_doubt")
-    feed(connection, PROJECTION, events, sizes)
-    return rows_of(connection, PROJECTION)
-
-
-def repeating(seed: int) -> list[Followed]:
-    """A life in which nodes say again what they said, some of it in whole deliveries."""
-    draw = Random(seed)
-    ledger = Reconciler(Profile.V3 if seed % 2 else Profile.V2_2, ("n1", "n2"))
-    said = ["a-0-1-1-1-1"]
-    for _ in range(60):
-        ledger.pass_time(draw.choice((0.0, 1.0, 70.0)))
-        if draw.random() < 0.5:
-            uid, flag, online, conn_id = draw.choice("ab"), draw.choice((0, 1)), draw.choice((0, 1)), draw.randint(1, 3)
-            said.append(f"{uid}-{flag}-{online}-{conn_id}-{draw.randint(0, 1)}-{draw.randint(0, 2)}")
-        ledger.hear(draw.choice(("n1", "n1", "n2")), *draw.choices(said[-3:], k=draw.randint(1, 3)))
-    return all_followed(ledger.kept)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_batches_do_not_matter_and_every_event_is_told_once(connection: Connection[TupleRow], seed: int) -> None:
-    for events in (repeating(seed), all_followed(lived(seed, 120).ledger.kept)):
-        whole = told(connection, events, repeat(100_000))
-        assert told(connection, events, at_random(seed)) == whole
-        assert told(connection, events, repeat(1)) == whole
-        by_user: dict[str, list[TupleRow]] = {}
-        for row in whole[0]:
-            by_user.setdefault(row[0], []).append(row)
-        for uid, rows in by_user.items():
-            mine = [each for each in events if each.uid == uid]
-            entries = [json.loads(row[6]) for row in rows]
-            assert sum(entry.get("number", 1) for entry in entries) == len(mine)
-            assert [row[3] for row in rows] == [entry["kind"] for entry in entries]
-            spans = [(row[1], row[2]) for row in rows]
-            assert (spans[0][0], spans[-1][1]) == (mine[0].position, mine[-1].position)
-            assert all(one[1] < other[0] for one, other in pairwise(spans))
-            assert all(first == last or row[3] in FOLDED for row, (first, last) in zip(rows, spans, strict=True))
-            for one, other in pairwise(entries):
-                assert one["status_after"] == other["status_before"]
-                assert not (one["kind"] == other["kind"] in FOLDED and one["source"] == other["source"])
-
-
-def test_folded_deliveries_and_items_are_told_apart(connection: Connection[TupleRow]) -> None:
-    events = replayed("v22/retries_then_delivered")
-    told(connection, events, repeat(3))
-    for uid, position, entry in connection.execute(
-        "SELECT uid, position, entry FROM timeline WHERE kind = 'duplicate'"
-    ):
-        shown = json.loads(entry)
-        folded = [
-            each.event for each in events if each.uid == uid and position <= each.position <= shown["last_position"]
-        ]
-        observed = [event for event in folded if isinstance(event, WebhookObserved)]
-        assert len(folded) == shown["number"] == sum(shown["rules"].values()) == sum(shown["nodes"].values())
-        again = [event for event in observed if event.repeated]
-        assert shown["repeated_items"] == len(again)
-        assert shown["deliveries"] == len({event.delivery for event in observed})
-        assert shown["repeated_deliveries"] == len({event.delivery for event in again})
-        assert (shown["first_raw"], shown["last_raw"]) == (observed[0].raw, observed[-1].raw)
-
-
-async def _page(url: str, uid: str, wanted: TimelineQuery) -> TimelineEntries:
+async def _pages(url: str, asked: Sequence[tuple[str, TimelineQuery]]) -> list[TimelineEntries]:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        return await page(connection, uid, wanted)
+        return [await page(connection, uid, wanted) for uid, wanted in asked]
+
+
+def query(**wanted: Any) -> TimelineQuery:
+    return TimelineQuery(**{"after": None, "limit": 100, **wanted})
+
+
+def items(found: TimelineEntries) -> list[Any]:
+    return list(json.loads(b"[" + found.items + b"]"))
 
 
 def read(url: str, uid: str, **wanted: Any) -> tuple[list[Any], TimelineEntries]:
-    found = asyncio.run(_page(url, uid, TimelineQuery(**{"after": None, "limit": 100, **wanted})))
-    return json.loads(b"[" + found.items + b"]"), found
+    [found] = asyncio.run(_pages(url, [(uid, query(**wanted))]))
+    return items(found), found
+
+
+def read_through(url: str, uid: str, **wanted: Any) -> list[Any]:
+    """Page by page."""
+
+    async def pages() -> list[Any]:
+        entries, after = [], None
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            while True:
+                found = await page(connection, uid, query(after=after, **wanted))
+                part = items(found)
+                assert (len(part), found.last) == (found.number, part[-1]["position"] if part else None)
+                entries += part
+                if not found.more:
+                    return entries
+                after = found.last
+
+    return asyncio.run(pages())
+
+
+@pytest.fixture(params=["snapshots", "no snapshots"])
+def small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> bool:
+    """Whether there are snapshots to begin at; stretches and reads are short."""
+    for module, name, number in (
+        (snapshots, "EVENTS_PER_SNAPSHOT", 3),
+        (telling, "STRETCH_VERSIONS", 6),
+        (timeline, "STRETCH_VERSIONS", 6),
+        (timeline, "MAX_READ_EVENTS", 5),
+    ):
+        monkeypatch.setattr(module, name, number)
+    return bool(request.param == "snapshots")
+
+
+@pytest.mark.parametrize(
+    "life", [lambda: repeating(3, 40), lambda: lived(11, 200).ledger.kept], ids=["repeats", "lives"]
+)
+def test_a_page_is_that_part_of_the_whole(
+    ledger: Ledger, database_url: str, connection: Connection[TupleRow], small: bool, life: Callable[[], list[Kept]]
+) -> None:
+    events = life()
+    pour(ledger, events)
+    follow_all(connection, Projector({name: each for name, each in FOLLOWING.items() if small or name != "snapshots"}))
+    recorded: dict[int, datetime] = dict(connection.execute("SELECT position, recorded_at FROM events").fetchall())
+    instants = list(recorded.items())[:: max(1, len(recorded) // 6)]
+    uids = [each.uid for each in events if each.uid is not None]
+    uid = max(uids, key=uids.count)
+    whole, _ = read(database_url, uid, limit=10_000)
+    assert [entry["position"] for entry in whole] == sorted(entry["position"] for entry in whole)
+    # A drift or an outage goes on where it has no end.
+    reaches = [
+        2**63 if "until" in entry and entry["until"] is None else entry.get("last_position", entry["position"])
+        for entry in whole
+    ]
+    assert len(whole) > 5
+    asked, expected = [], []
+    for at, (position, instant) in enumerate(instants):
+        for descending in (False, True):
+            limit = at % 4 + 1
+            for bounds in ({}, {"since": instant}, {"until": instant}):
+                asked.append((uid, query(after=position, limit=limit, descending=descending, **bounds)))
+                part = [
+                    entry
+                    for entry, reach in zip(whole, reaches, strict=True)
+                    if (entry["position"] < position if descending else entry["position"] > position)
+                    and ("since" not in bounds or reach >= _first_at(recorded, instant))
+                    and ("until" not in bounds or entry["position"] < _first_at(recorded, instant))
+                ]
+                expected.append(part[::-1] if descending else part)
+    for wanted, part, found in zip(asked, expected, asyncio.run(_pages(database_url, asked)), strict=True):
+        assert items(found)[: wanted[1].limit] == part[: wanted[1].limit], wanted
+    assert read_through(database_url, uid, limit=1) == whole
+    assert read_through(database_url, uid, limit=2, descending=True) == whole[::-1]
+
+
+def _first_at(recorded: dict[int, datetime], instant: datetime) -> int:
+    """The first position of those that were recorded at an instant."""
+    return min(position for position, at in recorded.items() if at >= instant)
+
+
+def test_what_was_told_very_often_is_read_in_pages_of_a_bounded_number_of_events(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pour(ledger, repeating(1, 80))
+    monkeypatch.setattr(telling, "STRETCH_VERSIONS", 6)
+    monkeypatch.setattr(timeline, "STRETCH_VERSIONS", 6)
+    monkeypatch.setattr(timeline, "MAX_READ_EVENTS", 4)
+    whole, found = read(database_url, "a")
+    assert not found.more
+    monkeypatch.setattr(timeline, "MAX_FOLDED_EVENTS", 6)
+    part, found = read(database_url, "a")
+    assert found.more
+    assert part == whole[: len(part)] != whole
+    assert read_through(database_url, "a", limit=100) == whole
+    assert read_through(database_url, "a", limit=100, descending=True) == whole[::-1]
 
 
 @pytest.fixture
@@ -127,24 +156,23 @@ def test_intervals_stand_among_the_entries(crashed: str) -> None:
     assert (down["source"], down["node"], down["reason"], down["ended_by"]) == ("main", "n1", "ConnectError", "swept")
     assert down["position"] < sweep["evidence"] < sweep["position"] < down["last_position"]
     assert down["at"] < sweep["latest"]
-    assert (found.number, found.last, found.lag) == (4, positions[-1], 0)
+    assert (found.number, found.last, found.more, found.lag) == (4, positions[-1], False, 0)
     newest, _ = read(crashed, "m3", descending=True)
     assert newest == entries[::-1]
     assert read(crashed, "nobody")[0] == []
 
 
-@pytest.mark.parametrize("descending", [False, True])
-def test_pages_follow_one_another(crashed: str, descending: bool) -> None:
-    whole, _ = read(crashed, "m3", descending=descending)
-    paged, after = [], None
-    while True:
-        entries, found = read(crashed, "m3", descending=descending, after=after, limit=1)
-        if not entries:
-            break
-        assert len(entries) == found.number == 1
-        paged += entries
-        after = found.last
-    assert paged == whole
+def test_intervals_of_one_position_are_on_one_page(crashed: str, connection: Connection[TupleRow]) -> None:
+    whole, _ = read(crashed, "m3")
+    connection.execute(
+        "INSERT INTO in_doubt SELECT source, position, 'n9', at, until, reason, ended_by, last_position FROM in_doubt"
+    )
+    doubled = [entry["position"] for entry in read(crashed, "m3")[0]]
+    assert sorted([*(entry["position"] for entry in whole), whole[1]["position"]]) == doubled
+    for descending in (False, True):
+        pages = read_through(crashed, "m3", limit=1, descending=descending)
+        assert [entry["position"] for entry in pages] == (doubled[::-1] if descending else doubled)
+    assert read(crashed, "m3", limit=2)[1].number == 3
 
 
 def test_a_window_holds_what_was_recorded_in_it_and_what_reaches_into_it(
@@ -182,59 +210,25 @@ def test_a_drift_is_an_interval_with_both_bounds(
         assert drift["until"] == correction["at"]
 
 
-def test_a_page_goes_no_further_than_the_projection_has_come(
-    ledger: Ledger, database_url: str, connection: Connection[TupleRow]
+@pytest.mark.parametrize("missing", ["drift", "outages"])
+def test_events_are_told_at_once_and_intervals_as_far_as_they_have_come(
+    ledger: Ledger, database_url: str, connection: Connection[TupleRow], missing: str
 ) -> None:
     pour(ledger, as_kept(replayed("v22/crash_and_restart")))
-    others = {name: each for name, each in FOLLOWING.items() if name != "timeline"}
-    follow_all(connection, Projector(others))
-    assert read(database_url, "m3") == ([], TimelineEntries(b"", 0, None, 0, 39))
+    head = len(all_rows(ledger))
+    follow_all(connection, Projector({name: each for name, each in FOLLOWING.items() if name != missing}))
+    entries, found = read(database_url, "m3")
+    assert [entry["kind"] for entry in entries if entry["kind"] != "node_down"] == ["transition", "sweep", "transition"]
+    assert (found.position, found.lag) == (0, head)
+    follow_all(connection, Projector(FOLLOWING))
+    entries, found = read(database_url, "m3")
+    assert (len(entries), found.position, found.lag) == (4, head, 0)
 
 
-def test_outages_follow_the_rules_of_the_source(connection: Connection[TupleRow]) -> None:
-    ledger = Reconciler(Profile.V2_2, ("n1", "n2"))
-    at = ledger.at
-
-    def later(seconds: int) -> int:
-        return at + seconds * SECOND
-
-    for event in (
-        NodeBooted(node="n1", at=later(1), earliest=later(0), latest=later(1), route="/varz", first=True),
-        SourceDark(at=later(3), since=later(2)),
-        NodeDown(node="n1", at=later(5), since=later(4), reason="refused"),
-        NodeDown(node="n2", at=later(7), since=later(6), reason="timed out"),
-        SourceLit(at=later(8), by="webhook"),
-        NodeSettled(node="n2", at=later(9)),
-        NodeBooted(node="n2", at=later(11), earliest=later(10), latest=later(11), route="/varz"),
-        NodeSettled(node="n2", at=later(12), booted=True),
-    ):
-        ledger.append(event)
-    ledger.at = later(13)
-    ledger.configure({"n2": Profile.V2_2}, Profile.V2_2, DEFAULT_POLICY)
-    ledger.append(SourceDark(at=later(15), since=later(14)))
-    events = all_followed(ledger.kept)
-    whole = told(connection, events, repeat(100))
-    assert told(connection, events, repeat(1)) == whole
-    shown = [
-        (node, begun and (begun - at) // SECOND, over and (over - at) // SECOND, reason, ended_by)
-        for _, _, node, begun, over, reason, ended_by, _ in whole[1]
-    ]
-    assert shown == [
-        ("", 2, 8, "silent", "webhook"),
-        ("n1", 4, 13, "refused", "retired"),
-        ("n2", 6, 9, "timed out", "answers"),
-        ("n2", 10, 12, "booted", "swept"),
-        ("", 14, None, "silent", None),
-    ]
-
-
-def test_an_imported_source_may_begin_with_an_outage(connection: Connection[TupleRow]) -> None:
-    ledger = Reconciler(Profile.V2_2, ("n1", "n2"))
-    at = ledger.at
-    ledger.append(SourceDark(at=at, since=at))
-    ledger.append(NodeDown(node="n1", at=at, since=at, reason="refused"))
-    events = [followed(1, as_imported(ledger.source), None, at), followed(2, SourceLit(at=at + 1, by="poll"), None)]
-    assert [tuple(row[:7]) for row in told(connection, events, repeat(1))[1]] == [
-        ("main", 1, "", at, at + 1, "imported", "poll"),
-        ("main", 1, "n1", at, None, "imported", None),
-    ]
+def test_an_event_that_cannot_be_read_is_named(crashed: str) -> None:
+    position = read(crashed, "m3")[0][0]["position"]
+    with unguarded(crashed) as altered:
+        altered.execute("UPDATE events SET payload = '{' WHERE position = %s", (position,))
+        altered.commit()
+    with pytest.raises(UnreadableEvent, match=f"At position {position} "):
+        read(crashed, "m3")

@@ -19,9 +19,9 @@ from tests.support.command import call
 from tests.support.ledgers import SEAL_KEY, configure, opened
 
 UNREADABLE = [
-    ("webhook_observed.v1", b'{"source"\x80', UnreadableEvent),
-    ("webhook_observed.v1", b'{"source":"\xff"}', UnreadableEvent),
-    ("webhook_observed.v1", b'{"source":17}', UnreadableEvent),
+    ("webhook_observed.v2", b'["s"\x80', UnreadableEvent),
+    ("webhook_observed.v2", b'["\xff"]', UnreadableEvent),
+    ("webhook_observed.v2", b"[17]", UnreadableEvent),
     ("erased.v1", b"{}", UnknownKind),
 ]
 
@@ -87,7 +87,7 @@ def test_a_source_whose_stream_cannot_be_read_is_worth_another_attempt() -> None
 @pg.on_every_server
 def test_replay_and_export_name_it(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     with opened(database_url) as ledger:
-        spoil(ledger, "webhook_observed.v1", b'{"source":17}')
+        spoil(ledger, "webhook_observed.v2", b"[17]")
     folder = tmp_path_factory.mktemp("data")
     for arguments in (("replay",), ("export", "--pseudonymise", str(folder / "slice.ndjson"))):
         done = call(*arguments, DATABASE_URL=database_url, DATA_DIR=str(folder), SEAL_KEYS=SEAL_KEY.text)

@@ -208,7 +208,7 @@ def test_what_was_built_on_lost_events_is_found_and_made_right(database_url: str
         assert read_identity(database_url).suspect_after == common
         follow_all(connection, projector)
         assert set(projector.astray) == set(FOLLOWING)
-        assert checkpoint(connection, "timeline").state == "astray"
+        assert checkpoint(connection, "sessions").state == "astray"
         epoch = read_identity(database_url).epoch
         mending = Mending(database_url)
         mending.mend(connection, projector.astray)

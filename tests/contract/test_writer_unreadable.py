@@ -54,7 +54,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def items(ledger: Ledger) -> list[str]:
     """The raw items of all users' events; other events may not be readable."""
-    events = [ledger.event(row) for row in all_rows(ledger) if row.kind == "webhook_observed.v1"]
+    events = [ledger.event(row) for row in all_rows(ledger) if row.kind == "webhook_observed.v2"]
     return [event.raw for event in events if isinstance(event, WebhookObserved)]
 
 

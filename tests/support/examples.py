@@ -17,6 +17,7 @@ import psycopg
 from ledger.forwarding.forwarder import SILENT, UNREACHABLE
 from ledger.http import examples
 from ledger.http.bodies import TooSlow
+from ledger.http.hooks import ID_DIGITS, ID_LENGTH
 from ledger.http.problems import Problem, answer
 from ledger.ingest.erasing import RebuildUnderWay
 from tests.support import pg
@@ -53,7 +54,7 @@ Answers = dict[str, dict[str, Any]]
 MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"), "<instant>"),
     (re.compile(r"\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
-    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<delivery>"),
+    (re.compile(rf"\b0[{ID_DIGITS}]{{{ID_LENGTH - 1}}}\b"), "<delivery>"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<ledger>"),
     (re.compile(r'("(?:instance|leader)": ")[^"]+'), r"\1<instance>"),
     (re.compile(r"\br-[0-9a-f]{16}\b"), "<run>"),

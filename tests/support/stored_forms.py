@@ -44,12 +44,10 @@ from ledger.domain.reconciliation_events import (
 AT = 1_800_000_000_000_001
 
 STORED: dict[str, tuple[str, Event]] = {
-    "webhook_observed.v1": (
+    "webhook_observed.v2": (
         (
-            '{"source":"main","node":"n1","delivery":"d","item":3,"raw":"u-0-0-5-0-0","received_at":1800000000000001,'
-            '"verdict":"closed","rule":"offline_of_open","status_before":"online","status_after":"offline",'
-            '"device_flag":0,"online":false,"conn_id":5,"scope":"n1","swept":[["n1",1,6],["n1",null,null]],'
-            '"emptied":true,"suspect":"sweep_of_recent"}'
+            '["main","n1","d",3,"u-0-0-5-0-0",1800000000000001,"closed","offline_of_open","online","offline",0,false,5,'
+            'true,false,"n1","sweep_of_recent",[["n1",1,6],["n1",null,null]]]'
         ),
         WebhookObserved(
             source="main",
@@ -348,3 +346,16 @@ STORED: dict[str, tuple[str, Event]] = {
     ),
 }
 """What lies in ledgers today: none of these texts may ever need another event to be read."""
+
+OLDER: dict[str, tuple[str, str]] = {
+    "webhook_observed.v1": (
+        "webhook_observed.v2",
+        (
+            '{"source":"main","node":"n1","delivery":"d","item":3,"raw":"u-0-0-5-0-0","received_at":1800000000000001,'
+            '"verdict":"closed","rule":"offline_of_open","status_before":"online","status_after":"offline",'
+            '"device_flag":0,"online":false,"conn_id":5,"scope":"n1","swept":[["n1",1,6],["n1",null,null]],'
+            '"emptied":true,"suspect":"sweep_of_recent"}'
+        ),
+    ),
+}
+"""How kinds were stored before, for ever: the kind of now, and the text of the same event as in `STORED`."""

@@ -296,9 +296,21 @@ def test_timeline_asks_for_the_latest_and_shows_the_oldest_of_them_first(
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["position", "7", "8"]
     assert "there are entries before these; --limit shows more" in result.stderr
     assert "as of position 40: 3 events since are still to be processed" in result.stderr
-    told = json.loads(ask("timeline", "a/b", "--json").stdout)
+    told = json.loads(ask("timeline", "a/b", "--limit", "2", "--json").stdout)
     assert [item["position"] for item in told["items"]] == [7, 8]
     assert (told["lag"], told["as_of"]["position"]) == (3, 40)
+
+
+def test_what_a_page_was_too_short_for_is_asked_for(service: ScriptedService, ask: Callable[..., Result]) -> None:
+    tiers = [{"kind": "tier", "position": n, "at": T.format(n), **SAME, "tier": "vip", "by": "ops"} for n in (9, 8, 7)]
+    answers = iter((page(*tiers[:2], next="8", lag=2), page(tiers[2], lag=2)))
+    service.answer = lambda asked: next(answers)
+    told = json.loads(ask("timeline", "u", "--limit", "5", "--json").stdout)
+    assert ([item["position"] for item in told["items"]], told["next"]) == ([7, 8, 9], None)
+    assert [asked.target.partition("?")[2] for asked in service.asked] == [
+        "order=desc&limit=5",
+        "order=desc&limit=3&after=8",
+    ]
 
 
 def test_one_event_that_is_still_to_be_taken(service: ScriptedService, ask: Callable[..., Result]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import uuid
 
 import pytest
 import structlog
@@ -12,7 +11,7 @@ from ledger.domain.source import SourceState
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.http import problems
 from ledger.http.auth import KeyRing, Keys, secret_matches
-from ledger.http.hooks import new_delivery_id
+from ledger.http.hooks import ID_DIGITS, ID_LENGTH, new_delivery_id
 from ledger.http.outages import Outages
 from ledger.http.paging import from_cursor, number_from_cursor, to_cursor
 from ledger.http.problems import Problem
@@ -104,11 +103,17 @@ def test_no_cursor_is_the_beginning() -> None:
     assert (from_cursor(None), number_from_cursor(None), number_from_cursor("017")) == (None, None, 17)
 
 
-def test_delivery_ids_are_version_7_and_ascend() -> None:
-    ids = [uuid.UUID(new_delivery_id()) for _ in range(100)]
-    assert {(each.version, each.variant) for each in ids} == {(7, uuid.RFC_4122)}
+def test_delivery_ids_are_short_and_ascend(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [new_delivery_id() for _ in range(100)]
     assert len(set(ids)) == 100
-    assert [each.int >> 80 for each in ids] == sorted(each.int >> 80 for each in ids)
+    assert {len(each) for each in ids} == {ID_LENGTH}
+    assert set("".join(ids)) <= set(ID_DIGITS)
+    # Below the millisecond they are at random.
+    clock = iter(range(1_796_000_000_000_000_000, 1_796_000_000_000_000_000 + 100 * 1_000_000, 1_000_000))
+    monkeypatch.setattr("ledger.http.hooks.time.time_ns", lambda: next(clock))
+    ascending = [new_delivery_id() for _ in range(100)]
+    assert ascending == sorted(ascending)
+    assert len({each[9:] for each in ascending}) == 100
 
 
 def test_our_own_errors_are_problems_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:

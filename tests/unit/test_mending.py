@@ -37,11 +37,11 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_rebuild_that_is_refused_is_tried_again_later(monkeypatch: pytest.MonkeyPatch, attempts: list[str]) -> None:
     each = Mending("url")
     for _ in range(3):
-        each.mend(cast(Any, None), ["timeline", "drift"])
-    assert attempts == ["timeline", "drift"]
+        each.mend(cast(Any, None), ["sessions", "drift"])
+    assert attempts == ["sessions", "drift"]
     monkeypatch.setattr(time, "monotonic", lambda: 1e12)
     each.mend(cast(Any, None), ["drift"])
-    assert attempts == ["timeline", "drift", "drift"]
+    assert attempts == ["sessions", "drift", "drift"]
 
 
 def test_a_database_that_is_away_is_for_the_follower_to_meet(
@@ -52,7 +52,7 @@ def test_a_database_that_is_away_is_for_the_follower_to_meet(
 
     monkeypatch.setattr(repair_current, "repair", away)
     with pytest.raises(StoreUnavailable):
-        Mending("url").mend(cast(Any, None), ["timeline"])
+        Mending("url").mend(cast(Any, None), ["sessions"])
     assert attempts == []
 
 

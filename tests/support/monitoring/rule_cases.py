@@ -69,8 +69,8 @@ CASES: dict[str, Case] = {
         # One that comes seldom has time for three visits.
         [("canary_last_seen_timestamp_seconds", {}, "60x400"), ("canary_every_seconds", {}, "600x400")],
     ),
-    "projection_stopped": _flag("projection_stopped", {**JOB, "projection": "timeline"}),
-    "projection_lagging": _flag("projection_lag_events", {**JOB, "projection": "timeline"}, "200000x400"),
+    "projection_stopped": _flag("projection_stopped", {**JOB, "projection": "sessions"}),
+    "projection_lagging": _flag("projection_lag_events", {**JOB, "projection": "sessions"}, "200000x400"),
     "sink_failing": Case(
         {**JOB, "sink": "app"},
         [("sink_failing_timestamp_seconds", {}, "60x400")],
