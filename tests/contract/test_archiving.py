@@ -16,7 +16,7 @@ from ledger.ingest.archiving import ArchiveRefused
 from ledger.service import archive_process
 from ledger.service.archive_process import ArchiveOrders, ArchiveOutcome
 from ledger.store import session
-from ledger.store.archive import table, writing
+from ledger.store.archive import partitions, table, writing
 from ledger.store.archive.manifest import ArchiveUnwritable
 from ledger.store.ledger import Ledger
 from ledger.store.recorder import StoredRow
@@ -289,7 +289,7 @@ def test_putting_back_that_is_killed_is_begun_again(
     for step in ("fill", "replace"):
         with monkeypatch.context() as patched:
             patched.setattr(unarchiving, "when_free", die) if step == "fill" else patched.setattr(
-                unarchiving.partitions, "replace", die
+                partitions, "replace", die
             )
             with pytest.raises(Killed):
                 restore()
