@@ -73,7 +73,8 @@ DECLARE
     middle bigint;
     probe  record;
 BEGIN
-    SELECT before - 1 AS last, recorded_to INTO probe FROM archive_files ORDER BY first DESC LIMIT 1;
+    SELECT before - 1 AS last, recorded_to INTO probe FROM archive_files
+     WHERE events > 0 ORDER BY first DESC LIMIT 1;
     IF FOUND AND instant < probe.recorded_to THEN
         high := probe.last;
         WHILE low < high LOOP

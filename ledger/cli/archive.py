@@ -80,7 +80,7 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command()
 def restore(context: typer.Context, as_json: AsJson = False) -> None:
-    """Put all archived events back into the database, as a rebuild needs them; their files are removed then.
+    """Put all archived events back into the database, for who gives the archive up; their files are removed then.
 
     The latest partition first, each proven by its file's digest. Nobody waits for it, and whatever ends it in between,
     nothing is lost. Set retention.events_days to 0 before, or they leave again within the hour.

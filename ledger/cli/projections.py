@@ -1,6 +1,7 @@
 """The commands `projections` and `rebuild`: how far the read models are, and rebuilding them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ from projections.engine import checkpoints, rebuild
 from projections.engine.checkpoints import INLINE, Checkpoint
 from projections.engine.rebuild import Rebuild
 from projections.models.rebuild_current import Compared, RebuildCurrent
-from projections.models.registry import FOLLOWING
+from projections.models.registry import CARRIED_OVER, FOLLOWING
 
 KNOWN = (INLINE, *FOLLOWING)
 
@@ -70,8 +71,9 @@ def rebuild_projections(
     for name in wanted:
         if name not in KNOWN:
             raise typer.BadParameter(f"unknown projection '{name}'; choose from {', '.join(KNOWN)}")
-    with started_database_url(settings_from(context)) as url:
-        done = [_rebuilt(url, name) for name in wanted]
+    settings = settings_from(context)
+    with started_database_url(settings) as url:
+        done = [_rebuilt(url, name, settings.archive_dir) for name in wanted]
     if as_json:
         print_json({"items": done})
 
@@ -94,14 +96,16 @@ def _skip(connection: Connection[Any], name: str, position: int) -> None:
     say(f"{name} goes on without the event at position {position}")
 
 
-def _rebuilt(url: str, name: str) -> dict[str, Any]:
+def _rebuilt(url: str, name: str, archive: Path) -> dict[str, Any]:
     def waiting(holders: str) -> None:
         say(f"{name}: complete; it replaces the live one once that is no longer held by {printable(holders)}")
 
     with rebuild.alone(url, name) as connection, progress.shown(f"rebuilding {name}") as told:
         if name == INLINE:
-            return _compared(RebuildCurrent(connection, url).run(told, waiting))
-        position = Rebuild(connection, url, FOLLOWING[name]).run(told, waiting)
+            return _compared(RebuildCurrent(connection, url, archive).run(told, waiting))
+        position = Rebuild(connection, url, FOLLOWING[name], archive=archive, also=CARRIED_OVER.get(name)).run(
+            told, waiting
+        )
     say(f"{name}: rebuilt as of position {position}")
     return {"projection": name, "position": position}
 

@@ -4,9 +4,8 @@ Whoever is killed, at whatever instant, has lost nothing: until the one commit t
 partition's place nothing of the database has changed, and from then on the files are whole, durable and proven.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -23,49 +22,33 @@ from ledger.domain.event_types import Event
 from ledger.domain.observation import Instant
 from ledger.errors import LedgerError
 from ledger.ingest.append import append
+from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, when_free
 from ledger.ingest.draft import Draft
-from ledger.store import erased, raw_events, session
-from ledger.store.archive import files, manifest, partitions, proving, table
+from ledger.store import erased, raw_events
+from ledger.store.archive import files, manifest, partitions, proving, table, writing
 from ledger.store.archive.manifest import Manifest
-from ledger.store.archive.partitions import Partition, TableInUse
+from ledger.store.archive.partitions import Partition
 from ledger.store.archive.proving import Different
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
-from ledger.store.ledger import Ledger, translated
+from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
 from ledger.store.raw_events import Row
 from ledger.store.seal import instant_from_count
 from ledger.working_state import erasures
 from projections.engine import rebuild
-from projections.engine.lock_holders import long_held
 from projections.models import boundary
-from projections.models.boundary import ErasedMeanwhile
+from projections.models.boundary import ErasedMeanwhile, RebuiltMeanwhile
 
 log = structlog.get_logger()
 
-LOCK = 0x70726573_61726368
-"""The advisory lock of the session that archives: "pres", "arch" in ASCII."""
-
 MAX_FILE_EVENTS = 5_000_000
 """A larger partition makes several files."""
-
-LEFT_OVER_SECONDS = 3600.0
-"""What was begun and is in no use is removed after so long: somebody may still be at it."""
-
-ATTEMPTS = 600
-PAUSE_SECONDS = 0.5
-"""So often, and with such pauses, it is tried to have the table for an instant."""
-
-_TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
 
 Told = Callable[[int, int], None]
 """Told how many events are done, of how many."""
 
 Step = Callable[[str], None]
 """Told each step before it is taken."""
-
-
-class ArchiveWaits(LedgerError):
-    """Nothing was archived, since somebody still needs the events, or the table; it can be tried again."""
 
 
 class ArchiveRefused(LedgerError):
@@ -143,6 +126,8 @@ class Archiving:
                 return self._attempt(connection, due, erased_at)
             except ErasedMeanwhile:
                 log.info("archiving_again", meaning="a user was erased meanwhile, who may be in what was written")
+            except RebuiltMeanwhile:
+                log.info("archiving_again", meaning="the projection `snapshots` was rebuilt meanwhile")
 
     def _attempt(self, connection: Connection[TupleRow], due: Partition, erased_at: int) -> Archived:
         written: list[Manifest] = []
@@ -152,12 +137,15 @@ class Archiving:
             self._step("prove")
             self._prove(connection, written, erased_at)
             self._step("snapshots")
+            snapshots = boundary.table_id(connection)
             boundary.write(connection, due.first, due.before, erased_at)
             self._step("keep")
             kept = partitions.keep(connection, due.name)
             self._step("replace")
             archived = Archived(due.name, due.first, due.before, written)
-            when_free(connection, lambda: _Replacing(self._ledger, archived, kept, erased_at, self._now()).run())
+            when_free(
+                connection, lambda: _Replacing(self._ledger, archived, kept, (erased_at, snapshots), self._now()).run()
+            )
         except Exception:
             self._discard(connection, written)
             raise
@@ -171,7 +159,7 @@ class Archiving:
         if due.ends_at is None:
             yield manifest.empty(due.first, due.before, due.name, self._retention.older_than)
             return
-        files.make_folder(folder)
+        writing.make_folder(folder)
         with connection.transaction(), closing(raw_events.rows(connection, due.first, due.before - 1)) as rows:
             first, left = due.first, _Lookahead(rows)
             while left.has_more():
@@ -179,7 +167,7 @@ class Archiving:
                 with self._ledger.connection() as noting:
                     table.note(noting.cursor(), [name])
                 part = islice(left, MAX_FILE_EVENTS)
-                found = files.write(folder, name, _counted(part, first - due.first, total, self._told))
+                found = writing.write(folder, name, _counted(part, first - due.first, total, self._told))
                 before = found.last.position + 1 if left.has_more() else due.before
                 yield Manifest(
                     first, before, due.name, name, found.events, found.size, found.sha256,
@@ -209,59 +197,19 @@ class Archiving:
             return
         in_use = {each.name for each in table.read(connection)}
         for each in written:
-            if each.name not in in_use and files.remove(self._retention.folder, each.name):
+            if each.name not in in_use and writing.remove(self._retention.folder, each.name):
                 table.forget(connection.cursor(), each.name)
-
-
-@contextmanager
-def alone(database_url: str, folder: Path) -> Iterator[Connection[TupleRow]]:
-    """A connection of the one that changes the archive; what others left is gone. Raises ArchiveWaits."""
-    with translated(), session.connect(database_url, "archive") as connection:
-        row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
-        if row is None or not row[0]:
-            raise ArchiveWaits("Another one is archiving.\nWait for its end; one at a time does it.")
-        clean(connection, folder)
-        yield connection
-
-
-def clean(connection: Connection[Any], folder: Path) -> None:
-    """Remove what nobody needs any more: tables that were replaced at once, files once nobody can be at them."""
-    for left in table.leftovers(connection, LEFT_OVER_SECONDS):
-        if left.is_table:
-            partitions.drop(connection, left.name)
-        elif not files.remove(folder, left.name):
-            continue
-        table.forget(connection.cursor(), left.name)
-
-
-def when_free(connection: Connection[TupleRow], attempt: Callable[[], None]) -> None:
-    """Take a table out of `events` as soon as nobody reads it for long. Raises ArchiveWaits.
-
-    Others wait for each attempt, if for milliseconds: none is made that can be seen to be in vain.
-    """
-    for number in range(ATTEMPTS):
-        if number:
-            time.sleep(PAUSE_SECONDS)
-        if long_held(connection, ("events",), PAUSE_SECONDS):
-            continue
-        try:
-            return attempt()
-        except TableInUse:
-            pass
-    raise ArchiveWaits(
-        "Somebody keeps reading the table `events`, such as a dump or `verify`; nothing was taken out of it.\n"
-        "Try again when that has ended: `pg_stat_activity` shows who it is."
-    )
 
 
 class _Replacing:
     """One attempt at the commit."""
 
-    def __init__(self, ledger: Ledger, archived: Archived, kept: str, erased_at: int, at: Instant) -> None:
+    def __init__(self, ledger: Ledger, archived: Archived, kept: str, known: tuple[int, int], at: Instant) -> None:
+        """`known`: the position of the last erasure, and which table has the snapshots."""
         self._ledger = ledger
         self._archived = archived
         self._kept = kept
-        self._erased_at = erased_at
+        self._known = known
         self._at = at
 
     def run(self) -> None:
@@ -271,12 +219,15 @@ class _Replacing:
         )  # fmt: skip
 
     def _load(self, connection: Connection[TupleRow]) -> None:
-        if erasures.last_position(connection) != self._erased_at:
+        erased_at, snapshots = self._known
+        if erasures.last_position(connection) != erased_at:
             raise ErasedMeanwhile
         if table.before(connection) >= self._archived.before:
             raise ArchiveWaits("Another one has archived this meanwhile.\nNothing more is to be done.")
         if not rebuild.keep_from_beginning(connection):
             raise ArchiveWaits("A projection is being rebuilt from the events.\nTry again once the rebuild has ended.")
+        if boundary.table_id(connection) != snapshots:
+            raise RebuiltMeanwhile
 
     def _decide(self, draft: Draft) -> Iterator[Recorded]:
         archived = self._archived
@@ -308,7 +259,7 @@ class _Lookahead(Iterator[Row]):
 
 def _counted(rows: Iterator[Row], done: int, total: int, told: Told) -> Iterator[Row]:
     for number, row in enumerate(rows):
-        if number % files.ROWS_A_GROUP == 0:
+        if number % writing.ROWS_A_GROUP == 0:
             told(done + number, total)
         yield row
 

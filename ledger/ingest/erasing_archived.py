@@ -15,7 +15,6 @@ from ledger.store.archive import manifest, table
 from ledger.store.archive.manifest import Manifest
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import user_stream
-from ledger.store.seal import instant_from_count
 
 
 class ArchiveMoved(Exception):
@@ -43,13 +42,13 @@ class Rewritten(NamedTuple):
         """Remove what is in no use now; what cannot be is removed when something is archived."""
         if not self.replaced:
             return
-        from ledger.store.archive import files  # noqa: PLC0415  (only who reads the archive needs its library)
+        from ledger.store.archive import writing  # noqa: PLC0415  (only who reads the archive needs its library)
 
         names = {each.name for pair in self.replaced for each in pair}
         with suppress(LedgerError), ledger.connection() as connection:
             # Whether a commit whose answer was lost has come to pass is known by this alone.
             for name in names - {each.name for each in table.read(connection)}:
-                if files.remove(folder, name):
+                if writing.remove(folder, name):
                     table.forget(connection.cursor(), name)
 
 
@@ -78,19 +77,13 @@ def rewritten(ledger: Ledger, folder: Path, uid: str, left_over: Mapping[int, by
 def _rewritten(
     ledger: Ledger, folder: Path, old: Manifest, own: Sequence[int], instead: Mapping[int, bytes]
 ) -> Manifest:
-    from ledger.store.archive import files  # noqa: PLC0415
+    from ledger.store.archive import writing  # noqa: PLC0415
 
     name = manifest.new_name(old.first)
     with ledger.connection() as connection:
         table.note(connection.cursor(), [name])
-    found = files.rewrite(folder, old, name, own, instead)
+    found = writing.rewrite(folder, old, name, own, instead)
     if found is None:
         return manifest.empty(old.first, old.before, old.partition, old.recorded_to)
-    return old._replace(
-        name=name,
-        events=found.events,
-        size=found.size,
-        sha256=found.sha256,
-        recorded_from=instant_from_count(found.first.recorded_at),
-        recorded_to=instant_from_count(found.last.recorded_at),
-    )
+    # From when to when it is stays, since instants are looked up by it.
+    return old._replace(name=name, events=found.events, size=found.size, sha256=found.sha256)

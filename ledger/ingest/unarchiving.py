@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.ingest.archiving import ArchiveWaits, Told, alone, clean, when_free
-from ledger.store.archive import files, partitions, table
+from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, when_free
+from ledger.ingest.archiving import Told
+from ledger.store.archive import files, partitions, table, writing
 from ledger.store.archive.manifest import Manifest
 from ledger.store.archive.rows import pack
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
@@ -32,7 +33,7 @@ def restore(ledger: Ledger, database_url: str, folder: Path, told: Told) -> Iter
             whole = partitions.fill(connection, last, _rows(folder, manifests, told))
             when_free(connection, _replacing(ledger, last, whole, manifests))
             for each in manifests:
-                if files.remove(folder, each.name):
+                if writing.remove(folder, each.name):
                     table.forget(connection.cursor(), each.name)
             clean(connection, folder)
             yield Restored(last, manifests[0].first, manifests[-1].before, sum(each.events for each in manifests))
@@ -44,7 +45,7 @@ def _rows(folder: Path, manifests: list[Manifest], told: Told) -> Iterator[bytes
         if manifest.events:
             files.check(folder, manifest)
             for event in files.rows(files.groups(folder, manifest)):
-                if done % files.ROWS_A_GROUP == 0:
+                if done % writing.ROWS_A_GROUP == 0:
                     told(done, total)
                 done += 1
                 yield pack(event)

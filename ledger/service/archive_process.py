@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from ledger.errors import LedgerError
-from ledger.ingest.archiving import ArchiveWaits, Archiving, Retention
+from ledger.ingest.archive_turn import ArchiveWaits
+from ledger.ingest.archiving import Archiving, Retention
 from ledger.ingest.clock import Clock
 from ledger.server.alongside import leave_signals_to_service
 from ledger.server.logs import configure_logging

@@ -6,6 +6,7 @@ It is done by the projector's process, between its rounds: webhooks and answers 
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import structlog
 from psycopg import Connection
@@ -16,7 +17,7 @@ from ledger.store.ledger import translated
 from projections.engine import rebuild
 from projections.engine.rebuild import Rebuild
 from projections.models import repair_current
-from projections.models.registry import FOLLOWING
+from projections.models.registry import CARRIED_OVER, FOLLOWING
 
 log = structlog.get_logger()
 
@@ -27,7 +28,8 @@ RETRY_DELAY_SECONDS = 30.0
 class Mending:
     """What one process makes right of a database."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, archive: Path | None = None) -> None:
+        self._archive = archive
         self._database_url = database_url
         self._not_before: dict[str, float] = {}
 
@@ -63,5 +65,7 @@ class Mending:
             "projection_astray", projection=name, reason="it was built on events that are no longer in the ledger"
         )
         with rebuild.alone(self._database_url, name) as connection:
-            position = Rebuild(connection, self._database_url, FOLLOWING[name]).run(lambda _done, _of: None)
+            position = Rebuild(
+                connection, self._database_url, FOLLOWING[name], archive=self._archive, also=CARRIED_OVER.get(name)
+            ).run(lambda _done, _of: None)
         log.info("projection_rebuilt", projection=name, position=position)

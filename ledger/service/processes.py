@@ -178,7 +178,11 @@ class Alongside:
 
     def _projector_orders(self, settings: Settings) -> projector.ProjectorOrders:
         return projector.ProjectorOrders(
-            self._database_url, settings.log_level, settings.log_format, gives_way=self._spool_drains
+            self._database_url,
+            str(settings.archive_dir),
+            settings.log_level,
+            settings.log_format,
+            gives_way=self._spool_drains,
         )
 
 

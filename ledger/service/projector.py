@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import psycopg
@@ -63,6 +64,8 @@ class ProjectorOrders(msgspec.Struct, frozen=True):
     """What the process is to do."""
 
     database_url: str
+    archive_dir: str
+    """The folder of what was archived, which a rebuild reads, too."""
     log_level: LogLevel
     log_format: LogFormat
     gives_way: bool = False
@@ -94,10 +97,14 @@ def follow(
     projector: Projector,
     ended: Callable[[], bool] = lambda: False,
     stands_back: Callable[[], bool] = lambda: False,
+    archive: Path | None = None,
 ) -> None:
-    """Follow the ledger until the end, over one connection after another; logs once when one is lost."""
+    """Follow the ledger until the end, over one connection after another; logs once when one is lost.
+
+    `archive`: the folder of its files.
+    """
     pause, lost, cleared = INITIAL_BACKOFF_SECONDS, False, False
-    mending = Mending(database_url)
+    mending = Mending(database_url, archive)
     while not ended():
         try:
             with translated(), _connected(database_url) as connection:
@@ -179,7 +186,12 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
     try:
-        follow(orders.database_url, Projector(FOLLOWING), stands_back=way.is_given)
+        follow(
+            orders.database_url,
+            Projector(FOLLOWING),
+            stands_back=way.is_given,
+            archive=Path(orders.archive_dir),
+        )
     except LedgerError as error:
         log.error("projector_failed", reason=str(error))  # noqa: TRY400  (its text says it all)
         sys.exit(1)

@@ -10,6 +10,7 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Connection, ServerCursor
 from psycopg.rows import TupleRow
 
+from projections.engine import switch
 from projections.engine.shares import number_of_processes
 
 MAX_SORTED_EVENTS = 10_000_000
@@ -52,7 +53,9 @@ def opened(
             for setting in _PLAN:
                 connection.execute(f"SET LOCAL {setting} = off".encode())
             connection.execute("SET LOCAL work_mem = '64MB'")
-            events.execute(query, (*params, partition.modulus, partition.remainder, partition.up_to))
+            # Where events are archived, the rebuild has a view of that name.
+            with switch.named_first(connection.cursor()):
+                events.execute(query, (*params, partition.modulus, partition.remainder, partition.up_to))
             # It is planned; what is asked meanwhile has its indexes.
             for setting in _PLAN:
                 connection.execute(f"SET LOCAL {setting} TO DEFAULT".encode())

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,10 +14,9 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
 from ledger.store import session
-from ledger.store.archive import table
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_KINDS
-from projections.engine import by_stream, checkpoints, switch
+from projections.engine import archived, by_stream, checkpoints, switch
 from projections.engine.filling import APPLICATION, BATCH_EVENTS, Filling, fill_partitions
 from projections.engine.lock_holders import LockHolder, long_held
 from projections.engine.projection import Projection
@@ -66,7 +66,6 @@ def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
     ):
         if not _lock(connection):
             raise RebuildRefused(_who_rebuilds(connection))
-        _refuse_archived(connection)
         try:
             # What a crash would lose is built from scratch anyway; the switch and what it replaces go together.
             connection.execute("SET synchronous_commit = off")
@@ -120,15 +119,6 @@ def clear_remains(connection: Connection[TupleRow]) -> None:
 def _lock(connection: Connection[TupleRow]) -> bool:
     row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
     return row is not None and bool(row[0])
-
-
-def _refuse_archived(connection: Connection[TupleRow]) -> None:
-    if table.is_there(connection) and (before := table.before(connection)):
-        raise RebuildRefused(
-            f"the events of users up to position {before - 1:,} are archived, and a rebuild reads all of them; the "
-            "live tables are as they were.\nPut them back first: `presence-ledger archive restore`, with "
-            "retention.events_days = 0, so that they stay."
-        )
 
 
 def _who_rebuilds(connection: Connection[TupleRow]) -> str:
@@ -185,7 +175,11 @@ def _named(holders: Sequence[LockHolder]) -> str:
 
 
 class Rebuild:
-    """The rebuild of one projection that follows the ledger, over a connection of `alone`."""
+    """The rebuild of one projection that follows the ledger, over a connection of `alone`.
+
+    `archive`: the folder of its files; `also` fills the new tables with what no handler brings. Its
+    methods raise ArchiveDamaged and ArchiveUnknown, too.
+    """
 
     def __init__(
         self,
@@ -193,7 +187,11 @@ class Rebuild:
         database_url: str,
         projection: Projection,
         batch_events: int = BATCH_EVENTS,
+        archive: Path | None = None,
+        also: Callable[[Cursor[Any]], None] | None = None,
     ) -> None:
+        self._archive = archive
+        self._also = also
         self._connection = connection
         self._database_url = database_url
         self._projection = projection
@@ -211,6 +209,7 @@ class Rebuild:
         """Fill new tables alongside the live ones, as far as the ledger goes now, or up to a position."""
         with self._connection.transaction():
             switch.begin(self._connection.cursor(), self._projection.tables)
+        archived.put_beside(self._connection, self._archive)
         goal = checkpoints.head(self._connection) if up_to is None else up_to
         filling, done = self._filling, 0
 
@@ -227,6 +226,9 @@ class Rebuild:
             filling.left_out.update(*together(fill, shares, report))
         else:
             filling.fill_partitions(self._database_url, shares[0], report)
+        if self._also is not None:
+            with self._connection.transaction():
+                self._also(self._connection.cursor())
         filling.position = goal
         progress(goal, goal)
 

@@ -6,7 +6,7 @@ projection of that name.
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
@@ -14,11 +14,13 @@ from psycopg.rows import TupleRow
 from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
+from ledger.store.archive.table import BEFORE
 from ledger.store.arrays import bigints, byteas, texts
 from ledger.store.mapper import EventMapper
 from ledger.working_state import erasures
-from projections.engine import checkpoints
+from projections.engine import checkpoints, switch
 from projections.models.current import decode_state, encode_state
+from projections.models.snapshots import EVENTS_PER_SNAPSHOT
 
 USERS_AT_ONCE = 1_000
 
@@ -51,8 +53,30 @@ SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bytea[]) ON CON
 """
 
 
+_CARRY_OVER: LiteralString = f"""
+INSERT INTO {switch.SCHEMA}.snapshots
+SELECT * FROM snapshots WHERE position < ({BEFORE}) AND version % {EVENTS_PER_SNAPSHOT} <> 0
+    ON CONFLICT DO NOTHING
+"""  # noqa: S608  (of constants)
+
+
+_TABLE_ID = "SELECT to_regclass('snapshots')::oid::bigint"
+
+
 class ErasedMeanwhile(Exception):
     """Somebody was erased since the stretch was looked at: it is to be looked at anew."""
+
+
+class RebuiltMeanwhile(Exception):
+    """A rebuild has put another table in place of the one that they were written to."""
+
+
+def table_id(connection: Connection[TupleRow]) -> int:
+    """Which table they are written to: a rebuild, which knows nothing of them yet, has another in its place."""
+    row = connection.execute(_TABLE_ID).fetchone()
+    assert row is not None
+    number: int = row[0]
+    return number
 
 
 def write(connection: Connection[TupleRow], first: int, before: int, erased_at: int) -> int:
@@ -81,6 +105,11 @@ def write(connection: Connection[TupleRow], first: int, before: int, erased_at: 
             )
         number += len(made)
     return number
+
+
+def carry_over(cursor: Cursor[Any]) -> None:
+    """Have a rebuild of the projection keep them: it makes its own alone."""
+    cursor.execute(_CARRY_OVER)
 
 
 def _made(cursor: Cursor[Any], mapper: EventMapper, lasts: Sequence[TupleRow]) -> Iterator[Presence]:

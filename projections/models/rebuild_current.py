@@ -7,6 +7,7 @@ longer than to fetch the events.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, LiteralString, NamedTuple, cast
 
 import psycopg
@@ -21,7 +22,7 @@ from ledger.store import session
 from ledger.store.commit import COMMIT_LOCK
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_PREFIX, EventMapper
-from projections.engine import checkpoints, switch
+from projections.engine import archived, checkpoints, switch
 from projections.engine.by_stream import STREAM_BY_STREAM, Partition, opened, partitions
 from projections.engine.rebuild import Progress, Waiting, ignore, limit_lock_wait, switch_when_free
 from projections.engine.shares import ReportDone, together
@@ -74,7 +75,9 @@ class Compared(NamedTuple):
 class RebuildCurrent:
     """The rebuild of `current` over a connection of `alone`."""
 
-    def __init__(self, connection: Connection[TupleRow], database_url: str) -> None:
+    def __init__(self, connection: Connection[TupleRow], database_url: str, archive: Path | None = None) -> None:
+        """`archive`: the folder of its files."""
+        self._archive = archive
         self._connection = connection
         self._database_url = database_url
         self._mapper = EventMapper()
@@ -83,7 +86,7 @@ class RebuildCurrent:
     def run(self, progress: Progress, waiting: Waiting = ignore) -> Compared:
         """Build it, compare, catch up, and switch.
 
-        Raises FoldFailed, ProcessEnded, RebuildRefused, StoreUnavailable.
+        Raises ArchiveDamaged, ArchiveUnknown, FoldFailed, ProcessEnded, RebuildRefused, StoreUnavailable.
         """
         self.build(progress)
         compared = self.compare()
@@ -102,6 +105,7 @@ class RebuildCurrent:
 
         with self._connection.transaction():
             switch.begin(self._connection.cursor(), TABLES, indexed=False)
+        archived.put_beside(self._connection, self._archive)
         together(partial(fold_partitions, self._database_url), partitions(up_to), report)
         with self._connection.transaction():
             cursor = self._connection.cursor()

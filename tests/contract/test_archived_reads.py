@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from psycopg import Connection
 
 from ledger.domain.explain import explain
 from ledger.domain.instants import from_datetime
@@ -19,13 +20,17 @@ from ledger.store.archive.manifest import ArchiveDamaged
 from ledger.store.ledger import Ledger
 from ledger.store.recorder import StoredRow
 from projections.engine import rebuild
-from projections.engine.rebuild import RebuildRefused
+from projections.engine.archived import ArchiveUnknown
+from projections.engine.rebuild import Rebuild
+from projections.models.rebuild_current import RebuildCurrent
+from projections.models.registry import CARRIED_OVER, FOLLOWING
 from projections.models.shown import AnswerPoint
 from projections.queries import archived, history, past, telling, timeline
 from projections.queries.archived import Archive, Asked
 from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
 from projections.queries.timeline import TimelineEntries, TimelineQuery
+from tests.support import pg
 from tests.support.archived import ONCE, USERS, archive, live
 from tests.support.ledgers import configure
 from tests.support.slices import MAPPER
@@ -85,6 +90,7 @@ def explained(asking: Archive, uid: str, asked: AnswerPoint) -> str:
     ).answer
 
 
+@pg.on_every_server
 def test_the_past_is_what_it_was(ledger: Ledger, database_url: str, folder: Path, asking: Archive) -> None:
     asked = points(ledger)
     before = [past_of(asking, UIDS, made) for made in asked]
@@ -179,13 +185,39 @@ def test_what_is_missing_is_said(ledger: Ledger, database_url: str, folder: Path
     assert len(asking.rows_after(60, 10).answer) == 10
 
 
-def test_a_rebuild_says_what_it_needs(ledger: Ledger, database_url: str, folder: Path) -> None:
-    archive(ledger, database_url, folder, partitions=1)
+def contents(connection: Connection[Any], table: str) -> list[Any]:
+    return sorted(connection.execute(f"SELECT {table}::text FROM {table}".encode()).fetchall())
+
+
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_a_rebuild_reads_the_archive(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[Any], name: str
+) -> None:
+    archive(ledger, database_url, folder)
+    projection = FOLLOWING[name]
+    before = {table: contents(connection, table) for table in projection.tables}
+    with rebuild.alone(database_url, name) as rebuilding:
+        Rebuild(rebuilding, database_url, projection, archive=folder, also=CARRIED_OVER.get(name)).run(lambda *_: None)
+    assert {table: contents(connection, table) for table in projection.tables} == before
+    assert connection.execute("SELECT to_regnamespace('rebuild')").fetchone() == (None,)
+
+
+@pg.on_every_server
+def test_a_rebuild_of_current_reads_the_archive(ledger: Ledger, database_url: str, folder: Path) -> None:
+    archive(ledger, database_url, folder)
+    with rebuild.alone(database_url, "current") as rebuilding:
+        assert RebuildCurrent(rebuilding, database_url, folder).run(lambda *_: None).different == 0
+    (min(folder.iterdir())).unlink()
     with (
-        pytest.raises(RebuildRefused, match=r"up to position 49 are archived.*\n.*archive restore"),
-        rebuild.alone(database_url, "timeline"),
+        rebuild.alone(database_url, "current") as rebuilding,
+        pytest.raises(ArchiveDamaged, match="1 to 49, is missing"),
     ):
-        pass
+        RebuildCurrent(rebuilding, database_url, folder).run(lambda *_: None)
+    with (
+        rebuild.alone(database_url, "sessions") as rebuilding,
+        pytest.raises(ArchiveUnknown, match="before position 150 are archived"),
+    ):
+        Rebuild(rebuilding, database_url, FOLLOWING["sessions"]).run(lambda *_: None)
 
 
 def story(asking: Archive, url: str, uid: str, wanted: TimelineQuery) -> Asked[tuple[Any, ...]]:

@@ -8,13 +8,15 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.instants import from_datetime
 from ledger.domain.reconciliation_events import TierSet
-from ledger.ingest import archiving, unarchiving
-from ledger.ingest.archiving import ArchiveRefused, ArchiveWaits
+from ledger.ingest import archive_turn, archiving, unarchiving
+from ledger.ingest.archive_turn import ArchiveWaits
+from ledger.ingest.archiving import ArchiveRefused
 from ledger.service import archive_process
 from ledger.service.archive_process import ArchiveOrders, ArchiveOutcome
 from ledger.store import session
-from ledger.store.archive import files, table
+from ledger.store.archive import partitions, table, writing
 from ledger.store.archive.manifest import ArchiveUnwritable
 from ledger.store.ledger import Ledger
 from ledger.store.recorder import StoredRow
@@ -22,7 +24,11 @@ from ledger.store.rows import Rows
 from ledger.working_state import sinks
 from ledger.working_state.sinks import Checkpoint
 from projections.engine import rebuild
+from projections.engine.rebuild import Rebuild
 from projections.models import current, repair_current
+from projections.models.registry import FOLLOWING
+from projections.queries import history
+from tests.support import pg
 from tests.support.archived import ONCE, SIZE, archive, live
 from tests.support.ledgers import SEAL_KEY
 from tests.support.tampering import found, unguarded, verified
@@ -73,6 +79,7 @@ def left_over(url: str) -> list[tuple[str, bool]]:
         return connection.execute("SELECT name, is_table FROM archive_leftovers").fetchall()
 
 
+@pg.on_every_server
 def test_whole_partitions_leave_and_what_sources_said_stays(ledger: Ledger, database_url: str, folder: Path) -> None:
     before, whole = rows(ledger), verified(database_url)
     done = archive(ledger, database_url, folder)
@@ -175,20 +182,20 @@ def test_who_still_needs_the_events_is_waited_for(ledger: Ledger, database_url: 
 def test_a_reader_is_waited_for_and_another_one_archives_alone(
     ledger: Ledger, database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archiving, "ATTEMPTS", 2)
-    monkeypatch.setattr(archiving, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(archive_turn, "ATTEMPTS", 2)
+    monkeypatch.setattr(archive_turn, "PAUSE_SECONDS", 0.01)
     with session.connect(database_url) as reader, reader.transaction():
         reader.execute("SELECT count(*) FROM events")
         with pytest.raises(ArchiveWaits, match="keeps reading the table `events`"):
             archive(ledger, database_url, folder)
         # One who came just before the attempt.
-        monkeypatch.setattr(archiving, "long_held", lambda *_: [])
+        monkeypatch.setattr(archive_turn, "long_held", lambda *_: [])
         with pytest.raises(ArchiveWaits, match="keeps reading the table `events`"):
             archive(ledger, database_url, folder)
     assert names(folder) == []
-    with archiving.alone(database_url, folder), pytest.raises(ArchiveWaits, match="Another one is archiving"):
+    with archive_turn.alone(database_url, folder), pytest.raises(ArchiveWaits, match="Another one is archiving"):
         archive(ledger, database_url, folder)
-    with rebuild.alone(database_url, "timeline"), pytest.raises(ArchiveWaits, match="is being rebuilt"):
+    with rebuild.alone(database_url, "sessions"), pytest.raises(ArchiveWaits, match="is being rebuilt"):
         archive(ledger, database_url, folder)
 
 
@@ -211,7 +218,7 @@ def test_verify_names_the_file_and_the_position(ledger: Ledger, database_url: st
     with ledger.connection() as connection:
         [_, there] = table.read(connection)
     path.write_bytes(whole)
-    made = files.rewrite(archived, there, "another", [70], {60: b"{}"})
+    made = writing.rewrite(archived, there, "another", [70], {60: b"{}"})
     assert made is not None
     with psycopg.connect(database_url) as tampering:
         tampering.execute(
@@ -253,6 +260,7 @@ def test_what_the_database_keeps_is_held_against_the_files(
     assert (differs.position, differs.what[: len(what)]) == (gone if "GONE" in change else place, what)
 
 
+@pg.on_every_server
 def test_what_was_archived_can_be_put_back(ledger: Ledger, database_url: str, folder: Path) -> None:
     before = rows(ledger)
     archive(ledger, database_url, folder)
@@ -263,10 +271,32 @@ def test_what_was_archived_can_be_put_back(ledger: Ledger, database_url: str, fo
     assert len(rows(ledger)) == len(before) + len([row for row in kept if row.position > before[-1].position])
     assert (names(folder), left_over(database_url)) == ([], [])
     assert verified(database_url, archive=folder).is_intact
-    with rebuild.alone(database_url, "timeline"):
+    with rebuild.alone(database_url, "sessions"):
         pass
     assert len(archive(ledger, database_url, folder)) == 3
     assert verified(database_url, archive=folder).is_intact
+
+
+def test_putting_back_that_is_killed_is_begun_again(
+    ledger: Ledger, database_url: str, archived: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    def restore() -> int:
+        return len(list(unarchiving.restore(ledger, database_url, archived, lambda *_: None)))
+
+    for step in ("fill", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(unarchiving, "when_free", die) if step == "fill" else patched.setattr(
+                partitions, "replace", die
+            )
+            with pytest.raises(Killed):
+                restore()
+        assert verified(database_url, archive=archived).is_intact
+    assert restore() == 2
+    assert verified(database_url).is_intact
+    assert (names(archived), left_over(database_url)) == ([], [])
 
 
 def test_current_is_repaired_without_the_archive(
@@ -296,6 +326,22 @@ def test_a_large_partition_makes_several_files(
     assert [each.events for each in unarchiving.restore(ledger, database_url, folder, lambda *_: None)] == [49]
 
 
+def test_a_rebuild_of_the_snapshots_meanwhile_loses_none(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow]
+) -> None:
+    steps: list[str] = []
+
+    def meanwhile(step: str) -> None:
+        steps.append(step)
+        if step == "replace" and steps.count("replace") == 1:
+            with rebuild.alone(database_url, "snapshots") as rebuilding:
+                Rebuild(rebuilding, database_url, FOLLOWING["snapshots"]).run(lambda *_: None)
+
+    archive(ledger, database_url, folder, step=meanwhile, partitions=1)
+    assert steps.count("replace") == 2
+    assert connection.execute("SELECT count(*) FROM snapshots WHERE uid = %s", (ONCE,)).fetchone() == (1,)
+
+
 def test_positions_without_events_have_no_file(
     ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow]
 ) -> None:
@@ -304,12 +350,16 @@ def test_positions_without_events_have_no_file(
     with ledger.events_recorder.commit() as commit:
         packed = Rows()
         packed.add("user:far", 1, *ledger.events_mapper.kind_and_payload(TIER))
-        commit.append_at(packed.pack(), 1_000_000, commit.recorded_at)
+        last = commit.recorded_at
+        commit.append_at(packed.pack(), 1_000_000, last)
     for name in ("projections", "followers"):
         connection.execute(f"UPDATE {name} SET position = 1000000".encode())
     done = archive(ledger, database_url, folder)
     assert [(each.first, each.before) for each in done[3:]] == [(150, 200), (200, 250)]
     assert (done[4].events, len(names(folder))) == (0, 4)
+    # What follows it is found by its instant all the same.
+    assert history.position_at(connection, from_datetime(last)) == 1_000_000
+    assert history.position_at(connection, from_datetime(last) - 1) < 200
     assert verified(database_url, archive=folder).is_intact
     made = list(unarchiving.restore(ledger, database_url, folder, lambda *_: None))
     assert (made[0].events, len(made), names(folder)) == (0, 5, [])

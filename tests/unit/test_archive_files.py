@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ledger.store.archive import beside, files, manifest, selected
+from ledger.store.archive import beside, files, manifest, selected, writing
 from ledger.store.archive.beside import Wanted
 from ledger.store.archive.manifest import ArchiveDamaged, ArchiveUnwritable, Manifest, new_name
 from ledger.store.archive.rows import EventRow, pack, unpack
@@ -25,11 +25,11 @@ EVENTS = [
 
 @pytest.fixture(autouse=True)
 def _in_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "ROWS_A_GROUP", 7)
+    monkeypatch.setattr(writing, "ROWS_A_GROUP", 7)
 
 
 def write(folder: Path, events: list[EventRow] = EVENTS, name: str | None = None) -> Manifest:
-    made = files.write(folder, name or new_name(events[0].position), map(pack, events))
+    made = writing.write(folder, name or new_name(events[0].position), map(pack, events))
     named = next(path.name for path in folder.iterdir() if path.stat().st_size == made.size)
     return Manifest(
         events[0].position, events[-1].position + 1, "p", named, made.events, made.size, made.sha256,
@@ -98,7 +98,7 @@ def test_the_events_that_are_wanted_are_found(tmp_path: Path, written: Manifest)
 
 
 def test_a_file_is_written_anew_without_some_of_it(tmp_path: Path, written: Manifest) -> None:
-    made = files.rewrite(tmp_path, written, "another.parquet", [10, 16, 29], {17: b"left"})
+    made = writing.rewrite(tmp_path, written, "another.parquet", [10, 16, 29], {17: b"left"})
     assert made is not None
     there = written._replace(name="another.parquet", events=made.events, size=made.size, sha256=made.sha256)
     files.check(tmp_path, there)
@@ -106,7 +106,7 @@ def test_a_file_is_written_anew_without_some_of_it(tmp_path: Path, written: Mani
     left = [event._replace(payload=b"left") if event.position == 17 else event for event in left]
     assert list(files.rows(files.groups(tmp_path, there))) == left
     assert (made.first, made.last) == (left[0], left[-1])
-    assert files.rewrite(tmp_path, written, "none", [event.position for event in EVENTS], {}) is None
+    assert writing.rewrite(tmp_path, written, "none", [event.position for event in EVENTS], {}) is None
     assert manifest.empty(1, 5, "p", AT).last == 4
 
 
@@ -139,7 +139,7 @@ def test_a_file_that_is_altered_cut_or_missing_is_named(tmp_path: Path, written:
     path.mkdir()
     with pytest.raises(ArchiveDamaged, match="cannot be read: Is a directory"):
         files.check(tmp_path, written)
-    assert not files.remove(tmp_path, written.name)
+    assert not writing.remove(tmp_path, written.name)
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -151,13 +151,13 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(ArchiveUnwritable, match="No space left"):
-        files.write(tmp_path, "x.parquet", breaking())
+        writing.write(tmp_path, "x.parquet", breaking())
     with pytest.raises(ValueError, match="no event"):
-        files.write(tmp_path, "x.parquet", [])
+        writing.write(tmp_path, "x.parquet", [])
     assert list(tmp_path.iterdir()) == []
-    files.make_folder(tmp_path / "made" / "here")
+    writing.make_folder(tmp_path / "made" / "here")
     (tmp_path / "file").touch()
     with pytest.raises(ArchiveUnwritable):
-        files.make_folder(tmp_path / "file")
-    assert files.remove(tmp_path, "file")
-    assert files.remove(tmp_path, "never there")
+        writing.make_folder(tmp_path / "file")
+    assert writing.remove(tmp_path, "file")
+    assert writing.remove(tmp_path, "never there")

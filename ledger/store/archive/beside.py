@@ -31,14 +31,11 @@ LOCK TABLE {}, ONLY events IN ACCESS SHARE MODE
 
 _TABLE = "CREATE TEMPORARY TABLE archived_events (LIKE events INCLUDING INDEXES)"
 
-_FILL = """
-COPY pg_temp.archived_events (position, recorded_at, version, stream, kind, payload) FROM STDIN (FORMAT BINARY)
-"""
+_FILL = "COPY {} (position, recorded_at, version, stream, kind, payload) FROM STDIN (FORMAT BINARY)"
 
 _VIEW = """
-CREATE TEMPORARY VIEW events AS
-SELECT stream, version, position, kind, payload, recorded_at FROM pg_temp.archived_events
- UNION ALL SELECT stream, version, position, kind, payload, recorded_at FROM {}.events
+CREATE {} {} AS SELECT stream, version, position, kind, payload, recorded_at FROM {}
+ UNION ALL SELECT stream, version, position, kind, payload, recorded_at FROM {}
 """
 
 
@@ -85,7 +82,7 @@ def opened(database_url: str, folder: Path, wanted: Wanted, tables: LiteralStrin
         connection.execute(_MOMENT.format(tables), prepare=False)
         before, manifests = table.before(connection), table.read(connection)
         try:
-            _fill(connection, selected.events(folder, manifests, wanted))
+            _put(connection, selected.events(folder, manifests, wanted))
         except ArchiveDamaged as error:
             if _is_replaced(database_url, error):
                 raise ArchiveChanged from error
@@ -99,14 +96,31 @@ def _is_replaced(database_url: str, error: ArchiveDamaged) -> bool:
         return error.name not in {each.name for each in table.read(connection)}
 
 
-def _fill(connection: Connection[TupleRow], events: Iterator[EventRow]) -> None:
+def schema_of_events(connection: Connection[TupleRow]) -> str:
+    """The schema that the live table is in."""
     row = connection.execute(_SCHEMA).fetchone()
     assert row is not None
-    connection.execute(_TABLE)
-    with connection.cursor() as cursor, cursor.copy(_FILL) as copy:
+    name: str = row[0]
+    return name
+
+
+def fill(connection: Connection[TupleRow], target: sql.Identifier, events: Iterator[EventRow]) -> None:
+    """Put events into a table."""
+    with connection.cursor() as cursor, cursor.copy(sql.SQL(_FILL).format(target)) as copy:
         copy.write(SIGNATURE)
         for event in events:
             copy.write(pack(event))
         copy.write(END)
+
+
+def view(kind: LiteralString, name: sql.Identifier, target: sql.Identifier, live: str) -> sql.Composed:
+    """The statement of a view of a table's events and the live ones."""
+    return sql.SQL(_VIEW).format(sql.SQL(kind), name, target, sql.Identifier(live, "events"))
+
+
+def _put(connection: Connection[TupleRow], events: Iterator[EventRow]) -> None:
+    live, target = schema_of_events(connection), sql.Identifier("pg_temp", "archived_events")
+    connection.execute(_TABLE)
+    fill(connection, target, events)
     connection.execute("ANALYZE pg_temp.archived_events")
-    connection.execute(sql.SQL(_VIEW).format(sql.Identifier(row[0])))
+    connection.execute(view("TEMPORARY VIEW", sql.Identifier("events"), target, live))

@@ -1,14 +1,10 @@
-"""Parquet files of events: whole and durable under their name, or not at all; read in pieces, in their order."""
+"""Parquet files of events, read in pieces, in their order; what is not as it was written is found and named."""
 
 import hashlib
-import os
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from io import RawIOBase
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ledger.store.archive.manifest import PARTIAL, ArchiveDamaged, ArchiveUnwritable, Manifest
-from ledger.store.archive.rows import EventRow, unpack
+from ledger.store.archive.manifest import ArchiveDamaged, Manifest
+from ledger.store.archive.rows import EventRow
 from ledger.store.mapper import SOURCE_PREFIX
-from ledger.store.raw_events import Row
 from ledger.store.seal import instant_from_count
-
-ROWS_A_GROUP = 65_536
-"""As many as the largest run that a seal is for: what is held in memory, written or read, is a few such groups."""
 
 PIECE_BYTES = 1 << 20
 
@@ -38,80 +30,10 @@ SCHEMA = pa.schema(
     ]
 )
 
-_SINCE_1970 = (instant_from_count(0) - instant_from_count(0).replace(year=1970)) // timedelta(microseconds=1)
+SINCE_1970 = (instant_from_count(0) - instant_from_count(0).replace(year=1970)) // timedelta(microseconds=1)
 """Rows count microseconds from the year 2000, as PostgreSQL does; Parquet from 1970."""
 
-_OPTIONS: Mapping[str, Any] = {"compression": "zstd", "write_page_checksum": True}
-
 Groups = Iterator[pa.Table]
-
-
-class Written(NamedTuple):
-    """What was written into a file."""
-
-    events: int
-    size: int
-    sha256: str
-    first: EventRow
-    last: EventRow
-
-
-class _Digesting(RawIOBase):
-    """Counts and digests what is written, so that the file need not be read for it."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.size = 0
-        self.sha256 = hashlib.sha256()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        left = view = memoryview(data).cast("B")
-        self.sha256.update(view)
-        while left:
-            left = left[os.write(self._descriptor, left) :]
-        self.size += len(view)
-        return len(view)
-
-
-def make_folder(folder: Path) -> None:
-    """Make the archive's folder, for the owner alone. Raises ArchiveUnwritable."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-
-
-def write(folder: Path, name: str, rows: Iterable[Row]) -> Written:
-    """Write rows, one at least, as they come by COPY, into a file that is durable when this returns.
-
-    Raises ArchiveUnwritable: the folder is full, read-only or not there.
-    """
-    return _in_place(folder, name, lambda sink: _write_rows(sink, iter(rows)))
-
-
-def rewrite(
-    folder: Path, manifest: Manifest, name: str, without: Sequence[int], instead: Mapping[int, bytes]
-) -> Written | None:
-    """Write another file with the events of one but for those at some positions, and other payloads at others.
-
-    None where nothing is left of it. Raises ArchiveDamaged, ArchiveUnwritable.
-    """
-    gone, changed = pa.array(without, pa.int64()), pa.array(list(instead), pa.int64())
-
-    def tables() -> Groups:
-        for table in _groups(folder, manifest):
-            left = table.filter(pc.invert(pc.is_in(table.column("position"), value_set=gone)))
-            if pc.any(pc.is_in(left.column("position"), value_set=changed)).as_py():
-                left = _with_payloads(left, instead)
-            if left.num_rows:
-                yield left
-
-    if manifest.events == len(without):
-        return None
-    return _in_place(folder, name, lambda sink: _write_tables(sink, tables()))
 
 
 def check(folder: Path, manifest: Manifest) -> None:
@@ -185,7 +107,7 @@ def rows(tables: Iterable[pa.Table]) -> Iterator[EventRow]:
     """Events one by one."""
     for table in tables:
         positions, recorded, *rest = (table.column(name) for name in SCHEMA.names)
-        counted = pc.subtract(pc.cast(recorded, pa.int64()), _SINCE_1970)
+        counted = pc.subtract(pc.cast(recorded, pa.int64()), SINCE_1970)
         columns = [each.to_pylist() for each in (positions, counted, *rest)]
         yield from map(EventRow, *columns)
 
@@ -203,7 +125,7 @@ def packed(tables: Iterable[pa.Table]) -> Iterator[PackedGroup]:
     """Events as rows, made column by column: a third of the time that it takes one by one."""
     for table in tables:
         positions, recorded, versions, streams, kinds, payloads = (table.column(name) for name in SCHEMA.names)
-        counted = pc.subtract(pc.cast(recorded, pa.int64()), _SINCE_1970)
+        counted = pc.subtract(pc.cast(recorded, pa.int64()), SINCE_1970)
         streams, kinds = pc.cast(streams, pa.binary()), pc.cast(kinds, pa.binary())
         texts = [
             part for each in (streams, kinds, payloads) for part in (_big_endian(pc.binary_length(each), "i"), each)
@@ -227,16 +149,6 @@ def _big_endian(numbers: pa.ChunkedArray, code: str) -> pa.ChunkedArray:
     width = pa.binary(found.itemsize)
     made = pa.FixedSizeBinaryArray.from_buffers(width, len(found), [None, pa.py_buffer(found.tobytes())])
     return pc.cast(made, pa.binary())
-
-
-def remove(folder: Path, name: str) -> bool:
-    """Remove a file, and what is there of one that never was whole -> whether none is left."""
-    for each in (folder / name, folder / f"{name}{PARTIAL}"):
-        try:
-            each.unlink(missing_ok=True)
-        except OSError:
-            return False
-    return True
 
 
 def _groups(
@@ -275,74 +187,6 @@ def _opened(folder: Path, manifest: Manifest) -> pq.ParquetFile:
     return file
 
 
-def _in_place(folder: Path, name: str, fill: Callable[[Any], tuple[int, EventRow, EventRow]]) -> Written:
-    """Write a file aside, durably, then give it its name."""
-    partial = folder / f"{name}{PARTIAL}"
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        try:
-            digesting = _Digesting(descriptor)
-            with pa.PythonFile(digesting, mode="w") as sink:
-                events, first, last = fill(sink)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        partial.rename(folder / name)
-        _sync(folder)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-    return Written(events, digesting.size, digesting.sha256.hexdigest(), first, last)
-
-
-def _write_rows(sink: Any, left: Iterator[Row]) -> tuple[int, EventRow, EventRow]:
-    first: EventRow | None = None
-    last: EventRow | None = None
-    number = 0
-    with pq.ParquetWriter(sink, SCHEMA, **_OPTIONS) as writer:
-        while group := list(map(unpack, islice(left, ROWS_A_GROUP))):
-            first, last, number = first or group[0], group[-1], number + len(group)
-            writer.write_table(_table(group), row_group_size=ROWS_A_GROUP)
-    if first is None or last is None:
-        raise ValueError("a file of no event")
-    return number, first, last
-
-
-def _write_tables(sink: Any, tables: Groups) -> tuple[int, EventRow, EventRow]:
-    first = last = pa.table({})
-    number = 0
-    with pq.ParquetWriter(sink, SCHEMA, **_OPTIONS) as writer:
-        for table in tables:
-            first, last = (first if number else table.slice(0, 1)), table.slice(table.num_rows - 1)
-            number += table.num_rows
-            writer.write_table(table, row_group_size=ROWS_A_GROUP)
-    return number, next(rows([first])), next(rows([last]))
-
-
-def _table(events: Sequence[EventRow]) -> pa.Table:
-    positions, recorded, *rest = zip(*events, strict=True)
-    columns = (positions, [each + _SINCE_1970 for each in recorded], *rest)
-    return pa.Table.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
-    )
-
-
-def _with_payloads(table: pa.Table, instead: Mapping[int, bytes]) -> pa.Table:
-    positions, payloads = table.column("position").to_pylist(), table.column("payload").to_pylist()
-    changed = [instead.get(position, payload) for position, payload in zip(positions, payloads, strict=True)]
-    place = SCHEMA.get_field_index("payload")
-    return table.set_column(place, SCHEMA.field(place), pa.array(changed, pa.binary()))
-
-
-def _unwritable(folder: Path, error: OSError) -> ArchiveUnwritable:
-    return ArchiveUnwritable(
-        f"The archive's folder {folder} cannot be written: {error.strerror or error}. Nothing has left the database.\n"
-        "Make room or grant the rights, or set retention.archive_dir to another folder; it is tried again."
-    )
-
-
 def _unreadable(folder: Path, manifest: Manifest, error: OSError) -> ArchiveDamaged:
     if isinstance(error, FileNotFoundError):
         return ArchiveDamaged(manifest, f"is missing in {folder}")
@@ -351,11 +195,3 @@ def _unreadable(folder: Path, manifest: Manifest, error: OSError) -> ArchiveDama
 
 def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,76 @@
+"""Whose turn it is to change the archive, what others left of it, and the instant to have `events` alone."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.errors import LedgerError
+from ledger.store import session
+from ledger.store.archive import partitions, table
+from ledger.store.archive.partitions import TableInUse
+from ledger.store.ledger import translated
+from projections.engine.lock_holders import long_held
+
+LOCK = 0x70726573_61726368
+"""The advisory lock of the session that archives: "pres", "arch" in ASCII."""
+
+LEFT_OVER_SECONDS = 3600.0
+"""What was begun and is in no use is removed after so long: somebody may still be at it."""
+
+ATTEMPTS = 600
+PAUSE_SECONDS = 0.5
+"""So often, and with such pauses, it is tried to have the table for an instant."""
+
+_TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
+
+
+class ArchiveWaits(LedgerError):
+    """Nothing was archived, since somebody still needs the events, or the table; it can be tried again."""
+
+
+@contextmanager
+def alone(database_url: str, folder: Path) -> Iterator[Connection[TupleRow]]:
+    """A connection of the one that changes the archive; what others left is gone. Raises ArchiveWaits."""
+    with translated(), session.connect(database_url, "archive") as connection:
+        row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
+        if row is None or not row[0]:
+            raise ArchiveWaits("Another one is archiving.\nWait for its end; one at a time does it.")
+        clean(connection, folder)
+        yield connection
+
+
+def clean(connection: Connection[Any], folder: Path) -> None:
+    """Remove what nobody needs any more: tables that were replaced at once, files once nobody can be at them."""
+    from ledger.store.archive import writing  # noqa: PLC0415  (only who changes the archive needs its library)
+
+    for left in table.leftovers(connection, LEFT_OVER_SECONDS):
+        if left.is_table:
+            partitions.drop(connection, left.name)
+        elif not writing.remove(folder, left.name):
+            continue
+        table.forget(connection.cursor(), left.name)
+
+
+def when_free(connection: Connection[TupleRow], attempt: Callable[[], None]) -> None:
+    """Take a table out of `events` as soon as nobody reads it for long. Raises ArchiveWaits.
+
+    Others wait for each attempt, if for milliseconds: none is made that can be seen to be in vain.
+    """
+    for number in range(ATTEMPTS):
+        if number:
+            time.sleep(PAUSE_SECONDS)
+        if long_held(connection, ("events",), PAUSE_SECONDS):
+            continue
+        try:
+            return attempt()
+        except TableInUse:
+            pass
+    raise ArchiveWaits(
+        "Somebody keeps reading the table `events`, such as a dump or `verify`; nothing was taken out of it.\n"
+        "Try again when that has ended: `pg_stat_activity` shows who it is."
+    )
