@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import structlog
 
 from ledger.errors import StoreUnavailable
+from ledger.server.logs import configure_logging
 from ledger.settings import Settings
 from ledger.store import preflight, session
 from ledger.store.data_folder import DataFolder
@@ -30,14 +32,28 @@ def started_database_url(settings: Settings) -> Iterator[str]:
     Raises what claiming the data folder and starting raise.
     """
     embedded = EmbeddedPostgres(settings.data_dir)
-    if settings.database_url or embedded.is_running():
-        yield database_url(settings)
+    with _logged(settings):
+        if settings.database_url or embedded.is_running():
+            yield database_url(settings)
+            return
+        with DataFolder(settings.data_dir):
+            try:
+                yield embedded.start()
+            finally:
+                embedded.stop()
+
+
+@contextmanager
+def _logged(settings: Settings) -> Iterator[None]:
+    """What the service would log, a command logs to standard error: what it prints may be read by a program."""
+    if structlog.is_configured():
+        yield
         return
-    with DataFolder(settings.data_dir):
-        try:
-            yield embedded.start()
-        finally:
-            embedded.stop()
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def test_who_leads_looks_and_corrects(service: FrontedService, api: Api, node: I
 
 def test_a_projection_is_rebuilt_beside_the_running_service(service: FrontedService, api: Api) -> None:
     api.wait_for_projections()
-    done = call("--config", str(service.config), "rebuild", "current", "timeline", "--json")
+    done = call("--config", str(service.config), "rebuild", "current", "sessions", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["items"][0]["different"] == 0
     assert call("--config", str(service.config), "verify").exit_code == 0
