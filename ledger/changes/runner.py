@@ -32,7 +32,7 @@ T = TypeVar("T")
 POLL_SECONDS = 1.0
 """Looked at as often even if no notification comes: one may be lost."""
 
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.05
 """Between two steps at least: under load commits follow one another within milliseconds, and are one step."""
 
 QUESTION_SECONDS = 0.1
