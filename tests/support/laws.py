@@ -19,6 +19,7 @@ from ledger.domain.reconciliation_events import (
     NodeBooted,
     PollObserved,
     Swept,
+    TierSet,
 )
 from ledger.domain.source import SourceState, evolve_source
 from tests.support.clients import Cluster
@@ -90,8 +91,8 @@ class Laws:
         assert isinstance(cited.event, PollObserved)
         assert cited.position < kept.position
         assert (cited.batch, cited.event.run) == (kept.batch, corrected.run)
-        # An operator's word tells nothing of how the user is.
-        told = [k for k in self._ledger.kept if not isinstance(k.event, UserOverridden)]
+        # An operator's word or choice of a tier tells nothing of how the user is.
+        told = [k for k in self._ledger.kept if not isinstance(k.event, UserOverridden | TierSet)]
         before = [k for k in told if k.uid == kept.uid and k.position < kept.position]
         newest = max((k.position for k in before), default=0)
         assert newest <= self._heads[corrected.poll], "corrected over something newer"
