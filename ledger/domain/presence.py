@@ -124,7 +124,7 @@ class Presence(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def evident_position(self) -> int:
-        """Up to where the ledger tells how the user is: an operator's word or choice of a tier overtakes no question."""
+        """Up to where the ledger tells how the user is: an operator's word or tier overtakes no question."""
         return self.position if self.evident is None else self.evident
 
     def device(self, source: str, scope: str, device_flag: int | None) -> Device | None:

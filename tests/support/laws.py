@@ -180,7 +180,8 @@ class Laws:
         source = SourceState(SOURCE)
         corrections = Corrections()
         for kept in self._ledger.kept:
-            assert not corrections.take(kept.position, kept.uid, kept.event)
+            faults = corrections.take(kept.position, kept.uid, kept.event)
+            assert not faults, faults
             if isinstance(kept.event, UserEvent):
                 assert kept.uid is not None
                 presence = presences.get(kept.uid, Presence(kept.uid))
