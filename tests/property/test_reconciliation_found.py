@@ -30,9 +30,29 @@ def a_tier_is_set_after_an_override_while_a_question_is_under_way(machine: Recon
     machine.world.answer_all()
 
 
+def a_late_offline_is_of_a_number_that_another_node_uses_again(machine: Reconciliation) -> None:
+    """Which cannot be known: the new connection is taken for the closed one, and there is no other."""
+    machine.begin((Profile.V2_2, ("n1", "n2")), 2, [("alice", 0, False), ("alice", 0, False)])
+    cluster, world = machine.cluster, machine.world
+    first, second = cluster.open["alice"]
+    cluster.close("alice", first)
+    world.send("on its way")
+    cluster.connect("alice", 0, "n2")
+    world.send("lost")
+    cluster.close("alice", second)
+    world.send("lost")
+    machine.time_passes(6.0)
+    world.hear(*world.in_flight.pop())
+    machine.asks_all_nodes(0.0, None, 2)
+
+
 @pytest.mark.parametrize(
     "steps",
-    [a_tier_is_set_while_a_question_is_under_way, a_tier_is_set_after_an_override_while_a_question_is_under_way],
+    [
+        a_tier_is_set_while_a_question_is_under_way,
+        a_tier_is_set_after_an_override_while_a_question_is_under_way,
+        a_late_offline_is_of_a_number_that_another_node_uses_again,
+    ],
 )
 def test_what_was_found_is_lawful(steps: Callable[[Reconciliation], None]) -> None:
     @given(st.none())
