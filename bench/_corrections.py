@@ -14,7 +14,7 @@ from ledger.reconcile.judge import read_connections, read_rows
 
 NO_POLL = "its poll is not on record"
 NOTHING = "it changes nothing"
-OVERTAKEN = "something was recorded of the user after the question"
+OVERTAKEN = "evidence of the user was recorded after the question"
 REPEATED = "it was made before"
 NOT_HELD = "it closes what was not open"
 NOT_NAMED = "it leaves other connections than the answer names"
@@ -62,7 +62,7 @@ class Corrections:
         if poll is None:
             yield NO_POLL
             return
-        if before.position > poll.head:
+        if before.evident_position > poll.head:
             yield OVERTAKEN
         rows = poll.rows.get(after.uid, "")
         if "connz" in poll.route:

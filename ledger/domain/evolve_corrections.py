@@ -21,7 +21,8 @@ def after_reconciled(presence: Presence, event: UserReconciled, position: int) -
     elif isinstance(event, Swept):
         kind, devices = "sweep", _swept(presence.devices, event)
     else:
-        return replace(presence, version=presence.version + 1, position=position, tier=event.tier)
+        evident = presence.evident_position
+        return replace(presence, version=presence.version + 1, position=position, tier=event.tier, evident=evident)
     at = event.received_at
     resumed = event.resumes if isinstance(event, Corrected) else None
     flip, before = flipped(presence, event.status_after, Cause(kind, at, position), resumed)

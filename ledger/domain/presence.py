@@ -116,7 +116,7 @@ class Presence(msgspec.Struct, frozen=True, gc=False, array_like=True):
     override: Override | None = None
     """An operator's word, from when it was said until its end is known."""
     evident: int | None = None
-    """The position of the last event but for those of overrides, where one of these is the last."""
+    """The position of the last event but for those of overrides and tiers, where one of these is the last."""
 
     @property
     def status(self) -> Status:
@@ -124,7 +124,7 @@ class Presence(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def evident_position(self) -> int:
-        """Up to where the ledger tells how the user is: an operator's word overtakes no question."""
+        """Up to where the ledger tells how the user is: an operator's word or tier overtakes no question."""
         return self.position if self.evident is None else self.evident
 
     def device(self, source: str, scope: str, device_flag: int | None) -> Device | None:

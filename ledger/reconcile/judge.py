@@ -120,7 +120,7 @@ def count_strangers(source: SourceState, poll: Poll, looks: Sequence[Look]) -> t
         if flip is None or flip.status != "online" or flip.cause.kind != "webhook" or look.watch.doubt is not None:
             continue
         held = held_in(look.presence, source.name)
-        if held and look.presence.position <= poll.head:
+        if held and look.presence.evident_position <= poll.head:
             looked += 1
             absent += len(look.difference.gone) == len(held) and not look.difference.proven
     return looked, absent

@@ -268,7 +268,10 @@ class Reconciliation(RuleBasedStateMachine):
         if hasattr(self, "world") and not self.world.is_cluster_of_v3:
             for uid in USERS:
                 tier, agenda = self.ledger.presence(uid).tier, self.ledger.agenda
-                if tier is not None and uid in agenda and agenda.get(uid).urgent is None:
+                # Whose question is under way has no turn: its answer, or its failure, makes the next one.
+                if tier is None or uid in self.ledger.asked or uid not in agenda:
+                    continue
+                if agenda.get(uid).urgent is None:
                     bound = self.ledger.at + tier_bound_seconds(tier, POLICY) * SECOND
                     assert agenda.get(uid).due_at <= bound, f"{uid} of the {tier} tier waits for too long"
 

@@ -1,6 +1,6 @@
 """A perfect model of clients and servers with the ledger that hears of them, and what is on its way between the two."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Literal
 
 from ledger.domain.observation import SECOND
@@ -125,11 +125,16 @@ class Driven:
         if not answered:
             self.fail(question)
             return
-        self.laws.answered(question, named)
+        self.laws.answered(question, {uid for uid in named if self._is_told(uid, answered)})
         before = {uid: self.ledger.presence(uid) for uid in self.users}
         self.laws.check_connections(before, self.ledger.answer_nodes(question, answered), answered)
         self.check_events()
         self.laws.check_told_by(answered)
+
+    def _is_told(self, uid: str, answered: Collection[str]) -> bool:
+        """Whether one of these nodes lists a connection of the user that can be taken for no other one."""
+        held = [each for each in self.cluster.open[uid] if each.node in answered]
+        return any(self.cluster.is_unmistakable(uid, each) for each in held)
 
     def probe(self, node: str, early: float = 0.5, late: float = 0.5) -> None:
         """A node is asked when it booted."""

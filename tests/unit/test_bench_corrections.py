@@ -70,6 +70,14 @@ def test_two_leaders_correct_by_questions_that_both_had_sent() -> None:
     assert faults_of(looking, event, poll) == {OVERTAKEN, NOT_NAMED}
 
 
+def test_a_tier_and_an_override_overtake_no_correction() -> None:
+    looking = given(ONLINE)
+    question = looking.asks()
+    looking.world.set_tier("u", "vip")
+    looking.world.override("u", "offline", 60.0, until_evidence=False)
+    assert checked(looking.answers(question, {0: 2})).number == 1
+
+
 def test_a_window_that_no_answer_names_is_opened_once_more() -> None:
     looking = given(ONLINE).looks({0: 2})
     assert faults_of(looking, *asked_again(looking, "0:2", looking.world.draft.head)) == {NOT_NAMED}

@@ -127,6 +127,26 @@ def test_the_fence_an_answer_asked_before_a_webhook_says_nothing_about_it() -> N
     assert looking.world.agenda.get("u").urgent == "overtaken"
 
 
+@pytest.mark.parametrize("overridden", [False, True])
+def test_a_tier_and_an_override_overtake_no_question_in_whatever_order(overridden: bool) -> None:
+    """They tell nothing of how the user is."""
+    looking = given(ONLINE).looks({})
+    question = looking.asks(after=3.0)
+    if overridden:
+        looking.world.override("u", "offline", 5.0, until_evidence=True)
+        looking.world.end_override("u", "deleted")
+    looking.world.set_tier("u", "vip")
+    looking.answers(question, {}).then("corrected", "ghost", "offline", rule="poll_ghost", closed=(session(5),))
+
+
+def test_the_fence_holds_for_a_webhook_after_an_override_and_a_tier() -> None:
+    looking = given(ONLINE)
+    looking.world.override("u", "offline", 5.0, until_evidence=True)
+    looking.world.set_tier("u", "vip")
+    question = looking.asks()
+    looking.hears(Step("u-0-1-6-1-2", after=0.05)).answers(question, {}).then(None, None, "online")
+
+
 def test_the_fence_holds_for_good_news_too() -> None:
     looking = given(ONLINE)
     question = looking.asks()

@@ -86,7 +86,9 @@ def test_sessions_status_by_evidence_and_last_evidence_are_as_if_it_were_not() -
     assert (presence.version, presence.position) == (ONLINE.version + 1, ONLINE.position + 1)
     assert presence.evident_position == ONLINE.position
     tier = TierSet(received_at=SAID_AT, tier="vip", by="ops", status_before="online", status_after="online")
-    assert evolve(presence, tier, 9).override == presence.override
+    tiered = evolve(presence, tier, 9)
+    assert (tiered.override, tiered.position) == (presence.override, 9)
+    assert tiered.evident_position == evolve(ONLINE, tier, 9).evident_position == ONLINE.position
     ended = evolve(presence, ended_by_somebody(_word(presence), SAID_AT + 1, "deleted", "ops", "online"), 3)
     assert (ended.override, ended.evident_position, ended.position) == (None, ONLINE.position, 3)
 
