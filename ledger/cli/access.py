@@ -46,14 +46,12 @@ def started_database_url(settings: Settings) -> Iterator[str]:
 @contextmanager
 def _logged(settings: Settings) -> Iterator[None]:
     """What the service would log, a command logs to standard error: what it prints may be read by a program."""
-    if structlog.is_configured():
-        yield
-        return
+    before = structlog.get_config()
     configure_logging(settings.log_level, settings.log_format)
     try:
         yield
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**before)
 
 
 @contextmanager
