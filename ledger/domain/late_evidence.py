@@ -26,7 +26,7 @@ def without_overruling(situation: Situation, judgement: Judgement) -> Judgement:
     return replace(judgement, use_counts=False, suspect=suspect)
 
 
-# Asked of every item that was spooled: a generator takes as long again.
+# Asked of every item that was spooled: generators all through would take as long again.
 def _is_newer_known(situation: Situation, at: Instant) -> bool:
     """Whether anything that is known of the user in the source is newer."""
     presence, source = situation.presence, situation.observation.source
@@ -41,9 +41,8 @@ def _is_newer_known(situation: Situation, at: Instant) -> bool:
 def _is_told_after(device: Device, at: Instant) -> bool:
     if device.since > at:
         return True
-    for session in device.sessions:
-        if session.seen_at > at:
-            return True
+    if any(session.seen_at > at for session in device.sessions):
+        return True
     for closed in device.closed:  # noqa: SIM110
         if closed.at > at:
             return True

@@ -164,3 +164,13 @@ def test_an_offline_that_is_not_late_takes_the_place_of_what_a_look_told(profile
     life.look(4, None)
     assert life.spooled(5, "0-0-8-0-0")[:2] == ("closed", "offline_names_session")
     assert life.presence.status == "offline"
+
+
+@pytest.mark.parametrize(("told", "left"), [("0-1-2-2-2", [1, 2, 3]), ("0-0-9-1-1", [1, 3])])
+def test_a_connection_that_came_or_went_since_makes_counts_out_of_date(told: str, left: list[int]) -> None:
+    """The user and the device have been online all the while: only the connection says that something is newer."""
+    life = Life()
+    life.item(1, "0-1-1-1-1")
+    life.item(20, told)
+    assert life.spooled(10, "0-1-3-1-1") == ("opened", "online_new", "spooled_late")
+    assert life.open == left
