@@ -15,27 +15,23 @@ from ledger.store.recorder import StoredRow
 
 def placed(line: LedgerLine, mapper: EventMapper) -> Placed:
     """The event of a line. Raises UnreadableEvent."""
-    is_user = line.stream.startswith(USER_PREFIX)
-    return Placed(
-        line.position,
-        line.version,
-        from_datetime(line.recorded_at),
-        "" if is_user else line.stream.removeprefix(SOURCE_PREFIX),
-        line.stream.removeprefix(USER_PREFIX) if is_user else "",
-        mapper.event_at(line.position, line.event_kind, bytes(line.payload)),
-    )
+    return _placed(line, mapper.event_at(line.position, line.event_kind, bytes(line.payload)))
 
 
 def placed_row(row: StoredRow, mapper: EventMapper) -> Placed:
     """The same of a row. Raises UnreadableEvent."""
-    is_user = row.stream.startswith(USER_PREFIX)
+    return _placed(row, mapper.event_at(row.position, row.kind, row.payload))
+
+
+def _placed(found: LedgerLine | StoredRow, event: Event) -> Placed:
+    is_user = found.stream.startswith(USER_PREFIX)
     return Placed(
-        row.position,
-        row.version,
-        from_datetime(row.recorded_at),
-        "" if is_user else row.stream.removeprefix(SOURCE_PREFIX),
-        row.stream.removeprefix(USER_PREFIX) if is_user else "",
-        mapper.event_at(row.position, row.kind, row.payload),
+        found.position,
+        found.version,
+        from_datetime(found.recorded_at),
+        "" if is_user else found.stream.removeprefix(SOURCE_PREFIX),
+        found.stream.removeprefix(USER_PREFIX) if is_user else "",
+        event,
     )
 
 
