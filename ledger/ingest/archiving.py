@@ -146,7 +146,7 @@ class Archiving:
             when_free(
                 connection, lambda: _Replacing(self._ledger, archived, kept, (erased_at, snapshots), self._now()).run()
             )
-        except Exception:
+        except Exception:  # whatever failed, what was written is of no use; raised again
             self._discard(connection, written)
             raise
         self._step("drop")

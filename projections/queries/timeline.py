@@ -160,15 +160,11 @@ async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: Timeline
 
     Raises ArchiveNeeded, UnreadableEvent.
     """
-    cursor = connection.cursor(binary=True)
-    steps = _Reading(uid, wanted, is_whole=False).steps()
-    rows: list[TupleRow] | None = None
-    while True:
-        try:
-            query, params = next(steps) if rows is None else steps.send(rows)
-        except StopIteration as done:
-            return cast(TimelineEntries, done.value)
-        rows = await (await cursor.execute(query, params)).fetchall()
+    cursor, steps = connection.cursor(binary=True), _Reading(uid, wanted, is_whole=False).steps()
+    found = _go_on(steps, None)
+    while not isinstance(found, TimelineEntries):
+        found = _go_on(steps, await (await cursor.execute(*found)).fetchall())
+    return found
 
 
 def whole_page(connection: Connection[TupleRow], uid: str, wanted: TimelineQuery) -> TimelineEntries:
@@ -176,15 +172,19 @@ def whole_page(connection: Connection[TupleRow], uid: str, wanted: TimelineQuery
 
     Raises UnreadableEvent.
     """
-    cursor = connection.cursor(binary=True)
-    steps = _Reading(uid, wanted, is_whole=True).steps()
-    rows: list[TupleRow] | None = None
-    while True:
-        try:
-            query, params = next(steps) if rows is None else steps.send(rows)
-        except StopIteration as done:
-            return cast(TimelineEntries, done.value)
-        rows = cursor.execute(query, params).fetchall()
+    cursor, steps = connection.cursor(binary=True), _Reading(uid, wanted, is_whole=True).steps()
+    found = _go_on(steps, None)
+    while not isinstance(found, TimelineEntries):
+        found = _go_on(steps, cursor.execute(*found).fetchall())
+    return found
+
+
+def _go_on(steps: _Steps, rows: list[TupleRow] | None) -> _Question | TimelineEntries:
+    """The next question, or the page; of the first question there are no rows yet."""
+    try:
+        return next(steps) if rows is None else steps.send(rows)
+    except StopIteration as done:
+        return cast(TimelineEntries, done.value)
 
 
 class _Reading:
