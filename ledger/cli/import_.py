@@ -12,7 +12,7 @@ from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line
 from ledger.cli.progress import shown
 from ledger.settings import Settings, sealing_key
-from ledger.settings.edge import Name
+from ledger.settings.values import Name
 from ledger.slices.importing import Imported, import_slice
 from ledger.slices.reading import SliceFile
 from ledger.store import migrate, shared_secrets

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from ledger.settings.canaries import CanarySettings
-from ledger.settings.edge import SettingsTable, SourceTable, parse_listen
+from ledger.settings.edge import SettingsTable, SourceTable
 from ledger.settings.lines import KeyPath
 from ledger.settings.problems import SettingProblem
+from ledger.settings.values import parse_listen
 
 SLOTS = 64
 SILENT_SLOT_PROFILES = ("v2.1", "v2.2")

@@ -17,11 +17,12 @@ from ledger.domain.reach_policy import ReachPolicy
 from ledger.errors import SettingsError
 from ledger.settings import authorities, canary_checks, environment, notices, sink_kinds
 from ledger.settings.authorities import Bases
-from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable, parse_listen
+from ledger.settings.edge import DEFAULT_NODE, DEFAULT_SOURCE, SettingsTable
 from ledger.settings.environment import Assignment
 from ledger.settings.lines import KeyPath, locate
 from ledger.settings.model import ApiKeySettings, NodeSettings, Origin, Settings, SourceSettings, with_implied
 from ledger.settings.problems import SettingProblem, dotted_key, from_validation_error
+from ledger.settings.values import parse_listen
 
 FILE_NAME = "presence-ledger.toml"
 
