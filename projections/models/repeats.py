@@ -41,7 +41,7 @@ class Repeats(msgspec.Struct):
 
 
 class Fold:
-    """An entry of several events that may still grow, with its span as instants."""
+    """An entry of several events, with its span as instants."""
 
     __slots__ = ("at", "repeats", "until")
 
@@ -49,10 +49,6 @@ class Fold:
         self.at = at
         self.until = until
         self.repeats = repeats
-
-    def goes_on(self, event: WebhookObserved) -> bool:
-        """Whether the user's next event, which changes nothing, belongs to it."""
-        return self.repeats.kind == event.verdict and self.repeats.source == event.source
 
     def extend(self, position: int, event: WebhookObserved) -> None:
         """One event more."""

@@ -43,7 +43,7 @@ SELECT head, followed, lower, upper, edge, archived, first, positions, entries,
               WHERE stream = %(stream)s AND position > edge
                 AND version > coalesce((SELECT version FROM snapshots WHERE uid = %(uid)s AND position <= edge
                                          ORDER BY version DESC LIMIT 1), 0)
-              ORDER BY version LIMIT 1) END AS beyond
+              ORDER BY version LIMIT 1) END AS next_version
   FROM place
  CROSS JOIN LATERAL (
      SELECT array_agg(position) AS positions, array_agg(entry) AS entries
@@ -119,8 +119,8 @@ class TimelineQuery(NamedTuple):
     until: datetime | None = None
 
     @property
-    def beyond(self) -> int:
-        """The position after which it begins."""
+    def start(self) -> int:
+        """The position beyond which it begins."""
         if self.after is not None:
             return self.after
         return _BEYOND_ALL if self.descending else 0
@@ -141,7 +141,7 @@ class TimelineEntries(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a page lies: positions, and the user's first version beyond `edge`, which it begins at, if there is one."""
+    """Where a page lies: positions, and the user's first version after `edge`, if there is one."""
 
     head: int
     followed: int
@@ -152,7 +152,7 @@ class _Place(NamedTuple):
     first: int | None
     positions: Sequence[int] | None
     entries: Sequence[bytes] | None
-    beyond: int | None
+    next_version: int | None
 
 
 async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: TimelineQuery) -> TimelineEntries:
@@ -204,7 +204,7 @@ class _Reading:
     def steps(self) -> _Steps:
         """All of it. Raises ArchiveNeeded."""
         wanted = self._wanted
-        asked = {"after": wanted.beyond, "limit": wanted.limit, "since": wanted.since, "until": wanted.until}
+        asked = {"after": wanted.start, "limit": wanted.limit, "since": wanted.since, "until": wanted.until}
         [row] = yield self._way.place, {"uid": self._uid, "stream": self._stream, **asked}
         self._place = _Place(*row)
         if self._begins_in_archive():
@@ -271,16 +271,21 @@ class _Reading:
         place = self._place
         if place.first is None or place.edge < place.archived - 1:
             return True
-        return not self._wanted.descending and place.beyond is not None and stretch_of(place.beyond) < place.first
+        return (
+            not self._wanted.descending
+            and place.next_version is not None
+            and stretch_of(place.next_version) < place.first
+        )
 
     def _first_version(self) -> int | None:
         """The end of the stretch of the first event, None where there is none."""
-        beyond = self._place.beyond
-        if self._wanted.descending:
-            return _BEYOND_ALL if beyond is None else stretch_of(beyond - 1) + STRETCH_VERSIONS - 1
-        if beyond is None:
-            return None if self._place.edge else 0
-        return stretch_of(beyond)
+        following, edge = self._place.next_version, self._place.edge
+        if not self._wanted.descending:
+            # At the very beginning the first version is not looked for.
+            return stretch_of(following) if following is not None else None if edge else 0
+        if edge <= 0:
+            return None
+        return _BEYOND_ALL if following is None else stretch_of(following - 1) + STRETCH_VERSIONS - 1
 
     def _is_over(self, told: Told | None) -> bool:
         """Keep an entry if it is asked for; whether no other one can be."""
@@ -291,7 +296,7 @@ class _Reading:
             return not self._wanted.descending
         if told.last_position <= place.lower:
             return self._wanted.descending
-        if self._is_beyond(told.position, self._wanted.beyond):
+        if self._is_beyond(told.position, self._wanted.start):
             self._told.append(told)
             self._is_cut = len(self._told) >= self._wanted.limit
         return self._is_cut

@@ -3,8 +3,8 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -137,6 +137,28 @@ def test_what_was_told_very_often_is_read_in_pages_of_a_bounded_number_of_events
     assert part == whole[: len(part)] != whole
     assert read_through(database_url, "a", limit=100) == whole
     assert read_through(database_url, "a", limit=100, descending=True) == whole[::-1]
+
+
+@pytest.mark.parametrize("wanted", [{"after": 1}, {"until": datetime(2001, 1, 1, tzinfo=UTC)}, {"after": 2**62}])
+def test_before_the_first_event_and_after_the_last_nothing_is_read(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any]
+) -> None:
+    """In either direction: such a page is no reason to read all that the user ever did."""
+    pour(ledger, repeating(1, 80))
+    monkeypatch.setattr(timeline, "MAX_READ_EVENTS", 4)
+    asked: list[LiteralString] = []
+    go_on = timeline._go_on
+
+    def noted(*given: Any) -> Any:
+        found = go_on(*given)
+        if not isinstance(found, TimelineEntries):
+            asked.append(found[0])
+        return found
+
+    monkeypatch.setattr(timeline, "_go_on", noted)
+    is_descending = wanted.get("after") != 2**62
+    assert read(database_url, "a", descending=is_descending, **wanted)[0] == []
+    assert len(asked) == 1
 
 
 @pytest.fixture
