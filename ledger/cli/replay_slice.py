@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -87,8 +86,11 @@ def _replayed(context: typer.Context, file: Path | None, options: SliceOptions, 
         return _of_file(file, mapper, trial)
     settings, wanted = settings_from(context), parse_selection(options.users, options.since, options.to)
     if wanted.users is None:
-        with suppress(PartlyArchived):
+        try:
             return _of_ledger(settings, wanted, mapper, options.processes, trial)
+        except PartlyArchived as error:
+            if options.processes is not None:
+                say(str(error))
     with slice_of_ledger(settings, wanted, mapper, "replaying") as taken:
         return replay_slice(taken, mapper, trial)
 

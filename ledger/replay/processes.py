@@ -92,7 +92,7 @@ def _results(pipes: Sequence[Pipe], positions: int, progress: Callable[[int, int
 def _said(pipe: Pipe) -> _Told:
     try:
         told: _Told = pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):  # the other one where it ended in the middle of what it said
         raise ProcessLost(
             "A process of the replay ended before it was done.\n"
             "Was it killed, for want of memory? Fewer --processes take less, and --summary less still."

@@ -1,6 +1,8 @@
 """The ledger judged again by shares of its users: the same to the byte with any number of processes."""
 
 import multiprocessing
+import os
+import struct
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
@@ -111,6 +113,15 @@ def test_a_share_that_cannot_be_read_says_why(connection: Connection[TupleRow], 
         with pytest.raises(StoreUnavailable):
             judge_in_processes(f"{url}_not_there", moment, trial(), 2, lambda *_: None)
     assert not multiprocessing.active_children()
+
+
+def test_a_process_that_ends_in_the_middle_of_what_it_says_is_told() -> None:
+    """Where memory is short, that is where it is killed."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    os.write(theirs.fileno(), struct.pack("!i", 1000) + b"a part of it")
+    theirs.close()
+    with ours, pytest.raises(ProcessLost, match="--processes"):
+        processes._results([ours], 1, lambda *_: None)
 
 
 def test_a_process_that_is_killed_is_told(
