@@ -1,5 +1,6 @@
 """The console's pages and gates, without a service: who is let in, forged forms, hostile names, what is missing."""
 
+import asyncio
 import re
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 from ledger.console import app
 from ledger.console.addresses import safe_next, user
 from ledger.console.answers import COOKIE
+from ledger.console.pages.user import newest_entries
 from ledger.console.service import SILENT, Answer
 from ledger.console.window import micros
 from ledger.domain.instants import to_text
@@ -436,3 +438,34 @@ def test_a_language_that_is_chosen_is_remembered(pages: Pages) -> None:
     chosen = pages.get("/drift?lang=zh&span=1h", who="admin")
     assert "presence_ledger_lang=zh" in chosen.headers["set-cookie"]
     assert 'href="/drift?span=1h&amp;lang=en"' in chosen.text
+
+
+@pytest.mark.parametrize(
+    ("pages", "shown", "following"),
+    [
+        ([(300, 7)], 300, 7),
+        ([(10, 9), (20, None)], 30, None),
+        ([(10, 9), (290, 4)], 300, 4),
+        ([(1, 9)] * 9, 6, 9),
+        ([(0, None)], 0, None),
+    ],
+)
+def test_a_page_of_the_timeline_that_ends_early_is_gone_on_from(
+    pages: list[tuple[int, int | None]], shown: int, following: int | None
+) -> None:
+    left = [Answer(200, {"items": [{}] * number, "next": after}) for number, after in pages]
+
+    async def timeline(**_: Any) -> Answer:
+        return left.pop(0)
+
+    found = asyncio.run(newest_entries(timeline))
+    assert (len(found.items), found.get("next")) == (shown, following)
+
+
+def test_a_timeline_that_fails_on_the_way_is_told_as_such() -> None:
+    left = [Answer(200, {"items": [{}], "next": 7}), SILENT]
+
+    async def timeline(**_: Any) -> Answer:
+        return left.pop(0)
+
+    assert asyncio.run(newest_entries(timeline)) == SILENT

@@ -1,7 +1,7 @@
 """`/users/{uid}`: what is shown of a user and why, their day as bars, their story, and every event of theirs."""
 
 from asyncio import gather
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from ledger.domain.observation import Instant
 
 SESSIONS, OPEN_SESSIONS, ENTRIES, EVENTS = 300, 100, 300, 20
 """So many are shown at a time, however many there are."""
+MAX_PAGES = 5
+"""So many pages more are asked for where a timeline's page ends early."""
 STORY = 40
 TIERS = ("vip", "normal", "cold")
 
@@ -79,7 +81,7 @@ async def user(visit: Visit) -> Page:
         *why,
         visit.ask(of_user("sessions"), order="desc", limit=SESSIONS, after=place and f"{place + 1}.0"),
         visit.ask(of_user("sessions"), order="desc", limit=OPEN_SESSIONS, open="true"),
-        timeline(limit=ENTRIES),
+        newest_entries(timeline),
         timeline(limit=STORY, after=visit.query.get("story")),
         visit.ask(of_user("events"), order="desc", limit=EVENTS, to=end, after=visit.query.get("events")),
     )
@@ -104,6 +106,19 @@ async def user(visit: Visit) -> Page:
         "run": visit.query.get("run"),
     }
     return Page("user.html", uid, facts)
+
+
+async def newest_entries(timeline: Callable[..., Awaitable[Answer]]) -> Answer:
+    """The newest entries. A page of what was told again and again ends before it holds as many as were asked for."""
+    found = await timeline(limit=ENTRIES)
+    for _ in range(MAX_PAGES):
+        if found.get("next") is None or len(found.items) >= ENTRIES:
+            break
+        more = await timeline(limit=ENTRIES - len(found.items), after=found.get("next"))
+        if not more.is_good:
+            return more
+        found = Answer(more.status, {**more.body, "items": found.items + more.items})
+    return found
 
 
 def _chart(wanted: Asked, presence: Answer, timeline: Answer, sessions: Answer, still_open: Answer) -> dict[str, Any]:
