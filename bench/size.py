@@ -1,7 +1,6 @@
 """How many bytes does an item take in the database, by table and index, and how many of WAL does it leave?"""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import psutil
@@ -50,7 +49,7 @@ def measure(options: Options) -> Report:
         with postgres.database() as url, _service.running(postgres.folder / "service", url) as service:
             wait_until_followed(url, 0)
             before, spent_before = _sizes(postgres, url), _spent(postgres, service)
-            _client.run(_post(service, _crowds(users), posts))
+            _client.run(_client.drive(service.port, _bodies(service, _crowds(users), posts)))
             wait_until_followed(url, 0)
             spent, after = _spent(postgres, service), _sizes(postgres, url)
             memory = _memory(service)
@@ -127,20 +126,17 @@ def _crowds(users: int) -> list[Crowd]:
     return crowds
 
 
-async def _post(service: _service.Service, crowds: Sequence[Crowd], posts: int) -> None:
+def _bodies(service: _service.Service, crowds: Sequence[Crowd], posts: int) -> list[Iterator[bytes]]:
+    """So many POSTs in all, whichever node comes to make them."""
     waiting = iter(range(posts))
 
-    async def node(number: int) -> None:
-        connection = await _client.connect(service.port)
+    def of_node(number: int) -> Iterator[bytes]:
         for place in waiting:
-            answer = await connection.exchange(service.webhook(crowds[number].body(BODY_ITEMS), number))
-            if answer.status != 200:
-                raise RuntimeError(f"answered {answer.status}")
             if place % 1_000 == 0:
                 progress(f"{place:,} bodies of {posts:,}")
-        connection.close()
+            yield service.webhook(crowds[number].body(BODY_ITEMS), number)
 
-    await asyncio.gather(*(node(each) for each in range(len(crowds))))
+    return [of_node(number) for number in range(len(crowds))]
 
 
 def _sizes(postgres: Server, url: str) -> Sizes:
