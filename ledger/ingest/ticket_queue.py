@@ -1,9 +1,11 @@
 """A bounded queue of webhooks in flight: whether one more has room, and whose turn it is when the writer takes some."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import NamedTuple
 
 from ledger.errors import StoreUnavailable
@@ -117,13 +119,12 @@ class TicketQueue:
                 while not self._queue and not self._closed:
                     self._filled.wait()
                 first = self._queue[0] if self._queue else None
-                is_alone = first is not None and (first.items > max_items or len(first.body) > max_bytes)
-                if first is None or not is_alone:
+                if first is None or not _goes_alone(first, max_items, max_bytes):
                     most = max_items if first is None or not first.from_spool else max(max_items, spooled_items)
-                    return self._remove(_up_to(self._queue, most, max_bytes))
+                    together = takewhile(lambda ticket: not _goes_alone(ticket, max_items, max_bytes), self._queue)
+                    return self._remove(_up_to(together, most, max_bytes))
                 if first.reading == "not begun":
-                    first.reading = "under way"
-                    self._begin(partial(self._read, first, read))
+                    self._begin_reading(first, read)
                 is_read = first.reading == "over"
                 if (not is_read or not first.has_yielded) and (others := self._others(first, max_items, max_bytes)):
                     first.has_yielded = is_read
@@ -137,6 +138,15 @@ class TicketQueue:
         self._queue = deque(ticket for ticket in self._queue if id(ticket) not in chosen)
         return taken
 
+    def _begin_reading(self, ticket: Ticket, read: Callable[[Ticket], ParsedWebhook]) -> None:
+        try:
+            self._begin(partial(self._read, ticket, read))
+        except RuntimeError:  # no thread can be started just now
+            self._read(ticket, read)
+        else:
+            if ticket.reading == "not begun":
+                ticket.reading = "under way"
+
     def _read(self, ticket: Ticket, read: Callable[[Ticket], ParsedWebhook]) -> None:
         try:
             ticket.parsed = read(ticket)
@@ -144,14 +154,15 @@ class TicketQueue:
             ticket.parsed = None
         finally:
             with self._lock:
-                ticket.reading = "over"
+                # What it took is no failure to commit: its request may wait on.
+                ticket.reading, ticket.begun_at = "over", time.monotonic()
                 self._filled.notify_all()
 
     def _others(self, first: Ticket, max_items: int, max_bytes: int) -> list[Ticket]:
         """What others have posted while one that is to be taken alone was waiting."""
         small, behind = [], {first.sender}
         for ticket in self._queue:
-            if ticket.items > max_items or len(ticket.body) > max_bytes:
+            if _goes_alone(ticket, max_items, max_bytes):
                 behind.add(ticket.sender)
             elif ticket.sender not in behind:
                 small.append(ticket)
@@ -171,6 +182,10 @@ class TicketQueue:
         self._bytes += sign * size
         self._deliveries += sign
         self._large += sign * self._is_large(ticket)
+
+
+def _goes_alone(ticket: Ticket, max_items: int, max_bytes: int) -> bool:
+    return ticket.items > max_items or len(ticket.body) > max_bytes
 
 
 def _up_to(tickets: Iterable[Ticket], max_items: int, max_bytes: int) -> list[Ticket]:

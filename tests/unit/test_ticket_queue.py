@@ -99,6 +99,30 @@ def test_what_comes_from_the_spool_is_taken_in_larger_groups(loop: asyncio.Abstr
     assert names(take(spooled_items=20)) == ["c8"]
 
 
+def test_one_that_is_to_be_taken_alone_is_not_taken_with_what_comes_from_the_spool(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Though it would fit into the larger group: together with others it would be read and judged as a whole."""
+    queue = Queue(loop)
+    spooled = queue.ticket("a", 2)
+    spooled.from_spool = True
+    queue.tickets.put_spooled([spooled])
+    queue.put(("b", 15), ("c", 1))
+    take = partial(queue.tickets.take, MOST_ITEMS, 1 << 19, read)
+    assert [names(take(spooled_items=20)) for _ in range(3)] == [["a1"], ["c3"], ["b2"]]
+
+
+def test_where_no_thread_can_be_started_a_large_one_is_read_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    def begin(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    tickets = TicketQueue(100, 1 << 20, begin)
+    large = Queue(loop).ticket("a", 20)
+    tickets.put(large)
+    assert tickets.take(MOST_ITEMS, 1 << 19, read) == [large]
+    assert large.parsed == read(large)
+
+
 def test_between_two_large_ones_of_a_node_others_have_their_turn(loop: asyncio.AbstractEventLoop) -> None:
     queue = Queue(loop)
     queue.put(("a", 20), ("a", 21))
