@@ -81,6 +81,8 @@ class Group:
         self.tickets = tickets
         self.webhooks = webhooks
         self.judged: JudgedGroup | None = None
+        self.is_doubtful = any(ticket.from_spool for ticket in tickets)
+        """Whether any of them may be in the ledger already: a commit's answer was lost, or a spool was read again."""
 
     @property
     def names(self) -> set[str]:

@@ -186,11 +186,15 @@ class Intake:
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
         """Those that a request still waits for after this error; the others are over. After closing, none."""
         self.store.failing(error)
-        going_on = [] if self._queue.is_closed else self._queue.without_diverted(tickets)
-        wanted = [ticket for ticket in going_on if ticket.waiters > 0 or ticket.from_spool]
+        wanted = [ticket for ticket in tickets if self.is_wanted(ticket)]
         if over := _but_for(wanted, tickets):
             self.fail(over, error)
         return wanted
+
+    def is_wanted(self, ticket: Ticket) -> bool:
+        """Whether it is to be tried again."""
+        is_waited_for = ticket.waiters > 0 or ticket.from_spool
+        return is_waited_for and not ticket.is_diverted and not self._queue.is_closed
 
     def without_diverted(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         """The tickets but for those that go to the spool."""

@@ -8,8 +8,8 @@ what the database says. A request's answer waits for the commit of its group.
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
 import psycopg
@@ -94,8 +94,9 @@ class Writer:
             self._handed.put(group)
             judged = group.judged
             if judged is not None:
-                # While the other thread has the events written.
-                judged.part.current_rows()
+                # While the other thread has the events written, which meets and answers for what is wrong with them.
+                with suppress(Exception):
+                    judged.part.current_rows()
         self._handed.put(None)
 
     def _take(self) -> Sequence[Ticket]:
@@ -160,17 +161,12 @@ class Writer:
         with self._intake.store.asking(), self._ledger.reading() as connection:
             return current.load(connection, uids)
 
-    @contextmanager
-    def _second_connection(self, group: Group) -> Iterator[Connection[TupleRow] | None]:
+    def _second_connection(self) -> AbstractContextManager[Connection[TupleRow] | None]:
         """Where users are to be read while others are written: had before the lock is waited for.
 
-        In a transaction, since for no longer a pooler may lend a session.
+        None behind a pooler: whoever holds one of the sessions that it lends, and waits for another, may wait for ever.
         """
-        if not self._goes_in_parts(group):
-            yield None
-            return
-        with self._ledger.connection() as connection, connection.transaction():
-            yield connection
+        return nullcontext() if self._ledger.is_pooled else self._ledger.connection()
 
     def _commit_all(self) -> None:
         while (group := self._handed.get()) is not None:
@@ -188,22 +184,20 @@ class Writer:
         What a source posted whose state cannot be known is refused, and the others' webhooks are committed without it.
         """
         pause = INITIAL_BACKOFF_SECONDS
-        # What comes from the spool may have been committed before it was read there.
-        doubtful = any(ticket.from_spool for ticket in group.tickets)
         wanted = self._refuse(group.tickets)
         if len(wanted) < len(group.tickets):
             self._pipeline.forget()
             group.keep(wanted)
+        if self._goes_in_parts(group):
+            self._intake.begun(group.tickets)
         while group.tickets:
             began = time.monotonic()
             try:
                 with translated(), self._intake.store.asking():
-                    tally = self._attempt(group, doubtful)
+                    tally = self._attempt(group)
             except StoreUnavailable as error:
                 self._figures.failed()
                 self._pipeline.forget()
-                # Whether a commit whose answer was lost took place is asked of the ledger at the next attempt.
-                doubtful = True
                 group.keep(self._intake.still_wanted(group.tickets, error))
                 time.sleep(pause)
                 pause = min(pause * 2, MAX_BACKOFF_SECONDS)
@@ -230,20 +224,21 @@ class Writer:
         self._intake.store.failing(refused)
         self._intake.fail(group.tickets, refused)
 
-    def _attempt(self, group: Group, doubtful: bool) -> Tally:
+    def _attempt(self, group: Group) -> Tally:
         """Commit a group -> what it came to; nothing where an attempt before had committed it after all."""
-        tally = Tally()
-        if not doubtful and self._goes_in_parts(group):
-            self._intake.begun(group.tickets)
-        with self._second_connection(group) as second, self._ledger.events_recorder.commit() as commit:
-            if doubtful and (held := commit.held_deliveries([each.delivery for each in group.tickets])):
+        tally, goes_in_parts = Tally(), self._goes_in_parts(group)
+        second_connection = self._second_connection() if goes_in_parts else nullcontext()
+        with second_connection as second, self._ledger.events_recorder.commit() as commit:
+            # From here on it may be committed, though its answer is lost: the ledger is asked at the next attempt.
+            is_doubtful, group.is_doubtful = group.is_doubtful, True
+            if is_doubtful and (held := commit.held_deliveries([each.delivery for each in group.tickets])):
                 self._pipeline.forget()
                 if len(held) == len(group.tickets):
                     return tally
                 self._intake.succeed([each for each in group.tickets if each.delivery in held])
                 group.keep([each for each in group.tickets if each.delivery not in held])
-            if second is not None:
-                states = self._write_in_parts(group.webhooks[0], commit, second, doubtful, tally)
+            if goes_in_parts:
+                states = self._write_in_parts(group, commit, second or commit.connection, is_doubtful, tally)
             else:
                 judged = group.judged
                 if judged is None or (judged.head_before, judged.states.lineage) != (commit.head, commit.lineage):
@@ -267,16 +262,20 @@ class Writer:
         return judged
 
     def _write_in_parts(
-        self, webhook: ParsedWebhook, commit: Commit, second: Connection[TupleRow], doubtful: bool, tally: Tally
+        self, group: Group, commit: Commit, reading: Connection[TupleRow], is_again: bool, tally: Tally
     ) -> GroupStates:
+        [webhook], [ticket] = group.webhooks, group.tickets
+
         def load(uids: Sequence[str]) -> Mapping[str, Presence]:
-            return current.load(second, uids)
+            return current.load(reading, uids)
 
         def written(part: GroupPart) -> None:
             tally.update(part.tally)
-            # At the first attempt alone: a body that is begun again and again gets nowhere.
-            if not doubtful:
+            # At the first attempt alone: a body that is begun again and again gets nowhere, and ends with its waiters.
+            if not is_again:
                 self._intake.store.progressed()
+            elif not self._intake.is_wanted(ticket):
+                raise StoreUnavailable(self._intake.store.reason)
 
         source = self._sources_now({webhook.source}, commit)[webhook.source]
         self._pipeline.forget()

@@ -44,14 +44,11 @@ def sizes_for(database_url: str, settings: Settings) -> preflight.PoolSizes:
 def route_for(database_url: str, settings: Settings) -> Route:
     """How the pools reach the database of this URL: as everything else, unless the settings name a pooler for them.
 
-    Says what is worth a word of that. Raises DatabaseUnfit, StoreUnavailable.
+    Raises DatabaseUnfit, StoreUnavailable.
     """
     if not settings.database_session_url:
         return Route(database_url)
-    found = two_ways.examine(settings.database_url, database_url)
-    for warned in found.warnings():
-        log.warning(warned.event, reason=warned.reason, way_out=warned.way_out)
-    return found.route
+    return two_ways.examine(settings.database_url, database_url)
 
 
 @asynccontextmanager

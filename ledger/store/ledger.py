@@ -100,6 +100,8 @@ class Ledger(Application[str]):
         env = {DATABASE_URL: url, TRANSACTION_SETTINGS: settings, SEAL_KEY: seal_key.text, POOL_SIZE: str(pool_size)}
         with translated():
             super().__init__(env)
+        self.is_pooled = bool(settings)
+        """Whether a pooler lends the pool its sessions, for a transaction each."""
         self.events_recorder = cast(LedgerRecorder, self.recorder)
         self.events_mapper = cast(EventMapper, self.mapper)
 

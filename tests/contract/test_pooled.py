@@ -38,7 +38,7 @@ def pooled_url(database_url: str, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def route(pooled_url: str, database_url: str) -> Route:
-    return two_ways.examine(pooled_url, database_url).route
+    return two_ways.examine(pooled_url, database_url)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_every_transaction_is_ours_whatever_is_set_and_leaves_nothing(database_u
     with pgbouncer(tmp_path, database_url, sessions=SESSIONS) as pooler:
         url = pooler.url
         before = others(url)
-        route = two_ways.examine(url, database_url).route
+        route = two_ways.examine(url, database_url)
         with two_ways.connect(route) as connection:
             assert dict(connection.execute(SHOWN, (names,)).fetchall()) == OF_A_TRANSACTION
             assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
@@ -134,8 +134,11 @@ def test_the_same_for_an_event_loop(route: Route) -> None:
     asyncio.run(run())
 
 
-def test_a_ledger_is_written_over_two_sessions(route: Route, database_url: str) -> None:
-    """By two instances, one of which judges a body of many items over one session while it writes it over the other."""
+@pytest.mark.parametrize("sessions", [1, SESSIONS])
+def test_a_ledger_is_written_over_as_many_sessions_as_are_lent(
+    database_url: str, tmp_path: Path, sessions: int
+) -> None:
+    """By two instances, one of which has a body of many items: nobody holds a session while waiting for another."""
     small = [f'["u{number}-0-1-{number}-1-1"]'.encode() for number in range(1, 41)]
     large = ("[" + ",".join(f'"large{number}-0-1-{1000 + number}-1-1"' for number in range(300)) + "]").encode()
     bounds = Bounds(group_items=100)
@@ -145,16 +148,18 @@ def test_a_ledger_is_written_over_two_sessions(route: Route, database_url: str) 
             posts = [(first if number % 2 else second).post(body) for number, body in enumerate(small)]
             await asyncio.gather(*posts, first.post(large))
 
-    first, second = Ledger(route, SEAL_KEY, 8), Ledger(route, SEAL_KEY, 8)
-    try:
-        configure(first)
-        asyncio.run(run(first, second))
-        assert len(items_of(first)) == len(small) + 300
-        assert max(Counter(items_of(first)).values()) == 1
-        assert_consistent(first)
-    finally:
-        first.close()
-        second.close()
+    with pgbouncer(tmp_path, database_url, sessions=sessions) as pooler:
+        route = two_ways.examine(pooler.url, database_url)
+        first, second = Ledger(route, SEAL_KEY, 8), Ledger(route, SEAL_KEY, 8)
+        try:
+            configure(first)
+            asyncio.run(run(first, second))
+            assert len(items_of(first)) == len(small) + 300
+            assert max(Counter(items_of(first)).values()) == 1
+            assert_consistent(first)
+        finally:
+            first.close()
+            second.close()
     with session.connect(database_url) as connection:
         left = connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
         held = connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()
@@ -167,16 +172,6 @@ def test_both_ways_lead_to_one_database_or_a_start_is_refused(pooled_url: str, s
         pytest.raises(unfit.DatabasesDiffer, match=r"different databases.*\nName the same database"),
     ):
         two_ways.examine(pooled_url, other)
-
-
-def test_a_pooler_that_lends_one_session_is_worth_a_word(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(two_ways, "LEND_SECONDS", 0.2)
-    with pgbouncer(tmp_path, database_url, sessions=1) as pooler:
-        [warned] = two_ways.examine(pooler.url, database_url).warnings()
-    assert warned.event == "pooler_lends_one_session"
-    assert "default_pool_size" in warned.way_out
 
 
 def test_a_pooler_by_statement_is_refused(database_url: str, tmp_path: Path) -> None:
@@ -208,7 +203,7 @@ def test_options_are_not_sent_since_a_pooler_refuses_them(
     pooled_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=1000")
-    with two_ways.connect(two_ways.examine(f"{pooled_url}?options=-cjit%3Don", database_url).route) as connection:
+    with two_ways.connect(two_ways.examine(f"{pooled_url}?options=-cjit%3Don", database_url)) as connection:
         assert dict(connection.execute(SHOWN, (list(OF_A_TRANSACTION),)).fetchall()) == OF_A_TRANSACTION
 
 

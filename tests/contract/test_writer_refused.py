@@ -15,6 +15,8 @@ from psycopg import sql
 
 from ledger.errors import StoreUnavailable
 from ledger.ingest import group
+from ledger.ingest.store_progress import StoreProgress
+from ledger.ingest.writer import Writer
 from ledger.simulator.sender import encode
 from ledger.store import recorder
 from ledger.store.ledger import Ledger, try_to_write
@@ -230,3 +232,57 @@ def test_a_large_delivery_that_is_begun_again_and_again_keeps_nobody_waiting(
     asyncio.run(run())
     assert set(large) <= set(items_of(ledger))
     assert_consistent(ledger)
+
+
+def test_a_large_delivery_that_found_no_connection_at_first_shows_how_far_it_is(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it can be in the ledger, so that its second attempt is the first: whoever waits may wait on."""
+    monkeypatch.setattr(group, "PART_ITEMS", 10)
+    second_connection, calls, steps = Writer._second_connection, [0], [0]
+
+    def at_first_none(writer: Writer) -> Any:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise StoreUnavailable("couldn't get a connection")
+        return second_connection(writer)
+
+    def stepped(_: StoreProgress) -> None:
+        steps[0] += 1
+
+    monkeypatch.setattr(Writer, "_second_connection", at_first_none)
+    monkeypatch.setattr(StoreProgress, "progressed", stepped)
+
+    async def run() -> None:
+        async with running(ledger, bounds=Bounds(group_items=20)) as instance:
+            await instance.post(encode([f"u{n}-0-1-{n}-1-1" for n in range(100)]))
+
+    asyncio.run(run())
+    assert calls[0] == 2
+    assert steps[0] > 100 / 10, "one for each part, and one for the whole"
+
+
+def test_a_large_delivery_that_is_begun_again_ends_once_nobody_waits_for_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "PART_ITEMS", 10)
+    write, written = current.write, [0]
+
+    def writing(cursor: psycopg.Cursor[Any], parts: list[current.CurrentRows]) -> None:
+        write(cursor, parts)
+        written[0] += 1
+        if written[0] == 2:
+            cursor.execute("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '53100'; END $$")
+        if written[0] > 2:
+            time.sleep(2 * WAIT_SECONDS)
+
+    monkeypatch.setattr(current, "write", writing)
+
+    async def run() -> None:
+        async with running(ledger, bounds=Bounds(wait_seconds=WAIT_SECONDS, group_items=20)) as instance:
+            await refused(instance.post, encode([f"u{n}-0-1-{n}-1-1" for n in range(1000)]), match="no")
+            await asyncio.to_thread(wait_until, instance.is_idle, "nobody is left in the queue")
+
+    asyncio.run(run())
+    assert written[0] < 20, "of a hundred parts"
+    assert items_of(ledger) == []
