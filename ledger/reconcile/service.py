@@ -39,6 +39,9 @@ HEALTH_SECONDS = 1.0
 WAIT_SECONDS = 1.0
 """Between two attempts to lead; another instance takes over so much later at most, once a lock is free."""
 
+STOP_SECONDS = 5.0
+"""For what is under way, and again for giving up the lead: an append may wait for the commit lock for far longer."""
+
 FOLLOW_PAGES = 20
 """Of the ledger, between two looks at what is due and at the lock: some seconds, however far behind the agenda is."""
 
@@ -99,11 +102,15 @@ class Reconciliation:
         self._has_changed = True
 
     async def stop(self) -> None:
-        """End in order, and let another instance lead."""
+        """End in order, and let another instance lead; what takes too long is for that one to do again."""
         self._stopping.set()
         if self._task is not None:
-            await self._task
-        await self._in_thread(self._leadership.give_up)
+            _, late = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+        # The lead ends with its session, whatever that waits for.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._in_thread(self._leadership.give_up), STOP_SECONDS)
         self._thread.shutdown(wait=False)
 
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
