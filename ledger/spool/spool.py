@@ -208,6 +208,9 @@ class Spool:
                 self._fly(batch)
             self._end_when_read_up()
             if self._flying and (batch is None or len(self._flying) >= MAX_FLYING):
+                if self._intake.store.trouble is not None:
+                    # PostgreSQL is away again: what comes first, and for how long, begins anew with its return.
+                    self._tell_of_drain(False)
                 await self._land(*self._flying[0])
                 self._flying.popleft()
                 self._end_when_read_up()
