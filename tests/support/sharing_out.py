@@ -31,8 +31,12 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
 def put_long_first(items: list[pytest.Item]) -> None:
     """Files by the number of their tests that are marked `slow`; of what goes one by one each test counts as a file."""
-    slow = Counter(_path(item) for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -min(slow[_path(item)], 1 if _path(item) in ONE_BY_ONE else len(items)))
+    slow = Counter(_path(item) for item in items if _is_slow(item))
+    items.sort(key=lambda item: _is_slow(item) if _path(item) in ONE_BY_ONE else slow[_path(item)], reverse=True)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
 
 
 def _path(item: pytest.Item) -> str:
