@@ -50,8 +50,15 @@ def at_work(service: ServiceT) -> Iterator[ServiceT]:
         yield service
         service.check()
     finally:
-        service.stop()
-        EmbeddedPostgres(service.folder / "data").stop("immediate")
+        try:
+            service.stop()
+        except subprocess.TimeoutExpired:
+            # Its folder goes with the case, and the log in it.
+            print(log_of(service)[-4000:], file=sys.stderr)
+            service.kill()
+            raise
+        finally:
+            EmbeddedPostgres(service.folder / "data").stop("immediate")
 
 
 def until(seen: Callable[[], T], what: str, seconds: float = ENOUGH_SECONDS) -> T:
