@@ -1,6 +1,6 @@
 """Canaries of a v2.2 and a v3 node of one service: seen and measured, refused, lost; and counted nowhere."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -71,13 +71,14 @@ def canaries(api: Api) -> dict[str, Any]:
     return {source["name"]: source["nodes"][0]["canary"] for source in api.get("/v1/sources")["items"]}
 
 
-def until(api: Api, holds: Callable[[Any], bool]) -> dict[str, Any]:
-    """Wait until that is so of the canaries of all sources -> what was said of them then."""
+def until(api: Api, outcome: str) -> dict[str, Any]:
+    """Wait until the last visit of every source's canary ended so -> what was said of them then."""
     told: dict[str, Any] = {}
 
     def found() -> bool:
         told.update(canaries(api))
-        return all(map(holds, told.values()))
+        # Nothing is said of a canary before its first visit has ended.
+        return all(canary is not None and canary["outcome"] == outcome for canary in told.values())
 
     wait_for(found, lambda: told)
     return told
@@ -119,7 +120,7 @@ def _are_alerted(api: Api, state: str, words: str = "") -> None:
 
 
 def _are_seen(api: Api) -> None:
-    for told in until(api, lambda canary: canary["outcome"] == "seen").values():
+    for told in until(api, "seen").values():
         latency = told["last_latency_seconds"]
         assert 0 <= latency["webhook"] <= latency["commit"]
         assert latency["stream"] > 0
@@ -141,7 +142,7 @@ def _are_in_no_count(api: Api, online: int = 0) -> None:
 def _are_refused(setting: Setting, api: Api) -> None:
     for node in setting.nodes.values():
         node.doors.admission.tokens = {}
-    told = until(api, lambda canary: canary["outcome"] == "refused")
+    told = until(api, "refused")
     assert told["new"]["last_error"].startswith("authentication failed")
     assert "WuKongIM's reason code 2" in told["new"]["last_error"]
     assert "as v2 does where it refuses the token" in told["old"]["last_error"]
@@ -167,7 +168,7 @@ def _are_lost(setting: Setting, api: Api) -> None:
     before = canaries(api)
     for node in setting.nodes.values():
         node.mute(1e6)
-    told = until(api, lambda canary: canary["outcome"] == "lost")
+    told = until(api, "lost")
     for source, canary in told.items():
         assert canary["lost"] > before[source]["lost"]
         assert canary["last_error"].startswith("no webhook has told within 3 s that it is")
