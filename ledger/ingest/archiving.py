@@ -138,7 +138,9 @@ class Archiving:
             self._prove(connection, written, erased_at)
             self._step("snapshots")
             snapshots = boundary.table_id(connection)
-            boundary.write(connection, due.first, due.before, erased_at)
+            for each in written:
+                # A file is read from its beginning, and nothing of the one before it.
+                boundary.write(connection, each.first, each.before, erased_at)
             self._step("keep")
             kept = partitions.keep(connection, due.name)
             self._step("replace")

@@ -1,6 +1,6 @@
-"""The presences of users at the end of a stretch that is archived: no fold begins in the archive then.
+"""The presences of users at the end of each archived file: no fold begins in an earlier one then.
 
-Nor does anybody have to look there for whom the stretch tells of. Each is a row of `snapshots`, beside those of the
+Nor does anybody have to look into it for whom it tells of. Each is a row of `snapshots`, beside those of the
 projection of that name.
 """
 

@@ -123,7 +123,7 @@ def to_explain(connection: Connection[TupleRow], before: int, uid: str, made: An
 
 
 def as_of(connection: Connection[TupleRow], before: int, uids: Sequence[str], made: AnswerPoint) -> Wanted | None:
-    """What users are folded from for an answer about the past: each has a snapshot where the archive ends."""
+    """What users are folded from for an answer about the past: each has a snapshot where a file ends."""
     base = min(made.position, history.position_at(connection, made.at))
     if base >= before - 1:
         return None

@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from ledger.domain.explain import explain
 from ledger.domain.instants import from_datetime
+from ledger.ingest import archiving
 from ledger.replay.of_ledger import PartlyArchived, at_one_moment
 from ledger.slices.archived import ArchivedElsewhere, ArchivePlace
 from ledger.slices.taking import SliceScope, open_slice
@@ -91,7 +92,16 @@ def explained(asking: Archive, uid: str, asked: AnswerPoint) -> str:
 
 
 @pg.on_every_server
-def test_the_past_is_what_it_was(ledger: Ledger, database_url: str, folder: Path, asking: Archive) -> None:
+@pytest.mark.parametrize("file_events", [20, archiving.MAX_FILE_EVENTS])
+def test_the_past_is_what_it_was(
+    ledger: Ledger,
+    database_url: str,
+    folder: Path,
+    asking: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    file_events: int,
+) -> None:
+    monkeypatch.setattr(archiving, "MAX_FILE_EVENTS", file_events)
     asked = points(ledger)
     before = [past_of(asking, UIDS, made) for made in asked]
     assert {each.before for each in before} == {None}
