@@ -14,6 +14,7 @@ from ledger.store import session
 from ledger.store.archive import partitions, table
 from ledger.store.archive.partitions import TableInUse
 from ledger.store.ledger import translated
+from projections.engine import rebuild
 from projections.engine.lock_holders import long_held
 
 LOCK = 0x70726573_61726368
@@ -42,6 +43,15 @@ def alone(database_url: str, folder: Path) -> Iterator[Connection[TupleRow]]:
             raise ArchiveWaits("Another one is archiving.\nWait for its end; one at a time does it.")
         clean(connection, folder)
         yield connection
+
+
+def keep_out_rebuild(connection: Connection[TupleRow]) -> None:
+    """Let no rebuild begin until the transaction ends: it reads a partition from files or from `events`, not both.
+
+    Raises ArchiveWaits where one is under way.
+    """
+    if not rebuild.keep_from_beginning(connection):
+        raise ArchiveWaits("A projection is being rebuilt from the events.\nTry again once the rebuild has ended.")
 
 
 def clean(connection: Connection[Any], folder: Path) -> None:

@@ -22,7 +22,7 @@ from ledger.domain.event_types import Event
 from ledger.domain.observation import Instant
 from ledger.errors import LedgerError
 from ledger.ingest.append import append
-from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, when_free
+from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, keep_out_rebuild, when_free
 from ledger.ingest.draft import Draft
 from ledger.store import erased, raw_events
 from ledger.store.archive import files, manifest, partitions, proving, table, writing
@@ -35,7 +35,6 @@ from ledger.store.mapper import Recorded
 from ledger.store.raw_events import Row
 from ledger.store.seal import instant_from_count
 from ledger.working_state import erasures
-from projections.engine import rebuild
 from projections.models import boundary
 from projections.models.boundary import ErasedMeanwhile, RebuiltMeanwhile
 
@@ -226,8 +225,7 @@ class _Replacing:
             raise ErasedMeanwhile
         if table.before(connection) >= self._archived.before:
             raise ArchiveWaits("Another one has archived this meanwhile.\nNothing more is to be done.")
-        if not rebuild.keep_from_beginning(connection):
-            raise ArchiveWaits("A projection is being rebuilt from the events.\nTry again once the rebuild has ended.")
+        keep_out_rebuild(connection)
         if boundary.table_id(connection) != snapshots:
             raise RebuiltMeanwhile
 

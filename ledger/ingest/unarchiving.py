@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, when_free
+from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, keep_out_rebuild, when_free
 from ledger.ingest.archiving import Told
 from ledger.store.archive import files, partitions, table, writing
 from ledger.store.archive.manifest import Manifest
@@ -55,6 +55,7 @@ def _replacing(ledger: Ledger, partition: str, whole: str, manifests: list[Manif
     def attempt() -> None:
         # As a commit does, so that no erasure is in the middle.
         with translated(), ledger.events_recorder.commit(LONG_LOCK_TIMEOUT_SECONDS) as commit:
+            keep_out_rebuild(commit.connection)
             if table.of_partition(commit.connection, partition) != manifests:
                 raise ArchiveWaits("The archive was changed meanwhile, as by an erasure.\nTry again.")
             table.drop_partition(commit.cursor, partition)

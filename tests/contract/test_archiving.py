@@ -277,6 +277,15 @@ def test_what_was_archived_can_be_put_back(ledger: Ledger, database_url: str, fo
     assert verified(database_url, archive=folder).is_intact
 
 
+def test_nothing_is_put_back_while_a_rebuild_reads_it_from_files(
+    ledger: Ledger, database_url: str, archived: Path
+) -> None:
+    with rebuild.alone(database_url, "sessions"), pytest.raises(ArchiveWaits, match="is being rebuilt"):
+        list(unarchiving.restore(ledger, database_url, archived, lambda *_: None))
+    assert len(names(archived)) == 2
+    assert verified(database_url, archive=archived).is_intact
+
+
 def test_putting_back_that_is_killed_is_begun_again(
     ledger: Ledger, database_url: str, archived: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
