@@ -19,11 +19,9 @@ from ledger.ingest.archiving import Archived, Archiving, Retention
 from ledger.ingest.clock import Clock
 from ledger.ingest.unarchiving import Restored
 from ledger.settings import Settings
-from ledger.store.archive import table
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKeys
-from ledger.store.verify import snapshot
-from ledger.store.verify import verify as walk
+from ledger.store.verify_moment import verify_moment
 
 app = typer.Typer(
     add_completion=False,
@@ -67,15 +65,17 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
     """
     settings = settings_from(context)
     keys = seal_keys_from(settings)
-    with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
-        number = len(table.read(connection))
-        with progress.shown("verifying") as update:
-            verified = walk(connection, keys, update, archive=settings.archive_dir, only_archive=True)
+    with (
+        started_database_url(settings) as url,
+        connected_to(url) as connection,
+        progress.shown("verifying") as update,
+    ):
+        verified = verify_moment(connection, keys, update, archive=settings.archive_dir, only_archive=True)
     if as_json:
-        print_json(as_fields(verified, keys) | {"files": number})
+        print_json(as_fields(verified, keys) | {"files": verified.files})
         raise typer.Exit(not verified.is_intact)
     require_intact(verified)
-    print_line(f"intact: {number_of(number, 'file')}, {checked(verified)}")
+    print_line(f"intact: {number_of(verified.files, 'file')}, {checked(verified)}")
 
 
 @app.command()

@@ -26,7 +26,8 @@ from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKeys, seal_keys
 from ledger.store.seal_head import HeadError, HeadKeyMissing, SealHead
-from ledger.store.verify import snapshot
+from ledger.store.verify import snapshot, verify
+from ledger.store.verify_moment import is_outdated
 from ledger.text import counted
 from ledger.working_state import backups as backups_made
 from projections.engine import switch
@@ -146,7 +147,14 @@ def _write(
     with shown("dumping", "MB") as update:
         # What a rebuild has half filled is of no use, and would hold the rebuild up.
         written = dump(settings.data_dir, url, exported[0], target, _in_mb(update), without=switch.SCHEMA)
-    verified = checked(connection, keys, settings.archive_dir)
+    with shown("verifying") as update:
+        verified = verify(connection, keys, update, archive=settings.archive_dir)
+    with connected_to(url) as outside:
+        if is_outdated(outside, verified):
+            raise BackupError(
+                "A user was erased meanwhile, and a file of the archive replaced that the backup would name.\n"
+                "It was not written; begin again."
+            )
     try:
         require_intact(verified)
     except LedgerAltered as error:
@@ -215,7 +223,7 @@ def _note_itself(connection: psycopg.Connection[Any], made: Backup) -> None:
 
 def _verify(url: str, keys: SealKeys, archive: Path, head: SealHead, file: Path) -> None:
     """Raises LedgerAltered, SealKeyMissing."""
-    with connected_to(url) as connection, snapshot(connection):
+    with connected_to(url) as connection:
         verified = checked(connection, keys, archive, expected=head)
     if (altered := verified.altered) is not None:
         raise LedgerAltered(

@@ -17,8 +17,8 @@ from ledger.store import seal_head
 from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKey, SealKeys, seal_keys
 from ledger.store.seal_head import SealHead
-from ledger.store.verify import Verified, snapshot
-from ledger.store.verify import verify as walk
+from ledger.store.verify import Verified
+from ledger.store.verify_moment import verify_moment
 from ledger.text import counted
 
 
@@ -49,7 +49,7 @@ def verify(
     expected = None if head is None else read_head(head, keys)
     if after is not None and expected is not None and after > expected.position:
         raise typer.BadParameter(f"the head is at position {expected.position}, which --after would skip")
-    with started_database_url(settings) as url, connected_to(url) as connection, snapshot(connection):
+    with started_database_url(settings) as url, connected_to(url) as connection:
         verified = checked(connection, keys, settings.archive_dir, after=after, expected=expected)
     if export_head is not None and verified.is_intact:
         with replacing(export_head) as file:
@@ -96,7 +96,7 @@ def checked(
 ) -> Verified:
     """What a walk over the ledger finds, its progress shown; `archive`: the folder of the archive's files."""
     with shown("verifying") as update:
-        return walk(connection, keys, update, after=after, expected=expected, archive=archive)
+        return verify_moment(connection, keys, update, after=after, expected=expected, archive=archive)
 
 
 def require_intact(verified: Verified) -> None:

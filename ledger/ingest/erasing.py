@@ -107,23 +107,19 @@ def erase(
             raise NeverSeen(f"the user {uid!r} was never seen")
         return _on_record(ledger, before)
     while True:
-        archived = erasing_archived.rewritten(ledger, archive, uid, found)
-        done: Erasure | None = None
-        try:
-            done = _Attempt(ledger, name, order, keys[0], at, head, archived, list(found)).run(of_sources)
-        except _OtherSources as others:
-            of_sources |= others.names
-        except ArchiveMoved:
-            pass
-        except _NothingLeft:
-            # Somebody else was faster.
-            if (by_another := get(ledger, uid, keys)) is None:
-                raise NeverSeen(f"the user {uid!r} was never seen") from None
-            return by_another
-        finally:
-            archived.clean(ledger, archive)
-        if done is not None:
-            return done
+        with contextlib.suppress(ArchiveMoved):
+            archived = erasing_archived.rewritten(ledger, archive, uid, found)
+            try:
+                return _Attempt(ledger, name, order, keys[0], at, head, archived, list(found)).run(of_sources)
+            except _OtherSources as others:
+                of_sources |= others.names
+            except _NothingLeft:
+                # Somebody else was faster.
+                if (by_another := get(ledger, uid, keys)) is None:
+                    raise NeverSeen(f"the user {uid!r} was never seen") from None
+                return by_another
+            finally:
+                archived.clean(ledger, archive)
 
 
 def get(ledger: Ledger, uid: str, keys: Sequence[SealKey]) -> Erasure | None:

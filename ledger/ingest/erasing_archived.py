@@ -12,7 +12,7 @@ from psycopg import Cursor
 
 from ledger.errors import LedgerError
 from ledger.store.archive import manifest, table
-from ledger.store.archive.manifest import Manifest
+from ledger.store.archive.manifest import ArchiveDamaged, Manifest
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import user_stream
 
@@ -55,7 +55,7 @@ class Rewritten(NamedTuple):
 def rewritten(ledger: Ledger, folder: Path, uid: str, left_over: Mapping[int, bytes]) -> Rewritten:
     """Write anew each file that names the user; `left_over`: what is left of events that name them beside others.
 
-    Raises ArchiveDamaged, ArchiveUnwritable, StoreUnavailable.
+    Raises ArchiveDamaged, ArchiveMoved, ArchiveUnwritable, StoreUnavailable.
     """
     with ledger.connection() as connection:
         there = table.read(connection)
@@ -65,12 +65,18 @@ def rewritten(ledger: Ledger, folder: Path, uid: str, left_over: Mapping[int, by
 
     replaced: list[tuple[Manifest, Manifest]] = []
     positions: list[int] = []
-    for old in there:
-        own = selected.positions_of(folder, old, user_stream(uid))
-        instead = {place: payload for place, payload in left_over.items() if old.first <= place < old.before}
-        if own or instead:
-            replaced.append((old, _rewritten(ledger, folder, old, own, instead)))
-            positions += own
+    try:
+        for old in there:
+            own = selected.positions_of(folder, old, user_stream(uid))
+            instead = {place: payload for place, payload in left_over.items() if old.first <= place < old.before}
+            if own or instead:
+                replaced.append((old, _rewritten(ledger, folder, old, own, instead)))
+                positions += own
+    except ArchiveDamaged as error:
+        with ledger.connection() as connection:
+            if table.has(connection, error.name):
+                raise
+        raise ArchiveMoved from error
     return Rewritten(there, replaced, positions)
 
 

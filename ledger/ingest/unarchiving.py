@@ -7,10 +7,12 @@ from typing import NamedTuple
 from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, keep_out_rebuild, when_free
 from ledger.ingest.archiving import Told
 from ledger.store.archive import files, partitions, table, writing
-from ledger.store.archive.manifest import Manifest
+from ledger.store.archive.manifest import ArchiveDamaged, Manifest
 from ledger.store.archive.rows import pack
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
 from ledger.store.ledger import Ledger, translated
+
+CHANGED = "The archive was changed meanwhile, as by an erasure.\nTry again."
 
 
 class Restored(NamedTuple):
@@ -30,7 +32,12 @@ def restore(ledger: Ledger, database_url: str, folder: Path, told: Told) -> Iter
     with alone(database_url, folder) as connection:
         while (last := table.last_partition(connection)) is not None:
             manifests = table.of_partition(connection, last)
-            whole = partitions.fill(connection, last, _rows(folder, manifests, told))
+            try:
+                whole = partitions.fill(connection, last, _rows(folder, manifests, told))
+            except ArchiveDamaged as error:
+                if table.has(connection, error.name):
+                    raise
+                raise ArchiveWaits(CHANGED) from error
             when_free(connection, _replacing(ledger, last, whole, manifests))
             for each in manifests:
                 if writing.remove(folder, each.name):
@@ -57,7 +64,7 @@ def _replacing(ledger: Ledger, partition: str, whole: str, manifests: list[Manif
         with translated(), ledger.events_recorder.commit(LONG_LOCK_TIMEOUT_SECONDS) as commit:
             keep_out_rebuild(commit.connection)
             if table.of_partition(commit.connection, partition) != manifests:
-                raise ArchiveWaits("The archive was changed meanwhile, as by an erasure.\nTry again.")
+                raise ArchiveWaits(CHANGED)
             table.drop_partition(commit.cursor, partition)
             partitions.replace(commit.cursor, partition, whole)
 

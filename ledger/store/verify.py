@@ -45,6 +45,8 @@ class Altered(NamedTuple):
     position: int
     what: str
     way_out: str = LOOK
+    file: str | None = None
+    """Of the archive, where it is that which differs."""
 
 
 class KeyMissing(NamedTuple):
@@ -76,6 +78,8 @@ class Verified(NamedTuple):
     missing: KeyMissing | None = None
     erased: int = 0
     """Positions among them whose events erasures have removed, as is on record."""
+    files: int = 0
+    """That the archive has."""
 
     @property
     def is_intact(self) -> bool | None:
@@ -156,7 +160,8 @@ class _Walk:
         altered = self._walk()
         head = new_head(self._sealed, self._seal, self._seals, datetime.now(UTC))
         missing = None if altered else self._missing
-        return Verified(self._events, self._seals - self._passed, head, altered, missing, self._erased)
+        events, seals, files = self._events, self._seals - self._passed, len(self._rows.manifests)
+        return Verified(events, seals, head, altered, missing, self._erased, files)
 
     def _walk(self) -> Altered | None:
         """Window by window: first the seals, then the events that they seal."""
@@ -232,7 +237,7 @@ class _Walk:
         try:
             return self._check_rows(window, up_to)
         except ArchiveDamaged as error:
-            return Altered(max(error.position, self._sealed + 1), error.what, BACK)
+            return Altered(max(error.position, self._sealed + 1), error.what, BACK, error.name)
         except KeptDiffers as error:
             return Altered(error.position, error.what)
 

@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 
 from ledger.store.archive import beside, table
 from ledger.store.archive.beside import ArchiveChanged, Wanted
-from ledger.store.archive.manifest import Manifest
+from ledger.store.archive.manifest import ArchiveDamaged, Manifest
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import user_stream
 from ledger.store.recorder import StoredRow
@@ -76,6 +76,15 @@ class Archive:
 
         Raises ArchiveDamaged, StoreUnavailable.
         """
+        while True:
+            try:
+                return self._rows_after(position, limit)
+            except ArchiveDamaged as error:
+                with self._ledger.connection() as connection:
+                    if table.has(connection, error.name):
+                        raise
+
+    def _rows_after(self, position: int, limit: int) -> Asked[list[StoredRow]]:
         found: list[StoredRow] = []
         with self._ledger.connection() as connection, connection.transaction():
             connection.execute(ONE_MOMENT.format("ONLY events"), prepare=False)

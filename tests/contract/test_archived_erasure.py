@@ -1,6 +1,8 @@
 """Erasure of users of whom a part is archived: no byte of them is left in a file, and the seals hold."""
 
 import os
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +10,27 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.cli import backup
+from ledger.cli.access import connected_to
 from ledger.domain.events import ItemRejected
 from ledger.errors import StoreUnavailable
-from ledger.ingest import erasing, erasing_archived
+from ledger.ingest import erasing, erasing_archived, unarchiving
 from ledger.ingest.append import append
+from ledger.ingest.archive_turn import ArchiveWaits
 from ledger.ingest.erasing import NeverSeen, Order
 from ledger.ingest.erasing_archived import Rewritten
-from ledger.store.archive import files, table
+from ledger.settings.load import load
+from ledger.store.archive import files, selected, table
 from ledger.store.archive.manifest import ArchiveDamaged, ArchiveUnwritable
+from ledger.store.backup import BackupError
 from ledger.store.ledger import Ledger
+from ledger.store.verify import snapshot
 from ledger.working_state import erasures
 from projections.queries import archived as reading
 from tests.support.archived import ONCE, archive, live
 from tests.support.dumping import tables_naming
 from tests.support.ledgers import SEAL_KEY, SOURCE
-from tests.support.tampering import verified
+from tests.support.tampering import KEYS, verified
 
 ORDER = Order("as they had asked", "ops")
 UID = "用户"
@@ -41,6 +49,21 @@ def ledger(ledger: Ledger, database_url: str, folder: Path) -> Ledger:
 
 def erase(ledger: Ledger, uid: str, folder: Path) -> erasing.Erasure:
     return erasing.erase(ledger, uid, ORDER, [SEAL_KEY], 1, folder)
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, what: Callable[[], object]) -> list[bool]:
+    """Have something done at the first call of a function, before it begins."""
+    done: list[bool] = []
+    function = getattr(module, name)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if not done:
+            done.append(True)
+            what()
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, called)
+    return done
 
 
 def holding(folder: Path, uid: str, connection: Connection[TupleRow]) -> list[str]:
@@ -130,6 +153,48 @@ def test_an_archive_that_moves_meanwhile_is_written_anew(
     assert holding(folder, UID, connection) == []
     assert len(list(folder.iterdir())) == len(table.read(connection))
     assert verified(database_url, archive=folder).is_intact
+
+
+def test_a_file_that_an_erasure_replaces_meanwhile_is_not_told_as_damage(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(ledger, database_url, folder, partitions=2)
+    with monkeypatch.context() as patched:
+        done = meanwhile(patched, selected, "positions_of", lambda: erase(ledger, "bob", folder))
+        assert (erase(ledger, UID, folder).is_new, done) == (True, [True])
+    with monkeypatch.context() as patched:
+        done = meanwhile(patched, files, "groups", lambda: erase(ledger, ONCE, folder))
+        assert reading.Archive(ledger, database_url, folder).rows_after(0, 10).answer[0].position == 1
+        assert done
+    with monkeypatch.context() as patched:
+        done = meanwhile(patched, files, "check", lambda: erase(ledger, "ann", folder))
+        found = verified(database_url, archive=folder)
+        assert (found.altered, done) == (None, [True])
+
+
+def test_a_file_that_an_erasure_replaces_meanwhile_is_not_put_back(
+    ledger: Ledger, database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(ledger, database_url, folder, partitions=1)
+    done = meanwhile(monkeypatch, files, "check", lambda: erase(ledger, "ann", folder))
+    with pytest.raises(ArchiveWaits, match="changed meanwhile"):
+        list(unarchiving.restore(ledger, database_url, folder, lambda *_: None))
+    assert done
+    assert len(list(unarchiving.restore(ledger, database_url, folder, lambda *_: None))) == 1
+
+
+def test_a_backup_that_would_name_a_replaced_file_is_not_written(
+    ledger: Ledger, database_url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(ledger, database_url, folder, partitions=1)
+    settings = load(environ={"PRESENCE_LEDGER_RETENTION_ARCHIVE_DIR": str(folder)}, folder=tmp_path)
+    monkeypatch.setattr(backup, "dump", lambda *_, **__: erase(ledger, UID, folder).position)
+    with (
+        connected_to(database_url) as connection,
+        snapshot(connection),
+        pytest.raises(BackupError, match="begin again"),
+    ):
+        backup._write(settings, database_url, connection, KEYS, BytesIO())
 
 
 def test_where_a_file_is_missing_or_none_can_be_written_nothing_is_erased(

@@ -10,7 +10,8 @@ from eventsourcing.persistence import StoredEvent
 
 from ledger.store.seal import SealKey, SealKeys, seal_keys
 from ledger.store.seal_head import SealHead
-from ledger.store.verify import Verified, snapshot, verify
+from ledger.store.verify import Verified, verify
+from ledger.store.verify_moment import verify_moment
 from tests.support.ledgers import SEAL_KEY, opened
 
 KEYS = seal_keys([SEAL_KEY.text])
@@ -55,5 +56,7 @@ def verified(
     archive: Path | None = None,
 ) -> Verified:
     """What `verify` finds in a database."""
-    with psycopg.connect(url, autocommit=True) as connection, snapshot(connection):
-        return found(connection, keys, after=after, expected=expected, archive=archive)
+    with psycopg.connect(url, autocommit=True) as connection:
+        return verify_moment(
+            connection, keys, lambda _done, _total: None, after=after, expected=expected, archive=archive
+        )

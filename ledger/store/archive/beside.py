@@ -93,7 +93,7 @@ def opened(database_url: str, folder: Path, wanted: Wanted, tables: LiteralStrin
 def _is_replaced(database_url: str, error: ArchiveDamaged) -> bool:
     """Whether the file is no longer one of the archive, as where an erasure has written another one meanwhile."""
     with session.connect(database_url, "archive") as connection:
-        return error.name not in {each.name for each in table.read(connection)}
+        return not table.has(connection, error.name)
 
 
 def schema_of_events(connection: Connection[TupleRow]) -> str:

@@ -26,6 +26,8 @@ _COLUMNS: LiteralString = "first, before, partition, name, events, size, sha256,
 
 _READ = f"SELECT {_COLUMNS} FROM archive_files WHERE before > %s AND first <= %s AND events > 0 ORDER BY first"  # noqa: S608
 
+_HAS = "SELECT FROM archive_files WHERE name = %s"
+
 _ADD = f"INSERT INTO archive_files ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
 
 _LAST_PARTITION = "SELECT partition FROM archive_files ORDER BY first DESC LIMIT 1"
@@ -71,6 +73,11 @@ def before(connection: Connection[Any]) -> int:
 def read(connection: Connection[Any], first: int = 0, last: int = UNBOUNDED) -> list[Manifest]:
     """The files in order, or those for some of the positions from one to another; none for positions without events."""
     return [Manifest(*row) for row in connection.execute(_READ, (first, last)).fetchall()]
+
+
+def has(connection: Connection[Any], name: str) -> bool:
+    """Whether a file is one of the archive now, outside of any snapshot; one that an erasure has replaced is not."""
+    return connection.execute(_HAS, (name,)).fetchone() is not None
 
 
 def last_partition(connection: Connection[Any]) -> str | None:
