@@ -101,16 +101,25 @@ def erase(
         is_known = bool(erased.positions_of(connection, uid)) or erasures.names(connection, uid)
         of_sources = set(sources.holding(connection, uid))
         with connection.transaction():
-            found = {row.position: row.payload for row in _naming(ledger, connection, name, 0, head)}
+            found = [row.position for row in _naming(ledger, connection, name, 0, head)]
     if not is_known and not found:
         if before is None:
             raise NeverSeen(f"the user {uid!r} was never seen")
         return _on_record(ledger, before)
     while True:
+        with ledger.connection() as connection, connection.transaction():
+            # The files first: whatever they hold is in what is read then, as others' erasures have left it by now.
+            there = table.read(connection)
+            after, head = head, checkpoints.head(connection)
+            left = list(_left_of(ledger, erased.rows_at(connection, found), name))
+            left += _naming(ledger, connection, name, after, head)
+        found = [each.position for each in left]
         with contextlib.suppress(ArchiveMoved):
-            archived = erasing_archived.rewritten(ledger, archive, uid, found)
+            archived = erasing_archived.rewritten(
+                ledger, archive, uid, there, {each.position: each.payload for each in left}
+            )
             try:
-                return _Attempt(ledger, name, order, keys[0], at, head, archived, list(found)).run(of_sources)
+                return _Attempt(ledger, name, order, keys[0], at, head, archived, found).run(of_sources)
             except _OtherSources as others:
                 of_sources |= others.names
             except _NothingLeft:

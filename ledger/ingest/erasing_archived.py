@@ -52,13 +52,15 @@ class Rewritten(NamedTuple):
                     table.forget(connection.cursor(), name)
 
 
-def rewritten(ledger: Ledger, folder: Path, uid: str, left_over: Mapping[int, bytes]) -> Rewritten:
-    """Write anew each file that names the user; `left_over`: what is left of events that name them beside others.
+def rewritten(
+    ledger: Ledger, folder: Path, uid: str, there: Sequence[Manifest], left_over: Mapping[int, bytes]
+) -> Rewritten:
+    """Write anew each file that names the user.
+
+    `there`: the archive's files; `left_over`, read after that: what is left of events that name them beside others.
 
     Raises ArchiveDamaged, ArchiveMoved, ArchiveUnwritable, StoreUnavailable.
     """
-    with ledger.connection() as connection:
-        there = table.read(connection)
     if not there:
         return Rewritten([], [], [])
     from ledger.store.archive import selected  # noqa: PLC0415  (only who reads the archive needs its library)

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from ledger.cli import backup
 from ledger.cli.access import connected_to
 from ledger.domain.events import ItemRejected
+from ledger.domain.reconciliation_events import PollObserved
 from ledger.errors import StoreUnavailable
 from ledger.ingest import erasing, erasing_archived, unarchiving
 from ledger.ingest.append import append
@@ -27,7 +28,7 @@ from ledger.store.ledger import Ledger
 from ledger.store.verify import snapshot
 from ledger.working_state import erasures
 from projections.queries import archived as reading
-from tests.support.archived import ONCE, archive, live
+from tests.support.archived import ONCE, SIZE, archive, follow, live
 from tests.support.dumping import tables_naming
 from tests.support.ledgers import SEAL_KEY, SOURCE
 from tests.support.tampering import KEYS, verified
@@ -49,6 +50,10 @@ def ledger(ledger: Ledger, database_url: str, folder: Path) -> Ledger:
 
 def erase(ledger: Ledger, uid: str, folder: Path) -> erasing.Erasure:
     return erasing.erase(ledger, uid, ORDER, [SEAL_KEY], 1, folder)
+
+
+def rejected_item(raw: str) -> ItemRejected:
+    return ItemRejected(delivery="d", node="n1", received_at=1, item=0, raw=raw, reason="fields", size=8)
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, what: Callable[[], object]) -> list[bool]:
@@ -80,10 +85,7 @@ def test_no_byte_is_left_in_the_files(
     ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow]
 ) -> None:
     def rejected(draft):  # type: ignore[no-untyped-def]
-        yield draft.append_to_source(
-            SOURCE,
-            ItemRejected(delivery="d", node="n1", received_at=1, item=0, raw=f"{UID}-x", reason="fields", size=8),
-        )
+        yield draft.append_to_source(SOURCE, rejected_item(f"{UID}-x"))
 
     append(ledger, {SOURCE: None}, (), rejected)
     whole = verified(database_url).events
@@ -170,6 +172,31 @@ def test_a_file_that_an_erasure_replaces_meanwhile_is_not_told_as_damage(
         done = meanwhile(patched, files, "check", lambda: erase(ledger, "ann", folder))
         found = verified(database_url, archive=folder)
         assert (found.altered, done) == (None, [True])
+
+
+def test_two_who_stand_in_one_archived_event_are_erased_at_once(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def polled(draft):  # type: ignore[no-untyped-def]
+        uids = (UID, "bob")
+        yield draft.append_to_source(
+            SOURCE,
+            PollObserved(
+                poll="p", run="r", node="n1", route="/user/onlinestatus", asked_at=1, answered_at=1, head=1, asked=2,
+                agreed=2, findings=(), rows=dict.fromkeys(uids, "0:1"),
+            ),
+        )  # fmt: skip
+        for number in range(SIZE):
+            yield draft.append_to_source(SOURCE, rejected_item(f"nobody-{number}"))
+
+    append(ledger, {SOURCE: None}, (), polled)
+    follow(database_url)
+    archive(ledger, database_url, folder)
+    assert len(table.read(connection)) == 4
+    done = meanwhile(monkeypatch, erasing_archived, "rewritten", lambda: erase(ledger, "bob", folder))
+    assert (erase(ledger, UID, folder).is_new, done) == (True, [True])
+    assert (holding(folder, UID, connection), holding(folder, "bob", connection)) == ([], [])
+    assert verified(database_url, archive=folder).is_intact
 
 
 def test_a_file_that_an_erasure_replaces_meanwhile_is_not_put_back(
