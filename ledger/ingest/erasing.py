@@ -114,6 +114,7 @@ def erase(
             left = list(_left_of(ledger, erased.rows_at(connection, found), name))
             left += _naming(ledger, connection, name, after, head)
         found = [each.position for each in left]
+        of_sources |= _run_by(left)
         with contextlib.suppress(ArchiveMoved):
             archived = erasing_archived.rewritten(
                 ledger, archive, uid, there, {each.position: each.payload for each in left}
@@ -237,8 +238,7 @@ class _Attempt:
         self._left += _naming(self._ledger, connection, self._name, self._head, checkpoints.head(connection))
         if not self._positions and not self._left and not erasures.names(connection, self._name.uid):
             raise _NothingLeft
-        runs = {each.row.stream.removeprefix(SOURCE_PREFIX) for each in self._left if "run" in each.row.kind}
-        if missing := runs - set(self._sources):
+        if missing := _run_by(self._left) - set(self._sources):
             raise _OtherSources(missing)
 
     def _decide(self, draft: Draft) -> Iterator[Recorded]:
@@ -294,6 +294,11 @@ def _left_of(ledger: Ledger, rows: Iterable[NamingRow], name: Name) -> Iterator[
         left = without_user(event, name)
         if left is not event:
             yield _Naming(row.position, row, left, mapper.kind_and_payload(left)[1])
+
+
+def _run_by(left: Iterable[_Naming]) -> set[str]:
+    """The sources whose runs name the user."""
+    return {each.row.stream.removeprefix(SOURCE_PREFIX) for each in left if "run" in each.row.kind}
 
 
 def _ended(run: str, opened: OpenRun, at: Instant) -> RunEnded:

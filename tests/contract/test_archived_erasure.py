@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from ledger.cli import backup
 from ledger.cli.access import connected_to
 from ledger.domain.events import ItemRejected
-from ledger.domain.reconciliation_events import PollObserved
+from ledger.domain.reconciliation_events import PollObserved, RunCounts, RunEnded, RunStarted
 from ledger.errors import StoreUnavailable
 from ledger.ingest import erasing, erasing_archived, unarchiving
 from ledger.ingest.append import append
@@ -21,7 +21,7 @@ from ledger.ingest.archive_turn import ArchiveWaits
 from ledger.ingest.erasing import NeverSeen, Order
 from ledger.ingest.erasing_archived import Rewritten
 from ledger.settings.load import load
-from ledger.store.archive import files, selected, table
+from ledger.store.archive import files, selected, table, writing
 from ledger.store.archive.manifest import ArchiveDamaged, ArchiveUnwritable
 from ledger.store.backup import BackupError
 from ledger.store.ledger import Ledger
@@ -197,6 +197,25 @@ def test_two_who_stand_in_one_archived_event_are_erased_at_once(
     assert (erase(ledger, UID, folder).is_new, done) == (True, [True])
     assert (holding(folder, UID, connection), holding(folder, "bob", connection)) == ([], [])
     assert verified(database_url, archive=folder).is_intact
+
+
+def test_whoever_a_run_names_is_erased_from_the_files_in_one_go(
+    ledger: Ledger, database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ran(draft):  # type: ignore[no-untyped-def]
+        yield draft.append_to_source(SOURCE, RunStarted(run="r", at=1, instance="i", scope="manual", uids=(UID,)))
+        ended = RunEnded(
+            run="r", at=2, started_at=1, scope="manual", outcome="completed", counts=RunCounts(), failures={"n1": UID}
+        )
+        yield draft.append_to_source(SOURCE, ended)
+
+    append(ledger, {SOURCE: None}, (), ran)
+    archive(ledger, database_url, folder, partitions=1)
+    calls: list[object] = []
+    rewrite = writing.rewrite
+    monkeypatch.setattr(writing, "rewrite", lambda *args: calls.append(args) or rewrite(*args))
+    assert len(erase(ledger, UID, folder).event.redacted) == 2
+    assert len(calls) == 1
 
 
 def test_a_file_that_an_erasure_replaces_meanwhile_is_not_put_back(
