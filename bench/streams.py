@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from bench import _client, _service
 from bench._crowd import as_body
@@ -18,6 +19,7 @@ from bench._report import Bar, Options, Report, main, number, percentile, progre
 BODY_ITEMS = 100
 NAMED = 100
 EVERYBODY = 5
+WINDOW_SECONDS = 10
 TELL_SECONDS = 40.0
 """More than two heartbeats, with which a stream's cursor comes of whose users nothing is told."""
 
@@ -45,6 +47,8 @@ def measure(options: Options) -> Report:
         alone = bench.load(seconds)
         told, beside, late = bench.told()
         differ = differing(told.last, dict(answers(service.port, bench.flips.uids)))
+        # A ledger grows: what there is without streams is measured before and after.
+        alone += bench.load(seconds)
         kib, beside_idle = bench.idle()
         latencies, missing = bench.latencies(told)
         described = postgres.describe()
@@ -65,10 +69,9 @@ def measure(options: Options) -> Report:
     p99 = 1000 * percentile(latencies, 0.99)
     report.bars.append(Bar("told, p99 (goal 100 ms)", p99, 250, at_least=False, unit="ms", speed=True))
     for name, took in (("streams", beside), ("idle streams", beside_idle)):
-        ratio = percentile(took, 0.99) / percentile(alone, 0.99)
-        report.bars.append(
-            Bar(f"webhooks' p99 alongside {name}, of that without", ratio, 1.2, at_least=False, speed=True)
-        )
+        ratio = typical_p99(took, rate) / typical_p99(alone, rate)
+        what = f"webhooks' p99 (median of windows of {WINDOW_SECONDS} s) alongside {name}, of that without"
+        report.bars.append(Bar(what, ratio, 1.2, at_least=False, speed=True))
     report.bars.append(Bar("an idle stream", kib, 60, at_least=False, unit="KiB", speed=True))
     report.bars.append(Bar("changes that a stream was not told of", missing, 0, at_least=False))
     report.bars.append(Bar("streams not told up to the end", late, 0, at_least=False))
@@ -77,6 +80,13 @@ def measure(options: Options) -> Report:
     report.bars.append(Bar("streams that ended", told.connections - streams - EVERYBODY, 0, at_least=False))
     report.notes.append(f"{len(told.arrivals):,} presences told of {len(latencies):,} changes")
     return report
+
+
+def typical_p99(took: Sequence[float], rate: int) -> float:
+    """The median of the windows' p99s: one checkpoint, or another machine's minute, decides nothing."""
+    posts = max(1, min(len(took), WINDOW_SECONDS * rate // BODY_ITEMS))
+    windows = [took[start : start + posts] for start in range(0, len(took) - posts + 1, posts)]
+    return median(percentile(window, 0.99) for window in windows)
 
 
 class _Bench:

@@ -83,7 +83,7 @@ def _tamper(url: str, report: Report) -> int:
 def _row(report: Report, what: str, position: int, found: Verified) -> bool:
     named, why = 0, ""
     if found.altered is not None:
-        named, why, _ = found.altered
+        named, why = found.altered.position, found.altered.what
     elif found.missing is not None:
         named, why = found.missing.first, f"the key {found.missing.key_id.hex()} is not here"
     report.rows.append((what, f"{position:,}", f"{named:,}" if named else "nothing", why))
