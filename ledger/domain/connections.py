@@ -116,7 +116,7 @@ def _was_closed(presence: Presence, source: SourceState, connection: Connection)
         since = max(since, connection.began_at + round(TOLD_SECONDS * SECOND))
     scope = connection.node if source.counting(connection.node).node_local else ""
     return any(
-        (closing := device.closing(connection.conn_id)) is not None and not closing.by_look and closing.at >= since
+        (closing := device.closing(connection.conn_id)) is not None and not closing.inferred and closing.at >= since
         for device in presence.devices
         if (device.source, device.scope) == (source.name, scope) and _may_be_of(device.device_flag, connection)
     )

@@ -143,6 +143,7 @@ def _sweep(device: Device, gone: list[int | None], at: Instant) -> Device:
     sessions = without_each(device.sessions, gone)
     for conn_id in gone:
         if conn_id is not None:
-            closed, forgotten = remember(closed, forgotten, conn_id, at)
+            # Another's offline leaves no room for it, and may be late: a node that lists it knows better.
+            closed, forgotten = remember(closed, forgotten, conn_id, at, inferred=True)
     since = device.since if sessions else at
     return Device(device.source, device.scope, device.device_flag, since, sessions, closed, forgotten, device.emptied)

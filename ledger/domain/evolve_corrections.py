@@ -73,7 +73,7 @@ def _close(device: Device, gone: SessionId, at: Instant) -> Device:
     sessions = without(device.sessions, gone.conn_id, 1)
     if gone.conn_id is None:
         return replace(device, sessions=sessions)
-    closed, forgotten = remember(device.closed, device.forgotten, gone.conn_id, at, by_look=True)
+    closed, forgotten = remember(device.closed, device.forgotten, gone.conn_id, at, inferred=True)
     return replace(device, sessions=sessions, closed=closed, forgotten=forgotten)
 
 

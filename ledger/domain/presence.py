@@ -29,8 +29,8 @@ class Closed(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     conn_id: int
     at: Instant
-    by_look: bool = False
-    """A look did not find it; no offline has said so."""
+    inferred: bool = False
+    """No offline has named it: a look did not find it, or the count of another's left no room for it."""
 
 
 class Device(msgspec.Struct, frozen=True, gc=False, array_like=True):

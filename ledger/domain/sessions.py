@@ -77,10 +77,10 @@ def ended_by(node: str) -> Callable[[Session], tuple[bool, Instant]]:
 
 
 def remember(
-    closed: tuple[Closed, ...], forgotten: Closed | None, conn_id: int, at: Instant, *, by_look: bool = False
+    closed: tuple[Closed, ...], forgotten: Closed | None, conn_id: int, at: Instant, *, inferred: bool = False
 ) -> tuple[tuple[Closed, ...], Closed | None]:
     """Remember a closed connId, the newest last, and the highest of those forgotten for it."""
-    kept = (*[c for c in closed if c.conn_id != conn_id], Closed(conn_id, at, by_look))
+    kept = (*[c for c in closed if c.conn_id != conn_id], Closed(conn_id, at, inferred))
     if len(kept) <= REMEMBERED_CLOSED:
         return kept, forgotten
     oldest = kept[0]

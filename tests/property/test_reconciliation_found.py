@@ -46,12 +46,32 @@ def a_late_offline_is_of_a_number_that_another_node_uses_again(machine: Reconcil
     machine.asks_all_nodes(0.0, None, 2)
 
 
+def a_late_offline_without_any_left_ends_a_connection_that_lives(machine: Reconciliation) -> None:
+    """A node that lists it knows better; nor is what a question by name has found ended by such lists."""
+    machine.begin((Profile.V2_2, ("n1",)), 2, [("alice", 0, False), ("u-1-2", 0, False)])
+    cluster, world = machine.cluster, machine.world
+    for uid in ("alice", "u-1-2"):
+        cluster.close(uid, cluster.open[uid][0])
+        world.send("on its way")
+        cluster.connect(uid, 0, "n1")
+        world.send("heard")
+    machine.time_passes(6.0)
+    for item in world.in_flight:
+        world.hear(*item)
+    world.in_flight.clear()
+    assert [machine.ledger.presence(uid).status for uid in ("alice", "u-1-2")] == ["offline", "offline"]
+    machine.look_at("alice")
+    machine.asks_all_nodes(0.0, None, 2)
+    assert [machine.ledger.presence(uid).status for uid in ("alice", "u-1-2")] == ["online", "online"]
+
+
 @pytest.mark.parametrize(
     "steps",
     [
         a_tier_is_set_while_a_question_is_under_way,
         a_tier_is_set_after_an_override_while_a_question_is_under_way,
         a_late_offline_is_of_a_number_that_another_node_uses_again,
+        a_late_offline_without_any_left_ends_a_connection_that_lives,
     ],
 )
 def test_what_was_found_is_lawful(steps: Callable[[Reconciliation], None]) -> None:
