@@ -2,7 +2,7 @@
 
 import msgspec
 
-RULES_VERSION = 3
+RULES_VERSION = 4
 """Raised whenever the rules judge some evidence otherwise than they did; each configuration on record carries it."""
 
 
