@@ -23,7 +23,10 @@ RESTART_SECONDS = 120.0
 LOOK_SECONDS = 0.01
 
 _COUNT = "SELECT count(*) FROM events"
-_CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'presence-ledger projector'"
+_CONNECTED = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name = 'presence-ledger projector'
+"""
 
 
 def measure(options: Options) -> Report:

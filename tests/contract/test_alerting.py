@@ -40,7 +40,7 @@ from ledger.store.mapper import source_stream
 from ledger.working_state import alerts, node_health
 from ledger.working_state.alerts import AlertRow
 from tests.support.following import connect
-from tests.support.ledgers import configure, end_sessions
+from tests.support.ledgers import OF_THIS_DATABASE, configure, end_sessions
 from tests.support.service import wait_for
 
 T = 1_800_000_000 * SECOND
@@ -637,8 +637,11 @@ def test_a_count_of_loss_ends_with_the_service(ledger: Ledger, settings: Setting
 
 
 def _waits(connection: Connection[TupleRow]) -> bool:
-    row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'transitions'::regclass")
-    return row.fetchone() == (1,)
+    query = f"""
+        SELECT count(*) FROM pg_locks
+         WHERE NOT granted AND relation = 'transitions'::regclass AND {OF_THIS_DATABASE}
+    """
+    return connection.execute(query).fetchone() == (1,)
 
 
 def test_a_count_of_loss_that_takes_long_holds_up_no_other_alert(

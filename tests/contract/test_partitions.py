@@ -22,7 +22,7 @@ from ledger.store.partitions import Partitions
 from ledger.store.rows import Rows
 from tests.support import pg
 from tests.support.divided import FAR, divide, large_of_before
-from tests.support.ledgers import opened, wait_until
+from tests.support.ledgers import OF_THIS_DATABASE, opened, wait_until
 from tests.support.tampering import fill, found, unguarded, verified
 
 SIZE = 4
@@ -282,7 +282,10 @@ def test_an_instance_keeps_room_and_stops_at_once(older_url: str, monkeypatch: p
         # As VACUUM does, which nobody who reads or writes waits for.
         connection.execute("LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE")
         keeper = PartitionKeeper(ledger, older_url)
-        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareUpdateExclusiveLock'"
+        waits = f"""
+            SELECT count(*) FROM pg_locks
+             WHERE NOT granted AND mode = 'ShareUpdateExclusiveLock' AND {OF_THIS_DATABASE}
+        """
         asyncio.run(_until(keeper, lambda: connection.execute(waits).fetchone() == (1,), "it waits"))
         assert not looked(older_url).is_partitioned
         connection.rollback()

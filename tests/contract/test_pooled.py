@@ -16,7 +16,7 @@ from ledger.store.preflight import await_database
 from projections.engine.switch import ONE_MOMENT
 from tests.contract.test_session import HOSTILE, OURS, SHOWN, set_on_database, set_on_role
 from tests.support import pg
-from tests.support.ledgers import SEAL_KEY, Bounds, assert_consistent, configure, items_of, running
+from tests.support.ledgers import OF_THIS_DATABASE, SEAL_KEY, Bounds, assert_consistent, configure, items_of, running
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 
 # It is there over TCP, which is what a pooler of another user can reach.
@@ -162,7 +162,9 @@ def test_a_ledger_is_written_over_as_many_sessions_as_are_lent(
             second.close()
     with session.connect(database_url) as connection:
         left = connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
-        held = connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()
+        held = connection.execute(
+            f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {OF_THIS_DATABASE}"
+        ).fetchone()
     assert (left, held) == ((0,), (0,))
 
 

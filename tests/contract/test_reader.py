@@ -30,7 +30,7 @@ from projections.models.shown import AnswerPoint
 from projections.queries.listing import Filter
 from projections.queries.reader import MAX_LARGE_READS, MAX_SHARED_UIDS, MIN_LARGE_UIDS, PresenceReader
 from tests.support import newer, pg
-from tests.support.ledgers import SOURCE, configure, running, wait_until
+from tests.support.ledgers import OF_THIS_DATABASE, SOURCE, configure, running, wait_until
 from tests.support.readers import reading
 
 USERS = 250
@@ -238,7 +238,7 @@ def test_every_read_that_waits_hears_of_a_store_that_is_away(monkeypatch: pytest
 
 def waiting_for_current(connection: psycopg.Connection[Any]) -> int:
     row = connection.execute(
-        "SELECT count(*) FROM pg_locks WHERE relation = 'current'::regclass AND NOT granted"
+        f"SELECT count(*) FROM pg_locks WHERE relation = 'current'::regclass AND NOT granted AND {OF_THIS_DATABASE}"
     ).fetchone()
     assert row is not None
     number: int = row[0]

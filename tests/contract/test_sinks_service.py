@@ -15,6 +15,7 @@ from ledger.sinks.kind import Batch, Done, Head, Outcome, Retry, Stop
 from ledger.sinks.service import Sinks
 from ledger.store.ledger import Ledger
 from ledger.working_state import sinks
+from tests.support.ledgers import end_sessions
 from tests.support.lived import lived, pour
 
 DEADLINE_SECONDS = 120.0
@@ -99,10 +100,7 @@ def test_a_session_that_is_lost_ends_the_term_and_another_begins(database_url: s
     async def follow() -> None:
         async with running(database_url, kind):
             await until(lambda: row(database_url) is not None)
-            with psycopg.connect(database_url, autocommit=True) as connection:
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%sinks%'"
-                )
+            end_sessions(database_url, "application_name LIKE '%sinks%'")
             await asyncio.to_thread(pour, ledger, life)
             await until(lambda: users(life) <= {*kind.told})
 

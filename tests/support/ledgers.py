@@ -156,6 +156,10 @@ def wait_until(done: Callable[[], bool], what: str) -> None:
         time.sleep(0.005)
 
 
+OF_THIS_DATABASE = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+"""Of `pg_locks`, which tells of the whole server; tables that stem from one template have the same oid in all of it."""
+
+
 def end_sessions(url: str, where: str) -> int:
     """End the sessions that a condition on `pg_stat_activity` describes; returns their number."""
     query = f"""
