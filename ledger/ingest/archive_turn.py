@@ -1,7 +1,7 @@
 """Whose turn it is to change the archive, what others left of it, and the instant to have `events` alone."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,15 +55,24 @@ def keep_out_rebuild(connection: Connection[TupleRow]) -> None:
 
 
 def clean(connection: Connection[Any], folder: Path) -> None:
-    """Remove what nobody needs any more: tables that were replaced at once, files once nobody can be at them."""
+    """Remove what nobody needs any more: tables that were replaced at once, files once nobody is at them."""
+    for name in table.tables_left(connection):
+        partitions.drop(connection, name)
+        table.forget(connection.cursor(), name)
+    _remove(connection, folder, table.condemn_old(connection, LEFT_OVER_SECONDS))
+
+
+def discard(connection: Connection[Any], folder: Path, names: Sequence[str]) -> None:
+    """Remove those of one's own files that are in no use; of which that is not known yet, `clean` does some time."""
+    _remove(connection, folder, table.condemn(connection, names))
+
+
+def _remove(connection: Connection[Any], folder: Path, condemned: Sequence[str]) -> None:
     from ledger.store.archive import writing  # noqa: PLC0415  (only who changes the archive needs its library)
 
-    for left in table.leftovers(connection, LEFT_OVER_SECONDS):
-        if left.is_table:
-            partitions.drop(connection, left.name)
-        elif not writing.remove(folder, left.name):
-            continue
-        table.forget(connection.cursor(), left.name)
+    for name in condemned:
+        if writing.remove(folder, name):
+            table.forget(connection.cursor(), name)
 
 
 def when_free(connection: Connection[TupleRow], attempt: Callable[[], None]) -> None:

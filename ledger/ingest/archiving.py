@@ -5,7 +5,7 @@ partition's place nothing of the database has changed, and from then on the file
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -22,13 +22,14 @@ from ledger.domain.event_types import Event
 from ledger.domain.observation import Instant
 from ledger.errors import LedgerError
 from ledger.ingest.append import append
-from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, keep_out_rebuild, when_free
+from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, discard, keep_out_rebuild, when_free
 from ledger.ingest.draft import Draft
 from ledger.store import erased, raw_events
 from ledger.store.archive import files, manifest, partitions, proving, table, writing
 from ledger.store.archive.manifest import Manifest
 from ledger.store.archive.partitions import Partition
 from ledger.store.archive.proving import Different
+from ledger.store.archive.table import FileGone
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
@@ -125,6 +126,8 @@ class Archiving:
                 return self._attempt(connection, due, erased_at)
             except ErasedMeanwhile:
                 log.info("archiving_again", meaning="a user was erased meanwhile, who may be in what was written")
+            except FileGone:
+                log.info("archiving_again", meaning="it took so long that what was written was removed as left over")
             except RebuiltMeanwhile:
                 log.info("archiving_again", meaning="the projection `snapshots` was rebuilt meanwhile")
 
@@ -148,7 +151,8 @@ class Archiving:
                 connection, lambda: _Replacing(self._ledger, archived, kept, (erased_at, snapshots), self._now()).run()
             )
         except Exception:  # whatever failed, what was written is of no use; raised again
-            self._discard(connection, written)
+            with suppress(psycopg.Error):
+                discard(connection, self._retention.folder, [each.name for each in written])
             raise
         self._step("drop")
         clean(connection, self._retention.folder)
@@ -191,15 +195,6 @@ class Archiving:
                     different = proving.first_difference(connection, self._retention.folder, each, erasures_known)
                     if different is not None:
                         raise _refused(different)
-
-    def _discard(self, connection: Connection[TupleRow], written: Sequence[Manifest]) -> None:
-        """Remove files that are in no use, as far as that can be told now."""
-        if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-            return
-        in_use = {each.name for each in table.read(connection)}
-        for each in written:
-            if each.name not in in_use and writing.remove(self._retention.folder, each.name):
-                table.forget(connection.cursor(), each.name)
 
 
 class _Replacing:

@@ -11,8 +11,10 @@ from typing import NamedTuple
 from psycopg import Cursor
 
 from ledger.errors import LedgerError
+from ledger.ingest.archive_turn import discard
 from ledger.store.archive import manifest, table
 from ledger.store.archive.manifest import ArchiveDamaged, Manifest
+from ledger.store.archive.table import FileGone
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import user_stream
 
@@ -34,22 +36,18 @@ class Rewritten(NamedTuple):
             raise ArchiveMoved
 
     def put(self, cursor: Cursor[object]) -> None:
-        """Have the new files in the others' places, within the transaction of the erasure."""
-        for old, new in self.replaced:
-            table.replace(cursor, old, new)
+        """Have the new files in the others' places, within the transaction of the erasure. Raises ArchiveMoved."""
+        try:
+            for old, new in self.replaced:
+                table.replace(cursor, old, new)
+        except FileGone as error:
+            raise ArchiveMoved from error
 
     def clean(self, ledger: Ledger, folder: Path) -> None:
-        """Remove what is in no use now; what cannot be is removed when something is archived."""
-        if not self.replaced:
-            return
-        from ledger.store.archive import writing  # noqa: PLC0415  (only who reads the archive needs its library)
-
-        names = {each.name for pair in self.replaced for each in pair}
-        with suppress(LedgerError), ledger.connection() as connection:
-            # Whether a commit whose answer was lost has come to pass is known by this alone.
-            for name in names - {each.name for each in table.read(connection)}:
-                if writing.remove(folder, name):
-                    table.forget(connection.cursor(), name)
+        """Remove the files that are in no use now: the old ones, or the new where nothing came of the erasure."""
+        if self.replaced:
+            with suppress(LedgerError), ledger.connection() as connection:
+                discard(connection, folder, [each.name for pair in self.replaced for each in pair])
 
 
 def rewritten(
@@ -74,6 +72,8 @@ def rewritten(
             if own or instead:
                 replaced.append((old, _rewritten(ledger, folder, old, own, instead)))
                 positions += own
+                with ledger.connection() as connection:
+                    table.still_written(connection.cursor(), [new.name for _, new in replaced])
     except ArchiveDamaged as error:
         with ledger.connection() as connection:
             if table.has(connection, error.name):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, keep_out_rebuild, when_free
+from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, discard, keep_out_rebuild, when_free
 from ledger.ingest.archiving import Told
 from ledger.store.archive import files, partitions, table, writing
 from ledger.store.archive.manifest import ArchiveDamaged, Manifest
@@ -39,9 +39,7 @@ def restore(ledger: Ledger, database_url: str, folder: Path, told: Told) -> Iter
                     raise
                 raise ArchiveWaits(CHANGED) from error
             when_free(connection, _replacing(ledger, last, whole, manifests))
-            for each in manifests:
-                if writing.remove(folder, each.name):
-                    table.forget(connection.cursor(), each.name)
+            discard(connection, folder, [each.name for each in manifests])
             clean(connection, folder)
             yield Restored(last, manifests[0].first, manifests[-1].before, sum(each.events for each in manifests))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import psycopg
 import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -16,7 +17,7 @@ from ledger.cli.access import connected_to
 from ledger.domain.events import ItemRejected
 from ledger.domain.reconciliation_events import PollObserved, RunCounts, RunEnded, RunStarted
 from ledger.errors import StoreUnavailable
-from ledger.ingest import erasing, erasing_archived, unarchiving
+from ledger.ingest import archive_turn, erasing, erasing_archived, unarchiving
 from ledger.ingest.append import append
 from ledger.ingest.archive_turn import ArchiveWaits
 from ledger.ingest.erasing import NeverSeen, Order
@@ -25,6 +26,7 @@ from ledger.settings.load import load
 from ledger.store.archive import files, selected, table, writing
 from ledger.store.archive.manifest import ArchiveDamaged, ArchiveUnwritable
 from ledger.store.backup import BackupError
+from ledger.store.commit import COMMIT_LOCK, LOCK
 from ledger.store.ledger import Ledger
 from ledger.store.verify import snapshot
 from ledger.working_state import erasures
@@ -259,6 +261,40 @@ def test_where_a_file_is_missing_or_none_can_be_written_nothing_is_erased(
     assert erasures.last_position(connection) == 0
     (folder / "elsewhere").rename(path)
     assert erase(ledger, UID, folder).is_new
+
+
+def test_files_that_a_commit_on_its_way_may_need_stay(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(ledger, database_url, folder, partitions=1)
+    with psycopg.connect(database_url) as under_way:
+
+        def run(attempt: Any, _: object) -> None:
+            under_way.execute(LOCK, (COMMIT_LOCK, "0"))
+            attempt._archived.put(under_way.cursor())
+            raise StoreUnavailable("the answer was lost")
+
+        monkeypatch.setattr(erasing._Attempt, "run", run)
+        with pytest.raises(StoreUnavailable, match="was lost"):
+            erase(ledger, UID, folder)
+        under_way.commit()
+    assert len(list(folder.iterdir())) == 2
+    assert holding(folder, UID, connection) == []
+
+
+def test_files_that_were_removed_as_left_over_come_into_no_use(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an erasure takes hours."""
+    archive(ledger, database_url, folder, partitions=1)
+
+    def clean() -> None:
+        connection.execute("UPDATE archive_leftovers SET noted_at = noted_at - interval '2 hours'")
+        archive_turn.clean(connection, folder)
+
+    done = meanwhile(monkeypatch, erasing._Attempt, "run", clean)
+    assert (erase(ledger, UID, folder).is_new, done) == (True, [True])
+    assert verified(database_url, archive=folder).is_intact
 
 
 def test_a_commit_whose_answer_was_lost_keeps_the_new_files(

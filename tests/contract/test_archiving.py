@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.instants import from_datetime
 from ledger.domain.reconciliation_events import TierSet
+from ledger.errors import StoreUnavailable
 from ledger.ingest import archive_turn, archiving, unarchiving
 from ledger.ingest.archive_turn import ArchiveWaits
 from ledger.ingest.archiving import ArchiveRefused
@@ -18,6 +19,7 @@ from ledger.service.archive_process import ArchiveOrders, ArchiveOutcome
 from ledger.store import session
 from ledger.store.archive import partitions, table, writing
 from ledger.store.archive.manifest import ArchiveUnwritable
+from ledger.store.commit import COMMIT_LOCK, LOCK
 from ledger.store.ledger import Ledger
 from ledger.store.recorder import StoredRow
 from ledger.store.rows import Rows
@@ -79,6 +81,11 @@ def left_over(url: str) -> list[tuple[str, bool]]:
         return connection.execute("SELECT name, is_table FROM archive_leftovers").fetchall()
 
 
+def age_leftovers(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE archive_leftovers SET noted_at = noted_at - interval '2 hours'")
+
+
 @pg.on_every_server
 def test_whole_partitions_leave_and_what_sources_said_stays(ledger: Ledger, database_url: str, folder: Path) -> None:
     before, whole = rows(ledger), verified(database_url)
@@ -112,8 +119,7 @@ def test_what_is_killed_at_any_step_is_begun_again(ledger: Ledger, database_url:
     assert verified(database_url, archive=folder).is_intact
     with psycopg.connect(database_url) as connection:
         named = {name for (name,) in connection.execute("SELECT name FROM archive_files")}
-        connection.execute("UPDATE archive_leftovers SET noted_at = noted_at - interval '2 hours'")
-        connection.commit()
+    age_leftovers(database_url)
     archive(ledger, database_url, folder)
     assert (set(names(folder)), left_over(database_url)) == (named, [])
     assert not [name for name in tables(database_url) if name.endswith(("_kept", "_detached"))]
@@ -163,6 +169,44 @@ def test_what_is_not_as_it_was_sealed_stays(
     with ledger.connection() as reading:
         assert table.before(reading) == 50
     assert len(names(folder)) == 1
+
+
+def test_files_that_a_commit_on_its_way_may_need_stay(
+    ledger: Ledger, database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the connection broke while the server waits for its standby."""
+    with psycopg.connect(database_url) as under_way:
+
+        def run(replacing: archiving._Replacing) -> None:
+            age_leftovers(database_url)
+            under_way.execute(LOCK, (COMMIT_LOCK, "0"))
+            table.add(under_way.cursor(), replacing._archived.files)
+            raise StoreUnavailable("the answer was lost")
+
+        monkeypatch.setattr(archiving._Replacing, "run", run)
+        with pytest.raises(StoreUnavailable, match="was lost"):
+            archive(ledger, database_url, folder)
+        with archive_turn.alone(database_url, folder):
+            pass
+        under_way.commit()
+        assert names(folder) == [each.name for each in table.read(under_way)]
+    with archive_turn.alone(database_url, folder):
+        assert len(names(folder)) == 1
+
+
+def test_files_that_were_removed_as_left_over_come_into_no_use(ledger: Ledger, database_url: str, folder: Path) -> None:
+    steps: list[str] = []
+
+    def meanwhile(step: str) -> None:
+        steps.append(step)
+        if step == "replace" and steps.count("replace") == 1:
+            age_leftovers(database_url)
+            with session.connect(database_url) as connection:
+                archive_turn.clean(connection, folder)
+
+    archive(ledger, database_url, folder, step=meanwhile, partitions=1)
+    assert steps.count("replace") == 2
+    assert verified(database_url, archive=folder).is_intact
 
 
 def test_who_still_needs_the_events_is_waited_for(ledger: Ledger, database_url: str, folder: Path) -> None:

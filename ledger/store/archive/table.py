@@ -1,7 +1,7 @@
 """Which files the archive has, and what of it is to be removed: the one place that knows its two tables."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString
 
 from psycopg import Connection, Cursor
 
@@ -42,19 +42,29 @@ _NOTE = "INSERT INTO archive_leftovers (name, is_table) VALUES (%s, %s) ON CONFL
 
 _FORGET = "DELETE FROM archive_leftovers WHERE name = %s"
 
-_LEFTOVERS = """
-SELECT name, is_table FROM archive_leftovers
- WHERE is_table OR noted_at <= clock_timestamp() - make_interval(secs => %s)
+# What a commit brings into use it takes from here, and holds until it is known what became of it: also where it waits
+# for a standby, and whoever asked for it is gone.
+_CONDEMN: LiteralString = """
+UPDATE archive_leftovers SET noted_at = '-infinity'
+ WHERE name IN (SELECT name FROM archive_leftovers WHERE NOT is_table AND {} FOR UPDATE SKIP LOCKED)
+RETURNING name
 """
+_CONDEMN_OF = _CONDEMN.format("name = ANY(%s)")
+_CONDEMN_OLD = _CONDEMN.format("noted_at <= clock_timestamp() - make_interval(secs => %s)")
+
+_USE = "DELETE FROM archive_leftovers WHERE name = %s AND noted_at > '-infinity'"
+
+_STILL_WRITTEN = (
+    "UPDATE archive_leftovers SET noted_at = clock_timestamp() WHERE name = ANY(%s) AND noted_at > '-infinity'"
+)
+
+_TABLES_LEFT = "SELECT name FROM archive_leftovers WHERE is_table"
 
 UNBOUNDED = 2**62
 
 
-class Leftover(NamedTuple):
-    """What nobody needs any more: a file of the archive's folder, or a table."""
-
-    name: str
-    is_table: bool
+class FileGone(Exception):
+    """A file was removed as left over before it came into use: it is to be written anew."""
 
 
 def is_there(connection: Connection[Any]) -> bool:
@@ -98,14 +108,15 @@ def drop_partition(cursor: Cursor[Any], partition: str) -> None:
 
 
 def add(cursor: Cursor[Any], manifests: Iterable[Manifest]) -> None:
-    """Note files, of which nothing is left over then."""
+    """Bring files into use that were noted to be removed. Raises FileGone."""
     for manifest in manifests:
+        if manifest.events and not cursor.execute(_USE, (manifest.name,)).rowcount:
+            raise FileGone
         cursor.execute(_ADD, manifest)
-        cursor.execute(_FORGET, (manifest.name,))
 
 
 def replace(cursor: Cursor[Any], old: Manifest, new: Manifest) -> None:
-    """Have a file in another one's place, which is left over then."""
+    """Have a file in another one's place, which is left over then. Raises FileGone."""
     cursor.execute(_REMOVE, (old.name,))
     note(cursor, [old.name])
     add(cursor, [new])
@@ -117,9 +128,24 @@ def note(cursor: Cursor[Any], names: Sequence[str], *, are_tables: bool = False)
         cursor.execute(_NOTE, (name, are_tables))
 
 
-def leftovers(connection: Connection[Any], seconds: float) -> list[Leftover]:
-    """Tables that are left over, and files that have been for so long."""
-    return [Leftover(*row) for row in connection.execute(_LEFTOVERS, (seconds,)).fetchall()]
+def still_written(cursor: Cursor[Any], names: Sequence[str]) -> None:
+    """Note anew that files may come into use: somebody is still at them."""
+    cursor.execute(_STILL_WRITTEN, (list(names),))
+
+
+def condemn(connection: Connection[Any], names: Sequence[str]) -> list[str]:
+    """Those of these files that are left over, and come into no use any more."""
+    return [name for (name,) in connection.execute(_CONDEMN_OF, (list(names),)).fetchall()]
+
+
+def condemn_old(connection: Connection[Any], seconds: float) -> list[str]:
+    """Files that have been left over for so long, and come into no use any more."""
+    return [name for (name,) in connection.execute(_CONDEMN_OLD, (seconds,)).fetchall()]
+
+
+def tables_left(connection: Connection[Any]) -> list[str]:
+    """Tables that are left over."""
+    return [name for (name,) in connection.execute(_TABLES_LEFT).fetchall()]
 
 
 def forget(cursor: Cursor[Any], name: str) -> None:
