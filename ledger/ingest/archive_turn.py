@@ -15,7 +15,7 @@ from ledger.store.archive import partitions, table
 from ledger.store.archive.partitions import TableInUse
 from ledger.store.ledger import translated
 from projections.engine import rebuild
-from projections.engine.lock_holders import long_held
+from projections.engine.lock_holders import LockHolder, long_held
 
 LOCK = 0x70726573_61726368
 """The advisory lock of the session that archives: "pres", "arch" in ASCII."""
@@ -75,21 +75,23 @@ def _remove(connection: Connection[Any], folder: Path, condemned: Sequence[str])
             table.forget(connection.cursor(), name)
 
 
-def when_free(connection: Connection[TupleRow], attempt: Callable[[], None]) -> None:
-    """Take a table out of `events` as soon as nobody reads it for long. Raises ArchiveWaits.
+def when_free(connection: Connection[TupleRow], partition: str, attempt: Callable[[], None]) -> None:
+    """Take a partition out of `events` as soon as nobody holds either for long. Raises ArchiveWaits.
 
     Others wait for each attempt, if for milliseconds: none is made that can be seen to be in vain.
     """
+    holders: list[LockHolder] = []
     for number in range(ATTEMPTS):
         if number:
             time.sleep(PAUSE_SECONDS)
-        if long_held(connection, ("events",), PAUSE_SECONDS):
+        if holders := long_held(connection, ("events", partition), PAUSE_SECONDS):
             continue
         try:
             return attempt()
         except TableInUse:
             pass
+    who = ", ".join(map(str, holders)) or "many who come and go"
     raise ArchiveWaits(
-        "Somebody keeps reading the table `events`, such as a dump or `verify`; nothing was taken out of it.\n"
-        "Try again when that has ended: `pg_stat_activity` shows who it is."
+        f"The table `events` is held by {who}; nothing was taken out of it.\n"
+        "Try again when that has ended, be it a dump, `verify` or a vacuum: `pg_stat_activity` shows it."
     )

@@ -147,9 +147,8 @@ class Archiving:
             kept = partitions.keep(connection, due.name)
             self._step("replace")
             archived = Archived(due.name, due.first, due.before, written)
-            when_free(
-                connection, lambda: _Replacing(self._ledger, archived, kept, (erased_at, snapshots), self._now()).run()
-            )
+            known = (erased_at, snapshots)
+            when_free(connection, due.name, lambda: _Replacing(self._ledger, archived, kept, known, self._now()).run())
         except Exception:  # whatever failed, what was written is of no use; raised again
             with suppress(psycopg.Error):
                 discard(connection, self._retention.folder, [each.name for each in written])

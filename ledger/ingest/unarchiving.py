@@ -38,7 +38,7 @@ def restore(ledger: Ledger, database_url: str, folder: Path, told: Told) -> Iter
                 if table.has(connection, error.name):
                     raise
                 raise ArchiveWaits(CHANGED) from error
-            when_free(connection, _replacing(ledger, last, whole, manifests))
+            when_free(connection, last, _replacing(ledger, last, whole, manifests))
             discard(connection, folder, [each.name for each in manifests])
             clean(connection, folder)
             yield Restored(last, manifests[0].first, manifests[-1].before, sum(each.events for each in manifests))

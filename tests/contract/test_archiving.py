@@ -230,17 +230,34 @@ def test_a_reader_is_waited_for_and_another_one_archives_alone(
     monkeypatch.setattr(archive_turn, "PAUSE_SECONDS", 0.01)
     with session.connect(database_url) as reader, reader.transaction():
         reader.execute("SELECT count(*) FROM events")
-        with pytest.raises(ArchiveWaits, match="keeps reading the table `events`"):
+        held_by = rf"`events` is held by presence-ledger \(pid {reader.info.backend_pid}\) since .*; nothing was taken"
+        with pytest.raises(ArchiveWaits, match=held_by):
             archive(ledger, database_url, folder)
         # One who came just before the attempt.
         monkeypatch.setattr(archive_turn, "long_held", lambda *_: [])
-        with pytest.raises(ArchiveWaits, match="keeps reading the table `events`"):
+        with pytest.raises(ArchiveWaits, match="`events` is held by many who come and go"):
             archive(ledger, database_url, folder)
     assert names(folder) == []
     with archive_turn.alone(database_url, folder), pytest.raises(ArchiveWaits, match="Another one is archiving"):
         archive(ledger, database_url, folder)
     with rebuild.alone(database_url, "sessions"), pytest.raises(ArchiveWaits, match="is being rebuilt"):
         archive(ledger, database_url, folder)
+
+
+def test_nothing_is_attempted_while_somebody_holds_the_partition_alone(
+    ledger: Ledger, database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a vacuum against wraparound does, which waits for nobody."""
+    monkeypatch.setattr(archive_turn, "ATTEMPTS", 2)
+    monkeypatch.setattr(archive_turn, "PAUSE_SECONDS", 0.01)
+    attempts: list[object] = []
+    replace = partitions.replace
+    monkeypatch.setattr(partitions, "replace", lambda *args: attempts.append(args) or replace(*args))
+    with session.connect(database_url) as vacuum, vacuum.transaction():
+        vacuum.execute("LOCK TABLE events_from_1 IN SHARE UPDATE EXCLUSIVE MODE")
+        with pytest.raises(ArchiveWaits, match=f"is held by .*pid {vacuum.info.backend_pid}"):
+            archive(ledger, database_url, folder)
+    assert attempts == []
 
 
 def altered(url: str, folder: Path) -> tuple[int, str] | None:
