@@ -82,7 +82,14 @@ class Archiver:
             log.error("archive_stopped", reason=outcome.failed, meaning="what was not archived stays in the database")
 
     async def _archive(self) -> ArchiveOutcome:
-        """One run, to its end; cancelled, it is ended."""
+        """One run, to its end; what keeps it from being made is one that failed, and another is made in an hour."""
+        try:
+            return await self._run_process()
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            return ArchiveOutcome(failed=f"the process that archives could not be run, or be understood: {error}")
+
+    async def _run_process(self) -> ArchiveOutcome:
+        """Cancelled, the process is ended."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", MODULE, stdin=pipe, stdout=pipe)
         assert process.stdin is not None

@@ -82,14 +82,19 @@ class ServiceProcess:
                 await asyncio.sleep(pause)
             if self._is_ending:
                 return
-            log.error("process_ended", process=self.name, code=code, again_in_seconds=pause)
+            if code is not None:
+                log.error("process_ended", process=self.name, code=code, again_in_seconds=pause)
             if code not in ENDED_FROM_OUTSIDE:
                 await asyncio.sleep(pause)
             pause = min(pause * 2, MAX_BACKOFF_SECONDS)
 
-    async def _run(self) -> int:
-        """One process, to its end; cancelled, it is ended."""
-        process = await start_python(self._module)
+    async def _run(self) -> int | None:
+        """One process, to its end -> its code, None where none was to be had; cancelled, it is ended."""
+        try:
+            process = await start_python(self._module)
+        except OSError as error:
+            log.warning("process_not_started", process=self.name, reason=str(error))
+            return None
         assert process.stdin is not None
         self.pid = process.pid
         log.info("process_started", process=self.name, pid=process.pid)

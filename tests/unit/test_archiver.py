@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 from structlog.testing import capture_logs
@@ -37,6 +38,13 @@ class Scripted(Archiver):
         while self.run.finished_at is None or self.run.finished_at < number:  # noqa: ASYNC110  (its run has no event)
             await asyncio.sleep(0)
         return self.run
+
+
+class Real(Scripted):
+    """Its outcomes are those of processes."""
+
+    async def _archive(self) -> ArchiveOutcome:
+        return await Archiver._archive(self)
 
 
 def driven(archiver: Scripted, drive: Callable[[Scripted], Coroutine[Any, Any, None]]) -> None:
@@ -83,6 +91,44 @@ def test_it_is_known_since_when_nothing_could_be(tmp_path: Path, monkeypatch: py
         (1, True), (1, True), (3, True), (3, True), (None, False),
     ]  # fmt: skip
     assert [each["event"] for each in logs] == ["archive_stopped", "archived"]
+
+
+class Process:
+    """One that says something, and ends."""
+
+    def __init__(self, said: bytes) -> None:
+        self.stdin, self.stdout = MagicMock(drain=AsyncMock()), asyncio.StreamReader(limit=100)
+        self.stdout.feed_data(said)
+        self.stdout.feed_eof()
+
+    async def wait(self) -> int:
+        return 3
+
+
+def test_a_process_that_fails_in_whatever_way_is_a_run_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [OSError(11, "no more processes"), b"nonsense\n", b" " * 200 + b"\n", b"", b'{"events": 40}\n']
+
+    async def begin(*_: object, **__: object) -> Process:
+        found = told.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return Process(found)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", begin)
+    runs: list[ArchiveRun] = []
+
+    async def drive(archiver: Scripted) -> None:
+        for number in range(1, 6):
+            archiver.order()
+            runs.append(await archiver.done(number))
+
+    driven(Real(tmp_path), drive)
+    assert [each.failed is None for each in runs] == [False, False, False, False, True]
+    for run, words in zip(runs, ("no more processes", "malformed", "limit", "ended with code 3"), strict=False):
+        assert words in (run.failed or "")
+    assert (runs[3].failing_since, runs[4].events) == (1, 40)
 
 
 def test_nothing_is_archived_by_default(tmp_path: Path) -> None:

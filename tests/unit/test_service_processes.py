@@ -72,6 +72,29 @@ def test_new_orders_are_told_and_what_is_started_again_has_the_last(heard: Path)
     assert [each["event"] for each in logs] == ["process_started", "process_ended", "process_started"]
 
 
+def test_one_that_could_not_be_started_is_started_later(heard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, failures = processes.start_python, [OSError(11, "no more processes")]
+
+    async def start_later(module: str) -> asyncio.subprocess.Process:
+        if failures:
+            raise failures.pop()
+        return await start(module)
+
+    monkeypatch.setattr(processes, "start_python", start_later)
+    monkeypatch.setattr(processes, "INITIAL_BACKOFF_SECONDS", 0.0)
+
+    async def live() -> None:
+        process = ServiceProcess("echo", "ledger_test_echo", Told(1))
+        process.start()
+        await until(lambda: lines(heard))
+        await process.stop()
+
+    with capture_logs() as logs:
+        asyncio.run(live())
+    assert [each["event"] for each in logs] == ["process_not_started", "process_started"]
+    assert "no more processes" in logs[0]["reason"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_one_that_is_ended_with_the_service_is_not_missed(heard: Path, number: signal.Signals) -> None:
     async def live() -> None:
