@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -19,6 +20,7 @@ from ledger.ingest.archiving import Archived, Archiving, Retention
 from ledger.ingest.clock import Clock
 from ledger.ingest.unarchiving import Restored
 from ledger.settings import Settings
+from ledger.store.archive import strangers
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKeys
 from ledger.store.verify_moment import verify_moment
@@ -58,8 +60,9 @@ def archive(context: typer.Context, as_json: AsJson = False) -> None:
 def verify(context: typer.Context, as_json: AsJson = False) -> None:
     """Check every archived file against its seals, and the seals against each other; exits 1 where one was altered.
 
-    The first file that is missing or altered is named, with the position. `presence-ledger verify` checks these files
-    and the database. The service may run meanwhile.
+    The first file that is missing or altered is named, with the position; and those that are in the folder though the
+    ledger does not know them, as where it went back. `presence-ledger verify` checks these files and the database. The
+    service may run meanwhile.
 
     Example: presence-ledger archive verify
     """
@@ -71,11 +74,14 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
         progress.shown("verifying") as update,
     ):
         verified = verify_moment(connection, keys, update, archive=settings.archive_dir, only_archive=True)
+        unknown = strangers.found(connection, settings.archive_dir)
     if as_json:
-        print_json(as_fields(verified, keys) | {"files": verified.files})
+        print_json(as_fields(verified, keys) | {"files": verified.files, "unknown": unknown})
         raise typer.Exit(not verified.is_intact)
     require_intact(verified)
     print_line(f"intact: {number_of(verified.files, 'file')}, {checked(verified)}")
+    if unknown:
+        _say_unknown(settings.archive_dir, unknown)
 
 
 @app.command()
@@ -134,6 +140,14 @@ def _ledger(url: str, keys: SealKeys) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+def _say_unknown(folder: Path, names: list[str]) -> None:
+    files = number_of(len(names), "file")
+    say(told("not of this ledger: {files} in {folder}, which no erasure reaches:", files=files, folder=folder))
+    for name in names:
+        say(name)
+    say(told("delete them, unless another ledger uses this folder; then give each its own"))
 
 
 def _fields(done: Archived) -> dict[str, Any]:

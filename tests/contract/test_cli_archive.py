@@ -62,6 +62,24 @@ def test_programs_get_json(ask: Ask, tmp_path: Path) -> None:
     assert [each["first"] for each in json.loads(ask("archive", "--json").stdout)["items"]] == [50, 100]
 
 
+def test_files_that_the_ledger_does_not_know_are_named(ask: Ask, tmp_path: Path) -> None:
+    """As those of a ledger that went back, which no erasure reaches."""
+    assert json.loads(ask("archive", "verify", "--json").stdout)["unknown"] == []
+    ask("archive")
+    folder = tmp_path / "data" / "archive"
+    names = [f"events-{1:019d}-0badcafe.parquet", f"events-{50:019d}-0badcafe.parquet.partial"]
+    for name in [*names, "notes.txt"]:
+        (folder / name).write_bytes(b"")
+    found = ask("archive", "verify", "--json")
+    assert (found.exit_code, json.loads(found.stdout)["unknown"]) == (0, names)
+    told = ask("archive", "verify")
+    assert (told.exit_code, told.stdout.startswith("intact: 3 files")) == (0, True)
+    assert told.stderr.splitlines()[-4:] == [
+        f"not of this ledger: 2 files in {folder}, which no erasure reaches:", *names,
+        "delete them, unless another ledger uses this folder; then give each its own",
+    ]  # fmt: skip
+
+
 def test_a_wrong_call_is_told_in_words(ask: Ask) -> None:
     assert ask("archive", "everything").exit_code == 2
     assert ask("archive", "--fast").exit_code == 2

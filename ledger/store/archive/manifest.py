@@ -6,7 +6,12 @@ from typing import NamedTuple
 
 from ledger.errors import LedgerError
 
+PREFIX = "events-"
+
 SUFFIX = ".parquet"
+
+PATTERN = f"{PREFIX}*{SUFFIX}"
+"""Of the names of files."""
 
 PARTIAL = ".partial"
 """Ends the name of a file that is not whole: nobody reads it."""
@@ -64,4 +69,4 @@ def new_name(first: int) -> str:
 
     So a file that replaces another one, and one that a ledger left which has gone back since, stand beside it.
     """
-    return f"events-{first:019d}-{secrets.token_hex(4)}{SUFFIX}"
+    return f"{PREFIX}{first:019d}-{secrets.token_hex(4)}{SUFFIX}"

@@ -58,6 +58,8 @@ _STILL_WRITTEN = (
     "UPDATE archive_leftovers SET noted_at = clock_timestamp() WHERE name = ANY(%s) AND noted_at > '-infinity'"
 )
 
+_NAMES = "SELECT name FROM archive_files UNION ALL SELECT name FROM archive_leftovers WHERE NOT is_table"
+
 _TABLES_LEFT = "SELECT name FROM archive_leftovers WHERE is_table"
 
 UNBOUNDED = 2**62
@@ -141,6 +143,11 @@ def condemn(connection: Connection[Any], names: Sequence[str]) -> list[str]:
 def condemn_old(connection: Connection[Any], seconds: float) -> list[str]:
     """Files that have been left over for so long, and come into no use any more."""
     return [name for (name,) in connection.execute(_CONDEMN_OLD, (seconds,)).fetchall()]
+
+
+def names(connection: Connection[Any]) -> set[str]:
+    """Of all files that are of the archive, or left over of it."""
+    return {name for (name,) in connection.execute(_NAMES).fetchall()}
 
 
 def tables_left(connection: Connection[Any]) -> list[str]:
