@@ -222,10 +222,16 @@ def _note_itself(connection: psycopg.Connection[Any], made: Backup) -> None:
 
 
 def _verify(url: str, keys: SealKeys, archive: Path, head: SealHead, file: Path) -> None:
-    """Raises LedgerAltered, SealKeyMissing."""
+    """Raises BackupError where the archive is not the one that the ledger names, LedgerAltered, SealKeyMissing."""
     with connected_to(url) as connection:
         verified = checked(connection, keys, archive, expected=head)
-    if (altered := verified.altered) is not None:
+    if (altered := verified.altered) is not None and altered.file is not None:
+        raise BackupError(
+            f"The ledger in {file} names a file that the archive has not, or not so: {altered.what}.\n"
+            f"Nothing was changed; put {altered.file} back from a copy of the archive as it was at the time of the "
+            "backup, and try again."
+        )
+    if altered is not None:
         raise LedgerAltered(
             f"The ledger in {file} was altered at position {altered.position:,}: {altered.what}.\n"
             "Nothing was changed; use another backup."

@@ -245,6 +245,18 @@ def test_a_backup_that_would_name_a_replaced_file_is_not_written(
         backup._write(settings, database_url, connection, KEYS, BytesIO())
 
 
+def test_a_backup_whose_archive_has_other_files_by_now_is_not_told_as_altered(
+    ledger: Ledger, database_url: str, folder: Path
+) -> None:
+    """As where an erasure came after it, and no copies of what it replaced are here."""
+    archive(ledger, database_url, folder, partitions=1)
+    head = verified(database_url, archive=folder).head
+    [path] = folder.iterdir()
+    path.unlink()
+    with pytest.raises(BackupError, match=rf"is missing in .*\n.*put {path.name} back from a copy of the archive"):
+        backup._verify(database_url, KEYS, folder, head, Path("ledger.backup"))
+
+
 def test_where_a_file_is_missing_or_none_can_be_written_nothing_is_erased(
     ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
