@@ -85,8 +85,8 @@ class _UserRows:
         self._since = since
         self._until = until
 
-    def page(self, last: int | None, limit: int) -> Asked[list[StoredRow]]:
-        """The rows after the version that the page before ended at."""
+    def page(self, last: int | None, limit: int, place: int | None = None) -> Asked[list[StoredRow]]:
+        """The rows after the version that the page before ended at; `place`: its position, where it is known."""
         if not can_be_stored(self._uid):
             return Asked([], None)
 
@@ -107,16 +107,20 @@ class _UserRows:
             if since >= before - 1 or (self._descending and len(rows(connection)) == limit):
                 return None
             after = None if self._descending else last
-            return archived.of_user(connection, self._uid, (after or 0) + 1)
+            wanted = archived.of_user(connection, self._uid, (after or 0) + 1)
+            if wanted is None or place is None:
+                return wanted
+            return wanted._replace(up_to=place) if self._descending else wanted._replace(whole_from=place)
 
         with translated():
             return self._archive.ask("current", needs, rows)
 
     def lines(self, last: int | None) -> Iterator[bytes]:
         """All of them, a JSON object a line, read page by page."""
-        while rows := self.page(last, STREAMED_PAGE).answer:
+        place = None
+        while rows := self.page(last, STREAMED_PAGE, place).answer:
             yield b"".join(_encode(event_view(row, self._ledger.event(row))) + b"\n" for row in rows)
-            last = rows[-1].version
+            last, place = rows[-1].version, rows[-1].position
 
 
 @router.get(

@@ -33,8 +33,12 @@ _FIRST = "SELECT version FROM events WHERE stream = %s ORDER BY version LIMIT 1"
 
 _IS_KNOWN = "SELECT FROM current WHERE uid = %s"
 
-# What an explanation looks for before the start of an instance.
-_STARTS = "SELECT position - 1 FROM events WHERE kind = 'service_started.v1' AND position < %s"
+# What an explanation looks for before the start of an instance, unless it is in the table.
+_STARTS = """
+SELECT position - 1 FROM events AS started
+ WHERE kind = 'service_started.v1' AND position < %s
+   AND NOT EXISTS (SELECT FROM events WHERE position = started.position - 1)
+"""
 
 
 class Asked(NamedTuple, Generic[T]):

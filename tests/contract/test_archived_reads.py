@@ -4,6 +4,7 @@ import asyncio
 import re
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,10 +14,12 @@ from psycopg import Connection
 
 from ledger.domain.explain import explain
 from ledger.domain.instants import from_datetime
+from ledger.http import audit
 from ledger.ingest import archiving
 from ledger.replay.of_ledger import PartlyArchived, at_one_moment
 from ledger.slices.archived import ArchivedElsewhere, ArchivePlace
 from ledger.slices.taking import SliceScope, open_slice
+from ledger.store.archive import files, table
 from ledger.store.archive.manifest import ArchiveDamaged
 from ledger.store.ledger import Ledger
 from ledger.store.recorder import StoredRow
@@ -32,7 +35,7 @@ from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
 from projections.queries.timeline import TimelineEntries, TimelineQuery
 from tests.support import pg
-from tests.support.archived import ONCE, USERS, archive, live
+from tests.support.archived import ONCE, USERS, archive, follow, live
 from tests.support.ledgers import configure
 from tests.support.slices import MAPPER
 
@@ -119,6 +122,42 @@ def test_explanations_are_what_they_were(ledger: Ledger, database_url: str, fold
     before = [explained(asking, *each) for each in asked]
     archive(ledger, database_url, folder)
     assert [explained(asking, *each) for each in asked] == before
+
+
+def test_an_explanation_reads_no_file_for_what_is_in_the_table(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[Any]
+) -> None:
+    for number in range(60):
+        configure(ledger, f"i{number}")
+    follow(database_url)
+    archive(ledger, database_url, folder)
+    before = table.before(connection)
+    assert before == 200
+    wanted = archived.to_explain(connection, before, "ann", AnswerPoint(1, 60))
+    assert wanted is not None
+    assert len(wanted.last_up_to) < 5
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_lines_of_a_user_read_no_file_twice_that_is_done_with(
+    ledger: Ledger, database_url: str, folder: Path, asking: Archive, monkeypatch: pytest.MonkeyPatch, descending: bool
+) -> None:
+    monkeypatch.setattr(audit, "STREAMED_PAGE", 5)
+    read: list[int] = []
+    matching = files.matching
+    monkeypatch.setattr(files, "matching", lambda *args: read.append(args[1].first) or matching(*args))
+    services: Any = SimpleNamespace(archive=asking, ledger=ledger)
+    lines = audit._UserRows(services, "ann", descending, None, None).lines
+    before = list(lines(None))
+    archive(ledger, database_url, folder)
+    found: list[bytes] = []
+    pages: list[list[int]] = []
+    for page in lines(None):
+        found.append(page)
+        pages.append(read.copy())
+        read.clear()
+    assert found == before
+    assert [page for page in pages if page][-1] == ([1] if descending else [100])
 
 
 def test_the_ledger_is_read_through(ledger: Ledger, database_url: str, folder: Path, asking: Archive) -> None:

@@ -92,6 +92,9 @@ def test_the_events_that_are_wanted_are_found(tmp_path: Path, written: Manifest)
     assert [event.position for event in others[len(own) :]] == [
         place for place in (11, 12) if EVENTS[place - 10].stream != stream
     ]
+    assert [files.last_up_to(tmp_path, written, place) for place in (9, 10, 16, 17, 29, 77)] == [
+        None, *(EVENTS[place - 10] for place in (10, 16, 17, 29, 29)),
+    ]  # fmt: skip
     assert found(Wanted([stream], up_to=5)) == []
     assert selected.positions_of(tmp_path, written, stream) == [event.position for event in own]
     assert beside.LOCK.startswith("LOCK TABLE")

@@ -4,6 +4,7 @@ import hashlib
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,14 +62,14 @@ def groups(
 
     Raises ArchiveDamaged.
     """
-    for table in _groups(folder, manifest, first, last, columns):
-        places = table.column("position")
-        if first is not None and places[0].as_py() < first:
-            table = table.filter(pc.greater_equal(places, first))  # noqa: PLW2901
-        if last is not None and places[-1].as_py() > last:
-            table = table.filter(pc.less_equal(table.column("position"), last))  # noqa: PLW2901
-        if table.num_rows:
-            yield table
+    wanted = None if columns is None else ["position", *columns]
+    with _opened(folder, manifest) as file, _read(manifest):
+        for number in range(file.num_row_groups):
+            bounds = file.metadata.row_group(number).column(0).statistics
+            if (first is None or first <= bounds.max) and (last is None or bounds.min <= last):
+                group = _between(file.read_row_group(number, columns=wanted), first, last)
+                if group.num_rows:
+                    yield group
 
 
 def matching(folder: Path, manifest: Manifest, column: str, which: Callable[[Any], Any]) -> Groups:
@@ -76,20 +77,17 @@ def matching(folder: Path, manifest: Manifest, column: str, which: Callable[[Any
 
     Raises ArchiveDamaged.
     """
-    with _opened(folder, manifest) as file:
-        try:
-            for number in range(file.num_row_groups):
-                place = which(file.read_row_group(number, columns=[column]).column(0))
-                if pc.any(place).as_py():
-                    yield file.read_row_group(number).filter(place)
-        except (OSError, pa.ArrowException) as error:
-            raise ArchiveDamaged(manifest, f"cannot be read: {_line(error)}") from error
+    with _opened(folder, manifest) as file, _read(manifest):
+        for number in range(file.num_row_groups):
+            place = which(file.read_row_group(number, columns=[column]).column(0))
+            if pc.any(place).as_py():
+                yield file.read_row_group(number).filter(place)
 
 
 def last_of_each(folder: Path, manifest: Manifest, streams: Callable[[Any], Any]) -> Groups:
     """Of each of the streams that `streams` says the last event in the file. Raises ArchiveDamaged."""
     found = pa.concat_tables(
-        [table.filter(streams(table.column("stream"))) for table in _groups(folder, manifest, columns=["stream"])]
+        [table.filter(streams(table.column("stream"))) for table in groups(folder, manifest, columns=["stream"])]
     )
     last = found.group_by("stream").aggregate([("position", "max")]).column("position_max")
     yield from matching(folder, manifest, "position", lambda places: pc.is_in(places, value_set=last))
@@ -97,10 +95,13 @@ def last_of_each(folder: Path, manifest: Manifest, streams: Callable[[Any], Any]
 
 def last_up_to(folder: Path, manifest: Manifest, position: int) -> EventRow | None:
     """The last event up to a position, if there is one in the file. Raises ArchiveDamaged."""
-    found = None
-    for table in groups(folder, manifest, None, position, columns=[]):
-        found = table.column("position")[-1].as_py()
-    return None if found is None else next(rows(groups(folder, manifest, found, found)))
+    with _opened(folder, manifest) as file, _read(manifest):
+        for number in reversed(range(file.num_row_groups)):
+            if file.metadata.row_group(number).column(0).statistics.min <= position:
+                group = file.read_row_group(number)
+                up_to = group.filter(pc.less_equal(group.column("position"), position))
+                return next(rows([up_to.slice(up_to.num_rows - 1)]))
+    return None
 
 
 def rows(tables: Iterable[pa.Table]) -> Iterator[EventRow]:
@@ -151,23 +152,23 @@ def _big_endian(numbers: pa.ChunkedArray, code: str) -> pa.ChunkedArray:
     return pc.cast(made, pa.binary())
 
 
-def _groups(
-    folder: Path,
-    manifest: Manifest,
-    first: int | None = None,
-    last: int | None = None,
-    columns: Sequence[str] | None = None,
-) -> Groups:
-    wanted = None if columns is None else ["position", *columns]
-    with _opened(folder, manifest) as file:
-        try:
-            for number in range(file.num_row_groups):
-                bounds = file.metadata.row_group(number).column(0).statistics
-                if (first is not None and bounds.max < first) or (last is not None and bounds.min > last):
-                    continue
-                yield file.read_row_group(number, columns=wanted)
-        except (OSError, pa.ArrowException) as error:
-            raise ArchiveDamaged(manifest, f"cannot be read: {_line(error)}") from error
+def _between(group: pa.Table, first: int | None, last: int | None) -> pa.Table:
+    """What of a group is from one position to another."""
+    places = group.column("position")
+    if first is not None and places[0].as_py() < first:
+        group = group.filter(pc.greater_equal(places, first))
+    if last is not None and places[-1].as_py() > last:
+        group = group.filter(pc.less_equal(group.column("position"), last))
+    return group
+
+
+@contextmanager
+def _read(manifest: Manifest) -> Iterator[None]:
+    """What the library cannot read is a damaged file. Raises ArchiveDamaged."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise ArchiveDamaged(manifest, f"cannot be read: {_line(error)}") from error
 
 
 def _opened(folder: Path, manifest: Manifest) -> pq.ParquetFile:
