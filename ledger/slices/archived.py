@@ -1,7 +1,7 @@
 """The snapshot that a slice is read in: of the database, or with what it needs of the archive beside it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import LiteralString, NamedTuple
@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from ledger.errors import LedgerError
 from ledger.slices import ledger_rows
 from ledger.store.archive import beside, table
-from ledger.store.archive.beside import ArchiveChanged, Beside, Wanted
+from ledger.store.archive.beside import Wanted
 from ledger.store.ledger import translated
 from ledger.store.mapper import user_stream
 from projections.engine.switch import ONE_MOMENT
@@ -58,18 +58,7 @@ def moment(
         raise ArchivedElsewhere(
             f"Of the events before position {before:,}, those of users are archived.\nName the archive's folder."
         )
-    # A file that an erasure replaces meanwhile is missing: whoever asks again has the other one.
-    with translated(), _again(place, wanted) as connection:
-        yield connection
-
-
-@contextmanager
-def _again(place: ArchivePlace, wanted: Wanted) -> Iterator[Connection[TupleRow]]:
-    with ExitStack() as stack:
-        found: Beside | None = None
-        while found is None:
-            with suppress(ArchiveChanged):
-                found = stack.enter_context(beside.opened(place.database_url, place.folder, wanted, TABLES))
+    with translated(), beside.opened(place.database_url, place.folder, wanted, TABLES) as found:
         yield found.connection
 
 

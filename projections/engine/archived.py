@@ -10,8 +10,9 @@ from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
-from ledger.store.archive import beside, table
+from ledger.store.archive import beside, filling, table
 from ledger.store.archive.beside import Wanted
+from ledger.store.archive.rows import pack
 from projections.engine import switch
 
 _TABLE = "CREATE UNLOGGED TABLE {} (LIKE events INCLUDING ALL EXCLUDING INDEXES)"
@@ -40,7 +41,8 @@ def put_beside(connection: Connection[TupleRow], folder: Path | None) -> None:
     with connection.transaction():
         live = beside.schema_of_events(connection)
         connection.execute(sql.SQL(_TABLE).format(target))
-        beside.fill(connection, target, selected.events(folder, table.read(connection), Wanted(None)))
+        archived = selected.events(folder, table.read(connection), Wanted(None))
+        filling.fill(connection, target, map(pack, archived))
         connection.execute(sql.SQL(_INDEX).format(target))
         connection.execute(sql.SQL("ANALYZE {}").format(target))
         connection.execute(beside.view("VIEW", view, target, live))

@@ -4,7 +4,6 @@ Which it is, is decided in the very snapshot that answers, so that what is archi
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Generic, LiteralString, NamedTuple, TypeVar
@@ -13,7 +12,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.store.archive import beside, table
-from ledger.store.archive.beside import ArchiveChanged, Wanted
+from ledger.store.archive.beside import Wanted
 from ledger.store.archive.manifest import ArchiveDamaged, Manifest
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import user_stream
@@ -67,13 +66,8 @@ class Archive:
             wanted = needs(connection, before) if before else None
             if wanted is None:
                 return Asked(question(connection), None)
-        while True:
-            with (
-                suppress(ArchiveChanged),
-                translated(),
-                beside.opened(self._database_url, self._folder, wanted, tables) as found,
-            ):
-                return Asked(question(found.connection), found.before)
+        with translated(), beside.opened(self._database_url, self._folder, wanted, tables) as found:
+            return Asked(question(found.connection), found.before)
 
     def rows_after(self, position: int, limit: int) -> Asked[list[StoredRow]]:
         """The next events of the whole ledger, in the order of their positions.

@@ -5,7 +5,7 @@ the past is asked by the same statements, slower; and the connection is of that 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import LiteralString, NamedTuple
 
@@ -13,9 +13,9 @@ from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from ledger.store import session
-from ledger.store.archive import table
+from ledger.store.archive import filling, table
 from ledger.store.archive.manifest import ArchiveDamaged
-from ledger.store.archive.rows import END, SIGNATURE, EventRow, pack
+from ledger.store.archive.rows import EventRow, pack
 from ledger.store.archive.table import UNBOUNDED
 
 LOCK: LiteralString = "LOCK TABLE ONLY events IN ACCESS SHARE MODE"
@@ -31,16 +31,14 @@ LOCK TABLE {}, ONLY events IN ACCESS SHARE MODE
 
 _TABLE = "CREATE TEMPORARY TABLE archived_events (LIKE events INCLUDING INDEXES)"
 
-_FILL = "COPY {} (position, recorded_at, version, stream, kind, payload) FROM STDIN (FORMAT BINARY)"
-
 _VIEW = """
 CREATE {} {} AS SELECT stream, version, position, kind, payload, recorded_at FROM {}
  UNION ALL SELECT stream, version, position, kind, payload, recorded_at FROM {}
 """
 
 
-class ArchiveChanged(Exception):
-    """A file was replaced while it was read: the question is to be asked anew."""
+class _ArchiveChanged(Exception):
+    """A file was replaced while it was read: there is another one by now."""
 
 
 class Wanted(NamedTuple):
@@ -75,6 +73,16 @@ def opened(database_url: str, folder: Path, wanted: Wanted, tables: LiteralStrin
 
     Raises ArchiveDamaged, psycopg.Error.
     """
+    with ExitStack() as stack:
+        found: Beside | None = None
+        while found is None:
+            with suppress(_ArchiveChanged):
+                found = stack.enter_context(_opened(database_url, folder, wanted, tables))
+        yield found
+
+
+@contextmanager
+def _opened(database_url: str, folder: Path, wanted: Wanted, tables: LiteralString) -> Iterator[Beside]:
     # Only who reads the archive needs its library, which is large.
     from ledger.store.archive import selected  # noqa: PLC0415
 
@@ -85,7 +93,7 @@ def opened(database_url: str, folder: Path, wanted: Wanted, tables: LiteralStrin
             _put(connection, selected.events(folder, manifests, wanted))
         except ArchiveDamaged as error:
             if _is_replaced(database_url, error):
-                raise ArchiveChanged from error
+                raise _ArchiveChanged from error
             raise
         yield Beside(connection, before)
 
@@ -104,15 +112,6 @@ def schema_of_events(connection: Connection[TupleRow]) -> str:
     return name
 
 
-def fill(connection: Connection[TupleRow], target: sql.Identifier, events: Iterator[EventRow]) -> None:
-    """Put events into a table."""
-    with connection.cursor() as cursor, cursor.copy(sql.SQL(_FILL).format(target)) as copy:
-        copy.write(SIGNATURE)
-        for event in events:
-            copy.write(pack(event))
-        copy.write(END)
-
-
 def view(kind: LiteralString, name: sql.Identifier, target: sql.Identifier, live: str) -> sql.Composed:
     """The statement of a view of a table's events and the live ones."""
     return sql.SQL(_VIEW).format(sql.SQL(kind), name, target, sql.Identifier(live, "events"))
@@ -121,6 +120,6 @@ def view(kind: LiteralString, name: sql.Identifier, target: sql.Identifier, live
 def _put(connection: Connection[TupleRow], events: Iterator[EventRow]) -> None:
     live, target = schema_of_events(connection), sql.Identifier("pg_temp", "archived_events")
     connection.execute(_TABLE)
-    fill(connection, target, events)
+    filling.fill(connection, target, map(pack, events))
     connection.execute("ANALYZE pg_temp.archived_events")
     connection.execute(view("TEMPORARY VIEW", sql.Identifier("events"), target, live))

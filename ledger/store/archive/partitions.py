@@ -9,8 +9,7 @@ import psycopg
 from psycopg import Connection, Cursor, sql
 
 from ledger.store import seals
-from ledger.store.archive import table
-from ledger.store.archive.rows import END, SIGNATURE
+from ledger.store.archive import filling, table
 
 WAITED_FOR_MS = 40
 """So long, at most, others wait behind the one that wants `events` for itself; then it lets them pass."""
@@ -38,8 +37,6 @@ _MAKE = "SELECT make_substitute(%s, %s)"
 _REPLACE = "SELECT replace_partition(%s, %s)"
 
 _KEEP = "INSERT INTO {} SELECT * FROM {} WHERE starts_with(stream, 'source:')"
-
-_FILL = "COPY {} (position, recorded_at, version, stream, kind, payload) FROM STDIN (FORMAT BINARY)"
 
 _BOUND = "SELECT set_config('lock_timeout', %s, true)"
 _LOCK = "LOCK TABLE ONLY events IN ACCESS EXCLUSIVE MODE"
@@ -98,12 +95,7 @@ def keep(connection: Connection[Any], partition: str) -> str:
 def fill(connection: Connection[Any], partition: str, rows: Iterable[bytes]) -> str:
     """Make the table that is to take a partition's place again, with all its events -> its name."""
     with _substitute(connection, partition, "whole") as name:
-        statement = sql.SQL(_FILL).format(sql.Identifier(name))
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(SIGNATURE)
-            for row in rows:
-                copy.write(row)
-            copy.write(END)
+        filling.fill(connection, sql.Identifier(name), rows)
     return name
 
 
