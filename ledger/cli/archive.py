@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import typer
 
+from ledger.archive_folder import Folder
 from ledger.cli import progress
 from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.invocation import settings_from
@@ -74,7 +74,8 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
         progress.shown("verifying") as update,
     ):
         verified = verify_moment(connection, keys, update, archive=settings.archive_dir, only_archive=True)
-        unknown = strangers.found(connection, settings.archive_dir)
+        # What was altered is not to be hidden by a folder that cannot be listed.
+        unknown = strangers.found(connection, settings.archive_dir) if verified.is_intact else None
     if as_json:
         print_json(as_fields(verified, keys) | {"files": verified.files, "unknown": unknown})
         raise typer.Exit(not verified.is_intact)
@@ -142,7 +143,7 @@ def _ledger(url: str, keys: SealKeys) -> Iterator[Ledger]:
         ledger.close()
 
 
-def _say_unknown(folder: Path, names: list[str]) -> None:
+def _say_unknown(folder: Folder, names: list[str]) -> None:
     files = number_of(len(names), "file")
     say(told("not of this ledger: {files} in {folder}, which no erasure reaches:", files=files, folder=folder))
     for name in names:

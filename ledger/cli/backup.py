@@ -9,6 +9,7 @@ import psycopg
 import typer
 
 from ledger import __version__
+from ledger.archive_folder import Folder
 from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import print_line, say
@@ -221,7 +222,7 @@ def _note_itself(connection: psycopg.Connection[Any], made: Backup) -> None:
             backups_made.note(connection, position, datetime.fromisoformat(made.made_at))
 
 
-def _verify(url: str, keys: SealKeys, archive: Path, head: SealHead, file: Path) -> None:
+def _verify(url: str, keys: SealKeys, archive: Folder, head: SealHead, file: Path) -> None:
     """Raises BackupError where the archive is not the one that the ledger names, LedgerAltered, SealKeyMissing."""
     with connected_to(url) as connection:
         verified = checked(connection, keys, archive, expected=head)

@@ -1,12 +1,12 @@
 """The commands `projections` and `rebuild`: how far the read models are, and rebuilding them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from psycopg import Connection
 
+from ledger.archive_folder import Folder
 from ledger.cli import progress
 from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.drawing import print_table
@@ -96,7 +96,7 @@ def _skip(connection: Connection[Any], name: str, position: int) -> None:
     say(f"{name} goes on without the event at position {position}")
 
 
-def _rebuilt(url: str, name: str, archive: Path) -> dict[str, Any]:
+def _rebuilt(url: str, name: str, archive: Folder) -> dict[str, Any]:
     def waiting(holders: str) -> None:
         say(f"{name}: complete; it replaces the live one once that is no longer held by {printable(holders)}")
 

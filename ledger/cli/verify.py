@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
+from ledger.archive_folder import Folder
 from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line
@@ -89,7 +90,7 @@ def read_head(path: Path, keys: SealKeys) -> SealHead:
 def checked(
     connection: psycopg.Connection[Any],
     keys: SealKeys,
-    archive: Path,
+    archive: Folder,
     *,
     after: int | None = None,
     expected: SealHead | None = None,

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -18,6 +17,7 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger import archive_folder
 from ledger.console.app import Console
 from ledger.console.service import Service
 from ledger.console.sessions import Sessions
@@ -114,7 +114,7 @@ def _console(orders: Orders, keys: KeyRing, streams: Streams, stack: AsyncExitSt
     service = Service(orders.service, Delegation(orders.token_roots))
     stack.push_async_callback(service.close)
     stream = partial(sse.stream, streams)
-    archive = ArchivePlace(orders.database_url, Path(orders.archive_dir))
+    archive = ArchivePlace(orders.database_url, archive_folder.read(orders.archive_dir))
     return Console(Sessions(connect, keys), service, stream, Slices(connect, archive), Clock().now)
 
 

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.errors import LedgerError
 from ledger.store import session
 from ledger.store.archive import partitions, table
@@ -35,7 +35,7 @@ class ArchiveWaits(LedgerError):
 
 
 @contextmanager
-def alone(database_url: str, folder: Path) -> Iterator[Connection[TupleRow]]:
+def alone(database_url: str, folder: Folder) -> Iterator[Connection[TupleRow]]:
     """A connection of the one that changes the archive; what others left is gone. Raises ArchiveWaits."""
     with translated(), session.connect(database_url, "archive") as connection:
         row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
@@ -54,7 +54,7 @@ def keep_out_rebuild(connection: Connection[TupleRow]) -> None:
         raise ArchiveWaits("A projection is being rebuilt from the events.\nTry again once the rebuild has ended.")
 
 
-def clean(connection: Connection[Any], folder: Path) -> None:
+def clean(connection: Connection[Any], folder: Folder) -> None:
     """Remove what nobody needs any more: tables that were replaced at once, files once nobody is at them."""
     for name in table.tables_left(connection):
         partitions.drop(connection, name)
@@ -62,12 +62,12 @@ def clean(connection: Connection[Any], folder: Path) -> None:
     _remove(connection, folder, table.condemn_old(connection, LEFT_OVER_SECONDS))
 
 
-def discard(connection: Connection[Any], folder: Path, names: Sequence[str]) -> None:
+def discard(connection: Connection[Any], folder: Folder, names: Sequence[str]) -> None:
     """Remove those of one's own files that are in no use; of which that is not known yet, `clean` does some time."""
     _remove(connection, folder, table.condemn(connection, names))
 
 
-def _remove(connection: Connection[Any], folder: Path, condemned: Sequence[str]) -> None:
+def _remove(connection: Connection[Any], folder: Folder, condemned: Sequence[str]) -> None:
     from ledger.store.archive import writing  # noqa: PLC0415  (only who changes the archive needs its library)
 
     for name in condemned:

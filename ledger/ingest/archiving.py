@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
@@ -16,6 +15,7 @@ import structlog
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.domain.alert_events import SERVICE
 from ledger.domain.archive_events import ArchivedFile, EventsArchived
 from ledger.domain.event_types import Event
@@ -59,7 +59,7 @@ class Retention(NamedTuple):
     """What is to leave the database, and where it goes."""
 
     older_than: datetime
-    folder: Path
+    folder: Folder
     sinks: Sequence[str]
     """Whose events stay until they have been told."""
 

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.domain.alert_events import SERVICE, AlertBegan, AlertEnded
 from ledger.domain.erasure import Name, pack_positions, without_user
 from ledger.domain.erasure_events import Redacted, UserErased
@@ -87,7 +88,7 @@ class Waiting(NamedTuple):
 
 
 def erase(
-    ledger: Ledger, uid: str, order: Order, keys: Sequence[SealKey], at: Instant, archive: Path = Path()
+    ledger: Ledger, uid: str, order: Order, keys: Sequence[SealKey], at: Instant, archive: Folder = Path()
 ) -> Erasure:
     """Erase a user; where nothing has named them since the last time, that one's record.
 

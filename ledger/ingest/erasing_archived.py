@@ -5,11 +5,11 @@ Whoever crashes before it leaves files that are noted to be removed; after it, t
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from psycopg import Cursor
 
+from ledger.archive_folder import Folder
 from ledger.errors import LedgerError
 from ledger.ingest.archive_turn import discard
 from ledger.store.archive import manifest, table
@@ -43,7 +43,7 @@ class Rewritten(NamedTuple):
         except FileGone as error:
             raise ArchiveMoved from error
 
-    def clean(self, ledger: Ledger, folder: Path) -> None:
+    def clean(self, ledger: Ledger, folder: Folder) -> None:
         """Remove the files that are in no use now: the old ones, or the new where nothing came of the erasure."""
         if self.replaced:
             with suppress(LedgerError), ledger.connection() as connection:
@@ -51,7 +51,7 @@ class Rewritten(NamedTuple):
 
 
 def rewritten(
-    ledger: Ledger, folder: Path, uid: str, there: Sequence[Manifest], left_over: Mapping[int, bytes]
+    ledger: Ledger, folder: Folder, uid: str, there: Sequence[Manifest], left_over: Mapping[int, bytes]
 ) -> Rewritten:
     """Write anew each file that names the user.
 
@@ -83,7 +83,7 @@ def rewritten(
 
 
 def _rewritten(
-    ledger: Ledger, folder: Path, old: Manifest, own: Sequence[int], instead: Mapping[int, bytes]
+    ledger: Ledger, folder: Folder, old: Manifest, own: Sequence[int], instead: Mapping[int, bytes]
 ) -> Manifest:
     from ledger.store.archive import writing  # noqa: PLC0415
 

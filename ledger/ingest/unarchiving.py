@@ -1,9 +1,9 @@
 """Putting archived events back into the database, the latest partition first: a rebuild reads all of them."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
+from ledger.archive_folder import Folder
 from ledger.ingest.archive_turn import ArchiveWaits, alone, clean, discard, keep_out_rebuild, when_free
 from ledger.ingest.archiving import Told
 from ledger.store.archive import files, partitions, table, writing
@@ -24,7 +24,7 @@ class Restored(NamedTuple):
     events: int
 
 
-def restore(ledger: Ledger, database_url: str, folder: Path, told: Told) -> Iterator[Restored]:
+def restore(ledger: Ledger, database_url: str, folder: Folder, told: Told) -> Iterator[Restored]:
     """Put all that is archived back. Whoever is killed meanwhile has lost nothing, and begins again.
 
     Raises ArchiveDamaged, ArchiveRefused, ArchiveWaits, StoreUnavailable.
@@ -44,7 +44,7 @@ def restore(ledger: Ledger, database_url: str, folder: Path, told: Told) -> Iter
             yield Restored(last, manifests[0].first, manifests[-1].before, sum(each.events for each in manifests))
 
 
-def _rows(folder: Path, manifests: list[Manifest], told: Told) -> Iterator[bytes]:
+def _rows(folder: Folder, manifests: list[Manifest], told: Told) -> Iterator[bytes]:
     done, total = 0, sum(each.events for each in manifests)
     for manifest in manifests:
         if manifest.events:

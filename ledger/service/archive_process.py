@@ -8,10 +8,10 @@ import os
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 
+from ledger import archive_folder
 from ledger.errors import LedgerError
 from ledger.ingest.archive_turn import ArchiveWaits
 from ledger.ingest.archiving import Archiving, Retention
@@ -55,7 +55,7 @@ def run(orders: ArchiveOrders) -> ArchiveOutcome:
     """Archive all that is to be."""
     partitions = events = 0
     older_than = datetime.now(UTC) - timedelta(days=orders.events_days)
-    retention = Retention(older_than, Path(orders.folder), orders.sinks)
+    retention = Retention(older_than, archive_folder.read(orders.folder), orders.sinks)
     try:
         ledger = Ledger(orders.database_url, SealKey(orders.seal_key), POOL_SIZE)
         try:

@@ -6,12 +6,12 @@ It is done by the projector's process, between its rounds: webhooks and answers 
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.store.ledger import translated
 from projections.engine import rebuild
@@ -28,7 +28,7 @@ RETRY_DELAY_SECONDS = 30.0
 class Mending:
     """What one process makes right of a database."""
 
-    def __init__(self, database_url: str, archive: Path | None = None) -> None:
+    def __init__(self, database_url: str, archive: Folder | None = None) -> None:
         self._archive = archive
         self._database_url = database_url
         self._not_before: dict[str, float] = {}

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import psycopg
@@ -18,6 +17,8 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger import archive_folder
+from ledger.archive_folder import Folder
 from ledger.errors import LedgerError, StoreUnavailable
 from ledger.server.alongside import leave_signals_to_service
 from ledger.server.logs import configure_logging
@@ -97,7 +98,7 @@ def follow(
     projector: Projector,
     ended: Callable[[], bool] = lambda: False,
     stands_back: Callable[[], bool] = lambda: False,
-    archive: Path | None = None,
+    archive: Folder | None = None,
 ) -> None:
     """Follow the ledger until the end, over one connection after another; logs once when one is lost.
 
@@ -190,7 +191,7 @@ def main() -> None:
             orders.database_url,
             Projector(FOLLOWING),
             stands_back=way.is_given,
-            archive=Path(orders.archive_dir),
+            archive=archive_folder.read(orders.archive_dir),
         )
     except LedgerError as error:
         log.error("projector_failed", reason=str(error))  # noqa: TRY400  (its text says it all)

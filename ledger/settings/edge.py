@@ -16,6 +16,7 @@ from ledger.settings.values import (
     Address,
     ApiKey,
     ApiUrl,
+    ArchiveFolder,
     DatabaseUrl,
     Days,
     FilePath,
@@ -27,7 +28,6 @@ from ledger.settings.values import (
     NotEmpty,
     OneOrMore,
     OptionalAddress,
-    OptionalFolder,
     ProfileName,
     Scope,
     SealKeyText,
@@ -139,7 +139,7 @@ class RetentionTable(Table):
     """All of `[retention]`: what leaves the database, and where it goes."""
 
     events_days: Days = 0.0
-    archive_dir: OptionalFolder = ""
+    archive_dir: ArchiveFolder = ""
 
 
 class SettingsTable(Table):

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from ledger import archive_folder
+from ledger.archive_folder import Folder
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reach_policy import ReachPolicy
@@ -237,13 +239,18 @@ def _settings(table: SettingsTable, file: _File | None, origins: Mapping[str, Or
         reads=table.audit.reads,
         reads_days=table.audit.reads_days,
         events_days=table.retention.events_days,
-        archive_dir=(
-            bases.resolve("retention.archive_dir", table.retention.archive_dir)
-            if table.retention.archive_dir
-            else bases.resolve("data_dir", table.data_dir) / "archive"
-        ),
+        archive_dir=_archive_dir(table, bases),
         origins=origins,
         **plain,
+    )
+
+
+def _archive_dir(table: SettingsTable, bases: Bases) -> Folder:
+    given = table.retention.archive_dir
+    if not given:
+        return bases.resolve("data_dir", table.data_dir) / "archive"
+    return (
+        archive_folder.read(given) if archive_folder.is_bucket(given) else bases.resolve("retention.archive_dir", given)
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ledger.alerts.thresholds import Thresholds
+from ledger.archive_folder import Folder
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reach_policy import ReachPolicy
@@ -143,7 +144,7 @@ class Settings:
     """… and kept for so long."""
     events_days: float
     """Events of users that are older leave the database; 0: none does."""
-    archive_dir: Path
+    archive_dir: Folder
     """The folder of their files."""
     metrics_scope: MetricsScope
     max_connections: int

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ledger import database_url
+from ledger import archive_folder, database_url
 from ledger.settings.model import Listen
 
 MIN_SECRET_CHARACTERS = 8
@@ -121,7 +121,9 @@ def _path(value: str) -> str:
     return _expanded(value, "a folder")
 
 
-def _optional_path(value: str) -> str:
+def _archive_folder(value: str) -> str:
+    if archive_folder.is_bucket(value):
+        return str(archive_folder.read(value))
     return _path(value) if value else value
 
 
@@ -182,7 +184,7 @@ ApiUrl = Annotated[str, AfterValidator(_api_url)]
 ForwardUrl = Annotated[str, AfterValidator(_forward_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 Folder = Annotated[str, AfterValidator(_path)]
-OptionalFolder = Annotated[str, AfterValidator(_optional_path)]
+ArchiveFolder = Annotated[str, AfterValidator(_archive_folder)]
 FilePath = Annotated[str, AfterValidator(_file_path)]
 Address = Annotated[str, AfterValidator(_listen)]
 OptionalAddress = Annotated[str, AfterValidator(_front_listen)]

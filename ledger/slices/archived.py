@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import LiteralString, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.errors import LedgerError
 from ledger.slices import ledger_rows
 from ledger.store.archive import beside, table
@@ -32,7 +32,7 @@ class ArchivePlace(NamedTuple):
     """Where what was archived is read beside the database."""
 
     database_url: str
-    folder: Path
+    folder: Folder
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from psycopg import Connection, IsolationLevel
 
+from ledger.archive_folder import Folder
 from ledger.errors import LedgerError
 from ledger.settings import SEAL_KEY_FILE
 from ledger.store import erased, partitions, raw_events, seals
@@ -106,7 +106,7 @@ def verify(
     *,
     after: int | None = None,
     expected: SealHead | None = None,
-    archive: Path | None = None,
+    archive: Folder | None = None,
     only_archive: bool = False,
 ) -> Verified:
     """Walk over the ledger in a `snapshot`, which may be over then: all of it, or what comes after a position.

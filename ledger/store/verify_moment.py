@@ -1,10 +1,10 @@
 """Verifies one state of the ledger; another one where an erasure replaced a file of its archive meanwhile."""
 
-from pathlib import Path
 from typing import Any
 
 from psycopg import Connection
 
+from ledger.archive_folder import Folder
 from ledger.store.archive import table
 from ledger.store.seal import SealKeys
 from ledger.store.seal_head import SealHead
@@ -18,7 +18,7 @@ def verify_moment(
     *,
     after: int | None = None,
     expected: SealHead | None = None,
-    archive: Path | None = None,
+    archive: Folder | None = None,
     only_archive: bool = False,
 ) -> Verified:
     """What `verify` finds, over a connection in autocommit. Raises BeyondHead."""

@@ -4,11 +4,10 @@ They are a table of its schema, which a view `events` there puts beside the live
 archived and nobody erased meanwhile, since both keep out of a rebuild's way.
 """
 
-from pathlib import Path
-
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.errors import LedgerError
 from ledger.store.archive import beside, filling, table
 from ledger.store.archive.beside import Wanted
@@ -25,7 +24,7 @@ class ArchiveUnknown(LedgerError):
     """Events are archived, and nobody said where."""
 
 
-def put_beside(connection: Connection[TupleRow], folder: Path | None) -> None:
+def put_beside(connection: Connection[TupleRow], folder: Folder | None) -> None:
     """Have the rebuild that has begun read what is archived, too. Raises ArchiveDamaged, ArchiveUnknown."""
     if not (before := table.before(connection)):
         return

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.errors import LedgerError
 from ledger.store import session
 from ledger.store.ledger import translated
@@ -187,7 +187,7 @@ class Rebuild:
         database_url: str,
         projection: Projection,
         batch_events: int = BATCH_EVENTS,
-        archive: Path | None = None,
+        archive: Folder | None = None,
         also: Callable[[Cursor[Any]], None] | None = None,
     ) -> None:
         self._archive = archive

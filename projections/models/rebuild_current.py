@@ -7,13 +7,13 @@ longer than to fetch the events.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, LiteralString, NamedTuple, cast
 
 import psycopg
 from psycopg import Connection, Cursor, ServerCursor
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
@@ -75,7 +75,7 @@ class Compared(NamedTuple):
 class RebuildCurrent:
     """The rebuild of `current` over a connection of `alone`."""
 
-    def __init__(self, connection: Connection[TupleRow], database_url: str, archive: Path | None = None) -> None:
+    def __init__(self, connection: Connection[TupleRow], database_url: str, archive: Folder | None = None) -> None:
         """`archive`: the folder of its files."""
         self._archive = archive
         self._connection = connection

@@ -5,12 +5,12 @@ Which it is, is decided in the very snapshot that answers, so that what is archi
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Generic, LiteralString, NamedTuple, TypeVar
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.store.archive import beside, table
 from ledger.store.archive.beside import Wanted
 from ledger.store.archive.manifest import ArchiveDamaged, Manifest
@@ -50,7 +50,7 @@ class Asked(NamedTuple, Generic[T]):
 class Archive:
     """The archive of a ledger, as those who ask about the past see it."""
 
-    def __init__(self, ledger: Ledger, database_url: str, folder: Path) -> None:
+    def __init__(self, ledger: Ledger, database_url: str, folder: Folder) -> None:
         self._ledger = ledger
         self._database_url = database_url
         self._folder = folder
@@ -99,7 +99,7 @@ class Archive:
         return Asked(found, before if position < after else None)
 
 
-def _rows_of(folder: Path, manifest: Manifest, first: int) -> Iterator[StoredRow]:
+def _rows_of(folder: Folder, manifest: Manifest, first: int) -> Iterator[StoredRow]:
     # Only who reads the archive needs its library, which is large.
     from ledger.store.archive import files  # noqa: PLC0415
 

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import psycopg
@@ -22,7 +23,6 @@ from ledger.slices.taking import SliceScope, open_slice
 from ledger.store.archive import files, table
 from ledger.store.archive.manifest import ArchiveDamaged
 from ledger.store.ledger import Ledger
-from ledger.store.recorder import StoredRow
 from projections.engine import rebuild
 from projections.engine.archived import ArchiveUnknown
 from projections.engine.rebuild import Rebuild
@@ -35,7 +35,7 @@ from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
 from projections.queries.timeline import TimelineEntries, TimelineQuery
 from tests.support import pg
-from tests.support.archived import ONCE, USERS, archive, follow, live
+from tests.support.archived import ONCE, USERS, archive, follow, live, rows
 from tests.support.ledgers import configure
 from tests.support.slices import MAPPER
 
@@ -57,10 +57,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def asking(ledger: Ledger, database_url: str, folder: Path) -> Archive:
     return Archive(ledger, database_url, folder)
-
-
-def rows(ledger: Ledger) -> list[StoredRow]:
-    return ledger.events_recorder.ledger_rows(limit=10_000)
 
 
 def points(ledger: Ledger) -> list[AnswerPoint]:
@@ -143,9 +139,8 @@ def test_lines_of_a_user_read_no_file_twice_that_is_done_with(
     ledger: Ledger, database_url: str, folder: Path, asking: Archive, monkeypatch: pytest.MonkeyPatch, descending: bool
 ) -> None:
     monkeypatch.setattr(audit, "STREAMED_PAGE", 5)
-    read: list[int] = []
-    matching = files.matching
-    monkeypatch.setattr(files, "matching", lambda *args: read.append(args[1].first) or matching(*args))
+    matching = Mock(wraps=files.matching)
+    monkeypatch.setattr(files, "matching", matching)
     services: Any = SimpleNamespace(archive=asking, ledger=ledger)
     lines = audit._UserRows(services, "ann", descending, None, None).lines
     before = list(lines(None))
@@ -154,8 +149,8 @@ def test_lines_of_a_user_read_no_file_twice_that_is_done_with(
     pages: list[list[int]] = []
     for page in lines(None):
         found.append(page)
-        pages.append(read.copy())
-        read.clear()
+        pages.append([call.args[1].first for call in matching.call_args_list])
+        matching.reset_mock()
     assert found == before
     assert [page for page in pages if page][-1] == ([1] if descending else [100])
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -21,7 +22,6 @@ from ledger.store.archive import partitions, table, writing
 from ledger.store.archive.manifest import ArchiveUnwritable
 from ledger.store.commit import COMMIT_LOCK, LOCK
 from ledger.store.ledger import Ledger
-from ledger.store.recorder import StoredRow
 from ledger.store.rows import Rows
 from ledger.working_state import sinks
 from ledger.working_state.sinks import Checkpoint
@@ -31,7 +31,7 @@ from projections.models import current, repair_current
 from projections.models.registry import FOLLOWING
 from projections.queries import history
 from tests.support import pg
-from tests.support.archived import ONCE, SIZE, archive, live
+from tests.support.archived import ONCE, SIZE, archive, live, rows
 from tests.support.ledgers import SEAL_KEY
 from tests.support.tampering import found, unguarded, verified
 
@@ -60,10 +60,6 @@ def archived(ledger: Ledger, database_url: str, folder: Path) -> Path:
     """The folder of two files of a ledger of which two partitions are archived."""
     archive(ledger, database_url, folder, partitions=2)
     return folder
-
-
-def rows(ledger: Ledger) -> list[StoredRow]:
-    return ledger.events_recorder.ledger_rows(limit=10_000)
 
 
 def tables(url: str) -> set[str]:
@@ -250,14 +246,13 @@ def test_nothing_is_attempted_while_somebody_holds_the_partition_alone(
     """As a vacuum against wraparound does, which waits for nobody."""
     monkeypatch.setattr(archive_turn, "ATTEMPTS", 2)
     monkeypatch.setattr(archive_turn, "PAUSE_SECONDS", 0.01)
-    attempts: list[object] = []
-    replace = partitions.replace
-    monkeypatch.setattr(partitions, "replace", lambda *args: attempts.append(args) or replace(*args))
+    replace = Mock(wraps=partitions.replace)
+    monkeypatch.setattr(partitions, "replace", replace)
     with session.connect(database_url) as vacuum, vacuum.transaction():
         vacuum.execute("LOCK TABLE events_from_1 IN SHARE UPDATE EXCLUSIVE MODE")
         with pytest.raises(ArchiveWaits, match=f"is held by .*pid {vacuum.info.backend_pid}"):
             archive(ledger, database_url, folder)
-    assert attempts == []
+    assert not replace.called
 
 
 def altered(url: str, folder: Path) -> tuple[int, str] | None:

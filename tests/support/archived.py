@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count, groupby
 from operator import attrgetter
-from pathlib import Path
 
 import psycopg
 
+from ledger.archive_folder import Folder
 from ledger.ingest.archiving import Archived, Archiving, Retention
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
+from ledger.store.recorder import StoredRow
 from ledger.store.rows import Rows
 from projections.engine.projector import Projector
 from projections.models.registry import FOLLOWING
@@ -61,7 +62,7 @@ def follow(url: str) -> None:
 def archive(
     ledger: Ledger,
     url: str,
-    folder: Path,
+    folder: Folder,
     *,
     sinks: Sequence[str] = (),
     step: Callable[[str], None] = lambda _: None,
@@ -79,10 +80,15 @@ def archive(
     return done
 
 
+def rows(ledger: Ledger) -> list[StoredRow]:
+    """All events that the database has."""
+    return ledger.events_recorder.ledger_rows(limit=100_000)
+
+
 def age(url: str, days: int) -> None:
     """Have all of a ledger recorded so many days earlier, sealed as it would have been then."""
     with opened(url) as ledger:
-        rows = ledger.events_recorder.ledger_rows(limit=100_000)
+        events = rows(ledger)
     with psycopg.connect(url) as connection:
         tables = ["seals", *(name for (name,) in connection.execute("SELECT name FROM event_partitions"))]
         for table in ("events", *tables):
@@ -91,7 +97,7 @@ def age(url: str, days: int) -> None:
         for table in ("events", *tables):
             connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER".encode())
     with opened(url) as ledger, ledger.events_recorder.commit() as commit:
-        for recorded_at, of_commit in groupby(rows, attrgetter("recorded_at")):
+        for recorded_at, of_commit in groupby(events, attrgetter("recorded_at")):
             packed, first = Rows(), 0
             for row in of_commit:
                 first = first or row.position

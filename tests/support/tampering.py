@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
 from eventsourcing.persistence import StoredEvent
 
+from ledger.archive_folder import Folder
 from ledger.store.seal import SealKey, SealKeys, seal_keys
 from ledger.store.seal_head import SealHead
 from ledger.store.verify import Verified, verify
@@ -41,7 +41,7 @@ def found(
     *,
     after: int | None = None,
     expected: SealHead | None = None,
-    archive: Path | None = None,
+    archive: Folder | None = None,
 ) -> Verified:
     """What `verify` finds in the transaction of a connection."""
     return verify(connection, keys, lambda _done, _total: None, after=after, expected=expected, archive=archive)
@@ -53,7 +53,7 @@ def verified(
     *,
     after: int | None = None,
     expected: SealHead | None = None,
-    archive: Path | None = None,
+    archive: Folder | None = None,
 ) -> Verified:
     """What `verify` finds in a database."""
     with psycopg.connect(url, autocommit=True) as connection:

@@ -108,7 +108,9 @@ class Process:
 def test_a_process_that_fails_in_whatever_way_is_a_run_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = [OSError(11, "no more processes"), b"nonsense\n", b" " * 200 + b"\n", b"", b'{"events": 40}\n']
+    told: list[OSError | bytes] = [
+        OSError(11, "no more processes"), b"nonsense\n", b" " * 200 + b"\n", b"", b'{"events": 40}\n',
+    ]  # fmt: skip
 
     async def begin(*_: object, **__: object) -> Process:
         found = told.pop(0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ledger.archive_folder import Bucket
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.profile import Profile
 from ledger.errors import SettingsError
@@ -159,6 +160,13 @@ def test_paths_of_the_environment_are_relative_to_the_working_folder(tmp_path: P
     (tmp_path / "etc" / "mine.toml").write_text('data_dir = "data"')
     settings = load(Path("etc/mine.toml"), environ={"PRESENCE_LEDGER_DATA_DIR": "here"}, folder=tmp_path)
     assert settings.data_dir == tmp_path / "here"
+
+
+def test_the_archive_may_be_in_a_bucket(tmp_path: Path) -> None:
+    url = "s3://ledger/archive?endpoint=http://127.0.0.1:9000"
+    settings = load(environ={"PRESENCE_LEDGER_RETENTION_ARCHIVE_DIR": url}, folder=tmp_path)
+    assert settings.archive_dir == Bucket("ledger", "archive", "http://127.0.0.1:9000")
+    assert {entry.key: entry.value for entry in entries(settings)}["retention.archive_dir"] == url
 
 
 def test_a_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,10 @@ def refusal(folder: Path, text: str | bytes | None = None, **variables: str) -> 
         ("[retention]\nevents_days = 0.5", "line 2: retention.events_days must be 0, for never, or at least 1"),
         ("[retention]\nevents_days = -1", "line 2: retention.events_days must"),
         ("[retention]\narchive_dir = ' '", "line 2: retention.archive_dir must be the path of a folder"),
+        (
+            "[retention]\narchive_dir = 's3://k:s@b'",
+            "line 2: retention.archive_dir must not hold a key: set AWS_ACCESS",
+        ),
         (b"# caf\xe9\n", "line 1: the text is not UTF-8"),
         (b"a = 1\n\xff", "line 2: the text is not UTF-8"),
     ],

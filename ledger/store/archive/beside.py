@@ -6,12 +6,12 @@ the past is asked by the same statements, slower; and the connection is of that 
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import LiteralString, NamedTuple
 
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
+from ledger.archive_folder import Folder
 from ledger.store import session
 from ledger.store.archive import filling, table
 from ledger.store.archive.manifest import ArchiveDamaged
@@ -68,7 +68,7 @@ class Beside(NamedTuple):
 
 
 @contextmanager
-def opened(database_url: str, folder: Path, wanted: Wanted, tables: LiteralString) -> Iterator[Beside]:
+def opened(database_url: str, folder: Folder, wanted: Wanted, tables: LiteralString) -> Iterator[Beside]:
     """In a transaction that sees one state of `events` and these tables, and is undone at its end.
 
     Raises ArchiveDamaged, psycopg.Error.
@@ -82,7 +82,7 @@ def opened(database_url: str, folder: Path, wanted: Wanted, tables: LiteralStrin
 
 
 @contextmanager
-def _opened(database_url: str, folder: Path, wanted: Wanted, tables: LiteralString) -> Iterator[Beside]:
+def _opened(database_url: str, folder: Folder, wanted: Wanted, tables: LiteralString) -> Iterator[Beside]:
     # Only who reads the archive needs its library, which is large.
     from ledger.store.archive import selected  # noqa: PLC0415
 

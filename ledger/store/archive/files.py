@@ -6,13 +6,14 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ledger.archive_folder import Folder
+from ledger.store.archive import storage
 from ledger.store.archive.manifest import ArchiveDamaged, Manifest
 from ledger.store.archive.rows import EventRow
 from ledger.store.mapper import SOURCE_PREFIX
@@ -37,11 +38,11 @@ SINCE_1970 = (instant_from_count(0) - instant_from_count(0).replace(year=1970)) 
 Groups = Iterator[pa.Table]
 
 
-def check(folder: Path, manifest: Manifest) -> None:
+def check(folder: Folder, manifest: Manifest) -> None:
     """Hold a file's bytes to its manifest. Raises ArchiveDamaged."""
     sha256, size = hashlib.sha256(), 0
     try:
-        with (folder / manifest.name).open("rb") as file:
+        with storage.of(folder).opened(manifest.name) as file:
             while piece := file.read(PIECE_BYTES):
                 sha256.update(piece)
                 size += len(piece)
@@ -52,7 +53,7 @@ def check(folder: Path, manifest: Manifest) -> None:
 
 
 def groups(
-    folder: Path,
+    folder: Folder,
     manifest: Manifest,
     first: int | None = None,
     last: int | None = None,
@@ -72,7 +73,7 @@ def groups(
                     yield group
 
 
-def matching(folder: Path, manifest: Manifest, column: str, which: Callable[[Any], Any]) -> Groups:
+def matching(folder: Folder, manifest: Manifest, column: str, which: Callable[[Any], Any]) -> Groups:
     """The events whose value in a column is of those that `which` says: of groups without one nothing else is read.
 
     Raises ArchiveDamaged.
@@ -84,7 +85,7 @@ def matching(folder: Path, manifest: Manifest, column: str, which: Callable[[Any
                 yield file.read_row_group(number).filter(place)
 
 
-def last_of_each(folder: Path, manifest: Manifest, streams: Callable[[Any], Any]) -> Groups:
+def last_of_each(folder: Folder, manifest: Manifest, streams: Callable[[Any], Any]) -> Groups:
     """Of each of the streams that `streams` says the last event in the file. Raises ArchiveDamaged."""
     found = pa.concat_tables(
         [table.filter(streams(table.column("stream"))) for table in groups(folder, manifest, columns=["stream"])]
@@ -93,7 +94,7 @@ def last_of_each(folder: Path, manifest: Manifest, streams: Callable[[Any], Any]
     yield from matching(folder, manifest, "position", lambda places: pc.is_in(places, value_set=last))
 
 
-def last_up_to(folder: Path, manifest: Manifest, position: int) -> EventRow | None:
+def last_up_to(folder: Folder, manifest: Manifest, position: int) -> EventRow | None:
     """The last event up to a position, if there is one in the file. Raises ArchiveDamaged."""
     with _opened(folder, manifest) as file, _read(manifest):
         for number in reversed(range(file.num_row_groups)):
@@ -171,13 +172,13 @@ def _read(manifest: Manifest) -> Iterator[None]:
         raise ArchiveDamaged(manifest, f"cannot be read: {_line(error)}") from error
 
 
-def _opened(folder: Path, manifest: Manifest) -> pq.ParquetFile:
-    path = folder / manifest.name
+def _opened(folder: Folder, manifest: Manifest) -> pq.ParquetFile:
+    there = storage.of(folder)
     try:
-        size = path.stat().st_size
+        size = there.size(manifest.name)
         if size != manifest.size:
             raise ArchiveDamaged(manifest, f"has {size:,} bytes and not {manifest.size:,}")
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        file = there.parquet(manifest.name)
     except pa.ArrowException as error:
         raise ArchiveDamaged(manifest, f"cannot be read: {_line(error)}") from error
     except OSError as error:
@@ -188,7 +189,7 @@ def _opened(folder: Path, manifest: Manifest) -> pq.ParquetFile:
     return file
 
 
-def _unreadable(folder: Path, manifest: Manifest, error: OSError) -> ArchiveDamaged:
+def _unreadable(folder: Folder, manifest: Manifest, error: OSError) -> ArchiveDamaged:
     if isinstance(error, FileNotFoundError):
         return ArchiveDamaged(manifest, f"is missing in {folder}")
     return ArchiveDamaged(manifest, f"cannot be read: {error.strerror or _line(error)}")

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from ledger.archive_folder import Folder
 from ledger.store import raw_events, seals
 from ledger.store.archive import files
 from ledger.store.archive.manifest import Manifest
@@ -25,7 +25,7 @@ class Different(NamedTuple):
 
 
 def first_difference(
-    connection: Connection[Any], folder: Path, manifest: Manifest, erasures: Erased
+    connection: Connection[Any], folder: Folder, manifest: Manifest, erasures: Erased
 ) -> Different | None:
     """Go through a file and the seals of just its positions, in a transaction. Raises ArchiveDamaged."""
     rows = (row for group in files.packed(files.groups(folder, manifest)) for row in group.rows)

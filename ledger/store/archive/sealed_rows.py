@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import Connection
 
+from ledger.archive_folder import Folder
 from ledger.store import raw_events
 from ledger.store.archive import table
 from ledger.store.raw_events import Row, decode_position
@@ -31,7 +32,7 @@ class KeptDiffers(Exception):
 class SealedRows:
     """Reads one stretch after another over one connection, in the transaction that it is in."""
 
-    def __init__(self, connection: Connection[Any], folder: Path | None) -> None:
+    def __init__(self, connection: Connection[Any], folder: Folder | None) -> None:
         self._connection = connection
         self._folder = folder or Path()
         self.manifests = table.read(connection) if table.is_there(connection) else []

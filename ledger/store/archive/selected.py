@@ -1,12 +1,12 @@
 """The archived events that a question needs, read from their files."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ledger.archive_folder import Folder
 from ledger.store.archive import files
 from ledger.store.archive.beside import Wanted
 from ledger.store.archive.manifest import Manifest
@@ -14,7 +14,7 @@ from ledger.store.archive.rows import EventRow
 from ledger.store.mapper import USER_PREFIX
 
 
-def events(folder: Path, manifests: Sequence[Manifest], wanted: Wanted) -> Iterator[EventRow]:
+def events(folder: Folder, manifests: Sequence[Manifest], wanted: Wanted) -> Iterator[EventRow]:
     """Those of users that are wanted. Raises ArchiveDamaged."""
     for manifest in manifests if wanted.streams != [] else ():
         if manifest.first > wanted.up_to:
@@ -32,7 +32,7 @@ def events(folder: Path, manifests: Sequence[Manifest], wanted: Wanted) -> Itera
         yield from _others(folder, manifests, wanted)
 
 
-def _others(folder: Path, manifests: Sequence[Manifest], wanted: Wanted) -> Iterator[EventRow]:
+def _others(folder: Folder, manifests: Sequence[Manifest], wanted: Wanted) -> Iterator[EventRow]:
     """The last events up to positions, where they are of other users: one's own are there, and those of sources."""
     found: dict[int, EventRow] = {}
     for position in wanted.last_up_to:
@@ -53,7 +53,7 @@ def _is_of(wanted: Wanted, streams: Any) -> Any:
     return pc.is_in(streams, value_set=pa.array(list(wanted.streams), pa.string()))
 
 
-def positions_of(folder: Path, manifest: Manifest, stream: str) -> list[int]:
+def positions_of(folder: Folder, manifest: Manifest, stream: str) -> list[int]:
     """Where a stream's events are in a file. Raises ArchiveDamaged."""
     found: list[int] = []
     for group in files.groups(folder, manifest, columns=["stream"]):

@@ -1,21 +1,21 @@
 """Parquet files of events, written whole and durable under their name, or not at all."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from io import RawIOBase
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ledger.archive_folder import Folder
+from ledger.store.archive import storage
 from ledger.store.archive.files import SCHEMA, SINCE_1970, Groups, groups, rows
-from ledger.store.archive.manifest import PARTIAL, ArchiveUnwritable, Manifest
+from ledger.store.archive.manifest import ArchiveUnwritable, Manifest
 from ledger.store.archive.rows import EventRow, unpack
+from ledger.store.archive.storage import Write
 from ledger.store.raw_events import Row
 
 ROWS_A_GROUP = 65_536
@@ -37,8 +37,8 @@ class Written(NamedTuple):
 class _Digesting(RawIOBase):
     """Counts and digests what is written, so that the file need not be read for it."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, write: Write) -> None:
+        self._write = write
         self.size = 0
         self.sha256 = hashlib.sha256()
 
@@ -49,20 +49,20 @@ class _Digesting(RawIOBase):
         left = view = memoryview(data).cast("B")
         self.sha256.update(view)
         while left:
-            left = left[os.write(self._descriptor, left) :]
+            left = left[self._write(left) :]
         self.size += len(view)
         return len(view)
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Folder) -> None:
     """Make the archive's folder, for the owner alone. Raises ArchiveUnwritable."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        storage.of(folder).make()
     except OSError as error:
         raise _unwritable(folder, error) from error
 
 
-def write(folder: Path, name: str, rows: Iterable[Row]) -> Written:
+def write(folder: Folder, name: str, rows: Iterable[Row]) -> Written:
     """Write rows, one at least, as they come by COPY, into a file that is durable when this returns.
 
     Raises ArchiveUnwritable: the folder is full, read-only or not there.
@@ -71,7 +71,7 @@ def write(folder: Path, name: str, rows: Iterable[Row]) -> Written:
 
 
 def rewrite(
-    folder: Path, manifest: Manifest, name: str, without: Sequence[int], instead: Mapping[int, bytes]
+    folder: Folder, manifest: Manifest, name: str, without: Sequence[int], instead: Mapping[int, bytes]
 ) -> Written | None:
     """Write another file with the events of one but for those at some positions, and other payloads at others.
 
@@ -92,35 +92,23 @@ def rewrite(
     return _in_place(folder, name, lambda sink: _write_tables(sink, tables()))
 
 
-def remove(folder: Path, name: str) -> bool:
+def remove(folder: Folder, name: str) -> bool:
     """Remove a file, and what is there of one that never was whole -> whether none is left."""
-    for each in (folder / name, folder / f"{name}{PARTIAL}"):
-        try:
-            each.unlink(missing_ok=True)
-        except OSError:
-            return False
+    try:
+        storage.of(folder).remove(name)
+    except OSError:
+        return False
     return True
 
 
-def _in_place(folder: Path, name: str, fill: Callable[[Any], tuple[int, EventRow, EventRow]]) -> Written:
-    """Write a file aside, durably, then give it its name."""
-    partial = folder / f"{name}{PARTIAL}"
+def _in_place(folder: Folder, name: str, fill: Callable[[Any], tuple[int, EventRow, EventRow]]) -> Written:
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        try:
-            digesting = _Digesting(descriptor)
+        with storage.of(folder).new(name) as write:
+            digesting = _Digesting(write)
             with pa.PythonFile(digesting, mode="w") as sink:
                 events, first, last = fill(sink)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        partial.rename(folder / name)
-        _sync(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
     return Written(events, digesting.size, digesting.sha256.hexdigest(), first, last)
 
 
@@ -163,16 +151,8 @@ def _with_payloads(table: pa.Table, instead: Mapping[int, bytes]) -> pa.Table:
     return table.set_column(place, SCHEMA.field(place), pa.array(changed, pa.binary()))
 
 
-def _unwritable(folder: Path, error: OSError) -> ArchiveUnwritable:
+def _unwritable(folder: Folder, error: OSError) -> ArchiveUnwritable:
     return ArchiveUnwritable(
         f"The archive's folder {folder} cannot be written: {error.strerror or error}. Nothing has left the database.\n"
         "Make room or grant the rights, or set retention.archive_dir to another folder; it is tried again."
     )
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
