@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import derive
-from ledger.errors import StoreUnavailable
+from ledger.errors import StoreBusy
 from ledger.store.arrays import TextArray, texts
 from ledger.store.ledger import translated
 from ledger.working_state import looks, sources
@@ -44,6 +44,8 @@ class Read(NamedTuple):
 
     made: AnswerPoint
     bodies: list[bytes]
+    stale_since: Instant | None = None
+    """Of an answer from memory: nothing is known of what the ledger has learnt since."""
 
 
 class _Question(NamedTuple):
@@ -205,12 +207,12 @@ class PresenceReader:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """One of a few turns at reading many users by a thread. Raises StoreUnavailable after a while."""
+        """One of a few turns at reading many users by a thread. Raises StoreBusy after a while."""
         try:
             async with asyncio.timeout(LARGE_READ_TIMEOUT_SECONDS):
                 await self._large_reads.acquire()
         except TimeoutError as error:
-            raise StoreUnavailable("PostgreSQL does not keep up with questions about many users") from error
+            raise StoreBusy("PostgreSQL does not keep up with questions about many users") from error
         try:
             yield
         finally:
