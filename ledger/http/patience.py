@@ -21,8 +21,7 @@ App = Callable[[Message, Any, Send], Coroutine[Any, Any, None]]
 
 async def answer_in_time(app: App, services: Services, scope: Message, receive: Any, send: Send) -> None:
     """Have the app answer, or else tell 503; an answer that has begun is cut off then, or where nobody reads it."""
-    path = scope["path"]
-    if path.startswith(WITH_BOUNDS_OF_THEIR_OWN) or (services.answering.is_away and FROM_MEMORY.fullmatch(path)):
+    if scope["path"].startswith(WITH_BOUNDS_OF_THEIR_OWN):
         await app(scope, receive, send)
     else:
         await answer_who_reads(partial(_answer_while_alive, app, services), scope, receive, send)
@@ -37,8 +36,9 @@ async def _answer_while_alive(app: App, services: Services, scope: Message, rece
             has_begun = True
             await send(message)
 
+    needs_nothing = services.answering.is_away and FROM_MEMORY.fullmatch(scope["path"]) is not None
     try:
-        await services.pulse.bounded(app(scope, receive, send_while_waited_for))
+        await services.pulse.bounded(app(scope, receive, send_while_waited_for), anyway=needs_nothing)
     except StoreUnavailable as error:
         is_given_up = True
         services.answering.note_failure(error)

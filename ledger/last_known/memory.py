@@ -216,9 +216,7 @@ class LastKnown:
     def _fill(self, page: Page) -> None:
         self._users.update(page.states)
         self._after = page.last
-        if len(self._users) > self._max_users:
-            self._after = None
-        elif page.last is None and self._fills_online:
+        if page.last is None and self._fills_online:
             self._after, self._fills_online = "", False
         elif page.last is None:
             self._is_complete = True
@@ -230,7 +228,8 @@ class LastKnown:
         if (excess := len(self._users) - self._max_users) > 0:
             for uid in list(islice(self._users, excess)):
                 del self._users[uid]
-            self._is_complete = False
+            # There is no room for more.
+            self._after, self._is_complete = None, False
 
     def _drop_commits(self) -> None:
         self._commits.clear()

@@ -133,8 +133,9 @@ async def running(
 
 def _following(ledger: Ledger, services: Services) -> Following | None:
     """What keeps right what is answered while PostgreSQL is away."""
-    known = services.last_known
-    return known and Following(ledger, known, services.clock.now, services.answering.note_heard)
+    if services.last_known is None:
+        return None
+    return Following(ledger, services.last_known, services.clock.now, services.answering.note_heard)
 
 
 def _kept(services: Services) -> Iterator[Callable[[], None]]:

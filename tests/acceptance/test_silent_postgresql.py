@@ -78,6 +78,7 @@ def test_each_question_is_answered_503_or_from_memory_and_rightly_once_it_is_bac
         key = (tmp_path / "data" / "admin.key").read_text().strip()
         api.deliver("u-0-1-1-1-1")
         api.wait_until_remembered()
+        assert ask(service, key, "GET", "/v1/users/u/presence") == (200, "application/json")
         with silent(server), ThreadPoolExecutor(len(QUESTIONS)) as threads:
             told = dict(
                 zip(QUESTIONS, threads.map(lambda question: ask(service, key, *question), QUESTIONS), strict=True)

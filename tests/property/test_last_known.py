@@ -47,11 +47,16 @@ class Machine(RuleBasedStateMachine):
         """What the writer has still to tell."""
         self.steps: list[tuple[Wanted, Found]] = []
         """What was read and is still to be taken."""
+        self.is_aware = True
+        """Whether the memory has been told of the ledger's lineage."""
 
-    @initialize(max_users=st.sampled_from([2, 4, 100]))
+    @initialize(max_users=st.sampled_from([2, 4, 100, 100]))
     def begin(self, max_users: int) -> None:
         self.known = LastKnown(max_users, 60.0, lambda: AT)
         self.max_users = max_users
+        self.commit(UIDS[:-1])
+        for _ in UIDS:
+            self.step()
 
     def commit(self, uids: Iterable[str]) -> dict[str, Presence]:
         """Each has one more event."""
@@ -68,16 +73,19 @@ class Machine(RuleBasedStateMachine):
     def note_head(self) -> None:
         self.history[self.head] = {uid: each.version for uid, each in self.users.items()}
 
-    @rule(uids=some_uids)
-    def own_commit(self, uids: list[str]) -> None:
+    @rule(uids=some_uids, is_told=st.booleans())
+    def own_commit(self, uids: list[str], is_told: bool) -> None:
         before = self.head
         touched = self.commit(uids)
         self.notes.append(Note(before, GroupStates(self.head, {}, touched, self.lineage)))
+        while is_told and self.notes:
+            self.tell()
 
     @precondition(lambda self: self.notes)
     @rule()
     def tell(self) -> None:
         before, states = self.notes.popleft()
+        self.is_aware |= states.lineage == self.lineage
         self.known.note_commit(before, states, datetime(2026, 11, 23, tzinfo=UTC))
 
     @precondition(lambda self: self.notes)
@@ -102,7 +110,13 @@ class Machine(RuleBasedStateMachine):
                 self.known.note_erased(uid, self.head)
 
     @rule()
+    def step(self) -> None:
+        self.read_step()
+        self.take_step()
+
+    @rule()
     def read_step(self) -> None:
+        self.is_aware = True
         wanted = self.known.wanted(self.lineage, self.head)
         changed: set[str] = set()
         for after, up_to in wanted.gaps:
@@ -121,19 +135,22 @@ class Machine(RuleBasedStateMachine):
         self.known.take(*self.steps.pop())
         assert len(self.known._users) <= self.max_users
 
-    @rule(heads=st.integers(1, 3))
-    def go_back(self, heads: int) -> None:
+    @precondition(lambda self: self.head > 12)
+    @rule(heads=st.integers(1, 3), is_told=st.booleans())
+    def go_back(self, heads: int, is_told: bool) -> None:
         there = sorted(self.history)[-1 - heads :][0]
         self.history = {head: versions for head, versions in self.history.items() if head <= there}
         self.users = {uid: Presence(uid, version) for uid, version in self.history[there].items()}
         self.moved = [each for each in self.moved if each[0] <= there]
         self.head, self.lineage, self.erased_here = there, self.lineage + 1, {}
-        self.known.forget()
+        self.is_aware = is_told
+        if is_told:
+            self.known.forget()
 
     @invariant()
     def all_of_one_position(self) -> None:
         read = self.known.read(UIDS)
-        if read is None:
+        if read is None or not self.is_aware:
             return
         versions = self.history[read.made.position]
         for uid, body in zip(UIDS, read.bodies, strict=True):

@@ -71,7 +71,7 @@ def test_status_says_where_it_is_from_memory(service: ScriptedService, ask: Call
     service.answer = lambda asked: (200, json.dumps({"items": items}))
     result = ask("status", "u100", "用户")
     assert result.exit_code == 0
-    assert "PostgreSQL is away: this is what was known at 2026-11-23 12:00:09, and nothing since" in result.stderr
+    assert "PostgreSQL is away: this is what was known at 2026-11-23 12:00:09.000, and nothing since" in result.stderr
     assert "store_unavailable" in result.stdout
     assert "数据库不可用" in ask("status", "u100", "--lang", "zh").stdout
 

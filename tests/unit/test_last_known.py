@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from ledger.domain.instants import to_text
@@ -14,11 +15,12 @@ from ledger.domain.policy import Policy
 from ledger.domain.presence import Cause, Device, Flip, Presence
 from ledger.domain.source import SourceState
 from ledger.errors import StoreBusy, StoreUnavailable
+from ledger.http.answers import PresenceBody
 from ledger.ingest.group import GroupStates
 from ledger.last_known.answering import MANY_USERS, Answering
 from ledger.last_known.memory import Found, LastKnown, Page
 from projections.models import current
-from projections.models.shown import AnswerPoint, Rules
+from projections.models.shown import AnswerPoint, Rules, as_of
 from projections.queries.reader import Read
 
 AT: Instant = 1_800_000_000 * SECOND
@@ -75,6 +77,8 @@ def filled(known: LastKnown, *users: Presence, head: int = 10) -> None:
 def told(known: LastKnown, *uids: str) -> list[dict[str, Any]]:
     read = known.read(uids)
     assert read is not None
+    for body in read.bodies:
+        msgspec.json.decode(body + as_of(read.made), type=PresenceBody)
     return [json.loads(body + b"}") for body in read.bodies]
 
 
