@@ -83,13 +83,8 @@ class PresenceReader:
         """The ledger went back: at the position of the rules that are known there may be others."""
         self._rules = Rules(-1, {})
 
-    async def one(self, uid: str) -> tuple[AnswerPoint, bytes]:
-        """One user's body and what it was made at, in a query shared with those who ask meanwhile."""
-        made, [body] = await self._share((uid,))
-        return made, body
-
     async def many(self, uids: Sequence[str]) -> Read:
-        """The presences of many users in the order asked, all of one snapshot."""
+        """The presences of users in the order asked, of one snapshot, which few share with others who ask meanwhile."""
         if 0 < len(uids) <= MAX_SMALL_UIDS:
             return await self._share(uids)
         made, found = await (self._query_large(uids) if len(uids) >= MIN_LARGE_UIDS else self._query(uids))
