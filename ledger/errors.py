@@ -28,6 +28,10 @@ class LedgerWentBack(StoreUnavailable):
         super().__init__("the ledger went back, or a slice was imported: what was in progress starts again")
 
 
+class StoreBusy(StoreUnavailable):
+    """PostgreSQL is there and does not keep up with questions of this kind."""
+
+
 class StoreFull(StoreUnavailable):
     """PostgreSQL refused to write because its disk is full."""
 

@@ -91,9 +91,10 @@ OF_SERVICE: tuple[Definition, ...] = (
         ),
         meaning=Words(
             "Webhooks go to the spool, as long as that has room (`spool_bytes`); then, or where it is off, they are "
-            "answered 503, and WuKongIM drops them after a few tries. Questions are not answered.",
-            "webhook 进入缓存队列，直至写满（`spool_bytes`）；写满或未启用时应答 503，WuKongIM 重试若干次后丢弃。查询"
-            "无法应答。",
+            "answered 503, and WuKongIM drops them after a few tries. Presences are answered from memory, marked, for "
+            "`stale_seconds`; no other question is.",
+            "webhook 进入缓存队列，直至写满（`spool_bytes`）；写满或未启用时应答 503，WuKongIM 重试若干次后丢弃。在线"
+            "状态在 `stale_seconds` 内由内存应答并加标记，其余查询无法应答。",
         ),
         way_out=Words(
             "Is PostgreSQL running, has it connections and disk left, does it accept writes? The service goes on by "

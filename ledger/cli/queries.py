@@ -122,9 +122,11 @@ def fetch_presences(
         yield from service.presences(chunk, when)
 
 
-def print_presences(presences: Iterable[Json]) -> None:
-    """Prints a line for each presence."""
+def print_presences(presences: Sequence[Json]) -> None:
+    """Prints a line for each presence, and says so where they are from memory."""
     print_table(("uid", "status", header("since"), "devices", "why", "checked"), map(_presence_row, presences))
+    if stale := [each["stale_since"] for each in presences if each.get("stale_since")]:
+        say(told("PostgreSQL is away: this is what was known at {at}, and nothing since", at=shown(min(stale))))
 
 
 def _presence_row(presence: Json) -> Sequence[object]:

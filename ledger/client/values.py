@@ -61,9 +61,9 @@ class Uncertain(Struct, frozen=True):
 class Presence(Struct, frozen=True, kw_only=True):
     """What is said of one user. Instants are aware and in UTC.
 
-    `reason` says why an `unknown` is one: `never_observed`, `node_down`, `source_dark`. `previous` is there where a
-    stream told of a change. `stale`: it was right once, and since then the stream has been away. Of a question about
-    some `fields` the others are as they are here.
+    `reason` says why an `unknown` is one: `never_observed`, `node_down`, `source_dark`, `store_unavailable`. `previous`
+    is there where a stream told of a change. `stale`: it was right once, and since then the stream has been away, or,
+    as `stale_since` tells, the service's PostgreSQL. Of a question about some `fields` the others are as they are here.
     """
 
     uid: str
@@ -78,7 +78,12 @@ class Presence(Struct, frozen=True, kw_only=True):
     uncertain: Uncertain | None = None
     previous: Previous | None = None
     as_of: AsOf
+    stale_since: datetime | None = None
     stale: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stale_since is not None:
+            msgspec.structs.force_setattr(self, "stale", True)
 
     def as_stale(self, stale: bool = True) -> "Presence":
         """The same, marked."""

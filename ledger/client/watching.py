@@ -227,6 +227,10 @@ class SharedFeed:
                 # Begin anew: then the stream itself tells of all of them.
                 self._follower.cursor = None
         else:
+            if any(each.stale for each in answers):
+                # From the service's memory, which may be of before the cursor.
+                self._follower.cursor = None
+                return
             for presence in self.cache.fill(answers):
                 self._tell(presence)
 

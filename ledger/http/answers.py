@@ -1,5 +1,7 @@
 """What the API answers: structs, which are encoded and from which the description is made."""
 
+from typing import Literal
+
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 from starlette.responses import Response
@@ -74,8 +76,13 @@ class UncertainBody(Struct):
     could_be: Status
 
 
+ShownReason = Reason | Literal["store_unavailable"]
+"""The last one in answers from memory alone: of this user it holds nothing."""
+
+
 class PresenceBody(Struct, kw_only=True):
-    """What is said of one user; `uncertain` is there in answers about the past alone, where the truth is not known."""
+    """What is said of one user; `uncertain` is there in answers about the past alone, where the truth is not known,
+    `stale_since` in those from memory alone."""
 
     # For speed it is written by projections.models.shown, field by field.
     uid: str
@@ -84,10 +91,11 @@ class PresenceBody(Struct, kw_only=True):
     last_seen_at: Timestamp | None
     devices: list[DeviceBody]
     cause: CauseBody | None
-    reason: Reason | None
+    reason: ShownReason | None
     verified_at: Timestamp | None
     version: int
     uncertain: UncertainBody | UnsetType = UNSET
+    stale_since: Timestamp | UnsetType = UNSET
     as_of: AsOfBody
 
 
@@ -106,10 +114,11 @@ class PresencePart(Struct, kw_only=True):
     last_seen_at: Timestamp | UnsetType | None = UNSET
     devices: list[DeviceBody] | UnsetType = UNSET
     cause: CauseBody | UnsetType | None = UNSET
-    reason: Reason | UnsetType | None = UNSET
+    reason: ShownReason | UnsetType | None = UNSET
     verified_at: Timestamp | UnsetType | None = UNSET
     version: int | UnsetType = UNSET
     uncertain: UncertainBody | UnsetType = UNSET
+    stale_since: Timestamp | UnsetType = UNSET
     as_of: AsOfBody
 
 

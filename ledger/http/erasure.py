@@ -84,6 +84,8 @@ async def erase_user(request: Request, uid: Uid) -> Response:
         raise Problem(404, "this user was never seen: there is nothing to erase") from error
     except RebuildUnderWay as error:
         raise Problem(409, str(error)) from error
+    if erasure.is_new and services.last_known is not None:
+        services.last_known.note_erased(uid, erasure.position)
     waiting = await _wait(services, erasure)
     return as_json(await asyncio.to_thread(_body, services, uid, erasure, waiting))
 

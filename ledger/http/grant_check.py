@@ -38,6 +38,7 @@ async def _covers(services: Services, grant: Grant, uids: Sequence[str]) -> bool
         return grant.uids.issuperset(uids)
     if not all(map(can_be_stored, uids)):
         return False
+    services.answering.expect_postgresql()
 
     def members() -> set[str]:
         with services.ledger.connection() as connection:

@@ -1,5 +1,6 @@
 """What a request is told that waits for a PostgreSQL which has fallen silent."""
 
+import re
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -11,6 +12,9 @@ from ledger.http.state import Services
 from ledger.server.stuck import answer_who_reads
 
 WITH_BOUNDS_OF_THEIR_OWN = ("/hooks/", "/health/")
+
+FROM_MEMORY = re.compile(r"/v1/(presence/query|users/.+/presence)")
+"""While PostgreSQL is away these ask it nothing."""
 
 App = Callable[[Message, Any, Send], Coroutine[Any, Any, None]]
 
@@ -32,10 +36,12 @@ async def _answer_while_alive(app: App, services: Services, scope: Message, rece
             has_begun = True
             await send(message)
 
+    needs_nothing = services.answering.is_away and FROM_MEMORY.fullmatch(scope["path"]) is not None
     try:
-        await services.pulse.bounded(app(scope, receive, send_while_waited_for))
+        await services.pulse.bounded(app(scope, receive, send_while_waited_for), anyway=needs_nothing)
     except StoreUnavailable as error:
         is_given_up = True
+        services.answering.note_failure(error)
         if not has_begun:
             answer = problems.from_ledger_error(error, services.outages, scope["path"])
             await answer(scope, receive, send)

@@ -65,18 +65,19 @@ async def get_presence(request: Request, uid: Uid, when: Annotated[When, Query()
     """The user's presence; a user never observed is `unknown`, reason `never_observed`.
 
     With `at`, what it was at that instant, as is known now, or was known at `known_at` or `position`. The `at` and the
-    `position` of an answer's `as_of` give the same answer for ever.
+    `position` of an answer's `as_of` give the same answer for ever. While PostgreSQL is away the answer is of what this
+    instance remembers, and `stale_since` says so, with `Age` in seconds; 503 where it does not remember the user.
     """
     services = get_services(request)
     await grant_check.allow(request, [uid], is_past=when.is_past)
-    headers: dict[str, str] = {}
     if when.is_past:
         read, before = await _past(services, [uid], when)
-        made, [body] = read.made, read.bodies
         headers = archive_header.archived(before)
     else:
         services.asked.note([uid])
-        made, body = await services.reader.one(uid)
+        read = await services.answering.of([uid])
+        headers = representation.age(read)
+    made, [body] = read.made, read.bodies
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers |= {"ETag": etag}
     if representation.matches(request.headers.get("if-none-match"), etag):
@@ -97,7 +98,9 @@ async def query_presences(request: Request) -> Response:
     """The presences of up to 10,000 users in the order asked, all of one snapshot; of the past as for a single user.
 
     `fields` makes it shorter: for a list that shows dots, `fields=status` is a quarter of it. Large answers are
-    compressed where `Accept-Encoding` allows for gzip. `ETag` changes whenever the answer would, `as_of` aside.
+    compressed where `Accept-Encoding` allows for gzip. `ETag` changes whenever the answer would, `as_of` aside. While
+    PostgreSQL is away each has `stale_since`, and of users whom this instance does not remember nothing is said but
+    `unknown`, reason `store_unavailable`; 503 where it remembers none of them.
     """
     wanted = representation.asked(request)
     services = get_services(request)
@@ -109,7 +112,7 @@ async def query_presences(request: Request) -> Response:
     if not query.is_past:
         services.asked.note(query.uids)
     if not query.is_past:
-        return await services.representations.answer(await services.reader.many(query.uids), wanted)
+        return await services.representations.answer(await services.answering.of(query.uids), wanted)
     read, before = await _past(services, query.uids, query)
     response = await services.representations.answer(read, wanted)
     response.headers.update(archive_header.archived(before))
@@ -163,6 +166,7 @@ def summary_body(counts: listing.PresenceSummary) -> SummaryBody:
 
 async def _past(services: Services, uids: Sequence[str], when: When) -> Asked[Read]:
     """The answer about the past that a request asks for, all of one snapshot."""
+    services.answering.expect_postgresql()
     now = services.clock.now()
 
     def needs(connection: Connection[TupleRow], before: int) -> Wanted | None:

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import msgspec
 from fastapi import Request, Response
 
+from ledger.domain.observation import SECOND
 from ledger.http.answers import PresenceBody
 from ledger.http.problems import invalid
 from ledger.text import shortened
 from projections.models.shown import as_of
 from projections.queries.reader import Read
 
-ALWAYS = ("uid", "as_of")
+ALWAYS = ("uid", "stale_since", "as_of")
 """What every answer tells, whatever is asked for."""
 FIELDS = tuple(each.encode_name for each in msgspec.structs.fields(PresenceBody) if each.encode_name not in ALWAYS)
 
@@ -96,7 +97,7 @@ class Representations:
             known, body = _made(read, wanted)
         else:
             known, body = await asyncio.to_thread(_made, read, wanted)
-        headers = {"ETag": known, "Vary": "Accept-Encoding"}
+        headers = {"ETag": known, "Vary": "Accept-Encoding"} | age(read)
         if body is None:
             return Response(status_code=304, headers=headers)
         if wanted.zipped and len(body) >= MIN_ZIPPED_BYTES and self._zipping < ZIPPED_AT_ONCE:
@@ -110,6 +111,11 @@ class Representations:
             return await asyncio.to_thread(_zipped, body)
         finally:
             self._zipping -= 1
+
+
+def age(read: Read) -> dict[str, str]:
+    """The header that says how old an answer from memory is, in seconds."""
+    return {} if read.stale_since is None else {"Age": str((read.made.at - read.stale_since) // SECOND)}
 
 
 def _made(read: Read, wanted: Asked) -> tuple[str, bytes | None]:
@@ -144,9 +150,12 @@ def _cutting(text: str) -> Cut:
     for name in names:
         if name not in FIELDS and name not in ALWAYS:
             raise invalid("fields", f"no field of a presence: '{shortened(name, 64)}'; there are {', '.join(FIELDS)}")
-    # In the order of a whole presence; `uncertain` is not in each of them.
+    # In the order of a whole presence; `uncertain` and `stale_since` are not in each of them.
+    kept = {"uid", "stale_since", *names}
     chosen: Sequence[Any] = [
-        (name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in ("uid", *FIELDS) if name in {"uid", *names}
+        (name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)
+        for name in ("uid", *FIELDS, "stale_since")
+        if name in kept
     ]
     struct = msgspec.defstruct("Chosen", chosen)
     return partial(_cut, msgspec.json.Decoder(struct).decode, msgspec.json.Encoder().encode)

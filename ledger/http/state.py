@@ -24,6 +24,8 @@ from ledger.http.summaries import Summaries
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Writer
+from ledger.last_known.answering import Answering
+from ledger.last_known.memory import LastKnown
 from ledger.reconcile.service import Reconciliation
 from ledger.settings import Settings
 from ledger.spool.spool import Spool
@@ -48,6 +50,10 @@ class Services:
     pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
     pulse: Pulse
     reader: PresenceReader
+    last_known: LastKnown | None
+    """None: while PostgreSQL is away nothing is answered."""
+    answering: Answering
+    """Of users as they are now."""
     summaries: Summaries
     reach: ReachReader
     past: BoundedSemaphore

@@ -8,8 +8,9 @@ what the database says. A request's answer waits for the commit of its group.
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
@@ -48,14 +49,27 @@ class Limits(NamedTuple):
     rejected_bytes: int
 
 
+Committed = Callable[[int, GroupStates, datetime], object]
+"""Told of a commit: the head before it, the states after it with the presences of all users whom it names, when it was
+recorded. Of a body that is written in parts nobody is told."""
+
+
 class Writer:
     """Commits what the intake holds, group by group, until that is closed and empty."""
 
-    def __init__(self, ledger: Ledger, intake: Intake, limits: Limits, figures: IngestFigures | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        intake: Intake,
+        limits: Limits,
+        figures: IngestFigures | None = None,
+        committed: Committed = lambda *_: None,
+    ) -> None:
         self._ledger = ledger
         self._figures = figures or IngestFigures(CollectorRegistry())
         self._intake = intake
         self._limits = limits
+        self._committed = committed
         self._pipeline = Pipeline()
         self._unreadable = intake.unreadable
         self._handed: queue.Queue[Group | None] = queue.Queue(maxsize=1)
@@ -226,7 +240,7 @@ class Writer:
 
     def _attempt(self, group: Group) -> Tally:
         """Commit a group -> what it came to; nothing where an attempt before had committed it after all."""
-        tally, goes_in_parts = Tally(), self._goes_in_parts(group)
+        tally, goes_in_parts, head_before = Tally(), self._goes_in_parts(group), None
         second_connection = self._second_connection() if goes_in_parts else nullcontext()
         with second_connection as second, self._ledger.events_recorder.commit() as commit:
             # From here on it may be committed, though its answer is lost: the ledger is asked at the next attempt.
@@ -244,8 +258,10 @@ class Writer:
                 if judged is None or (judged.head_before, judged.states.lineage) != (commit.head, commit.lineage):
                     judged = self._judge_under_lock(group, commit)
                 judged.write(commit)
-                states, tally = judged.states, judged.part.tally
+                head_before, states, tally = judged.head_before, judged.states, judged.part.tally
         self._pipeline.note_commit(states)
+        if head_before is not None:
+            self._committed(head_before, states, commit.recorded_at)
         return tally
 
     def _judge_under_lock(self, group: Group, commit: Commit) -> JudgedGroup:

@@ -23,6 +23,9 @@ from ledger.ingest.clock import Clock
 from ledger.ingest.figures import IngestFigures
 from ledger.ingest.intake import Intake
 from ledger.ingest.writer import Limits, Writer
+from ledger.last_known.answering import Answering
+from ledger.last_known.figures import watch_memory
+from ledger.last_known.memory import LastKnown
 from ledger.reconcile.service import Reconciliation
 from ledger.service.of_settings import drift_window, hook_secrets, node_names, query_nodes
 from ledger.service.pools import Pools
@@ -75,6 +78,14 @@ def assembled(
     )
     lost = lost_counter(counters.registry)
     reader = PresenceReader(pools.short, pools.large, clock.now)
+    last_known = None
+    if settings.stale_seconds and settings.stale_users:
+        last_known = LastKnown(settings.stale_users, settings.stale_seconds, clock.now)
+    answering = Answering(reader, last_known)
+    watch_memory(counters.registry, last_known, answering)
+    writer = Writer(
+        ledger, intake, limits, figures, (lambda *_: None) if last_known is None else last_known.note_commit
+    )
     if spool is not None:
         reconciliation.waits = lambda: spool.is_late
     return Services(
@@ -85,6 +96,8 @@ def assembled(
         pool=pools.short,
         pulse=Pulse(database_url, two_ways.probe(route)),
         reader=reader,
+        last_known=last_known,
+        answering=answering,
         summaries=Summaries(reader.summary),
         reach=ReachReader(pools.large, ledger, settings.reach, clock.now),
         past=BoundedSemaphore(past),
@@ -92,7 +105,7 @@ def assembled(
         rule_folds=RuleFolds(),
         intake=intake,
         spool=spool,
-        writer=Writer(ledger, intake, limits, figures),
+        writer=writer,
         reconciliation=reconciliation,
         streams=SourceStreams(ledger, [source.name for source in settings.sources]),
         database=Database(ledger, pools.short, intake.store, lambda: reconciliation.trouble),

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -19,6 +19,7 @@ from ledger.http.auth import KeyRing, Keys
 from ledger.http.grants import Tokens
 from ledger.http.request_times import TimedApp
 from ledger.http.state import Services
+from ledger.last_known.following import Following
 from ledger.server import neighbours, notify
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
@@ -95,15 +96,13 @@ async def running(
         await announcing.start()
         stack.push_async_callback(announcing.stop)
         stack.push_async_callback(lambda: app.state.services.forwarding.close())  # noqa: PLW0108  (those in force then)
-        watch = WentBackWatch(
-            ledger, (services.reader.forget, services.rule_folds.forget, services.summaries.forget), announcing.again
-        )
+        watch = WentBackWatch(ledger, list(_kept(services)), announcing.again)
         erasures = Erasures(ledger, database_url, lambda: app.state.services.settings, services.clock.now)
         keepers: list[_Keeper | None] = [watch, PartitionKeeper(ledger, database_url), services.asked, services.reads]
         archiver = app.state.archiver = Archiver(
             database_url, seal_key, lambda: app.state.services.settings, services.clock.now
         )
-        _start(stack, *filter(None, (*keepers, erasures, archiver)))
+        _start(stack, *filter(None, (*keepers, _following(ledger, services), erasures, archiver)))
         services.writer.start()
         stack.push_async_callback(_drain, services)
         if services.spool is not None:
@@ -130,6 +129,22 @@ async def running(
         app.state.reload = Reload(app, parts, read)
         app.state.expect_end = processes.expect_end
         yield app
+
+
+def _following(ledger: Ledger, services: Services) -> Following | None:
+    """What keeps right what is answered while PostgreSQL is away."""
+    if services.last_known is None:
+        return None
+    return Following(ledger, services.last_known, services.clock.now, services.answering.note_heard)
+
+
+def _kept(services: Services) -> Iterator[Callable[[], None]]:
+    """What forgets whatever is kept of the ledger in memory."""
+    yield services.reader.forget
+    yield services.rule_folds.forget
+    yield services.summaries.forget
+    if services.last_known is not None:
+        yield services.last_known.forget
 
 
 def _start(stack: AsyncExitStack, *keepers: _Keeper) -> None:

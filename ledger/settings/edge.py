@@ -163,6 +163,8 @@ class SettingsTable(Table):
     queue_bytes: Annotated[int, Field(ge=1024, le=65_536 * MIB)] = 64 * MIB
     group_items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     spool_bytes: Annotated[int, Field(ge=0, le=1_048_576 * MIB)] = 1024 * MIB
+    stale_seconds: Annotated[float, Field(ge=0, le=604_800)] = 900.0
+    stale_users: Annotated[int, Field(ge=0, le=100_000_000)] = 100_000
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
     sources: NotEmpty[SourceTable] = Field(default=[SourceTable(name=DEFAULT_SOURCE)])

@@ -88,6 +88,20 @@ def _masked_query(url: str) -> str:
     return address + mark + (MASK if mark else "")
 
 
+def _bounds(settings: Settings) -> Iterator[tuple[str, Value]]:
+    """How much, how long and how many of what."""
+    yield "max_connections", settings.max_connections
+    yield "max_body_bytes", settings.max_body_bytes
+    yield "rejected_bytes", settings.rejected_bytes
+    yield "store_wait_seconds", settings.store_wait_seconds
+    yield "queue_items", settings.queue_items
+    yield "queue_bytes", settings.queue_bytes
+    yield "group_items", settings.group_items
+    yield "spool_bytes", settings.spool_bytes
+    yield "stale_seconds", settings.stale_seconds
+    yield "stale_users", settings.stale_users
+
+
 def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "data_dir", str(settings.data_dir)
     yield "database_url", mask_url(settings.database_url)
@@ -99,14 +113,7 @@ def _values(settings: Settings) -> Iterator[tuple[str, Value]]:
     yield "front_connections", settings.front_connections
     yield "front_origins", list(settings.front_origins)
     yield "metrics_scope", settings.metrics_scope
-    yield "max_connections", settings.max_connections
-    yield "max_body_bytes", settings.max_body_bytes
-    yield "rejected_bytes", settings.rejected_bytes
-    yield "store_wait_seconds", settings.store_wait_seconds
-    yield "queue_items", settings.queue_items
-    yield "queue_bytes", settings.queue_bytes
-    yield "group_items", settings.group_items
-    yield "spool_bytes", settings.spool_bytes
+    yield from _bounds(settings)
     yield "log_level", settings.log_level
     yield "log_format", settings.log_format
     for index, source in enumerate(settings.sources):

@@ -156,6 +156,10 @@ class Settings:
     group_items: int
     spool_bytes: int
     """What webhooks may take in `data_dir` while PostgreSQL is away; 0: they are refused."""
+    stale_seconds: float
+    """So long after that presences are answered from memory, marked; 0: not at all."""
+    stale_users: int
+    """Users who are remembered for that."""
     log_level: LogLevel
     log_format: LogFormat
     origins: Mapping[str, Origin]

@@ -39,9 +39,12 @@ class Pulse:
         self._probe: asyncio.Future[bool] | None = None
         self._is_silent = False
 
-    async def bounded(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it. Raises StoreUnavailable where PostgreSQL is silent; then it goes on, and nobody waits for it."""
-        if self._is_silent and not await self._answers():
+    async def bounded(self, work: Coroutine[Any, Any, None], *, anyway: bool = False) -> None:
+        """Do it. Raises StoreUnavailable where PostgreSQL is silent; then it goes on, and nobody waits for it.
+
+        It is not begun where that is known already, unless it may well need nothing of it: `anyway`.
+        """
+        if self._is_silent and not anyway and not await self._answers():
             work.close()
             raise StoreUnavailable(SILENT)
         loop = asyncio.get_running_loop()

@@ -44,6 +44,10 @@ SELECT uid FROM current
 # Walks the primary key, and looks at each row's devices on the way.
 _AFTER = "SELECT state FROM current WHERE uid > %s AND devices LIKE ANY(%b) ORDER BY uid LIMIT %s"
 
+_STATES_AFTER = """
+SELECT uid, state FROM current WHERE uid > %s AND (status = 'online' OR NOT %s) ORDER BY uid LIMIT %s
+"""
+
 _ALL_AFTER = "SELECT state FROM current WHERE uid > %s ORDER BY uid LIMIT %s"
 
 # One snapshot for the head, which is a row of its own, and for the users.
@@ -206,6 +210,19 @@ def load(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, 
     """The presences of those users who have one."""
     rows = connection.cursor(binary=True).execute(_STATES, (texts(uids),)).fetchall()
     return {uid: _decode(state) for uid, state in rows}
+
+
+def load_states(connection: Connection[TupleRow], uids: Sequence[str]) -> dict[str, bytes]:
+    """The same undecoded, as `decode_state` takes them."""
+    return dict(connection.cursor(binary=True).execute(_STATES, (texts(uids),)).fetchall())
+
+
+def states_after(
+    connection: Connection[TupleRow], uid: str, limit: int, *, online_alone: bool
+) -> list[tuple[str, bytes]]:
+    """A page of everybody, or of those who have a connection, by uid, undecoded."""
+    rows = connection.cursor(binary=True).execute(_STATES_AFTER, (uid, online_alone, limit)).fetchall()
+    return [(uid, state) for uid, state in rows]
 
 
 def load_outlines(connection: Connection[TupleRow], uids: Sequence[str]) -> Mapping[str, Presence]:

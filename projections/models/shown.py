@@ -83,6 +83,16 @@ def hedged(uncertain: Uncertain) -> bytes:
     return f',"uncertain":{{{bounds},"could_be":"{uncertain.could_be}"}}'.encode()
 
 
+def stale_since(at: Instant) -> bytes:
+    """What is added to an answer from memory: it holds what the ledger knew at this instant, and nothing since."""
+    return f',"stale_since":"{to_text(at)}"'.encode()
+
+
+def not_remembered(uid: str) -> bytes:
+    """The body of a user of whom an answer from memory can say nothing, its version included."""
+    return _body(Presence(uid), "unknown", None, None, '"store_unavailable"', "") + NEVER_SEEN
+
+
 def as_of(made: AnswerPoint) -> bytes:
     """The end of a presence's JSON."""
     return f',"as_of":{{"at":"{to_text(made.at)}","position":{made.position}}}}}'.encode()

@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.status import derive
-from ledger.errors import StoreUnavailable
+from ledger.errors import StoreBusy
 from ledger.store.arrays import TextArray, texts
 from ledger.store.ledger import translated
 from ledger.working_state import looks, sources
@@ -44,6 +44,8 @@ class Read(NamedTuple):
 
     made: AnswerPoint
     bodies: list[bytes]
+    stale_since: Instant | None = None
+    """Of an answer from memory: nothing is known of what the ledger has learnt since."""
 
 
 class _Question(NamedTuple):
@@ -81,13 +83,8 @@ class PresenceReader:
         """The ledger went back: at the position of the rules that are known there may be others."""
         self._rules = Rules(-1, {})
 
-    async def one(self, uid: str) -> tuple[AnswerPoint, bytes]:
-        """One user's body and what it was made at, in a query shared with those who ask meanwhile."""
-        made, [body] = await self._share((uid,))
-        return made, body
-
     async def many(self, uids: Sequence[str]) -> Read:
-        """The presences of many users in the order asked, all of one snapshot."""
+        """The presences of users in the order asked, of one snapshot, which few share with others who ask meanwhile."""
         if 0 < len(uids) <= MAX_SMALL_UIDS:
             return await self._share(uids)
         made, found = await (self._query_large(uids) if len(uids) >= MIN_LARGE_UIDS else self._query(uids))
@@ -205,12 +202,12 @@ class PresenceReader:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """One of a few turns at reading many users by a thread. Raises StoreUnavailable after a while."""
+        """One of a few turns at reading many users by a thread. Raises StoreBusy after a while."""
         try:
             async with asyncio.timeout(LARGE_READ_TIMEOUT_SECONDS):
                 await self._large_reads.acquire()
         except TimeoutError as error:
-            raise StoreUnavailable("PostgreSQL does not keep up with questions about many users") from error
+            raise StoreBusy("PostgreSQL does not keep up with questions about many users") from error
         try:
             yield
         finally:

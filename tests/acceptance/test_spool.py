@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.support.external import ExternalPostgres
 from tests.support.load import Load, check_ledger
@@ -16,11 +17,14 @@ def test_while_postgresql_is_away_every_webhook_is_taken_and_a_kill_loses_none(
     url = external.url("ledger")
     tables = MAIN + "\n[alerts]\nevaluate_seconds = 0.2\nclear_seconds = 0\nstore_unavailable_for_seconds = 0\n"
     with new_service(
-        tmp_path, tmp_path / "data", database_url=url, spool_bytes=SPOOL_BYTES, store_wait_seconds=60.0, tables=tables
-    ) as service:
+        tmp_path, tmp_path / "data", database_url=url, spool_bytes=SPOOL_BYTES, store_wait_seconds=60.0,
+        stale_seconds=3600.0, tables=tables,
+    ) as service:  # fmt: skip
         service.start()
         with Load([(service.port, service.hook_path())], pairs=5) as load, Api(service) as api:
             load.wait_for(10)
+            api.deliver("kept-0-1-1-1-1")
+            api.wait_until_remembered()
             external.stop("immediate")
             wait_for(lambda: api.counted("webhook_deliveries", outcome="spooled") > 20)
             ready = api.get("/health/ready")
@@ -29,7 +33,7 @@ def test_while_postgresql_is_away_every_webhook_is_taken_and_a_kill_loses_none(
             assert 0 < ready["spooling"]["bytes"] <= ready["spooling"]["max_bytes"] == SPOOL_BYTES
             assert ready["spooling"]["since"] is not None
             assert "presence_ledger_spooling 1.0" in api.http.get("/metrics").text
-            assert api.http.get("/v1/users/load-1/presence").status_code == 503
+            stale = assert_answers_from_memory(api)
             wait_for(lambda: '"store_unavailable"' in service.log() and "alert_began" in service.log(), service.log)
             assert api.counted("webhook_deliveries", outcome="store_unavailable") == 0
         assert load.outcomes().keys() == {"acknowledged"}
@@ -49,6 +53,11 @@ def test_while_postgresql_is_away_every_webhook_is_taken_and_a_kill_loses_none(
                 assert each.broken_promises(events) == []
             received = [event for event in events if event["kind"] == "delivery_received"]
             assert any(event.get("spooled") for event in received)
+            # What was told meanwhile stands, by the instant and the position that it was told of.
+            as_of = stale.pop("as_of")
+            then = api.get("/v1/users/kept/presence", **as_of)
+            assert then | {"verified_at": None} == stale | {"as_of": as_of}
+            assert "stale_since" not in api.presence("kept")
             # Of one node, in the order in which they came.
             instants = [event["received_at"] for event in received]
             assert instants == sorted(instants)
@@ -83,6 +92,27 @@ def test_an_outage_in_which_webhooks_were_spooled_is_a_blind_time_of_that_kind(
             assert delivery["delivery"]["received_at"] == late["received_at"]
             # What is known now of the time before PostgreSQL was back.
             assert api.get("/v1/users/u/presence", at=late["received_at"])["status"] == "offline"
+
+
+def assert_answers_from_memory(api: Api) -> dict[str, Any]:
+    """Who is remembered is answered, marked; what needs the ledger is not -> the presence of `kept`."""
+    answer = api.http.get("/v1/users/kept/presence")
+    assert answer.status_code == 200, answer.text
+    stale: dict[str, Any] = answer.json()
+    assert (stale["status"], stale["version"], stale["verified_at"]) == ("online", 1, None)
+    assert stale.pop("stale_since") <= stale["as_of"]["at"]
+    assert int(answer.headers["Age"]) >= 0
+    unchanged = api.http.get("/v1/users/kept/presence", headers={"If-None-Match": answer.headers["ETag"]})
+    assert unchanged.status_code == 304
+    many = api.http.post("/v1/presence/query", params={"fields": "status"}, json={"uids": ["kept", "nobody"]})
+    told = many.json()["items"]
+    assert [(each["uid"], each["status"]) for each in told] == [("kept", "online"), ("nobody", "unknown")]
+    assert all("stale_since" in each for each in told)
+    assert "Age" in many.headers
+    assert api.gauge("answering_from_memory") == 1
+    for path in ("/v1/users/kept/presence?at=2026-11-23T14:03:00Z", "/v1/presence", "/v1/presence/summary"):
+        assert api.http.get(path).status_code == 503, path
+    return stale
 
 
 def _has_begun(log: str) -> bool:

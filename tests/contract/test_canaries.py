@@ -29,7 +29,7 @@ from projections.queries.reader import PresenceReader
 from tests.support import pg
 from tests.support.following import follow_all
 from tests.support.ledgers import SOURCE, configure
-from tests.support.readers import reading
+from tests.support.readers import one, reading
 from tests.support.source_stores import Time, ask, follow, post, watch
 
 T = 1_800_000_000 * SECOND
@@ -67,7 +67,7 @@ def test_counts_and_lists_leave_them_out(ledger: Ledger, database_url: str) -> N
     summary = asked(database_url, lambda reader: reader.summary())
     assert +Counter(summary.statuses) == {"online": 1}
     assert summary.devices == [(SOURCE, 1, "n1", 1)]
-    _, body = asked(database_url, lambda reader: reader.one("canary-1"))
+    _, body = asked(database_url, lambda reader: one(reader, "canary-1"))
     assert b'"online"' in body
     with ledger.connection() as connection:
         assert current.online_after(connection, 3600.0, "", 10) == ["alice"]

@@ -27,7 +27,7 @@ from projections.queries.listing import Filter
 from projections.queries.reader import MIN_LARGE_UIDS, PresenceReader
 from tests.support import pg
 from tests.support.ledgers import SOURCE, all_rows, assert_consistent, configure, running
-from tests.support.readers import reading
+from tests.support.readers import one, reading
 
 OTHERS = [f"u{n:03}" for n in range(MIN_LARGE_UIDS)]
 ON, OFF = "on", "off"
@@ -76,7 +76,7 @@ def shown(url: str, at: Instant) -> dict[str, tuple[str, str]]:
     """Status and kind of cause of `on` and `off`, the same by every way of asking."""
 
     async def question(reader: PresenceReader) -> list[list[bytes]]:
-        single = [(await reader.one(uid))[1] for uid in (ON, OFF)]
+        single = [(await one(reader, uid))[1] for uid in (ON, OFF)]
         large = (await reader.many([ON, OFF, *OTHERS])).bodies[:2]
         return [single, (await reader.many([ON, OFF])).bodies, large]
 

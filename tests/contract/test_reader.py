@@ -31,7 +31,7 @@ from projections.queries.listing import Filter
 from projections.queries.reader import MAX_LARGE_READS, MAX_SHARED_UIDS, MIN_LARGE_UIDS, PresenceReader
 from tests.support import newer, pg
 from tests.support.ledgers import OF_THIS_DATABASE, SOURCE, configure, running, wait_until
-from tests.support.readers import reading
+from tests.support.readers import one, reading
 
 USERS = 250
 ONLINE = [f"u{n:03}" for n in range(USERS) if n % 5]
@@ -74,7 +74,7 @@ def test_reads_that_wait_together_are_answered_each_with_its_own(ledger: Ledger,
     assert len(asked) > MAX_SHARED_UIDS
 
     async def question(reader: PresenceReader) -> list[tuple[AnswerPoint, bytes]]:
-        return await asyncio.gather(*(reader.one(uid) for uid in asked if uid != "\ud800"))
+        return await asyncio.gather(*(one(reader, uid) for uid in asked if uid != "\ud800"))
 
     answers = ask(database_url, question)
     assert {made.position for made, _ in answers} == {ledger.events_recorder.max_notification_id()}
@@ -91,7 +91,7 @@ def test_a_read_after_a_commit_sees_it(ledger: Ledger, database_url: str) -> Non
             for n in range(10):
                 online = n % 2 == 0
                 await instance.post(f'["w-0-{int(online)}-{n // 2}-{int(online)}-{int(online)}"]'.encode())
-                seen.append(shown((await reader.one("w"))[1])["status"])
+                seen.append(shown((await one(reader, "w"))[1])["status"])
         return seen
 
     assert ask(database_url, question) == ["online", "offline"] * 5
@@ -128,7 +128,7 @@ def test_every_answer_says_when_a_look_last_agreed(ledger: Ledger, database_url:
     async def question(reader: PresenceReader) -> list[list[bytes]]:
         # The first that is asked meets rules that the reader does not know yet.
         large = (await reader.many(asked + everybody)).bodies
-        single = await asyncio.gather(*(reader.one(uid) for uid in asked))
+        single = await asyncio.gather(*(one(reader, uid) for uid in asked))
         listed = await reader.page(Filter(None, None, None), None, 10)
         return [[body for _, body in single], (await reader.many(asked)).bodies, large, listed.read.bodies]
 
@@ -213,10 +213,10 @@ def test_who_is_in_doubt_is_counted_as_unknown(ledger: Ledger, database_url: str
 
 def test_a_grace_period_configured_meanwhile_holds_at_once(ledger: Ledger, database_url: str) -> None:
     async def question(reader: PresenceReader) -> tuple[str, str, dict[str, int], list[str]]:
-        before = shown((await reader.one(OFFLINE[0]))[1])["status"]
+        before = shown((await one(reader, OFFLINE[0]))[1])["status"]
         configuration = Configuration(Policy(grace_seconds=3600.0), Profile.V2_2, {"n1": Profile.V2_2})
         await asyncio.to_thread(announce_start, ledger, "j", "0", {SOURCE: configuration}, Clock().now())
-        after = shown((await reader.one(OFFLINE[0]))[1])["status"]
+        after = shown((await one(reader, OFFLINE[0]))[1])["status"]
         summary = msgspec.to_builtins(summary_body(await reader.summary()).users)
         return before, after, summary, await pages(reader, Filter("offline", None, None))
 
@@ -230,7 +230,7 @@ def test_every_read_that_waits_hears_of_a_store_that_is_away(monkeypatch: pytest
     monkeypatch.setattr("tests.support.readers.POOL_SECONDS", 0.1)
 
     async def question(reader: PresenceReader) -> list[Any]:
-        return await asyncio.gather(*(reader.one(f"u{n}") for n in range(5)), return_exceptions=True)
+        return await asyncio.gather(*(one(reader, f"u{n}") for n in range(5)), return_exceptions=True)
 
     answers = ask("postgresql://nobody@127.0.0.1:1/nothing", question)
     assert [type(each) for each in answers] == [StoreUnavailable] * 5
@@ -269,7 +269,7 @@ def every_question(reader: PresenceReader) -> list[Awaitable[Any]]:
     everybody = [*ONLINE, *OFFLINE]
     assert len(everybody) >= MIN_LARGE_UIDS
     return [
-        reader.one(ONLINE[0]),
+        one(reader, ONLINE[0]),
         reader.many(ONLINE[:1]),
         reader.many(everybody),
         reader.page(Filter(None, None, None), None, 10),

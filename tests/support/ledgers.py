@@ -19,7 +19,7 @@ from ledger.domain.profile import Profile
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock
 from ledger.ingest.intake import Intake
-from ledger.ingest.writer import Limits, Writer
+from ledger.ingest.writer import Committed, Limits, Writer
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX
 from ledger.store.recorder import StoredRow
@@ -89,10 +89,12 @@ BOUNDS = Bounds()
 
 
 @asynccontextmanager
-async def running(ledger: Ledger, name: str = "i", bounds: Bounds = BOUNDS) -> AsyncIterator[Instance]:
+async def running(
+    ledger: Ledger, name: str = "i", bounds: Bounds = BOUNDS, committed: Committed = lambda *_: None
+) -> AsyncIterator[Instance]:
     """The ingest of an instance, from its start to the commit of all that it took."""
     intake = Intake(bounds.queue_items, bounds.queue_bytes, bounds.wait_seconds)
-    writer = Writer(ledger, intake, Limits(bounds.group_items, 65536))
+    writer = Writer(ledger, intake, Limits(bounds.group_items, 65536), committed=committed)
     writer.start()
     try:
         yield Instance(name, ledger, intake, writer)

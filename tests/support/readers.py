@@ -10,9 +10,16 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ledger.domain.observation import Instant
 from ledger.ingest.clock import Clock
+from projections.models.shown import AnswerPoint
 from projections.queries.reader import MAX_LARGE_READS, PresenceReader
 
 POOL_SECONDS = 30.0
+
+
+async def one(reader: PresenceReader, uid: str) -> tuple[AnswerPoint, bytes]:
+    """One user's body and what it was made at."""
+    made, [body], _ = await reader.many((uid,))
+    return made, body
 
 
 @asynccontextmanager

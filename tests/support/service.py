@@ -101,6 +101,8 @@ class Service:
         values |= {"listen": listen, "log_level": "debug"}
         # Where the machine is slow a webhook might be spooled, and be known only later: a test that wants that says so.
         values["spool_bytes"] = 0
+        # Nor is anything to be answered from memory there: who waits for the ledger would be told what it was before.
+        values["stale_seconds"] = 0
         # A test that wants a front says where.
         values["front_listen"] = ""
         if database_url:
@@ -261,6 +263,17 @@ class Api:
             rf"^presence_ledger_{name}_total(?:{{(.*)}})? (\S+)$", self.http.get("/metrics").text, re.MULTILINE
         )
         return sum(float(value) for own, value in series if wanted <= set(own.split(",")))
+
+    def gauge(self, name: str) -> float:
+        """A gauge of `/metrics` that has no labels."""
+        found = re.search(rf"^presence_ledger_{name} (\S+)$", self.http.get("/metrics").text, re.MULTILINE)
+        assert found is not None, name
+        return float(found[1])
+
+    def wait_until_remembered(self) -> None:
+        """Wait until what is answered while PostgreSQL is away holds all that has been delivered."""
+        delivered_at = time.time()
+        wait_for(lambda: self.gauge("remembered_timestamp_seconds") > delivered_at)
 
     def refused(self) -> float:
         """Webhooks with a right secret that were refused all the same."""

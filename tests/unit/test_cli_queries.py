@@ -65,6 +65,17 @@ def test_status_shows_who_is_online(service: ScriptedService, ask: Callable[...,
     assert [cell.strip() for cell in unknown.split("  ") if cell][-2:] == ["never_observed", "-"]
 
 
+def test_status_says_where_it_is_from_memory(service: ScriptedService, ask: Callable[..., Result]) -> None:
+    stale = {"stale_since": "2026-11-23T12:00:09.000000Z"}
+    items = [PRESENCE | stale, UNKNOWN | stale | {"reason": "store_unavailable"}]
+    service.answer = lambda asked: (200, json.dumps({"items": items}))
+    result = ask("status", "u100", "用户")
+    assert result.exit_code == 0
+    assert "PostgreSQL is away: this is what was known at 2026-11-23 12:00:09.000, and nothing since" in result.stderr
+    assert "store_unavailable" in result.stdout
+    assert "数据库不可用" in ask("status", "u100", "--lang", "zh").stdout
+
+
 def test_status_as_json_is_what_the_service_said(service: ScriptedService, ask: Callable[..., Result]) -> None:
     service.answer = lambda asked: (200, json.dumps({"items": [PRESENCE, UNKNOWN]}))
     assert json.loads(ask("status", "u100", "用户", "--json").stdout) == {"items": [PRESENCE, UNKNOWN]}

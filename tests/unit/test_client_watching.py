@@ -62,13 +62,15 @@ class World:
         self.follower = ScriptedFollower()
         self.questions: list[list[str]] = []
         self.error: ClientError | None = None
+        self.stale_since: datetime | None = None
         self.feed = SharedFeed(self.follower, self._query, name)  # type: ignore[arg-type]
 
     async def _query(self, uids: Sequence[str]) -> Sequence[Presence]:
         self.questions.append(list(uids))
         if self.error is not None:
             raise self.error
-        return [Presence(uid=uid, status="offline", as_of=AsOf(50, NOW)) for uid in uids]
+        as_of, since = AsOf(50, NOW), self.stale_since
+        return [Presence(uid=uid, status="offline", as_of=as_of, stale_since=since) for uid in uids]
 
     async def opened(self, number: int) -> None:
         await until(lambda: len(self.follower.asked) >= number)
@@ -119,6 +121,26 @@ def test_who_is_added_is_asked_about_and_the_stream_goes_on() -> None:
         await two.close()
         await one.close()
         assert world.feed.is_idle
+
+    run(test)
+
+
+def test_an_answer_from_the_services_memory_is_not_taken_for_what_the_stream_goes_on_from() -> None:
+    async def test() -> None:
+        world = World()
+        world.stale_since = NOW
+        one = world.feed.add(["ann"])
+        await world.opened(1)
+        world.follower.snapshot("ann")
+        await one.ready()
+        two = world.feed.add(["ben"])
+        await world.opened(2)
+        assert world.questions == [["ben"]]
+        assert (two.get("ben"), world.follower.cursor) == (None, None)
+        world.follower.snapshot("ann", "ben")
+        await two.ready()
+        await two.close()
+        await one.close()
 
     run(test)
 

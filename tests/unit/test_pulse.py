@@ -88,6 +88,9 @@ def test_a_silent_database_is_told_of_and_the_work_goes_on(monkeypatch: pytest.M
         with pytest.raises(StoreUnavailable):
             await waiting.bounded(refused())
         assert server.asked == 1
+        needs_nothing = asyncio.Event()
+        await waiting.bounded(_set(needs_nothing), anyway=True)
+        assert needs_nothing.is_set()
         server.goes_on.set()
         is_back.set()
         await done.wait()
@@ -103,6 +106,10 @@ def test_a_silent_database_is_told_of_and_the_work_goes_on(monkeypatch: pytest.M
             break
 
     run(test)
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
 
 
 @pytest.mark.parametrize(

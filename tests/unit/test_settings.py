@@ -58,6 +58,7 @@ def test_nothing_set_gives_one_source_with_one_node(tmp_path: Path) -> None:
     assert settings.policy == DEFAULT_POLICY
     assert settings.file is None
     assert (settings.max_body_bytes, settings.rejected_bytes, settings.group_items) == (67_108_864, 65_536, 10_000)
+    assert (settings.stale_seconds, settings.stale_users) == (900.0, 100_000)
     assert settings.store_wait_seconds == 4
     assert {entry.origin.kind for entry in entries(settings)} == {"default"}
 

@@ -216,6 +216,10 @@ export class Feed {
     if (this.#cursor === null || unknown.length === 0) return;
     try {
       const items = await this.ledger.query(unknown);
+      if (items.some(({ stale }) => stale)) {
+        this.#cursor = null; // from the service's memory, which may be of before the cursor
+        return;
+      }
       for (const { stale, ...presence } of items) if (!this.known.has(presence.uid)) this.#take(presence);
       this.#fill(null, unknown);
       this.#setLive(this.known.live);

@@ -23,20 +23,22 @@ export interface Presence {
   devices: Device[];
   cause: { kind: string; at: Timestamp; position: number } | null;
   /** Why an `unknown` is one. */
-  reason: "never_observed" | "node_down" | "source_dark" | null;
+  reason: "never_observed" | "node_down" | "source_dark" | "store_unavailable" | null;
   verified_at: Timestamp | null;
   version: number;
   as_of: { at: Timestamp; position: number; epoch?: string };
   /** What was shown before, where a stream told of a change. */
   previous?: { status: Status; since: Timestamp | null };
-  /** It was right once, and since then the stream has been away. */
+  /** There while the service's PostgreSQL is away: nothing later than this is known. */
+  stale_since?: Timestamp;
+  /** It was right once, and since then the stream has been away, or the service's PostgreSQL. */
   stale: boolean;
 }
 
-export type Field = Exclude<keyof Presence, "as_of" | "previous" | "stale" | "uid">;
+export type Field = Exclude<keyof Presence, "as_of" | "previous" | "stale" | "stale_since" | "uid">;
 
 /** What a query of some fields answers. */
-export type Part<F extends Field> = Pick<Presence, F | "as_of" | "stale" | "uid">;
+export type Part<F extends Field> = Pick<Presence, F | "as_of" | "stale" | "stale_since" | "uid">;
 
 export interface Options {
   /** Where `front_listen` is; by default where the module came from. */

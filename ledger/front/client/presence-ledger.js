@@ -30,13 +30,13 @@ export class PresenceLedger {
     if (known) return known;
     // A browser takes these for steps in the path, however they are written.
     if (uid === "." || uid === "..") return (await this.query([uid]))[0];
-    return fresh(await this.#json("GET", `v1/users/${encodeURIComponent(uid)}/presence`));
+    return marked(await this.#json("GET", `v1/users/${encodeURIComponent(uid)}/presence`));
   }
 
   /** The presences of up to 10,000 users in the order asked; with `fields` these alone, beside `uid` and `as_of`. */
   async query(uids, { fields } = {}) {
     const path = "v1/presence/query" + (fields ? `?fields=${fields.map(encodeURIComponent).join(",")}` : "");
-    return (await this.#json("POST", path, { uids: [...uids] })).items.map(fresh);
+    return (await this.#json("POST", path, { uids: [...uids] })).items.map(marked);
   }
 
   /** The presences of all members of a list. */
@@ -45,7 +45,7 @@ export class PresenceLedger {
     let after = "";
     do {
       const page = await this.#json("GET", `v1/lists/${encodeURIComponent(name)}/presence?limit=${MAX_UIDS}${after}`);
-      found.push(...page.items.map(fresh));
+      found.push(...page.items.map(marked));
       after = page.next == null ? "" : `&after=${encodeURIComponent(page.next)}`;
     } while (after);
     return found;
@@ -108,6 +108,6 @@ export class PresenceLedger {
   }
 }
 
-function fresh(presence) {
-  return { ...presence, stale: false };
+function marked(presence) {
+  return { ...presence, stale: presence.stale_since !== undefined };
 }

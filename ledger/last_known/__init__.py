@@ -1,0 +1,1 @@
+"""What an instance knows of users without PostgreSQL, and answers with, marked, while that is away."""
