@@ -114,6 +114,14 @@ class Machine(RuleBasedStateMachine):
         self.read_step()
         self.take_step()
 
+    @rule(uids=some_uids, is_told=st.booleans(), is_asked=st.booleans())
+    def step_while_something_is_committed(self, uids: list[str], is_told: bool, is_asked: bool) -> None:
+        self.read_step()
+        self.own_commit(uids, is_told)
+        if is_asked:
+            self.all_of_one_position()
+        self.take_step()
+
     @rule()
     def read_step(self) -> None:
         self.is_aware = True
