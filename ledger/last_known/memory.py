@@ -56,9 +56,10 @@ class Wanted(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one moment of the ledger says: the rules, the users `changed` within the gaps, with the states of those of
-    them whom it still has, and the page."""
+    """What one moment of the ledger says, read after `asked_at`: the rules, the users `changed` within the gaps, with
+    the states of those of them whom it still has, and the page."""
 
+    asked_at: Instant
     made: AnswerPoint
     rules: Rules
     changed: set[str]
@@ -78,6 +79,8 @@ class LastKnown:
         self._users: dict[str, Known] = {}
         self._made: AnswerPoint | None = None
         """Of which moment they are; None before the first."""
+        self._right_at: Instant = 0
+        """Nothing was missing then: what came while the moment was read is not in it."""
         self._rules = Rules(-1, {})
         self._lineage = -1
         self._commits: deque[OwnCommit] = deque()
@@ -144,7 +147,7 @@ class LastKnown:
             self._users.update(found.states)
             if found.page is not None:
                 self._fill(found.page)
-            self._made, self._rules = found.made, found.rules
+            self._made, self._right_at, self._rules = found.made, found.asked_at, found.rules
             self._erased = {uid: position for uid, position in self._erased.items() if position > found.made.position}
             self._tidy()
             return self._after is not None
@@ -155,10 +158,9 @@ class LastKnown:
         return len(self._users)
 
     @property
-    def made_at(self) -> Instant | None:
+    def right_at(self) -> Instant | None:
         """Up to when nothing is missing in it."""
-        made = self._made
-        return made and made.at
+        return self._made and self._right_at
 
     def read(self, uids: Sequence[str]) -> Read | None:
         """What is answered of these users, as far as is known; time that passes has its effect, events have not.
@@ -168,13 +170,13 @@ class LastKnown:
         now = self._now()
         with self._lock:
             made = self._made and self._go_on(self._made)
-            rules, is_complete = self._rules, self._is_complete
+            right_at, rules, is_complete = self._right_at, self._rules, self._is_complete
             found = [self._users.get(uid) for uid in uids]
-        if made is None or now - made.at > self._max_age:
+        if made is None or now - right_at > self._max_age:
             return None
         if found and not is_complete and all(each is None for each in found):
             return None
-        point, mark = AnswerPoint(max(now, made.at), made.position), stale_since(made.at)
+        point, mark = AnswerPoint(max(now, made.at), made.position), stale_since(right_at)
         bodies = []
         for uid, known in zip(uids, found, strict=True):
             if known is None and not is_complete:
@@ -183,7 +185,7 @@ class LastKnown:
             presence = current.decode_state(known) if isinstance(known, bytes) else known or Presence(uid)
             # When a look last agreed stands nowhere but in PostgreSQL.
             bodies.append(shown_body(presence, rules, point.at) + verified(None, presence.version) + mark)
-        return Read(point, bodies, made.at)
+        return Read(point, bodies, right_at)
 
     def _taken_up_to(self, head: int) -> Iterator[OwnCommit]:
         """The commits that wait, up to a head; they wait no longer."""
@@ -210,8 +212,9 @@ class LastKnown:
             [commit] = self._taken_up_to(self._commits[0].head)
             self._apply(commit)
             if commit.head > made.position:
-                made = AnswerPoint(max(made.at, from_datetime(commit.recorded_at)), commit.head)
-                self._made = made
+                recorded_at = from_datetime(commit.recorded_at)
+                self._made = made = AnswerPoint(max(made.at, recorded_at), commit.head)
+                self._right_at = max(self._right_at, recorded_at)
                 # What is being read is of before.
                 self._generation += 1
         self._tidy()

@@ -135,7 +135,7 @@ class Machine(RuleBasedStateMachine):
             uids = sorted(uid for uid in states if uid > wanted.after)[:PAGE_USERS]
             page = Page({uid: states[uid] for uid in uids}, uids[-1] if len(uids) == PAGE_USERS else None)
         found = {uid: states[uid] for uid in changed & states.keys()}
-        self.steps = [(wanted, Found(AnswerPoint(AT, self.head), Rules(0, {}), changed, found, page))]
+        self.steps = [(wanted, Found(AT, AnswerPoint(AT, self.head), Rules(0, {}), changed, found, page))]
 
     @precondition(lambda self: self.steps)
     @rule()
