@@ -26,8 +26,6 @@ class Fresh(Generic[T]):
         self._reading: asyncio.Task[T] | None = None
         """The last reload, perhaps under way: there is one at a time."""
         self._began_at = -math.inf
-        self._is_away = False
-        """Whether the last reload found no database: nobody waits for the next one."""
 
     async def get(self) -> T:
         """The value. Raises StoreUnavailable where it was never read."""
@@ -38,8 +36,7 @@ class Fresh(Generic[T]):
             self._reading, self._began_at = asyncio.create_task(self._read()), now
         reading = self._reading
         if self._value is not None:
-            patience = 0.0 if self._is_away else max(0.0, self._began_at + RELOAD_SECONDS - now)
-            await asyncio.wait({reading}, timeout=patience)
+            await asyncio.wait({reading}, timeout=max(0.0, self._began_at + RELOAD_SECONDS - now))
             if not reading.done():
                 return self._value
         # Whoever asks no longer leaves it to the others who do.
@@ -56,9 +53,7 @@ class Fresh(Generic[T]):
         except StoreUnavailable:
             if self._value is None:
                 raise
-            value, self._is_away = self._value, True
-        else:
-            self._is_away = False
+            value = self._value
         if self._reading is asyncio.current_task():
             self._value, self._read_at = value, time.monotonic()
         return value

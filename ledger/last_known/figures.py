@@ -16,11 +16,11 @@ def watch_memory(registry: CollectorRegistry, known: LastKnown | None, answering
     users = Gauge(
         "presence_ledger_remembered_users", "Users whose presences are answered from memory then", registry=registry
     )
-    made_at = Gauge(
+    right_at = Gauge(
         "presence_ledger_remembered_timestamp_seconds",
         "Up to when nothing is missing in it; 0: nothing is remembered",
         registry=registry,
     )
     if known is not None:
         users.set_function(lambda: known.users)
-        made_at.set_function(lambda: (known.made_at or 0) / SECOND)
+        right_at.set_function(lambda: (known.right_at or 0) / SECOND)

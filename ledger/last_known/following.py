@@ -70,20 +70,20 @@ class Following:
 
     def step(self) -> bool:
         """Read what has come -> whether there is more to be read at once. Raises StoreUnavailable, SourceUnreadable."""
-        lineage = self._ledger.look()
+        asked_at, lineage = self._now(), self._ledger.look()
         if lineage != self._lineage:
             # At the position of the rules that are known there may be others.
             self._moments, self._lineage = Moments(self._now), lineage
         with self._ledger.reading() as connection, self._moments.read(connection) as moment:
             wanted = self._known.wanted(lineage, moment.made.position)
-            found = _find(moment, wanted)
+            found = _find(moment, wanted, asked_at)
         if found is None:
             self._known.forget()
             return True
         return self._known.take(wanted, found)
 
 
-def _find(moment: Moment, wanted: Wanted) -> Found | None:
+def _find(moment: Moment, wanted: Wanted, asked_at: Instant) -> Found | None:
     """What a moment says of what is wanted; None: who was erased is no longer known, so that it has to begin again."""
     changed: set[str] = set()
     for after, up_to in wanted.gaps:
@@ -93,7 +93,7 @@ def _find(moment: Moment, wanted: Wanted) -> Found | None:
                 return None
             changed.add(erased.uid)
     states = current.load_states(moment.connection, sorted(changed)) if changed else {}
-    return Found(moment.made, moment.rules, changed, states, _page(moment, wanted))
+    return Found(asked_at, moment.made, moment.rules, changed, states, _page(moment, wanted))
 
 
 def _page(moment: Moment, wanted: Wanted) -> Page | None:

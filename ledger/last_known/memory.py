@@ -7,7 +7,7 @@ user. Nothing is answered from here while PostgreSQL answers.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
@@ -45,18 +45,21 @@ class Page(NamedTuple):
 
 class Wanted(NamedTuple):
     """What the memory lacks: `gaps` between the position that it is of and a head, each after one position and up to
-    another; whether it would have a page of those online, or of everybody, after a uid. None: it is all there."""
+    another, between which `own` commits lie; whether it would have a page of those online, or of everybody, after a
+    uid. None: it is all there."""
 
     generation: int
+    own: Sequence[OwnCommit]
     gaps: Sequence[tuple[int, int]]
     after: str | None
     online_alone: bool
 
 
 class Found(NamedTuple):
-    """What one moment of the ledger says: the rules, the users `changed` within the gaps, with the states of those of
-    them whom it still has, and the page."""
+    """What one moment of the ledger says, read after `asked_at`: the rules, the users `changed` within the gaps, with
+    the states of those of them whom it still has, and the page."""
 
+    asked_at: Instant
     made: AnswerPoint
     rules: Rules
     changed: set[str]
@@ -76,6 +79,8 @@ class LastKnown:
         self._users: dict[str, Known] = {}
         self._made: AnswerPoint | None = None
         """Of which moment they are; None before the first."""
+        self._right_at: Instant = 0
+        """Nothing was missing then: what came while the moment was read is not in it."""
         self._rules = Rules(-1, {})
         self._lineage = -1
         self._commits: deque[OwnCommit] = deque()
@@ -104,7 +109,6 @@ class LastKnown:
             if self._waiting > self._max_users:
                 # The follower does not keep up: it reads of it what it needs.
                 self._drop_commits()
-                self._generation += 1
 
     def note_erased(self, uid: str, position: int) -> None:
         """This instance has erased a user, by the event at that position."""
@@ -123,28 +127,28 @@ class LastKnown:
             if lineage != self._lineage or (self._made is not None and head < self._made.position):
                 self._forget()
                 self._lineage = lineage
-            gaps = list(self._gaps(head))
+            own = list(self._taken_up_to(head))
+            gaps = list(self._gaps(own, head))
             if sum(end - begin for begin, end in gaps) > max(self._max_users, PAGE_USERS):
                 # To begin again is cheaper, and bounded.
                 self._forget()
                 gaps = []
-            return Wanted(self._generation, gaps, self._after, self._fills_online)
+            return Wanted(self._generation, own, gaps, self._after, self._fills_online)
 
     def take(self, wanted: Wanted, found: Found) -> bool:
         """What was wanted has been found -> whether there is more to fill it with."""
         with self._lock:
             if wanted.generation != self._generation:
                 return True
-            head = found.made.position
-            while self._commits and self._commits[0].head <= head:
-                self._apply(self._commits[0])
+            for commit in wanted.own:
+                self._apply(commit)
             for uid in found.changed - found.states.keys():
                 self._users.pop(uid, None)
             self._users.update(found.states)
             if found.page is not None:
                 self._fill(found.page)
-            self._made, self._rules = found.made, found.rules
-            self._erased = {uid: position for uid, position in self._erased.items() if position > head}
+            self._made, self._right_at, self._rules = found.made, found.asked_at, found.rules
+            self._erased = {uid: position for uid, position in self._erased.items() if position > found.made.position}
             self._tidy()
             return self._after is not None
 
@@ -154,10 +158,9 @@ class LastKnown:
         return len(self._users)
 
     @property
-    def made_at(self) -> Instant | None:
+    def right_at(self) -> Instant | None:
         """Up to when nothing is missing in it."""
-        made = self._made
-        return made and made.at
+        return self._made and self._right_at
 
     def read(self, uids: Sequence[str]) -> Read | None:
         """What is answered of these users, as far as is known; time that passes has its effect, events have not.
@@ -166,15 +169,14 @@ class LastKnown:
         """
         now = self._now()
         with self._lock:
-            while self._commits and self._made is not None and self._commits[0].before <= self._made.position:
-                self._go_on(self._commits[0])
-            made, rules, is_complete = self._made, self._rules, self._is_complete
+            made = self._made and self._go_on(self._made)
+            right_at, rules, is_complete = self._right_at, self._rules, self._is_complete
             found = [self._users.get(uid) for uid in uids]
-        if made is None or now - made.at > self._max_age:
+        if made is None or now - right_at > self._max_age:
             return None
         if found and not is_complete and all(each is None for each in found):
             return None
-        point, mark = AnswerPoint(max(now, made.at), made.position), stale_since(made.at)
+        point, mark = AnswerPoint(max(now, made.at), made.position), stale_since(right_at)
         bodies = []
         for uid, known in zip(uids, found, strict=True):
             if known is None and not is_complete:
@@ -183,33 +185,43 @@ class LastKnown:
             presence = current.decode_state(known) if isinstance(known, bytes) else known or Presence(uid)
             # When a look last agreed stands nowhere but in PostgreSQL.
             bodies.append(shown_body(presence, rules, point.at) + verified(None, presence.version) + mark)
-        return Read(point, bodies, made.at)
+        return Read(point, bodies, right_at)
 
-    def _gaps(self, up_to: int) -> Iterator[tuple[int, int]]:
-        """What lies between the position known and that one and was not committed here."""
+    def _taken_up_to(self, head: int) -> Iterator[OwnCommit]:
+        """The commits that wait, up to a head; they wait no longer."""
+        while self._commits and self._commits[0].head <= head:
+            self._waiting -= len(self._commits[0].presences)
+            yield self._commits.popleft()
+
+    def _gaps(self, own: Iterable[OwnCommit], up_to: int) -> Iterator[tuple[int, int]]:
+        """What lies between the position known and that one, beside commits of our own."""
         if self._made is None:
             return
         at = self._made.position
-        for commit in self._commits:
-            if at <= commit.before and commit.head <= up_to:
-                if commit.before > at:
+        for commit in own:
+            if at <= commit.before:
+                if at < commit.before:
                     yield at, commit.before
                 at = commit.head
         if at < up_to:
             yield at, up_to
 
-    def _go_on(self, commit: OwnCommit) -> None:
-        """Take the first commit that waits, before which nothing is missing: what is known goes on to there."""
-        assert self._made is not None
-        self._apply(commit)
-        if commit.head > self._made.position:
-            self._made = AnswerPoint(max(self._made.at, from_datetime(commit.recorded_at)), commit.head)
+    def _go_on(self, made: AnswerPoint) -> AnswerPoint:
+        """What is known goes on over the commits that follow it without a gap -> the moment of the last one."""
+        while self._commits and self._commits[0].before <= made.position:
+            [commit] = self._taken_up_to(self._commits[0].head)
+            self._apply(commit)
+            if commit.head > made.position:
+                recorded_at = from_datetime(commit.recorded_at)
+                self._made = made = AnswerPoint(max(made.at, recorded_at), commit.head)
+                self._right_at = max(self._right_at, recorded_at)
+                # What is being read is of before.
+                self._generation += 1
         self._tidy()
+        return made
 
     def _apply(self, commit: OwnCommit) -> None:
-        """Take the first commit that waits, unless what it tells is known."""
-        self._commits.popleft()
-        self._waiting -= len(commit.presences)
+        """Take what a commit tells, unless it is known."""
         if self._made is not None and commit.head > self._made.position:
             self._users.update(commit.presences)
 

@@ -82,6 +82,20 @@ def test_whatever_was_recorded_the_answers_are_those_of_postgresql(
         assert len(set(stale)) == 1
 
 
+def test_what_is_recorded_while_a_moment_is_read_is_later_than_what_is_right(ledger: Ledger) -> None:
+    configure(ledger)
+    followed = Followed(ledger)
+    began = followed.at
+    followed.catch_up()
+    ticking = iter(range(began + 1, began + 100))
+    followed.following._now = lambda: next(ticking)
+    followed.following._moments._now = lambda: next(ticking)
+    followed.catch_up()
+    read = followed.known.read(["alice"])
+    assert read is not None
+    assert read.stale_since == began + 1 < read.made.at
+
+
 @pg.on_every_server
 def test_what_the_writer_commits_and_what_others_do(ledger: Ledger, database_url: str) -> None:
     configure(ledger)

@@ -114,6 +114,14 @@ class Machine(RuleBasedStateMachine):
         self.read_step()
         self.take_step()
 
+    @rule(uids=some_uids, is_told=st.booleans(), is_asked=st.booleans())
+    def step_while_something_is_committed(self, uids: list[str], is_told: bool, is_asked: bool) -> None:
+        self.read_step()
+        self.own_commit(uids, is_told)
+        if is_asked:
+            self.all_of_one_position()
+        self.take_step()
+
     @rule()
     def read_step(self) -> None:
         self.is_aware = True
@@ -127,7 +135,7 @@ class Machine(RuleBasedStateMachine):
             uids = sorted(uid for uid in states if uid > wanted.after)[:PAGE_USERS]
             page = Page({uid: states[uid] for uid in uids}, uids[-1] if len(uids) == PAGE_USERS else None)
         found = {uid: states[uid] for uid in changed & states.keys()}
-        self.steps = [(wanted, Found(AnswerPoint(AT, self.head), Rules(0, {}), changed, found, page))]
+        self.steps = [(wanted, Found(AT, AnswerPoint(AT, self.head), Rules(0, {}), changed, found, page))]
 
     @precondition(lambda self: self.steps)
     @rule()

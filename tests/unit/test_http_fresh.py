@@ -83,26 +83,6 @@ def test_a_reload_that_waits_for_long_holds_up_nobody_who_comes_later(monkeypatc
     assert waited == [pytest.approx(fresh.RELOAD_SECONDS), 0.0]
 
 
-def test_while_the_database_is_away_nobody_waits_for_another_reload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fresh, "RELOAD_SECONDS", 60.0)
-    database = Database()
-
-    async def test() -> None:
-        value = Fresh(database)
-        await value.get()
-        database.error = StoreUnavailable("away")
-        assert await value.get() == 1
-        database.goes_on.clear()
-        assert await value.get() == 1
-        database.error = None
-        database.goes_on.set()
-        while await value.get() == 1:  # noqa: ASYNC110  (a thread reads)
-            await asyncio.sleep(0.001)
-        assert not value._is_away
-
-    run(test)
-
-
 def test_what_was_being_read_when_it_was_forgotten_is_not_kept() -> None:
     database = Database()
 

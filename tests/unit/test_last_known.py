@@ -65,7 +65,7 @@ def take(
     states = {each.uid: current.encode_state(each) for each in users}
     page = None if wanted.after is None else Page(states, last)
     concerned = {each.uid for each in users} if changed is None else changed
-    return known.take(wanted, Found(AnswerPoint(AT, head), rules, concerned, states, page))
+    return known.take(wanted, Found(AT, AnswerPoint(AT, head), rules, concerned, states, page))
 
 
 def filled(known: LastKnown, *users: Presence, head: int = 10) -> None:
@@ -103,7 +103,7 @@ def test_those_online_come_first_and_whoever_is_not_there_in_the_end_was_never_o
     assert known.read(["bob"]) is None
     assert [each["reason"] for each in told(known, "alice", "bob")] == ["never_observed", "store_unavailable"]
     assert take(known, 10)
-    assert known.wanted(0, 10)[2:] == ("", False)
+    assert known.wanted(0, 10)[3:] == ("", False)
     assert not take(known, 10, [presence("alice"), presence("bob", 2)])
     assert known.wanted(0, 10).after is None
     assert versions(known, "alice", "bob", "nobody", "a\0b") == [1, 2, 0, 0]
@@ -125,8 +125,10 @@ def test_own_commits_are_known_at_once_and_others_not_before_they_are_read(known
     assert read is not None
     assert (read.made.position, read.stale_since) == (12, AT + 5 * SECOND)
     assert versions(known, "alice", "bob") == [2, 1]
-    assert known.wanted(0, 20).gaps == [(12, 15), (16, 20)]
-    assert not take(known, 20, [presence("alice", 3)])
+    wanted = known.wanted(0, 20)
+    assert wanted.gaps == [(12, 15), (16, 20)]
+    found = {"alice": current.encode_state(presence("alice", 3))}
+    assert not known.take(wanted, Found(AT, AnswerPoint(AT, 20), PLAIN, {"alice"}, found, None))
     assert versions(known, "alice", "bob") == [3, 2]
     # It comes later than it was read.
     own_commit(known, 16, 18, presence("alice", 9))
@@ -137,7 +139,7 @@ def test_what_was_read_before_it_was_void_is_not_taken(known: LastKnown) -> None
     filled(known, presence("alice"))
     wanted = known.wanted(0, 11)
     known.forget()
-    assert known.take(wanted, Found(AnswerPoint(AT, 11), PLAIN, set(), {}, None))
+    assert known.take(wanted, Found(AT, AnswerPoint(AT, 11), PLAIN, set(), {}, None))
     assert known.read(["alice"]) is None
 
 
@@ -158,11 +160,14 @@ def test_it_begins_again_where_nothing_stands_or_too_much_is_missing(known: Last
 
 def test_commits_that_the_follower_does_not_keep_up_with_are_read(known: LastKnown) -> None:
     filled(known, presence("alice"))
-    wanted = known.wanted(0, 14)
-    own_commit(known, 10, 12, presence("a"), presence("b"))
-    own_commit(known, 12, 14, presence("c"), presence("d"))
-    assert known.take(wanted, Found(AnswerPoint(AT, 14), PLAIN, set(), {}, None))
-    assert known.wanted(0, 14).gaps == [(10, 14)]
+    own_commit(known, 10, 11, presence("alice", 2))
+    wanted = known.wanted(0, 11)
+    own_commit(known, 11, 13, presence("a"), presence("b"))
+    own_commit(known, 13, 15, presence("c"), presence("d"))
+    # What it has begun with is not void.
+    assert not known.take(wanted, Found(AT, AnswerPoint(AT, 11), PLAIN, set(), {}, None))
+    assert versions(known, "alice") == [2]
+    assert known.wanted(0, 15).gaps == [(11, 15)]
 
 
 def test_an_erased_user_does_not_come_back(known: LastKnown) -> None:
