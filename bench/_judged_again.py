@@ -14,7 +14,7 @@ from bench._postgres import server
 from bench._report import Bar, Options, Report, median, number, progress
 from bench._seed import Seeder
 from bench._simulated import amounts
-from ledger.replay.of_ledger import Moment, at_one_moment, judge_share
+from ledger.replay.of_ledger import LedgerPart, at_one_moment, judge_share
 from ledger.replay.processes import judge_in_processes
 from ledger.replay.replayed import Replayed
 from ledger.replay.slice import Trial
@@ -86,7 +86,7 @@ def measure(options: Options) -> Report:
     return report
 
 
-def _judged(way: str, connection: Connection[TupleRow], url: str, moment: Moment, trial: Trial) -> Replayed:
+def _judged(way: str, connection: Connection[TupleRow], url: str, moment: LedgerPart, trial: Trial) -> Replayed:
     if way == ONE:
         return judge_share(connection, moment, trial, lambda _: None)
     return judge_in_processes(url, moment, trial, 2, lambda *_: None)
@@ -98,7 +98,7 @@ def _processor() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _seconds_to_read(connection: Connection[TupleRow], moment: Moment, share: Share) -> float:
+def _seconds_to_read(connection: Connection[TupleRow], moment: LedgerPart, share: Share) -> float:
     """Within the moment's transaction."""
     began = time.perf_counter()
     rows = ledger_rows.between(connection, moment.bounds.start, moment.bounds.stop, None, share)

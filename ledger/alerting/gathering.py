@@ -10,7 +10,15 @@ from psycopg.rows import TupleRow
 from ledger.alerting.instance_note import InstanceNote, counted
 from ledger.alerting.source_facts import Loss, Noted, source_facts
 from ledger.alerts.definitions import BY_NAME
-from ledger.alerts.facts import CanaryFacts, Facts, NotifyFacts, ProjectionFacts, SinkFacts, SourceFacts, StoreFacts
+from ledger.alerts.facts import (
+    AlertFacts,
+    CanaryFacts,
+    NotifyFacts,
+    ProjectionFacts,
+    SinkFacts,
+    SourceFacts,
+    StoreFacts,
+)
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.source import SourceState
 from ledger.http.refusals import UNKNOWN
@@ -28,7 +36,7 @@ TOLD_SECONDS = 86_400.0
 """So long after its end people are still told of an alert that they were to be told of."""
 
 
-class Reading(NamedTuple):
+class GatheredFacts(NamedTuple):
     """What was read of one moment, or nearly."""
 
     states: Mapping[str, SourceState]
@@ -50,13 +58,13 @@ def read(
     instance: str,
     note: InstanceNote,
     now: Instant,
-) -> Reading:
+) -> GatheredFacts:
     """Note what this instance knows, and read what all of them do. Raises StoreUnavailable."""
     known = states()
     with ledger.connection() as connection:
         instance_figures.write(connection, instance, msgspec.to_builtins(note), now)
         noted = instance_figures.read(connection, now - round(NOTED_SECONDS * SECOND))
-        return Reading(
+        return GatheredFacts(
             states=known,
             noted=node_health.of_all(connection),
             checkpoints=checkpoints.read(connection),
@@ -83,17 +91,17 @@ def _canaries(connection: Connection[TupleRow]) -> dict[str, dict[str, CanaryFac
 
 def facts(
     settings: Settings,
-    reading: Reading | None,
+    reading: GatheredFacts | None,
     own: InstanceNote,
     notify: Sequence[NotifyFacts],
     store: StoreFacts | None,
     now: Instant,
-) -> Facts:
+) -> AlertFacts:
     """Everything as of now; without a reading the database does not answer."""
     if reading is None:
-        return Facts(now, instances=[own.facts], notify=notify, store=store)
+        return AlertFacts(now, instances=[own.facts], notify=notify, store=store)
     notes = [own, *reading.others]
-    return Facts(
+    return AlertFacts(
         now,
         counting_seconds=min(note.counting_seconds for note in notes),
         forbidden=counted(notes).forbidden.get((UNKNOWN, UNKNOWN), 0),
@@ -114,7 +122,9 @@ def facts(
     )
 
 
-def _sources(settings: Settings, reading: Reading, notes: Sequence[InstanceNote], now: Instant) -> list[SourceFacts]:
+def _sources(
+    settings: Settings, reading: GatheredFacts, notes: Sequence[InstanceNote], now: Instant
+) -> list[SourceFacts]:
     """Those whose state can be read."""
     said = counted(notes)
     return [

@@ -117,7 +117,7 @@ class OwnNotes:
         )
 
 
-class Counted(NamedTuple):
+class PostedCounts(NamedTuple):
     """What all instances say of those who post."""
 
     forbidden: dict[tuple[str, str], int]
@@ -125,7 +125,7 @@ class Counted(NamedTuple):
     posted: frozenset[tuple[str, str]] = frozenset()
 
 
-def counted(notes: Sequence[InstanceNote]) -> Counted:
+def counted(notes: Sequence[InstanceNote]) -> PostedCounts:
     """By source and node."""
     forbidden: dict[tuple[str, str], int] = {}
     others: dict[tuple[str, str], str] = {}
@@ -135,4 +135,4 @@ def counted(notes: Sequence[InstanceNote]) -> Counted:
                 forbidden[source, node] = forbidden.get((source, node), 0) + number
         others |= {(source, node): its for source, nodes in note.posts_as_other.items() for node, its in nodes.items()}
     posted = frozenset((source, node) for note in notes for source, nodes in note.posted.items() for node in nodes)
-    return Counted(forbidden, others, posted)
+    return PostedCounts(forbidden, others, posted)

@@ -26,7 +26,7 @@ FILE = "unrecorded-alerts.json"
 STORE_ALERT = "store_unavailable"
 
 
-class Left(NamedTuple):
+class AlertChanges(NamedTuple):
     """What began and what ended, with its source, in order."""
 
     began: Sequence[AlertRow] = ()
@@ -51,7 +51,7 @@ class Journal:
         self._outage = LoggedOutage("alerts_not_kept", "alerts_kept")
         self._is_there = True
 
-    def keep(self, left: Left, now: Instant) -> None:
+    def keep(self, left: AlertChanges, now: Instant) -> None:
         """Durable by then, as far as the disk lets it be; without any there is no file."""
         try:
             if left.began or left.ended:
@@ -68,18 +68,18 @@ class Journal:
         else:
             self._outage.succeeded()
 
-    def left(self, connection: Connection[TupleRow]) -> Left:
+    def left(self, connection: Connection[TupleRow]) -> AlertChanges:
         """What an instance before this one could not put on record. Raises StoreUnavailable.
 
         Of an incident that another instance has put on record meanwhile there is nothing left to say.
         """
         if (kept := self._read()) is None:
-            return Left()
+            return AlertChanges()
         since = min((row.since for row in kept.began), default=kept.held_at)
         known = alerts.recent(connection, since)
         began = [row for row in kept.began if row.name in BY_NAME and not _is_known(row, known)]
         ended = [*kept.ended, *_over_meanwhile(connection, kept, began)]
-        return Left(began, ended)
+        return AlertChanges(began, ended)
 
     def _read(self) -> _Kept | None:
         try:

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from ledger.alerts.definition import SEVERITIES, Severity, Words
+from ledger.alerts.definition import SEVERITIES, Severity, Wording
 from ledger.alerts.definitions import BY_NAME
 from ledger.alerts.words import told, told_cost
 from ledger.domain.instants import to_text
@@ -16,15 +16,15 @@ KINDS: dict[str, str] = {"info": "info", "warning": "warning", "critical": "fail
 """Apprise's words for severities."""
 OVER = "success"
 
-_SEVERITIES: dict[str, Words] = {
-    "info": Words("info", "提示"),
-    "warning": Words("warning", "警告"),
-    "critical": Words("critical", "严重"),
+_SEVERITIES: dict[str, Wording] = {
+    "info": Wording("info", "提示"),
+    "warning": Wording("warning", "警告"),
+    "critical": Wording("critical", "严重"),
 }
-_RESOLVED = Words("resolved", "已恢复")
-_SINCE = Words("Since {since}.", "开始时间：{since}。")
-_LASTED = Words("From {since} to {until} ({minutes} min).", "从 {since} 到 {until}（{minutes} 分钟）。")
-_MORE = Words(
+_RESOLVED = Wording("resolved", "已恢复")
+_SINCE = Wording("Since {since}.", "开始时间：{since}。")
+_LASTED = Wording("From {since} to {until} ({minutes} min).", "从 {since} 到 {until}（{minutes} 分钟）。")
+_MORE = Wording(
     "What it means: {meaning}\nWhat to do: {way_out}\nAlert {id}: presence-ledger alerts",
     "影响：{meaning}\n处理：{way_out}\n告警 {id}：presence-ledger alerts",
 )
@@ -51,7 +51,7 @@ def notice(row: AlertRow, what: What, language: Language) -> Notice:
         title = f"[{_of(_RESOLVED, language)}] {words.title}"
         cost = told_cost(row.source, row.figures, language)
         return Notice(row.id, what, title, "\n".join(filter(None, (words.summary, when, cost))), OVER)
-    severity = _of(_SEVERITIES.get(row.severity, Words(row.severity, row.severity)), language)
+    severity = _of(_SEVERITIES.get(row.severity, Wording(row.severity, row.severity)), language)
     when = _of(_SINCE, language).format(since=_clock(row.since))
     more = _of(_MORE, language).format(meaning=words.meaning, way_out=words.way_out, id=row.id)
     title = f"[{severity}] {words.title}"
@@ -64,7 +64,7 @@ def reaches(severity: str, least: Severity) -> bool:
     return severity not in known or known.index(severity) >= known.index(least)
 
 
-def _of(words: Words, language: Language) -> str:
+def _of(words: Wording, language: Language) -> str:
     return words.zh if language == "zh" else words.en
 
 

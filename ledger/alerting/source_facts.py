@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ledger.alerting.instance_note import Counted
+from ledger.alerting.instance_note import PostedCounts
 from ledger.alerts.facts import CanaryFacts, DriftFacts, LossFacts, NodeFacts, SourceFacts
 from ledger.alerts.servers import same_servers
 from ledger.domain.instants import from_datetime, to_text
@@ -30,7 +30,7 @@ def source_facts(
     settings: SourceSettings,
     state: SourceState,
     noted: Noted,
-    counted: Counted,
+    counted: PostedCounts,
     canaries: Mapping[str, CanaryFacts],
     loss: Loss | None,
     now: Instant,
@@ -75,7 +75,7 @@ def _node_facts(
     node: NodeSettings,
     state: SourceState,
     noted: Noted,
-    counted: Counted,
+    counted: PostedCounts,
     canaries: Mapping[str, CanaryFacts],
 ) -> NodeFacts:
     name, known = node.name, state.nodes.get(node.name, NodeState())

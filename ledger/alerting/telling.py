@@ -21,7 +21,7 @@ NOTED_SECONDS = 10.0
 """No event loop is busy for so long, but one that has ended."""
 
 
-class Telling:
+class Notifiers:
     """The notifiers of all entries; of one event loop, on which `told` is called whenever somebody has been told."""
 
     def __init__(

@@ -8,7 +8,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.alerting.evidence import cost, rests_on
-from ledger.alerting.journal import Journal, Left
+from ledger.alerting.journal import AlertChanges, Journal
 from ledger.domain.alert_events import Figures
 from ledger.domain.observation import Instant
 from ledger.errors import LedgerError
@@ -49,7 +49,7 @@ class Unrecorded:
         """What is there outlives this instance."""
         # Before that the file has what is still to be taken over.
         if self._has_taken_over:
-            self._journal.keep(Left(self.began, self.ended), now)
+            self._journal.keep(AlertChanges(self.began, self.ended), now)
 
     def note_told(self, notices: Mapping[str, Notices]) -> None:
         """Who has been told of what began, by alert."""

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from ledger.alerting import gathering
-from ledger.alerting.gathering import Reading
+from ledger.alerting.gathering import GatheredFacts
 from ledger.alerting.instance_note import InstanceNote, OwnNotes
 from ledger.alerting.journal import Journal
 from ledger.alerting.loss_windows import LossWindows
-from ledger.alerting.telling import Telling
+from ledger.alerting.telling import Notifiers
 from ledger.alerting.unrecorded import Unrecorded
 from ledger.alerts.condition import Key
 from ledger.alerts.definitions import BY_NAME
-from ledger.alerts.facts import Facts, StoreFacts
+from ledger.alerts.facts import AlertFacts, StoreFacts
 from ledger.alerts.rules import conditions
 from ledger.alerts.tracking import Began, Step, Tracking
 from ledger.domain.observation import Instant
@@ -79,7 +79,7 @@ class Alerting:
         self,
         settings: Settings,
         sight: Sight,
-        telling: Callable[[Callable[[], None]], Telling],
+        telling: Callable[[Callable[[], None]], Notifiers],
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -92,7 +92,7 @@ class Alerting:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="alerts")
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
-        self._reading: asyncio.Task[Reading] | None = None
+        self._reading: asyncio.Task[GatheredFacts] | None = None
         self._own: InstanceNote | None = None
         self._away: StoreFacts | None = None
         self._is_mine = False
@@ -162,7 +162,7 @@ class Alerting:
             self._loss.forget()
         await self._keep(now)
 
-    async def _go_through(self, reading: Reading | None, own: InstanceNote, now: Instant) -> None:
+    async def _go_through(self, reading: GatheredFacts | None, own: InstanceNote, now: Instant) -> None:
         """Let alerts begin and end by what is known, and people be told."""
         if reading is not None:
             self._loss.refresh(now)
@@ -184,7 +184,7 @@ class Alerting:
         # Not in our own thread, which may be waiting for the store.
         await asyncio.to_thread(self._unrecorded.keep, now)
 
-    async def _look(self) -> Reading | None:
+    async def _look(self) -> GatheredFacts | None:
         """What is known; None where the store does not answer, or takes nothing."""
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
@@ -207,19 +207,19 @@ class Alerting:
         self._own = await asyncio.to_thread(self._sight.own.take, None, self._seconds())
         self._away = StoreFacts(since, reason.splitlines()[0], self._own.spool_takes)
 
-    async def _read(self) -> Reading:
+    async def _read(self) -> GatheredFacts:
         offset = await self._sight.look()
-        found: Reading = await self._in_thread(self._read_all, offset)
+        found: GatheredFacts = await self._in_thread(self._read_all, offset)
         return found
 
-    def _read_all(self, offset: float) -> Reading:
+    def _read_all(self, offset: float) -> GatheredFacts:
         sight = self._sight
         self._own = sight.own.take(offset, self._seconds())
         found = gathering.read(sight.ledger, sight.states, sight.instance, self._own, sight.now())
         self._leads = sight.leadership.still_holds() or sight.leadership.take()
         return found
 
-    async def _take_in(self, reading: Reading) -> None:
+    async def _take_in(self, reading: GatheredFacts) -> None:
         """What others have put on record, and what this instance, or one before it here, could not until now."""
         unrecorded = self._unrecorded
         await self._in_thread(unrecorded.take_over)
@@ -235,7 +235,7 @@ class Alerting:
                 self._rows[over.id] = known._replace(ended_at=over.at, figures=over.figures)
         await self._in_thread(unrecorded.record)
 
-    def _step(self, facts: Facts) -> dict[str, dict[str, Any]]:
+    def _step(self, facts: AlertFacts) -> dict[str, dict[str, Any]]:
         """Let alerts begin and end -> the figures of those that go on, by id, as far as they have changed."""
         on = {_key(row): row for row in self._rows.values() if row.ended_at is None}
         if on.keys() != self._tracking.figures().keys():

@@ -13,7 +13,7 @@ Subject: TypeAlias = Literal["", "node", "projection", "sink", "instance", "noti
 RUNBOOKS = "docs/monitoring/runbooks"
 
 
-class Words(NamedTuple):
+class Wording(NamedTuple):
     """The same in each language."""
 
     en: str
@@ -40,13 +40,13 @@ class Definition(NamedTuple):
     of_source: bool
     """Whether it is of a source; else it is of the service itself."""
     subject: Subject
-    title: Words
+    title: Wording
     """One line for rules and lists; formats `source` and `subject`."""
-    summary: Words
+    summary: Wording
     """The same with figures: formats `source`, `subject` and what the rule says the alert rests on."""
-    meaning: Words
+    meaning: Wording
     """What users and operators notice of it."""
-    way_out: Words
+    way_out: Wording
     """What to do, the first thing first."""
     for_seconds: float
     """The default of the threshold that every alert has: it is on once its condition has held for so long."""

@@ -158,7 +158,7 @@ class StoreFacts(NamedTuple):
     """Webhooks are taken all the same."""
 
 
-class Facts(NamedTuple):
+class AlertFacts(NamedTuple):
     """Everything at an instant."""
 
     at: Instant

@@ -1,6 +1,6 @@
 """The alerts of settings that do not fit what runs there: found by what nodes send and answer, with the way out."""
 
-from ledger.alerts.definition import Definition, Threshold, Words
+from ledger.alerts.definition import Definition, Threshold, Wording
 
 OF_SETTINGS: tuple[Definition, ...] = (
     Definition(
@@ -8,19 +8,19 @@ OF_SETTINGS: tuple[Definition, ...] = (
         severity="warning",
         of_source=True,
         subject="node",
-        title=Words(
+        title=Wording(
             "The profile of {subject} ({source}) is not its version's",
             "节点 {subject}（来源 {source}）的 profile 与其版本不符",
         ),
-        summary=Words(
+        summary=Wording(
             "The profile of {subject} ({source}) is {profile}, but {because}",
             "节点 {subject}（来源 {source}）的 profile 为 {profile}，但{because}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "The counts in its webhooks are read wrongly: sessions are ended that live, or kept that have ended.",
             "其 webhook 中的计数会被误读：可能结束仍存活的连接，或保留已断开的连接。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "Set `profile` of the node, or of its source, to the version that runs there.",
             "把该节点（或其来源）的 `profile` 改为实际运行的版本。",
         ),
@@ -33,19 +33,19 @@ OF_SETTINGS: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words(
+        title=Wording(
             "Webhooks are refused: their secret or a name in their address is not known",
             "有 webhook 被拒绝：密钥或地址中的名称不在设置中",
         ),
-        summary=Words(
+        summary=Wording(
             "{deliveries} webhooks were refused within {window_seconds}: {because}",
             "{window_seconds}内有 {deliveries} 次 webhook 被拒绝：{because}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "What it posts is lost: WuKongIM tries again a few times, then drops it.",
             "其 webhook 全部丢失：WuKongIM 重试几次后即丢弃。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "The node still uses an older secret, or another service's address. Paste what `presence-ledger config "
             "wukongim` prints into it; while rotating, keep the old secret in `webhook_secret` after the new one. "
             "A node that the settings do not have belongs into them. "
@@ -70,17 +70,17 @@ OF_SETTINGS: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words("The settings of {source} name different servers", "来源 {source} 的配置指向了不同的服务器"),
-        summary=Words(
+        title=Wording("The settings of {source} name different servers", "来源 {source} 的配置指向了不同的服务器"),
+        summary=Wording(
             "The settings of {source} name different servers: {because}",
             "来源 {source} 的配置指向了不同的服务器：{because}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "Looks compare users with a server that they are not connected to, and find them offline or online "
             "wrongly.",
             "查询所问的不是用户所连接的服务器，会把用户误判为离线或在线。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "Compare each node's `api_url` and webhook address with `presence-ledger config wukongim`: both "
             "are to be "
             "those of the same server.",
@@ -98,16 +98,18 @@ OF_SETTINGS: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words("{subject} ({source}) wants another token", "节点 {subject}（来源 {source}）拒绝了配置中的 token"),
-        summary=Words(
+        title=Wording(
+            "{subject} ({source}) wants another token", "节点 {subject}（来源 {source}）拒绝了配置中的 token"
+        ),
+        summary=Wording(
             "{subject} ({source}) answers 401: it wants a managerToken, and {because}",
             "节点 {subject}（来源 {source}）应答 401：需要 managerToken，而{because}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "It answers no question, so that what webhooks miss stays unseen.",
             "该节点不应答任何查询，webhook 遗漏的变化无法发现。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "Set the node's `token` to the `managerToken` of its configuration.",
             "把该节点的 `token` 设为其配置中的 `managerToken`。",
         ),
@@ -120,16 +122,16 @@ OF_SETTINGS: tuple[Definition, ...] = (
         severity="warning",
         of_source=False,
         subject="instance",
-        title=Words("The clock of {subject} is wrong", "{subject} 的时钟不准"),
-        summary=Words(
+        title=Wording("The clock of {subject} is wrong", "{subject} 的时钟不准"),
+        summary=Wording(
             "The clocks of {subject} and of {other} differ by {offset_seconds}",
             "{subject} 与 {other} 的时钟相差 {offset_seconds}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "Instants on record are off by as much, and may not be compared between machines.",
             "记录中的时间会有同样大小的偏差，不同机器之间的时间无法比较。",
         ),
-        way_out=Words("See to NTP on both machines.", "检查两台机器的 NTP。"),
+        way_out=Wording("See to NTP on both machines.", "检查两台机器的 NTP。"),
         for_seconds=30,
         thresholds=(Threshold("seconds", 1, "the clocks differ by so much"),),
         expression="max by (job, instance) (abs(presence_ledger_clock_offset_seconds)) > ${seconds}",

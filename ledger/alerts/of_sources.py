@@ -1,6 +1,6 @@
 """The alerts of a source: what its webhooks, its query APIs and its nodes' settings say."""
 
-from ledger.alerts.definition import Definition, Threshold, Words
+from ledger.alerts.definition import Definition, Threshold, Wording
 
 
 def _burns(window: str, burn: str) -> str:
@@ -21,21 +21,21 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="warning",
         of_source=True,
         subject="node",
-        title=Words("Many users of {source} were shown wrongly", "来源 {source} 有大量用户的状态显示有误"),
-        summary=Words(
+        title=Wording("Many users of {source} were shown wrongly", "来源 {source} 有大量用户的状态显示有误"),
+        summary=Wording(
             "{users} users of {source} were shown wrongly within {window_seconds} ({drift_share} of those "
             "looked at): "
             "{because}",
             "来源 {source} 在 {window_seconds}内有 {users} 个用户的状态显示有误（占被查询用户的 "
             "{drift_share}）：{because}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "Looks at WuKongIM found users in another status than the one shown, and corrected them. Until "
             "then, apps "
             "showed them wrongly.",
             "向 WuKongIM 查询后发现一批用户的实际状态与显示不一致，现已校正。校正之前，业务端看到的状态是错的。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "A restart or the loss of a node explains itself. Otherwise webhooks are lost: see "
             "`presence-ledger loss`, "
             "refused webhooks in `/v1/sources`, and WuKongIM's log for dropped batches.",
@@ -60,20 +60,20 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="warning",
         of_source=True,
         subject="",
-        title=Words("{source} loses more webhooks than its budget", "来源 {source} 的 webhook 丢失超出预算"),
-        summary=Words(
+        title=Wording("{source} loses more webhooks than its budget", "来源 {source} 的 webhook 丢失超出预算"),
+        summary=Wording(
             "{source} lost {lost} of {transitions} transitions within {window_seconds} ({loss_share}): {burn_rate} "
             "times what its budget of {budget_share} allows",
             "来源 {source} 在 {window_seconds}内的 {transitions} 次状态变化中有 {lost} 次丢失了 webhook（"
             "{loss_share}），"
             "是预算（{budget_share}）的 {burn_rate} 倍",
         ),
-        meaning=Words(
+        meaning=Wording(
             "Changes of status were learnt from looks, minutes late, since no webhook told of them. Restarts of "
             "WuKongIM are not counted.",
             "部分状态变化没有 webhook 通知，要等几分钟后的查询才能得知。WuKongIM 重启造成的不计在内。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "`presence-ledger loss` tells the nodes and the hours. Look there for webhooks answered 503 or 413, for "
             "time-outs in WuKongIM's log, and for a proxy between the two.",
             "用 `presence-ledger loss` 查看是哪些节点、哪些时段，再检查该时段是否有应答 503 或 413 的 webhook、"
@@ -101,18 +101,18 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words("Webhooks of {source} have stopped", "来源 {source} 的 webhook 已中断"),
-        summary=Words(
+        title=Wording("Webhooks of {source} have stopped", "来源 {source} 的 webhook 已中断"),
+        summary=Wording(
             "Webhooks of {source} have stopped ({because}): looks found {users} users who came or went untold, and "
             "the last webhook came {last_webhook_at}",
             "来源 {source} 的 webhook 已中断（{because}）：查询发现有 {users} 个用户上线或下线而没有 webhook 通知，"
             "最近一次 webhook 是 {last_webhook_at}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "Queries still answer, so every change is found at the next look, seconds to minutes late.",
             "查询仍有应答，因此每次变化都要等到下一次查询才能发现，会晚几秒到几分钟。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "Look at the webhook's address and secret on the nodes (`presence-ledger config wukongim` prints them), "
             "whether they reach this service, and WuKongIM's log.",
             "检查各节点上 webhook 的地址和密钥（`presence-ledger config wukongim` 会打印）、节点到本服务的网络"
@@ -131,16 +131,16 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="warning",
         of_source=True,
         subject="node",
-        title=Words("The query API of {subject} ({source}) fails", "节点 {subject}（来源 {source}）的查询接口不可用"),
-        summary=Words(
+        title=Wording("The query API of {subject} ({source}) fails", "节点 {subject}（来源 {source}）的查询接口不可用"),
+        summary=Wording(
             "No good answer from the query API of {subject} ({source}), {failures} failures in a row: {reason}",
             "节点 {subject}（来源 {source}）的查询接口没有正常应答（连续失败 {failures} 次）：{reason}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "What webhooks miss stays unseen, and nobody can be verified through this node.",
             "webhook 遗漏的变化无法发现，也无法通过该节点核实任何用户。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "Ask the node yourself: `curl API_URL/varz`, with its token. 401: `token` in the settings; 400: a "
             "peer of "
             "the cluster is down; a time-out: the node is overloaded, lower `policy.budget_calls`.",
@@ -160,16 +160,16 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="",
-        title=Words("Nothing is heard of {source}", "来源 {source} 已失联"),
-        summary=Words(
+        title=Wording("Nothing is heard of {source}", "来源 {source} 已失联"),
+        summary=Wording(
             "Nothing has been heard of {source} since {dark_since_at}: no webhook, and no good answer to a query",
             "来源 {source} 自 {dark_since_at} 起失联：既没有 webhook，查询也没有应答",
         ),
-        meaning=Words(
+        meaning=Wording(
             "All users of the source are shown `unknown`, reason `source_dark`, until it is heard of again.",
             "在恢复之前，该来源的所有用户都显示为“未知”（`source_dark`）。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "Is WuKongIM running, and can this machine reach it? Then look at its webhook address and at `api_url`.",
             "确认 WuKongIM 是否在运行、本机能否连通，再检查 webhook 地址和 `api_url`。",
         ),
@@ -182,16 +182,16 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words("Node {subject} of {source} is down", "来源 {source} 的节点 {subject} 宕机"),
-        summary=Words(
+        title=Wording("Node {subject} of {source} is down", "来源 {source} 的节点 {subject} 宕机"),
+        summary=Wording(
             "Node {subject} of {source} has not answered since {down_since_at}",
             "来源 {source} 的节点 {subject} 自 {down_since_at} 起不再应答",
         ),
-        meaning=Words(
+        meaning=Wording(
             "Users who may be connected to it are shown `unknown`, reason `node_down`.",
             "可能连接在该节点上的用户显示为“未知”（`node_down`）。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "Bring the node back; who was connected to it is found out by itself. One that is gone for good: "
             "remove it "
             "from the settings.",
@@ -206,18 +206,18 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="warning",
         of_source=True,
         subject="",
-        title=Words("Corrections of {source} are held", "来源 {source} 的离线校正已暂停"),
-        summary=Words(
+        title=Wording("Corrections of {source} are held", "来源 {source} 的离线校正已暂停"),
+        summary=Wording(
             "Too many online users of {source} were said to be offline at once: corrections to offline are "
             "held until "
             "{until_at} at least",
             "来源 {source} 一次有过多在线用户被查为离线：离线校正暂停，至少到 {until_at}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "Users who really left may be shown online a little longer; nobody is wrongly turned offline.",
             "确实已离线的用户可能会多显示一会儿在线，但不会有人被误判为离线。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "It ends by itself. If it comes back: look for a leader change or a restart in WuKongIM's log, and "
             "whether "
             "`api_url` is that of the right cluster.",
@@ -232,18 +232,18 @@ OF_SOURCES: tuple[Definition, ...] = (
         severity="critical",
         of_source=True,
         subject="node",
-        title=Words(
+        title=Wording(
             "The canary of {subject} ({source}) is not heard of", "节点 {subject}（来源 {source}）的金丝雀没有回音"
         ),
-        summary=Words(
+        summary=Wording(
             "The canary of {subject} ({source}) was last seen from its socket to the ledger {last_seen_at}: {reason}",
             "节点 {subject}（来源 {source}）的金丝雀最近一次从连接到入账走通是 {last_seen_at}：{reason}",
         ),
-        meaning=Words(
+        meaning=Wording(
             "A user who connected would not be shown, or late: the way from a socket to the ledger does not work.",
             "从客户端连接到入账的链路不通：此时上线的用户不会显示，或者显示得很晚。",
         ),
-        way_out=Words(
+        way_out=Wording(
             "The reason says where it broke: at the connection (is the node up? is the canary's token right?), or "
             "between the webhook and the ledger (`webhooks_silent`, `store_unavailable`).",
             "原因中写明断在哪一段：连接（节点是否在运行、金丝雀的 token 是否正确），或 webhook 到入账之间"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from ledger.alerts.condition import HOLDS, NOT, Condition, Key, share_of
-from ledger.alerts.facts import Facts, InstanceFacts
+from ledger.alerts.facts import AlertFacts, InstanceFacts
 from ledger.domain.alert_events import Figures
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND, Instant
@@ -12,7 +12,7 @@ Of = Callable[[str], float]
 """The alert's own thresholds."""
 
 
-def _projection_stopped(facts: Facts, _: Of) -> Iterable[Condition] | None:
+def _projection_stopped(facts: AlertFacts, _: Of) -> Iterable[Condition] | None:
     if facts.projections is None:
         return None
     return [
@@ -22,7 +22,7 @@ def _projection_stopped(facts: Facts, _: Of) -> Iterable[Condition] | None:
     ]
 
 
-def _projection_lagging(facts: Facts, of: Of) -> Iterable[Condition] | None:
+def _projection_lagging(facts: AlertFacts, of: Of) -> Iterable[Condition] | None:
     if facts.projections is None:
         return None
     # One that has stopped lags for that.
@@ -33,7 +33,7 @@ def _projection_lagging(facts: Facts, of: Of) -> Iterable[Condition] | None:
     ]
 
 
-def _sink_failing(facts: Facts, of: Of) -> Iterable[Condition] | None:
+def _sink_failing(facts: AlertFacts, of: Of) -> Iterable[Condition] | None:
     if facts.sinks is None:
         return None
     return [
@@ -48,7 +48,7 @@ def _sink_failing(facts: Facts, of: Of) -> Iterable[Condition] | None:
     ]
 
 
-def _store_unavailable(facts: Facts, _: Of) -> Iterable[Condition]:
+def _store_unavailable(facts: AlertFacts, _: Of) -> Iterable[Condition]:
     if (store := facts.store) is None:
         return ()
     since = store.failing_since
@@ -58,7 +58,7 @@ def _store_unavailable(facts: Facts, _: Of) -> Iterable[Condition]:
     return [Condition(Key("store_unavailable"), HOLDS, figures, since)]
 
 
-def _spool_growing(facts: Facts, of: Of) -> Iterable[Condition]:
+def _spool_growing(facts: AlertFacts, of: Of) -> Iterable[Condition]:
     return _of_each_host(facts.instances, lambda each: _spool_of(each, of))
 
 
@@ -74,7 +74,7 @@ def _spool_of(instance: InstanceFacts, of: Of) -> Condition | None:
     return Condition(Key("spool_growing", subject=instance.host), level, figures)
 
 
-def _archive_failing(facts: Facts, of: Of) -> Iterable[Condition]:
+def _archive_failing(facts: AlertFacts, of: Of) -> Iterable[Condition]:
     return _of_each_host(facts.instances, lambda each: _archive_of(each, facts.at, of))
 
 
@@ -86,7 +86,7 @@ def _archive_of(instance: InstanceFacts, at: Instant, of: Of) -> Condition | Non
     return Condition(Key("archive_failing", subject=instance.host), level, figures, since)
 
 
-def _disk_low(facts: Facts, of: Of) -> Iterable[Condition]:
+def _disk_low(facts: AlertFacts, of: Of) -> Iterable[Condition]:
     return _of_each_host(facts.instances, lambda each: _disk_of(each, of))
 
 
@@ -99,7 +99,7 @@ def _disk_of(instance: InstanceFacts, of: Of) -> Condition | None:
     return Condition(Key("disk_low", subject=instance.host), least / max(1, free), figures)
 
 
-def _clock_skew(facts: Facts, of: Of) -> Iterable[Condition]:
+def _clock_skew(facts: AlertFacts, of: Of) -> Iterable[Condition]:
     yield from _of_each_host(facts.instances, lambda each: _clock_of(each, of))
     for source in facts.sources or ():
         for node in source.nodes:
@@ -119,7 +119,7 @@ def _apart(offset: float, other: str) -> dict[str, str | int | float]:
     return {"offset_seconds": round(abs(offset), 3), "other": other}
 
 
-def _notify_failing(facts: Facts, of: Of) -> Iterable[Condition]:
+def _notify_failing(facts: AlertFacts, of: Of) -> Iterable[Condition]:
     return [
         Condition(Key("notify_failing", subject=each.name), NOT if each.tells else None)
         if (since := each.failing_since) is None
@@ -150,7 +150,7 @@ def _lasting(at: Instant, since: Instant, seconds: float) -> float:
     return level if level >= HOLDS else NOT
 
 
-RULES: Mapping[str, Callable[[Facts, Of], Iterable[Condition] | None]] = {
+RULES: Mapping[str, Callable[[AlertFacts, Of], Iterable[Condition] | None]] = {
     "projection_stopped": _projection_stopped,
     "projection_lagging": _projection_lagging,
     "sink_failing": _sink_failing,

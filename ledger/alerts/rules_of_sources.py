@@ -5,7 +5,7 @@ from functools import partial, wraps
 from typing import Any
 
 from ledger.alerts.condition import HOLDS, NOT, Condition, Key, share_of
-from ledger.alerts.facts import DriftFacts, Facts, LossFacts, NodeFacts, SourceFacts
+from ledger.alerts.facts import AlertFacts, DriftFacts, LossFacts, NodeFacts, SourceFacts
 from ledger.domain.alert_events import SERVICE, Figures
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND, Instant
@@ -13,14 +13,14 @@ from ledger.domain.observation import SECOND, Instant
 Of = Callable[[str], float]
 """The alert's own thresholds."""
 
-Rule = Callable[[Facts, Of], Iterable[Condition] | None]
+Rule = Callable[[AlertFacts, Of], Iterable[Condition] | None]
 
 
 def _of_each(rule: Callable[[SourceFacts, Instant, Of], Iterable[Condition]]) -> Rule:
     """The rule of a source as one of all of them."""
 
     @wraps(rule)
-    def of_all(facts: Facts, of: Of) -> Iterable[Condition] | None:
+    def of_all(facts: AlertFacts, of: Of) -> Iterable[Condition] | None:
         if facts.sources is None:
             return None
         return [condition for source in facts.sources for condition in rule(source, facts.at, of)]
@@ -60,7 +60,7 @@ def _of_cause(drift: DriftFacts) -> Figures:
     return {"node": drift.node} if drift.node else dict(drift.causes)
 
 
-def _webhook_loss_budget(facts: Facts, of: Of) -> Iterable[Condition] | None:
+def _webhook_loss_budget(facts: AlertFacts, of: Of) -> Iterable[Condition] | None:
     if facts.sources is None or any(source.loss is None for source in facts.sources):
         return None
     return [_loss_of(source.name, source.loss or {}, of) for source in facts.sources]
@@ -157,7 +157,7 @@ def _profile_mismatch(source: SourceFacts, _: Instant, __: Of) -> Iterator[Condi
         yield Condition(key, HOLDS, figures)
 
 
-def _webhook_secret_unknown(facts: Facts, of: Of) -> Iterable[Condition] | None:
+def _webhook_secret_unknown(facts: AlertFacts, of: Of) -> Iterable[Condition] | None:
     if facts.sources is None:
         return None
     found = [(SERVICE, "", "unknown_source", facts.forbidden)]

@@ -15,7 +15,7 @@ PAGE = 100
 KINDS = frozenset({"webhook_observed.v1", "webhook_observed.v2"})
 
 
-class Recorded(NamedTuple):
+class RecordedItem(NamedTuple):
     """A webhook's item that is on record, and when its body had arrived and its commit was made."""
 
     version: int
@@ -37,15 +37,15 @@ class Record:
         """The user's last version, 0 before the first event."""
         return await asyncio.to_thread(self._last_version)
 
-    async def online(self, after: int, seconds: float) -> Recorded | None:
+    async def online(self, after: int, seconds: float) -> RecordedItem | None:
         """The first online after a version, waited for so long: one that was overtaken is of an earlier visit."""
         return await self._wait(after, seconds, lambda event: event.online and event.verdict in ("opened", "duplicate"))
 
-    async def offline(self, after: int, conn_id: int | None, seconds: float) -> Recorded | None:
+    async def offline(self, after: int, conn_id: int | None, seconds: float) -> RecordedItem | None:
         """The first offline after it, of a connection where its number is known."""
         return await self._wait(after, seconds, lambda event: not event.online and conn_id in (None, event.conn_id))
 
-    async def _wait(self, after: int, seconds: float, is_it: Callable[[WebhookObserved], bool]) -> Recorded | None:
+    async def _wait(self, after: int, seconds: float, is_it: Callable[[WebhookObserved], bool]) -> RecordedItem | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while True:
@@ -63,7 +63,7 @@ class Record:
             )
         return rows[0].version if rows else 0
 
-    def _look(self, after: int, is_it: Callable[[WebhookObserved], bool]) -> tuple[Recorded | None, int]:
+    def _look(self, after: int, is_it: Callable[[WebhookObserved], bool]) -> tuple[RecordedItem | None, int]:
         """-> (the event that is looked for, up to which version there is none)"""
         with self._ledger.connection() as connection:
             rows = self._ledger.events_recorder.stream_rows(
@@ -76,5 +76,5 @@ class Record:
             event = self._ledger.event(row)
             if isinstance(event, WebhookObserved) and event.device_flag == self._device_flag and is_it(event):
                 at = from_datetime(row.recorded_at)
-                return Recorded(row.version, row.position, event.conn_id, event.received_at, at), after
+                return RecordedItem(row.version, row.position, event.conn_id, event.received_at, at), after
         return None, after

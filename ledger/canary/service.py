@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from ledger.canary.metrics import CanaryMetrics
 from ledger.canary.record import Record
-from ledger.canary.shown import Streams
+from ledger.canary.shown import CanaryStreams
 from ledger.canary.visit import Visit, visit
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
@@ -38,7 +38,7 @@ class Canaries:
 
     def __init__(
         self, ledger: Ledger, of_sources: Mapping[str, Sequence[CanarySettings]], now: Callable[[], Instant],
-        leads: Callable[[], bool], streams: Streams | None, registry: CollectorRegistry,
+        leads: Callable[[], bool], streams: CanaryStreams | None, registry: CollectorRegistry,
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._canaries: list[_Canary] = []

@@ -13,7 +13,7 @@ Sign = Callable[[str], Awaitable[str]]
 """A stream token for a user. Raises StoreUnavailable."""
 
 
-class Streams:
+class CanaryStreams:
     """Streams at the front's address."""
 
     def __init__(self, url: str, sign: Sign) -> None:

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from ledger.canary.record import Record, Recorded
-from ledger.canary.shown import Streams, Watching
+from ledger.canary.record import Record, RecordedItem
+from ledger.canary.shown import CanaryStreams, Watching
 from ledger.domain.observation import SECOND, Instant
 from ledger.settings import CanarySettings
 from ledger.sources.wukongim.protocol.connection import (
     Address,
-    Client,
+    ClientIdentity,
     ConnectionFailed,
-    Refused,
+    LoginRefused,
     Unreachable,
     connected,
 )
@@ -47,7 +47,9 @@ class Visit(NamedTuple):
     stages: Stages | None = None
 
 
-async def visit(canary: CanarySettings, record: Record, streams: Streams | None, now: Callable[[], Instant]) -> Visit:
+async def visit(
+    canary: CanarySettings, record: Record, streams: CanaryStreams | None, now: Callable[[], Instant]
+) -> Visit:
     """Come, stay a moment, and go. Raises StoreUnavailable: then nothing is known of it."""
     async with AsyncExitStack() as stack:
         watching = None
@@ -72,7 +74,10 @@ class _Visit:
         canary = self._canary
         version = await self._record.version()
         began_at, began = self._now(), asyncio.get_running_loop().time()
-        address, client = Address(canary.host, canary.port), Client(canary.uid, canary.token, canary.device_flag)
+        address, client = (
+            Address(canary.host, canary.port),
+            ClientIdentity(canary.uid, canary.token, canary.device_flag),
+        )
         try:
             async with connected(address, client) as connection:
                 stay = asyncio.create_task(asyncio.sleep(STAY_SECONDS))
@@ -91,7 +96,7 @@ class _Visit:
             return Visit(self._now(), "not_shown", self._not_shown(), stages=self._stages)
         return Visit(self._now(), "seen", None, stages=self._stages)
 
-    async def _see(self, came: Recorded, began_at: Instant, began: float) -> bool:
+    async def _see(self, came: RecordedItem, began_at: Instant, began: float) -> bool:
         """Note how long the online took -> whether it was told of, where there is a stream."""
         webhook = max(0.0, (came.received_at - began_at) / SECOND)
         # By the database's clock, which may be behind.
@@ -112,7 +117,7 @@ class _Visit:
 
 def _outcome(error: ConnectionFailed) -> Outcome:
     match error:
-        case Refused():
+        case LoginRefused():
             return "refused"
         case Unreachable():
             return "unreachable"

@@ -17,8 +17,8 @@ from ledger.changes.missed import Resuming
 from ledger.changes.moment import Moment, Moments
 from ledger.changes.remembered import Remembered
 from ledger.changes.rules import changed_sources, darkness, some_dark
-from ledger.changes.step import Answers, Change, Missed, Page, Previous, SourceChange, Step, WentBackError
-from ledger.changes.sweep import Sweep, Swept
+from ledger.changes.step import Answers, Change, Missed, PresencePage, Previous, SourceChange, Step, WentBackError
+from ledger.changes.sweep import Sweep, SweepPage
 from ledger.changes.timed_ends import TimedEnd, TimedEnds
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.presence import Presence
@@ -202,7 +202,7 @@ class ChangeFeed:
             self._note_dark(moment.rules, [each.uid for each in missed.changes])
             return missed
 
-    def page(self, connection: Connection[TupleRow], after: str, limit: int) -> Page:
+    def page(self, connection: Connection[TupleRow], after: str, limit: int) -> PresencePage:
         """The next users in the order of their uids, whoever watches them."""
         with self._moments.read(connection) as moment:
             presences = {each.uid: each for each in current.all_after(connection, after, limit)}
@@ -212,7 +212,7 @@ class ChangeFeed:
             last = next(reversed(presences), None) if len(presences) == limit else None
             for uid in canaries.among(connection, presences):
                 del presences[uid]
-            return Page(moment.made, list(moment.bodies(presences)), last)
+            return PresencePage(moment.made, list(moment.bodies(presences)), last)
 
     def users_since(self, connection: Connection[TupleRow], since: AnswerPoint, limit: int) -> list[str] | None:
         """Who may be shown otherwise than at an earlier moment; None where they are too many to be told of."""
@@ -292,10 +292,10 @@ class ChangeFeed:
             self._told_in_dark.clear()
             self._everybody_in_dark = False
 
-    def _sweep(self, moment: Moment, told: Mapping[str, Visible]) -> Swept:
+    def _sweep(self, moment: Moment, told: Mapping[str, Visible]) -> SweepPage:
         """A page of everybody in a source whose state has changed."""
         if not self._sweeps:
-            return Swept([], [], {})
+            return SweepPage([], [], {})
         swept = self._sweeps[0].look(moment, told)
         for presence in swept.page:
             self._ends.note(presence, moment)
@@ -311,5 +311,5 @@ class _Found(NamedTuple):
     sources: list[SourceChange]
     changes: list[Change]
     told: dict[str, Visible]
-    swept: Swept
+    swept: SweepPage
     hidden: frozenset[str]

@@ -67,7 +67,7 @@ class Missed(NamedTuple):
     sources: list[SourceChange]
 
 
-class Page(NamedTuple):
+class PresencePage(NamedTuple):
     """Some of all users, by uid; `last` is where the next page goes on, None at the end."""
 
     made: AnswerPoint

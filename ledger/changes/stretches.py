@@ -29,17 +29,17 @@ SELECT s.uid, s.position FROM snapshots AS s JOIN current AS c ON c.uid = s.uid 
 """  # noqa: S608  (of constants)
 
 
-class Moved(NamedTuple):
+class MovedUser(NamedTuple):
     """A user and the position of their last event."""
 
     uid: str
     position: int
 
 
-def moved_last(connection: Connection[TupleRow], after: int, up_to: int, limit: int) -> list[Moved]:
+def moved_last(connection: Connection[TupleRow], after: int, up_to: int, limit: int) -> list[MovedUser]:
     """The first of the users whose last event lies after one position and up to another, in the order of that event."""
     asked = {"after": after, "up_to": up_to, "limit": limit}
-    return [Moved(*row) for row in connection.execute(_LAST, asked)]
+    return [MovedUser(*row) for row in connection.execute(_LAST, asked)]
 
 
 def presences_in_order(moment: Moment, uids: Sequence[str]) -> dict[str, Presence]:

@@ -14,7 +14,7 @@ PAGE_USERS = 2_000
 """Looked at in one step."""
 
 
-class Swept(NamedTuple):
+class SweepPage(NamedTuple):
     """A page: who is on it, who of them is shown otherwise, and what is shown of all of them."""
 
     page: Sequence[Presence]
@@ -32,7 +32,7 @@ class Sweep:
         self.is_over = False
         """Whether everybody has been gone through."""
 
-    def look(self, moment: Moment, told: Mapping[str, Visible]) -> Swept:
+    def look(self, moment: Moment, told: Mapping[str, Visible]) -> SweepPage:
         """The next page, held against what was shown before; whoever has been `told` of since, against that."""
         at = moment.made.at
         page = current.of_sources_after(moment.connection, self._names, self._uid, PAGE_USERS)
@@ -42,7 +42,7 @@ class Sweep:
             new = shown[presence.uid] = visible_at(presence, moment.rules.sources, at)
             if new != old:
                 found[presence.uid], before[presence.uid] = presence, Previous(old.status, old.since)
-        return Swept(page, [Change(uid, body, before[uid]) for uid, body in moment.bodies(found)], shown)
+        return SweepPage(page, [Change(uid, body, before[uid]) for uid, body in moment.bodies(found)], shown)
 
     def go_on(self, page: Sequence[Presence]) -> None:
         """That page has been told of."""

@@ -19,7 +19,7 @@ PAGE_ITEMS = 10_000
 Json = dict[str, Any]
 
 
-class Client:
+class ServiceClient:
     """A service and the key to ask it with. Its methods raise RequestError with the way out."""
 
     def __init__(self, url: str, key: str, timeout_seconds: float | None = None) -> None:
@@ -234,7 +234,7 @@ def client(
     environ: Mapping[str, str] | None = None,
     *,
     timeout_seconds: float | None = None,
-) -> Client:
+) -> ServiceClient:
     """Returns a client of the service at `url`, by default the one that these settings are of.
 
     The key is PRESENCE_LEDGER_API_KEY, else the data folder's admin key, which is sent to no address but the settings'
@@ -244,10 +244,10 @@ def client(
     url = url or environ.get(URL)
     key = _sendable(environ.get(API_KEY, ""), API_KEY)
     if url is None:
-        return Client(settings.listen.local_url, key or _admin_key(settings), timeout_seconds)
+        return ServiceClient(settings.listen.local_url, key or _admin_key(settings), timeout_seconds)
     if not key:
         raise RequestError(f"A service named by its address needs a key.\nSet {API_KEY} to one.")
-    return Client(url, key, timeout_seconds)
+    return ServiceClient(url, key, timeout_seconds)
 
 
 def path_segment(uid: str) -> str:

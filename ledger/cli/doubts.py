@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ledger.cli.client import Client, Json
+from ledger.cli.client import Json, ServiceClient
 
 ENDED = "_ended"
 """Added to the kind of a doubt: the entry of its end."""
@@ -25,7 +25,9 @@ class AnnotatedEntries(NamedTuple):
     unasked: int
 
 
-def with_statuses(service: Client, uid: str, entries: Sequence[Json], until: datetime | None) -> AnnotatedEntries:
+def with_statuses(
+    service: ServiceClient, uid: str, entries: Sequence[Json], until: datetime | None
+) -> AnnotatedEntries:
     """Returns the entries by position: those of the latest doubts with the statuses shown before and after.
 
     The end of such a doubt that changed the status is an entry, too, if it was recorded before `until`.
@@ -38,7 +40,7 @@ def with_statuses(service: Client, uid: str, entries: Sequence[Json], until: dat
     return AnnotatedEntries(sorted(told, key=lambda entry: int(entry["position"])), len(doubts) - len(asked))
 
 
-def _annotated(service: Client, uid: str, doubt: Json, until: datetime | None) -> Iterator[Json]:
+def _annotated(service: ServiceClient, uid: str, doubt: Json, until: datetime | None) -> Iterator[Json]:
     yield {**doubt, **_change(service, uid, doubt["position"])}
     if doubt["until"] is not None:
         end = _change(service, uid, doubt["last_position"])
@@ -48,7 +50,7 @@ def _annotated(service: Client, uid: str, doubt: Json, until: datetime | None) -
             yield {**doubt, **end, **place}
 
 
-def _change(service: Client, uid: str, position: int) -> Json:
+def _change(service: ServiceClient, uid: str, position: int) -> Json:
     """The statuses shown when the event at a position was recorded: without it, and with it."""
     recorded_at = service.event_at(position)["recorded_at"]
     before, after = (

@@ -15,7 +15,7 @@ from ledger.domain.instants import from_datetime
 from ledger.domain.statement import Explanation, Statement, is_instant
 from ledger.domain.status import Shown
 from ledger.explain.catalogue import Catalogue, catalogue
-from ledger.explain.page import Told, laid_out
+from ledger.explain.page import Sentence, laid_out
 
 
 def explain(
@@ -54,7 +54,9 @@ def explanation_page(answer: Json, words: Catalogue) -> str:
         uid=answer["uid"], at=at, position=answer["as_of"]["position"], shown=shown, confidence=answer["confidence"],
         statements=(),
     )  # fmt: skip
-    sentences = (Told(each["about"], _sentence(each, told, words), each["positions"]) for each in answer["statements"])
+    sentences = (
+        Sentence(each["about"], _sentence(each, told, words), each["positions"]) for each in answer["statements"]
+    )
     return laid_out(sentences, words.about)
 
 

@@ -13,7 +13,7 @@ from ledger.errors import RequestError
 from ledger.text import printable
 
 if TYPE_CHECKING:
-    from ledger.cli.client import Client
+    from ledger.cli.client import ServiceClient
 
 MAX_UIDS = 100
 """Users for whom others are looked for in one call."""
@@ -29,7 +29,7 @@ def near(uid: str) -> tuple[str, ...]:
     return tuple(each for each in dict.fromkeys(_forms(uid)) if each not in {"", uid} and _fits(each))
 
 
-def suggest(service: "Client", uids: Sequence[str]) -> None:
+def suggest(service: "ServiceClient", uids: Sequence[str]) -> None:
     """Say, of those whom the service has never heard of, who else may have been meant."""
     forms = {uid: near(uid) for uid in uids[:MAX_UIDS]}
     asked = list(dict.fromkeys(each for uid, found in forms.items() for each in (uid, *found)))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ledger.cli.arguments import Since, Uid, Uids, Until, in_api, parse_instant, parse_span, span_query
-from ledger.cli.client import Client, Json, client
+from ledger.cli.client import Json, ServiceClient, client
 from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
 from ledger.cli.near import suggest
@@ -114,7 +114,7 @@ def history(
 
 
 def fetch_presences(
-    service: Client, uids: Iterable[str], when: Mapping[str, str | int] | None = None
+    service: ServiceClient, uids: Iterable[str], when: Mapping[str, str | int] | None = None
 ) -> Iterator[Json]:
     """Yields the presences of any number of users, in the order asked, now or as `when` asks."""
     remaining = iter(uids)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.client import Client, Json, client
+from ledger.cli.client import Json, ServiceClient, client
 from ledger.cli.drawing import print_table
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, duration, is_terminal, print_json, print_line, say
@@ -69,7 +69,7 @@ def reconcile(
     _judge(run)
 
 
-def _choose(service: Client, wanted: str | None) -> str:
+def _choose(service: ServiceClient, wanted: str | None) -> str:
     names = service.sources()
     if wanted is None and len(names) == 1:
         return names[0]
@@ -79,7 +79,7 @@ def _choose(service: Client, wanted: str | None) -> str:
     return wanted
 
 
-def _follow(service: Client, run: Json) -> Json:
+def _follow(service: ServiceClient, run: Json) -> Json:
     """Asks until the run has ended -> the run at its end."""
     name = run["run"]
     try:

@@ -11,7 +11,7 @@ import httpx2
 from ledger.client import calls, transport
 from ledger.client.calls import Call
 from ledger.client.follower import Follower
-from ledger.client.transport import TIMEOUT_SECONDS, Service
+from ledger.client.transport import TIMEOUT_SECONDS, ServiceAddress
 from ledger.client.values import Presence, Told
 from ledger.client.watching import SharedFeed, Watch
 
@@ -31,7 +31,7 @@ class AsyncClient:
     def __init__(
         self, url: str, key: str, *, timeout_seconds: float = TIMEOUT_SECONDS, verify: ssl.SSLContext | bool = True
     ) -> None:
-        self._service = Service(url.rstrip("/"), key, timeout_seconds, verify)
+        self._service = ServiceAddress(url.rstrip("/"), key, timeout_seconds, verify)
         with transport.translated(self._service):
             self._http = httpx2.AsyncClient(limits=LIMITS, **self._service.options())
         self._feeds: dict[str | None, SharedFeed] = {}

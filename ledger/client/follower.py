@@ -11,7 +11,7 @@ from ledger.client import calls, transport
 from ledger.client.backoff import Backoff
 from ledger.client.errors import ClientError, Problem, is_lasting
 from ledger.client.event_stream import EventStreamReader
-from ledger.client.transport import Service
+from ledger.client.transport import ServiceAddress
 from ledger.client.values import Disconnected, Told
 
 log = logging.getLogger("ledger.client")
@@ -24,7 +24,11 @@ class Follower:
     """
 
     def __init__(
-        self, http: httpx2.AsyncClient, service: Service, cursor: str | None = None, backoff: Backoff | None = None
+        self,
+        http: httpx2.AsyncClient,
+        service: ServiceAddress,
+        cursor: str | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
         self.cursor = cursor
         self._http = http

@@ -10,7 +10,7 @@ import httpx2
 
 from ledger.client import calls, transport
 from ledger.client.calls import Call
-from ledger.client.transport import TIMEOUT_SECONDS, Service
+from ledger.client.transport import TIMEOUT_SECONDS, ServiceAddress
 from ledger.client.values import Presence, Told
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Client:
     def __init__(
         self, url: str, key: str, *, timeout_seconds: float = TIMEOUT_SECONDS, verify: ssl.SSLContext | bool = True
     ) -> None:
-        self._service = Service(url.rstrip("/"), key, timeout_seconds, verify)
+        self._service = ServiceAddress(url.rstrip("/"), key, timeout_seconds, verify)
         with transport.translated(self._service):
             self._http = httpx2.Client(**self._service.options())
         self._lock = threading.Lock()

@@ -19,7 +19,7 @@ SILENT_SECONDS = 45.0
 """A stream beats every 15 s; one that is silent for so long is dead, whatever the system thinks of its connection."""
 
 
-class Service(NamedTuple):
+class ServiceAddress(NamedTuple):
     """Where the service is, and what to show it."""
 
     url: str
@@ -64,7 +64,7 @@ def check(response: httpx2.Response) -> None:
 
 
 @contextmanager
-def translated(service: Service) -> Iterator[None]:
+def translated(service: ServiceAddress) -> Iterator[None]:
     """Failures of HTTP as Unreachable and TimedOut."""
     try:
         yield

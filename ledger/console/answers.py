@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ledger.console.sessions import SESSION_SECONDS
-from ledger.console.visit import Refused
+from ledger.console.visit import PageRefused
 
 COOKIE = "presence_ledger_session"
 LANGUAGE_COOKIE = "presence_ledger_lang"
@@ -87,7 +87,7 @@ def refuse_forged(request: Request) -> None:
     # Behind a proxy the host may be another one than the browser's; there the first header speaks.
     elsewhere = "origin" in request.headers and (not host or host != request.headers.get("host"))
     if site not in (None, "same-origin", "none") or (site is None and elsewhere):
-        raise Refused(403, "refused.forged")
+        raise PageRefused(403, "refused.forged")
 
 
 async def form_of(request: Request) -> Mapping[str, str]:
@@ -97,10 +97,10 @@ async def form_of(request: Request) -> Mapping[str, str]:
         async for part in request.stream():
             body += part
             if len(body) > MAX_FORM_BYTES:
-                raise Refused(413, "refused.large")
+                raise PageRefused(413, "refused.large")
     except ClientDisconnect as error:
-        raise Refused(400, "refused.form") from error
+        raise PageRefused(400, "refused.form") from error
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
     except ValueError as error:
-        raise Refused(400, "refused.form") from error
+        raise PageRefused(400, "refused.form") from error

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from ledger.console import addresses, answers, login
 from ledger.console.pages import GET, POST, live
 from ledger.console.rendering import Renderer
-from ledger.console.service import Service
-from ledger.console.sessions import Session, Sessions
+from ledger.console.service import ServiceApi
+from ledger.console.sessions import ConsoleSession, ConsoleSessions
 from ledger.console.slices import Slices
 from ledger.console.static import Static, static_files, version_of
-from ledger.console.visit import NEEDED, Moved, Page, Refused, Visit
+from ledger.console.visit import NEEDED, Page, PageRefused, PageRequest, Redirect
 from ledger.console.words import Words, choose, words
 from ledger.domain.observation import Instant
 from ledger.errors import LedgerError
@@ -40,7 +40,7 @@ class Console:
     """All pages. `stream` is the front's own stream, for the page that shows what changes as it changes."""
 
     def __init__(
-        self, sessions: Sessions, service: Service, stream: Asgi, slices: Slices, now: Callable[[], Instant]
+        self, sessions: ConsoleSessions, service: ServiceApi, stream: Asgi, slices: Slices, now: Callable[[], Instant]
     ) -> None:
         found = static_files()
         self._sessions = sessions
@@ -78,22 +78,22 @@ class Console:
                 await self._feed(scope, session, receive, send)
                 return
             response = await self._answer(request, segments, query, spoken, session)
-        except Refused as refused:
+        except PageRefused as refused:
             response = self._refusal(request, spoken, refused, session)
         except LedgerError as error:
-            response = self._refusal(request, spoken, Refused(503, "refused.away", reason=str(error)), session)
+            response = self._refusal(request, spoken, PageRefused(503, "refused.away", reason=str(error)), session)
         except Exception as error:  # a defect of one page must be seen, and is told to whoever asked for it
             log.exception("console_defect", error=type(error).__name__)
-            response = self._refusal(request, spoken, Refused(500, "refused.defect"), session)
+            response = self._refusal(request, spoken, PageRefused(500, "refused.defect"), session)
         if "lang" in query:
             answers.remember_language(response, spoken.language, secure=answers.is_secure(request))
         await response(scope, receive, send)
 
-    async def _session(self, request: Request) -> Session | None:
+    async def _session(self, request: Request) -> ConsoleSession | None:
         given = request.cookies.get(answers.COOKIE)
         return await self._sessions.find(given) if given else None
 
-    async def _feed(self, scope: Message, session: Session, receive: Receive, send: Send) -> None:
+    async def _feed(self, scope: Message, session: ConsoleSession, receive: Receive, send: Send) -> None:
         """The stream itself, asked for by the session's key, as long as the session lasts."""
         over = False
 
@@ -114,13 +114,13 @@ class Console:
         if over:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _streaming(self, scope: Message, session: Session) -> Message:
+    def _streaming(self, scope: Message, session: ConsoleSession) -> Message:
         headers = [each for each in scope["headers"] if each[0] not in (b"authorization", b"cookie")]
         signed = self._service.authorization(session.key_hash).encode()
         return {**scope, "path": "/v1/stream", "headers": [*headers, (b"authorization", signed)]}
 
     async def _answer(
-        self, request: Request, segments: tuple[str, ...], query: Any, spoken: Words, session: Session | None
+        self, request: Request, segments: tuple[str, ...], query: Any, spoken: Words, session: ConsoleSession | None
     ) -> Response:
         if segments == ("login",):
             return await login.answer(request, self._sessions, self._renderer, spoken, query)
@@ -131,31 +131,31 @@ class Console:
         if segments == ("logout",):
             return await login.leave(request, self._sessions, session)
         if not session.may(NEEDED):
-            raise Refused(403, "refused.scope", scope=NEEDED)
-        visit = Visit(session, spoken, self._service, self._now(), segments, _address(request), query, form)
+            raise PageRefused(403, "refused.scope", scope=NEEDED)
+        visit = PageRequest(session, spoken, self._service, self._now(), segments, _address(request), query, form)
         if segments == ("export",):
             return await self._slices.answer(visit)
         handlers = POST if request.method == "POST" else GET
         handler = handlers.get(segments[0] if segments else "")
         if handler is None:
-            raise Refused(405 if segments and segments[0] in GET else 404, "refused.nothing")
+            raise PageRefused(405 if segments and segments[0] in GET else 404, "refused.nothing")
         shown = await handler(visit)
-        if isinstance(shown, Moved):
+        if isinstance(shown, Redirect):
             return answers.moved(shown.address)
         # In a thread: a long page takes a twentieth of a second, which no stream should wait for.
         text = await asyncio.to_thread(self._renderer.page, shown, visit)
         return answers.html(text, shown.status, spoken.tag)
 
-    async def _form(self, request: Request, session: Session) -> Any:
+    async def _form(self, request: Request, session: ConsoleSession) -> Any:
         """What a change brings along. Raises Refused where no page of ours sent it."""
         if request.method in ("GET", "HEAD"):
             return {}
         if request.method != "POST":
-            raise Refused(405, "refused.nothing")
+            raise PageRefused(405, "refused.nothing")
         answers.refuse_forged(request)
         form = await answers.form_of(request)
         if not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
-            raise Refused(403, "refused.forged")
+            raise PageRefused(403, "refused.forged")
         return form
 
     def _to_login(self, request: Request) -> Response:
@@ -165,7 +165,9 @@ class Console:
         wanted = _address(request) if request.method == "GET" else None
         return answers.moved(addresses.with_query(addresses.LOGIN, {"next": None if wanted == "/" else wanted}))
 
-    def _refusal(self, request: Request, spoken: Words, refused: Refused, session: Session | None) -> Response:
+    def _refusal(
+        self, request: Request, spoken: Words, refused: PageRefused, session: ConsoleSession | None
+    ) -> Response:
         facts = {"sentence": spoken(refused.key, **refused.facts), "offer_logout": session and session.csrf}
         page = Page("refused.html", spoken("refused.title"), facts)
         text = self._renderer.bare(page, spoken, _address(request))

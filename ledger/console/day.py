@@ -29,7 +29,7 @@ class Bar(NamedTuple):
     about: Json
 
 
-class Device(NamedTuple):
+class DeviceLanes(NamedTuple):
     """A device and its sessions in lanes, none of which overlap; `more` found no room."""
 
     source: str
@@ -119,7 +119,7 @@ def within(window: Window, sessions: Iterable[Json]) -> list[Json]:
     return sorted(found, key=_begin, reverse=True)
 
 
-def devices(window: Window, sessions: Iterable[Json]) -> list[Device]:
+def devices(window: Window, sessions: Iterable[Json]) -> list[DeviceLanes]:
     """Such sessions by device, each as a bar with faded edges where those are not sure."""
     found: dict[tuple[str, int | None], list[Json]] = {}
     for session in sessions:
@@ -128,7 +128,7 @@ def devices(window: Window, sessions: Iterable[Json]) -> list[Device]:
     return [_device(window, *key, sorted(found[key], key=_begin)) for key in order]
 
 
-def _device(window: Window, source: str, flag: int | None, sessions: list[Json]) -> Device:
+def _device(window: Window, source: str, flag: int | None, sessions: list[Json]) -> DeviceLanes:
     lanes: list[list[Bar]] = []
     ends: list[Instant] = []
     more = 0
@@ -143,7 +143,7 @@ def _device(window: Window, source: str, flag: int | None, sessions: list[Json])
             ends.append(end)
         ends[lane] = end
         lanes[lane] += _session_bars(window, session)
-    return Device(source, flag, sessions[0]["device"], lanes, more)
+    return DeviceLanes(source, flag, sessions[0]["device"], lanes, more)
 
 
 def _session_bars(window: Window, session: Json) -> Iterator[Bar]:
@@ -178,7 +178,7 @@ def _bar(window: Window, begin: Instant, end: Instant, kind: str, about: Json) -
     return Bar(min(x, 100 - NARROWEST), width, kind, about)
 
 
-def height(found: Sequence[Device]) -> int:
+def height(found: Sequence[DeviceLanes]) -> int:
     """Of all rows together, in pixels: the axis, the status, and each device's lanes under its name."""
     rows = sum(LABEL_HEIGHT + len(device.lanes) * LANE_HEIGHT + GAP for device in found)
     return LABEL_HEIGHT + STATUS_HEIGHT + GAP + rows + LABEL_HEIGHT

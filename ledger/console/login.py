@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from ledger.console import addresses, answers
 from ledger.console.rendering import Renderer
-from ledger.console.sessions import Session, Sessions
-from ledger.console.visit import NEEDED, Page, Refused
+from ledger.console.sessions import ConsoleSession, ConsoleSessions
+from ledger.console.visit import NEEDED, Page, PageRefused
 from ledger.console.words import Words
 from ledger.repeated_logs import LogThrottle
 from ledger.server.connections import Standing, vouch
@@ -21,14 +21,14 @@ _refused_logins = LogThrottle()
 
 
 async def answer(
-    request: Request, sessions: Sessions, renderer: Renderer, spoken: Words, query: Mapping[str, str]
+    request: Request, sessions: ConsoleSessions, renderer: Renderer, spoken: Words, query: Mapping[str, str]
 ) -> Response:
     """The form, or what becomes of it. Raises Refused, StoreUnavailable."""
     wanted = addresses.safe_next(query.get("next"))
     if request.method in ("GET", "HEAD"):
         return _form(request, renderer, spoken, wanted)
     if request.method != "POST":
-        raise Refused(405, "refused.nothing")
+        raise PageRefused(405, "refused.nothing")
     answers.refuse_forged(request)
     form = await answers.form_of(request)
     wanted = addresses.safe_next(form.get("next") or query.get("next"))
@@ -40,7 +40,7 @@ async def answer(
         return _form(request, renderer, spoken, wanted, failed=True)
     vouch(request.scope, Standing.KEYED)
     if NEEDED not in found.scopes:
-        raise Refused(403, "refused.scope", scope=NEEDED)
+        raise PageRefused(403, "refused.scope", scope=NEEDED)
     session = await sessions.begin(key_hash(key), found.name)
     log.info("console_login", key=found.name, client=_client(request))
     response = answers.moved(wanted)
@@ -48,10 +48,10 @@ async def answer(
     return response
 
 
-async def leave(request: Request, sessions: Sessions, session: Session) -> Response:
+async def leave(request: Request, sessions: ConsoleSessions, session: ConsoleSession) -> Response:
     """A logout, by a form alone: no link of another page ends a session. Raises Refused, StoreUnavailable."""
     if request.method != "POST":
-        raise Refused(405, "refused.nothing")
+        raise PageRefused(405, "refused.nothing")
     await sessions.end(session)
     response = answers.moved(addresses.LOGIN)
     answers.forget_session(response, secure=answers.is_secure(request))

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from ledger import __version__
 from ledger.console import addresses
-from ledger.console.visit import ACTING, Page, Visit
+from ledger.console.visit import ACTING, Page, PageRequest
 from ledger.console.words import Words
 from ledger.domain.device_names import DEVICE_NAMES
 from ledger.languages import Language
@@ -147,7 +147,7 @@ class Renderer:
     def __init__(self, static_version: str) -> None:
         self._static = f"/console/{static_version}/"
 
-    def page(self, page: Page, visit: Visit) -> str:
+    def page(self, page: Page, visit: PageRequest) -> str:
         """A page for somebody who is logged in."""
         here = visit.segments[0] if visit.segments else ""
         return self.bare(page, visit.words, visit.address, visit=visit, here=here, may_act=visit.session.may(ACTING))

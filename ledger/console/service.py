@@ -23,7 +23,7 @@ _decode = msgspec.json.Decoder().decode
 Query = Mapping[str, object]
 
 
-class Answer(NamedTuple):
+class ServiceAnswer(NamedTuple):
     """What the service said: the JSON, or the problem's; status 0 where it said nothing."""
 
     status: int
@@ -54,10 +54,10 @@ class Answer(NamedTuple):
         return str(self.body.get("detail", "")) if isinstance(self.body, dict) else ""
 
 
-SILENT = Answer(0, None)
+SILENT = ServiceAnswer(0, None)
 
 
-class Service:
+class ServiceApi:
     """The service at `address` (`http://host:port`)."""
 
     def __init__(self, address: str, delegation: Delegation) -> None:
@@ -88,7 +88,7 @@ class Service:
         body: object = None,
         *,
         max_age: int | None = None,
-    ) -> Answer:
+    ) -> ServiceAnswer:
         """One question. Whatever goes wrong is an answer, so that a page stands with the rest of what it shows.
 
         `max_age`: seconds that the answer may be old, where the service keeps it.
@@ -100,7 +100,7 @@ class Service:
         try:
             async with self._room:
                 response = await self._http.request(method, path, params=params, json=body, headers=headers)
-            return Answer(response.status_code, _decode(response.content) if response.content else None)
+            return ServiceAnswer(response.status_code, _decode(response.content) if response.content else None)
         except (httpx2.HTTPError, OSError, msgspec.DecodeError):
             return SILENT
 

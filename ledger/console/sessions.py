@@ -26,7 +26,7 @@ MISSED_SECONDS = 0.1
 Connect = Callable[[], AbstractContextManager[Connection[Any]]]
 
 
-class Session(NamedTuple):
+class ConsoleSession(NamedTuple):
     """A session that is in force, and the key that it was made with."""
 
     id: str
@@ -43,7 +43,7 @@ class Session(NamedTuple):
         return scope in self.key.scopes
 
 
-class Sessions:
+class ConsoleSessions:
     """Begins, finds and ends sessions. While the store is away those last read stay in force."""
 
     def __init__(self, connect: Connect, keys: KeyRing) -> None:
@@ -59,7 +59,7 @@ class Sessions:
         self._stored.forget()
         return made
 
-    async def find(self, given: str) -> Session | None:
+    async def find(self, given: str) -> ConsoleSession | None:
         """The session with that id; None once it or its key is no longer in force. Raises StoreUnavailable."""
         hashed = _hash(given)
         found = (await self._stored.get()).get(hashed)
@@ -71,9 +71,9 @@ class Sessions:
         if found is None or found.expires_at <= datetime.now(UTC):
             return None
         key = await self.keys.find_by_hash(found.key_hash)
-        return None if key is None else Session(given, found.key_hash, key)
+        return None if key is None else ConsoleSession(given, found.key_hash, key)
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: ConsoleSession) -> None:
         """A logout, on all instances. Raises StoreUnavailable."""
         await asyncio.to_thread(self._delete, _hash(session.id))
         self._stored.forget()

@@ -11,7 +11,7 @@ from psycopg import Connection
 from starlette.responses import Response, StreamingResponse
 
 from ledger.console.answers import NO_STORE, SECURED
-from ledger.console.visit import Refused, Visit
+from ledger.console.visit import PageRefused, PageRequest
 from ledger.domain.instants import parse_timestamp
 from ledger.http.questions import uid_problem
 from ledger.slices import writing
@@ -35,11 +35,11 @@ class Slices:
         self._mapper = EventMapper()
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def answer(self, visit: Visit) -> Response:
+    async def answer(self, visit: PageRequest) -> Response:
         """The slice of `uid`, between `from` and `to` where they are given. Raises Refused, LedgerError."""
         uid = visit.query.get("uid", "")
         if uid_problem(uid) is not None:
-            raise Refused(404, "refused.nothing")
+            raise PageRefused(404, "refused.nothing")
         wanted = SliceScope((uid,), _instant(visit, "from"), _instant(visit, "to"))
         async with self._room:
             file = await asyncio.to_thread(self._take, wanted)
@@ -64,14 +64,14 @@ class Slices:
         return file
 
 
-def _instant(visit: Visit, name: str) -> datetime | None:
+def _instant(visit: PageRequest, name: str) -> datetime | None:
     text = visit.query.get(name)
     if not text:
         return None
     try:
         return parse_timestamp(text)
     except ValueError as error:
-        raise Refused(422, "refused.instant", name=name) from error
+        raise PageRefused(422, "refused.instant", name=name) from error
 
 
 async def _parts(file: IO[bytes]) -> AsyncIterator[bytes]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ledger.console.service import Answer, Service
-from ledger.console.sessions import Session
+from ledger.console.service import ServiceAnswer, ServiceApi
+from ledger.console.sessions import ConsoleSession
 from ledger.console.words import Words
 from ledger.domain.observation import Instant
 
@@ -14,7 +14,7 @@ NEEDED = "audit"
 ACTING = "admin"
 
 
-class Refused(Exception):
+class PageRefused(Exception):
     """A page that cannot be shown, or a change that is not made; `key` of the words says why."""
 
     def __init__(self, status: int, key: str, **facts: object) -> None:
@@ -25,12 +25,12 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Visit:
+class PageRequest:
     """A request. `form` is what a change brings along, and empty otherwise."""
 
-    session: Session
+    session: ConsoleSession
     words: Words
-    service: Service
+    service: ServiceApi
     now: Instant
     segments: tuple[str, ...]
     """Of the path, decoded."""
@@ -39,18 +39,18 @@ class Visit:
     query: Mapping[str, str]
     form: Mapping[str, str] = field(default_factory=dict)
 
-    async def ask(self, path: str, **query: object) -> Answer:
+    async def ask(self, path: str, **query: object) -> ServiceAnswer:
         """What the service answers to a question; a trailing `_` of a name is left out, for those that Python has."""
         return await self.service.ask(self.session.key_hash, "GET", path, _named(query))
 
-    async def ask_within(self, seconds: int, path: str) -> Answer:
+    async def ask_within(self, seconds: int, path: str) -> ServiceAnswer:
         """The same, where an answer of so many seconds ago will do."""
         return await self.service.ask(self.session.key_hash, "GET", path, max_age=seconds)
 
-    async def order(self, method: str, path: str, body: object = None) -> Answer:
+    async def order(self, method: str, path: str, body: object = None) -> ServiceAnswer:
         """The same of a change. Raises Refused where the session may make none."""
         if not self.session.may(ACTING):
-            raise Refused(403, "refused.scope", scope=ACTING)
+            raise PageRefused(403, "refused.scope", scope=ACTING)
         return await self.service.ask(self.session.key_hash, method, path, body=body)
 
 
@@ -69,7 +69,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Moved:
+class Redirect:
     """A change was made: the page that shows what has become of it."""
 
     address: str

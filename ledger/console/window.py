@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ledger.console.visit import Refused
+from ledger.console.visit import PageRefused
 from ledger.domain.instants import from_datetime, parse_timestamp, to_text
 from ledger.domain.observation import SECOND, Instant
 
@@ -81,7 +81,7 @@ def instant_of(query: Mapping[str, str], name: str) -> Instant | None:
     try:
         return from_datetime(parse_timestamp(text))
     except ValueError as error:
-        raise Refused(422, "refused.instant", name=name) from error
+        raise PageRefused(422, "refused.instant", name=name) from error
 
 
 def micros(text: str) -> Instant:

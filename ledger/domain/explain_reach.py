@@ -6,12 +6,12 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.evidence import Evidence
 from ledger.domain.explain_later import open_drifts
 from ledger.domain.observation import Instant
-from ledger.domain.reach import Answer, Mark, reach
+from ledger.domain.reach import Mark, PushAdvice, reach
 from ledger.domain.reach_policy import ReachPolicy
 from ledger.domain.statement import Facts, Statement, say
 
 
-def reach_statement(evidence: Evidence, answer: Answer | None, policy: ReachPolicy) -> Statement:
+def reach_statement(evidence: Evidence, answer: PushAdvice | None, policy: ReachPolicy) -> Statement:
     """What is said of it; `answer` None: it depended on what is not kept."""
     if answer is None:
         return say("reach_untold", evidence.presence.position)
@@ -22,7 +22,7 @@ def reach_statement(evidence: Evidence, answer: Answer | None, policy: ReachPoli
     return say(f"reach_{answer.because}", evidence.presence.position, **facts)
 
 
-def answer_then(evidence: Evidence, verified: Mapping[str, Instant], policy: ReachPolicy) -> Answer | None:
+def answer_then(evidence: Evidence, verified: Mapping[str, Instant], policy: ReachPolicy) -> PushAdvice | None:
     """What the rule comes to at the instant asked about. `verified` are the last looks that agreed, by source.
 
     Of looks the last one alone is kept, and what settled a suspicion is not: None where the answer depends on these.

@@ -67,7 +67,7 @@ class Mark(NamedTuple):
 UNMARKED = Mark()
 
 
-class Answer(NamedTuple):
+class PushAdvice(NamedTuple):
     """Whether to send, why, and whether that is sure: that none is needed always is."""
 
     push: bool
@@ -80,14 +80,14 @@ class DeviceReach(NamedTuple):
 
     source: str
     device_flag: int | None
-    answer: Answer
+    answer: PushAdvice
 
 
 class Reach(NamedTuple):
     """The answer for a user, and for each of their devices."""
 
     uid: str
-    answer: Answer
+    answer: PushAdvice
     devices: tuple[DeviceReach, ...]
 
 
@@ -126,27 +126,27 @@ def reach(
     answer = _of_user(presence, shown, devices, policy, in_grace=in_grace)
     said = derive(presence, sources, at)
     if is_overridden(said) and (said.status == "offline" or answer.push):
-        answer = Answer(True, "override", False)
+        answer = PushAdvice(True, "override", False)
     return Reach(presence.uid, answer, devices)
 
 
 def _of_user(
     presence: Presence, shown: Shown, devices: Sequence[DeviceReach], policy: ReachPolicy, *, in_grace: bool
-) -> Answer:
+) -> PushAdvice:
     if presence.flip is None:
-        return Answer(True, "never_observed", False)
+        return PushAdvice(True, "never_observed", False)
     counted = [_counted(each, policy) for each in devices if _counts(each.device_flag, policy)]
     first = min(counted, key=lambda answer: _ORDER[answer.because], default=None)
     if first is not None and (not first.push or not first.certain):
         return first
     if shown.reason is not None:
-        return Answer(True, shown.reason, False)
+        return PushAdvice(True, shown.reason, False)
     if in_grace:
-        return Answer(True, "in_grace", False)
+        return PushAdvice(True, "in_grace", False)
     if any(not each.answer.push for each in devices):
-        return Answer(True, "other_device", True)
+        return PushAdvice(True, "other_device", True)
     unsure = [each.answer for each in devices if not each.answer.certain]
-    return Answer(True, "offline", not unsure)
+    return PushAdvice(True, "offline", not unsure)
 
 
 def _counts(flag: int | None, policy: ReachPolicy) -> bool:
@@ -154,9 +154,9 @@ def _counts(flag: int | None, policy: ReachPolicy) -> bool:
     return flag in (APP, None) or (policy.reach_any_device and flag != SYSTEM)
 
 
-def _counted(device: DeviceReach, policy: ReachPolicy) -> Answer:
+def _counted(device: DeviceReach, policy: ReachPolicy) -> PushAdvice:
     if device.device_flag is None and not policy.reach_any_device and not device.answer.push:
-        return Answer(True, "device_unknown", False)
+        return PushAdvice(True, "device_unknown", False)
     return device.answer
 
 
@@ -169,11 +169,11 @@ class _Heard(NamedTuple):
     policy: ReachPolicy
 
 
-def _of_device(parts: Sequence[Device], source: SourceState | None, heard: _Heard) -> Answer:
+def _of_device(parts: Sequence[Device], source: SourceState | None, heard: _Heard) -> PushAdvice:
     """Of a device that has sessions: the best of what is said of them."""
     said = [_of_session(part, session, source, heard) for part in parts for session in part.sessions]
     because = min(said, key=lambda each: _ORDER[each])
-    return Answer(because != "online", because, because == "online")
+    return PushAdvice(because != "online", because, because == "online")
 
 
 def _of_session(device: Device, session: Session, source: SourceState | None, heard: _Heard) -> Because:
@@ -198,11 +198,11 @@ def _is_silenced(uid: str, source: SourceState) -> bool:
     return any(is_silenced(uid, profile) for profile in {source.profile, *source.node_profiles.values()})
 
 
-def _without_session(parts: Sequence[Device], source: SourceState | None, mark: Mark, in_grace: bool) -> Answer:
+def _without_session(parts: Sequence[Device], source: SourceState | None, mark: Mark, in_grace: bool) -> PushAdvice:
     for part in parts:
         doubt = device_doubt(part, source)
         if doubt is not None:
-            return Answer(True, doubt, False)
+            return PushAdvice(True, doubt, False)
     if in_grace:
-        return Answer(True, "in_grace", False)
-    return Answer(True, "offline", not (mark.doubted or mark.suspect))
+        return PushAdvice(True, "in_grace", False)
+    return PushAdvice(True, "offline", not (mark.doubted or mark.suspect))

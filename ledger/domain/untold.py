@@ -34,7 +34,7 @@ counted."""
 Key: TypeAlias = tuple[int, Became]
 
 
-class Told(NamedTuple):
+class ToldTransition(NamedTuple):
     """A transition that needs no more looking into: a webhook told it, or a sweep explains it."""
 
     source: str
@@ -69,7 +69,7 @@ class UserTransitions:
     def __init__(self, uid: str, pending: Iterable[Untold] = ()) -> None:
         # Which version the node has is not known here: in others it is one user in 64 whose returns do not count.
         self._may_be_silenced = is_silenced(uid, Profile.V2_2)
-        self.told: list[Told] = []
+        self.told: list[ToldTransition] = []
         self.changed: dict[Key, Untold] = {}
         """Those that are new, or in another state than before."""
         self.dropped: dict[Key, Untold] = {}
@@ -162,10 +162,10 @@ class UserTransitions:
         if _became(event) == "offline":
             self._settle(event.source)
             by: Literal["restart", "retired"] = "restart" if event.rule == "restart" else "retired"
-            self.told.append(Told(event.source, event.node, by, event.received_at))
+            self.told.append(ToldTransition(event.source, event.node, by, event.received_at))
 
     def _tell(self, event: WebhookObserved) -> None:
-        self.told.append(Told(event.source, event.node, "webhook", event.received_at))
+        self.told.append(ToldTransition(event.source, event.node, "webhook", event.received_at))
 
     def _tell_after_all(self, event: WebhookObserved, became: Became) -> None:
         """The webhook of a transition has come that had been learnt otherwise."""

@@ -11,7 +11,7 @@ CITED = 6
 """Positions cited one by one; of more only the first, the last and their number."""
 
 
-class Told(NamedTuple):
+class Sentence(NamedTuple):
     """One sentence of a page, what it is about, and the positions that it cites."""
 
     about: str
@@ -21,16 +21,18 @@ class Told(NamedTuple):
 
 def page(explanation: Explanation, catalogue: Catalogue) -> str:
     """The whole page, ending in a line break."""
-    told = (Told(each.about, catalogue.sentence(explanation, each), each.positions) for each in explanation.statements)
+    told = (
+        Sentence(each.about, catalogue.sentence(explanation, each), each.positions) for each in explanation.statements
+    )
     return laid_out(told, catalogue.about)
 
 
-def laid_out(told: Iterable[Told], titles: Mapping[str, str]) -> str:
+def laid_out(told: Iterable[Sentence], titles: Mapping[str, str]) -> str:
     """A page of these sentences, in sections with these titles."""
     return "\n".join(_lines(told, titles)) + "\n"
 
 
-def _lines(told: Iterable[Told], titles: Mapping[str, str]) -> Iterator[str]:
+def _lines(told: Iterable[Sentence], titles: Mapping[str, str]) -> Iterator[str]:
     for about, sentences in groupby(told, key=lambda each: each.about):
         indent = ""
         if about not in ("status", "confidence"):

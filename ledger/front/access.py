@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from ledger.front.asked import Asked
+from ledger.front.asked import StreamRequest
 from ledger.http.auth import KeyRing
 from ledger.http.delegation import Delegation
 from ledger.http.grants import CHALLENGE, Grant, Tokens, is_token
@@ -85,7 +85,7 @@ class Access:
         return None if scope in found.scopes else Problem(403, f"this API key has no scope '{scope}'")
 
 
-def within(viewer: Viewer, asked: Asked) -> Asked:
+def within(viewer: Viewer, asked: StreamRequest) -> StreamRequest:
     """What is asked, where it may be; with a token that names nobody, all that it is for. Raises Problem, 403."""
     grant = viewer.grant
     if grant is None:

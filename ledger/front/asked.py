@@ -17,7 +17,7 @@ MAX_BODY_BYTES = 12 * 1_048_576
 _PARAMETERS = frozenset({"uid", "list", "snapshot", "last_event_id", "token"})
 
 
-class Asked(NamedTuple):
+class StreamRequest(NamedTuple):
     """Users by their uids, those on a list, or without either everybody; `last` is the cursor told last."""
 
     uids: frozenset[str] | None
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
     snapshot: bool | None
     """None: as it is by default."""
 
-    def of(self, uids: frozenset[str] | None, name: str | None) -> "Asked":
+    def of(self, uids: frozenset[str] | None, name: str | None) -> "StreamRequest":
         """The same of others."""
         return self._replace(uids=uids, list=name)
 
@@ -53,7 +53,7 @@ def query_of(scope: Mapping[str, object]) -> dict[str, list[str]]:
         raise invalid("query", f"not an address's query, or of more than {MAX_QUERY_UIDS} users") from error
 
 
-def read(query: Mapping[str, list[str]], headers: Mapping[bytes, bytes], body: bytes | None) -> Asked:
+def read(query: Mapping[str, list[str]], headers: Mapping[bytes, bytes], body: bytes | None) -> StreamRequest:
     """What is asked for. Raises Problem, 422, which names the field."""
     if unknown := sorted(query.keys() - _PARAMETERS):
         raise invalid(unknown[0][:64], f"not a parameter of streams; there are {', '.join(sorted(_PARAMETERS))}")
@@ -72,7 +72,7 @@ def read(query: Mapping[str, list[str]], headers: Mapping[bytes, bytes], body: b
         if uids is not None:
             raise invalid("list", "a stream is of a list, or of users who are named")
     last = headers.get(b"last-event-id", b"").decode("latin-1") or _one(query, "last_event_id")
-    return Asked(uids, name, last or None, _flag(query, "snapshot"))
+    return StreamRequest(uids, name, last or None, _flag(query, "snapshot"))
 
 
 def check(uids: list[str], field: str) -> None:

@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 
 from ledger.changes.cursor import Cursor
 from ledger.changes.feed import ChangeFeed
-from ledger.changes.step import Page
+from ledger.changes.step import PresencePage
 from ledger.front import frames
 from ledger.front.frames import Frame
 from ledger.front.telling import PAGE_USERS, RESUME_WAITING, Telling, changes_since, without_cursors
@@ -108,5 +108,5 @@ def _users_since(
     return True, feed.users_since(connection, since, MAX_MISSED_EVENTS)
 
 
-def _page(feed: ChangeFeed, connection: Connection[TupleRow], after: str) -> Page:
+def _page(feed: ChangeFeed, connection: Connection[TupleRow], after: str) -> PresencePage:
     return feed.page(connection, after, PAGE_USERS)

@@ -13,11 +13,11 @@ from ledger.changes.step import Answers, Missed
 from ledger.front import frames
 from ledger.front.audience import WatchedList
 from ledger.front.frames import Frame
-from ledger.front.telling import PAGE_USERS, RESUME_WAITING, Beside, Telling, without_cursors
+from ledger.front.telling import PAGE_USERS, RESUME_WAITING, StepReads, Telling, without_cursors
 from ledger.front.watcher import Watcher
 from ledger.http.problems import Problem
 from ledger.working_state import watch_list_record, watch_lists
-from ledger.working_state.watch_list_record import Moved
+from ledger.working_state.watch_list_record import MembershipChange
 from projections.models.shown import AnswerPoint
 
 MAX_ADDED = 10_000
@@ -39,7 +39,7 @@ class _Began(NamedTuple):
     made: AnswerPoint
     number: int
     since: AnswerPoint | None
-    moved: Moved | None
+    moved: MembershipChange | None
 
 
 class _Page(NamedTuple):
@@ -54,7 +54,7 @@ class _Page(NamedTuple):
 class _Changed(NamedTuple):
     """What became of a list; `moved` None: it was deleted. Those who came are watched once more."""
 
-    moved: Moved | None
+    moved: MembershipChange | None
     answers: Answers
 
 
@@ -66,7 +66,7 @@ class ListStreams:
         self._runner = telling.runner
         self._audience = telling.audience
         self._following = _Following((), 0)
-        telling.beside = Beside(self._look, self._follow)
+        telling.beside = StepReads(self._look, self._follow)
 
     async def open(
         self, watcher: Watcher, cursor: Cursor | None, why_not: str, *, snapshot: bool
@@ -231,7 +231,7 @@ def _changed(name: str, number: int, feed: ChangeFeed, connection: Connection[Tu
     return _Changed(moved, feed.watch(connection, added))
 
 
-def _whole(page: _Page, moved: Moved | None) -> list[tuple[str, bytes]]:
+def _whole(page: _Page, moved: MembershipChange | None) -> list[tuple[str, bytes]]:
     """Of whom the reader is told whether anything has changed or not: all, or those who came since their cursor."""
     if moved is None:
         return page.answers.bodies

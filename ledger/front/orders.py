@@ -14,7 +14,7 @@ class FrontKey(msgspec.Struct, frozen=True):
     key: str
 
 
-class Orders(msgspec.Struct, frozen=True):
+class FrontOrders(msgspec.Struct, frozen=True):
     """What the process is to do."""
 
     database_url: str

@@ -19,15 +19,15 @@ from psycopg.rows import TupleRow
 
 from ledger import archive_folder
 from ledger.console.app import Console
-from ledger.console.service import Service
-from ledger.console.sessions import Sessions
+from ledger.console.service import ServiceApi
+from ledger.console.sessions import ConsoleSessions
 from ledger.console.slices import Slices
 from ledger.front import sse
 from ledger.front.access import Access
 from ledger.front.app import Front
 from ledger.front.figures import Figures
 from ledger.front.hub import Hub
-from ledger.front.orders import Orders
+from ledger.front.orders import FrontOrders
 from ledger.front.proxy import Proxy
 from ledger.front.streams import Streams
 from ledger.http.asked_about import AskedAbout
@@ -59,7 +59,7 @@ SEND_BUFFER_BYTES = 128 * 1024
 """The system doubles it; by default it would grow to megabytes for each reader."""
 
 
-async def serve(orders: Orders, stop: asyncio.Event, new: alongside.NewOrders[Orders]) -> None:
+async def serve(orders: FrontOrders, stop: asyncio.Event, new: alongside.NewOrders[FrontOrders]) -> None:
     """Serve until `stop` is set. Raises LedgerError where it cannot."""
     async with AsyncExitStack() as stack:
         keys = KeyRing(lambda: _load_keys(orders.database_url), _fixed(orders))
@@ -89,7 +89,7 @@ async def serve(orders: Orders, stop: asyncio.Event, new: alongside.NewOrders[Or
         http.start()
         changing = set[asyncio.Task[None]]()
 
-        def change(changed: Orders) -> None:
+        def change(changed: FrontOrders) -> None:
             keys.fix(_fixed(changed))
             app.change(frozenset(changed.origins), changed.metrics_scope)
             task = asyncio.create_task(about.change(changed.asked_again_seconds))
@@ -103,19 +103,19 @@ async def serve(orders: Orders, stop: asyncio.Event, new: alongside.NewOrders[Or
         await http.stop()
 
 
-def _fixed(orders: Orders) -> list[ApiKeySettings]:
+def _fixed(orders: FrontOrders) -> list[ApiKeySettings]:
     return [ApiKeySettings(each.name, frozenset(each.scopes), each.key) for each in orders.keys]
 
 
-def _console(orders: Orders, keys: KeyRing, streams: Streams, stack: AsyncExitStack) -> Console:
+def _console(orders: FrontOrders, keys: KeyRing, streams: Streams, stack: AsyncExitStack) -> Console:
     def connect() -> AbstractContextManager[Connection[TupleRow]]:
         return _connected(orders.database_url)
 
-    service = Service(orders.service, Delegation(orders.token_roots))
+    service = ServiceApi(orders.service, Delegation(orders.token_roots))
     stack.push_async_callback(service.close)
     stream = partial(sse.stream, streams)
     archive = ArchivePlace(orders.database_url, archive_folder.read(orders.archive_dir))
-    return Console(Sessions(connect, keys), service, stream, Slices(connect, archive), Clock().now)
+    return Console(ConsoleSessions(connect, keys), service, stream, Slices(connect, archive), Clock().now)
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def _load_generation(database_url: str) -> UUID:
 
 def main() -> None:
     """Serve as the first line of standard input says."""
-    alongside.run("front", msgspec.json.Decoder(Orders).decode, serve, niceness=NICENESS)
+    alongside.run("front", msgspec.json.Decoder(FrontOrders).decode, serve, niceness=NICENESS)
 
 
 if __name__ == "__main__":

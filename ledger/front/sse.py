@@ -8,7 +8,7 @@ from typing import Any
 from ledger.errors import LedgerError
 from ledger.front import asked
 from ledger.front.access import within
-from ledger.front.asked import MAX_BODY_BYTES, Asked
+from ledger.front.asked import MAX_BODY_BYTES, StreamRequest
 from ledger.front.beats import Beats
 from ledger.front.frames import Frame
 from ledger.front.streams import LATER_SECONDS, Streams, TooMany
@@ -52,7 +52,7 @@ async def stream(streams: Streams, scope: Message, receive: Receive, send: Send)
         await problems.from_ledger_error(error, streams.outages, scope["path"])(scope, receive, send)
 
 
-async def _tell(streams: Streams, watcher: Watcher, wanted: Asked, receive: Receive, send: Send) -> None:
+async def _tell(streams: Streams, watcher: Watcher, wanted: StreamRequest, receive: Receive, send: Send) -> None:
     parts = streams.hub.open(watcher, wanted.last, snapshot=wanted.begins_with_all)
     # What fails before this can still be told by a status.
     first = await anext(parts)

@@ -30,7 +30,7 @@ RESUME_WAITING = 2 * PAGE_USERS
 NOWHERE = AnswerPoint(0, 0)
 
 
-class Beside(NamedTuple):
+class StepReads(NamedTuple):
     """What is read with each step besides the feed, and what is to be done when the ledger is another one."""
 
     read: Callable[[ChangeFeed, Connection[TupleRow]], Callable[[], None] | None]
@@ -49,7 +49,7 @@ class Telling:
         sink = Sink(self._publish, self._restart, self._look_beside)
         self.runner = FeedRunner(connect, epoch, now, sink)
         self.audience = Audience(self.runner.tell)
-        self.beside = Beside(lambda *_: None, lambda: None)
+        self.beside = StepReads(lambda *_: None, lambda: None)
         self.told = NOWHERE
         """Up to here everybody has been told everything, or it waits in their queues."""
         self.settled = NOWHERE

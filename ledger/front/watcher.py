@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from ledger.front.asked import Asked
+from ledger.front.asked import StreamRequest
 from ledger.front.frames import Frame
 from projections.models.shown import AnswerPoint
 
@@ -97,6 +97,6 @@ class Watcher:
         self._filled.set()
 
 
-def new_watcher(asked: Asked) -> Watcher:
+def new_watcher(asked: StreamRequest) -> Watcher:
     """One of whom a stream asks about."""
     return Watcher(None if asked.uids is None else set(asked.uids), asked.list)

@@ -10,7 +10,7 @@ import msgspec
 from ledger.errors import LedgerError
 from ledger.front import asked
 from ledger.front.access import Viewer, may_watch, within
-from ledger.front.asked import Asked
+from ledger.front.asked import StreamRequest
 from ledger.front.beats import Beats
 from ledger.front.frames import Frame
 from ledger.front.streams import Streams, TooMany
@@ -95,7 +95,7 @@ class _Reader(NamedTuple):
     watcher: Watcher
 
 
-async def _serve(streams: Streams, reader: _Reader, wanted: Asked, receive: Receive, writer: _Writer) -> None:
+async def _serve(streams: Streams, reader: _Reader, wanted: StreamRequest, receive: Receive, writer: _Writer) -> None:
     watcher = reader.watcher
     begun = asyncio.Event()
     orders = asyncio.create_task(_obey(streams, reader, receive, writer, begun))

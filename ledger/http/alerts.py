@@ -9,7 +9,7 @@ from ledger.http import responses
 from ledger.http.alert_answers import AlertBody, AlertPage, body
 from ledger.http.answers import as_json
 from ledger.http.auth import require
-from ledger.http.paging import Page, number_from_cursor, refuse_parameters
+from ledger.http.paging import PageQuery, number_from_cursor, refuse_parameters
 from ledger.http.problems import Problem
 from ledger.http.responses import answered
 from ledger.http.state import get_services
@@ -21,7 +21,7 @@ record = APIRouter(tags=["alerts"], dependencies=[Depends(require("audit"))], re
 orders = APIRouter(tags=["alerts"], dependencies=[Depends(require("admin"))], responses=responses.PROBLEMS)
 
 
-class AlertFilter(Page):
+class AlertFilter(PageQuery):
     """Which alerts."""
 
     state: Annotated[

@@ -15,7 +15,7 @@ from ledger.domain.events import BodyRejected, DeliveryReceived
 from ledger.http import archive_header, responses
 from ledger.http.auth import require
 from ledger.http.instants import At
-from ledger.http.paging import Page, number_from_cursor
+from ledger.http.paging import PageQuery, number_from_cursor
 from ledger.http.problems import Problem, invalid
 from ledger.http.record_answers import DeliveryBody, EventPage
 from ledger.http.responses import answered
@@ -38,7 +38,7 @@ router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], res
 _encode = msgspec.json.Encoder(enc_hook=encode_crowd).encode
 
 
-class EventFilter(Page):
+class EventFilter(PageQuery):
     """Which of a user's events: by the instant they were recorded, `from` included and `to` not."""
 
     order: Literal["asc", "desc"] = "asc"
@@ -128,7 +128,7 @@ class _UserRows:
     summary="Every event by position",
     responses=answered(EventPage) | responses.refused(responses.CURSOR),
 )
-def list_events(request: Request, query: Annotated[Page, Query()]) -> Response:
+def list_events(request: Request, query: Annotated[PageQuery, Query()]) -> Response:
     """The whole ledger in the order of its commits: users' events and sources' events.
 
     `after` takes any position, so that a reader at the head can ask later for what was appended since.
@@ -148,7 +148,7 @@ def list_events(request: Request, query: Annotated[Page, Query()]) -> Response:
     | responses.refused(responses.CURSOR),
 )
 def get_delivery(
-    request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[Page, Query()]
+    request: Request, delivery: Annotated[str, Path(max_length=64)], query: Annotated[PageQuery, Query()]
 ) -> Response:
     """The delivery, and a page of the events of its items in their order."""
     services = get_services(request)

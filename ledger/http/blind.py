@@ -12,7 +12,7 @@ from ledger.http import responses
 from ledger.http.answers import as_json, as_of_body
 from ledger.http.auth import require
 from ledger.http.loss_answers import BlindBody, BlindPage, BlindSeconds, BlindTotalBody
-from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
+from ledger.http.paging import PageQuery, bad_cursor, from_cursor, to_cursor
 from ledger.http.responses import answered
 from ledger.http.spans import Span
 from ledger.http.state import get_services
@@ -23,7 +23,7 @@ from projections.queries.blind import BlindQuery, BlindTotal, Place
 router = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
 
-class BlindFilter(Page, Span):
+class BlindFilter(PageQuery, Span):
     """Which times."""
 
     kind: BlindKind | None = None

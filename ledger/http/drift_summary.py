@@ -11,7 +11,7 @@ from ledger.http import responses
 from ledger.http.answers import as_json, as_of_body, encode
 from ledger.http.auth import require
 from ledger.http.instants import At
-from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
+from ledger.http.paging import PageQuery, bad_cursor, from_cursor, to_cursor
 from ledger.http.problems import invalid
 from ledger.http.record_answers import DriftSummary
 from ledger.http.responses import answered
@@ -29,7 +29,7 @@ WITHOUT_FROM = (
 )
 
 
-class SummaryQuery(Page):
+class SummaryQuery(PageQuery):
     """How drifts are grouped, and which: by the first look that disagreed, `from` included and `to` not."""
 
     by: list[By] = Field(["attributed_to"], min_length=1, max_length=6, description="several: by all of them together")

@@ -38,7 +38,7 @@ from projections.queries.evidence_rows import RecordedHistory
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
 
-class Asked(When):
+class ExplainQuery(When):
     """The instant in question, and in which language to explain it."""
 
     lang: Annotated[
@@ -53,7 +53,7 @@ class Asked(When):
     summary="Why was this user shown so?",
     responses=answered(ExplanationBody, TEXT) | responses.refused(responses.MOMENT),
 )
-def explain_presence(request: Request, uid: Uid, query: Annotated[Asked, Query()]) -> Response:
+def explain_presence(request: Request, uid: Uid, query: Annotated[ExplainQuery, Query()]) -> Response:
     """Why the status was what it was at `at` (now by default), statement by statement, each with the events behind it.
 
     Without `known_at` and `position` it is what was shown at that instant; with one of them, what is said of the
@@ -68,7 +68,7 @@ def explain_presence(request: Request, uid: Uid, query: Annotated[Asked, Query()
     return as_json(_body(explanation, made, words), headers=headers)
 
 
-def _explanation(services: Services, uid: str, asked: Asked) -> "Answer[tuple[AnswerPoint, Explanation]]":
+def _explanation(services: Services, uid: str, asked: ExplainQuery) -> "Answer[tuple[AnswerPoint, Explanation]]":
     """The explanation that a request asks for, all of one snapshot."""
     now = services.clock.now()
 
@@ -96,7 +96,7 @@ def _reach(services: Services, connection: Any, evidence: Evidence, *, is_past: 
     return reach_statement(evidence, answer_then(evidence, verified, policy), policy)
 
 
-def _made(connection: Any, asked: Asked, now: Instant) -> AnswerPoint:
+def _made(connection: Any, asked: ExplainQuery, now: Instant) -> AnswerPoint:
     """The instant in question, and up to where the ledger was known: by default, what was recorded by then."""
     if not asked.is_past:
         head = history.head(connection)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STATUSES = ("online", "offline", "unknown")
 
 
-class Reading(NamedTuple):
+class FiguresRead(NamedTuple):
     """What was read of one moment, or nearly."""
 
     checkpoints: Sequence[Checkpoint]
@@ -43,12 +43,12 @@ class Reading(NamedTuple):
     database: DatabaseFigures
 
 
-def read(services: "Services") -> Reading:
+def read(services: "Services") -> FiguresRead:
     """Read it all. Raises StoreUnavailable."""
     states = services.streams.states()
     names = {each.name for each in services.settings.sinks}
     with services.ledger.connection() as connection:
-        return Reading(
+        return FiguresRead(
             checkpoints.read(connection),
             looks.followed(connection),
             [row for name, row in sinks.read(connection).items() if name in names] if names else [],
@@ -97,7 +97,7 @@ class LedgerFigures(Collector):
             *alert_figures.families(reading.alerts),
         ]
 
-    def _read(self) -> Reading:
+    def _read(self) -> FiguresRead:
         reading = read(self.services)
         self._alerts = reading.alerts
         return reading
@@ -108,7 +108,7 @@ class LedgerFigures(Collector):
         return [] if rows is None else alert_figures.families(rows)
 
 
-def _progress(reading: Reading) -> list[Metric]:
+def _progress(reading: FiguresRead) -> list[Metric]:
     head = reading.checkpoints[0].head
     lag = GaugeMetricFamily(
         "presence_ledger_projection_lag_events", "Positions that a projection is behind", labels=["projection"]

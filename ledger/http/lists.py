@@ -16,7 +16,7 @@ from ledger.http.answers import PresencePage, SummaryBody, as_json, encode
 from ledger.http.auth import require
 from ledger.http.list_answers import ListBody, ListEntry, ListPage, entry
 from ledger.http.list_bodies import ListOrder, PatchOrder, check_name, check_uids
-from ledger.http.paging import MAX_LIMIT, Limit, Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
+from ledger.http.paging import MAX_LIMIT, Limit, PageQuery, bad_cursor, from_cursor, refuse_parameters, to_cursor
 from ledger.http.presence import summary_body
 from ledger.http.problems import Problem, invalid
 from ledger.http.questions import REFUSED
@@ -45,7 +45,7 @@ T = TypeVar("T")
 UIDS = (responses.UID, "the name has not 1 to 256 characters", "more users or watchers than a list may have")
 
 
-class UserPage(Page):
+class UserPage(PageQuery):
     """Which users of a list."""
 
     limit: Limit = MAX_LIMIT
@@ -64,7 +64,7 @@ class NoSuchList(Problem):
     dependencies=MAY_READ,
     responses=answered(ListPage) | responses.refused(responses.CURSOR),
 )
-async def list_lists(request: Request, query: Annotated[Page, Query()]) -> Response:
+async def list_lists(request: Request, query: Annotated[PageQuery, Query()]) -> Response:
     """Every list in the order of their names, and how many are on each."""
     after = _after(query.after)
     found = await _reading(request, lambda connection: watch_lists.page(connection, after, query.limit))
@@ -77,7 +77,7 @@ async def list_lists(request: Request, query: Annotated[Page, Query()]) -> Respo
     summary="Which users of a list are online?",
     responses=answered(PresencePage) | responses.refused(responses.CURSOR),
 )
-async def list_presences_of_list(request: Request, name: ListName, query: Annotated[Page, Query()]) -> Response:
+async def list_presences_of_list(request: Request, name: ListName, query: Annotated[PageQuery, Query()]) -> Response:
     """The presences of those on a list in the order of their uids; who was never observed is among them."""
     check_name("name", name)
     grant_check.allow_list(request, name)

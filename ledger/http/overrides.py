@@ -20,7 +20,7 @@ from ledger.http.responses import answered
 from ledger.http.state import get_services
 from ledger.http.uid import Uid
 from ledger.ingest import overrides
-from ledger.ingest.overrides import NeverObserved, NoOverride, Order
+from ledger.ingest.overrides import NeverObserved, NoOverride, OverrideOrder
 from projections.models.current import can_be_stored
 
 router = APIRouter(tags=["overrides"], dependencies=[Depends(require("admin"))], responses=responses.PROBLEMS)
@@ -76,7 +76,7 @@ async def put_override(request: Request, uid: Uid) -> Response:
     if asked is None:
         raise invalid("body", 'say what and for how long, as in {"status": "offline", "reason": …}')
     by: str = request.state.key_name
-    order = Order(asked.status, asked.reason, by, asked.expires_seconds, asked.until_evidence)
+    order = OverrideOrder(asked.status, asked.reason, by, asked.expires_seconds, asked.until_evidence)
     put = partial(overrides.put, services.ledger, uid, order, services.clock.now())
     try:
         event, position = await asyncio.to_thread(put)

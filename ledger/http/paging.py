@@ -14,7 +14,7 @@ After = Annotated[str | None, Query(min_length=1, description="`next` of the pag
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="items of a page")]
 
 
-class Page(BaseModel):
+class PageQuery(BaseModel):
     """The query of a list; a name that is not one of its fields is refused."""
 
     model_config = ConfigDict(extra="forbid")

@@ -26,7 +26,7 @@ from ledger.http.answers import (
 )
 from ledger.http.auth import note_read, require
 from ledger.http.instants import When, resolve_point
-from ledger.http.paging import Page, bad_cursor, from_cursor, refuse_parameters, to_cursor
+from ledger.http.paging import PageQuery, bad_cursor, from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import invalid
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
@@ -46,7 +46,7 @@ of_users = APIRouter(
 """What a stream's token may ask, too, of its users."""
 
 
-class PresenceFilter(Page):
+class PresenceFilter(PageQuery):
     """Which presences to list. With `device_flag` or `source`, the users who have such a device, in that status."""
 
     status: Literal["online", "offline", "unknown"] | None = None

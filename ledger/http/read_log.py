@@ -9,14 +9,14 @@ from ledger.http import responses
 from ledger.http.answers import as_json
 from ledger.http.auth import require
 from ledger.http.instants import At
-from ledger.http.paging import Page, bad_cursor, from_cursor, to_cursor
+from ledger.http.paging import PageQuery, bad_cursor, from_cursor, to_cursor
 from ledger.http.problems import invalid
 from ledger.http.record_answers import ReadBody, ReadPage
 from ledger.http.responses import answered
 from ledger.http.state import get_services
 from ledger.http.uid import Uid
 from ledger.working_state import reads
-from ledger.working_state.reads import Place, Read
+from ledger.working_state.reads import LookUp, Place
 from projections.models.current import can_be_stored
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
@@ -25,7 +25,7 @@ _SEPARATOR = "\n"
 """Neither a key's name nor a route has one."""
 
 
-class ReadFilter(Page):
+class ReadFilter(PageQuery):
     """Which of them."""
 
     from_: Annotated[At | None, Query(alias="from")] = None
@@ -56,7 +56,7 @@ def list_reads(request: Request, uid: Uid, query: Annotated[ReadFilter, Query()]
     return as_json(ReadPage([_body(read) for _, read in found], following))
 
 
-def _body(read: Read) -> ReadBody:
+def _body(read: LookUp) -> ReadBody:
     return ReadBody(read.key_name, read.route, to_text(read.first_at), to_text(read.last_at), read.number)
 
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
-from ledger.working_state.reads import Read
+from ledger.working_state.reads import LookUp
 from projections.models.current import can_be_stored
 
 log = structlog.get_logger()
@@ -43,7 +43,9 @@ def lost_counter(registry: CollectorRegistry) -> Counter:
 class Reads:
     """One process's notes; `store` writes them under the id of their batch, in a thread. It raises StoreUnavailable."""
 
-    def __init__(self, store: Callable[[str, Iterable[Read]], None], now: Callable[[], Instant], lost: Counter) -> None:
+    def __init__(
+        self, store: Callable[[str, Iterable[LookUp]], None], now: Callable[[], Instant], lost: Counter
+    ) -> None:
         self._store = store
         self._now = now
         self._noted: list[_Noted] = []
@@ -107,9 +109,9 @@ class Reads:
         self._store(batch, summed(noted))
 
 
-def summed(noted: Iterable[_Noted]) -> list[Read]:
+def summed(noted: Iterable[_Noted]) -> list[LookUp]:
     """A row for each user, key and route."""
-    found: dict[tuple[str, str, str], Read] = {}
+    found: dict[tuple[str, str, str], LookUp] = {}
     for at, key_name, route, uids in noted:
         for uid in uids:
             place = uid, key_name, route
@@ -117,5 +119,5 @@ def summed(noted: Iterable[_Noted]) -> list[Read]:
             if before is not None:
                 found[place] = before._replace(last_at=max(at, before.last_at), number=before.number + 1)
             elif can_be_stored(uid):
-                found[place] = Read(uid, key_name, route, at, at, 1)
+                found[place] = LookUp(uid, key_name, route, at, at, 1)
     return list(found.values())

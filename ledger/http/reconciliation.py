@@ -11,7 +11,7 @@ from ledger.domain.reconciliation_events import Attribution, DriftKind, Outcome,
 from ledger.http import questions, responses
 from ledger.http.answers import as_json
 from ledger.http.auth import require
-from ledger.http.paging import Page, bad_cursor, from_cursor, number_from_cursor, refuse_parameters, to_cursor
+from ledger.http.paging import PageQuery, bad_cursor, from_cursor, number_from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import Problem, invalid
 from ledger.http.record_answers import DriftBody, DriftPage, RunPage, TierBody
 from ledger.http.responses import answered
@@ -33,7 +33,7 @@ orders = APIRouter(tags=["reconciliation"], dependencies=[Depends(require("admin
 NO_SOURCE = "no such source"
 
 
-class DriftQuery(Page):
+class DriftQuery(PageQuery):
     """Which drifts."""
 
     state: Outcome | None = None
@@ -49,7 +49,7 @@ class DriftQuery(Page):
     summary="A source's reconciliation runs",
     responses=answered(RunPage) | {404: responses.problem("No such source")} | responses.refused(responses.CURSOR),
 )
-def list_runs(request: Request, source: str, query: Annotated[Page, Query()]) -> Response:
+def list_runs(request: Request, source: str, query: Annotated[PageQuery, Query()]) -> Response:
     """Every run in the order of their begin, also of a source that the settings no longer name."""
     services = get_services(request)
     after = number_from_cursor(query.after) or 0

@@ -41,7 +41,7 @@ class WhyDenied(StrEnum):
 
 
 @dataclass(frozen=True)
-class Forbidden:
+class RefusedWebhooks:
     """Webhooks refused of one node, or of names that are not of the settings, for one reason."""
 
     source: str
@@ -67,7 +67,7 @@ class Refusals:
         """`count` is told the source and the node of each webhook that was refused, as figures name them."""
         self._count = count
         self._clock = clock
-        self._forbidden: dict[tuple[str, str, WhyForbidden], Forbidden] = {}
+        self._forbidden: dict[tuple[str, str, WhyForbidden], RefusedWebhooks] = {}
         self._recent: dict[tuple[str, str, WhyForbidden], deque[float]] = {}
         self._throttle = LogThrottle()
         self._webhooks = Counter(
@@ -101,7 +101,7 @@ class Refusals:
         else:
             key = source, node, WhyForbidden.SECRET
         before = self._forbidden.get(key)
-        self._forbidden[key] = Forbidden(*key, 1 if before is None else before.number + 1, self._clock())
+        self._forbidden[key] = RefusedWebhooks(*key, 1 if before is None else before.number + 1, self._clock())
         self._recent.setdefault(key, deque(maxlen=MAX_RECENT)).append(self._clock())
         self._webhooks.labels(*key).inc()
         if self._count is not None:
@@ -116,7 +116,7 @@ class Refusals:
         if times := self._throttle.due(reason):
             log.warning("request_denied", reason=reason, times=times, client=client)
 
-    def from_source(self, source: str) -> list[Forbidden]:
+    def from_source(self, source: str) -> list[RefusedWebhooks]:
         """The webhooks refused that named this source; UNKNOWN gives those that named none of the settings."""
         return [each for each in tuple(self._forbidden.values()) if each.source == source]
 

@@ -38,7 +38,7 @@ _GZIP = re.compile(r"(?:^|,)\s*(?:gzip|x-gzip|\*)\s*(?:;\s*q=(?P<q>[01](?:\.[0-9
 Cut = Callable[[bytes], bytes]
 
 
-class Asked(NamedTuple):
+class Representation(NamedTuple):
     """How a request would have its answer: `cut` makes a presence of the wanted fields alone; None: of all."""
 
     cut: Cut | None
@@ -46,7 +46,7 @@ class Asked(NamedTuple):
     tags: str
 
 
-def asked(request: Request) -> Asked:
+def asked(request: Request) -> Representation:
     """What a request's parameters and headers say. Raises the problem that names an unknown field or parameter."""
     cut = None
     if request.scope["query_string"]:
@@ -60,7 +60,7 @@ def asked(request: Request) -> Asked:
             accepted = value.decode("latin-1")
         elif name == b"if-none-match":
             tags = value.decode("latin-1")
-    return Asked(cut, accepts_gzip(accepted), tags)
+    return Representation(cut, accepts_gzip(accepted), tags)
 
 
 def accepts_gzip(header: str) -> bool:
@@ -91,7 +91,7 @@ class Representations:
     def __init__(self) -> None:
         self._zipping = 0
 
-    async def answer(self, read: Read, wanted: Asked) -> Response:
+    async def answer(self, read: Read, wanted: Representation) -> Response:
         """The answer, or 304 where it is the one that is known already."""
         if len(read.bodies) < LARGE_USERS:
             known, body = _made(read, wanted)
@@ -118,7 +118,7 @@ def age(read: Read) -> dict[str, str]:
     return {} if read.stale_since is None else {"Age": str((read.made.at - read.stale_since) // SECOND)}
 
 
-def _made(read: Read, wanted: Asked) -> tuple[str, bytes | None]:
+def _made(read: Read, wanted: Representation) -> tuple[str, bytes | None]:
     """-> (its tag, the answer; None where it is known already)"""
     bodies = read.bodies if wanted.cut is None else [wanted.cut(body) for body in read.bodies]
     known = tag(bodies)

@@ -13,7 +13,7 @@ from ledger.http.problems import Problem
 from ledger.http.responses import answered
 from ledger.http.setting_answers import ChangeBody, ReloadBody, RestartBody, SettingBody, SettingItems
 from ledger.http.state import get_services
-from ledger.settings.difference import Difference
+from ledger.settings.difference import SettingsDifference
 from ledger.settings.entries import entries
 
 record = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
@@ -21,7 +21,7 @@ orders = APIRouter(tags=["operations"], dependencies=[Depends(require("admin"))]
 
 WAY_OUT = "restart the service; until then what was there before is in force"
 
-Reload = Callable[[str], Awaitable[Difference]]
+Reload = Callable[[str], Awaitable[SettingsDifference]]
 
 
 @record.get("/v1/settings", summary="The settings in force", responses=answered(SettingItems))

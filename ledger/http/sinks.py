@@ -24,7 +24,7 @@ from ledger.store import identity
 from ledger.store.archive import table
 from ledger.store.commit import CHANNEL
 from ledger.working_state import sinks, watch_list_record
-from ledger.working_state.sinks import Checkpoint, SinkRow
+from ledger.working_state.sinks import SinkCheckpoint, SinkRow
 from projections.queries import history
 
 record = APIRouter(tags=["sinks"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
@@ -163,7 +163,7 @@ def _ordered(request: Request, name: str, order: Callable[[Connection[TupleRow]]
         return as_json(view(sink, row, history.head(connection).position))
 
 
-def _checkpoint(connection: Connection[TupleRow], place: int | str, now: Instant) -> Checkpoint:
+def _checkpoint(connection: Connection[TupleRow], place: int | str, now: Instant) -> SinkCheckpoint:
     """As far as a sink had been told that stood there. Raises the problem of a place that is to come."""
     head = history.head(connection)
     if isinstance(place, int):
@@ -180,6 +180,6 @@ def _checkpoint(connection: Connection[TupleRow], place: int | str, now: Instant
         raise invalid("from", f"archived: name a position from {before - 1} on, or 0 for everybody as they are now")
     # From the very beginning everybody is told of as they are; what the sources were by then is nothing to it.
     rules_position = min(position, head.rules_position) if position else head.rules_position
-    return Checkpoint(
+    return SinkCheckpoint(
         identity.epoch(connection), position, rules_position, watch_list_record.head(connection), at or now
     )

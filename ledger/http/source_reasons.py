@@ -21,7 +21,7 @@ MANY_STRANGERS = 20
 """So many users in a row whom webhooks named as online and queries do not find are not found by chance."""
 
 
-class Refused(Protocol):
+class RefusedByNode(Protocol):
     """Webhooks that this instance refused of one node, for one reason."""
 
     @property
@@ -45,7 +45,7 @@ def never_posted(state: SourceState, looks: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def refused(state: SourceState, refusals: Iterable[Refused], now: Instant) -> Iterator[str]:
+def refused(state: SourceState, refusals: Iterable[RefusedByNode], now: Instant) -> Iterator[str]:
     """Nodes whose webhooks are refused, and none of which has been taken since."""
     for each in refusals:
         at = round(each.last_at * SECOND)

@@ -16,7 +16,7 @@ from ledger.http.answers import AsOfBody, as_json, as_of_body
 from ledger.http.archive_header import archived
 from ledger.http.audit import EventFilter
 from ledger.http.auth import require
-from ledger.http.paging import Page, bad_cursor, number_from_cursor
+from ledger.http.paging import PageQuery, bad_cursor, number_from_cursor
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.story_answers import EdgeBody, SessionBody, SessionPage, TimelinePage
@@ -35,7 +35,7 @@ NO_USER = ""
 """The uid to read of where no user can have the one that is asked for."""
 
 
-class SessionFilter(Page):
+class SessionFilter(PageQuery):
     """Which of a user's sessions; without `open`, those that have ended, too."""
 
     order: Literal["asc", "desc"] = "asc"

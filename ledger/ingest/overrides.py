@@ -25,7 +25,7 @@ class NoOverride(LedgerError):
     """No operator's word about this user holds."""
 
 
-class Order(NamedTuple):
+class OverrideOrder(NamedTuple):
     """What an operator says of a user, and for how long; `by` is the API key's name."""
 
     status: Word
@@ -42,7 +42,7 @@ class Put(NamedTuple):
     position: int
 
 
-def put(ledger: Ledger, uid: str, order: Order, at: Instant) -> Put:
+def put(ledger: Ledger, uid: str, order: OverrideOrder, at: Instant) -> Put:
     """Record an operator's word, over the one before. Raises NeverObserved, StoreUnavailable."""
 
     def events(draft: Draft) -> Iterator[Recorded]:

@@ -10,7 +10,7 @@ import structlog
 from ledger.changes.moment import Moment, Moments
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
-from ledger.last_known.memory import PAGE_USERS, Found, LastKnown, Page, Wanted
+from ledger.last_known.memory import PAGE_USERS, FoundChanges, LastKnown, UsersPage, WantedChanges
 from ledger.store.ledger import Ledger
 from ledger.working_state import erasures
 from projections.engine import feed
@@ -83,7 +83,7 @@ class Following:
         return self._known.take(wanted, found)
 
 
-def _find(moment: Moment, wanted: Wanted, asked_at: Instant) -> Found | None:
+def _find(moment: Moment, wanted: WantedChanges, asked_at: Instant) -> FoundChanges | None:
     """What a moment says of what is wanted; None: who was erased is no longer known, so that it has to begin again."""
     changed: set[str] = set()
     for after, up_to in wanted.gaps:
@@ -93,11 +93,11 @@ def _find(moment: Moment, wanted: Wanted, asked_at: Instant) -> Found | None:
                 return None
             changed.add(erased.uid)
     states = current.load_states(moment.connection, sorted(changed)) if changed else {}
-    return Found(asked_at, moment.made, moment.rules, changed, states, _page(moment, wanted))
+    return FoundChanges(asked_at, moment.made, moment.rules, changed, states, _page(moment, wanted))
 
 
-def _page(moment: Moment, wanted: Wanted) -> Page | None:
+def _page(moment: Moment, wanted: WantedChanges) -> UsersPage | None:
     if wanted.after is None:
         return None
     rows = current.states_after(moment.connection, wanted.after, PAGE_USERS, online_alone=wanted.online_alone)
-    return Page(dict(rows), rows[-1][0] if len(rows) == PAGE_USERS else None)
+    return UsersPage(dict(rows), rows[-1][0] if len(rows) == PAGE_USERS else None)

@@ -36,14 +36,14 @@ class OwnCommit(NamedTuple):
     presences: Mapping[str, Presence]
 
 
-class Page(NamedTuple):
+class UsersPage(NamedTuple):
     """Users in the order of their uids; `last` is where the next page goes on, None at the end."""
 
     states: Mapping[str, bytes]
     last: str | None
 
 
-class Wanted(NamedTuple):
+class WantedChanges(NamedTuple):
     """What the memory lacks: `gaps` between the position that it is of and a head, each after one position and up to
     another, between which `own` commits lie; whether it would have a page of those online, or of everybody, after a
     uid. None: it is all there."""
@@ -55,7 +55,7 @@ class Wanted(NamedTuple):
     online_alone: bool
 
 
-class Found(NamedTuple):
+class FoundChanges(NamedTuple):
     """What one moment of the ledger says, read after `asked_at`: the rules, the users `changed` within the gaps, with
     the states of those of them whom it still has, and the page."""
 
@@ -64,7 +64,7 @@ class Found(NamedTuple):
     rules: Rules
     changed: set[str]
     states: Mapping[str, bytes]
-    page: Page | None
+    page: UsersPage | None
 
 
 class LastKnown:
@@ -121,7 +121,7 @@ class LastKnown:
         with self._lock:
             self._forget()
 
-    def wanted(self, lineage: int, head: int) -> Wanted:
+    def wanted(self, lineage: int, head: int) -> WantedChanges:
         """What is to be read at a moment with that head, under that number of the ledger's lineage."""
         with self._lock:
             if lineage != self._lineage or (self._made is not None and head < self._made.position):
@@ -133,9 +133,9 @@ class LastKnown:
                 # To begin again is cheaper, and bounded.
                 self._forget()
                 gaps = []
-            return Wanted(self._generation, own, gaps, self._after, self._fills_online)
+            return WantedChanges(self._generation, own, gaps, self._after, self._fills_online)
 
-    def take(self, wanted: Wanted, found: Found) -> bool:
+    def take(self, wanted: WantedChanges, found: FoundChanges) -> bool:
         """What was wanted has been found -> whether there is more to fill it with."""
         with self._lock:
             if wanted.generation != self._generation:
@@ -225,7 +225,7 @@ class LastKnown:
         if self._made is not None and commit.head > self._made.position:
             self._users.update(commit.presences)
 
-    def _fill(self, page: Page) -> None:
+    def _fill(self, page: UsersPage) -> None:
         self._users.update(page.states)
         self._after = page.last
         if page.last is None and self._fills_online:

@@ -43,7 +43,7 @@ _Users = dict[str, list[Reschedule]]
 """What was heard of users, in its order."""
 
 
-class Follower:
+class AgendaFollower:
     """Follows the ledger for the agendas of these sources, from where the last leading instance got to."""
 
     def __init__(self, ledger: Ledger, names: list[str], listen: Listen) -> None:

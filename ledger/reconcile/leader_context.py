@@ -74,7 +74,7 @@ class LeaderContext:
         """Append events of the source."""
         await self.database(self.source_store.append, *events)
 
-    def route(self) -> plan.Route | plan.Wait:
+    def route(self) -> plan.LookRoute | plan.Wait:
         """How to look now."""
         return plan.route_for(self.source, self.now(), self.clients.keys(), names=self.names_answer)
 
@@ -102,7 +102,7 @@ class LeaderContext:
         """Whether only `/connz` tells who was held by a node that is gone."""
         return bool(self.clients) and plan.needs_connections(self.source, self.clients.keys())
 
-    def answered(self, run: Run, node: str, route: plan.Route, verdicts: judge.Verdicts) -> None:
+    def answered(self, run: Run, node: str, route: plan.LookRoute, verdicts: judge.Verdicts) -> None:
         """A poll was answered and judged."""
         run.judged(verdicts)
         self.counters.answered(self.name, node, route.value, verdicts)
@@ -111,7 +111,7 @@ class LeaderContext:
         for hear in self.on_judged:
             hear(verdicts)
 
-    def failed(self, run: Run, node: str, route: plan.Route, why: Unanswered, users: int) -> None:
+    def failed(self, run: Run, node: str, route: plan.LookRoute, why: Unanswered, users: int) -> None:
         """A poll about so many users was not answered, or with nothing of use."""
         run.failed(node, why.reason, users)
         self.counters.failed(self.name, node, route.value)

@@ -42,14 +42,14 @@ SCAN_SHARE = 0.9
 """Of a normal user's bound, between two looks at all connections: they take the turns of nearly everybody."""
 
 
-class Route(enum.Enum):
+class LookRoute(enum.Enum):
     """How to look."""
 
     ROWS = "POST /user/onlinestatus"
     CONNECTIONS = "GET /connz"
 
 
-ROWS, CONNECTIONS = Route.ROWS, Route.CONNECTIONS
+ROWS, CONNECTIONS = LookRoute.ROWS, LookRoute.CONNECTIONS
 
 
 class Wait(NamedTuple):
@@ -66,7 +66,7 @@ def has_connections(source: SourceState, askable: Collection[str] | None = None)
 
 def route_for(
     source: SourceState, now: Instant, askable: Collection[str] | None = None, *, names: bool = True
-) -> Route | Wait:
+) -> LookRoute | Wait:
     """What is believed now: after a cluster has lost a node its rows are wrong both ways.
 
     `names` False: it is known beforehand that no node answers questions about users by name.
@@ -86,15 +86,15 @@ def route_for(
     return ROWS if now >= believed_at else Wait(believed_at)
 
 
-def in_words(source: SourceState, route: Route | Wait, *, names: bool, can_scan: bool) -> str:
+def in_words(source: SourceState, route: LookRoute | Wait, *, names: bool, can_scan: bool) -> str:
     """Why users are looked at in that way."""
     is_v3 = not has_connections(source)
     match route:
         case Wait():
             return "no answer would be believed now: a node is down or came back recently"
-        case Route.CONNECTIONS if not names:
+        case LookRoute.CONNECTIONS if not names:
             return "in a cluster with a managerToken POST /user/onlinestatus is refused; GET /connz takes the token"
-        case Route.CONNECTIONS:
+        case LookRoute.CONNECTIONS:
             return (
                 "a node was lost recently: rows are wrong both ways, and GET /connz of all nodes tells who is connected"
             )

@@ -124,7 +124,7 @@ class Reconciler:
         context = self._context
         route = context.route()
         return {
-            "route": route.value if isinstance(route, plan.Route) else None,
+            "route": route.value if isinstance(route, plan.LookRoute) else None,
             "because": plan.in_words(context.source, route, names=context.names_answer, can_scan=context.can_scan),
             "all_connections": self._full_scan.told() if context.can_scan else None,
         }

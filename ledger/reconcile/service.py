@@ -17,7 +17,7 @@ from ledger.domain.observation import Claim, Instant
 from ledger.errors import StoreUnavailable
 from ledger.ingest import overrides
 from ledger.reconcile.counters import ReconcileCounters
-from ledger.reconcile.follower import Follower
+from ledger.reconcile.follower import AgendaFollower
 from ledger.reconcile.guarded import MAX_RETRY_DELAY_SECONDS, RETRY_DELAY_SECONDS, Begun, Guarded
 from ledger.reconcile.leader_context import LeaderContext, Spawn
 from ledger.reconcile.leadership import Leadership
@@ -158,7 +158,7 @@ class Reconciliation:
         self._has_changed = False
         try:
             async with asyncio.TaskGroup() as tasks:
-                follower = await self._in_thread(Follower, self._ledger, list(self._nodes), self._listen)
+                follower = await self._in_thread(AgendaFollower, self._ledger, list(self._nodes), self._listen)
                 for name, nodes in self._nodes.items():
                     source = Guarded(name, partial(self._begun, name, nodes), tasks, time.monotonic)
                     await source.prepare()
@@ -200,7 +200,7 @@ class Reconciliation:
         policy = source_store.source.policy
         return QueryClient(node, Budget(policy.budget_calls, policy.budget_users, burst_seconds=0.25), self._now)
 
-    async def _reconcile(self, follower: Follower) -> None:
+    async def _reconcile(self, follower: AgendaFollower) -> None:
         noted = time.monotonic()
         while not (self._stopping.is_set() or self._has_changed):
             began = time.monotonic()
@@ -223,7 +223,7 @@ class Reconciliation:
         if (led := self._sources.get(source)) is not None:
             led.context.counts[node].hear(claim)
 
-    def _follow(self, follower: Follower) -> bool:
+    def _follow(self, follower: AgendaFollower) -> bool:
         more = follower.follow({name: source.context.source for name, source in self._sources.items()})
         for source in self._sources.values():
             source.context.source_store.follow()

@@ -37,7 +37,7 @@ class PartlyArchived(LedgerError):
     """Some of it is in files, which only a slice is read from."""
 
 
-class Moment(NamedTuple):
+class LedgerPart(NamedTuple):
     """A part of the ledger as of one moment, for as long as the transaction lasts that found it."""
 
     snapshot: str
@@ -52,7 +52,7 @@ class Moment(NamedTuple):
 
 
 @contextmanager
-def at_one_moment(connection: Connection[TupleRow], mapper: EventMapper, scope: SliceScope) -> Iterator[Moment]:
+def at_one_moment(connection: Connection[TupleRow], mapper: EventMapper, scope: SliceScope) -> Iterator[LedgerPart]:
     """The part between two instants as of now. Raises PartlyArchived, UnreadableEvent."""
     with connection.transaction():
         connection.execute(AT_ONE_MOMENT, prepare=False)
@@ -61,12 +61,12 @@ def at_one_moment(connection: Connection[TupleRow], mapper: EventMapper, scope: 
         bounds = ledger_rows.bounds(connection, scope.since, scope.until)
         row = connection.execute(_SNAPSHOT).fetchone()
         assert row is not None
-        yield Moment(row[0], bounds, describe(connection, mapper, scope, bounds))
+        yield LedgerPart(row[0], bounds, describe(connection, mapper, scope, bounds))
 
 
 def judge_share(
     connection: Connection[TupleRow],
-    moment: Moment,
+    moment: LedgerPart,
     trial: Trial,
     advanced: Advanced,
     share: Share = WHOLE,
@@ -78,7 +78,7 @@ def judge_share(
 
 
 def judge_share_elsewhere(
-    connection: Connection[TupleRow], moment: Moment, trial: Trial, advanced: Advanced, share: Share
+    connection: Connection[TupleRow], moment: LedgerPart, trial: Trial, advanced: Advanced, share: Share
 ) -> Replayed:
     """The same in a transaction of its own, while that of the moment lasts."""
     with connection.transaction():

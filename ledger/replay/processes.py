@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import psycopg
 
 from ledger.errors import LedgerError, StoreUnavailable
-from ledger.replay.of_ledger import Moment, judge_share_elsewhere
+from ledger.replay.of_ledger import LedgerPart, judge_share_elsewhere
 from ledger.replay.replayed import Replayed, add_up
 from ledger.replay.slice import Trial
 from ledger.slices.share import Share
@@ -46,7 +46,7 @@ def processes_for(positions: int, cores: int) -> int:
 
 
 def judge_in_processes(
-    url: str, moment: Moment, trial: Trial, number: int, progress: Callable[[int, int], None]
+    url: str, moment: LedgerPart, trial: Trial, number: int, progress: Callable[[int, int], None]
 ) -> Replayed:
     """Judge everything again in so many processes, while the moment's transaction lasts.
 
@@ -100,7 +100,7 @@ def _said(pipe: Pipe) -> _Told:
     return told
 
 
-def work(pipe: Pipe, url: str, moment: Moment, trial: Trial, share: Share) -> None:
+def work(pipe: Pipe, url: str, moment: LedgerPart, trial: Trial, share: Share) -> None:
     """The whole of a process: judge one share, and say through the pipe what it came to."""
     # A Ctrl-C reaches all of them; it is their parent's to end them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -109,7 +109,7 @@ def work(pipe: Pipe, url: str, moment: Moment, trial: Trial, share: Share) -> No
         pipe.send(_judged(pipe, url, moment, trial, share))
 
 
-def _judged(pipe: Pipe, url: str, moment: Moment, trial: Trial, share: Share) -> Replayed | _Failed:
+def _judged(pipe: Pipe, url: str, moment: LedgerPart, trial: Trial, share: Share) -> Replayed | _Failed:
     try:
         with session.connect(url, NAME) as connection:
             return judge_share_elsewhere(connection, moment, trial, pipe.send, share)

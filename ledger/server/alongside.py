@@ -28,7 +28,7 @@ GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """After the service has ended it ends within a second, whatever holds it up."""
 
 
-class Orders(Protocol):
+class ProcessOrders(Protocol):
     """What every such process is told."""
 
     @property
@@ -38,7 +38,7 @@ class Orders(Protocol):
     def log_format(self) -> LogFormat: ...
 
 
-T = TypeVar("T", bound=Orders)
+T = TypeVar("T", bound=ProcessOrders)
 
 
 class NewOrders(Generic[T]):

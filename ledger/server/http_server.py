@@ -22,7 +22,7 @@ from granian.server.embed import Server as Granian
 
 from ledger.errors import LedgerError
 from ledger.server.connections import CONNECTION, KEPT_SECONDS, Connections
-from ledger.server.keeper import Keeper
+from ledger.server.keeper import ConnectionKeeper
 from ledger.settings import Listen
 
 BACKLOG = 4096
@@ -107,7 +107,7 @@ class HttpServer:
         self._address = bound.getsockname()
         self._stopping = False
         self._connections = Connections(most)
-        self._keeper = Keeper(bound, self._connections, count_closed)
+        self._keeper = ConnectionKeeper(bound, self._connections, count_closed)
         self._granian = _Granian(self._serve_one, bound, most, websockets)
         self._serving: asyncio.Task[None] | None = None
 

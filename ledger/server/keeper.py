@@ -31,7 +31,7 @@ Inode = tuple[int, int]
 """What a descriptor stands for, as long as it is open: its device and number there."""
 
 
-class Keeper:
+class ConnectionKeeper:
     """Keeps the connections of one listening socket within their bounds, from `start` to `stop`."""
 
     def __init__(

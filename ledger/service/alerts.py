@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ledger.alerting.apprise_sender import notifier_of
 from ledger.alerting.instance_note import OwnNotes
 from ledger.alerting.journal import Journal
-from ledger.alerting.telling import Telling
+from ledger.alerting.telling import Notifiers
 from ledger.alerting.watch import Alerting, Sight
 from ledger.http.archive import ArchiveRun
 from ledger.http.state import Services
@@ -31,4 +31,4 @@ def alerting_of(
         now=services.clock.now,
         waits=lambda: services.spool is not None and services.spool.comes_first,
     )
-    return Alerting(settings, sight, lambda told: Telling(settings.notify, notifier_of, services.clock.now, told))
+    return Alerting(settings, sight, lambda told: Notifiers(settings.notify, notifier_of, services.clock.now, told))

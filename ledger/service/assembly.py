@@ -41,7 +41,7 @@ from ledger.store.pooled import Route
 from ledger.store.pulse import Pulse
 from ledger.store.seal import SealKey
 from ledger.working_state import asked, reads
-from ledger.working_state.reads import Read
+from ledger.working_state.reads import LookUp
 from projections.queries.archived import Archive
 from projections.queries.reach import ReachReader
 from projections.queries.reader import PresenceReader
@@ -145,6 +145,6 @@ def _tell_asked(ledger: Ledger, uids: Iterable[str]) -> None:
         asked.tell(connection, uids)
 
 
-def _store_reads(ledger: Ledger, batch: str, noted: Iterable[Read]) -> None:
+def _store_reads(ledger: Ledger, batch: str, noted: Iterable[LookUp]) -> None:
     with ledger.connection() as connection, connection.transaction():
         reads.write(connection, batch, noted)

@@ -1,7 +1,7 @@
 """The canaries of an instance, made of its parts: they watch themselves through its own front."""
 
 from ledger.canary.service import Canaries
-from ledger.canary.shown import Streams
+from ledger.canary.shown import CanaryStreams
 from ledger.http.grants import MAX_EXPIRES_SECONDS, Tokens
 from ledger.http.state import Services
 from ledger.settings import Settings
@@ -19,6 +19,6 @@ def canaries_of(settings: Settings, services: Services, tokens: Tokens) -> Canar
         {source.name: source.canaries for source in settings.sources},
         services.clock.now,
         lambda: services.reconciliation.leads,
-        None if settings.front_listen is None else Streams(settings.front_listen.local_url, sign),
+        None if settings.front_listen is None else CanaryStreams(settings.front_listen.local_url, sign),
         services.counters.registry,
     )

@@ -195,8 +195,8 @@ def _line(orders: msgspec.Struct) -> bytes:
     return msgspec.json.encode(orders, enc_hook=str) + b"\n"
 
 
-def _sink_orders(settings: Settings, database_url: str) -> sinks.Orders:
-    return sinks.Orders(
+def _sink_orders(settings: Settings, database_url: str) -> sinks.SinkOrders:
+    return sinks.SinkOrders(
         database_url=database_url,
         webhooks=[each for each in settings.sinks if isinstance(each, WebhookSettings)],
         wukongims=[each for each in settings.sinks if isinstance(each, WukongimSettings)],
@@ -209,9 +209,9 @@ def _sink_orders(settings: Settings, database_url: str) -> sinks.Orders:
 
 def _front_orders(
     settings: Settings, listen: Listen, database_url: str, token_roots: Sequence[TokenRoot]
-) -> front.Orders:
+) -> front.FrontOrders:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.listen.host, settings.listen.host)  # noqa: S104
-    return front.Orders(
+    return front.FrontOrders(
         database_url=database_url,
         listen=(listen.host, listen.port),
         service=f"http://{Listen(host, settings.listen.port)}",

@@ -26,7 +26,7 @@ from ledger.service.announcing import Announcing
 from ledger.service.of_settings import HookSecrets, configurations, drift_window, hook_secrets, node_names, query_nodes
 from ledger.service.processes import Alongside
 from ledger.settings import Settings
-from ledger.settings.difference import Change, Difference, difference
+from ledger.settings.difference import SettingChange, SettingsDifference, difference
 from ledger.settings.notices import expect_known
 from ledger.store import session, shared_secrets
 from ledger.store.data_folder import DataFolder
@@ -72,7 +72,7 @@ class Reload:
         self._one_at_a_time = asyncio.Lock()
         self._is_ended = False
         self._is_over = False
-        self._under_way = set[asyncio.Task[Difference]]()
+        self._under_way = set[asyncio.Task[SettingsDifference]]()
 
     @property
     def services(self) -> Services:
@@ -80,7 +80,7 @@ class Reload:
         services: Services = self._app.state.services
         return services
 
-    async def __call__(self, by: str) -> Difference:
+    async def __call__(self, by: str) -> SettingsDifference:
         """Read the settings and take what has changed; who wanted it is logged with what it came to.
 
         Raises SettingsError, StoreUnavailable and other LedgerErrors: then everything is as it was. What has begun is
@@ -91,7 +91,7 @@ class Reload:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
-    async def _reload(self, by: str) -> Difference:
+    async def _reload(self, by: str) -> SettingsDifference:
         async with self._one_at_a_time:
             if self._is_ended:
                 raise LedgerError(STOPPING)
@@ -197,5 +197,5 @@ def _alerting_of(settings: Settings) -> tuple[object, ...]:
     return settings.sources, settings.policy, settings.sinks, settings.notify, settings.alerts
 
 
-def _shown(changes: tuple[Change, ...]) -> list[str]:
+def _shown(changes: tuple[SettingChange, ...]) -> list[str]:
     return [f"{each.setting} {each.kind}" for each in changes]

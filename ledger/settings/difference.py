@@ -31,7 +31,7 @@ Kind = Literal["added", "removed", "changed"]
 
 
 @dataclass(frozen=True)
-class Change:
+class SettingChange:
     """One setting that differs, by its name."""
 
     setting: str
@@ -39,17 +39,17 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Difference:
+class SettingsDifference:
     """What differs, and what follows from it."""
 
     settings: Settings
     """Those that a running service goes on with: the new ones, but for what it cannot take."""
-    taken: tuple[Change, ...]
-    restart: tuple[Change, ...]
+    taken: tuple[SettingChange, ...]
+    restart: tuple[SettingChange, ...]
     """What takes effect at the next start."""
 
 
-def difference(old: Settings, new: Settings) -> Difference:
+def difference(old: Settings, new: Settings) -> SettingsDifference:
     """What differs between the settings in force and those read anew."""
     changes = {
         each.name: list(_compared(SHOWN.get(each.name, each.name), getattr(old, each.name), getattr(new, each.name)))
@@ -61,27 +61,27 @@ def difference(old: Settings, new: Settings) -> Difference:
     origins |= {key: origin for key, origin in old.origins.items() if _top(key) in left}
     merged = replace(new, origins=origins, **{name: getattr(old, name) for name in left})
     taken = [each for name, found in changes.items() if name in TAKEN for each in found]
-    return Difference(merged, tuple(taken), tuple(each for name in left for each in changes[name]))
+    return SettingsDifference(merged, tuple(taken), tuple(each for name in left for each in changes[name]))
 
 
-def _compared(key: str, old: Any, new: Any) -> Iterator[Change]:
+def _compared(key: str, old: Any, new: Any) -> Iterator[SettingChange]:
     """What differs of one value, as far down as it has names."""
     if old == new:
         return
     before, after = _parts(old), _parts(new)
     if before is None or after is None or type(old) is not type(new):
-        yield Change(key, "changed")
+        yield SettingChange(key, "changed")
         return
     for name in dict.fromkeys((*before, *after)):
         here = f"{key}.{name}"
         if name not in after:
-            yield Change(here, "removed")
+            yield SettingChange(here, "removed")
         elif name not in before:
-            yield Change(here, "added")
+            yield SettingChange(here, "added")
         else:
             yield from _compared(here, before[name], after[name])
     if isinstance(old, tuple) and before == after:
-        yield Change(key, "changed")  # in their order alone
+        yield SettingChange(key, "changed")  # in their order alone
 
 
 def _parts(value: Any) -> Mapping[str, Any] | None:

@@ -41,7 +41,7 @@ class SentCommand:
 
 
 @dataclass(slots=True)
-class Commands:
+class ReceivedCommands:
     """All nodes' commands. Any thread may read `taken`, and say by `refusal` what is answered from then on instead."""
 
     cluster: Cluster

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from ledger.simulator.answers import CONNZ, DEFAULT_LIMIT, METRICS, ONLINE_STATUS, VARZ, QueryApi, Reply, dump
-from ledger.simulator.commands import SEND, Commands
+from ledger.simulator.commands import SEND, ReceivedCommands
 from ledger.simulator.lies import SLOW_SECONDS, Lies
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n"
@@ -46,7 +46,7 @@ class NodeAnswers:
 
     api: QueryApi
     lies: Lies
-    commands: Commands | None = None
+    commands: ReceivedCommands | None = None
     """What takes commands; None: nobody sends any."""
 
     def ask(self, node: str, question: Question, t: float) -> TimedReply:

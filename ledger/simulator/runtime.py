@@ -14,7 +14,7 @@ import httpx2
 from ledger.simulator.agenda import Task
 from ledger.simulator.answers import QueryApi
 from ledger.simulator.api import NodeApi, make_app
-from ledger.simulator.commands import Commands
+from ledger.simulator.commands import ReceivedCommands
 from ledger.simulator.doors import Doors
 from ledger.simulator.events import EVENT, Action, Answer, AnsweredWebhook, Arrival, SimulatedEvent, Totals
 from ledger.simulator.lies import Lies
@@ -58,7 +58,7 @@ class Simulation:
     def __init__(self, plan: Plan, on_event: Callable[[SimulatedEvent], None] | None = None) -> None:
         self.plan = plan
         self.world = SimulatedWorld(plan)
-        self.commands = Commands(self.world.cluster)
+        self.commands = ReceivedCommands(self.world.cluster)
         """What the nodes were told to send to clients, and who received it."""
         self.doors = Doors(plan, self.world, self._put)
         """Where real clients connect, and whom they let in."""

@@ -18,10 +18,10 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.errors import StoreUnavailable
 from ledger.settings import SinkSettings
 from ledger.sinks.failing import Failing
-from ledger.sinks.kind import Batch, Done, Head, Kind, Order, Outcome, Retry, Stop, Told
-from ledger.sinks.page import Page, ToTell, batches
+from ledger.sinks.kind import Batch, ChangeOrder, Done, Head, Kind, Outcome, Retry, Stop, ToldChange
+from ledger.sinks.page import ChangePage, ToTell, batches
 from ledger.sinks.pauses import Pauses
-from ledger.sinks.reader import Reader
+from ledger.sinks.reader import SinkReader
 from ledger.store.mapper import EventMapper
 from ledger.working_state import sinks
 from ledger.working_state.sinks import SinkRow
@@ -46,7 +46,7 @@ Database = Callable[[Callable[[Connection[TupleRow]], T]], Awaitable[T]]
 """Runs a function over the leader's session, in its thread. Raises StoreUnavailable."""
 
 
-class Follower:
+class SinkFollower:
     """One sink's; what it raises ends the term."""
 
     def __init__(
@@ -94,10 +94,10 @@ class Follower:
         found: T = await self._database(function)
         return found
 
-    async def answers(self, uids: Sequence[str]) -> Sequence[Told]:
+    async def answers(self, uids: Sequence[str]) -> Sequence[ToldChange]:
         """For the kind: what `GET` answers of users now. Raises StoreUnavailable."""
         reader = self._reader
-        found: Sequence[Told] = await self._database(lambda connection: reader.answers(connection, uids))
+        found: Sequence[ToldChange] = await self._database(lambda connection: reader.answers(connection, uids))
         return found
 
     async def run(self, kind: Kind) -> None:
@@ -125,7 +125,7 @@ class Follower:
         """A page read and told, as far as it goes -> whether there may be more to be told at once."""
         reader = self._reader
         self._woken.clear()
-        page: Page = await self._database(reader.read)
+        page: ChangePage = await self._database(reader.read)
         self._next_at = page.next_at
         self._waiting = len(page.changes)
         for part in batches(page, self._sink.batch):
@@ -137,7 +137,9 @@ class Follower:
         await self._finish(reader, page, row)
         return page.more or not await self._keep(kind, page, row)
 
-    async def _deliver(self, kind: Kind, reader: Reader, page: Page, part: Sequence[ToTell], row: SinkRow) -> bool:
+    async def _deliver(
+        self, kind: Kind, reader: SinkReader, page: ChangePage, part: Sequence[ToTell], row: SinkRow
+    ) -> bool:
         """Tell a part of a page, again and again while it is right -> whether the receiver has it."""
         remembered = await self._database(lambda c: sinks.remembered(c, row.name, [each.told.uid for each in part]))
         here = part[-1].checkpoint
@@ -159,7 +161,7 @@ class Follower:
                 return False
         return False
 
-    async def _finish(self, reader: Reader, page: Page, row: SinkRow) -> None:
+    async def _finish(self, reader: SinkReader, page: ChangePage, row: SinkRow) -> None:
         """All of a page has been told, or there was nothing to tell."""
         before, after = reader.checkpoint, page.checkpoint
         reader.finished(page)
@@ -168,12 +170,12 @@ class Follower:
             self._stored = time.monotonic()
             await self._note(sinks.move, row, after)
 
-    async def _keep(self, kind: Kind, page: Page, row: SinkRow) -> bool:
+    async def _keep(self, kind: Kind, page: ChangePage, row: SinkRow) -> bool:
         """Let the kind do what it does even if nothing changes -> whether it could."""
         if time.monotonic() - self._kept < KEEP_SECONDS or page.more:
             return True
         self._kept = time.monotonic()
-        head = Head(Order(page.checkpoint.epoch, page.made.position, page.made.at), self._waiting)
+        head = Head(ChangeOrder(page.checkpoint.epoch, page.made.position, page.made.at), self._waiting)
         outcome = await self._attempt(lambda: kind.keep(head))
         if outcome is None:
             return True
@@ -240,6 +242,6 @@ class Follower:
     def _goes_on(self, row: SinkRow) -> bool:
         return not self._stopping and self.row is row
 
-    def _new_reader(self, row: SinkRow) -> Reader:
+    def _new_reader(self, row: SinkRow) -> SinkReader:
         restricted = "" if self._sink.kind == "redis" else self._sink.list
-        return Reader(self._mapper, self._now, row.checkpoint, of_list=restricted, every=self._sink.every)
+        return SinkReader(self._mapper, self._now, row.checkpoint, of_list=restricted, every=self._sink.every)

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from ledger.domain.instants import to_text
-from ledger.sinks.kind import Order
+from ledger.sinks.kind import ChangeOrder
 from ledger.sinks.redis_errors import Unusable, in_words
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Value(NamedTuple):
 
     uid: str
     presence: bytes
-    order: Order
+    order: ChangeOrder
     expires_seconds: float | None
     change: bytes = b""
     expires_no_later: bool = False
@@ -170,7 +170,7 @@ class HotValues:
                 return outcome
         return outcome
 
-    async def put_head(self, order: Order) -> Written:
+    async def put_head(self, order: ChangeOrder) -> Written:
         """Up to here the values are right."""
         keys = [self.key("epoch"), self.key("head")]
         head = _encode({"position": order.position, "at": to_text(order.at), "epoch": order.epoch})
@@ -190,7 +190,7 @@ class HotValues:
                 await _asked(partial(self._redis.xdel, channel, *named))
             after = "(" + page[-1][0].decode()
 
-    async def older_than(self, order: Order | None) -> AsyncIterator[list[str]]:
+    async def older_than(self, order: ChangeOrder | None) -> AsyncIterator[list[str]]:
         """The users of whom there is a value that was not written since an order, or of whom there is one at all."""
         start = self.key("presence:")
         pattern = _escaped(start) + b"*"
@@ -276,11 +276,11 @@ async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
         raise in_words(error) from error
 
 
-def _ordered(order: Order) -> list[Any]:
+def _ordered(order: ChangeOrder) -> list[Any]:
     return [order.epoch, order.position, to_text(order.at)]
 
 
-def _is_older(value: bytes, order: Order | None) -> bool:
+def _is_older(value: bytes, order: ChangeOrder | None) -> bool:
     if order is None:
         return True
     try:

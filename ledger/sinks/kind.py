@@ -3,7 +3,7 @@
 The follower knows checkpoints, leadership, batches, coalescing, pauses between attempts and what is kept of users; a
 kind knows how its receiver is told. It is called from one event loop, one call at a time, by the one instance that
 leads; an instance that has been deposed may still be in the middle of a last call, so a receiver that can compare
-keeps the later in the order of `Order`.
+keeps the later in the order of `ChangeOrder`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from ledger.domain.observation import Instant
 T = TypeVar("T")
 
 
-class Order(NamedTuple):
+class ChangeOrder(NamedTuple):
     """Where what is told lies: within an epoch, later is what has the greater position, then the later instant."""
 
     epoch: str
@@ -64,7 +64,7 @@ _decode = msgspec.json.Decoder(ToldPresence).decode
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class ToldChange:
     """A user of whom something else is shown now: the bytes that are told, and where they lie.
 
     `body` is a JSON object: the presence as `GET` shows it at `order`, `as_of` with the epoch included, and `previous`
@@ -73,7 +73,7 @@ class Told:
 
     uid: str
     body: bytes
-    order: Order
+    order: ChangeOrder
     erased: bool = False
     """Whether they have been erased since they were told of: whatever is kept of them is to be forgotten."""
 
@@ -92,7 +92,7 @@ class Batch:
     """
 
     id: str
-    changes: Sequence[Told]
+    changes: Sequence[ToldChange]
     remembered: Mapping[str, bytes] = field(default_factory=dict)
     """By user, what `Done.remember` said when they were told of last; of those of whom it said something."""
     made_at: Instant = 0
@@ -133,7 +133,7 @@ Outcome = Done | Retry | Stop
 class Head(NamedTuple):
     """Up to here the ledger has been read for this sink, and what was to be told of it has been."""
 
-    order: Order
+    order: ChangeOrder
     waiting: int
     """Changes that are known and have not been told."""
 
@@ -164,6 +164,6 @@ class Surroundings(Protocol):
         """What a function reads over a connection in autocommit that other questions of this sink wait for."""
         ...
 
-    async def answers(self, uids: Sequence[str]) -> Sequence[Told]:
+    async def answers(self, uids: Sequence[str]) -> Sequence[ToldChange]:
         """What `GET` answers of users now, without `previous`, all at one order."""
         ...

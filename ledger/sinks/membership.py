@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from ledger.changes.moment import Moment
 from ledger.domain.presence import Presence
 from ledger.working_state import canaries, watch_list_record, watch_lists
-from ledger.working_state.sinks import Checkpoint
+from ledger.working_state.sinks import SinkCheckpoint
 
 PAGE_USERS = 1_000
 """Of those who came, told of at once."""
@@ -34,7 +34,7 @@ class Membership:
         """The number of the last change of any list; of a sink without one, none."""
         return watch_list_record.head(moment.connection) if self._name else 0
 
-    def notice(self, moment: Moment, checkpoint: Checkpoint) -> Checkpoint:
+    def notice(self, moment: Moment, checkpoint: SinkCheckpoint) -> SinkCheckpoint:
         """See who has come since -> the checkpoint, moved on where nobody has."""
         self._page = 0
         if not self._name or self._came:
@@ -51,7 +51,7 @@ class Membership:
         self._page = min(PAGE_USERS, len(self._came))
         return moment.presences([self._came[number] for number in range(self._page)])
 
-    def after_page(self, checkpoint: Checkpoint) -> Checkpoint:
+    def after_page(self, checkpoint: SinkCheckpoint) -> SinkCheckpoint:
         """The checkpoint once the page has been told."""
         return checkpoint._replace(list_number=self._up_to) if 0 < self._page == len(self._came) else checkpoint
 

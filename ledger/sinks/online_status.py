@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from ledger.domain.instants import to_text
-from ledger.sinks.kind import Told, ToldDevice, ToldPresence
+from ledger.sinks.kind import ToldChange, ToldDevice, ToldPresence
 from ledger.sources.wukongim.command import Command, main_device, payload
 
 UNNAMED_DEVICE = 0
@@ -50,7 +50,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Sent).decode
 
 
-def messages(told: Told, before: bytes | None) -> tuple[list[Message], bytes | None]:
+def messages(told: ToldChange, before: bytes | None) -> tuple[list[Message], bytes | None]:
     """-> (what is to be sent now, in this order; what is to be remembered of it)
 
     `before` is what was remembered when the user was told of last.

@@ -16,7 +16,7 @@ from ledger.settings import (
 )
 
 
-class Orders(msgspec.Struct, frozen=True):
+class SinkOrders(msgspec.Struct, frozen=True):
     """What the process is to do."""
 
     database_url: str
@@ -33,9 +33,9 @@ class Orders(msgspec.Struct, frozen=True):
         return [*self.webhooks, *self.wukongims, *self.redises]
 
 
-def decode(line: str) -> Orders:
+def decode(line: str) -> SinkOrders:
     """The orders of a line of JSON."""
-    return msgspec.json.decode(line, type=Orders, dec_hook=_decoded)
+    return msgspec.json.decode(line, type=SinkOrders, dec_hook=_decoded)
 
 
 def _decoded(kind: type, value: Any) -> Any:

@@ -9,8 +9,8 @@ from ledger.changes.step import Previous
 from ledger.domain.instants import optional, to_text
 from ledger.domain.observation import Instant
 from ledger.domain.visible import Visible
-from ledger.sinks.kind import Order, Told
-from ledger.working_state.sinks import Checkpoint
+from ledger.sinks.kind import ChangeOrder, ToldChange
+from ledger.working_state.sinks import SinkCheckpoint
 from projections.models.shown import AnswerPoint
 
 _encode = msgspec.json.Encoder().encode
@@ -19,16 +19,16 @@ _encode = msgspec.json.Encoder().encode
 class ToTell(NamedTuple):
     """A change, what is visible of the user by it, and up to where the sink has been told after it."""
 
-    told: Told
+    told: ToldChange
     visible: Visible
-    checkpoint: Checkpoint
+    checkpoint: SinkCheckpoint
 
 
-class Page(NamedTuple):
+class ChangePage(NamedTuple):
     """Changes in the order in which they are to be told, as of one moment."""
 
     changes: Sequence[ToTell]
-    checkpoint: Checkpoint
+    checkpoint: SinkCheckpoint
     """Once all of them have been told."""
     made: AnswerPoint
     more: bool
@@ -39,16 +39,18 @@ class Page(NamedTuple):
 
 def told(
     uid: str, body: bytes, made: AnswerPoint, epoch: str, previous: Previous | None, *, erased: bool = False
-) -> Told:
+) -> ToldChange:
     """A change as it is told; `body` is the answer but for its `as_of`."""
     before = b"" if previous is None else b',"previous":' + _encode({
         "status": previous.status, "since": optional(previous.since)
     })  # fmt: skip
     as_of = _encode({"at": to_text(made.at), "position": made.position, "epoch": epoch})
-    return Told(uid, b"".join((body, before, b',"as_of":', as_of, b"}")), Order(epoch, made.position, made.at), erased)
+    return ToldChange(
+        uid, b"".join((body, before, b',"as_of":', as_of, b"}")), ChangeOrder(epoch, made.position, made.at), erased
+    )
 
 
-def batches(page: Page, size: int) -> Iterator[Sequence[ToTell]]:
+def batches(page: ChangePage, size: int) -> Iterator[Sequence[ToTell]]:
     """The changes of a page in parts of so many."""
     for start in range(0, len(page.changes), size):
         yield page.changes[start : start + size]

@@ -8,18 +8,18 @@ from collections.abc import Callable
 
 from ledger.ingest.clock import Clock
 from ledger.server import alongside
-from ledger.sinks.orders import Orders, decode
+from ledger.sinks.orders import SinkOrders, decode
 from ledger.sinks.service import Sinks
 
 NICENESS = 5
 """Ingest comes first."""
 
 
-async def tell(orders: Orders, stop: asyncio.Event, new: alongside.NewOrders[Orders]) -> None:
+async def tell(orders: SinkOrders, stop: asyncio.Event, new: alongside.NewOrders[SinkOrders]) -> None:
     """Tell receivers until `stop` is set, after new orders those of them. Raises LedgerError where it cannot."""
     clock, ended = Clock(), asyncio.Event()
 
-    def change(changed: Orders) -> None:
+    def change(changed: SinkOrders) -> None:
         nonlocal orders
         if (changed.sinks, changed.sources) != (orders.sinks, orders.sources):
             ended.set()

@@ -19,15 +19,15 @@ from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.visible import Visible, visible_at
 from ledger.sinks import trail
-from ledger.sinks.kind import Told
+from ledger.sinks.kind import ToldChange
 from ledger.sinks.membership import Membership
-from ledger.sinks.page import Page, ToTell, told
+from ledger.sinks.page import ChangePage, ToTell, told
 from ledger.sinks.timed import Timed
 from ledger.store import identity
 from ledger.store.archive import table
 from ledger.store.mapper import EventMapper
 from ledger.working_state import erasures
-from ledger.working_state.sinks import Checkpoint
+from ledger.working_state.sinks import SinkCheckpoint
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules
 from projections.queries import history
@@ -56,11 +56,11 @@ class _Walk:
         self.uid = ""
 
 
-class Reader:
+class SinkReader:
     """One sink's. For one thread at a time; `take` is told what has become of what was read."""
 
     def __init__(
-        self, mapper: EventMapper, now: Callable[[], Instant], checkpoint: Checkpoint, *, of_list: str = "",
+        self, mapper: EventMapper, now: Callable[[], Instant], checkpoint: SinkCheckpoint, *, of_list: str = "",
         every: bool = False,
     ) -> None:  # fmt: skip
         self.checkpoint = checkpoint
@@ -81,18 +81,18 @@ class Reader:
         self._certain_from: int | None = None
         """What lies before it may have been told already, by an attempt that failed, or by who led before."""
 
-    def read(self, connection: Connection[TupleRow]) -> Page:
+    def read(self, connection: Connection[TupleRow]) -> ChangePage:
         """What is to be told next. Raises StoreUnavailable."""
         with self._moments.read(connection) as moment:
             self._find_place(moment, identity.epoch(connection))
             if moment.made.position < self.checkpoint.position:
                 # It went back, and its epoch is about to become another.
-                return Page([], self.checkpoint, moment.made, more=False)
+                return ChangePage([], self.checkpoint, moment.made, more=False)
             page = self._page(moment)
             self._certain_from = moment.made.position if self._certain_from is None else self._certain_from
             return page
 
-    def took(self, changes: Sequence[ToTell], checkpoint: Checkpoint) -> None:
+    def took(self, changes: Sequence[ToTell], checkpoint: SinkCheckpoint) -> None:
         """These have been told."""
         self.checkpoint = checkpoint
         for each in changes:
@@ -101,7 +101,7 @@ class Reader:
         while len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
 
-    def finished(self, page: Page) -> None:
+    def finished(self, page: ChangePage) -> None:
         """All of a page has been told."""
         self.checkpoint = page.checkpoint
         if self._walk is not None and self._walked_to is not None:
@@ -113,7 +113,7 @@ class Reader:
         if self.checkpoint.at == page.made.at:
             self._timed.told()
 
-    def failed(self, changes: Sequence[ToTell], page: Page) -> None:
+    def failed(self, changes: Sequence[ToTell], page: ChangePage) -> None:
         """Nobody knows whether these have been told."""
         self._certain_from = max(self._certain_from or 0, page.made.position)
         for each in changes:
@@ -132,7 +132,7 @@ class Reader:
                 for each in changes
             )
 
-    def answers(self, connection: Connection[TupleRow], uids: Sequence[str]) -> list[Told]:
+    def answers(self, connection: Connection[TupleRow], uids: Sequence[str]) -> list[ToldChange]:
         """What `GET` answers of these users."""
         with self._moments.read(connection) as moment:
             epoch = identity.epoch(connection)
@@ -146,14 +146,14 @@ class Reader:
                     moment.connection, self._mapper, self.checkpoint.rules_position, folds=self._folds
                 )
             return
-        self.checkpoint = Checkpoint(epoch, 0, moment.rules.position, self._members.head(moment), moment.made.at)
+        self.checkpoint = SinkCheckpoint(epoch, 0, moment.rules.position, self._members.head(moment), moment.made.at)
         self._before, self._walk, self._timed = moment.rules, None, Timed()
         self._members.forget()
         self._recent.clear()
         self._resuming, self._folds = Resuming(self._mapper), RuleFolds()
         self._certain_from = moment.made.position
 
-    def _page(self, moment: Moment) -> Page:
+    def _page(self, moment: Moment) -> ChangePage:
         self._notice_rules(moment)
         self.checkpoint = self._members.notice(moment, self.checkpoint)
         changes: list[ToTell] = []
@@ -169,13 +169,13 @@ class Reader:
             checkpoint = self._walk_on(moment, changes, checkpoint)
             checkpoint = self._welcome(moment, changes, checkpoint)
             more = self._walk is not None or self._members.is_waiting
-        return Page(changes, checkpoint, moment.made, more, self._timed.next_at)
+        return ChangePage(changes, checkpoint, moment.made, more, self._timed.next_at)
 
     def _is_archived(self, moment: Moment) -> bool:
         """Whether what follows the checkpoint is: then each user is told of as they are, in another epoch say."""
         return self.checkpoint.position < table.before(moment.connection) - 1
 
-    def _stretch(self, moment: Moment, changes: list[ToTell]) -> tuple[int, Checkpoint]:
+    def _stretch(self, moment: Moment, changes: list[ToTell]) -> tuple[int, SinkCheckpoint]:
         """The users whose last event lies in the next stretch -> (up to where, the checkpoint after it)"""
         after = self.checkpoint.position
         up_to = min(moment.made.position, after + max(STRETCH_EVENTS, self._stretch_events))
@@ -201,7 +201,7 @@ class Reader:
             changes.append(ToTell(self._told(moment, uid, body, old), found[uid], here))
         return up_to, self.checkpoint._replace(position=up_to)
 
-    def _trail(self, moment: Moment, changes: list[ToTell]) -> tuple[int, Checkpoint]:
+    def _trail(self, moment: Moment, changes: list[ToTell]) -> tuple[int, SinkCheckpoint]:
         """Each change of the next stretch, none left out -> (up to where, the checkpoint after it)"""
         found = trail.read(moment, self._mapper, self._folds, self.checkpoint, STRETCH_EVENTS)
         self._timed.note(found.presences.values(), moment, self.checkpoint.at)
@@ -213,7 +213,7 @@ class Reader:
                 changes.append(ToTell(change, each.visible, here))
         return found.up_to, self.checkpoint._replace(position=found.up_to)
 
-    def _with_erased(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> list[ToTell]:
+    def _with_erased(self, moment: Moment, changes: list[ToTell], checkpoint: SinkCheckpoint) -> list[ToTell]:
         """And those who were erased within the stretch, as they are now: never observed, unless they came again."""
         after, up_to = self.checkpoint.position, checkpoint.position
         found = erasures.between(moment.connection, after, up_to) if up_to > after else []
@@ -230,7 +230,7 @@ class Reader:
             rest.append(ToTell(change, now, here))
         return rest
 
-    def _end_timed(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
+    def _end_timed(self, moment: Moment, changes: list[ToTell], checkpoint: SinkCheckpoint) -> SinkCheckpoint:
         """Those of whom time alone has changed what is shown meanwhile."""
         already = {each.told.uid for each in changes} if not self._every else set[str]()
         due = self._timed.due(moment, self.checkpoint.at)
@@ -238,7 +238,7 @@ class Reader:
         self._add(moment, changes, late, visible_before(late, self._before, self.checkpoint.at), checkpoint)
         return checkpoint._replace(at=moment.made.at)
 
-    def _walk_on(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
+    def _walk_on(self, moment: Moment, changes: list[ToTell], checkpoint: SinkCheckpoint) -> SinkCheckpoint:
         """A page of everybody in a source whose state has changed."""
         walk = self._walk
         if walk is None:
@@ -254,7 +254,7 @@ class Reader:
         self._add(moment, changes, page, earlier, checkpoint)
         return checkpoint if last else checkpoint._replace(rules_position=walk.rules_position)
 
-    def _welcome(self, moment: Moment, changes: list[ToTell], checkpoint: Checkpoint) -> Checkpoint:
+    def _welcome(self, moment: Moment, changes: list[ToTell], checkpoint: SinkCheckpoint) -> SinkCheckpoint:
         """Those who came to the list, as they are."""
         if not self._members.is_waiting:
             return checkpoint
@@ -263,7 +263,7 @@ class Reader:
 
     def _add(
         self, moment: Moment, changes: list[ToTell], presences: Mapping[str, Presence],
-        before: Mapping[str, Visible], checkpoint: Checkpoint,
+        before: Mapping[str, Visible], checkpoint: SinkCheckpoint,
     ) -> None:  # fmt: skip
         """Tell of these users as they are; nothing of it moves the checkpoint before all is told."""
         listed = self._members.of(moment, presences)
@@ -274,7 +274,7 @@ class Reader:
             now = visible_at(listed[uid], moment.rules.sources, moment.made.at)
             changes.append(ToTell(self._told(moment, uid, body, previous), now, here))
 
-    def _told(self, moment: Moment, uid: str, body: bytes, previous: Previous | None) -> Told:
+    def _told(self, moment: Moment, uid: str, body: bytes, previous: Previous | None) -> ToldChange:
         return told(uid, body, moment.made, self.checkpoint.epoch, previous)
 
     def _notice_rules(self, moment: Moment) -> None:

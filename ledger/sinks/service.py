@@ -18,14 +18,14 @@ from ledger.reconcile.leadership import Leadership
 from ledger.repeated_logs import LoggedOutage
 from ledger.settings import SinkSettings, SourceSettings
 from ledger.sinks import registry
-from ledger.sinks.follower import Follower
+from ledger.sinks.follower import SinkFollower
 from ledger.sinks.kind import Kind
 from ledger.store import identity, session
 from ledger.store.commit import CHANNEL
 from ledger.store.ledger import translated
 from ledger.store.mapper import EventMapper
 from ledger.working_state import sinks, watch_list_record
-from ledger.working_state.sinks import Checkpoint, SinkRow
+from ledger.working_state.sinks import SinkCheckpoint, SinkRow
 from projections.queries import history
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ DEFECT_SECONDS = 10.0
 END_SECONDS = 0.6
 """What is being told when the service stops has so long to end."""
 
-Build = Callable[[SinkSettings, Sequence[SourceSettings], Follower], Kind]
+Build = Callable[[SinkSettings, Sequence[SourceSettings], SinkFollower], Kind]
 
 
 class Sinks:
@@ -65,7 +65,7 @@ class Sinks:
         self._mapper = EventMapper()
         self._interrupted = LoggedOutage("sinks_interrupted", "sinks_go_on")
         self._stopping = stopping
-        self._followers: dict[str, Follower] = {}
+        self._followers: dict[str, SinkFollower] = {}
 
     async def run(self) -> None:
         """Lead, or wait to, until `stopping` is set."""
@@ -94,7 +94,7 @@ class Sinks:
             async with asyncio.TaskGroup() as tasks:
                 following = []
                 for sink in self._settings:
-                    follower = Follower(sink, rows[sink.name], self._mapper, self._now, self.read)
+                    follower = SinkFollower(sink, rows[sink.name], self._mapper, self._now, self.read)
                     if (kind := self._built(sink, follower)) is not None:
                         kinds.append(kind)
                         self._followers[sink.name] = follower
@@ -112,7 +112,7 @@ class Sinks:
                 with contextlib.suppress(Exception):
                     await kind.close()
 
-    def _built(self, sink: SinkSettings, follower: Follower) -> Kind | None:
+    def _built(self, sink: SinkSettings, follower: SinkFollower) -> Kind | None:
         try:
             return self._build(sink, self._sources, follower)
         except Exception:  # a sink that cannot be made must be seen, and holds up no other
@@ -140,7 +140,7 @@ class Sinks:
                 head = history.head(connection)
                 number = watch_list_record.head(connection)
                 at = max(self._now(), head.recorded_at)
-                place = Checkpoint(identity.epoch(connection), head.position, head.rules_position, number, at)
+                place = SinkCheckpoint(identity.epoch(connection), head.position, head.rules_position, number, at)
                 sinks.begin(connection, sink.name, place)
         return sinks.read(connection)
 

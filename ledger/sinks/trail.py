@@ -12,7 +12,7 @@ from ledger.domain.presence import Presence
 from ledger.domain.status import next_change_at
 from ledger.domain.visible import Visible, visible_at
 from ledger.store.mapper import EventMapper
-from ledger.working_state.sinks import Checkpoint
+from ledger.working_state.sinks import SinkCheckpoint
 from projections.models.shown import AnswerPoint, Rules, shown_body, verified
 from projections.queries import history
 from projections.queries.rule_folds import RuleFolds
@@ -30,7 +30,7 @@ SELECT position, substr(stream, 6), (extract(epoch FROM recorded_at) * 1000000):
 """
 
 
-class Shown(NamedTuple):
+class ShownFrom(NamedTuple):
     """A user is shown otherwise from `made` on; `body` is the answer then but for its `as_of`."""
 
     uid: str
@@ -43,7 +43,7 @@ class Shown(NamedTuple):
 class Trail(NamedTuple):
     """The changes up to a position, in its order."""
 
-    changes: list[Shown]
+    changes: list[ShownFrom]
     up_to: int
     presences: Mapping[str, Presence]
     """Of those of whom it tells, as they were then."""
@@ -57,7 +57,7 @@ class _Event(NamedTuple):
     payload: bytes
 
 
-def read(moment: Moment, mapper: EventMapper, folds: RuleFolds, since: Checkpoint, limit: int) -> Trail:
+def read(moment: Moment, mapper: EventMapper, folds: RuleFolds, since: SinkCheckpoint, limit: int) -> Trail:
     """The changes after a checkpoint in at most so many positions, which end where the rules change."""
     up_to = _end(moment, since.position, min(moment.made.position, since.position + limit))
     rows = moment.connection.cursor(binary=True).execute(_EVENTS, (since.position, up_to)).fetchall()
@@ -67,7 +67,7 @@ def read(moment: Moment, mapper: EventMapper, folds: RuleFolds, since: Checkpoin
     rules = history.rules_at(moment.connection, mapper, since.position, folds=folds)
     uids = sorted({each.uid for each in events})
     presences = history.presences_at(moment.connection, mapper, uids, since.position) if since.position else {}
-    changes: list[Shown] = []
+    changes: list[ShownFrom] = []
     placed = dict.fromkeys(uids, since.position)
     for each in events:
         before = presences.get(each.uid) or Presence(each.uid)
@@ -88,7 +88,7 @@ def _end(moment: Moment, after: int, up_to: int) -> int:
     return changed_at if changed_at == after + 1 else changed_at - 1
 
 
-def _ended(presence: Presence, rules: Rules, told: Instant, until: AnswerPoint) -> Iterator[Shown]:
+def _ended(presence: Presence, rules: Rules, told: Instant, until: AnswerPoint) -> Iterator[ShownFrom]:
     """What time alone changed before an event, unless it has been told: an override ends, then a grace period."""
     end = next_change_at(presence, rules.sources, told)
     while end is not None and end <= until.at:
@@ -98,9 +98,9 @@ def _ended(presence: Presence, rules: Rules, told: Instant, until: AnswerPoint) 
 
 def _changed(
     before: Presence, after: Presence, rules: Rules, made: AnswerPoint, before_at: Instant | None = None
-) -> Iterator[Shown]:
+) -> Iterator[ShownFrom]:
     was = visible_at(before, rules.sources, made.at if before_at is None else before_at)
     now = visible_at(after, rules.sources, made.at)
     if was != now:
         body = shown_body(after, rules, made.at) + verified(None, after.version)
-        yield Shown(after.uid, body, made, Previous(was.status, was.since), now)
+        yield ShownFrom(after.uid, body, made, Previous(was.status, was.since), now)

@@ -11,7 +11,7 @@ from ledger.slices.checking import Progress, check, check_renames
 from ledger.slices.form import LedgerLine, Slice
 from ledger.slices.landing import LandedEvent, Landing, mixed_up
 from ledger.slices.reading import SliceFile
-from ledger.slices.renumbering import Moved, SamePositions, ShiftedPositions
+from ledger.slices.renumbering import Renumbering, SamePositions, ShiftedPositions
 from ledger.store import identity
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS, Commit
 from ledger.store.ledger import Ledger, translated
@@ -56,7 +56,7 @@ def import_slice(ledger: Ledger, file: SliceFile, renames: Mapping[str, str], pr
                 checked.events, checked.states, found, renumbered=renumbered, already=True, recorded_anew=False
             )
         numbering = _numbering(file, commit.head)
-        moved = Moved(numbering, renamed)
+        moved = Renumbering(numbering, renamed)
         stamp = _stamp(commit, first, last)
         landing = Landing(commit, stamp)
         done = 0
@@ -99,7 +99,7 @@ def _stamp(commit: Commit, first: LedgerLine, last: LedgerLine) -> datetime | No
     return commit.recorded_at if goes_back or last.recorded_at > commit.recorded_at else None
 
 
-def _placed(slice_: Slice, mapper: EventMapper, moved: Moved) -> Iterator[LandedEvent]:
+def _placed(slice_: Slice, mapper: EventMapper, moved: Renumbering) -> Iterator[LandedEvent]:
     """The slice's lines as they are to lie in the ledger."""
     versions: dict[str, int] = {}
     for line in slice_.lines:
@@ -143,7 +143,7 @@ def _expect_all(
     for numbering in [SamePositions()] * (found == first.position) + [
         ShiftedPositions(found - 1, file.header.began.position)
     ]:
-        missing = _first_missing(commit, _placed(file.slice(), mapper, Moved(numbering, renames)))
+        missing = _first_missing(commit, _placed(file.slice(), mapper, Renumbering(numbering, renames)))
         if missing is None:
             return found != first.position
         mixed = missing

@@ -74,7 +74,7 @@ class ShiftedPositions(SamePositions):
         return self._head if position <= self._began else self.new_position(position)
 
 
-class Moved(NamedTuple):
+class Renumbering(NamedTuple):
     """How an import changes what events say."""
 
     numbering: SamePositions

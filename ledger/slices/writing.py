@@ -14,14 +14,14 @@ from ledger.store.replacing import FileUnusable, replacing
 STDOUT = Path("-")
 
 
-class Written(NamedTuple):
+class LinesWritten(NamedTuple):
     """How many lines of each kind a slice has."""
 
     events: int
     states: int
 
 
-def write(slice_: Slice, stream: BinaryIO) -> Written:
+def write(slice_: Slice, stream: BinaryIO) -> LinesWritten:
     """Write a slice's lines as they come."""
     chain = ChecksumChain()
     events = states = 0
@@ -36,7 +36,7 @@ def write(slice_: Slice, stream: BinaryIO) -> Written:
             raise SliceError(f"The event at position {line.position} is too long for a slice.\nExport without it.")
         stream.write(text)
     stream.write(chain.summed(SliceEnd(events=events, states=states)) + b"\n")
-    return Written(events, states)
+    return LinesWritten(events, states)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ FIRST: Place = (-1, "", "", "")
 LATEST = 2**63 - 1
 
 
-class Read(NamedTuple):
+class LookUp(NamedTuple):
     """That a key was used to ask about a user over a route, so often between two instants."""
 
     uid: str
@@ -50,7 +50,7 @@ class Read(NamedTuple):
     number: int
 
 
-def write(connection: Connection[TupleRow], batch: str, reads: Iterable[Read]) -> None:
+def write(connection: Connection[TupleRow], batch: str, reads: Iterable[LookUp]) -> None:
     """Store what was noted, of users of whom something is known; a batch that is there already is left."""
     noted = list(reads)
     for start in range(0, len(noted), STATEMENT_ROWS):
@@ -62,12 +62,12 @@ def write(connection: Connection[TupleRow], batch: str, reads: Iterable[Read]) -
 
 def page(
     connection: Connection[TupleRow], uid: str, after: Place, since: Instant, until: Instant, limit: int
-) -> Sequence[tuple[Place, Read]]:
+) -> Sequence[tuple[Place, LookUp]]:
     """Who asked about a user between two instants, after a place, the oldest first."""
     params = dict(zip(("first_at", "key", "route", "batch"), after, strict=True))
     rows = connection.execute(_PAGE, {"uid": uid, "since": since, "until": until, "limit": limit, **params}).fetchall()
     return [
-        ((first_at, key, route, batch), Read(uid, key, route, first_at, last_at, number))
+        ((first_at, key, route, batch), LookUp(uid, key, route, first_at, last_at, number))
         for first_at, key, route, batch, last_at, number in rows
     ]
 

@@ -12,7 +12,7 @@ from ledger.store.arrays import byteas, texts
 MAX_ERROR_CHARACTERS = 500
 
 
-class Checkpoint(NamedTuple):
+class SinkCheckpoint(NamedTuple):
     """Up to where a sink has been told, in the ledger of this epoch."""
 
     epoch: str
@@ -30,7 +30,7 @@ class SinkRow(NamedTuple):
     """A sink as it stands."""
 
     name: str
-    checkpoint: Checkpoint
+    checkpoint: SinkCheckpoint
     revision: int
     """Another one whenever an operator or the receiver has changed what is to be done."""
     paused_at: Instant | None
@@ -125,7 +125,7 @@ _FORGET_ALL = "DELETE FROM sink_users WHERE sink = %s"
 def row_of(row: Sequence[Any]) -> SinkRow:
     """A row that READ found."""
     name, epoch, position, rules_position, list_number, at, *rest = row
-    return SinkRow(name, Checkpoint(epoch, position, rules_position, list_number, at), *rest)
+    return SinkRow(name, SinkCheckpoint(epoch, position, rules_position, list_number, at), *rest)
 
 
 def read(connection: Connection[TupleRow]) -> dict[str, SinkRow]:
@@ -133,12 +133,12 @@ def read(connection: Connection[TupleRow]) -> dict[str, SinkRow]:
     return {row[0]: row_of(row) for row in connection.execute(READ)}
 
 
-def begin(connection: Connection[TupleRow], name: str, checkpoint: Checkpoint) -> None:
+def begin(connection: Connection[TupleRow], name: str, checkpoint: SinkCheckpoint) -> None:
     """A sink begins here, unless it has begun already."""
     connection.execute(_BEGIN, (name, *checkpoint))
 
 
-def move(connection: Connection[TupleRow], row: SinkRow, checkpoint: Checkpoint) -> None:
+def move(connection: Connection[TupleRow], row: SinkRow, checkpoint: SinkCheckpoint) -> None:
     """There was nothing more to be told up to there."""
     connection.execute(_MOVE, {**_where(row), **checkpoint._asdict()})
 
@@ -146,7 +146,7 @@ def move(connection: Connection[TupleRow], row: SinkRow, checkpoint: Checkpoint)
 def succeeded(
     connection: Connection[TupleRow],
     row: SinkRow,
-    checkpoint: Checkpoint,
+    checkpoint: SinkCheckpoint,
     told: int,
     remember: Mapping[str, bytes | None],
     now: Instant,
@@ -183,7 +183,7 @@ def resume(connection: Connection[TupleRow], name: str) -> bool:
     return connection.execute(_RESUME, {"name": name}).rowcount > 0
 
 
-def replay(connection: Connection[TupleRow], name: str, checkpoint: Checkpoint) -> bool:
+def replay(connection: Connection[TupleRow], name: str, checkpoint: SinkCheckpoint) -> bool:
     """Tell again from there; what is remembered of users is forgotten -> whether there is such a sink."""
     with connection.transaction():
         found = connection.execute(_REPLAY, {"name": name, **checkpoint._asdict()}).rowcount > 0

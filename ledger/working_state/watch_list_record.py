@@ -50,7 +50,7 @@ class ListChange(NamedTuple):
     watchers_removed: int
 
 
-class Moved(NamedTuple):
+class MembershipChange(NamedTuple):
     """Who has come to a list since a change, and is on it now; and who has left it, and is not."""
 
     added: list[str]
@@ -80,11 +80,11 @@ def changed_of(connection: Connection[TupleRow], names: Collection[str], number:
     return column(connection, _CHANGED_OF, (number, texts(sorted(names))))
 
 
-def moved_since(connection: Connection[TupleRow], name: str, number: int) -> Moved:
+def moved_since(connection: Connection[TupleRow], name: str, number: int) -> MembershipChange:
     """Who was added to a list and removed from it by the changes after that number, as it is now.
 
     Whoever left and came back counts as added, whoever came and left as removed: a reader may have heard of the half.
     """
     added = column(connection, _ADDED, (name, number))
     removed = column(connection, _REMOVED, {"list": name, "since": number})
-    return Moved(sorted(added), sorted(removed))
+    return MembershipChange(sorted(added), sorted(removed))

@@ -25,7 +25,7 @@ STREAM_BY_STREAM: LiteralString = """
 _PLAN = ("enable_indexscan", "enable_bitmapscan", "jit")
 
 
-class Partition(NamedTuple):
+class StreamShare(NamedTuple):
     """Some of the streams, up to a position: those whose hash leaves this remainder when divided by `modulus`."""
 
     remainder: int
@@ -33,16 +33,18 @@ class Partition(NamedTuple):
     up_to: int
 
 
-def partitions(up_to: int) -> list[list[Partition]]:
+def partitions(up_to: int) -> list[list[StreamShare]]:
     """For each process into which it pays to divide so many events, the partitions that it takes one after another."""
     processes = number_of_processes(up_to)
     modulus = processes * max(1, -(-up_to // (MAX_SORTED_EVENTS * processes)))
-    return [[Partition(n, modulus, up_to) for n in range(process, modulus, processes)] for process in range(processes)]
+    return [
+        [StreamShare(n, modulus, up_to) for n in range(process, modulus, processes)] for process in range(processes)
+    ]
 
 
 @contextmanager
 def opened(
-    connection: Connection[TupleRow], query: LiteralString, params: Sequence[Any], partition: Partition
+    connection: Connection[TupleRow], query: LiteralString, params: Sequence[Any], partition: StreamShare
 ) -> Iterator[ServerCursor[TupleRow]]:
     """A cursor on a partition, within a transaction; `query` ends with the phrase above, `params` are those before it.
 

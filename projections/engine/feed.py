@@ -41,7 +41,7 @@ def poison(position: int, error: Exception) -> Poison:
     return Poison(position, f"{type(error).__name__}: {error}")
 
 
-class EventRow(NamedTuple):
+class FeedRow(NamedTuple):
     """An event as it was read."""
 
     position: int
@@ -55,7 +55,7 @@ class EventRow(NamedTuple):
 class Stretch:
     """The events that are read after one position and up to another; `more`: the ledger goes on there."""
 
-    def __init__(self, after: int, last: int, more: bool, rows: list[EventRow], mapper: EventMapper) -> None:
+    def __init__(self, after: int, last: int, more: bool, rows: list[FeedRow], mapper: EventMapper) -> None:
         self.after = after
         self.last = last
         self.more = more
@@ -76,7 +76,7 @@ class Stretch:
                 return events, poison(row.position, error)
         return events, None
 
-    def _decode(self, row: EventRow) -> Followed:
+    def _decode(self, row: FeedRow) -> Followed:
         event = self._mapper.event(row.kind, row.payload)
         uid = row.stream[len(USER_PREFIX) :] if row.stream.startswith(USER_PREFIX) else None
         followed = Followed(row.position, row.stream, row.version, row.recorded_at, event, uid)
@@ -105,7 +105,7 @@ class Feed:
         bound = max(position, min(head, position + SPAN * limit))
         rows = cursor.execute(_READ, (self._kinds, self._known, position, bound, limit)).fetchall()
         last = rows[-1][0] if len(rows) == limit else bound
-        self._kept = Stretch(position, last, last < head, [EventRow(*row) for row in rows], self._mapper)
+        self._kept = Stretch(position, last, last < head, [FeedRow(*row) for row in rows], self._mapper)
         return self._kept
 
 

@@ -12,8 +12,8 @@ from ledger.store import session
 from ledger.store.ledger import translated
 from ledger.store.mapper import EventMapper
 from projections.engine import checkpoints, switch
-from projections.engine.by_stream import STREAM_BY_STREAM, Partition, opened
-from projections.engine.feed import EVENTS_OF_KINDS, EventRow, Feed, Poison, Stretch
+from projections.engine.by_stream import STREAM_BY_STREAM, StreamShare, opened
+from projections.engine.feed import EVENTS_OF_KINDS, Feed, FeedRow, Poison, Stretch
 from projections.engine.projection import Projection
 from projections.engine.projector import apply
 from projections.engine.shares import ReportDone
@@ -34,7 +34,7 @@ def fill_partitions(
     database_url: str,
     projection: Projection,
     batch_events: int,
-    partitions: Sequence[Partition],
+    partitions: Sequence[StreamShare],
     report: ReportDone,
 ) -> set[int]:
     """Fill the new tables over a connection of its own; returns the skipped events that it had to leave out, too."""
@@ -62,7 +62,7 @@ class Filling:
         self._kinds = self._mapper.stored_kinds(projection.kinds)
         self._feed = Feed(self._mapper, self._kinds)
 
-    def fill_partitions(self, database_url: str, partitions: Sequence[Partition], report: ReportDone) -> None:
+    def fill_partitions(self, database_url: str, partitions: Sequence[StreamShare], report: ReportDone) -> None:
         """Begin with these, read over a connection of their own, and written a transaction a batch.
 
         Were they written in the transaction that reads, each batch would be another level of it, which makes everybody
@@ -75,7 +75,7 @@ class Filling:
                     while rows := events.fetchmany(self.batch_events):
                         with self._connection.transaction():
                             self._write(
-                                Stretch(0, partition.up_to, True, [EventRow(*row) for row in rows], self._mapper)
+                                Stretch(0, partition.up_to, True, [FeedRow(*row) for row in rows], self._mapper)
                             )
                             report(len(rows))
 

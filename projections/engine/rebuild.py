@@ -220,7 +220,7 @@ class Rebuild:
 
         # Streams depend on each other in no projection; those of sources are few.
         has_users = bool(self._projection.kinds & USER_KINDS)
-        shares = by_stream.partitions(goal) if has_users else [[by_stream.Partition(0, 1, goal)]]
+        shares = by_stream.partitions(goal) if has_users else [[by_stream.StreamShare(0, 1, goal)]]
         if len(shares) > 1:
             fill = partial(fill_partitions, self._database_url, self._projection, filling.batch_events)
             filling.left_out.update(*together(fill, shares, report))

@@ -66,7 +66,7 @@ _PLAIN: LiteralString = _STATE_IF.format(_IS_OVERRIDDEN)
 _BOTH: LiteralString = _STATE_IF.format(_IS_DERIVED)
 
 
-class Reading(NamedTuple):
+class StateQuery(NamedTuple):
     """A query for users' states or bodies. `looks.LAST_VERIFIED` can find the last looks alongside, in half the time.
 
     Rows: the head, when it was recorded, the position of the rules, in a row of their own; of users the uid, whether
@@ -77,10 +77,10 @@ class Reading(NamedTuple):
     alone: LiteralString
 
 
-BODIES = Reading(_READ.format(_PLAIN, _LAST_LOOK), _READ.format(_PLAIN, "NULL::bigint"))
+BODIES = StateQuery(_READ.format(_PLAIN, _LAST_LOOK), _READ.format(_PLAIN, "NULL::bigint"))
 """The bodies, but of users whom an operator's word is about the states."""
-STATES = Reading(_READ.format("true, c.state", _LAST_LOOK), _READ.format("true, c.state", "NULL::bigint"))
-BOTH = Reading(_READ.format(_BOTH, _LAST_LOOK), _READ.format(_BOTH, "NULL::bigint"))
+STATES = StateQuery(_READ.format("true, c.state", _LAST_LOOK), _READ.format("true, c.state", "NULL::bigint"))
+BOTH = StateQuery(_READ.format(_BOTH, _LAST_LOOK), _READ.format(_BOTH, "NULL::bigint"))
 """Of users of the sources in `derived`, too, the states, of others the bodies."""
 
 _INSERT: LiteralString = """

@@ -23,7 +23,7 @@ from ledger.store.commit import COMMIT_LOCK
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_PREFIX, EventMapper
 from projections.engine import archived, checkpoints, switch
-from projections.engine.by_stream import STREAM_BY_STREAM, Partition, opened, partitions
+from projections.engine.by_stream import STREAM_BY_STREAM, StreamShare, opened, partitions
 from projections.engine.rebuild import Progress, Waiting, ignore, limit_lock_wait, switch_when_free
 from projections.engine.shares import ReportDone, together
 from projections.models import current
@@ -165,7 +165,7 @@ class RebuildCurrent:
         return presences.values()
 
 
-def fold_partitions(database_url: str, share: Sequence[Partition], report: ReportDone) -> None:
+def fold_partitions(database_url: str, share: Sequence[StreamShare], report: ReportDone) -> None:
     """Fill the new table with the presences of these users, as of the partitions' position, a transaction for each.
 
     Raises FoldFailed, StoreUnavailable.

@@ -81,7 +81,7 @@ _NEXT = _LATER.format("")
 _BOUNDED = _LATER.format(" AND kind IN ('corrected.v1', 'swept.v1')")
 
 
-class AsOf(NamedTuple):
+class PastPresences(NamedTuple):
     """What is known of users at an instant, with the rules that it follows from. Those not in it are unobserved."""
 
     beliefs: Mapping[str, Belief]
@@ -133,7 +133,7 @@ def as_of(
     at: Instant,
     position: int,
     folds: RuleFolds | None = None,
-) -> AsOf:
+) -> PastPresences:
     """What is known of users at an instant from the ledger up to a position.
 
     Where nothing had been recorded beyond that position by then, that is what was answered then. Else what was recorded
@@ -146,7 +146,7 @@ def as_of(
     beliefs = {uid: Belief(each, derive(each, rules.sources, at)) for uid, each in presences.items()}
     if base < position:
         beliefs |= _with_hindsight(connection, mapper, asked, presences, rules, at, base, position)
-    return AsOf(beliefs, rules)
+    return PastPresences(beliefs, rules)
 
 
 def presences_at(

@@ -274,7 +274,7 @@ def _storable(uids: Sequence[str]) -> TextArray:
     return texts([uid for uid in uids if current.can_be_stored(uid)])
 
 
-def _choose_reading(rules: Rules) -> tuple[current.Reading, TextArray]:
+def _choose_reading(rules: Rules) -> tuple[current.StateQuery, TextArray]:
     """-> (the query that these rules need, of whom it is to bring the states): the bodies that are ready save half"""
     derived = rules.derived
     if not derived:

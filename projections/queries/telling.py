@@ -16,7 +16,7 @@ versions each. So an entry is made of a bounded number of events, and is the sam
 _encode = msgspec.json.Encoder().encode
 
 
-class Told(NamedTuple):
+class ToldEntry(NamedTuple):
     """An entry: the positions of its first and its last event, and JSON as it is shown."""
 
     position: int
@@ -29,7 +29,7 @@ def stretch_of(version: int) -> int:
     return version // STRETCH_VERSIONS * STRETCH_VERSIONS
 
 
-class Telling:
+class EntryTeller:
     """Takes a user's events one after another, from the oldest on or from the newest back.
 
     Entries are whole where the first event is at an end of a stretch or of the stream.
@@ -40,7 +40,7 @@ class Telling:
         self._key: object = None
         self._events: list[tuple[int, UserEvent]] = []
 
-    def take(self, version: int, position: int, event: UserEvent) -> Told | None:
+    def take(self, version: int, position: int, event: UserEvent) -> ToldEntry | None:
         """One event more -> the entry that ended before it, if one did."""
         key: object = version
         if changes_nothing(event):
@@ -52,7 +52,7 @@ class Telling:
         self._events.append((position, event))
         return done
 
-    def rest(self) -> Told | None:
+    def rest(self) -> ToldEntry | None:
         """The entry of the last events, where no more of them are to come."""
         events, self._events = self._events, []
         if not events:
@@ -61,8 +61,8 @@ class Telling:
             events.reverse()
         (first, event), (last, _) = events[0], events[-1]
         if not changes_nothing(event):
-            return Told(first, last, _encode(entry_for(first, event)))
+            return ToldEntry(first, last, _encode(entry_for(first, event)))
         fold = begun(first, cast(WebhookObserved, event))
         for position, each in events[1:]:
             fold.extend(position, cast(WebhookObserved, each))
-        return Told(first, last, _encode(fold.repeats))
+        return ToldEntry(first, last, _encode(fold.repeats))

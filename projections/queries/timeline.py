@@ -12,7 +12,7 @@ from ledger.store.archive.table import BEFORE
 from ledger.store.mapper import EventMapper, user_stream
 from projections.engine import checkpoints
 from projections.models import drifts, outages
-from projections.queries.telling import STRETCH_VERSIONS, Telling, Told, stretch_of
+from projections.queries.telling import STRETCH_VERSIONS, EntryTeller, ToldEntry, stretch_of
 
 MAX_FOLDED_EVENTS = 10_000
 """A page ends, though it holds less than was asked for, where so many events more than entries have been read."""
@@ -197,7 +197,7 @@ class _Reading:
         self._way = _DESCENDING if wanted.descending else _ASCENDING
         self._is_whole = is_whole
         """Nothing is missing in `events`."""
-        self._told: list[Told] = []
+        self._told: list[ToldEntry] = []
         self._is_cut = False
         """Other entries follow."""
 
@@ -233,7 +233,7 @@ class _Reading:
 
     def _read(self) -> Generator[_Question, list[TupleRow], None]:
         """Tell of the events from the end of a stretch on, so that entries are whole."""
-        telling, number = Telling(descending=self._wanted.descending), 0
+        telling, number = EntryTeller(descending=self._wanted.descending), 0
         version, size = self._first_version(), self._wanted.limit + self._wanted.limit // 2 + 16
         while version is not None:
             size = min(size, MAX_READ_EVENTS)
@@ -287,7 +287,7 @@ class _Reading:
             return None
         return _BEYOND_ALL if following is None else stretch_of(following - 1) + STRETCH_VERSIONS - 1
 
-    def _is_over(self, told: Told | None) -> bool:
+    def _is_over(self, told: ToldEntry | None) -> bool:
         """Keep an entry if it is asked for; whether no other one can be."""
         if told is None:
             return False

@@ -17,7 +17,7 @@ from ledger.alerting.journal import FILE, Journal
 from ledger.alerting.loss_windows import LossWindows
 from ledger.alerting.notices import Notice, What
 from ledger.alerting.notifier import Notifier
-from ledger.alerting.telling import Telling
+from ledger.alerting.telling import Notifiers
 from ledger.alerting.watch import Alerting, Sight
 from ledger.domain.alert_events import SERVICE, AlertBegan, AlertEnded
 from ledger.domain.instants import from_datetime, to_text
@@ -126,7 +126,7 @@ class Instance:
         self.alerting = Alerting(
             self._settings,
             sight,
-            lambda told: Telling(self._settings.notify, notifier, lambda: self.now, told),
+            lambda told: Notifiers(self._settings.notify, notifier, lambda: self.now, told),
             lambda: self.seconds,
         )
         self.alerting._telling.start()

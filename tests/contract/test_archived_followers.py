@@ -12,11 +12,11 @@ from ledger.changes.moment import Moments
 from ledger.http import sinks as routes
 from ledger.http.problems import Problem
 from ledger.ingest.clock import Clock
-from ledger.sinks.reader import Reader
+from ledger.sinks.reader import SinkReader
 from ledger.slices import ledger_rows
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
-from ledger.working_state.sinks import Checkpoint
+from ledger.working_state.sinks import SinkCheckpoint
 from projections.models import current
 from projections.models.shown import AnswerPoint
 from tests.support.archived import ONCE, USERS, archive, live
@@ -41,7 +41,7 @@ def test_a_cursor_is_recovered_from_the_archives_end_on(ledger: Ledger, connecti
 def test_in_another_epoch_everybody_is_told_of(
     ledger: Ledger, connection: Connection[TupleRow], *, every: bool
 ) -> None:
-    reader = Reader(EventMapper(), Clock().now, Checkpoint("of before", 40, 0, 0, 0), every=every)
+    reader = SinkReader(EventMapper(), Clock().now, SinkCheckpoint("of before", 40, 0, 0, 0), every=every)
     told: list[str] = []
     shown: dict[str, str] = {}
     while True:

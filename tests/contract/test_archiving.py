@@ -24,7 +24,7 @@ from ledger.store.commit import COMMIT_LOCK, LOCK
 from ledger.store.ledger import Ledger
 from ledger.store.rows import Rows
 from ledger.working_state import sinks
-from ledger.working_state.sinks import Checkpoint
+from ledger.working_state.sinks import SinkCheckpoint
 from projections.engine import rebuild
 from projections.engine.rebuild import Rebuild
 from projections.models import current, repair_current
@@ -207,7 +207,7 @@ def test_files_that_were_removed_as_left_over_come_into_no_use(ledger: Ledger, d
 
 def test_who_still_needs_the_events_is_waited_for(ledger: Ledger, database_url: str, folder: Path) -> None:
     with ledger.connection() as connection:
-        place = Checkpoint("e", 30, 0, 0, 1)
+        place = SinkCheckpoint("e", 30, 0, 0, 1)
         sinks.begin(connection, "app", place)
         connection.execute("UPDATE projections SET position = 20 WHERE name = 'drift'")
     with pytest.raises(ArchiveWaits, match=r"projection 'drift' is at position 20 and still needs .* up to 49"):
@@ -434,7 +434,7 @@ def test_positions_without_events_have_no_file(
 def test_the_process_that_archives_says_what_came_of_it(ledger: Ledger, database_url: str, folder: Path) -> None:
     orders = ArchiveOrders(database_url, SEAL_KEY.text, str(folder), -1.0, ["app"], "info", "auto")
     with ledger.connection() as connection:
-        sinks.begin(connection, "app", Checkpoint("e", 60, 0, 0, 1))
+        sinks.begin(connection, "app", SinkCheckpoint("e", 60, 0, 0, 1))
     outcome = archive_process.run(orders)
     assert (outcome.partitions, outcome.events, outcome.waits) == (1, 49, True)
     assert "sink 'app'" in (outcome.failed or "")

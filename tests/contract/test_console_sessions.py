@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from ledger.console import sessions as module
-from ledger.console.sessions import Sessions
+from ledger.console.sessions import ConsoleSessions
 from ledger.errors import StoreUnavailable
 from ledger.http.auth import KeyRing
 from ledger.settings import ApiKeySettings
@@ -35,7 +35,7 @@ class Instance:
         self.url = url
         self.is_away = False
         self.keys = KeyRing(lambda: self.read(api_keys.load_active), [FIXED])
-        self.sessions = Sessions(self.connected, self.keys)
+        self.sessions = ConsoleSessions(self.connected, self.keys)
 
     def read(self, load: Any) -> Any:
         with self.connected() as connection:

@@ -19,12 +19,12 @@ from ledger.ingest.erasing import Order
 from ledger.settings import RedisSettings
 from ledger.sinks.kind import Batch, Done
 from ledger.sinks.kinds.redis import RedisKind
-from ledger.sinks.reader import Reader
+from ledger.sinks.reader import SinkReader
 from ledger.store import identity
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
 from ledger.working_state import asked, watch_list_changes
-from ledger.working_state.sinks import Checkpoint
+from ledger.working_state.sinks import SinkCheckpoint
 from tests.support.following import connect
 from tests.support.ledgers import SEAL_KEY, configure, running
 from tests.support.redis_server import RedisServer, needs_redis, redis_server
@@ -105,8 +105,8 @@ def test_a_sink_is_told_of_whom_it_may_know(
 ) -> None:
     watch_list_changes.put(connection, "friends", [UID, OTHER], [], "app")
     watch_list_changes.put(connection, "others", [OTHER], [], "app")
-    begin = Checkpoint(identity.epoch(connection), 0, 0, 0, now())
-    reader = Reader(EventMapper(), now, begin, of_list=of_list, every=every)
+    begin = SinkCheckpoint(identity.epoch(connection), 0, 0, 0, now())
+    reader = SinkReader(EventMapper(), now, begin, of_list=of_list, every=every)
 
     def read() -> list[Any]:
         told, more = list[Any](), True

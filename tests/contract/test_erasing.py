@@ -20,8 +20,8 @@ from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKey
 from ledger.working_state import backups, erasures, looks, reads, sinks, sources, watch_list_changes, watch_lists
 from ledger.working_state.alerts import AlertRow
-from ledger.working_state.reads import Read
-from ledger.working_state.sinks import Checkpoint
+from ledger.working_state.reads import LookUp
+from ledger.working_state.sinks import SinkCheckpoint
 from projections.engine import rebuild
 from projections.engine.projector import Projector
 from projections.models import current
@@ -59,7 +59,7 @@ def lives(ledger: Ledger, url: str) -> None:
             json.dumps([f"{UID}-1-0-3-0-1"]).encode(),
         )
     )
-    overrides.put(ledger, UID, overrides.Order("offline", "lost", "ops", 3600.0, until_evidence=False), now())
+    overrides.put(ledger, UID, overrides.OverrideOrder("offline", "lost", "ops", 3600.0, until_evidence=False), now())
     at = now()
 
     def polled(draft):  # type: ignore[no-untyped-def]
@@ -82,14 +82,14 @@ def lives(ledger: Ledger, url: str) -> None:
         sources.write(connection.cursor(), [sources.to_row(sources.load(connection, ledger, SOURCE))])
         looks.write(connection.cursor(), SOURCE, {uid: Watch(at) for uid in (UID, OTHER)})
         watch_list_changes.put(connection, "friends", [UID, OTHER], [UID], "app")
-        sinks.begin(connection, "app", Checkpoint("e", 0, 0, 0, at))
+        sinks.begin(connection, "app", SinkCheckpoint("e", 0, 0, 0, at))
         connection.execute("INSERT INTO sink_users (uid, sink, told) VALUES (%s, 'app', 'x')", (UID,))
         connection.execute("INSERT INTO snapshots VALUES (%s, 1, 1, 'x')", (UID,))
         connection.execute(
             "INSERT INTO canaries (uid, source, node, since, every_seconds) VALUES (%s, 'gone', 'n1', 1, 60)", (UID,)
         )
         connection.execute("INSERT INTO canary_times (uid, after) VALUES (%s, 0)", (UID,))
-        reads.write(connection, "00000000-0000-0000-0000-000000000000", [Read(UID, "app", "/x", at, at, 1)])
+        reads.write(connection, "00000000-0000-0000-0000-000000000000", [LookUp(UID, "app", "/x", at, at, 1)])
     follow(url)
 
 
@@ -273,7 +273,7 @@ def test_late_notes_of_looks_and_reads_are_not_stored(ledger: Ledger, connection
     looks.write(connection.cursor(), SOURCE, watches)
     assert looks.write_unmoved(connection.cursor(), SOURCE, watches) == {UID}
     looks.postpone(connection.cursor(), SOURCE, [UID, OTHER], at)
-    late = [Read(uid, "app", "/x", at, at, 1) for uid in (UID, OTHER)]
+    late = [LookUp(uid, "app", "/x", at, at, 1) for uid in (UID, OTHER)]
     reads.write(connection, "00000000-0000-0000-0000-000000000001", late)
     for table in ("looks", "reads"):
         assert {uid for (uid,) in connection.execute(f"SELECT uid FROM {table}".encode())} == {OTHER}
@@ -298,7 +298,7 @@ def test_reads_are_kept_for_a_time(ledger: Ledger, connection: Connection[TupleR
     at = now()
     for number in range(3):
         batch = f"00000000-0000-0000-0000-00000000001{number}"
-        reads.write(connection, batch, [Read(OTHER, "app", "/x", at + number, at + number, 1)])
+        reads.write(connection, batch, [LookUp(OTHER, "app", "/x", at + number, at + number, 1)])
     assert reads.remove_before(connection, at + 2, 1) == 1
     assert reads.remove_before(connection, at + 2, 10) == 2
     [(_, left)] = reads.page(connection, OTHER, reads.FIRST, 0, reads.LATEST, 10)

@@ -18,7 +18,7 @@ from ledger.http.presence import summary_body
 from ledger.ingest import overrides
 from ledger.ingest.announce import Configuration, announce_start
 from ledger.ingest.clock import Clock
-from ledger.ingest.overrides import NeverObserved, NoOverride, Order, Put
+from ledger.ingest.overrides import NeverObserved, NoOverride, OverrideOrder, Put
 from ledger.store.ledger import Ledger
 from projections.engine import rebuild
 from projections.models import current
@@ -55,7 +55,7 @@ def now() -> Instant:
 
 
 def say(ledger: Ledger, uid: str, status: Word, seconds: float = 3600.0, *, until_evidence: bool = False) -> Put:
-    return overrides.put(ledger, uid, Order(status, "phone lost", "ops", seconds, until_evidence), now())
+    return overrides.put(ledger, uid, OverrideOrder(status, "phone lost", "ops", seconds, until_evidence), now())
 
 
 def told(ledger: Ledger, uid: str) -> list[Any]:
@@ -173,7 +173,7 @@ def test_its_end_by_time_is_put_on_record_as_of_when_it_was(ledger: Ledger, conn
 
 def test_who_replaces_one_that_is_over_ends_nothing_but_that(ledger: Ledger) -> None:
     said = say(ledger, ON, "offline", 1.0).event
-    order = Order("online", "back again", "ops", 60.0, until_evidence=False)
+    order = OverrideOrder("online", "back again", "ops", 60.0, until_evidence=False)
     overrides.put(ledger, ON, order, said.expires_at + SECOND)
     assert [(each.why, each.by) for each in told(ledger, ON) if isinstance(each, OverrideEnded)] == [("expired", None)]
 

@@ -14,13 +14,13 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.observation import Instant
 from ledger.sinks import reader as reader_module
-from ledger.sinks.page import Page, ToTell, batches
-from ledger.sinks.reader import Reader
+from ledger.sinks.page import ChangePage, ToTell, batches
+from ledger.sinks.reader import SinkReader
 from ledger.store import identity
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper
 from ledger.working_state import watch_list_changes
-from ledger.working_state.sinks import Checkpoint
+from ledger.working_state.sinks import SinkCheckpoint
 from projections.models.shown import AnswerPoint
 from projections.queries import past
 from tests.support import pg
@@ -82,11 +82,11 @@ class Telling:
         self.of_list = of_list
         self.every = every
         self.receiver = Receiver(every=every)
-        self.stored = Checkpoint(identity.epoch(connection), 0, 0, 0, 0)
+        self.stored = SinkCheckpoint(identity.epoch(connection), 0, 0, 0, 0)
         self.reader = self._new_reader()
 
-    def _new_reader(self) -> Reader:
-        return Reader(EventMapper(), lambda: self.clock, self.stored, of_list=self.of_list, every=self.every)
+    def _new_reader(self) -> SinkReader:
+        return SinkReader(EventMapper(), lambda: self.clock, self.stored, of_list=self.of_list, every=self.every)
 
     def catch_up(self, *, faults: bool) -> AnswerPoint:
         """Tell all there is -> as of when."""
@@ -95,7 +95,7 @@ class Telling:
             if self._tell(page, faults=faults) and not page.more:
                 return page.made
 
-    def _tell(self, page: Page, *, faults: bool) -> bool:
+    def _tell(self, page: ChangePage, *, faults: bool) -> bool:
         for part in batches(page, self.draw.choice((1, 2, 100))):
             fault = self.draw.random() if faults else 1.0
             if fault < 0.3:
@@ -236,8 +236,8 @@ def test_a_ledger_of_another_epoch_is_told_from_the_beginning(database_url: str,
 def test_while_the_ledger_ends_before_the_checkpoint_nothing_is_told(database_url: str, ledger: Ledger) -> None:
     pour(ledger, lived(7, 40).ledger.kept)
     with connect(database_url) as connection:
-        ahead = Checkpoint(identity.epoch(connection), 10**6, 0, 0, 0)
-        page = Reader(EventMapper(), lambda: 0, ahead).read(connection)
+        ahead = SinkCheckpoint(identity.epoch(connection), 10**6, 0, 0, 0)
+        page = SinkReader(EventMapper(), lambda: 0, ahead).read(connection)
         assert (list(page.changes), page.more, page.checkpoint) == ([], False, ahead)
 
 
@@ -246,7 +246,9 @@ def test_what_is_still_right_need_not_be_made_anew(database_url: str, ledger: Le
     half = len(life.ledger.kept) // 2
     pour(ledger, life.ledger.kept[:half])
     with connect(database_url) as connection:
-        reader = Reader(EventMapper(), lambda: life.ledger.at, Checkpoint(identity.epoch(connection), 0, 0, 0, 0))
+        reader = SinkReader(
+            EventMapper(), lambda: life.ledger.at, SinkCheckpoint(identity.epoch(connection), 0, 0, 0, 0)
+        )
         page = reader.read(connection)
         assert page.changes
         assert reader.is_right(connection, page.changes)

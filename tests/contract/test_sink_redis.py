@@ -12,7 +12,7 @@ import pytest
 
 from ledger.settings import RedisSettings
 from ledger.sinks.hot_values import HotValues, Value, without_previous
-from ledger.sinks.kind import Batch, Done, Order, Retry, Told
+from ledger.sinks.kind import Batch, ChangeOrder, Done, Retry, ToldChange
 from ledger.sinks.kinds.redis import RedisKind
 from ledger.sinks.redis_errors import Unusable
 from ledger.store import identity
@@ -189,7 +189,7 @@ def test_what_is_lost_while_it_is_being_filled_is_filled_once_more(
             await at_work.instance.post(b'["alice-0-1-1-1-1","bob-0-1-2-1-1"]')
             older_than = at_work.kind._values.older_than
 
-            async def flushed_meanwhile(order: Order | None) -> AsyncIterator[list[str]]:
+            async def flushed_meanwhile(order: ChangeOrder | None) -> AsyncIterator[list[str]]:
                 # After the last page, and before anybody has seen that all is written.
                 at_work.kind._values.older_than = older_than  # type: ignore[method-assign]
                 redis.client.flushall()
@@ -305,7 +305,7 @@ def test_a_new_epoch_wins_and_the_one_before_it_never_again(
             # Of an earlier epoch, further on: a leader that was deposed by a restore.
             late = await at_work.surroundings.batch("alice")
             [change] = late.changes
-            ahead = Told("alice", change.body, change.order._replace(position=change.order.position + 1000))
+            ahead = ToldChange("alice", change.body, change.order._replace(position=change.order.position + 1000))
             assert await at_work.kind.tell(Batch("ahead", [ahead], {})) == Done()
             with connect(database_url) as connection:
                 identity.renew(connection.cursor())
@@ -322,7 +322,7 @@ def test_a_new_epoch_wins_and_the_one_before_it_never_again(
 def test_never_an_older_value_over_a_newer(redis: RedisServer) -> None:
     def value(position: int, *, epoch: str = EPOCH, expires: float | None = None, at: int = 0) -> Value:
         change = made_up("alice", {0: "online"}, position, previous="offline", epoch=epoch)
-        order = Order(epoch, position, change.order.at + at)
+        order = ChangeOrder(epoch, position, change.order.at + at)
         return Value("alice", without_previous(change.body), order, expires, change.body)
 
     async def test() -> None:

@@ -5,9 +5,9 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.working_state import sinks
-from ledger.working_state.sinks import Checkpoint, SinkRow
+from ledger.working_state.sinks import SinkCheckpoint, SinkRow
 
-HERE, THERE = Checkpoint("e", 5, 3, 1, 100), Checkpoint("e", 9, 4, 2, 200)
+HERE, THERE = SinkCheckpoint("e", 5, 3, 1, 100), SinkCheckpoint("e", 9, 4, 2, 200)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_nothing_to_tell_moves_it_too_and_a_receiver_may_recover_by_itself(
 
 def test_an_order_wins_over_what_the_leader_writes_after_it(connection: Connection[TupleRow], row: SinkRow) -> None:
     sinks.succeeded(connection, row, HERE, 1, {"ann": b"1"}, 1)
-    assert sinks.replay(connection, "app", Checkpoint("e", 0, 0, 0, 0))
+    assert sinks.replay(connection, "app", SinkCheckpoint("e", 0, 0, 0, 0))
     sinks.succeeded(connection, row, THERE, 1, {"ann": b"2"}, 2)
     sinks.move(connection, row, THERE)
     sinks.failed(connection, row, "away", 3)

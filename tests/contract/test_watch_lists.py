@@ -11,7 +11,7 @@ from ledger.store import session
 from ledger.store.commit import CHANNEL
 from ledger.working_state import watch_list_changes, watch_list_record, watch_lists
 from ledger.working_state.watch_list_changes import ListTooLarge, Patch
-from ledger.working_state.watch_list_record import Moved
+from ledger.working_state.watch_list_record import MembershipChange
 from ledger.working_state.watch_lists import WatchList
 from tests.support import pg
 
@@ -116,9 +116,13 @@ def test_who_came_and_who_left_since_a_change(connection: Connection[TupleRow]) 
     watch_list_changes.patch(connection, "x", Patch(["comes", "visits"], ["leaves", "returns"]), "app")
     between = watch_list_record.head(connection)
     watch_list_changes.patch(connection, "x", Patch(["returns"], ["visits"]), "app")
-    assert watch_list_record.moved_since(connection, "x", before) == Moved(["comes", "returns"], ["leaves", "visits"])
-    assert watch_list_record.moved_since(connection, "x", between) == Moved(["returns"], ["visits"])
-    assert watch_list_record.moved_since(connection, "x", watch_list_record.head(connection)) == Moved([], [])
+    assert watch_list_record.moved_since(connection, "x", before) == MembershipChange(
+        ["comes", "returns"], ["leaves", "visits"]
+    )
+    assert watch_list_record.moved_since(connection, "x", between) == MembershipChange(["returns"], ["visits"])
+    assert watch_list_record.moved_since(connection, "x", watch_list_record.head(connection)) == MembershipChange(
+        [], []
+    )
     watch_list_changes.delete(connection, "x", "app")
     assert watch_list_record.moved_since(connection, "x", before).added == []
     assert watch_list_record.moved_since(connection, "x", before).removed == [

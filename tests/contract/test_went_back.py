@@ -12,7 +12,7 @@ from bench._rebuilt import held_against_rebuilt
 from ledger.domain.events import Configured
 from ledger.errors import LedgerWentBack, StoreUnavailable
 from ledger.ingest.clock import Clock
-from ledger.reconcile.follower import Follower
+from ledger.reconcile.follower import AgendaFollower
 from ledger.reconcile.requests import set_tier
 from ledger.reconcile.source_store import SourceStore
 from ledger.service.mending import Mending
@@ -235,7 +235,7 @@ def test_a_leading_instance_judges_nothing_by_a_fence_of_another_ledger(database
         copy.keep()
         again(lambda: set_tier(other, "u", "vip", "somebody", Clock().now()))
         source_store = again(lambda: SourceStore(ledger, SOURCE, Clock().now, lambda: 0.0))
-        follower = Follower(ledger, [SOURCE], lambda *_: None)
+        follower = AgendaFollower(ledger, [SOURCE], lambda *_: None)
         states = {SOURCE: source_store.source}
         assert not follower.follow(states)
         assert source_store.head() == 3
@@ -256,7 +256,7 @@ def test_an_agenda_ahead_of_the_ledger_looks_at_everybody(database_url: str) -> 
         configure(ledger)
         with connection.transaction():
             looks.note_followed(connection.cursor(), 4711)
-        Follower(ledger, [SOURCE], lambda *_: None)
+        AgendaFollower(ledger, [SOURCE], lambda *_: None)
         assert looks.followed(connection) == 2
 
 

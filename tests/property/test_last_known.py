@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ledger.domain.presence import Presence
 from ledger.ingest.group import GroupStates
-from ledger.last_known.memory import Found, LastKnown, Page, Wanted
+from ledger.last_known.memory import FoundChanges, LastKnown, UsersPage, WantedChanges
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules
 
@@ -45,7 +45,7 @@ class Machine(RuleBasedStateMachine):
         self.erased_here: dict[str, int] = {}
         self.notes: deque[Note] = deque()
         """What the writer has still to tell."""
-        self.steps: list[tuple[Wanted, Found]] = []
+        self.steps: list[tuple[WantedChanges, FoundChanges]] = []
         """What was read and is still to be taken."""
         self.is_aware = True
         """Whether the memory has been told of the ledger's lineage."""
@@ -133,9 +133,9 @@ class Machine(RuleBasedStateMachine):
         page = None
         if wanted.after is not None:
             uids = sorted(uid for uid in states if uid > wanted.after)[:PAGE_USERS]
-            page = Page({uid: states[uid] for uid in uids}, uids[-1] if len(uids) == PAGE_USERS else None)
+            page = UsersPage({uid: states[uid] for uid in uids}, uids[-1] if len(uids) == PAGE_USERS else None)
         found = {uid: states[uid] for uid in changed & states.keys()}
-        self.steps = [(wanted, Found(AT, AnswerPoint(AT, self.head), Rules(0, {}), changed, found, page))]
+        self.steps = [(wanted, FoundChanges(AT, AnswerPoint(AT, self.head), Rules(0, {}), changed, found, page))]
 
     @precondition(lambda self: self.steps)
     @rule()

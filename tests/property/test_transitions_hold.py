@@ -8,7 +8,7 @@ from ledger.domain.events import WebhookObserved
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Corrected, Swept
-from ledger.domain.untold import Key, Told, Untold, UserTransitions
+from ledger.domain.untold import Key, ToldTransition, Untold, UserTransitions
 from ledger.sources.wukongim.answers import Boot
 from tests.support.lived import lived
 from tests.support.reconciler import Kept, Reconciler
@@ -19,7 +19,7 @@ class Stored:
 
     def __init__(self, uid: str) -> None:
         self.uid = uid
-        self.told: list[Told] = []
+        self.told: list[ToldTransition] = []
         self.untold: dict[Key, Untold] = {}
 
     def take(self, batch: list[tuple[int, UserEvent]]) -> None:

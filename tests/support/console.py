@@ -8,8 +8,8 @@ import httpx2
 
 from ledger.console.answers import COOKIE
 from ledger.console.app import Console
-from ledger.console.service import Answer
-from ledger.console.sessions import Session
+from ledger.console.service import ServiceAnswer
+from ledger.console.sessions import ConsoleSession
 from ledger.domain.instants import from_datetime, parse_timestamp
 from ledger.http import examples
 from ledger.http.auth import KnownKey
@@ -43,10 +43,10 @@ class GivenSessions:
         assert hashed == key_hash(name)
         return name
 
-    async def find(self, given: str) -> Session | None:
-        return Session(given, key_hash(given), KnownKey(given, SCOPES[given])) if given in SCOPES else None
+    async def find(self, given: str) -> ConsoleSession | None:
+        return ConsoleSession(given, key_hash(given), KnownKey(given, SCOPES[given])) if given in SCOPES else None
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: ConsoleSession) -> None:
         self.ended.append(session.id)
 
 
@@ -66,10 +66,10 @@ class GivenService:
         body: object = None,
         *,
         max_age: int | None = None,
-    ) -> Answer:
+    ) -> ServiceAnswer:
         self.asked.append((f"{method} {path}", dict(query or {}), body))
-        found = self.answers.get(f"{method} {path}", Answer(404, {"detail": "Not Found"}))
-        return found if isinstance(found, Answer) else Answer(200, found)
+        found = self.answers.get(f"{method} {path}", ServiceAnswer(404, {"detail": "Not Found"}))
+        return found if isinstance(found, ServiceAnswer) else ServiceAnswer(200, found)
 
     def authorization(self, key: bytes) -> str:
         return "Console signed"
@@ -101,7 +101,7 @@ class Pages:
 
     def csrf(self, who: str = "admin") -> str:
         """What a form of somebody's page brings along."""
-        return Session(who, b"", KnownKey(who, frozenset())).csrf
+        return ConsoleSession(who, b"", KnownKey(who, frozenset())).csrf
 
 
 def presence(uid: str, **changed: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ledger.domain.drift import Poll
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import PollObserved
-from ledger.reconcile.follower import Follower
+from ledger.reconcile.follower import AgendaFollower
 from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.source_store import SourceStore
 from ledger.store.ledger import Ledger
@@ -52,7 +52,7 @@ def post(ledger: Ledger, *items: str) -> None:
 
 
 def follow(ledger: Ledger, source_store: SourceStore) -> None:
-    follower = Follower(ledger, [SOURCE], lambda *_: None)
+    follower = AgendaFollower(ledger, [SOURCE], lambda *_: None)
     while follower.follow({SOURCE: source_store.source}):
         pass
     source_store.follow()

@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 from ledger.changes.feed import ChangeFeed
 from ledger.domain.instants import to_text
 from ledger.ingest.clock import Clock
-from ledger.sinks.kind import Batch, Head, Order, Told
+from ledger.sinks.kind import Batch, ChangeOrder, Head, ToldChange
 from ledger.store import identity
 from projections.models.shown import AnswerPoint
 from tests.support.following import connect
@@ -31,10 +31,10 @@ class DirectSurroundings:
         async with self._turn:
             return await asyncio.to_thread(function, self.connection)
 
-    async def answers(self, uids: Sequence[str]) -> Sequence[Told]:
+    async def answers(self, uids: Sequence[str]) -> Sequence[ToldChange]:
         return await self.read(lambda connection: self._answers(connection, uids))
 
-    def _answers(self, connection: Connection[TupleRow], uids: Sequence[str]) -> list[Told]:
+    def _answers(self, connection: Connection[TupleRow], uids: Sequence[str]) -> list[ToldChange]:
         epoch = identity.epoch(connection)
         found = self._feed.answers(connection, uids)
         return [told(uid, body, found.made, epoch) for uid, body in found.bodies]
@@ -50,14 +50,14 @@ class DirectSurroundings:
         return Head(found.order, 0)
 
 
-def told(uid: str, body: bytes, made: AnswerPoint, epoch: str) -> Told:
+def told(uid: str, body: bytes, made: AnswerPoint, epoch: str) -> ToldChange:
     """An answer with its end."""
     as_of = msgspec.json.encode({"at": to_text(made.at), "position": made.position, "epoch": epoch})
-    return Told(uid, b'%b,"as_of":%b}' % (body, as_of), Order(epoch, made.position, made.at))
+    return ToldChange(uid, b'%b,"as_of":%b}' % (body, as_of), ChangeOrder(epoch, made.position, made.at))
 
 
-def as_change(each: Told) -> Told:
+def as_change(each: ToldChange) -> ToldChange:
     """The same with what was shown before."""
     before = {"status": "offline", "since": None}
     body = msgspec.json.encode(msgspec.json.decode(each.body) | {"previous": before})
-    return Told(each.uid, body, each.order)
+    return ToldChange(each.uid, body, each.order)

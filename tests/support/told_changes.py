@@ -7,7 +7,7 @@ import msgspec
 
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
-from ledger.sinks.kind import Order, Told
+from ledger.sinks.kind import ChangeOrder, ToldChange
 
 EPOCH = "5b1a8a0e-0000-4000-8000-000000000001"
 BEGAN_AT = 1_800_000_000 * SECOND
@@ -16,8 +16,8 @@ NAMES = {0: "app", 1: "web", 2: "desktop"}
 DeviceStates = Mapping[int | None, str]
 
 
-def order(position: int, epoch: str = EPOCH) -> Order:
-    return Order(epoch, position, BEGAN_AT + position * SECOND)
+def order(position: int, epoch: str = EPOCH) -> ChangeOrder:
+    return ChangeOrder(epoch, position, BEGAN_AT + position * SECOND)
 
 
 def told(
@@ -31,7 +31,7 @@ def told(
     status_since: int | None = None,
     previous_since: int | None = None,
     epoch: str = EPOCH,
-) -> Told:
+) -> ToldChange:
     """A user with these devices as of a position; `since` are the positions since which each device is as it is, and
     `status_since` that of the user."""
     found = list(devices.values())
@@ -52,7 +52,7 @@ def told(
         before = None if previous_since is None else to_text(order(previous_since).at)
         body["previous"] = {"status": previous, "since": before}
     body["as_of"] = {"at": to_text(at.at), "position": at.position, "epoch": at.epoch}
-    return Told(uid, msgspec.json.encode(body), at)
+    return ToldChange(uid, msgspec.json.encode(body), at)
 
 
 def _devices(devices: DeviceStates, since: Mapping[int | None, int], position: int) -> Sequence[dict[str, Any]]:

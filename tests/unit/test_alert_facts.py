@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ledger.alerting.gathering import Reading, facts
-from ledger.alerting.instance_note import Counted, InstanceNote, OwnNotes, counted
+from ledger.alerting.gathering import GatheredFacts, facts
+from ledger.alerting.instance_note import InstanceNote, OwnNotes, PostedCounts, counted
 from ledger.alerting.source_facts import source_facts
 from ledger.alerts.facts import DriftFacts, LossFacts, NodeFacts, NotifyFacts, StoreFacts
 from ledger.domain.instants import to_text
@@ -21,8 +21,7 @@ from ledger.http.senders import Senders
 from ledger.settings import NodeSettings, SourceSettings
 from ledger.settings.load import load
 from ledger.sources.wukongim.answers import TOKEN_REFUSED
-from ledger.working_state.sinks import Checkpoint as SinkCheckpoint
-from ledger.working_state.sinks import SinkRow
+from ledger.working_state.sinks import SinkCheckpoint, SinkRow
 from projections.engine.checkpoints import Checkpoint
 
 AT = 1_800_000_000 * SECOND
@@ -30,10 +29,10 @@ URL = "http://127.0.0.1:5001"
 SETTINGS = SourceSettings(
     "main", Profile.V2_2, (NodeSettings("n1", URL), NodeSettings("n2", URL, "secret"), NodeSettings("n3")), 900.0
 )
-NOTHING = Counted({}, {})
+NOTHING = PostedCounts({}, {})
 
 
-def gathered(noted: dict[str, Any] | None = None, said: Counted = NOTHING, **state: Any) -> Any:
+def gathered(noted: dict[str, Any] | None = None, said: PostedCounts = NOTHING, **state: Any) -> Any:
     known, noted = SourceState("main", 1, **state), noted or {}
     lately = {"noted_at": to_text(AT - 15 * SECOND)}
     return source_facts(SETTINGS, known, noted | {"": lately | noted.get("", {})}, said, {}, {6.0: LossFacts(9, 1)}, AT)
@@ -70,7 +69,7 @@ def test_what_the_leading_instance_noted() -> None:
     }
     found = gathered(
         noted,
-        Counted({("main", "n1"): 3}, {("main", "n3"): "n1"}, frozenset({("main", "n1")})),
+        PostedCounts({("main", "n1"): 3}, {("main", "n3"): "n1"}, frozenset({("main", "n1")})),
         last_webhook_at=AT - 1,
         dark_since=AT - 2,
         node_profiles={"n1": Profile.V2_1},
@@ -214,7 +213,7 @@ def test_everything_that_was_read_is_in_the_facts(tmp_path: Path) -> None:
     row = SinkRow("app", SinkCheckpoint("e", 0, 0, 0, 0), 0, None, None, 0, 1, None, AT, "503", AT)
     own = InstanceNote(host="a", counting_seconds=9.0)
     other = InstanceNote(host="b", counting_seconds=3.0)
-    reading = Reading({"main": SourceState("main")}, {}, checkpoints, {"app": row}, [other], [])
+    reading = GatheredFacts({"main": SourceState("main")}, {}, checkpoints, {"app": row}, [other], [])
     found = facts(settings, reading, own, [NotifyFacts("oncall")], None, AT)
     assert found.sources is not None
     assert [source.name for source in found.sources] == ["main"]

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from ledger.alerting.apprise_sender import Apprise, notifier_of, without_secrets
 from ledger.alerting.notices import Notice, What, notice, reaches
 from ledger.alerting.notifier import MAX_WAITING, Notifier
-from ledger.alerting.telling import Telling
+from ledger.alerting.telling import Notifiers
 from ledger.alerts.definitions import BY_NAME
 from ledger.domain.observation import SECOND
 from ledger.settings import NotifySettings
@@ -136,7 +136,7 @@ def test_nobody_is_told_of_an_alert_that_is_no_longer_known() -> None:
     entry = NotifySettings("oncall", "json://127.0.0.1:1")
 
     async def go() -> None:
-        telling = Telling([entry], lambda *_: found.notifier, lambda: AT, lambda: None)
+        telling = Notifiers([entry], lambda *_: found.notifier, lambda: AT, lambda: None)
         telling.tell([ROW])
         assert found.notifier.waiting == 1
         telling.tell([])

@@ -7,9 +7,9 @@ import pytest
 from ledger.alerts.condition import Condition, Key
 from ledger.alerts.definitions import BY_NAME, DEFINITIONS
 from ledger.alerts.facts import (
+    AlertFacts,
     CanaryFacts,
     DriftFacts,
-    Facts,
     InstanceFacts,
     LossFacts,
     NodeFacts,
@@ -31,16 +31,16 @@ from ledger.languages import Language
 AT = 1_800_000_000 * SECOND
 
 
-def node(**figures: Any) -> Facts:
+def node(**figures: Any) -> AlertFacts:
     return source(nodes=[NodeFacts("n1", "v2.2", **figures)])
 
 
-def source(**figures: Any) -> Facts:
+def source(**figures: Any) -> AlertFacts:
     quiet: dict[str, Any] = {"loss": {}}
-    return Facts(AT, sources=[SourceFacts("main", **(quiet | figures))], projections=(), sinks=())
+    return AlertFacts(AT, sources=[SourceFacts("main", **(quiet | figures))], projections=(), sinks=())
 
 
-def service(**figures: Any) -> Facts:
+def service(**figures: Any) -> AlertFacts:
     return source()._replace(**figures)
 
 
@@ -59,7 +59,7 @@ NEARLY = {21_600.0: LossFacts(10_000, 55), 1_800.0: LossFacts(1_000, 20), 259_20
 
 MISMATCH = Mismatch("offlines come for each connection", 9, 10, (Profile.V2_2, Profile.V1))
 
-HOLDING: dict[str, tuple[Facts, Key]] = {
+HOLDING: dict[str, tuple[AlertFacts, Key]] = {
     "drift_rate": (source(looked=1000, drifts=[DriftFacts("lost", 50)]), Key("drift_rate", "main")),
     "webhook_loss_budget": (source(loss=lost(0.01)), Key("webhook_loss_budget", "main")),
     "webhooks_silent": (source(untold_users=2, untold_since=ago(61)), Key("webhooks_silent", "main")),
@@ -104,7 +104,7 @@ HOLDING: dict[str, tuple[Facts, Key]] = {
     ),
 }
 
-JUST_NOT: dict[str, list[Facts]] = {
+JUST_NOT: dict[str, list[AlertFacts]] = {
     "drift_rate": [
         source(looked=10_000, drifts=[DriftFacts("lost", 50)]),
         source(looked=20, drifts=[DriftFacts("lost", 19)]),
@@ -150,7 +150,7 @@ JUST_NOT: dict[str, list[Facts]] = {
 }
 
 
-def holding(facts: Facts, thresholds: Thresholds | None = None) -> list[Condition]:
+def holding(facts: AlertFacts, thresholds: Thresholds | None = None) -> list[Condition]:
     return [each for each in conditions(facts, thresholds or Thresholds()).conditions if each.known_level >= 1]
 
 
@@ -165,7 +165,7 @@ def test_it_holds_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "facts"), [(name, each) for name, all_ in JUST_NOT.items() for each in all_])
-def test_it_does_not_quite_hold(name: str, facts: Facts) -> None:
+def test_it_does_not_quite_hold(name: str, facts: AlertFacts) -> None:
     assert name not in {each.key.name for each in holding(facts)}
 
 
@@ -187,7 +187,7 @@ def test_it_is_told_in_both_languages(name: str) -> None:
 
 
 def test_nothing_is_known_of_sources_while_the_store_is_away() -> None:
-    found = conditions(Facts(AT, store=StoreFacts(ago(3), "refused")), Thresholds())
+    found = conditions(AlertFacts(AT, store=StoreFacts(ago(3), "refused")), Thresholds())
     assert [each.key.name for each in found.conditions] == ["store_unavailable"]
     told_always = {"store_unavailable", "spool_growing", "archive_failing", "disk_low", "clock_skew"}
     told_always |= {"notify_failing"}
@@ -245,7 +245,9 @@ def test_names_that_the_settings_do_not_have_are_told_of_like_secrets() -> None:
         ("notify_failing", service(notify=[NotifyFacts("oncall")]), False),
     ],
 )
-def test_an_instance_that_has_just_begun_does_not_know_that_it_is_over(name: str, facts: Facts, unknown: bool) -> None:
+def test_an_instance_that_has_just_begun_does_not_know_that_it_is_over(
+    name: str, facts: AlertFacts, unknown: bool
+) -> None:
     [found] = [each for each in conditions(facts, Thresholds()).conditions if each.key.name == name]
     assert (found.level is None) == unknown
 

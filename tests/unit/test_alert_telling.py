@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ledger.alerting.notices import What
 from ledger.alerting.notifier import Notifier
-from ledger.alerting.telling import Telling
+from ledger.alerting.telling import Notifiers
 from ledger.settings import NotifySettings
 from ledger.working_state.alerts import AlertRow
 
@@ -21,7 +21,7 @@ def test_a_notifier_forgets_nothing_before_it_is_known_that_it_was_told() -> Non
         return Notifier(entry.name, lambda _: None, told, now)
 
     async def story() -> None:
-        telling = Telling([NotifySettings("oncall", "json://127.0.0.1:1")], make, lambda: T, lambda: None)
+        telling = Notifiers([NotifySettings("oncall", "json://127.0.0.1:1")], make, lambda: T, lambda: None)
         row = AlertRow("a", 1, "node_down", "critical", "main", "n1", "", T, T, {})
         thread = threading.Thread(target=calls[0], args=("a", "began", T))
         thread.start()

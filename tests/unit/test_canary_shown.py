@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ledger.canary.shown import Streams, Watching
+from ledger.canary.shown import CanaryStreams, Watching
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 PROBLEM = json.dumps({"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": "revoked"}).encode()
@@ -49,7 +49,7 @@ def watched(answer: bytes, use: Callable[[Watching], Awaitable[None]]) -> list[b
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server:
             host, port = server.sockets[0].getsockname()[:2]
-            async with Streams(f"http://{host}:{port}", sign).watching("canary") as watching:
+            async with CanaryStreams(f"http://{host}:{port}", sign).watching("canary") as watching:
                 await use(watching)
 
     asyncio.run(go())
@@ -93,7 +93,7 @@ def test_the_token_is_waited_for() -> None:
         raise ValueError(uid)
 
     async def go() -> None:
-        async with Streams("http://127.0.0.1:1", sign).watching("canary"):
+        async with CanaryStreams("http://127.0.0.1:1", sign).watching("canary"):
             pass
 
     with pytest.raises(ValueError, match="canary"):

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from ledger.canary import visit as visits
 from ledger.canary.metrics import CanaryMetrics
-from ledger.canary.record import Record, Recorded
-from ledger.canary.shown import Streams
+from ledger.canary.record import Record, RecordedItem
+from ledger.canary.shown import CanaryStreams
 from ledger.canary.visit import Stages, Visit, visit
 from ledger.domain.observation import SECOND
 from ledger.settings import CanarySettings
@@ -19,8 +19,8 @@ from ledger.sources.wukongim.protocol.frames import Connack, Connect, encode
 from tests.support.client_node import Answers, ClientNode, lets_in, serving
 
 T = 1_800_000_000 * SECOND
-CAME = Recorded(5, 105, 17, T + SECOND // 2, T + SECOND)
-WENT = Recorded(6, 106, 17, T + 2 * SECOND, T + 3 * SECOND)
+CAME = RecordedItem(5, 105, 17, T + SECOND // 2, T + SECOND)
+WENT = RecordedItem(6, 106, 17, T + 2 * SECOND, T + 3 * SECOND)
 SEEN = Stages(0.5, 1.0)
 
 
@@ -33,7 +33,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 class Heard:
     """A ledger in which these webhooks are on record; what was asked of it."""
 
-    def __init__(self, came: Recorded | None, went: Recorded | None) -> None:
+    def __init__(self, came: RecordedItem | None, went: RecordedItem | None) -> None:
         self._came = came
         self._went = went
         self.asked: list[object] = []
@@ -41,11 +41,11 @@ class Heard:
     async def version(self) -> int:
         return 4
 
-    async def online(self, after: int, seconds: float) -> Recorded | None:
+    async def online(self, after: int, seconds: float) -> RecordedItem | None:
         self.asked.append(("online", after, seconds))
         return self._came
 
-    async def offline(self, after: int, conn_id: int | None, seconds: float) -> Recorded | None:
+    async def offline(self, after: int, conn_id: int | None, seconds: float) -> RecordedItem | None:
         self.asked.append(("offline", after, conn_id))
         return self._went
 
@@ -71,14 +71,17 @@ class Told:
 
 
 def made(
-    came: Recorded | None = CAME, went: Recorded | None = WENT, told: Told | None = None, answers: Answers = lets_in
+    came: RecordedItem | None = CAME,
+    went: RecordedItem | None = WENT,
+    told: Told | None = None,
+    answers: Answers = lets_in,
 ) -> tuple[Visit, Heard]:
     heard = Heard(came, went)
 
     async def go() -> Visit:
         async with serving(ClientNode(answers)) as address:
             canary = CanarySettings("n1", *address, "canary", 0, 60.0, 30.0)
-            return await visit(canary, cast(Record, heard), cast("Streams | None", told), lambda: T)
+            return await visit(canary, cast(Record, heard), cast("CanaryStreams | None", told), lambda: T)
 
     return asyncio.run(go()), heard
 
@@ -119,7 +122,7 @@ def test_what_no_stream_tells_of_is_not_shown(told: Told, why: str) -> None:
     ],
 )
 def test_what_has_not_come_is_lost(
-    came: Recorded | None, went: Recorded | None, lost: tuple[str, ...], words: str
+    came: RecordedItem | None, went: RecordedItem | None, lost: tuple[str, ...], words: str
 ) -> None:
     found, _ = made(came, went)
     assert (found.outcome, found.lost, found.error) == ("lost", lost, words)

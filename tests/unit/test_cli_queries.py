@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from ledger.cli.client import Client, client, path_segment
+from ledger.cli.client import ServiceClient, client, path_segment
 from ledger.errors import RequestError, SettingsError
 from ledger.settings import Listen
 from ledger.settings.load import load
@@ -287,8 +287,8 @@ def test_an_admin_key_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 def test_an_address_that_is_none_is_told() -> None:
     with pytest.raises(RequestError, match="No service can be reached"):
-        Client("http://[::1", "key")
-    with Client("ftp://h", "key") as service, pytest.raises(RequestError, match="No service can be reached"):
+        ServiceClient("http://[::1", "key")
+    with ServiceClient("ftp://h", "key") as service, pytest.raises(RequestError, match="No service can be reached"):
         service.presences(["u"])
 
 

@@ -10,7 +10,7 @@ from ledger.console.pages.drift import group
 from ledger.console.pages.user import asked
 from ledger.console.rendering import duration, instant, number
 from ledger.console.series import hourly
-from ledger.console.visit import Refused
+from ledger.console.visit import PageRefused
 from ledger.console.window import Window, micros, window
 from ledger.domain.observation import SECOND
 from tests.support.console import NOW
@@ -152,7 +152,7 @@ def test_a_window_ends_now_unless_it_is_asked_for_another() -> None:
     )
     assert window({"until": "2027-01-01T00:00:00Z", "span": "never"}, NOW) == now
     assert [len(window({"span": span}, NOW).ticks) for span in ("1h", "6h", "24h", "7d")] == [7, 7, 6, 7]
-    with pytest.raises(Refused):
+    with pytest.raises(PageRefused):
         window({"until": "now"}, NOW)
 
 

@@ -12,7 +12,7 @@ from ledger.console import app
 from ledger.console.addresses import safe_next, user
 from ledger.console.answers import COOKIE
 from ledger.console.pages.user import newest_entries
-from ledger.console.service import SILENT, Answer
+from ledger.console.service import SILENT, ServiceAnswer
 from ledger.console.window import micros
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
@@ -88,7 +88,11 @@ def test_every_page_stands_with_all_it_asks_for_and_without(path: str, pages: Pa
         assert "unsafe" not in shown.headers["content-security-policy"]
         assert not re.search(r"<[^>]+\sstyle=|<[^>]+\son[a-z]+=|<style|<script>", shown.text)
         assert "cache-control" in shown.headers
-    for instead in (SILENT, Answer(404, {"detail": "no such"}), Answer(503, {"detail": "PostgreSQL does not answer"})):
+    for instead in (
+        SILENT,
+        ServiceAnswer(404, {"detail": "no such"}),
+        ServiceAnswer(503, {"detail": "PostgreSQL does not answer"}),
+    ):
         poor = Pages(dict.fromkeys(ANSWERS, instead))
         assert poor.get(path).status_code in (200, 404), path
 
@@ -231,7 +235,7 @@ def test_what_may_be_done_is_asked_of_the_service_as_it_takes_it() -> None:
             "DELETE /v1/users/u100/override": {},
             "POST /v1/alerts/a-1/acknowledge": {},
             "POST /v1/sinks/app/replay": {},
-            "POST /v1/sinks/app/pause": Answer(409, {"detail": "no instance has led"}),
+            "POST /v1/sinks/app/pause": ServiceAnswer(409, {"detail": "no instance has led"}),
         }
     )
 
@@ -342,15 +346,15 @@ def test_of_many_runs_the_latest_are_shown(span: str, earliest: str, monkeypatch
     example, end = answered("/v1/sources/{source}/runs")["items"][0], NOW // SECOND
     others = pages.service.ask
 
-    async def ask(key: bytes, method: str, path: str, query: Any = None, body: object = None) -> Answer:
+    async def ask(key: bytes, method: str, path: str, query: Any = None, body: object = None) -> ServiceAnswer:
         if path == "/v1/users/-/presence":
-            return Answer(200, {"as_of": {"position": micros(query["at"]) // SECOND}})
+            return ServiceAnswer(200, {"as_of": {"position": micros(query["at"]) // SECOND}})
         if path != "/v1/sources/main/runs":
             return await others(key, method, path, query, body)
         first = (query["after"] // 10 + 1) * 10
         found = list(range(first, end + 1, 10))[: query["limit"]]
         items = [{**example, "run": f"r-{at}", "position": at, "started_at": to_text(at * SECOND)} for at in found]
-        return Answer(200, {"items": items, "next": "djFhYQ" if found[-1] < end - 9 else None})
+        return ServiceAnswer(200, {"items": items, "next": "djFhYQ" if found[-1] < end - 9 else None})
 
     monkeypatch.setattr(pages.service, "ask", ask)
     text = pages.get(f"/runs?span={span}").text
@@ -453,9 +457,9 @@ def test_a_language_that_is_chosen_is_remembered(pages: Pages) -> None:
 def test_a_page_of_the_timeline_that_ends_early_is_gone_on_from(
     pages: list[tuple[int, int | None]], shown: int, following: int | None
 ) -> None:
-    left = [Answer(200, {"items": [{}] * number, "next": after}) for number, after in pages]
+    left = [ServiceAnswer(200, {"items": [{}] * number, "next": after}) for number, after in pages]
 
-    async def timeline(**_: Any) -> Answer:
+    async def timeline(**_: Any) -> ServiceAnswer:
         return left.pop(0)
 
     found = asyncio.run(newest_entries(timeline))
@@ -463,9 +467,9 @@ def test_a_page_of_the_timeline_that_ends_early_is_gone_on_from(
 
 
 def test_a_timeline_that_fails_on_the_way_is_told_as_such() -> None:
-    left = [Answer(200, {"items": [{}], "next": 7}), SILENT]
+    left = [ServiceAnswer(200, {"items": [{}], "next": 7}), SILENT]
 
-    async def timeline(**_: Any) -> Answer:
+    async def timeline(**_: Any) -> ServiceAnswer:
         return left.pop(0)
 
     assert asyncio.run(newest_entries(timeline)) == SILENT

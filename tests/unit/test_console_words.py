@@ -128,7 +128,7 @@ def test_each_way_of_looking_has_its_chinese() -> None:
     )
     v3 = SourceState("main", 1, profile=Profile.V3, node_profiles={"n1": Profile.V3})
     for source in (one, two, v3):
-        for route in (*plan.Route, plan.Wait(1)):
+        for route in (*plan.LookRoute, plan.Wait(1)):
             for named, scans in ((True, True), (True, False), (False, True)):
                 told = plan.in_words(source, route, names=named, can_scan=scans)
                 assert words("zh").said(told) != told

@@ -8,9 +8,9 @@ from ledger.domain.explain_reach import reach_statement
 from ledger.domain.imported import PresenceImported, as_imported
 from ledger.domain.override_events import WhyEnded, Word
 from ledger.domain.policy import Policy
-from ledger.domain.reach import Answer
+from ledger.domain.reach import PushAdvice
 from ledger.domain.reach_policy import DEFAULT_REACH
-from ledger.slices.renumbering import Moved, ShiftedPositions
+from ledger.slices.renumbering import Renumbering, ShiftedPositions
 from tests.support.explaining import Explaining, Told
 from tests.support.overriding import REASON
 
@@ -71,7 +71,9 @@ def test_it_is_told_how_long_held_what_was_shown_before_it(word: Word) -> None:
 def test_one_of_before_the_record_has_neither_author_nor_reason() -> None:
     world = online().overrides("offline").wait(5)
     presence = world.evidence().presence
-    moved = Moved(ShiftedPositions(1, presence.position), {}).event(as_imported(replace(presence, version=1), 0), 2)
+    moved = Renumbering(ShiftedPositions(1, presence.position), {}).event(
+        as_imported(replace(presence, version=1), 0), 2
+    )
     assert isinstance(moved, PresenceImported)
     there = Explaining().wait(11).happens(moved).wait(5)
     told = Told(explain(there.evidence()))
@@ -92,5 +94,5 @@ def test_a_look_that_found_otherwise_stays_open_beneath_it() -> None:
 
 
 def test_why_a_push_notification_was_called_for() -> None:
-    said = reach_statement(online().overrides("offline").evidence(), Answer(True, "override", False), DEFAULT_REACH)
+    said = reach_statement(online().overrides("offline").evidence(), PushAdvice(True, "override", False), DEFAULT_REACH)
     assert (said.code, said.params) == ("reach_override", {})

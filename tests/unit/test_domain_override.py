@@ -17,7 +17,7 @@ from ledger.domain.override import Override, after_evidence, ended_by_evidence, 
 from ledger.domain.override_events import OverrideEnded, Word
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Presence
-from ledger.domain.reach import Answer, reach
+from ledger.domain.reach import PushAdvice, reach
 from ledger.domain.reconciliation_events import Corrected, Located, OpenedSession, Swept, TierSet
 from ledger.domain.source import SourceState
 from ledger.domain.status import Shown, derive, is_overridden, next_change_at
@@ -228,13 +228,15 @@ def test_with_hindsight_it_is_what_was_shown_until_the_evidence_was_there() -> N
 @pytest.mark.parametrize(
     ("presence", "word", "answer"),
     [
-        (ONLINE, "offline", Answer(True, "override", False)),
-        (GONE, "offline", Answer(True, "override", False)),
-        (ONLINE, "online", Answer(False, "online", True)),
-        (GONE, "online", Answer(True, "override", False)),
+        (ONLINE, "offline", PushAdvice(True, "override", False)),
+        (GONE, "offline", PushAdvice(True, "override", False)),
+        (ONLINE, "online", PushAdvice(False, "online", True)),
+        (GONE, "online", PushAdvice(True, "override", False)),
     ],
 )
-def test_a_push_notification_is_never_spared_by_a_word_alone(presence: Presence, word: Word, answer: Answer) -> None:
+def test_a_push_notification_is_never_spared_by_a_word_alone(
+    presence: Presence, word: Word, answer: PushAdvice
+) -> None:
     sources = {"main": SourceState("main")}
     found = reach(said(presence, word), sources, {}, SAID_AT + 1)
     assert found.answer == answer

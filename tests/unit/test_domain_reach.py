@@ -12,7 +12,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.policy import Policy
 from ledger.domain.presence import Device, Presence
 from ledger.domain.profile import Profile
-from ledger.domain.reach import Answer, Because, Mark, mark_from, reach
+from ledger.domain.reach import Because, Mark, PushAdvice, mark_from, reach
 from ledger.domain.reach_policy import DEFAULT_REACH, ReachPolicy
 from ledger.domain.source import SourceState
 from tests.support.scenario import PAUSE_SECONDS, STARTED_AT, Step, given
@@ -38,11 +38,11 @@ def asked(
     sources: Mapping[str, SourceState] = PLAIN,
     policy: ReachPolicy = DEFAULT_REACH,
     verified_at: int | None = None,
-) -> Answer:
+) -> PushAdvice:
     return reach(presence, sources, {"main": Mark(verified_at)}, at, policy).answer
 
 
-SURE = Answer(False, "online", True)
+SURE = PushAdvice(False, "online", True)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ SURE = Answer(False, "online", True)
     [
         (ON_APP, SURE),
         (ON_BOTH, SURE),
-        (ON_WEB, Answer(True, "other_device", True)),
-        (GONE, Answer(True, "offline", True)),
-        (OF_A_TOTAL, Answer(True, "device_unknown", False)),
-        (Presence("u"), Answer(True, "never_observed", False)),
+        (ON_WEB, PushAdvice(True, "other_device", True)),
+        (GONE, PushAdvice(True, "offline", True)),
+        (OF_A_TOTAL, PushAdvice(True, "device_unknown", False)),
+        (Presence("u"), PushAdvice(True, "never_observed", False)),
     ],
 )
-def test_a_connection_of_the_app_makes_it_unnecessary(presence: Presence, expected: Answer) -> None:
+def test_a_connection_of_the_app_makes_it_unnecessary(presence: Presence, expected: PushAdvice) -> None:
     assert asked(presence, at=NOW + round(PAUSE_SECONDS * SECOND)) == expected
 
 
@@ -64,15 +64,15 @@ def test_any_device_does_where_the_policy_says_so() -> None:
     system = given("u-99-1-5-1-1").presence
     assert asked(ON_WEB, policy=ANY) == SURE
     assert asked(OF_A_TOTAL, policy=ANY) == SURE
-    assert asked(system, policy=ANY) == Answer(True, "other_device", True)
+    assert asked(system, policy=ANY) == PushAdvice(True, "other_device", True)
 
 
 def test_an_online_is_relied_upon_until_the_bound() -> None:
     assert asked(ON_APP, at=FIRST + BOUND) == SURE
-    assert asked(ON_APP, at=FIRST + BOUND + 1) == Answer(True, "unverified", False)
+    assert asked(ON_APP, at=FIRST + BOUND + 1) == PushAdvice(True, "unverified", False)
     assert asked(ON_APP, at=FIRST + BOUND + 1, verified_at=FIRST + 1) == SURE
     # A look before the connection opened says nothing of it.
-    assert asked(ON_APP, at=FIRST + BOUND + 1, verified_at=FIRST - 1) == Answer(True, "unverified", False)
+    assert asked(ON_APP, at=FIRST + BOUND + 1, verified_at=FIRST - 1) == PushAdvice(True, "unverified", False)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_an_online_is_relied_upon_until_the_bound() -> None:
     [("doubted", Mark(NOW, doubted=True)), ("suspect", Mark(NOW, suspect=True))],
 )
 def test_a_doubt_that_stands_wants_a_notification(because: Because, mark: Mark) -> None:
-    def answer(presence: Presence) -> Answer:
+    def answer(presence: Presence) -> PushAdvice:
         return reach(presence, PLAIN, {"main": mark}, NOW).answer
 
-    assert answer(ON_APP) == Answer(True, because, False)
-    assert answer(GONE) == answer(ON_WEB) == Answer(True, "offline", False)
+    assert answer(ON_APP) == PushAdvice(True, because, False)
+    assert answer(GONE) == answer(ON_WEB) == PushAdvice(True, "offline", False)
 
 
 def test_a_doubt_in_one_source_leaves_the_other() -> None:
@@ -99,7 +99,7 @@ def test_a_doubt_in_one_source_leaves_the_other() -> None:
 
 def test_who_is_never_told_offline_has_to_be_found_by_a_look() -> None:
     muted = {"main": SourceState("main", node_profiles={"n1": Profile.V2_2})}
-    assert asked(SILENCED, sources=muted) == Answer(True, "never_told_offline", False)
+    assert asked(SILENCED, sources=muted) == PushAdvice(True, "never_told_offline", False)
     assert asked(SILENCED, sources=muted, verified_at=FIRST) == SURE
     assert asked(SILENCED, sources={"main": SourceState("main", profile=Profile.V3)}) == SURE
     assert asked(SILENCED, sources={}) == SURE
@@ -108,21 +108,21 @@ def test_who_is_never_told_offline_has_to_be_found_by_a_look() -> None:
 def test_what_is_unknown_wants_a_notification() -> None:
     down = {"main": SourceState("main", nodes={"n1": NodeState(down_since=NOW)})}
     dark = {"main": SourceState("main", dark_since=NOW)}
-    assert asked(ON_APP, sources=down) == Answer(True, "node_down", False)
-    assert asked(ON_APP, sources=dark) == Answer(True, "source_dark", False)
-    assert asked(GONE, sources=dark) == Answer(True, "source_dark", False)
+    assert asked(ON_APP, sources=down) == PushAdvice(True, "node_down", False)
+    assert asked(ON_APP, sources=dark) == PushAdvice(True, "source_dark", False)
+    assert asked(GONE, sources=dark) == PushAdvice(True, "source_dark", False)
     # Its own device flag is known, and nothing else is.
-    assert asked(ON_WEB, sources=dark) == Answer(True, "source_dark", False)
+    assert asked(ON_WEB, sources=dark) == PushAdvice(True, "source_dark", False)
 
 
 def test_an_offline_that_is_not_shown_yet_wants_one() -> None:
     graceful = {"main": SourceState("main", policy=Policy(grace_seconds=30.0))}
     left_at = FIRST + round(PAUSE_SECONDS * SECOND)
-    assert asked(GONE, at=left_at + SECOND, sources=graceful) == Answer(True, "in_grace", False)
-    assert asked(GONE, at=left_at + 31 * SECOND, sources=graceful) == Answer(True, "offline", True)
+    assert asked(GONE, at=left_at + SECOND, sources=graceful) == PushAdvice(True, "in_grace", False)
+    assert asked(GONE, at=left_at + 31 * SECOND, sources=graceful) == PushAdvice(True, "offline", True)
     unplaced = replace(GONE, devices=())
     default = {"main": SourceState("main", policy=Policy(grace_seconds=30.0))}
-    assert asked(unplaced, at=left_at + SECOND, sources=default) == Answer(True, "in_grace", False)
+    assert asked(unplaced, at=left_at + SECOND, sources=default) == PushAdvice(True, "in_grace", False)
 
 
 def test_each_device_has_its_own_answer() -> None:
@@ -131,7 +131,7 @@ def test_each_device_has_its_own_answer() -> None:
     left = given("u-0-1-5-1-1", "u-1-1-6-1-2", "u-0-0-5-0-1").presence
     found = reach(left, PLAIN, {}, NOW + 20 * SECOND)
     assert {each.device_flag: each.answer.because for each in found.devices} == {0: "offline", 1: "online"}
-    assert found.answer == Answer(True, "other_device", True)
+    assert found.answer == PushAdvice(True, "other_device", True)
 
 
 def test_the_best_connection_of_a_device_counts() -> None:

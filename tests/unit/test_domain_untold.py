@@ -10,7 +10,7 @@ from ledger.domain.events import SessionId, Status, WebhookObserved
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Attribution, Corrected, Swept, TierSet
-from ledger.domain.untold import PROVEN, Told, Untold, UserTransitions
+from ledger.domain.untold import PROVEN, ToldTransition, Untold, UserTransitions
 
 T = 1_800_000_000 * SECOND
 UID = "u100"
@@ -74,7 +74,7 @@ def online() -> Heard:
 def test_what_webhooks_tell_is_told() -> None:
     heard = online().item("0-0-1-0-0", "closed", "online", "offline").item("0-1-2-1-1", "opened", "offline", "online")
     assert heard.counts == {"webhook": 3}
-    assert heard.transitions.told[0] == Told("main", "n1", "webhook", T)
+    assert heard.transitions.told[0] == ToldTransition("main", "n1", "webhook", T)
 
 
 def test_what_changes_no_status_is_no_transition() -> None:

@@ -13,7 +13,7 @@ from ledger.changes.cursor import Cursor
 from ledger.errors import StoreUnavailable
 from ledger.front import sse, watcher
 from ledger.front.access import Viewer, may_watch, within
-from ledger.front.asked import Asked
+from ledger.front.asked import StreamRequest
 from ledger.front.frames import Frame
 from ledger.front.streams import Streams
 from ledger.front.watcher import Watcher
@@ -183,8 +183,8 @@ def test_a_cursor_is_read_as_it_was_written(text: str, expected: Cursor | None) 
     assert found is None or found.text == text
 
 
-def of(uids: set[str] | None, name: str | None = None) -> Asked:
-    return Asked(None if uids is None else frozenset(uids), name, None, None)
+def of(uids: set[str] | None, name: str | None = None) -> StreamRequest:
+    return StreamRequest(None if uids is None else frozenset(uids), name, None, None)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def of(uids: set[str] | None, name: str | None = None) -> Asked:
         (of(None, "x"), of({"a"}), None),
     ],
 )
-def test_a_token_is_for_its_users(granted: Asked, asked: Asked, found: Asked | None) -> None:
+def test_a_token_is_for_its_users(granted: StreamRequest, asked: StreamRequest, found: StreamRequest | None) -> None:
     viewer = Viewer(b"", Grant(granted.uids, granted.list, 1, GENERATION))
     if found is not None:
         assert within(viewer, asked) == found

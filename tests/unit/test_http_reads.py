@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from ledger.errors import StoreUnavailable
 from ledger.http import reads
 from ledger.http.reads import Reads, lost_counter
-from ledger.working_state.reads import Read
+from ledger.working_state.reads import LookUp
 
 
 class Stored:
@@ -17,10 +17,10 @@ class Stored:
 
     def __init__(self, failures: list[Exception]) -> None:
         self.failures = failures
-        self.batches: list[tuple[str, list[Read]]] = []
+        self.batches: list[tuple[str, list[LookUp]]] = []
         self.tried: list[str] = []
 
-    def __call__(self, batch: str, noted: Iterable[Read]) -> None:
+    def __call__(self, batch: str, noted: Iterable[LookUp]) -> None:
         self.tried.append(batch)
         if self.failures:
             raise self.failures.pop(0)
@@ -41,7 +41,7 @@ def test_questions_of_one_key_on_one_route_are_one_row() -> None:
     asyncio.run(noting.store_noted())
     [(_, rows)] = stored.batches
     assert sorted(rows) == [
-        Read("u1", "app", "/a", 1, 2, 3), Read("u1", "app", "/b", 3, 3, 1), Read("u2", "app", "/a", 1, 1, 1),
+        LookUp("u1", "app", "/a", 1, 2, 3), LookUp("u1", "app", "/b", 3, 3, 1), LookUp("u2", "app", "/a", 1, 1, 1),
     ]  # fmt: skip
 
 

@@ -11,21 +11,21 @@ from fastapi import Request
 
 from ledger.http import representation
 from ledger.http.problems import Problem
-from ledger.http.representation import Asked, Representations, accepts_gzip, matches
+from ledger.http.representation import Representation, Representations, accepts_gzip, matches
 from projections.models.shown import AnswerPoint
 from projections.queries.reader import Read
 
 BODY = b'{"uid":"u1","status":"online","since":null,"last_seen_at":null,"devices":[{"source":"main"}],"version":3'
 
 
-def asked(query: str = "", **headers: str) -> Asked:
+def asked(query: str = "", **headers: str) -> Representation:
     listed = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return representation.asked(
         Request({"type": "http", "query_string": query.encode(), "headers": listed, "method": "POST", "path": "/"})
     )
 
 
-def answer(wanted: Asked, *bodies: bytes) -> Any:
+def answer(wanted: Representation, *bodies: bytes) -> Any:
     return asyncio.run(Representations().answer(Read(AnswerPoint(1, 7), list(bodies)), wanted))
 
 

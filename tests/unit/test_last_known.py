@@ -18,7 +18,7 @@ from ledger.errors import StoreBusy, StoreUnavailable
 from ledger.http.answers import PresenceBody
 from ledger.ingest.group import GroupStates
 from ledger.last_known.answering import MANY_USERS, Answering
-from ledger.last_known.memory import Found, LastKnown, Page
+from ledger.last_known.memory import FoundChanges, LastKnown, UsersPage
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules, as_of
 from projections.queries.reader import Read
@@ -63,9 +63,9 @@ def take(
     """A step that finds these users, the last of whom its page ends with."""
     wanted = known.wanted(0, head)
     states = {each.uid: current.encode_state(each) for each in users}
-    page = None if wanted.after is None else Page(states, last)
+    page = None if wanted.after is None else UsersPage(states, last)
     concerned = {each.uid for each in users} if changed is None else changed
-    return known.take(wanted, Found(AT, AnswerPoint(AT, head), rules, concerned, states, page))
+    return known.take(wanted, FoundChanges(AT, AnswerPoint(AT, head), rules, concerned, states, page))
 
 
 def filled(known: LastKnown, *users: Presence, head: int = 10) -> None:
@@ -128,7 +128,7 @@ def test_own_commits_are_known_at_once_and_others_not_before_they_are_read(known
     wanted = known.wanted(0, 20)
     assert wanted.gaps == [(12, 15), (16, 20)]
     found = {"alice": current.encode_state(presence("alice", 3))}
-    assert not known.take(wanted, Found(AT, AnswerPoint(AT, 20), PLAIN, {"alice"}, found, None))
+    assert not known.take(wanted, FoundChanges(AT, AnswerPoint(AT, 20), PLAIN, {"alice"}, found, None))
     assert versions(known, "alice", "bob") == [3, 2]
     # It comes later than it was read.
     own_commit(known, 16, 18, presence("alice", 9))
@@ -139,7 +139,7 @@ def test_what_was_read_before_it_was_void_is_not_taken(known: LastKnown) -> None
     filled(known, presence("alice"))
     wanted = known.wanted(0, 11)
     known.forget()
-    assert known.take(wanted, Found(AT, AnswerPoint(AT, 11), PLAIN, set(), {}, None))
+    assert known.take(wanted, FoundChanges(AT, AnswerPoint(AT, 11), PLAIN, set(), {}, None))
     assert known.read(["alice"]) is None
 
 
@@ -165,7 +165,7 @@ def test_commits_that_the_follower_does_not_keep_up_with_are_read(known: LastKno
     own_commit(known, 11, 13, presence("a"), presence("b"))
     own_commit(known, 13, 15, presence("c"), presence("d"))
     # What it has begun with is not void.
-    assert not known.take(wanted, Found(AT, AnswerPoint(AT, 11), PLAIN, set(), {}, None))
+    assert not known.take(wanted, FoundChanges(AT, AnswerPoint(AT, 11), PLAIN, set(), {}, None))
     assert versions(known, "alice") == [2]
     assert known.wanted(0, 15).gaps == [(11, 15)]
 

@@ -35,7 +35,7 @@ from ledger.reconcile.judge import Verdicts
 from ledger.settings import NodeSettings, SourceSettings
 from ledger.store.sizes import DatabaseFigures
 from ledger.working_state.alerts import AlertRow
-from ledger.working_state.sinks import Checkpoint, SinkRow
+from ledger.working_state.sinks import SinkCheckpoint, SinkRow
 from projections.engine import checkpoints
 
 NOW = 1_800_000_000 * SECOND
@@ -282,7 +282,7 @@ class TestSources:
 
 
 def test_sinks() -> None:
-    place = Checkpoint("e", 90, 0, 0, 0)
+    place = SinkCheckpoint("e", 90, 0, 0, 0)
     app = SinkRow("app", place, 0, None, None, 7, 2, 3 * SECOND, None, None, 40 * SECOND)
     held = SinkRow("held", place, 0, 1, None, 0, 0, None, None, None, None)
     shown = text_of(*sink_figures.families([app, held], 100))
@@ -325,7 +325,7 @@ def test_alerts_stay_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch)
     def row(name: str) -> AlertRow:
         return AlertRow("a", 1, name, "critical", SERVICE, "", "", NOW, NOW, {})
 
-    def away(_: Any) -> ledger_figures.Reading:
+    def away(_: Any) -> ledger_figures.FiguresRead:
         raise StoreUnavailable("PostgreSQL is away")
 
     async def statuses() -> dict[str, int]:
@@ -336,7 +336,7 @@ def test_alerts_stay_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch)
         return text_of(*figures.collect())
 
     progress = checkpoints.Checkpoint("drift", 5, None, None, None, 9)
-    reading = ledger_figures.Reading([progress], 0, [], {}, {}, [row("disk_low")], DatabaseFigures(1, None, 0.0))
+    reading = ledger_figures.FiguresRead([progress], 0, [], {}, {}, [row("disk_low")], DatabaseFigures(1, None, 0.0))
     monkeypatch.setattr(kept, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(kept, "COST", 0.0)
     services: Any = SimpleNamespace(settings=SimpleNamespace(sources=[]), reader=SimpleNamespace(statuses=statuses))

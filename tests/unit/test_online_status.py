@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.sinks.kind import Told
+from ledger.sinks.kind import ToldChange
 from ledger.sinks.online_status import Message, messages
 from tests.support.told_changes import told
 from tests.support.wukongim_clients import Android, Ios, Web
 
 
-def sent(change: Told, before: bytes | None = None) -> tuple[list[tuple[str, dict[str, Any]]], bytes | None]:
+def sent(change: ToldChange, before: bytes | None = None) -> tuple[list[tuple[str, dict[str, Any]]], bytes | None]:
     found, remembered = messages(change, before)
     return [(each.to, param(each)) for each in found], remembered
 

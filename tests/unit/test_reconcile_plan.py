@@ -17,7 +17,7 @@ from ledger.reconcile.plan import (
     NUMBER_UNKNOWN,
     ROUTE_LIFE_SECONDS,
     ROWS,
-    Route,
+    LookRoute,
     Wait,
     answering,
     has_connections,
@@ -74,7 +74,7 @@ def source(profile: Profile, nodes: int = 2, *, lost: float | None = None, **sta
         pytest.param(SourceState("main"), ROWS, id="nothing is configured"),
     ],
 )
-def test_what_is_believed_now(state: SourceState, expected: Route | Wait) -> None:
+def test_what_is_believed_now(state: SourceState, expected: LookRoute | Wait) -> None:
     assert route_for(state, T) == expected
 
 

@@ -22,7 +22,7 @@ from ledger.server.connections import (
 )
 from ledger.server.descriptors import room_for
 from ledger.server.http_server import HttpServer, bind
-from ledger.server.keeper import Keeper
+from ledger.server.keeper import ConnectionKeeper
 from ledger.settings import Listen
 
 
@@ -174,7 +174,7 @@ def test_only_accepted_connections_of_the_port_are_touched() -> None:
         elsewhere, _ = other.accept()
         clock = Clock()
         # The bound is one: whatever the keeper took for a connection would have to go.
-        Keeper(bound, Connections(1, clock)).look()
+        ConnectionKeeper(bound, Connections(1, clock)).look()
         mine.settimeout(10)
         assert mine.recv(1) == b""
         theirs.sendall(b"x")
@@ -198,7 +198,7 @@ def test_a_keeper_that_fails_goes_on(monkeypatch: pytest.MonkeyPatch, capfd: pyt
 
     with bind(Listen("127.0.0.1", 0)) as bound:
         bound.listen()
-        keeping = Keeper(bound, Odd(1))
+        keeping = ConnectionKeeper(bound, Odd(1))
         keeping.start()
         assert looked.wait(20)
         keeping.stop()
@@ -208,7 +208,7 @@ def test_a_keeper_that_fails_goes_on(monkeypatch: pytest.MonkeyPatch, capfd: pyt
 def test_where_descriptors_are_not_listed_nobody_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "DESCRIPTORS", "/no/such/folder")
     with bind(Listen("127.0.0.1", 0)) as bound:
-        Keeper(bound, Connections(1)).look()
+        ConnectionKeeper(bound, Connections(1)).look()
 
 
 @pytest.mark.parametrize(

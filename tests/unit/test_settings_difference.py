@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ledger.settings import Settings
-from ledger.settings.difference import TAKEN, Change, difference
+from ledger.settings.difference import TAKEN, SettingChange, difference
 from ledger.settings.load import load
 from tests.support.command import REPOSITORY
 
@@ -88,14 +88,14 @@ def test_nothing_differs_of_the_same(tmp_path: Path) -> None:
 def test_the_order_of_sources_alone_differs(tmp_path: Path) -> None:
     before = settings(tmp_path, "[[sources]]\nname = 'a'\n[[sources]]\nname = 'b'\n")
     found = difference(before, settings(tmp_path, "[[sources]]\nname = 'b'\n[[sources]]\nname = 'a'\n"))
-    assert found.taken == (Change("sources", "changed"),)
+    assert found.taken == (SettingChange("sources", "changed"),)
 
 
 def test_another_kind_of_sink_of_the_same_name(tmp_path: Path) -> None:
     text = BASE.replace('kind = "webhook"\nurl = "https://app.example/presence"', 'kind = "redis"\nurl = "redis://h/0"')
     lines = [line for line in text.splitlines() if not line.startswith("secret =")]
     found = difference(settings(tmp_path), settings(tmp_path, "\n".join(lines)))
-    assert found.taken == (Change("sinks.app", "changed"),)
+    assert found.taken == (SettingChange("sinks.app", "changed"),)
 
 
 def test_what_needs_a_restart_stays_as_it_was(tmp_path: Path) -> None:
@@ -103,11 +103,11 @@ def test_what_needs_a_restart_stays_as_it_was(tmp_path: Path) -> None:
     text = BASE.replace("9640", "9641").replace("grace_seconds = 1.0", "grace_seconds = 2.0")
     found = difference(before, settings(tmp_path, f"queue_items = 7\n{text}", PRESENCE_LEDGER_GROUP_ITEMS="9"))
     assert found.restart == (
-        Change("listen", "changed"),
-        Change("queue_items", "changed"),
-        Change("group_items", "changed"),
+        SettingChange("listen", "changed"),
+        SettingChange("queue_items", "changed"),
+        SettingChange("group_items", "changed"),
     )
-    assert found.taken == (Change("policy.grace_seconds", "changed"),)
+    assert found.taken == (SettingChange("policy.grace_seconds", "changed"),)
     merged = found.settings
     assert (merged.listen, merged.queue_items, merged.group_items) == (before.listen, 200_000, 10_000)
     assert merged.policy.grace_seconds == 2.0

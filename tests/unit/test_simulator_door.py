@@ -16,9 +16,9 @@ from ledger.simulator.runtime import Simulation
 from ledger.sources.wukongim.protocol.connection import (
     Address,
     Broken,
-    Client,
-    NodeConnection,
-    Refused,
+    ClientIdentity,
+    LoginRefused,
+    OpenConnection,
     Unreachable,
     connected,
 )
@@ -26,7 +26,7 @@ from ledger.sources.wukongim.protocol.frames import Connect, Ping, encode
 from tests.support.simulated import receiving, until
 
 PROFILES: tuple[Profile, ...] = ("v1", "v2.1", "v2.2", "v3")
-CANARY = Client("canary", "right", 1)
+CANARY = ClientIdentity("canary", "right", 1)
 
 bytes_ = st.integers(0, 255)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -65,7 +65,7 @@ async def is_open(simulation: Simulation, wanted: bool = True) -> bool:
     return the_door is not None and the_door.is_open is wanted
 
 
-async def pinged_for_ever(connection: NodeConnection) -> None:
+async def pinged_for_ever(connection: OpenConnection) -> None:
     while True:
         await connection.ping(60)
 
@@ -95,7 +95,7 @@ async def test_who_is_refused_is_told_as_the_version_tells(profile: Profile) -> 
             await connection.ping()
         says_why = profile in ("v1", "v3")
         for client, reason in ((CANARY._replace(token="wrong"), "authentication failed"), (CANARY, "is banned")):
-            with pytest.raises(Refused, match=reason if says_why else "without an answer"):
+            with pytest.raises(LoginRefused, match=reason if says_why else "without an answer"):
                 async with connected(address, client, 60):
                     pass
             simulation.doors.admission.banned.add("canary")

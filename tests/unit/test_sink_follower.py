@@ -13,22 +13,22 @@ from ledger.errors import StoreUnavailable
 from ledger.settings import WebhookSettings
 from ledger.sinks import follower as follower_module
 from ledger.sinks.failing import Failing
-from ledger.sinks.follower import Follower
-from ledger.sinks.kind import Batch, Done, Head, Order, Outcome, Retry, Stop, Told
-from ledger.sinks.page import Page, ToTell
+from ledger.sinks.follower import SinkFollower
+from ledger.sinks.kind import Batch, ChangeOrder, Done, Head, Outcome, Retry, Stop, ToldChange
+from ledger.sinks.page import ChangePage, ToTell
 from ledger.sinks.pauses import FIRST_SECONDS, MAX_SECONDS, Pauses
 from ledger.store.mapper import EventMapper
 from ledger.working_state import sinks
-from ledger.working_state.sinks import Checkpoint, SinkRow
+from ledger.working_state.sinks import SinkCheckpoint, SinkRow
 from projections.models.shown import AnswerPoint
 
-PLACE = Checkpoint("e", 0, 0, 0, 0)
+PLACE = SinkCheckpoint("e", 0, 0, 0, 0)
 ROW = SinkRow("app", PLACE, 0, None, None, 0, 0, None, None, None, None)
 ONLINE = Visible("online", 1, None)
 
 
 def change(uid: str, position: int) -> ToTell:
-    return ToTell(Told(uid, b"{}", Order("e", position, 0)), ONLINE, PLACE._replace(position=position))
+    return ToTell(ToldChange(uid, b"{}", ChangeOrder("e", position, 0)), ONLINE, PLACE._replace(position=position))
 
 
 class FakeReader:
@@ -41,30 +41,30 @@ class FakeReader:
         self.reads = 0
         self.broken: list[Exception] = []
 
-    def read(self, _: Any) -> Page:
+    def read(self, _: Any) -> ChangePage:
         self.reads += 1
         if self.broken:
             raise self.broken.pop(0)
         changes = self.pages[0] if self.pages else []
         last = changes[-1].checkpoint if changes else self.checkpoint
-        return Page(changes, last, AnswerPoint(0, last.position), more=False)
+        return ChangePage(changes, last, AnswerPoint(0, last.position), more=False)
 
-    def took(self, changes: Sequence[ToTell], checkpoint: Checkpoint) -> None:
+    def took(self, changes: Sequence[ToTell], checkpoint: SinkCheckpoint) -> None:
         self.checkpoint = checkpoint
         self.pages[0] = self.pages[0][len(changes) :]
 
-    def finished(self, page: Page) -> None:
+    def finished(self, page: ChangePage) -> None:
         self.checkpoint = page.checkpoint
         self.pages[:1] = []
 
-    def failed(self, changes: Sequence[ToTell], page: Page) -> None:
+    def failed(self, changes: Sequence[ToTell], page: ChangePage) -> None:
         pass
 
     def is_right(self, *_: Any) -> bool:
         return self.right
 
-    def answers(self, _: Any, uids: Sequence[str]) -> list[Told]:
-        return [Told(uid, b"{}", Order("e", 1, 0)) for uid in uids]
+    def answers(self, _: Any, uids: Sequence[str]) -> list[ToldChange]:
+        return [ToldChange(uid, b"{}", ChangeOrder("e", 1, 0)) for uid in uids]
 
 
 class FakeKind:
@@ -102,9 +102,9 @@ class Followed:
             monkeypatch.setattr(sinks, name, self._recording(name))
         monkeypatch.setattr(sinks, "remembered", lambda *_: {"ann": b"before"})
         monkeypatch.setattr(follower_module, "KEEP_SECONDS", 0.0)
-        monkeypatch.setattr(Follower, "_new_reader", lambda *_: reader)
+        monkeypatch.setattr(SinkFollower, "_new_reader", lambda *_: reader)
         settings = WebhookSettings("app", "http://app", ("whsec_",), coalesce_seconds=0.0, batch=2)
-        self.follower = Follower(settings, row, EventMapper(), lambda: 5, self._database)
+        self.follower = SinkFollower(settings, row, EventMapper(), lambda: 5, self._database)
         monkeypatch.setattr(self.follower._pauses, "after", self._pause)
 
     def _recording(self, name: str) -> Callable[..., None]:
@@ -230,7 +230,7 @@ def test_a_kind_keeps_what_it_keeps_between_batches(monkeypatch: pytest.MonkeyPa
     kind.kept = [Retry("away", 1.0), Done()]
     followed = Followed(monkeypatch, reader, kind)
     followed.run(lambda: len(kind.heads) >= 3)
-    assert kind.heads[0] == Head(Order("e", 1, 0), 0)
+    assert kind.heads[0] == Head(ChangeOrder("e", 1, 0), 0)
     assert followed.recorded("failed") == [("away", 5)]
     assert followed.recorded("recovered") == [(5,)]
 

@@ -11,7 +11,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from ledger.settings import WebhookSettings
-from ledger.sinks.kind import Batch, Done, Head, Order, Outcome, Retry, Stop, Told
+from ledger.sinks.kind import Batch, ChangeOrder, Done, Head, Outcome, Retry, Stop, ToldChange
 from ledger.sinks.kinds import webhook
 from ledger.sinks.kinds.webhook import body_of, build, judge, seconds_in
 
@@ -21,7 +21,7 @@ SINK = WebhookSettings("app", "https://app.example/presence?key=hunter2", (NEW, 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 BATCH = Batch(
     "msg_1",
-    [Told("用户", '{"uid":"用户","status":"online"}'.encode(), Order("e", 7, 1_000_000))],
+    [ToldChange("用户", '{"uid":"用户","status":"online"}'.encode(), ChangeOrder("e", 7, 1_000_000))],
     made_at=1_000_000,
     begin=5,
     end=7,
@@ -40,7 +40,7 @@ def told(handler: Handler) -> tuple[Outcome, list[httpx2.Request]]:
 
     async def tell() -> Outcome:
         kind = build(SINK, httpx2.MockTransport(answer))
-        assert await kind.keep(Head(Order("e", 7, 1), 0)) is None
+        assert await kind.keep(Head(ChangeOrder("e", 7, 1), 0)) is None
         try:
             return await kind.tell(BATCH)
         finally:

@@ -10,7 +10,7 @@ import pytest
 from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
 from projections.queries import telling as tellings
-from projections.queries.telling import Telling, Told
+from projections.queries.telling import EntryTeller, ToldEntry
 from tests.support.lived import lived
 from tests.support.repeated import repeating
 from tests.support.told import all_followed, replayed
@@ -36,9 +36,9 @@ def lives(seed: int) -> list[list[Placed]]:
     return of_users((each.uid, number, each.event) for number, each in enumerate(kept))
 
 
-def tell(events: Iterable[Placed], *, descending: bool = False) -> list[Told]:
+def tell(events: Iterable[Placed], *, descending: bool = False) -> list[ToldEntry]:
     """Their entries, the oldest first."""
-    telling = Telling(descending=descending)
+    telling = EntryTeller(descending=descending)
     done = [telling.take(*placed) for placed in events]
     told = [each for each in (*done, telling.rest()) if each is not None]
     return told[::-1] if descending else told

@@ -9,7 +9,7 @@ from ledger.domain.profile import Profile
 from ledger.sources.wukongim.command import (
     MAX_SUBSCRIBERS,
     Command,
-    Refused,
+    CommandRefused,
     chunks,
     main_device,
     payload,
@@ -84,16 +84,16 @@ def test_a_command_has_so_many_subscribers_at_most() -> None:
         (200, b'{"data":{"message_id":7,"message_seq":0,"client_msg_no":"x"},"status":200}', None),
         (200, b'{"message_id":7,"message_seq":0,"client_msg_no":"x"}', None),
         (200, b'{"message_id":7,"message_seq":0,"reason":1}', None),
-        (200, b'{"message_id":0,"message_seq":0,"reason":15}', Refused("reason 15", may_pass=False)),
-        (200, b'{"status":400,"msg":"no"}', Refused("status 400", may_pass=False)),
-        (200, b"<html>", Refused("an answer that is not WuKongIM's", may_pass=True)),
-        (200, b"", Refused("an answer that is not WuKongIM's", may_pass=True)),
-        (400, b'{"msg":"no such thing","status":400}', Refused("400: no such thing", may_pass=False)),
-        (400, b'{"error":"invalid request"}', Refused("400: invalid request", may_pass=False)),
-        (401, b"", Refused("401: the token is refused", may_pass=False)),
-        (503, b'{"error":"retry required"}', Refused("503: retry required", may_pass=True)),
-        (502, b"<html>", Refused("502", may_pass=True)),
+        (200, b'{"message_id":0,"message_seq":0,"reason":15}', CommandRefused("reason 15", may_pass=False)),
+        (200, b'{"status":400,"msg":"no"}', CommandRefused("status 400", may_pass=False)),
+        (200, b"<html>", CommandRefused("an answer that is not WuKongIM's", may_pass=True)),
+        (200, b"", CommandRefused("an answer that is not WuKongIM's", may_pass=True)),
+        (400, b'{"msg":"no such thing","status":400}', CommandRefused("400: no such thing", may_pass=False)),
+        (400, b'{"error":"invalid request"}', CommandRefused("400: invalid request", may_pass=False)),
+        (401, b"", CommandRefused("401: the token is refused", may_pass=False)),
+        (503, b'{"error":"retry required"}', CommandRefused("503: retry required", may_pass=True)),
+        (502, b"<html>", CommandRefused("502", may_pass=True)),
     ],
 )
-def test_what_was_not_taken_is_known_by_its_answer(status: int, body: bytes, refused: Refused | None) -> None:
+def test_what_was_not_taken_is_known_by_its_answer(status: int, body: bytes, refused: CommandRefused | None) -> None:
     assert refusal(status, body) == refused

@@ -9,9 +9,9 @@ import pytest
 from ledger.sources.wukongim.protocol.connection import (
     Address,
     Broken,
-    Client,
+    ClientIdentity,
     ConnectionFailed,
-    Refused,
+    LoginRefused,
     Unreachable,
     connected,
 )
@@ -25,7 +25,7 @@ from ledger.sources.wukongim.protocol.frames import (
 )
 from tests.support.client_node import Answers, ClientNode, lets_in, serving
 
-ALICE = Client("alice", "her token", 1)
+ALICE = ClientIdentity("alice", "her token", 1)
 
 
 async def at(node: ClientNode, use: Callable[[Address], Awaitable[None]]) -> None:
@@ -77,10 +77,10 @@ def test_messages_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("answers", "kind", "why"),
     [
-        (lambda _: encode(Connack(2)), Refused, "authentication failed"),
-        (lambda _: encode(Connack(19)), Refused, "the user is banned"),
-        (lambda _: encode(Disconnect(12)), Refused, "ended by another one"),
-        (lambda _: None, Refused, "as v2 does where it refuses"),
+        (lambda _: encode(Connack(2)), LoginRefused, "authentication failed"),
+        (lambda _: encode(Connack(19)), LoginRefused, "the user is banned"),
+        (lambda _: encode(Disconnect(12)), LoginRefused, "ended by another one"),
+        (lambda _: None, LoginRefused, "as v2 does where it refuses"),
         (lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(84), Broken, "none: is it the address|does not speak"),
         (lambda _: b"\x00", Broken, "does not speak the protocol"),
     ],

@@ -11,12 +11,12 @@ from ledger.console.pages.settings import settings
 from ledger.console.pages.sources import sources
 from ledger.console.pages.user import user
 from ledger.console.pages.users import users
-from ledger.console.visit import Moved, Page, Visit
+from ledger.console.visit import Page, PageRequest, Redirect
 
-Handler = Callable[[Visit], Awaitable[Page | Moved]]
+Handler = Callable[[PageRequest], Awaitable[Page | Redirect]]
 
 
-async def _users(visit: Visit) -> Page:
+async def _users(visit: PageRequest) -> Page:
     """The list, or one of them."""
     return await (users(visit) if len(visit.segments) < 2 else user(visit))
 

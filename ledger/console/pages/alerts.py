@@ -5,13 +5,13 @@ from asyncio import gather
 from ledger.console.addresses import with_query
 from ledger.console.pages.ordered import done
 from ledger.console.service import api_path
-from ledger.console.visit import Moved, Page, Visit
+from ledger.console.visit import Page, PageRequest, Redirect
 
 STATES = ("firing", "acknowledged", "resolved")
 LIMIT = 100
 
 
-async def alerts(visit: Visit) -> Page:
+async def alerts(visit: PageRequest) -> Page:
     """Those that are on, and on demand those that are over."""
     wanted = visit.query.get("state")
     states = (wanted,) if wanted in STATES else STATES[:2]
@@ -29,7 +29,7 @@ async def alerts(visit: Visit) -> Page:
     return Page("alerts.html", visit.words("alerts.title"), facts)
 
 
-async def order(visit: Visit) -> Page | Moved:
+async def order(visit: PageRequest) -> Page | Redirect:
     """Acknowledge one."""
     answer = await visit.order("POST", api_path("alerts", visit.form.get("id", ""), "acknowledge"))
     return done(visit, answer, "/alerts?done=acknowledged")

@@ -5,21 +5,23 @@ from typing import Any
 import msgspec
 
 from ledger.console.addresses import path, with_query
-from ledger.console.service import Answer, api_path
-from ledger.console.visit import Moved, Page, Refused, Visit
+from ledger.console.service import ServiceAnswer, api_path
+from ledger.console.visit import Page, PageRefused, PageRequest, Redirect
 
 LIMIT = 100
 
 
-async def delivery(visit: Visit) -> Page | Moved:
+async def delivery(visit: PageRequest) -> Page | Redirect:
     """A delivery's page; without an id, a form that asks for one."""
     if len(visit.segments) < 2:
         wanted = visit.query.get("id", "").strip()
-        return Moved(path("deliveries", wanted)) if wanted else Page("deliveries.html", visit.words("deliveries.title"))
+        return (
+            Redirect(path("deliveries", wanted)) if wanted else Page("deliveries.html", visit.words("deliveries.title"))
+        )
     name = visit.segments[1]
     answer = await visit.ask(api_path("deliveries", name), limit=LIMIT, after=visit.query.get("after"))
     if answer.status in (404, 422):
-        raise Refused(404, "refused.nothing")
+        raise PageRefused(404, "refused.nothing")
     following = answer.get("next")
     facts = {
         "answer": answer,
@@ -32,7 +34,7 @@ async def delivery(visit: Visit) -> Page | Moved:
     return Page("delivery.html", visit.words("delivery.title"), facts)
 
 
-def _body(answer: Answer) -> str | None:
+def _body(answer: ServiceAnswer) -> str | None:
     """The array that was posted, put together of its items; None where not each of them is an event of its own."""
     delivery: dict[str, Any] = answer.get("delivery") or {}
     if not answer.items or delivery.get("following") or delivery.get("items") != len(answer.items):

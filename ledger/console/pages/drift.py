@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from ledger.console.addresses import with_query
 from ledger.console.pages.place import position_at
 from ledger.console.series import hourly
-from ledger.console.service import Answer
-from ledger.console.visit import Page, Visit
+from ledger.console.service import ServiceAnswer
+from ledger.console.visit import Page, PageRequest
 from ledger.console.window import SPANS, window
 from ledger.domain.instants import to_text
 from ledger.http.paging import to_cursor
@@ -17,7 +17,7 @@ LIMIT = 50
 GROUPED = ("attributed_to", "node", "kind", "source")
 
 
-class Group(NamedTuple):
+class CountedDrifts(NamedTuple):
     """Drifts counted: seconds are means; `to_detect` at most, since nobody knows when one began."""
 
     name: Any
@@ -28,11 +28,11 @@ class Group(NamedTuple):
     never_agreed: int
 
 
-def group(found: Mapping[str, Any], name: str) -> Group:
+def group(found: Mapping[str, Any], name: str) -> CountedDrifts:
     """What the API counted of a group."""
     number, agreed = found["open"] + found["closed"], found["open"] + found["closed"] - found["never_agreed"]
     seconds = found["seconds"]
-    return Group(
+    return CountedDrifts(
         found.get(name),
         found["open"],
         found["closed"],
@@ -42,7 +42,7 @@ def group(found: Mapping[str, Any], name: str) -> Group:
     )
 
 
-async def drift(visit: Visit) -> Page:
+async def drift(visit: PageRequest) -> Page:
     """Counts of the window, and the drifts themselves in the order they were found in."""
     shown = window(visit.query, visit.now)
     begin, end = to_text(shown.begin), None if shown.is_now else to_text(shown.end)
@@ -75,7 +75,7 @@ async def drift(visit: Visit) -> Page:
     return Page("drift.html", visit.words("drift.title"), facts)
 
 
-def _next(items: Answer, end: str, kept: Mapping[str, str]) -> str | None:
+def _next(items: ServiceAnswer, end: str, kept: Mapping[str, str]) -> str | None:
     """The next page's address; None where it begins after the window's end."""
     following = items.get("next")
     if following is None or (items.items and items.items[-1]["disagreed_at"] > end):

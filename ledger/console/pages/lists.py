@@ -4,12 +4,12 @@ from asyncio import gather
 
 from ledger.console.addresses import with_query
 from ledger.console.service import api_path
-from ledger.console.visit import Page, Refused, Visit
+from ledger.console.visit import Page, PageRefused, PageRequest
 
 LIMIT = 50
 
 
-async def lists(visit: Visit) -> Page:
+async def lists(visit: PageRequest) -> Page:
     """All lists, or one."""
     name, after = visit.query.get("name"), visit.query.get("after")
     if not name:
@@ -22,7 +22,7 @@ async def lists(visit: Visit) -> Page:
         visit.ask(api_path("lists", name, "summary")),
     )
     if found.is_missing:
-        raise Refused(404, "refused.nothing")
+        raise PageRefused(404, "refused.nothing")
     facts = {
         "answer": found,
         "list": found.body,

@@ -6,13 +6,13 @@ import msgspec
 
 from ledger.console.pages.source_names import source_names
 from ledger.console.pages.users import STATUSES
-from ledger.console.visit import Page, Visit
+from ledger.console.visit import Page, PageRequest
 
 FEED = ("live", "feed")
 """The path of the stream for a page: the front's own, for whoever is logged in."""
 
 
-async def live(visit: Visit) -> Page:
+async def live(visit: PageRequest) -> Page:
     """The feed; a script of ours fills it."""
     sources, health = await gather(source_names(visit), visit.ask("/v1/sources"))
     facts = {
@@ -27,7 +27,7 @@ async def live(visit: Visit) -> Page:
     return Page("live.html", visit.words("live.title"), facts)
 
 
-def _named(visit: Visit, group: str) -> str:
+def _named(visit: PageRequest, group: str) -> str:
     """The names of a group's codes, for the script."""
     sentences = visit.words.sentences.items()
     return msgspec.json.encode(

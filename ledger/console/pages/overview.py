@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ledger.console.series import Chart, hourly
-from ledger.console.service import Answer
-from ledger.console.visit import Page, Visit
+from ledger.console.service import ServiceAnswer
+from ledger.console.visit import Page, PageRequest
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
 
@@ -17,7 +17,7 @@ COUNTS_SECONDS = 60
 CURRENT = ("firing", "acknowledged")
 
 
-async def overview(visit: Visit) -> Page:
+async def overview(visit: PageRequest) -> Page:
     """The first page."""
     since = to_text(visit.now - DAY)
     summary, drift, loss, sources, ready, sinks, *alerts = await gather(
@@ -44,12 +44,12 @@ async def overview(visit: Visit) -> Page:
     return Page("overview.html", visit.words("overview.title"), facts)
 
 
-def _drift_chart(visit: Visit, drift: Answer) -> Chart:
+def _drift_chart(visit: PageRequest, drift: ServiceAnswer) -> Chart:
     found = [(str(each["hour"]), each["open"] + each["closed"]) for each in drift.items if each.get("hour")]
     return hourly(visit.now, visit.words("overview.drifts"), found)
 
 
-def _loss_chart(visit: Visit, loss: Answer) -> Chart | None:
+def _loss_chart(visit: PageRequest, loss: ServiceAnswer) -> Chart | None:
     """The share of transitions that webhooks lost, in percent, by hour."""
     if not loss.is_good:
         return None
@@ -63,7 +63,7 @@ def _loss_chart(visit: Visit, loss: Answer) -> Chart | None:
     return hourly(visit.now, visit.words("overview.loss_percent"), found, missing=None)
 
 
-def _behind(ready: Answer, sinks: Answer) -> Iterator[tuple[str, str, int, str]]:
+def _behind(ready: ServiceAnswer, sinks: ServiceAnswer) -> Iterator[tuple[str, str, int, str]]:
     """What follows the ledger: its kind, its name, by how much it is behind, and its state."""
     projections: dict[str, Any] = ready.get("projections", {})
     for name, each in projections.items():

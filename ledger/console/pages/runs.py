@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from ledger.console.pages.ordered import done
 from ledger.console.pages.place import position_at
 from ledger.console.pages.source_names import source_names
-from ledger.console.service import Answer, api_path
-from ledger.console.visit import Moved, Page, Refused, Visit
+from ledger.console.service import ServiceAnswer, api_path
+from ledger.console.visit import Page, PageRefused, PageRequest, Redirect
 from ledger.console.window import SPANS, Window, micros, window
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND, Instant
@@ -21,11 +21,11 @@ DEFAULT_SPAN = "1h"
 class _Latest(NamedTuple):
     """The runs of a source from an instant on, up to the window's end."""
 
-    answer: Answer
+    answer: ServiceAnswer
     since: Instant
 
 
-async def runs(visit: Visit) -> Page:
+async def runs(visit: PageRequest) -> Page:
     """The runs of a window, the latest first; or one of them."""
     if len(visit.segments) > 1:
         return await _run(visit, visit.segments[1])
@@ -48,7 +48,7 @@ async def runs(visit: Visit) -> Page:
     return Page("runs.html", visit.words("runs.title"), facts)
 
 
-async def _latest(visit: Visit, source: str, shown: Window) -> _Latest:
+async def _latest(visit: PageRequest, source: str, shown: Window) -> _Latest:
     """The API goes forward from a place: that is put nearer to the window's end until one page reaches it."""
     reach = min(shown.end - shown.begin, LONGEST_SECONDS * SECOND)
     while True:
@@ -60,19 +60,19 @@ async def _latest(visit: Visit, source: str, shown: Window) -> _Latest:
         reach //= 2
 
 
-def _reaches(answer: Answer, end: str) -> bool:
+def _reaches(answer: ServiceAnswer, end: str) -> bool:
     last: dict[str, Any] | None = answer.items[-1] if answer.items else None
     return answer.get("next") is None or last is None or last["started_at"] > end
 
 
-async def _run(visit: Visit, run: str) -> Page:
+async def _run(visit: PageRequest, run: str) -> Page:
     answer = await visit.ask(api_path("runs", run))
     if answer.is_missing:
-        raise Refused(404, "refused.nothing")
+        raise PageRefused(404, "refused.nothing")
     return Page("run.html", visit.words("run.title", run=run), {"answer": answer, "run": answer.body})
 
 
-async def order(visit: Visit) -> Page | Moved:
+async def order(visit: PageRequest) -> Page | Redirect:
     """A run over everybody of a source."""
     answer = await visit.order("POST", api_path("sources", visit.form.get("source", ""), "reconcile"))
     return done(visit, answer, f"/runs/{answer.get('run')}")

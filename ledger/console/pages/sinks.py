@@ -4,22 +4,22 @@ from typing import Any
 
 from ledger.console.pages.ordered import done
 from ledger.console.service import api_path
-from ledger.console.visit import Moved, Page, Refused, Visit
+from ledger.console.visit import Page, PageRefused, PageRequest, Redirect
 
 ORDERS = ("pause", "resume", "replay")
 
 
-async def sinks(visit: Visit) -> Page:
+async def sinks(visit: PageRequest) -> Page:
     """The sinks of the settings."""
     facts = {"answer": await visit.ask("/v1/sinks"), "done": visit.query.get("done")}
     return Page("sinks.html", visit.words("sinks.title"), facts)
 
 
-async def order(visit: Visit) -> Page | Moved:
+async def order(visit: PageRequest) -> Page | Redirect:
     """One of a sink's forms. Raises Refused."""
     wanted = visit.form.get("do", "")
     if wanted not in ORDERS:
-        raise Refused(404, "refused.nothing")
+        raise PageRefused(404, "refused.nothing")
     body = {"from": _place(visit.form.get("from", ""))} if wanted == "replay" else None
     answer = await visit.order("POST", api_path("sinks", visit.form.get("name", ""), wanted), body)
     return done(visit, answer, f"/sinks?done={wanted}")

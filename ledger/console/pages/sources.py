@@ -2,7 +2,7 @@
 
 from asyncio import gather
 
-from ledger.console.visit import Page, Visit
+from ledger.console.visit import Page, PageRequest
 from ledger.domain.instants import to_text
 from ledger.domain.observation import SECOND
 
@@ -10,7 +10,7 @@ BLIND_SECONDS = 7 * 86_400
 LIMIT = 200
 
 
-async def sources(visit: Visit) -> Page:
+async def sources(visit: PageRequest) -> Page:
     """All sources of the settings."""
     since = to_text(visit.now - BLIND_SECONDS * SECOND)
     answer, blind = await gather(visit.ask("/v1/sources"), visit.ask("/v1/blind", from_=since, limit=LIMIT))

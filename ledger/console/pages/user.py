@@ -10,8 +10,8 @@ from ledger.console.addresses import user as address_of
 from ledger.console.addresses import user_base
 from ledger.console.pages.place import position_at
 from ledger.console.pages.source_names import source_names
-from ledger.console.service import Answer, api_path
-from ledger.console.visit import Page, Refused, Visit
+from ledger.console.service import ServiceAnswer, api_path
+from ledger.console.visit import Page, PageRefused, PageRequest
 from ledger.console.window import SPANS, Window, instant_of, micros, window
 from ledger.domain.instants import to_text
 from ledger.domain.observation import Instant
@@ -24,7 +24,7 @@ STORY = 40
 TIERS = ("vip", "normal", "cold")
 
 
-class Asked(NamedTuple):
+class DayQuery(NamedTuple):
     """The window, the instant in question and as of when it is answered; None: now."""
 
     window: Window
@@ -40,25 +40,25 @@ class Asked(NamedTuple):
         return {"at": to_text(self.at), "known_at": known}
 
 
-def asked(query: Mapping[str, str], now: Instant) -> Asked:
+def asked(query: Mapping[str, str], now: Instant) -> DayQuery:
     """What an address asks. Raises Refused for an instant that is none."""
     shown = window(query, now)
     at, known_at = instant_of(query, "at"), instant_of(query, "known_at")
     at = None if at is None or at >= now else at
     if at is None and not shown.is_now:
         at = shown.end
-    return Asked(shown, at, None if known_at is None or known_at >= now else known_at)
+    return DayQuery(shown, at, None if known_at is None or known_at >= now else known_at)
 
 
-def uid_of(visit: Visit) -> str:
+def uid_of(visit: PageRequest) -> str:
     """Whom the address names: `/users/{uid}`, or `/users/?uid=` where a browser would take the uid for a step."""
     uid = "/".join(visit.segments[1:]) or visit.query.get("uid", "")
     if not uid:
-        raise Refused(404, "refused.nothing")
+        raise PageRefused(404, "refused.nothing")
     return uid
 
 
-async def user(visit: Visit) -> Page:
+async def user(visit: PageRequest) -> Page:
     """A user's page, or with `part=why` what changes of it while a slider is moved."""
     uid, wanted = uid_of(visit), asked(visit.query, visit.now)
     of_user = partial(api_path, "users", uid)
@@ -108,7 +108,7 @@ async def user(visit: Visit) -> Page:
     return Page("user.html", uid, facts)
 
 
-async def newest_entries(timeline: Callable[..., Awaitable[Answer]]) -> Answer:
+async def newest_entries(timeline: Callable[..., Awaitable[ServiceAnswer]]) -> ServiceAnswer:
     """The newest entries. A page of what was told again and again ends before it holds as many as were asked for."""
     found = await timeline(limit=ENTRIES)
     for _ in range(MAX_PAGES):
@@ -117,11 +117,17 @@ async def newest_entries(timeline: Callable[..., Awaitable[Answer]]) -> Answer:
         more = await timeline(limit=ENTRIES - len(found.items), after=found.get("next"))
         if not more.is_good:
             return more
-        found = Answer(more.status, {**more.body, "items": found.items + more.items})
+        found = ServiceAnswer(more.status, {**more.body, "items": found.items + more.items})
     return found
 
 
-def _chart(wanted: Asked, presence: Answer, timeline: Answer, sessions: Answer, still_open: Answer) -> dict[str, Any]:
+def _chart(
+    wanted: DayQuery,
+    presence: ServiceAnswer,
+    timeline: ServiceAnswer,
+    sessions: ServiceAnswer,
+    still_open: ServiceAnswer,
+) -> dict[str, Any]:
     window, entries = wanted.window, timeline.items[::-1]
     drawn = day.within(window, _together(sessions, still_open))
     devices = day.devices(window, drawn)
@@ -142,7 +148,7 @@ def _chart(wanted: Asked, presence: Answer, timeline: Answer, sessions: Answer, 
     }
 
 
-def _word(wanted: Asked, presence: Answer) -> dict[str, Any] | None:
+def _word(wanted: DayQuery, presence: ServiceAnswer) -> dict[str, Any] | None:
     """The override that is shown, unless at an instant before the window, which it may not reach."""
     cause = presence.get("cause")
     if cause is None or cause["kind"] != "override" or (wanted.at is not None and wanted.at < wanted.window.begin):
@@ -150,21 +156,21 @@ def _word(wanted: Asked, presence: Answer) -> dict[str, Any] | None:
     return {"at": cause["at"], "status": presence.get("status")}
 
 
-def _reaches_back(window: Window, sessions: Answer) -> bool:
+def _reaches_back(window: Window, sessions: ServiceAnswer) -> bool:
     """Whether those read, the latest first, begin before the window does."""
     return sessions.get("next") is None or micros(sessions.items[-1]["began"]["at"]) < window.begin
 
 
-def _together(sessions: Answer, still_open: Answer) -> list[Any]:
+def _together(sessions: ServiceAnswer, still_open: ServiceAnswer) -> list[Any]:
     """Each once: those that began of late, and those that are open however long ago they began."""
     both = [*sessions.items, *still_open.items]
     return list({(each["began"]["position"], each["conn_id"], each["device_flag"]): each for each in both}.values())
 
 
-def _next(visit: Visit, uid: str, name: str, cursor: str | None) -> str | None:
+def _next(visit: PageRequest, uid: str, name: str, cursor: str | None) -> str | None:
     return None if cursor is None else address_of(uid, **(_kept(visit) | {name: cursor})) + f"#{name}"
 
 
-def _kept(visit: Visit) -> dict[str, str]:
+def _kept(visit: PageRequest) -> dict[str, str]:
     names = ("span", "until", "at", "known_at", "story", "events")
     return {name: visit.query[name] for name in names if name in visit.query}

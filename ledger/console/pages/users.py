@@ -5,8 +5,8 @@ from typing import Any
 
 from ledger.console.addresses import with_query
 from ledger.console.pages.source_names import source_names
-from ledger.console.service import Answer, api_path
-from ledger.console.visit import Page, Visit
+from ledger.console.service import ServiceAnswer, api_path
+from ledger.console.visit import Page, PageRequest
 from ledger.http.paging import from_cursor, to_cursor
 from ledger.http.problems import Problem
 
@@ -16,7 +16,7 @@ FLAGS = (0, 1, 2, 99)
 """What v2 calls app, web, desktop and system; any other number may be asked for, too."""
 
 
-async def users(visit: Visit) -> Page:
+async def users(visit: PageRequest) -> Page:
     """The list, or what a search found."""
     query = visit.query
     wanted = query.get("q", "")
@@ -47,7 +47,9 @@ async def users(visit: Visit) -> Page:
     return _page(visit, listed, sources, items, following)
 
 
-def _page(visit: Visit, answer: Answer, sources: list[str], items: list[Any], following: str | None) -> Page:
+def _page(
+    visit: PageRequest, answer: ServiceAnswer, sources: list[str], items: list[Any], following: str | None
+) -> Page:
     asked = {name: value for name, value in visit.query.items() if name not in ("after", "lang")}
     facts = {
         "answer": answer,
@@ -62,7 +64,7 @@ def _page(visit: Visit, answer: Answer, sources: list[str], items: list[Any], fo
     return Page("users.html", visit.words("users.title"), facts)
 
 
-def _was_seen(answer: Answer) -> bool:
+def _was_seen(answer: ServiceAnswer) -> bool:
     return answer.is_good and answer.get("reason") != "never_observed"
 
 
@@ -89,5 +91,5 @@ def _begins_with(cursor: str, wanted: str) -> bool:
         return False
 
 
-async def _nothing() -> Answer:
-    return Answer(404, None)
+async def _nothing() -> ServiceAnswer:
+    return ServiceAnswer(404, None)

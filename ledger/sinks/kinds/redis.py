@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from ledger.settings import RedisSettings
 from ledger.sinks.hot_values import HotValues, Value, Written, without_previous
-from ledger.sinks.kind import Batch, Done, Head, Order, Outcome, Retry, Surroundings, Told
+from ledger.sinks.kind import Batch, ChangeOrder, Done, Head, Outcome, Retry, Surroundings, ToldChange
 from ledger.sinks.redis_errors import Unusable
 from ledger.store import identity
 from ledger.working_state import sources, watch_list_record, watch_lists
@@ -102,7 +102,7 @@ class RedisKind:
             return NO_STREAM
         return Done() if written == "ok" else OTHER_EPOCH
 
-    async def _forget(self, erased: Sequence[Told]) -> None:
+    async def _forget(self, erased: Sequence[ToldChange]) -> None:
         """Remove whatever names these users, and tell those who listen that they are gone."""
         async with self._writing:
             for each in erased:
@@ -206,7 +206,7 @@ class RedisKind:
         self._filled_at = None
         epoch = await self._surroundings.read(identity.epoch)
         await self._values.claim(epoch)
-        since: Order | None = None
+        since: ChangeOrder | None = None
         for source in (self._members, self._online):
             after: str | None = ""
             while after is not None:
@@ -221,7 +221,7 @@ class RedisKind:
             self._filled_at = self._monotonic()
             log.debug("redis_filled", sink=self._sink.name, seconds=round(self._monotonic() - began, 3))
 
-    async def _write(self, uids: Sequence[str], *, expires_no_later: bool = False) -> Order | None:
+    async def _write(self, uids: Sequence[str], *, expires_no_later: bool = False) -> ChangeOrder | None:
         """Write what `GET` answers of these users -> as of when that is."""
         async with self._writing:
             told = await self._surroundings.answers(uids) if uids else ()
@@ -239,7 +239,9 @@ class RedisKind:
     def _online(self, connection: Connection[TupleRow], after: str) -> list[str]:
         return current.online_after(connection, sources.longest_grace(connection), after, PAGE_USERS)
 
-    async def _put(self, told: Sequence[Told], *, are_changes: bool = False, expires_no_later: bool = False) -> Written:
+    async def _put(
+        self, told: Sequence[ToldChange], *, are_changes: bool = False, expires_no_later: bool = False
+    ) -> Written:
         """Write these users, each for as long as they are hot."""
         cold = [each.uid for each in told if each.presence.status != "online"]
         members = await self._surroundings.read(lambda connection: self._on_a_list(connection, cold)) if cold else ()

@@ -8,10 +8,10 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.settings import SourceSettings, WukongimSettings
-from ledger.sinks.kind import Batch, Done, Head, Outcome, Retry, Surroundings, Told
+from ledger.sinks.kind import Batch, Done, Head, Outcome, Retry, Surroundings, ToldChange
 from ledger.sinks.online_status import messages
 from ledger.sources.wukongim.budget import Budget
-from ledger.sources.wukongim.command import Refused, chunks
+from ledger.sources.wukongim.command import CommandRefused, chunks
 from ledger.sources.wukongim.query_node import QueryNode
 from ledger.sources.wukongim.sender import CommandSender
 from ledger.working_state import watch_lists
@@ -27,7 +27,7 @@ MANY_USERS = 1_000_000_000
 """The budget is of requests alone."""
 
 
-class Audience(NamedTuple):
+class Recipients(NamedTuple):
     """Who is told of changes: by user the watchers who are online, and the users themselves where they are."""
 
     watchers: dict[str, frozenset[str]]
@@ -69,13 +69,13 @@ class Wukongim:
         """Give the connections up."""
         await self._sender.close()
 
-    async def _tell(self, changes: Sequence[Told], batch: Batch) -> Refused | None:
+    async def _tell(self, changes: Sequence[ToldChange], batch: Batch) -> CommandRefused | None:
         """Tell of some users of a batch -> why one command was not taken."""
         uids = [each.uid for each in changes]
         audience = await self._surroundings.read(lambda connection: self._audience(connection, uids))
-        slots, failures = asyncio.Semaphore(AT_ONCE), list[Refused]()
+        slots, failures = asyncio.Semaphore(AT_ONCE), list[CommandRefused]()
 
-        async def one(change: Told) -> None:
+        async def one(change: ToldChange) -> None:
             async with slots:
                 if not failures and (failed := await self._send(change, batch, audience)) is not None:
                     failures.append(failed)
@@ -86,7 +86,7 @@ class Wukongim:
                 group.create_task(one(change))
         return failures[0] if failures else None
 
-    async def _send(self, change: Told, batch: Batch, audience: Audience) -> Refused | None:
+    async def _send(self, change: ToldChange, batch: Batch, audience: Recipients) -> CommandRefused | None:
         """Send what is to be told of one user -> why it could not be."""
         uid = change.uid
         before = self._told.get(uid, batch.remembered.get(uid))
@@ -106,11 +106,11 @@ class Wukongim:
         self._told[uid] = remembered if watchers or len(change.presence.devices) > 1 else None
         return None
 
-    def _audience(self, connection: Connection[TupleRow], uids: Sequence[str]) -> Audience:
+    def _audience(self, connection: Connection[TupleRow], uids: Sequence[str]) -> Recipients:
         lists = [self._sink.list] if self._sink.list else None
         watchers = watch_lists.watchers_of(connection, uids, lists)
         everybody = set(uids).union(*set(watchers.values()))
-        return Audience(watchers, current.connected_in(connection, everybody, self._sink.source))
+        return Recipients(watchers, current.connected_in(connection, everybody, self._sink.source))
 
 
 def build(sink: WukongimSettings, sources: Sequence[SourceSettings], surroundings: Surroundings) -> Wukongim:

@@ -58,7 +58,7 @@ class Command(NamedTuple):
     all_offline: bool
 
 
-class Refused(NamedTuple):
+class CommandRefused(NamedTuple):
     """Why a node has not sent a command, in words without a secret."""
 
     reason: str
@@ -106,19 +106,19 @@ def chunks(subscribers: Iterable[str]) -> Iterable[list[str]]:
         yield ordered[start : start + MAX_SUBSCRIBERS]
 
 
-def refusal(status: int, body: bytes) -> Refused | None:
+def refusal(status: int, body: bytes) -> CommandRefused | None:
     """Why a command was not taken; None where it was: HTTP's 200 alone does not say so."""
     if status == _UNAUTHORIZED:
-        return Refused("401: the token is refused", may_pass=False)
+        return CommandRefused("401: the token is refused", may_pass=False)
     try:
         answer = _answer.decode(body)
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
         answer = None
     if status != _OK:
         said = "" if answer is None else shortened(printable(answer.msg or answer.error), LONGEST_REASON)
-        return Refused(f"{status}: {said}" if said else str(status), may_pass=status >= 500)
+        return CommandRefused(f"{status}: {said}" if said else str(status), may_pass=status >= 500)
     if answer is None:
-        return Refused("an answer that is not WuKongIM's", may_pass=True)
+        return CommandRefused("an answer that is not WuKongIM's", may_pass=True)
     if answer.status != _OK:
-        return Refused(f"status {answer.status}", may_pass=False)
-    return None if answer.reason == _SUCCESS else Refused(f"reason {answer.reason}", may_pass=False)
+        return CommandRefused(f"status {answer.status}", may_pass=False)
+    return None if answer.reason == _SUCCESS else CommandRefused(f"reason {answer.reason}", may_pass=False)

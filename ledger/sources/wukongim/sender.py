@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import httpx2
 
 from ledger.sources.wukongim.answers import Unanswered
-from ledger.sources.wukongim.command import ANSWER_BYTES, ROUTE, Refused, refusal, request
+from ledger.sources.wukongim.command import ANSWER_BYTES, ROUTE, CommandRefused, refusal, request
 from ledger.sources.wukongim.exchange import Exchange
 from ledger.sources.wukongim.query_node import QueryNode, TimeOuts
 
@@ -35,12 +35,12 @@ class CommandSender:
         self._seconds = time_outs.call
         self._preferred = 0
 
-    async def send(self, message: bytes, subscribers: Sequence[str]) -> Refused | None:
+    async def send(self, message: bytes, subscribers: Sequence[str]) -> CommandRefused | None:
         """Have a message sent to these users, at most MAX_SUBSCRIBERS -> why it was not; None where it was.
 
         A message may have been sent although its answer was lost, and is then sent once more by another node.
         """
-        failed = Refused("no node was asked", may_pass=True)
+        failed = CommandRefused("no node was asked", may_pass=True)
         first = self._preferred
         for number in range(first, first + len(self._nodes)):
             place = number % len(self._nodes)
@@ -49,7 +49,7 @@ class CommandSender:
             if found is None:
                 self._preferred = place
                 return None
-            failed = Refused(f"{node.name}: {found.reason}", found.may_pass)
+            failed = CommandRefused(f"{node.name}: {found.reason}", found.may_pass)
             if not found.may_pass:
                 break
         return failed
@@ -59,12 +59,12 @@ class CommandSender:
         for _, exchange in self._nodes:
             await exchange.close()
 
-    async def _ask(self, exchange: Exchange, body: bytes) -> Refused | None:
+    async def _ask(self, exchange: Exchange, body: bytes) -> CommandRefused | None:
         try:
             async with asyncio.timeout(self._seconds):
                 answer = await exchange.ask("POST", ROUTE, body, most_bytes=ANSWER_BYTES)
         except TimeoutError:
-            return Refused(f"timed out after {self._seconds:g} s", may_pass=True)
+            return CommandRefused(f"timed out after {self._seconds:g} s", may_pass=True)
         if isinstance(answer, Unanswered):
-            return Refused(answer.reason, may_pass=True)
+            return CommandRefused(answer.reason, may_pass=True)
         return refusal(answer.status, answer.body)

@@ -39,7 +39,7 @@ class Unreachable(ConnectionFailed):
     """Nobody takes the connection."""
 
 
-class Refused(ConnectionFailed):
+class LoginRefused(ConnectionFailed):
     """The node does not let this user in."""
 
 
@@ -57,7 +57,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Client(NamedTuple):
+class ClientIdentity(NamedTuple):
     """Who connects."""
 
     uid: str
@@ -65,7 +65,7 @@ class Client(NamedTuple):
     device_flag: int
 
 
-class NodeConnection:
+class OpenConnection:
     """A connection that was let in. Messages that come over it are passed over, and not acknowledged."""
 
     def __init__(self, frames: "_Frames") -> None:
@@ -82,7 +82,9 @@ class NodeConnection:
 
 
 @asynccontextmanager
-async def connected(address: Address, client: Client, seconds: float = ANSWER_SECONDS) -> AsyncIterator[NodeConnection]:
+async def connected(
+    address: Address, client: ClientIdentity, seconds: float = ANSWER_SECONDS
+) -> AsyncIterator[OpenConnection]:
     """A connection to a node as a client, closed in order afterwards. Raises ConnectionFailed."""
     try:
         async with asyncio.timeout(seconds):
@@ -96,12 +98,12 @@ async def connected(address: Address, client: Client, seconds: float = ANSWER_SE
     frames = _Frames(reader, writer)
     try:
         await _introduce(frames, client, seconds)
-        yield NodeConnection(frames)
+        yield OpenConnection(frames)
     finally:
         await _close(writer)
 
 
-async def _introduce(frames: "_Frames", client: Client, seconds: float) -> None:
+async def _introduce(frames: "_Frames", client: ClientIdentity, seconds: float) -> None:
     """Raises Refused and Broken."""
     # Any 32 bytes are a public key; what the node encrypts to it nobody reads, so nobody needs the private one.
     key = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -112,12 +114,12 @@ async def _introduce(frames: "_Frames", client: Client, seconds: float) -> None:
             try:
                 frame = await frames.next()
             except _Ended as ended:
-                raise Refused(reasons.UNANSWERED) from ended
+                raise LoginRefused(reasons.UNANSWERED) from ended
     match frame:
         case Connack(reasons.SUCCESS):
             return
         case Connack(code) | Disconnect(code):
-            raise Refused(reasons.in_words(code))
+            raise LoginRefused(reasons.in_words(code))
         case _:
             raise Broken("the answer to CONNECT is none: is it the address of the node's clients?")
 
