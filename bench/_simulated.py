@@ -11,9 +11,9 @@ import httpx2
 
 from bench import _service
 from bench._report import Options
-from ledger.simulator.api import free_port
 from ledger.simulator.events import SimulatedEvent
 from ledger.simulator.plan import PROFILES, NodePlan, Profile
+from ledger.simulator.ports import free_port
 from ledger.simulator.runtime import Simulation
 
 SOURCE = "main"

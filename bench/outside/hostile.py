@@ -16,8 +16,8 @@ from pathlib import Path
 from bench import _service, _simulated
 from bench.outside._cases import Chapter, Trial
 from bench.outside._product import command, command_of, environment, post, until
-from ledger.simulator.api import free_port
 from ledger.simulator.plan import NodePlan
+from ledger.simulator.ports import free_port
 from ledger.store.backup import LINE_BYTES, first_line, read_line
 from tests.support.im_node import Answer, im_node
 

@@ -21,7 +21,7 @@ from bench._same import project
 from bench._service import SEAL_KEY, SECRET, Service
 from bench.outside._cases import Chapter, Trial
 from bench.outside._product import ask, command_of, log_of, post, status_of, told, until
-from ledger.simulator.api import free_port
+from ledger.simulator.ports import free_port
 
 CHAPTER = Chapter()
 

@@ -16,7 +16,7 @@ from bench._service import Service
 from bench.outside._cases import Chapter, Trial
 from bench.outside._databases import WAIT_SECONDS, cluster, halted, post, ready, refused, run, seconds_until, served
 from bench.outside._product import ENOUGH_SECONDS, ask, log_of, told, until
-from ledger.simulator.api import free_port
+from ledger.simulator.ports import free_port
 from ledger.store import postmaster
 from ledger.store.embedded import EmbeddedPostgres
 

@@ -4,13 +4,12 @@ import asyncio
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +28,7 @@ from ledger.settings import ADMIN_KEY_FILE
 from ledger.simulator import business_server
 from ledger.simulator.business_server import BusinessServer
 from ledger.simulator.plan import FAULTS, Fault, NodePlan, Plan
+from ledger.simulator.ports import free_port
 from ledger.simulator.runtime import Simulation
 
 START_SECONDS = 180.0
@@ -91,7 +91,7 @@ def demo(
         )
     folder = Path(tempfile.mkdtemp(prefix="presence-ledger-demo-"))
     try:
-        (port, api_port, front_port, client_port), secret = _free_ports(4), secrets.token_urlsafe(24)
+        (port, api_port, front_port, client_port), secret = (free_port() for _ in range(4)), secrets.token_urlsafe(24)
         plan = Plan(
             target=f"http://127.0.0.1:{port}",
             nodes=(NodePlan("n1", secret, api_port=api_port, client_port=client_port),),
@@ -244,11 +244,3 @@ def _table(simulation: Simulation, story: Story, lines: deque[str]) -> Group:
         table.add_column(name, justify="right")
     table.add_row(*cells.values())
     return Group(table, drawn("\n".join(lines), cut=True))
-
-
-def _free_ports(number: int) -> list[int]:
-    with ExitStack() as probes:
-        sockets = [probes.enter_context(socket.socket()) for _ in range(number)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]

@@ -18,6 +18,7 @@ from ledger.simulator.commands import SEND
 from ledger.simulator.node_answers import HTML, NodeAnswers, Question
 from ledger.simulator.node_port import HOST, Breaks, NodePort
 from ledger.simulator.plan import PlanError
+from ledger.simulator.ports import free_port
 
 LISTEN_SECONDS = 5.0
 JSON = "application/json; charset=utf-8"
@@ -136,14 +137,6 @@ class NodeApi:
         if server is not None and task is not None:
             server.stop()  # type: ignore[no-untyped-call]
             await task
-
-
-def free_port() -> int:
-    """A port of this machine on which nothing listens."""
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from random import Random
 from time import time
 
-from ledger.simulator.api import free_port
 from ledger.simulator.client_frames import (
     AUTHENTICATION_FAILED,
     BANNED,
@@ -22,6 +21,7 @@ from ledger.simulator.client_frames import (
 from ledger.simulator.cluster import SimulatedSession
 from ledger.simulator.node_port import HOST, close_at_once
 from ledger.simulator.plan import PlanError, Profile
+from ledger.simulator.ports import free_port
 
 CHUNK = 1 << 16
 CLOSE_SECONDS = 1.0

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from bench._watching import simulating
-from ledger.simulator.api import free_port
 from ledger.simulator.plan import NodePlan, Plan, Profile
+from ledger.simulator.ports import free_port
 from ledger.simulator.runtime import Simulation
 from tests.support.service import SECRET, Api, source_table, wait_for
 from tests.support.streams import FrontedService, fronted

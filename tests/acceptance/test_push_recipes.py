@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from bench._watching import simulating
-from ledger.simulator.api import free_port
 from ledger.simulator.business_server import BusinessServer
 from ledger.simulator.business_server import serving as business_serving
 from ledger.simulator.plan import NodePlan, Plan
+from ledger.simulator.ports import free_port
 from ledger.simulator.runtime import Simulation
 from tests.support.recipes import recipe
 from tests.support.redis_server import RedisServer, needs_redis, redis_server

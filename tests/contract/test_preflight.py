@@ -13,6 +13,7 @@ from psycopg import sql
 
 from bench._pooler import pooled
 from ledger.errors import StoreUnavailable
+from ledger.simulator.ports import free_port
 from ledger.store import migrate, preflight, session, unfit
 from ledger.store.preflight import await_database
 from tests.support import pg
@@ -117,9 +118,7 @@ def test_who_is_not_let_in_and_what_is_not_there_is_not_waited_for(server: str) 
 def test_a_database_that_refuses_connections_is_waited_for(database_url: str) -> None:
     found = psycopg.conninfo.conninfo_to_dict(database_url)
     heard: list[str] = []
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = database_url.replace(f":{found['port']}/", f":{port}/")
     with pytest.raises(StoreUnavailable, match=r"did not answer: .*refused.*\nCheck database_url"):
         await_database(url, 0, heard.append)

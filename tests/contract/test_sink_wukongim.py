@@ -11,10 +11,10 @@ import pytest
 from ledger.domain.profile import Profile
 from ledger.settings import WukongimSettings
 from ledger.simulator.answers import Reply
-from ledger.simulator.api import free_port
 from ledger.simulator.cluster import SimulatedSession
 from ledger.simulator.commands import SentCommand
 from ledger.simulator.plan import Profile as ProfileName
+from ledger.simulator.ports import free_port
 from ledger.simulator.runtime import Simulation
 from ledger.sinks.kind import Batch, Done, Outcome, Retry
 from ledger.sinks.kinds.wukongim import Wukongim

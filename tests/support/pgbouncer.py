@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from typing import Literal
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+
+from ledger.simulator.ports import free_port
 
 DEADLINE_SECONDS = 60.0
 
@@ -29,9 +30,7 @@ class PgBouncer:
     def __init__(self, folder: Path, url: str, mode: Mode = "transaction", sessions: int = 4) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         found = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"postgresql://{found['user']}@127.0.0.1:{self.port}/{found['dbname']}"
         self._settings = folder / "pgbouncer.ini"
         self._log = folder / "pgbouncer.log"

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from typing import Any
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+
+from ledger.simulator.ports import free_port
 
 DEADLINE_SECONDS = 60.0
 
@@ -27,7 +28,7 @@ class RedisServer:
         self._folder = folder
         self._settings = settings
         # Not handed to anybody else while it is down; SO_REUSEPORT is not for it, so it is let go before each start.
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.client: Any = Redis(port=self.port, socket_timeout=DEADLINE_SECONDS, decode_responses=True)
 
@@ -86,10 +87,3 @@ def redis_server(folder: Path, *settings: str) -> Iterator[RedisServer]:
     finally:
         server.kill()
         server.client.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
