@@ -12,6 +12,7 @@ from ledger.alerting.notices import What, notice, reaches
 from ledger.alerting.notifier import Notifier
 from ledger.alerts.facts import NotifyFacts
 from ledger.domain.observation import Instant
+from ledger.loops import call_soon
 from ledger.settings import NotifySettings
 from ledger.working_state.alerts import AlertRow, Notices
 
@@ -119,9 +120,9 @@ class Notifiers:
 
         def told(alert: str, what: What, at: Instant) -> None:
             noted = threading.Event()
-            self._loop.call_soon_threadsafe(note, alert, what, at, noted)
-            # Until it is known here the notifier must not forget it, or it would be asked for again in between.
-            noted.wait(NOTED_SECONDS)
+            if call_soon(self._loop, note, alert, what, at, noted):
+                # Until it is known here the notifier must not forget it, or it would be asked for again in between.
+                noted.wait(NOTED_SECONDS)
 
         return told
 

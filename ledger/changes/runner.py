@@ -22,6 +22,7 @@ from ledger.changes.feed import ChangeFeed
 from ledger.changes.step import Step, WentBackError
 from ledger.domain.observation import SECOND, Instant
 from ledger.errors import StoreUnavailable
+from ledger.loops import call_soon
 from ledger.store.commit import CHANNEL
 from ledger.store.ledger import translated
 
@@ -145,6 +146,8 @@ class FeedRunner:
                     log.warning("changes_lost_connection", reason=str(error))
                 self._pause(error)
             except Exception as error:  # whatever it is, streams must not fall silent for it
+                if self._loop.is_closed():
+                    return
                 if self._backoff == INITIAL_BACKOFF_SECONDS:
                     log.exception("changes_failed")
                 self._failed = True
@@ -207,13 +210,13 @@ class FeedRunner:
         if self._began:
             if not self._failed:
                 log.warning("changes_began_anew", reason="the ledger is another one, or an older state of it")
-            self._loop.call_soon_threadsafe(self._sink.restart)
+            call_soon(self._loop, self._sink.restart)
         self._began, self._failed, self.epoch = True, False, epoch
 
     def _look_beside(self, connection: Connection[TupleRow]) -> None:
         take = None if self._sink.beside is None else self._sink.beside(self._feed, connection)
         if take is not None:
-            self._loop.call_soon_threadsafe(take)
+            call_soon(self._loop, take)
 
     def _answer(self, connection: Connection[TupleRow]) -> None:
         deadline = time.monotonic() + QUESTION_SECONDS
@@ -226,13 +229,13 @@ class FeedRunner:
                 if isinstance(error, StoreUnavailable) or connection.closed or connection.broken:
                     self._questions.appendleft(question)
                     raise
-                self._loop.call_soon_threadsafe(question.fail, error)
+                call_soon(self._loop, question.fail, error)
             else:
-                self._loop.call_soon_threadsafe(question.then, answer)
+                call_soon(self._loop, question.then, answer)
 
     def _refuse(self, error: StoreUnavailable) -> None:
         while self._questions:
-            self._loop.call_soon_threadsafe(self._questions.popleft().fail, error)
+            call_soon(self._loop, self._questions.popleft().fail, error)
 
     def _wait(self, connection: Connection[TupleRow], selector: selectors.BaseSelector) -> None:
         """Until a commit is told of, somebody asks, or something changes by itself; not for ever."""

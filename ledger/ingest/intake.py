@@ -12,6 +12,7 @@ from ledger.ingest.known import UnreadableSources
 from ledger.ingest.store_progress import StoreProgress
 from ledger.ingest.ticket import Body, Ticket
 from ledger.ingest.ticket_queue import TicketQueue, Waiting
+from ledger.loops import call_soon
 
 DRAIN_GROUPS = 2
 """So many groups are one where they come from the spool: nobody waits for its commit, and a user who came and went
@@ -177,11 +178,11 @@ class Intake:
         """The tickets are in the ledger."""
         self.store.progressed()
         self.store.recovered()
-        self._loop.call_soon_threadsafe(self._finish, list(tickets), None)
+        call_soon(self._loop, self._finish, list(tickets), None)
 
     def fail(self, tickets: Sequence[Ticket], error: Exception) -> None:
         """The tickets are not in the ledger and will not be."""
-        self._loop.call_soon_threadsafe(self._finish, list(tickets), error)
+        call_soon(self._loop, self._finish, list(tickets), error)
 
     def still_wanted(self, tickets: Sequence[Ticket], error: Exception) -> list[Ticket]:
         """Those that a request still waits for after this error; the others are over. After closing, none."""

@@ -17,6 +17,7 @@ import structlog
 import uvloop
 
 from ledger.errors import LedgerError
+from ledger.loops import call_soon
 from ledger.server.logs import configure_logging
 from ledger.settings import LogFormat, LogLevel
 
@@ -102,8 +103,8 @@ async def _until_service_ends(
 
     def wait() -> None:
         for line in sys.stdin:
-            loop.call_soon_threadsafe(new.put, decode(line))
-        loop.call_soon_threadsafe(stop.set)
+            call_soon(loop, new.put, decode(line))
+        call_soon(loop, stop.set)
         threading.Timer(END_SECONDS, os._exit, (0,)).start()
 
     threading.Thread(target=wait, name="end with service", daemon=True).start()

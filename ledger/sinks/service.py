@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
+from ledger.loops import call_soon
 from ledger.reconcile.leadership import Leadership
 from ledger.repeated_logs import LoggedOutage
 from ledger.settings import SinkSettings, SourceSettings
@@ -179,11 +180,10 @@ def _listening(database_url: str, wake: Callable[[], None]) -> Any:
                     connection.execute(f"LISTEN {CHANNEL}".encode())
                     while not ending.is_set():
                         for _ in connection.notifies(timeout=0.5, stop_after=1):
-                            loop.call_soon_threadsafe(wake)
+                            if not call_soon(loop, wake):
+                                return
             except StoreUnavailable:
                 ending.wait(RETRY_SECONDS)
-            except RuntimeError:  # the event loop has ended
-                return
 
     thread = threading.Thread(target=listen, name="sinks listen", daemon=True)
     thread.start()

@@ -14,6 +14,7 @@ from ledger.errors import LedgerError
 from ledger.ingest.intake import Intake
 from ledger.ingest.store_progress import AWAY
 from ledger.ingest.ticket import Ticket
+from ledger.loops import call_soon
 from ledger.repeated_logs import LoggedOutage
 from ledger.spool.files import Batch, Contents, SpoolFiles, SpoolFull
 from ledger.spool.format import SpooledWebhook
@@ -170,7 +171,7 @@ class Spool:
         self._keeper.put(ticket)
 
     def _kept_in_thread(self, tickets: list[Ticket], number: int, error: SpoolFull | None) -> None:
-        self._loop.call_soon_threadsafe(self._kept, tickets, number, error)
+        call_soon(self._loop, self._kept, tickets, number, error)
 
     def _kept(self, tickets: list[Ticket], number: int, error: SpoolFull | None) -> None:
         self._appending -= len(tickets)

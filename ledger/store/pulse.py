@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from ledger.errors import StoreUnavailable
+from ledger.loops import call_soon
 from ledger.store import session
 
 PATIENCE_SECONDS = 3.0
@@ -107,7 +108,7 @@ class Pulse:
         except psycopg.Error:
             # It has said something, or there is nobody: then what waits is told by its own connection.
             answers = True
-        probe.get_loop().call_soon_threadsafe(_set, probe, answers)
+        call_soon(probe.get_loop(), _set, probe, answers)
 
 
 def _set(probe: "asyncio.Future[bool]", answers: bool) -> None:

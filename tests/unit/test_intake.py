@@ -73,3 +73,20 @@ def test_who_finds_no_room_gives_up_in_the_end() -> None:
         await posts.end()
 
     asyncio.run(run())
+
+
+def test_a_writer_that_outlives_the_event_loop_tells_nobody() -> None:
+    """As where a stop has not waited for a store that is away."""
+
+    async def run() -> tuple[Intake, list[Ticket]]:
+        posts = Posts()
+        await posts.post(("a", 1))
+        taken = list(posts.intake.take(10, 1 << 19, read))
+        await posts.end()
+        posts.intake.close()
+        return posts.intake, taken
+
+    intake, tickets = asyncio.run(run())
+    assert len(tickets) == 1
+    assert intake.still_wanted(tickets, StoreUnavailable("away")) == []
+    intake.succeed(tickets)
