@@ -23,6 +23,9 @@ EVENTS_A_PROCESS = 50_000
 
 NAME = "replay"
 
+END_SECONDS = 5.0
+"""A process that has not ended by then is ended in any way."""
+
 
 class ProcessLost(LedgerError):
     """A process of a replay ended before its share was judged."""
@@ -68,6 +71,9 @@ def judge_in_processes(
     finally:
         for worker, pipe in workers:
             worker.terminate()
+            worker.join(END_SECONDS)
+            # Told to end while it was ending, it may wait for itself for ever.
+            worker.kill()
             worker.join()
             pipe.close()
 
