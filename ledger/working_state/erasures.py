@@ -57,13 +57,12 @@ SELECT position, under_way, recorded_at FROM erasures
 
 _DONE = "UPDATE erasures SET under_way = NULL WHERE position = %s"
 
-_NAMED: LiteralString = "EXISTS (SELECT FROM {} WHERE uid = %(uid)s)"
+_NAMED: LiteralString = "SELECT FROM {} WHERE uid = %(uid)s"
 
-# That they were taken off it is kept until an erasure is finished.
-_LISTED: LiteralString = """
-EXISTS (SELECT FROM {} WHERE uid = %(uid)s
-           AND (removed_by IS NULL OR NOT EXISTS (SELECT FROM erasures WHERE under_way = %(uid)s)))
-"""
+# What a sink, a look or the like has written meanwhile goes where an erasure is finished, as does that they were on a
+# list. Who has come again since is in `current`.
+_LEFT: LiteralString = f"{_NAMED} AND NOT EXISTS (SELECT FROM erasures WHERE under_way = %(uid)s)"
+_LISTED: LiteralString = f"{_NAMED} AND removed_by IS NULL"
 
 LAST: LiteralString = "coalesce((SELECT position FROM erasures ORDER BY position DESC LIMIT 1), 0)"
 """An expression for the position of the last erasure, 0 while there is none."""
@@ -134,9 +133,10 @@ def finish(cursor: Cursor[Any], row: ErasureRow) -> None:
 
 
 def names(connection: Connection[Any], uid: str) -> bool:
-    """Whether any of these tables names a user."""
-    there = [sql.SQL(_NAMED).format(sql.Identifier(table)) for table in PER_USER_TABLES]
-    there += [sql.SQL(_LISTED).format(sql.Identifier(table)) for table in LIST_TABLES]
+    """Whether any of these tables names a user, but for what an erasure that is under way will remove."""
+    asked = [(_NAMED, "current"), *((_LEFT, table) for table in (*PER_USER_TABLES, *LIST_TABLES))]
+    asked += [(_LISTED, table) for table in LIST_TABLES]
+    there = [sql.SQL("EXISTS ({})").format(sql.SQL(named).format(sql.Identifier(table))) for named, table in asked]
     row = connection.execute(sql.SQL("SELECT {}").format(sql.SQL(" OR ").join(there)), {"uid": uid}).fetchone()
     return row is not None and bool(row[0])
 

@@ -161,6 +161,19 @@ def test_twice_is_the_same_record_and_never_seen_is_none(ledger: Ledger, connect
     assert connection.execute("SELECT max(position) FROM events").fetchone() == head
 
 
+def test_what_is_left_of_them_meanwhile_makes_no_second_erasure(
+    ledger: Ledger, connection: Connection[TupleRow]
+) -> None:
+    first = erase(ledger)
+    # A sink that had told of them, and notes it only now.
+    connection.execute("INSERT INTO sink_users (uid, sink, told) VALUES (%s, 'app', 'x')", (UID,))
+    again = erase(ledger)
+    assert (again.position, again.is_new) == (first.position, False)
+    assert finished(ledger) == 1
+    assert tables_naming(connection, UID) == set()
+    assert erase(ledger).is_new is False
+
+
 def test_who_comes_again_is_new_and_can_be_erased_again(
     ledger: Ledger, connection: Connection[TupleRow], database_url: str
 ) -> None:
