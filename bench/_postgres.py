@@ -35,13 +35,14 @@ class Server:
         return f"{describe(self._url)} ({'embedded, fsync on' if self._cluster else 'external'})"
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a database with our schema and nothing in it, dropped at the end."""
+    def database(self, *, migrated: bool = True) -> Iterator[str]:
+        """The URL of a database with our schema, or without it, and nothing in it; dropped at the end."""
         name = f"bench_{getpid()}_{next(_numbers)}"
         self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         url = urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
         try:
-            migrate.apply(url)
+            if migrated:
+                migrate.apply(url)
             yield url
         finally:
             drop_database(self._url, name)
