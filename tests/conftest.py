@@ -85,8 +85,7 @@ def empty_database_url(server: str) -> Iterator[str]:
 def data_dir() -> Iterator[Path]:
     """A data folder of the test's own, not made yet; an embedded PostgreSQL that still runs in it is ended afterwards.
 
-    Its path is short, as sockets want it. pytest's own temporary folders will not do for root: each run of pytest
-    closes the folder above them to others anew, and so to the user that PostgreSQL runs as.
+    Its path is short, as sockets want it.
     """
     with pg.new_data_dir() as path:
         yield path

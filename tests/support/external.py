@@ -62,10 +62,7 @@ class ExternalPostgres:
     def stop(self, mode: str = "fast") -> None:
         """Stop and wait for the end; nothing happens when it does not run."""
         if postmaster.find(self.cluster) is not None:
-            user = postgres_user(self.cluster)
-            # Another run of pytest that has begun since has closed the folder above.
-            let_pass(self.folder, user)
-            self._pg_ctl(user, "stop", "-w", "-t", "120", "-m", mode)
+            self._pg_ctl(postgres_user(self.cluster), "stop", "-w", "-t", "120", "-m", mode)
 
     def kill(self) -> None:
         """kill -9 of every process of it; returns when none is left and `start` may follow."""

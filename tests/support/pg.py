@@ -44,6 +44,10 @@ def _place() -> Path:
 
 RUNS = _place() / f"presence-ledger-tests-{os.geteuid()}"
 COMING_AND_GOING = RUNS.with_suffix(".lock")
+TEMPORARY = Path(tempfile.gettempdir()) / f"ledger-tests-{os.geteuid()}"
+"""Of pytest's temporary folders, one for each run: above the usual ones each run closes the way to others anew, and so,
+for root, to the user that PostgreSQL runs as in the run beside it."""
+TEMPORARY_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 
 # Durability has tests of its own, with servers of their own.
 FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -69,6 +73,7 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.path.mkdir(parents=True)
+        self.temporary = TEMPORARY / path.name
         self._lock = _locked(self.path)
 
     @classmethod
@@ -81,12 +86,19 @@ class Run:
                     _clear(left)
                     os.close(lock)
             run = cls(RUNS / str(os.getpid()))
+            TEMPORARY.mkdir(mode=0o700, exist_ok=True)
+            for left in TEMPORARY.iterdir():
+                if not (RUNS / left.name).exists():
+                    shutil.rmtree(left, ignore_errors=True)
+            run.temporary.mkdir(exist_ok=True)
         os.environ[RUN_VARIABLE] = str(run.path)
+        os.environ[TEMPORARY_VARIABLE] = str(run.temporary)
         return run
 
     def end(self) -> None:
-        """Stop the servers and remove the folder."""
+        """Stop the servers and remove the folders."""
         with one_at_a_time(COMING_AND_GOING):
+            shutil.rmtree(self.temporary, ignore_errors=True)
             _clear(self.path)
         if self._lock is not None:
             os.close(self._lock)
