@@ -29,6 +29,7 @@ ON_THE_TESTS_SERVER = [
     "query_few",
     "timeline",
     "latency",
+    "sustained",
     "scale",
     "partitions",
     "storm",
