@@ -28,7 +28,7 @@ class _Block:
 
     def close(self) -> None:
         """Leave it to others, or to the parent of this process."""
-        self._held.close()
+        os.close(self._held)
 
 
 _lock = threading.Lock()
@@ -51,11 +51,12 @@ def free_port() -> int:
             _block = _Block()
 
 
-def _hold_any() -> tuple[socket.socket, int]:
+def _hold_any() -> tuple[int, int]:
+    """-> (what holds a block until the process ends, or closes it; the block's first port)"""
     # Not from a generator's state, which forked processes share.
     for first in random.SystemRandom().sample(BLOCKS, len(BLOCKS)):
         if (held := _bound(first)) is not None:
-            return held, first
+            return held.detach(), first
     raise PlanError("no ports of this machine are free")
 
 
