@@ -16,6 +16,7 @@ from ledger.http.answers import AsOfBody, as_json, as_of_body
 from ledger.http.archive_header import archived
 from ledger.http.audit import EventFilter
 from ledger.http.auth import require
+from ledger.http.instants import At
 from ledger.http.paging import PageQuery, bad_cursor, number_from_cursor
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
@@ -36,10 +37,13 @@ NO_USER = ""
 
 
 class SessionFilter(PageQuery):
-    """Which of a user's sessions; without `open`, those that have ended, too."""
+    """Which of a user's sessions; without `open`, those that have ended, too; with `from`, none whose end was recorded
+    before it.
+    """
 
     order: Literal["asc", "desc"] = "asc"
     open: bool | None = None
+    from_: Annotated[At | None, Query(alias="from")] = None
     source: Annotated[Storable | None, Query(max_length=64)] = None
 
 
@@ -101,6 +105,8 @@ async def list_sessions(request: Request, uid: Uid, query: Annotated[SessionFilt
     try:
         with translated():
             async with services.pool.connection() as connection:
+                if query.from_ is not None:
+                    wanted = wanted._replace(since=await user_sessions.position_before(connection, query.from_))
                 page = await user_sessions.page(connection, _known(uid), wanted)
     except user_sessions.EventsNeeded:
         page, before = await run_in_threadpool(_sessions_of_events, services, _known(uid), wanted)

@@ -23,13 +23,15 @@ class SessionQuery(NamedTuple):
     descending: bool = False
     open: bool | None = None
     source: str | None = None
+    since: int = 0
+    """Without those that ended up to this position."""
 
 
 def needs_events(wanted: SessionQuery, found: Sequence[SessionRow], trimmed: int) -> bool:
     """Whether sessions may be missing among those of a page from the table, of which those that ended before `trimmed`
     may be gone.
     """
-    if not trimmed or wanted.open:
+    if not trimmed or wanted.open or wanted.since >= trimmed - 1:
         return False
     if not wanted.descending:
         return wanted.after is None or wanted.after[0] < trimmed
@@ -63,7 +65,11 @@ class EndedSessions:
                     self._open.add(place)
             else:
                 self._open.discard(place)
-                if self._is_asked(place) and self._wanted.source in (None, row.source):
+                if (
+                    self._is_asked(place)
+                    and self._wanted.source in (None, row.source)
+                    and position > self._wanted.since
+                ):
                     self._keep(row, place)
 
     def is_complete(self, position: int) -> bool:

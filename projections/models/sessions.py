@@ -119,12 +119,14 @@ def page_query(uid: str, wanted: SessionQuery) -> tuple[LiteralString, dict[str,
     order: LiteralString = (
         " ORDER BY position DESC, ordinal DESC" if wanted.descending else " ORDER BY position, ordinal"
     )
-    params: dict[str, Any] = {"uid": uid, "limit": wanted.limit, "source": wanted.source}
+    params: dict[str, Any] = {"uid": uid, "limit": wanted.limit, "source": wanted.source, "since": wanted.since}
     if wanted.after is not None:
         conditions += _BEFORE if wanted.descending else _BEYOND
         params |= {"position": wanted.after[0], "ordinal": wanted.after[1]}
     if wanted.open is not None:
         conditions += " AND ended_at IS NULL" if wanted.open else " AND ended_at IS NOT NULL"
+    if wanted.since:
+        conditions += " AND (ended_position IS NULL OR ended_position > %(since)s)"
     if wanted.source is not None:
         conditions += " AND source = %(source)s"
     query = _PAGE.format(

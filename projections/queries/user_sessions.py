@@ -1,6 +1,7 @@
 """A user's sessions: those of the table, and those that are no longer in it made of the user's events."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import LiteralString, NamedTuple, cast
 
 from psycopg import AsyncConnection, Connection
@@ -13,6 +14,7 @@ from projections.models import sessions
 from projections.models.session_bounds import SessionRow
 from projections.models.session_pages import EndedSessions, SessionQuery, merged, needs_events
 from projections.models.sessions import TablePage
+from projections.queries import history
 
 READ_EVENTS = 1_000
 """So many are read at once."""
@@ -40,6 +42,13 @@ class SessionRowPage(NamedTuple):
     rows: Sequence[SessionRow]
     position: int
     lag: int
+
+
+async def position_before(connection: AsyncConnection[TupleRow], at: datetime) -> int:
+    """The last position recorded before an instant, 0 where there is none."""
+    row = await (await connection.execute(history.POSITION_BEFORE, (at,))).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: SessionQuery) -> SessionRowPage:

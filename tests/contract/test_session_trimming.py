@@ -81,6 +81,7 @@ WALKS: list[tuple[str, int, dict[str, Any]]] = [
     ("ann", 3, {"descending": True}),
     ("ann", 2, {"open": False, "source": "main"}),
     ("ann", 100, {"open": True}),
+    ("ann", 3, {"since": 60}),
     ("用户", 100, {"descending": True}),
     (ONCE, 100, {}),
     ("nobody", 100, {}),

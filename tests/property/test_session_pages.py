@@ -39,6 +39,7 @@ def page_of(rows: Sequence[SessionRow], wanted: SessionQuery) -> list[SessionRow
         row
         for row in (reversed(rows) if wanted.descending else rows)
         if wanted.open in (None, row.ended_at is None) and wanted.source in (None, row.source)
+        if row.ended_position is None or row.ended_position > wanted.since
     ]
     if wanted.after is not None:
         after = wanted.after
@@ -68,9 +69,17 @@ def made_of(uid: str, events: UserEvents, wanted: SessionQuery, trimmed: int, re
     is_open=st.sampled_from((None, None, True, False)),
     source=st.sampled_from((None, None, "main", "elsewhere")),
     read=st.integers(1, 5),
+    since=st.sampled_from((0, 0, 9, 40)),
 )
 def test_pages_are_those_of_a_table_that_has_all(
-    seed: int, share: float, limit: int, descending: bool, is_open: bool | None, source: str | None, read: int
+    seed: int,
+    share: float,
+    limit: int,
+    descending: bool,
+    is_open: bool | None,
+    source: str | None,
+    read: int,
+    since: int,
 ) -> None:
     uid, events = of_user(seed, 120)
     rows = all_rows(uid, events)
@@ -78,7 +87,7 @@ def test_pages_are_those_of_a_table_that_has_all(
     kept = [row for row in rows if row.ended_position is None or row.ended_position >= trimmed]
     after: Place | None = None
     for _ in count():
-        wanted = SessionQuery(after, limit, descending, is_open, source)
+        wanted = SessionQuery(after, limit, descending, is_open, source, since)
         found: Sequence[SessionRow] = page_of(kept, wanted)
         if needs_events(wanted, found, trimmed):
             found = merged(wanted, found, made_of(uid, events, wanted, trimmed, read))
@@ -97,6 +106,8 @@ def test_no_event_is_read_where_the_table_has_the_page() -> None:
     assert not needs_events(newest, page_of(rows, newest), trimmed)
     assert not needs_events(SessionQuery((trimmed, 0), 50), late, trimmed)
     assert not needs_events(SessionQuery(None, 50, open=True), [], trimmed)
+    assert not needs_events(SessionQuery(None, 50, since=trimmed - 1), [], trimmed)
+    assert needs_events(SessionQuery(None, 50, since=trimmed - 2), [], trimmed)
     assert needs_events(SessionQuery((trimmed - 1, 0), 50), late, trimmed)
     assert needs_events(SessionQuery(None, 500, descending=True), rows, trimmed)
 
