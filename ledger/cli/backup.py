@@ -139,8 +139,8 @@ def _write(
     # Before the moment is chosen: of a table that a rebuild, or a first partition, puts in another's place later, the
     # dump would see no row.
     connection.execute(
-        "LOCK TABLE events, current, in_doubt, sessions, snapshots, drifts, transitions, untold, blind_times"
-        " IN ACCESS SHARE MODE"
+        "LOCK TABLE events, current, in_doubt, sessions, sessions_trimmed, snapshots, drifts, transitions, untold,"
+        " blind_times IN ACCESS SHARE MODE"
     )
     exported = connection.execute("SELECT pg_export_snapshot()").fetchone()
     assert exported is not None

@@ -19,7 +19,7 @@ from projections.engine import checkpoints, rebuild
 from projections.engine.checkpoints import INLINE, Checkpoint
 from projections.engine.rebuild import Rebuild
 from projections.models.rebuild_current import Compared, RebuildCurrent
-from projections.models.registry import CARRIED_OVER, FOLLOWING
+from projections.models.registry import AFTER_FILLING, FOLLOWING
 
 KNOWN = (INLINE, *FOLLOWING)
 
@@ -103,7 +103,7 @@ def _rebuilt(url: str, name: str, archive: Folder) -> dict[str, Any]:
     with rebuild.alone(url, name) as connection, progress.shown(f"rebuilding {name}") as told:
         if name == INLINE:
             return _compared(RebuildCurrent(connection, url, archive).run(told, waiting))
-        position = Rebuild(connection, url, FOLLOWING[name], archive=archive, also=CARRIED_OVER.get(name)).run(
+        position = Rebuild(connection, url, FOLLOWING[name], archive=archive, also=AFTER_FILLING.get(name)).run(
             told, waiting
         )
     say(f"{name}: rebuilt as of position {position}")

@@ -16,6 +16,7 @@ from ledger.http.answers import AsOfBody, as_json, as_of_body
 from ledger.http.archive_header import archived
 from ledger.http.audit import EventFilter
 from ledger.http.auth import require
+from ledger.http.instants import At
 from ledger.http.paging import PageQuery, bad_cursor, number_from_cursor
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
@@ -23,10 +24,10 @@ from ledger.http.story_answers import EdgeBody, SessionBody, SessionPage, Timeli
 from ledger.http.uid import Storable, Uid
 from ledger.store.archive.beside import Wanted
 from ledger.store.ledger import translated
-from projections.models import sessions
 from projections.models.current import can_be_stored
 from projections.models.session_bounds import SessionRow, sureness
-from projections.queries import timeline
+from projections.models.session_pages import Place, SessionQuery
+from projections.queries import timeline, user_sessions
 from projections.queries.archived import Asked, of_user
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
@@ -36,10 +37,13 @@ NO_USER = ""
 
 
 class SessionFilter(PageQuery):
-    """Which of a user's sessions; without `open`, those that have ended, too."""
+    """Which of a user's sessions; without `open`, those that have ended, too; with `from`, none whose end was recorded
+    before it.
+    """
 
     order: Literal["asc", "desc"] = "asc"
     open: bool | None = None
+    from_: Annotated[At | None, Query(alias="from")] = None
     source: Annotated[Storable | None, Query(max_length=64)] = None
 
 
@@ -93,24 +97,44 @@ def _with_archive(services: Services, uid: str, wanted: timeline.TimelineQuery) 
 async def list_sessions(request: Request, uid: Uid, query: Annotated[SessionFilter, Query()]) -> Response:
     """Each connection with its begin and its end, by what rule each is known, and how sure the instant is.
 
-    In the order of the events that first reported them.
+    In the order of the events that first reported them. Those that ended in an archived time are made of its events.
     """
     services = get_services(request)
-    wanted = sessions.SessionQuery(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
-    with translated():
-        async with services.pool.connection() as connection:
-            page = await sessions.page(connection, _known(uid), wanted)
+    wanted = SessionQuery(_place(query.after), query.limit, query.order == "desc", query.open, query.source)
+    before = None
+    try:
+        with translated():
+            async with services.pool.connection() as connection:
+                if query.from_ is not None:
+                    wanted = wanted._replace(since=await user_sessions.position_before(connection, query.from_))
+                page = await user_sessions.page(connection, _known(uid), wanted)
+    except user_sessions.EventsNeeded:
+        page, before = await run_in_threadpool(_sessions_of_events, services, _known(uid), wanted)
     full = len(page.rows) == query.limit
     following = f"{page.rows[-1].position}.{page.rows[-1].ordinal}" if full else None
     items = [session_body(row) for row in page.rows]
-    return as_json(SessionPage(items, following, _followed(services, page.position), page.lag))
+    body = SessionPage(items, following, _followed(services, page.position), page.lag)
+    return as_json(body, headers=archived(before))
+
+
+def _sessions_of_events(services: Services, uid: str, wanted: SessionQuery) -> Asked[user_sessions.SessionRowPage]:
+    """A page of which sessions may have left the table."""
+
+    def needs(connection: Connection[TupleRow], _: int) -> Wanted | None:
+        return of_user(connection, uid)
+
+    def question(connection: Connection[TupleRow]) -> user_sessions.SessionRowPage:
+        return user_sessions.whole_page(connection, uid, wanted)
+
+    with services.past:
+        return services.archive.ask(user_sessions.TABLES, needs, question)
 
 
 def _known(uid: str) -> str:
     return uid if can_be_stored(uid) else NO_USER
 
 
-def _place(cursor: str | None) -> sessions.Place | None:
+def _place(cursor: str | None) -> Place | None:
     if cursor is None:
         return None
     position, dot, ordinal = cursor.partition(".")

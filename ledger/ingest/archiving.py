@@ -36,7 +36,7 @@ from ledger.store.mapper import Recorded
 from ledger.store.raw_events import Row
 from ledger.store.seal import instant_from_count
 from ledger.working_state import erasures
-from projections.models import boundary
+from projections.models import boundary, session_trimming
 from projections.models.boundary import ErasedMeanwhile, RebuiltMeanwhile
 
 log = structlog.get_logger()
@@ -101,8 +101,13 @@ class Archiving:
         Raises ArchiveDamaged, ArchiveRefused, ArchiveUnwritable, ArchiveWaits, StoreUnavailable.
         """
         with alone(self._database_url, self._retention.folder) as connection:
+            # What one that was killed has left.
+            session_trimming.trim(connection)
             while (due := self._due(connection)) is not None:
-                yield self._archive(connection, due)
+                archived = self._archive(connection, due)
+                self._step("trim")
+                session_trimming.trim(connection)
+                yield archived
 
     def _due(self, connection: Connection[TupleRow]) -> Partition | None:
         """The next partition that is old enough. Raises ArchiveWaits."""

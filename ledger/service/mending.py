@@ -17,7 +17,7 @@ from ledger.store.ledger import translated
 from projections.engine import rebuild
 from projections.engine.rebuild import Rebuild
 from projections.models import repair_current
-from projections.models.registry import CARRIED_OVER, FOLLOWING
+from projections.models.registry import AFTER_FILLING, FOLLOWING
 
 log = structlog.get_logger()
 
@@ -66,6 +66,6 @@ class Mending:
         )
         with rebuild.alone(self._database_url, name) as connection:
             position = Rebuild(
-                connection, self._database_url, FOLLOWING[name], archive=self._archive, also=CARRIED_OVER.get(name)
+                connection, self._database_url, FOLLOWING[name], archive=self._archive, also=AFTER_FILLING.get(name)
             ).run(lambda _done, _of: None)
         log.info("projection_rebuilt", projection=name, position=position)

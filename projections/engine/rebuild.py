@@ -177,7 +177,7 @@ def _named(holders: Sequence[LockHolder]) -> str:
 class Rebuild:
     """The rebuild of one projection that follows the ledger, over a connection of `alone`.
 
-    `archive`: the folder of its files; `also` fills the new tables with what no handler brings. Its
+    `archive`: the folder of its files; `also` does to the new tables, once they are filled, what no handler does. Its
     methods raise ArchiveDamaged and ArchiveUnknown, too.
     """
 

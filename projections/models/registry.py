@@ -6,7 +6,7 @@ from typing import Any
 from psycopg import Cursor
 
 from projections.engine.projection import Projection
-from projections.models import blind, boundary, drifts, loss, outages, sessions, snapshots
+from projections.models import blind, boundary, drifts, loss, outages, session_trimming, sessions, snapshots
 
 _ALL: tuple[Projection, ...] = (
     drifts.PROJECTION,
@@ -19,5 +19,8 @@ _ALL: tuple[Projection, ...] = (
 
 FOLLOWING: Mapping[str, Projection] = {each.name: each for each in _ALL}
 
-CARRIED_OVER: Mapping[str, Callable[[Cursor[Any]], None]] = {"snapshots": boundary.carry_over}
-"""What a rebuild keeps beside what it makes, by the projection's name."""
+AFTER_FILLING: Mapping[str, Callable[[Cursor[Any]], None]] = {
+    "sessions": session_trimming.trim_rebuilt,
+    "snapshots": boundary.carry_over,
+}
+"""What a rebuild does to the new tables once they are filled, by the projection's name: what no handler knows of."""

@@ -1,5 +1,6 @@
 """The sessions of users as they come and go: the rows that events make of them, by folding and comparing alone."""
 
+from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -32,7 +33,7 @@ class UserSessions:
         self._by_place: dict[DeviceKey, dict[int, SessionRow]] = {}
         """Instead of `_rows` where the device's sessions are a crowd: each by its session's number in that."""
         self._presence = Presence(uid)
-        self._ends: dict[tuple[str, int | None], list[Instant]] = {}
+        self._ends: dict[tuple[str, int | None], array[Instant]] = {}
         self._open = 0
 
     def restore(self, row: SessionRow) -> None:
@@ -42,7 +43,7 @@ class UserSessions:
 
     def restore_end(self, source: str, device_flag: int | None, at: Instant) -> None:
         """A session that has ended, of one of the user's devices; they come in the order in which they did."""
-        self._ends.setdefault((source, device_flag), []).append(at)
+        self._ends_of(source, device_flag).append(at)
 
     def take(self, event: UserEvent, position: int) -> list[SessionRow]:
         """The rows that an event begins, ends or changes."""
@@ -148,7 +149,7 @@ class UserSessions:
             row.ended_at, row.ended_by, row.ended_position = end.at, end.by, position
             row.ended_after = end.after if end.after is not None and end.after <= end.at else None
             row.conn_id = end.conn_id
-            insort(self._ends.setdefault((row.source, row.device_flag), []), end.at)
+            insort(self._ends_of(row.source, row.device_flag), end.at)
 
     def _begin(self, new: Sequence[tuple[DeviceKey, Session]], event: UserEvent, position: int) -> list[SessionRow]:
         begun = []
@@ -178,8 +179,17 @@ class UserSessions:
             begun.append(row)
         return begun
 
+    def _ends_of(self, source: str, device_flag: int | None) -> "array[Instant]":
+        """When sessions of a device ended, in order; of a user's whole life there may be millions."""
+        found = self._ends.get((source, device_flag))
+        if found is None:
+            found = self._ends[source, device_flag] = array("q")
+        return found
+
     def _flaps(self, place: DeviceKey, at: Instant) -> int:
-        ended = self._ends.get((place[0], place[2]), [])
+        ended = self._ends.get((place[0], place[2]))
+        if ended is None:
+            return 0
         return bisect_right(ended, at) - bisect_left(ended, at - FLAP_SECONDS * SECOND)
 
     def _settle(self, places: Iterable[DeviceKey]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, LiteralString, NamedTuple, cast
 
 from msgspec.structs import astuple
-from psycopg import AsyncConnection, Cursor
+from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from ledger.domain.event_types import UserEvent
@@ -14,7 +14,9 @@ from ledger.store.mapper import USER_KINDS
 from projections.engine import checkpoints
 from projections.engine.projection import Followed
 from projections.models.session_bounds import SessionRow
+from projections.models.session_pages import SessionQuery
 from projections.models.session_rows import FLAP_SECONDS, UserSessions
+from projections.models.session_trimming import TRIMMED
 
 _COLUMNS: LiteralString = """
 uid, position, ordinal, source, scope, device_flag, conn_id, node, held_by, opened_at, opened_after, opened_by, seen_at,
@@ -52,9 +54,11 @@ _PACKED: tuple[Callable[[Any], bytes], ...] = (
 )
 
 _PAGE: LiteralString = """
-SELECT {position}, {head}, s.*
+SELECT {position}, {head}, {trimmed}, s.*
   FROM (VALUES (true)) AS once
-  LEFT JOIN (SELECT {columns} FROM sessions WHERE uid = %(uid)s{conditions}{order} LIMIT %(limit)s) AS s ON true
+  LEFT JOIN (SELECT {columns} FROM sessions
+              WHERE uid = %(uid)s AND (ended_position IS NULL OR ended_position >= {trimmed}){conditions}{order}
+              LIMIT %(limit)s) AS s ON true
 {order}
 """
 _POSITION = checkpoints.POSITION_OF.format("sessions")
@@ -64,7 +68,7 @@ class Sessions:
     """Follows users' events; its state are the open rows of its table."""
 
     name = "sessions"
-    tables: Sequence[str] = ("sessions",)
+    tables: Sequence[str] = ("sessions", "sessions_trimmed")
     kinds = USER_KINDS
 
     def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
@@ -98,48 +102,49 @@ def _users(cursor: Cursor[Any], events: Sequence[Followed]) -> Mapping[str, User
     return users
 
 
-Place = tuple[int, int]
-"""Of a session: the position of the event that opened it, and its number among those that the event opened."""
-
-
-class SessionQuery(NamedTuple):
-    """A page: beyond a place, in one direction; narrowed to open or ended sessions, and to a source."""
-
-    after: Place | None
-    limit: int
-    descending: bool = False
-    open: bool | None = None
-    source: str | None = None
-
-
-class SessionRowPage(NamedTuple):
-    """Sessions in the order in which they were opened; `lag` events were recorded since `position`."""
+class TablePage(NamedTuple):
+    """Sessions in the order in which they were opened, but for those that ended before `trimmed`; `lag` events were
+    recorded since `position`.
+    """
 
     rows: list[SessionRow]
     position: int
     lag: int
+    trimmed: int
 
 
-async def page(connection: AsyncConnection[TupleRow], uid: str, wanted: SessionQuery) -> SessionRowPage:
-    """A page of a user's sessions. A uid that can be stored is asked for."""
+def page_query(uid: str, wanted: SessionQuery) -> tuple[LiteralString, dict[str, Any]]:
+    """The query of a page with its parameters. A uid that can be stored is asked for."""
     conditions: LiteralString = ""
     order: LiteralString = (
         " ORDER BY position DESC, ordinal DESC" if wanted.descending else " ORDER BY position, ordinal"
     )
-    params: dict[str, Any] = {"uid": uid, "limit": wanted.limit, "source": wanted.source}
+    params: dict[str, Any] = {"uid": uid, "limit": wanted.limit, "source": wanted.source, "since": wanted.since}
     if wanted.after is not None:
         conditions += _BEFORE if wanted.descending else _BEYOND
         params |= {"position": wanted.after[0], "ordinal": wanted.after[1]}
     if wanted.open is not None:
         conditions += " AND ended_at IS NULL" if wanted.open else " AND ended_at IS NOT NULL"
+    if wanted.since:
+        conditions += " AND (ended_position IS NULL OR ended_position > %(since)s)"
     if wanted.source is not None:
         conditions += " AND source = %(source)s"
     query = _PAGE.format(
-        position=_POSITION, head=checkpoints.HEAD, columns=_COLUMNS, conditions=conditions, order=order
+        position=_POSITION,
+        head=checkpoints.HEAD,
+        trimmed=TRIMMED,
+        columns=_COLUMNS,
+        conditions=conditions,
+        order=order,
     )
-    rows = await (await connection.cursor(binary=True).execute(query, params)).fetchall()
-    position, head = rows[0][0], rows[0][1]
-    return SessionRowPage([SessionRow(*row[2:]) for row in rows if row[2] is not None], position, head - position)
+    return query, params
+
+
+def page_of(rows: Sequence[TupleRow]) -> TablePage:
+    """The page in that query's rows."""
+    position, head, trimmed = rows[0][:3]
+    found = [SessionRow(*row[3:]) for row in rows if row[3] is not None]
+    return TablePage(found, position, head - position, trimmed)
 
 
 _BEYOND: LiteralString = " AND (position, ordinal) > (%(position)s, %(ordinal)s)"

@@ -35,7 +35,7 @@ UNBOUNDED = 2**62
 
 _POSITION_AT = "SELECT position_at(%s)"
 
-_POSITION_BEFORE = "SELECT position_at(%s::timestamptz - interval '1 microsecond')"
+POSITION_BEFORE = "SELECT position_at(%s::timestamptz - interval '1 microsecond')"
 
 _RECORDED_AT: LiteralString = f"""
 SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM ({RECORDED_AT}) AS found
@@ -109,7 +109,7 @@ def position_at(connection: Connection[TupleRow], at: Instant) -> int:
 
 def position_before(connection: Connection[TupleRow], at: datetime) -> int:
     """The last position recorded before an instant, 0 where there is none."""
-    row = connection.execute(_POSITION_BEFORE, (at,)).fetchone()
+    row = connection.execute(POSITION_BEFORE, (at,)).fetchone()
     assert row is not None
     return int(row[0])
 

@@ -39,6 +39,8 @@ def answers(api: Api) -> dict[str, Any]:
         why = api.get(f"/v1/users/{uid}/explain", at=at)
         why["statements"] = [each for each in why["statements"] if each["code"] not in TO_THE_HEAD]
         asked[f"why {uid}"] = why
+        asked[f"sessions {uid}"] = api.get(f"/v1/users/{uid}/sessions", limit=1000)["items"]
+        asked[f"oldest {uid}"] = api.get(f"/v1/users/{uid}/sessions", limit=2, open="false")["items"]
         asked[f"story {uid}"] = api.get(f"/v1/users/{uid}/timeline", limit=1000)["items"]
         asked[f"last {uid}"] = api.get(f"/v1/users/{uid}/events", limit=3, order="desc")["items"]
         asked[f"lines {uid}"] = api.http.get(
@@ -62,6 +64,10 @@ def test_it_is_asked_as_before(service: Service, api: Api) -> None:
     assert answers(api) == before
     past = api.http.get("/v1/ledger/events", params={"limit": 1})
     assert past.headers["Presence-Ledger-Archived-Before"] == "150"
+    sessions = api.http.get("/v1/users/ann/sessions", params={"limit": 2})
+    assert sessions.headers["Presence-Ledger-Archived-Before"] == "150"
+    newest = api.http.get("/v1/users/ann/sessions", params={"limit": 2, "open": "true", "order": "desc"})
+    assert "Presence-Ledger-Archived-Before" not in newest.headers
     at = before["events"]["ann"][0]["recorded_at"]
     for path in ("presence", "explain"):
         found = api.http.get(f"/v1/users/ann/{path}", params={"at": at})
@@ -80,10 +86,13 @@ def test_it_is_asked_as_before(service: Service, api: Api) -> None:
     rebuilt = service.command("rebuild", "sessions")
     assert (rebuilt.returncode, "sessions: rebuilt" in rebuilt.stderr) == (0, True)
     assert api.get("/v1/users/ann/timeline", limit=1000)["items"] == before["story ann"]
+    assert api.get("/v1/users/ann/sessions", limit=1000)["items"] == before["sessions ann"]
     missing(service, api, archive, at)
     erased(service, api)
+    assert api.get("/v1/users/ann/sessions", limit=1000)["items"] == before["sessions ann"]
     assert service.command("archive", "restore").returncode == 0
     assert list(archive.iterdir()) == []
+    assert api.get("/v1/users/ann/sessions", limit=1000)["items"] == before["sessions ann"]
     assert service.command("verify").returncode == 0
 
 
@@ -103,6 +112,8 @@ def missing(service: Service, api: Api, archive: Path, at: str) -> None:
     answer = api.http.get("/v1/users/ann/presence", params={"at": at})
     assert (answer.status_code, answer.json()["title"]) == (503, "Archive damaged")
     assert path.name in answer.json()["detail"]
+    answer = api.http.get("/v1/users/ann/sessions")
+    assert (answer.status_code, path.name in answer.json()["detail"]) == (503, True)
     told = service.command("archive", "verify")
     assert (told.returncode, "Altered at position 1: the archive's file" in told.stderr) == (1, True)
     (archive / "elsewhere").rename(path)
@@ -111,6 +122,7 @@ def missing(service: Service, api: Api, archive: Path, at: str) -> None:
 def erased(service: Service, api: Api) -> None:
     assert api.http.post(f"/v1/users/{ONCE}/erase", json={"reason": "asked"}).json()["events"] == 1
     assert api.get(f"/v1/users/{ONCE}/events")["items"] == []
+    assert api.get(f"/v1/users/{ONCE}/sessions")["items"] == []
     assert service.command("archive", "verify").returncode == 0
 
 

@@ -27,7 +27,7 @@ from projections.engine import rebuild
 from projections.engine.archived import ArchiveUnknown
 from projections.engine.rebuild import Rebuild
 from projections.models.rebuild_current import RebuildCurrent
-from projections.models.registry import CARRIED_OVER, FOLLOWING
+from projections.models.registry import AFTER_FILLING, FOLLOWING
 from projections.models.shown import AnswerPoint
 from projections.queries import archived, history, past, telling, timeline
 from projections.queries.archived import Archive, Asked
@@ -241,7 +241,7 @@ def test_a_rebuild_reads_the_archive(
     projection = FOLLOWING[name]
     before = {table: contents(connection, table) for table in projection.tables}
     with rebuild.alone(database_url, name) as rebuilding:
-        Rebuild(rebuilding, database_url, projection, archive=folder, also=CARRIED_OVER.get(name)).run(lambda *_: None)
+        Rebuild(rebuilding, database_url, projection, archive=folder, also=AFTER_FILLING.get(name)).run(lambda *_: None)
     assert {table: contents(connection, table) for table in projection.tables} == before
     assert connection.execute("SELECT to_regnamespace('rebuild')").fetchone() == (None,)
 

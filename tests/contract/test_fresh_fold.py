@@ -39,7 +39,7 @@ class Dying:
 
 
 def rows(connection: Connection[TupleRow], tables: Sequence[str]) -> list[list[TupleRow]]:
-    return [connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4".encode()).fetchall() for table in tables]
+    return [connection.execute(f"SELECT * FROM {table} AS r ORDER BY r".encode()).fetchall() for table in tables]
 
 
 @pytest.mark.parametrize("seed", range(10, 14))

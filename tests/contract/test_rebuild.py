@@ -49,7 +49,7 @@ def schema(connection: Connection[TupleRow]) -> list[TupleRow]:
 
 def rows(connection: Connection[TupleRow], name: str) -> dict[str, list[TupleRow]]:
     return {
-        table: connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4".encode()).fetchall()
+        table: connection.execute(f"SELECT * FROM {table} AS r ORDER BY r".encode()).fetchall()
         for table in FOLLOWING[name].tables
     }
 

@@ -62,7 +62,7 @@ def feed(
 def rows_of(connection: Connection[TupleRow], projection: Projection) -> list[list[TupleRow]]:
     """All that stands in its tables, each in the order of its key."""
     return [
-        connection.execute(sql.SQL("SELECT * FROM {} ORDER BY 1, 2, 3, 4").format(sql.Identifier(table))).fetchall()
+        connection.execute(sql.SQL("SELECT * FROM {} AS r ORDER BY r").format(sql.Identifier(table))).fetchall()
         for table in projection.tables
     ]
 

@@ -14,10 +14,12 @@ from ledger.console.service import ServiceAnswer, api_path
 from ledger.console.visit import Page, PageRefused, PageRequest
 from ledger.console.window import SPANS, Window, instant_of, micros, window
 from ledger.domain.instants import to_text
-from ledger.domain.observation import Instant
+from ledger.domain.observation import SECOND, Instant
 
 SESSIONS, OPEN_SESSIONS, ENTRIES, EVENTS = 300, 100, 300, 20
 """So many are shown at a time, however many there are."""
+CLOCKS_DIFFER_SECONDS = 60
+"""A session ends by our clock, and is recorded by the database's."""
 MAX_PAGES = 5
 """So many pages more are asked for where a timeline's page ends early."""
 STORY = 40
@@ -74,12 +76,13 @@ async def user(visit: PageRequest) -> Page:
     if visit.query.get("part") == "why":
         presence, explanation = await gather(*why)
         return Page("why.html", uid, facts | {"presence": presence, "explanation": explanation})
+    since = to_text(wanted.window.begin - CLOCKS_DIFFER_SECONDS * SECOND)
     begin, end = to_text(wanted.window.begin), None if wanted.window.is_now else to_text(wanted.window.end)
     place = None if end is None else await position_at(visit, end)
     timeline = partial(visit.ask, of_user("timeline"), order="desc", from_=begin, to=end)
     answers = gather(
         *why,
-        visit.ask(of_user("sessions"), order="desc", limit=SESSIONS, after=place and f"{place + 1}.0"),
+        visit.ask(of_user("sessions"), order="desc", limit=SESSIONS, after=place and f"{place + 1}.0", from_=since),
         visit.ask(of_user("sessions"), order="desc", limit=OPEN_SESSIONS, open="true"),
         newest_entries(timeline),
         timeline(limit=STORY, after=visit.query.get("story")),
