@@ -10,6 +10,7 @@ import pickle
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -159,16 +160,24 @@ class _Readers:
         """What is read once all has been told, and when it came."""
         self.backwards = self.connections = 0
         self.resumed: dict[str, int] = {}
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+
+    def _read_orders(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The end of its input is the end of the bench, however that ended: nobody waits for what was told."""
+        for line in sys.stdin:
+            loop.call_soon_threadsafe(self._lines.put_nowait, line.strip())
+        os._exit(0)
 
     async def run(self) -> None:
         """Until the input says `end`."""
         opening = asyncio.Semaphore(OPENING)
+        threading.Thread(target=self._read_orders, args=[asyncio.get_running_loop()], daemon=True).start()
         readers = [_Reader(self, number, uids) for number, uids in enumerate(self.orders.readers)]
         following = [asyncio.create_task(reader.follow(opening)) for reader in readers]
         for reader in readers:
             await reader.is_ready.wait()
         _say("ready")
-        while (line := (await asyncio.to_thread(sys.stdin.readline)).strip()) not in ("", "end"):
+        while (line := await self._lines.get()) != "end":
             order = msgspec.json.decode(line)
             deadline = time.monotonic() + order["within"]
             while time.monotonic() < deadline and any(each.position < order["reach"] for each in readers):  # noqa: ASYNC110
@@ -230,3 +239,5 @@ if __name__ == "__main__":
     os.nice(NICENESS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Readers(msgspec.json.decode(sys.stdin.readline(), type=Orders)).run())
+    # A thread still reads the input, and an orderly end would want its lock.
+    os._exit(0)

@@ -40,6 +40,39 @@ from ledger.http.grants import Tokens
 from ledger.http.ledger_figures import LedgerFigures
 from ledger.http.state import Services
 
+_ROUTERS = (
+    hooks.router,
+    presence.router,
+    presence.of_users,
+    lists.presences,
+    lists.router,
+    stream_tokens.router,
+    reach.router,
+    audit.router,
+    stories.router,
+    drift_summary.router,
+    loss.router,
+    blind.router,
+    explain.router,
+    reconciliation.record,
+    reconciliation.orders,
+    alerts.record,
+    alerts.orders,
+    overrides.router,
+    erasure.router,
+    archive.record,
+    archive.orders,
+    read_log.router,
+    sinks.record,
+    sinks.orders,
+    settings.record,
+    settings.orders,
+    operations.health,
+    operations.router,
+    documentation.router,
+)
+"""In the order in which a path is looked for, and described."""
+
 
 def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
     """The app of one instance."""
@@ -53,46 +86,24 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         # A redirect would name the secret in a path once more, and a sender may follow it over plain HTTP.
         redirect_slashes=False,
     )
+    _set_state(app, services, keys, tokens)
+    problems.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    _add_metrics(app, is_open=services.settings.metrics_scope == "none")
+    return app
+
+
+def _set_state(app: FastAPI, services: Services, keys: KeyRing, tokens: Tokens) -> None:
     app.state.services = services
     app.state.keys = keys
     app.state.tokens = tokens
     app.state.delegation = Delegation(tokens.roots)
     app.state.figures = LedgerFigures(services)
     services.counters.registry.register(app.state.figures)
-    problems.install(app)
-    for router in (
-        hooks.router,
-        presence.router,
-        presence.of_users,
-        lists.presences,
-        lists.router,
-        stream_tokens.router,
-        reach.router,
-        audit.router,
-        stories.router,
-        drift_summary.router,
-        loss.router,
-        blind.router,
-        explain.router,
-        reconciliation.record,
-        reconciliation.orders,
-        alerts.record,
-        alerts.orders,
-        overrides.router,
-        erasure.router,
-        archive.record,
-        archive.orders,
-        read_log.router,
-        sinks.record,
-        sinks.orders,
-        settings.record,
-        settings.orders,
-        operations.health,
-        operations.router,
-        documentation.router,
-    ):
-        app.include_router(router)
-    is_open = services.settings.metrics_scope == "none"
+
+
+def _add_metrics(app: FastAPI, *, is_open: bool) -> None:
     app.add_api_route(
         "/metrics",
         operations.get_metrics,
@@ -102,7 +113,6 @@ def create_app(services: Services, keys: KeyRing, tokens: Tokens) -> FastAPI:
         summary="What this instance counts",
         response_class=PlainTextResponse,
     )
-    return app
 
 
 def put_in_force(app: FastAPI, services: Services) -> None:

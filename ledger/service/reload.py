@@ -5,8 +5,9 @@ is replaced as a whole: whoever came before is answered by the old one, and no w
 """
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -97,8 +98,8 @@ class Reload:
                 raise LedgerError(STOPPING)
             try:
                 found = difference(self.services.settings, await asyncio.to_thread(self._checked))
-                secrets = await asyncio.to_thread(self._agree, found.settings)
-                await self._parts.announcing.change(configurations(found.settings))
+                async with self._agreed(found.settings) as secrets:
+                    await self._parts.announcing.change(configurations(found.settings))
             except LedgerError as error:
                 log.error("reload_refused", by=by, reason=str(error))  # noqa: TRY400  (its text says it all)
                 raise
@@ -125,14 +126,32 @@ class Reload:
         expect_known(settings)
         return settings
 
-    def _agree(self, settings: Settings) -> HookSecrets:
-        """See that other instances have the secrets, make those that there are not -> those in force from now on."""
-        with translated(), session.connect(self._parts.database_url, "start") as connection:
-            for name in shared_secrets.agree(connection, settings, self._parts.folder, settings.sources):
-                log.warning(
-                    "secret_replaced", name=name, way_out="give it to all instances, a webhook secret to the nodes, too"
-                )
-        return hook_secrets(settings, self._parts.folder)
+    @contextlib.asynccontextmanager
+    async def _agreed(self, settings: Settings) -> AsyncIterator[HookSecrets]:
+        """The secrets in force from now on; the ledger knows them at the end, unless what is within fails."""
+        stack = contextlib.ExitStack()
+        try:
+            replaced, secrets = await asyncio.to_thread(self._agree, settings, stack)
+            yield secrets
+        except BaseException as error:
+            await asyncio.to_thread(stack.__exit__, type(error), error, error.__traceback__)
+            raise
+        await asyncio.to_thread(stack.close)
+        for name in replaced:
+            log.warning(
+                "secret_replaced", name=name, way_out="give it to all instances, a webhook secret to the nodes, too"
+            )
+
+    def _agree(self, settings: Settings, stack: contextlib.ExitStack) -> tuple[list[str], HookSecrets]:
+        """See that other instances have the secrets, make those that there are not -> which were replaced, all of them.
+
+        The ledger knows them once `stack` is closed.
+        """
+        stack.enter_context(translated())
+        connection = stack.enter_context(session.connect(self._parts.database_url, "start"))
+        stack.enter_context(connection.transaction())
+        replaced = shared_secrets.agree(connection, settings, self._parts.folder, settings.sources)
+        return replaced, hook_secrets(settings, self._parts.folder)
 
     async def _put_in_force(self, settings: Settings, secrets: HookSecrets) -> None:
         """From here on nothing fails."""

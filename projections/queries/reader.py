@@ -184,8 +184,8 @@ class PresenceReader:
                 cursor = connection.cursor(binary=True)
                 while True:
                     rules = self._rules
-                    reading, derived = _choose_reading(rules)
-                    rows = await (await cursor.execute(reading.looked, {"uids": asked, "derived": derived})).fetchall()
+                    query, derived = _choose_query(rules)
+                    rows = await (await cursor.execute(query.looked, {"uids": asked, "derived": derived})).fetchall()
                     head = _take_head(rows)
                     if head.rules_position == rules.position:
                         return self._answers(head, rows, rules, None)
@@ -217,8 +217,8 @@ class PresenceReader:
         """-> (the ledger's head, the users' rows, the rules that they are to be shown by)"""
         while True:
             rules = self._rules
-            reading, derived = _choose_reading(rules)
-            rows = await asyncio.to_thread(self._fetch, reading.alone, {"uids": asked, "derived": derived})
+            query, derived = _choose_query(rules)
+            rows = await asyncio.to_thread(self._fetch, query.alone, {"uids": asked, "derived": derived})
             head = _take_head(rows)
             if head.rules_position == rules.position:
                 return head, rows, rules
@@ -274,7 +274,7 @@ def _storable(uids: Sequence[str]) -> TextArray:
     return texts([uid for uid in uids if current.can_be_stored(uid)])
 
 
-def _choose_reading(rules: Rules) -> tuple[current.StateQuery, TextArray]:
+def _choose_query(rules: Rules) -> tuple[current.StateQuery, TextArray]:
     """-> (the query that these rules need, of whom it is to bring the states): the bodies that are ready save half"""
     derived = rules.derived
     if not derived:

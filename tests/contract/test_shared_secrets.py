@@ -1,12 +1,18 @@
 """What instances of one ledger must have in common: who makes secrets, who is refused, and how they are rotated."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
+from ledger.errors import StoreUnavailable
+from ledger.service.reload import Reload
 from ledger.settings import Settings
 from ledger.settings.load import load
 from ledger.store import shared_secrets
@@ -155,3 +161,30 @@ def test_an_embedded_database_has_one_instance_which_is_right(start: Start, tmp_
     # Restored elsewhere: its secrets are made from scratch.
     assert start("b", embedded=True) == []
     assert (tmp_path / "b" / "seal.key").exists()
+
+
+def test_a_reload_that_is_refused_leaves_what_is_known_as_it_was(url: str, start: Start, tmp_path: Path) -> None:
+    start("a", **secret("first-webhook-secret"))
+    environ = {"PRESENCE_LEDGER_DATABASE_URL": url, "PRESENCE_LEDGER_DATA_DIR": str(tmp_path / "a")}
+
+    def read(webhook: str) -> Settings:
+        return load(environ=environ | {"PRESENCE_LEDGER_SOURCES_0_WEBHOOK_SECRET": webhook}, folder=tmp_path)
+
+    class Refusing:
+        async def change(self, _: Any) -> None:
+            raise StoreUnavailable("PostgreSQL does not answer")
+
+    app: Any = SimpleNamespace(state=SimpleNamespace(services=SimpleNamespace(settings=read("first-webhook-secret"))))
+    parts: Any = SimpleNamespace(
+        announcing=Refusing(), database_url=url, folder=DataFolder(read("first-webhook-secret").data_dir)
+    )
+    before = known(url)
+    with capture_logs() as logs, pytest.raises(StoreUnavailable):
+        asyncio.run(Reload(app, parts, lambda: read("second-webhook-secret"))("SIGHUP"))
+    assert known(url) == before
+    assert [line["event"] for line in logs] == ["reload_refused"]
+
+
+def known(url: str) -> Any:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT * FROM known_secrets ORDER BY name").fetchall()

@@ -31,7 +31,7 @@ def reload_of(folder: Path, monkeypatch: pytest.MonkeyPatch, new: str) -> tuple[
     (folder / "presence-ledger.toml").write_text(new, encoding="utf-8")
     state = SimpleNamespace(services=SimpleNamespace(settings=before))
     parts: Any = SimpleNamespace(announcing=Failing())
-    monkeypatch.setattr(Reload, "_agree", lambda *_: {})
+    monkeypatch.setattr(Reload, "_agree", lambda *_: ([], {}))
     app: Any = SimpleNamespace(state=state)
     return Reload(app, parts, lambda: load(environ={}, folder=folder)), state
 
