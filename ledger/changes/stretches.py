@@ -23,8 +23,10 @@ SELECT substr(moved.stream, 6), last.position
                  ORDER BY version DESC LIMIT 1) AS last
  WHERE moved.stream LIKE 'user:%%' AND last.position <= %(up_to)s
  UNION ALL
-SELECT s.uid, s.position FROM snapshots AS s JOIN current AS c ON c.uid = s.uid AND c.version = s.version
- WHERE s.position > %(after)s AND s.position <= %(up_to)s AND s.position < ({BEFORE})
+SELECT s.uid, s.position
+  FROM (SELECT uid, version, position FROM snapshots
+         WHERE position > %(after)s AND position <= %(up_to)s AND position < ({BEFORE}) OFFSET 0) AS s
+  JOIN current AS c ON c.uid = s.uid AND c.version = s.version
  ORDER BY 2 LIMIT %(limit)s
 """  # noqa: S608  (of constants)
 

@@ -23,7 +23,7 @@ SELECT coalesce(position_at(%(since)s::timestamptz - interval '1 microsecond'), 
        coalesce(position_at(%(until)s::timestamptz - interval '1 microsecond'), last.position, 0),
        coalesce(last.position, 0), last.recorded_at
   FROM (VALUES (1)) AS always (one)
-  LEFT JOIN (SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last ON true
+  LEFT JOIN last_event() AS last ON true
 """
 
 _SOURCES = "SELECT source FROM source_states WHERE source <> %s ORDER BY source"
@@ -39,9 +39,7 @@ _DIGIT: LiteralString = "get_byte(sha256(convert_to({}, 'UTF8')), 0) %% %s = %s"
 # Each user's last event up to there; sorted by the server, which can do so on its disk.
 _LAST: LiteralString = """
 SELECT e.position, c.uid, e.version, e.recorded_at
-  FROM current AS c,
-       LATERAL (SELECT position, version, recorded_at FROM events
-                 WHERE stream = 'user:' || c.uid AND position <= %s ORDER BY version DESC LIMIT 1) AS e
+  FROM current AS c, LATERAL last_event_of('user:' || c.uid, %s) AS e
  WHERE true{} ORDER BY e.position
 """
 _LAST_OF_ALL: LiteralString = _LAST.format("")
@@ -59,7 +57,7 @@ _SHARE_BETWEEN: LiteralString = _BETWEEN.format(" AND (stream LIKE 'source:%%' O
 
 _PLACE = "SELECT position FROM events WHERE stream = %s AND version = %s AND kind = %s"
 
-_LAST_RECORDED_AT = "SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1"
+_LAST_RECORDED_AT = "SELECT recorded_at FROM last_event()"
 
 _AT_POSITIONS = "SELECT position, stream, version, kind, payload FROM events WHERE position = ANY(%b)"
 
@@ -67,13 +65,12 @@ _AT_POSITIONS = "SELECT position, stream, version, kind, payload FROM events WHE
 _OF_OTHERS = """
 SELECT asked.stream
   FROM unnest(%b::text[]) AS asked (stream),
-       LATERAL ((SELECT position FROM events WHERE stream = asked.stream ORDER BY version LIMIT 1)
+       LATERAL (SELECT position FROM first_event_of(asked.stream)
                 UNION ALL
-                (SELECT position FROM events WHERE stream = asked.stream ORDER BY version DESC LIMIT 1)
+                SELECT position FROM last_event_of(asked.stream)
                 UNION ALL
                 -- Where its first events are archived.
-                (SELECT position FROM snapshots WHERE 'user:' || uid = asked.stream AND uid = substr(asked.stream, 6)
-                  ORDER BY version LIMIT 1)) AS e
+                SELECT position FROM snapshot_at(substr(asked.stream, 6), %s) WHERE asked.stream LIKE 'user:%%') AS e
  WHERE e.position <= %s LIMIT 1
 """
 
@@ -169,7 +166,7 @@ def at_positions(cursor: Cursor[TupleRow], positions: Sequence[int]) -> dict[int
 
 def other_stream(cursor: Cursor[TupleRow], streams: Sequence[str], head: int) -> str | None:
     """One of these streams that has events up to a position, if any has."""
-    row = cursor.execute(_OF_OTHERS, (texts(streams), head)).fetchone()
+    row = cursor.execute(_OF_OTHERS, (texts(streams), head, head)).fetchone()
     return None if row is None else row[0]
 
 

@@ -41,8 +41,7 @@ SELECT greatest(last.position, sealed.last_position, 0), greatest(clock_timestam
        sealed.seal, ({identity.EPOCH}), ({partitions.ROOM})
   FROM (VALUES (1)) AS always (one)
   LEFT JOIN ({seals.LAST}) AS sealed ON true
-  LEFT JOIN LATERAL (SELECT position, recorded_at FROM events WHERE position >= coalesce(sealed.last_position, 0)
-                      ORDER BY position DESC LIMIT 1) AS last ON true
+  LEFT JOIN LATERAL last_event_from(coalesce(sealed.last_position, 0)) AS last ON true
 """  # noqa: S608  (of constants)
 
 _INSERT = """
@@ -53,18 +52,12 @@ SELECT stream, version, %s::bigint + number, kind, payload, %s
 """
 
 DELIVERY = """
-SELECT position FROM events
- WHERE payload_json(payload) ->> 'delivery' = %s
-   AND kind IN ('delivery_received.v1', 'body_rejected.v1')
+SELECT position FROM event_of_delivery(%s)
 """
 
 # One look into the index for each: with an array of them the planner may read the whole table.
 _DELIVERIES = """
-SELECT asked.delivery
-  FROM unnest(%s::text[]) AS asked (delivery),
-       LATERAL (SELECT FROM events
-                 WHERE payload_json(payload) ->> 'delivery' = asked.delivery
-                   AND kind IN ('delivery_received.v1', 'body_rejected.v1') LIMIT 1) AS held
+SELECT asked.delivery FROM unnest(%s::text[]) AS asked (delivery), LATERAL event_of_delivery(asked.delivery) AS held
 """
 
 
@@ -116,10 +109,10 @@ class Commit:
         """
         if first <= self.head:
             raise ValueError(f"position {first} is not above {self.head}, the last one")
+        if (last := first + sum(rows.number for rows in packed) - 1) >= self._room:
+            # It is made ahead; this is for a burst that comes before, and for an import from far ahead.
+            self._room = partitions.make_room(self.cursor, last)
         for rows in packed:
-            if (last := first + rows.number - 1) >= self._room:
-                # It is made ahead; this is for a burst that comes before, and for an import from far ahead.
-                self._room = partitions.make_room(self.cursor, last)
             self.cursor.execute(
                 _INSERT, (first - 1, recorded_at, rows.streams, rows.versions, rows.kinds, rows.payloads)
             )

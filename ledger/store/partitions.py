@@ -9,7 +9,7 @@ ROOM: LiteralString = "SELECT before FROM event_partitions ORDER BY first DESC L
 
 _LOOK: LiteralString = f"""
 SELECT c.relkind = 'p', (SELECT count(*) FROM event_partitions),
-       coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0) + 1
+       coalesce((SELECT position FROM last_event()), 0) + 1
          >= (SELECT first FROM event_partitions ORDER BY first DESC LIMIT 1),
        ({ROOM})
   FROM pg_class AS c WHERE c.oid = to_regclass('events')

@@ -10,9 +10,7 @@ from ledger.store.seal import NO_SEAL, Seal, instant_from_count
 LAST: LiteralString = "SELECT seal, last_position FROM seals ORDER BY first_position DESC LIMIT 1"
 """What the next seal stands on, and the last position that is sealed."""
 
-HEAD: LiteralString = """
-SELECT last_position AS position, recorded_at FROM seals ORDER BY first_position DESC LIMIT 1
-"""
+HEAD: LiteralString = "SELECT position, recorded_at FROM last_sealed()"
 """The last position and when it was recorded: for what is asked very often, without a look at each partition."""
 
 FETCHED_SEALS = 32

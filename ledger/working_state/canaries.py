@@ -44,7 +44,7 @@ DELETE FROM canaries
  WHERE (uid, source, node) NOT IN (SELECT * FROM unnest(%b::text[], %b::text[], %b::text[]))
 """
 
-_HEAD: LiteralString = "(SELECT coalesce(max(position), 0) FROM events)"
+_HEAD: LiteralString = "coalesce((SELECT position FROM last_event()), 0)"
 _END_TIMES: LiteralString = f"""
 UPDATE canary_times SET up_to = {_HEAD} WHERE up_to IS NULL AND uid NOT IN ({UIDS})
 """  # noqa: S608  (of constants)

@@ -15,20 +15,16 @@ from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
 # `kind IN` both, next to the one that is meant, lets the partial indexes serve.
 _STARTED: LiteralString = """
 SELECT s.position, s.stream, s.payload, e.position, e.payload, p.counts, p.users
-  FROM events AS s
-  LEFT JOIN LATERAL (
-       SELECT position, payload FROM events AS ended
-        WHERE ended.kind IN ('run_started.v1', 'run_ended.v1') AND ended.kind = 'run_ended.v1'
-          AND payload_json(ended.payload) ->> 'run' = payload_json(s.payload) ->> 'run'
-          AND ended.position > s.position
-        LIMIT 1) AS e ON true
+  FROM (SELECT position, stream, payload FROM events
+         WHERE kind IN ('run_started.v1', 'run_ended.v1') AND kind = 'run_started.v1'{}) AS s
+  LEFT JOIN LATERAL end_of_run(payload_json(s.payload) ->> 'run', s.position) AS e ON true
   LEFT JOIN run_progress AS p ON p.run = payload_json(s.payload) ->> 'run'
- WHERE s.kind IN ('run_started.v1', 'run_ended.v1') AND s.kind = 'run_started.v1'
+ ORDER BY s.position
 """
 
-_OF_SOURCE: LiteralString = _STARTED + " AND s.stream = %s AND s.position > %s ORDER BY s.position LIMIT %s"
+_OF_SOURCE: LiteralString = _STARTED.format(" AND stream = %s AND position > %s ORDER BY position LIMIT %s")
 
-_ONE: LiteralString = _STARTED + " AND payload_json(s.payload) ->> 'run' = %s LIMIT 1"
+_ONE: LiteralString = _STARTED.format(" AND payload_json(payload) ->> 'run' = %s LIMIT 1")
 
 _NOTE = """
 INSERT INTO run_progress AS p (run, source, counts, users) VALUES (%s, %s, %s, %s)

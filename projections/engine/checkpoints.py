@@ -13,7 +13,7 @@ from ledger.working_state import erasures
 INLINE = "current"
 """The projection that is written with the events: it has no checkpoint, since it is never behind."""
 
-HEAD: LiteralString = "coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0)"
+HEAD: LiteralString = "coalesce((SELECT position FROM last_event()), 0)"
 """An expression for the ledger's last position, 0 while it is empty."""
 
 # Built on events of which the ledger no longer has the seal.

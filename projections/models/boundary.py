@@ -33,10 +33,8 @@ HAVING NOT EXISTS (SELECT FROM snapshots AS s WHERE s.uid = substr(e.stream, 6) 
 """
 
 _BEFORE = """
-SELECT s.uid, s.version, s.state
-  FROM unnest(%b::text[], %b::bigint[]) AS asked (uid, version),
-       LATERAL (SELECT uid, version, state FROM snapshots
-                 WHERE uid = asked.uid AND version < asked.version ORDER BY version DESC LIMIT 1) AS s
+SELECT asked.uid, s.version, s.state
+  FROM unnest(%b::text[], %b::bigint[]) AS asked (uid, version), LATERAL snapshot_before(asked.uid, asked.version) AS s
 """
 
 _EVENTS = """

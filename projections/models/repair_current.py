@@ -28,19 +28,17 @@ FOLDED_USERS = 100
 _PAGE: LiteralString = f"""
 SELECT c.uid, c.version, c.state, e.version, e.position
   FROM (SELECT uid, version, state FROM current WHERE uid > %s ORDER BY uid LIMIT %s) AS c
-  LEFT JOIN LATERAL ((SELECT version, position FROM events
-                       WHERE stream = 'user:' || c.uid ORDER BY version DESC LIMIT 1)
+  LEFT JOIN LATERAL (SELECT version, position FROM last_event_of('user:' || c.uid)
                      UNION ALL
-                     (SELECT version, position FROM snapshots
-                       WHERE uid = c.uid AND position < ({BEFORE}) ORDER BY version DESC LIMIT 1)
+                     SELECT version, position FROM snapshot_at(c.uid, ({BEFORE}) - 1)
                      ORDER BY version DESC LIMIT 1) AS e ON true
  ORDER BY c.uid
 """  # noqa: S608  (of constants)
 
 _WITHOUT_ROW = """
-SELECT DISTINCT substr(stream, 6) FROM events
- WHERE position > %s AND starts_with(stream, 'user:')
-   AND NOT EXISTS (SELECT FROM current WHERE uid = substr(stream, 6))
+SELECT uid FROM (SELECT DISTINCT substr(stream, 6) AS uid FROM events
+                  WHERE position > %s AND starts_with(stream, 'user:') OFFSET 0) AS of_events
+ WHERE NOT EXISTS (SELECT FROM current WHERE current.uid = of_events.uid)
 """
 
 _EVENTS = "SELECT stream, position, kind, payload FROM events WHERE stream = ANY(%b) ORDER BY stream, version"
@@ -48,9 +46,7 @@ _EVENTS = "SELECT stream, position, kind, payload FROM events WHERE stream = ANY
 # What users had come to where the archive ends.
 _ARCHIVED: LiteralString = f"""
 SELECT asked.uid, s.state
-  FROM unnest(%b::text[]) AS asked (uid),
-       LATERAL (SELECT state FROM snapshots
-                 WHERE uid = asked.uid AND position < ({BEFORE}) ORDER BY version DESC LIMIT 1) AS s
+  FROM unnest(%b::text[]) AS asked (uid), LATERAL snapshot_at(asked.uid, ({BEFORE}) - 1) AS s
 """  # noqa: S608  (of constants)
 
 _DELETE = "DELETE FROM current WHERE uid = ANY(%b)"

@@ -21,9 +21,7 @@ EVENTS_PER_SNAPSHOT = 256
 
 _BEFORE = """
 SELECT asked.uid, s.version, s.state
-  FROM unnest(%b::text[], %b::bigint[]) AS asked (uid, version)
- CROSS JOIN LATERAL (SELECT version, state FROM snapshots
-                      WHERE uid = asked.uid AND version < asked.version ORDER BY version DESC LIMIT 1) AS s
+  FROM unnest(%b::text[], %b::bigint[]) AS asked (uid, version), LATERAL snapshot_before(asked.uid, asked.version) AS s
 """
 
 _EVENTS = """

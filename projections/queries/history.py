@@ -43,7 +43,7 @@ SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM ({RECORDED_AT}) 
 
 _RECORDED_AFTER: LiteralString = f"""
 SELECT (extract(epoch FROM least(
-           (SELECT recorded_at FROM events WHERE position > asked.position ORDER BY position LIMIT 1),
+           (SELECT recorded_at FROM next_event(asked.position)),
            (SELECT recorded_at FROM seals
              WHERE asked.position < ({BEFORE}) - 1 AND first_position > asked.position
              ORDER BY first_position LIMIT 1))) * 1000000)::bigint
@@ -54,10 +54,8 @@ SELECT (extract(epoch FROM least(
 _SNAPSHOTS = """
 SELECT asked.uid, earlier.version, earlier.state, later.version
   FROM unnest(%b::text[]) AS asked (uid)
-  LEFT JOIN LATERAL (SELECT version, state FROM snapshots
-                      WHERE uid = asked.uid AND position <= %s ORDER BY version DESC LIMIT 1) AS earlier ON true
-  LEFT JOIN LATERAL (SELECT version FROM snapshots
-                      WHERE uid = asked.uid AND position > %s ORDER BY version LIMIT 1) AS later ON true
+  LEFT JOIN LATERAL snapshot_at(asked.uid, %s) AS earlier ON true
+  LEFT JOIN LATERAL snapshot_after(asked.uid, %s) AS later ON true
 """
 
 _EVENTS = """
@@ -72,13 +70,11 @@ SELECT asked.uid, e.position, e.kind, e.payload
 _LATER: LiteralString = """
 SELECT asked.uid, e.position, e.kind, e.payload
   FROM unnest(%b::text[], %b::bigint[]) AS asked (uid, after),
-       LATERAL (SELECT version, position, kind, payload FROM events
-                 WHERE stream = 'user:' || asked.uid AND version > asked.after AND position <= %s{}
-                 ORDER BY version LIMIT %s) AS e
+       LATERAL {}('user:' || asked.uid, asked.after, %s, %s) AS e
  ORDER BY asked.uid, e.version
 """
-_NEXT = _LATER.format("")
-_BOUNDED = _LATER.format(" AND kind IN ('corrected.v1', 'swept.v1')")
+_NEXT = _LATER.format("events_after")
+_BOUNDED = _LATER.format("bounds_after")
 
 
 class PastPresences(NamedTuple):

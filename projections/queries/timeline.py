@@ -33,22 +33,17 @@ WITH place AS MATERIALIZED (
                            {archived} AS archived, first.version AS first,
                            CASE WHEN {archived} > 0 AND first.version > 1 THEN 0 ELSE first.position END AS known
                       FROM (VALUES (true)) AS once
-                      LEFT JOIN LATERAL (SELECT version, position FROM events WHERE stream = %(stream)s
-                                          ORDER BY version LIMIT 1) AS first ON true
+                      LEFT JOIN first_event_of(%(stream)s) AS first ON true
                    ) AS ends) AS bounds
 )
 SELECT head, followed, lower, upper, edge, archived, first, positions, entries,
        CASE WHEN edge > 0 AND edge < head THEN
-            (SELECT version FROM events
-              WHERE stream = %(stream)s AND position > edge
-                AND version > coalesce((SELECT version FROM snapshots WHERE uid = %(uid)s AND position <= edge
-                                         ORDER BY version DESC LIMIT 1), 0)
-              ORDER BY version LIMIT 1) END AS next_version
+            (SELECT version FROM first_version_beyond(%(uid)s, edge)) END AS next_version
   FROM place
  CROSS JOIN LATERAL (
      SELECT array_agg(position) AS positions, array_agg(entry) AS entries
        FROM (SELECT position, entry
-               FROM (SELECT position, entry FROM ({drifts}) AS d WHERE reaches > lower
+               FROM (SELECT position, entry FROM ({drifts} OFFSET 0) AS d WHERE reaches > lower
                      UNION ALL
                      SELECT position, entry FROM ({outages}) AS o WHERE reaches > greatest(lower, known)
                                                                    AND known IS NOT NULL) AS parts
@@ -68,9 +63,9 @@ _PARTS = {
 _EVENTS: LiteralString = """
 SELECT {archived}, e.*
   FROM (VALUES (true)) AS once
-  LEFT JOIN LATERAL (SELECT version, position, kind, payload FROM events
-                      WHERE stream = %s AND version {from_there} %s AND position <= %s
-                      ORDER BY version {order} LIMIT %s) AS e ON true
+  LEFT JOIN (SELECT version, position, kind, payload FROM events
+              WHERE stream = %s AND version {from_there} %s AND position <= %s
+              ORDER BY version {order} LIMIT %s) AS e ON true
  ORDER BY e.version {order}
 """
 
