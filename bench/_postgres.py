@@ -16,7 +16,7 @@ from psycopg import sql
 from bench._report import Options
 from ledger.store import migrate, postmaster
 from ledger.store.embedded import EmbeddedPostgres
-from tests.support import pg
+from tests.support import citus, pg
 from tests.support.pg import drop_database
 
 _numbers = count(1)
@@ -62,10 +62,29 @@ class Server:
             connection.execute(statement)
 
 
+class CitusServer(Server):
+    """A database on the coordinator of a Citus cluster; what is measured are distributed ledgers in schemas of it."""
+
+    def describe(self) -> str:
+        """Versions and workers."""
+        return citus.describe(self._url)
+
+    @contextmanager
+    def database(self, *, migrated: bool = True) -> Iterator[str]:
+        """The URL of a distributed ledger with nothing in it, dropped at the end."""
+        if not migrated:
+            raise ValueError("a ledger is distributed once its tables are there")
+        with citus.new_ledger(self._url) as url:
+            yield url
+
+
 @contextmanager
 def server(options: Options) -> Iterator[Server]:
     """The server that the options ask for; an embedded one is stopped and removed at the end."""
     with scratch_folder() as folder:
+        if options.citus:
+            yield CitusServer(options.citus, folder, None)
+            return
         if options.database_url:
             yield Server(options.database_url, folder, None)
             return

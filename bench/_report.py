@@ -26,6 +26,8 @@ class Options:
     seed: int
     settings: Mapping[str, str] = field(default_factory=dict)
     """Of the embedded PostgreSQL, where they are to differ from the product's."""
+    citus: str = ""
+    """URL of a database on a Citus coordinator, in which distributed ledgers are measured; empty: none."""
 
     def pick(self, full: int, short: int) -> int:
         """An amount, by the length of the run."""
@@ -102,6 +104,7 @@ def main(name: str, document: str, measure: Callable[[Options], Report]) -> None
     parser = argparse.ArgumentParser(prog=f"python -m bench.{name}")
     parser.add_argument("--short", action="store_true", help="small amounts and no bar of speed, for the tests")
     parser.add_argument("--database-url", default="", help="a PostgreSQL to measure on, whose role may make databases")
+    parser.add_argument("--citus", default="", metavar="URL", help="a database on a Citus coordinator, to use up")
     parser.add_argument("--write", action="store_true", help=f"put the table into docs/{document}")
     parser.add_argument("--profile", action="store_true", help="show where the time goes, which costs some of it")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)), help="of what happens at random")
@@ -110,7 +113,7 @@ def main(name: str, document: str, measure: Callable[[Options], Report]) -> None
     )
     given = parser.parse_args()
     settings = dict(each.split("=", 1) for each in given.set)
-    options = Options(given.short, given.database_url, given.profile, given.seed, settings)
+    options = Options(given.short, given.database_url, given.profile, given.seed, settings, given.citus)
     report = measure(options)
     if options.short:
         report.leave_speed_out()

@@ -3,12 +3,14 @@
 import gc
 import signal
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import citus as citus_cluster
 from tests.support import pg, sharing_out
 
 # The same examples each time, so that a run says something of the change and not of its luck; `make explore` hunts. No
@@ -23,6 +25,14 @@ settings.load_profile("gate")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RUN = pytest.StashKey[pg.Run]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--citus",
+        metavar="URL",
+        help="run on distributed ledgers, in a database of a Citus coordinator that may be used up",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,9 +78,9 @@ def server(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database_url(server: str) -> Iterator[str]:
-    """URL of a database of the test's own, with the schema up to date."""
-    with pg.new_database(server) as url:
+def database_url(request: pytest.FixtureRequest, server: str) -> Iterator[str]:
+    """URL of a database of the test's own, with the schema up to date; with `--citus`, of a distributed ledger."""
+    with _new_ledger(request.config, server) as url:
         yield url
 
 
@@ -91,8 +101,22 @@ def data_dir() -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture(scope="session")
+def citus(request: pytest.FixtureRequest) -> str:
+    """URL of a database on the coordinator of a real Citus cluster; where there is none, the test is skipped."""
+    url: str | None = request.config.getoption("--citus")
+    if not url:
+        pytest.skip(citus_cluster.WITHOUT)
+    return url
+
+
 @pytest.fixture(scope="module")
-def module_database_url() -> Iterator[str]:
-    """URL of a migrated database on the embedded server that the tests of a module share."""
-    with pg.new_database(pg.server_url("embedded")) as url:
+def module_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a migrated database on the embedded server that the tests of a module share; with `--citus`, as above."""
+    with _new_ledger(request.config, pg.server_url("embedded")) as url:
         yield url
+
+
+def _new_ledger(config: pytest.Config, server: str) -> AbstractContextManager[str]:
+    url = config.getoption("--citus")
+    return citus_cluster.new_ledger(url) if url else pg.new_database(server)

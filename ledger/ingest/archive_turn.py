@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 
 from ledger.archive_folder import Folder
 from ledger.errors import LedgerError
-from ledger.store import session
+from ledger.store import distribution, session
 from ledger.store.archive import partitions, table
 from ledger.store.archive.partitions import TableInUse
 from ledger.store.ledger import translated
@@ -30,14 +30,26 @@ PAUSE_SECONDS = 0.5
 _TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
 
 
+class NotArchivable(LedgerError):
+    """The ledger is spread over the workers of a Citus cluster, whose partitions nobody can exchange at once."""
+
+
 class ArchiveWaits(LedgerError):
     """Nothing was archived, since somebody still needs the events, or the table; it can be tried again."""
 
 
 @contextmanager
 def alone(database_url: str, folder: Folder) -> Iterator[Connection[TupleRow]]:
-    """A connection of the one that changes the archive; what others left is gone. Raises ArchiveWaits."""
+    """A connection of the one that changes the archive; what others left is gone.
+
+    Raises ArchiveWaits, NotArchivable.
+    """
     with translated(), session.connect(database_url, "archive") as connection:
+        if distribution.is_distributed(connection):
+            raise NotArchivable(
+                "A ledger on a Citus cluster is not archived: its events stay on the workers.\n"
+                "Set retention.events_days = 0; add workers where they have no more room."
+            )
         row = connection.execute(_TRY_LOCK, (LOCK,)).fetchone()
         if row is None or not row[0]:
             raise ArchiveWaits("Another one is archiving.\nWait for its end; one at a time does it.")

@@ -27,7 +27,8 @@ _ERASURES: LiteralString = """
 SELECT e.position, e.version, e.payload,
        (SELECT substring(s.digests FROM 32 * least(e.position - s.first_position, 65536)::integer + 1 FOR 32)
           FROM seals AS s WHERE s.first_position BETWEEN 1 AND e.position ORDER BY s.first_position DESC LIMIT 1)
-  FROM events AS e WHERE e.stream = %s AND e.kind = %s ORDER BY e.position
+  FROM (SELECT position, version, payload FROM events WHERE stream = %s AND kind = %s ORDER BY position OFFSET 0) AS e
+ ORDER BY e.position
 """
 
 _SINCE = "SELECT count(*) FROM events WHERE stream = %s AND kind = %s AND position > %s"
@@ -46,7 +47,8 @@ _AT = """
 SELECT position, stream, version, kind, payload FROM events WHERE position = ANY(%b::bigint[]) ORDER BY position
 """
 
-_MAY: LiteralString = "SELECT set_config('presence_ledger.erasure', %s, true)"
+# On a Citus cluster the workers are to know it, too; elsewhere nobody reads the first of these settings.
+_MAY: LiteralString = "SET LOCAL citus.propagate_set_commands = 'local'; SET LOCAL presence_ledger.erasure = '{}'"
 
 _REMOVE = "DELETE FROM events WHERE stream = %s"
 
@@ -152,12 +154,12 @@ def take(cursor: Cursor[Any], position: int, uid: str, left_over: Sequence[tuple
 
     Within the transaction that puts the erasure on record, at this position.
     """
-    cursor.execute(_MAY, (str(position),))
+    cursor.execute(_MAY.format(str(int(position))), prepare=False)
     removed = cursor.execute(_REMOVE, (user_stream(uid),)).rowcount
     if left_over:
         positions, payloads = zip(*left_over, strict=True)
         cursor.execute(_REWRITE, (bigints(list(positions)), byteas(list(payloads))))
-    cursor.execute(_MAY, ("",))
+    cursor.execute(_MAY.format(""), prepare=False)
     return removed
 
 

@@ -57,18 +57,18 @@ SELECT position, under_way, recorded_at FROM erasures
 
 _DONE = "UPDATE erasures SET under_way = NULL WHERE position = %s"
 
-_NAMED: LiteralString = "SELECT FROM {} WHERE uid = %(uid)s"
+_NAMED: LiteralString = "SELECT 1 FROM {} WHERE uid = %(uid)s"
 
 # What a sink, a look or the like has written meanwhile goes where an erasure is finished, as does that they were on a
 # list. Who has come again since is in `current`.
-_LEFT: LiteralString = f"{_NAMED} AND NOT EXISTS (SELECT FROM erasures WHERE under_way = %(uid)s)"
+_LEFT: LiteralString = f"{_NAMED} AND NOT EXISTS (SELECT 1 FROM erasures WHERE under_way = %(uid)s)"  # noqa: S608
 _LISTED: LiteralString = f"{_NAMED} AND removed_by IS NULL"
 
 LAST: LiteralString = "coalesce((SELECT position FROM erasures ORDER BY position DESC LIMIT 1), 0)"
 """An expression for the position of the last erasure, 0 while there is none."""
 
 NOT_OF_LATE: LiteralString = """
-NOT EXISTS (SELECT FROM erasures WHERE recorded_at > clock_timestamp() - interval '10 minutes')
+NOT EXISTS (SELECT 1 FROM erasures WHERE recorded_at > clock_timestamp() - interval '10 minutes')
 """
 """An expression: nobody was erased so lately that somebody may still be about to write what they had read before."""
 
@@ -124,7 +124,7 @@ def due(cursor: Cursor[Any], seconds: float) -> list[ErasureRow]:
 def finish(cursor: Cursor[Any], row: ErasureRow) -> None:
     """All have done their part: remove what they have left of the user, unless they came again, and the uid."""
     for table in PER_USER_TABLES:
-        remains = "DELETE FROM {} WHERE uid = %(uid)s AND NOT EXISTS (SELECT FROM current WHERE uid = %(uid)s)"
+        remains = "DELETE FROM {} WHERE uid = %(uid)s AND NOT EXISTS (SELECT 1 FROM current WHERE uid = %(uid)s)"
         cursor.execute(sql.SQL(remains).format(sql.Identifier(table)), {"uid": row.uid})
     for table in LIST_TABLES:
         left = "DELETE FROM {} WHERE uid = %s AND removed_by IS NOT NULL"

@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 
 from ledger.archive_folder import Folder
 from ledger.errors import LedgerError
-from ledger.store import session
+from ledger.store import distribution, session
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_KINDS
 from projections.engine import archived, by_stream, checkpoints, switch
@@ -240,6 +240,7 @@ class Rebuild:
             with self._connection.transaction():
                 cursor = self._connection.cursor(binary=True)
                 limit_lock_wait(cursor)
+                distribution.allow_exchange(cursor)
                 checkpoints.hold(cursor, name)
                 while filling.batch(cursor):
                     pass

@@ -6,6 +6,8 @@ from typing import Any, LiteralString
 
 from psycopg import Cursor, sql
 
+from ledger.store import distribution
+
 ONE_MOMENT: LiteralString = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 LOCK TABLE {} IN ACCESS SHARE MODE
@@ -72,6 +74,8 @@ def begin(cursor: Cursor[Any], tables: Iterable[str], *, indexed: bool = True) -
             cursor.execute(f'ALTER TABLE {SCHEMA}."{table}" SET ({options})'.encode())
     if indexed:
         index(cursor, tables)
+    for table in tables:
+        distribution.spread_alike(cursor, SCHEMA, table)
 
 
 def index(cursor: Cursor[Any], tables: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ from ledger.domain.event_types import UserEvent
 from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
 from ledger.errors import LedgerError
-from ledger.store import session
+from ledger.store import distribution, session
 from ledger.store.commit import COMMIT_LOCK
 from ledger.store.ledger import translated
 from ledger.store.mapper import USER_PREFIX, EventMapper
@@ -139,6 +139,7 @@ class RebuildCurrent:
             with self._connection.transaction():
                 cursor = self._connection.cursor(binary=True)
                 limit_lock_wait(cursor)
+                distribution.allow_exchange(cursor)
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", (COMMIT_LOCK,))
                 self._fold_up_to(cursor, checkpoints.head(self._connection))
                 switch.switch(cursor, TABLES)
