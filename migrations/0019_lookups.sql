@@ -94,3 +94,22 @@ CREATE FUNCTION snapshot_after(uid text, after bigint) RETURNS TABLE (version bi
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
     AS $$ SELECT version FROM snapshots AS s
            WHERE s.uid = $1 AND position > after ORDER BY version LIMIT 1 $$;
+
+-- Snapshots after a position and up to another.
+CREATE FUNCTION snapshots_between(after bigint, up_to bigint)
+    RETURNS TABLE (uid text, version bigint, "position" bigint)
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+    AS $$ SELECT uid, version, position FROM snapshots WHERE position > after AND position <= up_to $$;
+
+-- The streams of users that have events after a position, as often as they have.
+CREATE FUNCTION user_streams_after(after bigint) RETURNS TABLE (stream text)
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+    AS $$ SELECT stream FROM events WHERE position > after AND starts_with(stream, 'user:') $$;
+
+CREATE FUNCTION drifts_of(uid text)
+    RETURNS TABLE (source text, "position" bigint, kind text, state text, agreed_at bigint, disagreed_at bigint,
+                   ended_at bigint, attributed_to text, run text, node text, last_position bigint)
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+    AS $$ SELECT source, position, kind, state, agreed_at, disagreed_at, ended_at, attributed_to, run, node,
+                 last_position
+            FROM drifts AS d WHERE d.uid = $1 $$;

@@ -24,9 +24,8 @@ SELECT substr(moved.stream, 6), last.position
  WHERE moved.stream LIKE 'user:%%' AND last.position <= %(up_to)s
  UNION ALL
 SELECT s.uid, s.position
-  FROM (SELECT uid, version, position FROM snapshots
-         WHERE position > %(after)s AND position <= %(up_to)s AND position < ({BEFORE}) OFFSET 0) AS s
-  JOIN current AS c ON c.uid = s.uid AND c.version = s.version
+  FROM snapshots_between(%(after)s, %(up_to)s) AS s JOIN current AS c ON c.uid = s.uid AND c.version = s.version
+ WHERE s.position < ({BEFORE})
  ORDER BY 2 LIMIT %(limit)s
 """  # noqa: S608  (of constants)
 

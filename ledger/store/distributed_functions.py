@@ -4,7 +4,8 @@ from typing import LiteralString
 
 LOOKUPS = (
     "next_event", "event_of_delivery", "end_of_run", "first_event_of", "last_event_of", "events_after", "bounds_after",
-    "first_version_beyond", "snapshot_before", "snapshot_at", "snapshot_after",
+    "first_version_beyond", "snapshot_before", "snapshot_at", "snapshot_after", "snapshots_between",
+    "drifts_of",
 )  # fmt: skip
 """Functions of the migration `lookups` that ask one worker, or each of them, once for each call."""
 
@@ -62,6 +63,17 @@ $$
 LAST_EVENT: LiteralString = """
 CREATE OR REPLACE FUNCTION last_event() RETURNS TABLE ("position" bigint, recorded_at timestamptz)
     LANGUAGE sql STABLE ROWS 1 AS $$ SELECT position, recorded_at FROM last_sealed() $$
+"""
+
+# Each once, so that only so many come from the workers.
+USER_STREAMS_AFTER: LiteralString = """
+CREATE OR REPLACE FUNCTION user_streams_after(after bigint) RETURNS TABLE (stream text)
+    LANGUAGE plpgsql STABLE ROWS 1000 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT DISTINCT stream FROM events WHERE position > after AND starts_with(stream, 'user:');
+END
+$$
 """
 
 # Under the lock all is there, and nothing without a seal.

@@ -196,6 +196,7 @@ def _adapt(cursor: Cursor[Any], schema: str) -> None:
         functions.LAST_SEALED,
         functions.LAST_EVENT,
         functions.LAST_EVENT_FROM,
+        functions.USER_STREAMS_AFTER,
         functions.POSITION_AT,
         functions.MAKE_ROOM,
     ):

@@ -55,7 +55,7 @@ SELECT position, CASE WHEN state IN ('open', 'held') THEN 9223372036854775807 EL
            'until', instant_text(ended_at), 'source', source, 'node', node, 'drift', kind, 'state', state,
            'agreed_at', instant_text(agreed_at), 'disagreed_at', instant_text(disagreed_at),
            'attributed_to', attributed_to, 'run', run)::text, 'UTF8') AS entry
-  FROM drifts WHERE uid = %(uid)s
+  FROM drifts_of(%(uid)s)
 """
 
 _WRONGLY_SHOWN = """

@@ -24,21 +24,22 @@ PAGE_USERS = 2_000
 FOLDED_USERS = 100
 """Users folded at once, under the commit lock where they turn out to be wrong."""
 
-# Whose events are all archived has a snapshot of the last one.
+# Whose events are all archived has a snapshot of the last one. Where it ends is fetched beforehand: a function that is
+# called with a subquery is not put into the statement.
 _PAGE: LiteralString = f"""
 SELECT c.uid, c.version, c.state, e.version, e.position
-  FROM (SELECT uid, version, state FROM current WHERE uid > %s ORDER BY uid LIMIT %s) AS c
+  FROM (SELECT uid, version, state, ({BEFORE}) - 1 AS archived
+          FROM current WHERE uid > %s ORDER BY uid LIMIT %s) AS c
   LEFT JOIN LATERAL (SELECT version, position FROM last_event_of('user:' || c.uid)
                      UNION ALL
-                     SELECT version, position FROM snapshot_at(c.uid, ({BEFORE}) - 1)
+                     SELECT version, position FROM snapshot_at(c.uid, c.archived)
                      ORDER BY version DESC LIMIT 1) AS e ON true
  ORDER BY c.uid
 """  # noqa: S608  (of constants)
 
 _WITHOUT_ROW = """
-SELECT uid FROM (SELECT DISTINCT substr(stream, 6) AS uid FROM events
-                  WHERE position > %s AND starts_with(stream, 'user:') OFFSET 0) AS of_events
- WHERE NOT EXISTS (SELECT FROM current WHERE current.uid = of_events.uid)
+SELECT DISTINCT substr(stream, 6) FROM user_streams_after(%s)
+ WHERE NOT EXISTS (SELECT FROM current WHERE uid = substr(stream, 6))
 """
 
 _EVENTS = "SELECT stream, position, kind, payload FROM events WHERE stream = ANY(%b) ORDER BY stream, version"
@@ -46,7 +47,8 @@ _EVENTS = "SELECT stream, position, kind, payload FROM events WHERE stream = ANY
 # What users had come to where the archive ends.
 _ARCHIVED: LiteralString = f"""
 SELECT asked.uid, s.state
-  FROM unnest(%b::text[]) AS asked (uid), LATERAL snapshot_at(asked.uid, ({BEFORE}) - 1) AS s
+  FROM unnest(%b::text[]) AS asked (uid), (SELECT ({BEFORE}) - 1) AS archive (last),
+       LATERAL snapshot_at(asked.uid, archive.last) AS s
 """  # noqa: S608  (of constants)
 
 _DELETE = "DELETE FROM current WHERE uid = ANY(%b)"

@@ -43,7 +43,7 @@ SELECT head, followed, lower, upper, edge, archived, first, positions, entries,
  CROSS JOIN LATERAL (
      SELECT array_agg(position) AS positions, array_agg(entry) AS entries
        FROM (SELECT position, entry
-               FROM (SELECT position, entry FROM ({drifts} OFFSET 0) AS d WHERE reaches > lower
+               FROM (SELECT position, entry FROM ({drifts}) AS d WHERE reaches > lower
                      UNION ALL
                      SELECT position, entry FROM ({outages}) AS o WHERE reaches > greatest(lower, known)
                                                                    AND known IS NOT NULL) AS parts
