@@ -16,9 +16,9 @@ from psycopg.rows import TupleRow
 
 from ledger.archive_folder import Folder
 from ledger.domain.alert_events import SERVICE, AlertBegan, AlertEnded
-from ledger.domain.erasure import Name, pack_positions, without_user
+from ledger.domain.erasure import Name, pack_positions
 from ledger.domain.erasure_events import Redacted, UserErased
-from ledger.domain.event_types import Event, SourceEvent
+from ledger.domain.event_types import Event
 from ledger.domain.nodes import OpenRun
 from ledger.domain.observation import Instant
 from ledger.domain.reconciliation_events import RunCounts, RunEnded
@@ -27,28 +27,15 @@ from ledger.ingest import erasing_archived
 from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.ingest.erasing_archived import ArchiveMoved, Rewritten
+from ledger.ingest.erasing_others import Naming, left_of, naming, run_by
 from ledger.store import erased, session
 from ledger.store.archive import table
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
-from ledger.store.erased import NamingRow
 from ledger.store.ledger import Ledger, translated
-from ledger.store.mapper import SOURCE_PREFIX, Recorded
+from ledger.store.mapper import Recorded
 from ledger.store.seal import SealKey
 from ledger.working_state import alerts, erasures, sinks, sources, watch_list_changes
 from projections.engine import checkpoints, rebuild
-
-NAMING_KINDS = (
-    "alert_began.v1",
-    "alert_ended.v1",
-    "body_rejected.v1",
-    "item_rejected.v1",
-    "node_down.v1",
-    "poll_observed.v1",
-    "run_ended.v1",
-    "run_started.v1",
-    "source_imported.v1",
-)
-"""Of sources' events, those that may name a user."""
 
 TOLD_SECONDS = 1.5
 """So long streams have at least to tell that a user is gone; those that were slower begin anew."""
@@ -102,7 +89,7 @@ def erase(
         is_known = bool(erased.positions_of(connection, uid)) or erasures.names(connection, uid)
         of_sources = set(sources.holding(connection, uid))
         with connection.transaction():
-            found = [row.position for row in _naming(ledger, connection, name, 0, head)]
+            found = [row.position for row in naming(ledger, connection, name, 0, head)]
     if not is_known and not found:
         if before is None:
             raise NeverSeen(f"the user {uid!r} was never seen")
@@ -112,10 +99,10 @@ def erase(
             # The files first: whatever they hold is in what is read then, as others' erasures have left it by now.
             there = table.read(connection)
             after, head = head, checkpoints.head(connection)
-            left = list(_left_of(ledger, erased.rows_at(connection, found), name))
-            left += _naming(ledger, connection, name, after, head)
+            left = list(left_of(ledger, erased.rows_at(connection, found), name))
+            left += naming(ledger, connection, name, after, head)
         found = [each.position for each in left]
-        of_sources |= _run_by(left)
+        of_sources |= run_by(left)
         with contextlib.suppress(ArchiveMoved):
             archived = erasing_archived.rewritten(
                 ledger, archive, uid, there, {each.position: each.payload for each in left}
@@ -189,15 +176,6 @@ class _NothingLeft(Exception):
     """By now nothing names the user."""
 
 
-class _Naming(NamedTuple):
-    """A source's event that names the user, and what is left of it."""
-
-    position: int
-    row: NamingRow
-    event: SourceEvent
-    payload: bytes
-
-
 class _Attempt:
     """One commit: what it is to remove is found under the lock, put on record, and removed."""
 
@@ -214,7 +192,7 @@ class _Attempt:
         self._archived = archived
         self._found = found
         self._positions: list[int] = []
-        self._left: list[_Naming] = []
+        self._left: list[Naming] = []
         self._draft: Draft | None = None
         self._sources: list[str] = []
 
@@ -235,11 +213,11 @@ class _Attempt:
         self._archived.expect(table.read(connection))
         self._positions = [*self._archived.positions, *erased.positions_of(connection, self._name.uid)]
         earlier = erased.rows_at(connection, self._found)
-        self._left = list(_left_of(self._ledger, earlier, self._name))
-        self._left += _naming(self._ledger, connection, self._name, self._head, checkpoints.head(connection))
+        self._left = list(left_of(self._ledger, earlier, self._name))
+        self._left += naming(self._ledger, connection, self._name, self._head, checkpoints.head(connection))
         if not self._positions and not self._left and not erasures.names(connection, self._name.uid):
             raise _NothingLeft
-        if missing := _run_by(self._left) - set(self._sources):
+        if missing := run_by(self._left) - set(self._sources):
             raise _OtherSources(missing)
 
     def _decide(self, draft: Draft) -> Iterator[Recorded]:
@@ -279,27 +257,6 @@ class _Attempt:
                 alerts.rewrite_figures(cursor, each.event.alert, each.event.figures)
         assert self._draft is not None
         sources.write(cursor, map(sources.to_row, map(self._draft.source, self._sources)))
-
-
-def _naming(ledger: Ledger, connection: Connection[TupleRow], name: Name, after: int, up_to: int) -> Iterator[_Naming]:
-    rows = erased.naming(connection, name.uid, sorted(ledger.events_mapper.stored_kinds(NAMING_KINDS)), after, up_to)
-    return _left_of(ledger, rows, name)
-
-
-def _left_of(ledger: Ledger, rows: Iterable[NamingRow], name: Name) -> Iterator[_Naming]:
-    """Those that name the user, with what is left of them."""
-    mapper = ledger.events_mapper
-    for row in rows:
-        event = mapper.event_at(row.position, row.kind, row.payload)
-        assert isinstance(event, SourceEvent)
-        left = without_user(event, name)
-        if left is not event:
-            yield _Naming(row.position, row, left, mapper.kind_and_payload(left)[1])
-
-
-def _run_by(left: Iterable[_Naming]) -> set[str]:
-    """The sources whose runs name the user."""
-    return {each.row.stream.removeprefix(SOURCE_PREFIX) for each in left if "run" in each.row.kind}
 
 
 def _ended(run: str, opened: OpenRun, at: Instant) -> RunEnded:

@@ -18,7 +18,7 @@ from ledger.domain.nodes import OpenRun
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Finding, NodeDown, PollObserved, RunCounts, RunEnded, RunStarted
-from ledger.ingest.erasing import NAMING_KINDS
+from ledger.ingest.erasing_others import NAMING_KINDS
 from ledger.store.mapper import CURRENT_KINDS, USER_KINDS, EventMapper
 
 UID, OTHER = "u1", "u10"
