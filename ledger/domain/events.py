@@ -75,6 +75,19 @@ class WebhookObserved(msgspec.Struct, frozen=True, gc=False, array_like=True):
     unbelieved: int = 0
     """Sessions that its counts claim beyond those known and those `implied`: more than are believed without a name."""
 
+    @property
+    def changes_own_alone(self) -> bool:
+        """Whether it changes no other session than its own, known by its connId, if any at all."""
+        return not (
+            self.swept
+            or self.implied
+            or self.named
+            or self.placed
+            or self.implied_elsewhere
+            or self.withdrawn
+            or self.withdrawn_elsewhere
+        )
+
 
 class DeliveryReceived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One webhook POST; the events of its items follow it by position."""

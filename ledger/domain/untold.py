@@ -76,6 +76,11 @@ class UserTransitions:
         """Those that were told after all, or had not taken place."""
         self._pending = {each.key: each for each in pending}
 
+    @property
+    def pending(self) -> tuple[Untold, ...]:
+        """Those that are not final now."""
+        return tuple(sorted(self._pending.values(), key=_key)) if self._pending else ()
+
     def take(self, event: UserEvent, position: int) -> None:
         """What an event of the user, stored at that position, says."""
         match event:
@@ -89,6 +94,9 @@ class UserTransitions:
                 pass
 
     def _take_webhook(self, event: WebhookObserved, position: int) -> None:
+        if not self._pending and tells_itself_alone(event):
+            self._tell(event)
+            return
         became = _became(event)
         if became == "online":
             self._settle(event.source)
@@ -165,7 +173,7 @@ class UserTransitions:
             self.told.append(ToldTransition(event.source, event.node, by, event.received_at))
 
     def _tell(self, event: WebhookObserved) -> None:
-        self.told.append(ToldTransition(event.source, event.node, "webhook", event.received_at))
+        self.told.append(told_by(event))
 
     def _tell_after_all(self, event: WebhookObserved, became: Became) -> None:
         """The webhook of a transition has come that had been learnt otherwise."""
@@ -220,6 +228,26 @@ class UserTransitions:
         del self._pending[untold.key]
         self.changed.pop(untold.key, None)
         self.dropped[untold.key] = untold
+
+
+def tells_itself_alone(event: WebhookObserved) -> bool:
+    """Whether it is the webhook of a transition, and speaks of nothing else, where nothing of its user is pending."""
+    match _became(event):
+        case "online":
+            return not (event.implied or event.implied_elsewhere)
+        case "offline":
+            return event.verdict != "late"
+        case _:
+            return False
+
+
+def told_by(event: WebhookObserved) -> ToldTransition:
+    """The transition of which it is the webhook."""
+    return ToldTransition(event.source, event.node, "webhook", event.received_at)
+
+
+def _key(untold: Untold) -> Key:
+    return untold.key
 
 
 def _became(event: WebhookObserved | Corrected | Swept) -> Became | None:

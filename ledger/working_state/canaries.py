@@ -4,7 +4,7 @@ Their users are in no count, no list and no stream of everybody; whoever counts 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, LiteralString, NamedTuple, TypeAlias
 
 from psycopg import Connection, Cursor
@@ -24,7 +24,7 @@ IS_CANARY: LiteralString = "EXISTS (SELECT FROM canaries WHERE canaries.uid = {}
 UIDS: LiteralString = "SELECT DISTINCT uid FROM canaries"
 _AMONG: LiteralString = "SELECT DISTINCT uid FROM canaries WHERE uid = ANY(%b)"
 
-_TIMES: LiteralString = "SELECT uid, after, coalesce(up_to, 9223372036854775807) FROM canary_times WHERE uid = ANY(%b)"
+_TIMES: LiteralString = "SELECT uid, after, coalesce(up_to, 9223372036854775807) FROM canary_times"
 
 _READ: LiteralString = """
 SELECT uid, source, node, since, every_seconds, visits, lost, last_visit_at, last_success_at, failing_since,
@@ -67,6 +67,17 @@ UPDATE canaries
        stream_seconds = CASE WHEN %(commit)s::float8 IS NULL THEN stream_seconds ELSE %(stream)s END
  WHERE uid = %(uid)s AND source = %(source)s AND node = %(node)s
 """
+
+
+class CanaryTime(NamedTuple):
+    """A user was a canary: their events after one position and up to another are a canary's."""
+
+    after: int
+    up_to: int
+
+    def holds(self, position: int) -> bool:
+        """Whether the event there is one of these."""
+        return self.after < position <= self.up_to
 
 
 class CanaryKey(NamedTuple):
@@ -170,11 +181,9 @@ def among(connection: Connection[TupleRow], asked: Iterable[str]) -> set[str]:
     return {uid for (uid,) in connection.execute(_AMONG, (texts(wanted),))} if wanted else set()
 
 
-def among_events(connection: Connection[TupleRow], asked: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Those of these events, by uid and position, that are of users who were canaries then."""
-    wanted = list(asked)
-    uids = sorted({uid for uid, _ in wanted})
-    times: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    for uid, after, up_to in connection.execute(_TIMES, (texts(uids),)).fetchall() if uids else ():
-        times[uid].append((after, up_to))
-    return {(uid, at) for uid, at in wanted if uid in times and any(after < at <= up_to for after, up_to in times[uid])}
+def times(connection: Connection[TupleRow]) -> Mapping[str, Sequence[CanaryTime]]:
+    """When users were canaries, by uid: few, however many users there are."""
+    found: defaultdict[str, list[CanaryTime]] = defaultdict(list)
+    for uid, after, up_to in connection.execute(_TIMES):
+        found[uid].append(CanaryTime(after, up_to))
+    return found

@@ -34,7 +34,7 @@ SELECT name, position, stopped_position, stopped_reason, updated_at,
 POSITION_OF: LiteralString = "coalesce((SELECT position FROM projections WHERE name = '{}'), 0)"
 
 _LOCK: LiteralString = f"""
-SELECT position, stopped_position,
+SELECT position, updated_at, stopped_position,
        (SELECT array_agg(position) FROM projection_skips AS s WHERE s.name = p.name AND s.position > p.position),
        {_IS_ASTRAY}, {erasures.LAST}
   FROM projections AS p WHERE name = %s FOR UPDATE OF p{{}}
@@ -49,6 +49,7 @@ UPDATE projections
    SET position = %(position)s, stopped_position = %(stopped)s, stopped_reason = %(reason)s,
        updated_at = clock_timestamp(), anchor_position = %(position)s, anchor = ({seals.UPTO.format("%(position)s")})
  WHERE name = %(name)s
+RETURNING updated_at
 """  # noqa: S608  (of constants)
 
 _RESUME = "UPDATE projections SET stopped_position = NULL, stopped_reason = NULL WHERE name = %s"
@@ -66,6 +67,8 @@ class LockedCheckpoint(NamedTuple):
     """How far a projection has come, its row locked."""
 
     position: int
+    updated_at: datetime
+    """When it was last moved, by whichever process."""
     stopped_position: int | None
     skips: frozenset[int]
     """Later events that an operator told it to leave out."""
@@ -140,17 +143,25 @@ def hold_all(cursor: Cursor[Any]) -> None:
 
 def _lock(cursor: Cursor[Any], query: LiteralString, name: str) -> LockedCheckpoint | None:
     row = cursor.execute(query, (name,)).fetchone()
-    return None if row is None else LockedCheckpoint(row[0], row[1], frozenset(row[2] or ()), row[3], row[4])
+    return None if row is None else LockedCheckpoint(row[0], row[1], row[2], frozenset(row[3] or ()), row[4], row[5])
 
 
-def move(cursor: Cursor[Any], name: str, position: int) -> None:
-    """What stands in the projection's tables is as of that position."""
-    cursor.execute(_MOVE, {"name": name, "position": position, "stopped": None, "reason": None})
+def move(cursor: Cursor[Any], name: str, position: int) -> datetime:
+    """What stands in the projection's tables is as of that position -> when it was moved there."""
+    return _move(cursor, name, position, None, None)
 
 
-def stop(cursor: Cursor[Any], name: str, position: int, stopped_position: int, reason: str) -> None:
+def stop(cursor: Cursor[Any], name: str, position: int, stopped_position: int, reason: str) -> datetime:
     """It has come to `position`, and cannot take the event at `stopped_position`."""
-    cursor.execute(_MOVE, {"name": name, "position": position, "stopped": stopped_position, "reason": reason})
+    return _move(cursor, name, position, stopped_position, reason)
+
+
+def _move(cursor: Cursor[Any], name: str, position: int, stopped: int | None, reason: str | None) -> datetime:
+    asked = {"name": name, "position": position, "stopped": stopped, "reason": reason}
+    row = cursor.execute(_MOVE, asked).fetchone()
+    assert row is not None
+    moved_at: datetime = row[0]
+    return moved_at
 
 
 def skip(cursor: Cursor[Any], name: str) -> None:

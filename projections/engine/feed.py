@@ -61,26 +61,37 @@ class Stretch:
         self.more = more
         self._rows = rows
         self._mapper = mapper
-        self._known = mapper.known_kinds
         self._decoded: dict[int, Followed] = {}
+        self._kinds = {row.kind for row in rows}
+        self._unknown = self._kinds - mapper.known_kinds
+        self._of_kinds: dict[frozenset[str], list[FeedRow]] = {}
 
-    def followed(self, kinds: Collection[str], skipped: Collection[int]) -> tuple[list[Followed], Poison | None]:
+    def followed(self, kinds: frozenset[str], skipped: Collection[int]) -> tuple[list[Followed], Poison | None]:
         """The events of these kinds, up to the first that cannot be read or is of a kind that nobody knows."""
         events: list[Followed] = []
-        for row in self._rows:
-            if (row.kind not in kinds and row.kind in self._known) or row.position in skipped:
+        for row in self._rows_of((kinds | self._unknown) & self._kinds):
+            position = row[0]
+            if position in skipped:
                 continue
             try:
-                events.append(self._decoded.get(row.position) or self._decode(row))
+                events.append(self._decoded.get(position) or self._decode(row))
             except Exception as error:  # noqa: BLE001  (whatever it is, it stops this projection and no other)
                 return events, poison(row.position, error)
         return events, None
 
+    def _rows_of(self, kinds: frozenset[str]) -> list[FeedRow]:
+        if kinds == self._kinds:
+            return self._rows
+        found = self._of_kinds.get(kinds)
+        if found is None:
+            found = self._of_kinds[kinds] = [row for row in self._rows if row.kind in kinds]
+        return found
+
     def _decode(self, row: FeedRow) -> Followed:
-        event = self._mapper.event(row.kind, row.payload)
-        uid = row.stream[len(USER_PREFIX) :] if row.stream.startswith(USER_PREFIX) else None
-        followed = Followed(row.position, row.stream, row.version, row.recorded_at, event, uid)
-        self._decoded[row.position] = followed
+        position, stream, version, kind, recorded_at, payload = row
+        event = self._mapper.event(kind, payload)
+        uid = stream[len(USER_PREFIX) :] if stream.startswith(USER_PREFIX) else None
+        followed = self._decoded[position] = Followed(position, stream, version, recorded_at, event, uid)
         return followed
 
 
@@ -105,7 +116,7 @@ class Feed:
         bound = max(position, min(head, position + SPAN * limit))
         rows = cursor.execute(_READ, (self._kinds, self._known, position, bound, limit)).fetchall()
         last = rows[-1][0] if len(rows) == limit else bound
-        self._kept = Stretch(position, last, last < head, [FeedRow(*row) for row in rows], self._mapper)
+        self._kept = Stretch(position, last, last < head, [FeedRow._make(row) for row in rows], self._mapper)
         return self._kept
 
 

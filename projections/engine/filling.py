@@ -14,6 +14,7 @@ from ledger.store.mapper import EventMapper
 from projections.engine import checkpoints, switch
 from projections.engine.by_stream import STREAM_BY_STREAM, StreamShare, opened
 from projections.engine.feed import EVENTS_OF_KINDS, Feed, FeedRow, Poison, Stretch
+from projections.engine.memory import Memory
 from projections.engine.projection import Projection
 from projections.engine.projector import apply
 from projections.engine.shares import ReportDone
@@ -103,7 +104,7 @@ class Filling:
         taken = set[int]()
         while True:
             events, unreadable = stretch.followed(self._kinds, self.left_out | taken)
-            found = apply(self._connection, cursor, self._projection, events) or unreadable
+            found = apply(self._connection, cursor, self._projection, events, Memory()) or unreadable
             if found is None:
                 return
             if found.position not in self.skips:

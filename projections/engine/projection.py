@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from psycopg import Cursor
 
 from ledger.domain.event_types import Event
+from projections.engine.memory import Memory
 
 
 class Followed(NamedTuple):
@@ -35,5 +36,8 @@ class Projection(Protocol):
     kinds: frozenset[str]
     """The kinds of events that it reads, as they are stored."""
 
-    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
-        """Write what these events change. Raises what it cannot cope with: the projection then stops there."""
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
+        """Write what these events change. Raises what it cannot cope with: the projection then stops there.
+
+        `memory` is as of the events before these, for users of whom it still knows something.
+        """

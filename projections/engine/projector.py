@@ -16,11 +16,14 @@ from ledger.store.ledger import translated
 from ledger.store.mapper import EventMapper
 from projections.engine import checkpoints
 from projections.engine.feed import Feed, Poison, poison
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed, Projection
 
 log = structlog.get_logger()
 
 BATCH_EVENTS = 1_000
+MAX_BATCH_EVENTS = 5_000
+"""A tenth of what it is behind at a time: larger batches cost less an event, and keep others waiting for longer."""
 
 
 class Projector:
@@ -51,6 +54,7 @@ class Projector:
         self._feed = Feed(self._mapper, frozenset().union(*self._kinds.values()))
         # What another process could not take, an older version perhaps, is tried here; what this one could not, is not.
         self._refused: dict[str, int] = {}
+        self._memories = {name: Memory() for name in self._following}
 
     def round(self, connection: Connection[TupleRow]) -> bool:
         """Take each projection one batch further; whether one of them has still some way to go.
@@ -78,21 +82,27 @@ class Projector:
         stopped = checkpoint.stopped_position
         return stopped is not None and self._refused.get(checkpoint.name) == stopped
 
+    def _limit(self) -> int:
+        return max(self._batch_events, min(self.behind // 10, MAX_BATCH_EVENTS))
+
     def _step(self, connection: Connection[TupleRow], projection: Projection) -> bool:
         """One batch of one projection; whether there is more."""
-        name = projection.name
+        name, memory = projection.name, self._memories[projection.name]
         with connection.transaction():
             cursor = connection.cursor(binary=True)
             checkpoint = checkpoints.lead(cursor, name)
             if checkpoint is None or checkpoint.is_astray:
                 return False
-            stretch = self._feed.after(cursor, checkpoint.position, self._batch_events, checkpoint.erased_at)
+            # Whoever else moves it, or puts other tables in place, does so at another time.
+            memory.hold_to((checkpoint.updated_at, checkpoint.erased_at))
+            stretch = self._feed.after(cursor, checkpoint.position, self._limit(), checkpoint.erased_at)
             events, unreadable = stretch.followed(self._kinds[name], checkpoint.skips)
-            found = apply(connection, cursor, projection, events) or unreadable
+            found = apply(connection, cursor, projection, events, memory) or unreadable
             if found is None:
-                checkpoints.move(cursor, name, stretch.last)
+                moved_at = checkpoints.move(cursor, name, stretch.last)
             else:
-                checkpoints.stop(cursor, name, found.position - 1, found.position, found.reason)
+                moved_at = checkpoints.stop(cursor, name, found.position - 1, found.position, found.reason)
+        memory.moved_to((moved_at, checkpoint.erased_at))
         if found is not None:
             self._refused[name] = found.position
             log.error("projection_stopped", projection=name, position=found.position, reason=found.reason)
@@ -100,7 +110,11 @@ class Projector:
 
 
 def apply(
-    connection: Connection[TupleRow], cursor: Cursor[Any], projection: Projection, events: Sequence[Followed]
+    connection: Connection[TupleRow],
+    cursor: Cursor[Any],
+    projection: Projection,
+    events: Sequence[Followed],
+    memory: Memory,
 ) -> Poison | None:
     """Give events to a projection within a transaction; where it cannot take one, all before that one, and say which.
 
@@ -110,14 +124,15 @@ def apply(
         return None
     try:
         with translated(), connection.transaction():
-            projection.handle(cursor, events)
+            projection.handle(cursor, events, memory)
     except StoreUnavailable:
         raise
     except Exception as error:  # noqa: BLE001  (whatever it is, it stops this projection and no other)
+        memory.forget()
         if len(events) == 1:
             return poison(events[0].position, error)
         middle = len(events) // 2
-        return apply(connection, cursor, projection, events[:middle]) or apply(
-            connection, cursor, projection, events[middle:]
+        return apply(connection, cursor, projection, events[:middle], memory) or apply(
+            connection, cursor, projection, events[middle:], memory
         )
     return None

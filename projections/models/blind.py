@@ -13,6 +13,7 @@ from ledger.domain.evidence import Placed
 from ledger.domain.instants import from_datetime
 from ledger.store.arrays import bigints, optional_bigints, texts
 from ledger.store.mapper import SOURCE_PREFIX, EventMapper, source_stream
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 from projections.models import outages
 
@@ -69,7 +70,7 @@ class Blind:
         *("alert_began.v1", "alert_ended.v1"),
     }
 
-    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
         """Write the times that these events begin, end or change."""
         if not events:
             return

@@ -10,6 +10,7 @@ from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import UNFINISHED, Finding, PollObserved
 from ledger.store.arrays import bigints, texts
 from ledger.store.mapper import SOURCE_PREFIX
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 
 _COLUMNS: LiteralString = """
@@ -117,7 +118,7 @@ class Drifts:
     tables: Sequence[str] = ("drifts",)
     kinds = frozenset({"poll_observed.v1"})
 
-    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
         """Note what these polls say of drifts."""
         polls = [
             (event.stream.removeprefix(SOURCE_PREFIX), event.position, event.event)

@@ -1,16 +1,18 @@
 """The projection `loss`: transitions that webhooks told, and those that they did not; its two tables."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString, cast
 
 from psycopg import Cursor
 
 from ledger.domain.event_types import UserEvent
+from ledger.domain.events import WebhookObserved
 from ledger.domain.observation import SECOND, Instant
-from ledger.domain.untold import Untold, UserTransitions
+from ledger.domain.untold import ToldTransition, Untold, UserTransitions, tells_itself_alone, told_by
 from ledger.store.arrays import bigints, optional_bigints, texts
 from ledger.working_state import canaries
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 
 BUCKET_SECONDS = 10
@@ -46,6 +48,10 @@ DELETE FROM untold USING unnest(%b::text[], %b::bigint[], %b::text[]) AS dropped
 """
 
 
+_Place = tuple[str, Instant, str, str]
+"""Source, begin of the bucket, node, and by what it was learnt."""
+
+
 class Loss:
     """Follows users' events; its state are the rows of `untold` that are not final."""
 
@@ -53,20 +59,30 @@ class Loss:
     tables: Sequence[str] = ("transitions", "untold")
     kinds = frozenset({"webhook_observed.v2", "corrected.v1", "swept.v1"})
 
-    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
         """Count the transitions of which these events tell, but for canaries': theirs are counted by themselves."""
         # Of who was one when it happened: what is counted anew comes out as it was counted first.
-        places = [(cast(str, followed.uid), followed.position) for followed in events]
-        hidden = canaries.among_events(cursor.connection, places)
-        of_users = [followed for followed, place in zip(events, places, strict=True) if place not in hidden]
-        if not of_users:
-            return
-        users = _users(cursor, of_users)
-        for followed in of_users:
-            users[cast(str, followed.uid)].take(cast(UserEvent, followed.event), followed.position)
-        _count(cursor, users)
+        hidden = canaries.times(cursor.connection)
+        pending = _pending(cursor, {cast(str, followed.uid) for followed in events}, memory)
+        users: dict[str, UserTransitions] = {}
+        counts: Counter[_Place] = Counter()
+        for followed in events:
+            uid, event = cast(str, followed.uid), cast(UserEvent, followed.event)
+            if uid in hidden and any(time.holds(followed.position) for time in hidden[uid]):
+                continue
+            user = users.get(uid)
+            if user is None:
+                if not pending[uid] and isinstance(event, WebhookObserved) and tells_itself_alone(event):
+                    # For speed: nearly all of them.
+                    counts[_place(told_by(event))] += 1
+                    continue
+                user = users[uid] = UserTransitions(uid, pending[uid])
+            user.take(event, followed.position)
+        counts.update(_place(told) for user in users.values() for told in user.told)
+        _count(cursor, counts)
         _write(cursor, [(uid, each) for uid, user in users.items() for each in user.changed.values()])
         _drop(cursor, [(uid, each) for uid, user in users.items() for each in user.dropped.values()])
+        memory.keep(pending | {uid: user.pending for uid, user in users.items()})
 
 
 PROJECTION = Loss()
@@ -77,21 +93,25 @@ def bucket(at: Instant) -> Instant:
     return at - at % (BUCKET_SECONDS * SECOND)
 
 
-def _users(cursor: Cursor[Any], events: Sequence[Followed]) -> dict[str, UserTransitions]:
-    """The users of these events, each as before them."""
-    pending: dict[str, list[Untold]] = {cast(str, followed.uid): [] for followed in events}
-    for uid, *columns in cursor.execute(_PENDING, (texts(list(pending)),), binary=True).fetchall():
-        pending[uid].append(Untold(*columns))
-    return {uid: UserTransitions(uid, rows) for uid, rows in pending.items()}
+def _place(told: ToldTransition) -> _Place:
+    return told.source, bucket(told.at), told.node, told.by
 
 
-def _count(cursor: Cursor[Any], users: dict[str, UserTransitions]) -> None:
-    counts = Counter(
-        (each.source, bucket(each.at), each.node, each.by) for user in users.values() for each in user.told
-    )
+def _pending(cursor: Cursor[Any], uids: set[str], memory: Memory) -> dict[str, Sequence[Untold]]:
+    """What is pending of each of these users before their next event."""
+    pending: dict[str, Sequence[Untold]] = memory.take(uids)
+    if unknown := uids - pending.keys():
+        found: dict[str, list[Untold]] = {uid: [] for uid in unknown}
+        for uid, *columns in cursor.execute(_PENDING, (texts(list(found)),), binary=True).fetchall():
+            found[uid].append(Untold(*columns))
+        pending |= found
+    return pending
+
+
+def _count(cursor: Cursor[Any], counts: Mapping[_Place, int]) -> None:
     if counts:
         sources, instants, nodes, by = zip(*sorted(counts), strict=True)
-        numbers = [counts[key] for key in sorted(counts)]
+        numbers = [counts[place] for place in sorted(counts)]
         cursor.execute(_COUNT, (texts(sources), bigints(instants), texts(nodes), texts(by), bigints(numbers)))
 
 

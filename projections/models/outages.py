@@ -18,6 +18,7 @@ from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import NodeBooted, NodeDown, NodeSettled, SourceDark, SourceLit
 from ledger.domain.source import SourceState, evolve_source
 from ledger.store.mapper import SOURCE_PREFIX
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 
 KINDS = frozenset(
@@ -74,7 +75,7 @@ class Outages:
     tables: Sequence[str] = ("in_doubt",)
     kinds = KINDS
 
-    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
         """Write the outages that these events of sources begin and end."""
         if events:
             _write(cursor, events)

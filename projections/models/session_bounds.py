@@ -94,7 +94,8 @@ def ends(gone: Sequence[SessionRow], event: UserEvent) -> Iterator[SessionEnd]:
 
 
 def _by_webhook(gone: Sequence[SessionRow], event: WebhookObserved) -> Iterator[SessionEnd]:
-    swept, own = Counter(event.swept), None
+    swept: dict[SessionId, int] = Counter(event.swept) if event.swept else {}
+    own = None
     if event.verdict == "closed":
         own = SessionId(event.scope, event.device_flag, None if event.named else event.conn_id)
     for session in gone:
@@ -102,7 +103,7 @@ def _by_webhook(gone: Sequence[SessionRow], event: WebhookObserved) -> Iterator[
         if name == own and session.source == event.source:
             own = None
             yield SessionEnd(event.received_at, None, event.rule, event.conn_id)
-        elif swept[name]:
+        elif swept.get(name):
             swept[name] -= 1
             yield SessionEnd(event.received_at, session.seen_at, SWEPT, session.conn_id)
         else:

@@ -1,17 +1,18 @@
 """The projection `sessions`: each session of a user from its begin to its end; its table, handler and queries."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, LiteralString, NamedTuple, cast
 
-from msgspec.structs import astuple
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from ledger.domain.event_types import UserEvent
-from ledger.domain.observation import SECOND
+from ledger.domain.observation import SECOND, Instant
 from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts
 from ledger.store.mapper import USER_KINDS
 from projections.engine import checkpoints
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 from projections.models.session_bounds import SessionRow
 from projections.models.session_pages import SessionQuery
@@ -36,22 +37,60 @@ SELECT s.* FROM unnest(%b::text[]) AS asked (uid)
                       WHERE uid = asked.uid AND ended_at >= %s ORDER BY ended_at) AS s
 """
 
-_WRITE_TEMPLATE: LiteralString = """
+_BEGIN_TEMPLATE: LiteralString = """
 INSERT INTO sessions ({})
 SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::bigint[],
                      %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::bigint[],
                      %b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[])
-    ON CONFLICT (uid, position, ordinal) DO UPDATE
-   SET scope = excluded.scope, device_flag = excluded.device_flag, conn_id = excluded.conn_id, node = excluded.node,
-       held_by = excluded.held_by, seen_at = excluded.seen_at, ended_at = excluded.ended_at,
-       ended_after = excluded.ended_after, ended_by = excluded.ended_by, ended_position = excluded.ended_position
 """
-_WRITE = _WRITE_TEMPLATE.format(_COLUMNS)
-_PACKED: tuple[Callable[[Any], bytes], ...] = (
-    *(texts, bigints, bigints, texts, texts, optional_bigints, optional_bigints, texts, optional_texts),
-    *(bigints, optional_bigints, texts, bigints),
-    *(optional_bigints, optional_bigints, optional_texts, optional_bigints, bigints, bigints),
-)
+_BEGIN = _BEGIN_TEMPLATE.format(_COLUMNS)
+
+_CHANGE: LiteralString = """
+UPDATE sessions AS s
+   SET scope = c.scope, device_flag = c.device_flag, conn_id = c.conn_id, node = c.node, held_by = c.held_by,
+       seen_at = c.seen_at, ended_at = c.ended_at, ended_after = c.ended_after, ended_by = c.ended_by,
+       ended_position = c.ended_position
+  FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],
+              %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::bigint[])
+       AS c (uid, position, ordinal, scope, device_flag, conn_id, node, held_by, seen_at, ended_at, ended_after,
+             ended_by, ended_position)
+ WHERE s.uid = c.uid AND s.position = c.position AND s.ordinal = c.ordinal
+"""
+
+_Pack = Callable[[Any], bytes]
+
+_BEGUN: Mapping[str, _Pack] = {
+    "uid": texts,
+    "position": bigints,
+    "ordinal": bigints,
+    "source": texts,
+    "scope": texts,
+    "device_flag": optional_bigints,
+    "conn_id": optional_bigints,
+    "node": texts,
+    "held_by": optional_texts,
+    "opened_at": bigints,
+    "opened_after": optional_bigints,
+    "opened_by": texts,
+    "seen_at": bigints,
+    "ended_at": optional_bigints,
+    "ended_after": optional_bigints,
+    "ended_by": optional_texts,
+    "ended_position": optional_bigints,
+    "concurrent": bigints,
+    "flaps": bigints,
+}
+_CHANGED: Mapping[str, _Pack] = {
+    name: _BEGUN[name]
+    for name in (
+        *("uid", "position", "ordinal", "scope", "device_flag", "conn_id", "node", "held_by", "seen_at"),
+        *("ended_at", "ended_after", "ended_by", "ended_position"),
+    )
+}
+_KEY = attrgetter("uid", "position", "ordinal")
+
+EARLIER_SECONDS = 30
+"""Ends are read from so much earlier on than is asked for: what comes next may have come a little earlier."""
 
 _PAGE: LiteralString = """
 SELECT {position}, {head}, {trimmed}, s.*
@@ -71,35 +110,56 @@ class Sessions:
     tables: Sequence[str] = ("sessions", "sessions_trimmed")
     kinds = USER_KINDS
 
-    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
         """Write the sessions that these events begin, end or change."""
         if not events:
             return
-        users = _users(cursor, events)
+        users = _users(cursor, events, memory)
+        begun: dict[int, SessionRow] = {}
         changed: dict[int, SessionRow] = {}
         for followed in events:
-            user = users[cast(str, followed.uid)]
-            for row in user.take(cast(UserEvent, followed.event), followed.position):
-                changed[id(row)] = row
-        if changed:
-            columns = zip(*map(astuple, changed.values()), strict=True)
-            cursor.execute(_WRITE, [pack(column) for pack, column in zip(_PACKED, columns, strict=True)])
+            position = followed.position
+            for row in users[cast(str, followed.uid)].take(cast(UserEvent, followed.event), position):
+                if row.position == position:
+                    begun[id(row)] = row
+                elif id(row) not in begun:
+                    changed[id(row)] = row
+        _write(cursor, _BEGIN, _BEGUN, begun.values())
+        _write(cursor, _CHANGE, _CHANGED, changed.values())
+        memory.keep({uid: user for uid, user in users.items() if user.is_small})
 
 
 PROJECTION = Sessions()
 
 
-def _users(cursor: Cursor[Any], events: Sequence[Followed]) -> Mapping[str, UserSessions]:
+def _users(cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> Mapping[str, UserSessions]:
     """The users of these events, each as before them."""
-    users = {uid: UserSessions(uid) for uid in {cast(str, followed.uid) for followed in events}}
+    uids = {cast(str, followed.uid) for followed in events}
+    since = min([cast(UserEvent, followed.event).received_at for followed in events]) - FLAP_SECONDS * SECOND
+    known: dict[str, UserSessions] = memory.take(uids)
+    users = {uid: user for uid, user in known.items() if user.ends_since <= since}
+    if unknown := uids - users.keys():
+        users |= _read(cursor, unknown, since - EARLIER_SECONDS * SECOND)
+    return users
+
+
+def _read(cursor: Cursor[Any], uids: Collection[str], since: Instant) -> Mapping[str, UserSessions]:
+    """Users as their rows tell; `since`: from when on all ends are to be known."""
+    users = {uid: UserSessions(uid, since) for uid in uids}
     asked = texts(list(users))
     for row in cursor.execute(_OPEN, (asked,), binary=True).fetchall():
         users[row[0]].restore(SessionRow(*row))
-    of_users = cast(Sequence[UserEvent], [followed.event for followed in events])
-    since = min([event.received_at for event in of_users]) - FLAP_SECONDS * SECOND
     for uid, source, device_flag, ended_at in cursor.execute(_ENDS, (asked, since), binary=True).fetchall():
         users[uid].restore_end(source, device_flag, ended_at)
     return users
+
+
+def _write(cursor: Cursor[Any], query: LiteralString, fields: Mapping[str, _Pack], rows: Iterable[SessionRow]) -> None:
+    """Write rows in the order of the indexes, so that one page of these after another is changed."""
+    in_order = sorted(rows, key=_KEY)
+    if in_order:
+        columns = zip(*map(attrgetter(*fields), in_order), strict=True)
+        cursor.execute(query, [pack(column) for pack, column in zip(fields.values(), columns, strict=True)])
 
 
 class TablePage(NamedTuple):

@@ -13,6 +13,7 @@ from ledger.domain.evolve import evolve
 from ledger.domain.presence import Presence
 from ledger.store.arrays import bigints, byteas, texts
 from ledger.store.mapper import USER_KINDS, EventMapper
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 from projections.models.current import decode_state, encode_state
 
@@ -55,7 +56,7 @@ class Snapshots:
     tables: Sequence[str] = ("snapshots",)
     kinds = USER_KINDS
 
-    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
         """Take the snapshots that are due at these events."""
         due: dict[str, _Due] = {}
         for event in events:

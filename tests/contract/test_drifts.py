@@ -9,6 +9,7 @@ import pytest
 from ledger.domain.observation import SECOND
 from ledger.domain.reconciliation_events import Finding, Outcome, PollObserved
 from ledger.store.ledger import Ledger
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 from projections.models import drifts
 from projections.models.drifts import Drift, DriftFilter
@@ -48,7 +49,7 @@ def told(position: int, event: PollObserved, source: str = SOURCE) -> Followed:
 
 def write(ledger: Ledger, *polls: Followed) -> None:
     with ledger.connection() as connection, connection.transaction():
-        drifts.PROJECTION.handle(connection.cursor(), polls)
+        drifts.PROJECTION.handle(connection.cursor(), polls, Memory())
 
 
 def found(ledger: Ledger, wanted: DriftFilter = ANY, after: tuple[int, str] = (0, ""), limit: int = 100) -> list[Drift]:

@@ -11,6 +11,7 @@ from ledger.domain.instants import to_datetime
 from ledger.domain.observation import SECOND
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import EventMapper, source_stream, user_stream
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 from projections.models import drifts, snapshots
 from projections.queries import evidence_rows
@@ -49,7 +50,7 @@ def pour(ledger: Ledger, history: MemoryHistory, left_behind: int = 0) -> None:
             for row in history.rows
             if MAPPER.kind_and_payload(row.event)[0] in drifts.PROJECTION.kinds
         ]
-        drifts.PROJECTION.handle(cursor, told)
+        drifts.PROJECTION.handle(cursor, told, Memory())
         # The head is read from the seals; nothing here looks at what they say.
         cursor.execute(
             "INSERT INTO seals SELECT min(position), max(position), max(recorded_at), '', '', ''"
@@ -162,7 +163,7 @@ def test_of_a_user_with_a_long_stream_few_events_are_read(ledger: Ledger) -> Non
     ]
     at = world.ago(LONG // 2 + 0.5)
     with ledger.connection() as connection:
-        snapshots.PROJECTION.handle(connection.cursor(), followed)
+        snapshots.PROJECTION.handle(connection.cursor(), followed, Memory())
         connection.execute("ANALYZE events, snapshots")
         counting = Counting()
         recorded = RecordedHistory(connection, counting)

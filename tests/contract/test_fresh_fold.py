@@ -15,6 +15,7 @@ from ledger.errors import StoreUnavailable
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX
 from projections.engine import checkpoints, rebuild
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed, Projection
 from projections.engine.projector import Projector
 from projections.engine.rebuild import Rebuild
@@ -33,8 +34,8 @@ class Dying:
         self.name, self.tables, self.kinds = projection.name, projection.tables, projection.kinds
         self._projection = projection
 
-    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
-        self._projection.handle(cursor, events)
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
+        self._projection.handle(cursor, events, memory)
         cursor.connection.close()
 
 

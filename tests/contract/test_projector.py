@@ -14,6 +14,7 @@ from ledger.ingest.draft import Draft
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import CURRENT_KINDS, EventMapper, Recorded
 from projections.engine import checkpoints
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed, Projection
 from projections.engine.projector import Projector
 from tests.support import pg
@@ -84,8 +85,8 @@ def test_what_dies_within_a_batch_has_done_nothing(
     ledger: Ledger, database_url: str, connection: Connection[TupleRow]
 ) -> None:
     class Dying(Noted):
-        def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
-            super().handle(cursor, events)
+        def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
+            super().handle(cursor, events, memory)
             cursor.connection.close()
 
     noted = Dying().create(connection)
@@ -167,7 +168,7 @@ def test_a_database_that_is_away_stops_nothing(ledger: Ledger, connection: Conne
     connection.execute("SET statement_timeout = '50ms'")
 
     class Slow(Noted):
-        def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+        def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
             cursor.execute("SELECT pg_sleep(10)")
 
     with pytest.raises(StoreUnavailable):

@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from ledger.store.mapper import CURRENT_KINDS
 from projections.engine import checkpoints
 from projections.engine.checkpoints import Checkpoint
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 from projections.engine.projector import Projector
 
@@ -31,7 +32,7 @@ class Noted:
         connection.execute(TABLE.format(self.tables[0]).encode())
         return self
 
-    def handle(self, cursor: Cursor[Any], events: Sequence[Followed]) -> None:
+    def handle(self, cursor: Cursor[Any], events: Sequence[Followed], memory: Memory) -> None:
         """Note them. Raises ValueError at those that it stumbles over."""
         for event in events:
             cursor.execute(

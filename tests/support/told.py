@@ -14,6 +14,7 @@ from ledger.domain.policy import Policy
 from ledger.replay.recording import Replay
 from ledger.sources.wukongim.recording import read_header, read_lines
 from ledger.store.mapper import CURRENT_KINDS, Recorded, source_stream, user_stream
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed, Projection
 from tests.support.reconciler import SOURCE, Kept
 from tests.support.recordings import lines_of
@@ -53,10 +54,11 @@ def feed(
     connection: Connection[TupleRow], projection: Projection, events: Iterable[Followed], sizes: Iterator[int]
 ) -> None:
     """Give a projection those of the events that it reads, in batches of these sizes."""
+    memory = Memory()
     wanted = iter([each for each in events if _KIND_OF[type(each.event)] in projection.kinds])
     while batch := list(islice(wanted, next(sizes))):
         with connection.transaction():
-            projection.handle(connection.cursor(binary=True), batch)
+            projection.handle(connection.cursor(binary=True), batch, memory)
 
 
 def rows_of(connection: Connection[TupleRow], projection: Projection) -> list[list[TupleRow]]:
