@@ -79,6 +79,32 @@ def test_after_two_projectors_one_of_which_dies_again_and_again(
         assert RebuildCurrent(rebuilding, database_url).run(lambda *_: None).different == 0
 
 
+@pytest.mark.parametrize("seed", [31, 32])
+def test_what_is_remembered_is_never_older_than_what_is_stored(
+    ledger: Ledger, database_url: str, connection: Connection[TupleRow], seed: int
+) -> None:
+    """Two processes lead in turn, and a rebuild puts other tables in place meanwhile."""
+    draw, events = Random(seed), lived(seed, 200).ledger.kept
+    first, second = Projector(FOLLOWING, batch_events=3), Projector(FOLLOWING, batch_events=7)
+    with connect(database_url) as another:
+        while events:
+            part, events = events[:20], events[20:]
+            pour(ledger, part)
+            leading, over = draw.choice(((first, connection), (second, another)))
+            for _ in range(draw.randint(1, 9)):
+                leading.round(over)
+            if draw.random() < 0.2:
+                name = draw.choice(("sessions", "loss"))
+                with rebuild.alone(database_url, name) as rebuilding:
+                    Rebuild(rebuilding, database_url, FOLLOWING[name], batch_events=50).run(lambda *_: None)
+    follow_all(connection, first)
+    live = {name: rows(connection, each.tables) for name, each in FOLLOWING.items()}
+    for name, projection in FOLLOWING.items():
+        with rebuild.alone(database_url, name) as rebuilding:
+            Rebuild(rebuilding, database_url, projection).run(lambda *_: None)
+        assert rows(connection, projection.tables) == live[name]
+
+
 def test_a_snapshot_is_the_presence_as_of_its_version(
     ledger: Ledger, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:

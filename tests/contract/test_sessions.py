@@ -50,9 +50,11 @@ def open_rows(connection: Connection[TupleRow]) -> list[tuple[Any, ...]]:
     return sorted(rows, key=str)
 
 
-def told(connection: Connection[TupleRow], events: list[Followed], sizes: Iterator[int]) -> list[list[TupleRow]]:
+def told(
+    connection: Connection[TupleRow], events: list[Followed], sizes: Iterator[int], *, remembers: bool = True
+) -> list[list[TupleRow]]:
     connection.execute("TRUNCATE sessions")
-    feed(connection, PROJECTION, events, sizes)
+    feed(connection, PROJECTION, events, sizes, remembers=remembers)
     return rows_of(connection, PROJECTION)
 
 
@@ -69,6 +71,8 @@ def test_open_rows_are_the_open_sessions_and_batches_do_not_matter(connection: C
     assert open_rows(connection) == open_sessions(events)
     assert told(connection, events, at_random(seed)) == whole
     assert told(connection, events, repeat(1)) == whole
+    assert told(connection, events, at_random(seed), remembers=False) == whole
+    assert told(connection, events, repeat(1), remembers=False) == whole
 
 
 def by_user(connection: Connection[TupleRow], uid: str) -> list[SessionRow]:

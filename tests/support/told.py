@@ -51,14 +51,22 @@ def replayed(name: str, *, all_deliveries: bool = True) -> list[Followed]:
 
 
 def feed(
-    connection: Connection[TupleRow], projection: Projection, events: Iterable[Followed], sizes: Iterator[int]
+    connection: Connection[TupleRow],
+    projection: Projection,
+    events: Iterable[Followed],
+    sizes: Iterator[int],
+    *,
+    remembers: bool = True,
 ) -> None:
-    """Give a projection those of the events that it reads, in batches of these sizes."""
+    """Give a projection those of the events that it reads, in batches of these sizes.
+
+    `remembers`: users from one batch to the next; else it reads them back each time.
+    """
     memory = Memory()
     wanted = iter([each for each in events if _KIND_OF[type(each.event)] in projection.kinds])
     while batch := list(islice(wanted, next(sizes))):
         with connection.transaction():
-            projection.handle(connection.cursor(binary=True), batch, memory)
+            projection.handle(connection.cursor(binary=True), batch, memory if remembers else Memory())
 
 
 def rows_of(connection: Connection[TupleRow], projection: Projection) -> list[list[TupleRow]]:
