@@ -235,6 +235,21 @@ def test_a_projection_in_the_middle_does_not_bring_them_back(
     assert tables_naming(connection, UID) == set()
 
 
+def test_a_projector_that_remembers_them_does_not_bring_them_back(
+    ledger: Ledger, connection: Connection[TupleRow], database_url: str
+) -> None:
+    """A session of theirs is in its memory, and open; who comes after the erasure has never had one."""
+    with connect(database_url) as following:
+        remembering = Projector(FOLLOWING)
+        asyncio.run(post(ledger, json.dumps([f"{UID}-1-1-9-1-1"]).encode()))
+        follow_all(following, remembering)
+        erase(ledger)
+        asyncio.run(post(ledger, json.dumps([f"{UID}-2-1-10-1-1"]).encode()))
+        follow_all(following, remembering)
+    found = connection.execute("SELECT device_flag, concurrent FROM sessions WHERE uid = %s", (UID,)).fetchall()
+    assert found == [(2, 1)]
+
+
 def test_rebuilt_it_is_the_same(ledger: Ledger, connection: Connection[TupleRow], database_url: str) -> None:
     erase(ledger)
     follow(database_url)
