@@ -1,4 +1,4 @@
-"""Makes pages of templates: whatever others wrote is text, instants are readable here and exact on hover."""
+"""Makes pages of templates: what others wrote is text and turns no line around, instants are readable and exact."""
 
 import re
 import unicodedata
@@ -18,13 +18,14 @@ from ledger.console.visit import ACTING, Page, PageRequest
 from ledger.console.words import Words
 from ledger.domain.device_names import DEVICE_NAMES
 from ledger.languages import Language
-from ledger.text import printable
+from ledger.text import printable, visible, visible_json
 
 NAVIGATION = ("", "users", "live", "drift", "runs", "sources", "alerts", "sinks", "lists", "settings")
 """The pages in the order of the menu."""
 DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS = 86_400, 3_600, 60
 
 INSTANT = re.compile(r"(\d{4}-\d\d-\d\dT|\b)(\d\d:\d\d:\d\d(?:\.\d+)?Z)")
+CODE = Markup("<code>{}</code>")
 TIME = Markup('<time datetime="{exact}" title="{exact}">{shown}</time>')
 UID = Markup('<bdi class="uid">{shown}</bdi>')
 HIDDEN = Markup('<bdi class="uid">{shown}</bdi> <small class="hidden-marks" title="{title}">{escaped}</small>')
@@ -42,7 +43,23 @@ def instants(text: str, asked: str = "") -> Markup:
     """A sentence of the API, its instants like any other; of the day asked about it writes only the time."""
     parts = INSTANT.split(text)
     told = (instant((day or asked[:11]) + clock, "milli") for day, clock in zip(parts[1::3], parts[2::3], strict=True))
-    return Markup("").join(each for pair in zip_longest(map(escape, parts[::3]), told, fillvalue="") for each in pair)
+    return Markup("").join(each for pair in zip_longest(map(prose, parts[::3]), told, fillvalue="") for each in pair)
+
+
+def prose(text: str) -> Markup:
+    """A sentence of the API: what it has between backticks is something to type."""
+    parts = (escape(part) for part in shown(text).split("`"))
+    return Markup("").join(CODE.format(part) if index % 2 else part for index, part in enumerate(parts))
+
+
+def shown(value: Any) -> Any:
+    """Whatever a template shows, with the marks written out that would turn around or hide what stands beside them."""
+    return value if not isinstance(value, str) or isinstance(value, Markup) else visible(value)
+
+
+def as_given(value: object) -> Markup:
+    """The value of a field, which is sent as it was typed."""
+    return escape(value)
 
 
 UNITS: Mapping[str, Mapping[str, str]] = {
@@ -92,16 +109,16 @@ def number(value: float | None) -> str:
 
 def pretty(value: object) -> str:
     """JSON over several lines."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    return visible_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def uid_shown(words: Words, uid: str) -> Markup:
     """A uid as text in a direction of its own; where it has marks that nobody sees, they are written out beside it."""
-    shown = "".join(_visible(mark) for mark in uid)
+    seen = "".join(_visible(mark) for mark in uid)
     written = printable(uid)
     if written == uid:
-        return UID.format(shown=shown)
-    return HIDDEN.format(shown=shown, escaped=written, title=words("uid.hidden"))
+        return UID.format(shown=seen)
+    return HIDDEN.format(shown=seen, escaped=written, title=words("uid.hidden"))
 
 
 def _visible(mark: str) -> str:
@@ -117,6 +134,7 @@ def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("ledger.console", "templates"),
         autoescape=True,
+        finalize=shown,
         undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -125,6 +143,8 @@ def _environment() -> Environment:
     made.filters |= {
         "instant": instant,
         "instants": instants,
+        "prose": prose,
+        "as_given": as_given,
         "duration": duration_here,
         "number": number,
         "percent": percent,

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from ledger.explain.negotiation import negotiate_language
 from ledger.languages import Language, language_of
+from ledger.text import printable
 
 _FACT = re.compile(r"\\\{(\w+)\\\}")
 
@@ -27,13 +28,13 @@ class Words:
         self.sentences = sentences
 
     def __call__(self, key: str, /, **facts: Any) -> Markup:
-        """A sentence with its facts, which are shown as text unless they are markup of ours. Raises KeyError."""
+        """A sentence with its facts, as visible text unless they are markup of ours. Raises KeyError."""
         sentence = escape(self.sentences[key])
-        return sentence.format(**facts) if facts else sentence
+        return sentence.format(**{name: _shown(fact) for name, fact in facts.items()}) if facts else sentence
 
     def named(self, group: str, code: object) -> Markup:
         """What a code of a group is called; the code itself where it has no name yet."""
-        return escape(self.sentences.get(f"{group}.{code}", str(code).replace("_", " ")))
+        return escape(self.sentences.get(f"{group}.{code}", printable(str(code).replace("_", " "))))
 
     def said(self, text: str) -> str:
         """A sentence that the API has in English alone, in this language where we have it."""
@@ -45,6 +46,10 @@ class Words:
     def counted(self, key: str, number: int, **facts: Any) -> Markup:
         """The sentence for that many: `key.one` or `key.other`."""
         return self(f"{key}.{'one' if number == 1 else 'other'}", number=f"{number:,}", **facts)
+
+
+def _shown(fact: Any) -> Any:
+    return printable(fact) if isinstance(fact, str) and not isinstance(fact, Markup) else fact
 
 
 @cache

@@ -51,10 +51,16 @@ def refused(state: SourceState, refusals: Iterable[RefusedByNode], now: Instant)
         at = round(each.last_at * SECOND)
         heard = state.nodes.get(each.node, NodeState()).last_webhook_at or 0
         if heard <= at and now - at < LATELY_SECONDS * SECOND:
-            reason = each.reason.replace("_", " ")
-            told = f"{each.node}: its webhooks are refused ({reason}; {each.number}, the last at {to_text(at)})"
-            # Of a name that the settings do not have there is no line to paste.
-            yield f"{told}: {PASTE}" if each.reason == "wrong_secret" else told
+            if each.reason == "wrong_secret":
+                yield (
+                    f"{each.node}: its webhooks are refused (wrong secret; {each.number}, the last at {to_text(at)}): "
+                    f"{PASTE}"
+                )
+            else:
+                yield (
+                    "webhooks whose path names a node that the settings do not have are refused "
+                    f"({each.number}, the last at {to_text(at)}): add the node to the source, or {PASTE} that posts"
+                )
 
 
 def unconfirmed(state: SourceState, looks: Mapping[str, Any]) -> Iterator[str]:

@@ -229,6 +229,8 @@ def test_the_feed_shows_pauses_and_counts(context: BrowserContext, api: Api) -> 
     expect(page.locator("#live-state")).to_contain_text("Connected", timeout=PATIENCE_MS)
     api.deliver("<b>live</b>-0-1-900-1-1")
     page.locator("#feed tbody th", has_text="<b>live</b>").wait_for()
+    api.deliver("<b>live</b>-5-1-899-1-2")
+    page.locator("#feed .badge", has_text="device 5 ×1").wait_for()
     page.get_by_role("button", name="Pause").click()
     api.deliver("<b>live</b>-0-0-900-0-0")
     expect(page.locator("#skipped")).to_have_text("1", timeout=PATIENCE_MS)

@@ -44,6 +44,9 @@ ANSWERS: dict[str, Any] = {
         "/v1/presence": "/v1/presence",
         "/v1/sources": "/v1/sources",
         "/health/ready": "/health/ready",
+        "/v1/alerts": "/v1/alerts",
+        "/v1/blind": "/v1/blind",
+        "/v1/loss": "/v1/loss",
         "/v1/sinks": "/v1/sinks",
         "/v1/drift": "/v1/drift",
         "/v1/drift/summary": "/v1/drift/summary",
@@ -222,6 +225,51 @@ def test_a_hostile_uid_is_text_on_each_page_that_shows_it(uid: str) -> None:
     assert user(uid) in pages.get("/users").text.replace("&amp;", "&")
     if not uid.isprintable():
         assert "hidden-marks" in pages.get("/users").text
+
+
+TURNED = "\u202etold"
+WRITTEN_BY_OTHERS = frozenset(
+    {"reason", "by", "acknowledged_by", "last_reason", "last_error", "leader", "instance", "value", "detail"}
+)
+
+
+def turned(value: Any, name: str = "") -> Any:
+    """An answer in which whatever others may have written begins with a mark that turns a line around."""
+    if isinstance(value, dict):
+        return {key: turned(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [turned(each, name) for each in value]
+    return TURNED if isinstance(value, str) and name in WRITTEN_BY_OTHERS else value
+
+
+def test_what_others_wrote_turns_no_line_around() -> None:
+    word = {
+        "position": 7, "at": "2026-11-30T08:33:00Z", "kind": "override", "status": "offline", "by": "key",
+        "reason": "x", "expires_at": "2026-11-30T09:33:00Z", "status_before": "online", "status_after": "offline",
+    }  # fmt: skip
+    story = {"GET /v1/users/u100/timeline": {"items": [word], "next": None, "lag_events": 0}}
+    pages = Pages({path: turned(answer) for path, answer in {**ANSWERS, **story}.items()})
+    shown = {path: pages.get(path).text for path in PATHS}
+    assert [path for path, text in shown.items() if "\u202e" in text] == []
+    escaped = {path for path, text in shown.items() if r"\u202etold" in text}
+    assert escaped >= {"/users/u100", "/events/1", "/sources", "/lists?name=friends", "/settings", "/runs/r-1"}
+
+
+def test_what_somebody_typed_stays_in_its_field_as_it_is(pages: Pages) -> None:
+    for path in ("/users", "/live"):
+        assert 'name="q" value="x\u200dy"' in re.sub(' type="search"', "", pages.get(f"{path}?q=x%E2%80%8Dy").text)
+
+
+def test_alerts_the_last_one_first_and_none_in_a_state_is_not_good_news() -> None:
+    [alert] = answered("/v1/alerts")["items"]
+    listed = {"items": [{**alert, "way_out": {"en": "see `loss <b>`", "zh": "x"}}], "next": None}
+    pages = Pages({**ANSWERS, "GET /v1/alerts": listed})
+    assert "<strong>What to do:</strong> see <code>loss &lt;b&gt;</code>" in pages.get("/alerts").text
+    none = Pages({**ANSWERS, "GET /v1/alerts": {"items": [], "next": None}})
+    for state in ("firing", "acknowledged", "resolved"):
+        text = none.get(f"/alerts?state={state}").text
+        assert ("Nothing is wrong." in text, "No alert is in this state." in text) == (False, True)
+    assert "Nothing is wrong." in none.get("/alerts").text
 
 
 def test_what_may_be_done_is_asked_of_the_service_as_it_takes_it() -> None:

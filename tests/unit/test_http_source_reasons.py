@@ -66,6 +66,12 @@ def test_a_node_whose_webhooks_are_refused(refused_ago: float, heard_ago: float 
     assert all(reason.startswith("n1: its webhooks are refused (wrong secret; 3, the last at ") for reason in found)
 
 
+def test_webhooks_of_a_node_that_the_settings_do_not_have_are_told_with_the_way_out() -> None:
+    [reason] = source_reasons.refused(source(), [Refused("(unknown)", "unknown_node", 4, NOW / SECOND - 10)], NOW)
+    assert "a node that the settings do not have are refused (4, the last at " in reason
+    assert reason.endswith(f"add the node to the source, or {source_reasons.PASTE} that posts")
+
+
 @pytest.mark.parametrize(
     ("state", "noted", "expected"),
     [

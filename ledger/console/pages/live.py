@@ -23,6 +23,7 @@ async def live(visit: PageRequest) -> Page:
         "query": visit.query,
         "causes": _named(visit, "cause."),
         "reasons": _named(visit, "reason."),
+        "devices": _named(visit, "device."),
     }
     return Page("live.html", visit.words("live.title"), facts)
 

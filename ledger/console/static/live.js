@@ -13,6 +13,7 @@ const filters = document.querySelector("#live-filters");
 const counts = Object.fromEntries(["shown", "skipped", "hidden"].map((name) => [name, { node: document.querySelector(`#${name}`), number: 0 }]));
 const causes = JSON.parse(feed.dataset.causes);
 const reasons = JSON.parse(feed.dataset.reasons);
+const devices = JSON.parse(feed.dataset.devices);
 
 let waiting = [];
 let paused = false;
@@ -44,6 +45,10 @@ function badge(status) {
   return element("span", feed.dataset[status] ?? status, `badge status-${status}`);
 }
 
+function deviceName({ device, device_flag: flag }) {
+  return (devices[flag === null ? "any" : device] ?? device).replace("{flag}", () => flag);
+}
+
 function userLink(uid) {
   const link = element("a");
   link.href = uid === "." || uid === ".." ? `/users/?uid=${uid}` : `/users/${encodeURIComponent(uid)}`;
@@ -61,9 +66,9 @@ function row(presence) {
   status.append(badge(presence.status));
   if (before === presence.status) status.append(" ", element("small", feed.dataset.same));
   if (presence.reason) status.append(" ", element("small", reasons[presence.reason] ?? presence.reason));
-  const devices = element("td");
+  const held = element("td");
   for (const device of presence.devices) {
-    if (device.sessions) devices.append(element("span", `${device.device} ×${device.sessions}`, "badge"), " ");
+    if (device.sessions) held.append(element("span", `${deviceName(device)} ×${device.sessions}`, "badge"), " ");
   }
   const cause = element("td");
   if (presence.cause) {
@@ -71,7 +76,7 @@ function row(presence) {
     link.href = `/events/${presence.cause.position}`;
     cause.append(causes[presence.cause.kind] ?? presence.cause.kind, " ", link);
   }
-  const cells = [element("td"), element("th"), status, devices, cause];
+  const cells = [element("td"), element("th"), status, held, cause];
   cells[0].append(at);
   cells[1].scope = "row";
   cells[1].append(userLink(presence.uid));
