@@ -27,6 +27,7 @@ class AlertFilter(PageQuery):
     state: Annotated[
         Literal["firing", "acknowledged", "resolved"] | None, Query(description="only those of this state")
     ] = None
+    order: Annotated[Literal["asc", "desc"], Query(description="`desc`: the last one that began comes first")] = "asc"
 
 
 @record.get(
@@ -35,13 +36,13 @@ class AlertFilter(PageQuery):
     responses=answered(AlertPage) | responses.refused(responses.CURSOR),
 )
 def list_alerts(request: Request, query: Annotated[AlertFilter, Query()]) -> Response:
-    """Alerts in the order in which they began: what is wrong, since when, what it means and what to do.
+    """Alerts in the order in which they began, or the other way: what is wrong, since when, and what to do.
 
     There is one alert for one incident. Its beginning, its acknowledgement and its end are events, too.
     """
-    after = number_from_cursor(query.after) or 0
+    after = number_from_cursor(query.after)
     with get_services(request).ledger.connection() as connection:
-        rows = alerts.page(connection, query.state, after, query.limit)
+        rows = alerts.page(connection, query.state, after, query.limit, newest_first=query.order == "desc")
     following = str(rows[-1].position) if len(rows) == query.limit else None
     return as_json(AlertPage([body(row) for row in rows if row.name in BY_NAME], following))
 

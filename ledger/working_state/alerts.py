@@ -29,6 +29,8 @@ _IS_ON: LiteralString = _SELECT + " WHERE ended_at IS NULL ORDER BY position"
 _RECENT: LiteralString = _SELECT + " WHERE ended_at IS NULL OR ended_at >= %s ORDER BY position"
 _ONE: LiteralString = _SELECT + " WHERE id = %s"
 _PAGE: LiteralString = _SELECT + " WHERE position > %(after)s{} ORDER BY position LIMIT %(limit)s"
+_PAGE_BACK: LiteralString = _SELECT + " WHERE position < %(after)s{} ORDER BY position DESC LIMIT %(limit)s"
+_BEYOND = 2**63 - 1
 
 _OF_STATE: Mapping[State, LiteralString] = {
     "firing": " AND ended_at IS NULL AND acknowledged_at IS NULL",
@@ -99,10 +101,13 @@ def get(connection: Connection[TupleRow], alert: str) -> AlertRow | None:
     return found[0] if found else None
 
 
-def page(connection: Connection[TupleRow], state: State | None, after: int, limit: int) -> list[AlertRow]:
-    """So many at most, of one state or of all, that began after that position."""
+def page(
+    connection: Connection[TupleRow], state: State | None, after: int | None, limit: int, *, newest_first: bool = False
+) -> list[AlertRow]:
+    """So many at most, of one state or of all, that began after that position; the newest first: before it."""
     condition = "" if state is None else _OF_STATE[state]
-    return _rows(connection, _PAGE.format(condition), {"after": after, "limit": limit})
+    query, end = (_PAGE_BACK, _BEYOND) if newest_first else (_PAGE, 0)
+    return _rows(connection, query.format(condition), {"after": end if after is None else after, "limit": limit})
 
 
 def counts(connection: Connection[TupleRow]) -> dict[str, tuple[int, int]]:

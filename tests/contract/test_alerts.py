@@ -116,6 +116,9 @@ def test_pages_by_state(ledger: Ledger, connection: Connection[TupleRow]) -> Non
     assert [each.id for each in alerts.page(connection, "firing", 1, 9)] == ["3", "4"]
     assert [each.id for each in alerts.page(connection, "acknowledged", 0, 9)] == ["1"]
     assert [each.id for each in alerts.page(connection, "resolved", 0, 9)] == ["2"]
+    assert [each.id for each in alerts.page(connection, None, None, 2, newest_first=True)] == ["4", "3"]
+    assert [each.id for each in alerts.page(connection, None, 4, 9, newest_first=True)] == ["2", "1", "0"]
+    assert [each.id for each in alerts.page(connection, "firing", None, 9, newest_first=True)] == ["4", "3", "0"]
     assert alerts.counts(connection) == {"node_down": (3, 1)}
     assert [each.id for each in alerts.recent(connection, AT + 9)] == ["0", "1", "2", "3", "4"]
     assert [each.id for each in alerts.recent(connection, AT + 10)] == ["0", "1", "3", "4"]

@@ -12,11 +12,13 @@ LIMIT = 100
 
 
 async def alerts(visit: PageRequest) -> Page:
-    """Those that are on, and on demand those that are over."""
+    """Those that are on, and on demand those that are over, the last one first."""
     wanted = visit.query.get("state")
     states = (wanted,) if wanted in STATES else STATES[:2]
     after = visit.query.get("after") if len(states) == 1 else None
-    found = await gather(*(visit.ask("/v1/alerts", state=state, limit=LIMIT, after=after) for state in states))
+    found = await gather(
+        *(visit.ask("/v1/alerts", state=state, limit=LIMIT, after=after, order="desc") for state in states)
+    )
     following = found[0].get("next") if len(states) == 1 else None
     facts = {
         "answer": found[0],
