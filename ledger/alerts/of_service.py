@@ -61,7 +61,7 @@ OF_SERVICE: tuple[Definition, ...] = (
         title=Wording("Sink {subject} fails", "sink {subject} 推送失败"),
         summary=Wording(
             "Every attempt to tell sink {subject} has failed since {failing_since_at}: {reason}",
-            "自 {failing_since_at} 起，对sink {subject} 的推送全部失败：{reason}",
+            "自 {failing_since_at} 起，对 sink {subject} 的推送全部失败：{reason}",
         ),
         meaning=Wording(
             "Its receiver knows nothing of what changed since; nothing is lost, it is told once it takes it again.",
@@ -116,8 +116,8 @@ OF_SERVICE: tuple[Definition, ...] = (
         subject="instance",
         title=Wording("The spool of {subject} fills up", "{subject} 的缓存队列即将写满"),
         summary=Wording(
-            "{webhooks} webhooks wait in the spool of {subject}, {spool_bytes} of {spool_max_bytes} bytes",
-            "{subject} 的缓存队列中有 {webhooks} 个 webhook，已用 {spool_bytes}（上限 {spool_max_bytes}）字节",
+            "{webhooks} webhooks wait in the spool of {subject}, {spool_bytes} of {spool_max_bytes}",
+            "{subject} 的缓存队列中有 {webhooks} 个 webhook，已用 {spool_bytes}（上限 {spool_max_bytes}）",
         ),
         meaning=Wording(
             "Once the spool is full, webhooks are answered 503, and WuKongIM drops them after a few tries.",
