@@ -38,6 +38,8 @@ class Archiver:
         self._asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.run: ArchiveRun = ArchiveRun()
+        self.pid: int | None = None
+        """Of the process that archives, while there is one."""
 
     def start(self) -> None:
         """Begin to archive from time to time."""
@@ -94,6 +96,7 @@ class Archiver:
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", MODULE, stdin=pipe, stdout=pipe)
         assert process.stdin is not None
         assert process.stdout is not None
+        self.pid = process.pid
         try:
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(msgspec.json.encode(self._orders()) + b"\n")
@@ -103,6 +106,7 @@ class Archiver:
                 return msgspec.json.decode(line, type=ArchiveOutcome)
             return ArchiveOutcome(failed=f"the process that archives ended with code {await process.wait()}")
         finally:
+            self.pid = None
             # The end of its input ends it.
             process.stdin.close()
             try:

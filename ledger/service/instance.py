@@ -112,7 +112,7 @@ async def running(
         stack.push_async_callback(services.reconciliation.stop)
         processes = Alongside(database_url, roots, services.counters.processes.watch)
         stack.push_async_callback(processes.stop)
-        await _start_alongside(processes, services)
+        await _start_alongside(processes, services, archiver)
         canaries = canaries_of(settings, services, tokens)
         canaries.start()
         stack.push_async_callback(canaries.stop)
@@ -153,7 +153,8 @@ def _start(stack: AsyncExitStack, *keepers: _Keeper) -> None:
         stack.push_async_callback(keeper.stop)
 
 
-async def _start_alongside(processes: Alongside, services: Services) -> None:
+async def _start_alongside(processes: Alongside, services: Services, archiver: Archiver) -> None:
+    services.counters.processes.watch("archiver", lambda: archiver.pid)
     await processes.change(services.settings)
     if services.spool is not None:
         services.spool.tell_of_drain(processes.spool_drains)

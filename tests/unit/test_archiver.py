@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from ledger.http.archive import ArchiveRun
 from ledger.service import archiver as module
-from ledger.service.archive_process import ArchiveOutcome
+from ledger.service.archive_process import ArchiveOrders, ArchiveOutcome
 from ledger.service.archiver import Archiver
 from ledger.settings.load import load
 from ledger.store.seal import SealKey
@@ -41,7 +41,15 @@ class Scripted(Archiver):
 
 
 class Real(Scripted):
-    """Its outcomes are those of processes."""
+    """Its outcomes are those of processes; `pids` are what it told of each."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.pids: list[int | None] = []
+
+    def _orders(self) -> ArchiveOrders:
+        self.pids.append(self.pid)
+        return super()._orders()
 
     async def _archive(self) -> ArchiveOutcome:
         return await Archiver._archive(self)
@@ -96,6 +104,8 @@ def test_it_is_known_since_when_nothing_could_be(tmp_path: Path, monkeypatch: py
 class Process:
     """One that says something, and ends."""
 
+    pid = 4711
+
     def __init__(self, said: bytes) -> None:
         self.stdin, self.stdout = MagicMock(drain=AsyncMock()), asyncio.StreamReader(limit=100)
         self.stdout.feed_data(said)
@@ -125,8 +135,11 @@ def test_a_process_that_fails_in_whatever_way_is_a_run_that_failed(
         for number in range(1, 6):
             archiver.order()
             runs.append(await archiver.done(number))
+            assert archiver.pid is None
 
-    driven(Real(tmp_path), drive)
+    archiver = Real(tmp_path)
+    driven(archiver, drive)
+    assert archiver.pids == [Process.pid] * 4
     assert [each.failed is None for each in runs] == [False, False, False, False, True]
     for run, words in zip(runs, ("no more processes", "malformed", "limit", "ended with code 3"), strict=False):
         assert words in (run.failed or "")
