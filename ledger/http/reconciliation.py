@@ -13,7 +13,7 @@ from ledger.http.answers import as_json
 from ledger.http.auth import require
 from ledger.http.paging import PageQuery, bad_cursor, from_cursor, number_from_cursor, refuse_parameters, to_cursor
 from ledger.http.problems import Problem, invalid
-from ledger.http.record_answers import DriftBody, DriftPage, RunPage, TierBody
+from ledger.http.record_answers import DriftBody, DriftPage, RunPage, TierBody, UserTierBody
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Storable, Uid
@@ -23,7 +23,7 @@ from ledger.store.ledger import translated
 from ledger.store.mapper import source_stream
 from ledger.working_state import runs
 from ledger.working_state.runs import RunBody
-from projections.models import drifts
+from projections.models import current, drifts
 from projections.models.current import can_be_stored
 from projections.models.drifts import DriftFilter
 
@@ -119,6 +119,21 @@ async def start_run(request: Request, source: str) -> Response:
         raise Problem(409, f"no node of '{source}' has an api_url in the settings: there is nothing to ask")
     run = await asyncio.to_thread(_request_run, services, configured, wanted.uids or ())
     return as_json(run, status=202, headers={"Location": f"/v1/runs/{run.run}"})
+
+
+@record.get(
+    "/v1/users/{uid:uid}/tier",
+    summary="How soon a user is looked at again, if somebody has said so",
+    responses=answered(UserTierBody),
+)
+def get_tier(request: Request, uid: Uid) -> Response:
+    """The tier that was set last; `null` where none was, or it was left to the rules again."""
+    refuse_parameters(request)
+    found = None
+    if can_be_stored(uid):
+        with get_services(request).ledger.connection() as connection:
+            found = current.load_outlines(connection, [uid]).get(uid)
+    return as_json(UserTierBody(uid, None if found is None else found.tier))
 
 
 @orders.put(

@@ -91,6 +91,13 @@ class DriftSummary(Struct):
     as_of: AsOfBody
 
 
+class UserTierBody(Struct):
+    """The tier that was set for a user; null: the rules choose."""
+
+    uid: str
+    tier: Tier | None
+
+
 class TierBody(Struct):
     """A user's tier, and the position of the event that says so."""
 

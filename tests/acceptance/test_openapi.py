@@ -36,6 +36,7 @@ ROUTES = {
     ("GET", "/v1/drift/summary"),
     ("GET", "/v1/loss"),
     ("GET", "/v1/blind"),
+    ("GET", "/v1/users/{uid}/tier"),
     ("PUT", "/v1/users/{uid}/tier"),
     ("PUT", "/v1/users/{uid}/override"),
     ("DELETE", "/v1/users/{uid}/override"),

@@ -63,8 +63,10 @@ def test_a_key_made_by_the_command_works_until_it_is_revoked(service: Service) -
 @pytest.mark.parametrize("uid", ["tiered", "a/b", "用户", ".."])
 def test_a_tier_is_an_event_of_the_user(api: Api, uid: str) -> None:
     path = f"/v1/users/{segment(uid)}/tier"
+    assert api.get(path) == {"uid": uid, "tier": None}
     for version, tier in enumerate(("vip", "cold", "normal", None), 1):
         answer = api.http.put(path, json={"tier": tier})
+        assert api.get(path) == {"uid": uid, "tier": tier}
         [*_, event] = api.events(uid)
         assert answer.json() == {"uid": uid, "tier": tier, "position": event["position"]}
         told = {name: event[name] for name in ("kind", "verdict", "rule", "tier", "by", "version")}

@@ -42,6 +42,7 @@ def calls(delivery: str, run: str, at: str) -> Sequence[Call]:
         Call("listSessions", U100, {"open": True}),
         Call("explainPresence", U100, {"at": at, "lang": "zh"}),
         Call("putTier", U100, body={"tier": "vip"}),
+        Call("getTier", U100),
         Call("putOverride", U100, body=WORD),
         Call("deleteOverride", U100),
         Call("putList", LIST, body={"uids": ["u100", "bob"], "watchers": ["carol"]}, status=201),

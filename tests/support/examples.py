@@ -138,6 +138,8 @@ def _reconciling(api: Api, node: ImNode) -> Answers:
         f"PUT {OVERRIDE}": {"200": api.http.put("/v1/users/u100/override", json=WORD).json()},
         f"DELETE {OVERRIDE}": {"200": api.http.delete("/v1/users/u100/override").json()},
         READS: {"200": wait_for(lambda: _reads(api), api.service.log)},
+        # After it, or it would be the first that is told of.
+        "GET /v1/users/{uid}/tier": {"200": api.get("/v1/users/u100/tier")},
         ERASE: {
             "200": api.http.post("/v1/users/bob/erase", json={"reason": "their request, ticket 4711"}).json(),
             "409": _problem(409, str(RebuildUnderWay())),

@@ -64,6 +64,7 @@ ANSWERS: dict[str, Any] = {
         "/v1/users/u100/sessions": "/v1/users/{uid}/sessions",
         "/v1/users/u100/timeline": "/v1/users/{uid}/timeline",
         "/v1/users/u100/events": "/v1/users/{uid}/events",
+        "/v1/users/u100/tier": "/v1/users/{uid}/tier",
     }.items()
 }
 PATHS = (
@@ -419,6 +420,14 @@ def test_drifts_after_the_window_are_not_in_it() -> None:
     assert ["found05" in each.partition('id="all-h"')[2] for each in (whole, earlier)] == [True, False]
     assert ['rel="next">Next' in each for each in (whole, earlier)] == [True, False]
     assert "found03" in earlier
+
+
+def test_a_users_tier_is_the_one_that_is_chosen() -> None:
+    tiers = {"vip": "vip", "cold": "cold", None: ""}
+    for tier, chosen in tiers.items():
+        pages = Pages({**ANSWERS, "GET /v1/users/u100/tier": {"uid": "u100", "tier": tier}})
+        selected = re.findall(r'<option value="(vip|normal|cold)" selected>', pages.get("/users/u100").text)
+        assert selected == ([chosen] if chosen else [])
 
 
 def test_the_feed_begins_with_the_sources_that_are_dark() -> None:

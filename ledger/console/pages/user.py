@@ -88,8 +88,8 @@ async def user(visit: PageRequest) -> Page:
         timeline(limit=STORY, after=visit.query.get("story")),
         visit.ask(of_user("events"), order="desc", limit=EVENTS, to=end, after=visit.query.get("events")),
     )
-    (presence, explanation, sessions, open_sessions, entries, story, events), sources = await gather(
-        answers, source_names(visit)
+    (presence, explanation, sessions, open_sessions, entries, story, events), sources, tier = await gather(
+        answers, source_names(visit), visit.ask(of_user("tier"))
     )
     base, always = user_base(uid)
     facts |= {
@@ -100,6 +100,7 @@ async def user(visit: PageRequest) -> Page:
         "sources": sources,
         "spans": SPANS,
         "tiers": TIERS,
+        "tier": tier.get("tier"),
         **_chart(wanted, presence, entries, sessions, open_sessions),
         "story": story,
         "story_next": _next(visit, uid, "story", story.get("next")),
