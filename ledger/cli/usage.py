@@ -18,13 +18,17 @@ _UNQUOTED = re.compile(r"Got unexpected extra argument.* \(\d{1,2}:\d\d\S*\)")
 """What is left of an instant whose blank ended it."""
 
 
+_OF_A_CHOICE = "Value error, "
+"""What typer puts before a word that is none of a few."""
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """An error quotes the call, which may have been pasted from anywhere: what could steer a terminal is escaped."""
     try:
         yield
     except TyperException as error:
-        error.message = visible(error.message)
+        error.message = visible(error.message.removeprefix(_OF_A_CHOICE))
         if possible := getattr(error, "possibilities", None):
             nearest = difflib.get_close_matches(getattr(error, "option_name", ""), possible, n=1) or possible[:1]
             error.message += f". Did you mean '{nearest[0]}'?"

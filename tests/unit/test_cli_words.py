@@ -1,6 +1,7 @@
 """The command line's Chinese: a sentence for each of English, with the same facts; errors, wherever made."""
 
 import ast
+import importlib
 import json
 import re
 import string
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import Result
 
 from ledger.cli import loss, reader, story_lines, words
-from ledger.errors import SettingsError
+from ledger.errors import LedgerError, SettingsError
 from ledger.settings.load import load
+from ledger.sources.wukongim.recording import RecordingError
 from tests.support.command import REPOSITORY, call
 from tests.support.scripted import ScriptedService
 from tests.unit.test_cli_queries import PRESENCE, UNKNOWN, event
@@ -92,6 +95,51 @@ def test_the_errors_are_those_that_the_source_makes() -> None:
         assert english.startswith(TYPERS) or re.split("[;:]", beginning)[0] in source, english
 
 
+def errors_told() -> Iterator[str]:
+    """Each line of an error that the source makes and a command may end with; what is put into it is `7`."""
+    for file in [*(REPOSITORY / "ledger").rglob("*.py"), *(REPOSITORY / "projections").rglob("*.py")]:
+        name = file.relative_to(REPOSITORY).with_suffix("").as_posix()
+        if name.startswith(OF_THE_SERVICE) or file.stem == "__main__":
+            continue
+        made = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        module = importlib.import_module(name.replace("/", ".").removesuffix(".__init__")) if made else None
+        for node in made:
+            kind = getattr(module, ast.unparse(node.func), None)
+            kind = typer.BadParameter if ast.unparse(node.func) == "typer.BadParameter" else kind
+            if node.args and isinstance(kind, type) and issubclass(kind, (LedgerError, typer.BadParameter)):
+                beginning = "recording.ndjson: " if kind is RecordingError else ""
+                yield from (beginning + line for line in _filled(node.args[0]).split("\n"))
+
+
+def _filled(node: ast.expr) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(each.value) if isinstance(each, ast.Constant) else _put_in(each) for each in node.values)
+    return str(node.value) if isinstance(node, ast.Constant) else ""
+
+
+def _put_in(value: ast.expr) -> str:
+    return "7 events" if "counted(" in ast.unparse(value) else "7"
+
+
+OF_THE_SERVICE = tuple(
+    f"ledger/{name}"
+    for name in (
+        "http", "ingest/intake", "ingest/writer", "ingest/ticket_queue", "ingest/erasing", "ingest/overrides", "spool",
+        "reconcile", "sinks",
+    )
+)  # fmt: skip
+"""Commands are answered by the service where it fails so."""
+
+A_SENTENCE = re.compile(r"[A-Za-z][a-z]*( (7 )?[a-z]+){3,}")
+
+
+def test_each_error_that_a_command_may_end_with_has_its_chinese() -> None:
+    reader.speak("zh")
+    told = [line for line in errors_told() if A_SENTENCE.search(line) and not line.endswith("7 is not one of 7")]
+    assert len(told) > 200
+    assert [line for line in told if words.translated(line) == line] == []
+
+
 TYPERS = (
     "Usage: ", "Try '", "Error: ", "No such ", "Missing ", "Option '", "Got unexpected", "Invalid value",
     "Input should", "File '", "{tag} is not one of en, zh",
@@ -129,6 +177,9 @@ def test_english_is_as_it_stands_in_the_code() -> None:
         (("status", "u", "--tz", "Shangai"), "'Shangai' 不是时区，是不是 Asia/Shanghai？"),
         (("timeline", "u", "--from", "-1h", "--to", "-2h"), "'--to' 的值无效：应晚于 --from"),
         (("sinks", "replay", "app"), "缺少选项 --from"),
+        (("override", "u", "away"), "'status' 的值无效：'away' 不在可选范围内：'online', 'offline'"),
+        (("override", "u", "online", "--reason", "x", "--for", "1x"), "'1x' 不是时长"),
+        (("demo", "--fault", "ghost"), "未知：ghost，可选：drop"),
     ],
 )
 def test_a_wrong_call_is_told_in_chinese(arguments: tuple[str, ...], said: str) -> None:
