@@ -263,9 +263,11 @@ def test_what_somebody_typed_stays_in_its_field_as_it_is(pages: Pages) -> None:
 
 def test_alerts_the_last_one_first_and_none_in_a_state_is_not_good_news() -> None:
     [alert] = answered("/v1/alerts")["items"]
-    listed = {"items": [{**alert, "way_out": {"en": "see `loss <b>`", "zh": "x"}}], "next": None}
+    told = {"oncall": {"began_at": "2026-11-30T08:33:00Z", "ended_at": None}}
+    listed = {"items": [{**alert, "way_out": {"en": "see `loss <b>`", "zh": "x"}, "notices": told}], "next": None}
     pages = Pages({**ANSWERS, "GET /v1/alerts": listed})
     assert "<strong>What to do:</strong> see <code>loss &lt;b&gt;</code>" in pages.get("/alerts").text
+    assert 'oncall <time datetime="2026-11-30T08:33:00Z"' in pages.get("/alerts").text
     none = Pages({**ANSWERS, "GET /v1/alerts": {"items": [], "next": None}})
     for state in ("firing", "acknowledged", "resolved"):
         text = none.get(f"/alerts?state={state}").text
