@@ -1,6 +1,7 @@
 """The console's pages and gates, without a service: who is let in, forged forms, hostile names, what is missing."""
 
 import asyncio
+import html
 import re
 from typing import Any
 from urllib.parse import quote
@@ -430,6 +431,18 @@ def test_a_users_tier_is_the_one_that_is_chosen() -> None:
         pages = Pages({**ANSWERS, "GET /v1/users/u100/tier": {"uid": "u100", "tier": tier}})
         selected = re.findall(r'<option value="(vip|normal|cold)" selected>', pages.get("/users/u100").text)
         assert selected == ([chosen] if chosen else [])
+
+
+def test_what_is_answered_from_memory_is_marked_and_no_head_is_no_link() -> None:
+    known = presence("u100", status="online", stale_since="2026-11-30T08:33:00Z")
+    ready = {**answered("/health/ready"), "head": None}
+    away = Pages({**ANSWERS, "GET /v1/users/u100/presence": known, "GET /health/ready": ready})
+    mark = 'what was known last, at <time datetime="2026-11-30T08:33:00Z"'
+    assert mark in away.get("/users/u100").text
+    assert "PostgreSQL is away" not in Pages(ANSWERS).get("/users/u100").text
+    assert "The ledger's last event" in html.unescape(Pages(ANSWERS).get("/").text)
+    assert "None" not in away.get("/").text
+    assert "The ledger's last event" not in html.unescape(away.get("/").text)
 
 
 def test_the_feed_begins_with_the_sources_that_are_dark() -> None:
