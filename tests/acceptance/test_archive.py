@@ -14,6 +14,7 @@ UIDS = ("ann", ONCE)
 TO_THE_HEAD = ("today_same", "nothing_since")
 """Statements of what is so today, which cite the head."""
 RETENTION = "\n[retention]\nevents_days = {days}\n"
+ALERTS = "\n[alerts]\nevaluate_seconds = 0.2\nclear_seconds = 0\n"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def service(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) 
         live(ledger, module_database_url)
     age(module_database_url, 10)
     folder = tmp_path_factory.mktemp("service")
-    tables = MAIN + RETENTION.format(days=1)
+    tables = MAIN + RETENTION.format(days=1) + ALERTS
     with new_service(
         folder, folder / "data", database_url=module_database_url, measured=True, tables=tables
     ) as service:
@@ -56,6 +57,7 @@ def answers(api: Api) -> dict[str, Any]:
 def test_it_is_asked_as_before(service: Service, api: Api) -> None:
     before = answers(api)
     archive = service.data_dir / "archive"
+    cannot_be_written(service, api, archive)
     # Nothing leaves while the projector is behind; what has left before it was, stays where it is.
     done = wait_for(lambda: archived(service), service.log)
     firsts = sorted(int(file.name.split("-")[1]) for file in archive.iterdir())
@@ -82,6 +84,7 @@ def test_it_is_asked_as_before(service: Service, api: Api) -> None:
     assert (answer.status_code, answer.json()["running"], answer.json()["before"]) == (202, True, 150)
     last = wait_for(lambda: finished(api), service.log)
     assert (last["failed"], last["archived"], last["files"]) == (None, 0, 3)
+    wait_for(lambda: failing(api, "resolved"), service.log)
 
     rebuilt = service.command("rebuild", "sessions")
     assert (rebuilt.returncode, "sessions: rebuilt" in rebuilt.stderr) == (0, True)
@@ -94,6 +97,23 @@ def test_it_is_asked_as_before(service: Service, api: Api) -> None:
     assert list(archive.iterdir()) == []
     assert api.get("/v1/users/ann/sessions", limit=1000)["items"] == before["sessions ann"]
     assert service.command("verify").returncode == 0
+
+
+def failing(api: Api, state: str) -> Any:
+    alerts = [each for each in api.pages("/v1/alerts", state=state) if each["name"] == "archive_failing"]
+    return len(alerts) == 1 and alerts[0]
+
+
+def cannot_be_written(service: Service, api: Api, archive: Path) -> None:
+    """What stands where the folder is to be is a file: nothing is archived, and that is told."""
+    if archive.exists():
+        archive.rmdir()
+    archive.write_text("no folder", encoding="utf-8")
+    assert api.http.post("/v1/archive").status_code == 202
+    alert = wait_for(lambda: failing(api, "firing"), service.log)
+    assert (alert["source"], bool(alert["subject"])) == (None, True)
+    assert str(archive) in alert["summary"]["en"]
+    archive.unlink()
 
 
 def archived(service: Service) -> Any:

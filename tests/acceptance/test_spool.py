@@ -70,6 +70,7 @@ def test_an_outage_in_which_webhooks_were_spooled_is_a_blind_time_of_that_kind(
 ) -> None:
     url = external.url("ledger")
     tables = MAIN + "\n[alerts]\nevaluate_seconds = 0.2\nclear_seconds = 0\nstore_unavailable_for_seconds = 0\n"
+    tables += "spool_growing_share = 0.000000001\n"
     with new_service(tmp_path, tmp_path / "data", database_url=url, spool_bytes=SPOOL_BYTES, tables=tables) as service:
         service.start()
         with Api(service) as api:
@@ -77,6 +78,7 @@ def test_an_outage_in_which_webhooks_were_spooled_is_a_blind_time_of_that_kind(
             external.stop("immediate")
             api.deliver("u-0-0-1-0-0")
             wait_for(lambda: _has_begun(service.log()), service.log)
+            wait_for(lambda: _has_begun(service.log(), "spool_growing"), service.log)
             external.start()
             wait_for(lambda: api.ready()["spooling"] is None, api.ready)
             assert api.presence("u")["status"] == "offline"
@@ -90,6 +92,8 @@ def test_an_outage_in_which_webhooks_were_spooled_is_a_blind_time_of_that_kind(
             delivery = api.get(f"/v1/deliveries/{late['delivery']}")
             # By the spool, unless the attempt that it did not wait for found PostgreSQL back.
             assert delivery["delivery"]["received_at"] == late["received_at"]
+            growing = wait_for(lambda: [each for each in _over(api) if each["name"] == "spool_growing"], service.log)
+            assert [(each["source"], each["figures"]["webhooks"]) for each in growing] == [(None, 1)]
             # What is known now of the time before PostgreSQL was back.
             assert api.get("/v1/users/u/presence", at=late["received_at"])["status"] == "offline"
 
@@ -115,6 +119,10 @@ def assert_answers_from_memory(api: Api) -> dict[str, Any]:
     return stale
 
 
-def _has_begun(log: str) -> bool:
+def _has_begun(log: str, name: str = "store_unavailable") -> bool:
     lines = [json.loads(line) for line in log.splitlines() if '"alert_began"' in line]
-    return any(line["name"] == "store_unavailable" for line in lines)
+    return any(line["name"] == name for line in lines)
+
+
+def _over(api: Api) -> list[Any]:
+    return list(api.pages("/v1/alerts", state="resolved"))
