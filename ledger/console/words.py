@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from ledger.explain.negotiation import negotiate_language
 from ledger.languages import Language, language_of
-from ledger.text import printable
+from ledger.text import printable, visible
 
 _FACT = re.compile(r"\\\{(\w+)\\\}")
 
@@ -49,7 +49,7 @@ class Words:
 
 
 def _shown(fact: Any) -> Any:
-    return printable(fact) if isinstance(fact, str) and not isinstance(fact, Markup) else fact
+    return visible(fact) if isinstance(fact, str) and not isinstance(fact, Markup) else fact
 
 
 @cache

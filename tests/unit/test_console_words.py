@@ -106,6 +106,7 @@ def test_the_language_is_that_of_the_address_then_of_the_cookie_then_of_the_brow
 def test_facts_are_text_and_numbers_are_grouped() -> None:
     said = words("en")("story.by", by="<b>")
     assert said == "by &lt;b&gt;"
+    assert words("en")("story.by", by="two\nlines\u202e") == "by two\nlines\\u202e"
     assert words("en").counted("bytes", 1) == "1 byte"
     assert words("zh").counted("bytes", 12_345) == "12,345 字节"
     assert words("en").named("verdict", "brand_new") == "brand new"
