@@ -9,6 +9,7 @@ import pytest
 from ledger.alerts.definitions import DEFINITIONS
 from tests.support.monitoring import dashboard, rules
 from tests.support.monitoring.checks import CHECKS
+from tests.support.monitoring.checks_zh import CHECKS_ZH
 from tests.support.monitoring.panels import DATASOURCE, every_panel
 from tests.support.monitoring.rule_cases import CASES
 from tests.support.monitoring.write import DASHBOARD, FOLDER, RULE_TESTS, RULES, files
@@ -30,6 +31,14 @@ def test_every_alert_has_its_rule_its_cases_its_checks_and_its_page() -> None:
     for definition in DEFINITIONS:
         assert (FOLDER.parents[1] / definition.runbook).exists()
         assert f"alert: {rules.rule_name(definition)}\n" in FILES[RULES]
+
+
+def test_the_checks_are_the_same_in_both_languages() -> None:
+    typed = re.compile(r"`[^`]+`|\*[^*]+\*|\]\([^)]+\)")
+    assert list(CHECKS_ZH) == list(CHECKS)
+    for name, checks in CHECKS.items():
+        for english, chinese in zip(checks, CHECKS_ZH[name], strict=True):
+            assert sorted(typed.findall(chinese)) == sorted(typed.findall(english)), english
 
 
 @needs_promtool

@@ -5,6 +5,7 @@ from pathlib import Path
 from ledger.alerts.definition import Definition
 from ledger.alerts.definitions import DEFINITIONS
 from tests.support.monitoring.checks import CHECKS
+from tests.support.monitoring.checks_zh import CHECKS_ZH, FIRST
 from tests.support.monitoring.rules import rule_name
 
 MARK = "<!-- What is found when it is on is written below by hand, and kept. -->"
@@ -70,6 +71,10 @@ def _made(definition: Definition) -> str:
             "",
             "1. `presence-ledger alerts`: since when, and on what it rests; `alerts acknowledge ID` tells the others.",
             *(f"{number}. {check}" for number, check in enumerate(CHECKS[definition.name], 2)),
+            "",
+            "查看什么：",
+            "",
+            *(f"{number}. {check}" for number, check in enumerate((FIRST, *CHECKS_ZH[definition.name]), 1)),
             "",
             "## The way out",
             "",
