@@ -7,7 +7,7 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.working_state import looks
+from ledger.working_state import followers
 from projections.engine import checkpoints, rebuild, switch
 from projections.engine.rebuild import Rebuild
 from projections.models.rebuild_current import RebuildCurrent
@@ -46,7 +46,7 @@ def wait_for_followers(url: str) -> None:
     wait_for_projections(url)
     deadline = time.monotonic() + ARRIVE_SECONDS
     with psycopg.connect(url, autocommit=True) as connection:
-        while looks.followed(connection) < max(each.head for each in checkpoints.read(connection)):
+        while followers.followed(connection) < max(each.head for each in checkpoints.read(connection)):
             if time.monotonic() > deadline:
                 raise RuntimeError("the agenda is not at the head")
             time.sleep(LOOK_SECONDS)

@@ -12,7 +12,7 @@ from bench import _client, _service
 from bench._crowd import Crowd
 from bench._postgres import Server, server
 from bench._report import Bar, Options, Report, main, median, number, progress
-from ledger.working_state import looks
+from ledger.working_state import followers
 from projections.engine import checkpoints
 
 SENDERS, ITEMS_A_SECOND, BODY_ITEMS = 64, 500, 512
@@ -173,7 +173,7 @@ def wait_until_followed(url: str, counted: int) -> None:
         while True:
             followed = checkpoints.read(connection)
             head = max(each.head for each in followed)
-            behind = [each.name for each in followed if each.lag] + ["agenda"] * (looks.followed(connection) < head)
+            behind = [each.name for each in followed if each.lag] + ["agenda"] * (followers.followed(connection) < head)
             if not behind:
                 break
             if time.monotonic() > deadline:

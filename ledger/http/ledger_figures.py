@@ -18,7 +18,7 @@ from ledger.http.kept import Kept
 from ledger.http.source_figures import Noted
 from ledger.store import sizes
 from ledger.store.sizes import DatabaseFigures
-from ledger.working_state import alerts, looks, node_health, sinks
+from ledger.working_state import alerts, followers, node_health, sinks
 from ledger.working_state.alerts import AlertRow
 from ledger.working_state.sinks import SinkRow
 from projections.engine import checkpoints
@@ -50,7 +50,7 @@ def read(services: "Services") -> FiguresRead:
     with services.ledger.connection() as connection:
         return FiguresRead(
             checkpoints.read(connection),
-            looks.followed(connection),
+            followers.followed(connection),
             [row for name, row in sinks.read(connection).items() if name in names] if names else [],
             states,
             node_health.of_all(connection),

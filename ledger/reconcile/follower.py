@@ -21,7 +21,7 @@ from ledger.domain.source import SourceState
 from ledger.store.ledger import Ledger
 from ledger.store.mapper import USER_PREFIX, UnreadableEvent
 from ledger.store.recorder import StoredRow
-from ledger.working_state import canaries, erasures, looks
+from ledger.working_state import canaries, erasures, followers, looks
 from projections.models import current
 from projections.queries.listing import HEAD
 
@@ -54,20 +54,20 @@ class AgendaFollower:
         self._decode = mapper.decoder(_OBSERVED)
         self._unheard_kinds = mapper.known_kinds - mapper.stored_kinds((_OBSERVED, "tier_set.v1"))
         with ledger.connection() as connection:
-            position = looks.followed(connection)
+            position = followers.followed(connection)
             row = connection.execute(HEAD).fetchone()
             assert row is not None
             head = row[0]
             if not 0 <= head - position <= FAR_BEHIND:
                 with connection.transaction():
                     looks.add_everybody(connection.cursor())
-                    looks.note_followed(connection.cursor(), head)
+                    followers.note_followed(connection.cursor(), head)
 
     def follow(self, states: Mapping[str, SourceState]) -> bool:
         """Hear the next page of events; False once there is none. `states` gives the policies and profiles."""
         with self._ledger.connection() as connection, connection.transaction():
             # Read where it is noted, not remembered: the database may have been replaced by an older one.
-            after = looks.followed(connection)
+            after = followers.followed(connection)
             rows = self._ledger.events_recorder.ledger_rows(after=after, limit=PAGE, connection=connection)
             if not rows:
                 return False
@@ -75,7 +75,7 @@ class AgendaFollower:
             for uid in canaries.among(connection, heard) if heard else ():
                 del heard[uid]
             self._note(connection, heard, states)
-            looks.note_followed(connection.cursor(), rows[-1].position)
+            followers.note_followed(connection.cursor(), rows[-1].position)
         if unreadable:
             self._complain(unreadable)
         return len(rows) == PAGE
@@ -118,7 +118,7 @@ class AgendaFollower:
         """Change the watches of these users, in each source that events concern."""
         presences = current.load_outlines(connection, list(heard)) if heard else {}
         unknown = heard.keys() - presences.keys()
-        if unknown and erasures.last_position(connection) > looks.followed(connection):
+        if unknown and erasures.last_position(connection) > followers.followed(connection):
             # Erased since their events were read.
             heard = {uid: told for uid, told in heard.items() if uid not in unknown}
         for name in sorted(self._names & states.keys()):

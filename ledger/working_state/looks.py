@@ -113,9 +113,6 @@ _IN_ANY_SOURCE: LiteralString = """
 SELECT uid, source, due_at, urgent, verified_at, doubt, looked_at FROM looks WHERE uid = ANY(%b)
 """
 
-_POSITION = "SELECT position FROM followers WHERE name = 'agenda'"
-_FOLLOWED = "UPDATE followers SET position = %s WHERE name = 'agenda'"
-
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Doubt).decode
 
@@ -293,19 +290,6 @@ def verified(connection: Connection[TupleRow], uids: Sequence[str], at: Instant)
 def last_verified(connection: Connection[TupleRow], uids: Sequence[str]) -> dict[str, Instant]:
     """The last looks that agreed."""
     return dict(connection.cursor(binary=True).execute(LAST_VERIFIED, (texts(uids),)).fetchall())
-
-
-def followed(connection: Connection[TupleRow]) -> int:
-    """The position up to which the agenda has heard the ledger."""
-    row = connection.execute(_POSITION).fetchone()
-    assert row is not None
-    position: int = row[0]
-    return position
-
-
-def note_followed(cursor: Cursor[Any], position: int) -> None:
-    """The agenda has heard the ledger up to there."""
-    cursor.execute(_FOLLOWED, (position,))
 
 
 def _watches(connection: Connection[TupleRow], query: LiteralString, params: tuple[Any, ...]) -> Watches:

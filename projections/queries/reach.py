@@ -14,7 +14,7 @@ from ledger.domain.reach import UNMARKED, Mark, Reach, mark_from, reach
 from ledger.domain.reach_policy import ReachPolicy
 from ledger.store.ledger import Ledger, translated
 from ledger.store.mapper import USER_PREFIX, UnreadableEvent, user_stream
-from ledger.working_state import looks, sources
+from ledger.working_state import followers, looks, sources
 from projections.engine import switch
 from projections.models import current
 from projections.models.shown import AnswerPoint, Rules, rules_from
@@ -83,7 +83,7 @@ class ReachReader:
         marks = {
             uid: {source: mark_from(watch) for source, watch in of_user.items()} for uid, of_user in watches.items()
         }
-        heard = looks.followed(connection)
+        heard = followers.followed(connection)
         unheard = [presence for presence in presences if presence.position > heard]
         suspects = (
             self._suspects(connection, [presence.uid for presence in unheard], heard)

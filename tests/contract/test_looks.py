@@ -12,7 +12,7 @@ from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND
 from ledger.domain.profile import Profile
 from ledger.store.ledger import Ledger
-from ledger.working_state import looks
+from ledger.working_state import followers, looks
 from ledger.working_state.looks import DueCounts
 from projections.models import current
 from tests.support import pg
@@ -147,6 +147,6 @@ def test_a_rule_changes_watches_as_they_are_just_then(connection: Connection[Any
 
 
 def test_how_far_the_agenda_has_heard(connection: Connection[Any]) -> None:
-    assert looks.followed(connection) == 0
-    looks.note_followed(connection.cursor(), 4711)
-    assert looks.followed(connection) == 4711
+    assert followers.followed(connection) == 0
+    followers.note_followed(connection.cursor(), 4711)
+    assert followers.followed(connection) == 4711

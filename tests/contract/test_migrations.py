@@ -16,7 +16,7 @@ from ledger.domain.profile import Profile
 from ledger.errors import SchemaMismatch
 from ledger.store import migrate
 from ledger.store.migrate import Migration
-from ledger.working_state import looks
+from ledger.working_state import followers, looks
 from projections.models import current
 from tests.support import pg
 from tests.support.stored_forms import OLDER, STORED
@@ -104,7 +104,7 @@ def test_who_was_known_before_reconciliation_is_on_its_agenda(empty_database_url
 
     with psycopg.connect(empty_database_url) as connection:
         everybody = {name: looks.known_after(connection, name, "", 10) for name in ("main", "other")}
-        assert looks.followed(connection) == 4711
+        assert followers.followed(connection) == 4711
         assert dict(connection.execute("SELECT uid, body FROM current")) == bodies
     in_turn = Watch(0)
     assert everybody == {"main": {"gone": in_turn, "here": in_turn, "用户": in_turn}, "other": {"here": in_turn}}

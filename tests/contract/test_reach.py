@@ -13,7 +13,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.reach_policy import ReachPolicy
 from ledger.ingest.clock import Clock
 from ledger.store.ledger import Ledger
-from ledger.working_state import looks
+from ledger.working_state import followers, looks
 from projections.queries import reach
 from projections.queries.reach import ReachReader
 from tests.support import pg
@@ -46,7 +46,7 @@ def deliver(ledger: Ledger, *items: str) -> None:
 def hear(ledger: Ledger) -> None:
     """The agenda has heard all."""
     with ledger.connection() as connection:
-        looks.note_followed(connection.cursor(), ledger.events_recorder.max_notification_id() or 0)
+        followers.note_followed(connection.cursor(), ledger.events_recorder.max_notification_id() or 0)
 
 
 @pytest.fixture

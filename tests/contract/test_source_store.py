@@ -17,7 +17,7 @@ from ledger.reconcile.requests import request_run, set_tier
 from ledger.reconcile.source_store import SourceStore
 from ledger.store import recorder
 from ledger.store.ledger import Ledger
-from ledger.working_state import looks
+from ledger.working_state import followers, looks
 from tests.support.ledgers import DEADLINE_SECONDS, SOURCE, all_rows, assert_consistent, configure
 from tests.support.source_stores import Time, ask, drifts_of, first_of_all, follow, look, post, told_of, verdicts, watch
 
@@ -47,7 +47,7 @@ def test_the_agenda_hears_of_who_is_new_and_of_suspects_each_event_once(
     assert watch(ledger, "bob").urgent == "late_offline"
     assert source_store.source.last_webhook_at is not None
     with ledger.connection() as connection:
-        assert looks.followed(connection) == len(all_rows(ledger))
+        assert followers.followed(connection) == len(all_rows(ledger))
 
 
 def test_a_ghost_takes_two_looks_and_leaves_its_evidence(ledger: Ledger, source_store: SourceStore, time: Time) -> None:
@@ -268,7 +268,7 @@ def test_whose_event_cannot_be_read_is_looked_at_all_the_same(ledger: Ledger, so
     assert watch(ledger, "alice").urgent == "late_offline"
     assert {watch(ledger, uid).urgent for uid in ("bob", "carol", "dave")} == {None}
     with ledger.connection() as connection:
-        assert looks.followed(connection) == head + 4
+        assert followers.followed(connection) == head + 4
 
 
 def test_a_tier_takes_nobodys_look_out_of_turn(ledger: Ledger, source_store: SourceStore, time: Time) -> None:

@@ -19,7 +19,7 @@ from ledger.service.mending import Mending
 from ledger.service.went_back import WentBackWatch
 from ledger.store import identity
 from ledger.store.identity import Identity
-from ledger.working_state import looks
+from ledger.working_state import followers, looks
 from projections.engine.projector import Projector
 from projections.models.registry import FOLLOWING
 from tests.support.following import checkpoint, connect, follow_all
@@ -255,9 +255,9 @@ def test_an_agenda_ahead_of_the_ledger_looks_at_everybody(database_url: str) -> 
     with opened(database_url) as ledger, connect(database_url) as connection:
         configure(ledger)
         with connection.transaction():
-            looks.note_followed(connection.cursor(), 4711)
+            followers.note_followed(connection.cursor(), 4711)
         AgendaFollower(ledger, [SOURCE], lambda *_: None)
-        assert looks.followed(connection) == 2
+        assert followers.followed(connection) == 2
 
 
 def test_what_others_commit_begins_no_new_lineage_but_an_epoch_does(database_url: str) -> None:
