@@ -99,6 +99,11 @@ def due_after(presence: Presence, source: SourceState, looked_at: Instant) -> In
     return looked_at + _interval(effective_tier(presence, source, looked_at), source.policy)
 
 
+def soonest_due(presence: Presence, source: SourceState, looked_at: Instant) -> Instant:
+    """No later than `due_after`, whether the user is online or not: that alone may change between two tiers chosen."""
+    return looked_at + _interval(presence.tier or _online_tier(presence.uid, source), source.policy)
+
+
 def next_due(tier: Tier, policy: Policy, after: Instant) -> Instant:
     """When a user of that tier is to be looked at next."""
     return after + _interval(tier, policy)

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from typing import NamedTuple
+from zlib import crc32
 
 from ledger.domain.observation import Claim
 from ledger.domain.profile import COUNTING, Profile
@@ -15,6 +16,14 @@ SIGNS = 200
 TELLING, SHARE = 5, 0.8
 """A profile is wrong by so many signs at least, and this share of all of their kind: webhooks that are lost, delivered
 twice or late, or that follow a node's crash give a few that are not true."""
+
+SAMPLE = 16
+"""One user in so many is heard where not everybody is."""
+
+
+def in_sample(uid: str) -> bool:
+    """Whether a user is heard where not everybody is: always the same ones, since only their next item makes a sign."""
+    return crc32(uid.encode(errors="surrogatepass")) % SAMPLE == 0
 
 
 class Mismatch(NamedTuple):
@@ -38,6 +47,8 @@ class _Last(NamedTuple):
     online: bool
     device_count: int
     total_count: int
+    gap: int
+    """After so many times that others than those of the sample were not heard."""
 
 
 class CountsCheck:
@@ -53,6 +64,11 @@ class CountsCheck:
         self._last: OrderedDict[str, _Last] = OrderedDict()
         self._leaves_own_out: deque[bool] = deque(maxlen=SIGNS)
         self._last_alone: deque[bool] = deque(maxlen=SIGNS)
+        self._gap = 0
+
+    def miss_others(self) -> None:
+        """Those of the sample alone are heard now: what others say next does not follow what they said last."""
+        self._gap += 1
 
     def forget(self) -> None:
         """A node of the source went or booted: what comes next has nothing to do with what came before."""
@@ -62,7 +78,9 @@ class CountsCheck:
         """Take an item in that does not repeat another one."""
         last = self._last
         before = last.pop(claim.uid, None)
-        last[claim.uid] = _Last(claim.online, claim.device_count, claim.total_count)
+        if before is not None and before.gap != self._gap and not in_sample(claim.uid):
+            before = None
+        last[claim.uid] = _Last(claim.online, claim.device_count, claim.total_count, self._gap)
         if len(last) > USERS:
             last.popitem(last=False)
         if claim.online:

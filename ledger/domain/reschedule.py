@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ledger.domain.event_types import UserEvent
 from ledger.domain.events import WebhookObserved
-from ledger.domain.look import Watch, due_after, made_urgent
+from ledger.domain.look import Watch, due_after, made_urgent, soonest_due
 from ledger.domain.observation import Instant
 from ledger.domain.presence import Presence
 from ledger.domain.reconciliation_events import TierSet
@@ -55,3 +55,12 @@ def rescheduled(watch: Watch | None, event: Reschedule, presence: Presence, sour
         return made_urgent(watch, event.at, event.suspect)
     due = due_after(presence, source, event.at)
     return replace(watch, due_at=due) if watch.due_at > due else watch
+
+
+def is_steady(watch: Watch, presence: Presence, source: SourceState, since: Instant) -> bool:
+    """Whether no webhook that was received then or later changes the watch, but for one that makes a suspect.
+
+    It stays so while nothing but webhooks changes the watch, the tier that somebody chose, the policy or the profile:
+    a suspect's watch is due no later than before, and no webhook asks for a look sooner than `soonest_due`.
+    """
+    return watch.doubt is None and watch.due_at <= soonest_due(presence, source, since)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -13,9 +13,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ledger.domain.instants import from_datetime
-from ledger.domain.observation import Claim, Instant
+from ledger.domain.observation import Instant
 from ledger.errors import StoreUnavailable
 from ledger.ingest import overrides
+from ledger.reconcile.count_signs import Checks, CountSigns
 from ledger.reconcile.counters import ReconcileCounters
 from ledger.reconcile.follower import AgendaFollower
 from ledger.reconcile.guarded import MAX_RETRY_DELAY_SECONDS, RETRY_DELAY_SECONDS, Begun, Guarded
@@ -158,9 +159,10 @@ class Reconciliation:
         self._has_changed = False
         try:
             async with asyncio.TaskGroup() as tasks:
-                follower = await self._in_thread(AgendaFollower, self._ledger, list(self._nodes), self._listen)
+                follower = await self._in_thread(AgendaFollower, self._ledger, self._nodes, CountSigns(self._counts))
                 for name, nodes in self._nodes.items():
-                    source = Guarded(name, partial(self._begun, name, nodes), tasks, time.monotonic)
+                    begun = partial(self._begun, name, nodes, partial(follower.forget, name))
+                    source = Guarded(name, begun, tasks, time.monotonic)
                     await source.prepare()
                     self._sources[name] = source
                 log.info("leads", instance=self._instance)
@@ -181,9 +183,11 @@ class Reconciliation:
             for source in left:
                 await source.close()
 
-    async def _begun(self, name: str, nodes: Sequence[QueryNode], spawn: Spawn) -> Begun:
+    async def _begun(
+        self, name: str, nodes: Sequence[QueryNode], forget: Callable[[Iterable[str]], None], spawn: Spawn
+    ) -> Begun:
         """A source as the ledger has it now, with new clients of its nodes."""
-        source_store = await self._in_thread(SourceStore, self._ledger, name, self._now, time.monotonic)
+        source_store = await self._in_thread(SourceStore, self._ledger, name, self._now, time.monotonic, forget)
         clients = {node.name: self._client(node, source_store) for node in nodes if node.api_url}
         context = LeaderContext(
             source_store, clients, self._instance, self._now, time.monotonic, self._in_thread, spawn, self._counters
@@ -219,9 +223,8 @@ class Reconciliation:
                 self._interrupted.succeeded()
             await self._pause(max(0.0, began + TICK_SECONDS - time.monotonic()))
 
-    def _listen(self, source: str, node: str, claim: Claim) -> None:
-        if (led := self._sources.get(source)) is not None:
-            led.context.counts[node].hear(claim)
+    def _counts(self) -> Checks:
+        return {name: source.context.counts for name, source in self._sources.items()}
 
     def _follow(self, follower: AgendaFollower) -> bool:
         more = follower.follow({name: source.context.source for name, source in self._sources.items()})

@@ -6,7 +6,7 @@ doubt as it was when the question was sent. Where another look has left another 
 under way at once, this one is judged again under the lock, too.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -52,15 +52,27 @@ class DueUsers(NamedTuple):
 
 
 class SourceStore:
-    """One source while this instance leads. `seconds` is a clock that only goes forward."""
+    """One source while this instance leads. `seconds` is a clock that only goes forward.
 
-    def __init__(self, ledger: Ledger, name: str, now: Callable[[], Instant], seconds: Callable[[], float]) -> None:
+    `forget` is told of all users whose watches are about to be changed, in the thread in which the agenda is followed:
+    what is remembered of their watches holds no longer.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        name: str,
+        now: Callable[[], Instant],
+        seconds: Callable[[], float],
+        forget: Callable[[Iterable[str]], None],
+    ) -> None:
         self.name = name
         self.breaker = Breaker()
         self.strangers = Strangers()
         self._ledger = ledger
         self._now = now
         self._seconds = seconds
+        self._forget = forget
         self._lineage = ledger.lineage
         with ledger.reading() as connection:
             self.source = sources.load(connection, ledger, name)
@@ -181,6 +193,7 @@ class SourceStore:
 
     def put_back(self, watches: Mapping[str, Watch], due_at: Instant) -> None:
         """A look failed: it says nothing, and is made again."""
+        self._forget(watches)
         with self._ledger.connection() as connection, connection.transaction():
             looks.postpone(connection.cursor(), self.name, list(watches), due_at)
 
@@ -250,13 +263,16 @@ class SourceStore:
             yield from judge.record(draft, self.name, poll, len(watches), verdicts, rows, agreed)
 
         def also(cursor: Cursor[Any], _: list[tuple[int, Event]]) -> None:
-            looks.write(cursor, self.name, verdicts.watches())
+            noted = verdicts.watches()
+            self._forget(noted)
+            looks.write(cursor, self.name, noted)
 
         self._append(sorted(again), decide, also, read)
         return judge.Verdicts(quiet.judged + verdicts.judged)
 
     def _note(self, watches: Watches) -> set[str]:
         """Note what looks that leave no event come to -> those whose doubt is no longer the one judged on."""
+        self._forget(watches)
         with self._ledger.connection() as connection, connection.transaction():
             return looks.write_unmoved(connection.cursor(), self.name, watches)
 
@@ -295,6 +311,7 @@ class SourceStore:
 
             hidden = canaries.among(cursor.connection, touched)
             looked_at = [uid for uid in touched if uid not in hidden]
+            self._forget(looked_at)
             looks.change(cursor.connection, self.name, looked_at, at_once, lock=True)
 
         if touched:

@@ -9,7 +9,7 @@ never goes back.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple, cast
+from typing import Any, LiteralString, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 import structlog
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 _STREAM = "SELECT stream, version, kind, payload FROM events WHERE stream = %s"
 
 _FEED = "SELECT position, stream, version, kind, payload FROM events"
+
+_SAID = "SELECT position, stream, kind, payload FROM events WHERE position > %s"
 
 _ROWS = "SELECT position, stream, version, kind, payload, recorded_at FROM events"
 
@@ -56,6 +58,10 @@ class StoredRow(NamedTuple):
     kind: str
     payload: bytes
     recorded_at: datetime
+
+
+SaidRow: TypeAlias = tuple[int, str, str, bytes]
+"""Position, stream, kind and payload: what a follower needs of very many."""
 
 
 def knows_instance(connection: Connection[Any], instance: str) -> bool:
@@ -244,6 +250,10 @@ class LedgerRecorder(PostgresApplicationRecorder):
         return self._rows(
             " WHERE position > %s", [after], [(" AND stream = ANY(%s)", only)], " ORDER BY position", limit, connection
         )
+
+    def said_after(self, after: int, limit: int, connection: Connection[Any]) -> list[SaidRow]:
+        """A page of the whole ledger: positions above `after`."""
+        return self._select(_SAID, [after], [], " ORDER BY position", limit, connection)
 
     def last_signs(self, stream: str, kind: str, limit: int, connection: Connection[Any]) -> list[StoredRow]:
         """The last events of a kind among the signs of a source, which have an index of their own; the latest first."""

@@ -22,6 +22,9 @@ IS_CANARY: LiteralString = "EXISTS (SELECT FROM canaries WHERE canaries.uid = {}
 """Of a column with a uid: whether the user is a canary."""
 
 UIDS: LiteralString = "SELECT DISTINCT uid FROM canaries"
+EVER: LiteralString = "SELECT DISTINCT uid FROM canary_times"
+"""Of those who are canaries, or were once."""
+
 _AMONG: LiteralString = "SELECT DISTINCT uid FROM canaries WHERE uid = ANY(%b)"
 
 _TIMES: LiteralString = "SELECT uid, after, coalesce(up_to, 9223372036854775807) FROM canary_times"

@@ -67,6 +67,9 @@ _LISTED: LiteralString = f"{_NAMED} AND removed_by IS NULL"
 LAST: LiteralString = "coalesce((SELECT position FROM erasures ORDER BY position DESC LIMIT 1), 0)"
 """An expression for the position of the last erasure, 0 while there is none."""
 
+IS_UNDER_WAY: LiteralString = "EXISTS (SELECT 1 FROM erasures WHERE under_way IS NOT NULL)"
+"""An expression: somebody is being erased, so that rows of theirs may still be removed."""
+
 NOT_OF_LATE: LiteralString = """
 NOT EXISTS (SELECT 1 FROM erasures WHERE recorded_at > clock_timestamp() - interval '10 minutes')
 """

@@ -30,7 +30,7 @@ from tests.support import pg
 from tests.support.following import follow_all
 from tests.support.ledgers import SOURCE, configure
 from tests.support.readers import one, reading
-from tests.support.source_stores import Time, ask, follow, post, watch
+from tests.support.source_stores import Time, ask, follow, forgets_nobody, post, watch
 
 T = 1_800_000_000 * SECOND
 FIRST, SECOND_ONE = CanaryKey("canary-1", SOURCE, "n1"), CanaryKey("canary-2", SOURCE, "n2")
@@ -79,7 +79,7 @@ def test_counts_and_lists_leave_them_out(ledger: Ledger, database_url: str) -> N
 
 def test_nobody_looks_at_them(ledger: Ledger) -> None:
     time = Time()
-    source_store = SourceStore(ledger, SOURCE, time.now, time.seconds)
+    source_store = SourceStore(ledger, SOURCE, time.now, time.seconds, forgets_nobody)
     follow(ledger, source_store)
     assert watch(ledger, "alice").due_at > 0
     with ledger.connection() as connection:
@@ -96,7 +96,7 @@ def test_nobody_looks_at_them(ledger: Ledger) -> None:
 
 def test_a_node_that_boots_ends_their_sessions_too(ledger: Ledger) -> None:
     time = Time()
-    source_store = SourceStore(ledger, SOURCE, time.now, time.seconds)
+    source_store = SourceStore(ledger, SOURCE, time.now, time.seconds, forgets_nobody)
     after, swept = source_store.sweep_page("n1", "r-1", "", retired=True, seen=False)
     assert (after, swept) == ("canary-1", 2)
     with ledger.connection() as connection:

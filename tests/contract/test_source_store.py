@@ -11,15 +11,30 @@ from structlog.testing import capture_logs
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND
 from ledger.domain.reconciliation_events import BreakerOpened, NodeBooted, SourceDark, TierSet
+from ledger.domain.source import SourceState
 from ledger.errors import StoreUnavailable
-from ledger.reconcile import judge
+from ledger.reconcile import follower, judge
+from ledger.reconcile.count_signs import CountSigns
+from ledger.reconcile.follower import AgendaFollower
 from ledger.reconcile.requests import request_run, set_tier
 from ledger.reconcile.source_store import SourceStore
 from ledger.store import recorder
 from ledger.store.ledger import Ledger
 from ledger.working_state import followers, looks
 from tests.support.ledgers import DEADLINE_SECONDS, SOURCE, all_rows, assert_consistent, configure
-from tests.support.source_stores import Time, ask, drifts_of, first_of_all, follow, look, post, told_of, verdicts, watch
+from tests.support.source_stores import (
+    Time,
+    ask,
+    drifts_of,
+    first_of_all,
+    follow,
+    forgets_nobody,
+    look,
+    post,
+    told_of,
+    verdicts,
+    watch,
+)
 
 
 @pytest.fixture
@@ -35,7 +50,7 @@ def time() -> Time:
 
 @pytest.fixture
 def source_store(ledger: Ledger, time: Time) -> SourceStore:
-    return SourceStore(ledger, SOURCE, time.now, time.seconds)
+    return SourceStore(ledger, SOURCE, time.now, time.seconds, forgets_nobody)
 
 
 def test_the_agenda_hears_of_who_is_new_and_of_suspects_each_event_once(
@@ -132,7 +147,7 @@ def test_a_doubt_that_another_instance_leaves_meanwhile_is_not_passed_over(
     ledger: Ledger, source_store: SourceStore, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(ledger, "alice-0-1-1-1-1", "bob-0-1-2-1-1")
-    other = SourceStore(ledger, SOURCE, time.now, time.seconds)
+    other = SourceStore(ledger, SOURCE, time.now, time.seconds, forgets_nobody)
     first_of_all(monkeypatch, judge, "judge_all", lambda: look(other, time, {}, "alice"))
     answer = look(source_store, time, {"alice": {0: 1}, "bob": {0: 1}}, "alice", "bob")
     assert sorted(uid for uid, _ in answer.judged) == ["alice", "bob"]
@@ -146,7 +161,7 @@ def test_a_doubt_that_another_instance_ends_meanwhile_is_not_acted_upon(
     ledger: Ledger, source_store: SourceStore, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(ledger, "alice-0-1-1-1-1")
-    other = SourceStore(ledger, SOURCE, time.now, time.seconds)
+    other = SourceStore(ledger, SOURCE, time.now, time.seconds, forgets_nobody)
     look(source_store, time, {}, "alice")
     time.passes(3)
     first_of_all(monkeypatch, source_store, "_append", lambda: look(other, time, {"alice": {0: 1}}, "alice"))
@@ -159,7 +174,7 @@ def test_a_correction_that_another_instance_makes_meanwhile_is_made_once(
     ledger: Ledger, source_store: SourceStore, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(ledger, "alice-0-1-1-1-1")
-    other = SourceStore(ledger, SOURCE, time.now, time.seconds)
+    other = SourceStore(ledger, SOURCE, time.now, time.seconds, forgets_nobody)
     first_of_all(monkeypatch, source_store, "_append", lambda: look(other, time, {"alice": {0: 2}}, "alice"))
     look(source_store, time, {"alice": {0: 2}}, "alice")
     assert verdicts(ledger, "alice") == ["opened", "corrected"]
@@ -182,7 +197,7 @@ def test_a_breaker_that_another_instance_opens_meanwhile_holds(
     ledger: Ledger, source_store: SourceStore, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(ledger, "alice-0-1-1-1-1")
-    other = SourceStore(ledger, SOURCE, time.now, time.seconds)
+    other = SourceStore(ledger, SOURCE, time.now, time.seconds, forgets_nobody)
     look(source_store, time, {}, "alice")
     time.passes(3)
     opened = BreakerOpened(at=time.at, looked=40, missing=40, window_seconds=60, until=time.at + 60 * SECOND)
@@ -269,6 +284,25 @@ def test_whose_event_cannot_be_read_is_looked_at_all_the_same(ledger: Ledger, so
     assert {watch(ledger, uid).urgent for uid in ("bob", "carol", "dave")} == {None}
     with ledger.connection() as connection:
         assert followers.followed(connection) == head + 4
+
+
+def test_after_a_full_page_more_is_heard_at_once(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "PAGE", 2)
+    monkeypatch.setattr(follower, "PAGE_BEHIND", 5)
+    uids = [f"u{number}" for number in range(9)]
+    post(ledger, *(f"{uid}-0-1-{number}-1-1" for number, uid in enumerate(uids, 1)))
+    first = AgendaFollower(ledger, [SOURCE], CountSigns(dict))
+    head, states = len(all_rows(ledger)), {SOURCE: SourceState(SOURCE)}
+    heard = []
+    with ledger.connection() as connection:
+        for more in (True, True, True, False, False):
+            assert first.follow(states) == more
+            heard.append(followers.followed(connection))
+        assert (head, heard) == (12, [2, 7, 12, 12, 12])
+        assert looks.of_users(connection, SOURCE, uids).keys() == set(uids)
+    post(ledger, "u0-0-0-1-0-0", "u1-0-0-2-0-0")
+    assert first.follow(states)
+    assert not first.follow(states)
 
 
 def test_a_tier_takes_nobodys_look_out_of_turn(ledger: Ledger, source_store: SourceStore, time: Time) -> None:

@@ -12,6 +12,7 @@ from bench._rebuilt import held_against_rebuilt
 from ledger.domain.events import Configured
 from ledger.errors import LedgerWentBack, StoreUnavailable
 from ledger.ingest.clock import Clock
+from ledger.reconcile.count_signs import CountSigns
 from ledger.reconcile.follower import AgendaFollower
 from ledger.reconcile.requests import set_tier
 from ledger.reconcile.source_store import SourceStore
@@ -35,6 +36,7 @@ from tests.support.ledgers import (
     wait_until,
 )
 from tests.support.older_copy import OlderCopy
+from tests.support.source_stores import forgets_nobody
 from tests.support.tampering import unguarded
 
 
@@ -234,8 +236,8 @@ def test_a_leading_instance_judges_nothing_by_a_fence_of_another_ledger(database
         configure(ledger)
         copy.keep()
         again(lambda: set_tier(other, "u", "vip", "somebody", Clock().now()))
-        source_store = again(lambda: SourceStore(ledger, SOURCE, Clock().now, lambda: 0.0))
-        follower = AgendaFollower(ledger, [SOURCE], lambda *_: None)
+        source_store = again(lambda: SourceStore(ledger, SOURCE, Clock().now, lambda: 0.0, forgets_nobody))
+        follower = AgendaFollower(ledger, [SOURCE], CountSigns(dict))
         states = {SOURCE: source_store.source}
         assert not follower.follow(states)
         assert source_store.head() == 3
@@ -256,7 +258,7 @@ def test_an_agenda_ahead_of_the_ledger_looks_at_everybody(database_url: str) -> 
         configure(ledger)
         with connection.transaction():
             followers.note_followed(connection.cursor(), 4711)
-        AgendaFollower(ledger, [SOURCE], lambda *_: None)
+        AgendaFollower(ledger, [SOURCE], CountSigns(dict))
         assert followers.followed(connection) == 2
 
 

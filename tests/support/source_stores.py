@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
@@ -12,6 +12,7 @@ from ledger.domain.drift import Poll
 from ledger.domain.look import Watch
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.reconciliation_events import PollObserved
+from ledger.reconcile.count_signs import CountSigns
 from ledger.reconcile.follower import AgendaFollower
 from ledger.reconcile.judge import Verdicts
 from ledger.reconcile.source_store import SourceStore
@@ -43,6 +44,10 @@ class Time:
         self.at += round(seconds * SECOND)
 
 
+def forgets_nobody(_: Iterable[str]) -> None:
+    """For a store beside which nobody follows the ledger with a memory of watches."""
+
+
 def post(ledger: Ledger, *items: str) -> None:
     async def send() -> None:
         async with running(ledger) as instance:
@@ -52,7 +57,7 @@ def post(ledger: Ledger, *items: str) -> None:
 
 
 def follow(ledger: Ledger, source_store: SourceStore) -> None:
-    follower = AgendaFollower(ledger, [SOURCE], lambda *_: None)
+    follower = AgendaFollower(ledger, [SOURCE], CountSigns(dict))
     while follower.follow({SOURCE: source_store.source}):
         pass
     source_store.follow()
