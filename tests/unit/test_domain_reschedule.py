@@ -10,7 +10,7 @@ from ledger.domain.observation import SECOND
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Corrected, Tier, TierSet
-from ledger.domain.reschedule import Reschedule, reschedule_from, rescheduled
+from ledger.domain.reschedule import Reschedule, is_steady, reschedule_from, rescheduled
 from ledger.domain.source import SourceState
 from tests.support.scenario import given
 
@@ -88,6 +88,27 @@ def test_a_tier_that_somebody_chose_holds_whatever_comes(tier: Tier | None, seco
     assert rescheduled(far, heard, chosen, SOURCE).due_at == T + seconds * SECOND
     doubted = Watch(T + 1, "confirm", None, DOUBT, T)
     assert rescheduled(doubted, WEBHOOK, chosen, SOURCE).due_at == due_after(chosen, SOURCE, T)
+
+
+@pytest.mark.parametrize(
+    ("uid", "tier", "profile", "seconds"),
+    [
+        pytest.param("alice", None, Profile.V2_2, 294, id="a normal user, or a cold one"),
+        pytest.param("bob", None, Profile.V2_2, 18, id="a vip while they are online, whom the server silences"),
+        pytest.param("bob", None, Profile.V3, 294, id="silenced by no server"),
+        pytest.param("alice", "vip", Profile.V2_2, 18, id="a vip by choice"),
+        pytest.param("bob", "cold", Profile.V2_2, 3528, id="a cold one by choice"),
+    ],
+)
+@pytest.mark.parametrize("seen_at", [None, T])
+def test_a_watch_is_steady_that_is_due_as_soon_as_any_webhook_could_ask_for(
+    uid: str, tier: Tier | None, profile: Profile, seconds: int, seen_at: int | None
+) -> None:
+    presence, source = Presence(uid, last_seen_at=seen_at, tier=tier), replace(SOURCE, profile=profile)
+    due = T + seconds * SECOND
+    assert is_steady(Watch(due, "late"), presence, source, T)
+    assert not is_steady(Watch(due + 1), presence, source, T)
+    assert not is_steady(Watch(due, doubt=DOUBT), presence, source, T)
 
 
 def test_who_was_never_seen_is_looked_at_rarely() -> None:
