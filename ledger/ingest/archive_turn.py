@@ -71,6 +71,11 @@ def clean(connection: Connection[Any], folder: Folder) -> None:
     for name in table.tables_left(connection):
         partitions.drop(connection, name)
         table.forget(connection.cursor(), name)
+    clean_files(connection, folder)
+
+
+def clean_files(connection: Connection[Any], folder: Folder) -> None:
+    """Remove the files alone that nobody needs any more, whoever archives meanwhile."""
     _remove(connection, folder, table.condemn_old(connection, LEFT_OVER_SECONDS))
 
 
@@ -80,6 +85,8 @@ def discard(connection: Connection[Any], folder: Folder, names: Sequence[str]) -
 
 
 def _remove(connection: Connection[Any], folder: Folder, condemned: Sequence[str]) -> None:
+    if not condemned:
+        return
     from ledger.store.archive import writing  # noqa: PLC0415  (only who changes the archive needs its library)
 
     for name in condemned:

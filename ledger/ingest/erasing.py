@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection, Cursor
+from psycopg.errors import Diagnostic
 from psycopg.rows import TupleRow
 
 from ledger.archive_folder import Folder
@@ -152,16 +153,33 @@ def waiting_for(ledger: Ledger, position: int, sink_names: Sequence[str]) -> Wai
         return Waiting(behind, any(name in held for name in behind))
 
 
+def leaves_space(ledger: Ledger) -> bool:
+    """Whether PostgreSQL has still to reuse the space of what was removed. Raises StoreUnavailable."""
+    with ledger.connection() as connection:
+        return bool(erasures.to_overwrite(connection))
+
+
 def overwrite(database_url: str, began: Callable[[Connection[TupleRow]], None] = lambda _: None) -> None:
     """Have PostgreSQL reuse the space of what was removed, and forget it in its statistics. Raises StoreUnavailable.
 
-    `began` is told the connection, over which it can be cancelled: of a large ledger it takes minutes.
+    `began` is told the connection, over which it can be cancelled: of a large ledger it takes minutes. What is
+    cancelled, or left out a table that somebody else held, stays to be done.
     """
     tables = ", ".join(["events", "erasures", *erasures.PER_USER_TABLES, *erasures.LIST_TABLES])
+    left_out: list[str | None] = []
+
+    def note(said: Diagnostic) -> None:
+        if said.sqlstate == psycopg.errors.LockNotAvailable.sqlstate:
+            left_out.append(said.message_primary)
+
     with translated(), session.connect(database_url, "erasure") as connection:
         began(connection)
+        connection.add_notice_handler(note)
+        finished = erasures.to_overwrite(connection)
         with contextlib.suppress(psycopg.errors.QueryCanceled):
             connection.execute(f"VACUUM (ANALYZE, SKIP_LOCKED) {tables}".encode())
+            if not left_out:
+                erasures.overwritten(connection, finished)
 
 
 class _OtherSources(Exception):

@@ -1,4 +1,8 @@
-"""Finishes erasures that are under way, whoever began them, and removes what the log of reads need not keep."""
+"""Finishes erasures that are under way, whoever began them, and removes what the log of reads need not keep.
+
+What an erasure has still to do after its commit is noted in the database, by that commit: so none of it depends on the
+instance that began it.
+"""
 
 import asyncio
 import contextlib
@@ -12,7 +16,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.observation import SECOND, Instant
 from ledger.errors import StoreUnavailable
-from ledger.ingest import erasing
+from ledger.ingest import archive_turn, erasing
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
 from ledger.working_state import reads
@@ -26,7 +30,7 @@ OVERWRITE_SECONDS = 60.0
 """Between two times that PostgreSQL is to reuse space, at least."""
 
 CLEAN_SECONDS = 600.0
-"""As often the log of reads loses what is too old, …"""
+"""As often files of the archive are removed that a crash has left, and the log of reads loses what is too old, …"""
 CLEAN_ROWS = 10_000
 """… so much at a time."""
 
@@ -44,7 +48,6 @@ class Erasures:
         self._settings = settings
         self._now = now
         self._cleaned_at = float("-inf")
-        self._to_overwrite = False
         self._overwritten_at = float("-inf")
         self._overwriting: Connection[TupleRow] | None = None
         self._failed = False
@@ -79,11 +82,11 @@ class Erasures:
 
     async def look(self) -> None:
         """Do what is due. Raises StoreUnavailable."""
-        if await asyncio.to_thread(erasing.finish, self._ledger, [sink.name for sink in self._settings().sinks]):
-            self._to_overwrite = True
-        if self._to_overwrite and time.monotonic() - self._overwritten_at >= OVERWRITE_SECONDS:
+        await asyncio.to_thread(erasing.finish, self._ledger, [sink.name for sink in self._settings().sinks])
+        if time.monotonic() - self._overwritten_at >= OVERWRITE_SECONDS and await asyncio.to_thread(
+            erasing.leaves_space, self._ledger
+        ):
             await asyncio.to_thread(self._overwrite)
-            self._to_overwrite = False
         if time.monotonic() - self._cleaned_at >= CLEAN_SECONDS:
             await asyncio.to_thread(self._clean)
             self._cleaned_at = time.monotonic()
@@ -99,6 +102,9 @@ class Erasures:
             self._overwritten_at = time.monotonic()
 
     def _clean(self) -> None:
+        # An erasure's replaced files, too, where nothing is archived any more.
+        with self._ledger.connection() as connection:
+            archive_turn.clean_files(connection, self._settings().archive_dir)
         before = self._now() - round(self._settings().reads_days * DAY_SECONDS * SECOND)
         removed = CLEAN_ROWS
         while removed == CLEAN_ROWS:

@@ -1,7 +1,8 @@
 """Who was erased, by a keyed hash, and which erasures are under way: the one place that knows the table.
 
 While one is under way its row has the uid: streams tell that the user is gone, sinks forget them. What a look, a sink
-or a list has left of them by then is removed when all have done their part.
+or a list has left of them by then is removed when all have done their part. Then the row has an empty name, which no
+user has, until PostgreSQL has been told to reuse the space: so whichever instance is there after a crash does that.
 """
 
 import hmac
@@ -42,20 +43,23 @@ SELECT max(position) FROM erasures
 """
 
 _BETWEEN = (
-    "SELECT position, under_way, recorded_at FROM erasures WHERE position > %s AND position <= %s ORDER BY position"
+    "SELECT position, nullif(under_way, ''), recorded_at FROM erasures"
+    " WHERE position > %s AND position <= %s ORDER BY position"
 )
 
 _UNDER_WAY = """
-SELECT position, under_way, recorded_at FROM erasures WHERE under_way IS NOT NULL ORDER BY position
+SELECT position, under_way, recorded_at FROM erasures WHERE under_way <> '' ORDER BY position
 """
 
 _DUE = """
 SELECT position, under_way, recorded_at FROM erasures
- WHERE under_way IS NOT NULL AND recorded_at <= clock_timestamp() - make_interval(secs => %s)
+ WHERE under_way <> '' AND recorded_at <= clock_timestamp() - make_interval(secs => %s)
  ORDER BY position FOR UPDATE SKIP LOCKED
 """
 
-_DONE = "UPDATE erasures SET under_way = NULL WHERE position = %s"
+_DONE = "UPDATE erasures SET under_way = '' WHERE position = %s"
+_TO_OVERWRITE = "SELECT position FROM erasures WHERE under_way = '' ORDER BY position"
+_OVERWRITTEN = "UPDATE erasures SET under_way = NULL WHERE under_way = '' AND position = ANY(%s)"
 
 _NAMED: LiteralString = "SELECT 1 FROM {} WHERE uid = %(uid)s"
 
@@ -133,6 +137,16 @@ def finish(cursor: Cursor[Any], row: ErasureRow) -> None:
         left = "DELETE FROM {} WHERE uid = %s AND removed_by IS NOT NULL"
         cursor.execute(sql.SQL(left).format(sql.Identifier(table)), (row.uid,))
     cursor.execute(_DONE, (row.position,))
+
+
+def to_overwrite(connection: Connection[Any]) -> list[int]:
+    """The positions of those that are finished, of which PostgreSQL has the space still to reuse."""
+    return [position for (position,) in connection.execute(_TO_OVERWRITE)]
+
+
+def overwritten(connection: Connection[Any], positions: Sequence[int]) -> None:
+    """PostgreSQL has been told to, since these were finished."""
+    connection.execute(_OVERWRITTEN, (list(positions),))
 
 
 def names(connection: Connection[Any], uid: str) -> bool:

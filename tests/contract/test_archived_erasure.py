@@ -1,5 +1,6 @@
 """Erasure of users of whom a part is archived: no byte of them is left in a file, and the seals hold."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from io import BytesIO
@@ -22,6 +23,7 @@ from ledger.ingest.append import append
 from ledger.ingest.archive_turn import ArchiveWaits
 from ledger.ingest.erasing import NeverSeen, Order
 from ledger.ingest.erasing_archived import Rewritten
+from ledger.service.erasures import Erasures
 from ledger.settings.load import load
 from ledger.store.archive import files, selected, table, writing
 from ledger.store.archive.manifest import ArchiveDamaged, ArchiveUnwritable
@@ -291,6 +293,28 @@ def test_files_that_a_commit_on_its_way_may_need_stay(
             erase(ledger, UID, folder)
         under_way.commit()
     assert len(list(folder.iterdir())) == 2
+    assert holding(folder, UID, connection) == []
+
+
+def test_files_that_a_kill_left_are_removed_where_nothing_is_archived_any_more(
+    ledger: Ledger, database_url: str, folder: Path, connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    archive(ledger, database_url, folder, partitions=1)
+    with monkeypatch.context() as killed:
+        killed.setattr(Rewritten, "clean", lambda *_: None)
+        erase(ledger, UID, folder)
+    settings = load(environ={"PRESENCE_LEDGER_RETENTION_ARCHIVE_DIR": str(folder)}, folder=tmp_path)
+    assert settings.events_days == 0
+
+    def another_looks() -> list[str]:
+        asyncio.run(Erasures(ledger, database_url, lambda: settings, lambda: 1).look())
+        return sorted(path.name for path in folder.iterdir())
+
+    # For a while somebody may still be at them.
+    assert len(another_looks()) == 2
+    connection.execute("UPDATE archive_leftovers SET noted_at = noted_at - interval '1 hour'")
+    assert another_looks() == [each.name for each in table.read(connection)]
     assert holding(folder, UID, connection) == []
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,6 +17,8 @@ from ledger.ingest import alert_record, erasing, overrides
 from ledger.ingest.append import append
 from ledger.ingest.clock import Clock
 from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay
+from ledger.service.erasures import Erasures
+from ledger.settings.load import load
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKey
 from ledger.working_state import backups, erasures, looks, reads, sinks, sources, watch_list_changes, watch_lists
@@ -144,7 +147,58 @@ def test_nothing_names_the_user_and_the_seals_hold(
     assert {uid for (uid,) in connection.execute("SELECT uid FROM current")} == {OTHER}
     assert [uid for (uid,) in connection.execute("SELECT uid FROM drifts")] == [OTHER]
     assert watch_lists.members_of(connection, "friends", "", 10) == [OTHER]
+
+
+def vacuums(connection: Connection[TupleRow], table: str = "erasures") -> int:
+    """How often a table was vacuumed by a command."""
+    row = connection.execute("SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = %s", (table,)).fetchone()
+    assert row is not None
+    count: int = row[0]
+    return count
+
+
+def keeper(ledger: Ledger, database_url: str, folder: Path) -> Erasures:
+    settings = load(environ={}, folder=folder)
+    return Erasures(ledger, database_url, lambda: settings, now)
+
+
+def test_after_a_kill_another_instance_has_the_space_reused(
+    ledger: Ledger, connection: Connection[TupleRow], database_url: str, tmp_path: Path
+) -> None:
+    erase(ledger)
+    # The instance that finished it, as the answer to its request does too, is killed before anything more.
+    assert finished(ledger) == 1
+    assert erasing.waiting_for(ledger, erase(ledger).position, []) is None
+    assert vacuums(connection) == 0
+    asyncio.run(keeper(ledger, database_url, tmp_path).look())
+    assert (vacuums(connection), vacuums(connection, "sessions")) == (1, 1)
+    assert not erasing.leaves_space(ledger)
+    # Once is enough, whoever looks.
+    asyncio.run(keeper(ledger, database_url, tmp_path).look())
+    assert vacuums(connection) == 1
+
+
+def test_what_is_cut_off_or_left_out_is_reused_later(
+    ledger: Ledger, connection: Connection[TupleRow], database_url: str
+) -> None:
+    erase(ledger)
+    finished(ledger)
+
+    def cut_off(working: Connection[TupleRow]) -> None:
+        working.execute("SET statement_timeout = 1")
+        working.execute("SET vacuum_cost_delay = 100")
+        working.execute("SET vacuum_cost_limit = 1")
+
+    erasing.overwrite(database_url, cut_off)
+    assert erasing.leaves_space(ledger)
+    with psycopg.connect(database_url) as holding:
+        holding.execute("LOCK TABLE looks IN SHARE UPDATE EXCLUSIVE MODE")
+        erasing.overwrite(database_url)
+        assert (vacuums(connection), vacuums(connection, "looks")) == (1, 0)
+        assert erasing.leaves_space(ledger)
     erasing.overwrite(database_url)
+    assert vacuums(connection, "looks") == 1
+    assert not erasing.leaves_space(ledger)
 
 
 def test_twice_is_the_same_record_and_never_seen_is_none(ledger: Ledger, connection: Connection[TupleRow]) -> None:
