@@ -30,8 +30,6 @@ from ledger.working_state.sinks import SinkRow
 from projections.engine import checkpoints
 from projections.engine.checkpoints import Checkpoint
 
-NOTED_SECONDS = 30.0
-"""What an instance noted longer ago says nothing: it has ended, or cannot write."""
 TOLD_SECONDS = 86_400.0
 """So long after its end people are still told of an alert that they were to be told of."""
 
@@ -63,7 +61,7 @@ def read(
     known = states()
     with ledger.connection() as connection:
         instance_figures.write(connection, instance, msgspec.to_builtins(note), now)
-        noted = instance_figures.read(connection, now - round(NOTED_SECONDS * SECOND))
+        noted = instance_figures.read(connection, now - round(instance_figures.NOTED_SECONDS * SECOND))
         return GatheredFacts(
             states=known,
             noted=node_health.of_all(connection),

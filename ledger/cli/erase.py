@@ -67,15 +67,32 @@ def _in_words(erased: Json) -> list[str]:
             if sinks
             else told("it is complete within seconds")
         )
-    backup = erased["backup"]
-    if backup is not None:
-        lines.append(
-            told(
-                "backups until {at} still hold the user, the last one {days} old: erase again after a restore",
-                at=in_full(backup["made_at"]),
-                days=number_of(int(backup["age_seconds"] // 86_400), "day"),
-            )
-        )
-    else:
-        lines.append(told("no backup by `presence-ledger backup` holds the user; others may"))
+    lines += [*_backups(erased["backup"]), *map(_spool, erased["spools"])]
     return lines
+
+
+def _backups(backup: Json | None) -> list[str]:
+    if backup is None:
+        return [told("no backup by `presence-ledger backup` holds the user; others may")]
+    return [
+        told(
+            "backups until {at} still hold the user, the last one {days} old: erase again after a restore",
+            at=in_full(backup["made_at"]),
+            days=_days(backup),
+        )
+    ]
+
+
+def _spool(spool: Json) -> str:
+    return told(
+        "webhooks that nobody drains are in {path} on {host}, as of {at}, {days} old, and may hold the user: delete "
+        "them, or erase again once an instance has taken them in",
+        path=printable(spool["path"]),
+        host=printable(spool["host"]),
+        at=in_full(spool["last_at"]),
+        days=_days(spool),
+    )
+
+
+def _days(of: Json) -> str:
+    return number_of(int(of["age_seconds"] // 86_400), "day")

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ledger.domain.instants import from_datetime, to_text
 from ledger.errors import StoreUnavailable
-from ledger.http import questions, responses
+from ledger.http import questions, responses, spools
 from ledger.http.answers import as_json
 from ledger.http.auth import require
 from ledger.http.overrides import MAX_REASON_CHARACTERS, checked_reason
@@ -19,7 +19,7 @@ from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
 from ledger.ingest import erasing
-from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay, Waiting
+from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay, SpoolHoldsWebhooks, Waiting
 from ledger.settings import known_seal_keys
 from ledger.store.seal import SealKey
 from ledger.working_state import backups
@@ -48,7 +48,10 @@ class EraseQuery(BaseModel):
     | questions.REFUSED
     | {
         404: responses.problem("Nothing names the user, and they were never erased: nothing was written"),
-        409: responses.problem("A projection is being rebuilt, try again once that has ended; or the user is a canary"),
+        409: responses.problem(
+            "Webhooks wait in a spool, or a projection is being rebuilt, try again once that is over; or the user is a "
+            "canary"
+        ),
     }
     | responses.refused(responses.UID, "`reason` is blank, or holds NUL", responses.JSON),
     openapi_extra=questions.described(EraseQuery),
@@ -59,7 +62,8 @@ async def erase_user(request: Request, uid: Uid) -> Response:
     One commit does all of it, and puts on record who asked for it, why, how many events went, and a keyed hash of the
     uid, never the uid. The seals still verify. Streams and sinks are told that the user was never observed; until they
     have done their part, which the answer waits for a while, `waiting` names the sinks. Asked again, it is the same
-    record, unless the user has come again since. `backup`: the last one that still holds them.
+    record, unless the user has come again since. `backup`: the last one that still holds them; `spools`:
+    webhooks that nobody drains, which may. While webhooks wait in a spool that is drained, nothing is erased.
     """
     refuse_parameters(request)
     if (problem := questions.uid_problem(uid)) is not None:
@@ -76,13 +80,16 @@ async def erase_user(request: Request, uid: Uid) -> Response:
     def erase() -> Erasure:
         # It looks through the ledger, over a connection that webhooks might need.
         with services.past:
-            return erasing.erase(services.ledger, uid, order, keys, services.clock.now(), services.settings.archive_dir)
+            return erasing.erase(
+                services.ledger, uid, order, keys, services.clock.now(), services.settings.archive_dir,
+                lambda connection: spools.expect_empty(services, connection),
+            )  # fmt: skip
 
     try:
         erasure = await asyncio.to_thread(erase)
     except NeverSeen as error:
         raise Problem(404, "this user was never seen: there is nothing to erase") from error
-    except RebuildUnderWay as error:
+    except (RebuildUnderWay, SpoolHoldsWebhooks) as error:
         raise Problem(409, str(error)) from error
     if erasure.is_new and services.last_known is not None:
         services.last_known.note_erased(uid, erasure.position)
@@ -113,6 +120,7 @@ def _finish(services: Services, position: int, names: list[str]) -> Waiting | No
 def _body(services: Services, uid: str, erasure: Erasure, waiting: Waiting | None) -> ErasureBody:
     with services.ledger.connection() as connection:
         last = backups.last_before(connection, erasure.position)
+        spools_left = spools.left(services, connection)
     event = erasure.event
     return ErasureBody(
         uid=uid,
@@ -126,4 +134,5 @@ def _body(services: Services, uid: str, erasure: Erasure, waiting: Waiting | Non
         complete=waiting is None,
         waiting=[] if waiting is None else waiting.sinks,
         backup=None if last is None else BackupBody(to_text(from_datetime(last[0])), round(last[1], 3)),
+        spools=spools_left,
     )

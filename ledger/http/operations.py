@@ -30,9 +30,6 @@ from ledger.working_state.sources import SourceUnreadable
 
 READY_SECONDS = 2.0
 
-NOTED_SECONDS = 30.0
-"""What an instance noted longer ago says nothing."""
-
 health = APIRouter(tags=["operations"])
 router = APIRouter(tags=["operations"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
 
@@ -146,7 +143,7 @@ def list_sources(request: Request) -> Response:
     refuse_parameters(request)
     services = get_services(request)
     with services.ledger.connection() as connection:
-        since = services.clock.now() - round(NOTED_SECONDS * SECOND)
+        since = services.clock.now() - round(instance_figures.NOTED_SECONDS * SECOND)
         notes = list(instance_figures.read(connection, since).values())
         found = [
             SourceView(

@@ -133,6 +133,15 @@ class BackupBody(Struct):
     age_seconds: float
 
 
+class SpoolLeftBody(Struct):
+    """Webhooks beside the ledger that nobody drains: a file, or the folder of an instance that is gone."""
+
+    host: str
+    path: str
+    last_at: Timestamp
+    age_seconds: float
+
+
 class ArchiveBody(Struct):
     """What has been archived, and how this instance's archiving fares."""
 
@@ -164,6 +173,7 @@ class ErasureBody(Struct):
     complete: bool
     waiting: list[str]
     backup: BackupBody | None
+    spools: list[SpoolLeftBody]
 
 
 class ReadBody(Struct):

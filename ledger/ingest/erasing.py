@@ -53,6 +53,16 @@ class RebuildUnderWay(LedgerError):
         super().__init__("A projection is being rebuilt; nothing was erased.\nTry again once the rebuild has ended.")
 
 
+class SpoolHoldsWebhooks(LedgerError):
+    """Webhooks wait in a spool that may name the user, and would bring them back."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"Webhooks that were received before wait in the spool of {host}, and may name the user; nothing was "
+            "erased.\nTry again once it is empty: `spooling` in its /health/ready is null then."
+        )
+
+
 class Order(NamedTuple):
     """Why, and by which API key."""
 
@@ -76,15 +86,24 @@ class Waiting(NamedTuple):
 
 
 def erase(
-    ledger: Ledger, uid: str, order: Order, keys: Sequence[SealKey], at: Instant, archive: Folder = Path()
+    ledger: Ledger,
+    uid: str,
+    order: Order,
+    keys: Sequence[SealKey],
+    at: Instant,
+    archive: Folder = Path(),
+    nothing_waits: Callable[[Connection[TupleRow]], None] = lambda _: None,
 ) -> Erasure:
     """Erase a user; where nothing has named them since the last time, that one's record.
 
-    `keys`: the newest first, which the hash is made with. `archive`: the folder of its files. Raises ArchiveDamaged,
-    ArchiveUnwritable, NeverSeen, RebuildUnderWay, StoreUnavailable.
+    `keys`: the newest first, which the hash is made with. `archive`: the folder of its files. `nothing_waits`
+    raises where what was received before would come only after it; asked at once, and again under the lock.
+
+    Raises ArchiveDamaged, ArchiveUnwritable, NeverSeen, RebuildUnderWay, StoreUnavailable.
     """
     name = Name(uid)
     with ledger.connection() as connection:
+        nothing_waits(connection)
         head = checkpoints.head(connection)
         before = erasures.find(connection, uid, keys)
         is_known = bool(erased.positions_of(connection, uid)) or erasures.names(connection, uid)
@@ -109,7 +128,7 @@ def erase(
                 ledger, archive, uid, there, {each.position: each.payload for each in left}
             )
             try:
-                return _Attempt(ledger, name, order, keys[0], at, head, archived, found).run(of_sources)
+                return _Attempt(ledger, name, order, keys[0], at, head, archived, found, nothing_waits).run(of_sources)
             except _OtherSources as others:
                 of_sources |= others.names
             except _NothingLeft:
@@ -199,7 +218,7 @@ class _Attempt:
 
     def __init__(
         self, ledger: Ledger, name: Name, order: Order, key: SealKey, at: Instant, head: int, archived: Rewritten,
-        found: Sequence[int],
+        found: Sequence[int], nothing_waits: Callable[[Connection[TupleRow]], None],
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._name = name
@@ -209,6 +228,7 @@ class _Attempt:
         self._head = head
         self._archived = archived
         self._found = found
+        self._nothing_waits = nothing_waits
         self._positions: list[int] = []
         self._left: list[Naming] = []
         self._draft: Draft | None = None
@@ -227,6 +247,7 @@ class _Attempt:
     def _load(self, connection: Connection[TupleRow]) -> None:
         if not rebuild.keep_from_beginning(connection):
             raise RebuildUnderWay
+        self._nothing_waits(connection)
         checkpoints.hold_all(connection.cursor())
         self._archived.expect(table.read(connection))
         self._positions = [*self._archived.positions, *erased.positions_of(connection, self._name.uid)]

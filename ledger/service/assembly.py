@@ -30,9 +30,9 @@ from ledger.reconcile.service import Reconciliation
 from ledger.service.of_settings import drift_window, hook_secrets, node_names, query_nodes
 from ledger.service.pools import Pools
 from ledger.settings import Settings
+from ledger.spool import leftovers
 from ledger.spool.figures import watch_spool
 from ledger.spool.files import SpoolFiles
-from ledger.spool.leftovers import left_in
 from ledger.spool.spool import Spool
 from ledger.store import two_ways
 from ledger.store.data_folder import DataFolder, unusable
@@ -131,8 +131,8 @@ def assembled(
 
 def spool_files(settings: Settings, folder: DataFolder, ledger_id: str) -> SpoolFiles | None:
     """The spool's files; None where it is off and nothing was left in it. Raises LedgerError."""
-    path = folder.path / "spool"
-    if not settings.spool_bytes and not left_in(path):
+    path = folder.path / leftovers.FOLDER
+    if not settings.spool_bytes and not leftovers.left_in(path):
         return None
     try:
         return SpoolFiles(path, settings.spool_bytes, ledger_id)

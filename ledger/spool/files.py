@@ -96,6 +96,12 @@ class SpoolFiles:
             left = sum(each.left for each in self._segments)
             return Contents(self._size(), left, self._oldest_at if left else None)
 
+    @property
+    def paths(self) -> frozenset[Path]:
+        """Its files."""
+        with self._lock:
+            return frozenset(each.path for each in self._segments)
+
     def is_read_up(self) -> bool:
         """Whether everything in it has been handed out."""
         with self._lock:

@@ -1,13 +1,15 @@
 """What an earlier run has left in a spool's folder: looked through at the start, each damage said, nothing thrown away
 that may have been acknowledged."""
 
+import contextlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 
-from ledger.domain.observation import Instant
+from ledger.domain.observation import SECOND, Instant
 from ledger.files import open_own, replacement
 from ledger.spool.format import FILE_HEAD_BYTES, Damaged, read_file_head, records
 
@@ -19,6 +21,9 @@ REFUSED_SUFFIX = ".refused"
 DAMAGED_SUFFIX = ".damaged"
 FOREIGN_SUFFIX = ".foreign"
 
+FOLDER = "spool"
+"""Its name in the data folder."""
+
 
 class Leftover(NamedTuple):
     """A file that holds webhooks which may not be in the ledger yet."""
@@ -29,6 +34,13 @@ class Leftover(NamedTuple):
     salt: bytes
     size: int
     deliveries: int
+
+
+class NotDrained(NamedTuple):
+    """A file of webhooks that lies there and is not being drained."""
+
+    path: Path
+    written_at: Instant
 
 
 def take_over(path: Path, ledger: str) -> Leftover | None:
@@ -63,6 +75,19 @@ def take_over(path: Path, ledger: str) -> Leftover | None:
 def left_in(folder: Path) -> bool:
     """Whether an earlier run has left anything in a spool's folder."""
     return any(next(folder.glob(f"*{suffix}"), None) is not None for suffix in (SUFFIX, REFUSED_SUFFIX))
+
+
+def not_drained(folder: Path, drained: Collection[Path]) -> list[NotDrained]:
+    """The files in a spool's folder but for those that are drained, by name: put aside, damaged, of another ledger, or
+    laid there since the start. Raises OSError."""
+    found = []
+    for suffix in (SUFFIX, REFUSED_SUFFIX, DAMAGED_SUFFIX, FOREIGN_SUFFIX):
+        for path in folder.glob(f"*{suffix}"):
+            # One may be deleted meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if path not in drained:
+                    found.append(NotDrained(path, round(path.stat().st_mtime * SECOND)))
+    return sorted(found)
 
 
 def read_from(path: Path, begin: int, size: int | None) -> bytes:

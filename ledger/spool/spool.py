@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -86,6 +87,16 @@ class Spool:
     def takes(self) -> bool:
         """Whether a webhook would be taken, as far as is known."""
         return self._files.max_bytes > 0 and not self._is_full
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no webhook waits in it, nor is on its way there."""
+        return not self._appending and not self._files.contents.deliveries
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        """The files that it drains."""
+        return self._files.paths
 
     @property
     def is_late(self) -> bool:

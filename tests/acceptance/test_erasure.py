@@ -1,6 +1,8 @@
 """A user who is erased, on a running service with Redis, a receiver and streams; and who asked about whom."""
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +12,9 @@ import psycopg
 import pytest
 
 from bench._receiver import SECRET, Receiver, receiving
+from ledger.working_state import instance_figures
 from tests.support.dumping import tables_naming
+from tests.support.ledgers import lock_held
 from tests.support.redis_server import RedisServer, needs_redis, redis_server
 from tests.support.service import KEYS, MAIN, Api, Service, wait_for
 from tests.support.streams import FrontedService
@@ -51,7 +55,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def service_settings(app: Receiver, redis: RedisServer) -> dict[str, Any]:
-    return {"tables": MAIN + SETTINGS.format(app=app.url, redis=redis.url, secret=SECRET)}
+    return {"tables": MAIN + SETTINGS.format(app=app.url, redis=redis.url, secret=SECRET), "spool_bytes": 1_048_576}
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +180,64 @@ def test_it_is_a_command(api: Api, service: Service, tmp_path: Path) -> None:
     refused = service.command("erase", "never7", "--reason", "x")
     assert (refused.returncode, "never seen" in refused.stderr) == (1, True)
     assert service.command("erase", "typed7").returncode == 2
+
+
+def refused(api: Api, uid: str) -> str:
+    """Why nothing is erased."""
+    answer = api.http.post(f"/v1/users/{uid}/erase", json=REASON)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (409, "application/problem+json"), answer.text
+    detail: str = answer.json()["detail"]
+    return detail
+
+
+def test_while_webhooks_wait_in_the_spool_nothing_is_erased(
+    api: Api, service: FrontedService, module_database_url: str
+) -> None:
+    api.deliver("spooled7-0-1-61-1-1")
+    with lock_held(module_database_url):
+        api.deliver("spooled7-0-1-62-1-1")
+        assert api.ready()["spooling"] is not None
+        assert f"wait in the spool of {socket.gethostname()}" in refused(api, "spooled7")
+        assert "wait in the spool" in refused(api, "never7")
+        done = service.command("erase", "spooled7", "--reason", "x")
+        assert (done.returncode, "Try again once it is empty" in done.stderr) == (1, True)
+    wait_for(lambda: api.ready()["spooling"] is None, api.ready)
+    erased = complete(api, "spooled7")
+    assert (erased["events"], erased["spools"]) == (2, [])
+    assert api.presence("spooled7")["status"] == "unknown"
+
+
+def test_webhooks_that_nobody_drains_are_named(api: Api, service: FrontedService, module_database_url: str) -> None:
+    api.deliver("beside7-0-1-71-1-1")
+    spool = service.data_dir / "spool"
+    names = ["a.refused", "b.damaged", "c.foreign", "d.spool"]
+    for name in names:
+        (spool / name).write_bytes(b"beside7")
+    (spool / "e.other").touch()
+    now = time.time_ns() // 1000
+    here = {"host": socket.gethostname(), "spooled": 2}
+    others = {
+        # The run before this one, whose files this one has drained; and one that is gone.
+        "before": (here | {"folder": str(service.data_dir)}, now),
+        "gone": (here | {"folder": "/gone"}, now - 3_600_000_000),
+        "back": ({"host": "im-2", "folder": "/data", "spooled": 1}, now),
+    }
+    with closing(psycopg.connect(module_database_url, autocommit=True)) as connection:
+        for name, (figures, at) in others.items():
+            instance_figures.write(connection, name, figures, at)
+        assert "in the spool of im-2" in refused(api, "beside7")
+        instance_figures.write(connection, "back", {"host": "im-2", "folder": "/data", "spooled": 0}, now)
+        found = erase(api, "beside7")["spools"]
+        assert [each["path"] for each in found] == [*(str(spool / name) for name in names), "/gone/spool"]
+        assert {each["host"] for each in found} == {socket.gethostname()}
+        assert 3_600 <= found[-1]["age_seconds"] < 7_200
+        assert f"in {spool / 'a.refused'} on" in " ".join(
+            service.command("erase", "beside7", "--reason", "x").stdout.split()
+        )
+        connection.execute("DELETE FROM instance_figures WHERE instance = ANY(%s)", (list(others),))
+    for name in names:
+        (spool / name).unlink()
+    assert complete(api, "beside7")["spools"] == []
 
 
 def test_who_asked_about_whom_is_logged_and_goes_with_the_user(api: Api, service: FrontedService) -> None:

@@ -15,6 +15,7 @@ from ledger.store.ledger import Ledger
 from ledger.store.mapper import source_stream
 from ledger.working_state import alerts, instance_figures
 from ledger.working_state.alerts import AlertRow
+from ledger.working_state.instance_figures import Spooling
 
 AT = 1_800_000_000_000_000
 
@@ -141,6 +142,12 @@ def test_what_each_instance_knows(connection: Connection[TupleRow]) -> None:
     instance_figures.write(connection, "b", {"free_bytes": 3}, AT)
     assert instance_figures.read(connection, AT) == {"a": {"free_bytes": 2}, "b": {"free_bytes": 3}}
     assert instance_figures.read(connection, AT + 1) == {"a": {"free_bytes": 2}}
+    assert instance_figures.spooling(connection) == []
+    instance_figures.write(connection, "b", {"host": "im-2", "folder": "/data", "spooled": 3}, AT)
+    assert instance_figures.spooling(connection) == [Spooling("im-2", "/data", AT)]
+    instance_figures.write(connection, "b", {"free_bytes": 3, "spooled": 0}, AT)
+    assert instance_figures.spooling(connection) == []
+    instance_figures.write(connection, "b", {"free_bytes": 3}, AT)
     instance_figures.forget(connection, "a", AT)
     assert instance_figures.read(connection, 0) == {"b": {"free_bytes": 3}}
     instance_figures.forget(connection, "c", AT + 86_400_000_001)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from ledger.domain.reconciliation_events import Finding, PollObserved, RunStarte
 from ledger.ingest import alert_record, erasing, overrides
 from ledger.ingest.append import append
 from ledger.ingest.clock import Clock
-from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay
+from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay, SpoolHoldsWebhooks
 from ledger.service.erasures import Erasures
 from ledger.settings.load import load
 from ledger.store.ledger import Ledger
@@ -322,6 +323,18 @@ def test_while_a_projection_is_rebuilt_nobody_is_erased(
     with rebuild.alone(database_url, "sessions"), pytest.raises(RebuildUnderWay):
         erase(ledger)
     assert UID in current.load(connection, [UID])
+    assert erase(ledger).is_new
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "under the lock"])
+def test_while_webhooks_wait_in_a_spool_nobody_is_erased(
+    at_once: bool, ledger: Ledger, connection: Connection[TupleRow]
+) -> None:
+    before = tables_naming(connection, UID)
+    looks_at_spool = Mock(side_effect=[None] * (not at_once) + [SpoolHoldsWebhooks("im-1")])
+    with pytest.raises(SpoolHoldsWebhooks, match=r"in the spool of im-1, .*nothing was erased"):
+        erasing.erase(ledger, UID, ORDER, KEYS, now(), nothing_waits=looks_at_spool)
+    assert tables_naming(connection, UID) == before
     assert erase(ledger).is_new
 
 

@@ -12,8 +12,12 @@ from tests.support.scripted import ScriptedService
 ERASED: dict[str, Any] = {
     "uid": "u100\x1b", "position": 4711, "at": "2026-11-30T03:12:04.500000Z", "by": "ops", "reason": "asked",
     "events": 2, "redacted": 1, "erased_before": False, "complete": True, "waiting": [], "backup": None,
+    "spools": [],
 }  # fmt: skip
 BACKUP = {"made_at": "2026-11-28T03:00:00.000000Z", "age_seconds": 200_000.0}
+SPOOL = {
+    "host": "im-2", "path": "/data/spool/a.refused", "last_at": "2026-11-28T03:00:00.000000Z", "age_seconds": 90_000.0,
+}  # fmt: skip
 READ: dict[str, Any] = {
     "key": "app", "route": "/v1/users/{uid}/presence", "first_at": "2026-11-30T03:12:04.500000Z",
     "last_at": "2026-11-30T03:12:05.000000Z", "number": 3,
@@ -28,6 +32,7 @@ READ: dict[str, Any] = {
         ({"erased_before": True}, ["was erased already"]),
         ({"complete": False}, ["it is complete within seconds"]),
         ({"complete": False, "waiting": ["app", "hot"]}, ["once these sinks have been told: app, hot"]),
+        ({"spools": [SPOOL, SPOOL]}, ["in /data/spool/a.refused on im-2, as of 2026-11-28 03:00:00", "1 day old, and"]),
         ({"backup": BACKUP}, ["backups until 2026-11-28 03:00:00", "2 days old: erase again after a restore"]),
     ],
 )

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from ledger.spool import files
 from ledger.spool.files import SpoolFiles, SpoolFull
 from ledger.spool.format import FILE_HEAD_BYTES, FileHead, SpooledWebhook, file_head
-from ledger.spool.leftovers import left_in
+from ledger.spool.leftovers import left_in, not_drained
 
 MIB = 1_048_576
 LEDGER = "11111111-2222-3333-4444-555555555555"
@@ -199,6 +199,19 @@ def test_what_was_refused_is_tried_again_at_the_next_start(kept: Kept) -> None:
     assert spool.read(100, MIB) is None
     assert read_all(kept.open()) == ["d1"]
     assert kept.names() == []
+
+
+def test_what_is_put_aside_is_not_drained_before_the_next_start(kept: Kept) -> None:
+    spool = kept.open()
+    spool.append(webhooks(1))
+    assert not_drained(kept.folder, spool.paths) == []
+    aside = spool.put_aside(webhooks(2))
+    (kept.folder / "a.tmp").touch()
+    [found] = not_drained(kept.folder, spool.paths)
+    assert (found.path, found.written_at > 0) == (aside, True)
+    spool.close()
+    assert not_drained(kept.folder, kept.open().paths) == []
+    assert not_drained(kept.folder / "nowhere", ()) == []
 
 
 @pytest.mark.parametrize("step", ["write", "fdatasync", "fsync"])
