@@ -5,6 +5,7 @@ a fragment for the other. What connects is libpq, so what is shown is what libpq
 """
 
 from itertools import zip_longest
+from typing import Self
 from urllib.parse import quote
 
 MASK = "********"
@@ -17,6 +18,29 @@ _KEYS = frozenset({"scram_client_key", "scram_server_key"})
 _IN_THE_ADDRESS = frozenset({"user", "password", "host", "port", "dbname"})
 
 ESCAPES = "in a name or password, write @ as %40, / as %2F, : as %3A and % as %25"
+
+
+_FIRST_SETTING = "database_url"
+
+
+class SettingUrl(str):
+    """A URL that knows the setting it is of, by which people are told what is wrong with it.
+
+    It is a `str` wherever one is taken, but for msgspec, which encodes `str(url)`.
+    """
+
+    __slots__ = ("setting",)
+    setting: str
+
+    def __new__(cls, url: str, setting: str = _FIRST_SETTING) -> Self:
+        named = super().__new__(cls, url)
+        named.setting = setting
+        return named
+
+
+def setting_of(url: str) -> str:
+    """The name of the setting that a URL is of; of one that does not say so, `database_url`."""
+    return url.setting if isinstance(url, SettingUrl) else _FIRST_SETTING
 
 
 class UrlUnreadable(ValueError):

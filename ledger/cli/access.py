@@ -72,4 +72,4 @@ def connected_to(url: str) -> Iterator["psycopg.Connection[Any]"]:
             "The database does not have presence ledger's tables yet.\nRun `presence-ledger migrate` first."
         ) from error
     except psycopg.OperationalError as error:
-        raise preflight.refusal(error) from error
+        raise preflight.refusal(error, url) from error

@@ -72,7 +72,7 @@ def rebuild_projections(
         if name not in KNOWN:
             raise typer.BadParameter(f"unknown projection '{name}'; choose from {', '.join(KNOWN)}")
     settings = settings_from(context)
-    with started_database_url(settings) as url:
+    with started_database_url(settings) as url, connected_to(url):
         done = [_rebuilt(url, name, settings.archive_dir) for name in wanted]
     if as_json:
         print_json({"items": done})

@@ -77,7 +77,7 @@ def run(settings: Settings, read: Callable[[], Settings]) -> None:
         # Before there is an event loop: SIGTERM ends the wait.
         if settings.database_session_url:
             log.info("database", url=mask_url(url), pooled=mask_url(settings.database_url))
-            await_database(url, settings.database_wait_seconds, _waits, "database_session_url")
+            await_database(url, settings.database_wait_seconds, _waits)
             await_database(settings.database_url, settings.database_wait_seconds, _waits, attempt=two_ways.log_in)
         else:
             log.info("database", url=mask_url(url))

@@ -122,4 +122,4 @@ def _judged(pipe: Pipe, url: str, moment: LedgerPart, trial: Trial, share: Share
     except LedgerError as error:
         return _Failed(str(error), isinstance(error, StoreUnavailable))
     except psycopg.Error as error:
-        return _Failed(str(preflight.refusal(error)), is_store=True)
+        return _Failed(str(preflight.refusal(error, url)), is_store=True)

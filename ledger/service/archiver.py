@@ -118,7 +118,7 @@ class Archiver:
     def _orders(self) -> ArchiveOrders:
         settings = self._settings()
         return ArchiveOrders(
-            database_url=self._database_url,
+            database_url=str(self._database_url),
             seal_key=self._seal_key.text,
             folder=str(settings.archive_dir),
             events_days=settings.events_days,

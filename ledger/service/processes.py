@@ -197,7 +197,7 @@ def _line(orders: msgspec.Struct) -> bytes:
 
 def _sink_orders(settings: Settings, database_url: str) -> sinks.SinkOrders:
     return sinks.SinkOrders(
-        database_url=database_url,
+        database_url=str(database_url),
         webhooks=[each for each in settings.sinks if isinstance(each, WebhookSettings)],
         wukongims=[each for each in settings.sinks if isinstance(each, WukongimSettings)],
         redises=[each for each in settings.sinks if isinstance(each, RedisSettings)],
@@ -212,7 +212,7 @@ def _front_orders(
 ) -> front.FrontOrders:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.listen.host, settings.listen.host)  # noqa: S104
     return front.FrontOrders(
-        database_url=database_url,
+        database_url=str(database_url),
         listen=(listen.host, listen.port),
         service=f"http://{Listen(host, settings.listen.port)}",
         connections=settings.front_connections,

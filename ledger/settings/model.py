@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from ledger.alerts.thresholds import Thresholds
 from ledger.archive_folder import Folder
+from ledger.database_url import SettingUrl
 from ledger.domain.policy import Policy
 from ledger.domain.profile import Profile
 from ledger.domain.reach_policy import ReachPolicy
@@ -168,7 +169,9 @@ class Settings:
     @property
     def sessions_url(self) -> str:
         """Where a connection is a session of PostgreSQL's; empty for the embedded database."""
-        return self.database_session_url or self.database_url
+        if self.database_session_url:
+            return SettingUrl(self.database_session_url, "database_session_url")
+        return self.database_url
 
     @property
     def asked_again_seconds(self) -> float | None:

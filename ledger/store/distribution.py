@@ -10,6 +10,7 @@ from typing import Any, LiteralString, NamedTuple
 import psycopg
 from psycopg import Connection, Cursor
 
+from ledger.database_url import setting_of
 from ledger.errors import LedgerError
 from ledger.store import distributed_functions as functions
 from ledger.store import preflight, session
@@ -105,14 +106,14 @@ def distribute(url: str, progress: Callable[[str], None] = lambda table: None) -
         with session.connect(url, "migrate") as connection, connection.transaction():
             connection.execute(_HOLD, (COMMIT_LOCK,))
             facts = look(connection)
-            if (reason := refusal(facts)) is not None:
+            if (reason := refusal(facts, setting_of(url))) is not None:
                 raise NotDistributable(reason)
             return [] if facts.is_distributed else _distribute(connection, facts.schema, progress)
     except psycopg.OperationalError as error:
-        raise preflight.refusal(error) from error
+        raise preflight.refusal(error, url) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotDistributable(
-            f"{str(error).strip()}\nThe role of database_url has to own the tables, and to exist on each worker."
+            f"{str(error).strip()}\nThe role of {setting_of(url)} has to own the tables, and to exist on each worker."
         ) from error
 
 
@@ -132,20 +133,20 @@ def look(connection: Connection[Any]) -> Facts:
     return facts._replace(has_unsealed=connection.execute(_UNSEALED).fetchone() == (True,))
 
 
-def refusal(facts: Facts) -> str | None:
-    """Why a ledger cannot be spread, with the way out; None where it can, or is."""
+def refusal(facts: Facts, setting: str = "database_url") -> str | None:
+    """Why a ledger cannot be spread, with the way out; None where it can, or is. `setting`: where its URL stands."""
     if facts.citus is None:
         return (
             "The database has no extension citus, so there are no workers to spread the ledger over.\n"
             "Make it on the coordinator and each worker (CREATE EXTENSION citus), and name the coordinator's database "
-            "in database_url; without Citus nothing is to be done."
+            f"in {setting}; without Citus nothing is to be done."
         )
     if int(facts.citus.partition(".")[0]) < OLDEST_CITUS:
         return (
             f"The extension citus is of version {facts.citus}; {OLDEST_CITUS} is the oldest supported one.\nUpgrade it."
         )
     if not facts.is_coordinator:
-        return "This node is a worker of its Citus cluster.\nName the coordinator's database in database_url."
+        return f"This node is a worker of its Citus cluster.\nName the coordinator's database in {setting}."
     if not facts.workers:
         return (
             "The Citus cluster has no workers.\n"

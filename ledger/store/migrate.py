@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from ledger.database_url import setting_of
 from ledger.errors import LedgerError, SchemaMismatch, StoreFull
 from ledger.store import preflight, session
 from ledger.store.preflight import Examined
@@ -202,8 +203,9 @@ def _connected(connection_url: str) -> Iterator[psycopg.Connection[Any]]:
     except psycopg.errors.DiskFull as error:
         raise StoreFull(f"PostgreSQL's disk is full: {error}\nMake room there, then try again.") from error
     except psycopg.OperationalError as error:
-        raise preflight.refusal(error) from error
+        raise preflight.refusal(error, connection_url) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise MigrationFailed(
-            f"{str(error).strip()}\nGrant the role of database_url CREATE on the schema, or make it the owner."
+            f"{str(error).strip()}\nGrant the role of {setting_of(connection_url)} CREATE on the schema, or "
+            "make it the owner."
         ) from error

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from ledger.database_url import setting_of
 from ledger.errors import StoreUnavailable
 from ledger.store import session
 from ledger.store.unfit import (
@@ -135,12 +136,11 @@ def await_database(
     url: str,
     seconds: float,
     waits: Callable[[str], None],
-    setting: str = "database_url",
     attempt: Callable[[str], None] = lambda url: session.connect(url, "start").close(),
 ) -> None:
     """Return once the database takes a connection; `waits` is told what for, each time that this is another.
 
-    `setting` is what the URL is called in what is said of it; `attempt` raises psycopg.Error where there is none yet.
+    `attempt` raises psycopg.Error where there is none yet.
 
     Raises DatabaseUnfit at once where waiting does not help, StoreUnavailable after so many seconds.
     """
@@ -150,7 +150,7 @@ def await_database(
             attempt(url)
             return
         except psycopg.Error as error:
-            refused = refusal(error, setting)
+            refused = refusal(error, url)
             if isinstance(refused, DatabaseUnfit) or time.monotonic() >= deadline:
                 raise refused from error
             if (said := reason(error)) != told:
@@ -159,8 +159,9 @@ def await_database(
         time.sleep(min(RETRY_DELAY_SECONDS, max(0.0, deadline - time.monotonic())))
 
 
-def refusal(error: psycopg.Error, setting: str = "database_url") -> StoreUnavailable:
-    """What a connection that could not be made is called, with the way out; `setting` is where its URL stands."""
+def refusal(error: psycopg.Error, url: str) -> StoreUnavailable:
+    """What a connection over this URL that could not be made is called, with the way out: where the URL stands."""
+    setting = setting_of(url)
     found = from_connection_error(error, setting)
     return found or StoreUnavailable(f"PostgreSQL did not answer: {reason(error)}.\n{WAY_OUT.format(url=setting)}")
 
@@ -173,7 +174,7 @@ def examine(url: str, connection: psycopg.Connection[Any], *, makes_tables: bool
     row = connection.execute(_FACTS).fetchone()
     assert row is not None
     facts = Facts(*row)
-    for refused in refusals(facts, makes_tables=makes_tables):
+    for refused in refusals(facts, setting_of(url), makes_tables=makes_tables):
         raise refused
     pooled = facts.backend != connection.info.backend_pid
     if pooled and shares_sessions(url):
@@ -184,24 +185,24 @@ def examine(url: str, connection: psycopg.Connection[Any], *, makes_tables: bool
     return Examined(facts, pooled, clock_offset_seconds(connection))
 
 
-def refusals(facts: Facts, *, makes_tables: bool) -> Iterator[DatabaseUnfit]:
-    """Everything for which a database will not do, the most telling first."""
+def refusals(facts: Facts, setting: str = "database_url", *, makes_tables: bool) -> Iterator[DatabaseUnfit]:
+    """Everything for which a database will not do, the most telling first; `setting` is where its URL stands."""
     if facts.version < OLDEST_VERSION * 10_000:
         yield ServerTooOld(
             f"The server is PostgreSQL {facts.version // 10_000}; {OLDEST_VERSION} is the oldest supported version.\n"
-            "Upgrade it, or name another server in database_url."
+            f"Upgrade it, or name another server in {setting}."
         )
     if facts.encoding != "UTF8":
         yield WrongEncoding(
             f"The database {facts.database} has the encoding {facts.encoding}, which cannot hold every user's id.\n"
-            "Make another with CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8', and name it in database_url."
+            f"Make another with CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8', and name it in {setting}."
         )
     if facts.standby:
         yield DatabaseReadOnly("The server is a standby and takes no writes.\nName the address of the primary.")
     elif facts.read_only:
         yield DatabaseReadOnly(
             f"The database {facts.database} is read-only: default_transaction_read_only is on (set by: "
-            f"{facts.read_only_by}).\nSet it to off for the database and the role of database_url."
+            f"{facts.read_only_by}).\nSet it to off for the database and the role of {setting}."
         )
     if makes_tables and not facts.may_create:
         yield CreateRefused(

@@ -25,9 +25,9 @@ def examine(pooled_url: str, session_url: str) -> Route:
 
     Raises DatabaseUnfit, StoreUnavailable.
     """
-    with _named("database_session_url"), session.connect(session_url, "start") as own:
+    with _named(session_url), session.connect(session_url, "start") as own:
         route = Route(pooled_url, session.for_transactions(own))
-        with _named("database_url"), connect(route) as pooled:
+        with _named(pooled_url), connect(route) as pooled:
             _expect_same_database(own, pooled)
             return route
 
@@ -57,12 +57,12 @@ def probe(route: Route) -> Callable[[str], None] | None:
 
 
 @contextmanager
-def _named(setting: str) -> Iterator[None]:
-    """What cannot be reached is told by the setting that has its URL."""
+def _named(url: str) -> Iterator[None]:
+    """What cannot be reached is told by the setting that its URL is of."""
     try:
         yield
     except psycopg.OperationalError as error:
-        raise preflight.refusal(error, setting) from error
+        raise preflight.refusal(error, url) from error
 
 
 def _expect_same_database(own: psycopg.Connection[Any], pooled: PooledConnection) -> None:

@@ -12,6 +12,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from ledger.archive_folder import Folder
+from ledger.database_url import setting_of
 from ledger.errors import LedgerError
 from ledger.store import distribution, session
 from ledger.store.ledger import translated
@@ -80,7 +81,8 @@ def alone(database_url: str, name: str) -> Iterator[Connection[TupleRow]]:
         except psycopg.errors.InsufficientPrivilege as error:
             raise RebuildRefused(
                 f"PostgreSQL refuses it: {error.diag.message_primary}.\n"
-                "A rebuild makes a schema of its own: grant the role of database_url CREATE on the database."
+                f"A rebuild makes a schema of its own: grant the role of {setting_of(database_url)} CREATE on the "
+                "database."
             ) from error
         finally:
             if not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from ledger.database_url import SettingUrl
 from ledger.store import migrate, session, two_ways, unfit
 from ledger.store.ledger import Ledger
 from ledger.store.pooled import AsyncPooledConnection, PooledConnection, Route
@@ -191,13 +192,13 @@ def test_the_way_for_sessions_may_not_be_such_a_pooler(pooled_url: str, database
 
 
 def test_what_cannot_be_reached_is_told_by_its_setting(pooled_url: str, database_url: str) -> None:
-    nowhere = database_url.replace("/test_", "/no_test_")
+    nowhere = SettingUrl(database_url.replace("/test_", "/no_test_"), "database_session_url")
     with pytest.raises(unfit.DatabaseMissing, match="correct the name in database_session_url"):
         two_ways.examine(pooled_url, nowhere)
     with pytest.raises(unfit.DatabaseMissing, match="correct the name in database_url"):
         two_ways.examine(pooled_url.replace("/test_", "/no_test_"), database_url)
     with pytest.raises(unfit.DatabaseMissing, match="correct the name in database_session_url"):
-        await_database(nowhere, 60, lambda _: None, "database_session_url")
+        await_database(nowhere, 60, lambda _: None)
     await_database(pooled_url, 60, lambda _: None, attempt=two_ways.log_in)
 
 

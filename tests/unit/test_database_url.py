@@ -1,8 +1,13 @@
 """The URL of a database: read as libpq reads it, never shown with a secret, refused without a word of it."""
 
+import copy
+import pickle
+from pathlib import Path
+
 import pytest
 
-from ledger.database_url import MASK, UrlUnreadable, masked, read
+from ledger.database_url import MASK, SettingUrl, UrlUnreadable, masked, read, setting_of
+from tests.support.command import call
 
 
 @pytest.mark.parametrize(
@@ -62,3 +67,33 @@ def test_what_cannot_be_read_is_refused_and_not_shown(url: str, why: str) -> Non
 def test_it_is_read_with_several_hosts() -> None:
     found = read("postgresql://u:hush@h1:5432,h2:5433/d?target_session_attrs=any")
     assert (found["host"], found["port"], found["password"]) == ("h1,h2", "5432,5433", "hush")
+
+
+def test_it_says_which_setting_it_is_of_to_a_process_as_well() -> None:
+    second = SettingUrl("postgresql://h/d", "database_session_url")
+    for each in (second, pickle.loads(pickle.dumps(second)), copy.copy(second)):  # noqa: S301  (our own)
+        assert (each, setting_of(each)) == ("postgresql://h/d", "database_session_url")
+    assert setting_of("postgresql://h/d") == setting_of(str(second)) == "database_url"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verify",), ("migrate",), ("migrate", "--distribute"), ("keys", "list"), ("rebuild", "sessions"),
+        ("projections", "--skip", "sessions", "1"), ("export", "s.slice"), ("replay",), ("replay", "--processes", "2"),
+        ("archive",), ("archive", "verify"), ("archive", "restore"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_each_command_names_the_setting_whose_server_does_not_answer(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nowhere = f"postgresql://someone@/ledger?host={tmp_path}"
+    ways = {"DATABASE_URL": nowhere, "DATABASE_SESSION_URL": nowhere}
+    others = {"SEAL_KEYS": "a-key-of-thirty-two-letters-or-more", "RETENTION_EVENTS_DAYS": "1"}
+    for given, named in ((ways, "database_session_url"), ({"DATABASE_URL": nowhere}, "database_url")):
+        result = call(*command, **given, **others)
+        assert (result.exit_code, f"Check {named} and that the server runs." in result.stderr) == (1, True), (
+            result.stderr
+        )

@@ -162,7 +162,9 @@ SERVER = 'connection failed: connection to server at "10.0.0.5", port 5432 faile
     ],
 )
 def test_what_waiting_does_not_help(said: str, kind: type[unfit.DatabaseUnfit], says: str) -> None:
-    refused = refusal(psycopg.OperationalError(SERVER + said + "\nMultiple connection attempts failed."))
+    refused = refusal(
+        psycopg.OperationalError(SERVER + said + "\nMultiple connection attempts failed."), "postgresql://"
+    )
     assert type(refused) is kind
     assert says in str(refused)
     assert str(refused).count("\n") == 1
@@ -185,7 +187,7 @@ def test_what_waiting_does_not_help(said: str, kind: type[unfit.DatabaseUnfit], 
     ],
 )
 def test_what_is_waited_for(said: str) -> None:
-    refused = refusal(psycopg.OperationalError(said))
+    refused = refusal(psycopg.OperationalError(said), "postgresql://")
     assert type(refused) is StoreUnavailable
     assert str(refused).startswith("PostgreSQL did not answer: ")
     assert str(refused).count("\n") == 1
