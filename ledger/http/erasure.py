@@ -18,8 +18,9 @@ from ledger.http.record_answers import BackupBody, ErasureBody
 from ledger.http.responses import answered
 from ledger.http.state import Services, get_services
 from ledger.http.uid import Uid
-from ledger.ingest import erasing
-from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay, SpoolHoldsWebhooks, Waiting
+from ledger.ingest import erasing, erasing_end
+from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay, SpoolHoldsWebhooks
+from ledger.ingest.erasing_end import Waiting
 from ledger.settings import known_seal_keys
 from ledger.store.seal import SealKey
 from ledger.working_state import backups
@@ -113,8 +114,8 @@ async def _wait(services: Services, erasure: Erasure) -> Waiting | None:
 
 
 def _finish(services: Services, position: int, names: list[str]) -> Waiting | None:
-    erasing.finish(services.ledger, names)
-    return erasing.waiting_for(services.ledger, position, names)
+    erasing_end.finish(services.ledger, names)
+    return erasing_end.waiting_for(services.ledger, position, names)
 
 
 def _body(services: Services, uid: str, erasure: Erasure, waiting: Waiting | None) -> ErasureBody:

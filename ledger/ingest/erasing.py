@@ -1,4 +1,4 @@
-"""Erasure: everything that names a user is removed and put on record, in one commit; streams and sinks follow.
+"""Erasure: everything that names a user is removed and put on record, in one commit; `erasing_end` is what follows.
 
 What names them beside others is looked for before the commit lock is taken, through all of the ledger; under the lock
 only what has come since. Whatever crashes before the commit has done nothing; after it, the row of the erasure says
@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg import Connection, Cursor
-from psycopg.errors import Diagnostic
 from psycopg.rows import TupleRow
 
 from ledger.archive_folder import Folder
@@ -29,17 +27,14 @@ from ledger.ingest.append import append
 from ledger.ingest.draft import Draft
 from ledger.ingest.erasing_archived import ArchiveMoved, Rewritten
 from ledger.ingest.erasing_others import Naming, left_of, naming, run_by
-from ledger.store import erased, session
+from ledger.store import erased
 from ledger.store.archive import table
 from ledger.store.commit import LONG_LOCK_TIMEOUT_SECONDS
-from ledger.store.ledger import Ledger, translated
+from ledger.store.ledger import Ledger
 from ledger.store.mapper import Recorded
 from ledger.store.seal import SealKey
-from ledger.working_state import alerts, erasures, sinks, sources, watch_list_changes
+from ledger.working_state import alerts, erasures, sources, watch_list_changes
 from projections.engine import checkpoints, rebuild
-
-TOLD_SECONDS = 1.5
-"""So long streams have at least to tell that a user is gone; those that were slower begin anew."""
 
 
 class NeverSeen(LedgerError):
@@ -76,13 +71,6 @@ class Erasure(NamedTuple):
     position: int
     event: UserErased
     is_new: bool
-
-
-class Waiting(NamedTuple):
-    """The sinks that have still to be told, and whether somebody has to resume one of them first."""
-
-    sinks: list[str]
-    held: bool
 
 
 def erase(
@@ -145,60 +133,6 @@ def get(ledger: Ledger, uid: str, keys: Sequence[SealKey]) -> Erasure | None:
     with ledger.connection() as connection:
         position = erasures.find(connection, uid, keys)
     return None if position is None else _on_record(ledger, position)
-
-
-def finish(ledger: Ledger, sink_names: Sequence[str]) -> int:
-    """Remove what is left of those who were erased, where all have done their part -> how many that were.
-
-    Raises StoreUnavailable.
-    """
-    done = 0
-    with ledger.connection() as connection, connection.transaction():
-        cursor = connection.cursor()
-        for row in erasures.due(cursor, TOLD_SECONDS):
-            if not sinks.behind(connection, sink_names, row.position):
-                erasures.finish(cursor, row)
-                done += 1
-    return done
-
-
-def waiting_for(ledger: Ledger, position: int, sink_names: Sequence[str]) -> Waiting | None:
-    """What an erasure waits for; None: it is done. Raises StoreUnavailable."""
-    with ledger.connection() as connection:
-        if all(row.position != position for row in erasures.under_way(connection)):
-            return None
-        behind = sinks.behind(connection, sink_names, position)
-        held = {name for name, row in sinks.read(connection).items() if row.is_held}
-        return Waiting(behind, any(name in held for name in behind))
-
-
-def leaves_space(ledger: Ledger) -> bool:
-    """Whether PostgreSQL has still to reuse the space of what was removed. Raises StoreUnavailable."""
-    with ledger.connection() as connection:
-        return bool(erasures.to_overwrite(connection))
-
-
-def overwrite(database_url: str, began: Callable[[Connection[TupleRow]], None] = lambda _: None) -> None:
-    """Have PostgreSQL reuse the space of what was removed, and forget it in its statistics. Raises StoreUnavailable.
-
-    `began` is told the connection, over which it can be cancelled: of a large ledger it takes minutes. What is
-    cancelled, or left out a table that somebody else held, stays to be done.
-    """
-    tables = ", ".join(["events", "erasures", *erasures.PER_USER_TABLES, *erasures.LIST_TABLES])
-    left_out: list[str | None] = []
-
-    def note(said: Diagnostic) -> None:
-        if said.sqlstate == psycopg.errors.LockNotAvailable.sqlstate:
-            left_out.append(said.message_primary)
-
-    with translated(), session.connect(database_url, "erasure") as connection:
-        began(connection)
-        connection.add_notice_handler(note)
-        finished = erasures.to_overwrite(connection)
-        with contextlib.suppress(psycopg.errors.QueryCanceled):
-            connection.execute(f"VACUUM (ANALYZE, SKIP_LOCKED) {tables}".encode())
-            if not left_out:
-                erasures.overwritten(connection, finished)
 
 
 class _OtherSources(Exception):

@@ -16,7 +16,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.observation import SECOND, Instant
 from ledger.errors import StoreUnavailable
-from ledger.ingest import archive_turn, erasing
+from ledger.ingest import archive_turn, erasing_end
 from ledger.settings import Settings
 from ledger.store.ledger import Ledger
 from ledger.working_state import reads
@@ -82,9 +82,9 @@ class Erasures:
 
     async def look(self) -> None:
         """Do what is due. Raises StoreUnavailable."""
-        await asyncio.to_thread(erasing.finish, self._ledger, [sink.name for sink in self._settings().sinks])
+        await asyncio.to_thread(erasing_end.finish, self._ledger, [sink.name for sink in self._settings().sinks])
         if time.monotonic() - self._overwritten_at >= OVERWRITE_SECONDS and await asyncio.to_thread(
-            erasing.leaves_space, self._ledger
+            erasing_end.leaves_space, self._ledger
         ):
             await asyncio.to_thread(self._overwrite)
         if time.monotonic() - self._cleaned_at >= CLEAN_SECONDS:
@@ -96,7 +96,7 @@ class Erasures:
             self._overwriting = connection
 
         try:
-            erasing.overwrite(self._url, began)
+            erasing_end.overwrite(self._url, began)
         finally:
             self._overwriting = None
             self._overwritten_at = time.monotonic()

@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 
 from ledger.changes.feed import ChangeFeed
 from ledger.changes.step import Step, WentBackError
-from ledger.ingest import erasing
+from ledger.ingest import erasing, erasing_end
 from ledger.ingest.clock import Clock
 from ledger.ingest.erasing import Order
 from ledger.settings import RedisSettings
@@ -59,7 +59,7 @@ def erase(ledger: Ledger) -> int:
 def finish(ledger: Ledger) -> None:
     with ledger.connection() as connection:
         connection.execute("UPDATE erasures SET recorded_at = recorded_at - interval '1 minute'")
-    assert erasing.finish(ledger, ()) == 1
+    assert erasing_end.finish(ledger, ()) == 1
 
 
 def told(step: Step) -> dict[str, Any]:

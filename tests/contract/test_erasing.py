@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.erasure_events import UserErased
 from ledger.domain.look import Watch
 from ledger.domain.reconciliation_events import Finding, PollObserved, RunStarted
-from ledger.ingest import alert_record, erasing, overrides
+from ledger.ingest import alert_record, erasing, erasing_end, overrides
 from ledger.ingest.append import append
 from ledger.ingest.clock import Clock
 from ledger.ingest.erasing import Erasure, NeverSeen, Order, RebuildUnderWay, SpoolHoldsWebhooks
@@ -115,7 +115,7 @@ def erase(ledger: Ledger, uid: str = UID) -> Erasure:
 def finished(ledger: Ledger, *names: str) -> int:
     with ledger.connection() as connection:
         connection.execute("UPDATE erasures SET recorded_at = recorded_at - interval '1 minute'")
-    return erasing.finish(ledger, names)
+    return erasing_end.finish(ledger, names)
 
 
 def test_every_table_of_users_is_known_and_named_before_it(
@@ -169,11 +169,11 @@ def test_after_a_kill_another_instance_has_the_space_reused(
     erase(ledger)
     # The instance that finished it, as the answer to its request does too, is killed before anything more.
     assert finished(ledger) == 1
-    assert erasing.waiting_for(ledger, erase(ledger).position, []) is None
+    assert erasing_end.waiting_for(ledger, erase(ledger).position, []) is None
     assert vacuums(connection) == 0
     asyncio.run(keeper(ledger, database_url, tmp_path).look())
     assert (vacuums(connection), vacuums(connection, "sessions")) == (1, 1)
-    assert not erasing.leaves_space(ledger)
+    assert not erasing_end.leaves_space(ledger)
     # Once is enough, whoever looks.
     asyncio.run(keeper(ledger, database_url, tmp_path).look())
     assert vacuums(connection) == 1
@@ -190,16 +190,16 @@ def test_what_is_cut_off_or_left_out_is_reused_later(
         working.execute("SET vacuum_cost_delay = 100")
         working.execute("SET vacuum_cost_limit = 1")
 
-    erasing.overwrite(database_url, cut_off)
-    assert erasing.leaves_space(ledger)
+    erasing_end.overwrite(database_url, cut_off)
+    assert erasing_end.leaves_space(ledger)
     with psycopg.connect(database_url) as holding:
         holding.execute("LOCK TABLE looks IN SHARE UPDATE EXCLUSIVE MODE")
-        erasing.overwrite(database_url)
+        erasing_end.overwrite(database_url)
         assert (vacuums(connection), vacuums(connection, "looks")) == (1, 0)
-        assert erasing.leaves_space(ledger)
-    erasing.overwrite(database_url)
+        assert erasing_end.leaves_space(ledger)
+    erasing_end.overwrite(database_url)
     assert vacuums(connection, "looks") == 1
-    assert not erasing.leaves_space(ledger)
+    assert not erasing_end.leaves_space(ledger)
 
 
 def test_twice_is_the_same_record_and_never_seen_is_none(ledger: Ledger, connection: Connection[TupleRow]) -> None:
@@ -355,10 +355,10 @@ def test_what_fails_in_the_middle_has_done_nothing(
 def test_it_waits_for_the_sinks_of_the_settings(ledger: Ledger, connection: Connection[TupleRow]) -> None:
     erasure = erase(ledger)
     assert finished(ledger, "app") == 0
-    assert erasing.waiting_for(ledger, erasure.position, ["app"]) == erasing.Waiting(["app"], held=False)
+    assert erasing_end.waiting_for(ledger, erasure.position, ["app"]) == erasing_end.Waiting(["app"], held=False)
     connection.execute("UPDATE sinks SET position = %s", (erasure.position,))
     assert finished(ledger, "app") == 1
-    assert erasing.waiting_for(ledger, erasure.position, ["app"]) is None
+    assert erasing_end.waiting_for(ledger, erasure.position, ["app"]) is None
 
 
 def test_late_notes_of_looks_and_reads_are_not_stored(ledger: Ledger, connection: Connection[TupleRow]) -> None:
