@@ -17,10 +17,12 @@ from ledger.store.archive.manifest import ArchiveDamaged, ArchiveUnwritable
 from ledger.store.archive.strangers import ArchiveUnlisted
 from ledger.store.ledger import Ledger
 from projections.queries.archived import Archive
-from tests.support.archived import archive, live, rows
+from tests.support.archived import archive, rows
 from tests.support.buckets import Storage, serving
 from tests.support.ledgers import SEAL_KEY
 from tests.support.tampering import verified
+
+pytestmark = pytest.mark.usefixtures("lived")
 
 
 @pytest.fixture
@@ -37,12 +39,6 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
 @pytest.fixture
 def bucket(storage: Storage) -> Bucket:
     return storage.bucket("ledger", "of the/archive")
-
-
-@pytest.fixture
-def ledger(ledger: Ledger, database_url: str) -> Ledger:
-    live(ledger, database_url)
-    return ledger
 
 
 def names(storage: Storage, bucket: Bucket) -> list[str]:

@@ -33,24 +33,15 @@ from ledger.store.ledger import Ledger
 from ledger.store.verify import snapshot
 from ledger.working_state import erasures
 from projections.queries import archived as reading
-from tests.support.archived import ONCE, SIZE, archive, follow, live
+from tests.support.archived import ONCE, SIZE, archive, follow
 from tests.support.dumping import tables_naming
 from tests.support.ledgers import SEAL_KEY, SOURCE
 from tests.support.tampering import KEYS, verified
 
+pytestmark = pytest.mark.usefixtures("lived")
+
 ORDER = Order("as they had asked", "ops")
 UID = "用户"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def ledger(ledger: Ledger, database_url: str, folder: Path) -> Ledger:
-    live(ledger, database_url)
-    return ledger
 
 
 def erase(ledger: Ledger, uid: str, folder: Path) -> erasing.Erasure:

@@ -35,28 +35,14 @@ from projections.queries.evidence import gather
 from projections.queries.evidence_rows import RecordedHistory
 from projections.queries.timeline import TimelineEntries, TimelineQuery
 from tests.support import pg
-from tests.support.archived import ONCE, USERS, archive, follow, live, rows
+from tests.support.archived import ONCE, USERS, archive, follow, rows
 from tests.support.ledgers import configure
 from tests.support.slices import MAPPER
 
+pytestmark = pytest.mark.usefixtures("lived")
+
 UIDS = [*USERS, ONCE, "nobody"]
 TABLES = "current, snapshots, drifts"
-
-
-@pytest.fixture
-def ledger(ledger: Ledger, database_url: str) -> Ledger:
-    live(ledger, database_url)
-    return ledger
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def asking(ledger: Ledger, database_url: str, folder: Path) -> Archive:
-    return Archive(ledger, database_url, folder)
 
 
 def points(ledger: Ledger) -> list[AnswerPoint]:

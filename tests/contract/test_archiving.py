@@ -31,9 +31,11 @@ from projections.models import current, repair_current
 from projections.models.registry import FOLLOWING
 from projections.queries import history
 from tests.support import pg
-from tests.support.archived import ONCE, SIZE, archive, live, rows
+from tests.support.archived import ONCE, SIZE, archive, rows
 from tests.support.ledgers import SEAL_KEY
 from tests.support.tampering import found, unguarded, verified
+
+pytestmark = pytest.mark.usefixtures("lived")
 
 STEPS = ("write", "prove", "snapshots", "keep", "replace", "drop")
 TIER = TierSet(received_at=1, tier="vip", by="ops", status_before="unknown", status_after="unknown")
@@ -42,17 +44,6 @@ PARTITIONS = {"events_from_1", *(f"events_from_{SIZE * number}" for number in ra
 
 class Killed(BaseException):
     """What no `except Exception` sees, as a kill."""
-
-
-@pytest.fixture
-def ledger(ledger: Ledger, database_url: str) -> Ledger:
-    live(ledger, database_url)
-    return ledger
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "archive"
 
 
 @pytest.fixture

@@ -25,26 +25,12 @@ from projections.queries import archived, user_sessions
 from projections.queries.archived import Archive, Asked
 from projections.queries.user_sessions import SessionRowPage
 from tests.support import pg
-from tests.support.archived import ONCE, archive, live
+from tests.support.archived import ONCE, archive
+
+pytestmark = pytest.mark.usefixtures("lived")
 
 LEFT = "SELECT count(*) FROM sessions WHERE ended_position < %s"
 MARK = "SELECT before, done FROM sessions_trimmed"
-
-
-@pytest.fixture
-def ledger(ledger: Ledger, database_url: str) -> Ledger:
-    live(ledger, database_url)
-    return ledger
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def asking(ledger: Ledger, database_url: str, folder: Path) -> Archive:
-    return Archive(ledger, database_url, folder)
 
 
 def page(asking: Archive, url: str, uid: str, wanted: SessionQuery) -> Asked[SessionRowPage]:
