@@ -11,13 +11,12 @@ from ledger.cli.drawing import print_table
 from ledger.cli.output import AsJson, print_json, say
 from ledger.cli.progress import shown
 from ledger.cli.replay_slice import SliceOptions, parse_policy, replay_of_slice
-from ledger.cli.slice_options import Users
+from ledger.cli.slice_options import PolicyNumbers, Processes, StopAt, Summary, Users
 from ledger.domain.observation import SECOND, Instant
 from ledger.domain.policy import Policy
 from ledger.errors import LedgerError
 from ledger.replay.recording import Replay, ReplayResult
 from ledger.slices.reading import is_slice
-from ledger.slices.share import MAX_SHARES
 from ledger.sources.wukongim.recording import RecordingError, read_header, read_lines, read_texts
 from ledger.text import counted
 
@@ -25,45 +24,29 @@ SHOWN_USERS = 50
 MB = 1_000_000
 
 
+Recorded = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE", help="A recording (NDJSON) or a slice; without it, the ledger.", show_default=False),
+]
+WebhooksOnly = Annotated[bool, typer.Option("--webhooks-only", help="Ignore the recorded polls.")]
+AllDeliveries = Annotated[
+    bool, typer.Option("--all-deliveries", help="Treat refused and truncated webhooks as received, too.")
+]
+
+
 def replay(
     context: typer.Context,
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FILE", help="A recording (NDJSON) or a slice; without it, the ledger.", show_default=False
-        ),
-    ] = None,
+    file: Recorded = None,
     *,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option("--policy", metavar="NAME=VALUE", help="Change a number of the policy."),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECOND|INSTANT", help="Stop after this second of a recording; of anything else, at this instant."
-        ),
-    ] = None,
+    policy: PolicyNumbers = None,
+    until: StopAt = None,
     users: Users = None,
     since: Since = None,
     to: Until = None,
-    webhooks_only: Annotated[bool, typer.Option("--webhooks-only", help="Ignore the recorded polls.")] = False,
-    all_deliveries: Annotated[
-        bool, typer.Option("--all-deliveries", help="Treat refused and truncated webhooks as received, too.")
-    ] = False,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=MAX_SHARES,
-            metavar="N",
-            help="Judge the ledger in so many processes; else as many as there are cores, and as it is worth.",
-        ),
-    ] = None,
-    summary: Annotated[
-        bool,
-        typer.Option("--summary", help="Of each user only for how long they differ: memory stays small over months."),
-    ] = False,
+    webhooks_only: WebhooksOnly = False,
+    all_deliveries: AllDeliveries = False,
+    processes: Processes = None,
+    summary: Summary = False,
     as_json: AsJson = False,
 ) -> None:
     """Put what was recorded through the rules again, without changing anything.

@@ -15,6 +15,7 @@ from ledger.cli.progress import shown
 from ledger.settings import Settings
 from ledger.slices.archived import ArchivePlace
 from ledger.slices.form import Slice
+from ledger.slices.share import MAX_SHARES
 from ledger.slices.taking import SliceScope, open_slice
 from ledger.store.mapper import EventMapper
 from ledger.text import printable
@@ -25,6 +26,30 @@ MAX_NEAR = 5000
 
 Users = Annotated[
     list[str] | None, typer.Option("--user", metavar="UID", help="Only of this user; may be given several times.")
+]
+
+PolicyNumbers = Annotated[
+    list[str] | None, typer.Option("--policy", metavar="NAME=VALUE", help="Change a number of the policy.")
+]
+StopAt = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="SECOND|INSTANT",
+        help="Stop after this second of a recording; of anything else, at this instant.",
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=MAX_SHARES,
+        metavar="N",
+        help="Judge the ledger in so many processes; else as many as there are cores, and as it is worth.",
+    ),
+]
+Summary = Annotated[
+    bool, typer.Option("--summary", help="Of each user only for how long they differ: memory stays small over months.")
 ]
 
 
