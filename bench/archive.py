@@ -21,6 +21,7 @@ from ledger.store import session
 from ledger.store.archive import files, table
 from ledger.store.ledger import Ledger
 from ledger.store.seal import seal_keys
+from ledger.store.verified import Extent
 from ledger.store.verify import snapshot, verify
 from tests.support.divided import divide
 
@@ -158,7 +159,7 @@ def _read(url: str, folder: Path) -> float:
 def _verified(url: str, folder: Path) -> float:
     began = time.perf_counter()
     with psycopg.connect(url, autocommit=True) as connection, snapshot(connection):
-        found = verify(connection, KEYS, lambda _done, _total: None, archive=folder)
+        found = verify(connection, KEYS, lambda _done, _total: None, Extent(archive=folder))
     if found.altered is not None:
         raise RuntimeError(f"altered at {found.altered.position:,}: {found.altered.what}")
     speed = found.events / (time.perf_counter() - began)

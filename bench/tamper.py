@@ -14,7 +14,8 @@ from bench._service import SEAL_KEY
 from bench._tamperings import Connection, runs_of, tamperings
 from ledger.store.seal import seal_keys
 from ledger.store.seal_head import SealHead
-from ledger.store.verify import Verified, snapshot, verify
+from ledger.store.verified import Extent, Verified
+from ledger.store.verify import snapshot, verify
 
 NODES = 4
 FETCHED_ROWS = 5_000
@@ -91,7 +92,7 @@ def _row(report: Report, what: str, position: int, found: Verified) -> bool:
 
 
 def _verify(connection: Connection, expected: SealHead | None = None) -> Verified:
-    return verify(connection, KEYS, lambda _done, _total: None, expected=expected)
+    return verify(connection, KEYS, lambda _done, _total: None, Extent(expected=expected))
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from ledger.settings import Settings
 from ledger.store.archive import strangers
 from ledger.store.ledger import Ledger
 from ledger.store.seal import SealKeys
+from ledger.store.verified import Extent
 from ledger.store.verify_moment import verify_moment
 
 app = typer.Typer(
@@ -73,7 +74,7 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
         connected_to(url) as connection,
         progress.shown("verifying") as update,
     ):
-        verified = verify_moment(connection, keys, update, archive=settings.archive_dir, only_archive=True)
+        verified = verify_moment(connection, keys, update, Extent(archive=settings.archive_dir, only_archive=True))
         # What was altered is not to be hidden by a folder that cannot be listed.
         unknown = strangers.found(connection, settings.archive_dir) if verified.is_intact else None
     if as_json:

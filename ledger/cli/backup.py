@@ -27,6 +27,7 @@ from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKeys, seal_keys
 from ledger.store.seal_head import HeadError, HeadKeyMissing, SealHead
+from ledger.store.verified import Extent
 from ledger.store.verify import snapshot, verify
 from ledger.store.verify_moment import is_outdated
 from ledger.text import counted
@@ -149,7 +150,7 @@ def _write(
         # What a rebuild has half filled is of no use, and would hold the rebuild up.
         written = dump(settings.data_dir, url, exported[0], target, _in_mb(update), without=switch.SCHEMA)
     with shown("verifying") as update:
-        verified = verify(connection, keys, update, archive=settings.archive_dir)
+        verified = verify(connection, keys, update, Extent(archive=settings.archive_dir))
     with connected_to(url) as outside:
         if is_outdated(outside, verified):
             raise BackupError(
@@ -225,7 +226,7 @@ def _note_itself(connection: psycopg.Connection[Any], made: Backup) -> None:
 def _verify(url: str, keys: SealKeys, archive: Folder, head: SealHead, file: Path) -> None:
     """Raises BackupError where the archive is not the one that the ledger names, LedgerAltered, SealKeyMissing."""
     with connected_to(url) as connection:
-        verified = checked(connection, keys, archive, expected=head)
+        verified = checked(connection, keys, Extent(None, head, archive))
     if (altered := verified.altered) is not None and altered.file is not None:
         raise BackupError(
             f"The ledger in {file} names a file that the archive has not, or not so: {altered.what}.\n"

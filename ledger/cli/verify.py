@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from ledger.archive_folder import Folder
 from ledger.cli.access import connected_to, started_database_url
 from ledger.cli.invocation import settings_from
 from ledger.cli.output import AsJson, print_json, print_line
@@ -18,7 +17,7 @@ from ledger.store import seal_head
 from ledger.store.replacing import replacing, unusable
 from ledger.store.seal import SealKey, SealKeys, seal_keys
 from ledger.store.seal_head import SealHead
-from ledger.store.verify import Verified
+from ledger.store.verified import Extent, Verified
 from ledger.store.verify_moment import verify_moment
 from ledger.text import counted
 
@@ -51,7 +50,7 @@ def verify(
     if after is not None and expected is not None and after > expected.position:
         raise typer.BadParameter(f"the head is at position {expected.position}, which --after would skip")
     with started_database_url(settings) as url, connected_to(url) as connection:
-        verified = checked(connection, keys, settings.archive_dir, after=after, expected=expected)
+        verified = checked(connection, keys, Extent(after, expected, settings.archive_dir))
     if export_head is not None and verified.is_intact:
         with replacing(export_head) as file:
             file.write(seal_head.to_text(verified.head, newest(keys)).encode())
@@ -87,17 +86,10 @@ def read_head(path: Path, keys: SealKeys) -> SealHead:
     return seal_head.from_text(content, keys, str(path))
 
 
-def checked(
-    connection: psycopg.Connection[Any],
-    keys: SealKeys,
-    archive: Folder,
-    *,
-    after: int | None = None,
-    expected: SealHead | None = None,
-) -> Verified:
-    """What a walk over the ledger finds, its progress shown; `archive`: the folder of the archive's files."""
+def checked(connection: psycopg.Connection[Any], keys: SealKeys, extent: Extent) -> Verified:
+    """What a walk over the ledger finds, its progress shown. Raises BeyondHead."""
     with shown("verifying") as update:
-        return verify_moment(connection, keys, update, after=after, expected=expected, archive=archive)
+        return verify_moment(connection, keys, update, extent)
 
 
 def require_intact(verified: Verified) -> None:

@@ -3,90 +3,30 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import Connection, IsolationLevel
 
-from ledger.archive_folder import Folder
 from ledger.errors import LedgerError
-from ledger.settings import SEAL_KEY_FILE
-from ledger.store import erased, partitions, raw_events, seals
+from ledger.store import erased, partitions, raw_events, seals, verified
 from ledger.store.archive.beside import LOCK
 from ledger.store.archive.manifest import ArchiveDamaged
 from ledger.store.archive.sealed_rows import KeptDiffers, SealedRows
 from ledger.store.raw_events import Row, decode_position
 from ledger.store.seal import Seal, SealKeys
 from ledger.store.seal_head import SealHead, new_head
+from ledger.store.verified import BACK, BY_WRITER, EVERYTHING, TAKEN_AGAIN, Altered, Extent, KeyMissing, Verified
 from ledger.text import counted
 
 WINDOW_EVENTS = 50_000
 WINDOW_SEALS = 1_000
 """About so much is read by one COPY."""
 
-LOOK = "No event before it was altered. A backup, restored into another data_dir, tells what stood there."
-UNSEALED = (
-    "Where a version before seals wrote it, `verify --after POSITION` passes over it and checks what follows; else "
-    "somebody put it in or removed its seal."
-)
-TAKEN_AGAIN = "an earlier event of its stream has the same version"
-BACK = "Put the file back from a copy of the archive; the seals tell whether it is the right one."
-BY_WRITER = "Both are as they were sealed: two wrote at once without the lock, or a defect did. Report it."
-
 Told = Callable[[int, int], None]
 
 
 class BeyondHead(LedgerError):
     """What is to be checked comes after a position that the ledger has not reached."""
-
-
-class Altered(NamedTuple):
-    """The first position at which the ledger is not as it was sealed."""
-
-    position: int
-    what: str
-    way_out: str = LOOK
-    file: str | None = None
-    """Of the archive, where it is that which differs."""
-
-
-class KeyMissing(NamedTuple):
-    """The first seal that cannot be checked, since its key is not here; nothing is known of what it seals."""
-
-    key_id: bytes
-    first: int
-    last: int
-    """Of the positions, from `first` on, the last one that the key sealed."""
-
-    def __str__(self) -> str:
-        return (
-            f"The key {self.key_id.hex()}, which is not here, sealed positions from {self.first:,} to {self.last:,}.\n"
-            "Add that key to seal_keys: the service that wrote them has it in its settings or in "
-            f"{SEAL_KEY_FILE}."
-        )
-
-
-class Verified(NamedTuple):
-    """What a walk over the ledger found: so many events and seals are as they were, up to `head`.
-
-    It is intact where nothing was altered and no key is missing.
-    """
-
-    events: int
-    seals: int
-    head: SealHead
-    altered: Altered | None
-    missing: KeyMissing | None = None
-    erased: int = 0
-    """Positions among them whose events erasures have removed, as is on record."""
-    files: int = 0
-    """That the archive has."""
-
-    @property
-    def is_intact(self) -> bool | None:
-        """None where that cannot be told without the missing key."""
-        if self.altered is not None:
-            return False
-        return None if self.missing is not None else True
 
 
 @contextmanager
@@ -99,22 +39,12 @@ def snapshot(connection: Connection[Any]) -> Iterator[None]:
         yield
 
 
-def verify(
-    connection: Connection[Any],
-    keys: SealKeys,
-    told: Told,
-    *,
-    after: int | None = None,
-    expected: SealHead | None = None,
-    archive: Folder | None = None,
-    only_archive: bool = False,
-) -> Verified:
-    """Walk over the ledger in a `snapshot`, which may be over then: all of it, or what comes after a position.
+def verify(connection: Connection[Any], keys: SealKeys, told: Told, extent: Extent = EVERYTHING) -> Verified:
+    """Walk over the ledger in a `snapshot`, which may be over then; `told`: how many events were checked, of how many.
 
-    `expected` is a head that the ledger once had, not before `after`. `told` is told how many events were checked, of
-    how many. `archive`: the folder of its files; `only_archive`: no further than they go. Raises BeyondHead where
-    `after` is, unless the head that is expected tells that the ledger was cut.
+    Raises BeyondHead where `after` is, unless the head that is expected tells that the ledger was cut.
     """
+    after, expected = extent.after, extent.expected
     if (
         after is not None
         and expected is None
@@ -124,8 +54,8 @@ def verify(
             f"Position {after} is beyond the head, which is {head}: there is nothing to check.\n"
             "Name a position of this ledger, or check all of it without --after."
         )
-    rows = SealedRows(connection, archive)
-    return _Walk(connection, keys, told, after, expected, rows, rows.before if only_archive else None).go()
+    rows = SealedRows(connection, extent.archive)
+    return _Walk(connection, keys, told, after, expected, rows, rows.before if extent.only_archive else None).go()
 
 
 class _Walk:
@@ -178,7 +108,7 @@ class _Walk:
                 if self._missing is not None:
                     return None
                 if broken is not None:
-                    return Altered(self._sealed + 1, _broken(broken))
+                    return Altered(self._sealed + 1, verified.broken(broken))
                 if not window or self._is_past(window[-1]):
                     break
         if self._expected is not None:
@@ -291,7 +221,7 @@ class _Walk:
         if found < expected:
             return self._put_in(found, expected - 1 if number else self._sealed)
         if len(rows) > 1 and decode_position(rows[1]) == expected:
-            return _twice(expected)
+            return verified.twice(expected)
         if not raw_events.is_recorded_at(rows[0], seal):
             return Altered(expected, "recorded_at of the event was altered")
         return Altered(expected, "the event was altered, or another one put in its place")
@@ -300,20 +230,4 @@ class _Walk:
         """What a row is that has no place there; `last` is the position before it that was checked."""
         if self._erasures.gone(position, position):
             return Altered(position, "an event was put in where one was erased")
-        return _unsealed(position, last)
-
-
-def _broken(seal: Seal) -> str:
-    run = f"{seal.first_position:,} to {seal.last_position:,}"
-    return f"the chain of seals breaks: the seal of {run}, or one before it, was altered, removed or put in"
-
-
-def _unsealed(position: int, last: int) -> Altered:
-    """What a row is that no seal covers; `last` is the position before it that was checked."""
-    if 0 < position <= last:
-        return _twice(position)
-    return Altered(position, "the event was never sealed", UNSEALED)
-
-
-def _twice(position: int) -> Altered:
-    return Altered(position, "an event was put in: two have this position")
+        return verified.unsealed(position, last)

@@ -4,29 +4,17 @@ from typing import Any
 
 from psycopg import Connection
 
-from ledger.archive_folder import Folder
 from ledger.store.archive import table
 from ledger.store.seal import SealKeys
-from ledger.store.seal_head import SealHead
-from ledger.store.verify import Told, Verified, snapshot, verify
+from ledger.store.verified import EVERYTHING, Extent, Verified
+from ledger.store.verify import Told, snapshot, verify
 
 
-def verify_moment(
-    connection: Connection[Any],
-    keys: SealKeys,
-    told: Told,
-    *,
-    after: int | None = None,
-    expected: SealHead | None = None,
-    archive: Folder | None = None,
-    only_archive: bool = False,
-) -> Verified:
+def verify_moment(connection: Connection[Any], keys: SealKeys, told: Told, extent: Extent = EVERYTHING) -> Verified:
     """What `verify` finds, over a connection in autocommit. Raises BeyondHead."""
     while True:
         with snapshot(connection):
-            found = verify(
-                connection, keys, told, after=after, expected=expected, archive=archive, only_archive=only_archive
-            )
+            found = verify(connection, keys, told, extent)
         if not is_outdated(connection, found):
             return found
 

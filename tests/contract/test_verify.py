@@ -10,7 +10,7 @@ import pytest
 from ledger.store import verify as verification
 from ledger.store.rows import Rows
 from ledger.store.seal import RUN_EVENTS, SealKey, seal_keys
-from ledger.store.verify import KeyMissing
+from ledger.store.verified import KeyMissing
 from tests.support import pg
 from tests.support.ledgers import SEAL_KEY, opened
 from tests.support.tampering import fill, found, unguarded, verified

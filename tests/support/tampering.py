@@ -10,7 +10,8 @@ from eventsourcing.persistence import StoredEvent
 from ledger.archive_folder import Folder
 from ledger.store.seal import SealKey, SealKeys, seal_keys
 from ledger.store.seal_head import SealHead
-from ledger.store.verify import Verified, verify
+from ledger.store.verified import Extent, Verified
+from ledger.store.verify import verify
 from ledger.store.verify_moment import verify_moment
 from tests.support.ledgers import SEAL_KEY, opened
 
@@ -44,7 +45,7 @@ def found(
     archive: Folder | None = None,
 ) -> Verified:
     """What `verify` finds in the transaction of a connection."""
-    return verify(connection, keys, lambda _done, _total: None, after=after, expected=expected, archive=archive)
+    return verify(connection, keys, lambda _done, _total: None, Extent(after, expected, archive))
 
 
 def verified(
@@ -57,6 +58,4 @@ def verified(
 ) -> Verified:
     """What `verify` finds in a database."""
     with psycopg.connect(url, autocommit=True) as connection:
-        return verify_moment(
-            connection, keys, lambda _done, _total: None, after=after, expected=expected, archive=archive
-        )
+        return verify_moment(connection, keys, lambda _done, _total: None, Extent(after, expected, archive))
