@@ -12,7 +12,8 @@ from ledger.cli.invocation import settings_from
 from ledger.cli.near import suggest
 from ledger.cli.output import AsJson, print_json, say
 from ledger.cli.queries import Url
-from ledger.cli.story_lines import entry_row, session_row
+from ledger.cli.session_lines import session_row
+from ledger.cli.story_lines import entry_row
 from ledger.cli.times import header
 from ledger.cli.words import number_of, told
 

@@ -1,10 +1,9 @@
-"""A user's story in lines: what an entry of their timeline says, and how long a session lasted, in words."""
+"""A user's story in lines: what an entry of their timeline says, in words."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from ledger.cli.client import Json
 from ledger.cli.doubts import ENDED
-from ledger.cli.output import duration
 from ledger.cli.times import shown
 from ledger.cli.words import joined, name_of, number_of, told, word
 from ledger.domain.device_names import DEVICE_NAMES
@@ -19,49 +18,6 @@ def entry_row(entry: Json) -> Row:
     return entry["position"], shown(entry["at"]), _status(entry), what, evidence
 
 
-def session_row(session: Json) -> Row:
-    """Device, connId, which node reported it, begin and end with their reasons, duration, how many others, flaps."""
-    began, ended = session["began"], session["ended"]
-    device = f"{session['source']}/{_device(session['device_flag'])}"
-    told_by = session["held_by"] or session["told_by"]
-    seen = told("open, seen {at}", at=shown(session["seen_at"], began["at"]))
-    over: tuple[object, ...] = (seen, None, None)
-    if ended is not None:
-        over = (_edge(ended, began["at"]), word(ended["rule"]), _lasted(session))
-    others = session["concurrent"] - 1
-    return (
-        device,
-        session["conn_id"],
-        told_by,
-        _edge(began),
-        word(began["rule"]),
-        *over,
-        others or None,
-        session["flaps"] or None,
-    )
-
-
-def _edge(edge: Json, previous: str | None = None) -> str:
-    at, after = edge["at"], edge["after"]
-    match edge["sure"]:
-        case "exact":
-            return shown(at, previous)
-        case "unknown":
-            return told("by {at}, perhaps", at=shown(at, previous))
-        case _ if after is None or after == at:
-            return told("by {at}", at=shown(at, previous))
-        case _:
-            return f"{shown(after, previous)} .. {shown(at, after)}"
-
-
-def _lasted(session: Json) -> str:
-    seconds = max(0.0, session["duration_seconds"])
-    said = duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
-    if session["began"]["sure"] != "exact":
-        return told("about {length}", length=said)
-    return said if session["ended"]["sure"] == "exact" else told("at most {length}", length=said)
-
-
 def _status(entry: Json) -> str | None:
     before, after = entry.get("status_before"), entry.get("status_after")
     if before == after:
@@ -70,7 +26,7 @@ def _status(entry: Json) -> str | None:
 
 
 def _change(entry: Json) -> tuple[str, str]:
-    named = f"{_device(entry['device_flag'])} {entry['conn_id']}"
+    named = f"{device(entry['device_flag'])} {entry['conn_id']}"
     verdict = entry["verdict"]
     if verdict in ("opened", "closed"):
         done = told("{sessions} opened" if verdict == "opened" else "{sessions} closed", sessions=named)
@@ -266,7 +222,7 @@ def _sessions(sessions: Sequence[Json]) -> str:
     """`app 17, web`, each with its connId where that is known."""
     names = []
     for session in sessions:
-        name = _device(session["device_flag"])
+        name = device(session["device_flag"])
         name += "" if session["conn_id"] is None else f" {session['conn_id']}"
         if session.get("held_by"):
             name = told("{session} at {node}", session=name, node=session["held_by"])
@@ -274,7 +230,8 @@ def _sessions(sessions: Sequence[Json]) -> str:
     return joined(names, ", ")
 
 
-def _device(flag: int | None) -> str:
+def device(flag: int | None) -> str:
+    """A device flag by its name."""
     return DEVICE_NAMES.get(flag) or told("device {flag}", flag=flag)
 
 

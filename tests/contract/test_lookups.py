@@ -16,7 +16,7 @@ from ledger.store.arrays import bigints, texts
 from ledger.working_state import canaries, runs
 from projections.engine import checkpoints
 from projections.models import boundary, repair_current, snapshots
-from projections.queries import history, listing, timeline
+from projections.queries import history, listing, timeline_place
 
 LOOKUPS = {
     "last_event": "",
@@ -72,16 +72,16 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {
     "past: next": (history._NEXT, (UIDS, NUMBERS, 4000, 50), {"events_pkey"}),
     "past: bounds": (history._BOUNDED, (UIDS, NUMBERS, 4000, 50), {"events_bounded"}),
     "timeline: place": (
-        timeline._ASCENDING.place,
+        timeline_place.ASCENDING.place,
         OF_U1 | {"after": 1000},
         {"current_pkey", "events_pkey", "events_position", "snapshots_pkey"},
     ),
     "timeline: place, descending": (
-        timeline._DESCENDING.place,
+        timeline_place.DESCENDING.place,
         OF_U1 | {"after": 2**63 - 1},
         {"current_pkey", "events_pkey", "events_position", "snapshots_pkey"},
     ),
-    "timeline: events": (timeline._ASCENDING.events, ("user:u1", 10, 4000, 66), {"events_pkey"}),
+    "timeline: events": (timeline_place.ASCENDING.events, ("user:u1", 10, 4000, 66), {"events_pkey"}),
 }
 
 FILL = (

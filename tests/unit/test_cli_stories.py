@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from ledger.cli.story_lines import entry_row, session_row
+from ledger.cli.session_lines import session_row
+from ledger.cli.story_lines import entry_row
 from tests.support.scripted import ScriptedService
 
 T = "2026-11-23T14:03:0{}.123456Z"
