@@ -97,7 +97,7 @@ def facts(
 ) -> AlertFacts:
     """Everything as of now; without a reading the database does not answer."""
     if reading is None:
-        return AlertFacts(now, instances=[own.facts], notify=notify, store=store)
+        return AlertFacts(now, instances=[own], notify=notify, store=store)
     notes = [own, *reading.others]
     return AlertFacts(
         now,
@@ -114,7 +114,7 @@ def facts(
             for each in settings.sinks
             if (row := reading.sinks.get(each.name)) is not None and row.paused_at is None
         ],
-        instances=[note.facts for note in notes],
+        instances=notes,
         notify=notify,
         store=store,
     )

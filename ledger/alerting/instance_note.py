@@ -10,7 +10,6 @@ import msgspec
 from ledger.alerting.node_addresses import NodeAddresses, Start, in_a_thread
 from ledger.alerts.facts import InstanceFacts
 from ledger.alerts.servers import posts_as_other
-from ledger.domain.observation import Instant
 from ledger.http.archive import ArchiveRun
 from ledger.http.refusals import Refusals
 from ledger.http.senders import Senders
@@ -18,46 +17,19 @@ from ledger.settings import Settings
 from ledger.spool.spool import Spool
 
 
-class InstanceNote(msgspec.Struct, frozen=True, kw_only=True):
+class InstanceNote(InstanceFacts, frozen=True, kw_only=True):
     """As it is written down for others."""
 
-    host: str
     counting_seconds: float = 0.0
     """For how long it has counted what it refuses."""
-    folder: str = ""
-    free_bytes: int | None = None
-    size_bytes: int = 0
-    clock_offset_seconds: float | None = None
-    spool_bytes: int = 0
-    spool_max_bytes: int = 0
-    spooled: int = 0
-    archive_failing_since: Instant | None = None
-    archive_reason: str = ""
-    archive_waits: bool = False
     spool_takes: bool = False
     """Whether a webhook would be spooled now."""
-    forbidden: dict[str, dict[str, int]] = {}
+    forbidden: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     """By source and node: webhooks refused within the window, for their secret or an unknown name."""
-    posts_as_other: dict[str, dict[str, str]] = {}
+    posts_as_other: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
     """By source and node: whose address its webhooks come from."""
-    posted: dict[str, list[str]] = {}
+    posted: dict[str, list[str]] = msgspec.field(default_factory=dict)
     """By source: the nodes that have posted; none while it is not known where they should from."""
-
-    @property
-    def facts(self) -> InstanceFacts:
-        return InstanceFacts(
-            self.host,
-            self.folder,
-            self.free_bytes,
-            self.size_bytes,
-            self.clock_offset_seconds,
-            self.spool_bytes,
-            self.spool_max_bytes,
-            self.spooled,
-            self.archive_failing_since,
-            self.archive_reason,
-            self.archive_waits,
-        )
 
 
 class OwnNotes:

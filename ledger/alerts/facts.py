@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from ledger.domain.mismatch import Mismatch
 from ledger.domain.observation import Instant
 
@@ -120,7 +122,7 @@ class SinkFacts(NamedTuple):
     """Its receiver wants no more."""
 
 
-class InstanceFacts(NamedTuple):
+class InstanceFacts(msgspec.Struct, frozen=True):
     """What an instance alone knows. `host` is its machine."""
 
     host: str

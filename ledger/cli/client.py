@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ledger import client as api
 from ledger.client.calls import NotUtf8, segment
+from ledger.client.closing import Closing
 from ledger.errors import RequestError
 from ledger.files import read_text
 from ledger.settings import ADMIN_KEY_FILE, Settings
@@ -19,7 +19,7 @@ PAGE_ITEMS = 10_000
 Json = dict[str, Any]
 
 
-class ServiceClient:
+class ServiceClient(Closing):
     """A service and the key to ask it with. Its methods raise RequestError with the way out."""
 
     def __init__(self, url: str, key: str, timeout_seconds: float | None = None) -> None:
@@ -213,12 +213,8 @@ class ServiceClient:
                 "Start it with `presence-ledger serve`, or name another with --url."
             ) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the connections."""
         self._api.close()
 
 

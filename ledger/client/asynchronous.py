@@ -3,13 +3,13 @@
 import ssl
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
-from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import httpx2
 
 from ledger.client import calls, transport
 from ledger.client.calls import Call
+from ledger.client.closing import AsyncClosing
 from ledger.client.follower import Follower
 from ledger.client.transport import TIMEOUT_SECONDS, ServiceAddress
 from ledger.client.values import Presence, Told
@@ -21,7 +21,7 @@ Presences: TypeAlias = list[Presence]
 LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15.0)
 
 
-class AsyncClient:
+class AsyncClient(AsyncClosing):
     """A presence ledger at `url` (`front_listen`, where streams are), asked with an API key or a stream token.
 
     Watches share one stream. Its methods raise ClientError: Unreachable, TimedOut, or the Problem that the service
@@ -106,14 +106,6 @@ class AsyncClient:
             await feed.close()
         self._feeds.clear()
         await self._http.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def _do(self, call: Call[T]) -> T:
         with transport.translated(self._service):

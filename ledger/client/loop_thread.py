@@ -3,10 +3,10 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Generator, Iterator
-from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 from ledger.client.asynchronous import AsyncClient
+from ledger.client.closing import Closing
 from ledger.client.values import Gone, Presence
 from ledger.client.watching import Watch as AsyncWatch
 
@@ -46,7 +46,7 @@ class LoopThread:
         self._loop.close()
 
 
-class Watch:
+class Watch(Closing):
     """Some users, or a list, as they are shown: `ledger.client.AsyncWatch` without asyncio."""
 
     def __init__(self, watch: AsyncWatch, thread: LoopThread) -> None:
@@ -82,14 +82,6 @@ class Watch:
     def close(self) -> None:
         """Watch them no more; who iterates comes to an end. Any thread may call it."""
         self._thread.run(self._watch.close())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 async def _next(items: AsyncIterator[T]) -> T | None:

@@ -3,13 +3,13 @@
 import ssl
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import httpx2
 
 from ledger.client import calls, transport
 from ledger.client.calls import Call
+from ledger.client.closing import Closing
 from ledger.client.transport import TIMEOUT_SECONDS, ServiceAddress
 from ledger.client.values import Presence, Told
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 Presences: TypeAlias = list[Presence]
 
 
-class Client:
+class Client(Closing):
     """A presence ledger at `url` (`front_listen`, where streams are), asked with an API key or a stream token.
 
     Watches share one stream, which a thread of this client reads. Its methods raise ClientError: Unreachable, TimedOut,
@@ -116,14 +116,6 @@ class Client:
             thread.run(client.close())
             thread.end()
         self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _stream(self) -> "tuple[LoopThread, AsyncClient]":
         from ledger.client.asynchronous import AsyncClient  # noqa: PLC0415

@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
-from types import TracebackType
 from typing import Self
 
 from ledger.client import calls
 from ledger.client.cache import Cache
+from ledger.client.closing import AsyncClosing
 from ledger.client.errors import ClientError, TimedOut, is_lasting
 from ledger.client.follower import Follower
 from ledger.client.values import Disconnected, Gone, Presence, Resumed, Said
@@ -19,7 +19,7 @@ GATHER_SECONDS = 0.02
 Query = Callable[[Sequence[str]], Awaitable[Sequence[Presence]]]
 
 
-class Watch:
+class Watch(AsyncClosing):
     """Some users, or a list, as they are shown, kept right as long as it is open.
 
     `async for presence in watch` gives each user's presence as it is at first, and from then on each that is another;
@@ -86,14 +86,6 @@ class Watch:
             self._is_closed = True
             self._filled.set()
             await self._feed.remove(self)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def put(self, change: Presence | Gone) -> None:
         """Have a change taken; newer replaces older."""

@@ -1,6 +1,8 @@
 """The routes that tell a user's story: the timeline, and the sessions from begin to end."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Literal, LiteralString, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -31,6 +33,8 @@ from projections.queries import timeline, user_sessions
 from projections.queries.archived import Asked, of_user
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(require("audit"))], responses=responses.PROBLEMS)
+
+T = TypeVar("T")
 
 NO_USER = ""
 """The uid to read of where no user can have the one that is asked for."""
@@ -69,24 +73,12 @@ async def get_timeline(request: Request, uid: Uid, query: Annotated[EventFilter,
             async with services.pool.connection() as connection:
                 page = await timeline.page(connection, _known(uid), wanted)
     except timeline.ArchiveNeeded:
-        page, before = await run_in_threadpool(_with_archive, services, _known(uid), wanted)
+        whole = partial(timeline.whole_page, uid=_known(uid), wanted=wanted)
+        page, before = await run_in_threadpool(_with_archive, services, timeline.TABLES, _known(uid), whole)
     following = str(page.last) if page.more else None
     items = msgspec.Raw(b"[%b]" % page.items)
     body = TimelinePage(items, following, _followed(services, page.position), page.lag)
     return as_json(body, headers=archived(before))
-
-
-def _with_archive(services: Services, uid: str, wanted: timeline.TimelineQuery) -> Asked[timeline.TimelineEntries]:
-    """A page for which events are needed that were archived."""
-
-    def needs(connection: Connection[TupleRow], _: int) -> Wanted | None:
-        return of_user(connection, uid)
-
-    def question(connection: Connection[TupleRow]) -> timeline.TimelineEntries:
-        return timeline.whole_page(connection, uid, wanted)
-
-    with services.past:
-        return services.archive.ask(timeline.TABLES, needs, question)
 
 
 @router.get(
@@ -109,7 +101,8 @@ async def list_sessions(request: Request, uid: Uid, query: Annotated[SessionFilt
                     wanted = wanted._replace(since=await user_sessions.position_before(connection, query.from_))
                 page = await user_sessions.page(connection, _known(uid), wanted)
     except user_sessions.EventsNeeded:
-        page, before = await run_in_threadpool(_sessions_of_events, services, _known(uid), wanted)
+        whole = partial(user_sessions.whole_page, uid=_known(uid), wanted=wanted)
+        page, before = await run_in_threadpool(_with_archive, services, user_sessions.TABLES, _known(uid), whole)
     full = len(page.rows) == query.limit
     following = f"{page.rows[-1].position}.{page.rows[-1].ordinal}" if full else None
     items = [session_body(row) for row in page.rows]
@@ -117,17 +110,16 @@ async def list_sessions(request: Request, uid: Uid, query: Annotated[SessionFilt
     return as_json(body, headers=archived(before))
 
 
-def _sessions_of_events(services: Services, uid: str, wanted: SessionQuery) -> Asked[user_sessions.SessionRowPage]:
-    """A page of which sessions may have left the table."""
+def _with_archive(
+    services: Services, tables: LiteralString, uid: str, whole: Callable[[Connection[TupleRow]], T]
+) -> Asked[T]:
+    """A page for which events of the user are needed that were archived; `tables`: what it is made of besides."""
 
     def needs(connection: Connection[TupleRow], _: int) -> Wanted | None:
         return of_user(connection, uid)
 
-    def question(connection: Connection[TupleRow]) -> user_sessions.SessionRowPage:
-        return user_sessions.whole_page(connection, uid, wanted)
-
     with services.past:
-        return services.archive.ask(user_sessions.TABLES, needs, question)
+        return services.archive.ask(tables, needs, whole)
 
 
 def _known(uid: str) -> str:

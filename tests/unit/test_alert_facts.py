@@ -162,7 +162,6 @@ def test_what_an_instance_knows_of_itself_and_of_those_who_post(own: OwnNotes, t
     whole = own.take(None, 100.0)
     assert whole.free_bytes is not None
     assert 0 < whole.free_bytes <= whole.size_bytes
-    assert whole.facts.free_bytes == whole.free_bytes
 
 
 def test_while_addresses_are_not_known_nothing_is_said_of_who_posts(own: OwnNotes) -> None:
