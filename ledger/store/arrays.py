@@ -46,17 +46,25 @@ def texts(values: Sequence[str]) -> TextArray:
     return TextArray(_header(TEXT, len(values)) + _packed([value.encode() for value in values]))
 
 
+def words(values: Sequence[str]) -> TextArray:
+    """The same of texts of which there are few, each many times."""
+    return TextArray(_header(TEXT, len(values)) + b"".join(map(_encoded(values).__getitem__, values)))
+
+
+def optional_words(values: Sequence[str | None]) -> TextArray:
+    """The same where some may be missing."""
+    encoded = {None: _NULL, **_encoded({value for value in values if value is not None})}
+    return TextArray(_header(TEXT, len(values), nulls=True) + b"".join(map(encoded.__getitem__, values)))
+
+
+def _encoded(values: Iterable[str]) -> dict[str, bytes]:
+    return {value: _LENGTH(len(encoded := value.encode())) + encoded for value in set(values)}
+
+
 def optional_bigints(values: Sequence[int | None]) -> BigintArray:
     """The same of numbers some of which may be missing."""
     packed = [_NULL if value is None else _BIGINT(8, value) for value in values]
     return BigintArray(_header(BIGINT, len(values), nulls=True) + b"".join(packed))
-
-
-def optional_texts(values: Sequence[str | None]) -> TextArray:
-    """The same of texts some of which may be missing."""
-    encoded = [None if value is None else value.encode() for value in values]
-    packed = [_NULL if value is None else _LENGTH(len(value)) + value for value in encoded]
-    return TextArray(_header(TEXT, len(values), nulls=True) + b"".join(packed))
 
 
 def _header(element: int, length: int, *, nulls: bool = False) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ledger.store import seal
-from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, texts
+from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, texts, words
 
 STATEMENT_BYTES = 8 * 1024 * 1024
 """Payload bytes of one INSERT at most; a larger append takes several in its one transaction."""
@@ -50,7 +50,7 @@ class Rows:
             stop - start,
             texts(streams),
             bigints(versions),
-            texts(kinds),
+            words(kinds),
             byteas(payloads),
             seal.digests(streams, versions, kinds, payloads),
         )

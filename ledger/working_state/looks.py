@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.drift import Doubt
 from ledger.domain.look import Watch
 from ledger.domain.observation import Instant
-from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts
+from ledger.store.arrays import bigints, optional_bigints, optional_words, texts
 from ledger.working_state import canaries, erasures
 
 _SELECT: LiteralString = "SELECT uid, due_at, urgent, verified_at, doubt, looked_at FROM looks WHERE source = %s"
@@ -209,7 +209,7 @@ def _columns(source: str, watches: Mapping[str, Watch]) -> dict[str, Any]:
         "source": source,
         "uids": texts(list(watches)),
         "due": bigints([watch.due_at for watch in values]),
-        "urgent": optional_texts([watch.urgent for watch in values]),
+        "urgent": optional_words([watch.urgent for watch in values]),
         "verified": optional_bigints([watch.verified_at for watch in values]),
         "looked": optional_bigints([watch.looked_at for watch in values]),
         "doubts": [None if watch.doubt is None else _encode(watch.doubt) for watch in values],
@@ -258,9 +258,9 @@ def _changed(
             "source": source,
             "uids": texts(uids),
             "due": bigints([changed[uid].due_at for uid in uids]),
-            "urgent": optional_texts([changed[uid].urgent for uid in uids]),
+            "urgent": optional_words([changed[uid].urgent for uid in uids]),
             "old_due": bigints([watch.due_at for watch in old]),
-            "old_urgent": optional_texts([watch.urgent for watch in old]),
+            "old_urgent": optional_words([watch.urgent for watch in old]),
             "old_looked": optional_bigints([watch.looked_at for watch in old]),
         }
         done.update(uid for (uid,) in connection.execute(query, values).fetchall())

@@ -18,7 +18,7 @@ from ledger.domain.observation import Instant
 from ledger.domain.presence import Device, Flip, Presence
 from ledger.domain.reconciliation_events import Tier
 from ledger.store import seals
-from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, optional_bigints, texts
+from ledger.store.arrays import BigintArray, ByteaArray, TextArray, bigints, byteas, optional_bigints, texts, words
 from ledger.working_state import canaries
 from projections.models.shown import plain_body
 
@@ -163,7 +163,7 @@ def to_rows(presences: Iterable[Presence]) -> Iterator[CurrentRows]:
         yield CurrentRows(
             texts([presence.uid for presence in part]),
             bigints([presence.version for presence in part]),
-            texts([presence.status for presence in part]),
+            words([presence.status for presence in part]),
             bigints([0 if presence.flip is None else presence.flip.since for presence in part]),
             texts([device_tokens(presence) for presence in part]),
             byteas([encode_state(presence) for presence in part]),

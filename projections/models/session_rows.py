@@ -19,7 +19,7 @@ FLAP_SECONDS = 60
 """A session that begins so soon after another of its device ended may be the same client coming back."""
 
 MANY = 50
-"""So many open sessions and ends are no longer few."""
+"""So many open sessions, or ends of a device, are no longer few."""
 
 DeviceKey = tuple[str, str, int | None]
 """Source, scope and device flag of a device."""
@@ -46,7 +46,7 @@ class UserSessions:
     @property
     def is_small(self) -> bool:
         """Whether it is little that is known of them, so that it may be remembered: what is not is read again."""
-        return self._open + sum(map(len, self._ends.values())) <= MANY
+        return self._open <= MANY and max(map(len, self._ends.values()), default=0) <= MANY
 
     def restore(self, row: SessionRow) -> None:
         """One of the sessions that are open now; they come in the order in which they were opened."""

@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.event_types import UserEvent
 from ledger.domain.observation import SECOND, Instant
-from ledger.store.arrays import bigints, optional_bigints, optional_texts, texts
+from ledger.store.arrays import bigints, optional_bigints, optional_words, texts, words
 from ledger.store.mapper import USER_KINDS
 from projections.engine import checkpoints
 from projections.engine.memory import Memory
@@ -63,19 +63,19 @@ _BEGUN: Mapping[str, _Pack] = {
     "uid": texts,
     "position": bigints,
     "ordinal": bigints,
-    "source": texts,
-    "scope": texts,
+    "source": words,
+    "scope": words,
     "device_flag": optional_bigints,
     "conn_id": optional_bigints,
-    "node": texts,
-    "held_by": optional_texts,
+    "node": words,
+    "held_by": optional_words,
     "opened_at": bigints,
     "opened_after": optional_bigints,
-    "opened_by": texts,
+    "opened_by": words,
     "seen_at": bigints,
     "ended_at": optional_bigints,
     "ended_after": optional_bigints,
-    "ended_by": optional_texts,
+    "ended_by": optional_words,
     "ended_position": optional_bigints,
     "concurrent": bigints,
     "flaps": bigints,
@@ -87,7 +87,7 @@ _CHANGED: Mapping[str, _Pack] = {
         *("ended_at", "ended_after", "ended_by", "ended_position"),
     )
 }
-_KEY = attrgetter("uid", "position", "ordinal")
+_UID = attrgetter("uid")
 
 EARLIER_SECONDS = 30
 """Ends are read from so much earlier on than is asked for: what comes next may have come a little earlier."""
@@ -155,8 +155,8 @@ def _read(cursor: Cursor[Any], uids: Collection[str], since: Instant) -> Mapping
 
 
 def _write(cursor: Cursor[Any], query: LiteralString, fields: Mapping[str, _Pack], rows: Iterable[SessionRow]) -> None:
-    """Write rows in the order of the indexes, so that one page of these after another is changed."""
-    in_order = sorted(rows, key=_KEY)
+    """Write rows by uid, as the indexes are ordered: one page of these after another is changed."""
+    in_order = sorted(rows, key=_UID)
     if in_order:
         columns = zip(*map(attrgetter(*fields), in_order), strict=True)
         cursor.execute(query, [pack(column) for pack, column in zip(fields.values(), columns, strict=True)])
