@@ -53,7 +53,7 @@ def words(values: Sequence[str]) -> TextArray:
 
 def optional_words(values: Sequence[str | None]) -> TextArray:
     """The same where some may be missing."""
-    encoded = {None: _NULL, **_encoded({value for value in values if value is not None})}
+    encoded: dict[str | None, bytes] = {None: _NULL} | _encoded({value for value in values if value is not None})
     return TextArray(_header(TEXT, len(values), nulls=True) + b"".join(map(encoded.__getitem__, values)))
 
 
