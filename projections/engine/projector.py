@@ -22,7 +22,7 @@ from projections.engine.projection import Followed, Projection
 log = structlog.get_logger()
 
 BATCH_EVENTS = 1_000
-MAX_BATCH_EVENTS = 5_000
+MAX_BATCH_EVENTS = 10_000
 """A tenth of what it is behind at a time: larger batches cost less an event, and keep others waiting for longer."""
 
 

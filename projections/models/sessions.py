@@ -45,18 +45,6 @@ SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::tex
 """
 _BEGIN = _BEGIN_TEMPLATE.format(_COLUMNS)
 
-_CHANGE: LiteralString = """
-UPDATE sessions AS s
-   SET scope = c.scope, device_flag = c.device_flag, conn_id = c.conn_id, node = c.node, held_by = c.held_by,
-       seen_at = c.seen_at, ended_at = c.ended_at, ended_after = c.ended_after, ended_by = c.ended_by,
-       ended_position = c.ended_position
-  FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],
-              %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::bigint[])
-       AS c (uid, position, ordinal, scope, device_flag, conn_id, node, held_by, seen_at, ended_at, ended_after,
-             ended_by, ended_position)
- WHERE s.uid = c.uid AND s.position = c.position AND s.ordinal = c.ordinal
-"""
-
 _Pack = Callable[[Any], bytes]
 
 _BEGUN: Mapping[str, _Pack] = {
@@ -80,13 +68,32 @@ _BEGUN: Mapping[str, _Pack] = {
     "concurrent": bigints,
     "flaps": bigints,
 }
-_CHANGED: Mapping[str, _Pack] = {
-    name: _BEGUN[name]
-    for name in (
-        *("uid", "position", "ordinal", "scope", "device_flag", "conn_id", "node", "held_by", "seen_at"),
-        *("ended_at", "ended_after", "ended_by", "ended_position"),
-    )
+_KEY = ("uid", "position", "ordinal")
+_ENDED: Mapping[str, _Pack] = {
+    name: _BEGUN[name] for name in (*_KEY, "conn_id", "ended_at", "ended_after", "ended_by", "ended_position")
 }
+_CHANGED: Mapping[str, _Pack] = {
+    **_ENDED,
+    **{name: _BEGUN[name] for name in ("scope", "device_flag", "node", "held_by", "seen_at")},
+}
+
+_UPDATE_TEMPLATE: LiteralString = """
+UPDATE sessions AS s
+   SET conn_id = c.conn_id, ended_at = c.ended_at, ended_after = c.ended_after, ended_by = c.ended_by,
+       ended_position = c.ended_position{}
+  FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[],
+              %b::bigint[]{})
+       AS c (uid, position, ordinal, conn_id, ended_at, ended_after, ended_by, ended_position{})
+ WHERE s.uid = c.uid AND s.position = c.position AND s.ordinal = c.ordinal
+"""
+# Most of what changes has ended, and is else as it was.
+_END = _UPDATE_TEMPLATE.format("", "", "")
+_CHANGE = _UPDATE_TEMPLATE.format(
+    ", scope = c.scope, device_flag = c.device_flag, node = c.node, held_by = c.held_by, seen_at = c.seen_at",
+    ", %b::text[], %b::bigint[], %b::text[], %b::text[], %b::bigint[]",
+    ", scope, device_flag, node, held_by, seen_at",
+)
+
 _UID = attrgetter("uid")
 
 EARLIER_SECONDS = 30
@@ -115,16 +122,20 @@ class Sessions:
         if not events:
             return
         users = _users(cursor, events, memory)
-        begun: dict[int, SessionRow] = {}
-        changed: dict[int, SessionRow] = {}
+        begun, ended, changed = dict[int, SessionRow](), dict[int, SessionRow](), dict[int, SessionRow]()
         for followed in events:
             position = followed.position
             for row in users[cast(str, followed.uid)].take(cast(UserEvent, followed.event), position):
                 if row.position == position:
                     begun[id(row)] = row
-                elif id(row) not in begun:
+                elif id(row) in begun:
+                    continue
+                elif row.ended_position == position and id(row) not in changed:
+                    ended[id(row)] = row
+                else:
                     changed[id(row)] = row
         _write(cursor, _BEGIN, _BEGUN, begun.values())
+        _write(cursor, _END, _ENDED, ended.values())
         _write(cursor, _CHANGE, _CHANGED, changed.values())
         memory.keep({uid: user for uid, user in users.items() if user.is_small})
 
