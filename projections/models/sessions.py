@@ -110,6 +110,10 @@ SELECT {position}, {head}, {trimmed}, s.*
 _POSITION = checkpoints.POSITION_OF.format("sessions")
 
 
+class RowsMissing(Exception):
+    """What was believed to stand in the table does not."""
+
+
 class Sessions:
     """Follows users' events; its state are the open rows of its table."""
 
@@ -166,11 +170,17 @@ def _read(cursor: Cursor[Any], uids: Collection[str], since: Instant) -> Mapping
 
 
 def _write(cursor: Cursor[Any], query: LiteralString, fields: Mapping[str, _Pack], rows: Iterable[SessionRow]) -> None:
-    """Write rows by uid, as the indexes are ordered: one page of these after another is changed."""
+    """Write rows by uid, as the indexes are ordered: one page of these after another is changed.
+
+    Raises RowsMissing where not all of them are there to be changed: read back, the projection goes on.
+    """
     in_order = sorted(rows, key=_UID)
-    if in_order:
-        columns = zip(*map(attrgetter(*fields), in_order), strict=True)
-        cursor.execute(query, [pack(column) for pack, column in zip(fields.values(), columns, strict=True)])
+    if not in_order:
+        return
+    columns = zip(*map(attrgetter(*fields), in_order), strict=True)
+    cursor.execute(query, [pack(column) for pack, column in zip(fields.values(), columns, strict=True)])
+    if cursor.rowcount != len(in_order):
+        raise RowsMissing(f"{cursor.rowcount} of {len(in_order)} sessions were written")
 
 
 class TablePage(NamedTuple):

@@ -16,9 +16,10 @@ from ledger.domain.observation import SECOND
 from ledger.domain.presence import Presence
 from ledger.domain.profile import Profile
 from ledger.domain.reconciliation_events import Corrected, Swept
+from projections.engine.memory import Memory
 from projections.engine.projection import Followed
 from projections.models.session_bounds import SessionRow, sureness
-from projections.models.sessions import PROJECTION
+from projections.models.sessions import PROJECTION, RowsMissing
 from tests.support.lived import lived
 from tests.support.reconciler import Reconciler
 from tests.support.told import all_followed, feed, followed, replayed, rows_of
@@ -130,6 +131,21 @@ def test_a_count_takes_back_what_a_count_had_proved(connection: Connection[Tuple
     heard(connection, one_node, (1, "a-0-1-5-2-2"), (1, "a-0-1-5-1-1"))
     _, implied = by_user(connection, "a")
     assert (implied.ended_by, sureness("withdrawn"), implied.ended_after) == ("withdrawn", "implied", implied.opened_at)
+
+
+def test_a_session_that_is_believed_to_be_there_is_not_lost_without_a_word(
+    connection: Connection[TupleRow], one_node: Reconciler
+) -> None:
+    one_node.hear("n1", "a-0-1-1-1-1")
+    one_node.hear("n1", "a-0-0-1-0-0")
+    online, offline = [each for each in all_followed(one_node.kept) if each.uid == "a"]
+    memory, cursor = Memory(), connection.cursor(binary=True)
+    PROJECTION.handle(cursor, [online], memory)
+    connection.execute("DELETE FROM sessions")
+    with pytest.raises(RowsMissing, match="0 of 1 sessions"):
+        PROJECTION.handle(cursor, [offline], memory)
+    # Nothing is remembered of whom that befell: their rows are read.
+    PROJECTION.handle(cursor, [offline], memory)
 
 
 def test_flaps_are_of_the_same_device_within_the_minute(connection: Connection[TupleRow], one_node: Reconciler) -> None:
